@@ -1,0 +1,188 @@
+"""Few-shot subsets: ELEVATER's rule image for image, CoOp's number of images per class, and records of what was drawn.
+
+ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images with a private Mersenne Twister,
+walks them greedily until every class has its shots, and carves a fifth of each class out for validation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from operator import attrgetter
+
+from .task import Sample, Task
+
+VAL_SHOTS = 4  # CoOp: at most so many validation images per class
+
+_key, _label = attrgetter("key"), attrgetter("label")
+
+
+def sample(samples: Sequence[Sample], num_classes: int, shots: int, seed: int) -> list[Sample]:
+    """ELEVATER's `shots` images per class.
+
+    An image is skipped where all its classes have their shots. It is kept where its rarest class has at most half of
+    them, or its most frequent one at most one and a half times as many. Up to `shots` negative images are kept on the
+    way. A class with too few images gives all it has.
+
+    Returns:
+        the kept samples in shuffled order, which `carve_val` builds on
+
+    Source: `DatasetManifest.sample_few_shot_subset` of vision-datasets 0.2.17.
+    """
+    if shots < 1:
+        raise ValueError(f"a few-shot subset needs at least one shot, not {shots}")
+    shuffled = list(samples)
+    random.Random(seed).shuffle(shuffled)
+    counts = [0] * num_classes
+    negatives = 0
+    kept = []
+    for item in shuffled:
+        if not item.labels:
+            if negatives < shots:
+                negatives += 1
+                kept.append(item)
+            continue
+        rarest, commonest = min(counts[label] for label in item.labels), max(counts[label] for label in item.labels)
+        if rarest >= shots:
+            continue
+        if rarest <= shots / 2 or commonest <= 1.5 * shots:
+            kept.append(item)
+            for label in item.labels:
+                counts[label] += 1
+        if min(counts) >= shots:
+            break
+    return kept
+
+
+def carve_val(
+    samples: Sequence[Sample], num_classes: int, label_kind: str, ratio: float = 0.2
+) -> tuple[list[Sample], list[Sample]]:
+    """ELEVATER's split into train and val: of every class, ceil(count * ratio) images go to val.
+
+    Multiclass: the first ones of each class. Multilabel: for the lowest class that still lacks images, the first
+    image that shows it, which counts for all its classes. Negative images stay in train. There is no randomness.
+
+    Returns:
+        (train, val), both in the order of `samples`
+
+    Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
+    """
+    counts = [0] * num_classes
+    for item in samples:
+        for label in set(item.labels[:1] if label_kind == "multiclass" else item.labels):
+            counts[label] += 1
+    wanted = [math.ceil(count * ratio) for count in counts]
+    chosen = _first_of_class(samples, wanted) if label_kind == "multiclass" else _cover_classes(samples, wanted)
+    train = [item for position, item in enumerate(samples) if position not in chosen]
+    return train, [samples[position] for position in sorted(chosen)]
+
+
+def _first_of_class(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
+    chosen = set()
+    for position, item in enumerate(samples):
+        if item.labels and wanted[item.label] > 0:
+            wanted[item.label] -= 1
+            chosen.add(position)
+    return chosen
+
+
+def _cover_classes(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
+    chosen: set[int] = set()
+    for label in range(len(wanted)):  # an earlier class never lacks images again: amounts only fall
+        for position, item in enumerate(samples):
+            if wanted[label] <= 0:
+                break
+            if label in item.labels and position not in chosen:
+                chosen.add(position)
+                for shown in set(item.labels):
+                    wanted[shown] -= 1
+    return chosen
+
+
+def draw_elevater(
+    train: Sequence[Sample], num_classes: int, label_kind: str, shots: int, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """The (train, val) that an ELEVATER run uses, drawn from the official training images.
+
+    Args:
+        shots: per class, validation included; -1 takes all images, 0 none. With 1, val is train.
+    """
+    _check_shots(shots)
+    if shots == 0:
+        return [], []
+    drawn = sample(train, num_classes, shots, seed) if shots > 0 else list(train)
+    return (drawn, list(drawn)) if shots == 1 else carve_val(drawn, num_classes, label_kind)
+
+
+def draw_per_class(
+    train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int, task: str = ""
+) -> tuple[list[Sample], list[Sample]]:
+    """CoOp's few-shot (train, val): `shots` training images per class and min(shots, 4) validation images.
+
+    The draw depends on `task` and `seed` alone, whatever else a run does. A class with too few images gives all it has.
+
+    Args:
+        shots: -1 takes all images, 0 none.
+    """
+    _check_shots(shots)
+    if shots == 0:
+        return [], []
+    if shots < 0:
+        return list(train), list(val)
+    generator = random.Random(f"{task}-{seed}")
+    return _per_class(train, shots, generator), _per_class(val, min(shots, VAL_SHOTS), generator)
+
+
+def _per_class(samples: Iterable[Sample], shots: int, generator: random.Random) -> list[Sample]:
+    groups = _group(samples, _label)
+    drawn = (generator.sample(group, shots) if len(group) >= shots else group for group in groups.values())
+    return [item for group in drawn for item in group]
+
+
+def _group(samples: Iterable[Sample], by: Callable[[Sample], Hashable]) -> dict[Hashable, list[Sample]]:
+    groups: dict[Hashable, list[Sample]] = {}
+    for item in samples:
+        groups.setdefault(by(item), []).append(item)
+    return groups
+
+
+def _check_shots(shots: int) -> None:
+    if shots < -1:
+        raise ValueError(f"DATASET.NUM_SHOTS is {shots}; give the images per class, 0 for none or -1 for all")
+
+
+def to_record(task: Task, shots: int, seed: int) -> dict:
+    """What `task` was trained on: task, shots, seed and the images' keys, which are the same on every machine."""
+    train, val = ([item.key for item in split] for split in (task.train_x, task.val or []))
+    return {"task": task.name, "shots": shots, "seed": seed, "train": train, "val": val}
+
+
+def write_record(path: str | os.PathLike, task: Task, shots: int, seed: int) -> None:
+    """Write `to_record` as json, making its folder."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(to_record(task, shots, seed), file, indent=1, ensure_ascii=False)
+        file.write("\n")
+
+
+def replay(record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()) -> tuple[list[Sample], list[Sample]]:
+    """The (train, val) that a record names, found among the full `train` and `val`.
+
+    ELEVATER's val images come from the training images, so both are searched, the split's own first.
+
+    Raises:
+        ValueError: the record lacks a list, or names an image that is in neither.
+    """
+    pools = {"train": _group([*train, *val], _key), "val": _group([*val, *train], _key)}
+    found: dict[str, list[Sample]] = {}
+    for split, pool in pools.items():
+        if split not in record:
+            raise ValueError(f"the few-shot record of task {record.get('task')!r} has no list {split!r}")
+        for key in record[split]:
+            if key not in pool:
+                raise ValueError(f"the few-shot record of task {record.get('task')!r} names {key}, which is not there")
+        found[split] = [pool[key][0] for key in record[split]]
+    return found["train"], found["val"]

@@ -1,0 +1,137 @@
+"""A task: a registered Dassl dataset that also says how it is labelled, prompted and scored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+
+LABEL_KINDS = ("multiclass", "multilabel")
+METRICS = ("accuracy", "mean-per-class", "11point_mAP", "roc_auc")
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a task. It has the attributes of Dassl's Datum, may lie in a zip and have any number of labels."""
+
+    impath: str  # "/data/a.png" or "/data/train.zip@a/b.png"
+    labels: tuple[int, ...]  # local to the task; () is a negative image
+    key: str  # the path as the index file has it: the same on every machine
+    classname: str = ""
+    domain: int = 0
+
+    @property
+    def label(self) -> int:
+        """The first label, or -1 for a negative image."""
+        return self.labels[0] if self.labels else -1
+
+
+class Task(DatasetBase):
+    """Images with labels, class names, a metric and prompt templates.
+
+    Subclasses state the class attributes and call this constructor with what they read; Dassl constructs a registered
+    subclass with `cfg` alone. `train_x`, `val` and `test` are lists of `Sample`, few-shot already applied; `val` may be
+    empty.
+    """
+
+    name: str = ""
+    label_kind: str = "multiclass"
+    metric: str = "accuracy"
+    templates: Sequence[str] = DEFAULT_TEMPLATES
+    crop: str = "crop"
+
+    def __init__(
+        self, classnames: Sequence[str], train: Sequence[Sample], val: Sequence[Sample], test: Sequence[Sample]
+    ):
+        self.name = self.name or type(self).__name__
+        self.templates = list(self.templates)
+        self._check()
+        self._train_x, self._train_u = list(train), None
+        self._val, self._test = list(val), list(test)
+        self._classnames = list(classnames)
+        self._num_classes = len(self._classnames)
+        self._lab2cname = dict(enumerate(self._classnames))
+
+    def _check(self) -> None:
+        if self.label_kind not in LABEL_KINDS:
+            raise ValueError(f"{self.name}: label_kind {self.label_kind!r} is none of {', '.join(LABEL_KINDS)}")
+        if self.metric not in METRICS:
+            raise ValueError(f"{self.name}: metric {self.metric!r} is none of {', '.join(METRICS)}")
+        for template in self.templates:
+            if "{}" not in template:
+                raise ValueError(f"{self.name}: template {template!r} has no {{}} for the class name")
+
+    def data_root(self, cfg) -> str:
+        """The absolute folder that holds all data sets, `cfg.DATASET.ROOT`. Override for data that lie elsewhere."""
+        root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
+        if not os.path.isdir(root):
+            raise FileNotFoundError(f"no data root {root}; pass --root (DATASET.ROOT)")
+        return root
+
+    def data_folder(self, cfg, folder: str) -> str:
+        """`folder` below the data root. Raises FileNotFoundError naming it where it does not exist."""
+        path = os.path.join(self.data_root(cfg), folder)
+        if not os.path.isdir(path):
+            hint = "" if cfg.DATASET.ROOT else " (DATASET.ROOT is empty; pass --root)"
+            raise FileNotFoundError(f"{self.name or type(self).__name__}: no folder {path}{hint}")
+        return path
+
+
+def register_task(cls: type[Task]) -> type[Task]:
+    """Class decorator: register a task under its `name`, which need not be a Python identifier ("cifar-10")."""
+    if not cls.name:
+        raise ValueError(f"{cls.__name__} has no name to be registered under")
+    cls.__name__ = cls.name
+    DATASET_REGISTRY.register(cls)
+    return cls
+
+
+def require_train_images(samples: Sequence[Sample], classnames: Sequence[str], source: str) -> None:
+    """Raise ValueError naming the first class that no image of `samples` (read from the file `source`) shows."""
+    present = {label for sample in samples for label in sample.labels}
+    for label, classname in enumerate(classnames):
+        if label not in present:
+            raise ValueError(f"class {label} ({classname!r}) has no training image in {source}")
+
+
+class _Wrapped(Task):
+    """A plain Dassl dataset seen as a task."""
+
+    def __init__(self, dataset: DatasetBase, name: str):
+        self.name = name
+        for attribute in ("label_kind", "metric", "templates", "crop"):
+            if hasattr(dataset, attribute):
+                setattr(self, attribute, getattr(dataset, attribute))
+        splits = [list(items or []) for items in (dataset.train_x, dataset.val, dataset.test)]
+        base = _base_folder(dataset, [item.impath for items in splits for item in items])
+        super().__init__(dataset.classnames, *([_sample(item, base) for item in items] for items in splits))
+
+
+def _sample(item, base: str) -> Sample:
+    if isinstance(item, Sample):
+        return item
+    return Sample(item.impath, (item.label,), _relative(item.impath, base), item.classname, item.domain)
+
+
+def _relative(path: str, base: str) -> str:
+    return os.path.relpath(os.path.abspath(path), base).replace(os.sep, "/")
+
+
+def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
+    """The folder that keys are relative to: the dataset's own where it states one, or the deepest one common to all."""
+    folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    stated = os.path.abspath(os.path.expanduser(getattr(dataset, "dataset_dir", None) or os.sep))
+    inside = all(os.path.commonpath([folder, stated]) == stated for folder in folders)
+    return stated if inside and stated != os.sep else os.path.commonpath(folders or {os.sep})
+
+
+def as_task(dataset: DatasetBase, name: str) -> Task:
+    """A Dassl dataset (with Datum items) as a task called `name`; a `Task` is returned as it is.
+
+    A plain dataset is multiclass, scored by accuracy and prompted with "a photo of a {}.", unless it has attributes
+    `label_kind`, `metric`, `templates` or `crop` that say otherwise.
+    """
+    return dataset if isinstance(dataset, Task) else _Wrapped(dataset, name)

@@ -1,0 +1,135 @@
+"""The four metrics of the ELEVATER benchmark, with the semantics of its toolkit.
+
+Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in [0, 1] as a Python float. Numpy
+arrays, or what ``np.asarray`` makes one of, are taken; a wrong shape, dtype or a NaN raises ``ValueError``.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+RECALL_LEVELS = np.linspace(1, 0, 11)  # descending, as the toolkit computes them: 0.3 is 0.29999999999999993
+
+
+def accuracy(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Top-1 accuracy of integer ``targets`` (N,); equal probabilities go to the lowest class."""
+    scores = _scores(probabilities)
+    labels = _labels(targets, scores)
+    return float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Recall averaged over the classes that occur in ``targets``: integers (N,) or one-hot rows (N, C).
+
+    Classes without a test image are removed before the argmax, so a prediction of such a class becomes the best of the
+    classes that are present. On the full test sets, where every class occurs, this is plain balanced accuracy.
+    """
+    scores = _scores(probabilities)
+    targets = np.asarray(targets)
+    if targets.ndim == 2:
+        indicators = _indicators(targets, scores)
+        if (indicators.sum(axis=1) != 1).any():
+            raise ValueError("mean-per-class: every row of one-hot targets must hold exactly one 1")
+        labels = indicators.argmax(axis=1)
+    else:
+        labels = _labels(targets, scores)
+    present, position = np.unique(labels, return_inverse=True)
+    hits = scores[:, present].argmax(axis=1) == position
+    return float(np.mean(np.bincount(position, weights=hits) / np.bincount(position)))
+
+
+def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """11-point interpolated average precision, averaged over the classes that have a positive.
+
+    ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one class against the rest. The precision-recall curve
+    is scikit-learn's, which ends at (recall 0, precision 1): the value at recall 0 is always 1.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    scores = _scores(probabilities)
+    targets = np.asarray(targets)
+    if targets.ndim == 1:
+        indicators = _labels(targets, scores)[:, None] == np.arange(scores.shape[1])
+    else:
+        indicators = _indicators(targets, scores)
+    classes = np.flatnonzero(indicators.any(axis=0))
+    if classes.size == 0:
+        raise ValueError("11point_mAP: no class has a positive target")
+    precisions = []
+    for c in classes:
+        precision, recall, _ = precision_recall_curve(indicators[:, c], scores[:, c])
+        precisions.append(np.mean([precision[recall >= level].max() for level in RECALL_LEVELS]))
+    return float(np.mean(precisions))
+
+
+def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1 and two classes.
+
+    A 0/1 matrix (N, C) with more than two columns is averaged over its columns.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    scores = _scores(probabilities)
+    targets = np.asarray(targets)
+    if targets.ndim == 2 and scores.shape[1] > 2:
+        targets = _indicators(targets, scores)
+        one_sided = np.flatnonzero(targets.min(axis=0) == targets.max(axis=0))
+        if one_sided.size:
+            raise ValueError(f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed")
+        return float(roc_auc_score(targets, scores))
+    if scores.shape[1] != 2:
+        raise ValueError(f"roc_auc: targets of shape (N,) need two classes, probabilities have {scores.shape[1]}")
+    labels = _labels(targets, scores)
+    if labels.min() == labels.max():
+        raise ValueError(f"roc_auc: targets hold only class {labels[0]}; both 0 and 1 are needed")
+    return float(roc_auc_score(labels, scores[:, 1]))
+
+
+METRICS = {
+    "accuracy": accuracy,
+    "mean-per-class": mean_per_class,
+    "11point_mAP": eleven_point_map,
+    "roc_auc": roc_auc,
+}
+
+
+def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """The metric with ELEVATER's name ``name``: accuracy, mean-per-class, 11point_mAP or roc_auc."""
+    if name not in METRICS:
+        near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown metric {name!r}; {hint}known: {', '.join(METRICS)}")
+    return METRICS[name](targets, probabilities)
+
+
+def _scores(probabilities: ArrayLike) -> np.ndarray:
+    scores = np.asarray(probabilities)
+    if scores.ndim != 2 or 0 in scores.shape:
+        raise ValueError(f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}")
+    if scores.dtype.kind not in "fiu":
+        raise ValueError(f"probabilities must be real numbers, got dtype {scores.dtype}")
+    if not np.isfinite(scores).all():
+        raise ValueError("probabilities hold NaN or infinity")
+    return scores
+
+
+def _labels(targets: ArrayLike, scores: np.ndarray) -> np.ndarray:
+    labels = np.asarray(targets)
+    if labels.shape != scores.shape[:1]:
+        raise ValueError(f"targets must have shape ({scores.shape[0]},) to fit the probabilities, got {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"targets must be integers, got dtype {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise ValueError(f"targets must lie in 0..{scores.shape[1] - 1}, got {labels.min()}..{labels.max()}")
+    return labels
+
+
+def _indicators(targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    if targets.shape != scores.shape:
+        raise ValueError(f"targets of shape {targets.shape} do not fit probabilities of shape {scores.shape}")
+    if not np.isin(targets, (0, 1)).all():
+        raise ValueError("a matrix of targets must hold only 0 and 1")
+    return targets.astype(np.int64)

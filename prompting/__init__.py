@@ -1,0 +1,41 @@
+"""Prompt learning for frozen CLIP models, in plain torch: backbones, prompt modules and the prompted CLIP.
+
+Nothing here knows a configuration system, a trainer or a dataset file.
+
+    backbone = load_backbone("pocket")
+    prompt = TextPrompt(n_ctx=16, width=clip_shape(backbone.clip).text_width)
+    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
+    logits = model(images, ["cat", "dog"])
+"""
+
+from prompting.backbone import Backbone, Preprocessing, load_backbone, load_pocket
+from prompting.files import load_prompts, load_state, save_prompts
+from prompting.model import PromptedCLIP, count_parameters
+from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
+from prompting.reference import prompt_from_reference
+from prompting.shape import ClipShape, check_fits, clip_shape
+from prompting.tokens import words_to_context
+from prompting.unified import UnifiedPrompt
+
+__all__ = [
+    "Backbone",
+    "ClipShape",
+    "Contexts",
+    "Preprocessing",
+    "Prompt",
+    "PromptedCLIP",
+    "TextPrompt",
+    "UnifiedPrompt",
+    "VisualPrompt",
+    "build_prompt",
+    "check_fits",
+    "clip_shape",
+    "count_parameters",
+    "load_backbone",
+    "load_pocket",
+    "load_prompts",
+    "load_state",
+    "prompt_from_reference",
+    "save_prompts",
+    "words_to_context",
+]

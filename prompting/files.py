@@ -1,0 +1,112 @@
+"""Prompts in files: safetensors with the learnt tensors, and what is needed to use them as readable metadata."""
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from prompting.prompts import Prompt, build_prompt
+from prompting.shape import check_fits
+
+__all__ = ["check_fits", "load_prompts", "load_state", "save_prompts"]
+
+_CONFIG = "config"
+
+
+def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None) -> None:
+    """Write the prompt's tensors in float32, its `config()` and `metadata` (JSON values), whole or not at all.
+
+    Usual metadata: method, backbone, preprocessing. Raises ValueError for the reserved name "config".
+    """
+    metadata = dict(metadata or {})
+    if _CONFIG in metadata:
+        raise ValueError(f"the metadata name {_CONFIG!r} is taken by the prompt's configuration")
+    strings = {key: _encode(value) for key, value in metadata.items()}
+    strings[_CONFIG] = json.dumps(prompt.config())
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in prompt.state_dict().items()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata=strings)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
+    """The prompt module in `path`, on the CPU, and its metadata.
+
+    Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks its configuration or does
+    not fit it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no prompts at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            strings = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except Exception as error:  # noqa: BLE001 - safetensors has its own kind of error
+        raise ValueError(f"{path} is no safetensors file: {error}") from error
+    if _CONFIG not in strings:
+        raise ValueError(f"{path} holds no prompt: its metadata lacks {_CONFIG!r}")
+    try:
+        prompt = build_prompt(json.loads(strings.pop(_CONFIG)))
+        load_state(prompt, state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return prompt, {key: _decode(value) for key, value in strings.items()}
+
+
+def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
+    """Copy `state` into the prompt, all of it or, with a ValueError that says what differs, nothing."""
+    expected = prompt.state_dict()
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
+    problems = []
+    if missing or unexpected:
+        problems.append(f"tensors of another method (missing: {_list(missing)}; unexpected: {_list(unexpected)})")
+    for name in expected:
+        if name in state and state[name].shape != expected[name].shape:
+            problems.append(_shapes(name, tuple(state[name].shape), tuple(expected[name].shape)))
+    if problems:
+        raise ValueError(f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(problems)}")
+    prompt.load_state_dict(state)
+
+
+def _shapes(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What differs, in the words of the field where the tensor is one of ours."""
+    tensor = name.rpartition(".")[2]
+    axes = {
+        "ctx": "classes n_ctx width",
+        "embeddings": "layers n_ctx width",
+        "embeddings_deep": "layers-1 n_ctx width",
+    }
+    if tensor not in axes:
+        return f"{name} is {stored}, not {wanted}"
+    if len(stored) != len(wanted):
+        kinds = {2: "shared by all classes", 3: "class-specific"}
+        return f"{name} is {kinds.get(len(stored), stored)}, not {kinds.get(len(wanted), wanted)}"
+    names = axes[tensor].split()[-len(stored) :]
+    pairs = zip(names, stored, wanted, strict=True)
+    return f"{name} has " + ", ".join(f"{axis} {a}, not {b}" for axis, a, b in pairs if a != b)
+
+
+def _encode(value: object) -> str:
+    """Plain strings as they are, everything else as JSON."""
+    return value if isinstance(value, str) and _decode(value) == value else json.dumps(value)
+
+
+def _decode(value: str) -> object:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"

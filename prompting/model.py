@@ -1,0 +1,187 @@
+"""The prompted CLIP: a frozen model, a prompt, and the features and logits that they make together."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from prompting.image_tower import encode_prompted_images
+from prompting.prompts import Contexts, Prompt, full_precision
+from prompting.shape import check_fits
+from prompting.text_tower import check_text_tower, encode_tokens
+from prompting.tokens import TokenBatch, clip_tokenizer, plain_name, tokenize_prompts, tokenize_sentences
+
+
+class PromptedCLIP(nn.Module):
+    """An open_clip CLIP, frozen and always in evaluation mode, with a prompt, the only thing that trains.
+
+    clip: an open_clip `CLIP`; its parameters lose requires_grad.
+    prompt: None scores as plain zero-shot CLIP does.
+    template: the sentence around a class name ("{}") where there is no text context.
+    cut, share_prefix: exact savings of the text tower (no padding; what precedes the names computed once). chunk:
+    the most sequences that enter it at once; with more classes than this, the backward pass computes each chunk
+    anew, so that memory does not grow with the number of classes.
+
+    A tower without a prompt is constant: class features are computed once in float32 and kept. They are dropped
+    when the module is moved or loaded. Raises ValueError when the prompt does not fit the model (`check_fits`).
+    """
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        prompt: Prompt | None = None,
+        tokenizer: SimpleTokenizer | None = None,
+        template: str = "a photo of a {}.",
+        *,
+        cut: bool = True,
+        share_prefix: bool = True,
+        chunk: int = 256,
+    ) -> None:
+        super().__init__()
+        check_text_tower(clip)
+        _check_templates([template])
+        self.has_text_prompt = self.has_visual_prompt = False
+        if prompt is not None:
+            text, visual = check_fits(prompt, clip)
+            self.has_text_prompt, self.has_visual_prompt = text is not None, visual is not None
+        self.clip = clip.requires_grad_(False).eval()
+        self.prompt = prompt
+        self.tokenizer = tokenizer or clip_tokenizer()
+        self.template = template
+        self.cut, self.share_prefix, self.chunk = cut, share_prefix, chunk
+        self._tokens: dict[tuple, list[TokenBatch]] = {}
+        self._class_features: dict[tuple, Tensor] = {}
+        self.register_load_state_dict_post_hook(PromptedCLIP._forget)
+
+    def contexts(self) -> Contexts:
+        """The prompt's vectors; what `encode_images` and `encode_classes` take when both are wanted in one step."""
+        return Contexts() if self.prompt is None else self.prompt.contexts()
+
+    def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
+        """Unit-length image features (B, d) of normalised images (B, 3, H, W)."""
+        if not self.has_visual_prompt:
+            with torch.no_grad():
+                return _unit(self.clip.encode_image(images))
+        tokens = (contexts or self.contexts()).visual
+        return _unit(encode_prompted_images(self.clip.visual, images, tokens))
+
+    def encode_classes(
+        self,
+        classes: Sequence[str],
+        templates: Sequence[str] | None = None,
+        contexts: Contexts | None = None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Unit-length class features (C, d).
+
+        templates: sentences with "{}" whose features are averaged (each of unit length); by default the model's
+        one. They matter only without a text context. rows: (C,) which of a class-specific context's sets belong to
+        `classes`. Raises ValueError for an empty list, for a name that is too long and for a wrong number of
+        class-specific contexts.
+        """
+        if isinstance(classes, str) or not len(classes):
+            raise ValueError(f"classes must be a list of at least one name, not {classes!r}")
+        classes = tuple(classes)
+        if not self.has_text_prompt:
+            return self._constant_features(classes, tuple(templates or (self.template,)))
+        ctx = (contexts or self.contexts()).text
+        if ctx.dim() == 3:
+            ctx = ctx if rows is None else ctx[rows]
+            if len(ctx) != len(classes):
+                raise ValueError(f"the prompt holds contexts for {len(ctx)} classes, {len(classes)} are given")
+        batches = self._prompt_tokens(classes, ctx.shape[-2])
+        recompute = len(batches) > 1 and torch.is_grad_enabled() and ctx.requires_grad
+        features = [self._encode(batch, ctx if ctx.dim() == 2 else ctx[batch.rows], recompute) for batch in batches]
+        return _unit(_in_order(features, batches))
+
+    def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
+        """exp(logit_scale) * cosine, (B, C), in float32 at least."""
+        with full_precision(image_features):
+            return self.clip.logit_scale.exp() * image_features @ class_features.T
+
+    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
+        """Logits (B, C)."""
+        contexts = self.contexts()
+        return self.logits(self.encode_images(images, contexts), self.encode_classes(classes, contexts=contexts))
+
+    def trainable_names(self) -> list[str]:
+        """Names of the parameters that an optimiser should get; all lie in `prompt`."""
+        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def train(self, mode: bool = True) -> "PromptedCLIP":
+        """Only the prompt changes its mode (dropout); the backbone stays in evaluation mode."""
+        super().train(mode)
+        self.clip.eval()
+        return self
+
+    def _encode(self, batch: TokenBatch, ctx: Tensor | None = None, recompute: bool = False) -> Tensor:
+        if recompute:
+            return checkpoint(encode_tokens, self.clip, batch, ctx, self.share_prefix, use_reentrant=False)
+        return encode_tokens(self.clip, batch, ctx, self.share_prefix)
+
+    def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
+        key = (classes, n_ctx, self.prompt.position)
+        if key not in self._tokens:
+            length = self.clip.positional_embedding.shape[0]
+            with torch.inference_mode(False):
+                batches = tokenize_prompts(
+                    self.tokenizer, classes, n_ctx, self.prompt.position, length, self.cut, self.chunk
+                )
+                self._tokens[key] = [batch.to(self.clip.logit_scale.device) for batch in batches]
+        return self._tokens[key]
+
+    def _constant_features(self, classes: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
+        key = (classes, templates)
+        if key not in self._class_features:
+            _check_templates(templates)
+            sentences = [template.replace("{}", plain_name(name)) for template in templates for name in classes]
+            length, device = self.clip.positional_embedding.shape[0], self.clip.logit_scale.device
+            # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
+            with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
+                batches = tokenize_sentences(self.tokenizer, sentences, length, self.cut, self.chunk)
+                batches = [batch.to(device) for batch in batches]
+                features = _unit(_in_order([self._encode(batch) for batch in batches], batches))
+                self._class_features[key] = _unit(features.view(len(templates), len(classes), -1).mean(0))
+        return self._class_features[key]
+
+    def _apply(self, *args, **kwargs) -> "PromptedCLIP":
+        self._forget()
+        return super()._apply(*args, **kwargs)
+
+    def _forget(self, _incompatible=None) -> None:
+        self._tokens.clear()
+        self._class_features.clear()
+
+
+def count_parameters(clip: nn.Module, prompt: nn.Module | None = None) -> dict[str, int]:
+    """The four counts of an ELEVATER prediction file: trainable, all, image tower, backbone (both towers)."""
+    backbone = sum(parameter.numel() for parameter in clip.parameters())
+    learnt = [] if prompt is None else list(prompt.parameters())
+    return {
+        "num_trainable_params": sum(parameter.numel() for parameter in learnt if parameter.requires_grad),
+        "num_params": backbone + sum(parameter.numel() for parameter in learnt),
+        "num_visual_params": sum(parameter.numel() for parameter in clip.visual.parameters()),
+        "num_backbone_params": backbone,
+    }
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Of unit length, in float32 (float64 stays)."""
+    features = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+    return F.normalize(features, dim=-1)
+
+
+def _in_order(features: list[Tensor], batches: list[TokenBatch]) -> Tensor:
+    """Concatenate the batches' features in the order of the classes."""
+    if len(features) == 1:
+        return features[0]
+    return torch.cat(features)[torch.cat([batch.rows for batch in batches]).argsort()]
+
+
+def _check_templates(templates: Sequence[str]) -> None:
+    for template in templates:
+        if "{}" not in template:
+            raise ValueError(f"the template {template!r} has no {{}} for the class name")

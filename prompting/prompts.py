@@ -1,0 +1,182 @@
+"""Prompt modules: they hold the learnt tensors and make context vectors; where these enter CLIP is not their business.
+
+A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
+"""
+
+import math
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+POSITIONS = ("front", "middle", "end")
+PROMPT_KINDS: dict[str, type["Prompt"]] = {}
+
+
+class Contexts(NamedTuple):
+    """The vectors of one step, in float32; None where a tower holds no prompt.
+
+    text: (n_ctx, width), or (classes, n_ctx, width) when class-specific.
+    visual: (layers, n_ctx, width); layers is 1 when shallow, else the tower's number of blocks.
+    """
+
+    text: Tensor | None = None
+    visual: Tensor | None = None
+
+
+class Prompt(nn.Module):
+    """Base of all prompts. `position` is where the class name stands relative to the text context."""
+
+    kind: ClassVar[str]
+    position: str = "end"
+
+    def contexts(self) -> Contexts:
+        """The context vectors, differentiable with respect to the parameters."""
+        raise NotImplementedError
+
+    def config(self) -> dict:
+        """Plain JSON from which `build_prompt` makes the same module again; "kind" names the class."""
+        raise NotImplementedError
+
+
+def register(cls: type[Prompt]) -> type[Prompt]:
+    """Class decorator: make `build_prompt` know `cls.kind`."""
+    PROMPT_KINDS[cls.kind] = cls
+    return cls
+
+
+def build_prompt(config: dict) -> Prompt:
+    """The module that `prompt.config()` describes, with fresh values. Raises ValueError for an unknown kind."""
+    arguments = dict(config)
+    kind = arguments.pop("kind", None)
+    if kind not in PROMPT_KINDS:
+        raise ValueError(f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}")
+    for name, value in arguments.items():
+        if isinstance(value, dict) and "kind" in value:
+            arguments[name] = build_prompt(value)
+    try:
+        return PROMPT_KINDS[kind](**arguments)
+    except TypeError as error:
+        raise ValueError(f"the configuration of a {kind!r} prompt does not fit: {error}") from None
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """A context in which autocast is off on the device of `like`."""
+    return torch.autocast(device_type=like.device.type, enabled=False)
+
+
+@register
+class TextPrompt(Prompt):
+    """Learnt words around the class name (CoOp; paper, eq. 2).
+
+    n_ctx vectors of the text tower's width, shared by all classes, or one set for each of `classes` when that is
+    given. `ctx` starts from Normal(0, 0.02), or from `init` (n_ctx, width), such as the embeddings of some words.
+    """
+
+    kind = "text"
+
+    def __init__(
+        self,
+        n_ctx: int,
+        width: int,
+        classes: int | None = None,
+        position: str = "middle",
+        init: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        _check_positive(n_ctx=n_ctx, width=width)
+        if classes is not None:
+            _check_positive(classes=classes)
+        if position not in POSITIONS:
+            raise ValueError(f"position is {position!r}; it is one of {', '.join(POSITIONS)}")
+        shape = (n_ctx, width) if classes is None else (classes, n_ctx, width)
+        if init is None:
+            ctx = torch.empty(shape).normal_(std=0.02)
+        elif tuple(init.shape) == (n_ctx, width):
+            ctx = init.detach().float().expand(shape).clone()
+        else:
+            raise ValueError(f"init has shape {tuple(init.shape)}; (n_ctx, width) is {(n_ctx, width)}")
+        self.ctx = nn.Parameter(ctx)
+        self.position = position
+
+    def contexts(self) -> Contexts:
+        return Contexts(text=self.ctx)
+
+    def config(self) -> dict:
+        *classes, n_ctx, width = self.ctx.shape
+        return {
+            "kind": self.kind,
+            "n_ctx": n_ctx,
+            "width": width,
+            "classes": classes[0] if classes else None,
+            "position": self.position,
+        }
+
+
+@register
+class VisualPrompt(Prompt):
+    """Learnt tokens among the patches (VPT; paper, eq. 3).
+
+    layers: the number of blocks of the image tower (deep: fresh tokens before every block), or 1 (shallow).
+    patch_size: in pixels; sets the bound v of the uniform initialisation, v^2 = 6 / (3 * patch_size^2 + d).
+    project: learn the tokens in this dimension d instead of `width`, followed by a linear map to `width`.
+    """
+
+    kind = "visual"
+
+    def __init__(
+        self,
+        n_ctx: int,
+        width: int,
+        layers: int,
+        patch_size: int,
+        dropout: float = 0.0,
+        project: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check_positive(n_ctx=n_ctx, width=width, layers=layers, patch_size=patch_size)
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout is {dropout}; it is at least 0 and below 1")
+        dim = width
+        self.proj: nn.Module = nn.Identity()
+        if project is not None:
+            _check_positive(project=project)
+            dim = project
+            self.proj = nn.Linear(dim, width)
+            nn.init.kaiming_normal_(self.proj.weight, a=0, mode="fan_out")
+        bound = math.sqrt(6.0 / (3 * patch_size * patch_size + dim))
+        self.embeddings = nn.Parameter(torch.empty(1, n_ctx, dim).uniform_(-bound, bound))
+        if layers > 1:
+            self.embeddings_deep = nn.Parameter(torch.empty(layers - 1, n_ctx, dim).uniform_(-bound, bound))
+        else:
+            self.register_parameter("embeddings_deep", None)
+        self.dropout = nn.Dropout(dropout)
+        self._config = {
+            "kind": self.kind,
+            "n_ctx": n_ctx,
+            "width": width,
+            "layers": layers,
+            "patch_size": patch_size,
+            "dropout": dropout,
+            "project": project,
+        }
+
+    def tokens(self) -> Tensor:
+        """The tokens of all layers (layers, n_ctx, width), before dropout."""
+        embeddings = self.embeddings
+        if self.embeddings_deep is not None:
+            embeddings = torch.cat([embeddings, self.embeddings_deep])
+        return self.proj(embeddings)
+
+    def contexts(self) -> Contexts:
+        with full_precision(self.embeddings):
+            return Contexts(visual=self.dropout(self.tokens()))
+
+    def config(self) -> dict:
+        return dict(self._config)
+
+
+def _check_positive(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it is a positive integer")

@@ -1,0 +1,134 @@
+"""From class names to token sequences with free slots for context vectors.
+
+A sequence is [SOT], name and slots in the order that the position says, ".", [EOT]. The period follows any name;
+where the two merge into one token (a name that ends in punctuation), the name still covers as many tokens as alone.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+
+
+class TokenBatch(NamedTuple):
+    """Sequences of similar length L, cut to the longest of them (exact: the text tower is causal).
+
+    rows: (B,) which of the classes these are. ids: (B, L) token ids, 0 in the slots and after EOT.
+    ends: (B,) EOT's place.
+    slots: (B, L, n_ctx) one-hot rows that put a context vector into its slot, or None without slots.
+    prefix: how many leading places are the same for all sequences: SOT and the slots before the name.
+    """
+
+    rows: Tensor
+    ids: Tensor
+    ends: Tensor
+    slots: Tensor | None
+    prefix: int
+
+    def to(self, device: torch.device) -> "TokenBatch":
+        move = [value.to(device) if isinstance(value, Tensor) else value for value in self]
+        return TokenBatch(*move)
+
+
+@lru_cache(maxsize=1)
+def clip_tokenizer() -> SimpleTokenizer:
+    """CLIP's byte-pair tokenizer."""
+    return SimpleTokenizer()
+
+
+def plain_name(classname: str) -> str:
+    """The words of a class name: underscores become spaces."""
+    return classname.replace("_", " ")
+
+
+def tokenize_prompts(
+    tokenizer: SimpleTokenizer,
+    classes: Sequence[str],
+    n_ctx: int,
+    position: str,
+    context_length: int,
+    cut: bool = True,
+    chunk: int = 256,
+) -> list[TokenBatch]:
+    """Sequences with n_ctx slots for each class. Raises ValueError naming the first class that does not fit."""
+    sequences = []
+    for classname in classes:
+        name = tokenizer.encode(plain_name(classname))
+        rest = tokenizer.encode(plain_name(classname) + ".")
+        sequences.append((rest, _places(len(name), len(rest), n_ctx, position)))
+    batches = []
+    for rows in _chunks([len(rest) for rest, _ in sequences], chunk):
+        lengths = [(classes[row], n_ctx + len(sequences[row][0]) + 2) for row in rows]
+        length = _length(lengths, context_length, cut, f" with {n_ctx} context vectors")
+        ids = torch.zeros(len(rows), length, dtype=torch.long)
+        slots = torch.zeros(len(rows), length, n_ctx)
+        ends = torch.zeros(len(rows), dtype=torch.long)
+        for i, row in enumerate(rows):
+            rest, places = sequences[row]
+            end = 1 + n_ctx + len(rest)
+            words = sorted(set(range(1, end)) - set(places))
+            ids[i, 0], ids[i, end], ends[i] = tokenizer.sot_token_id, tokenizer.eot_token_id, end
+            ids[i, words] = torch.tensor(rest, dtype=torch.long)
+            slots[i, places, range(n_ctx)] = 1.0
+        batches.append(TokenBatch(torch.tensor(rows), ids, ends, slots, 1 + _before(n_ctx, position)))
+    return batches
+
+
+def tokenize_sentences(
+    tokenizer: SimpleTokenizer, sentences: Sequence[str], context_length: int, cut: bool = True, chunk: int = 256
+) -> list[TokenBatch]:
+    """Plain sentences, without slots. Raises ValueError naming the first sentence that does not fit."""
+    encoded = [tokenizer.encode(sentence) for sentence in sentences]
+    batches = []
+    for rows in _chunks([len(tokens) for tokens in encoded], chunk):
+        length = _length([(sentences[row], len(encoded[row]) + 2) for row in rows], context_length, cut)
+        ids = torch.zeros(len(rows), length, dtype=torch.long)
+        for i, row in enumerate(rows):
+            tokens = [tokenizer.sot_token_id, *encoded[row], tokenizer.eot_token_id]
+            ids[i, : len(tokens)] = torch.tensor(tokens)
+        ends = torch.tensor([len(encoded[row]) + 1 for row in rows])
+        batches.append(TokenBatch(torch.tensor(rows), ids, ends, None, 0))
+    return batches
+
+
+def words_to_context(clip: nn.Module, tokenizer: SimpleTokenizer, text: str) -> Tensor:
+    """Token embeddings (n_ctx, width) of some words ("a photo of a"), as the start of a text prompt.
+
+    n_ctx is the number of byte-pair tokens, which may exceed the number of words. Raises ValueError for an empty
+    text.
+    """
+    ids = tokenizer.encode(plain_name(text))
+    if not ids:
+        raise ValueError(f"no tokens in the initial words {text!r}")
+    weight = clip.token_embedding.weight
+    return weight[torch.tensor(ids, device=weight.device)].detach().float().clone()
+
+
+def _before(n_ctx: int, position: str) -> int:
+    """How many context vectors precede the name."""
+    return {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
+
+
+def _places(name: int, rest: int, n_ctx: int, position: str) -> list[int]:
+    """The places of the n_ctx slots in a sequence whose name has `name` tokens, and name and period `rest` together."""
+    name = min(name, rest)
+    before = _before(n_ctx, position)
+    return [1 + slot if slot < before else 1 + slot + name for slot in range(n_ctx)]
+
+
+def _chunks(lengths: list[int], chunk: int) -> list[list[int]]:
+    """Indices in groups of at most `chunk`, by length when there are several groups."""
+    order = list(range(len(lengths)))
+    if len(order) > chunk:
+        order.sort(key=lambda index: lengths[index])
+    return [order[start : start + chunk] for start in range(0, len(order), chunk)]
+
+
+def _length(sequences: list[tuple[str, int]], context_length: int, cut: bool, extra: str = "") -> int:
+    text, longest = max(sequences, key=lambda item: item[1])
+    if longest > context_length:
+        raise ValueError(f"{text!r}{extra} takes {longest} tokens; the text tower takes at most {context_length}")
+    return longest if cut else context_length

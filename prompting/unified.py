@@ -1,0 +1,110 @@
+"""The unified prompt: text and visual vectors that pass through one light Transformer θ (UPT; paper, eq. 4)."""
+
+import torch
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock
+from torch import Tensor, nn
+
+from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, full_precision, register
+
+THETAS = ("attention", "per-token", "mlp", "identity")
+
+
+class Mixer(nn.Module):
+    """`layers` CLIP blocks (pre-norm, QuickGELU) of width `dim` without a mask.
+
+    across_tokens: attend over all tokens; otherwise each token is a sequence of length 1, so that tokens never meet.
+    """
+
+    def __init__(self, dim: int, heads: int, layers: int, across_tokens: bool) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(dim, heads, act_layer=QuickGELU) for _ in range(layers))
+        self.across_tokens = across_tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(tokens, dim) -> (tokens, dim)."""
+        batch = 0 if self.across_tokens else 1
+        tokens = tokens.unsqueeze(batch)
+        for block in self.resblocks:
+            tokens = block(tokens)
+        return tokens.squeeze(batch)
+
+
+@register
+class UnifiedPrompt(Prompt):
+    """A text and a visual prompt, coupled by θ.
+
+    Both sets of vectors are mapped to `dim` (no map where the widths agree), mixed by θ as one sequence and mapped
+    back:
+
+    - "attention": a Transformer in which every vector attends to all others, as the paper describes it.
+    - "per-token": the same Transformer over sequences of length 1, which is what the released code computes: the
+      vectors share θ's weights but do not see each other. Needed for checkpoints that were trained this way.
+    - "mlp": Linear - GELU - Linear on each vector. - "identity": no coupling; `dim`, `heads` and `layers` play no
+      part.
+
+    Raises ValueError when `heads` does not divide `dim`, or for an unknown θ.
+    """
+
+    kind = "unified"
+
+    def __init__(
+        self,
+        text: TextPrompt,
+        visual: VisualPrompt,
+        dim: int = 128,
+        heads: int = 1,
+        layers: int = 1,
+        theta: str = "attention",
+    ) -> None:
+        super().__init__()
+        if theta not in THETAS:
+            raise ValueError(f"theta is {theta!r}; it is one of {', '.join(THETAS)}")
+        if dim < 1 or heads < 1 or layers < 1:
+            raise ValueError(f"dim {dim}, heads {heads} and layers {layers} must be positive")
+        if dim % heads:
+            raise ValueError(f"theta's heads ({heads}) must divide its dim ({dim})")
+        self.text, self.visual = text, visual
+        self.dim, self.heads, self.layers, self.theta = dim, heads, layers, theta
+        text_width, visual_width = text.config()["width"], visual.config()["width"]
+        self.text_pre, self.text_post = self._maps(text_width)
+        self.visual_pre, self.visual_post = self._maps(visual_width)
+        self.mixer: nn.Module
+        if theta in ("attention", "per-token"):
+            self.mixer = Mixer(dim, heads, layers, across_tokens=theta == "attention")
+        else:
+            self.mixer = nn.GELU() if theta == "mlp" else nn.Identity()
+
+    @property
+    def position(self) -> str:
+        return self.text.position
+
+    def _maps(self, width: int) -> tuple[nn.Module, nn.Module]:
+        if self.theta == "identity" or (width == self.dim and self.theta != "mlp"):
+            return nn.Identity(), nn.Identity()
+        return nn.Linear(width, self.dim), nn.Linear(self.dim, width)
+
+    def contexts(self) -> Contexts:
+        ctx = self.text.ctx
+        with full_precision(ctx):
+            tokens = self.visual.tokens()
+            if self.theta != "identity":
+                ctx, tokens = self._couple(ctx, tokens)
+            return Contexts(ctx, self.visual.dropout(tokens))
+
+    def _couple(self, ctx: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        text = self.text_pre(ctx.flatten(0, -2))
+        visual = self.visual_pre(tokens.flatten(0, -2))
+        mixed = self.mixer(torch.cat([text, visual]))
+        text, visual = mixed.split([len(text), len(visual)])
+        return self.text_post(text).view_as(ctx), self.visual_post(visual).view_as(tokens)
+
+    def config(self) -> dict:
+        return {
+            "kind": self.kind,
+            "text": self.text.config(),
+            "visual": self.visual.config(),
+            "dim": self.dim,
+            "heads": self.heads,
+            "layers": self.layers,
+            "theta": self.theta,
+        }

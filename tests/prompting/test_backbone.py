@@ -1,0 +1,164 @@
+"""Backbones by name and from files in every layout."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from prompting import PromptedCLIP, load_backbone, load_pocket
+from prompting import backbone as backbone_module
+from prompting.checkpoint import build_from_openai_layout, openai_config
+from tests.prompting.reference_data import openai_state
+from tests.prompting.tiny import random_images, tiny_clip, tiny_config
+
+SIZES = {"input_resolution": torch.tensor(32), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+
+
+def nest(state: dict) -> nn.Module:
+    """A module with these state-dict names, as scripted archives have."""
+    root = nn.Module()
+    for name, value in state.items():
+        *path, leaf = name.split(".")
+        module = root
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module._modules[part]
+        module.register_buffer(leaf, value)
+    return root
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".jit"])
+def test_openai_layouts(tmp_path, suffix):
+    state = {name: value.half() for name, value in openai_state().items()}
+    path = tmp_path / f"small{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    elif suffix == ".pt":
+        torch.save({**state, **SIZES}, path)
+    else:
+        torch.jit.script(nest({**state, **SIZES})).save(str(path))
+    backbone = load_backbone(str(path))
+    loaded = backbone.clip.state_dict()
+    assert all(torch.equal(loaded[name], value.float()) for name, value in state.items())
+    assert type(backbone.clip.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
+    assert backbone.name == path.name and not backbone.clip.training
+    assert not any(parameter.requires_grad for parameter in backbone.clip.parameters())
+
+
+def test_resnet_in_openai_layout():
+    config = tiny_config("resnet")
+    config["text_cfg"] |= {"width": 64, "heads": 1}
+    config["vision_cfg"] |= {"width": 8, "head_width": 64, "layers": [1, 2, 1, 1]}
+    clip = open_clip.CLIP(**config).eval()
+    state = {name: value for name, value in clip.state_dict().items() if not name.endswith("num_batches_tracked")}
+    inferred = openai_config(state, "small")
+    assert inferred["vision_cfg"] == {"layers": [1, 2, 1, 1], "width": 8, "image_size": 32}
+    loaded = build_from_openai_layout(state, "small").eval()
+    images = random_images()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encode_image(images), clip.encode_image(images))
+
+
+def test_other_layouts_name_their_keys(tmp_path):
+    path = tmp_path / "custom.safetensors"
+    save_file({"text.token_embedding.weight": torch.zeros(2), "visual.conv1.weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="missing keys text_projection.*unexpected keys text.token_embedding.weight"):
+        load_backbone(str(path))
+    state = openai_state()
+    state["visual.extra"] = state.pop("visual.ln_post.bias")
+    with pytest.raises(ValueError, match="missing keys visual.ln_post.bias; unexpected keys visual.extra"):
+        build_from_openai_layout(state, "small")
+    state = openai_state()
+    state["visual.conv1.weight"] = torch.zeros(1280, 3, 14, 14)
+    with pytest.raises(ValueError, match="width of ViT-H-14, whose heads are not OpenAI's"):
+        build_from_openai_layout(state, "small")
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*missing.pt"):
+        load_backbone(str(tmp_path / "missing.pt"))
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(ValueError, match="text.pt cannot be read as a checkpoint"):
+        load_backbone(str(tmp_path / "text.pt"))
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="holds no state dict"):
+        load_backbone(str(tmp_path / "list.pt"))
+
+
+@pytest.mark.parametrize(("name", "near"), [("ViT-B16", "ViT-B/16"), ("Pockett", "pocket"), ("rn51", "RN50")])
+def test_unknown_name_gives_the_nearest(name, near):
+    with pytest.raises(ValueError, match=f"unknown backbone '{name}'; did you mean .*{near}"):
+        load_backbone(name)
+
+
+def test_weights_that_cannot_be_had(monkeypatch):
+    def offline(name, tag, **options):
+        assert (name, tag, options["force_quick_gelu"]) == ("ViT-B-16", "openai", True)
+        raise RuntimeError("no route to host")
+
+    monkeypatch.setattr(open_clip, "create_model", offline)
+    with pytest.raises(FileNotFoundError, match="'openai' of ViT-B/16 cannot be had here.*no route.*Give a file"):
+        load_backbone("ViT-B/16")
+
+
+def test_tags_are_checked():
+    with pytest.raises(ValueError, match="no weights 'laion3b' of ViT-B-32.*laion2b_s34b_b79k"):
+        load_backbone("ViT-B-32", "laion3b")
+    with pytest.raises(ValueError, match="ViT-H-14 needs pretrained weights: .*laion2b_s32b_b79k"):
+        load_backbone("ViT-H-14")
+    with pytest.raises(ValueError, match="text tower of its own"):
+        load_backbone("ViT-B-16-SigLIP", "webli")
+
+
+@pytest.mark.parametrize(("sizes", "activation"), [({}, "GELU"), (SIZES, "QuickGELU")])
+def test_architecture_with_a_file(tmp_path, monkeypatch, sizes, activation):
+    monkeypatch.setattr(open_clip, "list_models", lambda: ["tiny"])
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: tiny_config(quick_gelu=False))
+    clip = tiny_clip()
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in {**clip.state_dict(), **sizes}.items()}},
+        tmp_path / "a.pt",
+    )
+    backbone = load_backbone("tiny", str(tmp_path / "a.pt"))
+    assert type(backbone.clip.visual.transformer.resblocks[0].mlp.gelu).__name__ == activation
+    assert torch.equal(backbone.clip.text_projection, clip.text_projection)
+
+
+def write_pocket(folder, clip):
+    config = {
+        "model_cfg": tiny_config(),
+        "preprocess_cfg": {"size": 32, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "interpolation": "bilinear"},
+    }
+    (folder / "model.json").write_text(json.dumps(config))
+    state = {name: value.half() for name, value in clip.state_dict().items()}
+    weight = state.pop("token_embedding.weight")
+    ids = weight.abs().sum(1).nonzero().squeeze(1)
+    save_file(
+        {**state, "token_ids": ids, "token_embedding.rows": weight[ids].contiguous()}, folder / "model.safetensors"
+    )
+
+
+def test_pocket(tmp_path, monkeypatch):
+    clip = tiny_clip()
+    clip.token_embedding.weight.data[1000:49000] = 0
+    write_pocket(tmp_path, clip)
+    backbone = load_pocket(tmp_path)
+    assert backbone.name == "pocket"
+    assert backbone.preprocessing == backbone_module.Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), "bilinear")
+    state = backbone.clip.state_dict()
+    for name, value in clip.state_dict().items():
+        assert state[name].dtype == torch.float32 and torch.equal(state[name], value.half().float()), name
+    logits = PromptedCLIP(backbone.clip, tokenizer=backbone.tokenizer)(random_images(), ["cat", "dog"])
+    assert logits.shape == (3, 2) and logits.isfinite().all()
+
+
+def test_pocket_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="model.json is missing"):
+        load_pocket(tmp_path)
+    with pytest.raises(ValueError, match="has its own weights"):
+        load_backbone("pocket", "openai")

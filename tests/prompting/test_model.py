@@ -1,0 +1,287 @@
+"""The prompted CLIP against plain CLIP and against sequences assembled by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from prompting import (
+    Contexts,
+    Prompt,
+    PromptedCLIP,
+    TextPrompt,
+    UnifiedPrompt,
+    VisualPrompt,
+    count_parameters,
+    words_to_context,
+)
+from prompting.tokens import clip_tokenizer
+from tests.prompting.tiny import random_images, tiny_clip
+
+CLASSES = ["cat", "St. Bernard", "no car.", "hot_air balloon", "what?!"]
+TOKENIZER = clip_tokenizer()
+
+
+def text_prompt(position="middle", n_ctx=5, classes=None):
+    prompt = TextPrompt(n_ctx, 32, classes, position)
+    torch.nn.init.normal_(prompt.ctx, std=0.5, generator=torch.Generator().manual_seed(1))
+    return prompt
+
+
+def visual_prompt(layers=2, n_ctx=3):
+    return VisualPrompt(n_ctx, 64, layers, patch_size=8)
+
+
+def unified_prompt(theta="attention"):
+    return UnifiedPrompt(text_prompt(n_ctx=2), visual_prompt(), dim=16, heads=2, theta=theta)
+
+
+def by_hand(clip, ctx, position, name):
+    """The text feature of one class by the definition: full length, placeholders replaced, then split and permuted."""
+    n_ctx = len(ctx)
+    name = name.replace("_", " ")
+    ids = TOKENIZER([" ".join(["X"] * n_ctx) + " " + name + "."], context_length=77)
+    words = len(TOKENIZER.encode(name))
+    embedded = clip.token_embedding(ids)[0]
+    start, rest = embedded[:1], embedded[1 + n_ctx :]
+    half = n_ctx // 2
+    parts = {
+        "end": [start, ctx, rest],
+        "middle": [start, ctx[:half], rest[:words], ctx[half:], rest[words:]],
+        "front": [start, rest[:words], ctx, rest[words:]],
+    }
+    x = torch.cat(parts[position])[None] + clip.positional_embedding
+    x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask))
+    return F.normalize(x[0, ids.argmax()] @ clip.text_projection, dim=-1)
+
+
+@pytest.mark.parametrize("position", ["front", "middle", "end"])
+@pytest.mark.parametrize("n_ctx", [1, 4, 5])
+def test_positions(position, n_ctx):
+    clip, prompt = tiny_clip(), text_prompt(position, n_ctx)
+    features = PromptedCLIP(clip, prompt).encode_classes(CLASSES)
+    expected = torch.stack([by_hand(clip, prompt.ctx, position, name) for name in CLASSES])
+    torch.testing.assert_close(features, expected, atol=2e-6, rtol=0)
+
+
+def test_class_specific_contexts():
+    clip, prompt = tiny_clip(), text_prompt(classes=5)
+    model = PromptedCLIP(clip, prompt)
+    expected = torch.stack([by_hand(clip, prompt.ctx[i], "middle", name) for i, name in enumerate(CLASSES)])
+    torch.testing.assert_close(model.encode_classes(CLASSES), expected, atol=2e-6, rtol=0)
+    rows = torch.tensor([3, 1])
+    some = model.encode_classes([CLASSES[3], CLASSES[1]], rows=rows)
+    torch.testing.assert_close(some, expected[rows], atol=2e-6, rtol=0)
+    with pytest.raises(ValueError, match="contexts for 5 classes, 2 are given"):
+        model.encode_classes(CLASSES[:2])
+
+
+@pytest.mark.parametrize("position", ["front", "middle", "end"])
+@pytest.mark.parametrize("savings", [{"cut": False}, {"share_prefix": False}, {"chunk": 2}, {"chunk": 1}])
+def test_savings_are_exact(position, savings):
+    clip, prompt = tiny_clip().double(), text_prompt(position).double()
+    results = []
+    for arguments in ({"cut": False, "share_prefix": False}, {}, savings):
+        features = PromptedCLIP(clip, prompt, **arguments).encode_classes(CLASSES)
+        (features * torch.arange(features.numel()).view_as(features)).sum().backward()
+        results.append((features.detach(), prompt.ctx.grad.clone()))
+        prompt.ctx.grad = None
+    for features, gradient in results[1:]:
+        torch.testing.assert_close(features, results[0][0], atol=1e-12, rtol=0)
+        torch.testing.assert_close(gradient, results[0][1], atol=1e-8, rtol=1e-10)
+
+
+@pytest.mark.parametrize("image", ["vit", "resnet"])
+def test_without_prompt_it_is_plain_clip(image):
+    clip, images = tiny_clip(image), random_images()
+    with torch.no_grad():
+        ids = TOKENIZER([f"a photo of a {name.replace('_', ' ')}." for name in CLASSES], context_length=77)
+        x, t = clip.encode_image(images, normalize=True), clip.encode_text(ids, normalize=True)
+        expected = clip.logit_scale.exp() * x @ t.T
+    logits = PromptedCLIP(clip)(images, CLASSES)
+    torch.testing.assert_close(logits, expected, atol=2e-5, rtol=0)
+    assert not logits.requires_grad
+
+
+def test_templates_are_averaged():
+    model = PromptedCLIP(tiny_clip(), visual_prompt())
+    a, b = model.encode_classes(CLASSES, ["a {}."]), model.encode_classes(CLASSES, ["the {} of {}"])
+    both = model.encode_classes(CLASSES, ["a {}.", "the {} of {}"])
+    torch.testing.assert_close(both, F.normalize(a + b, dim=-1))
+    with pytest.raises(ValueError, match="'a photo' has no {}"):
+        model.encode_classes(CLASSES, ["a photo"])
+
+
+def test_constant_class_features_are_kept_and_dropped():
+    model = PromptedCLIP(tiny_clip(), visual_prompt())
+    with torch.inference_mode():
+        first = model.encode_classes(CLASSES)
+    assert model.encode_classes(list(CLASSES)) is first
+    loss = model(random_images(), CLASSES).sum()
+    loss.backward()
+    assert model.prompt.embeddings.grad.abs().sum() > 0
+    other = tiny_clip(seed=1).state_dict()
+    model.load_state_dict({**model.state_dict(), **{f"clip.{name}": value for name, value in other.items()}})
+    assert not torch.allclose(model.encode_classes(CLASSES), first)
+    assert model.double().encode_classes(CLASSES).dtype == torch.float64
+
+
+def test_text_prompt_follows_its_values():
+    model = PromptedCLIP(tiny_clip(), text_prompt())
+    before = model.encode_classes(CLASSES).detach()
+    with torch.no_grad():
+        model.prompt.ctx += 1.0
+    assert not torch.allclose(model.encode_classes(CLASSES), before)
+
+
+def visual_by_hand(clip, images, tokens):
+    """Open_clip's own modules, with the tokens inserted and replaced by the definition."""
+    visual, count = clip.visual, tokens.shape[1]
+    x = visual._embeds(images)
+    x = torch.cat([x[:, :1], tokens[0].expand(len(x), -1, -1), x[:, 1:]], dim=1)
+    for i, block in enumerate(visual.transformer.resblocks):
+        if 0 < i < len(tokens):
+            x = torch.cat([x[:, :1], tokens[i].expand(len(x), -1, -1), x[:, 1 + count :]], dim=1)
+        x = block(x)
+    return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_visual_prompts(layers):
+    clip, images, prompt = tiny_clip(), random_images(), visual_prompt(layers)
+    model = PromptedCLIP(clip, prompt)
+    features = model.encode_images(images)
+    torch.testing.assert_close(features, visual_by_hand(clip, images, prompt.tokens()), atol=1e-6, rtol=0)
+    clip.set_grad_checkpointing()
+    torch.testing.assert_close(model.encode_images(images), features, atol=0, rtol=0)
+
+
+def test_shallow_and_deep_differ():
+    shallow, deep = visual_prompt(1), visual_prompt(2)
+    deep.embeddings.data.copy_(shallow.embeddings.data)
+    clip, images = tiny_clip(), random_images()
+    difference = PromptedCLIP(clip, shallow).encode_images(images) - PromptedCLIP(clip, deep).encode_images(images)
+    assert difference.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: None, []),
+        (text_prompt, ["prompt.ctx"]),
+        (visual_prompt, ["prompt.embeddings", "prompt.embeddings_deep"]),
+        (
+            lambda: unified_prompt("identity"),
+            ["prompt.text.ctx", "prompt.visual.embeddings", "prompt.visual.embeddings_deep"],
+        ),
+    ],
+)
+def test_only_the_prompt_trains(make, names):
+    model = PromptedCLIP(tiny_clip().requires_grad_(True), make()).train()
+    assert model.trainable_names() == names
+    assert not model.clip.training
+    if names:
+        model(random_images(), CLASSES).sum().backward()
+        assert all(parameter.grad is not None for parameter in model.prompt.parameters())
+    assert all(parameter.grad is None for parameter in model.clip.parameters())
+
+
+def test_unified_prompt_reaches_both_towers():
+    model = PromptedCLIP(tiny_clip(), unified_prompt())
+    assert model.has_text_prompt and model.has_visual_prompt
+    calls = []
+    original = model.prompt.contexts
+    model.prompt.contexts = lambda: calls.append(1) or original()
+    model(random_images(), CLASSES).sum().backward()
+    assert len(calls) == 1
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt.mixer.parameters() if parameter.dim() > 1)
+
+
+def test_resnet_takes_text_prompts_only():
+    clip = tiny_clip("resnet")
+    model = PromptedCLIP(clip, text_prompt()).train()
+    before = {name: value.clone() for name, value in clip.state_dict().items()}
+    model(random_images(), CLASSES).sum().backward()
+    assert model.prompt.ctx.grad.abs().sum() > 0
+    assert all(torch.equal(value, before[name]) for name, value in clip.state_dict().items())
+    for prompt in (visual_prompt(), unified_prompt()):
+        with pytest.raises(ValueError, match="visual prompts need a vision transformer: .* ModifiedResNet"):
+            PromptedCLIP(clip, prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (lambda: TextPrompt(4, 48), "text prompt is 48 wide, the text tower 32"),
+        (lambda: TextPrompt(75, 32), "n_ctx 75 leaves no room"),
+        (lambda: VisualPrompt(4, 48, 2, 8), "visual prompt is 48 wide, the image tower 64"),
+        (lambda: VisualPrompt(4, 64, 3, 8), r"has 3 layers; the image tower takes 2 \(deep\)"),
+    ],
+)
+def test_prompts_that_do_not_fit(prompt, message):
+    with pytest.raises(ValueError, match=message):
+        PromptedCLIP(tiny_clip(), prompt())
+
+
+def test_bad_inputs():
+    model = PromptedCLIP(tiny_clip(context_length=16), unified_prompt())
+    with pytest.raises(ValueError, match="list of at least one name"):
+        model.encode_classes("cat")
+    with pytest.raises(ValueError, match="list of at least one name"):
+        model.encode_classes([])
+    long = "one two three four five six seven eight nine ten eleven twelve"
+    with pytest.raises(ValueError, match=f"'{long}' with 2 context vectors takes 17 tokens; .* at most 16"):
+        model.encode_classes(["cat", long])
+    with pytest.raises(ValueError, match=r"images of \(24, 24\) pixels; this image tower takes \(32, 32\)"):
+        model.encode_images(random_images(size=24))
+
+
+def test_a_prompt_of_ones_own():
+    class Mean(Prompt):
+        kind = "mean"
+
+        def __init__(self):
+            super().__init__()
+            self.vector = torch.nn.Parameter(torch.randn(32))
+
+        def contexts(self):
+            return Contexts(text=self.vector.expand(3, -1))
+
+    model = PromptedCLIP(tiny_clip(), Mean())
+    assert model.has_text_prompt and not model.has_visual_prompt
+    expected = by_hand(model.clip, model.prompt.vector.expand(3, -1), "end", "cat")
+    torch.testing.assert_close(model.encode_classes(["cat"])[0], expected, atol=2e-6, rtol=0)
+
+
+def test_autocast_keeps_prompts_and_logits_in_float32():
+    model, images = PromptedCLIP(tiny_clip(), unified_prompt()), random_images()
+    exact = model(images, CLASSES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(images, CLASSES)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, exact, atol=0.3, rtol=0)
+    logits.sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.prompt.parameters())
+
+
+def test_words_to_context_counts_tokens():
+    clip = tiny_clip()
+    context = words_to_context(clip, TOKENIZER, "a_photo of a")
+    assert context.shape == (4, 32) and not context.requires_grad
+    assert words_to_context(clip, TOKENIZER, "photomicrograph").shape[0] == len(TOKENIZER.encode("photomicrograph")) > 1
+    prompted = PromptedCLIP(clip, TextPrompt(4, 32, position="end", init=context)).encode_classes(CLASSES)
+    torch.testing.assert_close(prompted, PromptedCLIP(clip).encode_classes(CLASSES), atol=2e-6, rtol=0)
+    with pytest.raises(ValueError, match="no tokens"):
+        words_to_context(clip, TOKENIZER, " ")
+
+
+def test_count_parameters():
+    clip = tiny_clip()
+    backbone = sum(parameter.numel() for parameter in clip.parameters())
+    visual = sum(parameter.numel() for parameter in clip.visual.parameters())
+    assert count_parameters(clip, text_prompt()) == {
+        "num_trainable_params": 160,
+        "num_params": backbone + 160,
+        "num_visual_params": visual,
+        "num_backbone_params": backbone,
+    }
+    assert count_parameters(clip)["num_trainable_params"] == 0

@@ -1,0 +1,208 @@
+"""Checkpoints, the log file, meters, weights."""
+
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dassl.utils import (
+    AverageMeter,
+    MetricMeter,
+    collect_env_info,
+    count_num_param,
+    init_network_weights,
+    listdir_nohidden,
+    load_checkpoint,
+    load_pretrained_weights,
+    open_all_layers,
+    open_specified_layers,
+    read_json,
+    resume_from_checkpoint,
+    save_checkpoint,
+    set_random_seed,
+    setup_logger,
+    tolist_if_not,
+    write_json,
+)
+from torch import nn
+
+
+def state(model, **extra):
+    return {"state_dict": model.state_dict(), "epoch": 3, "optimizer": None, "scheduler": None, **extra}
+
+
+def test_checkpoint_is_plain(tmp_path):
+    model = nn.Linear(2, 1)
+    save_checkpoint(state(model, val_result=np.float64(71.5), shape=np.arange(3)), tmp_path)
+    path = tmp_path / "model.pth.tar-3"
+    loaded = torch.load(path, weights_only=True)
+    assert type(loaded["val_result"]) is float and loaded["val_result"] == 71.5
+    assert loaded["shape"].tolist() == [0, 1, 2]
+    assert load_checkpoint(path)["epoch"] == 3
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.pth.tar-3"]
+    with pytest.raises(TypeError, match=r"\['thing'\].* object"):
+        save_checkpoint(state(model, thing=object()), tmp_path)
+    with pytest.raises(FileNotFoundError, match="tar-4"):
+        load_checkpoint(tmp_path / "model.pth.tar-4")
+
+
+def test_the_pointer_names_the_last_regular_file(tmp_path):
+    model = nn.Linear(2, 1)
+    save_checkpoint(state(model), tmp_path, is_best=True)
+    save_checkpoint(state(model) | {"epoch": 5}, tmp_path, model_name="model-best.pth.tar")
+    assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-3\n"
+    assert load_checkpoint(tmp_path / "model-best.pth.tar")["epoch"] == 5
+    other = nn.Linear(2, 1)
+    assert resume_from_checkpoint(tmp_path, other) == 3
+    assert torch.equal(other.weight, model.weight)
+    with pytest.raises(KeyError, match="optimizer"):
+        resume_from_checkpoint(tmp_path, other, optimizer=torch.optim.SGD(other.parameters()))
+    with pytest.raises(FileNotFoundError, match="empty"):
+        resume_from_checkpoint(tmp_path / "empty", other)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    model = nn.Linear(2, 1)
+    save_checkpoint(state(model), tmp_path)
+    before = (tmp_path / "model.pth.tar-3").read_bytes()
+
+    def fail(obj, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(state(model), tmp_path)
+    assert (tmp_path / "model.pth.tar-3").read_bytes() == before
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    path = tmp_path / "old.pth"
+    torch.save({"state_dict": {}, "scheduler": logging.Formatter()}, path)
+    with pytest.raises(ValueError, match="pickled objects"):
+        load_checkpoint(path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_parallel_prefix_is_removed(tmp_path):
+    wrapped = nn.Module()
+    wrapped.module = nn.Linear(2, 1)
+    save_checkpoint(state(wrapped), tmp_path)
+    assert list(load_checkpoint(tmp_path / "model.pth.tar-3")["state_dict"]) == ["weight", "bias"]
+
+
+def test_pretrained_weights_by_name_and_shape(tmp_path, caplog):
+    source = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "w.pth")
+    target = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 5))
+    load_pretrained_weights(target, str(tmp_path / "w.pth"))
+    assert torch.equal(target[0].weight, source[0].weight)
+    assert "1.weight, 1.bias" in caplog.text
+    load_pretrained_weights(nn.Conv2d(1, 1, 1), str(tmp_path / "w.pth"))
+    assert "Nothing was loaded" in caplog.text
+
+
+@pytest.fixture
+def logs():
+    """Restores the console after a test of ``setup_logger``."""
+    root, stdout = logging.getLogger(), sys.stdout
+    level = root.level
+    yield root
+    setup_logger()
+    from dassl.utils import logger
+
+    while logger._handlers:
+        root.removeHandler(logger._handlers.pop())
+    root.setLevel(level)
+    sys.stdout = stdout
+
+
+def test_log_file_shows_what_the_console_showed(tmp_path, logs, capsys):
+    setup_logger(tmp_path / "run")
+    logging.getLogger("a.b").info("first %d", 1)
+    print("second")
+    logging.getLogger("a.b").debug("hidden")
+    logging.getLogger("c").warning("third")
+    assert sys.stdout.isatty() is False and sys.stdout.encoding
+    assert (tmp_path / "run" / "log.txt").read_text() == "first 1\nsecond\nthird\n"
+    assert capsys.readouterr().out == "first 1\nsecond\nthird\n"
+
+
+def test_a_second_log_leaves_the_first_alone(tmp_path, logs, capsys):
+    setup_logger(tmp_path)
+    print("one")
+    setup_logger(tmp_path)
+    print("two")
+    logging.getLogger().info("three")
+    names = sorted(os.listdir(tmp_path))
+    assert names[0] == "log.txt" and names[1].startswith("log.txt-2") and len(names) == 2
+    assert (tmp_path / "log.txt").read_text() == "one\n"
+    assert (tmp_path / names[1]).read_text() == "two\nthree\n"
+    setup_logger(tmp_path / "own.log")
+    print("four")
+    setup_logger()
+    print("five")
+    assert (tmp_path / "own.log").read_text() == "four\n"
+    assert capsys.readouterr().out == "one\ntwo\nthree\nfour\nfive\n"
+
+
+def test_meters():
+    meter = AverageMeter()
+    meter.update(1.0)
+    meter.update(torch.tensor(4.0), n=2)
+    assert (meter.val, meter.avg, meter.count) == (4.0, 3.0, 3)
+    moving = AverageMeter(ema=True)
+    moving.update(1.0)
+    moving.update(2.0)
+    assert moving.avg == pytest.approx(1.1)
+    meters = MetricMeter()
+    meters.update({"loss": torch.tensor(2.0), "acc": 50.0})
+    meters.update(None)
+    meters.update({"loss": 1.0, "acc": 100.0})
+    assert str(meters) == "loss 1.0000 (1.5000) acc 100.0000 (75.0000)"
+    with pytest.raises(TypeError, match="dict"):
+        meters.update([1.0])
+
+
+def test_layers():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    assert count_num_param(model) == 15 == count_num_param(params=model.parameters())
+    open_specified_layers(model, "1")
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
+    assert (model[0].training, model[1].training) == (False, True)
+    open_all_layers(model)
+    assert all(p.requires_grad for p in model.parameters()) and model[0].training
+    with pytest.raises(ValueError, match="'2' is not a layer"):
+        open_specified_layers(model, ["2"])
+    for scheme in ("normal", "xavier", "kaiming", "orthogonal"):
+        init_network_weights(model, scheme)
+        assert not model[0].bias.any() and bool((model[1].weight == 1).all())
+    with pytest.raises(ValueError, match="choose one of normal"):
+        init_network_weights(model, "uniform")
+
+
+def test_small_tools(tmp_path):
+    write_json({"a": [1, 2]}, tmp_path / "new" / "x.json")
+    assert read_json(tmp_path / "new" / "x.json") == {"a": [1, 2]}
+    (tmp_path / ".hidden").write_text("")
+    (tmp_path / "b").write_text("")
+    assert listdir_nohidden(tmp_path, sort=True) == ["b", "new"]
+    assert tolist_if_not("a") == ["a"] and tolist_if_not(["a"]) == ["a"]
+    assert f"PyTorch: {torch.__version__}" in collect_env_info().split("\n")
+
+
+def test_seeds():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    set_random_seed(0)
+    first = draw()
+    assert draw() != first
+    set_random_seed(0)
+    assert draw() == first

@@ -1,0 +1,5 @@
+"""From a registered dataset to batches."""
+
+from .data_manager import DataManager, DatasetWrapper
+
+__all__ = ["DataManager", "DatasetWrapper"]

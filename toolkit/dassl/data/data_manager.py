@@ -1,0 +1,174 @@
+"""Loaders of a dataset's splits."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms as T
+
+from ..utils import read_image
+from .datasets import build_dataset
+from .samplers import build_sampler
+from .transforms import INTERPOLATION_MODES, build_transform
+from .transforms.transforms import image_size
+
+logger = logging.getLogger(__name__)
+
+
+def build_data_loader(
+    cfg,
+    sampler_type: str = "SequentialSampler",
+    data_source: Sequence | None = None,
+    batch_size: int = 64,
+    n_domain: int = 0,
+    n_ins: int = 2,
+    tfm=None,
+    is_train: bool = True,
+    dataset_wrapper: type[Dataset] | None = None,
+) -> DataLoader:
+    """A loader of a list of items.
+
+    In training a last short batch is dropped, unless it is the only one.
+
+    Raises:
+        ValueError: the loader would be empty.
+    """
+    data_source = [] if data_source is None else data_source
+    if len(data_source) == 0:
+        raise ValueError(f"No {'training' if is_train else 'evaluation'} data: the list of items is empty")
+    sampler = build_sampler(
+        sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
+    )
+    wrapper = DatasetWrapper if dataset_wrapper is None else dataset_wrapper
+    loader = DataLoader(
+        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        drop_last=is_train and len(data_source) >= batch_size,
+        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+    )
+    if len(loader) == 0:
+        raise ValueError(f"{sampler_type} makes no batch of {batch_size} from {len(data_source)} items")
+    return loader
+
+
+class DataManager:
+    """The dataset of ``cfg.DATASET.NAME`` and loaders of its splits.
+
+    Args:
+        custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
+        dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same way.
+
+    Attributes:
+        dataset, train_loader_x, train_loader_u, val_loader, test_loader: a loader is None without data for it.
+        num_classes, num_source_domains, lab2cname: of the dataset.
+    """
+
+    def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
+        dataset = build_dataset(cfg)
+        tfm_train = build_transform(cfg, is_train=True) if custom_tfm_train is None else custom_tfm_train
+        tfm_test = build_transform(cfg, is_train=False) if custom_tfm_test is None else custom_tfm_test
+
+        def loader(node, data, is_train):
+            if not data:
+                return None
+            return build_data_loader(
+                cfg,
+                sampler_type=node.SAMPLER,
+                data_source=data,
+                batch_size=node.BATCH_SIZE,
+                n_domain=node.get("N_DOMAIN", 0),
+                n_ins=node.get("N_INS", 2),
+                tfm=tfm_train if is_train else tfm_test,
+                is_train=is_train,
+                dataset_wrapper=dataset_wrapper,
+            )
+
+        nodes = cfg.DATALOADER
+        self.dataset = dataset
+        self.train_loader_x = loader(nodes.TRAIN_X, dataset.train_x, True)
+        self.train_loader_u = loader(nodes.TRAIN_X if nodes.TRAIN_U.SAME_AS_X else nodes.TRAIN_U, dataset.train_u, True)
+        self.val_loader = loader(nodes.TEST, dataset.val, False)
+        self.test_loader = loader(nodes.TEST, dataset.test, False)
+
+        self._num_classes = dataset.num_classes
+        self._num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
+        self._lab2cname = dataset.lab2cname
+        if cfg.VERBOSE:
+            self.show_dataset_summary(cfg)
+
+    @property
+    def num_classes(self) -> int:
+        return self._num_classes
+
+    @property
+    def num_source_domains(self) -> int:
+        return self._num_source_domains
+
+    @property
+    def lab2cname(self) -> dict[int, str]:
+        return self._lab2cname
+
+    def show_dataset_summary(self, cfg) -> None:
+        """Log a table of two columns: what, how many."""
+        rows = [("Dataset", cfg.DATASET.NAME)]
+        if cfg.DATASET.SOURCE_DOMAINS:
+            rows.append(("Source", ", ".join(cfg.DATASET.SOURCE_DOMAINS)))
+        if cfg.DATASET.TARGET_DOMAINS:
+            rows.append(("Target", ", ".join(cfg.DATASET.TARGET_DOMAINS)))
+        rows.append(("# classes", f"{self.num_classes:,}"))
+        for split in ("train_x", "train_u", "val", "test"):
+            data = getattr(self.dataset, split)
+            if data:
+                rows.append((f"# {split}", f"{len(data):,}"))
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            logger.info("%s  %s", name.ljust(width), value)
+
+
+class DatasetWrapper(Dataset):
+    """Items as dicts: ``label``, ``domain``, ``impath``, ``index`` (position in ``data_source``) and images.
+
+    ``img`` is the transformed image; a list of them if training asks for ``DATALOADER.K_TRANSFORMS`` > 1. For a list
+    of transforms there are ``img``, ``img2``, ``img3``, ...; without a transform ``img`` is a PIL image.
+    ``img0`` is the image without augmentation, if ``DATALOADER.RETURN_IMG0``.
+    """
+
+    def __init__(self, cfg, data_source: Sequence, transform=None, is_train: bool = False):
+        self.cfg = cfg
+        self.data_source = data_source
+        self.transform = transform
+        self.is_train = is_train
+        self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
+        self.return_img0 = cfg.DATALOADER.RETURN_IMG0
+        if self.k_tfm > 1 and transform is None:
+            raise ValueError("DATALOADER.K_TRANSFORMS > 1 needs a transform, but INPUT.NO_TRANSFORM is set")
+        steps = [T.Resize(image_size(cfg.INPUT), interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION])]
+        steps.append(T.ToTensor())
+        if "normalize" in cfg.INPUT.TRANSFORMS:
+            steps.append(T.Normalize(mean=list(cfg.INPUT.PIXEL_MEAN), std=list(cfg.INPUT.PIXEL_STD)))
+        self.to_tensor = T.Compose(steps)
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+    def __getitem__(self, index: int) -> dict:
+        item = self.data_source[index]
+        output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
+        image = read_image(item.impath)
+        if self.transform is None:
+            output["img"] = image
+        elif isinstance(self.transform, (list, tuple)):
+            for position, transform in enumerate(self.transform, start=1):
+                output["img" if position == 1 else f"img{position}"] = self._apply(transform, image)
+        else:
+            output["img"] = self._apply(self.transform, image)
+        if self.return_img0:
+            output["img0"] = self.to_tensor(image)
+        return output
+
+    def _apply(self, transform, image):
+        images = [transform(image) for _ in range(self.k_tfm)]
+        return images[0] if self.k_tfm == 1 else images

@@ -1,0 +1,207 @@
+"""An item (``Datum``) and a dataset of items with up to four splits."""
+
+import logging
+import os
+import random
+import tarfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ...utils import check_availability, download_url, mkdir_if_missing
+
+logger = logging.getLogger(__name__)
+
+
+class Datum:
+    """One image file with its label.
+
+    Args:
+        impath: path of an existing file.
+        label: class index.
+        domain: domain index.
+        classname: the class's name.
+
+    Raises:
+        FileNotFoundError: no file at ``impath``.
+    """
+
+    def __init__(self, impath: str | os.PathLike = "", label: int = 0, domain: int = 0, classname: str = ""):
+        if not os.path.isfile(impath):
+            raise FileNotFoundError(f"No image found: {impath}")
+        self._impath = os.fspath(impath)
+        self._label = label
+        self._domain = domain
+        self._classname = classname
+
+    @property
+    def impath(self) -> str:
+        return self._impath
+
+    @property
+    def label(self) -> int:
+        return self._label
+
+    @property
+    def domain(self) -> int:
+        return self._domain
+
+    @property
+    def classname(self) -> str:
+        return self._classname
+
+    def __repr__(self) -> str:
+        return f"Datum({self._impath!r}, {self._label}, {self._domain}, {self._classname!r})"
+
+
+class DatasetBase:
+    """A dataset: lists of items for training, training without labels, validation and test.
+
+    Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run from 0; the number of classes
+    and their names are those of ``train_x``.
+    """
+
+    dataset_dir = ""  # folder below cfg.DATASET.ROOT
+    domains: Sequence[str] = ()  # names of the domains, if it has any
+
+    def __init__(
+        self,
+        train_x: list | None = None,
+        train_u: list | None = None,
+        val: list | None = None,
+        test: list | None = None,
+    ):
+        self._train_x = train_x
+        self._train_u = train_u
+        self._val = val
+        self._test = test
+        labelled = train_x or test or []
+        self._num_classes = self.get_num_classes(labelled)
+        self._lab2cname, self._classnames = self.get_lab2cname(labelled)
+
+    @property
+    def train_x(self) -> list | None:
+        return self._train_x
+
+    @property
+    def train_u(self) -> list | None:
+        return self._train_u
+
+    @property
+    def val(self) -> list | None:
+        return self._val
+
+    @property
+    def test(self) -> list | None:
+        return self._test
+
+    @property
+    def lab2cname(self) -> dict[int, str]:
+        """Label -> class name, in order of labels."""
+        return self._lab2cname
+
+    @property
+    def classnames(self) -> list[str]:
+        """Class names in order of labels."""
+        return self._classnames
+
+    @property
+    def num_classes(self) -> int:
+        return self._num_classes
+
+    @staticmethod
+    def get_num_classes(data_source: Iterable) -> int:
+        """Largest label + 1."""
+        return max((item.label for item in data_source), default=-1) + 1
+
+    @staticmethod
+    def get_lab2cname(data_source: Iterable) -> tuple[dict[int, str], list[str]]:
+        """(label -> class name, class names), both in order of labels."""
+        names = {item.label: item.classname for item in data_source}
+        lab2cname = {label: names[label] for label in sorted(names)}
+        return lab2cname, list(lab2cname.values())
+
+    def check_input_domains(self, source_domains: Sequence[str], target_domains: Sequence[str]) -> None:
+        """Check both lists; ValueError for a domain that the dataset lacks, or for an empty list of sources."""
+        if not source_domains:
+            raise ValueError("DATASET.SOURCE_DOMAINS is empty: name at least one domain")
+        self.is_input_domain_valid(source_domains)
+        self.is_input_domain_valid(target_domains)
+
+    def is_input_domain_valid(self, input_domains: Sequence[str]) -> None:
+        """Check names of domains.
+
+        Raises:
+            ValueError: the dataset lacks one of them.
+        """
+        for domain in input_domains:
+            check_availability(domain, list(self.domains))
+
+    def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
+        """Download an archive (.zip, .tar, .tar.gz, .tgz) to the file ``dst`` and unpack it beside itself.
+
+        Raises:
+            ImportError: ``from_gdrive`` without the package gdown.
+            ValueError: an archive of another kind.
+        """
+        folder = os.path.dirname(os.path.abspath(dst))
+        mkdir_if_missing(folder)
+        if from_gdrive:
+            try:
+                import gdown
+            except ImportError as error:
+                raise ImportError(f"Downloading {url} needs the package gdown: pip install gdown") from error
+            gdown.download(url, dst, quiet=False)
+        else:
+            download_url(url, dst)
+
+        logger.info("Unpacking %s", dst)
+        if zipfile.is_zipfile(dst):
+            with zipfile.ZipFile(dst) as archive:
+                archive.extractall(folder)
+        elif tarfile.is_tarfile(dst):
+            with tarfile.open(dst) as archive:
+                archive.extractall(folder, filter="data")
+        else:
+            raise ValueError(f"{dst} is neither a zip nor a tar archive")
+
+    def generate_fewshot_dataset(self, *data_sources: list, num_shots: int = -1, repeat: bool = False):
+        """Draw ``num_shots`` items of each class from each source, by Python's global random generator.
+
+        Args:
+            data_sources: lists of items.
+            num_shots: items a class; below 1 nothing is drawn and the sources come back.
+            repeat: draw with replacement for a class that has too few; else take all it has.
+
+        Returns:
+            One list for one source, else a list of lists.
+        """
+        if num_shots < 1:
+            return data_sources[0] if len(data_sources) == 1 else data_sources
+        logger.info("Creating a %d-shot dataset", num_shots)
+        drawn = []
+        for source in data_sources:
+            chosen = []
+            for items in self.split_dataset_by_label(source).values():
+                if len(items) >= num_shots:
+                    chosen += random.sample(items, num_shots)
+                elif repeat:
+                    chosen += random.choices(items, k=num_shots)
+                else:
+                    chosen += items
+            drawn.append(chosen)
+        return drawn[0] if len(drawn) == 1 else drawn
+
+    def split_dataset_by_label(self, data_source: Iterable) -> dict[int, list]:
+        """Label -> items, labels in order of their first item."""
+        groups = defaultdict(list)
+        for item in data_source:
+            groups[item.label].append(item)
+        return groups
+
+    def split_dataset_by_domain(self, data_source: Iterable) -> dict[int, list]:
+        """Domain -> items, domains in order of their first item."""
+        groups = defaultdict(list)
+        for item in data_source:
+            groups[item.domain].append(item)
+        return groups

@@ -1,0 +1,107 @@
+"""Accuracy and its relatives over a whole split."""
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .build import EVALUATOR_REGISTRY
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluatorBase:
+    """Collects batches with ``process`` and judges them all in ``evaluate``."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def reset(self) -> None:
+        """Forget what was collected."""
+        raise NotImplementedError
+
+    def process(self, mo: Tensor, gt: Tensor) -> None:
+        """Collect one batch: model output ``mo`` and ground truth ``gt``."""
+        raise NotImplementedError
+
+    def evaluate(self) -> OrderedDict:
+        """The results, the most important one first."""
+        raise NotImplementedError
+
+
+@EVALUATOR_REGISTRY.register()
+class Classification(EvaluatorBase):
+    """Accuracy, error rate and macro F1 in percent, for one label an image."""
+
+    def __init__(self, cfg, lab2cname: Mapping[int, str] | None = None, **kwargs):
+        super().__init__(cfg)
+        if cfg.TEST.PER_CLASS_RESULT and lab2cname is None:
+            raise ValueError("TEST.PER_CLASS_RESULT needs the class names: pass lab2cname to the evaluator")
+        self._lab2cname = lab2cname
+        self.reset()
+
+    def reset(self) -> None:
+        self._y_true: list[Tensor] = []
+        self._y_pred: list[Tensor] = []
+
+    def process(self, mo: Tensor, gt: Tensor) -> None:
+        """Collect scores (B, C) and labels (B,)."""
+        self._y_pred.append(mo.argmax(dim=1).cpu())
+        self._y_true.append(gt.cpu())
+
+    def evaluate(self) -> OrderedDict:
+        """OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if asked for, ``perclass_accuracy``.
+
+        F1 is averaged over the labels that occur in the ground truth.
+
+        Raises:
+            ValueError: nothing was processed.
+        """
+        if not self._y_true:
+            raise ValueError("The evaluator has processed no batch since its last reset")
+        cmat = _confusion(torch.cat(self._y_true).long(), torch.cat(self._y_pred))
+        hits, truths, guesses = cmat.diagonal(), cmat.sum(dim=1), cmat.sum(dim=0)
+        total, correct = int(truths.sum()), int(hits.sum())
+        present = truths > 0
+        accuracy = 100.0 * correct / total
+        macro_f1 = 100.0 * float((2.0 * hits / (truths + guesses).clamp(min=1))[present].mean())
+        results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1)
+
+        logger.info("=> result")
+        logger.info("* total: %s", f"{total:,}")
+        logger.info("* correct: %s", f"{correct:,}")
+        logger.info("* accuracy: %.1f%%", accuracy)
+        logger.info("* error: %.1f%%", results["error_rate"])
+        logger.info("* macro_f1: %.1f%%", macro_f1)
+
+        if self.cfg.TEST.PER_CLASS_RESULT:
+            results["perclass_accuracy"] = self._per_class(hits, truths)
+        if self.cfg.TEST.COMPUTE_CMAT:
+            path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
+            torch.save(cmat.double() / truths.clamp(min=1).unsqueeze(1), path)
+            logger.info("Confusion matrix is saved to %s", path)
+        return results
+
+    def _per_class(self, hits: Tensor, truths: Tensor) -> float:
+        """Log one line for each label that occurs; mean of their accuracies in percent."""
+        logger.info("=> per-class result")
+        accuracies = []
+        for label in truths.nonzero().flatten().tolist():
+            total, correct = int(truths[label]), int(hits[label])
+            accuracies.append(100.0 * correct / total)
+            logger.info(
+                "* class: %d (%s)\ttotal: %s\tcorrect: %s\tacc: %.1f%%",
+                label, self._lab2cname[label], f"{total:,}", f"{correct:,}", accuracies[-1],
+            )  # fmt: skip
+        mean = sum(accuracies) / len(accuracies)
+        logger.info("* average: %.1f%%", mean)
+        return mean
+
+
+def _confusion(truth: Tensor, guess: Tensor) -> Tensor:
+    """Counts (L, L), rows by true label, columns by predicted label."""
+    size = int(max(truth.max(), guess.max())) + 1
+    return torch.bincount(truth * size + guess, minlength=size * size).view(size, size).double()

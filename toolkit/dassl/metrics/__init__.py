@@ -1,0 +1,5 @@
+"""Metrics over a batch."""
+
+from .accuracy import compute_accuracy
+
+__all__ = ["compute_accuracy"]

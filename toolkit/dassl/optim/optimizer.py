@@ -1,0 +1,79 @@
+"""Optimisers by configuration."""
+
+import logging
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..utils import check_availability
+
+logger = logging.getLogger(__name__)
+
+AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
+
+
+def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[dict] | None = None) -> Optimizer:
+    """The optimiser named by ``optim_cfg.NAME``, over trainable parameters only.
+
+    Args:
+        model: a module, or an iterable of parameters.
+        optim_cfg: the ``OPTIM`` node.
+        param_groups: groups in torch's form, taken instead of ``model``'s parameters.
+
+    Raises:
+        ValueError: unknown name, or nothing to train.
+        TypeError: ``STAGED_LR`` without a module.
+    """
+    check_availability(optim_cfg.NAME, AVAI_OPTIMS)
+    if param_groups is not None:
+        if optim_cfg.STAGED_LR:
+            logger.warning("OPTIM.STAGED_LR is ignored because parameter groups are given")
+        groups = [dict(group, params=_as_list(group["params"])) for group in param_groups]
+    elif optim_cfg.STAGED_LR:
+        groups = _staged_groups(model, optim_cfg)
+    elif isinstance(model, nn.Module):
+        groups = [{"params": list(model.parameters())}]
+    else:
+        entries = list(model)
+        groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+
+    groups = [dict(g, params=[p for p in _as_list(g["params"]) if p.requires_grad]) for g in groups]
+    groups = [g for g in groups if g["params"]]
+    if not groups:
+        raise ValueError("There is nothing to optimise: no parameter has requires_grad=True")
+    return _create(groups, optim_cfg)
+
+
+def _create(groups: list[dict], c) -> Optimizer:
+    common = {"lr": c.LR, "weight_decay": c.WEIGHT_DECAY}
+    betas = {"betas": (c.ADAM_BETA1, c.ADAM_BETA2)}
+    if c.NAME == "adam":
+        return torch.optim.Adam(groups, **common, **betas)
+    if c.NAME == "amsgrad":
+        return torch.optim.Adam(groups, **common, **betas, amsgrad=True)
+    if c.NAME == "adamw":
+        return torch.optim.AdamW(groups, **common, **betas)
+    if c.NAME == "radam":
+        return torch.optim.RAdam(groups, **common, **betas, decoupled_weight_decay=True)
+    if c.NAME == "rmsprop":
+        return torch.optim.RMSprop(groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA)
+    return torch.optim.SGD(groups, **common, momentum=c.MOMENTUM, dampening=c.SGD_DAMPNING, nesterov=c.SGD_NESTEROV)
+
+
+def _staged_groups(model: nn.Module, c) -> list[dict]:
+    """Two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR * BASE_LR_MULT``."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"OPTIM.STAGED_LR needs a torch module, not {type(model).__name__}")
+    new_layers = [c.NEW_LAYERS] if isinstance(c.NEW_LAYERS, str) else list(c.NEW_LAYERS)
+    if not new_layers:
+        logger.warning("OPTIM.NEW_LAYERS is empty: the whole model trains at LR * BASE_LR_MULT")
+    base, new = [], []
+    for name, parameter in model.named_parameters():
+        (new if name.split(".")[0] in new_layers else base).append(parameter)
+    return [{"params": base, "lr": c.LR * c.BASE_LR_MULT}, {"params": new}]
+
+
+def _as_list(params) -> list:
+    return [params] if isinstance(params, torch.Tensor) else list(params)

@@ -1,0 +1,142 @@
+"""Checkpoints of plain values and tensors.
+
+A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps ``model-best.pth.tar``, and the file
+``checkpoint`` with one line: the name of the last regular file, from which a run continues.
+"""
+
+import logging
+import os
+import pickle
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .tools import mkdir_if_missing
+
+logger = logging.getLogger(__name__)
+
+BEST_FILE = "model-best.pth.tar"
+POINTER_FILE = "checkpoint"
+
+
+def plain(value: Any, where: str = "state") -> Any:
+    """``value`` made of tensors, numbers, strings, None, dicts, lists and tuples only.
+
+    numpy scalars become Python's, numpy arrays tensors.
+
+    Raises:
+        TypeError: it holds anything else; the message says where.
+    """
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Counter):
+        return value
+    if isinstance(value, Mapping):
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((key, plain(item, f"{where}[{key!r}]")) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        items = [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise TypeError(f"A checkpoint holds plain values only, but {where} is of type {type(value).__name__}")
+
+
+def strip_module_prefix(state_dict: Mapping[str, Tensor]) -> OrderedDict:
+    """The same state dict without a leading ``module.`` in its keys."""
+    return OrderedDict((key.removeprefix("module."), value) for key, value in state_dict.items())
+
+
+def save_checkpoint(
+    state: dict,
+    save_dir: str | os.PathLike,
+    is_best: bool = False,
+    remove_module_from_keys: bool = True,
+    model_name: str = "",
+) -> None:
+    """Write ``state`` into ``save_dir``; a file appears only when it is complete.
+
+    Args:
+        state: with at least ``state_dict`` and ``epoch`` (finished epochs).
+        is_best: also write ``model-best.pth.tar``.
+        model_name: name of the file; default ``model.pth.tar-<epoch>``. The pointer file follows only that default.
+    """
+    mkdir_if_missing(save_dir)
+    state = plain(dict(state))
+    if remove_module_from_keys:
+        state["state_dict"] = strip_module_prefix(state["state_dict"])
+    name = model_name or f"model.pth.tar-{state['epoch']}"
+    for target in [name, BEST_FILE] if is_best and name != BEST_FILE else [name]:
+        path = os.path.join(save_dir, target)
+        torch.save(state, path + ".part")
+        os.replace(path + ".part", path)
+        logger.info("Checkpoint saved to %s", path)
+    if not model_name:
+        pointer = os.path.join(save_dir, POINTER_FILE)
+        with open(pointer + ".part", "w", encoding="utf-8") as file:
+            file.write(f"{name}\n")
+        os.replace(pointer + ".part", pointer)
+
+
+def load_checkpoint(fpath: str | os.PathLike) -> dict:
+    """The content of a checkpoint, on the CPU. Only plain values are read, never code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file holds pickled objects, or is no checkpoint.
+    """
+    if not os.path.isfile(fpath):
+        raise FileNotFoundError(f"No checkpoint found: {fpath}")
+    try:
+        return torch.load(fpath, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"{fpath} can't be read as a checkpoint of plain values: it is damaged or holds pickled objects. "
+            "If you trust its origin, convert it once: torch.load(path, weights_only=False), then save its 'state_dict'"
+        ) from error
+
+
+def last_checkpoint(fdir: str | os.PathLike) -> str | None:
+    """Path of the regular file that ``fdir``'s pointer names; None without a pointer."""
+    pointer = os.path.join(fdir, POINTER_FILE)
+    if not os.path.isfile(pointer):
+        return None
+    with open(pointer, encoding="utf-8") as file:
+        return os.path.join(fdir, file.readline().strip())
+
+
+def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) -> int:
+    """Put a checkpoint into model, optimiser and schedule; the number of finished epochs.
+
+    Raises:
+        KeyError: an optimiser or a schedule is given whose state the checkpoint lacks.
+    """
+    model.load_state_dict(checkpoint["state_dict"])
+    for name, target in (("optimizer", optimizer), ("scheduler", scheduler)):
+        if target is None:
+            continue
+        if checkpoint.get(name) is None:
+            raise KeyError(f"The checkpoint has no state of the {name}: a run can't continue from it")
+        target.load_state_dict(checkpoint[name])
+    return checkpoint["epoch"]
+
+
+def resume_from_checkpoint(fdir: str | os.PathLike, model: nn.Module, optimizer=None, scheduler=None) -> int:
+    """Continue from the last regular checkpoint in ``fdir``; the number of finished epochs.
+
+    Raises:
+        FileNotFoundError: ``fdir`` has no regular checkpoint.
+    """
+    path = last_checkpoint(fdir)
+    if path is None:
+        raise FileNotFoundError(f"No regular checkpoint found: {fdir}")
+    logger.info("Loading checkpoint from %s", path)
+    return restore(load_checkpoint(path), model, optimizer, scheduler)

@@ -1,0 +1,104 @@
+"""The run's log: Python's ``logging`` on the console and in ``log.txt``, which shows what the console showed."""
+
+import logging
+import os
+import sys
+import time
+
+_handlers: list[logging.Handler] = []  # what setup_logger has installed, with _tees
+_tees: list["Logger"] = []
+
+
+class Logger:
+    """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
+
+    It makes output of plain ``print`` calls part of the log file. Everything else that one can ask of a stream
+    (``isatty``, ``fileno``, ``encoding``, ...) is answered by the console; ``close`` closes the file alone.
+    """
+
+    def __init__(self, fpath: str | os.PathLike | None = None):
+        self.console = sys.stdout
+        self.file = None
+        if fpath is not None:
+            os.makedirs(os.path.dirname(os.path.abspath(fpath)), exist_ok=True)
+            self.file = open(fpath, "a", encoding="utf-8")
+
+    def write(self, msg: str) -> int:
+        """Write to the console and the file."""
+        if self.file is not None:
+            self.file.write(msg)
+            self.file.flush()  # the log handler appends to the same file: keep the order
+        return self.console.write(msg)
+
+    def flush(self) -> None:
+        """Flush the console and the file."""
+        self.console.flush()
+        if self.file is not None:
+            self.file.flush()
+
+    def close(self) -> None:
+        """Close the file; the console stays open."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def __enter__(self) -> "Logger":
+        return self
+
+    def __exit__(self, *args) -> None:
+        self.close()
+
+    def __getattr__(self, name: str):
+        if name == "console":  # not yet set: no attribute to ask
+            raise AttributeError(name)
+        return getattr(self.console, name)
+
+
+class _ConsoleHandler(logging.StreamHandler):
+    """Writes records to whatever ``sys.stdout`` is at that moment, past a ``Logger``."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):
+        return sys.stdout.console if isinstance(sys.stdout, Logger) else sys.stdout
+
+
+def setup_logger(output: str | os.PathLike | None = None) -> None:
+    """Show log records from level INFO on the console and, if ``output`` is given, in a file.
+
+    Args:
+        output: a folder, in which the file is called ``log.txt``, or a file that ends with ``.txt`` or ``.log``. A file
+            that exists is left alone: the new one's name gets a time stamp, ``-%Y-%m-%d-%H-%M-%S``.
+
+    A second call replaces what the first one set up.
+    """
+    root = logging.getLogger()
+    while _handlers:
+        handler = _handlers.pop()
+        root.removeHandler(handler)
+        handler.close()
+    while _tees:
+        tee = _tees.pop()
+        tee.close()
+        if sys.stdout is tee:
+            sys.stdout = tee.console
+
+    _handlers.append(_ConsoleHandler())
+    if output:
+        path = os.fspath(output)
+        if not path.endswith((".txt", ".log")):
+            path = os.path.join(path, "log.txt")
+        if os.path.exists(path):
+            path += time.strftime("-%Y-%m-%d-%H-%M-%S")
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        _handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        _tees.append(Logger(path))
+        sys.stdout = _tees[0]
+
+    for handler in _handlers:
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setLevel(logging.INFO)
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)

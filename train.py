@@ -1,0 +1,195 @@
+"""Learn and evaluate prompts.
+
+    python train.py --trainer MVPT                                    # two stages on the embedded pocket suite
+    python train.py --trainer VPT --dataset pocket-digits --shots 5   # one task
+    python train.py --trainer MVPT --backbone ViT-B/16 --root DATA --source ImageNet,Food101 --dataset mnist,gtsrb --shots 20
+
+Flags -> configuration -> trainer -> train and test. Without --dataset the pocket suite's tasks are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import shutil
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+import datasets
+import toolkit
+import trainers
+
+log = logging.getLogger("train")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags of Dassl, of the reference, and ours."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--root", default="", help="folder of the data sets")
+    add("--output-dir", default="", help="folder of the run; default output/<trainer>_<tasks>_<shots>shots_seed<seed>")
+    add("--resume", default="", help="folder of a run to continue")
+    add("--seed", type=int, default=None, help="any number from 0; also the seed of the few-shot draw (default 0)")
+    add("--source-domains", nargs="+", default=None)
+    add("--target-domains", nargs="+", default=None)
+    add("--transforms", nargs="+", default=None)
+    add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone in configs/trainers")
+    add("--dataset-config-file", default="", help="YAML that names a data set")
+    add("--trainer", default="", help="ZeroshotCLIP, CoOp, VPT, UPT, MCoOp, MVPT, MUPT, MVLPT")
+    add("--backbone", default="", help="pocket, ViT-B/16, RN50, an open_clip name, or a checkpoint's path")
+    add("--head", default="")
+    add("--eval-only", action="store_true", help="evaluate --model-dir")
+    add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
+    add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
+    add("--no-train", action="store_true", help="only build and evaluate")
+    add("--dataset", default="", help="tasks, comma separated")
+    add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
+    add("--multi-task", action="store_true", help="learn the tasks of --dataset jointly")
+    add("--multi-task-label_pertask", "--multi-task-label-pertask", action="store_true", help="the loss over a sample's own task (the default)")
+    add("--multi-task-evalkey", default="", help="the task whose validation score alone counts")
+    add("--dataset-coop", action="store_true", help="kept for old command lines: a name tells its suite")
+    add("--cut-contextlen", action="store_true", help="kept for old command lines: text is always cut")
+    add("--act-ckpt", type=int, default=None, help="kept for old command lines")
+    add("--source", default="", help="source tasks of a two-stage run, comma separated")
+    add("--groups", default="", help="YAML: target -> tasks to adapt it with")
+    add("--overwrite", action="store_true", help="remove what the output folder holds")
+    add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
+    return parser
+
+
+def flags_of(args: argparse.Namespace) -> dict:
+    """The configuration keys that flags set."""
+    flags = {
+        "DATASET.ROOT": args.root, "OUTPUT_DIR": args.output_dir, "RESUME": args.resume, "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head, "DATASET.SOURCE_DOMAINS": args.source_domains, "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms, "DATASET.DATASET": args.dataset, "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
+        "MULTITASK.SOURCE": args.source,
+    }
+    flags = {key: value for key, value in flags.items() if value}
+    if args.seed is not None:
+        flags |= {"SEED": args.seed, "DATASET.RANDOM_SEED_SAMPLING": args.seed}
+    if args.shots is not None:
+        flags |= {"DATASET.NUM_SHOTS": args.shots, "DATASET.NUM_SAMPLES_PER_CLASS": args.shots}
+    if args.act_ckpt is not None:
+        flags["TRAINER.ACT_CKPT"] = args.act_ckpt
+    for flag, key in ((args.multi_task, "MULTITASK"), (args.multi_task_label_pertask, "MULTITASK_LABEL_PERTASK"), (args.dataset_coop, "COOP")):
+        if flag:
+            flags[f"DATASET.{key}"] = True
+    if args.cut_contextlen:
+        flags["TRAINER.CUT_CONTEXTLEN"] = True
+    return flags
+
+
+def configuration(args: argparse.Namespace):
+    """The frozen configuration of the command line. `--shots` is 20 and `--seed` 0 where nothing else says so."""
+    from trainers.configuration import changed, resolve
+
+    files = [file for file in (args.dataset_config_file, args.config_file) if file]
+    cfg = resolve(args.trainer, files, flags_of(args), args.opts)
+    if args.multi_task and not cfg.TRAINER.NAME.startswith("M"):
+        cfg = changed(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+    if cfg.SEED < 0:
+        cfg = changed(cfg, SEED=0, DATASET__RANDOM_SEED_SAMPLING=0)
+    if cfg.DATASET.NUM_SHOTS == -1 and args.shots is None and not args.config_file and "DATASET.NUM_SHOTS" not in args.opts:
+        cfg = changed(cfg, DATASET__NUM_SHOTS=20, DATASET__NUM_SAMPLES_PER_CLASS=20)
+    return cfg
+
+
+def set_seed(seed: int) -> None:
+    """Seed every random generator."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Everything between the command line and the last table."""
+    from dassl.engine import build_trainer
+    from dassl.utils import setup_logger
+
+    from datasets import pocket
+    from trainers import results, stages
+    from trainers.base import PromptTrainer
+    from trainers.configuration import changed, trainer_class
+    from trainers.settings import task_names
+
+    trainers.register_all()
+    datasets.register_all()
+    cfg = configuration(args)
+    cls = trainer_class(cfg.TRAINER.NAME)
+    names = task_names(cfg)
+    everything = not names
+    if everything:
+        names = [spec.task for spec in pocket.TARGETS]
+    sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
+    learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
+    if everything and not sources and getattr(cls, "joint", False) and learns and not args.model_dir:
+        sources = [spec.task for spec in pocket.SOURCES]
+    if not cfg.OUTPUT_DIR or cfg.OUTPUT_DIR == "./output":
+        tasks = "pocket" if everything else names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+        label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}" + ("_eval" if args.eval_only else "")
+        cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / label))
+    cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
+    if args.overwrite and not args.eval_only:
+        shutil.rmtree(cfg.OUTPUT_DIR, ignore_errors=True)
+    if issubclass(cls, PromptTrainer):
+        plan = stages.Plan(sources, names, read_groups(args.groups), args.model_dir, args.load_epoch, args.eval_only)
+        several = bool(sources or plan.groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
+        stages.check_plan(cfg, plan, several)
+    set_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if torch.cuda.is_available() and cfg.USE_CUDA else "CPU")
+    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, "the pocket suite" if everything else ", ".join(names),
+             cfg.DATASET.NUM_SHOTS, cfg.SEED, os.path.relpath(cfg.OUTPUT_DIR))
+    if not issubclass(cls, PromptTrainer):
+        trainer = build_trainer(cfg)
+        if args.eval_only or args.model_dir:
+            trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        if args.eval_only or args.no_train:
+            trainer.test()
+        else:
+            trainer.train()
+        return
+    if several:
+        records = stages.run_plan(cfg, plan)
+    else:
+        records = stages.run_one(cfg, args.model_dir, args.load_epoch, args.eval_only, not args.no_train)
+    log.info("\n%s", results.markdown(records))
+
+
+def read_groups(file: str) -> dict[str, list[str]]:
+    """target -> tasks to adapt it with, from a YAML file."""
+    if not file:
+        return {}
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"--groups: no file {file}")
+    groups = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    if not isinstance(groups, dict) or not all(isinstance(names, list) for names in groups.values()):
+        raise ValueError(f"--groups: {file} must map each target to a list of tasks")
+    return groups
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0, or 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback)."""
+    try:
+        run(arguments().parse_args(argv))
+    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if os.environ.get("MVLPT_DEBUG"):
+            traceback.print_exc()
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files, flags and trailing KEY VALUE pairs."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from .settings import extend
+
+log = logging.getLogger(__name__)
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+LOCAL = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT")  # keys of one machine: never written into a run's config.yaml
+RECIPES = {"pocket": "pocket", "ViT-B/16": "vit_b16", "ViT-B/32": "vit_b32", "ViT-L/14": "vit_l14", "ViT-L/14@336px": "vit_l14_336"}
+
+
+def trainer_class(name: str) -> type:
+    """The registered trainer. Raises ValueError naming the nearest one."""
+    names = TRAINER_REGISTRY.registered_names()
+    if name not in names:
+        lower = {known.lower(): known for known in names}
+        nearest = lower[difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.0)[0]]
+        raise ValueError(f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest!r}; there are {', '.join(names)}")
+    return TRAINER_REGISTRY.get(name)
+
+
+def recipe(trainer: str, backbone: str) -> Path:
+    """The YAML with this backbone's settings: the trainer's own where it has one, else the one that all share."""
+    stem = RECIPES.get(backbone, "vit_b16")
+    own = CONFIGS / "trainers" / trainer / f"{stem}.yaml"
+    return own if own.is_file() else CONFIGS / "trainers" / "MVLPT" / f"{stem}.yaml"
+
+
+def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]) -> CfgNode:
+    """The frozen configuration. Later sources win: defaults, the trainer's, `files` (or the recipe), `flags`, `opts`.
+
+    Raises ValueError or FileNotFoundError with a sentence that names the key or file.
+    """
+    texts = {file: _read(file) for file in files}
+    trainer = trainer or next((text["TRAINER"]["NAME"] for text in texts.values() if "NAME" in text.get("TRAINER", {})), "")
+    if not trainer:
+        raise ValueError("no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names()))
+    cls = trainer_class(trainer)
+    cfg = extend(get_cfg_default())
+    keys = list(_keys(cfg))
+    cfg.TRAINER.NAME = trainer
+    for key, value in getattr(cls, "defaults", {}).items():
+        _set(cfg, key, value, keys)
+    pairs = _pairs(opts)
+    if not files:
+        backbone = flags.get("MODEL.BACKBONE.NAME") or dict(pairs).get("MODEL.BACKBONE.NAME") or cfg.MODEL.BACKBONE.NAME
+        path = recipe(trainer, backbone)
+        texts = {str(path): _read(str(path))}
+    for file, text in texts.items():
+        for key, value in _flatten(text):
+            _set(cfg, key, value, keys, file)
+    cfg.TRAINER.NAME = trainer
+    for key, value in flags.items():
+        _set(cfg, key, value, keys)
+    for key, value in pairs:
+        _set(cfg, key, _parse(value), keys)
+    cfg.freeze()
+    return cfg
+
+
+def shareable(cfg: CfgNode) -> CfgNode:
+    """A copy without what belongs to one machine."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
+    return cfg
+
+
+def changed(cfg: CfgNode, **values) -> CfgNode:
+    """A frozen copy with other values; keys are written with "__" for ".": `changed(cfg, DATASET__DATASET="a")`."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, value in values.items():
+        cfg.merge_from_list([key.replace("__", "."), value])
+    cfg.freeze()
+    return cfg
+
+
+def differences(one: CfgNode, other: CfgNode) -> list[str]:
+    """Keys in which two configurations differ, those of one machine aside."""
+    a, b = dict(_flatten(shareable(one))), dict(_flatten(shareable(other)))
+    return [key for key in sorted(a.keys() | b.keys()) if _plain(a.get(key)) != _plain(b.get(key))]
+
+
+def load(path: Path) -> CfgNode:
+    """A configuration written by a run."""
+    return CfgNode.load_cfg(path.read_text(encoding="utf-8"))
+
+
+def _plain(value):
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _read(file: str) -> dict:
+    if not Path(file).is_file():
+        folder = Path(file).parent
+        there = sorted(path.name for path in folder.glob("*.yaml")) if folder.is_dir() else []
+        raise FileNotFoundError(f"no configuration file {file}" + (f"; there are {', '.join(there)}" if there else ""))
+    try:
+        text = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is no YAML: {error}") from None
+    if not isinstance(text or {}, dict):
+        raise ValueError(f"{file} holds no keys")
+    return text or {}
+
+
+def _flatten(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _keys(cfg: CfgNode) -> Iterator[str]:
+    return (key for key, _ in _flatten(cfg))
+
+
+def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
+    if len(opts) % 2:
+        raise ValueError(f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone")
+    return list(zip(opts[::2], opts[1::2], strict=True))
+
+
+def _parse(text: str):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "") -> None:
+    where = f"{file}: " if file else ""
+    if key not in keys:
+        nearest = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
+        raise ValueError(f"{where}unknown key {key!r}; the nearest is {nearest[0]!r}")
+    *nodes, leaf = key.split(".")
+    node = cfg
+    for name in nodes:
+        node = node[name]
+    old = node[leaf]
+    if isinstance(old, bool) and not isinstance(value, bool):
+        raise ValueError(f"{where}{key} is True or False, not {value!r}")
+    if isinstance(old, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        value = _number(value, where + key)
+    if isinstance(old, str) and not isinstance(value, str):
+        value = "" if value is None else str(value)
+    if isinstance(old, (list, tuple)):
+        value = type(old)(value if isinstance(value, (list, tuple)) else [value])
+    if isinstance(old, int) and not isinstance(old, bool) and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{where}{key} is a whole number, not {value!r}")
+    node[leaf] = value
+
+
+def _number(value, where: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{where} is a number, not {value!r}") from None

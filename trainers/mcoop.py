@@ -1,0 +1,12 @@
+"""MCoOp: CoOp's prompt, shared by several tasks (multitask; MVLPT paper, section 3)."""
+
+from dassl.engine import TRAINER_REGISTRY
+
+from .coop import CoOp
+
+
+@TRAINER_REGISTRY.register()
+class MCoOp(CoOp):
+    """CoOp on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+
+    joint = True

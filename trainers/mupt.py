@@ -1,0 +1,12 @@
+"""MUPT: UPT's prompt, shared by several tasks (multitask; MVLPT paper, section 3)."""
+
+from dassl.engine import TRAINER_REGISTRY
+
+from .upt import UPT
+
+
+@TRAINER_REGISTRY.register()
+class MUPT(UPT):
+    """UPT on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+
+    joint = True

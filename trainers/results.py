@@ -1,0 +1,89 @@
+"""What a run leaves: prediction files, results.json, and where checkpoints lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from datasets import Task
+from elevater_eval import metrics, write_predictions
+from prompting.model import count_parameters
+
+
+def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
+    """The task's official metric in percent, on probabilities (N, C) of six decimals, as a prediction file holds them."""
+    values = np.round(probabilities.numpy().astype(np.float64), 6)
+    truth = targets.numpy()
+    if task.metric == "accuracy" and truth.ndim == 2:
+        raise ValueError(f"{task.name} is multilabel; it can't be scored by accuracy")
+    return 100.0 * metrics.compute(task.metric, truth, values)
+
+
+def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -> None:
+    """predictions/seed<seed>_<task>.json for every task, and results.json."""
+    cfg, folder = trainer.cfg, Path(trainer.output_dir)
+    seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
+    counts = count_parameters(trainer.frozen.backbone.clip, trainer.model.prompt)
+    name = os.path.basename(cfg.MODEL.BACKBONE.NAME)
+    for task, values in probabilities.items():
+        write_predictions(folder / "predictions" / f"seed{seed}_{task}.json", model_name=f"{cfg.TRAINER.NAME}-{name}", dataset_name=task,
+                          n_shot=shots, seed=seed, probabilities=values.numpy(), **counts)
+    by_name = {task.name: task for task in trainer.tasks}
+    records = [
+        {"task": task, "metric": by_name[task].metric, "score": round(value, 6), "trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed,
+         **{column: values[task] for column, values in trainer.compare.items() if task in values},
+         "backbone": name, "classes": by_name[task].num_classes, "test_images": len(by_name[task].test), **counts}
+        for task, value in scores.items()
+    ]
+    write_json(folder / "results.json", records)
+
+
+def write_json(path: Path, value) -> None:
+    """Write JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def checkpoint_path(directory: str, epoch: int | None = None) -> str:
+    """The checkpoint below a run's folder: of `epoch`, or the best one, or the last one. Raises FileNotFoundError naming what is there."""
+    folder = os.path.join(directory, "prompt_learner")
+    there = sorted(name for name in os.listdir(folder) if name.startswith("model")) if os.path.isdir(folder) else []
+    regular = sorted((name for name in there if name.startswith("model.pth.tar-")), key=lambda name: int(name.rsplit("-", 1)[1]))
+    wanted = f"model.pth.tar-{epoch}" if epoch is not None else "model-best.pth.tar"
+    if wanted in there:
+        return os.path.join(folder, wanted)
+    if epoch is None and regular:
+        return os.path.join(folder, regular[-1])
+    raise FileNotFoundError(f"no checkpoint {os.path.join(folder, wanted)}" + (f"; there are {', '.join(there)}" if there else ""))
+
+
+def read_json(path: Path):
+    """The content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
+
+
+def markdown(records: list[dict]) -> str:
+    """A table of records: task, metric, and the scores that there are, in percent; the mean last."""
+    columns = [column for column in COLUMNS if any(column in record for record in records)]
+    lines = [["task", "metric", *(COLUMNS[column] for column in columns)]]
+    for record in records:
+        lines.append([record["task"], record["metric"], *(f"{record[c]:.1f}" if c in record else "" for c in columns)])
+    means = ["mean", ""]
+    for column in columns:
+        values = [record[column] for record in records if column in record]
+        means.append(f"{sum(values) / len(values):.1f}" if len(values) == len(records) else "")
+    lines.append(means)
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    aligned = ["| " + " | ".join(cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, widths, strict=True))) + " |"
+               for line in lines]
+    rule = "|" + "|".join("-" * (w + 2) if k < 2 else "-" * (w + 1) + ":" for k, w in enumerate(widths)) + "|"
+    return "\n".join([aligned[0], rule, *aligned[1:]]) + "\n"

@@ -1,0 +1,95 @@
+"""The configuration keys that the plugins add to Dassl's, with their defaults, and the checks made before anything is built."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+
+from yacs.config import CfgNode
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("fp32", "fp16", "bf16", "amp")
+PROJECTIONS = {"transformer": "attention", "per-token": "per-token", "mlp": "mlp", "identity": "identity"}
+
+
+def extend(cfg: CfgNode) -> CfgNode:
+    """Add the plugins' nodes to `cfg` in place and return it. Names are the reference's where it has them."""
+    node = cfg.TRAINER.MVLPT = CfgNode()
+    node.PREC = "fp16"  # fp32 | fp16 | bf16 | amp: the backbone's arithmetic; prompts are float32. On a CPU: fp32
+    node.PROJECT_METHOD = "transformer"  # UPT's θ: transformer | per-token (the reference's) | mlp | identity
+    node.PROJECT_DIM = 128
+    node.PROJECT_HEADS = 1
+    node.PROJECT_LAYERS = 1
+    node.VPT = CfgNode({"N_CTX": 0, "CSC": False, "CTX_INIT": "", "DROPOUT": 0.0, "PROJECT": -1, "DEEP": True})
+    node.COOP = CfgNode({"N_CTX": 0, "CSC": False, "CTX_INIT": "", "CLASS_TOKEN_POSITION": "middle"})
+    node.COCOOP = CfgNode({"N_CTX": 0, "CTX_INIT": "", "PREC": "fp16"})
+    cfg.TRAINER.COOP = CfgNode({"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"})
+    cfg.TRAINER.COCOOP = CfgNode({"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"})
+    cfg.TRAINER.CUT_CONTEXTLEN = False  # kept for old command lines: text is always cut, which changes no number
+    cfg.TRAINER.ACT_CKPT = 1  # kept for old command lines
+
+    cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
+    cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    cfg.DATASET.NUM_SAMPLES_PER_CLASS = -1  # ELEVATER's name of NUM_SHOTS; `--shots` sets both
+    cfg.DATASET.RANDOM_SEED_SAMPLING = 1
+    cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
+    cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
+    cfg.DATASET.COOP = False
+    cfg.DATASET.MULTITASK = False
+    cfg.DATASET.MULTITASK_LABEL_PERTASK = False
+    cfg.DATASET.MULTITASK_EVALKEY = "average"  # or the task whose score alone counts: only it is evaluated
+
+    cfg.MULTITASK = CfgNode()
+    cfg.MULTITASK.LABEL_SPACE = "task"  # task: the loss is over the sample's own task's classes; union: over all
+    cfg.MULTITASK.MIXING = "proportional"  # proportional | uniform | temperature
+    cfg.MULTITASK.TEMPERATURE = 2.0
+    cfg.MULTITASK.HOMOGENEOUS = False  # every batch from one task
+    cfg.MULTITASK.SOURCE = ""  # source tasks of a two-stage run, comma separated
+    cfg.MULTITASK.SOURCE_SHOTS = -2  # -2: as many as the targets have (20 when these have none)
+    cfg.MULTITASK.SOURCE_EPOCH = 0  # epochs of the source stage; 0: OPTIM.MAX_EPOCH
+
+    cfg.MODEL.BACKBONE.PRETRAINED = ""  # open_clip's tag, or a file
+    cfg.MODEL.BACKBONE.NAME = "pocket"
+    cfg.INPUT.FROM_BACKBONE = True  # size, mean, std and interpolation are the backbone's own
+    return cfg
+
+
+def task_names(cfg: CfgNode) -> list[str]:
+    """The tasks of a run, in order."""
+    names = [name.strip() for name in (cfg.DATASET.DATASET or cfg.DATASET.NAME).split(",")]
+    return [name for name in names if name]
+
+
+def check(cfg: CfgNode, joint: bool) -> None:
+    """Check what the configuration alone can tell. Raises ValueError with all problems, a line each."""
+    node, multi = cfg.TRAINER.MVLPT, cfg.MULTITASK
+    problems = [
+        *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
+        *_choice("TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)),
+        *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
+        *_choice("MULTITASK.LABEL_SPACE", multi.LABEL_SPACE, ("task", "union")),
+        *_choice("MULTITASK.MIXING", multi.MIXING, ("proportional", "uniform", "temperature")),
+        *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
+    ]
+    names = task_names(cfg)
+    if not names:
+        problems.append("no task is given: use --dataset (DATASET.DATASET)")
+    if len(names) > 1 and not joint:
+        problems.append(f"{cfg.TRAINER.NAME} learns one task at a time, DATASET.DATASET names {len(names)}; use M{cfg.TRAINER.NAME}")
+    if len(names) > 1 and node.COOP.CSC:
+        problems.append("TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, it can't serve several tasks")
+    key = cfg.DATASET.MULTITASK_EVALKEY
+    if key != "average" and key not in names:
+        problems += _choice("DATASET.MULTITASK_EVALKEY", key, ("average", *names))
+    if node.VPT.CTX_INIT:
+        problems.append("TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _choice(key: str, value: str, choices: tuple[str, ...]) -> list[str]:
+    if value in choices:
+        return []
+    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)
+    return [f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest[0]})"]

@@ -1,0 +1,20 @@
+"""ZeroshotCLIP: plain CLIP with each task's prompt templates, features averaged over them. Nothing is learnt."""
+
+from dassl.engine import TRAINER_REGISTRY
+
+from .base import PromptTrainer
+
+
+@TRAINER_REGISTRY.register()
+class ZeroshotCLIP(PromptTrainer):
+    """Any number of tasks; --shots plays no part."""
+
+    joint = True
+
+    def build_prompt(self) -> None:
+        return None
+
+    def train(self) -> None:
+        """Only evaluates."""
+        if not self.cfg.TEST.NO_TEST:
+            self.test()
