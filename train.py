@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> None:
         plan = stages.Plan(sources, names, read_groups(args.groups), args.model_dir, args.load_epoch, args.eval_only)
         several = bool(sources or plan.groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
         stages.check_plan(cfg, plan, several)
+        logging.getLogger("dassl").setLevel(logging.WARNING)  # our own trainers have their own lines
     set_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if torch.cuda.is_available() and cfg.USE_CUDA else "CPU")

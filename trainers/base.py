@@ -268,7 +268,7 @@ class PromptTrainer(TrainerX):
             load_state(self.model.prompt, checkpoint["state_dict"])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        log.info("loaded the prompt of epoch %s from %s", checkpoint.get("epoch", "?"), os.path.basename(os.path.normpath(directory)))
+        log.debug("loaded the prompt of epoch %s from %s", checkpoint.get("epoch", "?"), os.path.basename(os.path.normpath(directory)))
 
 
 def preprocessing(cfg, own: Preprocessing) -> Preprocessing:

@@ -130,6 +130,9 @@ def _keys(cfg: CfgNode) -> Iterator[str]:
 
 
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
+    late = [text for text in opts if text.startswith("--")]
+    if late:
+        raise ValueError(f"{late[0]}: flags stand before the trailing KEY VALUE pairs")
     if len(opts) % 2:
         raise ValueError(f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone")
     return list(zip(opts[::2], opts[1::2], strict=True))

@@ -71,6 +71,11 @@ def read_json(path: Path):
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
+def one_line(record: dict) -> str:
+    """A record's scores in a line."""
+    return f"{record['task']}: " + ", ".join(f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record)
+
+
 def markdown(records: list[dict]) -> str:
     """A table of records: task, metric, and the scores that there are, in percent; the mean last."""
     columns = [column for column in COLUMNS if any(column in record for record in records)]

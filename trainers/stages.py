@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dassl.engine import build_trainer
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 from yacs.config import CfgNode
 
 from datasets import build_task, pocket
@@ -112,14 +113,14 @@ def run_plan(cfg: CfgNode, plan: Plan) -> list[dict]:
         start = str(out / "source")
     log.info("stage 2: %d targets, %s", len(plan.targets), "each from the source prompt" if start else "each from scratch")
     records = []
-    with tqdm(plan.targets, desc="targets", unit="task", dynamic_ncols=True) as bar:
+    with logging_redirect_tqdm(), tqdm(plan.targets, desc="targets", unit="task", dynamic_ncols=True) as bar:
         for target in bar:
-            bar.set_postfix_str(target)
             group = [name for name in plan.groups.get(target, []) if name != target]
             own = changed(cfg, DATASET__DATASET=",".join([target, *group]), OUTPUT_DIR=str(out / "adapt" / target), MULTITASK__SOURCE="",
                           DATASET__MULTITASK_EVALKEY=target if group else "average")
             epoch = None if plan.sources else plan.load_epoch
             records += run_one(own, _run_of(start, target) if plan.eval_only else start, epoch, plan.eval_only, compare=True)
+            log.info(results.one_line(records[-1]))
     collect(out, records)
     return records
 

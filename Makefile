@@ -1,0 +1,42 @@
+# make demo | test | lint | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint setup setup-dev clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## two stages of MVPT on the pocket suite, and the check of its submission, in output/demo
+	$(PY) train.py --trainer MVPT --shots 5 --seed 0 --output-dir output/demo
+	$(PY) -m elevater_eval validate output/demo/submission.zip
+
+test: lint ## ruff and all tests
+	$(PY) -m pytest
+
+lint: setup-dev ## ruff alone
+	$(PY) -m ruff check .
+
+setup: $(PY) ## .venv with requirements.txt
+	$(call install,requirements.txt)
+
+setup-dev: setup ## .venv with requirements-dev.txt too
+	$(call install,requirements-dev.txt)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version if sys.version_info < (3, 10) else 0)'
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# Install a requirements file unless .venv holds a copy of it: the copy is made once all is installed.
+define install
+@cmp -s $(1) $(VENV)/$(1) || { \
+	echo "installing $(1) into $(VENV); with torch this takes some minutes"; \
+	$(PY) -m pip install --quiet --disable-pip-version-check -r $(1) && cp $(1) $(VENV)/$(1); }
+endef
+
+clean: ## remove caches, output/demo and the rendered pocket suite; .venv and other runs stay
+	rm -rf .pytest_cache .ruff_cache output/demo data/pocket
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

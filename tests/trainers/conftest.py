@@ -1,0 +1,118 @@
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_world
+import torch
+
+import datasets  # noqa: F401  (makes `dassl` importable)
+import train
+import trainers
+import trainers.frozen
+
+QUICK = """\
+DATALOADER: {TRAIN_X: {BATCH_SIZE: 8}, TEST: {BATCH_SIZE: 16}, NUM_WORKERS: 0}
+OPTIM: {NAME: sgd, LR: 0.05, MAX_EPOCH: 2, LR_SCHEDULER: cosine, WARMUP_EPOCH: -1}
+TEST: {FINAL_MODEL: best_val}
+TRAINER:
+  MVLPT: {PREC: fp32, PROJECT_DIM: 48, COOP: {N_CTX: 4}, VPT: {N_CTX: 2}}
+"""
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """The data root of the toy tasks; no test writes to it."""
+    return tiny_world.write_world(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory) -> Path:
+    """A configuration file for two epochs."""
+    path = tmp_path_factory.mktemp("configs") / "quick.yaml"
+    path.write_text(QUICK)
+    return path
+
+
+@pytest.fixture(scope="session")
+def stubs() -> dict:
+    return {name: tiny_world.stub(name) for name in tiny_world.STUBS}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def world(stubs):
+    """Registers the toy tasks and puts random models in the place of some backbones, for as long as a module's tests run."""
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    trainers.register_all()
+    datasets.register_all()
+    real = trainers.frozen.load_backbone
+
+    def load_backbone(name, pretrained=None, device="cpu"):
+        return stubs[name] if name in stubs else real(name, pretrained, device)
+
+    classes = [datasets.register_task(cls) for cls in tiny_world.task_classes()]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers.frozen, "load_backbone", load_backbone)
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        trainers.frozen.frozen.cache_clear()
+        yield
+    torch.set_num_threads(threads)
+    trainers.frozen.frozen.cache_clear()
+    for cls in classes:
+        del DATASET_REGISTRY._obj_map[cls.name]
+
+
+@pytest.fixture(scope="session")
+def main(root, quick):
+    """`train.main` with the data root and the quick configuration, which leaves logging as it was. Returns the exit code."""
+
+    def run(*argv, data=root, config=quick) -> int:
+        given = [*(["--root", data] if data else []), *(["--config-file", config] if config else [])]
+        stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
+        try:
+            return train.main([str(word) for word in (*given, *argv)])
+        finally:
+            for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
+                logging.root.removeHandler(handler)
+                handler.close()
+            sys.stdout = stream
+            logging.root.setLevel(level)
+
+    return run
+
+
+@pytest.fixture
+def build(root, quick, tmp_path):
+    """Builds a trainer in-process: build("CoOp", "toy-shapes", "OPTIM.MAX_EPOCH", 3)."""
+    from dassl.engine import build_trainer
+
+    from trainers.configuration import resolve
+
+    def make(trainer: str, tasks: str, *opts, shots: int = 5, seed: int = 0, out: Path = tmp_path / "built"):
+        flags = {"DATASET.ROOT": str(root), "OUTPUT_DIR": str(out), "DATASET.DATASET": tasks, "DATASET.NUM_SHOTS": shots,
+                 "SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed}
+        cfg = resolve(trainer, [str(quick)], flags, [str(word) for word in opts])
+        train.set_seed(seed)
+        return build_trainer(cfg)
+
+    return make
+
+
+@pytest.fixture
+def started(build):
+    """Like `build`, but ready for `loss` and the training loader; closes what training opens."""
+    running = []
+
+    def make(*args, **options):
+        trainer = build(*args, **options)
+        trainer.before_train()
+        running.append(trainer)
+        return trainer
+
+    yield make
+    for trainer in running:
+        trainer.bar.close()
+        trainer.close_writer()

@@ -1,0 +1,224 @@
+"""One contract for all trainers: what they learn, what they leave alone, and what a run writes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny_world
+import torch
+
+from elevater_eval import metrics, read_predictions
+from prompting import load_prompts
+from prompting.model import PromptedCLIP
+
+SINGLE, SEVERAL = "toy-shapes", "toy-shapes,toy-scenes,toy-pets"
+CTX = {"ctx": (4, 32)}
+TOKENS = {"embeddings": (1, 2, 64), "embeddings_deep": (1, 2, 64)}
+BLOCK = {
+    "ln_1.weight": (48,), "ln_1.bias": (48,), "ln_2.weight": (48,), "ln_2.bias": (48,),
+    "attn.in_proj_weight": (144, 48), "attn.in_proj_bias": (144,), "attn.out_proj.weight": (48, 48), "attn.out_proj.bias": (48,),
+    "mlp.c_fc.weight": (192, 48), "mlp.c_fc.bias": (192,), "mlp.c_proj.weight": (48, 192), "mlp.c_proj.bias": (48,),
+}
+UNIFIED = {
+    "text.ctx": (4, 32), "visual.embeddings": (1, 2, 64), "visual.embeddings_deep": (1, 2, 64),
+    "text_pre.weight": (48, 32), "text_pre.bias": (48,), "text_post.weight": (32, 48), "text_post.bias": (32,),
+    "visual_pre.weight": (48, 64), "visual_pre.bias": (48,), "visual_post.weight": (64, 48), "visual_post.bias": (64,),
+    **{f"mixer.resblocks.0.{name}": shape for name, shape in BLOCK.items()},
+}
+LEARNT = {"ZeroshotCLIP": {}, "CoOp": CTX, "VPT": TOKENS, "UPT": UNIFIED, "MCoOp": CTX, "MVPT": TOKENS, "MUPT": UNIFIED, "MVLPT": UNIFIED}
+METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
+ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
+
+every_trainer = pytest.mark.parametrize("name", LEARNT)
+
+
+def tasks_of(name: str) -> list[str]:
+    return (SEVERAL if name.startswith(("M", "Z")) else SINGLE).split(",")
+
+
+@pytest.fixture(scope="module")
+def run(main, tmp_path_factory):
+    """The folder of a finished run of a trainer, by its name; each is run once."""
+    folders: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in folders:
+            out = tmp_path_factory.mktemp(name) / "run"
+            assert main("--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1, "--output-dir", out) == 0
+            folders[name] = out
+        return folders[name]
+
+    return folder
+
+
+def files_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@every_trainer
+def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
+    found = files_below(run(name))
+    tasks = tasks_of(name)
+    expected = {"config.yaml", "log.txt", "results.json", *(f"predictions/seed1_{task}.json" for task in tasks)}
+    if LEARNT[name]:
+        curves = {file for file in found if file.startswith("tensorboard/")}
+        assert len(curves) == 1
+        expected |= curves | {"prompts.safetensors", *(f"fewshot/{task}.json" for task in tasks)}
+        expected |= {f"prompt_learner/{file}" for file in ("model-best.pth.tar", "model.pth.tar-2", "checkpoint")}
+    assert found == expected
+
+
+@every_trainer
+def test_the_results_are_one_record_per_task_scored_by_its_metric(run, name):
+    records = json.loads((run(name) / "results.json").read_text())
+    assert [record["task"] for record in records] == tasks_of(name)
+    counts = {"num_trainable_params": sum(torch.Size(shape).numel() for shape in LEARNT[name].values())}
+    for record in records:
+        assert record["metric"] == METRICS[record["task"]]
+        assert (record["test_images"], record["classes"]) == ROWS[record["task"]]
+        assert (record["trainer"], record["shots"], record["seed"], record["backbone"]) == (name, 3, 1, "pocket")
+        assert counts.items() <= record.items()
+        assert 0.0 <= record["score"] <= 100.0
+
+
+@every_trainer
+def test_prediction_files_are_valid_and_give_the_stored_scores(run, root, name):
+    truth = {
+        "toy-shapes": [i % 3 for i in range(9)],
+        "toy-pets": [i % 3 for i in range(9)],
+        "toy-scenes": torch.tensor([[1, 1, 0, 0], [0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0]]),
+    }
+    for record in json.loads((run(name) / "results.json").read_text()):
+        task = record["task"]
+        path = run(name) / "predictions" / f"seed1_{task}.json"
+        entry = read_predictions(path)
+        assert list(json.loads(path.read_text())) == ["model_name", "dataset_name", "num_trainable_params", "num_params", "num_visual_params",
+                                                      "num_backbone_params", "n_shot", "rnd_seeds", "predictions"]
+        assert (entry.dataset_name, entry.n_shot, entry.rnd_seeds) == (task, 3, (1,))
+        assert name in entry.model_name
+        assert entry.predictions[0].shape == ROWS[task]
+        assert entry.predictions[0].sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+        targets = torch.as_tensor(truth[task]).numpy()
+        assert record["score"] == pytest.approx(100 * metrics.compute(METRICS[task], targets, entry.predictions[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
+def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, name):
+    for task in tasks_of(name):
+        record = json.loads((run(name) / "fewshot" / f"{task}.json").read_text())
+        assert list(record) == ["task", "shots", "seed", "train", "val"]
+        assert (record["task"], record["shots"], record["seed"]) == (task, 3, 1)
+        assert record["train"] and record["val"] and not set(record["train"]) & set(record["val"])
+        if task == "toy-pets":
+            assert len(record["train"]) == 9 and len(record["val"]) == 6  # 3 a class; no more than the 2 a class that val has
+            assert all((root / "pets" / "images" / key).is_file() for key in record["train"] + record["val"])
+        else:
+            assert all(key.startswith("train.zip@train/") for key in record["train"] + record["val"])
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
+def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
+    checkpoints = {}
+    for file in ("model-best.pth.tar", "model.pth.tar-2"):
+        checkpoint = torch.load(run(name) / "prompt_learner" / file, weights_only=True)
+        assert {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()} == LEARNT[name]
+        checkpoints[file] = checkpoint
+    assert checkpoints["model.pth.tar-2"]["epoch"] == 2
+    prompt, metadata = load_prompts(run(name) / "prompts.safetensors")
+    best = checkpoints["model-best.pth.tar"]["state_dict"]
+    assert all(torch.equal(value, best[key]) for key, value in prompt.state_dict().items())  # FINAL_MODEL is best_val
+    assert (metadata["method"], metadata["backbone"], metadata["tasks"]) == (name, "pocket", tasks_of(name))
+    assert metadata["preprocessing"]["size"] == 32 and metadata["preprocessing"]["crop"] == "squash"
+    PromptedCLIP(stubs["pocket"].clip, prompt)  # it enters the model it was made for
+
+
+@every_trainer
+def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path, name):
+    source, out = run(name), tmp_path / "eval"
+    model = ["--model-dir", source] if LEARNT[name] else []
+    arguments = ["--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1, "--output-dir", out]
+    assert main(*arguments, "--eval-only", *model) == 0
+    assert json.loads((out / "results.json").read_text()) == json.loads((source / "results.json").read_text())
+    for task in tasks_of(name):
+        file = f"predictions/seed1_{task}.json"
+        assert (out / file).read_bytes() == (source / file).read_bytes()
+    assert not (out / "prompt_learner").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
+def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
+    arguments = ["--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1]
+    assert main(*arguments, "--eval-only", "--model-dir", run(name), "--load-epoch", 2, "--output-dir", tmp_path / "last") == 0
+    last, _ = load_prompts(tmp_path / "last" / "prompts.safetensors")
+    stored = torch.load(run(name) / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, stored[key]) for key, value in last.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "opts", "learnt"),
+    [
+        *((name, [], learnt) for name, learnt in LEARNT.items() if learnt),
+        ("MVLPT", ["TRAINER.MVLPT.VPT.N_CTX", 0], CTX),
+        ("MVLPT", ["TRAINER.MVLPT.COOP.N_CTX", 0], TOKENS),
+        ("VPT", ["TRAINER.MVLPT.VPT.DEEP", "False"], {"embeddings": (1, 2, 64)}),
+        ("VPT", ["TRAINER.MVLPT.VPT.PROJECT", 8],
+         {"embeddings": (1, 2, 8), "embeddings_deep": (1, 2, 8), "proj.weight": (64, 8), "proj.bias": (64,)}),
+        ("CoOp", ["TRAINER.MVLPT.COOP.CSC", "True"], {"ctx": (3, 4, 32)}),
+        ("CoOp", ["TRAINER.MVLPT.COOP.CTX_INIT", "a photo of"], {"ctx": (3, 32)}),
+        ("UPT", ["TRAINER.MVLPT.PROJECT_METHOD", "identity"], {"text.ctx": (4, 32), **{f"visual.{key}": shape for key, shape in TOKENS.items()}}),
+    ],
+)
+def test_the_prompt_alone_is_trained(build, name, opts, learnt):
+    trainer = build(name, SEVERAL if name.startswith("M") else SINGLE, *opts)
+    model = trainer.model
+    assert {key: tuple(value.shape) for key, value in model.named_parameters() if value.requires_grad} == {
+        f"prompt.{key}": shape for key, shape in learnt.items()}
+    assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learnt)
+    optimised = [parameter for group in trainer.optim.param_groups for parameter in group["params"]]
+    assert sorted(map(id, optimised)) == sorted(id(parameter) for parameter in model.prompt.parameters())
+
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    trainer.train()
+    trained = torch.load(Path(trainer.output_dir) / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
+    for key, value in model.state_dict().items():
+        if not key.startswith("prompt."):
+            assert torch.equal(value, before[key]), key
+    assert {key for key in learnt if torch.equal(trained[key], before[f"prompt.{key}"])} == set()
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.clip.parameters())
+
+
+def test_words_start_the_context(build, stubs):
+    clip, tokenizer = stubs["pocket"].clip, stubs["pocket"].tokenizer
+    trainer = build("CoOp", SINGLE, "TRAINER.MVLPT.COOP.CTX_INIT", "a_photo of")
+    expected = clip.token_embedding.weight[torch.tensor(tokenizer.encode("a photo of"))]
+    assert torch.equal(trainer.model.prompt.ctx, expected)
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(build, tmp_path):
+    prompts = []
+    for i, seed in enumerate((0, 0, 4)):
+        trainer = build("MUPT", SEVERAL, seed=seed, out=tmp_path / str(i))
+        trainer.train()
+        prompts.append(torch.cat([value.flatten() for value in trainer.model.prompt.state_dict().values()]))
+    assert torch.equal(prompts[0], prompts[1])
+    assert not torch.equal(prompts[0], prompts[2])
+
+
+def test_zero_shot_averages_the_templates_of_each_task(build, stubs):
+    trainer = build("ZeroshotCLIP", "toy-shapes,toy-pets")
+    probabilities = trainer.predict("test")
+    clip, tokenizer = stubs["pocket"].clip, stubs["pocket"].tokenizer
+
+    def encoded(sentences):
+        features = clip.encode_text(tokenizer(sentences, context_length=40))
+        return features / features.norm(dim=-1, keepdim=True)
+
+    templates = ("a drawing of a {}.", "a sketch of the {}.")
+    for task, names, used in (("toy-shapes", tiny_world.SHAPES, templates), ("toy-pets", ("persian cat", "beagle", "snake"), ("a photo of a {}.",))):
+        classes = sum(encoded([template.format(name) for name in names]) for template in used)
+        classes = classes / classes.norm(dim=-1, keepdim=True)
+        rows = trainer.sets["test"].rows(trainer.sets["test"].names.index(task))
+        images = clip.encode_image(torch.stack([trainer.sets["test"][row]["img"] for row in rows]))
+        images = images / images.norm(dim=-1, keepdim=True)
+        expected = (clip.logit_scale.exp() * images @ classes.T).softmax(-1)
+        assert torch.allclose(probabilities[task], expected, atol=1e-6)
