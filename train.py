@@ -149,6 +149,8 @@ def run(args: argparse.Namespace) -> None:
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if torch.cuda.is_available() and cfg.USE_CUDA else "CPU")
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, "the pocket suite" if everything else ", ".join(names),
              cfg.DATASET.NUM_SHOTS, cfg.SEED, os.path.relpath(cfg.OUTPUT_DIR))
+    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not (torch.cuda.is_available() and cfg.USE_CUDA):
+        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
     if not issubclass(cls, PromptTrainer):
         trainer = build_trainer(cfg)
         if args.eval_only or args.model_dir:

@@ -1,6 +1,8 @@
-"""Draw docs/pocket_tasks.png: eight test images of each pocket task, read back through the loaders that training uses.
+"""Show the pocket tasks in the README: docs/pocket_tasks.png and the table of tasks.
 
     python -m scripts.samples
+
+The picture has eight test images of each task, read back through the loaders that training uses.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from datasets import Task, build_task
 from datasets.images import read_image
 from datasets.pocket import SOURCES, TARGETS, Spec
 
+from .table import fill
+
+ROOT = Path(__file__).resolve().parent.parent
 SIDE, GAP, MARGIN = 56, 4, 14  # pixels: an image's side, between images, around everything
 IMAGES = 8  # of a task
 TITLE, LINE = 22, 14  # of a task's title, of a line of small text
@@ -21,6 +26,7 @@ WIDTH = IMAGES * (SIDE + GAP) - GAP
 ROW = TITLE + SIDE + 4 + 2 * LINE + 10  # title, images, two lines of class names, space
 HEADING = 36
 INK, GRAY, PAPER = "#1f2328", "#59636e", "white"
+HANDWRITTEN = 1797  # images in scikit-learn's digits
 
 
 def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
@@ -88,19 +94,40 @@ def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
     return sheet
 
 
+def style(spec: Spec) -> str:
+    """How a task's pictures are drawn and finished, in words."""
+    if spec.family == "handwritten":
+        return "real scans"
+    finish = (" + " if spec.stacked else " or ").join(spec.styles)
+    return finish if spec.mode == "fill" else f"{spec.mode}, {finish}"
+
+
+def pool(spec: Spec) -> int:
+    """The number of training images from which shots are drawn, a source's validation images aside."""
+    return HANDWRITTEN - spec.test if spec.family == "handwritten" else spec.train * len(spec.classes)
+
+
+def markdown() -> str:
+    """The table of all tasks, from their specifications alone."""
+    lines = ["| task | like | classes | train pool | test | metric | layout | style |", "|---|---|---:|---:|---:|---|---|---|"]
+    for spec in SOURCES + TARGETS:
+        cells = [spec.task, spec.like, len(spec.classes), pool(spec), spec.test, spec.metric, spec.layout, style(spec)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Command line."""
     from dassl.config import get_cfg_default
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent.parent / "docs" / "pocket_tasks.png")
-    path = parser.parse_args().output
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     cfg = get_cfg_default()
     cfg.DATASET.NUM_SHOTS = 0
     groups = {f"{len(SOURCES)} source tasks": SOURCES, f"{len(TARGETS)} target tasks": TARGETS}
     sheet = draw(groups, cfg).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    (ROOT / "docs").mkdir(exist_ok=True)
+    sheet.save(ROOT / "docs" / "pocket_tasks.png", optimize=True)
+    fill(ROOT / "README.md", "tasks", markdown())
 
 
 if __name__ == "__main__":

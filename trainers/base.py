@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
@@ -66,8 +67,6 @@ class PromptTrainer(TrainerX):
         cfg, pre = self.cfg, preprocessing(self.cfg, self.frozen.backbone.preprocessing)
         augment = None
         if split == "train" and set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
-            from dassl.data.transforms import build_transform
-
             changed = cfg.clone()
             changed.defrost()
             changed.INPUT.SIZE = (pre.size, pre.size)
@@ -94,7 +93,6 @@ class PromptTrainer(TrainerX):
     def _autocast_dtype(self) -> torch.dtype | None:
         precision = self.cfg.TRAINER.MVLPT.PREC
         if self.device.type == "cpu" and precision in ("fp16", "amp"):
-            log.debug("TRAINER.MVLPT.PREC %s: on the CPU the arithmetic is float32", precision)
             return None
         return {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}[precision]
 

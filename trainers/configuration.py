@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 LOCAL = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT")  # keys of one machine: never written into a run's config.yaml
+ALIASES = {"TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC", "TRAINER.COOP.": "TRAINER.MVLPT.COOP."}  # CoOp's own names, for our trainers
 RECIPES = {"pocket": "pocket", "ViT-B/16": "vit_b16", "ViT-B/32": "vit_b32", "ViT-L/14": "vit_l14", "ViT-L/14@336px": "vit_l14_336"}
 
 
@@ -31,11 +32,11 @@ def trainer_class(name: str) -> type:
     return TRAINER_REGISTRY.get(name)
 
 
-def recipe(trainer: str, backbone: str) -> Path:
-    """The YAML with this backbone's settings: the trainer's own where it has one, else the one that all share."""
+def recipes(cls: type, backbone: str) -> list[Path]:
+    """The YAMLs with this backbone's settings: what all trainers share, then what the trainer or its base adds."""
     stem = RECIPES.get(backbone, "vit_b16")
-    own = CONFIGS / "trainers" / trainer / f"{stem}.yaml"
-    return own if own.is_file() else CONFIGS / "trainers" / "MVLPT" / f"{stem}.yaml"
+    own = [CONFIGS / "trainers" / base.__name__ / f"{stem}.yaml" for base in reversed(cls.__mro__)]
+    return [CONFIGS / "trainers" / "MVLPT" / f"{stem}.yaml", *(path for path in own if path.is_file() and path.parent.name != "MVLPT")]
 
 
 def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]) -> CfgNode:
@@ -50,22 +51,24 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
     cls = trainer_class(trainer)
     cfg = extend(get_cfg_default())
     keys = list(_keys(cfg))
+    aliases = ALIASES if hasattr(cls, "joint") else {}
     cfg.TRAINER.NAME = trainer
     for key, value in getattr(cls, "defaults", {}).items():
         _set(cfg, key, value, keys)
     pairs = _pairs(opts)
     if not files:
         backbone = flags.get("MODEL.BACKBONE.NAME") or dict(pairs).get("MODEL.BACKBONE.NAME") or cfg.MODEL.BACKBONE.NAME
-        path = recipe(trainer, backbone)
-        texts = {str(path): _read(str(path))}
+        texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)}
+        flags = {"MODEL.BACKBONE.NAME": backbone} | flags
     for file, text in texts.items():
         for key, value in _flatten(text):
-            _set(cfg, key, value, keys, file)
+            # a run's own config.yaml holds both names: the alias must not win
+            _set(cfg, key if "MVLPT" in text.get("TRAINER", {}) else _alias(key, aliases), value, keys, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         _set(cfg, key, value, keys)
     for key, value in pairs:
-        _set(cfg, key, _parse(value), keys)
+        _set(cfg, _alias(key, aliases), _parse(value), keys)
     cfg.freeze()
     return cfg
 
@@ -123,6 +126,10 @@ def _flatten(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _alias(key: str, aliases: dict[str, str]) -> str:
+    return next((new + key[len(old):] for old, new in aliases.items() if key.startswith(old)), key)
 
 
 def _keys(cfg: CfgNode) -> Iterator[str]:

@@ -82,6 +82,8 @@ def check(cfg: CfgNode, joint: bool) -> None:
     key = cfg.DATASET.MULTITASK_EVALKEY
     if key != "average" and key not in names:
         problems += _choice("DATASET.MULTITASK_EVALKEY", key, ("average", *names))
+    if node.COCOOP.N_CTX:
+        problems.append("TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are not supported; set it to 0")
     if node.VPT.CTX_INIT:
         problems.append("TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words")
     if problems:

@@ -69,7 +69,7 @@ def run_one(cfg: CfgNode, model_dir: str = "", load_epoch: int | None = None, ev
         if model_dir:
             trainer.compare["source"] = trainer.scores("test", trainer.predict("test"))
     if eval_only or not train or cfg.DATASET.NUM_SHOTS == 0:
-        if not model_dir and trainer.model.prompt is not None:
+        if not model_dir and train and trainer.model.prompt is not None:
             raise ValueError(f"nothing to evaluate: without training {cfg.TRAINER.NAME} needs --model-dir, or a source stage")
         trainer.test()
         if trainer.model.prompt is not None:

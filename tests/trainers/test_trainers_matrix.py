@@ -169,7 +169,7 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     ],
 )
 def test_the_prompt_alone_is_trained(build, name, opts, learnt):
-    trainer = build(name, SEVERAL if name.startswith("M") else SINGLE, *opts)
+    trainer = build(name, SEVERAL if name.startswith("M") else SINGLE, "OPTIM.WEIGHT_DECAY", 0, *opts)
     model = trainer.model
     assert {key: tuple(value.shape) for key, value in model.named_parameters() if value.requires_grad} == {
         f"prompt.{key}": shape for key, shape in learnt.items()}

@@ -89,7 +89,7 @@ def write_world(root: Path) -> Path:
     iris = root / "classification"
     write_iris(iris / "shapes", SHAPES, [(i % 3,) for i in range(15)], [(i % 3,) for i in range(9)], 0)
     scenes = [(0, 1), (2,), (1, 3), (), (0, 2, 3), (3,), (1,), (0,), (2, 3), (1, 2), (0, 3), (), (1,), (2,), (0, 1, 3)]
-    write_iris(iris / "scenes", SCENES, scenes, scenes[:8], 1)
+    write_iris(iris / "scenes", SCENES, scenes + [(0, 1), (2, 3), (), (0, 2), (1, 3), (1, 2, 3)], scenes[:8], 1)
     write_iris(iris / "marks", MARKS, [(i % 2,) for i in range(12)], [(0,), (1,), (1,), (0,), (1,), (0,)], 2)
     write_coop(root / "pets", PETS, {"train": 5, "val": 2, "test": 3}, 3)
     return root

@@ -1,0 +1,306 @@
+"""Wrong input: one message that names what is wrong, exit code 2, and nothing written."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_world
+
+from datasets import register_task
+
+ONE = ["--dataset", "toy-shapes", "--shots", 3]
+TWO = ["--dataset", "toy-shapes,toy-pets", "--shots", 3]
+
+
+@pytest.fixture
+def refuse(main, capsys, tmp_path):
+    """Runs a command line, expects it to be refused, and returns the message."""
+
+    def run(*argv, **options) -> str:
+        code = main("--output-dir", tmp_path / "out", *argv, **options)
+        captured = capsys.readouterr()
+        assert code == 2
+        assert "Traceback" not in captured.err + captured.out
+        bars, mark, message = captured.err.partition("error: ")
+        assert mark and bars[-1:] in ("", "\r", "\n"), "the message starts a line of its own"
+        assert all("%|" in line or not line.strip() for line in bars.splitlines()), "one message, and nothing but progress before it"
+        return re.sub(r"\r[^\n]*", "", message)  # without what clears a progress bar
+
+    return run
+
+
+WRONG = [
+        (["--trainer", "CoOpp", *ONE], ["'CoOpp'", "'CoOp'", "--trainer"]),
+        (["--trainer", "vpt", *ONE], ["'vpt'", "'VPT'"]),
+        (ONE, ["--trainer"]),
+        (["--trainer", "CoOp", "--dataset", "toy-shape", "--shots", 3], ["'toy-shape'", "toy-shapes"]),
+        (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-pet", "--shots", 3], ["'toy-pet'", "toy-pets"]),
+        (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-shapes", "--shots", 3], ["toy-shapes", "twice"]),
+        (["--trainer", "MCoOp", "--dataset", "toy-pets", "--source", "toy-shape", "--shots", 3], ["'toy-shape'", "toy-shapes"]),
+        (["--trainer", "CoOp", *ONE, "--backbone", "ViT-B/61"], ["'ViT-B/61'", "ViT-B/16"]),
+        (["--trainer", "CoOp", *ONE, "--backbone", "./no/such.pt"], ["./no/such.pt"]),
+        (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTXX", 4], ["TRAINER.MVLPT.COOP.N_CTXX", "'TRAINER.MVLPT.COOP.N_CTX'"]),
+        (["--trainer", "CoOp", *ONE, "OPTIM.LR"], ["KEY VALUE", "'OPTIM.LR'"]),
+        (["--trainer", "CoOp", *ONE, "OPTIM.LR", "fast"], ["OPTIM.LR", "'fast'"]),
+        (["--trainer", "CoOp", *ONE, "OPTIM.MAX_EPOCH", "2.5"], ["OPTIM.MAX_EPOCH", "2.5"]),
+        (["--trainer", "CoOp", *ONE, "OPTIM.MAX_EPOCH", "0"], ["OPTIM.MAX_EPOCH"]),
+        (["--trainer", "CoOp", *ONE, "OPTIM.NAME", "sdg"], ["sdg", "sgd"]),
+        (["--trainer", "CoOp", *ONE, "OPTIM.LR_SCHEDULER", "cosin"], ["cosin", "cosine"]),
+        (["--trainer", "CoOp", *ONE, "DATALOADER.TRAIN_X.BATCH_SIZE", "0"], ["batch size", "0"]),
+        (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.PREC", "fp8"], ["TRAINER.MVLPT.PREC", "'fp8'", "fp16"]),
+        (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_METHOD", "transformr"], ["TRAINER.MVLPT.PROJECT_METHOD", "transformer"]),
+        (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_HEADS", 5], ["heads", "5", "48"]),
+        (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "centre"], ["CLASS_TOKEN_POSITION", "'centre'", "middle"]),
+        (["--trainer", "MCoOp", *TWO, "MULTITASK.MIXING", "unifrom"], ["MULTITASK.MIXING", "uniform"]),
+        (["--trainer", "MCoOp", *TWO, "MULTITASK.TEMPERATURE", 0, "MULTITASK.MIXING", "temperature"], ["temperature", "0"]),
+        (["--trainer", "MCoOp", *TWO, "MULTITASK.LABEL_SPACE", "tasks"], ["MULTITASK.LABEL_SPACE", "task, union"]),
+        (["--trainer", "MCoOp", *TWO, "TEST.FINAL_MODEL", "best"], ["TEST.FINAL_MODEL", "best_val"]),
+        (["--trainer", "MCoOp", *TWO, "--multi-task-evalkey", "toy-pet"], ["DATASET.MULTITASK_EVALKEY", "toy-pets"]),
+        (["--trainer", "MCoOp", *TWO, "TRAINER.MVLPT.COOP.CSC", "True"], ["TRAINER.MVLPT.COOP.CSC"]),
+        (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.CSC", "yes please"], ["TRAINER.MVLPT.COOP.CSC", "'yes please'"]),
+        (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTX", 0], ["TRAINER.MVLPT.COOP.N_CTX", "0"]),
+        (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTX", 39], ["39", "40"]),
+        (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", 0], ["TRAINER.MVLPT.VPT.N_CTX", "0"]),
+        (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", -1], ["TRAINER.MVLPT.VPT.N_CTX", "-1"]),
+        (["--trainer", "MVLPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", 0, "TRAINER.MVLPT.COOP.N_CTX", 0],
+         ["TRAINER.MVLPT.COOP.N_CTX", "TRAINER.MVLPT.VPT.N_CTX"]),
+        (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.DROPOUT", 1.5], ["dropout", "1.5"]),
+        (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.CTX_INIT", "a photo"], ["TRAINER.MVLPT.VPT.CTX_INIT"]),
+        (["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", -3], ["NUM_SHOTS", "-3"]),
+        (["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", 0], ["--model-dir"]),
+        (["--trainer", "CoOp", *ONE, "--seed", -4], ["--seed", "-4"]),
+        (["--trainer", "CoOp", *ONE, "--eval-only"], ["--eval-only", "--model-dir"]),
+        (["--trainer", "VPT", *TWO, "--eval-only"], ["--eval-only", "--model-dir"]),
+        (["--trainer", "CoOp", *ONE, "--model-dir", "no/such/run"], ["no/such/run"]),
+        (["--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", "no/such/run"], ["no/such/run"]),
+        (["--trainer", "VPT", *TWO, "--model-dir", "no/such/run"], ["no/such/run"]),
+        (["--trainer", "CoOp", *ONE, "--resume", "no/such/run"], ["no/such/run"]),
+        (["--trainer", "CoOp", *TWO[:2], "--source", "toy-pets", "--shots", 3], ["MCoOp", "--source"]),
+        (["--trainer", "CoOp", *ONE, "--groups", "no/groups.yaml"], ["--groups", "no/groups.yaml"]),
+]
+every_mistake = pytest.mark.parametrize(("argv", "words"), WRONG, ids=[" ".join(map(str, argv)) for argv, _ in WRONG])
+
+
+@every_mistake
+def test_the_message_names_what_is_wrong(refuse, argv, words):
+    message = refuse(*argv)
+    assert [word for word in words if word not in message] == [], message
+
+
+@every_mistake
+def test_nothing_is_left_behind(refuse, tmp_path, argv, words):
+    refuse(*argv)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("OPTIM: {LRR: 0.1}\n", ["OPTIM.LRR", "'OPTIM.LR'"]),
+        ("TRAINER: {MVLPT: {VPT: {N_CTXS: 4}}}\n", ["TRAINER.MVLPT.VPT.N_CTXS", "TRAINER.MVLPT.VPT.N_CTX"]),
+        ("OPTIM: {LR: fast}\n", ["OPTIM.LR", "fast"]),
+        ("OPTIM: 3\n", ["OPTIM"]),
+        ("TRAINER: 3\n", ["TRAINER"]),
+        ("TRAINER:\n", ["TRAINER"]),
+        ("OPTIM: {LR: {a: 1}}\n", ["OPTIM.LR"]),
+        ("OPTIM: [unclosed\n", ["YAML"]),
+        ("- a list\n", ["keys"]),
+    ],
+)
+def test_the_message_names_the_configuration_file(refuse, tmp_path, text, words):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    message = refuse("--trainer", "CoOp", *ONE, config=file)
+    assert "mine.yaml" in message
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_a_missing_configuration_file_is_named_with_its_neighbours(refuse, quick):
+    message = refuse("--trainer", "CoOp", *ONE, config=quick.with_name("quik.yaml"))
+    assert "quik.yaml" in message and "quick.yaml" in message
+
+
+def test_a_missing_data_root_is_named(refuse, tmp_path):
+    assert "no data root" in (message := refuse("--trainer", "CoOp", *ONE, data=tmp_path / "nowhere")) and "nowhere" in message
+
+
+def test_a_data_set_without_root_says_which_flag_is_missing(refuse, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "--root" in refuse("--trainer", "CoOp", *ONE, data=None)
+
+
+# -- data that are there, but wrong ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(root, tmp_path):
+    """A copy of the data, to be damaged."""
+    return Path(shutil.copytree(root, tmp_path / "data"))
+
+
+def test_a_class_without_training_images_is_named(refuse, damaged):
+    with (damaged / "classification/shapes/labels.txt").open("a") as file:
+        file.write("comet\n")
+    message = refuse("--trainer", "CoOp", *ONE, data=damaged)
+    assert "'comet'" in message and "train.txt" in message
+
+
+def test_a_class_without_training_images_in_a_split_file_is_named(refuse, damaged):
+    path = damaged / "pets" / "split.json"
+    splits = json.loads(path.read_text())
+    splits["train"] = [row for row in splits["train"] if row[1] != 1]
+    path.write_text(json.dumps(splits))
+    message = refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    assert "'beagle'" in message and "split.json" in message
+
+
+@pytest.mark.parametrize(
+    ("trainer", "split"), [(name, split) for name in ("CoOp", "VPT", "MUPT") for split in ("train", "val", "test")] + [("ZeroshotCLIP", "test")]
+)
+def test_a_truncated_image_is_named_and_the_run_can_be_repeated(refuse, main, damaged, root, tmp_path, trainer, split):
+    image = damaged / "pets" / "images" / "beagle" / f"{split}_1.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    arguments = ["--trainer", trainer, "--dataset", "toy-pets", "--shots", -1]
+    assert str(image) in refuse(*arguments, data=damaged)
+    out = tmp_path / "out"
+    assert not (out / "results.json").exists() and not (out / "predictions").exists()
+    image.write_bytes(whole)
+    assert main("--output-dir", out, *arguments, data=damaged) == 0
+    assert (out / "results.json").is_file()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_missing_image_is_named(refuse, damaged, split):
+    image = damaged / "pets" / "images" / "beagle" / f"{split}_1.png"
+    image.unlink()
+    assert str(image) in refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", -1, data=damaged)
+
+
+def test_a_missing_zip_is_named(refuse, damaged):
+    (damaged / "classification/shapes/test.zip").unlink()
+    assert "shapes/test.zip" in refuse("--trainer", "CoOp", *ONE, data=damaged)
+
+
+def test_a_label_out_of_range_is_named_by_its_line(refuse, damaged):
+    with (damaged / "classification/shapes/train.txt").open("a") as file:
+        file.write("train.zip@train/0.png 9\n")
+    assert "train.txt:16" in refuse("--trainer", "CoOp", *ONE, data=damaged)
+
+
+def test_a_damaged_task_among_good_targets_stops_before_anything_is_trained(refuse, damaged):
+    (damaged / "classification/marks/test.txt").unlink()
+    message = refuse("--trainer", "MCoOp", "--source", "toy-pets", "--dataset", "toy-shapes,toy-marks", "--shots", 3, data=damaged)
+    assert "marks/test.txt" in message
+
+
+def test_best_val_without_validation_images_is_refused(refuse, damaged):
+    path = damaged / "pets" / "split.json"
+    splits = json.loads(path.read_text())
+    path.write_text(json.dumps({**splits, "val": []}))
+    message = refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    assert "best_val" in message and "validation" in message
+
+
+def test_a_multilabel_task_scored_by_accuracy_is_refused(refuse, world):
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    register_task(tiny_world.iris_task("toy-wrong", "scenes", "multilabel", "accuracy"))
+    try:
+        assert "toy-wrong" in refuse("--trainer", "CoOp", "--dataset", "toy-wrong", "--shots", 3)
+    finally:
+        del DATASET_REGISTRY._obj_map["toy-wrong"]
+
+
+# -- prompts that do not fit -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coop_run(main, tmp_path_factory):
+    out = tmp_path_factory.mktemp("coop") / "run"
+    assert main("--trainer", "CoOp", *ONE, "--output-dir", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def csc_run(main, tmp_path_factory):
+    out = tmp_path_factory.mktemp("csc") / "run"
+    assert main("--trainer", "CoOp", *ONE, "--output-dir", out, "TRAINER.MVLPT.COOP.CSC", "True") == 0
+    return out
+
+
+@pytest.mark.parametrize("evaluate", [["--eval-only"], []], ids=["evaluated", "adapted"])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--trainer", "VPT"], ["another method", "ctx", "embeddings"]),
+        (["--trainer", "UPT"], ["another method", "ctx"]),
+        (["--trainer", "CoOp", "--backbone", "ViT-B/32"], ["width 32, not 48"]),
+        (["--trainer", "CoOp", "--load-epoch", 9], ["model.pth.tar-9", "model.pth.tar-2"]),
+        (["--trainer", "CoOp", "TRAINER.MVLPT.COOP.N_CTX", 6], ["n_ctx 4, not 6"]),
+        (["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CSC", "True"], ["shared by all classes", "class-specific"]),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_explained(refuse, coop_run, tmp_path, argv, words, evaluate):
+    message = refuse(*ONE, "--model-dir", coop_run, *evaluate, *argv)
+    assert [word for word in [*words, str(coop_run)] if word not in message] == [], message
+    assert not (tmp_path / "out").exists()
+
+
+def test_class_specific_contexts_of_another_class_list_are_refused(refuse, csc_run):
+    message = refuse("--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--model-dir", csc_run, "TRAINER.MVLPT.COOP.CSC", "True")
+    assert "classes 3, not 2" in message
+
+
+def test_class_specific_contexts_of_as_many_other_classes_are_refused(refuse, csc_run):
+    message = refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, "--model-dir", csc_run, "TRAINER.MVLPT.COOP.CSC", "True")
+    assert "class" in message
+
+
+def test_a_checkpoint_of_other_objects_is_refused(refuse, tmp_path):
+    folder = tmp_path / "foreign" / "prompt_learner"
+    folder.mkdir(parents=True)
+    (folder / "model-best.pth.tar").write_bytes(b"not a checkpoint")
+    assert "model-best.pth.tar" in refuse("--trainer", "CoOp", *ONE, "--model-dir", folder.parent)
+
+
+@pytest.mark.parametrize("trainer", ["VPT", "MVPT", "UPT", "MUPT", "MVLPT"])
+def test_visual_prompts_on_a_resnet_are_refused(refuse, trainer):
+    message = refuse("--trainer", trainer, *ONE, "--backbone", "RN50")
+    assert trainer in message and "RN50" in message and "vision transformer" in message and "CoOp" in message
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "ZeroshotCLIP"])
+def test_a_resnet_serves_text_prompts(main, tmp_path, trainer):
+    assert main("--trainer", trainer, *ONE, "--backbone", "RN50", "--output-dir", tmp_path / "out") == 0
+
+
+# -- groups ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("toy-shapes: toy-pets\n", ["list"]),
+        ("[a, b]\n", ["map"]),
+        ("{unclosed\n", []),
+        ("toy-marks: [toy-pets]\n", ["toy-marks", "--dataset"]),
+        ("toy-shapes: [toy-pet]\n", ["toy-pet", "toy-pets"]),
+        ("toy-shapes: [1, 2]\n", ["1"]),
+    ],
+)
+def test_bad_groups_are_refused(refuse, tmp_path, text, words):
+    file = tmp_path / "groups.yaml"
+    file.write_text(text)
+    message = refuse("--trainer", "MCoOp", *ONE, "--groups", file)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_flags_that_do_not_exist_are_refused(main, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main("--trainr", "CoOp")
+    assert stop.value.code == 2
+    assert "--trainr" in capsys.readouterr().err
