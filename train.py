@@ -2,7 +2,8 @@
 
     python train.py --trainer MVPT                                    # two stages on the embedded pocket suite
     python train.py --trainer VPT --dataset pocket-digits --shots 5   # one task
-    python train.py --trainer MVPT --backbone ViT-B/16 --root DATA --source ImageNet,Food101 --dataset mnist,gtsrb --shots 20
+    python train.py --trainer MVPT --backbone ViT-B/16 --root DATA --source ImageNet,Food101 --dataset mnist,gtsrb
+    --shots 20
 
 Flags -> configuration -> trainer -> train and test. Without --dataset the pocket suite's tasks are used.
 """
@@ -12,13 +13,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import random
 import shutil
 import sys
 import traceback
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 
@@ -31,7 +30,9 @@ log = logging.getLogger("train")
 
 def arguments() -> argparse.ArgumentParser:
     """The flags of Dassl, of the reference, and ours."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
     add("--output-dir", default="", help="folder of the run; default output/<trainer>_<tasks>_<shots>shots_seed<seed>")
@@ -52,7 +53,12 @@ def arguments() -> argparse.ArgumentParser:
     add("--dataset", default="", help="tasks, comma separated")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
     add("--multi-task", action="store_true", help="learn the tasks of --dataset jointly")
-    add("--multi-task-label_pertask", "--multi-task-label-pertask", action="store_true", help="the loss over a sample's own task (the default)")
+    add(
+        "--multi-task-label_pertask",
+        "--multi-task-label-pertask",
+        action="store_true",
+        help="the loss over a sample's own task (the default)",
+    )
     add("--multi-task-evalkey", default="", help="the task whose validation score alone counts")
     add("--dataset-coop", action="store_true", help="kept for old command lines: a name tells its suite")
     add("--cut-contextlen", action="store_true", help="kept for old command lines: text is always cut")
@@ -67,9 +73,16 @@ def arguments() -> argparse.ArgumentParser:
 def flags_of(args: argparse.Namespace) -> dict:
     """The configuration keys that flags set."""
     flags = {
-        "DATASET.ROOT": args.root, "OUTPUT_DIR": args.output_dir, "RESUME": args.resume, "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.HEAD.NAME": args.head, "DATASET.SOURCE_DOMAINS": args.source_domains, "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms, "DATASET.DATASET": args.dataset, "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
+        "DATASET.ROOT": args.root,
+        "OUTPUT_DIR": args.output_dir,
+        "RESUME": args.resume,
+        "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head,
+        "DATASET.SOURCE_DOMAINS": args.source_domains,
+        "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms,
+        "DATASET.DATASET": args.dataset,
+        "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
         "MULTITASK.SOURCE": args.source,
     }
     flags = {key: value for key, value in flags.items() if value}
@@ -79,7 +92,11 @@ def flags_of(args: argparse.Namespace) -> dict:
         flags |= {"DATASET.NUM_SHOTS": args.shots, "DATASET.NUM_SAMPLES_PER_CLASS": args.shots}
     if args.act_ckpt is not None:
         flags["TRAINER.ACT_CKPT"] = args.act_ckpt
-    for flag, key in ((args.multi_task, "MULTITASK"), (args.multi_task_label_pertask, "MULTITASK_LABEL_PERTASK"), (args.dataset_coop, "COOP")):
+    for flag, key in (
+        (args.multi_task, "MULTITASK"),
+        (args.multi_task_label_pertask, "MULTITASK_LABEL_PERTASK"),
+        (args.dataset_coop, "COOP"),
+    ):
         if flag:
             flags[f"DATASET.{key}"] = True
     if args.cut_contextlen:
@@ -97,22 +114,20 @@ def configuration(args: argparse.Namespace):
         cfg = changed(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
     if cfg.SEED < 0:
         cfg = changed(cfg, SEED=0, DATASET__RANDOM_SEED_SAMPLING=0)
-    if cfg.DATASET.NUM_SHOTS == -1 and args.shots is None and not args.config_file and "DATASET.NUM_SHOTS" not in args.opts:
+    if (
+        cfg.DATASET.NUM_SHOTS == -1
+        and args.shots is None
+        and not args.config_file
+        and "DATASET.NUM_SHOTS" not in args.opts
+    ):
         cfg = changed(cfg, DATASET__NUM_SHOTS=20, DATASET__NUM_SAMPLES_PER_CLASS=20)
     return cfg
-
-
-def set_seed(seed: int) -> None:
-    """Seed every random generator."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def run(args: argparse.Namespace) -> None:
     """Everything between the command line and the last table."""
     from dassl.engine import build_trainer
-    from dassl.utils import setup_logger
+    from dassl.utils import set_random_seed, setup_logger
 
     from datasets import pocket
     from trainers import results, stages
@@ -134,7 +149,9 @@ def run(args: argparse.Namespace) -> None:
         sources = [spec.task for spec in pocket.SOURCES]
     if not cfg.OUTPUT_DIR or cfg.OUTPUT_DIR == "./output":
         tasks = "pocket" if everything else names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
-        label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}" + ("_eval" if args.eval_only else "")
+        label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}" + (
+            "_eval" if args.eval_only else ""
+        )
         cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / label))
     cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
     if args.overwrite and not args.eval_only:
@@ -144,14 +161,25 @@ def run(args: argparse.Namespace) -> None:
         several = bool(sources or plan.groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
         stages.check_plan(cfg, plan, several)
         logging.getLogger("dassl").setLevel(logging.WARNING)  # our own trainers have their own lines
-    set_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
-    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if torch.cuda.is_available() and cfg.USE_CUDA else "CPU")
-    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, "the pocket suite" if everything else ", ".join(names),
-             cfg.DATASET.NUM_SHOTS, cfg.SEED, os.path.relpath(cfg.OUTPUT_DIR))
+    log.info(
+        "%s, torch %s, %s",
+        toolkit.which_dassl(),
+        torch.__version__,
+        "GPU" if torch.cuda.is_available() and cfg.USE_CUDA else "CPU",
+    )
+    log.info(
+        "%s on %s, %d shots, seed %d -> %s",
+        cfg.TRAINER.NAME,
+        "the pocket suite" if everything else ", ".join(names),
+        cfg.DATASET.NUM_SHOTS,
+        cfg.SEED,
+        os.path.relpath(cfg.OUTPUT_DIR),
+    )
     if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not (torch.cuda.is_available() and cfg.USE_CUDA):
         log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
     if not issubclass(cls, PromptTrainer):
+        set_random_seed(cfg.SEED)
         trainer = build_trainer(cfg)
         if args.eval_only or args.model_dir:
             trainer.load_model(args.model_dir, epoch=args.load_epoch)

@@ -35,7 +35,11 @@ def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
     A class gives its first images; of a multilabel task, an image stands for the first label that asks for it.
     """
     classes = task.num_classes
-    wanted = sorted(k % classes for k in range(count)) if classes < count else [k * (classes - 1) // (count - 1) for k in range(count)]
+    wanted = (
+        sorted(k % classes for k in range(count))
+        if classes < count
+        else [k * (classes - 1) // (count - 1) for k in range(count)]
+    )
     chosen, taken = [], set()
     for label in wanted:
         sample = next(item for item in task.test if label in item.labels and item.key not in taken)
@@ -109,7 +113,10 @@ def pool(spec: Spec) -> int:
 
 def markdown() -> str:
     """The table of all tasks, from their specifications alone."""
-    lines = ["| task | like | classes | train pool | test | metric | layout | style |", "|---|---|---:|---:|---:|---|---|---|"]
+    lines = [
+        "| task | like | classes | train pool | test | metric | layout | style |",
+        "|---|---|---:|---:|---:|---|---|---|",
+    ]
     for spec in SOURCES + TARGETS:
         cells = [spec.task, spec.like, len(spec.classes), pool(spec), spec.test, spec.metric, spec.layout, style(spec)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")

@@ -2,9 +2,12 @@
 
     python -m scripts.train_pocket_clip --minutes 40
 
-Pictures and captions come from `datasets.pocket.concepts`: every concept of the pocket world in random colours, places and
-styles. The loss is CLIP's symmetric cross-entropy, except that every caption that is true of a picture counts as its match (a batch
-holds many pictures of the same concept). Nothing else in the project needs this script: its result is in the repository.
+Pictures and captions come from `datasets.pocket.concepts`: every concept of the pocket world in random colours, places
+and
+styles. The loss is CLIP's symmetric cross-entropy, except that every caption that is true of a picture counts as its
+match (a batch
+holds many pictures of the same concept). Nothing else in the project needs this script: its result is in the
+repository.
 """
 
 from __future__ import annotations
@@ -35,11 +38,20 @@ EMBED = 128
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 CAPTIONS = 4  # captions written for each picture
 WEIGHT = {"digit": 2, "word": 2, "scene": 2, "object": 2, "flag": 1.5, "tile": 1.5}  # families shown more often
-OPENERS = ("look at this", "in this picture we can see", "here is", "as you can see this shows", "found on the web",
-           "one more of our collection of many pictures", "i took this one yesterday when we went out")
+OPENERS = (
+    "look at this",
+    "in this picture we can see",
+    "here is",
+    "as you can see this shows",
+    "found on the web",
+    "one more of our collection of many pictures",
+    "i took this one yesterday when we went out",
+)
 
 
-def make_pairs(seed: int, count: int) -> tuple[np.ndarray, list[list[tuple[str, tuple[str, ...]]]], list[tuple[str, ...]]]:
+def make_pairs(
+    seed: int, count: int
+) -> tuple[np.ndarray, list[list[tuple[str, tuple[str, ...]]]], list[tuple[str, ...]]]:
     """`count` pictures (count, SIZE, SIZE, 3) uint8, their captions with the facts claimed, and their facts."""
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
@@ -84,14 +96,22 @@ class Pairs:
         texts = sorted({text for row in captions for text, _ in row})
         tokens = get_tokenizer("ViT-B-32", context_length=CONTEXT)(texts)
         # a compact vocabulary in ascending order, so that the end token stays the largest id
-        self.token_ids = torch.unique(torch.cat([tokens.flatten(), get_tokenizer("ViT-B-32")(["X a photo of ."]).flatten()]))
+        self.token_ids = torch.unique(
+            torch.cat([tokens.flatten(), get_tokenizer("ViT-B-32")(["X a photo of ."]).flatten()])
+        )
         rows = {text: k for k, text in enumerate(texts)}
         self.tokens = torch.searchsorted(self.token_ids, tokens)
         self.text_of = torch.tensor([[rows[text] for text, _ in row] for row in captions])
         self.facts = hot(truths)
         claims = hot([claimed for row in captions for _, claimed in row])
         self.claims = claims.view(len(captions), CAPTIONS, -1)
-        log.info("%d pictures, %d different captions, %d tokens, %d facts", len(captions), len(texts), len(self.token_ids), len(index))
+        log.info(
+            "%d pictures, %d different captions, %d tokens, %d facts",
+            len(captions),
+            len(texts),
+            len(self.token_ids),
+            len(index),
+        )
 
     def batch(self, pick: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Pictures (B, 3, S, S) slightly varied, tokens (B, length), and the matrix of what is true of what (B, B)."""
@@ -133,8 +153,10 @@ def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
     save_file(state, folder / "model.safetensors.new")
     (folder / "model.safetensors.new").replace(folder / "model.safetensors")
     text = {**TEXT, "vocab_size": 49408}
-    config = {"model_cfg": {"embed_dim": EMBED, "vision_cfg": VISION, "text_cfg": text},
-              "preprocess_cfg": {"size": SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic"}}
+    config = {
+        "model_cfg": {"embed_dim": EMBED, "vision_cfg": VISION, "text_cfg": text},
+        "preprocess_cfg": {"size": SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic"},
+    }
     (folder / "model.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -148,8 +170,9 @@ def train(args: argparse.Namespace) -> None:
     model = CLIP(EMBED, CLIPVisionCfg(**VISION), CLIPTextCfg(**TEXT, vocab_size=len(pairs.token_ids))).to(args.device)
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}],
-                                  lr=args.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98)
+    )
     start, step, mean_loss, hits, saved = time.time(), 0, 0.0, 0.0, 0
     while (done := (time.time() - start) / (60 * args.minutes)) < 1:
         for group in optimizer.param_groups:
@@ -170,8 +193,15 @@ def train(args: argparse.Namespace) -> None:
         mean_loss, hits = mean_loss + loss.item(), hits + hit.item()
         if step % 200 == 0:
             rate = step * args.batch / (time.time() - start)
-            log.info("step %d loss %.3f top-1 %.3f scale %.1f, %.0f pairs/s, %.0f %% of the time", step, mean_loss / 200,
-                     hits / 200, model.logit_scale.exp().item(), rate, 100 * done)
+            log.info(
+                "step %d loss %.3f top-1 %.3f scale %.1f, %.0f pairs/s, %.0f %% of the time",
+                step,
+                mean_loss / 200,
+                hits / 200,
+                model.logit_scale.exp().item(),
+                rate,
+                100 * done,
+            )
             mean_loss = hits = 0.0
         if done * 12 > saved + 1:
             saved += 1

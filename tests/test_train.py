@@ -15,7 +15,12 @@ PROGRAM = Path(__file__).resolve().parents[1] / "train.py"
 def command(tmp_path_factory):
     """Runs train.py with arguments in an empty folder; the pocket suite is rendered into another one."""
     folder = tmp_path_factory.mktemp("anywhere")
-    surroundings = {**os.environ, "MVLPT_POCKET": str(tmp_path_factory.mktemp("pocket")), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    surroundings = {
+        **os.environ,
+        "MVLPT_POCKET": str(tmp_path_factory.mktemp("pocket")),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
 
     def run(*argv):
         words = [sys.executable, PROGRAM, *map(str, argv)]
@@ -29,7 +34,12 @@ def test_one_task_of_the_pocket_suite_without_any_other_setting(command):
     assert done.returncode == 0, done.stderr
     run = folder / "output" / "CoOp_pocket-digits_1shots_seed0"
     (record,) = json.loads((run / "results.json").read_text())
-    assert (record["task"], record["metric"], record["backbone"], record["classes"]) == ("pocket-digits", "accuracy", "pocket", 10)
+    assert (record["task"], record["metric"], record["backbone"], record["classes"]) == (
+        "pocket-digits",
+        "accuracy",
+        "pocket",
+        10,
+    )
     assert record["score"] > 0
     assert "dassl" in done.stdout.splitlines()[0] and "pocket-digits" in done.stdout
     assert str(folder) not in (run / "config.yaml").read_text()

@@ -1,6 +1,7 @@
 """The one base of all trainers: tasks in, prompts learnt, scores and prediction files out.
 
-A trainer says what prompt it learns (`build_prompt`) and its defaults; whether several tasks may share the prompt is `joint`.
+A trainer says what prompt it learns (`build_prompt`) and its defaults; whether several tasks may share the prompt is
+`joint`.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class PromptTrainer(TrainerX):
             changed.INPUT.INTERPOLATION = pre.interpolation
             augment = build_transform(changed, is_train=True)
         crop = None if cfg.DATASET.CENTER_CROP else "squash"
-        return MultitaskDataset(self.tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=augment)
+        return MultitaskDataset(
+            self.tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=augment
+        )
 
     def build_model(self) -> None:
         cfg, backbone = self.cfg, self.frozen.backbone
@@ -100,10 +103,18 @@ class PromptTrainer(TrainerX):
         """The training loader; a frozen image tower's features stand in for images that no augmentation changes."""
         cfg, dataset = self.cfg, self.sets["train"]
         if not len(dataset):
-            raise ValueError(f"{', '.join(dataset.names)}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})")
+            raise ValueError(
+                f"{', '.join(dataset.names)}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})"
+            )
         multi = cfg.MULTITASK
-        self.sampler = MixingSampler(dataset.sizes, cfg.DATALOADER.TRAIN_X.BATCH_SIZE, multi.MIXING, multi.TEMPERATURE,
-                                     multi.HOMOGENEOUS, seed=max(cfg.SEED, 0))
+        self.sampler = MixingSampler(
+            dataset.sizes,
+            cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
+            multi.MIXING,
+            multi.TEMPERATURE,
+            multi.HOMOGENEOUS,
+            seed=max(cfg.SEED, 0),
+        )
         self.cached = not self.model.has_visual_prompt and dataset.transform is None
         items: Dataset = Features(dataset, self._image_features(dataset)) if self.cached else dataset
         self.train_loader_x = loader(items, cfg, self.sampler)
@@ -115,8 +126,14 @@ class PromptTrainer(TrainerX):
         super().before_train()
         label = ",".join(name.removeprefix("pocket-") for name in self.sets["train"].names)
         label = label if len(label) < 24 else f"{len(self.tasks)} tasks"
-        self.bar = tqdm(total=self.max_epoch, initial=self.start_epoch, desc=f"{self.cfg.TRAINER.NAME} {label}", unit="epoch",
-                        leave=False, dynamic_ncols=True)
+        self.bar = tqdm(
+            total=self.max_epoch,
+            initial=self.start_epoch,
+            desc=f"{self.cfg.TRAINER.NAME} {label}",
+            unit="epoch",
+            leave=False,
+            dynamic_ncols=True,
+        )
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch)
@@ -125,7 +142,8 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("train")
         self.num_batches = len(self.train_loader_x)
         losses = []
-        for self.batch_idx, batch in enumerate(self.train_loader_x):
+        for step, batch in enumerate(self.train_loader_x):
+            self.batch_idx = step
             losses.append(self.forward_backward(batch)["loss"])
         self.epoch_loss = sum(losses) / len(losses)
         self.write_scalar("train/loss", self.epoch_loss, self.epoch)
@@ -134,7 +152,14 @@ class PromptTrainer(TrainerX):
     def after_epoch(self) -> None:
         super().after_epoch()
         best = f" best val {self.best_result:.2f}" if self.best_result > float("-inf") else ""
-        log.debug("epoch %d/%d loss %.4f lr %.2e%s", self.epoch + 1, self.max_epoch, self.epoch_loss, self.get_current_lr(), best)
+        log.debug(
+            "epoch %d/%d loss %.4f lr %.2e%s",
+            self.epoch + 1,
+            self.max_epoch,
+            self.epoch_loss,
+            self.get_current_lr(),
+            best,
+        )
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
 
@@ -204,7 +229,8 @@ class PromptTrainer(TrainerX):
 
     @torch.no_grad()
     def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
-        """Probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the tasks' templates."""
+        """Probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the tasks'
+        templates."""
         dataset, backbone = self.sets[split], self.frozen.backbone
         self.set_model_mode("eval")
         model = PromptedCLIP(backbone.clip, None, backbone.tokenizer) if zero_shot else self.model
@@ -225,8 +251,10 @@ class PromptTrainer(TrainerX):
     def scores(self, split: str, probabilities: dict[str, Tensor]) -> dict[str, float]:
         """The official metric of each task in percent."""
         index = {task.name: k for k, task in enumerate(self.tasks)}
-        return {name: results.score(self.tasks[index[name]], self.sets[split].targets(index[name]), values)
-                for name, values in probabilities.items()}
+        return {
+            name: results.score(self.tasks[index[name]], self.sets[split].targets(index[name]), values)
+            for name, values in probabilities.items()
+        }
 
     def test(self, split: str | None = None) -> float:
         """The mean score of the tasks in percent. On the test split, predictions and results are written."""
@@ -249,15 +277,22 @@ class PromptTrainer(TrainerX):
         """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
         pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
         metadata = {
-            "method": self.cfg.TRAINER.NAME, "backbone": os.path.basename(self.cfg.MODEL.BACKBONE.NAME),
-            "preprocessing": {"size": pre.size, "mean": list(pre.mean), "std": list(pre.std), "interpolation": pre.interpolation,
-                              "crop": "crop" if self.cfg.DATASET.CENTER_CROP else "squash"},
+            "method": self.cfg.TRAINER.NAME,
+            "backbone": os.path.basename(self.cfg.MODEL.BACKBONE.NAME),
+            "preprocessing": {
+                "size": pre.size,
+                "mean": list(pre.mean),
+                "std": list(pre.std),
+                "interpolation": pre.interpolation,
+                "crop": "crop" if self.cfg.DATASET.CENTER_CROP else "squash",
+            },
             "tasks": [task.name for task in self.tasks],
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load a prompt, strictly, from a run's folder: the best one, the last one where no best was kept, or that of `epoch`."""
+        """Load a prompt, strictly, from a run's folder: the best one, the last one where no best was kept, or that of
+        `epoch`."""
         if not directory or self.model.prompt is None:
             return
         path = results.checkpoint_path(directory, epoch)
@@ -266,11 +301,17 @@ class PromptTrainer(TrainerX):
             load_state(self.model.prompt, checkpoint["state_dict"])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        log.debug("loaded the prompt of epoch %s from %s", checkpoint.get("epoch", "?"), os.path.basename(os.path.normpath(directory)))
+        log.debug(
+            "loaded the prompt of epoch %s from %s",
+            checkpoint.get("epoch", "?"),
+            os.path.basename(os.path.normpath(directory)),
+        )
 
 
 def preprocessing(cfg, own: Preprocessing) -> Preprocessing:
     """The backbone's own preprocessing, or that of INPUT.* when INPUT.FROM_BACKBONE is False."""
     if cfg.INPUT.FROM_BACKBONE:
         return own
-    return Preprocessing(cfg.INPUT.SIZE[0], tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD), cfg.INPUT.INTERPOLATION)
+    return Preprocessing(
+        cfg.INPUT.SIZE[0], tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD), cfg.INPUT.INTERPOLATION
+    )

@@ -1,4 +1,5 @@
-"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files, flags and trailing KEY VALUE pairs."""
+"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files, flags and trailing KEY VALUE
+pairs."""
 
 from __future__ import annotations
 
@@ -18,8 +19,17 @@ log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 LOCAL = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT")  # keys of one machine: never written into a run's config.yaml
-ALIASES = {"TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC", "TRAINER.COOP.": "TRAINER.MVLPT.COOP."}  # CoOp's own names, for our trainers
-RECIPES = {"pocket": "pocket", "ViT-B/16": "vit_b16", "ViT-B/32": "vit_b32", "ViT-L/14": "vit_l14", "ViT-L/14@336px": "vit_l14_336"}
+ALIASES = {
+    "TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC",
+    "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
+}  # CoOp's own names, for our trainers
+RECIPES = {
+    "pocket": "pocket",
+    "ViT-B/16": "vit_b16",
+    "ViT-B/32": "vit_b32",
+    "ViT-L/14": "vit_l14",
+    "ViT-L/14@336px": "vit_l14_336",
+}
 
 
 def trainer_class(name: str) -> type:
@@ -28,7 +38,10 @@ def trainer_class(name: str) -> type:
     if name not in names:
         lower = {known.lower(): known for known in names}
         nearest = lower[difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.0)[0]]
-        raise ValueError(f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest!r}; there are {', '.join(names)}")
+        raise ValueError(
+            f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest!r}; "
+            f"there are {', '.join(names)}"
+        )
     return TRAINER_REGISTRY.get(name)
 
 
@@ -36,7 +49,10 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     """The YAMLs with this backbone's settings: what all trainers share, then what the trainer or its base adds."""
     stem = RECIPES.get(backbone, "vit_b16")
     own = [CONFIGS / "trainers" / base.__name__ / f"{stem}.yaml" for base in reversed(cls.__mro__)]
-    return [CONFIGS / "trainers" / "MVLPT" / f"{stem}.yaml", *(path for path in own if path.is_file() and path.parent.name != "MVLPT")]
+    return [
+        CONFIGS / "trainers" / "MVLPT" / f"{stem}.yaml",
+        *(path for path in own if path.is_file() and path.parent.name != "MVLPT"),
+    ]
 
 
 def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]) -> CfgNode:
@@ -45,9 +61,13 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
     Raises ValueError or FileNotFoundError with a sentence that names the key or file.
     """
     texts = {file: _read(file) for file in files}
-    trainer = trainer or next((text["TRAINER"]["NAME"] for text in texts.values() if "NAME" in text.get("TRAINER", {})), "")
+    trainer = trainer or next(
+        (text["TRAINER"]["NAME"] for text in texts.values() if "NAME" in text.get("TRAINER", {})), ""
+    )
     if not trainer:
-        raise ValueError("no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names()))
+        raise ValueError(
+            "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
+        )
     cls = trainer_class(trainer)
     cfg = extend(get_cfg_default())
     keys = list(_keys(cfg))
@@ -129,7 +149,7 @@ def _flatten(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _alias(key: str, aliases: dict[str, str]) -> str:
-    return next((new + key[len(old):] for old, new in aliases.items() if key.startswith(old)), key)
+    return next((new + key[len(old) :] for old, new in aliases.items() if key.startswith(old)), key)
 
 
 def _keys(cfg: CfgNode) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""What never changes during an experiment and is therefore computed once a process: backbones and their image features."""
+"""What never changes during an experiment and is therefore computed once a process: backbones and their image
+features."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class Frozen:
-    """A backbone and the features (N, d) that its unprompted image tower gives the splits of tasks, float32 on its device."""
+    """A backbone and the features (N, d) that its unprompted image tower gives the splits of tasks, float32 on its
+    device."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
@@ -56,7 +58,9 @@ class Features(Dataset):
     def __init__(self, dataset: MultitaskDataset, features: Tensor) -> None:
         self.features = features
         labels = [sample.labels for sample in dataset.samples]
-        self.labels = torch.tensor([(*own, *[-1] * (dataset.max_labels - len(own))) for own in labels]).view(len(labels), -1)
+        self.labels = torch.tensor([(*own, *[-1] * (dataset.max_labels - len(own))) for own in labels]).view(
+            len(labels), -1
+        )
         self.tasks = torch.tensor([dataset.task_of(row) for row in range(len(dataset))])
 
     def __len__(self) -> int:
@@ -77,6 +81,10 @@ def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
     workers = 0 if features or len(dataset) < 4 * cfg.DATALOADER.TEST.BATCH_SIZE else cfg.DATALOADER.NUM_WORKERS
     batches = {"batch_sampler": batch_sampler} if batch_sampler else {"batch_size": cfg.DATALOADER.TEST.BATCH_SIZE}
     return DataLoader(
-        dataset, **batches, num_workers=workers, persistent_workers=workers > 0, collate_fn=as_batch if features else None,
+        dataset,
+        **batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=as_batch if features else None,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA and not features,
     )

@@ -17,5 +17,7 @@ class MVLPT(PromptTrainer):
         builders = {(True, False): text_prompt, (False, True): visual_prompt, (True, True): unified_prompt}
         chosen = (node.COOP.N_CTX > 0 or bool(node.COOP.CTX_INIT), node.VPT.N_CTX > 0)
         if chosen not in builders:
-            raise ValueError("TRAINER.MVLPT.COOP.N_CTX and TRAINER.MVLPT.VPT.N_CTX are both 0: give one of them a length")
+            raise ValueError(
+                "TRAINER.MVLPT.COOP.N_CTX and TRAINER.MVLPT.VPT.N_CTX are both 0: give one of them a length"
+            )
         return builders[chosen](self)

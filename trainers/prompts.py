@@ -25,16 +25,32 @@ def visual_prompt(trainer) -> VisualPrompt:
     """TRAINER.MVLPT.VPT.*: deep or shallow, on a vision transformer."""
     node, shape = trainer.cfg.TRAINER.MVLPT.VPT, trainer.shape
     if shape.refusal:
-        raise ValueError(f"{trainer.cfg.TRAINER.NAME} needs a vision transformer: {shape.refusal}; with {trainer.cfg.MODEL.BACKBONE.NAME} use CoOp")
+        raise ValueError(
+            f"{trainer.cfg.TRAINER.NAME} needs a vision transformer: {shape.refusal}; "
+            f"with {trainer.cfg.MODEL.BACKBONE.NAME} use CoOp"
+        )
     project = node.PROJECT if node.PROJECT > -1 else None
-    return VisualPrompt(_length("VPT", node.N_CTX), shape.image_width, shape.image_layers if node.DEEP else 1, shape.patch_size, node.DROPOUT, project)
+    return VisualPrompt(
+        _length("VPT", node.N_CTX),
+        shape.image_width,
+        shape.image_layers if node.DEEP else 1,
+        shape.patch_size,
+        node.DROPOUT,
+        project,
+    )
 
 
 def unified_prompt(trainer) -> UnifiedPrompt:
     """Both, coupled by θ (TRAINER.MVLPT.PROJECT_*)."""
     node = trainer.cfg.TRAINER.MVLPT
-    return UnifiedPrompt(text_prompt(trainer), visual_prompt(trainer), node.PROJECT_DIM, node.PROJECT_HEADS, node.PROJECT_LAYERS,
-                         PROJECTIONS[node.PROJECT_METHOD])
+    return UnifiedPrompt(
+        text_prompt(trainer),
+        visual_prompt(trainer),
+        node.PROJECT_DIM,
+        node.PROJECT_HEADS,
+        node.PROJECT_LAYERS,
+        PROJECTIONS[node.PROJECT_METHOD],
+    )
 
 
 def _length(node: str, value: int) -> int:

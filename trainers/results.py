@@ -15,7 +15,8 @@ from prompting.model import count_parameters
 
 
 def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
-    """The task's official metric in percent, on probabilities (N, C) of six decimals, as a prediction file holds them."""
+    """The task's official metric in percent, on probabilities (N, C) of six decimals, as a prediction file holds
+    them."""
     values = np.round(probabilities.numpy().astype(np.float64), 6)
     truth = targets.numpy()
     if task.metric == "accuracy" and truth.ndim == 2:
@@ -30,13 +31,30 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
     counts = count_parameters(trainer.frozen.backbone.clip, trainer.model.prompt)
     name = os.path.basename(cfg.MODEL.BACKBONE.NAME)
     for task, values in probabilities.items():
-        write_predictions(folder / "predictions" / f"seed{seed}_{task}.json", model_name=f"{cfg.TRAINER.NAME}-{name}", dataset_name=task,
-                          n_shot=shots, seed=seed, probabilities=values.numpy(), **counts)
+        write_predictions(
+            folder / "predictions" / f"seed{seed}_{task}.json",
+            model_name=f"{cfg.TRAINER.NAME}-{name}",
+            dataset_name=task,
+            n_shot=shots,
+            seed=seed,
+            probabilities=values.numpy(),
+            **counts,
+        )
     by_name = {task.name: task for task in trainer.tasks}
     records = [
-        {"task": task, "metric": by_name[task].metric, "score": round(value, 6), "trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed,
-         **{column: values[task] for column, values in trainer.compare.items() if task in values},
-         "backbone": name, "classes": by_name[task].num_classes, "test_images": len(by_name[task].test), **counts}
+        {
+            "task": task,
+            "metric": by_name[task].metric,
+            "score": round(value, 6),
+            "trainer": cfg.TRAINER.NAME,
+            "shots": shots,
+            "seed": seed,
+            **{column: values[task] for column, values in trainer.compare.items() if task in values},
+            "backbone": name,
+            "classes": by_name[task].num_classes,
+            "test_images": len(by_name[task].test),
+            **counts,
+        }
         for task, value in scores.items()
     ]
     write_json(folder / "results.json", records)
@@ -51,16 +69,21 @@ def write_json(path: Path, value) -> None:
 
 
 def checkpoint_path(directory: str, epoch: int | None = None) -> str:
-    """The checkpoint below a run's folder: of `epoch`, or the best one, or the last one. Raises FileNotFoundError naming what is there."""
+    """The checkpoint below a run's folder: of `epoch`, or the best one, or the last one. Raises FileNotFoundError
+    naming what is there."""
     folder = os.path.join(directory, "prompt_learner")
     there = sorted(name for name in os.listdir(folder) if name.startswith("model")) if os.path.isdir(folder) else []
-    regular = sorted((name for name in there if name.startswith("model.pth.tar-")), key=lambda name: int(name.rsplit("-", 1)[1]))
+    regular = sorted(
+        (name for name in there if name.startswith("model.pth.tar-")), key=lambda name: int(name.rsplit("-", 1)[1])
+    )
     wanted = f"model.pth.tar-{epoch}" if epoch is not None else "model-best.pth.tar"
     if wanted in there:
         return os.path.join(folder, wanted)
     if epoch is None and regular:
         return os.path.join(folder, regular[-1])
-    raise FileNotFoundError(f"no checkpoint {os.path.join(folder, wanted)}" + (f"; there are {', '.join(there)}" if there else ""))
+    raise FileNotFoundError(
+        f"no checkpoint {os.path.join(folder, wanted)}" + (f"; there are {', '.join(there)}" if there else "")
+    )
 
 
 def read_json(path: Path):
@@ -73,7 +96,9 @@ COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapte
 
 def one_line(record: dict) -> str:
     """A record's scores in a line."""
-    return f"{record['task']}: " + ", ".join(f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record)
+    return f"{record['task']}: " + ", ".join(
+        f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record
+    )
 
 
 def markdown(records: list[dict]) -> str:
@@ -88,7 +113,13 @@ def markdown(records: list[dict]) -> str:
         means.append(f"{sum(values) / len(values):.1f}" if len(values) == len(records) else "")
     lines.append(means)
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    aligned = ["| " + " | ".join(cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, widths, strict=True))) + " |"
-               for line in lines]
+    aligned = [
+        "| "
+        + " | ".join(
+            cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in lines
+    ]
     rule = "|" + "|".join("-" * (w + 2) if k < 2 else "-" * (w + 1) + ":" for k, w in enumerate(widths)) + "|"
     return "\n".join([aligned[0], rule, *aligned[1:]]) + "\n"

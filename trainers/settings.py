@@ -1,4 +1,5 @@
-"""The configuration keys that the plugins add to Dassl's, with their defaults, and the checks made before anything is built."""
+"""The configuration keys that the plugins add to Dassl's, with their defaults, and the checks made before anything is
+built."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def extend(cfg: CfgNode) -> CfgNode:
     node.VPT = CfgNode({"N_CTX": 0, "CSC": False, "CTX_INIT": "", "DROPOUT": 0.0, "PROJECT": -1, "DEEP": True})
     node.COOP = CfgNode({"N_CTX": 0, "CSC": False, "CTX_INIT": "", "CLASS_TOKEN_POSITION": "middle"})
     node.COCOOP = CfgNode({"N_CTX": 0, "CTX_INIT": "", "PREC": "fp16"})
-    cfg.TRAINER.COOP = CfgNode({"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"})
+    cfg.TRAINER.COOP = CfgNode(
+        {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"}
+    )
     cfg.TRAINER.COCOOP = CfgNode({"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"})
     cfg.TRAINER.CUT_CONTEXTLEN = False  # kept for old command lines: text is always cut, which changes no number
     cfg.TRAINER.ACT_CKPT = 1  # kept for old command lines
@@ -76,9 +79,14 @@ def check(cfg: CfgNode, joint: bool) -> None:
     if not names:
         problems.append("no task is given: use --dataset (DATASET.DATASET)")
     if len(names) > 1 and not joint:
-        problems.append(f"{cfg.TRAINER.NAME} learns one task at a time, DATASET.DATASET names {len(names)}; use M{cfg.TRAINER.NAME}")
+        problems.append(
+            f"{cfg.TRAINER.NAME} learns one task at a time, DATASET.DATASET names {len(names)}; use M{cfg.TRAINER.NAME}"
+        )
     if len(names) > 1 and node.COOP.CSC:
-        problems.append("TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, it can't serve several tasks")
+        problems.append(
+            "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
+            "it can't serve several tasks"
+        )
     key = cfg.DATASET.MULTITASK_EVALKEY
     if key != "average" and key not in names:
         problems += _choice("DATASET.MULTITASK_EVALKEY", key, ("average", *names))

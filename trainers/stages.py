@@ -1,4 +1,5 @@
-"""Experiments of more than one run: a source prompt learnt on many tasks, then each target adapted from it, or from scratch."""
+"""Experiments of more than one run: a source prompt learnt on many tasks, then each target adapted from it, or from
+scratch."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dassl.engine import build_trainer
+from dassl.utils import set_random_seed
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from yacs.config import CfgNode
@@ -44,16 +46,25 @@ class Plan:
     eval_only: bool = False
 
 
-def run_one(cfg: CfgNode, model_dir: str = "", load_epoch: int | None = None, eval_only: bool = False, train: bool = True,
-            compare: bool = False) -> list[dict]:
-    """One run in `cfg.OUTPUT_DIR`: train from `model_dir`'s prompt if one is given, evaluate, and return results.json's records.
+def run_one(
+    cfg: CfgNode,
+    model_dir: str = "",
+    load_epoch: int | None = None,
+    eval_only: bool = False,
+    train: bool = True,
+    compare: bool = False,
+) -> list[dict]:
+    """One run in `cfg.OUTPUT_DIR`: train from `model_dir`'s prompt if one is given, evaluate, and return
+    results.json's records.
 
-    A finished run of the same configuration is reused. `compare` adds the zero-shot score and that of the prompt it starts from.
+    A finished run of the same configuration is reused. `compare` adds the zero-shot score and that of the prompt it
+    starts from.
     """
     folder = Path(cfg.OUTPUT_DIR)
     if not eval_only and finished(cfg):
         log.info("%s %s: reused from %s", cfg.TRAINER.NAME, cfg.DATASET.DATASET, folder.name)
         return results.read_json(folder / "results.json")
+    set_random_seed(cfg.SEED)  # a run's numbers depend on its own seed, not on what ran before it
     trainer = build_trainer(cfg)
     if model_dir:
         trainer.load_model(model_dir, load_epoch)
@@ -63,14 +74,18 @@ def run_one(cfg: CfgNode, model_dir: str = "", load_epoch: int | None = None, ev
     write_config(cfg)
     for task in trainer.tasks:
         if cfg.DATASET.NUM_SHOTS > 0 and trainer.model.prompt is not None:
-            write_record(folder / "fewshot" / f"{task.name}.json", task, cfg.DATASET.NUM_SHOTS, cfg.DATASET.RANDOM_SEED_SAMPLING)
+            write_record(
+                folder / "fewshot" / f"{task.name}.json", task, cfg.DATASET.NUM_SHOTS, cfg.DATASET.RANDOM_SEED_SAMPLING
+            )
     if compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
         if model_dir:
             trainer.compare["source"] = trainer.scores("test", trainer.predict("test"))
     if eval_only or not train or cfg.DATASET.NUM_SHOTS == 0:
         if not model_dir and train and trainer.model.prompt is not None:
-            raise ValueError(f"nothing to evaluate: without training {cfg.TRAINER.NAME} needs --model-dir, or a source stage")
+            raise ValueError(
+                f"nothing to evaluate: without training {cfg.TRAINER.NAME} needs --model-dir, or a source stage"
+            )
         trainer.test()
         if trainer.model.prompt is not None:
             trainer.save_prompts(cfg.OUTPUT_DIR)
@@ -80,15 +95,20 @@ def run_one(cfg: CfgNode, model_dir: str = "", load_epoch: int | None = None, ev
 
 
 def finished(cfg: CfgNode) -> bool:
-    """Whether `cfg.OUTPUT_DIR` holds a finished run of this configuration. Raises ValueError when it holds another one."""
+    """Whether `cfg.OUTPUT_DIR` holds a finished run of this configuration. Raises ValueError when it holds another
+    one."""
     folder = Path(cfg.OUTPUT_DIR)
     if not (folder / "config.yaml").is_file():
         return False
     different = differences(load(folder / "config.yaml"), cfg)
     if different:
-        raise ValueError(f"{folder} holds a run with another configuration, it differs in {', '.join(different[:8])}: "
-                         "choose another --output-dir, or --overwrite it")
-    return (folder / "results.json").is_file() and ((folder / "prompts.safetensors").is_file() or cfg.TRAINER.NAME == "ZeroshotCLIP")
+        raise ValueError(
+            f"{folder} holds a run with another configuration, it differs in {', '.join(different[:8])}: "
+            "choose another --output-dir, or --overwrite it"
+        )
+    return (folder / "results.json").is_file() and (
+        (folder / "prompts.safetensors").is_file() or cfg.TRAINER.NAME == "ZeroshotCLIP"
+    )
 
 
 def write_config(cfg: CfgNode) -> None:
@@ -99,27 +119,43 @@ def write_config(cfg: CfgNode) -> None:
 
 
 def run_plan(cfg: CfgNode, plan: Plan) -> list[dict]:
-    """Source stage, adaptation of each target, and the collected results: predictions/, results.json, results.md, submission.zip."""
+    """Source stage, adaptation of each target, and the collected results: predictions/, results.json, results.md,
+    submission.zip."""
     out, top = Path(cfg.OUTPUT_DIR), _whole(cfg, plan)
     write_config(top)
     start = plan.model_dir
     if plan.sources:
         shots = cfg.MULTITASK.SOURCE_SHOTS if cfg.MULTITASK.SOURCE_SHOTS > -2 else (cfg.DATASET.NUM_SHOTS or 20)
-        source = changed(cfg, DATASET__DATASET=",".join(plan.sources), OUTPUT_DIR=str(out / "source"), DATASET__NUM_SHOTS=shots,
-                         DATASET__NUM_SAMPLES_PER_CLASS=shots, MULTITASK__SOURCE="",
-                         OPTIM__MAX_EPOCH=cfg.MULTITASK.SOURCE_EPOCH or cfg.OPTIM.MAX_EPOCH)
+        source = changed(
+            cfg,
+            DATASET__DATASET=",".join(plan.sources),
+            OUTPUT_DIR=str(out / "source"),
+            DATASET__NUM_SHOTS=shots,
+            DATASET__NUM_SAMPLES_PER_CLASS=shots,
+            MULTITASK__SOURCE="",
+            OPTIM__MAX_EPOCH=cfg.MULTITASK.SOURCE_EPOCH or cfg.OPTIM.MAX_EPOCH,
+        )
         log.info("stage 1: a source prompt over %d tasks", len(plan.sources))
         run_one(source, plan.model_dir, plan.load_epoch)
         start = str(out / "source")
-    log.info("stage 2: %d targets, %s", len(plan.targets), "each from the source prompt" if start else "each from scratch")
+    log.info(
+        "stage 2: %d targets, %s", len(plan.targets), "each from the source prompt" if start else "each from scratch"
+    )
     records = []
     with logging_redirect_tqdm(), tqdm(plan.targets, desc="targets", unit="task", dynamic_ncols=True) as bar:
         for target in bar:
             group = [name for name in plan.groups.get(target, []) if name != target]
-            own = changed(cfg, DATASET__DATASET=",".join([target, *group]), OUTPUT_DIR=str(out / "adapt" / target), MULTITASK__SOURCE="",
-                          DATASET__MULTITASK_EVALKEY=target if group else "average")
+            own = changed(
+                cfg,
+                DATASET__DATASET=",".join([target, *group]),
+                OUTPUT_DIR=str(out / "adapt" / target),
+                MULTITASK__SOURCE="",
+                DATASET__MULTITASK_EVALKEY=target if group else "average",
+            )
             epoch = None if plan.sources else plan.load_epoch
-            records += run_one(own, _run_of(start, target) if plan.eval_only else start, epoch, plan.eval_only, compare=True)
+            records += run_one(
+                own, _run_of(start, target) if plan.eval_only else start, epoch, plan.eval_only, compare=True
+            )
             log.info(results.one_line(records[-1]))
     collect(out, records)
     return records
@@ -143,17 +179,31 @@ def check_plan(cfg: CfgNode, plan: Plan, several: bool) -> None:
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     if plan.sources and not cls.joint:
-        raise ValueError(f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}")
+        raise ValueError(
+            f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
+        )
     unknown = [target for target in plan.groups if target not in plan.targets]
     if unknown:
         raise ValueError(f"--groups names {', '.join(unknown)}, which are no targets (--dataset)")
-    for names in [plan.sources, *([target, *plan.groups.get(target, [])] for target in plan.targets)] if several else [plan.targets]:
+    for names in (
+        [plan.sources, *([target, *plan.groups.get(target, [])] for target in plan.targets)]
+        if several
+        else [plan.targets]
+    ):
         if names:
-            check(changed(cfg, DATASET__DATASET=",".join(names), DATASET__MULTITASK_EVALKEY="average" if several else
-                          cfg.DATASET.MULTITASK_EVALKEY), cls.joint)
+            check(
+                changed(
+                    cfg,
+                    DATASET__DATASET=",".join(names),
+                    DATASET__MULTITASK_EVALKEY="average" if several else cfg.DATASET.MULTITASK_EVALKEY,
+                ),
+                cls.joint,
+            )
     if not plan.eval_only:
         finished(_whole(cfg, plan))
-    names = list(dict.fromkeys([*plan.sources, *plan.targets, *(name for group in plan.groups.values() for name in group)]))
+    names = list(
+        dict.fromkeys([*plan.sources, *plan.targets, *(name for group in plan.groups.values() for name in group)])
+    )
     rendered = pocket.ensure_all([name for name in names if name in pocket.SPECS])
     if rendered:
         log.info("%d pocket tasks rendered", rendered)

@@ -21,15 +21,23 @@ class _InPocket:
 
 def _define(spec: Spec) -> type[Task]:
     facts = {
-        "name": spec.task, "metric": spec.metric, "label_kind": spec.label_kind, "templates": list(spec.templates),
-        "crop": "crop", "__doc__": f"Pocket counterpart of {spec.like}.", "__module__": __name__,
+        "name": spec.task,
+        "metric": spec.metric,
+        "label_kind": spec.label_kind,
+        "templates": list(spec.templates),
+        "crop": "crop",
+        "__doc__": f"Pocket counterpart of {spec.like}.",
+        "__module__": __name__,
     }
     if spec.layout == "coop":
         layout = {"folder": folder_of(spec), "image_dir": "images", "split_json": "split.json"}
         return type(spec.task, (_InPocket, CoopTask), facts | layout)
     index = "txt" if spec.layout == "iris" else "json"
     layout = {
-        "root_folder": folder_of(spec), "format": spec.layout, "train_index": f"train.{index}", "test_index": f"test.{index}",
+        "root_folder": folder_of(spec),
+        "format": spec.layout,
+        "train_index": f"train.{index}",
+        "test_index": f"test.{index}",
         "labelmap": "labels.txt" if spec.layout == "iris" else "",
     }
     return type(spec.task, (_InPocket, ElevaterTask), facts | layout)

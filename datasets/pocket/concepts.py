@@ -1,7 +1,7 @@
 """Everything the pocket world can show: families of concepts, how each is rendered, and how people caption it.
 
-A rendered picture comes with its facts ("object:cat", "color:red"); a caption comes with the facts it claims. A caption is
-true of a picture when the picture has all the facts that the caption claims.
+A rendered picture comes with its facts ("object:cat", "color:red"); a caption comes with the facts it claims. A
+caption is true of a picture when the picture has all the facts that the caption claims.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _settle(pen: Pen, rng: Rng, turn: float = 14, flip: bool = False, low: float
     pen.place(50 + rng.uniform(-room, room), 50 + rng.uniform(-room, room), scale, rng.uniform(-turn, turn), mirrored)
 
 
-def _drawn(kind: str, drawings: dict[str, things.Draw], turn: float) -> Callable[[str, Rng, str], tuple[Image.Image, Facts]]:
+def _drawn(
+    kind: str, drawings: dict[str, things.Draw], turn: float
+) -> Callable[[str, Rng, str], tuple[Image.Image, Facts]]:
     def render(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
         color = _pick(rng)
         pen = _canvas(rng, mode, color)
@@ -69,7 +71,9 @@ def _drawn(kind: str, drawings: dict[str, things.Draw], turn: float) -> Callable
 def _texture(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     one = _pick(rng)
     two = _pick(rng, tuple(c for c in COLORS if c != one))
-    return views.texture(concept, rng, vary(COLORS[one], rng), vary(COLORS[two], rng)), frozenset({f"texture:{concept}"})
+    return views.texture(concept, rng, vary(COLORS[one], rng), vary(COLORS[two], rng)), frozenset(
+        {f"texture:{concept}"}
+    )
 
 
 def _digit(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
@@ -80,8 +84,13 @@ def _digit(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen.text(concept, ink, rng.uniform(66, 100))
     shear = np.array([1, rng.normal(0, 0.18), 0, rng.normal(0, 0.1), 1, 0])
     shear[2], shear[5] = -48 * shear[1], -48 * shear[3]
-    image = pen.image.transform(pen.image.size, Image.Transform.AFFINE, tuple(shear), Image.Resampling.BILINEAR,
-                                fillcolor=pen.image.getpixel((1, 1)))
+    image = pen.image.transform(
+        pen.image.size,
+        Image.Transform.AFFINE,
+        tuple(shear),
+        Image.Resampling.BILINEAR,
+        fillcolor=pen.image.getpixel((1, 1)),
+    )
     return image, frozenset({f"digit:{concept}"})
 
 
@@ -118,7 +127,9 @@ def _sign(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
 
 def _road(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     color = _pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
-    return views.road(concept, rng, vary((150, 195, 235), rng, 15), vary(COLORS[color], rng)), frozenset({f"road:{concept}"})
+    return views.road(concept, rng, vary((150, 195, 235), rng, 15), vary(COLORS[color], rng)), frozenset(
+        {f"road:{concept}"}
+    )
 
 
 def _tissue(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
@@ -181,7 +192,9 @@ def _person(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
 SCENE_OBJECTS = ("bird", "boat", "bottle", "car", "cat", "chair", "dog", "tree")
 
 
-def scene(rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS, count: int | None = None) -> tuple[Image.Image, tuple[str, ...]]:
+def scene(
+    rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS, count: int | None = None
+) -> tuple[Image.Image, tuple[str, ...]]:
     """One to three different objects in one picture, and their names."""
     number = count if count is not None else int(rng.integers(1, 4))
     names = [options[int(k)] for k in rng.permutation(len(options))[:number]]
@@ -189,7 +202,13 @@ def scene(rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS, count: int | None 
     corners = [(30, 30), (70, 30), (30, 70), (70, 70)]
     for name, k in zip(names, rng.permutation(4), strict=False):
         x, y = corners[int(k)]
-        pen.place(x + rng.normal(0, 4), y + rng.normal(0, 4), rng.uniform(0.38, 0.52), rng.uniform(-10, 10), rng.random() < 0.5)
+        pen.place(
+            x + rng.normal(0, 4),
+            y + rng.normal(0, 4),
+            rng.uniform(0.38, 0.52),
+            rng.uniform(-10, 10),
+            rng.random() < 0.5,
+        )
         things.OBJECTS[name](pen, vary(COLORS[_pick(rng)], rng), rng)
     return pen.image, tuple(sorted(names))
 
@@ -218,26 +237,70 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 FAMILIES: dict[str, Family] = {
     "shape": Family(tuple(things.SHAPES), _drawn("shape", things.SHAPES, 12), ("{}", "{} shape")),
-    "object": Family(tuple(things.OBJECTS), _drawn("object", things.OBJECTS, 14), ("{}",), {
-        "cup": ("mug",), "car": ("automobile",), "boat": ("sailing boat", "ship"), "airplane": ("plane", "aeroplane"),
-        "bicycle": ("bike",), "book": ("open book",), "house": ("small house",), "dog": ("puppy",), "cat": ("kitten",)}),
+    "object": Family(
+        tuple(things.OBJECTS),
+        _drawn("object", things.OBJECTS, 14),
+        ("{}",),
+        {
+            "cup": ("mug",),
+            "car": ("automobile",),
+            "boat": ("sailing boat", "ship"),
+            "airplane": ("plane", "aeroplane"),
+            "bicycle": ("bike",),
+            "book": ("open book",),
+            "house": ("small house",),
+            "dog": ("puppy",),
+            "cat": ("kitten",),
+        },
+    ),
     "texture": Family(views.TEXTURES, _texture, ("{} texture", "{} pattern", "{} surface")),
-    "digit": Family(tuple("0123456789"), _digit, ("the number {}", "digit {}", 'the number: "{}"', "{}"),
-                    {str(k): (word,) for k, word in enumerate(_NUMBERS)}),
+    "digit": Family(
+        tuple("0123456789"),
+        _digit,
+        ("the number {}", "digit {}", 'the number: "{}"', "{}"),
+        {str(k): (word,) for k, word in enumerate(_NUMBERS)},
+    ),
     "word": Family(views.KIND_WORDS + views.RUDE_WORDS, _word, ("the word {}", "text that says {}")),
-    "tile": Family(views.TILES, _tile, ("{} from above", "satellite photo of {}", "aerial view of {}", "{}"), {
-        "annual crop": ("crop land",), "shrubland": ("brushland",), "highway": ("highway or road",),
-        "industrial buildings": ("factory roofs",), "residential buildings": ("houses",), "sea": ("sea or lake",),
-        "orchard": ("permanent crop",), "pasture": ("pasture land",)}),
+    "tile": Family(
+        views.TILES,
+        _tile,
+        ("{} from above", "satellite photo of {}", "aerial view of {}", "{}"),
+        {
+            "annual crop": ("crop land",),
+            "shrubland": ("brushland",),
+            "highway": ("highway or road",),
+            "industrial buildings": ("factory roofs",),
+            "residential buildings": ("houses",),
+            "sea": ("sea or lake",),
+            "orchard": ("permanent crop",),
+            "pasture": ("pasture land",),
+        },
+    ),
     "place": Family(views.PLACES, _place, ("{}", "{} scene", "view of a {}")),
-    "face": Family(views.EMOTIONS, _face, ("{} face", "{} person", "{} looking face"), {
-        "happy": ("smiling",), "sad": ("depressed",), "surprised": ("shocked",), "neutral": ("bored",)}),
+    "face": Family(
+        views.EMOTIONS,
+        _face,
+        ("{} face", "{} person", "{} looking face"),
+        {"happy": ("smiling",), "sad": ("depressed",), "surprised": ("shocked",), "neutral": ("bored",)},
+    ),
     "sign": Family(views.SIGNS, _sign, ("{} sign", "{} traffic sign", "{} road sign")),
-    "road": Family(views.DISTANCES, _road, ("{}",), {
-        "near": ("car nearby", "car right in front of me"), "middle": ("car at a middle distance", "car some way ahead"),
-        "far": ("car in the distance", "car far away"), "none": ("road with no car", "empty road")}),
-    "tissue": Family(("normal", "tumor"), _tissue, ("{} tissue", "{} lymph node"), {
-        "normal": ("healthy",), "tumor": ("metastatic tumor",)}),
+    "road": Family(
+        views.DISTANCES,
+        _road,
+        ("{}",),
+        {
+            "near": ("car nearby", "car right in front of me"),
+            "middle": ("car at a middle distance", "car some way ahead"),
+            "far": ("car in the distance", "car far away"),
+            "none": ("road with no car", "empty road"),
+        },
+    ),
+    "tissue": Family(
+        ("normal", "tumor"),
+        _tissue,
+        ("{} tissue", "{} lymph node"),
+        {"normal": ("healthy",), "tumor": ("metastatic tumor",)},
+    ),
     "flower": Family(tuple(things.FLOWERS), _flower, ("{}", "{} flower", "{}, a type of flower")),
     "food": Family(tuple(things.FOODS), _food, ("{}", "plate of {}", "{}, a type of food"), {"hamburger": ("burger",)}),
     "pet": Family(tuple(things.PETS), _pet, ("{}", "{} pet", "{}, a type of pet")),
@@ -249,11 +312,23 @@ FAMILIES: dict[str, Family] = {
     "meme": Family(("kind", "rude"), _meme, ("{} meme",)),
 }
 
-_FRAMES = ("a photo of a {}.", "a photo of a {}", "a picture of a {}.", "{}", "{}.", "a {}.", "this is a {}", "an image of {}",
-           "a photo of the {}.", "a photo of {}.")
+_FRAMES = (
+    "a photo of a {}.",
+    "a photo of a {}",
+    "a picture of a {}.",
+    "{}",
+    "{}.",
+    "a {}.",
+    "this is a {}",
+    "an image of {}",
+    "a photo of the {}.",
+    "a photo of {}.",
+)
 
 
-def render(family: str, concept: str, rng: Rng, mode: str = "fill", style: str | None = None) -> tuple[Image.Image, Facts]:
+def render(
+    family: str, concept: str, rng: Rng, mode: str = "fill", style: str | None = None
+) -> tuple[Image.Image, Facts]:
     """A picture of `concept` (CANVAS x CANVAS, RGB) in a style (None: drawn at random, mostly plain) and its facts."""
     image, facts = FAMILIES[family].render(concept, rng, mode)
     if style is None:
@@ -268,13 +343,23 @@ def caption(family: str, concept: str, facts: Facts, rng: Rng) -> tuple[str, Fac
     if family == "scene":
         names = sorted(fact.split(":")[1] for fact in facts)
         said = [names[int(k)] for k in rng.permutation(len(names))[: int(rng.integers(1, len(names) + 1))]]
-        return _FRAMES[int(rng.integers(len(_FRAMES)))].format(" and a ".join(said)), frozenset(f"object:{n}" for n in said)
+        return _FRAMES[int(rng.integers(len(_FRAMES)))].format(" and a ".join(said)), frozenset(
+            f"object:{n}" for n in said
+        )
     key = {"scene": "object"}.get(family, family)
     claimed = {f"{key}:{concept}"}
     words = FAMILIES[family].phrase(concept, rng)
     if family == "road":
-        words = {"near": "car nearby", "middle": "car some way ahead", "far": "car in the distance",
-                 "none": "road with no car"}[concept] if words == concept else words
+        words = (
+            {
+                "near": "car nearby",
+                "middle": "car some way ahead",
+                "far": "car in the distance",
+                "none": "road with no car",
+            }[concept]
+            if words == concept
+            else words
+        )
     if family == "word" and rng.random() < 0.4:
         claimed = {fact for fact in facts if fact.startswith("mood:")}
         words = f"{next(iter(claimed)).split(':')[1]} review"

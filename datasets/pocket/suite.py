@@ -72,7 +72,8 @@ def _counts(spec: Spec, split: str) -> list[int]:
 
 
 def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
-    """scikit-learn's digits: 1,797 real scans of 8 x 8; the last 500 are the test set, as they come from other writers."""
+    """scikit-learn's digits: 1,797 real scans of 8 x 8; the last 500 are the test set, as they come from other
+    writers."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -178,6 +179,12 @@ def ensure_all(names: list[str], workers: int = 2) -> int:
             ensure(name)
         return len(missing)
     with ProcessPoolExecutor(workers) as pool:
-        for _ in tqdm(pool.map(ensure, missing), total=len(missing), desc="rendering the pocket suite", unit="task", dynamic_ncols=True):
+        for _ in tqdm(
+            pool.map(ensure, missing),
+            total=len(missing),
+            desc="rendering the pocket suite",
+            unit="task",
+            dynamic_ncols=True,
+        ):
             pass
     return len(missing)

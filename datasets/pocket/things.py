@@ -26,8 +26,13 @@ def _ngon(n: int, r: float, inner: float | None = None, turn: float = -90) -> li
 
 def _heart() -> list[Point]:
     ts = [2 * math.pi * k / 40 for k in range(40)]
-    return [(50 + 2.3 * 16 * math.sin(t) ** 3, 48 - 2.3 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t)
-             - math.cos(4 * t))) for t in ts]
+    return [
+        (
+            50 + 2.3 * 16 * math.sin(t) ** 3,
+            48 - 2.3 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)),
+        )
+        for t in ts
+    ]
 
 
 def _polygon(points: list[Point]) -> Draw:
@@ -35,7 +40,9 @@ def _polygon(points: list[Point]) -> Draw:
 
 
 def _ring(pen: Pen, color: Color, rng: np.random.Generator) -> None:
-    pen.line([(50 + 32 * math.cos(t / 16 * math.pi), 50 + 32 * math.sin(t / 16 * math.pi)) for t in range(33)], color, 11)
+    pen.line(
+        [(50 + 32 * math.cos(t / 16 * math.pi), 50 + 32 * math.sin(t / 16 * math.pi)) for t in range(33)], color, 11
+    )
 
 
 def _crescent() -> list[Point]:
@@ -48,8 +55,22 @@ SHAPES: dict[str, Draw] = {
     "square": lambda pen, color, rng: pen.rect(16, 16, 84, 84, color),
     "triangle": _polygon(_ngon(3, 44)),
     "star": _polygon(_ngon(5, 45, 18)),
-    "cross": _polygon([(38, 10), (62, 10), (62, 38), (90, 38), (90, 62), (62, 62), (62, 90), (38, 90), (38, 62), (10, 62),
-                       (10, 38), (38, 38)]),
+    "cross": _polygon(
+        [
+            (38, 10),
+            (62, 10),
+            (62, 38),
+            (90, 38),
+            (90, 62),
+            (62, 62),
+            (62, 90),
+            (38, 90),
+            (38, 62),
+            (10, 62),
+            (10, 38),
+            (38, 38),
+        ]
+    ),
     "heart": _polygon(_heart()),
     "diamond": _polygon([(50, 6), (80, 50), (50, 94), (20, 50)]),
     "ring": _ring,
@@ -195,7 +216,9 @@ def _butterfly(pen, c, rng):
 
 def _bicycle(pen, c, rng):
     for x in (24, 76):
-        pen.line([(x + 18 * math.cos(t / 8 * math.pi), 66 + 18 * math.sin(t / 8 * math.pi)) for t in range(17)], DARK, 4)
+        pen.line(
+            [(x + 18 * math.cos(t / 8 * math.pi), 66 + 18 * math.sin(t / 8 * math.pi)) for t in range(17)], DARK, 4
+        )
     pen.line([(24, 66), (44, 36), (68, 36), (76, 66), (50, 66), (24, 66)], c, 4)
     pen.line([(68, 36), (66, 24), (78, 24)], c, 4)
 
@@ -206,10 +229,28 @@ def _bottle(pen, c, rng):
 
 
 OBJECTS: dict[str, Draw] = {
-    "house": _house, "tree": _tree, "boat": _boat, "fish": _fish, "bird": _bird, "cat": _cat, "dog": _dog, "cup": _cup,
-    "key": _key, "umbrella": _umbrella, "hammer": _hammer, "chair": _chair, "lamp": _lamp, "clock": _clock, "book": _book,
-    "airplane": _airplane, "car": _car, "guitar": _guitar, "mushroom": _mushroom, "butterfly": _butterfly,
-    "bicycle": _bicycle, "bottle": _bottle,
+    "house": _house,
+    "tree": _tree,
+    "boat": _boat,
+    "fish": _fish,
+    "bird": _bird,
+    "cat": _cat,
+    "dog": _dog,
+    "cup": _cup,
+    "key": _key,
+    "umbrella": _umbrella,
+    "hammer": _hammer,
+    "chair": _chair,
+    "lamp": _lamp,
+    "clock": _clock,
+    "book": _book,
+    "airplane": _airplane,
+    "car": _car,
+    "guitar": _guitar,
+    "mushroom": _mushroom,
+    "butterfly": _butterfly,
+    "bicycle": _bicycle,
+    "bottle": _bottle,
 }
 
 
@@ -244,9 +285,12 @@ PLANES: dict[str, dict] = {
 def car(pen: Pen, c: Color, body: str) -> None:
     """A vehicle from the side."""
     roof = {
-        "sedan": [(24, 52), (36, 34), (64, 34), (78, 52)], "van": [(14, 52), (16, 26), (76, 26), (90, 52)],
-        "truck": [(60, 52), (60, 28), (82, 28), (90, 52)], "bus": [(6, 52), (6, 20), (94, 20), (94, 52)],
-        "pickup": [(46, 52), (52, 32), (74, 32), (84, 52)], "convertible": [(52, 52), (62, 38), (65, 38), (60, 52)],
+        "sedan": [(24, 52), (36, 34), (64, 34), (78, 52)],
+        "van": [(14, 52), (16, 26), (76, 26), (90, 52)],
+        "truck": [(60, 52), (60, 28), (82, 28), (90, 52)],
+        "bus": [(6, 52), (6, 20), (94, 20), (94, 52)],
+        "pickup": [(46, 52), (52, 32), (74, 32), (84, 52)],
+        "convertible": [(52, 52), (62, 38), (65, 38), (60, 52)],
     }[body]
     pen.rect(6, 50, 94, 70, c)
     pen.poly(roof, c if body in ("van", "bus") else shade(c, 0.75))
@@ -263,16 +307,31 @@ def car(pen: Pen, c: Color, body: str) -> None:
 CARS: dict[str, tuple[str, str]] = {
     f"{color} {body}": (color, body)
     for color, body in (
-        ("red", "sedan"), ("blue", "sedan"), ("yellow", "sedan"), ("red", "van"), ("white", "van"), ("blue", "truck"),
-        ("green", "truck"), ("yellow", "bus"), ("red", "bus"), ("black", "pickup"), ("blue", "pickup"),
+        ("red", "sedan"),
+        ("blue", "sedan"),
+        ("yellow", "sedan"),
+        ("red", "van"),
+        ("white", "van"),
+        ("blue", "truck"),
+        ("green", "truck"),
+        ("yellow", "bus"),
+        ("red", "bus"),
+        ("black", "pickup"),
+        ("blue", "pickup"),
         ("red", "convertible"),
     )
 }
 
 FLOWERS: dict[str, tuple[str, str, int, float]] = {  # petal colour, heart colour, petals, width of a petal
-    "daisy": ("white", "yellow", 12, 5), "sunflower": ("yellow", "brown", 16, 5), "rose": ("red", "red", 5, 17),
-    "violet": ("purple", "yellow", 5, 12), "tulip": ("pink", "pink", 3, 16), "lily": ("white", "orange", 6, 8),
-    "poppy": ("red", "black", 4, 18), "iris": ("blue", "yellow", 3, 13), "marigold": ("orange", "brown", 14, 7),
+    "daisy": ("white", "yellow", 12, 5),
+    "sunflower": ("yellow", "brown", 16, 5),
+    "rose": ("red", "red", 5, 17),
+    "violet": ("purple", "yellow", 5, 12),
+    "tulip": ("pink", "pink", 3, 16),
+    "lily": ("white", "orange", 6, 8),
+    "poppy": ("red", "black", 4, 18),
+    "iris": ("blue", "yellow", 3, 13),
+    "marigold": ("orange", "brown", 14, 7),
     "cornflower": ("blue", "purple", 9, 6),
 }
 
@@ -351,16 +410,29 @@ def _hotdog(pen, rng):
 
 
 FOODS: dict[str, Callable[[Pen, np.random.Generator], None]] = {
-    "pizza": _pizza, "hamburger": _burger, "donut": _donut, "ice cream": _icecream, "sushi": _sushi, "fried egg": _egg,
-    "pancakes": _pancakes, "salad": _salad, "chocolate cake": _cake, "hot dog": _hotdog,
+    "pizza": _pizza,
+    "hamburger": _burger,
+    "donut": _donut,
+    "ice cream": _icecream,
+    "sushi": _sushi,
+    "fried egg": _egg,
+    "pancakes": _pancakes,
+    "salad": _salad,
+    "chocolate cake": _cake,
+    "hot dog": _hotdog,
 }
 
 PETS: dict[str, tuple[str, Color, str, str]] = {  # ears, coat, marking, muzzle
-    "siamese": ("cat", (225, 205, 175), "mask", "short"), "bengal": ("cat", (200, 140, 70), "spots", "short"),
-    "russian blue": ("cat", (120, 130, 150), "none", "short"), "tuxedo": ("cat", (40, 40, 45), "bib", "short"),
-    "ginger": ("cat", (230, 130, 50), "stripes", "short"), "beagle": ("dog", (170, 100, 50), "bib", "long"),
-    "pug": ("dog", (215, 180, 130), "mask", "short"), "husky": ("prick", (130, 135, 145), "bib", "long"),
-    "dalmatian": ("dog", (235, 235, 235), "spots", "long"), "corgi": ("prick", (220, 140, 70), "bib", "long"),
+    "siamese": ("cat", (225, 205, 175), "mask", "short"),
+    "bengal": ("cat", (200, 140, 70), "spots", "short"),
+    "russian blue": ("cat", (120, 130, 150), "none", "short"),
+    "tuxedo": ("cat", (40, 40, 45), "bib", "short"),
+    "ginger": ("cat", (230, 130, 50), "stripes", "short"),
+    "beagle": ("dog", (170, 100, 50), "bib", "long"),
+    "pug": ("dog", (215, 180, 130), "mask", "short"),
+    "husky": ("prick", (130, 135, 145), "bib", "long"),
+    "dalmatian": ("dog", (235, 235, 235), "spots", "long"),
+    "corgi": ("prick", (220, 140, 70), "bib", "long"),
 }
 
 
@@ -393,15 +465,25 @@ def pet(pen: Pen, name: str, rng: np.random.Generator) -> None:
 
 
 FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {  # kind, colours
-    "France": ("vertical", ("blue", "white", "red")), "Italy": ("vertical", ("green", "white", "red")),
-    "Ireland": ("vertical", ("green", "white", "orange")), "Belgium": ("vertical", ("black", "yellow", "red")),
-    "Romania": ("vertical", ("blue", "yellow", "red")), "Nigeria": ("vertical", ("green", "white", "green")),
-    "Peru": ("vertical", ("red", "white", "red")), "Germany": ("horizontal", ("black", "red", "yellow")),
-    "Netherlands": ("horizontal", ("red", "white", "blue")), "Russia": ("horizontal", ("white", "blue", "red")),
-    "Hungary": ("horizontal", ("red", "white", "green")), "Bulgaria": ("horizontal", ("white", "green", "red")),
-    "Estonia": ("horizontal", ("blue", "black", "white")), "Poland": ("horizontal", ("white", "red")),
-    "Ukraine": ("horizontal", ("blue", "yellow")), "Austria": ("horizontal", ("red", "white", "red")),
-    "Sweden": ("cross", ("blue", "yellow")), "Finland": ("cross", ("white", "blue")), "Denmark": ("cross", ("red", "white")),
+    "France": ("vertical", ("blue", "white", "red")),
+    "Italy": ("vertical", ("green", "white", "red")),
+    "Ireland": ("vertical", ("green", "white", "orange")),
+    "Belgium": ("vertical", ("black", "yellow", "red")),
+    "Romania": ("vertical", ("blue", "yellow", "red")),
+    "Nigeria": ("vertical", ("green", "white", "green")),
+    "Peru": ("vertical", ("red", "white", "red")),
+    "Germany": ("horizontal", ("black", "red", "yellow")),
+    "Netherlands": ("horizontal", ("red", "white", "blue")),
+    "Russia": ("horizontal", ("white", "blue", "red")),
+    "Hungary": ("horizontal", ("red", "white", "green")),
+    "Bulgaria": ("horizontal", ("white", "green", "red")),
+    "Estonia": ("horizontal", ("blue", "black", "white")),
+    "Poland": ("horizontal", ("white", "red")),
+    "Ukraine": ("horizontal", ("blue", "yellow")),
+    "Austria": ("horizontal", ("red", "white", "red")),
+    "Sweden": ("cross", ("blue", "yellow")),
+    "Finland": ("cross", ("white", "blue")),
+    "Denmark": ("cross", ("red", "white")),
     "Japan": ("disc", ("white", "red")),
 }
 

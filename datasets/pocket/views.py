@@ -11,8 +11,22 @@ from .pen import CANVAS, COLORS, Color, Pen, shade, vary
 
 DARK, LIGHT = COLORS["black"], COLORS["white"]
 
-TEXTURES = ("striped", "dotted", "checkered", "zigzagged", "wavy", "grid", "cracked", "marbled", "bubbly", "woven",
-            "spiralled", "smeared", "sprinkled", "scaly")
+TEXTURES = (
+    "striped",
+    "dotted",
+    "checkered",
+    "zigzagged",
+    "wavy",
+    "grid",
+    "cracked",
+    "marbled",
+    "bubbly",
+    "woven",
+    "spiralled",
+    "smeared",
+    "sprinkled",
+    "scaly",
+)
 
 
 def texture(name: str, rng: np.random.Generator, one: Color, two: Color) -> Image.Image:
@@ -81,16 +95,46 @@ def _paste(pen: Pen, array: np.ndarray) -> None:
     pen.image.paste(Image.fromarray(np.clip(array, 0, 255).astype(np.uint8)))
 
 
-TILES = ("annual crop", "forest", "shrubland", "highway", "industrial buildings", "pasture", "orchard",
-         "residential buildings", "river", "sea", "airport", "bridge", "harbor", "roundabout", "stadium", "parking lot",
-         "desert", "island")
+TILES = (
+    "annual crop",
+    "forest",
+    "shrubland",
+    "highway",
+    "industrial buildings",
+    "pasture",
+    "orchard",
+    "residential buildings",
+    "river",
+    "sea",
+    "airport",
+    "bridge",
+    "harbor",
+    "roundabout",
+    "stadium",
+    "parking lot",
+    "desert",
+    "island",
+)
 
 _TILE_GROUND: dict[str, Color] = {
-    "annual crop": (160, 140, 90), "forest": (30, 75, 40), "shrubland": (110, 120, 70), "highway": (120, 125, 95),
-    "industrial buildings": (150, 145, 140), "pasture": (110, 160, 80), "orchard": (150, 130, 90),
-    "residential buildings": (125, 135, 105), "river": (95, 125, 80), "sea": (25, 60, 110), "airport": (130, 140, 110),
-    "bridge": (40, 80, 120), "harbor": (40, 85, 120), "roundabout": (115, 135, 95), "stadium": (140, 140, 135),
-    "parking lot": (110, 110, 115), "desert": (215, 185, 130), "island": (30, 80, 135),
+    "annual crop": (160, 140, 90),
+    "forest": (30, 75, 40),
+    "shrubland": (110, 120, 70),
+    "highway": (120, 125, 95),
+    "industrial buildings": (150, 145, 140),
+    "pasture": (110, 160, 80),
+    "orchard": (150, 130, 90),
+    "residential buildings": (125, 135, 105),
+    "river": (95, 125, 80),
+    "sea": (25, 60, 110),
+    "airport": (130, 140, 110),
+    "bridge": (40, 80, 120),
+    "harbor": (40, 85, 120),
+    "roundabout": (115, 135, 95),
+    "stadium": (140, 140, 135),
+    "parking lot": (110, 110, 115),
+    "desert": (215, 185, 130),
+    "island": (30, 80, 135),
 }
 
 
@@ -144,7 +188,11 @@ def tile(name: str, rng: np.random.Generator) -> Image.Image:
     elif name == "roundabout":
         for a in (0, 90):
             r = math.radians(a)
-            pen.line([(50 - 90 * math.cos(r), 50 - 90 * math.sin(r)), (50 + 90 * math.cos(r), 50 + 90 * math.sin(r))], road, 11)
+            pen.line(
+                [(50 - 90 * math.cos(r), 50 - 90 * math.sin(r)), (50 + 90 * math.cos(r), 50 + 90 * math.sin(r))],
+                road,
+                11,
+            )
         pen.oval(50, 50, 27, 27, road)
         pen.oval(50, 50, 14, 14, (70, 130, 70))
     elif name == "stadium":
@@ -166,16 +214,37 @@ def tile(name: str, rng: np.random.Generator) -> Image.Image:
     return pen.image
 
 
-PLACES = ("beach", "mountain", "street", "desert dunes", "night sky", "field", "city skyline", "snowfield", "bedroom",
-          "forest path")
+PLACES = (
+    "beach",
+    "mountain",
+    "street",
+    "desert dunes",
+    "night sky",
+    "field",
+    "city skyline",
+    "snowfield",
+    "bedroom",
+    "forest path",
+)
 
 
 def place(name: str, rng: np.random.Generator) -> Image.Image:
     """A place seen from the ground."""
-    sky = {"night sky": (15, 15, 45), "bedroom": (220, 205, 180), "forest path": (120, 160, 110)}.get(name, (140, 190, 235))
-    ground = {"beach": (225, 205, 150), "mountain": (90, 130, 80), "street": (105, 105, 110), "desert dunes": (220, 175, 100),
-              "night sky": (20, 25, 25), "field": (120, 170, 70), "city skyline": (90, 95, 100),
-              "snowfield": (240, 243, 248), "bedroom": (150, 110, 75), "forest path": (60, 95, 50)}[name]
+    sky = {"night sky": (15, 15, 45), "bedroom": (220, 205, 180), "forest path": (120, 160, 110)}.get(
+        name, (140, 190, 235)
+    )
+    ground = {
+        "beach": (225, 205, 150),
+        "mountain": (90, 130, 80),
+        "street": (105, 105, 110),
+        "desert dunes": (220, 175, 100),
+        "night sky": (20, 25, 25),
+        "field": (120, 170, 70),
+        "city skyline": (90, 95, 100),
+        "snowfield": (240, 243, 248),
+        "bedroom": (150, 110, 75),
+        "forest path": (60, 95, 50),
+    }[name]
     pen = Pen(vary(sky, rng, 10))
     horizon = rng.uniform(48, 64)
     pen.rect(0, horizon, 100, 100, vary(ground, rng, 10))
@@ -191,8 +260,13 @@ def place(name: str, rng: np.random.Generator) -> Image.Image:
         for side in (0, 1):
             for k in range(3):
                 x, h = (0 + 14 * k if side == 0 else 100 - 14 * k), 44 - 12 * k
-                pen.rect(min(x, x + 14 * (1 - 2 * side)), horizon - h, max(x, x + 14 * (1 - 2 * side)), horizon + 6,
-                         vary((150, 110, 90), rng))
+                pen.rect(
+                    min(x, x + 14 * (1 - 2 * side)),
+                    horizon - h,
+                    max(x, x + 14 * (1 - 2 * side)),
+                    horizon + 6,
+                    vary((150, 110, 90), rng),
+                )
         pen.poly([(20, 100), (46, horizon), (54, horizon), (80, 100)], (70, 70, 75))
         pen.line([(50, 100), (50, horizon)], LIGHT, 2)
     elif name == "desert dunes":
@@ -256,15 +330,31 @@ def face(pen: Pen, name: str, rng: np.random.Generator, skin: Color) -> None:
         pen.line([(32 + 6 * k, 72 + bend * math.sin(k / 6 * math.pi) - bend / 2) for k in range(7)], (120, 30, 30), 4)
 
 
-SIGNS = ("stop", "yield", "no entry", "speed limit 30", "speed limit 50", "speed limit 80", "turn left", "turn right",
-         "go straight", "pedestrian crossing", "road works", "priority road", "no overtaking", "slippery road")
+SIGNS = (
+    "stop",
+    "yield",
+    "no entry",
+    "speed limit 30",
+    "speed limit 50",
+    "speed limit 80",
+    "turn left",
+    "turn right",
+    "go straight",
+    "pedestrian crossing",
+    "road works",
+    "priority road",
+    "no overtaking",
+    "slippery road",
+)
 
 
 def sign(pen: Pen, name: str) -> None:
     """A road sign."""
     red, blue = COLORS["red"], COLORS["blue"]
     if name == "stop":
-        pen.poly([(50 + 42 * math.cos(a), 50 + 42 * math.sin(a)) for a in np.arange(8) * math.pi / 4 + math.pi / 8], red)
+        pen.poly(
+            [(50 + 42 * math.cos(a), 50 + 42 * math.sin(a)) for a in np.arange(8) * math.pi / 4 + math.pi / 8], red
+        )
         pen.text("STOP", LIGHT, 28)
     elif name == "yield":
         pen.poly([(8, 16), (92, 16), (50, 90)], red)
@@ -282,8 +372,18 @@ def sign(pen: Pen, name: str) -> None:
             pen.poly([(44, 80), (44, 44), (30, 44), (50, 18), (70, 44), (56, 44), (56, 80)], LIGHT)
         else:
             s = -1 if name == "turn left" else 1
-            pen.poly([(50 - 26 * s, 56), (50 + 6 * s, 56), (50 + 6 * s, 70), (50 + 30 * s, 50), (50 + 6 * s, 30),
-                      (50 + 6 * s, 44), (50 - 26 * s, 44)], LIGHT)
+            pen.poly(
+                [
+                    (50 - 26 * s, 56),
+                    (50 + 6 * s, 56),
+                    (50 + 6 * s, 70),
+                    (50 + 30 * s, 50),
+                    (50 + 6 * s, 30),
+                    (50 + 6 * s, 44),
+                    (50 - 26 * s, 44),
+                ],
+                LIGHT,
+            )
     elif name == "priority road":
         pen.poly([(50, 6), (94, 50), (50, 94), (6, 50)], LIGHT)
         pen.poly([(50, 18), (82, 50), (50, 82), (18, 50)], COLORS["yellow"])
@@ -325,8 +425,11 @@ def road(name: str, rng: np.random.Generator, sky: Color, paint: Color) -> Image
         x = rng.choice([rng.uniform(0, 26), rng.uniform(74, 100)])
         pen.oval(x, 46, 7, 9, (45, 95, 50))
     if name != "none":
-        scale, y = {"near": (rng.uniform(0.62, 0.85), 70), "middle": (rng.uniform(0.3, 0.42), 62),
-                    "far": (rng.uniform(0.12, 0.19), 53)}[name]
+        scale, y = {
+            "near": (rng.uniform(0.62, 0.85), 70),
+            "middle": (rng.uniform(0.3, 0.42), 62),
+            "far": (rng.uniform(0.12, 0.19), 53),
+        }[name]
         pen.place(50 + rng.normal(0, 30) * scale, y, scale)
         pen.rect(10, 42, 90, 82, paint)
         pen.poly([(22, 44), (30, 16), (70, 16), (78, 44)], shade(paint, 0.8))

@@ -1,4 +1,5 @@
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def stubs() -> dict:
 
 @pytest.fixture(scope="module", autouse=True)
 def world(stubs):
-    """Registers the toy tasks and puts random models in the place of some backbones, for as long as a module's tests run."""
+    """Registers the toy tasks and puts random models in the place of some backbones while a module's tests run."""
     from dassl.data.datasets import DATASET_REGISTRY
 
     trainers.register_all()
@@ -67,7 +68,7 @@ def world(stubs):
 
 @pytest.fixture(scope="session")
 def main(root, quick):
-    """`train.main` with the data root and the quick configuration, which leaves logging as it was. Returns the exit code."""
+    """`train.main` with the data root and the quick configuration; leaves logging as it was. Gives the exit code."""
 
     def run(*argv, data=root, config=quick) -> int:
         given = [*(["--root", data] if data else []), *(["--config-file", config] if config else [])]
@@ -92,8 +93,14 @@ def build(root, quick, tmp_path):
     from trainers.configuration import resolve
 
     def make(trainer: str, tasks: str, *opts, shots: int = 5, seed: int = 0, out: Path = tmp_path / "built"):
-        flags = {"DATASET.ROOT": str(root), "OUTPUT_DIR": str(out), "DATASET.DATASET": tasks, "DATASET.NUM_SHOTS": shots,
-                 "SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed}
+        flags = {
+            "DATASET.ROOT": str(root),
+            "OUTPUT_DIR": str(out),
+            "DATASET.DATASET": tasks,
+            "DATASET.NUM_SHOTS": shots,
+            "SEED": seed,
+            "DATASET.RANDOM_SEED_SAMPLING": seed,
+        }
         cfg = resolve(trainer, [str(quick)], flags, [str(word) for word in opts])
         train.set_seed(seed)
         return build_trainer(cfg)
@@ -116,3 +123,22 @@ def started(build):
     for trainer in running:
         trainer.bar.close()
         trainer.close_writer()
+
+
+@pytest.fixture
+def refuse(main, capsys, tmp_path):
+    """Runs a command line, expects it to be refused, and returns the message."""
+
+    def run(*argv, **options) -> str:
+        code = main("--output-dir", tmp_path / "out", *argv, **options)
+        captured = capsys.readouterr()
+        assert code == 2
+        assert "Traceback" not in captured.err + captured.out
+        bars, mark, message = captured.err.partition("error: ")
+        assert mark and bars[-1:] in ("", "\r", "\n"), "the message starts a line of its own"
+        assert all("%|" in line or not line.strip() for line in bars.splitlines()), (
+            "one message, and nothing but progress before it"
+        )
+        return re.sub(r"\r[^\n]*", "", message)  # without what clears a progress bar
+
+    return run

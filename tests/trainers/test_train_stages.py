@@ -1,16 +1,15 @@
 """Two-stage runs by the command line: a source prompt, its adaptation to each target, and what is collected."""
 
-import json
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from run_files import prompt_in, read, same, state_of
 
 import elevater_eval
 from elevater_eval import TaskInfo
-from prompting import load_prompts
 
 SOURCES, TARGETS = "toy-shapes,toy-pets", ["toy-marks", "toy-scenes"]
 BASE = ["--dataset", ",".join(TARGETS), "--shots", 3, "--seed", 0]
@@ -25,23 +24,6 @@ TABLE = {
     "toy-marks": info("toy-marks", 2, 6, "mean-per-class", "multiclass"),
     "toy-scenes": info("toy-scenes", 4, 8, "11point_mAP", "multilabel"),
 }
-
-
-def read(path: Path):
-    return json.loads(path.read_text())
-
-
-def prompt_in(folder: Path) -> dict[str, torch.Tensor]:
-    return load_prompts(folder / "prompts.safetensors")[0].state_dict()
-
-
-def same(one: dict, other: dict) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in one.items())
-
-
-def state_of(folder: Path) -> dict[str, tuple]:
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
-            for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module", params=["MCoOp", "MVPT", "MUPT"])
@@ -62,7 +44,15 @@ def finished(main, tmp_path_factory) -> Path:
 def test_the_folder_holds_a_source_run_a_run_per_target_and_what_they_give(two_stages):
     out = two_stages
     assert {path.name for path in out.iterdir()} == {
-        "config.yaml", "log.txt", "source", "adapt", "predictions", "results.json", "results.md", "submission.zip"}
+        "config.yaml",
+        "log.txt",
+        "source",
+        "adapt",
+        "predictions",
+        "results.json",
+        "results.md",
+        "submission.zip",
+    }
     assert {path.name for path in (out / "adapt").iterdir()} == set(TARGETS)
     for folder, tasks in ((out / "source", SOURCES.split(",")), *((out / "adapt" / name, [name]) for name in TARGETS)):
         assert {"config.yaml", "results.json", "prompts.safetensors"} <= {path.name for path in folder.iterdir()}
@@ -82,25 +72,38 @@ def test_the_results_compare_adapted_source_and_plain_prompts(two_stages, main, 
     table = (two_stages / "results.md").read_text()
     for record in records:
         row = next(line for line in table.splitlines() if record["task"] in line)
-        assert [f"{record[column]:.1f}" for column in ("zero_shot", "source", "score")] == [cell.strip() for cell in row.split("|")[3:6]]
+        assert [f"{record[column]:.1f}" for column in ("zero_shot", "source", "score")] == [
+            cell.strip() for cell in row.split("|")[3:6]
+        ]
     means = [f"{sum(record[column] for record in records) / 2:.1f}" for column in ("zero_shot", "source", "score")]
     assert [cell.strip() for cell in table.splitlines()[-1].split("|")[3:6]] == means
 
     zero = tmp_path / "zero"
     assert main("--trainer", "ZeroshotCLIP", *BASE, "--output-dir", zero) == 0
-    assert [record["score"] for record in read(zero / "results.json")] == pytest.approx([record["zero_shot"] for record in records], abs=1e-6)
+    assert [record["score"] for record in read(zero / "results.json")] == pytest.approx(
+        [record["zero_shot"] for record in records], abs=1e-6
+    )
     source = tmp_path / "source"
     trainer = yaml.safe_load((two_stages / "config.yaml").read_text())["TRAINER"]["NAME"]
-    assert main("--trainer", trainer, *BASE, "--eval-only", "--model-dir", two_stages / "source", "--output-dir", source) == 0
-    assert [record["score"] for record in read(source / "results.json")] == pytest.approx([record["source"] for record in records], abs=1e-6)
+    assert (
+        main("--trainer", trainer, *BASE, "--eval-only", "--model-dir", two_stages / "source", "--output-dir", source)
+        == 0
+    )
+    assert [record["score"] for record in read(source / "results.json")] == pytest.approx(
+        [record["source"] for record in records], abs=1e-6
+    )
 
 
 def test_the_submission_is_valid_and_scores_as_the_results_say(two_stages, root):
     archive = two_stages / "submission.zip"
     problems = elevater_eval.validate(archive, root, tasks=TABLE)
     assert [problem for problem in problems if problem.level == "error"] == []
-    scored = {record["task"]: 100 * record["score"] for record in elevater_eval.score(archive, root, tasks=TABLE)["tasks"]}
-    assert scored == pytest.approx({record["task"]: record["score"] for record in read(two_stages / "results.json")}, abs=1e-5)
+    scored = {
+        record["task"]: 100 * record["score"] for record in elevater_eval.score(archive, root, tasks=TABLE)["tasks"]
+    }
+    assert scored == pytest.approx(
+        {record["task"]: record["score"] for record in read(two_stages / "results.json")}, abs=1e-5
+    )
     with zipfile.ZipFile(archive) as file:
         assert file.namelist() == ["all_predictions.json"]
 
@@ -128,108 +131,46 @@ def test_an_existing_run_can_be_the_source(finished, main, tmp_path):
 
 def test_one_target_can_start_from_an_existing_source(finished, main, tmp_path):
     out = tmp_path / "one"
-    assert main("--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--seed", 0, "--model-dir", finished / "source", "--output-dir", out) == 0
+    assert (
+        main(
+            "--trainer",
+            "CoOp",
+            "--dataset",
+            "toy-marks",
+            "--shots",
+            3,
+            "--seed",
+            0,
+            "--model-dir",
+            finished / "source",
+            "--output-dir",
+            out,
+        )
+        == 0
+    )
     assert same(prompt_in(out), prompt_in(finished / "adapt" / "toy-marks"))
 
 
 def test_a_chosen_epoch_of_an_existing_source(finished, main, tmp_path):
     out = tmp_path / "last"
-    assert main("--trainer", "CoOp", *BASE, "--model-dir", finished / "source", "--load-epoch", 2, "--output-dir", out, "OPTIM.LR", 0) == 0
+    assert (
+        main(
+            "--trainer",
+            "CoOp",
+            *BASE,
+            "--model-dir",
+            finished / "source",
+            "--load-epoch",
+            2,
+            "--output-dir",
+            out,
+            "OPTIM.LR",
+            0,
+        )
+        == 0
+    )
     stored = torch.load(finished / "source" / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
     assert all(same(prompt_in(out / "adapt" / name), stored) for name in TARGETS)
-
-
-def test_a_finished_run_is_reused(main, tmp_path, capsys):
-    out = tmp_path / "run"
-    arguments = ["--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out]
-    assert main(*arguments) == 0
-    before = {part: state_of(out / part) for part in ("source", "adapt", "predictions")}
-    results = (out / "results.json").read_bytes(), (out / "submission.zip").read_bytes()
-    capsys.readouterr()
-    assert main(*arguments) == 0
-    assert capsys.readouterr().out.count(": reused from ") == 3
-    assert {part: state_of(out / part) for part in ("source", "adapt")} == {part: before[part] for part in ("source", "adapt")}
-    assert ((out / "results.json").read_bytes(), (out / "submission.zip").read_bytes()) == results
-
-
-def test_an_unfinished_run_goes_on_where_it_stopped(finished, main, tmp_path):
-    out = tmp_path / "run"
-    arguments = ["--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out]
-    assert main(*arguments) == 0
-    kept = {part: state_of(out / part) for part in ("source", "adapt/toy-marks")}
-    for file in ("adapt/toy-scenes/results.json", "adapt/toy-scenes/prompts.safetensors", "results.json", "submission.zip"):
-        (out / file).unlink()
-    assert main(*arguments) == 0
-    assert {part: state_of(out / part) for part in kept} == kept
-    assert (out / "results.json").read_bytes() == (finished / "results.json").read_bytes()
-    assert same(prompt_in(out / "adapt" / "toy-scenes"), prompt_in(finished / "adapt" / "toy-scenes"))
-
-
-@pytest.mark.parametrize(
-    ("change", "key"),
-    [
-        (["OPTIM.LR", 0.25], "OPTIM.LR"),
-        (["--seed", 7], "SEED"),
-        (["--shots", 2], "DATASET.NUM_SHOTS"),
-        (["--source", "toy-shapes"], "MULTITASK.SOURCE"),
-        (["--dataset", "toy-marks"], "DATASET.DATASET"),
-        (["--trainer", "MVPT"], "TRAINER.NAME"),
-    ],
-)
-def test_a_folder_of_another_configuration_is_refused(finished, main, capsys, change, key):
-    before = state_of(finished)
-    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", finished, *change) == 2
-    message = capsys.readouterr().err
-    assert key in message and str(finished) in message and "--overwrite" in message
-    assert state_of(finished) == before
-
-
-def test_a_folder_can_be_overwritten(main, tmp_path):
-    out = tmp_path / "run"
-    arguments = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out]
-    assert main(*arguments) == 0
-    assert main(*arguments, "--seed", 5, "--overwrite") == 0
-    assert {path.name for path in (out / "predictions").iterdir()} == {"seed5_toy-marks.json"}
-
-
-def test_another_start_is_another_run(finished, main, tmp_path):
-    """The same command with another --model-dir must not pass off the first one's results as its own."""
-    other, out = tmp_path / "other", tmp_path / "out"
-    assert main("--trainer", "MCoOp", "--dataset", "toy-shapes", "--shots", 2, "--output-dir", other) == 0
-    command = ["--trainer", "CoOp", "--dataset", "toy-scenes", "--shots", 3, "--output-dir", out, "--model-dir"]
-    assert main(*command, finished / "source") == 0
-    first = prompt_in(out)
-    code = main(*command, other)
-    assert code == 2 or (code == 0 and not same(prompt_in(out), first))
-
-
-@pytest.mark.parametrize("mistake", [["--dataset", "toy-mark"], ["OPTIM.LRR", 1], ["--backbone", "pockett"], ["TRAINER.MVLPT.COOP.N_CTX", 0]])
-def test_overwriting_waits_until_the_command_is_known_to_be_right(main, tmp_path, mistake):
-    out = tmp_path / "run"
-    command = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out]
-    assert main(*command) == 0
-    before = state_of(out)
-    assert main(*command, "--overwrite", *mistake) == 2
-    assert state_of(out) == before
-
-
-def test_only_a_run_is_overwritten(main, tmp_path, capsys):
-    letters = tmp_path / "letters"
-    letters.mkdir()
-    (letters / "dear.txt").write_text("diary")
-    code = main("--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", letters, "--overwrite")
-    assert (letters / "dear.txt").is_file()
-    assert code == 2 and str(letters) in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("before", [["--no-train"], ["--eval-only", "--model-dir"]])
-def test_an_evaluation_is_not_taken_for_a_finished_training(finished, main, tmp_path, before):
-    out = tmp_path / "out"
-    command = ["--trainer", "CoOp", "--dataset", "toy-scenes", "--shots", 3, "--output-dir", out]
-    assert main(*command, *before, *([finished / "source"] if "--model-dir" in before else [])) == 0
-    assert not (out / "prompt_learner").exists()
-    code = main(*command)
-    assert code == 2 or (out / "prompt_learner" / "model.pth.tar-2").is_file()
 
 
 def test_groups_need_a_joint_trainer(main, tmp_path, capsys):
@@ -244,8 +185,14 @@ def test_groups_adapt_a_target_with_its_relatives(finished, main, tmp_path):
     groups = tmp_path / "groups.yaml"
     groups.write_text("toy-marks: [toy-marks, toy-shapes]\n")
     out = tmp_path / "run"
-    assert main("--trainer", "MCoOp", *BASE, "--groups", groups, "--model-dir", finished / "source", "--output-dir", out) == 0
-    assert {path.name for path in (out / "adapt" / "toy-marks" / "fewshot").iterdir()} == {"toy-marks.json", "toy-shapes.json"}
+    assert (
+        main("--trainer", "MCoOp", *BASE, "--groups", groups, "--model-dir", finished / "source", "--output-dir", out)
+        == 0
+    )
+    assert {path.name for path in (out / "adapt" / "toy-marks" / "fewshot").iterdir()} == {
+        "toy-marks.json",
+        "toy-shapes.json",
+    }
     assert {path.name for path in (out / "adapt" / "toy-scenes" / "fewshot").iterdir()} == {"toy-scenes.json"}
     assert {path.name for path in (out / "predictions").iterdir()} == {"seed0_toy-marks.json", "seed0_toy-scenes.json"}
     assert [record["task"] for record in read(out / "results.json")] == TARGETS
@@ -255,10 +202,23 @@ def test_groups_adapt_a_target_with_its_relatives(finished, main, tmp_path):
 
 def test_without_shots_the_source_prompt_is_evaluated(main, tmp_path):
     out = tmp_path / "run"
-    arguments = ["--trainer", "MCoOp", "--source", SOURCES, "--dataset", ",".join(TARGETS), "--shots", 0, "--output-dir", out]
+    arguments = [
+        "--trainer",
+        "MCoOp",
+        "--source",
+        SOURCES,
+        "--dataset",
+        ",".join(TARGETS),
+        "--shots",
+        0,
+        "--output-dir",
+        out,
+    ]
     assert main(*arguments) == 0
     records = read(out / "results.json")
-    assert all(record["score"] == pytest.approx(record["source"], abs=1e-6) and record["shots"] == 0 for record in records)
+    assert all(
+        record["score"] == pytest.approx(record["source"], abs=1e-6) and record["shots"] == 0 for record in records
+    )
     assert elevater_eval.read_predictions(out / "predictions" / "seed0_toy-marks.json").n_shot == 0
     assert not any((out / "adapt" / name / "prompt_learner").exists() for name in TARGETS)
     assert read(out / "source" / "fewshot" / "toy-shapes.json")["train"]  # the source stage has images of its own
@@ -269,7 +229,22 @@ def test_without_shots_the_source_prompt_is_evaluated(main, tmp_path):
 
 def test_source_shots_and_epochs_can_be_set_apart(main, tmp_path):
     out = tmp_path / "run"
-    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out, "MULTITASK.SOURCE_SHOTS", 2, "MULTITASK.SOURCE_EPOCH", 1) == 0
+    assert (
+        main(
+            "--trainer",
+            "MCoOp",
+            "--source",
+            SOURCES,
+            *BASE,
+            "--output-dir",
+            out,
+            "MULTITASK.SOURCE_SHOTS",
+            2,
+            "MULTITASK.SOURCE_EPOCH",
+            1,
+        )
+        == 0
+    )
     assert read(out / "source" / "fewshot" / "toy-pets.json")["shots"] == 2
     assert len(read(out / "source" / "fewshot" / "toy-pets.json")["train"]) == 6
     assert read(out / "adapt" / "toy-marks" / "fewshot" / "toy-marks.json")["shots"] == 3
@@ -306,12 +281,28 @@ def test_multi_task_chooses_the_joint_trainer(main, tmp_path):
 def test_the_adapted_prompts_can_be_evaluated_again(finished, main, tmp_path):
     out = tmp_path / "again"
     assert main("--trainer", "CoOp", *BASE, "--eval-only", "--model-dir", finished, "--output-dir", out) == 0
-    assert [record["score"] for record in read(out / "results.json")] == [record["score"] for record in read(finished / "results.json")]
+    assert [record["score"] for record in read(out / "results.json")] == [
+        record["score"] for record in read(finished / "results.json")
+    ]
 
 
 def test_a_two_stage_run_is_evaluated_again_by_its_own_command(finished, main, tmp_path):
     out = tmp_path / "again"
-    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--eval-only", "--model-dir", finished, "--output-dir", out) == 0
+    assert (
+        main(
+            "--trainer",
+            "MCoOp",
+            "--source",
+            SOURCES,
+            *BASE,
+            "--eval-only",
+            "--model-dir",
+            finished,
+            "--output-dir",
+            out,
+        )
+        == 0
+    )
     assert not (out / "source").exists()  # nothing is trained
     for name in TARGETS:
         file = f"predictions/seed0_{name}.json"

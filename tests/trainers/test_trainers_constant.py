@@ -21,7 +21,12 @@ def images_seen(stubs, monkeypatch):
     """The number of images in each call of the plain image tower."""
     clip, calls = stubs["pocket"].clip, []
     original = clip.encode_image
-    monkeypatch.setattr(clip, "encode_image", lambda images, *a, **k: (calls.append(len(images)), original(images, *a, **k))[1], raising=False)
+    monkeypatch.setattr(
+        clip,
+        "encode_image",
+        lambda images, *a, **k: (calls.append(len(images)), original(images, *a, **k))[1],
+        raising=False,
+    )
     return calls
 
 
@@ -30,7 +35,11 @@ def sentences_seen(monkeypatch):
     """The number of sequences in each call of the text tower."""
     calls = []
     original = prompting.model.encode_tokens
-    monkeypatch.setattr(prompting.model, "encode_tokens", lambda clip, batch, *a, **k: (calls.append(len(batch.ids)), original(clip, batch, *a, **k))[1])
+    monkeypatch.setattr(
+        prompting.model,
+        "encode_tokens",
+        lambda clip, batch, *a, **k: (calls.append(len(batch.ids)), original(clip, batch, *a, **k))[1],
+    )
     return calls
 
 
@@ -64,7 +73,14 @@ def test_another_draw_is_not_mistaken_for_a_known_one(build):
 def test_another_preprocessing_is_not_mistaken_for_a_known_one(build):
     found = []
     for mean in (0.5, 0.1):
-        opts = ["INPUT.FROM_BACKBONE", "False", "INPUT.SIZE", "[32, 32]", "INPUT.PIXEL_MEAN", f"[{mean}, {mean}, {mean}]"]
+        opts = [
+            "INPUT.FROM_BACKBONE",
+            "False",
+            "INPUT.SIZE",
+            "[32, 32]",
+            "INPUT.PIXEL_MEAN",
+            f"[{mean}, {mean}, {mean}]",
+        ]
         found.append(build("CoOp", "toy-shapes", *opts).predict("test")["toy-shapes"])
     assert not torch.allclose(*found, atol=1e-4)
 
@@ -104,7 +120,14 @@ def test_features_in_the_place_of_images_learn_the_same_prompt(build, monkeypatc
 
 
 def test_augmented_images_are_not_replaced_by_features(build, images_seen):
-    trainer = build("CoOp", "toy-pets", "INPUT.TRANSFORMS", '["random_resized_crop", "random_flip", "normalize"]', "OPTIM.MAX_EPOCH", 3)
+    trainer = build(
+        "CoOp",
+        "toy-pets",
+        "INPUT.TRANSFORMS",
+        '["random_resized_crop", "random_flip", "normalize"]',
+        "OPTIM.MAX_EPOCH",
+        3,
+    )
     trainer.train()
     sizes = {split: len(dataset) for split, dataset in trainer.sets.items()}
     assert not trainer.cached
@@ -114,7 +137,15 @@ def test_augmented_images_are_not_replaced_by_features(build, images_seen):
 def test_worker_processes_read_the_same_images(build, tmp_path):
     prompts = []
     for workers in (0, 1):
-        trainer = build("VPT", "toy-pets", "DATALOADER.NUM_WORKERS", workers, "DATALOADER.TEST.BATCH_SIZE", 2, out=tmp_path / str(workers))
+        trainer = build(
+            "VPT",
+            "toy-pets",
+            "DATALOADER.NUM_WORKERS",
+            workers,
+            "DATALOADER.TEST.BATCH_SIZE",
+            2,
+            out=tmp_path / str(workers),
+        )
         trainer.train()
         prompts.append(trainer.model.prompt.embeddings)
     assert torch.equal(*prompts)

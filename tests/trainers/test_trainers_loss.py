@@ -7,7 +7,11 @@ import torch
 from prompting.model import PromptedCLIP
 
 THREE = "toy-shapes,toy-scenes,toy-pets"
-NAMES = {"toy-shapes": tiny_world.SHAPES, "toy-scenes": tiny_world.SCENES, "toy-pets": ("persian cat", "beagle", "snake")}
+NAMES = {
+    "toy-shapes": tiny_world.SHAPES,
+    "toy-scenes": tiny_world.SCENES,
+    "toy-pets": ("persian cat", "beagle", "snake"),
+}
 
 
 def unit(features):
@@ -32,7 +36,7 @@ def class_features(backbone, names, ctx, position):
 
 
 def oracle(trainer, rows, ctx, space, position="middle"):
-    """The mean over all images of -sum_k log p(label k) / k; p over the union, or with -inf for the classes of other tasks."""
+    """The mean over images of -sum_k log p(label k) / k; p over the union, or with -inf for other tasks' classes."""
     backbone, dataset = trainer.frozen.backbone, trainer.sets["train"]
     names = [name for task in dataset.names for name in NAMES[task]]
     owner = torch.tensor([k for k, task in enumerate(dataset.names) for _ in NAMES[task]])
@@ -53,7 +57,10 @@ def oracle(trainer, rows, ctx, space, position="middle"):
 def batch_of(trainer, rows):
     """A training batch of these rows, as the training loader makes it."""
     return trainer.train_loader_x.collate_fn(
-        trainer.train_loader_x.dataset.__getitems__(rows) if trainer.cached else [trainer.train_loader_x.dataset[row] for row in rows])
+        trainer.train_loader_x.dataset.__getitems__(rows)
+        if trainer.cached
+        else [trainer.train_loader_x.dataset[row] for row in rows]
+    )
 
 
 def rows_of(trainer, tasks=(0, 1, 2)):
@@ -64,7 +71,9 @@ def rows_of(trainer, tasks=(0, 1, 2)):
 @pytest.mark.parametrize("space", ["task", "union"])
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
 def test_mixed_batches_match_the_oracle(started, space, position):
-    trainer = started("MCoOp", THREE, "MULTITASK.LABEL_SPACE", space, "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", position, shots=-1)
+    trainer = started(
+        "MCoOp", THREE, "MULTITASK.LABEL_SPACE", space, "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", position, shots=-1
+    )
     rows = rows_of(trainer)
     assert any(not trainer.sets["train"].samples[row].labels for row in rows)
     assert any(len(trainer.sets["train"].samples[row].labels) > 1 for row in rows)
@@ -89,7 +98,11 @@ def test_only_the_classes_of_the_batch_are_encoded(started, monkeypatch):
     trainer = started("MCoOp", THREE, shots=-1)
     seen = []
     original = PromptedCLIP.encode_classes
-    monkeypatch.setattr(PromptedCLIP, "encode_classes", lambda self, names, *a, **k: (seen.extend(names), original(self, names, *a, **k))[1])
+    monkeypatch.setattr(
+        PromptedCLIP,
+        "encode_classes",
+        lambda self, names, *a, **k: (seen.extend(names), original(self, names, *a, **k))[1],
+    )
     trainer.loss(batch_of(trainer, rows_of(trainer, (0, 2))))
     assert sorted(name.replace("_", " ") for name in seen) == sorted(NAMES["toy-shapes"] + NAMES["toy-pets"])
 
@@ -137,13 +150,25 @@ def test_a_class_specific_context_serves_its_own_class(started):
     rows = list(range(6))
     ctx = trainer.model.prompt.ctx
     assert ctx.shape == (3, 4, tiny_world.TEXT_WIDTH)
-    assert trainer.loss(batch_of(trainer, rows)).item() == pytest.approx(oracle(trainer, rows, ctx, "task").item(), abs=2e-6)
+    assert trainer.loss(batch_of(trainer, rows)).item() == pytest.approx(
+        oracle(trainer, rows, ctx, "task").item(), abs=2e-6
+    )
 
 
 @pytest.mark.parametrize("mixing", ["proportional", "uniform", "temperature"])
 @pytest.mark.parametrize("homogeneous", ["True", "False"])
 def test_epochs_mix_as_configured(started, mixing, homogeneous):
-    trainer = started("MVPT", THREE, "MULTITASK.MIXING", mixing, "MULTITASK.HOMOGENEOUS", homogeneous, "DATALOADER.TRAIN_X.BATCH_SIZE", 4, shots=-1)
+    trainer = started(
+        "MVPT",
+        THREE,
+        "MULTITASK.MIXING",
+        mixing,
+        "MULTITASK.HOMOGENEOUS",
+        homogeneous,
+        "DATALOADER.TRAIN_X.BATCH_SIZE",
+        4,
+        shots=-1,
+    )
     trainer.sampler.set_epoch(0)
     batches = [batch["task"].tolist() for batch in trainer.train_loader_x]
     assert len(batches) == len(trainer.train_loader_x)

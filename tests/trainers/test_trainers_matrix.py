@@ -15,17 +15,43 @@ SINGLE, SEVERAL = "toy-shapes", "toy-shapes,toy-scenes,toy-pets"
 CTX = {"ctx": (4, 32)}
 TOKENS = {"embeddings": (1, 2, 64), "embeddings_deep": (1, 2, 64)}
 BLOCK = {
-    "ln_1.weight": (48,), "ln_1.bias": (48,), "ln_2.weight": (48,), "ln_2.bias": (48,),
-    "attn.in_proj_weight": (144, 48), "attn.in_proj_bias": (144,), "attn.out_proj.weight": (48, 48), "attn.out_proj.bias": (48,),
-    "mlp.c_fc.weight": (192, 48), "mlp.c_fc.bias": (192,), "mlp.c_proj.weight": (48, 192), "mlp.c_proj.bias": (48,),
+    "ln_1.weight": (48,),
+    "ln_1.bias": (48,),
+    "ln_2.weight": (48,),
+    "ln_2.bias": (48,),
+    "attn.in_proj_weight": (144, 48),
+    "attn.in_proj_bias": (144,),
+    "attn.out_proj.weight": (48, 48),
+    "attn.out_proj.bias": (48,),
+    "mlp.c_fc.weight": (192, 48),
+    "mlp.c_fc.bias": (192,),
+    "mlp.c_proj.weight": (48, 192),
+    "mlp.c_proj.bias": (48,),
 }
 UNIFIED = {
-    "text.ctx": (4, 32), "visual.embeddings": (1, 2, 64), "visual.embeddings_deep": (1, 2, 64),
-    "text_pre.weight": (48, 32), "text_pre.bias": (48,), "text_post.weight": (32, 48), "text_post.bias": (32,),
-    "visual_pre.weight": (48, 64), "visual_pre.bias": (48,), "visual_post.weight": (64, 48), "visual_post.bias": (64,),
+    "text.ctx": (4, 32),
+    "visual.embeddings": (1, 2, 64),
+    "visual.embeddings_deep": (1, 2, 64),
+    "text_pre.weight": (48, 32),
+    "text_pre.bias": (48,),
+    "text_post.weight": (32, 48),
+    "text_post.bias": (32,),
+    "visual_pre.weight": (48, 64),
+    "visual_pre.bias": (48,),
+    "visual_post.weight": (64, 48),
+    "visual_post.bias": (64,),
     **{f"mixer.resblocks.0.{name}": shape for name, shape in BLOCK.items()},
 }
-LEARNT = {"ZeroshotCLIP": {}, "CoOp": CTX, "VPT": TOKENS, "UPT": UNIFIED, "MCoOp": CTX, "MVPT": TOKENS, "MUPT": UNIFIED, "MVLPT": UNIFIED}
+LEARNT = {
+    "ZeroshotCLIP": {},
+    "CoOp": CTX,
+    "VPT": TOKENS,
+    "UPT": UNIFIED,
+    "MCoOp": CTX,
+    "MVPT": TOKENS,
+    "MUPT": UNIFIED,
+    "MVLPT": UNIFIED,
+}
 METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
 
@@ -44,7 +70,21 @@ def run(main, tmp_path_factory):
     def folder(name: str) -> Path:
         if name not in folders:
             out = tmp_path_factory.mktemp(name) / "run"
-            assert main("--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1, "--output-dir", out) == 0
+            assert (
+                main(
+                    "--trainer",
+                    name,
+                    "--dataset",
+                    ",".join(tasks_of(name)),
+                    "--shots",
+                    3,
+                    "--seed",
+                    1,
+                    "--output-dir",
+                    out,
+                )
+                == 0
+            )
             folders[name] = out
         return folders[name]
 
@@ -86,20 +126,42 @@ def test_prediction_files_are_valid_and_give_the_stored_scores(run, root, name):
     truth = {
         "toy-shapes": [i % 3 for i in range(9)],
         "toy-pets": [i % 3 for i in range(9)],
-        "toy-scenes": torch.tensor([[1, 1, 0, 0], [0, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0]]),
+        "toy-scenes": torch.tensor(
+            [
+                [1, 1, 0, 0],
+                [0, 0, 1, 0],
+                [0, 1, 0, 1],
+                [0, 0, 0, 0],
+                [1, 0, 1, 1],
+                [0, 0, 0, 1],
+                [0, 1, 0, 0],
+                [1, 0, 0, 0],
+            ]
+        ),
     }
     for record in json.loads((run(name) / "results.json").read_text()):
         task = record["task"]
         path = run(name) / "predictions" / f"seed1_{task}.json"
         entry = read_predictions(path)
-        assert list(json.loads(path.read_text())) == ["model_name", "dataset_name", "num_trainable_params", "num_params", "num_visual_params",
-                                                      "num_backbone_params", "n_shot", "rnd_seeds", "predictions"]
+        assert list(json.loads(path.read_text())) == [
+            "model_name",
+            "dataset_name",
+            "num_trainable_params",
+            "num_params",
+            "num_visual_params",
+            "num_backbone_params",
+            "n_shot",
+            "rnd_seeds",
+            "predictions",
+        ]
         assert (entry.dataset_name, entry.n_shot, entry.rnd_seeds) == (task, 3, (1,))
         assert name in entry.model_name
         assert entry.predictions[0].shape == ROWS[task]
         assert entry.predictions[0].sum(axis=1) == pytest.approx(1.0, abs=1e-5)
         targets = torch.as_tensor(truth[task]).numpy()
-        assert record["score"] == pytest.approx(100 * metrics.compute(METRICS[task], targets, entry.predictions[0]), abs=1e-5)
+        assert record["score"] == pytest.approx(
+            100 * metrics.compute(METRICS[task], targets, entry.predictions[0]), abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
@@ -110,7 +172,9 @@ def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, nam
         assert (record["task"], record["shots"], record["seed"]) == (task, 3, 1)
         assert record["train"] and record["val"] and not set(record["train"]) & set(record["val"])
         if task == "toy-pets":
-            assert len(record["train"]) == 9 and len(record["val"]) == 6  # 3 a class; no more than the 2 a class that val has
+            assert (
+                len(record["train"]) == 9 and len(record["val"]) == 6
+            )  # 3 a class; no more than the 2 a class that val has
             assert all((root / "pets" / "images" / key).is_file() for key in record["train"] + record["val"])
         else:
             assert all(key.startswith("train.zip@train/") for key in record["train"] + record["val"])
@@ -136,7 +200,18 @@ def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
 def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path, name):
     source, out = run(name), tmp_path / "eval"
     model = ["--model-dir", source] if LEARNT[name] else []
-    arguments = ["--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1, "--output-dir", out]
+    arguments = [
+        "--trainer",
+        name,
+        "--dataset",
+        ",".join(tasks_of(name)),
+        "--shots",
+        3,
+        "--seed",
+        1,
+        "--output-dir",
+        out,
+    ]
     assert main(*arguments, "--eval-only", *model) == 0
     assert json.loads((out / "results.json").read_text()) == json.loads((source / "results.json").read_text())
     for task in tasks_of(name):
@@ -148,7 +223,10 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
 @pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
 def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     arguments = ["--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1]
-    assert main(*arguments, "--eval-only", "--model-dir", run(name), "--load-epoch", 2, "--output-dir", tmp_path / "last") == 0
+    assert (
+        main(*arguments, "--eval-only", "--model-dir", run(name), "--load-epoch", 2, "--output-dir", tmp_path / "last")
+        == 0
+    )
     last, _ = load_prompts(tmp_path / "last" / "prompts.safetensors")
     stored = torch.load(run(name) / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
     assert all(torch.equal(value, stored[key]) for key, value in last.state_dict().items())
@@ -161,25 +239,35 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
         ("MVLPT", ["TRAINER.MVLPT.VPT.N_CTX", 0], CTX),
         ("MVLPT", ["TRAINER.MVLPT.COOP.N_CTX", 0], TOKENS),
         ("VPT", ["TRAINER.MVLPT.VPT.DEEP", "False"], {"embeddings": (1, 2, 64)}),
-        ("VPT", ["TRAINER.MVLPT.VPT.PROJECT", 8],
-         {"embeddings": (1, 2, 8), "embeddings_deep": (1, 2, 8), "proj.weight": (64, 8), "proj.bias": (64,)}),
+        (
+            "VPT",
+            ["TRAINER.MVLPT.VPT.PROJECT", 8],
+            {"embeddings": (1, 2, 8), "embeddings_deep": (1, 2, 8), "proj.weight": (64, 8), "proj.bias": (64,)},
+        ),
         ("CoOp", ["TRAINER.MVLPT.COOP.CSC", "True"], {"ctx": (3, 4, 32)}),
         ("CoOp", ["TRAINER.MVLPT.COOP.CTX_INIT", "a photo of"], {"ctx": (3, 32)}),
-        ("UPT", ["TRAINER.MVLPT.PROJECT_METHOD", "identity"], {"text.ctx": (4, 32), **{f"visual.{key}": shape for key, shape in TOKENS.items()}}),
+        (
+            "UPT",
+            ["TRAINER.MVLPT.PROJECT_METHOD", "identity"],
+            {"text.ctx": (4, 32), **{f"visual.{key}": shape for key, shape in TOKENS.items()}},
+        ),
     ],
 )
 def test_the_prompt_alone_is_trained(build, name, opts, learnt):
     trainer = build(name, SEVERAL if name.startswith("M") else SINGLE, "OPTIM.WEIGHT_DECAY", 0, *opts)
     model = trainer.model
     assert {key: tuple(value.shape) for key, value in model.named_parameters() if value.requires_grad} == {
-        f"prompt.{key}": shape for key, shape in learnt.items()}
+        f"prompt.{key}": shape for key, shape in learnt.items()
+    }
     assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learnt)
     optimised = [parameter for group in trainer.optim.param_groups for parameter in group["params"]]
     assert sorted(map(id, optimised)) == sorted(id(parameter) for parameter in model.prompt.parameters())
 
     before = {key: value.clone() for key, value in model.state_dict().items()}
     trainer.train()
-    trained = torch.load(Path(trainer.output_dir) / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
+    trained = torch.load(Path(trainer.output_dir) / "prompt_learner" / "model.pth.tar-2", weights_only=True)[
+        "state_dict"
+    ]
     for key, value in model.state_dict().items():
         if not key.startswith("prompt."):
             assert torch.equal(value, before[key]), key
@@ -214,7 +302,10 @@ def test_zero_shot_averages_the_templates_of_each_task(build, stubs):
         return features / features.norm(dim=-1, keepdim=True)
 
     templates = ("a drawing of a {}.", "a sketch of the {}.")
-    for task, names, used in (("toy-shapes", tiny_world.SHAPES, templates), ("toy-pets", ("persian cat", "beagle", "snake"), ("a photo of a {}.",))):
+    for task, names, used in (
+        ("toy-shapes", tiny_world.SHAPES, templates),
+        ("toy-pets", ("persian cat", "beagle", "snake"), ("a photo of a {}.",)),
+    ):
         classes = sum(encoded([template.format(name) for name in names]) for template in used)
         classes = classes / classes.norm(dim=-1, keepdim=True)
         rows = trainer.sets["test"].rows(trainer.sets["test"].names.index(task))

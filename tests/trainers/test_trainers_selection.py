@@ -9,7 +9,11 @@ import torch
 from elevater_eval import metrics
 
 TWO = "toy-shapes,toy-scenes"
-SCRIPT = [{"toy-shapes": 90.0, "toy-scenes": 10.0}, {"toy-shapes": 60.0, "toy-scenes": 60.0}, {"toy-shapes": 95.0, "toy-scenes": 0.0}]
+SCRIPT = [
+    {"toy-shapes": 90.0, "toy-scenes": 10.0},
+    {"toy-shapes": 60.0, "toy-scenes": 60.0},
+    {"toy-shapes": 95.0, "toy-scenes": 0.0},
+]
 
 
 def best(trainer) -> dict:
@@ -40,7 +44,8 @@ def test_the_best_epoch_is_chosen_by_the_mean_or_by_one_task(build, key, epoch, 
     assert (chosen["epoch"], chosen["val_result"]) == (epoch, value)
     assert torch.equal(trainer.model.prompt.ctx, chosen["state_dict"]["ctx"])
     assert [record["task"] for record in json.loads((Path(trainer.output_dir) / "results.json").read_text())] == (
-        TWO.split(",") if key == "average" else [key])
+        TWO.split(",") if key == "average" else [key]
+    )
 
 
 def test_the_first_of_equals_is_kept(build):
@@ -59,13 +64,17 @@ def test_the_validation_score_is_the_mean_of_the_official_metrics(build):
     many = torch.zeros(len(val.rows(1)), 4, dtype=torch.int64)
     for i, row in enumerate(val.rows(1)):
         many[i, list(val.samples[row].labels)] = 1
-    expected = [metrics.compute("accuracy", torch.tensor(labels).numpy(), probabilities["toy-shapes"].numpy()),
-                metrics.compute("11point_mAP", many.numpy(), probabilities["toy-scenes"].double().numpy().round(6))]
+    expected = [
+        metrics.compute("accuracy", torch.tensor(labels).numpy(), probabilities["toy-shapes"].numpy()),
+        metrics.compute("11point_mAP", many.numpy(), probabilities["toy-scenes"].double().numpy().round(6)),
+    ]
     assert best(trainer)["val_result"] == pytest.approx(50 * sum(expected), abs=1e-6)
 
 
 def test_the_last_step_is_final_if_asked_for(build):
-    trainer = build("CoOp", "toy-shapes", "TEST.FINAL_MODEL", "last_step", "OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 2)
+    trainer = build(
+        "CoOp", "toy-shapes", "TEST.FINAL_MODEL", "last_step", "OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 2
+    )
     trainer.train()
     folder = Path(trainer.output_dir) / "prompt_learner"
     assert {path.name for path in folder.iterdir()} == {"checkpoint", "model.pth.tar-2", "model.pth.tar-3"}
@@ -95,6 +104,9 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(build, tmp_path):
     rest = build("MUPT", TWO, *opts, "RESUME", tmp_path / "half", out=tmp_path / "half", seed=0)
     rest.train()
     assert rest.start_epoch == 2
-    files = [torch.load(tmp_path / run / "prompt_learner" / "model.pth.tar-4", weights_only=True)["state_dict"] for run in ("whole", "half")]
+    files = [
+        torch.load(tmp_path / run / "prompt_learner" / "model.pth.tar-4", weights_only=True)["state_dict"]
+        for run in ("whole", "half")
+    ]
     assert all(torch.equal(value, files[1][key]) for key, value in files[0].items())
     assert best(whole)["val_result"] == best(rest)["val_result"] and best(whole)["epoch"] == best(rest)["epoch"]

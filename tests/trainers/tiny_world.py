@@ -59,7 +59,9 @@ def picture(rng: np.random.Generator, labels: tuple[int, ...], size: tuple[int, 
     return stream.getvalue()
 
 
-def write_iris(folder: Path, names: tuple[str, ...], train: list[tuple[int, ...]], test: list[tuple[int, ...]], seed: int) -> None:
+def write_iris(
+    folder: Path, names: tuple[str, ...], train: list[tuple[int, ...]], test: list[tuple[int, ...]], seed: int
+) -> None:
     """A task in ELEVATER's layout: index files, labels.txt and zips."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -77,7 +79,9 @@ def write_coop(folder: Path, names: tuple[str, ...], per_class: dict[str, int], 
     rng = np.random.default_rng(seed)
     splits = {}
     for split, count in per_class.items():
-        splits[split] = [[f"{name}/{split}_{i}.png", label, name] for i in range(count) for label, name in enumerate(names)]
+        splits[split] = [
+            [f"{name}/{split}_{i}.png", label, name] for i in range(count) for label, name in enumerate(names)
+        ]
         for path, label, _ in splits[split]:
             (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "images" / path).write_bytes(picture(rng, (label,), (SIZE, SIZE)))
@@ -97,14 +101,23 @@ def write_world(root: Path) -> Path:
 
 def iris_task(name: str, folder: str, label_kind: str = "multiclass", metric: str = "accuracy") -> type[ElevaterTask]:
     """A task class in ELEVATER's layout."""
-    facts = {"name": name, "root_folder": f"classification/{folder}", "label_kind": label_kind, "metric": metric,
-             "templates": ("a drawing of a {}.", "a sketch of the {}.")}
+    facts = {
+        "name": name,
+        "root_folder": f"classification/{folder}",
+        "label_kind": label_kind,
+        "metric": metric,
+        "templates": ("a drawing of a {}.", "a sketch of the {}."),
+    }
     return type(name, (ElevaterTask,), facts)
 
 
 def task_classes() -> list[type]:
     """The classes of the toy tasks, not yet registered."""
-    pets = type("toy-pets", (CoopTask,), {"name": "toy-pets", "folder": "pets", "image_dir": "images", "split_json": "split.json"})
+    pets = type(
+        "toy-pets",
+        (CoopTask,),
+        {"name": "toy-pets", "folder": "pets", "image_dir": "images", "split_json": "split.json"},
+    )
     return [
         iris_task("toy-shapes", "shapes"),
         iris_task("toy-scenes", "scenes", "multilabel", "11point_mAP"),
