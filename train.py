@@ -105,22 +105,13 @@ def flags_of(args: argparse.Namespace) -> dict:
 
 
 def configuration(args: argparse.Namespace):
-    """The frozen configuration of the command line. `--shots` is 20 and `--seed` 0 where nothing else says so."""
+    """The frozen configuration of the command line."""
     from trainers.configuration import changed, resolve
 
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flags_of(args), args.opts)
     if args.multi_task and not cfg.TRAINER.NAME.startswith("M"):
         cfg = changed(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
-    if cfg.SEED < 0:
-        cfg = changed(cfg, SEED=0, DATASET__RANDOM_SEED_SAMPLING=0)
-    if (
-        cfg.DATASET.NUM_SHOTS == -1
-        and args.shots is None
-        and not args.config_file
-        and "DATASET.NUM_SHOTS" not in args.opts
-    ):
-        cfg = changed(cfg, DATASET__NUM_SHOTS=20, DATASET__NUM_SAMPLES_PER_CLASS=20)
     return cfg
 
 
@@ -214,7 +205,10 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if os.environ.get("MVLPT_DEBUG"):
             traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")
+        message = str(error).strip()
+        if "Traceback" in message:  # from a worker of a loader: its last line is the message
+            message = message.splitlines()[-1]
+        sys.stderr.write(f"error: {message}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")

@@ -1,4 +1,4 @@
-"""The repository as a whole: what its documents promise, what its files must not hold, and that importing does nothing."""
+"""The repository as a whole: what documents promise, what files must not hold, and that importing does nothing."""
 
 import ast
 import importlib.util
@@ -42,7 +42,9 @@ def between(text: str, marker: str) -> str:
 def repository_files() -> list[Path]:
     """Files under version control, or about to be."""
     try:
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
@@ -50,7 +52,7 @@ def repository_files() -> list[Path]:
 
 
 def modules() -> list[str]:
-    """Every module of the project, by the name under which it is imported; toolkit/dassl only where it is the one that runs."""
+    """Every module, by the name under which it is imported; those of toolkit/dassl only where that one runs."""
     names, built_in = ["train"], "built in" in toolkit.which_dassl()
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -71,7 +73,9 @@ def test_folder_map_names_every_folder_and_nothing_else():
     named = re.findall(r"^    (\S+)  ", section, re.M)
     assert named and all((ROOT / name).exists() for name in named)
     tracked = {path.relative_to(ROOT).parts[0] for path in repository_files() if len(path.relative_to(ROOT).parts) > 1}
-    assert {name for name in tracked if not name.startswith(".")} == {name.split("/")[0] for name in named if "/" in name}
+    assert {name for name in tracked if not name.startswith(".")} == {
+        name.split("/")[0] for name in named if "/" in name
+    }
 
 
 def test_documents_link_only_to_what_exists():
@@ -82,15 +86,17 @@ def test_documents_link_only_to_what_exists():
     assert (ROOT / "docs" / "pocket_tasks.png").stat().st_size < 700_000
 
 
-@pytest.mark.parametrize(("document", "argv"), commands("train.py"), ids=lambda value: value if isinstance(value, str) else " ".join(value))
+@pytest.mark.parametrize(
+    ("document", "argv"), commands("train.py"), ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
 def test_training_commands_are_understood(document, argv):
     trainers.register_all()
     datasets.register_all()
     args = train.arguments().parse_args(argv)
     names = [name for names in (args.source, args.dataset) for name in names.split(",") if name]
     assert all(name in SPECS for name in names if name.startswith("pocket-"))
-    if args.trainer in ("", "LowRank") or args.backbone not in ("", "pocket"):
-        return  # the trainer is in a file of a run, or in CONTRIBUTING; the backbone may have no recipe
+    if args.trainer in ("", "LowRank"):
+        return  # the trainer is named by a run's file, or shown in CONTRIBUTING alone
     cfg = train.configuration(args)
     assert cfg.TRAINER.NAME == args.trainer
 
@@ -108,7 +114,9 @@ def test_other_commands_are_understood():
     for text in (README, CONTRIBUTING):
         for module in re.findall(r"python -m (scripts\.\w+)", text):
             assert importlib.util.find_spec(module), module
-        for target in re.findall(r"make ([a-z-]+)(?=[`\s])", "\n".join(re.findall(r"`make [^`]*`|^    make .*$", text, re.M))):
+        for target in re.findall(
+            r"make ([a-z-]+)(?=[`\s])", "\n".join(re.findall(r"`make [^`]*`|^    make .*$", text, re.M))
+        ):
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
 
 
@@ -141,8 +149,22 @@ def test_examples_of_contributing_work(tmp_path):
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
     blocks = re.findall(r"```python\n(# (?:trainers|datasets)/\w+\.py\n.*?)```", CONTRIBUTING, re.S)
     assert len(blocks) == 2
-    argv = ["--trainer", "LowRank", "--root", str(tmp_path / "data"), "--dataset", "birds", "--shots", "5", "--seed", "0",
-            "--output-dir", str(tmp_path / "run"), "OPTIM.MAX_EPOCH", "1"]
+    argv = [
+        "--trainer",
+        "LowRank",
+        "--root",
+        str(tmp_path / "data"),
+        "--dataset",
+        "birds",
+        "--shots",
+        "5",
+        "--seed",
+        "0",
+        "--output-dir",
+        str(tmp_path / "run"),
+        "OPTIM.MAX_EPOCH",
+        "1",
+    ]
     program = "\n".join(["import toolkit", *blocks, "import sys, train", f"sys.exit(train.main({argv!r}))"])
     done = in_process(program, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -154,7 +176,9 @@ def test_examples_of_contributing_work(tmp_path):
 # -- files -------------------------------------------------------------------------------------------------------
 
 PATHS = re.compile(r"(?<![\w.:/-])/(?:(?:home|Users)/(?!me\b)|(?:root|work|mnt|tmp|scratch|media)/)\w|\b[A-Z]:\\\w")
-HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org|--(?:extra-)?index-url|--find[-]links")
+HOSTS = re.compile(
+    r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org|--(?:extra-)?index-url|--find[-]links"
+)
 
 
 def test_no_file_names_a_path_of_one_machine_or_a_registry():
@@ -169,7 +193,11 @@ def test_no_file_names_a_path_of_one_machine_or_a_registry():
 
 
 def test_the_patterns_find_what_they_look_for():
-    assert PATHS.search('root = "/' + 'home/someone"') and PATHS.search("C" + ":\\Data") and HOSTS.search("https://pypi" + ".org/simple")
+    assert (
+        PATHS.search('root = "/' + 'home/someone"')
+        and PATHS.search("C" + ":\\Data")
+        and HOSTS.search("https://pypi" + ".org/simple")
+    )
     assert not PATHS.search("data/" + "home/x") and not PATHS.search("https://a.b/" + "root/x")
 
 
@@ -178,7 +206,9 @@ def test_asserts_are_in_tests_only():
     for path in repository_files():
         if path.suffix == ".py" and "tests" not in path.relative_to(ROOT).parts:
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            found += [f"{path.relative_to(ROOT)}:{node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+            found += [
+                f"{path.relative_to(ROOT)}:{node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)
+            ]
     assert not found
 
 
@@ -214,13 +244,20 @@ print(*DATASET_REGISTRY.registered_names())
 
 def in_process(program: str, folder: Path) -> subprocess.CompletedProcess:
     """Run a program in `folder`, which is its home too."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(folder), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_imports_do_nothing(tmp_path):
     names = modules()
-    assert {"train", "toolkit", "trainers.base", "datasets.pocket", "elevater_eval.__main__", "scripts.samples"} <= set(names)
+    assert {"train", "toolkit", "trainers.base", "datasets.pocket", "elevater_eval.__main__", "scripts.samples"} <= set(
+        names
+    )
     done = in_process(IMPORT_ALL.format(names=names), tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -55,6 +55,7 @@ def test_wrong_input_ends_with_code_2_and_one_line(command):
 def test_help_names_every_flag_of_the_interface(command):
     _, done = command("--help")
     assert done.returncode == 0
-    flags = """--root --output-dir --resume --seed --config-file --dataset-config-file --trainer --backbone --eval-only --model-dir --load-epoch
+    flags = """--root --output-dir --resume --seed --config-file --dataset-config-file --trainer --backbone
+    --eval-only --model-dir --load-epoch
     --no-train --dataset --shots --multi-task --dataset-coop --cut-contextlen --act-ckpt --source --groups"""
     assert [flag for flag in flags.split() if flag not in done.stdout] == []

@@ -34,8 +34,8 @@ def extend(cfg: CfgNode) -> CfgNode:
 
     cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.DATASET.NUM_SAMPLES_PER_CLASS = -1  # ELEVATER's name of NUM_SHOTS; `--shots` sets both
-    cfg.DATASET.RANDOM_SEED_SAMPLING = 1
+    cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
+    cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of the few-shot draw
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
     cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
     cfg.DATASET.COOP = False

@@ -79,7 +79,7 @@ def run_one(
             )
     if compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
-        if model_dir:
+        if model_dir and not eval_only:
             trainer.compare["source"] = trainer.scores("test", trainer.predict("test"))
     if eval_only or not train or cfg.DATASET.NUM_SHOTS == 0:
         if not model_dir and train and trainer.model.prompt is not None:

@@ -8,7 +8,7 @@ from .prompts import visual_prompt
 
 @TRAINER_REGISTRY.register()
 class VPT(PromptTrainer):
-    """A visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class features are constant ("a photo of a {}.")."""
+    """A visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class features are those of "a photo of a {}."."""
 
     defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
 

@@ -10,6 +10,7 @@ class ZeroshotCLIP(PromptTrainer):
     """Any number of tasks; --shots plays no part."""
 
     joint = True
+    defaults = {"DATASET.NUM_SHOTS": 0, "DATASET.NUM_SAMPLES_PER_CLASS": 0}
 
     def build_prompt(self) -> None:
         return None

@@ -55,7 +55,8 @@ def test_the_evaluation_knows_the_targets():
     assert set(known) == {spec.task for spec in TARGETS}
     for spec in TARGETS:
         info = known[spec.task]
-        assert (info.classes, info.test, info.metric, info.label_kind) == (len(spec.classes), spec.test, spec.metric, spec.label_kind)
+        stated = (len(spec.classes), spec.test, spec.metric, spec.label_kind)
+        assert (info.classes, info.test, info.metric, info.label_kind) == stated
         assert info.test_index.startswith(suite.folder_of(spec) + "/")
 
 

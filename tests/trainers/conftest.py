@@ -89,6 +89,7 @@ def main(root, quick):
 def build(root, quick, tmp_path):
     """Builds a trainer in-process: build("CoOp", "toy-shapes", "OPTIM.MAX_EPOCH", 3)."""
     from dassl.engine import build_trainer
+    from dassl.utils import set_random_seed
 
     from trainers.configuration import resolve
 
@@ -102,7 +103,7 @@ def build(root, quick, tmp_path):
             "DATASET.RANDOM_SEED_SAMPLING": seed,
         }
         cfg = resolve(trainer, [str(quick)], flags, [str(word) for word in opts])
-        train.set_seed(seed)
+        set_random_seed(seed)
         return build_trainer(cfg)
 
     return make

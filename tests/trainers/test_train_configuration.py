@@ -12,7 +12,7 @@ from trainers.configuration import changed, differences, resolve, trainer_class
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.y*ml"))
-COUNT = 1  # YAML files below configs/
+COUNT = 9  # YAML files below configs/
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
@@ -54,7 +54,16 @@ def test_every_configuration_file_says_what_it_is_for(file):
     "backbone", ["pocket", "ViT-B/16", "ViT-B/32", "ViT-L/14", "ViT-L/14@336px", "RN50", "some/checkpoint.pt"]
 )
 def test_every_trainer_has_a_recipe_for_every_backbone(backbone):
-    assert [name for name in NAMES if not configuration.recipe(name, backbone).is_file()] == []
+    for name in NAMES:
+        found = configuration.recipes(trainer_class(name), backbone)
+        assert found and all(path.is_file() for path in found), name
+
+
+def test_a_joint_trainer_has_the_recipe_of_its_method():
+    for name in ("CoOp", "VPT", "UPT"):
+        assert configuration.recipes(trainer_class(f"M{name}"), "pocket") == configuration.recipes(
+            trainer_class(name), "pocket"
+        )
 
 
 def test_there_are_eight_trainers_and_no_more():
@@ -79,8 +88,10 @@ def test_there_are_eight_trainers_and_no_more():
         ("MVLPT", (0, 0)),
     ],
 )
-def test_every_method_has_its_context_lengths_by_default(trainer, lengths):
-    node = configured("--trainer", trainer).TRAINER.MVLPT
+def test_every_method_has_its_context_lengths_by_default(tmp_path, trainer, lengths):
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    node = configured("--trainer", trainer, "--config-file", empty).TRAINER.MVLPT
     assert (node.COOP.N_CTX, node.VPT.N_CTX) == lengths
 
 

@@ -30,6 +30,7 @@ WRONG = [
         ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTXX", 4],
         ["TRAINER.MVLPT.COOP.N_CTXX", "'TRAINER.MVLPT.COOP.N_CTX'"],
     ),
+    (["--trainer", "CoOp", *ONE, "OPTIM.LR", 1, "--eval-only"], ["--eval-only", "KEY VALUE"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.LR"], ["KEY VALUE", "'OPTIM.LR'"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.LR", "fast"], ["OPTIM.LR", "'fast'"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.MAX_EPOCH", "2.5"], ["OPTIM.MAX_EPOCH", "2.5"]),

@@ -32,6 +32,14 @@ def test_a_finished_run_is_reused(main, tmp_path, capsys):
     assert ((out / "results.json").read_bytes(), (out / "submission.zip").read_bytes()) == results
 
 
+def test_every_line_is_shown_once(main, tmp_path, capsys):
+    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", tmp_path / "run") == 0
+    captured = capsys.readouterr()
+    for line in ("stage 2: ", "toy-marks: zero-shot", "toy-scenes: zero-shot"):
+        assert captured.out.count(line) + captured.err.count(line) == 1, line
+        assert (tmp_path / "run" / "log.txt").read_text().count(line) == 1
+
+
 def test_an_unfinished_run_goes_on_where_it_stopped(finished, main, tmp_path):
     out = tmp_path / "run"
     arguments = ["--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out]
