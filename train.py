@@ -11,11 +11,13 @@ Flags -> configuration -> trainer -> train and test. Without --dataset the pocke
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ import yaml
 import datasets
 import toolkit
 import trainers
+from datasets import pocket
 
 log = logging.getLogger("train")
 
@@ -106,22 +109,18 @@ def flags_of(args: argparse.Namespace) -> dict:
 
 def configuration(args: argparse.Namespace):
     """The frozen configuration of the command line."""
-    from trainers.configuration import changed, resolve
+    from trainers.configuration import changed, resolve, trainer_class
 
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flags_of(args), args.opts)
-    if args.multi_task and not cfg.TRAINER.NAME.startswith("M"):
+    if args.multi_task and not getattr(trainer_class(cfg.TRAINER.NAME), "joint", True):
         cfg = changed(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
     return cfg
 
 
 def run(args: argparse.Namespace) -> None:
     """Everything between the command line and the last table."""
-    from dassl.engine import build_trainer
-    from dassl.utils import set_random_seed, setup_logger
-
-    from datasets import pocket
-    from trainers import results, stages
+    from trainers import results, runs, stages
     from trainers.base import PromptTrainer
     from trainers.configuration import changed, trainer_class
     from trainers.settings import task_names
@@ -132,69 +131,124 @@ def run(args: argparse.Namespace) -> None:
     cls = trainer_class(cfg.TRAINER.NAME)
     names = task_names(cfg)
     everything = not names
-    if everything:
-        names = [spec.task for spec in pocket.TARGETS]
-    sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
-    learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
-    if everything and not sources and getattr(cls, "joint", False) and learns and not args.model_dir:
-        sources = [spec.task for spec in pocket.SOURCES]
-    if not cfg.OUTPUT_DIR or cfg.OUTPUT_DIR == "./output":
+    names = names or [spec.task for spec in pocket.TARGETS]
+    if cfg.OUTPUT_DIR in ("", "./output"):
         tasks = "pocket" if everything else names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
-        label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}" + (
-            "_eval" if args.eval_only else ""
-        )
-        cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / label))
+        label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
+        cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
     cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
-    if args.overwrite and not args.eval_only:
-        shutil.rmtree(cfg.OUTPUT_DIR, ignore_errors=True)
-    if issubclass(cls, PromptTrainer):
-        plan = stages.Plan(sources, names, read_groups(args.groups), args.model_dir, args.load_epoch, args.eval_only)
-        several = bool(sources or plan.groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
-        stages.check_plan(cfg, plan, several)
-        logging.getLogger("dassl").setLevel(logging.WARNING)  # our own trainers have their own lines
-    setup_logger(cfg.OUTPUT_DIR)
-    log.info(
-        "%s, torch %s, %s",
-        toolkit.which_dassl(),
-        torch.__version__,
-        "GPU" if torch.cuda.is_available() and cfg.USE_CUDA else "CPU",
-    )
-    log.info(
-        "%s on %s, %d shots, seed %d -> %s",
-        cfg.TRAINER.NAME,
-        "the pocket suite" if everything else ", ".join(names),
-        cfg.DATASET.NUM_SHOTS,
-        cfg.SEED,
-        os.path.relpath(cfg.OUTPUT_DIR),
-    )
-    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not (torch.cuda.is_available() and cfg.USE_CUDA):
-        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
     if not issubclass(cls, PromptTrainer):
-        set_random_seed(cfg.SEED)
-        trainer = build_trainer(cfg)
-        if args.eval_only or args.model_dir:
-            trainer.load_model(args.model_dir, epoch=args.load_epoch)
-        if args.eval_only or args.no_train:
-            trainer.test()
-        else:
-            trainer.train()
+        _start_log(cfg, names)
+        _run_plain(cfg, args)
         return
-    if several:
-        records = stages.run_plan(cfg, plan)
-    else:
-        records = stages.run_one(cfg, args.model_dir, args.load_epoch, args.eval_only, not args.no_train)
+
+    learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
+    groups = read_groups(args.groups, names)
+    sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
+    if everything and not sources and cls.joint and learns and not args.model_dir:
+        sources = [spec.task for spec in pocket.SOURCES]
+    if sources and not cls.joint:
+        raise ValueError(
+            f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
+        )
+    if args.eval_only and learns and not args.model_dir:
+        raise ValueError("--eval-only needs --model-dir, the folder of the run to evaluate")
+    sources = [] if args.eval_only else sources
+    trains = not (args.eval_only or args.no_train or cfg.DATASET.NUM_SHOTS == 0) and learns
+    several = bool(sources or groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
+    several = several or (Path(args.model_dir) / "adapt").is_dir()
+
+    with _emptied(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
+        related = [name for group in groups.values() for name in group]
+        _render([*sources, *names, *related])
+        if several:
+            cfg = changed(cfg, MULTITASK__SOURCE=",".join(sources))
+            runs.check_configuration(cfg)
+            source = stages.source_run(cfg, sources, args.model_dir, args.load_epoch) if sources else None
+            start, epoch = (str(source.folder), None) if source else (args.model_dir, args.load_epoch)
+            targets = stages.target_runs(cfg, names, groups, start, epoch, trains, fresh=args.no_train)
+            stages.check_experiment(source, targets)
+        else:
+            one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train)
+            runs.check_run(one)
+    logging.getLogger("dassl").setLevel(logging.WARNING)  # our own trainers have their own lines
+    _start_log(cfg, names)
+    records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
     log.info("\n%s", results.markdown(records))
 
 
-def read_groups(file: str) -> dict[str, list[str]]:
+def _run_plain(cfg, args: argparse.Namespace) -> None:
+    """A trainer that was written for Dassl alone: built, loaded, trained and tested as Dassl's own programs do."""
+    from dassl.engine import build_trainer
+    from dassl.utils import set_random_seed
+
+    set_random_seed(cfg.SEED)
+    trainer = build_trainer(cfg)
+    if args.eval_only or args.model_dir:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    if args.eval_only or args.no_train:
+        trainer.test()
+    else:
+        trainer.train()
+
+
+def _render(names: list[str]) -> None:
+    """Write the pocket tasks that are missing."""
+    rendered = pocket.ensure_all([name for name in dict.fromkeys(names) if name in pocket.SPECS])
+    if rendered:
+        log.info("%d pocket tasks rendered", rendered)
+
+
+@contextlib.contextmanager
+def _emptied(folder: str, wanted: bool) -> Iterator[None]:
+    """With `wanted`, the run in `folder` is put aside while the new one is checked, and removed if nothing is wrong."""
+    path = Path(folder)
+    if not wanted or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        yield
+        return
+    if not (path / "config.yaml").is_file():
+        raise ValueError(f"--overwrite: {folder} holds no run (no config.yaml), so it is left alone")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(aside)
+    try:
+        yield
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
+
+
+def _start_log(cfg, names: list[str]) -> None:
+    """Open log.txt; its first lines say what runs where."""
+    from dassl.utils import setup_logger
+
+    setup_logger(cfg.OUTPUT_DIR)
+    gpu = torch.cuda.is_available() and cfg.USE_CUDA
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if gpu else "CPU")
+    what = ", ".join(names) if len(names) < 6 else f"{len(names)} tasks"
+    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
+    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, what, shots, cfg.SEED, out)
+    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
+        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
+
+
+def read_groups(file: str, targets: list[str]) -> dict[str, list[str]]:
     """target -> tasks to adapt it with, from a YAML file."""
     if not file:
         return {}
     if not Path(file).is_file():
         raise FileNotFoundError(f"--groups: no file {file}")
-    groups = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    if not isinstance(groups, dict) or not all(isinstance(names, list) for names in groups.values()):
+    try:
+        groups = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"--groups: {file} is no YAML: {error}") from None
+    if not isinstance(groups, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in groups.values()
+    ):
         raise ValueError(f"--groups: {file} must map each target to a list of tasks")
+    unknown = [str(target) for target in groups if target not in targets]
+    if unknown:
+        raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")
     return groups
 
 

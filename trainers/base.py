@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -85,6 +87,8 @@ class PromptTrainer(TrainerX):
         prompt = self.build_prompt()
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
         self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
+        self.facts: dict = {}  # what else a record of results.json says of the run
+        self.bar = None
         self.amp = self._autocast_dtype()
         if prompt is None:
             return
@@ -99,13 +103,20 @@ class PromptTrainer(TrainerX):
             return None
         return {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}[precision]
 
+    def check_training(self) -> None:
+        """Raise ValueError where there is nothing to learn from, or nothing to choose the best epoch by."""
+        names = ", ".join(self.sets["train"].names)
+        if not len(self.sets["train"]):
+            raise ValueError(f"{names}: no training images (DATASET.NUM_SHOTS is {self.cfg.DATASET.NUM_SHOTS})")
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
+            for k, task in enumerate(self.tasks):
+                if self._evaluates(task.name) and not self.sets["val"].rows(k):
+                    raise ValueError(f"{task.name} has no validation images: set TEST.FINAL_MODEL to last_step")
+
     def _prepare_training(self) -> None:
         """The training loader; a frozen image tower's features stand in for images that no augmentation changes."""
+        self.check_training()
         cfg, dataset = self.cfg, self.sets["train"]
-        if not len(dataset):
-            raise ValueError(
-                f"{', '.join(dataset.names)}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})"
-            )
         multi = cfg.MULTITASK
         self.sampler = MixingSampler(
             dataset.sizes,
@@ -163,6 +174,13 @@ class PromptTrainer(TrainerX):
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
 
+    def train(self) -> None:
+        try:
+            super().train()
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+
     def after_train(self) -> None:
         self.bar.close()
         super().after_train()
@@ -196,15 +214,21 @@ class PromptTrainer(TrainerX):
         position = torch.searchsorted(torch.tensor(present, device=self.device), task)
 
         contexts = self.model.contexts()
-        names = [name for k in present for name in self.tasks[k].classnames]
         images = batch["img"].to(self.device, non_blocking=True)
         features = images if self.cached else self.model.encode_images(images, contexts)
-        logits = self.model.logits(features, self.model.encode_classes(names, contexts=contexts))
+        logits = self.model.logits(features, self._class_features(present, contexts))
         if not union and len(present) > 1:
             owner = torch.arange(len(present), device=self.device).repeat_interleave(sizes)
             logits = logits.masked_fill(owner != position[:, None], NEVER)
         columns = torch.where(labels < 0, -1, labels + first[position][:, None])
-        return F.cross_entropy(logits, label_distribution(columns, len(names)))
+        return F.cross_entropy(logits, label_distribution(columns, logits.shape[1]))
+
+    def _class_features(self, present: list[int], contexts) -> Tensor:
+        """Features of the classes of some tasks: in one pass with a text prompt; else each task's, which are kept."""
+        names = [self.tasks[k].classnames for k in present]
+        if self.model.has_text_prompt:
+            return self.model.encode_classes([name for own in names for name in own], contexts=contexts)
+        return torch.cat([self.model.encode_classes(own) for own in names])
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -225,7 +249,7 @@ class PromptTrainer(TrainerX):
 
     def _plain_features(self, dataset: MultitaskDataset) -> Tensor:
         plain = PromptedCLIP(self.frozen.backbone.clip, None, self.frozen.backbone.tokenizer)
-        return self.frozen.features(dataset, lambda rows: self._encode_all(rows, plain))
+        return self.frozen.features(dataset, self.amp, lambda rows: self._encode_all(rows, plain))
 
     @torch.no_grad()
     def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
@@ -259,8 +283,6 @@ class PromptTrainer(TrainerX):
     def test(self, split: str | None = None) -> float:
         """The mean score of the tasks in percent. On the test split, predictions and results are written."""
         split = split or self.cfg.TEST.SPLIT
-        if split == "val" and not len(self.sets["val"]):
-            raise ValueError("TEST.FINAL_MODEL is best_val, but there are no validation images")
         probabilities = self.predict(split)
         scores = self.scores(split, probabilities)
         mean = sum(scores.values()) / len(scores)
@@ -290,13 +312,32 @@ class PromptTrainer(TrainerX):
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
+    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
+        super().save_model(epoch, directory, is_best, val_result, model_name)
+        if self.cfg.TRAINER.MVLPT.COOP.CSC:
+            results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+
+    def _check_classes(self, directory: str, path: str) -> None:
+        """A class-specific context serves only the classes that it was learnt for."""
+        stored = Path(directory) / "prompt_learner" / "classes.json"
+        if self.cfg.TRAINER.MVLPT.COOP.CSC and stored.is_file():
+            known, wanted = results.read_json(stored), self.tasks[0].classnames
+            other = [name for name in wanted if name not in known] or [
+                a for a, b in zip(wanted, known, strict=False) if a != b
+            ]
+            if other or len(known) != len(wanted):
+                raise ValueError(
+                    f"{path} holds contexts for {len(known)} other classes; {', '.join(other[:3])} is not one of them"
+                )
+
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load a prompt, strictly, from a run's folder: the best one, the last one where no best was kept, or that of
         `epoch`."""
         if not directory or self.model.prompt is None:
             return
         path = results.checkpoint_path(directory, epoch)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = load_checkpoint(path)
+        self._check_classes(directory, path)
         try:
             load_state(self.model.prompt, checkpoint["state_dict"])
         except ValueError as error:

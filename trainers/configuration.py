@@ -23,6 +23,7 @@ ALIASES = {
     "TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # CoOp's own names, for our trainers
+TWINS = {"DATASET.NUM_SHOTS": "DATASET.NUM_SAMPLES_PER_CLASS", "DATASET.NUM_SAMPLES_PER_CLASS": "DATASET.NUM_SHOTS"}
 RECIPES = {
     "pocket": "pocket",
     "ViT-B/16": "vit_b16",
@@ -62,7 +63,7 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
     """
     texts = {file: _read(file) for file in files}
     trainer = trainer or next(
-        (text["TRAINER"]["NAME"] for text in texts.values() if "NAME" in text.get("TRAINER", {})), ""
+        (text["TRAINER"]["NAME"] for text in texts.values() if "NAME" in (text.get("TRAINER") or {})), ""
     )
     if not trainer:
         raise ValueError(
@@ -83,7 +84,7 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
     for file, text in texts.items():
         for key, value in _flatten(text):
             # a run's own config.yaml holds both names: the alias must not win
-            _set(cfg, key if "MVLPT" in text.get("TRAINER", {}) else _alias(key, aliases), value, keys, file)
+            _set(cfg, key if "MVLPT" in (text.get("TRAINER") or {}) else _alias(key, aliases), value, keys, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         _set(cfg, key, value, keys)
@@ -98,6 +99,9 @@ def shareable(cfg: CfgNode) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
+    for node, key in ((cfg.MODEL.BACKBONE, "NAME"), (cfg.MODEL.BACKBONE, "PRETRAINED")):
+        if Path(str(node[key])).is_file():
+            node[key] = Path(node[key]).name
     return cfg
 
 
@@ -137,7 +141,9 @@ def _read(file: str) -> dict:
         raise ValueError(f"{file} is no YAML: {error}") from None
     if not isinstance(text or {}, dict):
         raise ValueError(f"{file} holds no keys")
-    return text or {}
+    if not isinstance((text or {}).get("TRAINER") or {}, dict):
+        raise ValueError(f"{file}: TRAINER is a group of keys, not {text['TRAINER']!r}")
+    return {key: value for key, value in (text or {}).items() if value is not None}
 
 
 def _flatten(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -177,6 +183,8 @@ def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "") -> None
     if key not in keys:
         nearest = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
         raise ValueError(f"{where}unknown key {key!r}; the nearest is {nearest[0]!r}")
+    if key in TWINS and file != "twin":
+        _set(cfg, TWINS[key], value, keys, "twin")
     *nodes, leaf = key.split(".")
     node = cfg
     for name in nodes:

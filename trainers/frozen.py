@@ -25,13 +25,16 @@ class Frozen:
         self.backbone = backbone
         self._features: dict[tuple, Tensor] = {}
 
-    def features(self, dataset: MultitaskDataset, encode: Callable[[Dataset], Tensor]) -> Tensor:
-        """Features of all images of `dataset`; `encode` is called for the tasks that are not known yet."""
+    def features(self, dataset: MultitaskDataset, precision: object, encode: Callable[[Dataset], Tensor]) -> Tensor:
+        """Features of all images of `dataset`; `encode` is called for the tasks that are not known yet in this
+        precision and with this preprocessing."""
         parts = []
         for task in range(len(dataset.tasks)):
             rows = dataset.rows(task)
             images = tuple(dataset.samples[row].impath for row in rows)
-            key = (dataset.names[task], dataset.split, dataset.crop or dataset.tasks[task].crop, hash(images))
+            crop = dataset.crop or dataset.tasks[task].crop
+            pixels = (dataset.size, dataset.interpolation, dataset.mean, dataset.std, crop)
+            key = (dataset.names[task], images, pixels, precision)
             if key not in self._features:
                 self._features[key] = encode(Subset(dataset, rows)) if len(rows) else None
             if self._features[key] is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
+from dassl.utils import load_checkpoint
 from torch import Tensor
 
 from datasets import Task
@@ -49,8 +51,9 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
             "trainer": cfg.TRAINER.NAME,
             "shots": shots,
             "seed": seed,
-            **{column: values[task] for column, values in trainer.compare.items() if task in values},
+            **{column: round(values[task], 6) for column, values in trainer.compare.items() if task in values},
             "backbone": name,
+            **trainer.facts,
             "classes": by_name[task].num_classes,
             "test_images": len(by_name[task].test),
             **counts,
@@ -62,10 +65,28 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
 
 def write_json(path: Path, value) -> None:
     """Write JSON whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest(directory: str, epoch: int | None = None) -> str:
+    """A fingerprint of the prompt in a run's folder: 16 hexadecimal digits over its tensors."""
+    state = load_checkpoint(checkpoint_path(directory, epoch))["state_dict"]
+    total = hashlib.sha256()
+    for name in sorted(state):
+        total.update(name.encode())
+        total.update(state[name].float().cpu().numpy().tobytes())
+    return total.hexdigest()[:16]
 
 
 def checkpoint_path(directory: str, epoch: int | None = None) -> str:

@@ -87,6 +87,16 @@ def check(cfg: CfgNode, joint: bool) -> None:
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
             "it can't serve several tasks"
         )
+    problems += [f"task {name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    positive = {
+        "DATALOADER.TRAIN_X.BATCH_SIZE": cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
+        "DATALOADER.TEST.BATCH_SIZE": cfg.DATALOADER.TEST.BATCH_SIZE,
+        "OPTIM.MAX_EPOCH": cfg.OPTIM.MAX_EPOCH,
+        "MULTITASK.TEMPERATURE": multi.TEMPERATURE,
+    }
+    problems += [f"{key} is {value}; it must be positive" for key, value in positive.items() if value <= 0]
+    if cfg.SEED < 0:
+        problems.append(f"SEED (--seed) is {cfg.SEED}; a seed is 0 or more")
     key = cfg.DATASET.MULTITASK_EVALKEY
     if key != "average" and key not in names:
         problems += _choice("DATASET.MULTITASK_EVALKEY", key, ("average", *names))
