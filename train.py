@@ -242,10 +242,11 @@ def read_groups(file: str, targets: list[str]) -> dict[str, list[str]]:
         groups = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"--groups: {file} is no YAML: {error}") from None
-    if not isinstance(groups, dict) or not all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in groups.values()
-    ):
+    if not isinstance(groups, dict):
         raise ValueError(f"--groups: {file} must map each target to a list of tasks")
+    for target, related in groups.items():
+        if not isinstance(related, list) or not all(isinstance(name, str) for name in related):
+            raise ValueError(f"--groups: {file} must map {target} to a list of tasks, not to {related!r}")
     unknown = [str(target) for target in groups if target not in targets]
     if unknown:
         raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")

@@ -111,7 +111,9 @@ class PromptTrainer(TrainerX):
         if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
             for k, task in enumerate(self.tasks):
                 if self._evaluates(task.name) and not self.sets["val"].rows(k):
-                    raise ValueError(f"{task.name} has no validation images: set TEST.FINAL_MODEL to last_step")
+                    raise ValueError(
+                        f"TEST.FINAL_MODEL is best_val, but {task.name} has no validation images: set it to last_step"
+                    )
 
     def _prepare_training(self) -> None:
         """The training loader; a frozen image tower's features stand in for images that no augmentation changes."""
@@ -320,15 +322,14 @@ class PromptTrainer(TrainerX):
     def _check_classes(self, directory: str, path: str) -> None:
         """A class-specific context serves only the classes that it was learnt for."""
         stored = Path(directory) / "prompt_learner" / "classes.json"
-        if self.cfg.TRAINER.MVLPT.COOP.CSC and stored.is_file():
-            known, wanted = results.read_json(stored), self.tasks[0].classnames
-            other = [name for name in wanted if name not in known] or [
-                a for a, b in zip(wanted, known, strict=False) if a != b
-            ]
-            if other or len(known) != len(wanted):
-                raise ValueError(
-                    f"{path} holds contexts for {len(known)} other classes; {', '.join(other[:3])} is not one of them"
-                )
+        if not self.cfg.TRAINER.MVLPT.COOP.CSC or not stored.is_file():
+            return
+        known, wanted = results.read_json(stored), self.tasks[0].classnames
+        other = [name for name, stored_name in zip(wanted, known, strict=False) if name != stored_name]
+        if other and len(known) == len(wanted):
+            raise ValueError(
+                f"{path} holds contexts for another class list: {', '.join(other[:3])} stand elsewhere or not there"
+            )
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load a prompt, strictly, from a run's folder: the best one, the last one where no best was kept, or that of

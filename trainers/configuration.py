@@ -100,7 +100,7 @@ def shareable(cfg: CfgNode) -> CfgNode:
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
     for node, key in ((cfg.MODEL.BACKBONE, "NAME"), (cfg.MODEL.BACKBONE, "PRETRAINED")):
-        if Path(str(node[key])).is_file():
+        if Path(node[key]).is_absolute() or Path(node[key]).is_file():
             node[key] = Path(node[key]).name
     return cfg
 

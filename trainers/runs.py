@@ -57,6 +57,8 @@ def check_run(run: Run, start_exists: bool = True) -> None:
     """
     check(run.cfg, trainer_class(run.cfg.TRAINER.NAME).joint)
     finished(run, start_exists)
+    if run.cfg.RESUME and not (Path(run.cfg.RESUME) / "prompt_learner").is_dir():
+        raise FileNotFoundError(f"--resume (RESUME): {run.cfg.RESUME} holds no run (no prompt_learner/)")
     _prepare(run, start_exists)
 
 
@@ -75,7 +77,7 @@ def execute(run: Run) -> list[dict]:
             write_record(path, task, cfg.DATASET.NUM_SHOTS, cfg.DATASET.RANDOM_SEED_SAMPLING)
     if run.compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
-        if run.start and run.trains:
+        if run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0):
             trainer.compare["source"] = trainer.scores("test", trainer.predict("test"))
     if run.trains:
         trainer.train()
@@ -99,9 +101,10 @@ def finished(run: Run, start_exists: bool = True) -> bool:
     if not (folder / "results.json").is_file():
         return False
     first = results.read_json(folder / "results.json")[0]
-    if first.get("epochs", 0) and start_exists and first.get("start", "") != _digest(run):
+    same_start = not start_exists or first.get("start") == _digest(run)
+    if first.get("epochs", 0) and not same_start:
         raise _another(folder, ["the prompt it started from (--model-dir)"])
-    return run.trains and first.get("epochs") == run.epochs
+    return same_start and first.get("epochs") == run.epochs
 
 
 def check_configuration(cfg: CfgNode) -> None:

@@ -25,7 +25,7 @@ def test_a_finished_run_is_reused(main, tmp_path, capsys):
     results = (out / "results.json").read_bytes(), (out / "submission.zip").read_bytes()
     capsys.readouterr()
     assert main(*arguments) == 0
-    assert capsys.readouterr().out.count(": reused from ") == 3
+    assert capsys.readouterr().out.count(": reused") == 3
     assert {part: state_of(out / part) for part in ("source", "adapt")} == {
         part: before[part] for part in ("source", "adapt")
     }

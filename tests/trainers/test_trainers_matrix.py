@@ -213,7 +213,11 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
         out,
     ]
     assert main(*arguments, "--eval-only", *model) == 0
-    assert json.loads((out / "results.json").read_text()) == json.loads((source / "results.json").read_text())
+    again, first = (json.loads((folder / "results.json").read_text()) for folder in (out, source))
+    assert [record.pop("epochs") for record in again] == [0] * len(again)  # it says that it trained nothing
+    for record in [*again, *first]:
+        record.pop("epochs", None), record.pop("start")
+    assert again == first
     for task in tasks_of(name):
         file = f"predictions/seed1_{task}.json"
         assert (out / file).read_bytes() == (source / file).read_bytes()
