@@ -121,8 +121,8 @@ def configuration(args: argparse.Namespace):
 def run(args: argparse.Namespace) -> None:
     """Everything between the command line and the last table."""
     from trainers import results, runs, stages
-    from trainers.base import PromptTrainer
     from trainers.configuration import changed, trainer_class
+    from trainers.evaluation import PromptEvaluator
     from trainers.settings import task_names
 
     trainers.register_all()
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> None:
         label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
         cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
     cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
-    if not issubclass(cls, PromptTrainer):
+    if not issubclass(cls, PromptEvaluator):
         _start_log(cfg, names)
         _run_plain(cfg, args)
         return

@@ -1,107 +1,39 @@
-"""The one base of all trainers: tasks in, prompts learnt, scores and prediction files out.
-
-A trainer says what prompt it learns (`build_prompt`) and its defaults; whether several tasks may share the prompt is
-`joint`.
-"""
+"""The base of all trainers that learn: a prompt stepped on batches that may mix tasks."""
 
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from dassl.data.transforms import build_transform
-from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from datasets import build_task
-from datasets.multitask import MixingSampler, MultitaskDataset, label_distribution
-from prompting.backbone import Preprocessing
-from prompting.files import load_state, save_prompts
-from prompting.model import PromptedCLIP
-from prompting.prompts import Prompt
-from prompting.shape import clip_shape
+from datasets.multitask import MixingSampler, label_distribution
 
 from . import results
-from .frozen import Features, device_of, frozen, loader
-from .settings import check, task_names
+from .evaluation import PromptEvaluator
+from .frozen import Features, loader
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": "train", "val": "val", "test": "test"}
 NEVER = -1e4  # a logit of a class of another task: its exponential is exactly 0 in float32
 
 
-class PromptTrainer(TrainerX):
-    """Learns a prompt of a frozen CLIP on one or several tasks."""
-
-    defaults: ClassVar[dict] = {}  # configuration keys of this trainer whose defaults differ
-    joint: ClassVar[bool] = False  # may several tasks share the prompt?
-
-    def build_prompt(self) -> Prompt | None:
-        """The prompt to learn; None for plain CLIP."""
-        raise NotImplementedError
-
-    # -- what is built -------------------------------------------------------------------------------------------
-
-    def check_cfg(self, cfg) -> None:
-        check(cfg, self.joint)
-
-    def build_data_loader(self) -> None:
-        cfg = self.cfg
-        self.device = torch.device(device_of(cfg))
-        self.frozen = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
-        self.tasks = [build_task(cfg, name) for name in task_names(cfg)]
-        self.sets = {split: self._dataset(split) for split in SPLITS}
-        union = self.sets["test"]
-        self.num_classes, self.lab2cname, self.num_source_domains = union.num_classes, union.lab2cname, 0
-        self.train_loader_x = self.train_loader_u = None
-        self.val_loader = self.sets["val"] if len(self.sets["val"]) else None
-        self.test_loader = self.sets["test"]
-
-    def _dataset(self, split: str) -> MultitaskDataset:
-        cfg, pre = self.cfg, preprocessing(self.cfg, self.frozen.backbone.preprocessing)
-        augment = None
-        if split == "train" and set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
-            changed = cfg.clone()
-            changed.defrost()
-            changed.INPUT.SIZE = (pre.size, pre.size)
-            changed.INPUT.PIXEL_MEAN, changed.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
-            changed.INPUT.INTERPOLATION = pre.interpolation
-            augment = build_transform(changed, is_train=True)
-        crop = None if cfg.DATASET.CENTER_CROP else "squash"
-        return MultitaskDataset(
-            self.tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=augment
-        )
+class PromptTrainer(PromptEvaluator):
+    """Learns a prompt of a frozen CLIP; nothing but the prompt is in the optimiser."""
 
     def build_model(self) -> None:
-        cfg, backbone = self.cfg, self.frozen.backbone
-        self.shape = clip_shape(backbone.clip)
-        prompt = self.build_prompt()
-        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
-        self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
-        self.facts: dict = {}  # what else a record of results.json says of the run
-        self.bar = None
-        self.amp = self._autocast_dtype()
-        if prompt is None:
-            return
+        super().build_model()
+        prompt, cfg = self.model.prompt, self.cfg
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.amp is torch.float16 else None
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
-
-    def _autocast_dtype(self) -> torch.dtype | None:
-        precision = self.cfg.TRAINER.MVLPT.PREC
-        if self.device.type == "cpu" and precision in ("fp16", "amp"):
-            return None
-        return {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}[precision]
+        self.bar = None
 
     def check_training(self) -> None:
         """Raise ValueError where there is nothing to learn from, or nothing to choose the best epoch by."""
@@ -131,8 +63,6 @@ class PromptTrainer(TrainerX):
         self.cached = not self.model.has_visual_prompt and dataset.transform is None
         items: Dataset = Features(dataset, self._image_features(dataset)) if self.cached else dataset
         self.train_loader_x = loader(items, cfg, self.sampler)
-
-    # -- training ------------------------------------------------------------------------------------------------
 
     def before_train(self) -> None:
         self._prepare_training()
@@ -232,128 +162,7 @@ class PromptTrainer(TrainerX):
             return self.model.encode_classes([name for own in names for name in own], contexts=contexts)
         return torch.cat([self.model.encode_classes(own) for own in names])
 
-    # -- evaluation ----------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def _encode_all(self, dataset: Dataset, model: PromptedCLIP | None = None) -> Tensor:
-        """Image features (N, d) of a dataset in its order."""
-        model = model or self.model
-        parts = []
-        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            for batch in loader(dataset, self.cfg):
-                parts.append(model.encode_images(batch["img"].to(self.device, non_blocking=True)))
-        return torch.cat(parts)
-
-    def _image_features(self, dataset: MultitaskDataset) -> Tensor:
-        if self.model.has_visual_prompt:
-            return self._encode_all(dataset)
-        return self._plain_features(dataset)
-
-    def _plain_features(self, dataset: MultitaskDataset) -> Tensor:
-        plain = PromptedCLIP(self.frozen.backbone.clip, None, self.frozen.backbone.tokenizer)
-        return self.frozen.features(dataset, self.amp, lambda rows: self._encode_all(rows, plain))
-
-    @torch.no_grad()
-    def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
-        """Probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the tasks'
-        templates."""
-        dataset, backbone = self.sets[split], self.frozen.backbone
-        self.set_model_mode("eval")
-        model = PromptedCLIP(backbone.clip, None, backbone.tokenizer) if zero_shot else self.model
-        features = self._plain_features(dataset) if zero_shot else self._image_features(dataset)
-        out = {}
-        for k, task in enumerate(self.tasks):
-            if not self._evaluates(task.name) or not dataset.rows(k):
-                continue
-            templates = task.templates if model.prompt is None else None
-            classes = model.encode_classes(task.classnames, templates=templates)
-            out[task.name] = model.logits(features[list(dataset.rows(k))], classes).float().softmax(1).cpu()
-        return out
-
-    def _evaluates(self, name: str) -> bool:
-        key = self.cfg.DATASET.MULTITASK_EVALKEY
-        return key in ("average", name)
-
-    def scores(self, split: str, probabilities: dict[str, Tensor]) -> dict[str, float]:
-        """The official metric of each task in percent."""
-        index = {task.name: k for k, task in enumerate(self.tasks)}
-        return {
-            name: results.score(self.tasks[index[name]], self.sets[split].targets(index[name]), values)
-            for name, values in probabilities.items()
-        }
-
-    def test(self, split: str | None = None) -> float:
-        """The mean score of the tasks in percent. On the test split, predictions and results are written."""
-        split = split or self.cfg.TEST.SPLIT
-        probabilities = self.predict(split)
-        scores = self.scores(split, probabilities)
-        mean = sum(scores.values()) / len(scores)
-        if split == "test":
-            results.write(self, probabilities, scores)
-        for name, value in scores.items():
-            self.write_scalar(f"{split}/{name}", value, getattr(self, "epoch", 0))
-        self.write_scalar(f"{split}/mean", mean, getattr(self, "epoch", 0))
-        return mean
-
-    # -- checkpoints ---------------------------------------------------------------------------------------------
-
-    def save_prompts(self, directory: str) -> None:
-        """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
-        pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
-        metadata = {
-            "method": self.cfg.TRAINER.NAME,
-            "backbone": os.path.basename(self.cfg.MODEL.BACKBONE.NAME),
-            "preprocessing": {
-                "size": pre.size,
-                "mean": list(pre.mean),
-                "std": list(pre.std),
-                "interpolation": pre.interpolation,
-                "crop": "crop" if self.cfg.DATASET.CENTER_CROP else "squash",
-            },
-            "tasks": [task.name for task in self.tasks],
-        }
-        save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
-
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         super().save_model(epoch, directory, is_best, val_result, model_name)
         if self.cfg.TRAINER.MVLPT.COOP.CSC:
             results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
-
-    def _check_classes(self, directory: str, path: str) -> None:
-        """A class-specific context serves only the classes that it was learnt for."""
-        stored = Path(directory) / "prompt_learner" / "classes.json"
-        if not self.cfg.TRAINER.MVLPT.COOP.CSC or not stored.is_file():
-            return
-        known, wanted = results.read_json(stored), self.tasks[0].classnames
-        other = [name for name, stored_name in zip(wanted, known, strict=False) if name != stored_name]
-        if other and len(known) == len(wanted):
-            raise ValueError(
-                f"{path} holds contexts for another class list: {', '.join(other[:3])} stand elsewhere or not there"
-            )
-
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load a prompt, strictly, from a run's folder: the best one, the last one where no best was kept, or that of
-        `epoch`."""
-        if not directory or self.model.prompt is None:
-            return
-        path = results.checkpoint_path(directory, epoch)
-        checkpoint = load_checkpoint(path)
-        self._check_classes(directory, path)
-        try:
-            load_state(self.model.prompt, checkpoint["state_dict"])
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        log.debug(
-            "loaded the prompt of epoch %s from %s",
-            checkpoint.get("epoch", "?"),
-            os.path.basename(os.path.normpath(directory)),
-        )
-
-
-def preprocessing(cfg, own: Preprocessing) -> Preprocessing:
-    """The backbone's own preprocessing, or that of INPUT.* when INPUT.FROM_BACKBONE is False."""
-    if cfg.INPUT.FROM_BACKBONE:
-        return own
-    return Preprocessing(
-        cfg.INPUT.SIZE[0], tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD), cfg.INPUT.INTERPOLATION
-    )

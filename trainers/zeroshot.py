@@ -2,11 +2,11 @@
 
 from dassl.engine import TRAINER_REGISTRY
 
-from .base import PromptTrainer
+from .evaluation import PromptEvaluator
 
 
 @TRAINER_REGISTRY.register()
-class ZeroshotCLIP(PromptTrainer):
+class ZeroshotCLIP(PromptEvaluator):
     """Any number of tasks; --shots plays no part."""
 
     joint = True
