@@ -11,9 +11,11 @@ import pkgutil
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
 
+from .fewshot import find_record, replay_record
+from .own import is_own, task_class, task_name
 from .task import Sample, Task, as_task, register_task
 
-__all__ = ["Sample", "Task", "as_task", "build_task", "register_all", "register_task"]
+__all__ = ["Sample", "Task", "as_task", "build_task", "is_own", "register_all", "register_task", "task_name"]
 
 
 def register_all() -> None:
@@ -23,23 +25,33 @@ def register_all() -> None:
 
 
 def build_task(cfg, name: str) -> Task:
-    """Build the registered dataset `name` as a task, leaving `cfg` untouched.
+    """Build the registered dataset `name`, or one's own images (`folder:PATH`, `csv:FILE`), leaving `cfg` untouched.
+
+    Where `cfg.DATASET.FEWSHOT` holds a record of the task, its images are taken instead of a new draw.
 
     Raises:
-        ValueError: the name is not registered, or the data on disk contradict themselves.
+        ValueError: the name is not registered, or the data on disk contradict themselves or the record.
         FileNotFoundError: the data, or a part of them, are not there.
     """
     from dassl.data.datasets import DATASET_REGISTRY
 
     register_all()
     names = DATASET_REGISTRY.registered_names()
-    if name not in names:
+    if not is_own(name) and name not in names:
         raise ValueError(f"unknown dataset {name!r}; the nearest names are {', '.join(_nearest(name, names))}")
+    cls = task_class(name) if is_own(name) else DATASET_REGISTRY.get(name)
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATASET.NAME = name
+    where, shots = getattr(cfg.DATASET, "FEWSHOT", ""), cfg.DATASET.NUM_SHOTS
+    record = find_record(where, task_name(name)) if where and shots != 0 else None
+    if record:
+        cfg.DATASET.NUM_SHOTS = -1  # everything there is, to find the record's images among
     cfg.freeze()
-    return as_task(DATASET_REGISTRY.get(name)(cfg), name)
+    task = as_task(cls(cfg), name)
+    if record:
+        replay_record(task, record, shots)
+    return task
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:

@@ -29,11 +29,13 @@ class CoopTask(Task):
         folder: the dataset's folder below the data root.
         image_dir: the folder in it that paths are relative to.
         split_json: the split file in it.
+        test_only: there are no training images, whatever the shots.
     """
 
     folder: str = ""
     image_dir: str = ""
     split_json: str = ""
+    test_only: bool = False
 
     def __init__(self, cfg):
         shots, seed = cfg.DATASET.NUM_SHOTS, sampling_seed(cfg)
@@ -41,8 +43,9 @@ class CoopTask(Task):
         train, val, test = self.read(folder)
         source = os.path.join(folder, self.split_json)
         names = class_names([train, val, test], source)
-        if shots != 0:
+        if shots != 0 and not self.test_only:
             require_train_images(train, names, source)
+        names = self.name_classes(names, source)
         train, val = self.draw(train, val, shots, seed)
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
         (train, val, test), names = subsample_classes([train, val, test], names, which)
@@ -54,6 +57,10 @@ class CoopTask(Task):
         if not os.path.isdir(images):
             raise FileNotFoundError(f"{self.name}: no image folder {images}")
         return read_split(folder, self.image_dir, self.split_json)
+
+    def name_classes(self, names: list[str], source: str) -> list[str]:
+        """The class names that prompts use, in label order, for those of the data. `source` is the file that they are from."""
+        return names
 
     def draw(
         self, train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int

@@ -46,10 +46,13 @@ class ElevaterTask(Task):
         if shots != 0:
             pool, train_names = self.read(folder, self.train_index)
             names = self._common_names(folder, names, train_names)
+        labelmap = self.labelmap if self.format == "iris" and self.labelmap else self.test_index
+        names = self.name_classes(names, os.path.join(folder, labelmap))
+        if shots != 0:
             require_train_images(pool, names, os.path.join(folder, self.train_index))
         require_archives(sample.impath for sample in [*pool, *test])
         train, val = fewshot.draw_elevater(pool, len(names), self.label_kind, shots, seed)
-        super().__init__(self._prompt_names(folder, names), train, val, test)
+        super().__init__(names, train, val, test)
 
     def read(self, folder: str, index: str) -> tuple[list[Sample], list[str]]:
         """(samples, class names) of an index file in `folder`."""
@@ -73,13 +76,12 @@ class ElevaterTask(Task):
             raise ValueError(f"{first} and {second} do not have the same classes")
         return max(test, train, key=len)
 
-    def _prompt_names(self, folder: str, names: list[str]) -> list[str]:
+    def name_classes(self, names: list[str], source: str) -> list[str]:
+        """The class names that prompts use, in label order, for those of the data. `source` is the file that they are from."""
         if self.prompt_names is None:
             return names
         if len(self.prompt_names) != len(names):
-            path = os.path.join(folder, self.labelmap if self.format == "iris" and self.labelmap else self.test_index)
-            given = len(self.prompt_names)
-            raise ValueError(f"{path} has {len(names)} classes, but {self.name} has {given} prompt names")
+            raise ValueError(f"{source} has {len(names)} classes, but {self.name} has {len(self.prompt_names)} prompt names")
         return list(self.prompt_names)
 
 

@@ -12,7 +12,9 @@ import os
 import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from pathlib import Path
 
+from .manifest import read_json
 from .task import Sample, Task
 
 VAL_SHOTS = 4  # CoOp: at most so many validation images per class
@@ -186,3 +188,67 @@ def replay(record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ())
                 raise ValueError(f"the few-shot record of task {record.get('task')!r} names {key}, which is not there")
         found[split] = [pool[key][0] for key in record[split]]
     return found["train"], found["val"]
+
+
+def find_record(where: str | os.PathLike, task: str) -> dict | None:
+    """The record of `task` in `where`: one file, a folder of them, or a run's folder; None in the file of another task.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no record of the task in the folder.
+        ValueError: the file is no record.
+    """
+    where = Path(where).expanduser()
+    if not where.is_dir():
+        record = _read_record(where)
+        return record if record["task"] == task else None
+    places = ("", "fewshot", "source/fewshot", f"adapt/{task}/fewshot")
+    path = next((path for path in (where / place / f"{task}.json" for place in places) if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"DATASET.FEWSHOT: {where} has no few-shot record {task}.json")
+    return _read_record(path)
+
+
+def recorded_shots(where: str | os.PathLike) -> int | None:
+    """The shots that the records in `where` state; None where they state none, or several of them different ones."""
+    where = Path(where).expanduser()
+    paths = [where]
+    if where.is_dir():
+        paths = [*where.glob("fewshot/*.json"), *where.glob("adapt/*/fewshot/*.json")] or [*where.glob("*.json")]
+    shots = {_read_record(path).get("shots") for path in sorted(paths)}
+    return shots.pop() if len(shots) == 1 else None
+
+
+def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
+    """Raise ValueError where `where` is a single record, and of none of the `tasks`."""
+    where = Path(where).expanduser()
+    if where.is_file() and not any(find_record(where, task) for task in tasks):
+        raise ValueError(
+            f"DATASET.FEWSHOT: {where} is a record of none of the tasks, but of {_read_record(where)['task']}"
+        )
+
+
+def replay_record(task: Task, record: Mapping, shots: int) -> None:
+    """Give `task`, which was built with all its images, those of a record.
+
+    Raises:
+        ValueError: the record states other shots than `shots`, or names an image that is not there.
+    """
+    if record.get("shots", shots) != shots:
+        stated = record["shots"]
+        raise ValueError(
+            f"{record['file']} was drawn with {stated} shots, but DATASET.NUM_SHOTS is {shots}; use --shots {stated}"
+        )
+    try:
+        task.take(*replay(record, task.train_x, task.val), seed=record.get("seed"))
+    except ValueError as error:
+        raise ValueError(f"{record['file']}: {error}") from None
+
+
+def _read_record(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"DATASET.FEWSHOT: no file {path}")
+    record = read_json(str(path))
+    lists = [record.get(split) for split in ("train", "val")] if isinstance(record, dict) else []
+    if not lists or not all(isinstance(keys, list) for keys in lists) or not isinstance(record.get("task"), str):
+        raise ValueError(f"{path} is no few-shot record: it needs the keys task, train and val")
+    return record | {"file": str(path)}

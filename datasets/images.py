@@ -33,8 +33,9 @@ def read_image(path: str) -> Image.Image:
         ImageError: the content is no image, is truncated, or its zip is damaged.
     """
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+        image = Image.open(io.BytesIO(read_bytes(path)))
+        ImageOps.exif_transpose(image, in_place=True)
+        return image if image.mode == "RGB" else image.convert("RGB")
     except (FileNotFoundError, IsADirectoryError):
         raise
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:

@@ -37,7 +37,7 @@ def read_iris(root: str, index: str, labelmap: str | None = None) -> tuple[list[
     """
     path = os.path.join(root, index)
     lines = enumerate(_read_lines(path), start=1)
-    rows = [(number, *_split_line(line, f"{path}:{number}")) for number, line in lines if line]
+    rows = [(number, *split_line(line, f"{path}:{number}")) for number, line in lines if line]
     if labelmap:
         names = read_labelmap(root, labelmap)
     else:
@@ -88,7 +88,8 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
     return [_sample(root, _coco_key(image), tuple(labels[image["id"]]), names) for image in images], names
 
 
-def _split_line(line: str, where: str) -> tuple[str, tuple[int, ...]]:
+def split_line(line: str, where: str) -> tuple[str, tuple[int, ...]]:
+    """(path, labels) of a line of an IRIS index without surrounding space. Raises ValueError beginning with `where`."""
     key, _, field = line.rpartition(" ")
     if key and _LABELS.fullmatch(field):
         return key.rstrip(), tuple(int(label) for label in field.split(","))

@@ -42,6 +42,7 @@ class Task(DatasetBase):
     metric: str = "accuracy"
     templates: Sequence[str] = DEFAULT_TEMPLATES
     crop: str = "crop"
+    drawn_seed: int | None = None  # of the few-shot draw, where it is not the configuration's
 
     def __init__(
         self, classnames: Sequence[str], train: Sequence[Sample], val: Sequence[Sample], test: Sequence[Sample]
@@ -63,6 +64,10 @@ class Task(DatasetBase):
         for template in self.templates:
             if "{}" not in template:
                 raise ValueError(f"{self.name}: template {template!r} has no {{}} for the class name")
+
+    def take(self, train: Sequence[Sample], val: Sequence[Sample], seed: int | None) -> None:
+        """Train on these images, which were drawn with `seed`, instead of its own draw."""
+        self._train_x, self._val, self.drawn_seed = list(train), list(val), seed
 
     def data_root(self, cfg) -> str:
         """The absolute folder that holds all data sets, `cfg.DATASET.ROOT`. Override for data that lie elsewhere."""

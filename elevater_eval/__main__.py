@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from elevater_eval.entry import PredictionFile
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("combine", help="merge prediction files into a submission")
     command.add_argument("sources", nargs="+", metavar="DIR", help="run folders, folders of prediction files, or files")
     command.add_argument("-o", "--out", default="submission.zip", metavar="FILE")
+    command.add_argument("--root", help="data root: warn of test sets that are not in ELEVATER's order")
     command.set_defaults(run=_combine)
 
     command = commands.add_parser("validate", help="check a submission; exit code 2 if it holds an error")
@@ -55,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _combine(options: argparse.Namespace) -> int:
-    print(f"wrote {combine(options.sources, options.out)}")
+    if options.root and not Path(options.root).is_dir():
+        raise FileNotFoundError(f"data root {options.root} is not a folder")
+    print(f"wrote {combine(options.sources, options.out, options.root)}")
     return 0
 
 

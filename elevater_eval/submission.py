@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 import zlib
 from collections import Counter
@@ -12,8 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from elevater_eval.entry import PredictionFile, is_name, parse_entry
+from elevater_eval.order import order_warnings
 from elevater_eval.predictions import decode, json_pieces, load_predictions, parse_file, written_whole
 from elevater_eval.problems import ERROR, InvalidSubmissionError, Problem, errors_of
+from elevater_eval.tasks import load_tasks
+
+log = logging.getLogger(__name__)
 
 MEMBER = "all_predictions.json"
 SAME_OVER_SEEDS = ("model_name", "num_params", "num_visual_params", "num_backbone_params", "n_shot")
@@ -23,13 +28,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal predictions make eq
 Sources = str | Path | Iterable[str | Path]
 
 
-def combine(sources: Sources, out: str | Path) -> Path:
+def combine(sources: Sources, out: str | Path, root: str | Path | None = None) -> Path:
     """Merge prediction files into the submission ``out`` and return its path.
 
     ``sources`` is one or several of: a run's folder (its ``predictions/`` is taken), a folder of prediction files, a
     prediction file. Tasks are sorted by name and seeds ascending, so equal input gives equal bytes. All but seeds,
     predictions and ``num_trainable_params`` (averaged) must agree; otherwise ``InvalidSubmissionError`` names the
-    files and nothing is written.
+    files and nothing is written. With a data ``root``, a warning is logged for each task whose test images there are
+    not in ELEVATER's order.
     """
     files = prediction_files(sources)
     parts, problems = read_files(files)
@@ -37,6 +43,8 @@ def combine(sources: Sources, out: str | Path) -> Path:
     problems += found + one_experiment(entries)
     if errors_of(problems):
         raise InvalidSubmissionError(errors_of(problems))
+    for problem in order_warnings(entries, load_tasks(), root) if root is not None else []:
+        log.warning("%s", problem)
 
     member = zipfile.ZipInfo(MEMBER, date_time=EPOCH)
     member.compress_type = zipfile.ZIP_DEFLATED

@@ -11,6 +11,7 @@ import numpy as np
 
 from elevater_eval.entry import PredictionFile
 from elevater_eval.labels import Labels, read_labels
+from elevater_eval.order import order_warnings
 from elevater_eval.problems import ERROR, WARNING, Problem, errors_of
 from elevater_eval.submission import Sources, load, one_experiment
 from elevater_eval.tasks import TaskInfo, load_tasks, members
@@ -47,6 +48,7 @@ def inspect(
     gaps = leaderboard_gaps(entries, tasks, all_read=not errors_of(problems))
     labels, found = gather_labels(entries, tasks, root) if root is not None else ({}, [])
     problems = problems + found + check(entries, tasks, labels)
+    problems += order_warnings(entries, tasks, root) if root is not None else []
 
     level = ERROR if leaderboard else WARNING
     problems += [Problem(level, where, message) for where, message in gaps]

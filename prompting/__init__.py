@@ -11,6 +11,7 @@ Nothing here knows a configuration system, a trainer or a dataset file.
 from prompting.backbone import Backbone, Preprocessing, load_backbone, load_pocket
 from prompting.files import load_prompts, load_state, save_prompts
 from prompting.model import PromptedCLIP, count_parameters
+from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
 from prompting.reference import prompt_from_reference
 from prompting.shape import ClipShape, check_fits, clip_shape
@@ -21,6 +22,7 @@ __all__ = [
     "Backbone",
     "ClipShape",
     "Contexts",
+    "Predictor",
     "Preprocessing",
     "Prompt",
     "PromptedCLIP",
@@ -31,6 +33,7 @@ __all__ = [
     "check_fits",
     "clip_shape",
     "count_parameters",
+    "load",
     "load_backbone",
     "load_pocket",
     "load_prompts",

@@ -1,0 +1,175 @@
+"""The sets that torchvision reads too: images and labels of each split, with the labels in ELEVATER's order."""
+
+from __future__ import annotations
+
+import random
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .. import names
+from . import NotDone
+
+Picture = str | Callable[[], Image.Image]  # the file of an image, or how to get one that has none
+Item = tuple[Picture, tuple[int, ...]]
+
+SPLIT = {name: {"split": name} for name in ("train", "val", "test")}
+TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
+FER_TO_ALPHABETICAL = (0, 1, 2, 3, 5, 6, 4)  # torchvision has Kaggle's order: ..., sad, surprised, neutral
+CALTECH_TRAIN = 30  # images a class
+EUROSAT_EACH = 500  # images a class and split
+
+
+@dataclass(frozen=True)
+class Copy:
+    """How torchvision has a set.
+
+    Attributes:
+        splits: split -> what its class takes for it.
+        by_name: labels are matched by class names; otherwise they are ELEVATER's already.
+        note: how its splits or labels may differ from ELEVATER's, besides the order.
+    """
+
+    splits: dict[str, dict[str, Any]]
+    by_name: bool = False
+    note: str = ""
+
+
+COPIES = {
+    "caltech-101": Copy({"train": {}, "test": {}}, note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed"),
+    "cifar-10": Copy(TRAIN_TEST, by_name=True),
+    "cifar-100": Copy(TRAIN_TEST, by_name=True),
+    "country211": Copy(SPLIT | {"val": {"split": "valid"}}, by_name=True),
+    "dtd": Copy(SPLIT, by_name=True, note="the first of its ten partitions"),
+    "eurosat_clip": Copy(
+        {split: {} for split in SPLIT}, by_name=True, note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed"
+    ),
+    "fer-2013": Copy({"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]}, note="test is Kaggle's private test"),
+    "fgvc-aircraft-2013b-variants102": Copy(SPLIT, by_name=True),
+    "food-101": Copy({split: SPLIT[split] for split in ("train", "test")}, by_name=True),
+    "gtsrb": Copy({split: SPLIT[split] for split in ("train", "test")}),
+    "mnist": Copy(TRAIN_TEST, by_name=True),
+    "oxford-flower-102": Copy(SPLIT),
+    "oxford-iiit-pets": Copy({"train": {"split": "trainval"}, "test": {"split": "test"}}, by_name=True),
+    "patch-camelyon": Copy(SPLIT),
+    "rendered-sst2": Copy(SPLIT, by_name=True),
+    "stanford-cars": Copy({split: SPLIT[split] for split in ("train", "test")}, by_name=True),
+    "voc-2007-classification": Copy(
+        {split: {"year": "2007", "image_set": split} for split in SPLIT}, note="objects marked as difficult do not count"
+    ),
+}
+
+
+def read_split(name: str, cls: type, split: str, source: Path, download: bool, classes: Sequence[str]) -> list[Item]:
+    """(picture, labels) of every image of a split, labels in the order of `classes`.
+
+    Args:
+        name: of the set; `cls` is torchvision's class for it.
+        source: the folder that torchvision's class takes as its root.
+        download: let torchvision download what is not there.
+
+    Raises:
+        NotDone: torchvision cannot give it; the message says what to do.
+        ValueError: its class names are not those of the set.
+    """
+    copy = COPIES[name]
+    dataset = _open(cls, copy.splits[split], source, download)
+    if name == "caltech-101":
+        return _caltech(Path(dataset.root) / "101_ObjectCategories", split)
+    if name == "voc-2007-classification":
+        images = zip(dataset.images, dataset.annotations, strict=True)
+        return [(str(image), _objects(annotation, classes)) for image, annotation in images]
+    if name == "fer-2013":
+        items = _items(dataset, FER_TO_ALPHABETICAL)
+        public = len(items) // 2  # its test split is the public test followed by the private one
+        return {"train": items, "val": items[:public], "test": items[public:]}[split]
+    order: Sequence[int] = range(len(classes))
+    if copy.by_name:
+        order = [classes.index(own) for own in names.match(name, dataset.classes, f"torchvision.datasets.{cls.__name__}")]
+    items = _items(dataset, order)
+    return _eurosat(items, split) if name == "eurosat_clip" else items
+
+
+def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
+    try:
+        try:
+            return cls(str(source), **options)
+        except (RuntimeError, OSError) as error:
+            absent = error
+        if not download:
+            raise absent
+        return cls(str(source), **options, download=True)
+    except TypeError:  # a class that cannot download
+        error = absent
+    except (RuntimeError, OSError, ValueError, ImportError) as failure:
+        error = failure
+    reason = " ".join(str(error).split()) or type(error).__name__
+    where = f"put its files into {source} as the documentation of torchvision.datasets.{cls.__name__} says, and run the command again"
+    raise NotDone(f"torchvision.datasets.{cls.__name__} could not be read: {reason}. If need be, {where}") from error
+
+
+def _items(dataset, order: Sequence[int]) -> list[Item]:
+    """The files of a dataset where it has files, so that they are copied as they are; otherwise its images."""
+    for attribute in ("samples", "_samples"):
+        pairs = getattr(dataset, attribute, None)
+        if pairs and isinstance(pairs[0][0], (str, Path)):
+            return [(str(path), (order[int(label)],)) for path, label in pairs]
+    for attribute in ("_image_files", "_images"):
+        files, labels = getattr(dataset, attribute, None), getattr(dataset, "_labels", None)
+        if files and labels and len(files) == len(labels):
+            return [(str(path), (order[int(label)],)) for path, label in zip(files, labels, strict=True)]
+    labels = getattr(dataset, "targets", None)
+    if labels is None and hasattr(dataset, "_samples"):
+        labels = [label for _, label in dataset._samples]
+    if labels is None:
+        labels = [dataset[k][1] for k in range(len(dataset))]
+    if any(label is None for label in labels):
+        raise NotDone("the copy has no labels of the test images; torchvision.datasets.FER2013 has them from fer2013.csv alone")
+    return [(lambda k=k: dataset[k][0], (order[int(label)],)) for k, label in enumerate(labels)]
+
+
+def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
+    """Labels of the objects in a file of VOC's annotations, those marked as difficult aside."""
+    shown = set()
+    for item in ElementTree.parse(annotation).getroot().iter("object"):
+        name = (item.findtext("name") or "").strip()
+        if name not in classes:
+            raise ValueError(f"{annotation}: {name!r} is none of the classes of the set")
+        if (item.findtext("difficult") or "0").strip() == "0":
+            shown.add(list(classes).index(name))
+    return tuple(sorted(shown))
+
+
+def _caltech(folder: Path, split: str) -> list[Item]:
+    """All 102 folders; torchvision itself leaves the background out. Labels: by lower-cased name, but for the two of faces."""
+    folders = sorted((child.name for child in folder.iterdir() if child.is_dir()), key=str.lower)
+    if {"Faces", "Faces_easy"} <= set(folders):  # the list of class names has the centred faces (Faces_easy) first
+        first, second = folders.index("Faces"), folders.index("Faces_easy")
+        folders[first], folders[second] = folders[second], folders[first]
+    generator = random.Random(0)
+    items: list[Item] = []
+    for label, inner in enumerate(folders):
+        files = sorted(str(file) for file in (folder / inner).glob("*.jpg"))
+        drawn = set(generator.sample(files, min(CALTECH_TRAIN, len(files) // 2)))
+        items += [(file, (label,)) for file in files if (file in drawn) == (split == "train")]
+    return items
+
+
+def _eurosat(items: list[Item], split: str) -> list[Item]:
+    """The split's images of every class, of the three draws that do not overlap."""
+    generator = random.Random(0)
+    groups: dict[tuple[int, ...], list[Item]] = {}
+    for item in items:
+        groups.setdefault(item[1], []).append(item)
+    chosen = []
+    for labels in sorted(groups):
+        group = groups[labels]
+        each = min(EUROSAT_EACH, len(group) // 3)
+        start = list(SPLIT).index(split) * each
+        chosen += generator.sample(group, 3 * each)[start : start + each]
+    return sorted(chosen)
+

@@ -1,0 +1,153 @@
+"""CoOp's sets without their published split: splits made from the raw annotations, in the annotations' true formats."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+import datasets
+
+
+def build(cfg, name, shots=-1):
+    cfg.DATASET.NUM_SHOTS = shots
+    return datasets.build_task(cfg, name)
+
+
+def folders(disk, root, classes, count=10):
+    for name in classes:
+        for k in range(count):
+            disk.write(f"{root}/{name}/{name}_{k}.jpg", "")
+
+
+def mat_records(folder, file, rows):
+    kinds = [("bbox_x1", object), ("class", object), ("fname", object)]
+    records = np.array([(1, label, image) for image, label in rows], dtype=kinds)
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    savemat(folder / file, {"annotations": records})
+
+
+def raw_caltech(disk):
+    folders(disk, "caltech-101/101_ObjectCategories", ["BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "accordion", "airplanes"])
+    return ["face", "leopard", "accordion", "airplane"]
+
+
+def raw_food(disk):
+    folders(disk, "food-101/images", ["cheesecake", "cheese_plate", ".hidden"])
+    disk.write("food-101/images/notes.txt", "")
+    return ["cheese_plate", "cheesecake"]
+
+
+def raw_textures(disk):
+    folders(disk, "dtd/images", ["banded", "woven"])
+    return ["banded", "woven"]
+
+
+def raw_eurosat(disk):
+    folders(disk, "eurosat/2750", ["SeaLake", "AnnualCrop", "HerbaceousVegetation"])
+    return ["Annual Crop Land", "Herbaceous Vegetation Land", "Sea or Lake"]
+
+
+def raw_flowers(disk):
+    disk.write("oxford_flowers/jpg/image_00001.jpg", "")
+    savemat(disk.root / "oxford_flowers/imagelabels.mat", {"labels": np.array([[2] * 10 + [1] * 10], dtype=np.uint8)})
+    disk.json("oxford_flowers/cat_to_name.json", {"1": "pink primrose", "2": "hard-leaved pocket orchid"})
+    return ["pink primrose", "hard-leaved pocket orchid"]
+
+
+def raw_pets(disk):
+    disk.write("oxford_pets/images/pug_1.jpg", "")
+    for split, count in (("trainval", 10), ("test", 3)):
+        rows = [f"{name}_{split}_{k} {label} 1 1" for label, name in ((1, "Abyssinian"), (2, "american_bulldog")) for k in range(count)]
+        rows = [row.replace(f"_{split}_", "_1" if split == "test" else "_2") for row in rows]
+        disk.write(f"oxford_pets/annotations/{split}.txt", "#image id species breed\n" + "\n".join(rows) + "\n")
+    return ["abyssinian", "american_bulldog"]
+
+
+def raw_cars(disk):
+    folder = disk.root / "stanford_cars"
+    mat_records(folder, "devkit/cars_train_annos.mat", [(f"{k:05d}.jpg", 1 + k % 2) for k in range(20)])
+    mat_records(folder, "cars_test_annos_withlabels.mat", [(f"{k:05d}.jpg", 1 + k % 2) for k in range(6)])
+    savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array(["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], dtype=object)})
+    return ["2000 AM General Hummer SUV", "2012 Acura RL Sedan"]
+
+
+def raw_sun(disk):
+    disk.write("sun397/SUN397/a/abbey/sun_a.jpg", "")
+    disk.write("sun397/ClassName.txt", "/a/abbey\n/a/apartment_building/outdoor\n")
+    for part, file, count in ((1, "Training_01.txt", 10), (2, "Testing_01.txt", 3)):
+        rows = [f"{place}/sun_{part}{k}.jpg" for place in ("/a/abbey", "/a/apartment_building/outdoor") for k in range(count)]
+        disk.write(f"sun397/{file}", "\n".join(rows) + "\n")
+    return ["abbey", "outdoor apartment_building"]
+
+
+def raw_ucf(disk):
+    disk.write("ucf101/UCF-101-midframes/Apply_Eye_Makeup/a.jpg", "")
+    disk.write("ucf101/ucfTrainTestlist/classInd.txt", "1 ApplyEyeMakeup\n2 YoYo\n")
+    for part, file, count in ((1, "trainlist01.txt", 10), (2, "testlist01.txt", 3)):
+        rows = [f"{action}/v_{action}_g{part}{k}.avi" + (f" {label}" if part == 1 else "")
+                for label, action in ((1, "ApplyEyeMakeup"), (2, "YoYo")) for k in range(count)]
+        disk.write(f"ucf101/ucfTrainTestlist/{file}", "\n".join(rows) + "\n")
+    return ["Apply_Eye_Makeup", "Yo_Yo"]
+
+
+RAW = {  # set: (its raw annotations, images a class in train, val and test, the first test image's path)
+    "Caltech101": (raw_caltech, (5, 2, 3), None), "Food101": (raw_food, (5, 2, 3), None), "EuroSAT": (raw_eurosat, (5, 2, 3), None),
+    "DescribableTextures": (raw_textures, (5, 2, 3), None), "OxfordFlowers": (raw_flowers, (5, 2, 3), None),
+    "OxfordPets": (raw_pets, (8, 2, 3), "Abyssinian_10.jpg"), "StanfordCars": (raw_cars, (8, 2, 3), "cars_test/00000.jpg"),
+    "SUN397": (raw_sun, (8, 2, 3), "a/abbey/sun_20.jpg"), "UCF101": (raw_ucf, (8, 2, 3), "Apply_Eye_Makeup/v_ApplyEyeMakeup_g20.jpg"),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_split_from_raw_annotations(cfg, disk, caplog, name):
+    make, counts, first = RAW[name]
+    classes = make(disk)
+    before = sorted(disk.root.rglob("*"))
+    task = build(cfg, name)
+    assert task.classnames == classes
+    assert f"{name}: no published split" in caplog.text and "not comparable" in caplog.text
+    for samples, count in zip((task.train_x, task.val, task.test), counts, strict=True):
+        assert Counter(sample.label for sample in samples) == dict.fromkeys(range(len(classes)), count)
+    everything = [sample.key for sample in [*task.train_x, *task.val, *task.test]]
+    assert len(set(everything)) == len(everything)
+    assert first is None or task.test[0].key == first
+    again = build(cfg, name)
+    assert (again.train_x, again.val, again.test) == (task.train_x, task.val, task.test)
+    assert sorted(disk.root.rglob("*")) == before  # nothing is written into the data root
+
+
+def test_the_split_of_raw_folders_is_pinned(cfg, disk):
+    raw_eurosat(disk)
+    task = build(cfg, "EuroSAT")
+    assert [sample.key for sample in task.val[:2]] == ["AnnualCrop/AnnualCrop_8.jpg", "AnnualCrop/AnnualCrop_7.jpg"]
+    assert task.train_x[0].key.startswith("AnnualCrop/") and task.test[0].impath == f"{disk.root}/eurosat/2750/{task.test[0].key}"
+
+
+def test_raw_flowers_count_from_one(cfg, disk):
+    raw_flowers(disk)
+    task = build(cfg, "OxfordFlowers")
+    assert {sample.label for sample in [*task.train_x, *task.val, *task.test] if sample.key <= "image_00010.jpg"} == {1}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "content", "message"),
+    [("OxfordPets", "oxford_pets/annotations/test.txt", "pug_1 2 2 1\npug_2\n", r"annotations/test\.txt:2: expected <image> <class id>"),
+     ("SUN397", "sun397/Training_01.txt", "/z/zoo/sun_a.jpg\n", r"Training_01\.txt:1: '/z/zoo' is no class of ClassName\.txt"),
+     ("UCF101", "ucf101/ucfTrainTestlist/testlist01.txt", "Nap/v.avi\n", r"testlist01\.txt:1: 'Nap' is no class of .*classInd\.txt"),
+     ("StanfordCars", "stanford_cars/devkit/cars_meta.mat", "no mat",
+      r"cars_meta\.mat is no readable MATLAB file with the variable 'class_names'"),
+     ("OxfordFlowers", "oxford_flowers/cat_to_name.json", "[1]", r"cat_to_name\.json is no json of label -> class name"),
+     ("OxfordFlowers", "oxford_flowers/cat_to_name.json", '{"1": "rose"}', r"cat_to_name\.json has no name for the label 2")],
+)
+def test_wrong_raw_annotations(cfg, disk, name, path, content, message):
+    RAW[name][0](disk)
+    disk.write(path, content)
+    with pytest.raises(ValueError, match=message):
+        build(cfg, name)
+
+
+def test_a_class_that_is_too_small_to_be_split(cfg, disk):
+    folders(disk, "dtd/images", ["banded"], count=2)
+    with pytest.raises(ValueError, match="DescribableTextures: class 'banded' has 2 images, too few to be split"):
+        build(cfg, "DescribableTextures")

@@ -1,0 +1,265 @@
+"""Predictions with a learnt prompt, from Python and from the command line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_clip
+
+import prompting
+import prompting.predict
+from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, VisualPrompt, clip_shape, load, save_prompts
+from prompting.__main__ import main
+from prompting.backbone import Backbone, Preprocessing
+from prompting.predict import find_images
+from prompting.tokens import clip_tokenizer
+
+CLASSES = ["cat", "red_brick", "moon"]
+MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
+PREPROCESSING = {"size": 32, "mean": MEAN, "std": STD, "interpolation": "bicubic", "crop": "squash"}
+METADATA = {
+    "method": "MUPT",
+    "backbone": "stub",
+    "preprocessing": PREPROCESSING,
+    "tasks": ["photos"],
+    "classes": {"photos": CLASSES},
+}
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+@pytest.fixture(autouse=True)
+def backbones(clip, monkeypatch):
+    """ "stub" is a random CLIP; other names are those of `load_backbone`. Returns the calls."""
+    real, calls = prompting.predict.load_backbone, []
+
+    def load_backbone(name, pretrained=None, device="cpu"):
+        calls.append((name, pretrained))
+        if name in ("stub", "stub.pt"):
+            return Backbone(name, clip, clip_tokenizer(), Preprocessing(32))
+        return real(name, pretrained, device)
+
+    monkeypatch.setattr(prompting.predict, "load_backbone", load_backbone)
+    return calls
+
+
+def text(classes=None):
+    return TextPrompt(3, 32, classes)
+
+
+def visual(clip):
+    shape = clip_shape(clip)
+    return VisualPrompt(2, shape.image_width, shape.image_layers, shape.patch_size)
+
+
+@pytest.fixture
+def saved(tmp_path, clip):
+    """Writes prompts.safetensors into a run's folder; returns the folder."""
+
+    def save(prompt=None, **changes):
+        metadata = {key: value for key, value in (METADATA | changes).items() if value is not None}
+        save_prompts(tmp_path / "run" / "prompts.safetensors", prompt or text(), metadata)
+        return tmp_path / "run"
+
+    return save
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Five images of different sizes and kinds in a folder with other things."""
+    rng, folder = np.random.default_rng(0), tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for name, size in (("a.png", (40, 60)), ("b.JPG", (64, 32)), ("deep/c.png", (32, 32)), ("d.gif", (20, 30))):
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / name)
+    Image.fromarray(rng.integers(0, 255, (30, 50), dtype=np.uint8)).save(folder / "e.png")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["text", "visual", "unified", "class-specific"])
+def test_probabilities_are_those_of_the_prompted_clip(saved, photos, clip, kind):
+    prompt = {
+        "text": text,
+        "visual": lambda: visual(clip),
+        "class-specific": lambda: text(3),
+        "unified": lambda: UnifiedPrompt(text(), visual(clip), dim=16),
+    }[kind]()
+    images = find_images([photos])
+    got = load(saved(prompt)).probabilities(images)
+    pixels = []
+    for path in images:
+        image = Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+        values = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+        pixels.append((values - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+    with torch.no_grad():
+        wanted = PromptedCLIP(clip, prompt.eval())(torch.stack(pixels), CLASSES).softmax(1)
+    assert got.shape == (5, 3) and torch.allclose(got, wanted, atol=1e-5)
+
+
+def test_predictions_are_ranked_and_batches_do_not_matter(saved, photos):
+    predictor = load(saved() / "prompts.safetensors")
+    images = find_images([photos])
+    table = predictor.probabilities(images)
+    for row, ranked in zip(table, predictor.predict(images, batch_size=2), strict=True):
+        assert [p for _, p in ranked] == sorted((p for _, p in ranked), reverse=True)
+        assert {name: pytest.approx(p, abs=1e-5) for name, p in ranked} == dict(zip(CLASSES, row.tolist(), strict=True))
+    assert predictor.predict([]) == []
+    one = predictor.predict(images[0])
+    assert len(one) == 1 and one == predictor.predict([Image.open(images[0])]) == predictor.predict(str(images[0]))
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        predictor.predict(images, batch_size=0)
+
+
+def test_the_centre_is_cut_where_the_prompt_was_learnt_so(saved, tmp_path):
+    pixels = np.zeros((32, 96, 3), dtype=np.uint8)
+    pixels[:, :32], pixels[:, 32:64], pixels[:, 64:] = 255, 100, 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    cropped = load(saved(preprocessing=PREPROCESSING | {"crop": "crop"})).prepare(tmp_path / "wide.png")
+    assert cropped.shape == (3, 32, 32) and torch.allclose(
+        cropped[0], torch.tensor((100 / 255 - 0.5) / 0.25), atol=1e-5
+    )
+    squashed = load(saved()).prepare(tmp_path / "wide.png")
+    assert squashed[0, 0, 0] > 1.9 and squashed[0, 0, -1] > 1.9
+
+
+def test_images_are_turned_upright(saved, tmp_path):
+    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+    pixels[:16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    prepared = load(saved()).prepare(tmp_path / "turned.png")
+    assert prepared[0, 0, 0] < 0 < prepared[0, -1, 0]
+
+
+def test_other_classes(saved, photos):
+    predictor, images = load(saved()), find_images([photos])
+    (ranked, *_) = predictor.predict(images, ["owl", "a cat"])
+    assert {name for name, _ in ranked} == {"owl", "a cat"} and sum(p for _, p in ranked) == pytest.approx(1)
+    with pytest.raises(ValueError, match="classes must be a list of names, not 'owl'"):
+        predictor.predict(images, "owl")
+
+
+def test_class_specific_contexts_serve_their_own_classes_in_any_order(saved, photos):
+    predictor, images = load(saved(text(3))), find_images([photos])
+    full, part = predictor.probabilities(images), predictor.probabilities(images, ["moon", "cat"])
+    assert torch.allclose(part, full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True), atol=1e-5)
+    with pytest.raises(ValueError, match="context for each of its own classes; 'owl' is none of them"):
+        predictor.predict(images, ["cat", "owl", "moon"])
+
+
+def test_several_tasks(saved, photos):
+    predictor, images = load(saved(classes={"a": ["x", "y"], "b": ["z", "v", "w"]})), find_images([photos])
+    assert predictor.probabilities(images, task="b").shape == (5, 3)
+    assert predictor.probabilities(images, ["x"]).shape == (5, 1)
+    with pytest.raises(ValueError, match=r"several tasks: choose one \(--task\) of a, b, or give classes"):
+        predictor.predict(images)
+    with pytest.raises(ValueError, match="not learnt on a task 'c'; it knows a, b"):
+        predictor.predict(images, task="c")
+
+
+def test_files_without_classes_or_preprocessing(saved, photos):
+    predictor = load(saved(classes=None, preprocessing=None))
+    assert predictor.preprocessing == Preprocessing(32) and predictor.mode == "squash"
+    with pytest.raises(ValueError, match="holds no class names"):
+        predictor.predict(photos / "a.png")
+    assert len(predictor.predict(photos / "a.png", ["cat", "dog"])[0]) == 2
+
+
+def test_backbones(saved, backbones):
+    load(saved(pretrained="laion2b"))
+    load(saved(), backbone="stub.pt")
+    load(saved(pretrained="laion2b"), backbone="stub.pt", pretrained="w.pt")
+    assert backbones == [("stub", "laion2b"), ("stub.pt", None), ("stub.pt", "w.pt")]
+    with pytest.raises(ValueError, match=r"prompts.safetensors: its backbone my.pt2 can't be loaded .* give its file"):
+        load(saved(backbone="my.pt2"))
+    with pytest.raises(FileNotFoundError, match="its backbone my.pt can't be loaded .* give its file as the backbone"):
+        load(saved(backbone="my.pt"))
+    with pytest.raises(FileNotFoundError, match="^no checkpoint at ./gone.pt"):
+        load(saved(), backbone="./gone.pt")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "changes", "message"),
+    [
+        (TextPrompt(3, 48), {}, "prompts.safetensors: the text prompt is 48 wide, the text tower 32"),
+        (None, {"preprocessing": PREPROCESSING | {"size": 224}}, "learnt on 224 pixels; stub takes 32"),
+        (None, {"preprocessing": PREPROCESSING | {"crop": "pad"}}, "preprocessing is 'pad'"),
+    ],
+)
+def test_prompts_that_do_not_fit(saved, prompt, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load(saved(prompt, **changes))
+
+
+def test_images_that_are_not(saved, photos, tmp_path):
+    predictor = load(saved())
+    with pytest.raises(FileNotFoundError, match="no image .*nothing.png"):
+        predictor.predict(tmp_path / "nothing.png")
+    with pytest.raises(ValueError, match="cannot decode .*notes.txt: not an image"):
+        predictor.predict(photos / "notes.txt")
+    content = (photos / "a.png").read_bytes()
+    (photos / "half.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="cannot decode .*half.png: "):
+        predictor.predict(photos / "half.png")
+
+
+# -- the command -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(capsys):
+    def run(*argv):
+        code = main(["predict", *map(str, argv), "--device", "cpu"])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_text_output(command, saved, photos):
+    run = saved()
+    code, out, err = command(run, photos / "b.JPG", photos / "a.png", "--top", 2)
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()
+    assert first.startswith(f"{photos}/b.JPG: ") and second.startswith(f"{photos}/a.png: ")
+    predicted = load(run).predict(photos / "b.JPG")
+    code, out, err = command(run, photos / "b.JPG")
+    assert out == f"{photos}/b.JPG: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in predicted[0]) + "\n"
+
+
+def test_json_output_of_a_folder(command, saved, photos):
+    code, out, _ = command(saved(), photos, photos / "a.png", "--json", "--top", 2, "--classes", "owl, a cat,cat")
+    records = json.loads(out)
+    names = ["a.png", "b.JPG", "d.gif", "deep/c.png", "e.png", "a.png"]
+    assert code == 0 and [record["image"] for record in records] == [str(photos / name) for name in names]
+    for record in records:
+        one, two = record["predictions"]
+        assert one.keys() == {"class", "probability"} and 1 >= one["probability"] >= two["probability"] > 0
+        assert {one["class"], two["class"]} < {"owl", "a cat", "cat"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["{run}", "{photos}/nothing.png"], "no image .*nothing.png"),
+        (["{run}", "{photos}/notes.txt"], "cannot decode .*notes.txt: not an image"),
+        (["{run}", "{run}"], "no images in .*run"),
+        (["{photos}", "{photos}"], "no prompts at .*photos/prompts.safetensors"),
+        (["{photos}/a.png", "{photos}"], "a.png is no safetensors file"),
+        (["{run}", "{photos}", "--top", "0"], "--top is 0"),
+        (["{run}", "{photos}", "--task", "x"], "not learnt on a task 'x'; it knows photos"),
+        (["{run}", "{photos}", "--backbone", "ViT-B/61"], "unknown backbone 'ViT-B/61'.*ViT-B/16"),
+    ],
+)
+def test_wrong_input_ends_with_code_2_and_one_line(command, saved, photos, argv, message):
+    run = saved()
+    code, out, err = command(*(word.format(run=run, photos=photos) for word in argv))
+    assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith("error: ")
+    assert re.search(message, err)
