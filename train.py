@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ import yaml
 import datasets
 import toolkit
 import trainers
-from datasets import pocket
+from datasets import fewshot, own, pocket
 
 log = logging.getLogger("train")
 
@@ -53,7 +53,8 @@ def arguments() -> argparse.ArgumentParser:
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
     add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
     add("--no-train", action="store_true", help="only build and evaluate")
-    add("--dataset", default="", help="tasks, comma separated")
+    add("--dataset", default="", help="tasks, comma separated; folder:PATH and csv:FILE are images of your own")
+    add("--fewshot", default="", help="few-shot record, folder of them or earlier run: train on these very images")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
     add("--multi-task", action="store_true", help="learn the tasks of --dataset jointly")
     add(
@@ -85,14 +86,16 @@ def flags_of(args: argparse.Namespace) -> dict:
         "DATASET.TARGET_DOMAINS": args.target_domains,
         "INPUT.TRANSFORMS": args.transforms,
         "DATASET.DATASET": args.dataset,
+        "DATASET.FEWSHOT": args.fewshot,
         "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
         "MULTITASK.SOURCE": args.source,
     }
     flags = {key: value for key, value in flags.items() if value}
     if args.seed is not None:
         flags |= {"SEED": args.seed, "DATASET.RANDOM_SEED_SAMPLING": args.seed}
-    if args.shots is not None:
-        flags |= {"DATASET.NUM_SHOTS": args.shots, "DATASET.NUM_SAMPLES_PER_CLASS": args.shots}
+    shots = fewshot.recorded_shots(args.fewshot) if args.fewshot and args.shots is None else args.shots
+    if shots is not None:
+        flags |= {"DATASET.NUM_SHOTS": shots, "DATASET.NUM_SAMPLES_PER_CLASS": shots}
     if args.act_ckpt is not None:
         flags["TRAINER.ACT_CKPT"] = args.act_ckpt
     for flag, key in (
@@ -133,7 +136,8 @@ def run(args: argparse.Namespace) -> None:
     everything = not names
     names = names or [spec.task for spec in pocket.TARGETS]
     if cfg.OUTPUT_DIR in ("", "./output"):
-        tasks = "pocket" if everything else names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+        first = datasets.task_name(names[0])
+        tasks = "pocket" if everything else first if len(names) == 1 else f"{first}+{len(names) - 1}"
         label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
         cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
     cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
@@ -143,8 +147,8 @@ def run(args: argparse.Namespace) -> None:
         return
 
     learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
-    groups = read_groups(args.groups, names)
     sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
+    groups = read_groups(args.groups, names, sources)
     if everything and not sources and cls.joint and learns and not args.model_dir:
         sources = [spec.task for spec in pocket.SOURCES]
     if sources and not cls.joint:
@@ -161,6 +165,7 @@ def run(args: argparse.Namespace) -> None:
     with _emptied(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
         related = [name for group in groups.values() for name in group]
         _render([*sources, *names, *related])
+        fewshot.check_record(cfg.DATASET.FEWSHOT, [datasets.task_name(name) for name in (*sources, *names, *related)])
         if several:
             cfg = changed(cfg, MULTITASK__SOURCE=",".join(sources))
             runs.check_configuration(cfg)
@@ -183,6 +188,7 @@ def _run_plain(cfg, args: argparse.Namespace) -> None:
     from dassl.utils import set_random_seed
 
     set_random_seed(cfg.SEED)
+    own.register(cfg.DATASET.NAME)
     trainer = build_trainer(cfg)
     if args.eval_only or args.model_dir:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
@@ -232,8 +238,8 @@ def _start_log(cfg, names: list[str]) -> None:
         log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
 
 
-def read_groups(file: str, targets: list[str]) -> dict[str, list[str]]:
-    """target -> tasks to adapt it with, from a YAML file."""
+def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> dict[str, list[str]]:
+    """target -> tasks to adapt it with, from a YAML file. Images of one's own may be called as their task is."""
     if not file:
         return {}
     if not Path(file).is_file():
@@ -247,6 +253,8 @@ def read_groups(file: str, targets: list[str]) -> dict[str, list[str]]:
     for target, related in groups.items():
         if not isinstance(related, list) or not all(isinstance(name, str) for name in related):
             raise ValueError(f"--groups: {file} must map {target} to a list of tasks, not to {related!r}")
+    known = {datasets.task_name(name): name for name in [*sources, *targets]}
+    groups = {known.get(target, target): [known.get(name, name) for name in group] for target, group in groups.items()}
     unknown = [str(target) for target in groups if target not in targets]
     if unknown:
         raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")

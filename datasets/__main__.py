@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m datasets", description="The sets that tasks can be made from, and their files.")
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets", description="The sets that tasks can be made from, and their files."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="all sets: suite, classes, metric, images, folder")
@@ -54,13 +56,19 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("show", help="one set, with its class names in label order and its templates")
     command.add_argument("name", metavar="NAME")
-    command.add_argument("--json", action="store_true", help="name, suite, classes, metric, label_kind and templates as json")
+    command.add_argument(
+        "--json", action="store_true", help="name, suite, classes, metric, label_kind and templates as json"
+    )
     command.set_defaults(run=_show)
 
     command = commands.add_parser("doctor", help="what is present, missing or damaged; changes nothing")
     _root(command, "*")
-    command.add_argument("--quick", action="store_true", help="index files and zip directories alone, without reading images")
-    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that read images")
+    command.add_argument(
+        "--quick", action="store_true", help="index files and zip directories alone, without reading images"
+    )
+    command.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that read images"
+    )
     command.add_argument("--all", action="store_true", help="write every finding out")
     command.add_argument("--json", action="store_true", help="as json")
     command.set_defaults(run=_doctor)
@@ -74,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("download", help="fetch the files of a set; a stopped download is gone on with")
     _root(command, "+")
-    command.add_argument("--mirror", default="", metavar="URL", help="a copy of the data root on a web server, to take the files from")
+    command.add_argument(
+        "--mirror", default="", metavar="URL", help="a copy of the data root on a web server, to take the files from"
+    )
     command.set_defaults(run=_download)
     return parser
 
@@ -95,7 +105,11 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from .tools import tables
 
-    print(json.dumps(catalogue.show(options.name), indent=1, ensure_ascii=False) if options.json else tables.one(options.name))
+    print(
+        json.dumps(catalogue.show(options.name), indent=1, ensure_ascii=False)
+        if options.json
+        else tables.one(options.name)
+    )
     return 0
 
 
@@ -110,7 +124,9 @@ def _doctor(options: argparse.Namespace) -> int:
     for entry in entries:
         known = sum(count or 0 for count in entry.images.values())
         quiet = options.quick or not (root / entry.folder).is_dir() or not sys.stderr.isatty()
-        with tqdm(total=known or None, desc=entry.name, unit="image", leave=False, disable=quiet, dynamic_ncols=True) as bar:
+        with tqdm(
+            total=known or None, desc=entry.name, unit="image", leave=False, disable=quiet, dynamic_ncols=True
+        ) as bar:
             report = examine(entry, root, options.quick, max(1, options.workers), bar.update)
         reports.append(report)
         if not options.json and not (report.missing and not options.names):
@@ -129,7 +145,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _usual(root: Path) -> list[Entry]:
     """All sets; the pocket tasks, which have a place of their own, only where they are below `root`."""
-    return [entry for entry in catalogue.entries().values() if entry.suite != "pocket" or (root / entry.folder).is_dir()]
+    return [
+        entry for entry in catalogue.entries().values() if entry.suite != "pocket" or (root / entry.folder).is_dir()
+    ]
 
 
 def _print_report(entry: Entry, report: Report, root: Path, lines: Sequence[str]) -> None:
@@ -171,7 +189,9 @@ def _download(options: argparse.Namespace) -> int:
             failed.append(str(error))
             continue
         if missing:
-            failed.append(f"{entry.name} still lacks {', '.join(missing)}, which no download brings. {by_hand(entry, root)}")
+            failed.append(
+                f"{entry.name} still lacks {', '.join(missing)}, which no download brings. {by_hand(entry, root)}"
+            )
         else:
             examine = f"python -m datasets doctor {entry.name} --root {root}"
             print(f"{entry.name}: all files are in {root / entry.folder}; `{examine}` examines them")

@@ -62,7 +62,9 @@ def official_lists(name: str, folder: str, lists: Sequence[str], classes: str) -
     splits = []
     for file in lists:
         rows = []
-        for number, (image, _, variant) in enumerate((line.partition(" ") for line in _lines(os.path.join(folder, file))), start=1):
+        for number, (image, _, variant) in enumerate(
+            (line.partition(" ") for line in _lines(os.path.join(folder, file))), start=1
+        ):
             if variant not in label_of:
                 raise ValueError(f"{os.path.join(folder, file)}:{number}: {variant!r} is no class of {classes}")
             rows.append(Row(f"{image}.jpg", label_of[variant], variant))
@@ -77,7 +79,11 @@ def _folders(name: str, folder: str) -> Annotated:
     """A folder a class, in the order of their names; some are left out or renamed."""
     root = os.path.join(folder, entry(name).image_dir)
     listed = sorted(found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith("."))
-    folders = [found for found in listed if found not in ("BACKGROUND_Google", "Faces_easy")] if name == "Caltech101" else listed
+    folders = (
+        [found for found in listed if found not in ("BACKGROUND_Google", "Faces_easy")]
+        if name == "Caltech101"
+        else listed
+    )
     classes, _ = names.adopt(name, folders)
     rows = []
     for label, (inner, classname) in enumerate(zip(folders, classes, strict=True)):
@@ -111,7 +117,10 @@ def _cars(name: str, folder: str) -> Annotated:
 
     def read(file: str, images: str) -> list[Row]:
         records = _mat(folder, file, "annotations")
-        return [Row(f"{images}/{record['fname']}", int(record["class"]) - 1, classes[int(record["class"]) - 1]) for record in records]
+        return [
+            Row(f"{images}/{record['fname']}", int(record["class"]) - 1, classes[int(record["class"]) - 1])
+            for record in records
+        ]
 
     return read(train, "cars_train"), read(test, "cars_test")
 
@@ -170,7 +179,11 @@ def _actions(name: str, folder: str) -> Annotated:
 
 
 _READERS: dict[str, Callable[[str, str], Annotated]] = {
-    "OxfordPets": _pets, "StanfordCars": _cars, "OxfordFlowers": _flowers, "SUN397": _scenes, "UCF101": _actions,
+    "OxfordPets": _pets,
+    "StanfordCars": _cars,
+    "OxfordFlowers": _flowers,
+    "SUN397": _scenes,
+    "UCF101": _actions,
 }
 
 

@@ -96,8 +96,12 @@ def show(name: str) -> dict:
 
     known = entry(name)
     return {
-        "name": name, "suite": known.suite, "classes": names.class_names(name), "metric": known.metric,
-        "label_kind": known.label_kind, "templates": names.templates(name),
+        "name": name,
+        "suite": known.suite,
+        "classes": names.class_names(name),
+        "metric": known.metric,
+        "label_kind": known.label_kind,
+        "templates": names.templates(name),
     }
 
 
@@ -122,10 +126,22 @@ def _elevater(name: str, facts: dict) -> Entry:
     folder = f"classification/{facts['folder']}"
     files = _unique(labelmap, *(indexes[split] for split in needed), *zips)
     return Entry(
-        name, "elevater", folder, layout, facts["classes"], {split: stated["images"] for split, stated in splits.items()},
-        facts.get("metric", "accuracy"), facts.get("label_kind", "multiclass"), files, zips,
-        tuple((f"{ELEVATER_BLOBS}/{folder}/{file}", file) for file in files), facts.get("torchvision", ""), facts.get("note", ""),
-        indexes=indexes, labelmap=labelmap, crop=facts.get("crop", "crop"),
+        name,
+        "elevater",
+        folder,
+        layout,
+        facts["classes"],
+        {split: stated["images"] for split, stated in splits.items()},
+        facts.get("metric", "accuracy"),
+        facts.get("label_kind", "multiclass"),
+        files,
+        zips,
+        tuple((f"{ELEVATER_BLOBS}/{folder}/{file}", file) for file in files),
+        facts.get("torchvision", ""),
+        facts.get("note", ""),
+        indexes=indexes,
+        labelmap=labelmap,
+        crop=facts.get("crop", "crop"),
     )
 
 
@@ -136,9 +152,18 @@ def _coop(name: str, facts: dict) -> Entry:
     if name == "ImageNet":
         places = ["images/train", "images/val"]
     return Entry(
-        name, facts.get("suite", "coop"), facts["folder"], layout, facts["classes"], facts["images"],
-        files=_unique(*([split] if split else annotations), *places), downloads=tuple(facts.get("downloads", {}).items()),
-        note=facts.get("note", ""), image_dir=facts["image_dir"], split_json=split, annotations=annotations,
+        name,
+        facts.get("suite", "coop"),
+        facts["folder"],
+        layout,
+        facts["classes"],
+        facts["images"],
+        files=_unique(*([split] if split else annotations), *places),
+        downloads=tuple(facts.get("downloads", {}).items()),
+        note=facts.get("note", ""),
+        image_dir=facts["image_dir"],
+        split_json=split,
+        annotations=annotations,
         template=facts.get("template", ""),
     )
 
@@ -147,7 +172,11 @@ def _pocket(spec) -> Entry:
     from .pocket.suite import folder_of
 
     classes, folder = len(spec.classes), folder_of(spec)
-    facts = {"metric": spec.metric, "label_kind": spec.label_kind, "note": f"Rendered on first use; plays the part of {spec.like}."}
+    facts = {
+        "metric": spec.metric,
+        "label_kind": spec.label_kind,
+        "note": f"Rendered on first use; plays the part of {spec.like}.",
+    }
     if spec.layout == "coop":
         images = {"train": spec.train * classes, "val": spec.val * classes, "test": spec.test}
         files = ("split.json", "images")
@@ -159,6 +188,15 @@ def _pocket(spec) -> Entry:
     indexes = {split: f"{split}.{suffix}" for split in ("train", "test")}
     files = _unique(labelmap, *indexes.values(), *zips)
     return Entry(
-        spec.task, "pocket", folder, spec.layout, classes, {"train": train, "test": spec.test}, files=files, zips=zips,
-        indexes=indexes, labelmap=labelmap, **facts,
+        spec.task,
+        "pocket",
+        folder,
+        spec.layout,
+        classes,
+        {"train": train, "test": spec.test},
+        files=files,
+        zips=zips,
+        indexes=indexes,
+        labelmap=labelmap,
+        **facts,
     )

@@ -40,7 +40,8 @@ class CoopSet(CoopTask):
         splits = annotations.split(self.name, folder)
         log.warning(
             "%s: no published split %s; made one from the raw annotations. Scores are not comparable with published ones.",
-            self.name, os.path.join(folder, self.split_json),
+            self.name,
+            os.path.join(folder, self.split_json),
         )
         return splits
 
@@ -48,7 +49,13 @@ class CoopSet(CoopTask):
         """The data's own names, which are the published ones: raw spellings are replaced, unknown names kept with a warning."""
         adopted, unknown = names.adopt(self.name, found)
         if unknown:
-            log.warning("%s: %d class names of %s are not the published ones (%r); they stay", self.name, len(unknown), source, unknown[0])
+            log.warning(
+                "%s: %d class names of %s are not the published ones (%r); they stay",
+                self.name,
+                len(unknown),
+                source,
+                unknown[0],
+            )
         return adopted
 
     def _require_images(self, folder: str) -> None:
@@ -68,8 +75,13 @@ class FgvcAircraft(CoopSet):
 
 def _define(known: Entry) -> type[CoopSet]:
     facts = {
-        "name": known.name, "folder": known.folder, "image_dir": known.image_dir, "split_json": known.split_json,
-        "metric": known.metric, "__doc__": f"CoOp's {known.name}: {known.classes} classes.", "__module__": __name__,
+        "name": known.name,
+        "folder": known.folder,
+        "image_dir": known.image_dir,
+        "split_json": known.split_json,
+        "metric": known.metric,
+        "__doc__": f"CoOp's {known.name}: {known.classes} classes.",
+        "__module__": __name__,
     }
     return type(known.name, (CoopSet if known.split_json else FgvcAircraft,), facts)
 

@@ -81,7 +81,9 @@ class ElevaterTask(Task):
         if self.prompt_names is None:
             return names
         if len(self.prompt_names) != len(names):
-            raise ValueError(f"{source} has {len(names)} classes, but {self.name} has {len(self.prompt_names)} prompt names")
+            raise ValueError(
+                f"{source} has {len(names)} classes, but {self.name} has {len(self.prompt_names)} prompt names"
+            )
         return list(self.prompt_names)
 
 

@@ -21,9 +21,17 @@ class ElevaterSet(ElevaterTask):
 
 def _define(entry: Entry) -> type[ElevaterSet]:
     facts = {
-        "name": entry.name, "root_folder": entry.folder, "format": entry.layout, "labelmap": entry.labelmap, "metric": entry.metric,
-        "label_kind": entry.label_kind, "crop": entry.crop, "train_index": entry.indexes["train"], "test_index": entry.indexes["test"],
-        "__doc__": f"ELEVATER's {entry.name}: {entry.classes} classes.", "__module__": __name__,
+        "name": entry.name,
+        "root_folder": entry.folder,
+        "format": entry.layout,
+        "labelmap": entry.labelmap,
+        "metric": entry.metric,
+        "label_kind": entry.label_kind,
+        "crop": entry.crop,
+        "train_index": entry.indexes["train"],
+        "test_index": entry.indexes["test"],
+        "__doc__": f"ELEVATER's {entry.name}: {entry.classes} classes.",
+        "__module__": __name__,
     }
     return type(entry.name, (ElevaterSet,), facts)
 

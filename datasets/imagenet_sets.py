@@ -29,7 +29,9 @@ class ImageNetSet(CoopTask):
         root = os.path.join(folder, below)
         if not os.path.isdir(root):
             raise FileNotFoundError(f"{self.name}: no image folder {root}")
-        inner = self.order([found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith(".")], root)
+        inner = self.order(
+            [found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith(".")], root
+        )
         if not inner:
             raise ValueError(f"{self.name}: {root} has no class folders")
         return [
@@ -48,7 +50,9 @@ class ImageNetSet(CoopTask):
         known = self.listed(folder)
         for place in places:
             if place not in known:
-                raise ValueError(f"{self.name}: {os.path.join(root, place)} is no class: classnames.txt has no {place!r}")
+                raise ValueError(
+                    f"{self.name}: {os.path.join(root, place)} is no class: classnames.txt has no {place!r}"
+                )
         return {place: known[place] for place in places}
 
     def listed(self, folder: str) -> dict[str, str]:
@@ -82,7 +86,9 @@ class ImageNet(ImageNetSet):
         self.wants_train = cfg.DATASET.NUM_SHOTS != 0  # 1.28 million images are not listed in vain
         super().__init__(cfg)
 
-    def draw(self, train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int) -> tuple[list[Sample], list[Sample]]:
+    def draw(
+        self, train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int
+    ) -> tuple[list[Sample], list[Sample]]:
         drawn, _ = fewshot.draw_per_class(train, [], shots, seed, task=self.name)
         return drawn, list(val) if shots != 0 else []
 

@@ -63,7 +63,9 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
         chosen = position if position in fits else fits[0]
         if chosen in taken:
             first = found[taken[chosen]]
-            raise ValueError(f"{source}: classes {taken[chosen]} ({first!r}) and {position} ({label!r}) are both {known[chosen][0]!r}")
+            raise ValueError(
+                f"{source}: classes {taken[chosen]} ({first!r}) and {position} ({label!r}) are both {known[chosen][0]!r}"
+            )
         taken[chosen] = position
     return [known[chosen][0] for chosen in taken]
 
@@ -83,7 +85,12 @@ def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def wordnet_names(name: str) -> dict[str, str]:
     """WordNet id -> class name, in label order, of ImageNet or one of its variants."""
-    return {spelling: spellings[0] for spellings in _spellings(name) for spelling in spellings if _WORDNET.fullmatch(spelling)}
+    return {
+        spelling: spellings[0]
+        for spellings in _spellings(name)
+        for spelling in spellings
+        if _WORDNET.fullmatch(spelling)
+    }
 
 
 def _explain(name: str, label: str, fits: Sequence[int]) -> str:

@@ -126,9 +126,14 @@ def compare(images: int, workers: int, rounds: int, folder: Path) -> dict:
         held = max(held, most)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     return {
-        "images": images, "kilobytes_an_image": round(sum(map(len, contents)) / images / 1000, 1), "workers": workers, "rounds": rounds,
-        "memory_images_per_second": round(medians["memory"], 1), "zip_images_per_second": round(medians["zip"], 1),
-        "ratio": round(medians["zip"] / medians["memory"], 3), "handles_of_the_zip_in_a_worker": held,
+        "images": images,
+        "kilobytes_an_image": round(sum(map(len, contents)) / images / 1000, 1),
+        "workers": workers,
+        "rounds": rounds,
+        "memory_images_per_second": round(medians["memory"], 1),
+        "zip_images_per_second": round(medians["zip"], 1),
+        "ratio": round(medians["zip"] / medians["memory"], 3),
+        "handles_of_the_zip_in_a_worker": held,
     }
 
 
@@ -138,7 +143,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--require", type=float, default=0.0, metavar="SHARE", help="exit code 1 where the ratio is below, such as 0.9")
+    parser.add_argument(
+        "--require", type=float, default=0.0, metavar="SHARE", help="exit code 1 where the ratio is below, such as 0.9"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

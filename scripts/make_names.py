@@ -24,9 +24,27 @@ import zipfile
 from pathlib import Path
 
 OUT = Path(__file__).resolve().parents[1] / "datasets"
-WHEELS = ("clip-benchmark==1.6.2", "tensorflow-datasets==4.9.10", "mmpretrain==1.2.0", "timm==1.0.31", "pycountry==26.2.16")
-CATS = ("Abyssinian", "Bengal", "Birman", "Bombay", "British Shorthair", "Egyptian Mau", "Maine Coon", "Persian", "Ragdoll",
-        "Russian Blue", "Siamese", "Sphynx")  # cats are capitalised, dogs are not
+WHEELS = (
+    "clip-benchmark==1.6.2",
+    "tensorflow-datasets==4.9.10",
+    "mmpretrain==1.2.0",
+    "timm==1.0.31",
+    "pycountry==26.2.16",
+)
+CATS = (
+    "Abyssinian",
+    "Bengal",
+    "Birman",
+    "Bombay",
+    "British Shorthair",
+    "Egyptian Mau",
+    "Maine Coon",
+    "Persian",
+    "Ragdoll",
+    "Russian Blue",
+    "Siamese",
+    "Sphynx",
+)  # cats are capitalised, dogs are not
 
 # ELEVATER's index -> index in the alphabetical (official) list of CIFAR-100.
 CIFAR_100 = """
@@ -34,29 +52,114 @@ CIFAR_100 = """
 97 99 55 82 42 67 41 48 11 34 56 23 29 93 33 25 62 70 6 35 22 16 84 68 54 81 80 26 14 89 4 96 15 60 50 31 32 83 61 87 1 94 72 44
 24 63 98 64 2 88 86 73 43 17 8
 """
-EUROSAT = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential", "River",
-           "SeaLake")
-EUROSAT_COOP = ("Annual Crop Land", "Forest", "Herbaceous Vegetation Land", "Highway or Road", "Industrial Buildings", "Pasture Land",
-                "Permanent Crop Land", "Residential Buildings", "River", "Sea or Lake")
-FER = ("angry|anger", "disgusted|disgust", "fearful|fear", "happy|smiling|happiness", "neutral|bored", "sad|depressed|sadness",
-       "surprised|shocked|spooked|surprise")
+EUROSAT = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+)
+EUROSAT_COOP = (
+    "Annual Crop Land",
+    "Forest",
+    "Herbaceous Vegetation Land",
+    "Highway or Road",
+    "Industrial Buildings",
+    "Pasture Land",
+    "Permanent Crop Land",
+    "Residential Buildings",
+    "River",
+    "Sea or Lake",
+)
+FER = (
+    "angry|anger",
+    "disgusted|disgust",
+    "fearful|fear",
+    "happy|smiling|happiness",
+    "neutral|bored",
+    "sad|depressed|sadness",
+    "surprised|shocked|spooked|surprise",
+)
 COUNTRY_CODES = {  # names that pycountry writes otherwise
-    "Aland Islands": "AX", "Bonaire, Saint Eustatius and Saba": "BQ", "DR Congo": "CD", "Cote d'Ivoire": "CI", "Curacao": "CW",
-    "Czech Republic": "CZ", "Falkland Islands": "FK", "Faeroe Islands": "FO", "South Georgia and South Sandwich Is.": "GS",
-    "Kyrgyz Republic": "KG", "St. Kitts and Nevis": "KN", "North Korea": "KP", "South Korea": "KR", "Laos": "LA", "St. Lucia": "LC",
-    "Saint-Martin": "MF", "Macedonia": "MK", "Macau": "MO", "Palestine": "PS", "Reunion": "RE", "Russia": "RU", "St. Helena": "SH",
-    "Svalbard and Jan Mayen Islands": "SJ", "Sint Maarten": "SX", "Turkey": "TR", "Vatican": "VA", "British Virgin Islands": "VG",
-    "United States Virgin Islands": "VI", "Kosovo": "XK", "Brunei Darussalam": "BN",
+    "Aland Islands": "AX",
+    "Bonaire, Saint Eustatius and Saba": "BQ",
+    "DR Congo": "CD",
+    "Cote d'Ivoire": "CI",
+    "Curacao": "CW",
+    "Czech Republic": "CZ",
+    "Falkland Islands": "FK",
+    "Faeroe Islands": "FO",
+    "South Georgia and South Sandwich Is.": "GS",
+    "Kyrgyz Republic": "KG",
+    "St. Kitts and Nevis": "KN",
+    "North Korea": "KP",
+    "South Korea": "KR",
+    "Laos": "LA",
+    "St. Lucia": "LC",
+    "Saint-Martin": "MF",
+    "Macedonia": "MK",
+    "Macau": "MO",
+    "Palestine": "PS",
+    "Reunion": "RE",
+    "Russia": "RU",
+    "St. Helena": "SH",
+    "Svalbard and Jan Mayen Islands": "SJ",
+    "Sint Maarten": "SX",
+    "Turkey": "TR",
+    "Vatican": "VA",
+    "British Virgin Islands": "VG",
+    "United States Virgin Islands": "VI",
+    "Kosovo": "XK",
+    "Brunei Darussalam": "BN",
 }
 GTSRB = (  # the usual short names, in the order of the official class ids
-    "Speed limit (20km/h)", "Speed limit (30km/h)", "Speed limit (50km/h)", "Speed limit (60km/h)", "Speed limit (70km/h)",
-    "Speed limit (80km/h)", "End of speed limit (80km/h)", "Speed limit (100km/h)", "Speed limit (120km/h)", "No passing",
-    "No passing for vehicles over 3.5 metric tons", "Right-of-way at the next intersection", "Priority road", "Yield", "Stop",
-    "No vehicles", "Vehicles over 3.5 metric tons prohibited", "No entry", "General caution", "Dangerous curve to the left",
-    "Dangerous curve to the right", "Double curve", "Bumpy road", "Slippery road", "Road narrows on the right", "Road work",
-    "Traffic signals", "Pedestrians", "Children crossing", "Bicycles crossing", "Beware of ice/snow", "Wild animals crossing",
-    "End of all speed and passing limits", "Turn right ahead", "Turn left ahead", "Ahead only", "Go straight or right",
-    "Go straight or left", "Keep right", "Keep left", "Roundabout mandatory", "End of no passing",
+    "Speed limit (20km/h)",
+    "Speed limit (30km/h)",
+    "Speed limit (50km/h)",
+    "Speed limit (60km/h)",
+    "Speed limit (70km/h)",
+    "Speed limit (80km/h)",
+    "End of speed limit (80km/h)",
+    "Speed limit (100km/h)",
+    "Speed limit (120km/h)",
+    "No passing",
+    "No passing for vehicles over 3.5 metric tons",
+    "Right-of-way at the next intersection",
+    "Priority road",
+    "Yield",
+    "Stop",
+    "No vehicles",
+    "Vehicles over 3.5 metric tons prohibited",
+    "No entry",
+    "General caution",
+    "Dangerous curve to the left",
+    "Dangerous curve to the right",
+    "Double curve",
+    "Bumpy road",
+    "Slippery road",
+    "Road narrows on the right",
+    "Road work",
+    "Traffic signals",
+    "Pedestrians",
+    "Children crossing",
+    "Bicycles crossing",
+    "Beware of ice/snow",
+    "Wild animals crossing",
+    "End of all speed and passing limits",
+    "Turn right ahead",
+    "Turn left ahead",
+    "Ahead only",
+    "Go straight or right",
+    "Go straight or left",
+    "Keep right",
+    "Keep left",
+    "Roundabout mandatory",
+    "End of no passing",
     "End of no passing by vehicles over 3.5 metric tons",
 )
 
@@ -65,7 +168,18 @@ class Wheels:
     """The source packages' files."""
 
     def __init__(self, folder: str):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder, *WHEELS]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            folder,
+            *WHEELS,
+        ]
         subprocess.run(command, check=True)
         self.files = [zipfile.ZipFile(path) for path in Path(folder).glob("*.whl")]
 
@@ -97,7 +211,9 @@ def listed(names, *others) -> list[str]:
     for name, *more in zip(names, *others, strict=True):
         aliases = [alias for field in more for alias in field.split("|")]
         seen = {plain(name)}
-        rows.append(" | ".join([name, *(alias for alias in aliases if plain(alias) not in seen and not seen.add(plain(alias)))]))
+        rows.append(
+            " | ".join([name, *(alias for alias in aliases if plain(alias) not in seen and not seen.add(plain(alias)))])
+        )
     return rows
 
 
@@ -130,10 +246,18 @@ def imagenet(wheels: Wheels) -> dict[str, list[str]]:
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 
     wnids = wheels.lines("timm/data/_info/imagenet_synsets.txt")
-    words = {row[0]: row[1] for row in csv.reader(io.StringIO(wheels.text("timm/data/_info/imagenet_synset_to_lemma.txt")), delimiter="\t")}
+    words = {
+        row[0]: row[1]
+        for row in csv.reader(io.StringIO(wheels.text("timm/data/_info/imagenet_synset_to_lemma.txt")), delimiter="\t")
+    }
     rows = dict(zip(wnids, listed(IMAGENET_CLASSNAMES, wnids, [words[wnid] for wnid in wnids]), strict=True))
-    subsets = {name: wheels.lines(f"timm/data/_info/imagenet_{name[-1].lower()}_synsets.txt") for name in ("ImageNetA", "ImageNetR")}
-    return {"imagenet-1k": list(rows.values())} | {name: [rows[wnid] for wnid in sorted(ids)] for name, ids in subsets.items()}
+    subsets = {
+        name: wheels.lines(f"timm/data/_info/imagenet_{name[-1].lower()}_synsets.txt")
+        for name in ("ImageNetA", "ImageNetR")
+    }
+    return {"imagenet-1k": list(rows.values())} | {
+        name: [rows[wnid] for wnid in sorted(ids)] for name, ids in subsets.items()
+    }
 
 
 def class_names(wheels: Wheels) -> dict[str, list[str]]:
@@ -164,16 +288,25 @@ def class_names(wheels: Wheels) -> dict[str, list[str]]:
         "fgvc-aircraft-2013b-variants102": sorted((name.replace("/", "-") for name in aircraft), key=str.lower),
         "food-101": spaced(sorted(food, key=str.upper)),
         "gtsrb": listed(openai["gtsrb"], GTSRB),
-        "hateful-memes": listed(["meme", "hatespeech meme"], ["not hateful|non-hateful|benign|no-hate", "hateful|hateful meme|hate"]),
+        "hateful-memes": listed(
+            ["meme", "hatespeech meme"], ["not hateful|non-hateful|benign|no-hate", "hateful|hateful meme|hate"]
+        ),
         "kitti-distance": openai["kitti_closest_vehicle_distance"],
-        "mnist": listed("0123456789", "zero one two three four five six seven eight nine".split(),
-                        wheels.constant(known, "MNIST_CATEGORITES")),
+        "mnist": listed(
+            "0123456789",
+            "zero one two three four five six seven eight nine".split(),
+            wheels.constant(known, "MNIST_CATEGORITES"),
+        ),
         "oxford-flower-102": listed(openai["flowers"], flowers),
         "oxford-iiit-pets": pets,
-        "patch-camelyon": listed(openai["pcam"], ["normal|no tumor|non-tumor|negative", "tumor|tumour|metastasis|positive"]),
+        "patch-camelyon": listed(
+            openai["pcam"], ["normal|no tumor|non-tumor|negative", "tumor|tumour|metastasis|positive"]
+        ),
         "rendered-sst2": ["negative", "positive"],
         "resisc45_clip": spaced(wheels.constant(tfds + "datasets/resisc45/resisc45_dataset_builder.py", "_LABELS")),
-        "stanford-cars": sorted((name.replace("/", " ") for name in cars), key=lambda name: name.upper().replace(" ", "_")),
+        "stanford-cars": sorted(
+            (name.replace("/", " ") for name in cars), key=lambda name: name.upper().replace(" ", "_")
+        ),
         "voc-2007-classification": sorted(wheels.constant(known, "VOC2007_CATEGORIES")),
         "Caltech101": coop_caltech,
         "OxfordPets": [name.lower().replace(" ", "_") for name in pets],
@@ -195,10 +328,23 @@ def templates(wheels: Wheels) -> dict[str, list[str]]:
 
     shipped = json.loads(wheels.text("clip_benchmark/datasets/en_zeroshot_classification_templates.json"))
     same = {
-        "caltech-101": "caltech101", "cifar-10": "cifar10", "cifar-100": "cifar100", "country211": "country211", "dtd": "dtd",
-        "eurosat_clip": "eurosat", "fer-2013": "fer2013", "fgvc-aircraft-2013b-variants102": "fgvc_aircraft", "food-101": "food101",
-        "gtsrb": "gtsrb", "kitti-distance": "kitti_closest_vehicle_distance", "mnist": "mnist", "oxford-flower-102": "flowers",
-        "oxford-iiit-pets": "pets", "rendered-sst2": "renderedsst2", "stanford-cars": "cars", "voc-2007-classification": "voc2007",
+        "caltech-101": "caltech101",
+        "cifar-10": "cifar10",
+        "cifar-100": "cifar100",
+        "country211": "country211",
+        "dtd": "dtd",
+        "eurosat_clip": "eurosat",
+        "fer-2013": "fer2013",
+        "fgvc-aircraft-2013b-variants102": "fgvc_aircraft",
+        "food-101": "food101",
+        "gtsrb": "gtsrb",
+        "kitti-distance": "kitti_closest_vehicle_distance",
+        "mnist": "mnist",
+        "oxford-flower-102": "flowers",
+        "oxford-iiit-pets": "pets",
+        "rendered-sst2": "renderedsst2",
+        "stanford-cars": "cars",
+        "voc-2007-classification": "voc2007",
     }
     sets = {name: [template.replace("{c}", "{}") for template in shipped[key]] for name, key in same.items()}
     kinds = ("satellite imagery", "aerial imagery", "satellite photo", "aerial photo", "satellite view", "aerial view")

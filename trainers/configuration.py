@@ -13,6 +13,8 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from datasets import own
+
 from .settings import extend
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,10 @@ def shareable(cfg: CfgNode) -> CfgNode:
     for node, key in ((cfg.MODEL.BACKBONE, "NAME"), (cfg.MODEL.BACKBONE, "PRETRAINED")):
         if Path(node[key]).is_absolute() or Path(node[key]).is_file():
             node[key] = Path(node[key]).name
+    if Path(cfg.DATASET.FEWSHOT).is_absolute():
+        cfg.DATASET.FEWSHOT = Path(cfg.DATASET.FEWSHOT).name
+    for node, key in ((cfg.DATASET, "DATASET"), (cfg.DATASET, "NAME"), (cfg.MULTITASK, "SOURCE")):
+        node[key] = ",".join(own.shareable(name.strip()) for name in node[key].split(","))
     return cfg
 
 

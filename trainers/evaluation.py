@@ -14,7 +14,7 @@ from dassl.utils import load_checkpoint
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets import build_task
+from datasets import Task, build_task
 from datasets.multitask import MultitaskDataset
 from prompting.backbone import Preprocessing
 from prompting.files import load_state, save_prompts
@@ -162,15 +162,17 @@ class PromptEvaluator(TrainerX):
         pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
         metadata = {
             "method": self.cfg.TRAINER.NAME,
-            "backbone": os.path.basename(self.cfg.MODEL.BACKBONE.NAME),
+            "backbone": results.backbone_name(self.cfg),
+            "pretrained": os.path.basename(self.cfg.MODEL.BACKBONE.PRETRAINED),
             "preprocessing": {
                 "size": pre.size,
                 "mean": list(pre.mean),
                 "std": list(pre.std),
                 "interpolation": pre.interpolation,
-                "crop": "crop" if self.cfg.DATASET.CENTER_CROP else "squash",
+                "crop": _crop(self.tasks) if self.cfg.DATASET.CENTER_CROP else "squash",
             },
             "tasks": [task.name for task in self.tasks],
+            "classes": {task.name: list(task.classnames) for task in self.tasks},
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
@@ -203,6 +205,12 @@ class PromptEvaluator(TrainerX):
             checkpoint.get("epoch", "?"),
             os.path.basename(os.path.normpath(directory)),
         )
+
+
+def _crop(tasks: list[Task]) -> str:
+    """What all tasks do to reach a square, or "crop" where they differ."""
+    modes = {task.crop for task in tasks}
+    return modes.pop() if len(modes) == 1 else "crop"
 
 
 def preprocessing(cfg, own: Preprocessing) -> Preprocessing:

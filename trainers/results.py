@@ -26,12 +26,18 @@ def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
     return 100.0 * metrics.compute(task.metric, truth, values)
 
 
+def backbone_name(cfg) -> str:
+    """What the backbone is called in results: its name; of a checkpoint, the file's."""
+    name = cfg.MODEL.BACKBONE.NAME
+    return os.path.basename(name) if os.path.isabs(name) or os.path.isfile(name) else name
+
+
 def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -> None:
     """predictions/seed<seed>_<task>.json for every task, and results.json."""
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
     counts = count_parameters(trainer.frozen.backbone.clip, trainer.model.prompt)
-    name = os.path.basename(cfg.MODEL.BACKBONE.NAME)
+    name = backbone_name(cfg)
     for task, values in probabilities.items():
         write_predictions(
             folder / "predictions" / f"seed{seed}_{task}.json",

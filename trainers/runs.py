@@ -10,11 +10,12 @@ from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
-from datasets.fewshot import write_record
+from datasets import build_task, is_own
+from datasets.fewshot import find_record, to_record, write_record
 
 from . import results
 from .configuration import differences, load, shareable, trainer_class
-from .settings import check
+from .settings import check, task_names
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ def execute(run: Run) -> list[dict]:
     for task in trainer.tasks:
         if cfg.DATASET.NUM_SHOTS > 0 and trainer.model.prompt is not None:
             path = folder / "fewshot" / f"{task.name}.json"
-            write_record(path, task, cfg.DATASET.NUM_SHOTS, cfg.DATASET.RANDOM_SEED_SAMPLING)
+            seed = cfg.DATASET.RANDOM_SEED_SAMPLING if task.drawn_seed is None else task.drawn_seed
+            write_record(path, task, cfg.DATASET.NUM_SHOTS, seed)
     if run.compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
         if run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0):
@@ -98,13 +100,30 @@ def finished(run: Run, start_exists: bool = True) -> bool:
     check_configuration(run.cfg)
     if not run.trains and (folder / "prompt_learner").is_dir():
         raise _another(folder, ["that it was trained"])
-    if not (folder / "results.json").is_file():
+    learns = run.cfg.TRAINER.NAME != "ZeroshotCLIP"
+    if not (folder / "results.json").is_file() or (learns and not (folder / "prompts.safetensors").is_file()):
         return False
     first = results.read_json(folder / "results.json")[0]
     same_start = not start_exists or first.get("start") == _digest(run)
     if first.get("epochs", 0) and not same_start:
         raise _another(folder, ["the prompt it started from (--model-dir)"])
-    return same_start and first.get("epochs") == run.epochs
+    complete = same_start and first.get("epochs") == run.epochs
+    if complete:
+        _check_own_images(run)
+    return complete
+
+
+def _check_own_images(run: Run) -> None:
+    """Raise ValueError where images of one's own have changed since the finished run."""
+    tested = {record["task"]: record["test_images"] for record in results.read_json(run.folder / "results.json")}
+    for name in filter(is_own, task_names(run.cfg)):
+        task = build_task(run.cfg, name)
+        same = tested.get(task.name, len(task.test)) == len(task.test)
+        if (run.folder / "fewshot" / f"{task.name}.json").is_file():
+            record, now = find_record(run.folder, task.name), to_record(task, run.cfg.DATASET.NUM_SHOTS, 0)
+            same &= all(record[split] == now[split] for split in ("train", "val"))
+        if not same:
+            raise _another(run.folder, [f"the images of {task.name}"])
 
 
 def check_configuration(cfg: CfgNode) -> None:

@@ -8,6 +8,8 @@ import logging
 
 from yacs.config import CfgNode
 
+from datasets import task_name
+
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16", "bf16", "amp")
@@ -34,6 +36,7 @@ def extend(cfg: CfgNode) -> CfgNode:
 
     cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    cfg.DATASET.FEWSHOT = ""  # a few-shot record, a folder of them or a run, whose images are taken instead of a draw
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of the few-shot draw
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
@@ -87,6 +90,7 @@ def check(cfg: CfgNode, joint: bool) -> None:
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
             "it can't serve several tasks"
         )
+    names = [task_name(name) for name in names]
     problems += [f"task {name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     positive = {
         "DATALOADER.TRAIN_X.BATCH_SIZE": cfg.DATALOADER.TRAIN_X.BATCH_SIZE,

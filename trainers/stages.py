@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+from datasets import task_name
 from elevater_eval import combine
 
 from . import results
@@ -62,15 +63,16 @@ def target_runs(
     runs = []
     for target in targets:
         group = [name for name in groups.get(target, []) if name != target]
-        own = Path(start) / "adapt" / target
+        label = task_name(target)
+        own = Path(start) / "adapt" / label
         runs.append(
             Run(
                 changed(
                     cfg,
                     DATASET__DATASET=",".join([target, *group]),
                     DATASET__NAME=target,
-                    DATASET__MULTITASK_EVALKEY=target if group else "average",
-                    OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / target),
+                    DATASET__MULTITASK_EVALKEY=label if group else "average",
+                    OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / label),
                     MULTITASK__SOURCE="",
                 ),
                 start=str(own) if start and not trains and own.is_dir() else start,
@@ -85,6 +87,10 @@ def target_runs(
 
 def check_experiment(source: Run | None, targets: Sequence[Run]) -> None:
     """Check all runs; nothing is written."""
+    labels = [run.folder.name for run in targets]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)")
     if source:
         check_run(source)
     for run in targets:
@@ -107,12 +113,15 @@ def run_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> 
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    collect(Path(cfg.OUTPUT_DIR), records)
+    collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
     return records
 
 
-def collect(out: Path, records: Sequence[dict]) -> None:
-    """Gather the targets' predictions and results at the top of an experiment, and pack the submission."""
+def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
+    """Gather the targets' predictions and results at the top of an experiment, and pack the submission.
+
+    root: the data root, where a test set's order may be marked as unofficial; a warning then says so.
+    """
     shutil.rmtree(out / "predictions", ignore_errors=True)
     (out / "predictions").mkdir(parents=True)
     for record in records:
@@ -120,4 +129,4 @@ def collect(out: Path, records: Sequence[dict]) -> None:
         shutil.copyfile(out / "adapt" / record["task"] / "predictions" / name, out / "predictions" / name)
     results.write_json(out / "results.json", records)
     results.write_text(out / "results.md", results.markdown(records))
-    combine([out / "predictions"], out / "submission.zip")
+    combine([out / "predictions"], out / "submission.zip", root)

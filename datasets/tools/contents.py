@@ -48,7 +48,9 @@ class Members:
             self._report.error("damaged-zip", where, what_is(archive) or f"not a readable zip: {error}")
             return None
         for name in repeated([name for name, _ in entries]):
-            self._report.warn("member-twice", f"{where}@{name}", "the zip holds this member more than once; the last one counts")
+            self._report.warn(
+                "member-twice", f"{where}@{name}", "the zip holds this member more than once; the last one counts"
+            )
         return dict(entries)
 
 
@@ -89,10 +91,14 @@ def check_present(rows: Iterable[Row], members: Members, report: Report) -> list
     return present
 
 
-def check_readable(rows: Sequence[Row], root: Path, members: Members, report: Report, workers: int, progress: Progress) -> None:
+def check_readable(
+    rows: Sequence[Row], root: Path, members: Members, report: Report, workers: int, progress: Progress
+) -> None:
     """Decode every image, and read those members of their zips too that no index names (which checks their CRC)."""
     named = {row.path: None for row in rows}
-    others = [f"{archive}@{name}" for archive in members.zips() for name in members.of(archive) if not name.endswith("/")]
+    others = [
+        f"{archive}@{name}" for archive in members.zips() for name in members.of(archive) if not name.endswith("/")
+    ]
     todo = [*((path, True) for path in named), *((path, False) for path in others if path not in named)]
     with ThreadPoolExecutor(workers) as pool:
         for count, faults in _in_order(pool, _examine, _batches(todo), 4 * workers):

@@ -16,7 +16,9 @@ from .listings import Listing, Reader, Row, near, repeated
 Progress = Callable[[int], None]
 
 
-def examine(entry: Entry, root: str | Path, quick: bool = False, workers: int = 2, progress: Progress = lambda count: None) -> Report:
+def examine(
+    entry: Entry, root: str | Path, quick: bool = False, workers: int = 2, progress: Progress = lambda count: None
+) -> Report:
     """All that is wrong with the files of a set.
 
     Args:
@@ -29,7 +31,9 @@ def examine(entry: Entry, root: str | Path, quick: bool = False, workers: int = 
     report = Report(entry.name, entry.folder)
     if not (root / entry.folder).is_dir() or not any((root / entry.folder).iterdir()):
         report.missing = True
-        report.error("missing-folder", entry.folder, f"the folder does not exist, or is empty{near(root / entry.folder)}")
+        report.error(
+            "missing-folder", entry.folder, f"the folder does not exist, or is empty{near(root / entry.folder)}"
+        )
         return report
     _check_files(entry, root, report)
     splits = _read(entry, root, report)
@@ -62,7 +66,9 @@ def _check_files(entry: Entry, root: Path, report: Report) -> None:
             report.error("missing-file", f"{entry.folder}/{file}", f"it does not exist{near(path)}")
     for part in sorted(folder.rglob(".*.part")):
         where = part.relative_to(root).as_posix()
-        report.warn("unfinished-download", where, "a download that was stopped; the same download command goes on with it")
+        report.warn(
+            "unfinished-download", where, "a download that was stopped; the same download command goes on with it"
+        )
     order = folder / ORDER_FILE
     if order.is_file():
         try:
@@ -70,7 +76,9 @@ def _check_files(entry: Entry, root: Path, report: Report) -> None:
             source = content.get("source", "elsewhere") if isinstance(content, dict) else "elsewhere"
         except ValueError:
             source = "elsewhere"
-        message = f"made from {source}: the order of the test images is not ELEVATER's, so predictions cannot be submitted"
+        message = (
+            f"made from {source}: the order of the test images is not ELEVATER's, so predictions cannot be submitted"
+        )
         report.warn("unofficial-order", f"{entry.folder}/{ORDER_FILE}", message)
 
 
@@ -102,7 +110,11 @@ def _read_elevater(entry: Entry, root: Path, reader: Reader) -> dict[str, Listin
             _check_names(entry, listing.names or [], reader.where(index), reader.report)
         splits[split] = listing
     if entry.layout == "coco" and {"train", "test"} <= set(splits) and splits["train"].names != splits["test"].names:
-        reader.report.error("label-names", reader.where(entry.indexes["test"]), f"the categories are not those of {entry.indexes['train']}")
+        reader.report.error(
+            "label-names",
+            reader.where(entry.indexes["test"]),
+            f"the categories are not those of {entry.indexes['train']}",
+        )
     return splits
 
 
@@ -130,7 +142,9 @@ def _read_annotations(entry: Entry, root: Path, report: Report) -> dict[str, Lis
     folder = root / entry.folder
     lacking = [file for file in entry.annotations if not (folder / file).exists()]
     if entry.split_json:
-        also = f", and {', '.join(lacking)} to make one from" if lacking else "; a split is made from the raw annotations"
+        also = (
+            f", and {', '.join(lacking)} to make one from" if lacking else "; a split is made from the raw annotations"
+        )
         level = report.error if lacking else report.warn
         level("missing-index", f"{entry.folder}/{entry.split_json}", f"the published split does not exist{also}")
     else:
@@ -148,7 +162,9 @@ def _read_annotations(entry: Entry, root: Path, report: Report) -> dict[str, Lis
     listings = {}
     for split, samples in zip(("train", "val", "test"), splits, strict=True):
         if entry.images.get(split, 0 if entry.images else None) != 0:
-            rows = [Row(f"{entry.folder}: {split}", sample.key, tuple(sample.labels), sample.impath) for sample in samples]
+            rows = [
+                Row(f"{entry.folder}: {split}", sample.key, tuple(sample.labels), sample.impath) for sample in samples
+            ]
             listings[split] = Listing(rows)
     return listings
 
@@ -159,10 +175,16 @@ def _check_rows(entry: Entry, split: str, listing: Listing, report: Report) -> N
     for row in listing.rows:
         wrong = [label for label in row.labels if not 0 <= label < classes]
         if wrong:
-            report.error("label-range", row.where, f"label {wrong[0]} is out of range: there are {classes} classes, counted from 0")
+            report.error(
+                "label-range",
+                row.where,
+                f"label {wrong[0]} is out of range: there are {classes} classes, counted from 0",
+            )
         if entry.label_kind == "multiclass" and len(row.labels) != 1:
             kind = "no-label" if not row.labels else "many-labels"
-            report.error(kind, row.where, f"{row.key} has {len(row.labels) or 'no'} labels, but {entry.name} is multiclass")
+            report.error(
+                kind, row.where, f"{row.key} has {len(row.labels) or 'no'} labels, but {entry.name} is multiclass"
+            )
         for label in repeated(list(row.labels)):
             report.warn("label-twice", row.where, f"{row.key} has the label {label} more than once")
     first: dict[str, Row] = {}
@@ -183,8 +205,14 @@ def _check_counts(entry: Entry, splits: dict[str, Listing], root: Path, report: 
     """Numbers of images against the published ones. ELEVATER's own val split is used by nobody, so a difference there is a warning."""
     for split, listing in splits.items():
         expected = entry.images.get(split)
-        place = entry.indexes.get(split) or (entry.split_json if (root / entry.folder / entry.split_json).is_file() else "")
-        where = f"{entry.folder}/{place}" if entry.indexes.get(split) else f"{entry.folder}{'/' if place else ''}{place}: {split}"
+        place = entry.indexes.get(split) or (
+            entry.split_json if (root / entry.folder / entry.split_json).is_file() else ""
+        )
+        where = (
+            f"{entry.folder}/{place}"
+            if entry.indexes.get(split)
+            else f"{entry.folder}{'/' if place else ''}{place}: {split}"
+        )
         if not listing.rows:
             report.error("no-images", where, "no image is listed")
         elif expected and len(listing.rows) != expected:

@@ -27,7 +27,9 @@ def download(entry: Entry, root: str | Path, mirror: str = "", wait: float = 2.0
         NotDone: something could not be had. All other files are fetched first.
     """
     folder = Path(root) / entry.folder
-    sources = [(f"{mirror.rstrip('/')}/{entry.folder}/{file}", file) for file in _files(entry)] if mirror else entry.downloads
+    sources = (
+        [(f"{mirror.rstrip('/')}/{entry.folder}/{file}", file) for file in _files(entry)] if mirror else entry.downloads
+    )
     if not sources:
         raise NotDone(f"no place is known to fetch {entry.name} from. {by_hand(entry, root)}")
     complete = not still_missing(entry, root)  # then the archives have served
@@ -53,7 +55,9 @@ def by_hand(entry: Entry, root: str | Path) -> str:
     """What a user can do where no download helps."""
     parts = [f"{entry.name} needs {', '.join(entry.files)} in {Path(root) / entry.folder}."]
     if entry.torchvision and entry.suite == "elevater":
-        parts.append(f"`python -m datasets prepare {entry.name} --from torchvision --root {root}` makes them from torchvision's copy.")
+        parts.append(
+            f"`python -m datasets prepare {entry.name} --from torchvision --root {root}` makes them from torchvision's copy."
+        )
     if entry.note:
         parts.append(entry.note)
     return " ".join(parts)

@@ -117,7 +117,9 @@ def _transfer(url: str, part: Path, state: dict) -> str | None:
         if not resumed:
             start = 0
             state.clear()
-            state.update(url=url, total=total, validator=_validator(answer.headers), md5=answer.headers.get("Content-MD5"))
+            state.update(
+                url=url, total=total, validator=_validator(answer.headers), md5=answer.headers.get("Content-MD5")
+            )
             _state_file(part).write_text(json.dumps(state), encoding="utf-8")
         if total and total - start > shutil.disk_usage(part.parent).free:
             raise _NoSpace(f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free")

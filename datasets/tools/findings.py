@@ -61,7 +61,13 @@ class Report:
     def to_dict(self) -> dict:
         """Plain JSON: name, folder, status, images, findings."""
         findings = [asdict(finding) for finding in self.findings]
-        return {"name": self.name, "folder": self.folder, "status": self.status, "images": self.images, "findings": findings}
+        return {
+            "name": self.name,
+            "folder": self.folder,
+            "status": self.status,
+            "images": self.images,
+            "findings": findings,
+        }
 
 
 def in_short(findings: Iterable[Finding], shown: int = SHOWN) -> list[str]:

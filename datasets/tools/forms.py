@@ -13,7 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TARS = (".tar.gz", ".tgz", ".tar")
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, NotImplementedError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 def check_form(path: Path, name: str, thorough: bool = True) -> None:
@@ -96,7 +105,9 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
         for folder in level:
             if any((folder / path).exists() for path in wanted):
                 return folder
-        level = [child for folder in level for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()]
+        level = [
+            child for folder in level for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()
+        ]
     return None
 
 

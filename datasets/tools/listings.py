@@ -72,7 +72,9 @@ class Reader:
                 self.report.warn("labelmap-blank", f"{self.where(file)}:{number}", "a blank line among the class names")
             elif line in lines[: number - 1]:
                 first = lines.index(line) + 1
-                self.report.warn("labelmap-twice", f"{self.where(file)}:{number}", f"the name {line!r} is also on line {first}")
+                self.report.warn(
+                    "labelmap-twice", f"{self.where(file)}:{number}", f"the name {line!r} is also on line {first}"
+                )
         return [line for line in lines if line]
 
     def iris(self, file: str) -> Listing | None:
@@ -177,7 +179,11 @@ class Reader:
 
 def near(path: Path) -> str:
     """A hint at a file beside `path` whose name differs in case only."""
-    found = [other.name for other in path.parent.glob("*") if other.name.lower() == path.name.lower() and other.name != path.name]
+    found = [
+        other.name
+        for other in path.parent.glob("*")
+        if other.name.lower() == path.name.lower() and other.name != path.name
+    ]
     return f", but {found[0]} does" if found else ""
 
 

@@ -53,7 +53,11 @@ def prepare(entry: Entry, root: str | Path, source: str | Path = "", download: b
             items = read_split(entry.name, cls, split, source, download, classes)
             _write_split(entry, split, items, source, work)
         (work / entry.labelmap).write_text("\n".join(classes) + "\n", encoding="utf-8")
-        about = {"order": "unofficial", "source": f"torchvision {torchvision.__version__}", "note": COPIES[entry.name].note}
+        about = {
+            "order": "unofficial",
+            "source": f"torchvision {torchvision.__version__}",
+            "note": COPIES[entry.name].note,
+        }
         (work / ORDER_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         work.chmod(0o755)
         if folder.is_dir():  # an empty one
@@ -85,7 +89,9 @@ def _write_split(entry: Entry, split: str, items: Sequence[Item], source: Path, 
     lines = []
     with zipfile.ZipFile(work / zip_name, "a", zipfile.ZIP_STORED) as archive:
         taken = set(archive.namelist())
-        for number, (picture, labels) in enumerate(tqdm(items, desc=f"{entry.name} {split}", unit="image", dynamic_ncols=True)):
+        for number, (picture, labels) in enumerate(
+            tqdm(items, desc=f"{entry.name} {split}", unit="image", dynamic_ncols=True)
+        ):
             member = _member(picture, split, number, source)
             if member not in taken:
                 archive.writestr(zipfile.ZipInfo(member), _content(picture))

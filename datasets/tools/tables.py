@@ -32,7 +32,9 @@ def one(name: str) -> str:
     lines.append("images: " + ", ".join(f"{_count(entry, split)} {split}" for split in entry.images))
     lines.append(f"place:  {entry.folder} below the data root, with {', '.join(entry.files)}")
     if entry.torchvision:
-        lines.append(f"source: torchvision.datasets.{entry.torchvision} (python -m datasets prepare {name} --from torchvision --root ROOT)")
+        lines.append(
+            f"source: torchvision.datasets.{entry.torchvision} (python -m datasets prepare {name} --from torchvision --root ROOT)"
+        )
     lines += [f"source: {url} -> {target}" for url, target in entry.downloads]
     if entry.note:
         lines.append(f"note:   {entry.note}")
@@ -46,7 +48,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     adjust = [str.rjust if k in right else str.ljust for k in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join("  ".join(f(cell, w) for f, cell, w in zip(adjust, line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(f(cell, w) for f, cell, w in zip(adjust, line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _count(entry: Entry, split: str) -> str:

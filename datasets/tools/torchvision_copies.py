@@ -40,15 +40,21 @@ class Copy:
 
 
 COPIES = {
-    "caltech-101": Copy({"train": {}, "test": {}}, note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed"),
+    "caltech-101": Copy(
+        {"train": {}, "test": {}}, note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed"
+    ),
     "cifar-10": Copy(TRAIN_TEST, by_name=True),
     "cifar-100": Copy(TRAIN_TEST, by_name=True),
     "country211": Copy(SPLIT | {"val": {"split": "valid"}}, by_name=True),
     "dtd": Copy(SPLIT, by_name=True, note="the first of its ten partitions"),
     "eurosat_clip": Copy(
-        {split: {} for split in SPLIT}, by_name=True, note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed"
+        {split: {} for split in SPLIT},
+        by_name=True,
+        note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed",
     ),
-    "fer-2013": Copy({"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]}, note="test is Kaggle's private test"),
+    "fer-2013": Copy(
+        {"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]}, note="test is Kaggle's private test"
+    ),
     "fgvc-aircraft-2013b-variants102": Copy(SPLIT, by_name=True),
     "food-101": Copy({split: SPLIT[split] for split in ("train", "test")}, by_name=True),
     "gtsrb": Copy({split: SPLIT[split] for split in ("train", "test")}),
@@ -59,7 +65,8 @@ COPIES = {
     "rendered-sst2": Copy(SPLIT, by_name=True),
     "stanford-cars": Copy({split: SPLIT[split] for split in ("train", "test")}, by_name=True),
     "voc-2007-classification": Copy(
-        {split: {"year": "2007", "image_set": split} for split in SPLIT}, note="objects marked as difficult do not count"
+        {split: {"year": "2007", "image_set": split} for split in SPLIT},
+        note="objects marked as difficult do not count",
     ),
 }
 
@@ -89,7 +96,9 @@ def read_split(name: str, cls: type, split: str, source: Path, download: bool, c
         return {"train": items, "val": items[:public], "test": items[public:]}[split]
     order: Sequence[int] = range(len(classes))
     if copy.by_name:
-        order = [classes.index(own) for own in names.match(name, dataset.classes, f"torchvision.datasets.{cls.__name__}")]
+        order = [
+            classes.index(own) for own in names.match(name, dataset.classes, f"torchvision.datasets.{cls.__name__}")
+        ]
     items = _items(dataset, order)
     return _eurosat(items, split) if name == "eurosat_clip" else items
 
@@ -128,7 +137,9 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
     if labels is None:
         labels = [dataset[k][1] for k in range(len(dataset))]
     if any(label is None for label in labels):
-        raise NotDone("the copy has no labels of the test images; torchvision.datasets.FER2013 has them from fer2013.csv alone")
+        raise NotDone(
+            "the copy has no labels of the test images; torchvision.datasets.FER2013 has them from fer2013.csv alone"
+        )
     return [(lambda k=k: dataset[k][0], (order[int(label)],)) for k, label in enumerate(labels)]
 
 
@@ -172,4 +183,3 @@ def _eurosat(items: list[Item], split: str) -> list[Item]:
         start = list(SPLIT).index(split) * each
         chosen += generator.sample(group, 3 * each)[start : start + each]
     return sorted(chosen)
-

@@ -40,8 +40,10 @@ class Disk:
     def iris(self, folder, names, train, test, **options) -> None:
         """`train` and `test`: one label field ("3", "0,4" or "") per image; the images' colours are all different."""
         for split, fields in (("train", train), ("test", test)):
-            members = {f"{split}/{i}.png": self.image((40 * i % 256, 7 * i % 256, len(split)), **options)
-                       for i in range(len(fields))}
+            members = {
+                f"{split}/{i}.png": self.image((40 * i % 256, 7 * i % 256, len(split)), **options)
+                for i in range(len(fields))
+            }
             self.zip(f"{folder}/{split}.zip", members)
             lines = [f"{split}.zip@{name} {field}".strip() for name, field in zip(members, fields, strict=True)]
             self.write(f"{folder}/{split}.txt", "\n".join(lines) + "\n")

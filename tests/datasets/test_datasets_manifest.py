@@ -12,7 +12,11 @@ def test_iris_lines(disk):
     samples, names = read_iris(str(disk.root), "train.txt", "labels.txt")
     assert names == ["cat", "stop sign", "bird"]
     assert [s.key for s in samples] == [
-        "train.zip@a/1.png", "with some spaces.jpg", "b/negative.png", "negative with space.JPG"]
+        "train.zip@a/1.png",
+        "with some spaces.jpg",
+        "b/negative.png",
+        "negative with space.JPG",
+    ]
     assert [s.labels for s in samples] == [(2,), (0, 1), (), ()]
     assert [s.label for s in samples] == [2, 0, -1, -1]
     assert [s.classname for s in samples] == ["bird", "cat", "", ""]
@@ -26,10 +30,12 @@ def test_iris_without_a_labelmap_numbers_the_classes(disk):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("a.png 3", r"train\.txt:2: label 3 is out of range: labels\.txt has 2 classes"),
-     ("a.png -1", r"train\.txt:2: '-1' is not a list of labels"),
-     ("a.png cat", r"train\.txt:2: 'cat' is not a list of labels"),
-     ("a.png 0,", r"train\.txt:2: '0,' is not a list of labels")],
+    [
+        ("a.png 3", r"train\.txt:2: label 3 is out of range: labels\.txt has 2 classes"),
+        ("a.png -1", r"train\.txt:2: '-1' is not a list of labels"),
+        ("a.png cat", r"train\.txt:2: 'cat' is not a list of labels"),
+        ("a.png 0,", r"train\.txt:2: '0,' is not a list of labels"),
+    ],
 )
 def test_iris_errors_name_file_and_line(disk, line, message):
     disk.write("labels.txt", "cat\ndog\n")
@@ -58,7 +64,10 @@ def coco(**changes):
         ],
         "categories": [{"id": 7, "name": "far"}, {"id": 2, "name": "near"}, {"id": 11, "name": "none"}],
         "annotations": [
-            {"image_id": 5, "category_id": 11}, {"image_id": 4, "category_id": 2}, {"image_id": 30, "category_id": 7}],
+            {"image_id": 5, "category_id": 11},
+            {"image_id": 4, "category_id": 2},
+            {"image_id": 30, "category_id": 7},
+        ],
         **changes,
     }
 
@@ -74,11 +83,13 @@ def test_coco_is_ordered_by_image_id_and_reindexed_by_category_id(disk):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"annotations": [{"image_id": 6, "category_id": 2}]}, r"train\.json: annotations\[0\]: no image has the id 6"),
-     ({"annotations": [{"image_id": 5, "category_id": 3}]}, r"annotations\[0\]: no category .* id 3.*\[2, 7, 11\]"),
-     ({"annotations": [{"image_id": 5}]}, r"annotations\[0\] has no 'category_id'"),
-     ({"categories": None}, r"train\.json: no list 'categories'"),
-     ({"images": [{"id": 1, "file_name": "a"}] * 2}, "same image id")],
+    [
+        ({"annotations": [{"image_id": 6, "category_id": 2}]}, r"train\.json: annotations\[0\]: no image has the id 6"),
+        ({"annotations": [{"image_id": 5, "category_id": 3}]}, r"annotations\[0\]: no category .* id 3.*\[2, 7, 11\]"),
+        ({"annotations": [{"image_id": 5}]}, r"annotations\[0\] has no 'category_id'"),
+        ({"categories": None}, r"train\.json: no list 'categories'"),
+        ({"images": [{"id": 1, "file_name": "a"}] * 2}, "same image id"),
+    ],
 )
 def test_coco_errors_name_the_entry(disk, changes, message):
     disk.json("train.json", coco(**changes))
@@ -115,8 +126,12 @@ def test_missing_and_damaged_archives_are_named(disk):
 
 
 def split_json(disk, **changes):
-    content = {"train": [["b/1.jpg", 1, "dog"], ["a/2.jpg", "0", "big cat"]], "val": [["b/3.jpg", 1, "dog"]],
-               "test": [["c/4.jpg", 2, "emu"]], **changes}
+    content = {
+        "train": [["b/1.jpg", 1, "dog"], ["a/2.jpg", "0", "big cat"]],
+        "val": [["b/3.jpg", 1, "dog"]],
+        "test": [["c/4.jpg", 2, "emu"]],
+        **changes,
+    }
     disk.json("split.json", content)
     return read_split(str(disk.root), "images", "split.json")
 

@@ -22,8 +22,10 @@ class Scenes(Task):
 @pytest.fixture
 def tasks(disk):
     def samples(split, labels):
-        path = disk.zip(f"{split}.zip", {
-            f"{i}.png": disk.image((20 * i, 255 - 9 * i, len(split)), (20, 10)) for i in range(len(labels))})
+        path = disk.zip(
+            f"{split}.zip",
+            {f"{i}.png": disk.image((20 * i, 255 - 9 * i, len(split)), (20, 10)) for i in range(len(labels))},
+        )
         return [Sample(f"{path}@{i}.png", own, f"{split}.zip@{i}.png") for i, own in enumerate(labels)]
 
     animals = Animals(["cat", "dog"], samples("a", [(0,), (1,), (1,), (0,)]), [], samples("at", [(1,)]))

@@ -77,10 +77,18 @@ def test_coco_task(cfg, disk):
         train_index, test_index = "train.json", "test.json"
 
     def index(name, annotations, categories=("near", "far")):
-        disk.json(f"k/{name}.json", {
-            "images": [{"id": 9 - i, "file_name": f"{i}.png", "zip_file": "img.zip"} for i in range(len(annotations))],
-            "annotations": [{"image_id": 9 - i, "category_id": c} for i, own in enumerate(annotations) for c in own],
-            "categories": [{"id": i + 1, "name": name} for i, name in enumerate(categories)]})
+        disk.json(
+            f"k/{name}.json",
+            {
+                "images": [
+                    {"id": 9 - i, "file_name": f"{i}.png", "zip_file": "img.zip"} for i in range(len(annotations))
+                ],
+                "annotations": [
+                    {"image_id": 9 - i, "category_id": c} for i, own in enumerate(annotations) for c in own
+                ],
+                "categories": [{"id": i + 1, "name": name} for i, name in enumerate(categories)],
+            },
+        )
 
     disk.zip("k/img.zip", {f"{i}.png": disk.image() for i in range(4)})
     index("train", [[1], [2], [1], [2]])
@@ -172,9 +180,11 @@ def test_coop_errors(cfg, pets, disk):
 
 @pytest.mark.parametrize(
     ("attribute", "value", "message"),
-    [("label_kind", "multi", "label_kind 'multi' is none of multiclass, multilabel"),
-     ("metric", "mAP", "metric 'mAP' is none of accuracy"),
-     ("templates", ["a photo."], "template 'a photo.' has no {}")],
+    [
+        ("label_kind", "multi", "label_kind 'multi' is none of multiclass, multilabel"),
+        ("metric", "mAP", "metric 'mAP' is none of accuracy"),
+        ("templates", ["a photo."], "template 'a photo.' has no {}"),
+    ],
 )
 def test_a_task_that_is_stated_wrongly(attribute, value, message):
     with pytest.raises(ValueError, match=message):

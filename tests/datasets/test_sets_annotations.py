@@ -28,7 +28,11 @@ def mat_records(folder, file, rows):
 
 
 def raw_caltech(disk):
-    folders(disk, "caltech-101/101_ObjectCategories", ["BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "accordion", "airplanes"])
+    folders(
+        disk,
+        "caltech-101/101_ObjectCategories",
+        ["BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "accordion", "airplanes"],
+    )
     return ["face", "leopard", "accordion", "airplane"]
 
 
@@ -58,7 +62,11 @@ def raw_flowers(disk):
 def raw_pets(disk):
     disk.write("oxford_pets/images/pug_1.jpg", "")
     for split, count in (("trainval", 10), ("test", 3)):
-        rows = [f"{name}_{split}_{k} {label} 1 1" for label, name in ((1, "Abyssinian"), (2, "american_bulldog")) for k in range(count)]
+        rows = [
+            f"{name}_{split}_{k} {label} 1 1"
+            for label, name in ((1, "Abyssinian"), (2, "american_bulldog"))
+            for k in range(count)
+        ]
         rows = [row.replace(f"_{split}_", "_1" if split == "test" else "_2") for row in rows]
         disk.write(f"oxford_pets/annotations/{split}.txt", "#image id species breed\n" + "\n".join(rows) + "\n")
     return ["abyssinian", "american_bulldog"]
@@ -68,7 +76,10 @@ def raw_cars(disk):
     folder = disk.root / "stanford_cars"
     mat_records(folder, "devkit/cars_train_annos.mat", [(f"{k:05d}.jpg", 1 + k % 2) for k in range(20)])
     mat_records(folder, "cars_test_annos_withlabels.mat", [(f"{k:05d}.jpg", 1 + k % 2) for k in range(6)])
-    savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array(["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], dtype=object)})
+    savemat(
+        folder / "devkit/cars_meta.mat",
+        {"class_names": np.array(["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], dtype=object)},
+    )
     return ["2000 AM General Hummer SUV", "2012 Acura RL Sedan"]
 
 
@@ -76,7 +87,11 @@ def raw_sun(disk):
     disk.write("sun397/SUN397/a/abbey/sun_a.jpg", "")
     disk.write("sun397/ClassName.txt", "/a/abbey\n/a/apartment_building/outdoor\n")
     for part, file, count in ((1, "Training_01.txt", 10), (2, "Testing_01.txt", 3)):
-        rows = [f"{place}/sun_{part}{k}.jpg" for place in ("/a/abbey", "/a/apartment_building/outdoor") for k in range(count)]
+        rows = [
+            f"{place}/sun_{part}{k}.jpg"
+            for place in ("/a/abbey", "/a/apartment_building/outdoor")
+            for k in range(count)
+        ]
         disk.write(f"sun397/{file}", "\n".join(rows) + "\n")
     return ["abbey", "outdoor apartment_building"]
 
@@ -85,17 +100,25 @@ def raw_ucf(disk):
     disk.write("ucf101/UCF-101-midframes/Apply_Eye_Makeup/a.jpg", "")
     disk.write("ucf101/ucfTrainTestlist/classInd.txt", "1 ApplyEyeMakeup\n2 YoYo\n")
     for part, file, count in ((1, "trainlist01.txt", 10), (2, "testlist01.txt", 3)):
-        rows = [f"{action}/v_{action}_g{part}{k}.avi" + (f" {label}" if part == 1 else "")
-                for label, action in ((1, "ApplyEyeMakeup"), (2, "YoYo")) for k in range(count)]
+        rows = [
+            f"{action}/v_{action}_g{part}{k}.avi" + (f" {label}" if part == 1 else "")
+            for label, action in ((1, "ApplyEyeMakeup"), (2, "YoYo"))
+            for k in range(count)
+        ]
         disk.write(f"ucf101/ucfTrainTestlist/{file}", "\n".join(rows) + "\n")
     return ["Apply_Eye_Makeup", "Yo_Yo"]
 
 
 RAW = {  # set: (its raw annotations, images a class in train, val and test, the first test image's path)
-    "Caltech101": (raw_caltech, (5, 2, 3), None), "Food101": (raw_food, (5, 2, 3), None), "EuroSAT": (raw_eurosat, (5, 2, 3), None),
-    "DescribableTextures": (raw_textures, (5, 2, 3), None), "OxfordFlowers": (raw_flowers, (5, 2, 3), None),
-    "OxfordPets": (raw_pets, (8, 2, 3), "Abyssinian_10.jpg"), "StanfordCars": (raw_cars, (8, 2, 3), "cars_test/00000.jpg"),
-    "SUN397": (raw_sun, (8, 2, 3), "a/abbey/sun_20.jpg"), "UCF101": (raw_ucf, (8, 2, 3), "Apply_Eye_Makeup/v_ApplyEyeMakeup_g20.jpg"),
+    "Caltech101": (raw_caltech, (5, 2, 3), None),
+    "Food101": (raw_food, (5, 2, 3), None),
+    "EuroSAT": (raw_eurosat, (5, 2, 3), None),
+    "DescribableTextures": (raw_textures, (5, 2, 3), None),
+    "OxfordFlowers": (raw_flowers, (5, 2, 3), None),
+    "OxfordPets": (raw_pets, (8, 2, 3), "Abyssinian_10.jpg"),
+    "StanfordCars": (raw_cars, (8, 2, 3), "cars_test/00000.jpg"),
+    "SUN397": (raw_sun, (8, 2, 3), "a/abbey/sun_20.jpg"),
+    "UCF101": (raw_ucf, (8, 2, 3), "Apply_Eye_Makeup/v_ApplyEyeMakeup_g20.jpg"),
 }
 
 
@@ -121,7 +144,10 @@ def test_the_split_of_raw_folders_is_pinned(cfg, disk):
     raw_eurosat(disk)
     task = build(cfg, "EuroSAT")
     assert [sample.key for sample in task.val[:2]] == ["AnnualCrop/AnnualCrop_8.jpg", "AnnualCrop/AnnualCrop_7.jpg"]
-    assert task.train_x[0].key.startswith("AnnualCrop/") and task.test[0].impath == f"{disk.root}/eurosat/2750/{task.test[0].key}"
+    assert (
+        task.train_x[0].key.startswith("AnnualCrop/")
+        and task.test[0].impath == f"{disk.root}/eurosat/2750/{task.test[0].key}"
+    )
 
 
 def test_raw_flowers_count_from_one(cfg, disk):
@@ -132,13 +158,44 @@ def test_raw_flowers_count_from_one(cfg, disk):
 
 @pytest.mark.parametrize(
     ("name", "path", "content", "message"),
-    [("OxfordPets", "oxford_pets/annotations/test.txt", "pug_1 2 2 1\npug_2\n", r"annotations/test\.txt:2: expected <image> <class id>"),
-     ("SUN397", "sun397/Training_01.txt", "/z/zoo/sun_a.jpg\n", r"Training_01\.txt:1: '/z/zoo' is no class of ClassName\.txt"),
-     ("UCF101", "ucf101/ucfTrainTestlist/testlist01.txt", "Nap/v.avi\n", r"testlist01\.txt:1: 'Nap' is no class of .*classInd\.txt"),
-     ("StanfordCars", "stanford_cars/devkit/cars_meta.mat", "no mat",
-      r"cars_meta\.mat is no readable MATLAB file with the variable 'class_names'"),
-     ("OxfordFlowers", "oxford_flowers/cat_to_name.json", "[1]", r"cat_to_name\.json is no json of label -> class name"),
-     ("OxfordFlowers", "oxford_flowers/cat_to_name.json", '{"1": "rose"}', r"cat_to_name\.json has no name for the label 2")],
+    [
+        (
+            "OxfordPets",
+            "oxford_pets/annotations/test.txt",
+            "pug_1 2 2 1\npug_2\n",
+            r"annotations/test\.txt:2: expected <image> <class id>",
+        ),
+        (
+            "SUN397",
+            "sun397/Training_01.txt",
+            "/z/zoo/sun_a.jpg\n",
+            r"Training_01\.txt:1: '/z/zoo' is no class of ClassName\.txt",
+        ),
+        (
+            "UCF101",
+            "ucf101/ucfTrainTestlist/testlist01.txt",
+            "Nap/v.avi\n",
+            r"testlist01\.txt:1: 'Nap' is no class of .*classInd\.txt",
+        ),
+        (
+            "StanfordCars",
+            "stanford_cars/devkit/cars_meta.mat",
+            "no mat",
+            r"cars_meta\.mat is no readable MATLAB file with the variable 'class_names'",
+        ),
+        (
+            "OxfordFlowers",
+            "oxford_flowers/cat_to_name.json",
+            "[1]",
+            r"cat_to_name\.json is no json of label -> class name",
+        ),
+        (
+            "OxfordFlowers",
+            "oxford_flowers/cat_to_name.json",
+            '{"1": "rose"}',
+            r"cat_to_name\.json has no name for the label 2",
+        ),
+    ],
 )
 def test_wrong_raw_annotations(cfg, disk, name, path, content, message):
     RAW[name][0](disk)

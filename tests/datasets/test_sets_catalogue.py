@@ -15,7 +15,12 @@ ELEVATER = sorted(name for name, entry in ENTRIES.items() if entry.suite == "ele
 
 
 def test_every_set_is_there_and_registered():
-    assert Counter(entry.suite for entry in ENTRIES.values()) == {"coop": 11, "imagenet-variant": 4, "elevater": 21, "pocket": 31}
+    assert Counter(entry.suite for entry in ENTRIES.values()) == {
+        "coop": 11,
+        "imagenet-variant": 4,
+        "elevater": 21,
+        "pocket": 31,
+    }
     datasets.register_all()
     assert set(ENTRIES) <= set(DATASET_REGISTRY.registered_names())
 
@@ -25,8 +30,22 @@ def test_totals_of_elevater():
     totals = {split: sum(ENTRIES[name].images.get(split, 0) for name in ELEVATER) for split in ("train", "val", "test")}
     assert totals == {"train": 638429, "val": 77619, "test": 192677}
     assert sum(ENTRIES[name].classes for name in ELEVATER) == 1151
-    assert Counter(ENTRIES[name].metric for name in ELEVATER) == {"accuracy": 14, "mean-per-class": 4, "11point_mAP": 1, "roc_auc": 1}
-    without_val = {"caltech-101", "cifar-10", "cifar-100", "food-101", "hateful-memes", "mnist", "oxford-iiit-pets", "stanford-cars"}
+    assert Counter(ENTRIES[name].metric for name in ELEVATER) == {
+        "accuracy": 14,
+        "mean-per-class": 4,
+        "11point_mAP": 1,
+        "roc_auc": 1,
+    }
+    without_val = {
+        "caltech-101",
+        "cifar-10",
+        "cifar-100",
+        "food-101",
+        "hateful-memes",
+        "mnist",
+        "oxford-iiit-pets",
+        "stanford-cars",
+    }
     assert {name for name in ELEVATER if "val" not in ENTRIES[name].images} == without_val
     assert [name for name in ELEVATER if ENTRIES[name].crop == "squash"] == ["kitti-distance"]
 
@@ -35,8 +54,10 @@ def test_totals_of_coop():
     sources = [entry for entry in ENTRIES.values() if entry.suite == "coop"]
     assert sum(entry.classes for entry in sources) == 2191
     variants = {entry.name: entry.images for entry in ENTRIES.values() if entry.suite == "imagenet-variant"}
-    assert variants == {name: {"test": count} for name, count in
-                        [("ImageNetV2", 10000), ("ImageNetSketch", 50889), ("ImageNetA", 7500), ("ImageNetR", 30000)]}
+    assert variants == {
+        name: {"test": count}
+        for name, count in [("ImageNetV2", 10000), ("ImageNetSketch", 50889), ("ImageNetA", 7500), ("ImageNetR", 30000)]
+    }
 
 
 def test_the_evaluation_knows_the_same_facts():
@@ -75,10 +96,26 @@ def test_offsets_of_the_union_of_elevaters_classes():
     for name in ELEVATER:
         offsets[name], start = start, start + len(names.class_names(name))
     assert offsets == {
-        "caltech-101": 0, "cifar-10": 102, "cifar-100": 112, "country211": 212, "dtd": 423, "eurosat_clip": 470, "fer-2013": 480,
-        "fgvc-aircraft-2013b-variants102": 487, "food-101": 587, "gtsrb": 688, "hateful-memes": 731, "kitti-distance": 733, "mnist": 737,
-        "oxford-flower-102": 747, "oxford-iiit-pets": 849, "patch-camelyon": 886, "rendered-sst2": 888, "resisc45_clip": 890,
-        "stanford-cars": 935, "voc-2007-classification": 1131,
+        "caltech-101": 0,
+        "cifar-10": 102,
+        "cifar-100": 112,
+        "country211": 212,
+        "dtd": 423,
+        "eurosat_clip": 470,
+        "fer-2013": 480,
+        "fgvc-aircraft-2013b-variants102": 487,
+        "food-101": 587,
+        "gtsrb": 688,
+        "hateful-memes": 731,
+        "kitti-distance": 733,
+        "mnist": 737,
+        "oxford-flower-102": 747,
+        "oxford-iiit-pets": 849,
+        "patch-camelyon": 886,
+        "rendered-sst2": 888,
+        "resisc45_clip": 890,
+        "stanford-cars": 935,
+        "voc-2007-classification": 1131,
     }
     assert start == 1151
 
@@ -93,17 +130,33 @@ def test_repeated_names_of_elevater():
 
 def test_label_orders():
     caltech = names.class_names("caltech-101")
-    assert [caltech[k] for k in (4, 37, 38, 57, 66)] == ["background", "centered face", "off-center face", "leopard", "motorbike"]
+    assert [caltech[k] for k in (4, 37, 38, 57, 66)] == [
+        "background",
+        "centered face",
+        "off-center face",
+        "leopard",
+        "motorbike",
+    ]
     cifar = names.class_names("cifar-100")
-    assert cifar[:4] == ["chimpanzee", "trout", "skunk", "spider"] and cifar[24] == "apple" and cifar.index("aquarium fish") == 85
+    assert (
+        cifar[:4] == ["chimpanzee", "trout", "skunk", "spider"]
+        and cifar[24] == "apple"
+        and cifar.index("aquarium fish") == 85
+    )
     assert names.class_names("food-101")[16:18] == ["cheesecake", "cheese plate"]
     assert names.class_names("fer-2013") == ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
     aircraft = names.class_names("fgvc-aircraft-2013b-variants102")
     assert {"F-16A-B", "F-A-18"} < set(aircraft) and aircraft == sorted(aircraft, key=str.lower)
     cars = names.class_names("stanford-cars")
-    assert cars.index("Audi TTS Coupe 2012") < cars.index("Audi TT Hatchback 2011") and "Ram C V Cargo Van Minivan 2012" in cars
+    assert (
+        cars.index("Audi TTS Coupe 2012") < cars.index("Audi TT Hatchback 2011")
+        and "Ram C V Cargo Van Minivan 2012" in cars
+    )
     pets = names.class_names("oxford-iiit-pets")
-    assert pets[:3] == ["Abyssinian", "american bulldog", "american pit bull terrier"] and sum(name[0].isupper() for name in pets) == 12
+    assert (
+        pets[:3] == ["Abyssinian", "american bulldog", "american pit bull terrier"]
+        and sum(name[0].isupper() for name in pets) == 12
+    )
     voc = names.class_names("voc-2007-classification")
     assert voc == sorted(voc) and {"diningtable", "pottedplant", "tvmonitor"} < set(voc)
     assert names.class_names("gtsrb")[6] == "end / de-restriction of 80 kph speed limit"
@@ -118,7 +171,9 @@ def test_numbers_of_templates():
     assert [len(names.templates(name)) for name in ELEVATER] == counts
     assert names.templates("mnist") == ['a photo of the number: "{}".'] and names.templates("kitti-distance") == ["{}"]
     assert names.templates("patch-camelyon") == ["this is a photo of {}"]
-    assert names.templates("DescribableTextures") == ["{} texture."] and names.templates("SUN397") == ["a photo of a {}."]
+    assert names.templates("DescribableTextures") == ["{} texture."] and names.templates("SUN397") == [
+        "a photo of a {}."
+    ]
 
 
 def test_imagenet_is_open_clips():
@@ -131,7 +186,12 @@ def test_imagenet_is_open_clips():
 
 def test_wordnet_ids():
     whole = names.wordnet_names("ImageNet")
-    assert len(whole) == 1000 and list(whole) == sorted(whole) and whole["n01440764"] == "tench" and whole["n15075141"] == "toilet paper"
+    assert (
+        len(whole) == 1000
+        and list(whole) == sorted(whole)
+        and whole["n01440764"] == "tench"
+        and whole["n15075141"] == "toilet paper"
+    )
     for name in ("ImageNetA", "ImageNetR"):
         part = names.wordnet_names(name)
         assert len(part) == 200 and list(part) == sorted(part) and part.items() <= whole.items()

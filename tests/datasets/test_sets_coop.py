@@ -32,24 +32,104 @@ class Stated:
 
 
 SETS = (
-    Stated("Caltech101", "caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json", 100, "face", "yin_yang", (4128, 1649, 2465)),
-    Stated("OxfordPets", "oxford_pets", "images", "split_zhou_OxfordPets.json", 37, "abyssinian", "yorkshire_terrier", (2944, 736, 3669),
-           "a photo of a {}, a type of pet."),
-    Stated("StanfordCars", "stanford_cars", "", "split_zhou_StanfordCars.json", 196, "2000 AM General Hummer SUV",
-           "2012 smart fortwo Convertible", (6509, 1635, 8041)),
-    Stated("OxfordFlowers", "oxford_flowers", "jpg", "split_zhou_OxfordFlowers.json", 102, "pink primrose", "blackberry lily",
-           (4093, 1633, 2463), "a photo of a {}, a type of flower."),
-    Stated("Food101", "food-101", "images", "split_zhou_Food101.json", 101, "apple_pie", "waffles", (50500, 20200, 30300),
-           "a photo of {}, a type of food."),
-    Stated("FGVCAircraft", "fgvc_aircraft", "images", "", 100, "707-320", "Yak-42", (3334, 3333, 3333),
-           "a photo of a {}, a type of aircraft."),
+    Stated(
+        "Caltech101",
+        "caltech-101",
+        "101_ObjectCategories",
+        "split_zhou_Caltech101.json",
+        100,
+        "face",
+        "yin_yang",
+        (4128, 1649, 2465),
+    ),
+    Stated(
+        "OxfordPets",
+        "oxford_pets",
+        "images",
+        "split_zhou_OxfordPets.json",
+        37,
+        "abyssinian",
+        "yorkshire_terrier",
+        (2944, 736, 3669),
+        "a photo of a {}, a type of pet.",
+    ),
+    Stated(
+        "StanfordCars",
+        "stanford_cars",
+        "",
+        "split_zhou_StanfordCars.json",
+        196,
+        "2000 AM General Hummer SUV",
+        "2012 smart fortwo Convertible",
+        (6509, 1635, 8041),
+    ),
+    Stated(
+        "OxfordFlowers",
+        "oxford_flowers",
+        "jpg",
+        "split_zhou_OxfordFlowers.json",
+        102,
+        "pink primrose",
+        "blackberry lily",
+        (4093, 1633, 2463),
+        "a photo of a {}, a type of flower.",
+    ),
+    Stated(
+        "Food101",
+        "food-101",
+        "images",
+        "split_zhou_Food101.json",
+        101,
+        "apple_pie",
+        "waffles",
+        (50500, 20200, 30300),
+        "a photo of {}, a type of food.",
+    ),
+    Stated(
+        "FGVCAircraft",
+        "fgvc_aircraft",
+        "images",
+        "",
+        100,
+        "707-320",
+        "Yak-42",
+        (3334, 3333, 3333),
+        "a photo of a {}, a type of aircraft.",
+    ),
     Stated("SUN397", "sun397", "SUN397", "split_zhou_SUN397.json", 397, "abbey", "youth_hostel", (15880, 3970, 19850)),
-    Stated("DescribableTextures", "dtd", "images", "split_zhou_DescribableTextures.json", 47, "banded", "zigzagged", (2820, 1128, 1692),
-           "{} texture."),
-    Stated("EuroSAT", "eurosat", "2750", "split_zhou_EuroSAT.json", 10, "Annual Crop Land", "Sea or Lake", (13500, 5400, 8100),
-           "a centered satellite photo of {}."),
-    Stated("UCF101", "ucf101", "UCF-101-midframes", "split_zhou_UCF101.json", 101, "Apply_Eye_Makeup", "Yo_Yo", (7639, 1898, 3783),
-           "a photo of a person doing {}."),
+    Stated(
+        "DescribableTextures",
+        "dtd",
+        "images",
+        "split_zhou_DescribableTextures.json",
+        47,
+        "banded",
+        "zigzagged",
+        (2820, 1128, 1692),
+        "{} texture.",
+    ),
+    Stated(
+        "EuroSAT",
+        "eurosat",
+        "2750",
+        "split_zhou_EuroSAT.json",
+        10,
+        "Annual Crop Land",
+        "Sea or Lake",
+        (13500, 5400, 8100),
+        "a centered satellite photo of {}.",
+    ),
+    Stated(
+        "UCF101",
+        "ucf101",
+        "UCF-101-midframes",
+        "split_zhou_UCF101.json",
+        101,
+        "Apply_Eye_Makeup",
+        "Yo_Yo",
+        (7639, 1898, 3783),
+        "a photo of a person doing {}.",
+    ),
 )
 BY_NAME = {stated.name: stated for stated in SETS}
 PER_CLASS = {"train": 3, "val": 2, "test": 1}
@@ -62,8 +142,14 @@ def key(split, label, k):
 def write(disk, stated):
     """The published split (or FGVC-Aircraft's own lists) and one image of the test set."""
     classes = names.class_names(stated.name)
-    rows = {split: [(key(split, label, k) if stated.split else f"{split}{label:03d}{k}.jpg", label) for label in range(stated.classes)
-                    for k in range(count)] for split, count in PER_CLASS.items()}
+    rows = {
+        split: [
+            (key(split, label, k) if stated.split else f"{split}{label:03d}{k}.jpg", label)
+            for label in range(stated.classes)
+            for k in range(count)
+        ]
+        for split, count in PER_CLASS.items()
+    }
     if stated.split:
         content = {split: [[path, label, classes[label]] for path, label in listed] for split, listed in rows.items()}
         disk.json(f"{stated.folder}/{stated.split}", content)
@@ -87,10 +173,21 @@ def test_contract(cfg, disk, stated, caplog):
         task = build(cfg, stated.name)
     assert not caplog.records  # the published split needs no warning
     assert (task.name, task.num_classes, task.classnames[0], task.classnames[-1]) == (
-        stated.name, stated.classes, stated.first, stated.last)
+        stated.name,
+        stated.classes,
+        stated.first,
+        stated.last,
+    )
     assert task.classnames == names.class_names(stated.name)
-    assert (task.metric, task.label_kind, task.crop, task.templates) == ("accuracy", "multiclass", "crop", [stated.template])
-    assert [len(samples) for samples in (task.train_x, task.val, task.test)] == [count * stated.classes for count in PER_CLASS.values()]
+    assert (task.metric, task.label_kind, task.crop, task.templates) == (
+        "accuracy",
+        "multiclass",
+        "crop",
+        [stated.template],
+    )
+    assert [len(samples) for samples in (task.train_x, task.val, task.test)] == [
+        count * stated.classes for count in PER_CLASS.values()
+    ]
     assert [sample.label for sample in task.test] == list(range(stated.classes))
     assert read_bytes(task.test[0].impath)[:2] == b"\xff\xd8" and not task.test[0].key.startswith("/")
     known = entry(stated.name)
@@ -113,8 +210,11 @@ def test_no_images_and_no_split_are_named(cfg, disk):
     with pytest.raises(FileNotFoundError, match=r"UCF101: no image folder .*ucf101/UCF-101-midframes"):
         build(cfg, "UCF101")
     disk.write("ucf101/UCF-101-midframes/a.jpg", "")
-    with pytest.raises(FileNotFoundError, match=r"UCF101: no split .*split_zhou_UCF101\.json, which `python -m datasets download UCF101` "
-                                                r"fetches, nor all of ucfTrainTestlist/classInd\.txt, .* to make one from"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"UCF101: no split .*split_zhou_UCF101\.json, which `python -m datasets download UCF101` "
+        r"fetches, nor all of ucfTrainTestlist/classInd\.txt, .* to make one from",
+    ):
         build(cfg, "UCF101")
 
 

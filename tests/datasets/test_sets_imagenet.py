@@ -51,7 +51,11 @@ def test_contract_of_the_variants(cfg, disk, name, listed):
     assert task.test[2].impath == f"{disk.root}/{root.split('/')[0]}/{task.test[2].key}"
     known = entry(name)
     assert (known.suite, known.classes, known.images, f"{known.folder}/{known.image_dir}") == (
-        "imagenet-variant", classes, {"test": images}, root)
+        "imagenet-variant",
+        classes,
+        {"test": images},
+        root,
+    )
 
 
 @pytest.mark.parametrize("below", ["images/", ""])
@@ -75,7 +79,9 @@ def test_wrong_folders_of_imagenet(cfg, disk):
     with pytest.raises(FileNotFoundError, match="ImageNetA: no folder .*imagenet-adversarial"):
         build(cfg, "ImageNetA")
     write_classes(disk, "imagenet-adversarial/imagenet-a", ["n01498041", "n99999999"])
-    with pytest.raises(ValueError, match=r"ImageNetA: .*imagenet-a/n99999999 is no class: classnames\.txt has no 'n99999999'"):
+    with pytest.raises(
+        ValueError, match=r"ImageNetA: .*imagenet-a/n99999999 is no class: classnames\.txt has no 'n99999999'"
+    ):
         build(cfg, "ImageNetA")
     write_classes(disk, "imagenetv2/imagenetv2-matched-frequency-format-val", ["0", "1"])
     with pytest.raises(ValueError, match="has 2 class folders, not 0 to 999"):

@@ -11,15 +11,38 @@ FER = ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
 
 def test_spellings_are_mapped_in_the_datas_order():
     kaggle = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
-    assert names.match("fer-2013", kaggle, "labels.txt") == ["angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral"]
-    folders = ["SeaLake", "River", "Residential", "PermanentCrop", "Pasture", "Industrial", "Highway", "HerbaceousVegetation", "Forest",
-               "AnnualCrop"]
+    assert names.match("fer-2013", kaggle, "labels.txt") == [
+        "angry",
+        "disgusted",
+        "fearful",
+        "happy",
+        "sad",
+        "surprised",
+        "neutral",
+    ]
+    folders = [
+        "SeaLake",
+        "River",
+        "Residential",
+        "PermanentCrop",
+        "Pasture",
+        "Industrial",
+        "Highway",
+        "HerbaceousVegetation",
+        "Forest",
+        "AnnualCrop",
+    ]
     assert names.match("eurosat_clip", folders, "labels.txt") == names.class_names("eurosat_clip")[::-1]
 
 
 def test_case_spaces_and_punctuation_do_not_count():
-    raw = [name.upper().replace(" ", "_").replace("-", "/") for name in names.class_names("fgvc-aircraft-2013b-variants102")]
-    assert names.match("fgvc-aircraft-2013b-variants102", raw, "labels.txt") == names.class_names("fgvc-aircraft-2013b-variants102")
+    raw = [
+        name.upper().replace(" ", "_").replace("-", "/")
+        for name in names.class_names("fgvc-aircraft-2013b-variants102")
+    ]
+    assert names.match("fgvc-aircraft-2013b-variants102", raw, "labels.txt") == names.class_names(
+        "fgvc-aircraft-2013b-variants102"
+    )
 
 
 @pytest.mark.parametrize("name", ["caltech-101", "gtsrb", "imagenet-1k", "country211", "mnist"])
@@ -31,7 +54,9 @@ def test_every_spelling_in_its_place_is_understood(name):
 
 @pytest.mark.parametrize("start", [0, 1])
 def test_numbers_in_order_name_nothing(start):
-    assert names.match("kitti-distance", [str(start + k) for k in range(4)], "test.json") == names.class_names("kitti-distance")
+    assert names.match("kitti-distance", [str(start + k) for k in range(4)], "test.json") == names.class_names(
+        "kitti-distance"
+    )
 
 
 def test_a_name_that_fits_two_classes_is_that_of_its_place():
@@ -41,7 +66,10 @@ def test_a_name_that_fits_two_classes_is_that_of_its_place():
         raw[37:39] = pair
         assert names.match("caltech-101", raw, "labels.txt")[37:39] == ["centered face", "off-center face"]
     raw[0], raw[37] = raw[37], raw[0]
-    with pytest.raises(ValueError, match=r"labels\.txt: class 0 is called 'Faces_easy'; that fits 'centered face' and 'off-center face'"):
+    with pytest.raises(
+        ValueError,
+        match=r"labels\.txt: class 0 is called 'Faces_easy'; that fits 'centered face' and 'off-center face'",
+    ):
         names.match("caltech-101", raw, "labels.txt")
 
 
@@ -56,7 +84,10 @@ def test_labelmaps_that_do_not_fit():
 
 
 def test_coops_names_are_kept_and_raw_ones_replaced():
-    assert names.adopt("EuroSAT", ["AnnualCrop", "Forest", "Sea or Lake"]) == (["Annual Crop Land", "Forest", "Sea or Lake"], [])
+    assert names.adopt("EuroSAT", ["AnnualCrop", "Forest", "Sea or Lake"]) == (
+        ["Annual Crop Land", "Forest", "Sea or Lake"],
+        [],
+    )
     assert names.adopt("OxfordPets", ["pug", "Shiba_Inu", "my cat"]) == (["pug", "Shiba_Inu", "my cat"], ["my cat"])
 
 

@@ -15,15 +15,37 @@ from datasets.tools.findings import in_short
 COUNTS = {"train": 6, "test": 3}
 NAMES = ["ant", "bee", "cat"]
 BIRDS = Entry(
-    "birds", "coop", "classification/birds", "iris", 3, COUNTS, files=("labels.txt", "train.txt", "test.txt", "train.zip", "test.zip"),
-    zips=("train.zip", "test.zip"), indexes={"train": "train.txt", "val": "val.txt", "test": "test.txt"}, labelmap="labels.txt",
+    "birds",
+    "coop",
+    "classification/birds",
+    "iris",
+    3,
+    COUNTS,
+    files=("labels.txt", "train.txt", "test.txt", "train.zip", "test.zip"),
+    zips=("train.zip", "test.zip"),
+    indexes={"train": "train.txt", "val": "val.txt", "test": "test.txt"},
+    labelmap="labels.txt",
 )
 MEMES = Entry(
-    "memes", "coop", "classification/memes", "coco", 3, COUNTS, files=("train.json", "test.json", "images.zip"), zips=("images.zip",),
+    "memes",
+    "coop",
+    "classification/memes",
+    "coco",
+    3,
+    COUNTS,
+    files=("train.json", "test.json", "images.zip"),
+    zips=("images.zip",),
     indexes={"train": "train.json", "test": "test.json"},
 )
 PETS = Entry(
-    "pets", "coop", "pets", "coop", 3, {"train": 6, "val": 3, "test": 3}, files=("split.json", "images"), image_dir="images",
+    "pets",
+    "coop",
+    "pets",
+    "coop",
+    3,
+    {"train": 6, "val": 3, "test": 3},
+    files=("split.json", "images"),
+    image_dir="images",
     split_json="split.json",
 )
 ENTRIES = {entry.name: entry for entry in (BIRDS, MEMES, PETS)}
@@ -41,13 +63,18 @@ def root(disk, tmp_path, monkeypatch):
             images.append({"id": count - k, "file_name": f"{split}/{k}.png", "zip_file": "images.zip"})
             annotations.append({"image_id": count - k, "category_id": 5 + k % 3})
         categories = [{"id": 5 + k, "name": name} for k, name in enumerate(NAMES)]
-        disk.json(f"classification/memes/{split}.json", {"images": images, "annotations": annotations, "categories": categories})
+        disk.json(
+            f"classification/memes/{split}.json",
+            {"images": images, "annotations": annotations, "categories": categories},
+        )
     disk.zip("classification/memes/images.zip", members)
     splits = {}
     for split, count in PETS.images.items():
         splits[split] = [[f"{split}_{k}.png", k % 3, NAMES[k % 3]] for k in range(count)]
         for k in range(count):
-            disk.write(f"pets/images/{split}_{k}.png", disk.image((20 * k, 17 * len(split), 60 if split == "val" else 0)))
+            disk.write(
+                f"pets/images/{split}_{k}.png", disk.image((20 * k, 17 * len(split), 60 if split == "val" else 0))
+            )
     disk.json("pets/split.json", splits)
     monkeypatch.setattr(catalogue, "_entries", lambda: ENTRIES)
     return tmp_path
@@ -105,20 +132,36 @@ IRIS = {
     "no labelmap": (lambda f, d: (f / "labels.txt").unlink(), {"missing-labelmap": 1}),
     "no zip": (lambda f, d: (f / "train.zip").unlink(), {"missing-zip": 1}),
     "zip by another name": (lambda f, d: (f / "train.zip").rename(f / "Train.zip"), {"missing-zip": 1}),
-    "truncated zip": (lambda f, d: (f / "train.zip").write_bytes((f / "train.zip").read_bytes()[:-40]), {"damaged-zip": 1}),
+    "truncated zip": (
+        lambda f, d: (f / "train.zip").write_bytes((f / "train.zip").read_bytes()[:-40]),
+        {"damaged-zip": 1},
+    ),
     "empty zip": (lambda f, d: (f / "train.zip").write_bytes(b""), {"damaged-zip": 1}),
-    "page for a zip": (lambda f, d: (f / "train.zip").write_text("<!DOCTYPE html><p>Quota exceeded"), {"damaged-zip": 1}),
+    "page for a zip": (
+        lambda f, d: (f / "train.zip").write_text("<!DOCTYPE html><p>Quota exceeded"),
+        {"damaged-zip": 1},
+    ),
     "CRC": (lambda f, d: flip(f / "train.zip", "train/2.png"), {"damaged-member": 1}),
     "CRC of a member that no index names": (
-        lambda f, d: (rezip(f / "train.zip", lambda m: m.update({"a.txt": b"x" * 99})), flip(f / "train.zip", "a.txt", 5)),
+        lambda f, d: (
+            rezip(f / "train.zip", lambda m: m.update({"a.txt": b"x" * 99})),
+            flip(f / "train.zip", "a.txt", 5),
+        ),
         {"damaged-member": 1},
     ),
     "no member": (lambda f, d: rezip(f / "test.zip", lambda m: m.pop("test/1.png")), {"missing-member": 1}),
     "truncated image": (
-        lambda f, d: rezip(f / "train.zip", lambda m: m.update({"train/1.png": m["train/1.png"][:50]})), {"unreadable-image": 1},
+        lambda f, d: rezip(f / "train.zip", lambda m: m.update({"train/1.png": m["train/1.png"][:50]})),
+        {"unreadable-image": 1},
     ),
-    "empty image": (lambda f, d: rezip(f / "train.zip", lambda m: m.update({"train/1.png": b""})), {"unreadable-image": 1}),
-    "text for an image": (lambda f, d: rezip(f / "test.zip", lambda m: m.update({"test/1.png": b"hello"})), {"unreadable-image": 1}),
+    "empty image": (
+        lambda f, d: rezip(f / "train.zip", lambda m: m.update({"train/1.png": b""})),
+        {"unreadable-image": 1},
+    ),
+    "text for an image": (
+        lambda f, d: rezip(f / "test.zip", lambda m: m.update({"test/1.png": b"hello"})),
+        {"unreadable-image": 1},
+    ),
     "label out of range": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 3"), {"label-range": 1}),
     "negative label": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png -1"), {"image-count": 1, "index-line": 1}),
     "space between labels": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 0, 0"), {"missing-member": 1}),
@@ -126,40 +169,75 @@ IRIS = {
     "line without label": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png"), {"no-label": 1}),
     "line with two labels": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 0,1"), {"many-labels": 1}),
     "image twice": (lambda f, d: edit(f / "train.txt", "train/3.png", "train/0.png"), {"image-twice": 1}),
-    "train image in test": (lambda f, d: edit(f / "test.txt", "test.zip@test/0.png", "train.zip@train/0.png"), {"train-in-test": 1}),
-    "same bytes in train and test": (
-        lambda f, d: rezip(f / "test.zip", lambda m: m.update({"test/0.png": d.image((40, 7, 5))})), {"same-content": 1},
+    "train image in test": (
+        lambda f, d: edit(f / "test.txt", "test.zip@test/0.png", "train.zip@train/0.png"),
+        {"train-in-test": 1},
     ),
-    "labelmap too short": (lambda f, d: (f / "labels.txt").write_text("ant\nbee\n"), {"label-range": 3, "labelmap-size": 1}),
-    "labelmap too long": (lambda f, d: (f / "labels.txt").write_text("ant\nbee\ncat\ndog\n"), {"empty-class": 2, "labelmap-size": 1}),
-    "labelmap with a name twice": (lambda f, d: (f / "labels.txt").write_text("ant\nbee\nant\n"), {"labelmap-twice": 1}),
-    "labelmap with a blank line": (lambda f, d: (f / "labels.txt").write_text("ant\n\nbee\ncat\n"), {"labelmap-blank": 1}),
+    "same bytes in train and test": (
+        lambda f, d: rezip(f / "test.zip", lambda m: m.update({"test/0.png": d.image((40, 7, 5))})),
+        {"same-content": 1},
+    ),
+    "labelmap too short": (
+        lambda f, d: (f / "labels.txt").write_text("ant\nbee\n"),
+        {"label-range": 3, "labelmap-size": 1},
+    ),
+    "labelmap too long": (
+        lambda f, d: (f / "labels.txt").write_text("ant\nbee\ncat\ndog\n"),
+        {"empty-class": 2, "labelmap-size": 1},
+    ),
+    "labelmap with a name twice": (
+        lambda f, d: (f / "labels.txt").write_text("ant\nbee\nant\n"),
+        {"labelmap-twice": 1},
+    ),
+    "labelmap with a blank line": (
+        lambda f, d: (f / "labels.txt").write_text("ant\n\nbee\ncat\n"),
+        {"labelmap-blank": 1},
+    ),
     "fewer images": (lambda f, d: edit(f / "train.txt", "train.zip@train/5.png 2\n", ""), {"image-count": 1}),
     "class without image": (lambda f, d: edit(f / "train.txt", ".png 1", ".png 0", 2), {"empty-class": 1}),
     "empty index": (lambda f, d: (f / "test.txt").write_text("\n"), {"no-images": 1}),
     "index of bytes": (lambda f, d: (f / "test.txt").write_bytes(b"\xff\xfe\x00"), {"unreadable-index": 1}),
     "path that leads outside": (
-        lambda f, d: edit(f / "train.txt", "train.zip@train/3.png", "../birds/train.zip@train/3.png"), {"path-outside": 1},
+        lambda f, d: edit(f / "train.txt", "train.zip@train/3.png", "../birds/train.zip@train/3.png"),
+        {"path-outside": 1},
     ),
     "stopped download": (lambda f, d: (f / ".val.zip.part").write_bytes(b"PK"), {"unfinished-download": 1}),
-    "other test order": (lambda f, d: (f / "order.json").write_text('{"source": "torchvision 1"}'), {"unofficial-order": 1}),
+    "other test order": (
+        lambda f, d: (f / "order.json").write_text('{"source": "torchvision 1"}'),
+        {"unofficial-order": 1},
+    ),
 }
 COCO = {
     "no index": (lambda f: (f / "train.json").unlink(), {"missing-index": 1}),
     "no json": (lambda f: (f / "train.json").write_text('{"images": [\n1,'), {"index-syntax": 1}),
-    "no list": (lambda f: edit_json(f / "test.json", lambda c: c.pop("annotations")), {"empty-class": 1, "index-key": 1, "no-label": 3}),
-    "no file name": (lambda f: edit_json(f / "test.json", lambda c: c["images"][0].pop("file_name")),
-                     {"empty-class": 1, "image-count": 1, "index-key": 1, "unknown-image": 1}),
-    "unknown category": (lambda f: edit_json(f / "train.json", lambda c: c["annotations"][0].update(category_id=9)),
-                         {"label-range": 1, "no-label": 1}),
-    "unknown image": (lambda f: edit_json(f / "train.json", lambda c: c["annotations"].append({"image_id": 99, "category_id": 5})),
-                      {"unknown-image": 1}),
-    "image id twice": (lambda f: edit_json(f / "test.json", lambda c: c["images"][1].update(id=3)),
-                       {"empty-class": 1, "id-twice": 1, "unknown-image": 1}),
-    "two annotations": (lambda f: edit_json(f / "train.json", lambda c: c["annotations"].append({"image_id": 1, "category_id": 5})),
-                        {"many-labels": 1}),
-    "a category more": (lambda f: edit_json(f / "test.json", lambda c: c["categories"].append({"id": 8, "name": "dog"})),
-                        {"empty-class": 1, "label-names": 1, "labelmap-size": 1}),
+    "no list": (
+        lambda f: edit_json(f / "test.json", lambda c: c.pop("annotations")),
+        {"empty-class": 1, "index-key": 1, "no-label": 3},
+    ),
+    "no file name": (
+        lambda f: edit_json(f / "test.json", lambda c: c["images"][0].pop("file_name")),
+        {"empty-class": 1, "image-count": 1, "index-key": 1, "unknown-image": 1},
+    ),
+    "unknown category": (
+        lambda f: edit_json(f / "train.json", lambda c: c["annotations"][0].update(category_id=9)),
+        {"label-range": 1, "no-label": 1},
+    ),
+    "unknown image": (
+        lambda f: edit_json(f / "train.json", lambda c: c["annotations"].append({"image_id": 99, "category_id": 5})),
+        {"unknown-image": 1},
+    ),
+    "image id twice": (
+        lambda f: edit_json(f / "test.json", lambda c: c["images"][1].update(id=3)),
+        {"empty-class": 1, "id-twice": 1, "unknown-image": 1},
+    ),
+    "two annotations": (
+        lambda f: edit_json(f / "train.json", lambda c: c["annotations"].append({"image_id": 1, "category_id": 5})),
+        {"many-labels": 1},
+    ),
+    "a category more": (
+        lambda f: edit_json(f / "test.json", lambda c: c["categories"].append({"id": 8, "name": "dog"})),
+        {"empty-class": 1, "label-names": 1, "labelmap-size": 1},
+    ),
     "no zip": (lambda f: (f / "images.zip").unlink(), {"missing-zip": 1}),
     "no member": (lambda f: rezip(f / "images.zip", lambda m: m.pop("test/2.png")), {"missing-member": 1}),
 }
@@ -168,15 +246,30 @@ COOP = {
     "an image less": (lambda f: (f / "images" / "val_1.png").unlink(), {"missing-image": 1}),
     "no json": (lambda f: (f / "split.json").write_text("[1,\n2"), {"index-syntax": 1}),
     "no split": (lambda f: edit_json(f / "split.json", lambda c: c.pop("val")), {"missing-split": 1}),
-    "row of two": (lambda f: edit_json(f / "split.json", lambda c: c["train"][0].pop()), {"image-count": 1, "index-line": 1}),
-    "label out of range": (lambda f: edit_json(f / "split.json", lambda c: c["test"].__setitem__(0, ["test_0.png", 7, "dog"])),
-                           {"empty-class": 1, "label-range": 1}),
-    "label with two names": (lambda f: edit_json(f / "split.json", lambda c: c["test"][1].__setitem__(2, "wasp")), {"label-names": 1}),
-    "train image in test": (lambda f: edit_json(f / "split.json", lambda c: c["test"][0].__setitem__(0, "train_0.png")),
-                            {"train-in-test": 1}),
-    "same bytes": (lambda f: shutil.copy(f / "images" / "train_0.png", f / "images" / "test_0.png"), {"same-content": 1}),
-    "truncated image": (lambda f: (f / "images" / "test_0.png").write_bytes((f / "images" / "test_0.png").read_bytes()[:50]),
-                        {"unreadable-image": 1}),
+    "row of two": (
+        lambda f: edit_json(f / "split.json", lambda c: c["train"][0].pop()),
+        {"image-count": 1, "index-line": 1},
+    ),
+    "label out of range": (
+        lambda f: edit_json(f / "split.json", lambda c: c["test"].__setitem__(0, ["test_0.png", 7, "dog"])),
+        {"empty-class": 1, "label-range": 1},
+    ),
+    "label with two names": (
+        lambda f: edit_json(f / "split.json", lambda c: c["test"][1].__setitem__(2, "wasp")),
+        {"label-names": 1},
+    ),
+    "train image in test": (
+        lambda f: edit_json(f / "split.json", lambda c: c["test"][0].__setitem__(0, "train_0.png")),
+        {"train-in-test": 1},
+    ),
+    "same bytes": (
+        lambda f: shutil.copy(f / "images" / "train_0.png", f / "images" / "test_0.png"),
+        {"same-content": 1},
+    ),
+    "truncated image": (
+        lambda f: (f / "images" / "test_0.png").write_bytes((f / "images" / "test_0.png").read_bytes()[:50]),
+        {"unreadable-image": 1},
+    ),
 }
 
 
@@ -226,7 +319,9 @@ def test_zip_that_several_splits_share_is_reported_once(root):
 
 def test_multilabel_set_may_have_images_with_any_number_of_labels(disk, tmp_path):
     disk.iris("classification/birds", NAMES, ["0,1", "", "2"], ["0,1,2", "", "1,1"])
-    report = examine(Entry(**{**BIRDS.__dict__, "images": {"train": 3, "test": 3}, "label_kind": "multilabel"}), tmp_path)
+    report = examine(
+        Entry(**{**BIRDS.__dict__, "images": {"train": 3, "test": 3}, "label_kind": "multilabel"}), tmp_path
+    )
     assert kinds(report) == {"label-twice": 1} and report.status == "ok"
 
 
@@ -242,7 +337,10 @@ def test_many_findings_of_a_kind_are_counted(root):
 
 
 def snapshot(folder):
-    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in sorted(folder.rglob("*"))}
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def test_command_on_a_sound_root(root, capsys):
@@ -250,14 +348,24 @@ def test_command_on_a_sound_root(root, capsys):
     assert main(["doctor", "--root", str(root)]) == 0
     assert snapshot(root) == before
     assert capsys.readouterr().out.splitlines() == [
-        "birds: ok (6 train, 3 test)", "memes: ok (6 train, 3 test)", "pets: ok (6 train, 3 val, 3 test)", "3 ok, 0 damaged, 0 missing",
+        "birds: ok (6 train, 3 test)",
+        "memes: ok (6 train, 3 test)",
+        "pets: ok (6 train, 3 val, 3 test)",
+        "3 ok, 0 damaged, 0 missing",
     ]
 
 
 def test_command_names_every_damage(root, disk, capsys):
     """One root, damaged in 17 ways at once."""
     birds, memes, pets = (root / entry.folder for entry in (BIRDS, MEMES, PETS))
-    for damage in ("CRC", "truncated image", "label out of range", "line of words", "image twice", "labelmap with a name twice"):
+    for damage in (
+        "CRC",
+        "truncated image",
+        "label out of range",
+        "line of words",
+        "image twice",
+        "labelmap with a name twice",
+    ):
         if damage == "CRC":
             rezip(birds / "train.zip", lambda members: members.update({"readme.txt": b"x" * 80}))
             flip(birds / "train.zip", "readme.txt", 9)
@@ -283,9 +391,23 @@ def test_command_names_every_damage(root, disk, capsys):
     assert main(["doctor", "--root", str(root), "--all"]) == 1
     out = capsys.readouterr().out
     for kind in (
-        "damaged-member", "unreadable-image", "label-range", "index-line", "image-twice", "labelmap-twice", "train-in-test", "image-count",
-        "unfinished-download", "unknown-image", "no-label", "missing-index", "missing-member", "missing-split", "label-names",
-        "missing-image", "same-content",
+        "damaged-member",
+        "unreadable-image",
+        "label-range",
+        "index-line",
+        "image-twice",
+        "labelmap-twice",
+        "train-in-test",
+        "image-count",
+        "unfinished-download",
+        "unknown-image",
+        "no-label",
+        "missing-index",
+        "missing-member",
+        "missing-split",
+        "label-names",
+        "missing-image",
+        "same-content",
     ):
         assert f"[{kind}]" in out, kind
     assert out.splitlines()[-1] == "0 ok, 3 damaged, 0 missing"
@@ -297,7 +419,10 @@ def test_command_reports_missing_sets(root, capsys):
     assert capsys.readouterr().out.splitlines()[-2:] == ["missing: birds", "2 ok, 0 damaged, 1 missing"]
     assert main(["doctor", "--root", str(root), "memes"]) == 0
     assert main(["doctor", "--root", str(root), "birds"]) == 1
-    assert f"birds needs labels.txt, train.txt, test.txt, train.zip, test.zip in {root / BIRDS.folder}" in capsys.readouterr().out
+    assert (
+        f"birds needs labels.txt, train.txt, test.txt, train.zip, test.zip in {root / BIRDS.folder}"
+        in capsys.readouterr().out
+    )
     shutil.rmtree(root / MEMES.folder)
     shutil.rmtree(root / PETS.folder)
     assert main(["doctor", "--root", str(root)]) == 1
@@ -314,7 +439,12 @@ def test_json_of_the_command(root, capsys):
     assert main(["doctor", "--root", str(root), "--json", "birds"]) == 1
     (record,) = json.loads(capsys.readouterr().out)
     assert record["status"] == "damaged" and record["images"] == {"train": 6}
-    finding = {"level": "error", "kind": "missing-index", "where": "classification/birds/test.txt", "message": "the file does not exist"}
+    finding = {
+        "level": "error",
+        "kind": "missing-index",
+        "where": "classification/birds/test.txt",
+        "message": "the file does not exist",
+    }
     assert record["findings"] == [finding]
 
 

@@ -269,19 +269,27 @@ def test_google_drive_does_not_go_on_with_a_part_from_elsewhere(server, tmp_path
     stop_after(server, tmp_path, 700)
     found = []
     drive = Drive(CONTENT)
-    monkeypatch.setattr(drive, "download", lambda **options: (found.extend(names(tmp_path)), Drive.download(drive, **options))[1])
+    monkeypatch.setattr(
+        drive, "download", lambda **options: (found.extend(names(tmp_path)), Drive.download(drive, **options))[1]
+    )
     monkeypatch.setitem(__import__("sys").modules, "gdown", drive)
     fetch("gdrive:1-ab_C", tmp_path / "a.bin")
     assert ".a.bin.part" not in found and (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
-REFUSALS = [Drive(error=RuntimeError("Too many users\nhave viewed it")), Drive(error=OSError("Name not known")), Drive(b"<html>")]
+REFUSALS = [
+    Drive(error=RuntimeError("Too many users\nhave viewed it")),
+    Drive(error=OSError("Name not known")),
+    Drive(b"<html>"),
+]
 
 
 @pytest.mark.parametrize("drive", REFUSALS)
 def test_google_drive_refuses(tmp_path, monkeypatch, drive):
     monkeypatch.setitem(__import__("sys").modules, "gdown", drive)
-    with pytest.raises(NotDone, match=r"Get https://drive.google.com/uc\?id=1-ab_C with a browser and save it as .*split.json"):
+    with pytest.raises(
+        NotDone, match=r"Get https://drive.google.com/uc\?id=1-ab_C with a browser and save it as .*split.json"
+    ):
         fetch("gdrive:1-ab_C", tmp_path / "split.json")
     assert names(tmp_path) == []
 
@@ -333,7 +341,12 @@ def test_unpack_stays_in_its_folder(tmp_path, name):
 
 
 def test_check_form_of_sound_files(tmp_path):
-    for name, content in (("a.zip", zipped({"a": b"1"})), ("a.tgz", tarred({"a": b"1"})), ("a.json", b"{}"), ("a.html", b"<html>")):
+    for name, content in (
+        ("a.zip", zipped({"a": b"1"})),
+        ("a.tgz", tarred({"a": b"1"})),
+        ("a.json", b"{}"),
+        ("a.html", b"<html>"),
+    ):
         (tmp_path / name).write_bytes(content)
         check_form(tmp_path / name, name)
 
@@ -345,14 +358,34 @@ def test_check_form_of_sound_files(tmp_path):
 def known(server, monkeypatch):
     """Two sets that the server has."""
     split = json.dumps({"train": [], "val": [], "test": []}).encode()
-    server.files = {"/split.json": split, "/pets.tgz": tarred({"pets/images/a.jpg": b"1", "pets/annotations/list.txt": b"2"})}
+    server.files = {
+        "/split.json": split,
+        "/pets.tgz": tarred({"pets/images/a.jpg": b"1", "pets/annotations/list.txt": b"2"}),
+    }
     pets = Entry(
-        "pets", "coop", "pets", "coop", 1, {}, files=("split.json", "images"), image_dir="images", split_json="split.json",
+        "pets",
+        "coop",
+        "pets",
+        "coop",
+        1,
+        {},
+        files=("split.json", "images"),
+        image_dir="images",
+        split_json="split.json",
         downloads=((f"{server.url}/split.json", "split.json"), (f"{server.url}/pets.tgz", "pets.tgz")),
     )
     birds = Entry(
-        "birds", "elevater", "classification/birds", "iris", 1, {}, files=("labels.txt", "train.zip"), zips=("train.zip",),
-        labelmap="labels.txt", torchvision="Birds", note="Kept in nests.",
+        "birds",
+        "elevater",
+        "classification/birds",
+        "iris",
+        1,
+        {},
+        files=("labels.txt", "train.zip"),
+        zips=("train.zip",),
+        labelmap="labels.txt",
+        torchvision="Birds",
+        note="Kept in nests.",
     )
     entries = {"pets": pets, "birds": birds}
     monkeypatch.setattr(catalogue, "_entries", lambda: entries)

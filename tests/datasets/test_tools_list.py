@@ -40,7 +40,12 @@ def test_show_as_json(capsys, name):
     assert main(["show", name, "--json"]) == 0
     record, entry = json.loads(capsys.readouterr().out), catalogue.entry(name)
     assert list(record) == ["name", "suite", "classes", "metric", "label_kind", "templates"]
-    assert (record["name"], record["suite"], record["metric"], record["label_kind"]) == (name, entry.suite, entry.metric, entry.label_kind)
+    assert (record["name"], record["suite"], record["metric"], record["label_kind"]) == (
+        name,
+        entry.suite,
+        entry.metric,
+        entry.label_kind,
+    )
     assert len(record["classes"]) == entry.classes and all(record["classes"])
     assert record["templates"] and all("{}" in template for template in record["templates"])
 
@@ -48,8 +53,13 @@ def test_show_as_json(capsys, name):
 def test_show_for_a_reader(capsys):
     assert main(["show", "mnist"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["mnist (elevater): 10 classes, multiclass, scored by accuracy", "images: 60000 train, 10000 test"]
-    assert "source: torchvision.datasets.MNIST (python -m datasets prepare mnist --from torchvision --root ROOT)" in lines
+    assert lines[:2] == [
+        "mnist (elevater): 10 classes, multiclass, scored by accuracy",
+        "images: 60000 train, 10000 test",
+    ]
+    assert (
+        "source: torchvision.datasets.MNIST (python -m datasets prepare mnist --from torchvision --root ROOT)" in lines
+    )
     assert lines[-10:] == [f"    {label} {label}" for label in range(10)]
 
 
@@ -60,9 +70,13 @@ def test_unknown_name_has_exit_code_2(capsys):
 
 def test_command_line_of_its_own_process():
     """Nothing but json on the standard output; a reader that stops early is no error."""
-    shown = subprocess.run([sys.executable, "-m", "datasets", "show", "dtd", "--json"], cwd=ROOT, capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "datasets", "show", "dtd", "--json"], cwd=ROOT, capture_output=True, text=True
+    )
     assert shown.returncode == 0 and len(json.loads(shown.stdout)["classes"]) == 47
-    listed = subprocess.run(f"{sys.executable} -m datasets list | head -1", shell=True, cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        f"{sys.executable} -m datasets list | head -1", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
     assert listed.stdout.startswith("name ") and "Traceback" not in listed.stderr and "Broken" not in listed.stderr
     with pytest.raises(SystemExit) as stop:
         main(["shwo"])

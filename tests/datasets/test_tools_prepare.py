@@ -59,7 +59,9 @@ def classes(name):
 def mnist(copies):
     for prefix, labels in (("train", list(range(10)) * 2), ("t10k", list(range(9, -1, -1)))):
         pixels = np.stack([copies.pixels(28)[:, :, 0] for _ in labels])
-        copies.write(f"MNIST/raw/{prefix}-images-idx3-ubyte", struct.pack(">IIII", 0x803, len(labels), 28, 28) + pixels.tobytes())
+        copies.write(
+            f"MNIST/raw/{prefix}-images-idx3-ubyte", struct.pack(">IIII", 0x803, len(labels), 28, 28) + pixels.tobytes()
+        )
         copies.write(f"MNIST/raw/{prefix}-labels-idx1-ubyte", struct.pack(">II", 0x801, len(labels)) + bytes(labels))
     return {"train": list(range(10)) * 2, "test": list(range(9, -1, -1))}
 
@@ -73,7 +75,9 @@ def cifar(copies, folder, names, key, batches, meta, coarse=None):
 
 def cifar_10(copies):
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    batches = {f"data_batch_{k}": list(range(10)) for k in range(1, 6)} | {"test_batch": [3, 1, 4, 1, 5, 9, 2, 6, 0, 7, 8]}
+    batches = {f"data_batch_{k}": list(range(10)) for k in range(1, 6)} | {
+        "test_batch": [3, 1, 4, 1, 5, 9, 2, 6, 0, 7, 8]
+    }
     cifar(copies, "cifar-10-batches-py", {"label_names": names}, "labels", batches, "batches.meta")
     return {"train": list(range(10)) * 5, "test": batches["test_batch"]}
 
@@ -98,7 +102,9 @@ def country211(copies):
     codes = [line.split(" | ")[1] for line in class_file("country211")]
     labels = {}
     for split, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
-        labels[split] = folders(copies, sorted(codes), "country211/" + folder + "/{}/{}.png", 2 if split == "train" else 1)
+        labels[split] = folders(
+            copies, sorted(codes), "country211/" + folder + "/{}/{}.png", 2 if split == "train" else 1
+        )
     return labels
 
 
@@ -137,11 +143,16 @@ def fer(copies):
 
 
 def aircraft(copies):
-    official = [{"F-16A-B": "F-16A/B", "F-A-18": "F/A-18"}.get(name, name) for name in classes("fgvc-aircraft-2013b-variants102")][::-1]
+    official = [
+        {"F-16A-B": "F-16A/B", "F-A-18": "F/A-18"}.get(name, name)
+        for name in classes("fgvc-aircraft-2013b-variants102")
+    ][::-1]
     data = "fgvc-aircraft-2013b/data"
     copies.lines(f"{data}/variants.txt", official)
     for start, split in ((1000, "train"), (2000, "val"), (3000, "test")):
-        copies.lines(f"{data}/images_variant_{split}.txt", [f"{start + k:07d} {name}" for k, name in enumerate(official)])
+        copies.lines(
+            f"{data}/images_variant_{split}.txt", [f"{start + k:07d} {name}" for k, name in enumerate(official)]
+        )
         for k in range(len(official)):
             copies.image(f"{data}/images/{start + k:07d}.jpg")
     return {split: list(range(99, -1, -1)) for split in ("train", "val", "test")}
@@ -173,7 +184,9 @@ def flowers(copies):
     labels = [k % 102 + 1 for k in range(306)]
     copies.mat("flowers-102/imagelabels.mat", labels=np.array([labels]))
     splits = {"train": range(1, 103), "val": range(103, 205), "test": range(306, 204, -1)}
-    ids = {key: np.array([list(splits[split])]) for key, split in (("trnid", "train"), ("valid", "val"), ("tstid", "test"))}
+    ids = {
+        key: np.array([list(splits[split])]) for key, split in (("trnid", "train"), ("valid", "val"), ("tstid", "test"))
+    }
     copies.mat("flowers-102/setid.mat", **ids)
     for k in range(1, 307):
         copies.image(f"flowers-102/jpg/image_{k:05d}.jpg")
@@ -184,7 +197,9 @@ def pets(copies):
     names = [name.replace(" ", "_") for name in classes("oxford-iiit-pets")]
     labels = {}
     for split, order in (("trainval", range(37)), ("test", range(36, -1, -1))):
-        copies.lines(f"oxford-iiit-pet/annotations/{split}.txt", [f"{names[label]}_{split} {label + 1} 1 1" for label in order])
+        copies.lines(
+            f"oxford-iiit-pet/annotations/{split}.txt", [f"{names[label]}_{split} {label + 1} 1 1" for label in order]
+        )
         for label in order:
             copies.image(f"oxford-iiit-pet/images/{names[label]}_{split}.jpg")
         labels[split] = list(order)
@@ -224,7 +239,9 @@ def voc(copies):
             shown = [names[k % 20], names[k % 20], names[(k + 3) % 20]] if k < 20 else []
             objects = "".join(f"<object><name>{name}</name><difficult>0</difficult></object>" for name in shown)
             objects += f"<object><name>{names[5]}</name><difficult>1</difficult></object>"
-            copies.write(f"{base}/Annotations/{image}.xml", f"<annotation><filename>{image}.jpg</filename>{objects}</annotation>")
+            copies.write(
+                f"{base}/Annotations/{image}.xml", f"<annotation><filename>{image}.jpg</filename>{objects}</annotation>"
+            )
             copies.image(f"{base}/JPEGImages/{image}.jpg")
             expected[split].append(tuple(sorted({names.index(name) for name in shown})))
     return expected
@@ -242,9 +259,22 @@ def caltech(copies):
 
 
 WRITERS = {
-    "caltech-101": caltech, "cifar-10": cifar_10, "cifar-100": cifar_100, "country211": country211, "dtd": dtd, "eurosat_clip": eurosat,
-    "fer-2013": fer, "fgvc-aircraft-2013b-variants102": aircraft, "food-101": food, "gtsrb": gtsrb, "mnist": mnist,
-    "oxford-flower-102": flowers, "oxford-iiit-pets": pets, "rendered-sst2": sst2, "stanford-cars": cars, "voc-2007-classification": voc,
+    "caltech-101": caltech,
+    "cifar-10": cifar_10,
+    "cifar-100": cifar_100,
+    "country211": country211,
+    "dtd": dtd,
+    "eurosat_clip": eurosat,
+    "fer-2013": fer,
+    "fgvc-aircraft-2013b-variants102": aircraft,
+    "food-101": food,
+    "gtsrb": gtsrb,
+    "mnist": mnist,
+    "oxford-flower-102": flowers,
+    "oxford-iiit-pets": pets,
+    "rendered-sst2": sst2,
+    "stanford-cars": cars,
+    "voc-2007-classification": voc,
 }
 
 
@@ -283,12 +313,16 @@ def test_prepared_set_is_elevaters_layout(name, copies, tmp_path, cfg, capsys):
         fields = [line.rpartition(" ")[2] if " " in line else "" for line in lines]
         assert fields == [",".join(map(str, label if isinstance(label, tuple) else (label,))) for label in labels]
     report = examine(entry, tmp_path)
-    allowed = {"image-count", "unofficial-order"} | ({"empty-class"} if name in ("voc-2007-classification", "caltech-101") else set())
+    allowed = {"image-count", "unofficial-order"} | (
+        {"empty-class"} if name in ("voc-2007-classification", "caltech-101") else set()
+    )
     assert {finding.kind for finding in report.findings} <= allowed
     cfg.DATASET.NUM_SHOTS = 1
     task = build_task(cfg, name)
     assert task.classnames == classes(name)
-    assert [sample.labels for sample in task.test] == [label if isinstance(label, tuple) else (label,) for label in expected["test"]]
+    assert [sample.labels for sample in task.test] == [
+        label if isinstance(label, tuple) else (label,) for label in expected["test"]
+    ]
     assert capsys.readouterr().out.startswith(f"wrote {folder} (")
 
 
@@ -319,7 +353,10 @@ def test_splits_that_are_drawn_do_not_overlap(copies, tmp_path):
     eurosat(copies)
     prepare(tmp_path, "eurosat_clip")
     folder = tmp_path / "classification/eurosat_clip_20210930"
-    keys = [{line.split(" ")[0] for line in (folder / f"{split}.txt").read_text().splitlines()} for split in ("train", "val", "test")]
+    keys = [
+        {line.split(" ")[0] for line in (folder / f"{split}.txt").read_text().splitlines()}
+        for split in ("train", "val", "test")
+    ]
     assert len(set.union(*keys)) == sum(map(len, keys)) == 60
     with zipfile.ZipFile(folder / "2750.zip") as archive:
         assert len(archive.namelist()) == 60
@@ -348,7 +385,9 @@ def test_absent_copy_leaves_nothing_behind(tmp_path, capsys):
     (tmp_path / "copies").mkdir()
     assert prepare(tmp_path, "dtd") == 1
     error = capsys.readouterr().err
-    assert "torchvision.datasets.DTD could not be read" in error and f"put its files into {tmp_path / 'copies'}" in error
+    assert (
+        "torchvision.datasets.DTD could not be read" in error and f"put its files into {tmp_path / 'copies'}" in error
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["copies"]
 
 

@@ -31,7 +31,9 @@ def test_combine_warns_of_a_marked_test_set(run, marker, tmp_path, caplog):
     marker()
     combine(run, tmp_path / "a.zip", tmp_path / "data")
     (message,) = [entry.getMessage() for entry in caplog.records]
-    assert "kitti-distance: made on a copy from torchvision 1.0, whose test images are not in ELEVATER's order" in message
+    assert (
+        "kitti-distance: made on a copy from torchvision 1.0, whose test images are not in ELEVATER's order" in message
+    )
     assert (tmp_path / "a.zip").is_file()
 
 
