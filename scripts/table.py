@@ -208,7 +208,7 @@ def main() -> None:
     picture(summary, args.output_dir / "table.png")
     if args.readme:
         picture(summary, ROOT / "docs" / "results.png")
-        fill(ROOT / "README.md", "results", f"![Averages](docs/results.png)\n\n{text}")
+        fill(ROOT / "README.md", "results", text)
         zero = "\n".join(f"| {task} | {value:.1f} |" for task, value in summary["zero_shot"]["tasks"].items())
         average = summary["zero_shot"]["average"]
         fill(ROOT / "README.md", "zeroshot", f"| task | zero-shot |\n|---|---:|\n{zero}\n| mean | {average:.1f} |")
