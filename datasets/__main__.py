@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -23,6 +24,11 @@ from .tools.findings import SHOWN, Report, in_short
 FAILED, BAD_INPUT = 1, 2
 
 
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """A line on standard output, or on `stream`."""
+    (stream or sys.stdout).write(f"{text}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
@@ -30,16 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except NotDone as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}", sys.stderr)
         return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}", sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        _say("stopped", sys.stderr)
         return 130
 
 
@@ -98,14 +104,14 @@ def _list(options: argparse.Namespace) -> int:
     from .tools import tables
 
     entries = [entry for entry in catalogue.entries().values() if options.suite in (None, entry.suite)]
-    print(json.dumps(tables.as_records(entries), indent=1) if options.json else tables.overview(entries))
+    _say(json.dumps(tables.as_records(entries), indent=1) if options.json else tables.overview(entries))
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
     from .tools import tables
 
-    print(
+    _say(
         json.dumps(catalogue.show(options.name), indent=1, ensure_ascii=False)
         if options.json
         else tables.one(options.name)
@@ -133,12 +139,12 @@ def _doctor(options: argparse.Namespace) -> int:
             shown = len(report.findings) if options.all else SHOWN
             _print_report(entry, report, root, in_short(report.findings, shown))
     if options.json:
-        print(json.dumps([report.to_dict() for report in reports], indent=1, ensure_ascii=False))
+        _say(json.dumps([report.to_dict() for report in reports], indent=1, ensure_ascii=False))
     else:
         counts = {status: sum(report.status == status for report in reports) for status in ("ok", "damaged", "missing")}
         if not options.names and counts["missing"]:
-            print("missing: " + ", ".join(report.name for report in reports if report.missing))
-        print(", ".join(f"{count} {status}" for status, count in counts.items()))
+            _say("missing: " + ", ".join(report.name for report in reports if report.missing))
+        _say(", ".join(f"{count} {status}" for status, count in counts.items()))
     wrong = {"damaged", "missing"} if options.names or all(report.missing for report in reports) else {"damaged"}
     return FAILED if any(report.status in wrong for report in reports) else 0
 
@@ -154,11 +160,11 @@ def _print_report(entry: Entry, report: Report, root: Path, lines: Sequence[str]
     from .tools.download import by_hand
 
     images = ", ".join(f"{count} {split}" for split, count in report.images.items())
-    print(f"{entry.name}: {report.status}{f' ({images})' if images else ''}")
+    _say(f"{entry.name}: {report.status}{f' ({images})' if images else ''}")
     for line in lines:
-        print(f"  {line}")
+        _say(f"  {line}")
     if report.missing:
-        print(f"  {by_hand(entry, root)}")
+        _say(f"  {by_hand(entry, root)}")
 
 
 def _prepare(options: argparse.Namespace) -> int:
@@ -172,8 +178,8 @@ def _prepare(options: argparse.Namespace) -> int:
         folder = prepare(entry, root, options.source, download=not options.offline)
         report = examine(entry, root, quick=True)
         for line in in_short(report.findings):
-            print(line, file=sys.stderr)
-        print(f"wrote {folder} ({', '.join(f'{count} {split}' for split, count in report.images.items())})")
+            _say(line, sys.stderr)
+        _say(f"wrote {folder} ({', '.join(f'{count} {split}' for split, count in report.images.items())})")
     return 0
 
 
@@ -194,7 +200,7 @@ def _download(options: argparse.Namespace) -> int:
             )
         else:
             examine = f"python -m datasets doctor {entry.name} --root {root}"
-            print(f"{entry.name}: all files are in {root / entry.folder}; `{examine}` examines them")
+            _say(f"{entry.name}: all files are in {root / entry.folder}; `{examine}` examines them")
     if failed:
         raise NotDone("\n".join(failed))
     return 0
