@@ -26,7 +26,7 @@ import yaml
 import datasets
 import toolkit
 import trainers
-from datasets import fewshot, own, pocket
+from datasets import fewshot, images, own, pocket
 
 log = logging.getLogger("train")
 
@@ -46,7 +46,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--transforms", nargs="+", default=None)
     add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone in configs/trainers")
     add("--dataset-config-file", default="", help="YAML that names a data set")
-    add("--trainer", default="", help="ZeroshotCLIP, CoOp, VPT, UPT, MCoOp, MVPT, MUPT, MVLPT")
+    add("--trainer", default="", help="ZeroshotCLIP, CoOp, CoCoOp, VPT, UPT, MCoOp, MVPT, MUPT, MVLPT")
     add("--backbone", default="", help="pocket, ViT-B/16, RN50, an open_clip name, or a checkpoint's path")
     add("--head", default="")
     add("--eval-only", action="store_true", help="evaluate --model-dir")
@@ -116,6 +116,10 @@ def configuration(args: argparse.Namespace):
 
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flags_of(args), args.opts)
+    node = cfg.TRAINER.MVLPT
+    if cfg.TRAINER.NAME == "MVLPT" and node.COCOOP.N_CTX and not (node.COOP.N_CTX or node.VPT.N_CTX):
+        given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
+        cfg = changed(cfg, TRAINER__NAME="CoCoOp", **given)
     if args.multi_task and not getattr(trainer_class(cfg.TRAINER.NAME), "joint", True):
         cfg = changed(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
     return cfg
@@ -184,12 +188,26 @@ def run(args: argparse.Namespace) -> None:
 
 def _run_plain(cfg, args: argparse.Namespace) -> None:
     """A trainer that was written for Dassl alone: built, loaded, trained and tested as Dassl's own programs do."""
+    from dassl.data import data_manager
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
+    from trainers.configuration import changed
+    from trainers.runs import write_config
+
+    logging.getLogger("dassl").setLevel(logging.NOTSET)  # its lines are this run's log
+    given = cfg
     set_random_seed(cfg.SEED)
-    own.register(cfg.DATASET.NAME)
+    data_manager.read_image = images.read_image  # Dassl's loaders take images in zips, too
+    names = cfg.DATASET.DATASET.split(",")
+    if len(names) > 1:
+        from datasets.union import register_union
+
+        cfg = changed(cfg, DATASET__NAME=register_union(names))
+    else:
+        own.register(cfg.DATASET.NAME)
     trainer = build_trainer(cfg)
+    write_config(given)
     if args.eval_only or args.model_dir:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
     if args.eval_only or args.no_train:

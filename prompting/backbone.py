@@ -14,11 +14,20 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
 
+from prompting.architectures import (
+    configuration,
+    has_quick_gelu_weights,
+    pretrained_values,
+    refusal,
+    weights_place,
+)
 from prompting.checkpoint import SUFFIXES, build, build_from_openai_layout, has_openai_sizes, read_state_dict
 from prompting.tokens import clip_tokenizer
 
 logger = logging.getLogger(__name__)
 
+HUB_CONFIG = "open_clip_config.json"  # what repositories of open_clip models hold beside the weights
+HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 POCKET_FOLDER = Path(__file__).parent / "pocket"
 ALIASES = {
     "RN50": "RN50",
@@ -42,6 +51,21 @@ class Preprocessing:
     std: tuple[float, float, float] = OPENAI_DATASET_STD
     interpolation: str = "bicubic"
 
+    def record(self, mode: str) -> dict:
+        """What a prompt's file says of it. mode, under the name "crop": "squash" resizes both sides, "crop" the short one
+        and cuts the centre."""
+        values = {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
+        return {**values, "interpolation": self.interpolation, "crop": mode}
+
+
+def differences(stored: dict, used: dict) -> str:
+    """What differs between two records of preprocessing, naming both; "" where nothing that both hold does."""
+    pairs = [(key, stored[key], used[key]) for key in used if key in stored]
+    plain = [(key, *(list(v) if isinstance(v, tuple) else v for v in values)) for key, *values in pairs]
+    return "; ".join(
+        f"{'resizing' if key == 'crop' else key} {one}, not {other}" for key, one, other in plain if one != other
+    )
+
 
 @dataclass
 class Backbone:
@@ -57,7 +81,8 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
     """A backbone by name.
 
     name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which means OpenAI's weights; the name
-    of an open_clip architecture; or a checkpoint's path, in OpenAI's layout (state dict, .safetensors, TorchScript).
+    of an open_clip architecture; a checkpoint's path, in OpenAI's layout (state dict, .safetensors, TorchScript) or with
+    its open_clip_config.json beside it; or a folder that holds both.
     pretrained: for an architecture, one of open_clip's tags (default: "openai") or a file.
 
     The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a name that is none of these,
@@ -70,9 +95,12 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
         return load_pocket(device=device)
     if name in ALIASES:
         return _load_architecture(name, ALIASES[name], pretrained, device)
-    if Path(name).is_file():
+    path = _weights_in(Path(name)) if Path(name).is_dir() else Path(name)
+    if path.is_file():
         if pretrained:
             raise ValueError(f"the backbone is already a file; pretrained is {pretrained!r}")
+        if (path.parent / HUB_CONFIG).is_file():
+            return _load_hub_file(path, device)
         clip = build_from_openai_layout(read_state_dict(name), name)
         return _backbone(Path(name).name, clip, Preprocessing(_size(clip)), device)
     if name in open_clip.list_models():
@@ -119,35 +147,62 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
     quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
         raise ValueError(f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}")
-    _refuse_other_models(name, open_clip.get_model_config(architecture))
+    config = configuration(architecture)
     try:
         clip = open_clip.create_model(architecture, tag, precision="fp32", force_quick_gelu=quick_gelu)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
-            f"the weights {tag!r} of {name} cannot be had here ({error}). Give a file instead: the path of a "
+            f"the weights {tag!r} of {name} cannot be had here ({error}). "
+            f"{weights_place(architecture, tag)}. Give a file instead: the path of a "
             f"checkpoint in OpenAI's layout as the backbone, or {name} with the file as its pretrained weights"
         ) from error
     values = clip.visual.preprocess_cfg
+    if config.get("custom_text"):
+        clip = build({**config, "quick_gelu": quick_gelu or config.get("quick_gelu", False)}, clip.state_dict(), name)
     preprocessing = Preprocessing(_size(clip), tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
     return _backbone(name, clip, preprocessing, device)
 
 
 def _load_architecture_file(name: str, architecture: str, path: str, device: str | torch.device) -> Backbone:
-    config = open_clip.get_model_config(architecture)
-    _refuse_other_models(name, config)
+    config = configuration(architecture)
     state = read_state_dict(path)
     if name in ALIASES or has_openai_sizes(state):
         config["quick_gelu"] = True
-    logger.info("%s: %s with %s", path, architecture, "QuickGELU" if config.get("quick_gelu") else "GELU")
+    activation = "QuickGELU" if config.get("quick_gelu") else "GELU"
+    if has_openai_sizes(state) or not (name in ALIASES or has_quick_gelu_weights(architecture)):
+        logger.info("%s: %s with %s", path, architecture, activation)
+    else:
+        logger.warning(
+            "%s: the tensors do not tell the activation; %s means %s. Weights trained with QuickGELU need %s-quickgelu, "
+            "with GELU %s",
+            *(path, name, activation, architecture, architecture),
+        )
     clip = build(config, state, path)
-    return _backbone(name, clip, Preprocessing(_size(clip)), device)
+    return _backbone(name, clip, Preprocessing(_size(clip), **pretrained_values(architecture)), device)
 
 
-def _refuse_other_models(name: str, config: dict) -> None:
-    if config.get("custom_text") or "hf_model_name" in config["text_cfg"] or "multimodal_cfg" in config:
-        raise ValueError(f"{name} has a text tower of its own; prompts need CLIP's (open_clip's class CLIP)")
-    if config["text_cfg"].get("hf_tokenizer_name"):
-        raise ValueError(f"{name} has a tokenizer of its own; prompts need CLIP's")
+def _load_hub_file(path: Path, device: str | torch.device) -> Backbone:
+    """Weights with open_clip's configuration file beside them."""
+    try:
+        config = json.loads((path.parent / HUB_CONFIG).read_text(encoding="utf-8"))
+        model, values = config["model_cfg"], config.get("preprocess_cfg", {})
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path.parent / HUB_CONFIG} is no configuration of open_clip: {error!r}") from error
+    reason = refusal(model)
+    if reason:
+        raise ValueError(f"{path} cannot be used: {reason}")
+    clip = build(model, read_state_dict(path), str(path))
+    chosen = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
+    interpolation = values.get("interpolation", "bicubic")
+    return _backbone(path.name, clip, Preprocessing(_size(clip), **chosen, interpolation=interpolation), device)
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights in a folder made like open_clip's repositories."""
+    found = next((folder / name for name in HUB_WEIGHTS if (folder / name).is_file()), None)
+    if found is None or not (folder / HUB_CONFIG).is_file():
+        raise FileNotFoundError(f"{folder} holds no open_clip model: {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}")
+    return found
 
 
 def _backbone(name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device) -> Backbone:

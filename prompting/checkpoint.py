@@ -8,6 +8,8 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from prompting.architectures import plain_names
+
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
@@ -110,6 +112,7 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
     clip = open_clip.CLIP(**{key: value for key, value in config.items() if key != "custom_text"})
+    state = plain_names(state) if config.get("custom_text") else state
     state = {name: value.float() for name, value in state.items() if name not in _SIZES}
     expected = clip.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]

@@ -21,7 +21,7 @@ def encode_prompted_images(visual: VisionTransformer, images: Tensor, tokens: Te
         raise ValueError(f"images of {tuple(images.shape[-2:])} pixels; this image tower takes {expected}")
     if len(tokens) not in (1, len(visual.transformer.resblocks)):
         raise ValueError(f"prompts for {len(tokens)} layers; the tower has {len(visual.transformer.resblocks)}")
-    batch, n_ctx = len(images), tokens.shape[1]
+    batch, n_ctx = images.shape[0], tokens.shape[1]
     with torch.no_grad():
         position = visual.positional_embedding
         patches = visual.ln_pre(visual.conv1(images).flatten(2).transpose(1, 2) + position[1:])

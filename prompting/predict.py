@@ -4,8 +4,11 @@ predictor = prompting.load("output/run")
 predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
 """
 
+import logging
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -14,13 +17,16 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from prompting.backbone import Backbone, Preprocessing, load_backbone
+from prompting.backbone import Backbone, Preprocessing, differences, load_backbone
 from prompting.files import load_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 
+logger = logging.getLogger(__name__)
+
 FILE = "prompts.safetensors"
 MODES = ("squash", "crop")
+AHEAD = 2  # batches that are read while one is scored
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 
 ImageSource = str | os.PathLike | Image.Image
@@ -44,9 +50,14 @@ class Predictor:
         if self.mode not in MODES:
             raise ValueError(f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}")
         self.preprocessing = Preprocessing(**stored)
+        other = differences(self.preprocessing.record(self.mode), own.record(self.mode))
         if self.preprocessing.size != own.size:
             raise ValueError(
                 f"the prompt was learnt on {self.preprocessing.size} pixels; {backbone.name} takes {own.size}"
+            )
+        if other:
+            logger.warning(
+                "the prompt was learnt with another preprocessing than %s's, and keeps it: %s", backbone.name, other
             )
 
     def predict(
@@ -85,11 +96,28 @@ class Predictor:
         contexts = self.model.contexts()
         texts = self.model.encode_classes(names, contexts=contexts, rows=None if rows is None else rows.to(device))
         parts = [torch.empty(0, len(names))]
-        for batch in _batches(images, batch_size):
-            pixels = torch.stack([self.prepare(image) for image in batch]).to(device)
-            features = self.model.encode_images(pixels, contexts)
+        for pixels in self.prepared(images, batch_size):
+            features = self.model.encode_images(pixels.to(device), contexts)
             parts.append(self.model.logits(features, texts).float().softmax(1).cpu())
         return torch.cat(parts)
+
+    def prepared(self, images: ImageSource | Iterable[ImageSource], batch_size: int = 64) -> Iterator[Tensor]:
+        """Batches (B, 3, S, S) of `prepare`; files are read by threads, two batches ahead of the one that is scored."""
+        ahead: deque[list[Future[Tensor] | Tensor]] = deque()
+        pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+        try:
+            for batch in _batches(images, batch_size):
+                ahead.append([self._later(pool, image) for image in batch])
+                if len(ahead) > AHEAD:
+                    yield _stack(ahead.popleft())
+            while ahead:
+                yield _stack(ahead.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _later(self, pool: ThreadPoolExecutor, image: ImageSource) -> Future[Tensor] | Tensor:
+        """Opened images are prepared at once, as one of them must not be loaded by two threads."""
+        return self.prepare(image) if isinstance(image, Image.Image) else pool.submit(self.prepare, image)
 
     def prepare(self, image: ImageSource) -> Tensor:
         """An image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
@@ -177,6 +205,10 @@ def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator
         raise ValueError(f"batch_size is {size}; it is at least 1")
     images = [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
     return (images[start : start + size] for start in range(0, len(images), size))
+
+
+def _stack(batch: Iterable[Future[Tensor] | Tensor]) -> Tensor:
+    return torch.stack([item.result() if isinstance(item, Future) else item for item in batch])
 
 
 def _read(image: ImageSource) -> Image.Image:

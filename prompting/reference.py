@@ -6,7 +6,7 @@ from prompting.files import load_state
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.unified import UnifiedPrompt
 
-_BUFFERS = ("token_prefix", "token_suffix")
+BUFFERS = ("token_prefix", "token_suffix")  # the class names' embeddings
 _UNIFIED = {  # reference name or prefix -> ours
     "ctx": "text.ctx",
     "vpt_embeddings": "visual.embeddings",
@@ -30,7 +30,7 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     unified = "ctx" in state and "vpt_embeddings" in state
     for key, value in state.items():
         name = key.replace("upt_proj", "mvlpt_proj") if "mvlpt_proj" not in key else key
-        if name in _BUFFERS:
+        if name in BUFFERS:
             continue
         prefix = name if name in _UNIFIED else next((p for p in _UNIFIED if p[-1] == "." and name.startswith(p)), None)
         if prefix is None:
@@ -39,7 +39,8 @@ def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
         ours = _UNIFIED[prefix] + name[len(prefix) :]
         renamed[ours if unified else ours.removeprefix("text.").removeprefix("visual.")] = value.float()
     if unknown:
-        raise ValueError(f"not the names of a prompt of the reference: {', '.join(sorted(unknown))}")
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise ValueError(f"not the names of a prompt of the reference: {', '.join(sorted(unknown)[:5])}{more}")
     return renamed
 
 
@@ -77,6 +78,48 @@ def prompt_from_reference(
         raise ValueError("no prompt: neither ctx nor vpt_embeddings is among the tensors")
     load_state(prompt, state)
     return prompt
+
+
+def to_reference(prompt: Prompt) -> dict[str, Tensor]:
+    """The prompt's tensors under the reference's names. Raises ValueError for a prompt that the reference does not have
+    or would compute differently."""
+    if isinstance(prompt, UnifiedPrompt):
+        if prompt.theta == "attention":
+            raise ValueError(
+                "the reference's θ maps each vector by itself, but this prompt's vectors attend to all others"
+            )
+        if prompt.theta == "mlp":
+            raise ValueError("the reference's θ can't be an mlp: it stops at that setting")
+        if prompt.theta == "per-token" and prompt.layers != 1:
+            raise ValueError(f"the reference's θ has one block; this prompt's has {prompt.layers}")
+        prefix = ""
+    elif isinstance(prompt, TextPrompt):
+        prefix = "text."
+    elif isinstance(prompt, VisualPrompt):
+        prefix = "visual."
+    else:
+        raise ValueError(f"the reference has no {prompt.kind!r} prompt")
+    theirs = {ours: name for name, ours in _UNIFIED.items()}
+    state = {}
+    for name, value in prompt.state_dict().items():
+        name = prefix + name
+        ours = name if name in theirs else next(p for p in theirs if p[-1] == "." and name.startswith(p))
+        state[theirs[ours] + name[len(ours) :]] = value.detach().float().cpu().clone()
+    return state
+
+
+def describe(prompt: Prompt) -> str:
+    """The prompt's method, length and sizes in words."""
+    if isinstance(prompt, UnifiedPrompt):
+        return f"a unified prompt: {describe(prompt.text)}, {describe(prompt.visual)}, θ {prompt.theta}"
+    config = prompt.config()
+    if isinstance(prompt, TextPrompt):
+        owner = f", a set for each of {config['classes']} classes" if config["classes"] else ""
+        return f"a text prompt of {config['n_ctx']} vectors, {config['width']} wide{owner}"
+    if isinstance(prompt, VisualPrompt):
+        depth = f"deep visual prompt in {config['layers']} layers" if config["layers"] > 1 else "shallow visual prompt"
+        return f"a {depth} of {config['n_ctx']} vectors, {config['width']} wide"
+    return f"a {prompt.kind} prompt"
 
 
 def _theta_size(state: dict[str, Tensor]) -> tuple[int | None, int]:

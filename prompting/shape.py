@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
@@ -75,6 +76,8 @@ def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
 
 
 def _refusal(visual: nn.Module) -> str:
+    if isinstance(visual, TimmModel):
+        return f"this image tower is timm's {type(visual.trunk).__name__}"
     if not isinstance(visual, VisionTransformer):
         return f"this image tower is a {type(visual).__name__}"
     if visual.attn_pool is not None or visual.pool_type != "tok":

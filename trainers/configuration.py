@@ -3,6 +3,8 @@ pairs."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
@@ -49,12 +51,21 @@ def trainer_class(name: str) -> type:
 
 
 def recipes(cls: type, backbone: str) -> list[Path]:
-    """The YAMLs with this backbone's settings: what all trainers share, then what the trainer or its base adds."""
+    """The YAMLs with this backbone's settings: what our trainers share, then what the trainer or its base adds.
+
+    A trainer that was written for Dassl alone has its own file, which is complete. CoOp's published files, too, are
+    complete and are taken by name only; all methods are compared with the shared settings.
+    """
     stem = RECIPES.get(backbone, "vit_b16")
-    own = [CONFIGS / "trainers" / base.__name__ / f"{stem}.yaml" for base in reversed(cls.__mro__)]
+    folder = CONFIGS / "trainers"
+    complete = folder / cls.__name__ / f"{stem}.yaml"
+    if not hasattr(cls, "joint") and complete.is_file():
+        return [complete]
+    own = [folder / base.__name__ / f"{stem}.yaml" for base in reversed(cls.__mro__)]
+    published = ("MVLPT",) if stem == "pocket" else ("MVLPT", "CoOp")
     return [
-        CONFIGS / "trainers" / "MVLPT" / f"{stem}.yaml",
-        *(path for path in own if path.is_file() and path.parent.name != "MVLPT"),
+        folder / "MVLPT" / f"{stem}.yaml",
+        *(path for path in own if path.is_file() and path.parent.name not in published),
     ]
 
 
@@ -74,24 +85,25 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
     cls = trainer_class(trainer)
     cfg = extend(get_cfg_default())
     keys = list(_keys(cfg))
-    aliases = ALIASES if hasattr(cls, "joint") else {}
+    plain = not hasattr(cls, "joint")  # written for Dassl alone: CoOp's names stay, and it may have keys of its own
+    aliases = {} if plain else ALIASES
     cfg.TRAINER.NAME = trainer
     for key, value in getattr(cls, "defaults", {}).items():
         _set(cfg, key, value, keys)
     pairs = _pairs(opts)
-    if not files:
+    if all(set(text) == {"DATASET"} for text in texts.values()):  # no settings but the data set: the recipe's
         backbone = flags.get("MODEL.BACKBONE.NAME") or dict(pairs).get("MODEL.BACKBONE.NAME") or cfg.MODEL.BACKBONE.NAME
-        texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)}
+        texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)} | texts
         flags = {"MODEL.BACKBONE.NAME": backbone} | flags
     for file, text in texts.items():
         for key, value in _flatten(text):
             # a run's own config.yaml holds both names: the alias must not win
-            _set(cfg, key if "MVLPT" in (text.get("TRAINER") or {}) else _alias(key, aliases), value, keys, file)
+            _set(cfg, key if "MVLPT" in (text.get("TRAINER") or {}) else _alias(key, aliases), value, keys, file, plain)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         _set(cfg, key, value, keys)
     for key, value in pairs:
-        _set(cfg, _alias(key, aliases), _parse(value), keys)
+        _set(cfg, _alias(key, aliases), _parse(value), keys, free=plain)
     cfg.freeze()
     return cfg
 
@@ -184,8 +196,24 @@ def _parse(text: str):
         return text
 
 
-def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "") -> None:
+def _add(cfg: CfgNode, key: str, value) -> None:
+    """A key of a trainer that was written elsewhere, below TRAINER.*, which no default announces. Text that is a Python
+    literal (YAML sees some in `1e-5`) becomes its value, as elsewhere with yacs."""
+    *nodes, leaf = key.split(".")
+    node = cfg
+    for name in nodes:
+        node = node.setdefault(name, CfgNode())
+    with contextlib.suppress(ValueError, SyntaxError):
+        value = ast.literal_eval(value) if isinstance(value, str) else value
+    node[leaf] = value
+
+
+def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "", free: bool = False) -> None:
     where = f"{file}: " if file else ""
+    if key not in keys and free and key.startswith("TRAINER.") and key.count(".") > 1:
+        _add(cfg, key, value)
+        keys.append(key)
+        return
     if key not in keys:
         nearest = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
         raise ValueError(f"{where}unknown key {key!r}; the nearest is {nearest[0]!r}")
@@ -203,10 +231,21 @@ def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "") -> None
     if isinstance(old, str) and not isinstance(value, str):
         value = "" if value is None else str(value)
     if isinstance(old, (list, tuple)):
+        value = _sequence(value, where + key)
         value = type(old)(value if isinstance(value, (list, tuple)) else [value])
     if isinstance(old, int) and not isinstance(old, bool) and (not isinstance(value, int) or isinstance(value, bool)):
         raise ValueError(f"{where}{key} is a whole number, not {value!r}")
     node[leaf] = value
+
+
+def _sequence(value, where: str):
+    """A list or tuple also when YAML sees text, as in CoOp's own files: `SIZE: (224, 224)`."""
+    if isinstance(value, str) and value.strip()[:1] in ("(", "["):
+        try:
+            return ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            raise ValueError(f"{where} is a list, not {value!r}") from None
+    return value
 
 
 def _number(value, where: str) -> float:

@@ -10,14 +10,14 @@ from typing import ClassVar
 import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
-from dassl.utils import load_checkpoint
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets import Task, build_task
 from datasets.multitask import MultitaskDataset
-from prompting.backbone import Preprocessing
-from prompting.files import load_state, save_prompts
+from prompting.backbone import Preprocessing, differences
+from prompting.files import load_prompts, load_state, save_prompts
+from prompting.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import clip_shape
@@ -84,6 +84,7 @@ class PromptEvaluator(TrainerX):
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
         self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
         self.facts: dict = {}  # what else a record of results.json says of the run
+        self.notes: list[str] = []  # what to know of the prompt that it starts from
         self.amp = self._autocast_dtype()
 
     def _autocast_dtype(self) -> torch.dtype | None:
@@ -164,17 +165,25 @@ class PromptEvaluator(TrainerX):
             "method": self.cfg.TRAINER.NAME,
             "backbone": results.backbone_name(self.cfg),
             "pretrained": os.path.basename(self.cfg.MODEL.BACKBONE.PRETRAINED),
-            "preprocessing": {
-                "size": pre.size,
-                "mean": list(pre.mean),
-                "std": list(pre.std),
-                "interpolation": pre.interpolation,
-                "crop": _crop(self.tasks) if self.cfg.DATASET.CENTER_CROP else "squash",
-            },
+            "preprocessing": pre.record(self._mode()),
             "tasks": [task.name for task in self.tasks],
             "classes": {task.name: list(task.classnames) for task in self.tasks},
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
+
+    def _mode(self) -> str:
+        """The name of what makes images square."""
+        return _crop(self.tasks) if self.cfg.DATASET.CENTER_CROP else "squash"
+
+    def _check_preprocessing(self, directory: str) -> None:
+        """Warn where the prompt in a run's folder was learnt on images that were prepared otherwise."""
+        path = Path(directory) / "prompts.safetensors"
+        if not path.is_file():
+            return
+        pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
+        other = differences(load_prompts(path)[1].get("preprocessing") or {}, pre.record(self._mode()))
+        if other:
+            log.warning("%s: its prompt was learnt with another preprocessing: %s", path, other)
 
     def _check_classes(self, directory: str, path: str) -> None:
         """A class-specific context serves only the classes that it was learnt for."""
@@ -189,22 +198,43 @@ class PromptEvaluator(TrainerX):
             )
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load a prompt, strictly, from a run's folder: the best one, the last one where no best was kept, or that of
-        `epoch`."""
+        """Load a prompt, strictly, from a run's folder, which may be the reference's or CoOp's: the best one, the last
+        one where no best was kept, or that of `epoch`. What to know of another's file stands in `notes` afterwards."""
         if not directory or self.model.prompt is None:
             return
-        path = results.checkpoint_path(directory, epoch)
-        checkpoint = load_checkpoint(path)
+        path = checkpoint_path(directory, epoch)
+        checkpoint = read_checkpoint(path)
         self._check_classes(directory, path)
+        self._check_preprocessing(directory)
+        state = checkpoint.prompt_state()
+        self.notes = self._check_foreign(checkpoint) if checkpoint.foreign else []
         try:
-            load_state(self.model.prompt, checkpoint["state_dict"])
+            load_state(self.model.prompt, state)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        log.debug(
-            "loaded the prompt of epoch %s from %s",
-            checkpoint.get("epoch", "?"),
-            os.path.basename(os.path.normpath(directory)),
-        )
+            holds = checkpoint.describe()
+            raise ValueError(f"{path}{f' holds {holds}' if holds else ''}: {error}") from None
+        epoch = "?" if checkpoint.epoch is None else checkpoint.epoch
+        log.debug("loaded the prompt of epoch %s from %s", epoch, os.path.basename(os.path.normpath(directory)))
+
+    def _check_foreign(self, checkpoint: Checkpoint) -> list[str]:
+        """Whether the configuration computes with the tensors what they were trained for: a ValueError where it does
+        not, else what shapes do not tell."""
+        path, file, node = checkpoint.path, os.path.basename(checkpoint.path), self.cfg.TRAINER.MVLPT
+        if checkpoint.per_token and getattr(self.model.prompt, "theta", "per-token") != "per-token":
+            raise ValueError(
+                f"{path} was trained with the reference's θ, which maps each vector by itself: set "
+                f"TRAINER.MVLPT.PROJECT_METHOD to per-token (it is {node.PROJECT_METHOD})"
+            )
+        notes = [checkpoint.left_out] if checkpoint.left_out else []
+        if not self.model.has_text_prompt:
+            return notes
+        key, position = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", position_in(os.path.abspath(path))
+        if position not in (None, node.COOP.CLASS_TOKEN_POSITION):
+            here = node.COOP.CLASS_TOKEN_POSITION
+            notes.append(f"{file}: its folder's name says that class names stand at the {position}; {key} is {here}")
+        if node.COOP.CSC:
+            notes.append(f"{file}: its contexts are taken to be in the order of this task's classes")
+        return notes
 
 
 def _crop(tasks: list[Task]) -> str:

@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-from dassl.utils import load_checkpoint
 from torch import Tensor
 
 from datasets import Task
 from elevater_eval import metrics, write_predictions
+from prompting.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 
 
@@ -87,30 +87,12 @@ def write_text(path: Path, text: str) -> None:
 
 def digest(directory: str, epoch: int | None = None) -> str:
     """A fingerprint of the prompt in a run's folder: 16 hexadecimal digits over its tensors."""
-    state = load_checkpoint(checkpoint_path(directory, epoch))["state_dict"]
+    state = read_checkpoint(checkpoint_path(directory, epoch)).state
     total = hashlib.sha256()
     for name in sorted(state):
         total.update(name.encode())
         total.update(state[name].float().cpu().numpy().tobytes())
     return total.hexdigest()[:16]
-
-
-def checkpoint_path(directory: str, epoch: int | None = None) -> str:
-    """The checkpoint below a run's folder: of `epoch`, or the best one, or the last one. Raises FileNotFoundError
-    naming what is there."""
-    folder = os.path.join(directory, "prompt_learner")
-    there = sorted(name for name in os.listdir(folder) if name.startswith("model")) if os.path.isdir(folder) else []
-    regular = sorted(
-        (name for name in there if name.startswith("model.pth.tar-")), key=lambda name: int(name.rsplit("-", 1)[1])
-    )
-    wanted = f"model.pth.tar-{epoch}" if epoch is not None else "model-best.pth.tar"
-    if wanted in there:
-        return os.path.join(folder, wanted)
-    if epoch is None and regular:
-        return os.path.join(folder, regular[-1])
-    raise FileNotFoundError(
-        f"no checkpoint {os.path.join(folder, wanted)}" + (f"; there are {', '.join(there)}" if there else "")
-    )
 
 
 def read_json(path: Path):

@@ -70,6 +70,8 @@ def execute(run: Run) -> list[dict]:
         log.info("%s %s: reused", cfg.TRAINER.NAME, cfg.DATASET.DATASET)
         return results.read_json(folder / "results.json")
     trainer = _prepare(run)
+    for note in trainer.notes:
+        log.warning("%s", note)
     trainer.facts = {"epochs": run.epochs, "start": _digest(run)}
     write_config(cfg)
     for task in trainer.tasks:

@@ -105,7 +105,10 @@ def check(cfg: CfgNode, joint: bool) -> None:
     if key != "average" and key not in names:
         problems += _choice("DATASET.MULTITASK_EVALKEY", key, ("average", *names))
     if node.COCOOP.N_CTX:
-        problems.append("TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are not supported; set it to 0")
+        problems.append(
+            "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learnt alone: "
+            "use --trainer CoCoOp, or MVLPT with no other N_CTX"
+        )
     if node.VPT.CTX_INIT:
         problems.append("TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words")
     if problems:

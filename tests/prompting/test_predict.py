@@ -263,3 +263,12 @@ def test_wrong_input_ends_with_code_2_and_one_line(command, saved, photos, argv,
     code, out, err = command(*(word.format(run=run, photos=photos) for word in argv))
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith("error: ")
     assert re.search(message, err)
+
+
+def test_another_preprocessing_than_the_backbones_is_told(saved, caplog):
+    load(saved(preprocessing={"size": 32, "crop": "crop"}))
+    assert not caplog.records
+    load(saved(preprocessing={"size": 32, "interpolation": "bilinear", "crop": "crop"}))
+    assert caplog.messages == [
+        "the prompt was learnt with another preprocessing than stub's, and keeps it: interpolation bilinear, not bicubic"
+    ]

@@ -12,7 +12,7 @@ from trainers.configuration import changed, differences, resolve, trainer_class
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.y*ml"))
-COUNT = 9  # YAML files below configs/
+COUNT = 59  # YAML files below configs/
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
@@ -32,7 +32,7 @@ def test_every_configuration_file_resolves_and_its_values_arrive(file):
     assert kind in ("trainers", "datasets")
     text = yaml.safe_load(file.read_text())
     folder = file.parent.name
-    trainer = folder if folder in NAMES else "CoOp"
+    trainer = folder if folder in (*NAMES, "CoCoOp") else "CoOp"
     cfg = resolve(trainer, [str(file)], {}, [])
     for key, value in configuration._flatten(text):
         if not key.startswith(("TRAINER.COOP.", "TRAINER.NAME")):
@@ -66,14 +66,20 @@ def test_a_joint_trainer_has_the_recipe_of_its_method():
         )
 
 
-def test_there_are_eight_trainers_and_no_more():
+def test_there_are_eight_trainers_cocoop_and_no_more():
     from dassl.engine import TRAINER_REGISTRY
 
     own = [
         name for name in TRAINER_REGISTRY.registered_names() if trainer_class(name).__module__.startswith("trainers.")
     ]
-    assert sorted(own) == sorted(NAMES)
-    assert {name for name in own if trainer_class(name).joint} == {"ZeroshotCLIP", "MCoOp", "MVPT", "MUPT", "MVLPT"}
+    assert sorted(own) == sorted([*NAMES, "CoCoOp"])
+    assert {name for name in own if getattr(trainer_class(name), "joint", False)} == {
+        "ZeroshotCLIP",
+        "MCoOp",
+        "MVPT",
+        "MUPT",
+        "MVLPT",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""Which of open_clip's architectures prompts can enter, and why others cannot."""
+
+import open_clip
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from torch import Tensor
+
+TEXT_TOWER = "text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final."
+
+
+def refusal(config: dict) -> str:
+    """Why prompts cannot enter models of this open_clip configuration; "" where at least text prompts can.
+
+    Prompts need CLIP's text tower: its byte-pair tokens, a causal mask, and the result read at the end token. Whether
+    the image tower takes visual prompts is told by `clip_shape`.
+    """
+    text = config["text_cfg"]
+    if "multimodal_cfg" in config:
+        return "it is a CoCa: its text tower reads a class token of its own, and its image tower pools by attention"
+    if "hf_model_name" in text:
+        return f"its text tower is the Hugging Face model {text['hf_model_name']}; prompts need CLIP's"
+    if text.get("no_causal_mask"):
+        return "its text tower has no causal mask, as SigLIP's; prompts need CLIP's causal text tower"
+    if text.get("embed_cls"):
+        return "its text tower reads a class token of its own; prompts need the end token"
+    if text.get("pool_type", "argmax") not in ("argmax", "eos"):
+        return f"its text tower pools by {text['pool_type']!r}; prompts need the end token (argmax, eos)"
+    if text.get("hf_tokenizer_name"):
+        return f"its tokenizer is {text['hf_tokenizer_name']}; prompts need CLIP's"
+    return ""
+
+
+def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict with the text tower's tensors named as in open_clip's class CLIP.
+
+    open_clip gives towers of timm a separate text tower, whose names begin with "text."; where `refusal` has nothing
+    against it, it is CLIP's.
+    """
+    return {
+        name.removeprefix("text.") if name.startswith(tuple(f"text.{part}" for part in TEXT_TOWER)) else name: value
+        for name, value in state.items()
+    }
+
+
+def pretrained_values(architecture: str) -> dict:
+    """mean, std and interpolation where all of the architecture's pretrained weights agree, else {}."""
+    keys = ("mean", "std", "interpolation")
+    found = []
+    for tag in list_pretrained_tags_by_model(architecture):
+        config = get_pretrained_cfg(architecture, tag)
+        values = {key: tuple(config[key]) if key != "interpolation" else config[key] for key in keys if key in config}
+        if values not in found:
+            found.append(values)
+    return found[0] if len(found) == 1 else {}
+
+
+def weights_place(architecture: str, tag: str) -> str:
+    """Where open_clip looks for these weights, in words."""
+    config = get_pretrained_cfg(architecture, tag)
+    repository = (config.get("hf_hub") or "").rstrip("/")
+    if repository:
+        return f"open_clip looks for {repository} in the Hugging Face cache (HF_HOME, by default ~/.cache/huggingface)"
+    return f"open_clip looks for ~/.cache/clip/{(config.get('url') or '?').rsplit('/', 1)[-1]}"
+
+
+def has_quick_gelu_weights(architecture: str) -> bool:
+    """Whether some weights of this architecture, whose configuration says GELU, were trained with QuickGELU."""
+    tags = list_pretrained_tags_by_model(architecture)
+    return any(get_pretrained_cfg(architecture, tag).get("quick_gelu") for tag in tags)
+
+
+def configuration(architecture: str) -> dict:
+    """A copy of open_clip's configuration. Raises ValueError with the reason where prompts cannot enter."""
+    config = open_clip.get_model_config(architecture)
+    reason = refusal(config)
+    if reason:
+        raise ValueError(f"{architecture} cannot be used: {reason}")
+    return config
