@@ -180,10 +180,22 @@ def run(args: argparse.Namespace) -> None:
         else:
             one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train)
             runs.check_run(one)
-    logging.getLogger("dassl").setLevel(logging.WARNING)  # our own trainers have their own lines
     _start_log(cfg, names)
-    records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
+    with _fewer_lines():
+        records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
     log.info("\n%s", results.markdown(records))
+
+
+@contextlib.contextmanager
+def _fewer_lines() -> Iterator[None]:
+    """Dassl's lines are kept out of the log: our own trainers have theirs."""
+    logger = logging.getLogger("dassl")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _run_plain(cfg, args: argparse.Namespace) -> None:
@@ -195,7 +207,6 @@ def _run_plain(cfg, args: argparse.Namespace) -> None:
     from trainers.configuration import changed
     from trainers.runs import write_config
 
-    logging.getLogger("dassl").setLevel(logging.NOTSET)  # its lines are this run's log
     given = cfg
     set_random_seed(cfg.SEED)
     data_manager.read_image = images.read_image  # Dassl's loaders take images in zips, too

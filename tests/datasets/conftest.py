@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import datasets  # noqa: F401  (makes `dassl` importable)
+import datasets
+
+
+@pytest.fixture(scope="session", autouse=True)
+def registered():
+    """Modules register when they are first imported: before any test puts a copy in the registry's place."""
+    datasets.register_all()
 
 
 class Disk:
