@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from datasets.multitask import MixingSampler, label_distribution
+
+# not dassl.optim: an installed Dassl's warm-up fails on torch >= 2.7
+from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
 
 from . import results
 from .evaluation import PromptEvaluator

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
+from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets import build_task, is_own
@@ -67,7 +68,9 @@ def execute(run: Run) -> list[dict]:
     """Train and evaluate, or only evaluate; results.json's records. A finished run is reused."""
     cfg, folder = run.cfg, run.folder
     if finished(run):
-        log.info("%s %s: reused", cfg.TRAINER.NAME, cfg.DATASET.DATASET)
+        names = task_names(cfg)
+        with tqdm.external_write_mode():  # a bar may be open
+            log.info("%s %s: reused", cfg.TRAINER.NAME, names[0] if len(names) == 1 else f"on {len(names)} tasks")
         return results.read_json(folder / "results.json")
     trainer = _prepare(run)
     for note in trainer.notes:
