@@ -82,6 +82,10 @@ def execute(run: Run) -> list[dict]:
             path = folder / "fewshot" / f"{task.name}.json"
             seed = cfg.DATASET.RANDOM_SEED_SAMPLING if task.drawn_seed is None else task.drawn_seed
             write_record(path, task, cfg.DATASET.NUM_SHOTS, seed)
+    same = [task.name for task in trainer.tasks if task.val and task.val == task.train_x]
+    if same and run.trains:
+        with tqdm.external_write_mode():
+            log.info("%s: with one shot, the validation images are the training images", ", ".join(same))
     if run.compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
         if run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0):

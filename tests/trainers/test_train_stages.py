@@ -307,3 +307,12 @@ def test_a_two_stage_run_is_evaluated_again_by_its_own_command(finished, main, t
     for name in TARGETS:
         file = f"predictions/seed0_{name}.json"
         assert (out / file).read_bytes() == (finished / file).read_bytes()
+
+
+def test_the_log_says_that_one_shot_validates_on_the_training_images(main, tmp_path):
+    arguments = ["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots"]
+    assert main(*arguments, 1, "--output-dir", tmp_path / "one") == 0
+    assert main(*arguments, 3, "--output-dir", tmp_path / "three") == 0
+    said = "toy-shapes: with one shot, the validation images are the training images"
+    assert said in (tmp_path / "one" / "log.txt").read_text()
+    assert said not in (tmp_path / "three" / "log.txt").read_text()
