@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from . import things, views
+from . import figures, kinds, things, vehicles, views
 from .pen import COLORS, STYLES, Pen, finish, vary
 
 Facts = frozenset[str]
@@ -95,7 +95,7 @@ def _digit(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
 
 
 def _word(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
-    mood = "positive" if concept in views.KIND_WORDS else "negative"
+    mood = "positive" if concept in figures.KIND_WORDS else "negative"
     pen = Pen(vary(COLORS[_pick(rng, ("white", "yellow", "gray"))], rng, 8))
     pen.place(50 + rng.normal(0, 4), 50 + rng.normal(0, 14), 1.0, 0)
     pen.text(concept, vary(COLORS[_pick(rng, ("black", "blue", "red"))], rng, 8), rng.uniform(25, 33))
@@ -114,14 +114,14 @@ def _face(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = _canvas(rng, mode)
     _settle(pen, rng, 8, low=0.8, high=1.05)
     skin = ((240, 205, 170), (200, 150, 110), (140, 95, 65), (245, 215, 60))[int(rng.integers(4))]
-    views.face(pen, concept, rng, vary(skin, rng, 8))
+    figures.face(pen, concept, rng, vary(skin, rng, 8))
     return pen.image, frozenset({f"face:{concept}"})
 
 
 def _sign(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = Pen(vary(COLORS[_pick(rng, ("gray", "green", "blue", "brown"))], rng, 20))
     _settle(pen, rng, 9, low=0.7, high=1.0)
-    views.sign(pen, concept)
+    figures.sign(pen, concept)
     return pen.image, frozenset({f"sign:{concept}"})
 
 
@@ -139,7 +139,7 @@ def _tissue(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
 def _flower(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = Pen(vary((70, 120, 60), rng, 22), mode)
     _settle(pen, rng, 20, low=0.7, high=1.05)
-    things.flower(pen, concept, rng)
+    kinds.flower(pen, concept, rng)
     return pen.image, frozenset({f"flower:{concept}"})
 
 
@@ -148,21 +148,21 @@ def _food(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen.place()
     pen.oval(50, 56, 49, 43, (225, 225, 228))
     _settle(pen, rng, 16, low=0.65, high=0.85)
-    things.FOODS[concept](pen, rng)
+    kinds.FOODS[concept](pen, rng)
     return pen.image, frozenset({f"food:{concept}"})
 
 
 def _pet(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = _canvas(rng, mode)
     _settle(pen, rng, 12, low=0.75, high=1.0)
-    things.pet(pen, concept, rng)
-    return pen.image, frozenset({f"pet:{concept}", f"kind:{'cat' if things.PETS[concept][0] == 'cat' else 'dog'}"})
+    kinds.pet(pen, concept, rng)
+    return pen.image, frozenset({f"pet:{concept}", f"kind:{'cat' if kinds.PETS[concept][0] == 'cat' else 'dog'}"})
 
 
 def _flag(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = Pen(vary((165, 195, 225), rng, 18))
     _settle(pen, rng, 7, low=0.8, high=1.0)
-    things.flag(pen, concept)
+    kinds.flag(pen, concept)
     return pen.image, frozenset({f"flag:{concept}"})
 
 
@@ -170,22 +170,22 @@ def _plane(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = Pen(vary((150, 190, 230), rng, 18), mode)
     _settle(pen, rng, 35, low=0.8, high=1.05)
     paint = COLORS[_pick(rng, ("white", "gray", "green", "blue"))]
-    things.plane(pen, vary(paint, rng), **things.PLANES[concept])
+    vehicles.plane(pen, vary(paint, rng), **vehicles.PLANES[concept])
     return pen.image, frozenset({f"plane:{concept}", "object:airplane"})
 
 
 def _car(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
-    color, body = things.CARS[concept]
+    color, body = vehicles.CARS[concept]
     pen = _canvas(rng, mode, color)
     _settle(pen, rng, 5, flip=True, low=0.75, high=1.0)
-    things.car(pen, vary(COLORS[color], rng, 12), body)
+    vehicles.car(pen, vary(COLORS[color], rng, 12), body)
     return pen.image, frozenset({f"car:{concept}", f"body:{body}", f"color:{color}", "object:car"})
 
 
 def _person(concept: str, rng: Rng, mode: str) -> tuple[Image.Image, Facts]:
     pen = _canvas(rng, mode)
     _settle(pen, rng, 5, flip=True, low=0.85, high=1.05)
-    views.person(pen, concept, rng, vary(COLORS[_pick(rng)], rng))
+    figures.person(pen, concept, rng, vary(COLORS[_pick(rng)], rng))
     return pen.image, frozenset({f"action:{concept}"})
 
 
@@ -222,10 +222,12 @@ def meme(hateful: bool, rng: Rng) -> Image.Image:
     """A face with a word below; the word makes the difference, the face is any."""
     pen = Pen(vary(COLORS[_pick(rng, ("gray", "blue", "green", "pink"))], rng, 18))
     pen.place(50, 38, 0.66)
-    views.face(pen, _pick(rng, views.EMOTIONS), rng, vary((240, 205, 170), rng, 10))
+    figures.face(pen, _pick(rng, figures.EMOTIONS), rng, vary((240, 205, 170), rng, 10))
     pen.place()
     pen.rect(0, 72, 100, 100, (250, 250, 250))
-    pen.text(_pick(rng, views.RUDE_WORDS if hateful else views.KIND_WORDS), (15, 15, 15), rng.uniform(25, 31), 50, 85)
+    pen.text(
+        _pick(rng, figures.RUDE_WORDS if hateful else figures.KIND_WORDS), (15, 15, 15), rng.uniform(25, 31), 50, 85
+    )
     return pen.image
 
 
@@ -260,7 +262,7 @@ FAMILIES: dict[str, Family] = {
         ("the number {}", "digit {}", 'the number: "{}"', "{}"),
         {str(k): (word,) for k, word in enumerate(_NUMBERS)},
     ),
-    "word": Family(views.KIND_WORDS + views.RUDE_WORDS, _word, ("the word {}", "text that says {}")),
+    "word": Family(figures.KIND_WORDS + figures.RUDE_WORDS, _word, ("the word {}", "text that says {}")),
     "tile": Family(
         views.TILES,
         _tile,
@@ -278,12 +280,12 @@ FAMILIES: dict[str, Family] = {
     ),
     "place": Family(views.PLACES, _place, ("{}", "{} scene", "view of a {}")),
     "face": Family(
-        views.EMOTIONS,
+        figures.EMOTIONS,
         _face,
         ("{} face", "{} person", "{} looking face"),
         {"happy": ("smiling",), "sad": ("depressed",), "surprised": ("shocked",), "neutral": ("bored",)},
     ),
-    "sign": Family(views.SIGNS, _sign, ("{} sign", "{} traffic sign", "{} road sign")),
+    "sign": Family(figures.SIGNS, _sign, ("{} sign", "{} traffic sign", "{} road sign")),
     "road": Family(
         views.DISTANCES,
         _road,
@@ -301,13 +303,13 @@ FAMILIES: dict[str, Family] = {
         ("{} tissue", "{} lymph node"),
         {"normal": ("healthy",), "tumor": ("metastatic tumor",)},
     ),
-    "flower": Family(tuple(things.FLOWERS), _flower, ("{}", "{} flower", "{}, a type of flower")),
-    "food": Family(tuple(things.FOODS), _food, ("{}", "plate of {}", "{}, a type of food"), {"hamburger": ("burger",)}),
-    "pet": Family(tuple(things.PETS), _pet, ("{}", "{} pet", "{}, a type of pet")),
-    "flag": Family(tuple(things.FLAGS), _flag, ("flag of {}", "{} flag", "{}")),
-    "plane": Family(tuple(things.PLANES), _plane, ("{}", "{} aircraft", "{}, a type of aircraft")),
-    "car": Family(tuple(things.CARS), _car, ("{}", "parked {}")),
-    "action": Family(tuple(views.ACTIONS), _person, ("person {}", "{}", "human {}")),
+    "flower": Family(tuple(kinds.FLOWERS), _flower, ("{}", "{} flower", "{}, a type of flower")),
+    "food": Family(tuple(kinds.FOODS), _food, ("{}", "plate of {}", "{}, a type of food"), {"hamburger": ("burger",)}),
+    "pet": Family(tuple(kinds.PETS), _pet, ("{}", "{} pet", "{}, a type of pet")),
+    "flag": Family(tuple(kinds.FLAGS), _flag, ("flag of {}", "{} flag", "{}")),
+    "plane": Family(tuple(vehicles.PLANES), _plane, ("{}", "{} aircraft", "{}, a type of aircraft")),
+    "car": Family(tuple(vehicles.CARS), _car, ("{}", "parked {}")),
+    "action": Family(tuple(figures.ACTIONS), _person, ("person {}", "{}", "human {}")),
     "scene": Family(SCENE_OBJECTS, _scene, ("{}",)),
     "meme": Family(("kind", "rude"), _meme, ("{} meme",)),
 }

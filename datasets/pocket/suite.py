@@ -22,9 +22,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from .concepts import meme, render, scene
+from .figures import KIND_WORDS, RUDE_WORDS
 from .pen import finish
 from .specs import SPECS, VERSION, Spec
-from .views import KIND_WORDS, RUDE_WORDS
 
 log = logging.getLogger(__name__)
 
