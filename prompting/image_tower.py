@@ -3,9 +3,12 @@
 from functools import partial
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
+
+from prompting.blocks import are_plain, finish, project
 
 
 def encode_prompted_images(visual: VisionTransformer, images: Tensor, tokens: Tensor) -> Tensor:
@@ -29,20 +32,21 @@ def encode_prompted_images(visual: VisionTransformer, images: Tensor, tokens: Te
     tokens = tokens.to(patches.dtype).unsqueeze(1).expand(-1, batch, -1, -1)
     x = torch.cat([cls.to(patches.dtype), tokens[0], patches], dim=1)
     last = len(visual.transformer.resblocks) - 1
+    plain = are_plain(visual.transformer.resblocks)
     recompute = visual.transformer.grad_checkpointing and torch.is_grad_enabled()
     for i, block in enumerate(visual.transformer.resblocks):
         if 0 < i < len(tokens):
             x = torch.cat([x[:, :1], tokens[i], x[:, 1 + n_ctx :]], dim=1)
-        run = partial(_class_token_only, block) if i == last else block
+        run = partial(_block, block, class_token_only=i == last) if plain else block
         x = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
     x = visual.ln_post(x[:, 0])
     return x if visual.proj is None else x @ visual.proj
 
 
-def _class_token_only(block: nn.Module, x: Tensor) -> Tensor:
-    """The block's output for the class token, (B, 1, width); the last block's other outputs are read by no one."""
-    if type(block) is not ResidualAttentionBlock:
-        return block(x)[:, :1]
-    h = block.ln_1(x)
-    cls = x[:, :1] + block.ls_1(block.attention(h[:, :1], h, h))
-    return cls + block.ls_2(block.mlp(block.ln_2(cls)))
+def _block(block: nn.Module, x: Tensor, class_token_only: bool) -> Tensor:
+    """The block's output, (B, L, width), or (B, 1, width): the last block's other outputs are read by no one."""
+    if class_token_only:
+        x, q, k, v = x[:, :1], *project(block, x[:, :1], x)
+    else:
+        q, k, v = project(block, x)
+    return finish(block, x, scaled_dot_product_attention(q, k, v))

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from prompting.image_tower import encode_prompted_images
+from prompting.memory import CHUNK, KEEP, release_free_memory
 from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits
-from prompting.text_tower import check_text_tower, encode_tokens
+from prompting.text_tower import check_text_tower, encode_prefix, encode_tokens
 from prompting.tokens import TokenBatch, clip_tokenizer, plain_name, tokenize_prompts, tokenize_sentences
 
 
@@ -21,9 +22,10 @@ class PromptedCLIP(nn.Module):
     clip: an open_clip `CLIP`; its parameters lose requires_grad.
     prompt: None scores as plain zero-shot CLIP does.
     template: the sentence around a class name ("{}") where there is no text context.
-    cut, share_prefix: exact savings of the text tower (no padding; what precedes the names computed once). chunk:
-    the most sequences that enter it at once; with more classes than this, the backward pass computes each chunk
-    anew, so that memory does not grow with the number of classes.
+    cut, share_prefix: exact savings of the text tower (classes batched by length; what precedes the names computed
+    once a step). chunk: the most places (sequences x length) that enter it at once. keep: of how many places the
+    activations are kept for the backward pass, which computes the others anew, so that memory does not grow with the
+    number of classes; by default both depend on the device (`prompting.memory`).
 
     A tower without a prompt is constant: class features are computed once in float32 and kept. They are dropped
     when the module is moved or loaded. Raises ValueError when the prompt does not fit the model (`check_fits`).
@@ -38,7 +40,8 @@ class PromptedCLIP(nn.Module):
         *,
         cut: bool = True,
         share_prefix: bool = True,
-        chunk: int = 256,
+        chunk: int | None = None,
+        keep: int | None = None,
     ) -> None:
         super().__init__()
         check_text_tower(clip)
@@ -51,7 +54,7 @@ class PromptedCLIP(nn.Module):
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
         self.template = template
-        self.cut, self.share_prefix, self.chunk = cut, share_prefix, chunk
+        self.cut, self.share_prefix, self.chunk, self.keep = cut, share_prefix, chunk, keep
         self._tokens: dict[tuple, list[TokenBatch]] = {}
         self._class_features: dict[tuple, Tensor] = {}
         self.register_load_state_dict_post_hook(PromptedCLIP._forget)
@@ -93,8 +96,19 @@ class PromptedCLIP(nn.Module):
             if len(ctx) != len(classes):
                 raise ValueError(f"the prompt holds contexts for {len(ctx)} classes, {len(classes)} are given")
         batches = self._prompt_tokens(classes, ctx.shape[-2])
-        recompute = len(batches) > 1 and torch.is_grad_enabled() and ctx.requires_grad
-        features = [self._encode(batch, ctx if ctx.dim() == 2 else ctx[batch.rows], recompute) for batch in batches]
+        shared = self.share_prefix and ctx.dim() == 2 and len(classes) > 1
+        prefix = encode_prefix(self.clip, batches[0], ctx) if shared else None
+        free = self._keep() if torch.is_grad_enabled() and ctx.requires_grad else float("inf")
+        features = []
+        for number, batch in enumerate(batches, start=1):
+            inputs = (self.clip, batch, ctx if ctx.dim() == 2 else ctx[batch.rows], prefix)
+            free -= batch.ids[:, batch.prefix if shared else 0 :].numel()
+            if free >= 0:
+                features.append(encode_tokens(*inputs))
+            else:
+                features.append(checkpoint(encode_tokens, *inputs, use_reentrant=False, preserve_rng_state=False))
+            if number % 4 == 0 and not ctx.is_cuda:
+                release_free_memory()
         return _unit(_in_order(features, batches))
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
@@ -117,10 +131,11 @@ class PromptedCLIP(nn.Module):
         self.clip.eval()
         return self
 
-    def _encode(self, batch: TokenBatch, ctx: Tensor | None = None, recompute: bool = False) -> Tensor:
-        if recompute:
-            return checkpoint(encode_tokens, self.clip, batch, ctx, self.share_prefix, use_reentrant=False)
-        return encode_tokens(self.clip, batch, ctx, self.share_prefix)
+    def _chunk(self) -> int:
+        return CHUNK.get(self.clip.logit_scale.device.type, CHUNK["cuda"]) if self.chunk is None else self.chunk
+
+    def _keep(self) -> int:
+        return KEEP.get(self.clip.logit_scale.device.type, KEEP["cuda"]) if self.keep is None else self.keep
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         key = (classes, n_ctx, self.prompt.position)
@@ -128,7 +143,7 @@ class PromptedCLIP(nn.Module):
             length = self.clip.positional_embedding.shape[0]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
-                    self.tokenizer, classes, n_ctx, self.prompt.position, length, self.cut, self.chunk
+                    self.tokenizer, classes, n_ctx, self.prompt.position, length, self.cut, self._chunk()
                 )
                 self._tokens[key] = [batch.to(self.clip.logit_scale.device) for batch in batches]
         return self._tokens[key]
@@ -141,9 +156,9 @@ class PromptedCLIP(nn.Module):
             length, device = self.clip.positional_embedding.shape[0], self.clip.logit_scale.device
             # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
             with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
-                batches = tokenize_sentences(self.tokenizer, sentences, length, self.cut, self.chunk)
+                batches = tokenize_sentences(self.tokenizer, sentences, length, self.cut, self._chunk())
                 batches = [batch.to(device) for batch in batches]
-                features = _unit(_in_order([self._encode(batch) for batch in batches], batches))
+                features = _unit(_in_order([encode_tokens(self.clip, batch) for batch in batches], batches))
                 self._class_features[key] = _unit(features.view(len(templates), len(classes), -1).mean(0))
         return self._class_features[key]
 

@@ -2,11 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from prompting.blocks import are_plain, finish, project
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
+
+Prefix = list[tuple[Tensor, Tensor]]  # each block's keys and values (1, heads, P, width / heads) of the first P places
 
 
 def check_text_tower(clip: nn.Module) -> None:
@@ -17,73 +19,92 @@ def check_text_tower(clip: nn.Module) -> None:
         raise ValueError(f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos)")
 
 
-def encode_tokens(clip: nn.Module, batch: TokenBatch, ctx: Tensor | None = None, share_prefix: bool = True) -> Tensor:
+def encode_prefix(clip: nn.Module, batch: TokenBatch, ctx: Tensor) -> Prefix | None:
+    """What all sequences with a shared context (n_ctx, width) have in common: the keys and values of the places before
+    the name, which see nothing of the name as attention is causal. None where a block is not of the standard kind."""
+    blocks = clip.transformer.resblocks
+    if not are_plain(blocks):
+        return None
+    x, prefix = _embed(clip, batch.ids[:1, : batch.prefix], batch.slots[:1, : batch.prefix], ctx, 0), []
+    for i, block in enumerate(blocks):
+        q, k, v = project(block, x)
+        prefix.append((k, v))
+        if i < len(blocks) - 1:
+            x = finish(block, x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+    return prefix
+
+
+def encode_tokens(
+    clip: nn.Module, batch: TokenBatch, ctx: Tensor | None = None, prefix: Prefix | None = None
+) -> Tensor:
     """Text features (B, d), not normalised.
 
     ctx: (n_ctx, width) for all sequences or (B, n_ctx, width), put into the slots of `batch`.
-    share_prefix: compute what precedes the name once for all sequences where it is the same. Exact, as attention is
-    causal.
+    prefix: what `encode_prefix` gives for these contexts; the places that it covers are not computed again. Exact.
     """
-    x = _embed(clip, batch, ctx)
+    start = 0 if prefix is None else batch.prefix
+    slots = None if batch.slots is None else batch.slots[:, start:]
+    x = _embed(clip, batch.ids[:, start:], slots, ctx, start)
+    ends = batch.ends - start
     blocks = clip.transformer.resblocks
-    if all(type(block) is ResidualAttentionBlock for block in blocks):
-        shared = share_prefix and batch.prefix > 1 and len(x) > 1 and ctx is not None and ctx.dim() == 2
-        x = _run(blocks, x, batch.ends, batch.prefix if shared else 0)
+    if are_plain(blocks):
+        x = _run(blocks, x, ends, prefix)
     else:
         length = x.shape[1]
         x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
-        x = x[torch.arange(len(x), device=x.device), batch.ends]
+        x = x[torch.arange(len(x), device=x.device), ends]
     x = clip.ln_final(x)
     if isinstance(clip.text_projection, nn.Linear):
         return clip.text_projection(x)
     return x if clip.text_projection is None else x @ clip.text_projection
 
 
-def _embed(clip: nn.Module, batch: TokenBatch, ctx: Tensor | None) -> Tensor:
-    """Token embeddings with the contexts in their slots, plus positions: (B, L, width), float32 where weights are."""
-    with full_precision(batch.ids):
+def _embed(clip: nn.Module, ids: Tensor, slots: Tensor | None, ctx: Tensor | None, start: int) -> Tensor:
+    """Embeddings (B, L, width) of places from `start`: tokens, contexts in their slots, and positions; float32 where
+    weights are."""
+    with full_precision(ids):
         with torch.no_grad():
-            x = clip.token_embedding(batch.ids)
-            if batch.slots is not None:
-                x = x * (1.0 - batch.slots.sum(-1, keepdim=True))
-            x = x + clip.positional_embedding[: x.shape[1]]
+            x = clip.token_embedding(ids)
+            if slots is not None:
+                x = x * (1.0 - slots.sum(-1, keepdim=True))
+            x = x + clip.positional_embedding[start : start + x.shape[1]]
         if ctx is not None:
-            x = x + (batch.slots.to(ctx.dtype) @ ctx).to(x.dtype)
+            x = x + (slots.to(ctx.dtype) @ ctx).to(x.dtype)
     return x
 
 
-def _run(blocks: nn.ModuleList, x: Tensor, ends: Tensor, prefix: int) -> Tensor:
-    """The blocks' output at `ends` (B,), as (B, width), for embedded sequences x (B, L, width).
-
-    The first `prefix` places are the same in all rows and go through the blocks once. The last block computes
-    `ends` only.
-    """
-    head, x = x[:1, :prefix], x[:, prefix:]
-    rows, length, ends = torch.arange(len(x), device=x.device), x.shape[1], ends - prefix
-    visible = torch.ones(length, prefix + length, dtype=torch.bool, device=x.device).tril(prefix)
+def _run(blocks: nn.ModuleList, x: Tensor, ends: Tensor, prefix: Prefix | None) -> Tensor:
+    """The blocks' output at `ends` (B,), as (B, width), for embedded places x (B, L, width). The last block computes
+    `ends` only."""
+    rows, length = torch.arange(len(x), device=x.device), x.shape[1]
+    hidden = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
     for i, block in enumerate(blocks):
-        q, k, v = _project(block, x)
-        if prefix:
-            q_head, k_head, v_head = _project(block, head)
-            k = torch.cat([k_head.expand(len(k), -1, -1, -1), k], dim=2)
-            v = torch.cat([v_head.expand(len(v), -1, -1, -1), v], dim=2)
-        if i == len(blocks) - 1:
-            q, x, visible = q[rows, :, ends].unsqueeze(2), x[rows, ends].unsqueeze(1), visible[ends, None, None]
-        elif prefix:
-            head = _finish(block, head, F.scaled_dot_product_attention(q_head, k_head, v_head, is_causal=True))
-        x = _finish(block, x, F.scaled_dot_product_attention(q, k, v, attn_mask=visible))
+        if i < len(blocks) - 1:
+            q, k, v = project(block, x)
+        else:
+            last = x[rows, ends].unsqueeze(1)
+            q, k, v = project(block, last, x)
+            x, hidden = last, hidden[ends, None, None]
+        if prefix is None:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=~hidden)
+        else:
+            attended = _attend(q, k, v, hidden, *prefix[i])
+        x = finish(block, x, attended)
     return x[:, 0]
 
 
-def _project(block: ResidualAttentionBlock, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values, each (B, heads, L, width / heads)."""
-    attention = block.attn
-    packed = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    packed = packed.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return packed[0], packed[1], packed[2]
+def _attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, first_k: Tensor, first_v: Tensor) -> Tensor:
+    """Attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which all see, and to k, v (B, heads, M, e) where
+    not `hidden`; without copying the prefix for every sequence."""
+    q = q * q.shape[-1] ** -0.5
+    scores = torch.cat([_shared(q, first_k.mT), (q @ k.mT).masked_fill(hidden, float("-inf"))], dim=-1)
+    weights = scores.softmax(-1).to(v.dtype)
+    places = first_k.shape[2]
+    return _shared(weights[..., :places], first_v) + weights[..., places:] @ v
 
 
-def _finish(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
-    """The block's rest after attention: output map, residuals and MLP. attended: (B, heads, L, width / heads)."""
-    x = x + block.ls_1(block.attn.out_proj(attended.transpose(1, 2).flatten(2)))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+def _shared(x: Tensor, matrix: Tensor) -> Tensor:
+    """x (B, heads, L, n) @ matrix (1, heads, n, m) as one product a head."""
+    batch, heads, length, _ = x.shape
+    product = x.transpose(0, 1).reshape(heads, batch * length, -1) @ matrix[0]
+    return product.view(heads, batch, length, -1).transpose(0, 1)

@@ -12,6 +12,8 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
+PADDING = 128  # places of padding that cost less than another pass does
+
 
 class TokenBatch(NamedTuple):
     """Sequences of similar length L, cut to the longest of them (exact: the text tower is causal).
@@ -51,16 +53,18 @@ def tokenize_prompts(
     position: str,
     context_length: int,
     cut: bool = True,
-    chunk: int = 256,
+    chunk: int = 512,
 ) -> list[TokenBatch]:
-    """Sequences with n_ctx slots for each class. Raises ValueError naming the first class that does not fit."""
+    """Sequences with n_ctx slots for each class, in batches of similar length of at most `chunk` places after the
+    prefix. Raises ValueError naming the first class that does not fit."""
     sequences = []
     for classname in classes:
         name = tokenizer.encode(plain_name(classname))
         rest = tokenizer.encode(plain_name(classname) + ".")
         sequences.append((rest, _places(len(name), len(rest), n_ctx, position)))
-    batches = []
-    for rows in _chunks([len(rest) for rest, _ in sequences], chunk):
+    batches, before = [], _before(n_ctx, position)
+    full = context_length - before - 1
+    for rows in _groups([n_ctx - before + len(rest) + 1 if cut else full for rest, _ in sequences], chunk):
         lengths = [(classes[row], n_ctx + len(sequences[row][0]) + 2) for row in rows]
         length = _length(lengths, context_length, cut, f" with {n_ctx} context vectors")
         ids = torch.zeros(len(rows), length, dtype=torch.long)
@@ -73,17 +77,17 @@ def tokenize_prompts(
             ids[i, 0], ids[i, end], ends[i] = tokenizer.sot_token_id, tokenizer.eot_token_id, end
             ids[i, words] = torch.tensor(rest, dtype=torch.long)
             slots[i, places, range(n_ctx)] = 1.0
-        batches.append(TokenBatch(torch.tensor(rows), ids, ends, slots, 1 + _before(n_ctx, position)))
+        batches.append(TokenBatch(torch.tensor(rows), ids, ends, slots, 1 + before))
     return batches
 
 
 def tokenize_sentences(
-    tokenizer: SimpleTokenizer, sentences: Sequence[str], context_length: int, cut: bool = True, chunk: int = 256
+    tokenizer: SimpleTokenizer, sentences: Sequence[str], context_length: int, cut: bool = True, chunk: int = 512
 ) -> list[TokenBatch]:
-    """Plain sentences, without slots. Raises ValueError naming the first sentence that does not fit."""
+    """Plain sentences, without slots, in batches of similar length of at most `chunk` places. Raises ValueError naming the first sentence that does not fit."""
     encoded = [tokenizer.encode(sentence) for sentence in sentences]
     batches = []
-    for rows in _chunks([len(tokens) for tokens in encoded], chunk):
+    for rows in _groups([len(tokens) + 2 if cut else context_length for tokens in encoded], chunk):
         length = _length([(sentences[row], len(encoded[row]) + 2) for row in rows], context_length, cut)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
         for i, row in enumerate(rows):
@@ -119,12 +123,19 @@ def _places(name: int, rest: int, n_ctx: int, position: str) -> list[int]:
     return [1 + slot if slot < before else 1 + slot + name for slot in range(n_ctx)]
 
 
-def _chunks(lengths: list[int], chunk: int) -> list[list[int]]:
-    """Indices in groups of at most `chunk`, by length when there are several groups."""
-    order = list(range(len(lengths)))
-    if len(order) > chunk:
-        order.sort(key=lambda index: lengths[index])
-    return [order[start : start + chunk] for start in range(0, len(order), chunk)]
+def _groups(lengths: list[int], chunk: int) -> list[list[int]]:
+    """Indices in groups of similar length, each of at most `chunk` places with its padding (one index at least)."""
+    groups: list[list[int]] = []
+    group, total = [], 0
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        places = (len(group) + 1) * lengths[index]
+        padding = places - total - lengths[index]
+        if group and (places > chunk or padding > max(PADDING, places // 8)):
+            groups.append(sorted(group))
+            group, total = [], 0
+        group.append(index)
+        total += lengths[index]
+    return [*groups, sorted(group)]
 
 
 def _length(sequences: list[tuple[str, int]], context_length: int, cut: bool, extra: str = "") -> int:
