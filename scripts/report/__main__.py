@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
-    sys.stdout.write(f"{out} ({out.stat().st_size / 1e6:.1f} MB)\n")
+    sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
     return 0
 
 

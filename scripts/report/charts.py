@@ -16,7 +16,8 @@ WIDTH, STRIP, GAP = 180, 44, 14  # of a panel of curves: its width, the height o
 def gains(rows: Sequence[tuple[str, float | None, float, tuple[float, float] | None]]) -> Html:
     """A line for each (task, zero-shot or None, score, interval or None) in percent, the largest gain first."""
     every = [value for _, zero, score, band in rows for value in (zero, score, *(band or ())) if value is not None]
-    start = min(90, 10 * math.floor(min(every) / 10))
+    step = 10 if min(every) >= 50 else 20
+    start = min(90, step * math.floor(min(every) / step))
 
     def place(value: float) -> float:
         return 100 * (value - start) / (100 - start)
@@ -47,7 +48,7 @@ def gains(rows: Sequence[tuple[str, float | None, float, tuple[float, float] | N
                 class_="gain",
             )
         )
-    ticks = [tag("i", k, style=f"left:{place(k):.2f}%") for k in range(start, 101, 10 if start >= 50 else 20)]
+    ticks = [tag("i", k, style=f"left:{place(k):.2f}%") for k in range(start, 101, step)]
     axis = tag("div", tag("span"), tag("span", ticks, class_="axis"), tag("span", "%", class_="num"), class_="gain")
     return tag("div", lines, axis, class_="gains")
 

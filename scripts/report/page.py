@@ -33,7 +33,7 @@ def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[Path] =
         found_source = _gather(source, root, bar)
     parts = [
         sections.results(run, found),
-        sections.gains(run, found),
+        sections.gains(run, found),  # beside the results, where there is room
         sections.seeds(runs) if len(runs) > 1 else None,
         matrix,
         sections.curves(run),

@@ -36,7 +36,9 @@ def summary(run: Experiment) -> Html:
         text.append(f"The prompt has {learnt:,} learnt numbers; the backbone ({run.fact('backbone')}) ")
         text.append(f"keeps its {frozen / 1e6:.1f} million as they are. ")
     if run.source:
-        text.append(f"One prompt was learnt on {len(run.source.records)} source tasks, then adapted to each target. ")
+        number = len(run.source.records)
+        sources = "one source task" if number == 1 else f"{number} source tasks"
+        text.append(f"One prompt was learnt on {sources}, then adapted to each target. ")
     scores, zero = column(run, "score"), column(run, "zero_shot")
     mean = statistics.fmean(scores)
     if zero:
@@ -49,7 +51,16 @@ def summary(run: Experiment) -> Html:
         text.append(f"{better} of {count} {'task' if count == 1 else 'tasks'} got better, {worse} got worse.")
     else:
         text.append(f"The {'score' if count == 1 else 'mean score'} is {mean:.1f} %.")
-    return tag("p", "".join(text), class_="lead")
+    return tag("p", _unbroken("".join(text)), class_="lead")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _unbroken(text: str) -> str:
+    """Keeps a number and its percent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def results(run: Experiment, found: All) -> Html:
@@ -77,12 +88,14 @@ def results(run: Experiment, found: All) -> Html:
     note = (
         f"Percent. The interval is the middle 95 % of the scores on {bootstrap.DRAWS:,} samples of the test images, drawn "
         f"with replacement (bootstrap, seed {bootstrap.SEED}); it says how much the score owes to the choice of test images, "
-        f"not to the seed of the training images. The mean's resamples every task's images. A score of 0 or 100 has none to show."
+        f"not to the seed of the training images. A score of 0 or 100 has none to show."
     )
+    if len(run.records) > 1:
+        note += " That of the mean resamples the images of every task."
     if columns:
         note += " A run keeps no predictions of the zero-shot and source prompts, so these have no interval."
     shown = table(head, rows, "Results of every task", (0, len(head) - 1), foot if len(rows) > 1 else None)
-    return section("Results", shown, tag("p", note, class_="note"))
+    return section("Results", shown, tag("p", _unbroken(note), class_="note"))
 
 
 def _interval(draws: np.ndarray | None) -> str:
@@ -129,7 +142,7 @@ def transfer(files: Sequence[Path]) -> Html | None:
     maps = [(tag("h3", path.stem), charts.heat_map(*charts.read_matrix(path))) for path in files]
     note = "Percent on the target task (column) of a prompt that was learnt on the source task (row). "
     note += "Colours run from each column's worst to its best source; a frame marks a task's own prompt."
-    return section("Transfer", maps, tag("p", note, class_="note"))
+    return section("Transfer", maps, tag("p", _unbroken(note), class_="note"))
 
 
 def curves(run: Experiment) -> Html | None:
@@ -180,11 +193,15 @@ def task(record: dict, found: Findings, prefix: str) -> Html:
     facts += [f"zero-shot {record['zero_shot']:.1f} %"] if "zero_shot" in record else []
     facts += [f"{record['classes']} classes"] if "classes" in record else []
     facts += [f"{record['test_images']} test images"] if "test_images" in record else []
-    parts: list = [tag("h3", record["task"]), tag("p", " · ".join(facts), class_="facts")]
+    parts: list = [tag("h3", record["task"]), tag("p", _unbroken(" · ".join(facts)), class_="facts")]
     if found.problem:
         parts.append(tag("p", found.problem, class_="problem"))
     if found.shots:
-        shown = f"{len(found.shots)} of {found.shots_total} shown" if found.shots_total > len(found.shots) else "all"
+        shown = (
+            f"{len(found.shots)} of {found.shots_total} shown"
+            if found.shots_total > len(found.shots)
+            else f"all {found.shots_total}"
+        )
         parts += [tag("h4", f"Training images ({shown})"), thumbnails(found.shots, "training image of class ")]
     if found.mistakes:
         rule = "top class is none of the image's" if found.multilabel else "misclassified"
