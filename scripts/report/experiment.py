@@ -89,6 +89,9 @@ def read_experiment(folder: str | Path) -> Experiment:
     if not (folder / "adapt").is_dir():
         return Experiment(folder, cfg, records, [_stage(folder)])
     stages = [_stage(folder / "adapt" / record["task"]) for record in records]
+    for record, stage in zip(records, stages, strict=True):
+        if record["task"] not in [own["task"] for own in stage.records]:
+            raise ValueError(f"{stage.folder / 'results.json'} has no record of {record['task']}")
     source = _stage(folder / "source") if (folder / "source" / "results.json").is_file() else None
     return Experiment(folder, cfg, records, stages, source)
 
@@ -129,9 +132,15 @@ def _records(folder: Path) -> list[dict]:
         raise ValueError(f"{path} holds no records")
     for record in records:
         complete = isinstance(record, dict) and all(isinstance(record.get(key), str) for key in ("task", "metric"))
-        if not complete or not isinstance(record.get("score"), (int, float)):
-            raise ValueError(f"{path}: a record needs task, metric and score")
+        if not complete or not all(_is_score(record.get(key, 0.0)) for key in ("zero_shot", "source")):
+            raise ValueError(f"{path}: a record needs task, metric and scores in percent")
+        if not _is_score(record.get("score")):
+            raise ValueError(f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent")
     return records
+
+
+def _is_score(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 100
 
 
 def _config(folder: Path) -> CfgNode:

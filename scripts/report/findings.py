@@ -27,11 +27,11 @@ SHOTS_SHOWN, MISTAKES_SHOWN, CLASSES_SHOWN = 20, 8, 5
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail as a data: URI ("" where the image can't be read) and what it shows."""
+    """A thumbnail as a data: URI ("" where the image can't be read), its class, and the lines below it."""
 
     uri: str
-    title: str
-    lines: tuple[str, ...] = ()
+    label: str
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ def gather(stage: Stage, record: dict, root: str) -> Findings:
         log.warning("%s: neither images nor intervals: %s", label, error)
         return Findings(problem="The data set was not found, so there are no images, mistakes and intervals here.")
     trained = _spread_over_classes(task.train_x) if (stage.folder / "fewshot" / f"{label}.json").is_file() else []
+    named = [(sample, _names(task, sample)) for sample in trained[:SHOTS_SHOWN]]
     shown = {
-        "shots": [picture(sample, _names(task, sample)) for sample in trained[:SHOTS_SHOWN]],
+        "shots": [Picture(thumbnail(sample.impath), name, (name,)) for sample, name in named],
         "shots_total": len(trained),
         "classes": task.num_classes,
         "multilabel": task.label_kind == "multilabel",
@@ -124,10 +125,9 @@ def _draws(record: dict, targets: np.ndarray, probabilities: np.ndarray) -> np.n
 def _mistake(task: Task, row: int, probabilities: np.ndarray) -> Picture:
     sample, best = task.test[row], int(probabilities.argmax())
     true = _names(task, sample)
-    lines = (f"predicted {task.classnames[best]} ({_percent(probabilities[best])})",)
-    if len(sample.labels) == 1:
-        lines += (f"true class at {_percent(probabilities[sample.label])}",)
-    return picture(sample, true, lines)
+    own = f" ({_percent(probabilities[sample.label])})" if len(sample.labels) == 1 else ""
+    lines = (f"true: {true}{own}", f"predicted: {task.classnames[best]} ({_percent(probabilities[best])})")
+    return Picture(thumbnail(sample.impath), true, lines)
 
 
 def _percent(probability: float) -> str:
@@ -146,11 +146,6 @@ def _spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
         order.append((seen[sample.label], sample.label))
         seen[sample.label] += 1
     return [samples[k] for k in sorted(range(len(order)), key=order.__getitem__)]
-
-
-def picture(sample: Sample, title: str, lines: tuple[str, ...] = ()) -> Picture:
-    """The sample's thumbnail."""
-    return Picture(thumbnail(sample.impath), title, lines)
 
 
 def thumbnail(path: str, side: int = SIDE) -> str:

@@ -223,9 +223,8 @@ def thumbnails(pictures: Sequence[Picture], what: str) -> Html:
     for picture in pictures:
         image = tag("span", "image not found", class_="absent")
         if picture.uri:
-            image = tag("img", src=picture.uri, alt=what + picture.title)
-        lines = [tag("small", line) for line in picture.lines]
-        figures.append(tag("figure", image, tag("figcaption", picture.title, lines)))
+            image = tag("img", src=picture.uri, alt=what + picture.label)
+        figures.append(tag("figure", image, tag("figcaption", [tag("span", line) for line in picture.lines])))
     return tag("div", figures, class_="thumbs")
 
 

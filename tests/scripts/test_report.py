@@ -1,6 +1,7 @@
 """The report of a run: what it says, what it escapes, and what it refuses."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -98,8 +99,10 @@ def test_results_and_their_mean(page):
 def test_mistakes_are_the_most_confident_first(page):
     section = page.split('id="task-photos"', 1)[1].split("<section", 1)[0]
     assert "Mistakes (3 most confident of 3; 12 test images, misclassified)" in section
-    found = re.findall(r"predicted (.*?) \((\d+)\N{NO-BREAK SPACE}%\)", section)
+    found = re.findall(r"predicted: (.*?) \((\d+)\N{NO-BREAK SPACE}%\)", section)
     assert [int(percent) for _, percent in found] == [95, 80, 60]
+    true = [(html.unescape(name), percent) for name, percent in re.findall(r"true: (.*?) \((\d+)", section)]
+    assert true == [(HOSTILE, "2"), (HOSTILE, "10"), ("green", "20")]
     assert "No mistake on 8 test images." in page.split('id="task-stones"', 1)[1]
 
 
@@ -206,7 +209,14 @@ def test_wrong_input_is_one_line(run, root, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "{", '[{"task": "a"}]', '[{"task": "a", "metric": "accuracy", "score": null}]']
+    "content",
+    [
+        "[]",
+        "{",
+        '[{"task": "a"}]',
+        '[{"task": "a", "metric": "accuracy", "score": null}]',
+        '[{"task": "a", "metric": "accuracy", "score": NaN}]',
+    ],
 )
 def test_damaged_results_are_named(run, tmp_path, capsys, content):
     shutil.copytree(run, tmp_path / "run")
