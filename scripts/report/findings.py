@@ -22,6 +22,7 @@ from .experiment import Stage
 log = logging.getLogger(__name__)
 
 SIDE, QUALITY = 72, 80  # of a thumbnail: pixels of the longer side, of JPEG
+UNREADABLE = "The data set was not read (--root names its folder): no images, mistakes and intervals here."
 SHOTS_SHOWN, MISTAKES_SHOWN, CLASSES_SHOWN = 20, 8, 5
 
 
@@ -65,7 +66,7 @@ def gather(stage: Stage, record: dict, root: str) -> Findings:
         task = stage.task(label, root)
     except (OSError, ValueError) as error:
         log.warning("%s: neither images nor intervals: %s", label, error)
-        return Findings(problem="The data set was not found, so there are no images, mistakes and intervals here.")
+        return Findings(problem=UNREADABLE)
     trained = _spread_over_classes(task.train_x) if (stage.folder / "fewshot" / f"{label}.json").is_file() else []
     named = [(sample, _names(task, sample)) for sample in trained[:SHOTS_SHOWN]]
     shown = {

@@ -206,7 +206,7 @@ def task(record: dict, found: Findings, prefix: str) -> Html:
     if found.mistakes:
         rule = "top class is none of the image's" if found.multilabel else "misclassified"
         shown = f"{len(found.mistakes)} most confident of {found.wrong}; {found.tested} test images, {rule}"
-        parts += [tag("h4", f"Mistakes ({shown})"), thumbnails(found.mistakes, "test image of class ")]
+        parts += [tag("h4", f"Mistakes ({shown})"), thumbnails(found.mistakes, "test image of class ", "thumbs wide")]
     elif found.tested:
         parts.append(tag("p", f"No mistake on {found.tested} test images.", class_="note"))
     if found.weakest:
@@ -217,7 +217,7 @@ def task(record: dict, found: Findings, prefix: str) -> Html:
     return tag("section", parts, id=anchor(prefix, record["task"]), class_="task")
 
 
-def thumbnails(pictures: Sequence[Picture], what: str) -> Html:
+def thumbnails(pictures: Sequence[Picture], what: str, kind: str = "thumbs") -> Html:
     """A grid of captioned images."""
     figures = []
     for picture in pictures:
@@ -225,7 +225,7 @@ def thumbnails(pictures: Sequence[Picture], what: str) -> Html:
         if picture.uri:
             image = tag("img", src=picture.uri, alt=what + picture.label)
         figures.append(tag("figure", image, tag("figcaption", [tag("span", line) for line in picture.lines])))
-    return tag("div", figures, class_="thumbs")
+    return tag("div", figures, class_=kind)
 
 
 def configuration(run: Experiment, changed: list | None) -> Html:

@@ -151,7 +151,7 @@ def test_without_the_data_the_page_says_so(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert report.main([str(run), "-o", "page.html"]) == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("The data set was not found") == 3 and "<img" not in page  # two targets, one source
+    assert page.count("The data set was not read") == 3 and "<img" not in page  # two targets, one source
     assert str(tmp_path) not in page and str(run) not in page
     assert "75.0" in page and "Traceback" not in capsys.readouterr().err
 
