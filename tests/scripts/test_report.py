@@ -1,0 +1,233 @@
+"""The report of a run: what it says, what it escapes, and what it refuses."""
+
+import base64
+import html
+import io
+import json
+import re
+import shlex
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+from report_runs import HOSTILE, write_images, write_run
+
+import train
+from scripts.report import __main__ as report
+from scripts.report import charts, experiment, reproduce
+from trainers.configuration import differences, load
+
+WRONG = {0: (1, 0.8), 1: (2, 0.95), 5: (0, 0.6)}  # of photos: two of class 0, one of class 1
+
+
+class Elements(HTMLParser):
+    """All tags of a page with their attributes, and its text."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"{tag} is closed out of order"
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text.append(data)
+
+    def named(self, name: str) -> list[dict]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
+    write_images(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def beside_the_images(root, monkeypatch):
+    monkeypatch.chdir(root)
+
+
+@pytest.fixture(scope="module")
+def run(root, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        return write_run(tmp_path_factory.mktemp("runs") / "two", root, wrong=WRONG)
+
+
+@pytest.fixture(scope="module")
+def page(run, root):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        return report.write([run], run.parent / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_whole_and_needs_nothing_else(page):
+    elements = Elements(page)
+    assert elements.open == [] and page.startswith("<!DOCTYPE html>")
+    assert not {"script", "link", "iframe", "object"} & {name for name, _ in elements.tags}
+    addresses = [a[key] for _, a in elements.tags for key in ("src", "href") if a.get(key)]
+    assert addresses and all(address.startswith(("data:image/jpeg;base64,", "#")) for address in addresses)
+    assert "url(" not in page and "@import" not in page
+    targets = {a["id"] for _, a in elements.tags if "id" in a}
+    assert {address[1:] for address in addresses if address[0] == "#"} <= targets
+
+
+def test_names_are_text_whatever_they_hold(page):
+    elements = Elements(page)
+    assert "<img src=x" not in page and HOSTILE in "".join(elements.text)
+    assert all("onerror" not in attributes for _, attributes in elements.tags)
+    assert "test image of class " + HOSTILE in [image["alt"] for image in elements.named("img")]
+
+
+def test_results_and_their_mean(page):
+    text = " ".join(Elements(page).text)
+    assert "photos 50.0 55.0 75.0" in text and "stones 50.0 55.0 100.0" in text  # 3 of 12 wrong; none
+    assert "mean 50.0 55.0 87.5" in text and "100.0 – 100.0" in text
+    assert "2 of 2 tasks got better, 0 got worse" in "".join(Elements(page).text)
+
+
+def test_mistakes_are_the_most_confident_first(page):
+    section = page.split('id="task-photos"', 1)[1].split("<section", 1)[0]
+    assert "Mistakes (3 most confident of 3; 12 test images, misclassified)" in section
+    found = re.findall(r"predicted: (.*?) \((\d+)\N{NO-BREAK SPACE}%\)", section)
+    assert [int(percent) for _, percent in found] == [95, 80, 60]
+    true = [(html.unescape(name), percent) for name, percent in re.findall(r"true: (.*?) \((\d+)", section)]
+    assert true == [(HOSTILE, "2"), (HOSTILE, "10"), ("green", "20")]
+    assert "No mistake on 8 test images." in page.split('id="task-stones"', 1)[1]
+
+
+def test_weakest_classes(page):
+    section = page.split('id="task-photos"', 1)[1].split("</section>", 1)[0]
+    rows = re.findall(r'<th scope="row">([^<]*)</th><td class="num">([\d.]+)</td><td class="num">(\d+)</td>', section)
+    assert [(value, count) for _, value, count in rows] == [("50.0", "4"), ("75.0", "4")]
+
+
+def test_thumbnails_are_small_images_of_the_draw(page, run):
+    record = json.loads((run / "adapt/photos/fewshot/photos.json").read_text())
+    section = page.split('id="task-photos"', 1)[1].split("Mistakes", 1)[0]
+    images = [image["src"] for image in Elements("<p>" + section).named("img")]
+    assert len(images) == len(record["train"]) == 12  # 4 of 5 per class; the fifth is for validation
+    for source in images:
+        content = base64.b64decode(source.split(",", 1)[1])
+        assert Image.open(io.BytesIO(content)).size == (72, 43)
+
+
+def test_curves_mark_the_first_best_epoch(run):
+    read = experiment.read_experiment(run)
+    assert read.stages[0].curves.loss[1] == (2, 1.0)
+    assert read.stages[0].curves.val["mean"] == [(1, 40.0), (2, 70.0), (3, 70.0), (4, 60.0)]
+    page = report.write([run], run.parent / "again.html").read_text(encoding="utf-8")
+    assert "photos: validation 40.0 to 60.0 %, loss 2.00 to 0.50 in epochs 1 to 4, epoch 2 is kept" in page
+
+
+def test_the_command_gives_the_same_configuration(run):
+    read = experiment.read_experiment(run)
+    words = shlex.split(reproduce.command(read, reproduce.changes(read.cfg)))
+    assert words[:2] == ["python", "train.py"] and "OPTIM.LR" in words
+    cfg = train.configuration(train.arguments().parse_args(words[2:]))
+    assert set(differences(cfg, load(run / "config.yaml"))) <= {"DATASET.NAME"}  # train.py sets it to the first task
+
+
+def test_a_plain_run_and_its_default_place(root, tmp_path, capsys):
+    folder = write_run(tmp_path / "plain", root, two_stages=False)
+    assert report.main([str(folder)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Source tasks" not in page and 'id="task-photos"' in page
+    assert not list(folder.glob(".*"))
+
+
+def test_without_the_data_the_page_says_so(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert report.main([str(run), "-o", "page.html"]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("The data set was not read") == 3 and "<img" not in page  # two targets, one source
+    assert str(tmp_path) not in page and str(run) not in page
+    assert "75.0" in page and "Traceback" not in capsys.readouterr().err
+
+
+def test_data_of_another_test_set_are_noticed(run, root, tmp_path, monkeypatch):
+    shutil.copytree(root / "photos", tmp_path / "photos")
+    shutil.copytree(root / "stones", tmp_path / "stones")
+    shutil.rmtree(tmp_path / "stones" / "test" / "grey")
+    (tmp_path / "stones" / "test" / "grey").mkdir()
+    shutil.copy(root / "stones/test/grey/0.png", tmp_path / "stones/test/grey/0.png")
+    monkeypatch.chdir(tmp_path)
+    page = report.write([run], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "The data set has 5 test images and 2 classes, the predictions 8 and 2." in page
+
+
+def test_seeds_of_one_experiment(run, root, tmp_path):
+    other = write_run(tmp_path / "second", root, seed=1, wrong={0: (1, 0.8)})
+    page = report.write([run, other], tmp_path / "page.html").read_text(encoding="utf-8")
+    text = " ".join(Elements(page).text)
+    assert "photos 75.0 91.7 83.3 ± 11.8" in text and "mean 87.5 95.8 91.7 ± 5.9" in text
+    assert "MVPT on 2 tasks, 5 shots, 2 seeds" in text
+
+
+def test_transfer_matrix(run, tmp_path):
+    matrix = tmp_path / "transfer.csv"
+    matrix.write_text("source,a,b\na,50,20\nb,70,\n")
+    page = report.write([run], tmp_path / "page.html", transfer=tmp_path).read_text(encoding="utf-8")
+    cells = re.findall(r'class="heat( own)?" style="--heat:([\d.]+)">([\d.]+)', page)
+    assert cells == [(" own", "0.00", "50.0"), ("", "0.50", "20.0"), ("", "1.00", "70.0")]
+    matrix.write_text("source,a,b\na,50\n")
+    with pytest.raises(ValueError, match="transfer.csv, line 2: 2 columns, the first line has 3"):
+        charts.read_matrix(matrix)
+
+
+def refused(capsys, *arguments) -> str:
+    assert report.main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in captured.err and captured.err.endswith(line + "\n")
+    return line
+
+
+def test_wrong_input_is_one_line(run, root, tmp_path, capsys):
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    assert "holds no results (no results.json)" in refused(capsys, tmp_path / "empty")
+    shutil.copy(run / "results.json", tmp_path / "empty" / "inner")
+    assert "there are results in inner" in refused(capsys, tmp_path / "empty")
+    assert "no folder" in refused(capsys, tmp_path / "nowhere")
+    assert "no configuration (no config.yaml)" in refused(capsys, tmp_path / "empty" / "inner")
+    assert "seed 0 is given twice" in refused(capsys, run, run)
+    assert "is a folder" in refused(capsys, run, "-o", tmp_path)
+    assert "--transfer" in refused(capsys, run, "--transfer", tmp_path / "no.csv")
+    plain = write_run(tmp_path / "plain", root, seed=1, two_stages=False)
+    assert "do not have the same tasks: stones" in refused(capsys, run, plain)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '[{"task": "a"}]',
+        '[{"task": "a", "metric": "accuracy", "score": null}]',
+        '[{"task": "a", "metric": "accuracy", "score": NaN}]',
+    ],
+)
+def test_damaged_results_are_named(run, tmp_path, capsys, content):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text(content)
+    assert "results.json" in refused(capsys, tmp_path / "run", "-o", tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_damaged_prediction_file_is_said_on_the_page(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run/adapt/photos/predictions/seed0_photos.json").write_text("{")
+    (tmp_path / "run/adapt/stones/predictions/seed0_stones.json").unlink()
+    page = report.write([tmp_path / "run"]).read_text(encoding="utf-8")
+    assert "The prediction file is damaged." in page and "There is no prediction file." in page
