@@ -42,7 +42,7 @@ def _texts() -> np.ndarray:
     return np.array([f"{i / ONE!r}," for i in range(ONE + 1)], "S9")
 
 
-def rows_from_text(text: str, columns: int | None = None) -> np.ndarray | None:
+def rows_from_text(text: str) -> np.ndarray | None:
     """The float64 matrix of a text ``[a,b],[c,d]``; None where it is not the plainest kind of it.
 
     None says nothing of whether the text is right: longer numbers, other white space, rows of different lengths and
@@ -56,7 +56,7 @@ def rows_from_text(text: str, columns: int | None = None) -> np.ndarray | None:
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts
     rows = 1 + plain.count(b";")
-    columns = columns or len(ends) // rows
+    columns = len(ends) // rows
     if len(ends) != rows * columns or (characters[ends[columns - 1 : -1 : columns]] != ord(";")).any():
         return None
     if lengths.max() > 8:

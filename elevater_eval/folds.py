@@ -42,8 +42,10 @@ def _read_fold(reader: Reader, fold: int) -> np.ndarray | Defect:
     parts: list[np.ndarray] = []
     defect, count, columns = None, 0, None
     try:
-        for block in reader.lists(lambda text: rows_from_text(text, columns)):
+        for block in reader.lists(rows_from_text):
             part = block if isinstance(block, np.ndarray) else _matrix(block, count, columns)
+            if isinstance(part, np.ndarray) and part.shape[1] != (columns or part.shape[1]):
+                part = Defect(f"row {count} has {part.shape[1]} columns, row 0 has {columns}")
             if isinstance(part, Defect):
                 defect = defect or part
             else:

@@ -19,9 +19,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal predictions make eq
 LEVEL = 4  # of compression: a third of the time of level 6 for a file that is a tenth larger
 
 
-def combine(
-    sources: Sources, out: str | Path, root: str | Path | None = None, *, allow_partial: bool = False
-) -> Path:
+def combine(sources: Sources, out: str | Path, root: str | Path | None = None, *, allow_partial: bool = False) -> Path:
     """Merge prediction files into the submission ``out`` and return its path.
 
     ``sources`` is one or several of: a run's folder (its ``predictions/`` is taken), a folder of prediction files, a
