@@ -39,7 +39,7 @@ def rows_as_text(values: np.ndarray) -> str:
 
 @cache
 def _texts() -> np.ndarray:
-    return np.array([f"{i / ONE!r}," for i in range(ONE + 1)], "S9")
+    return np.fromiter((f"{i / ONE!r},".encode() for i in range(ONE + 1)), "S9", ONE + 1)
 
 
 def rows_from_text(text: str) -> np.ndarray | None:

@@ -123,7 +123,9 @@ def _sum_problems(entry: PredictionFile) -> list[Problem]:
         wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE + 1e-9)  # NaN is reported as not finite
         if wrong.size:
             more = f" (and {wrong.size - 1} more rows)" if wrong.size > 1 else ""
-            message = f"row {wrong[0]} sums to {sums[wrong[0]]:.6f}, not to 1 within {ROW_SUM_TOLERANCE:g}{more}"
+            total = sums[wrong[0]]
+            total = f"{total:.6f}" if abs(total) < 1e6 else f"{total:g}"
+            message = f"row {wrong[0]} sums to {total}, not to 1 within {ROW_SUM_TOLERANCE:g}{more}"
             problems.append(Problem(ERROR, entry.where(i), message))
     return problems
 
