@@ -10,7 +10,7 @@ import numpy as np
 
 DECIMALS = 6
 ONE = 10**DECIMALS
-LARGE = 50_000  # numbers from which a table of all texts is worth its half second
+LARGE = 100_000  # numbers from which a table of all texts is worth its half second
 
 # A number of at most eight characters is one 64-bit word. The text 0.25, filled with zeros to 0.250000, differs from
 # 0.000000 by the value of each digit, in the byte of that digit.

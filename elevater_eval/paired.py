@@ -11,6 +11,8 @@ import numpy as np
 
 from elevater_eval.metrics import RECALL_LEVELS
 
+SMALLEST_P = 1e-50  # an exact p-value below is given as this one
+
 Statistic = Callable[[np.ndarray], float]  # of how often each image is drawn, int (N,); NaN where it is undefined
 
 
@@ -26,12 +28,12 @@ def sign_flip_p(differences: np.ndarray) -> float:
     chances = np.ones(1)  # of the sums -h..h, in the middle the sum 0
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         steps = binom.pmf(np.arange(count + 1), count, 0.5)
-        steps = steps[(steps > 0) & (steps[::-1] > 0)]
+        steps = steps[np.minimum(steps, steps[::-1]) > SMALLEST_P * 1e-10]  # the tails change no p-value above it
         spread = np.zeros(2 * size * (len(steps) - 1) + 1)
         spread[:: 2 * size] = steps
         chances = np.convolve(chances, spread)
     sums = np.abs(np.arange(len(chances)) - len(chances) // 2)
-    return min(1.0, float(chances[sums >= total].sum()))
+    return min(1.0, max(SMALLEST_P, float(chances[sums >= total].sum())))
 
 
 def resampled_means(

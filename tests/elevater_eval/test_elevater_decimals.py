@@ -11,10 +11,10 @@ def test_every_number_of_six_decimals_is_written_and_read_as_json_does():
     text = rows_as_text(values)
     assert text == json.dumps(values.tolist(), separators=(",", ":"))[1:-1]
     assert np.array_equal(rows_from_text(text), values)
-    assert rows_as_text(np.ones((60_000, 1))) == ",".join(["[1.0]"] * 60_000)
+    assert rows_as_text(np.ones((120_000, 1))) == ",".join(["[1.0]"] * 120_000)
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (20_000, 4)])  # below and above the size from which a table is used
+@pytest.mark.parametrize("shape", [(3, 4), (30_000, 4)])  # below and above the size from which a table is used
 def test_numbers_are_rounded_to_six_decimals(shape):
     values = np.random.default_rng(0).random(shape)
     expected = [[round(value, 6) for value in row] for row in values.tolist()]
