@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -75,18 +76,18 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
     found = []
     usual = _usual([tuple(sorted(entry.rnd_seeds)) for entry in entries])
     for entry in entries:
-        if set(entry.rnd_seeds) != set(usual or ()):
+        absent = [seed for seed in usual if seed not in entry.rnd_seeds]
+        surplus = [seed for seed in entry.rnd_seeds if seed not in usual]
+        if absent or surplus:
             example = next(entry for entry in entries if set(entry.rnd_seeds) == set(usual))
-            absent = [seed for seed in usual if seed not in entry.rnd_seeds]
-            surplus = [seed for seed in entry.rnd_seeds if seed not in usual]
             what = [f"{_seeds(absent)} missing"] * bool(absent) + [f"{_seeds(surplus)} too many"] * bool(surplus)
             others = f"{example.dataset_name} has {_seeds(usual)} ({example.sources[0]})"
             found.append((entry.where(), f"{' and '.join(what)}; {others}"))
     return found
 
 
-def _usual(values: list) -> object:
-    """The most frequent value; of several, the longest text or tuple decides, then the first."""
+def _usual(values: list[Any]) -> Any:
+    """The most frequent value; of several, the longest tuple, then the first. None where there is no value."""
     counts = Counter(values)
     return max(counts, key=lambda value: (counts[value], len(value) if isinstance(value, tuple) else 0), default=None)
 

@@ -130,41 +130,40 @@ def _read_zip(path: Path) -> Iterator[Found]:
 
 
 def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
-    """The entries below ``data`` of a submission's text."""
-    reader, record, count, problems = Reader(stream), {}, None, []
+    """The entries below ``data`` of a submission's text, and at the end what is wrong with the whole."""
+    reader, record, problems = Reader(stream), {}, []
+    position = None  # of the last entry; stays None where there is no 'data'
     try:
-        if reader.peek() == "{":
-            for key in reader.members():
-                if key != "data":
-                    reader.value()
-                    problems.append(Problem(ERROR, where, f"unknown key {key!r} beside 'data'"))
-                    continue
-                count = 0
-                if reader.peek() != "[":
-                    reader.value()
-                    continue
-                for count in reader.elements():
-                    record = {}
-                    content = _read_record(reader, record)
-                    place = _place(record, where)
-                    entry, found = parse_entry(content, where if place != where else f"{where}: data[{count}]")
-                    yield entry, [Problem(ERROR, place, fault) for fault in reader.take_faults()] + found
-                    count, record = count + 1, {}
-                    del entry, content  # before the next one is read
-            reader.end()
-        else:
+        if reader.peek() != "{":
             found = kind(reader.value())
-            reader.end()
             problems.append(Problem(ERROR, where, f"the top level must be an object with the key 'data', got {found}"))
-            count = -1
+        else:
+            for key in reader.members():
+                if key == "data" and reader.peek() == "[":
+                    for position in reader.elements():
+                        yield _read_entry(reader, record, position, where)
+                        record.clear()
+                else:
+                    reader.value()
+                    if key != "data":
+                        problems.append(Problem(ERROR, where, f"unknown key {key!r} beside 'data'"))
+                        continue
+                if position is None:
+                    problems.append(Problem(ERROR, where, "'data' must be a non-empty list of tasks"))
+                    position = 0
+            if position is None:
+                problems.append(Problem(ERROR, where, "the top level must be an object with the key 'data'"))
+        reader.end()
     except JSONError as error:
         problems += _broken(error, record, where)
-    else:
-        if count is None:
-            problems.append(Problem(ERROR, where, "the top level must be an object with the key 'data'"))
-        elif count == 0:
-            problems.append(Problem(ERROR, where, "'data' must be a non-empty list of tasks"))
     yield None, [Problem(ERROR, where, fault) for fault in reader.take_faults()] + problems
+
+
+def _read_entry(reader: Reader, record: dict[str, Any], position: int, where: str) -> Found:
+    content = _read_record(reader, record)
+    place = _place(record, where)
+    entry, problems = parse_entry(content, where if place != where else f"{where}: data[{position}]")
+    return entry, [Problem(ERROR, place, fault) for fault in reader.take_faults()] + problems
 
 
 def _read_record(reader: Reader, record: dict[str, Any]) -> Any:
