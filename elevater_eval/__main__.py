@@ -1,4 +1,4 @@
-"""Command line: ``python -m elevater_eval combine | validate | score``. Exit code 2 on bad input."""
+"""Command line: ``python -m elevater_eval combine | validate | score | diff``. Exit code 2 on bad input."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from elevater_eval import tables
+from elevater_eval.comparison import RESAMPLES, compare
 from elevater_eval.entry import PredictionFile
+from elevater_eval.metrics import EXTRA
 from elevater_eval.predictions import written_whole
 from elevater_eval.problems import WARNING, InvalidSubmissionError, errors_of
 from elevater_eval.scoring import score
 from elevater_eval.submission import combine
+from elevater_eval.tables import aligned
 from elevater_eval.validation import inspect
 
 BAD_INPUT = 2
@@ -39,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("sources", nargs="+", metavar="DIR", help="run folders, folders of prediction files, or files")
     command.add_argument("-o", "--out", default="submission.zip", metavar="FILE")
     command.add_argument("--root", help="data root: warn of test sets that are not in ELEVATER's order")
+    command.add_argument("--allow-partial", action="store_true", help="tasks may differ in their seeds")
     command.set_defaults(run=_combine)
 
     command = commands.add_parser("validate", help="check a submission; exit code 2 if it holds an error")
@@ -50,30 +55,43 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("score", help="score a submission against the labels of a data root")
     command.add_argument("sources", nargs="+", metavar="FILE", help="a submission, or prediction files and folders")
     command.add_argument("--root", required=True, help="data root with the index files")
-    command.add_argument("--only", type=lambda text: text.split(","), metavar="TASK,...", help="score these tasks only")
+    command.add_argument("--only", type=_names, metavar="TASK,...", help="score these tasks only")
+    command.add_argument(
+        "--extra", type=_names, default=[], metavar="NAME,...", help=f"unofficial metrics beside: {', '.join(EXTRA)}"
+    )
     command.add_argument("--json", metavar="FILE", help="write the scores, as fractions, to this file too")
     command.set_defaults(run=_score)
+
+    command = commands.add_parser("diff", help="compare two submissions, with paired tests over the test images")
+    command.add_argument("a", metavar="A", help="a submission, or a folder of prediction files")
+    command.add_argument("b", metavar="B", help="another one; differences are B - A")
+    command.add_argument("--root", required=True, help="data root with the index files")
+    command.add_argument("--only", type=_names, metavar="TASK,...", help="compare these tasks only")
+    command.add_argument("--resamples", type=int, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    command.add_argument("--json", metavar="FILE", help="write the comparison, in fractions, to this file too")
+    command.set_defaults(run=_diff)
     return parser
 
 
 def _combine(options: argparse.Namespace) -> int:
     if options.root and not Path(options.root).is_dir():
         raise FileNotFoundError(f"data root {options.root} is not a folder")
-    print(f"wrote {combine(options.sources, options.out, options.root)}")
+    print(f"wrote {combine(options.sources, options.out, options.root, allow_partial=options.allow_partial)}")
     return 0
 
 
 def _validate(options: argparse.Namespace) -> int:
     sources = options.sources[0] if len(options.sources) == 1 else options.sources
-    entries, problems = inspect(sources, options.root, leaderboard=options.leaderboard)
-    if entries:
-        rows = [_row_of(entry) for entry in entries]
-        print(_table(["task", "images", "classes", "n_shot", "seeds"], rows))
+    outlines, problems = inspect(sources, options.root, leaderboard=options.leaderboard)
+    if outlines:
+        rows = [_row_of(entry) for entry in outlines]
+        print(aligned(["task", "images", "classes", "n_shot", "seeds"], rows))
     for problem in problems:
         print(problem)
     errors = len(errors_of(problems))
     warnings = sum(problem.level == WARNING for problem in problems)
-    print(f"{'INVALID' if errors else 'valid'}: {len(entries)} tasks, {errors} errors, {warnings} warnings")
+    print(f"{'INVALID' if errors else 'valid'}: {len(outlines)} tasks, {errors} errors, {warnings} warnings")
     return BAD_INPUT if errors else 0
 
 
@@ -84,34 +102,37 @@ def _row_of(entry: PredictionFile) -> list[Any]:
 
 def _score(options: argparse.Namespace) -> int:
     sources = options.sources[0] if len(options.sources) == 1 else options.sources
-    result = score(sources, options.root, only=options.only)
-    seeds = sorted({seed for record in result["tasks"] for seed in record["seeds"]})
-    rows = []
-    for record in result["tasks"]:
-        by_seed = dict(zip(record["seeds"], record["scores"], strict=True))
-        cells = [_percent(by_seed.get(seed)) for seed in seeds]
-        rows.append([record["task"], record["metric"], *cells, _percent(record["score"])])
-    for suite in result["suites"]:
-        of = f"{suite['tasks']} of {suite['of']} tasks"
-        rows.append([f"mean of {suite['suite']}", of, *[""] * len(seeds), _percent(suite["score"])])
+    result = score(sources, options.root, only=options.only, extra=options.extra)
     print(f"{result['model_name']}, n_shot {result['n_shot']}, scores in %")
-    print(_table(["task", "metric", *[f"seed {seed}" for seed in seeds], "mean"], rows))
-    if options.json:
-        with written_whole(options.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(tables.scores(result))
+    if options.extra:
+        print("\nnot official, in %, means over seeds")
+        print(tables.extras(result, options.extra))
+    _write(options.json, result)
     return 0
 
 
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.2f}"
+def _diff(options: argparse.Namespace) -> int:
+    result = compare(
+        options.a, options.b, options.root, only=options.only, resamples=options.resamples, seed=options.seed
+    )
+    print(f"A: {result['a']} ({options.a})\nB: {result['b']} ({options.b})")
+    print(f"scores in %; intervals of 95 % from {result['resamples']} draws of images, seed {result['seed']}")
+    print(tables.differences(result))
+    for message in result["absent"]:
+        print(message)
+    _write(options.json, result)
+    return 0
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned text: the first column to the left, the others to the right."""
-    lines = [[str(cell) for cell in line] for line in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
+def _write(path: str | None, result: dict[str, Any]) -> None:
+    if path:
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 if __name__ == "__main__":

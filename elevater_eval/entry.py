@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from elevater_eval.folds import Defect, fold_faults, kind, show
 from elevater_eval.problems import ERROR, WARNING, Problem, errors_of
 
 KEYS = (
@@ -24,6 +24,7 @@ KEYS = (
     "predictions",
 )
 LARGEST_COUNT = 2**63
+FOLDS_NAMED = 3  # of those without a seed
 COUNTS = ("num_trainable_params", "num_params", "num_visual_params", "num_backbone_params")
 
 
@@ -48,15 +49,19 @@ class PredictionFile:
             return f"{self.sources[0]}: {self.dataset_name}"
         return f"{self.sources[seed_index]}: {self.dataset_name}, seed {self.rnd_seeds[seed_index]}"
 
+    def outline(self) -> PredictionFile:
+        """The same with arrays that have the folds' shapes and hold nothing, to keep when the folds need not be kept."""
+        return replace(self, predictions=tuple(np.broadcast_to(np.nan, fold.shape) for fold in self.predictions))
+
 
 def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, list[Problem]]:
-    """Check the form of a decoded JSON object and make an entry of it.
+    """Check the form of a decoded JSON object, whose predictions ``read_folds`` has read, and make an entry of it.
 
     Returns the entry, None where a part of it cannot be read, and all that is wrong with its form. Sizes and row sums
     depend on the task and are judged by ``validation``.
     """
     if not isinstance(record, dict):
-        return None, [Problem(ERROR, where, f"an object with the nine keys is expected, got {_kind(record)}")]
+        return None, [Problem(ERROR, where, f"an object with the nine keys is expected, got {kind(record)}")]
     name = record.get("dataset_name")
     place = f"{where}: {name}" if is_name(name) else where
 
@@ -64,7 +69,7 @@ def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, list[Pr
     complete = not any(key not in record for key in KEYS)
     for key in ("model_name", "dataset_name"):
         if key in record and not is_name(record[key]):
-            message = f"{key} must be a non-empty string of printable characters, got {_show(record[key])}"
+            message = f"{key} must be a non-empty string of printable characters, got {show(record[key])}"
             problems.append(Problem(ERROR, place, message))
             complete = False
     seeds = record.get("rnd_seeds")
@@ -76,7 +81,7 @@ def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, list[Pr
     problems += found
     complete &= not errors_of(found)
     if "n_shot" in record and not (type(record["n_shot"]) is int and record["n_shot"] >= -1):
-        message = f"n_shot must be -1, 0 or a positive integer, got {_show(record['n_shot'])}"
+        message = f"n_shot must be -1, 0 or a positive integer, got {show(record['n_shot'])}"
         problems.append(Problem(ERROR, place, message))
         complete = False
     folds: tuple[np.ndarray, ...] | None = None
@@ -115,9 +120,9 @@ def _count_problems(record: dict[str, Any], where: str) -> list[Problem]:
         averaged = key == "num_trainable_params" and type(value) is float and math.isfinite(value)
         several = isinstance(record.get("rnd_seeds"), list) and len(record["rnd_seeds"]) > 1
         if not (type(value) is int or averaged and (value.is_integer() or several)):
-            problems.append(Problem(ERROR, where, f"{key} must be an integer, got {_show(value)}"))
+            problems.append(Problem(ERROR, where, f"{key} must be an integer, got {show(value)}"))
         elif value < 0:
-            problems.append(Problem(ERROR, where, f"{key} must not be negative, got {_show(value)}"))
+            problems.append(Problem(ERROR, where, f"{key} must not be negative, got {show(value)}"))
         elif value >= LARGEST_COUNT:
             problems.append(Problem(ERROR, where, f"{key} is too large for a number of parameters"))
         else:
@@ -142,7 +147,7 @@ def _count_problems(record: dict[str, Any], where: str) -> list[Problem]:
 
 def _seed_problems(seeds: Any, where: str) -> list[Problem]:
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
-        return [Problem(ERROR, where, f"rnd_seeds must be a non-empty list of integers, got {_show(seeds)}")]
+        return [Problem(ERROR, where, f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}")]
     repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if repeated:
         return [Problem(ERROR, where, f"rnd_seeds {seeds} holds seed {repeated[0]} more than once")]
@@ -151,68 +156,16 @@ def _seed_problems(seeds: Any, where: str) -> list[Problem]:
 
 def _folds(predictions: Any, seeds: Any, where: str) -> tuple[tuple[np.ndarray, ...] | None, list[Problem]]:
     if not isinstance(predictions, list):
-        return None, [Problem(ERROR, where, f"predictions must be a list, got {_kind(predictions)}")]
+        return None, [Problem(ERROR, where, f"predictions must be a list, got {kind(predictions)}")]
     seeds = seeds if isinstance(seeds, list) else []
     problems = []
     if len(predictions) != len(seeds) or not predictions:
-        problems.append(
-            Problem(ERROR, where, f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds")
-        )
-    arrays = []
-    for i, rows in enumerate(predictions):
+        message = f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds"
+        problems.append(Problem(ERROR, where, message))
+    for i, fold in enumerate(predictions[: max(len(seeds), FOLDS_NAMED)]):
         place = f"{where}, seed {seeds[i]}" if i < len(seeds) else f"{where}, fold {i}"
-        array, found = _fold(rows, place)
-        problems += found
-        if array is not None:
-            arrays.append(array)
-    if len(arrays) != len(seeds) or not arrays or len(arrays) != len(predictions):
+        faults = [fold.message] if isinstance(fold, Defect) else fold_faults(fold)
+        problems += [Problem(ERROR, place, fault) for fault in faults]
+    if len(predictions) != len(seeds) or any(isinstance(fold, Defect) for fold in predictions):
         return None, problems
-    return tuple(arrays), problems
-
-
-def _fold(rows: Any, where: str) -> tuple[np.ndarray | None, list[Problem]]:
-    """The matrix (N, C) of one seed; None where it is none."""
-
-    def failed(message: str) -> tuple[None, list[Problem]]:
-        return None, [Problem(ERROR, where, message)]
-
-    if not isinstance(rows, list) or not rows:
-        return failed("a fold must be a non-empty list of rows")
-    for r, row in enumerate(rows):
-        if not isinstance(row, list) or not row:
-            return failed(f"row {r} must be a non-empty list of probabilities, got {_kind(row)}")
-        if len(row) != len(rows[0]):
-            return failed(f"row {r} has {len(row)} columns, row 0 has {len(rows[0])}")
-        if not set(map(type, row)) <= {float, int}:
-            c = next(c for c, value in enumerate(row) if type(value) not in (float, int))
-            return failed(f"row {r}, column {c}: {_show(row[c])} is not a number")
-    try:
-        array = np.array(rows, dtype=np.float64)
-    except OverflowError:
-        return failed("an integer is too large to be a probability")
-    problems = []
-    finite = np.isfinite(array)
-    if not finite.all():
-        problems.append(Problem(ERROR, where, _first(array, ~finite, "is not finite")))
-    outside = finite & ((array < 0) | (array > 1))
-    if outside.any():
-        problems.append(Problem(ERROR, where, _first(array, outside, "is outside [0, 1]")))
-    return array, problems
-
-
-def _first(array: np.ndarray, wrong: np.ndarray, text: str) -> str:
-    row, column = np.argwhere(wrong)[0]
-    more = int(wrong.sum()) - 1
-    return f"row {row}, column {column}: {float(array[row, column])!r} {text}" + (f" (and {more} more)" if more else "")
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    if isinstance(value, (list, str, dict)) and not value:
-        return {list: "an empty list", str: "an empty string", dict: "an empty object"}[type(value)]
-    return names.get(type(value), "a number")
-
-
-def _show(value: Any) -> str:
-    text = repr(value) if not isinstance(value, Sequence) or len(value) <= 20 else _kind(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return tuple(predictions) or None, problems

@@ -1,4 +1,4 @@
-"""The four metrics of the ELEVATER benchmark, with the semantics of its toolkit.
+"""The four metrics of the ELEVATER benchmark, with the semantics of its toolkit; below them ``EXTRA`` ones for insight.
 
 Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in [0, 1] as a Python float. Numpy
 arrays, or what ``np.asarray`` makes one of, are taken; a wrong shape, dtype or a NaN raises ``ValueError``.
@@ -7,6 +7,7 @@ arrays, or what ``np.asarray`` makes one of, are taken; a wrong shape, dtype or 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,11 +99,59 @@ METRICS = {
 
 def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
     """The metric with ELEVATER's name ``name``: accuracy, mean-per-class, 11point_mAP or roc_auc."""
-    if name not in METRICS:
-        near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.5)
+    return METRICS[known(name, METRICS, "metric")](targets, probabilities)
+
+
+def known(name: str, table: Mapping[str, object], what: str) -> str:
+    """``name``, if it is in ``table``; otherwise a ``ValueError`` that says what is."""
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown metric {name!r}; {hint}known: {', '.join(METRICS)}")
-    return METRICS[name](targets, probabilities)
+        raise ValueError(f"unknown {what} {name!r}; {hint}known: {', '.join(table)}")
+    return name
+
+
+def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Share of images whose class is among the five most probable; of equal ones the lowest count as more probable."""
+    scores = _scores(probabilities)
+    labels = _labels(targets, scores)
+    own = scores[np.arange(len(labels)), labels][:, None]
+    before = (scores > own) | (scores == own) & (np.arange(scores.shape[1]) < labels[:, None])
+    return float(np.mean(before.sum(axis=1) < 5))
+
+
+def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """F1 of the top-1 class, averaged over the classes that occur in targets or among the predicted."""
+    hits, actual, predicted = _confusion(targets, probabilities)
+    occurs = actual + predicted > 0
+    return float(np.mean(2 * hits[occurs] / (actual + predicted)[occurs]))
+
+
+def per_class_recall(targets: ArrayLike, probabilities: ArrayLike) -> list[float | None]:
+    """Recall of the top-1 class for each class; None for a class without an image."""
+    hits, actual, _ = _confusion(targets, probabilities)
+    return [float(hit / count) if count else None for hit, count in zip(hits, actual, strict=True)]
+
+
+def ece(targets: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error of the top-1 class (Guo et al. 2017, equation 3) over ``bins`` equal bins of (0, 1]."""
+    scores = _scores(probabilities)
+    hits = scores.argmax(axis=1) == _labels(targets, scores)
+    confidence = scores.max(axis=1)
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(place, weights=hits - confidence, minlength=bins)  # accuracy less confidence, times images
+    return float(np.abs(gaps).sum() / len(hits))
+
+
+EXTRA = {"top5": top5, "macro_f1": macro_f1, "per_class_recall": per_class_recall, "ece": ece}  # no official ones
+
+
+def _confusion(targets: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each class: images of it that are predicted as it, images of it, images predicted as it."""
+    scores = _scores(probabilities)
+    labels, best = _labels(targets, scores), scores.argmax(axis=1)
+    count = [np.bincount(values, minlength=scores.shape[1]) for values in (labels[best == labels], labels, best)]
+    return count[0], count[1], count[2]
 
 
 def _scores(probabilities: ArrayLike) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from elevater_eval.entry import PredictionFile
@@ -13,16 +13,14 @@ from elevater_eval.tasks import TaskInfo
 ORDER_FILE = "order.json"
 
 
-def order_warnings(entries: Iterable[PredictionFile], tasks: Mapping[str, TaskInfo], root: str | Path) -> list[Problem]:
-    """A warning for each entry whose test set below the data root is marked: its predictions cannot be compared with the leaderboard's."""
-    problems = []
-    for entry in entries:
-        task = tasks.get(entry.dataset_name)
-        marker = (Path(root) / task.test_index).parent / ORDER_FILE if task else None
-        if marker and marker.is_file():
-            message = f"made on a copy from {_source(marker)}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
-            problems.append(Problem(WARNING, entry.where(), message))
-    return problems
+def order_warning(entry: PredictionFile, tasks: Mapping[str, TaskInfo], root: str | Path | None) -> list[Problem]:
+    """A warning where the entry's test set below the data root is marked: its predictions cannot be compared with the leaderboard's."""
+    task = tasks.get(entry.dataset_name)
+    marker = (Path(root) / task.test_index).parent / ORDER_FILE if task and root is not None else None
+    if not (marker and marker.is_file()):
+        return []
+    message = f"made on a copy from {_source(marker)}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
+    return [Problem(WARNING, entry.where(), message)]
 
 
 def _source(marker: Path) -> str:

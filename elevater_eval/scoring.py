@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from elevater_eval import metrics
+from elevater_eval.entry import PredictionFile
+from elevater_eval.labels import Labels
+from elevater_eval.merging import one_experiment
 from elevater_eval.problems import ERROR, InvalidSubmissionError, Problem, errors_of
-from elevater_eval.submission import Sources, load
+from elevater_eval.reading import Sources, read_entries
 from elevater_eval.tasks import TaskInfo, load_tasks, members
-from elevater_eval.validation import check, gather_labels
+from elevater_eval.validation import check, check_root, labels_of
 
 
 def score(
@@ -20,62 +23,95 @@ def score(
     root: str | Path,
     *,
     only: Collection[str] | None = None,
+    extra: Sequence[str] = (),
     tasks: Mapping[str, TaskInfo] | None = None,
 ) -> dict[str, Any]:
     """Score a submission, prediction files, or folders of them; ``only`` restricts it to the named tasks.
 
     Returns ``{"model_name", "n_shot", "tasks": [...], "suites": [...]}``: for each task its metric, seeds, the score of
-    each seed and their mean; for each suite the mean over its tasks that are present. Scores are fractions. Raises
-    ``InvalidSubmissionError`` naming all that stands in the way.
+    each seed and their mean; for each suite the mean over its tasks that are present. Scores are fractions. With names
+    of ``metrics.EXTRA``, each task has ``"extra"``: for each name its value for each seed and their mean, or None for
+    a multilabel task. Raises ``InvalidSubmissionError`` naming all that stands in the way.
     """
     tasks = load_tasks() if tasks is None else tasks
-    entries, problems = load(path)
-    if only is not None:
-        absent = sorted(set(only) - {entry.dataset_name for entry in entries})
-        if absent and not errors_of(problems):
-            raise ValueError(f"no predictions of {', '.join(absent)}")
-        entries = [entry for entry in entries if entry.dataset_name in only]
-        if not entries and not errors_of(problems):
-            raise ValueError("no task is left to score")
-    labels, found = gather_labels(entries, tasks, root, level_of_absent=ERROR)
-    problems = problems + found + check(entries, tasks, labels)
-    hinted = {problem.where for problem in errors_of(problems)}
-    for entry in entries:
-        if entry.dataset_name not in tasks and entry.where() not in hinted:
-            problems.append(Problem(ERROR, entry.where(), f"unknown task {entry.dataset_name!r} has no labels"))
+    for name in extra:
+        metrics.known(name, metrics.EXTRA, "extra metric")
+    records, outlines, problems = [], [], []
+    for entry, labels, found in judged_entries(path, root, only, tasks):
+        problems += found
+        if entry is not None:
+            outlines.append(entry.outline())
+        if labels is not None and not errors_of(found):
+            try:
+                records.append(_record(entry, tasks[entry.dataset_name], labels, extra))
+            except ValueError as error:
+                problems.append(Problem(ERROR, entry.where(), str(error)))
+    problems += one_experiment(outlines)
     if errors_of(problems):
         raise InvalidSubmissionError(errors_of(problems))
-
-    records = []
-    for entry in sorted(entries, key=lambda entry: entry.dataset_name):
-        task = tasks[entry.dataset_name]
-        targets = labels[task.name].targets
-        try:
-            scores = [metrics.compute(task.metric, targets, fold) for fold in entry.predictions]
-        except ValueError as error:
-            raise InvalidSubmissionError([Problem(ERROR, entry.where(), str(error))]) from None
-        records.append(
-            {
-                "task": task.name,
-                "suite": task.suite,
-                "metric": task.metric,
-                "images": len(targets),
-                "classes": labels[task.name].classes,
-                "seeds": list(entry.rnd_seeds),
-                "scores": scores,
-                "score": float(np.mean(scores)),
-            }
-        )
+    if not records:
+        raise ValueError("no task is left to score")
+    records.sort(key=lambda record: record["task"])
     return {
-        "model_name": entries[0].model_name,
-        "n_shot": entries[0].n_shot,
+        "model_name": outlines[0].model_name,
+        "n_shot": outlines[0].n_shot,
         "tasks": records,
-        "suites": _suite_means(records, tasks),
+        "suites": suite_means(records, tasks),
     }
 
 
-def _suite_means(records: list[dict[str, Any]], tasks: Mapping[str, TaskInfo]) -> list[dict[str, Any]]:
-    """Plain means over the tasks of each suite; reference tasks do not count."""
+def judged_entries(
+    path: Sources, root: str | Path, only: Collection[str] | None, tasks: Mapping[str, TaskInfo]
+) -> Iterator[tuple[PredictionFile | None, Labels | None, list[Problem]]]:
+    """Entries with the labels that they are scored by, and all that stands in the way of it."""
+    check_root(root)
+    present, readable = set(), True
+    for entry, problems in read_entries(path, only):
+        readable &= not errors_of(problems)
+        if entry is None or only is not None and entry.dataset_name not in only:
+            yield None, None, problems
+            continue
+        present.add(entry.dataset_name)
+        labels, found = labels_of(entry, tasks, root, level_of_absent=ERROR)
+        problems = problems + found + check(entry, tasks, labels)
+        if entry.dataset_name not in tasks and not errors_of(problems):
+            problems.append(Problem(ERROR, entry.where(), f"unknown task {entry.dataset_name!r} has no labels"))
+        yield entry, labels, problems
+    absent = sorted(set(only or ()) - present)
+    if absent and readable:
+        raise ValueError(f"no predictions of {', '.join(absent)}")
+
+
+def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> dict[str, Any]:
+    scores = [metrics.compute(task.metric, labels.targets, fold) for fold in entry.predictions]
+    record = {
+        "task": task.name,
+        "suite": task.suite,
+        "metric": task.metric,
+        "images": len(labels.targets),
+        "classes": labels.classes,
+        "seeds": list(entry.rnd_seeds),
+        "scores": scores,
+        "score": float(np.mean(scores)),
+    }
+    if extra:
+        record["extra"] = {name: _extra(name, entry, task, labels) for name in extra}
+    return record
+
+
+def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> dict[str, Any] | None:
+    """``{"scores", "score"}``: a number, or a list over the classes, for each seed and as the mean over seeds."""
+    if task.label_kind != "multiclass":
+        return None
+    scores = [metrics.EXTRA[name](labels.targets, fold) for fold in entry.predictions]
+    if isinstance(scores[0], list):
+        means = [None if None in of_class else float(np.mean(of_class)) for of_class in zip(*scores, strict=True)]
+        return {"scores": scores, "score": means}
+    return {"scores": scores, "score": float(np.mean(scores))}
+
+
+def suite_means(records: list[dict[str, Any]], tasks: Mapping[str, TaskInfo]) -> list[dict[str, Any]]:
+    """Plain means of the records' ``score`` over the tasks of each suite; reference tasks do not count."""
     means = []
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)

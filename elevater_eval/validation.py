@@ -11,9 +11,10 @@ import numpy as np
 
 from elevater_eval.entry import PredictionFile
 from elevater_eval.labels import Labels, read_labels
-from elevater_eval.order import order_warnings
+from elevater_eval.merging import one_experiment, uneven_seeds
+from elevater_eval.order import order_warning
 from elevater_eval.problems import ERROR, WARNING, Problem, errors_of
-from elevater_eval.submission import Sources, load, one_experiment
+from elevater_eval.reading import Sources, path_list, read_entries
 from elevater_eval.tasks import TaskInfo, load_tasks, members
 
 ROW_SUM_TOLERANCE = 1e-3
@@ -42,63 +43,53 @@ def inspect(
     leaderboard: bool = False,
     tasks: Mapping[str, TaskInfo] | None = None,
 ) -> tuple[list[PredictionFile], list[Problem]]:
-    """Like ``validate``, with the entries that could be read."""
+    """Like ``validate``, with the outlines of the entries that could be read."""
     tasks = load_tasks() if tasks is None else tasks
-    entries, problems = load(path)
-    gaps = leaderboard_gaps(entries, tasks, all_read=not errors_of(problems))
-    labels, found = gather_labels(entries, tasks, root) if root is not None else ({}, [])
-    problems = problems + found + check(entries, tasks, labels)
-    problems += order_warnings(entries, tasks, root) if root is not None else []
-
+    if root is not None:
+        check_root(root)
+    paths = path_list(path)
+    outlines, problems, warnings, all_read = [], [], [], True
+    for entry, found in read_entries(paths):
+        problems += found
+        all_read &= not errors_of(found)
+        if entry is None:
+            continue
+        labels, absent = labels_of(entry, tasks, root) if root is not None else (None, [])
+        problems += absent + check(entry, tasks, labels)
+        warnings += order_warning(entry, tasks, root)
+        outlines.append(entry.outline())
+    problems += one_experiment(outlines) + warnings
     level = ERROR if leaderboard else WARNING
-    problems += [Problem(level, where, message) for where, message in gaps]
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
-    if entries and not is_zipfile(paths[0]):
+    problems += [Problem(level, where, message) for where, message in leaderboard_gaps(outlines, tasks, all_read)]
+    if outlines and not is_zipfile(paths[0]):
         problems.append(Problem(level, str(paths[0]), "not a zip archive; the leaderboard takes what `combine` writes"))
-    return entries, problems
+    return outlines, problems
 
 
-def gather_labels(
-    entries: Sequence[PredictionFile],
-    tasks: Mapping[str, TaskInfo],
-    root: str | Path,
-    level_of_absent: str = WARNING,
-) -> tuple[dict[str, Labels], list[Problem]]:
-    """Labels of the known tasks; an absent index file is a problem of the given level, an unreadable one an error."""
+def check_root(root: str | Path) -> None:
+    """``FileNotFoundError`` where the data root is no folder."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder")
-    labels, problems = {}, []
-    for entry in entries:
-        if entry.dataset_name in tasks:
-            try:
-                labels[entry.dataset_name] = read_labels(root, tasks[entry.dataset_name])
-            except FileNotFoundError as error:
-                problems.append(Problem(level_of_absent, entry.where(), str(error)))
-            except ValueError as error:
-                problems.append(Problem(ERROR, entry.where(), str(error)))
-    return labels, problems
 
 
-def check(
-    entries: Sequence[PredictionFile],
-    tasks: Mapping[str, TaskInfo],
-    labels: Mapping[str, Labels] | None = None,
-) -> list[Problem]:
-    """Do the entries fit their tasks, and one another?"""
-    problems = []
-    seen: dict[str, PredictionFile] = {}
-    for entry in entries:
-        name = entry.dataset_name
-        if name in seen:
-            problems.append(Problem(ERROR, entry.where(), f"task {name!r} occurs more than once"))
-        seen.setdefault(name, entry)
-        task = tasks.get(name)
-        if task is None:
-            problems.append(_unknown(entry, tasks))
-        problems += _size_problems(entry, task, (labels or {}).get(name))
-        if task is not None and task.label_kind == "multiclass":
-            problems += _sum_problems(entry)
-    return problems + one_experiment(entries)
+def labels_of(
+    entry: PredictionFile, tasks: Mapping[str, TaskInfo], root: str | Path, level_of_absent: str = WARNING
+) -> tuple[Labels | None, list[Problem]]:
+    """Labels of the entry's task; an absent index file is a problem of the given level, an unreadable one an error."""
+    try:
+        return read_labels(root, tasks[entry.dataset_name]) if entry.dataset_name in tasks else None, []
+    except FileNotFoundError as error:
+        return None, [Problem(level_of_absent, entry.where(), str(error))]
+    except ValueError as error:
+        return None, [Problem(ERROR, entry.where(), str(error))]
+
+
+def check(entry: PredictionFile, tasks: Mapping[str, TaskInfo], labels: Labels | None = None) -> list[Problem]:
+    """Does the entry fit its task?"""
+    task = tasks.get(entry.dataset_name)
+    problems = [_unknown(entry, tasks)] if task is None else []
+    problems += _size_problems(entry, task, labels)
+    return problems + (_sum_problems(entry) if task is not None and task.label_kind == "multiclass" else [])
 
 
 def _unknown(entry: PredictionFile, tasks: Mapping[str, TaskInfo]) -> Problem:
@@ -132,7 +123,9 @@ def _sum_problems(entry: PredictionFile) -> list[Problem]:
         wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE + 1e-9)  # NaN is reported as not finite
         if wrong.size:
             more = f" (and {wrong.size - 1} more rows)" if wrong.size > 1 else ""
-            message = f"row {wrong[0]} sums to {sums[wrong[0]]:.6f}, not to 1 within {ROW_SUM_TOLERANCE:g}{more}"
+            total = sums[wrong[0]]
+            total = f"{total:.6f}" if abs(total) < 1e6 else f"{total:g}"
+            message = f"row {wrong[0]} sums to {total}, not to 1 within {ROW_SUM_TOLERANCE:g}{more}"
             problems.append(Problem(ERROR, entry.where(i), message))
     return problems
 
@@ -154,6 +147,7 @@ def leaderboard_gaps(
         if seeds != wanted:
             message = f"rnd_seeds {seeds}, but the track with n_shot {group[0].n_shot} takes {wanted}"
             gaps.append((group[0].sources[0], f"{message}: {_names(group, entries)}"))
+    gaps += uneven_seeds([entry for entry in entries if entry.n_shot not in TRACKS])  # others are told their track's
     present = {entry.dataset_name for entry in entries}
     if not all_read:  # an entry that could not be read is not a missing one
         return gaps

@@ -84,7 +84,7 @@ def test_a_task_without_labels_is_one_line(run_folder, data_root, capsys):
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and len(lines) == 2
-    assert "test_meta.json does not exist" in lines[0] and "unknown task 'birds' has no labels" in lines[1]
+    assert "unknown task 'birds' has no labels" in lines[0] and "test_meta.json does not exist" in lines[1]
     assert main(["score", str(run), "--root", str(data_root), "--only", "mnist"]) == 0
 
 

@@ -99,3 +99,67 @@ def test_nothing_to_combine_is_one_line(tmp_path, capsys, make):
     assert main(["combine", str(make(tmp_path)), "-o", str(tmp_path / "s.zip")]) == 2
     text = capsys.readouterr().err
     assert len(text.splitlines()) == 1 and str(tmp_path) in text
+
+
+def test_a_task_without_a_seed_that_others_have_is_named(tmp_path, run_folder, capsys):
+    runs = [run_folder(f"run{seed}", {**SIZES, "mnist": (4, 10)}, (seed,)) for seed in (0, 1, 2)]
+    (runs[1] / "predictions" / "seed1_mnist.json").unlink()
+    arguments = ["combine", *map(str, runs), "-o", str(tmp_path / "s.zip")]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    place = f"error: {runs[0] / 'predictions' / 'seed0_mnist.json'}: mnist: "
+    assert (
+        line.startswith(f"{place}seed 1 missing; hateful-memes has seeds 0, 1, 2 (")
+        and not (tmp_path / "s.zip").exists()
+    )
+    assert main([*arguments, "--allow-partial"]) == 0
+    assert [entry["rnd_seeds"] for entry in content(tmp_path / "s.zip")["data"]] == [[0, 1, 2], [0, 1, 2], [0, 2]]
+
+
+def test_a_task_with_seeds_of_another_run_is_named(tmp_path, run_folder):
+    run = run_folder("run", {**SIZES, "mnist": (4, 10)}, (0, 1))
+    stale = run / "predictions" / "seed1_mnist.json"
+    stale.rename(run / "predictions" / "seed7_mnist.json")
+    changed = run / "predictions" / "seed7_mnist.json"
+    changed.write_text(changed.read_text().replace('"rnd_seeds": [1]', '"rnd_seeds": [7]'))
+    with pytest.raises(
+        InvalidSubmissionError, match="mnist: seed 1 missing and seed 7 too many; hateful-memes has seeds 0, 1"
+    ):
+        combine(run, tmp_path / "s.zip")
+
+
+@pytest.mark.parametrize("n_shot", [0, -1])
+def test_zero_shot_and_full_shot_are_combined(tmp_path, run_folder, n_shot):
+    runs = [run_folder(name, {name: (4, 3)}, (0,), n_shot=n_shot) for name in ("toy-b", "toy-a")]
+    entries = content(combine(runs, tmp_path / "s.zip"))["data"]
+    assert [(entry["dataset_name"], entry["n_shot"], entry["rnd_seeds"]) for entry in entries] == [
+        ("toy-a", n_shot, [0]),
+        ("toy-b", n_shot, [0]),
+    ]
+
+
+def test_runs_of_two_stages_are_combined_by_their_final_predictions(tmp_path, run_folder):
+    runs = [run_folder(f"seed{seed}", SIZES, (seed,)) for seed in (0, 1)]
+    expected = combine([run / "predictions" for run in runs], tmp_path / "a.zip").read_bytes()
+    for run in runs:
+        run_folder(f"{run.name}/adapt/mnist", {"mnist": (4, 10)}, (0,))
+        run_folder(f"{run.name}/source", {"toy": (4, 10)}, (0,))
+    assert combine(runs, tmp_path / "b.zip").read_bytes() == expected
+    shutil.rmtree(runs[1] / "predictions")
+    with pytest.raises(FileNotFoundError, match="seed1 holds no predictions/ yet: its run of two stages has not ended"):
+        combine(runs, tmp_path / "c.zip")
+
+
+def test_a_submission_among_prediction_files_is_named(tmp_path, run_folder):
+    run = run_folder("run", SIZES, (0,))
+    (run / "predictions" / "all_predictions.json").write_text('{"data": [{}]}')
+    with pytest.raises(InvalidSubmissionError, match="all_predictions.json: not a prediction file: a whole submission"):
+        combine(run, tmp_path / "s.zip")
+
+
+def test_what_was_combined_is_combined_alike(tmp_path, run_folder):
+    run = run_folder("run", SIZES, (0, 1))
+    expected = combine(run, tmp_path / "a.zip").read_bytes()
+    for file in (run / "predictions").iterdir():
+        file.write_text(json.dumps(json.loads(file.read_text()), indent=1))
+    assert combine(run, tmp_path / "b.zip").read_bytes() == expected
