@@ -291,7 +291,8 @@ def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> d
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, or 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback)."""
+    """Exit code 0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 where training
+    diverged."""
     try:
         run(arguments().parse_args(argv))
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -302,6 +303,9 @@ def main(argv: list[str] | None = None) -> int:
             message = message.splitlines()[-1]
         sys.stderr.write(f"error: {message}\n")
         return 2
+    except FloatingPointError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130

@@ -84,7 +84,8 @@ def tokenize_prompts(
 def tokenize_sentences(
     tokenizer: SimpleTokenizer, sentences: Sequence[str], context_length: int, cut: bool = True, chunk: int = 512
 ) -> list[TokenBatch]:
-    """Plain sentences, without slots, in batches of similar length of at most `chunk` places. Raises ValueError naming the first sentence that does not fit."""
+    """Plain sentences, without slots, in batches of similar length of at most `chunk` places. Raises ValueError naming
+    the first sentence that does not fit."""
     encoded = [tokenizer.encode(sentence) for sentence in sentences]
     batches = []
     for rows in _groups([len(tokens) + 2 if cut else context_length for tokens in encoded], chunk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import torch
@@ -90,6 +91,13 @@ class PromptTrainer(PromptEvaluator):
         for step, batch in enumerate(self.train_loader_x):
             self.batch_idx = step
             losses.append(self.forward_backward(batch)["loss"])
+        losses = torch.stack(losses).tolist()  # once an epoch, as reading a loss waits for the device
+        broken = [step for step, loss in enumerate(losses) if not math.isfinite(loss)]
+        if broken:
+            raise FloatingPointError(
+                f"epoch {self.epoch + 1}, step {broken[0] + 1}: the loss is not finite; lower OPTIM.LR "
+                f"(it is {self.get_current_lr():.2g}), or set TRAINER.MVLPT.PREC to fp32"
+            )
         self.epoch_loss = sum(losses) / len(losses)
         self.write_scalar("train/loss", self.epoch_loss, self.epoch)
         self.write_scalar("train/lr", self.get_current_lr(), self.epoch)
@@ -120,29 +128,34 @@ class PromptTrainer(PromptEvaluator):
         super().after_train()
         self.save_prompts(self.output_dir)
 
-    def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch."""
+    def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.
+
+        In fp16 a step whose gradients are not finite is left out and the loss scale lowered; `run_epoch` ends a run
+        whose loss is not finite."""
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss = self.loss(batch)
+        self.model_zero_grad()
         if self.scaler is None:
-            self.model_backward_and_update(loss)
+            loss.backward()
+            self.optim.step()
         else:
-            self.model_zero_grad()
-            self.model_backward(self.scaler.scale(loss))
+            self.scaler.scale(loss).backward()
             self.scaler.step(self.optim)
             self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return {"loss": loss.item()}
+        return {"loss": loss.detach()}
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy against each image's label distribution, over its own task's classes or over the union; ().
 
         Only classes that the loss needs are encoded: those of the tasks in the batch, or all for the union.
         """
-        task, labels = batch["task"].to(self.device), batch["labels"].to(self.device)
         union = self.cfg.MULTITASK.LABEL_SPACE == "union"
-        present = list(range(len(self.tasks))) if union else task.unique().tolist()
+        present = list(range(len(self.tasks))) if union else batch["task"].unique().tolist()
+        task = batch["task"].to(self.device, non_blocking=True)
+        labels = batch["labels"].to(self.device, non_blocking=True)
         sizes = torch.tensor([self.tasks[k].num_classes for k in present], device=self.device)
         first = sizes.cumsum(0) - sizes  # the first column of each present task
         position = torch.searchsorted(torch.tensor(present, device=self.device), task)

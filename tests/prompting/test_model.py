@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import prompting.model
 from prompting import (
     Contexts,
     Prompt,
@@ -14,7 +15,7 @@ from prompting import (
     count_parameters,
     words_to_context,
 )
-from prompting.tokens import clip_tokenizer
+from prompting.tokens import clip_tokenizer, tokenize_prompts
 from tests.prompting.tiny import random_images, tiny_clip
 
 CLASSES = ["cat", "St. Bernard", "no car.", "hot_air balloon", "what?!"]
@@ -76,7 +77,9 @@ def test_class_specific_contexts():
 
 
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
-@pytest.mark.parametrize("savings", [{"cut": False}, {"share_prefix": False}, {"chunk": 2}, {"chunk": 1}])
+@pytest.mark.parametrize(
+    "savings", [{"cut": False}, {"share_prefix": False}, {"chunk": 30}, {"chunk": 30, "keep": 40}, {"keep": 0}]
+)
 def test_savings_are_exact(position, savings):
     clip, prompt = tiny_clip().double(), text_prompt(position).double()
     results = []
@@ -285,3 +288,30 @@ def test_count_parameters():
         "num_backbone_params": backbone,
     }
     assert count_parameters(clip)["num_trainable_params"] == 0
+
+
+def test_only_places_beyond_those_kept_are_computed_again(monkeypatch):
+    seen = []
+    original = prompting.model.encode_tokens
+
+    def counted(clip, batch, ctx, prefix):
+        seen.append(tuple(batch.rows.tolist()))
+        return original(clip, batch, ctx, prefix)
+
+    monkeypatch.setattr(prompting.model, "encode_tokens", counted)
+    model = PromptedCLIP(tiny_clip(), text_prompt(), chunk=1, keep=30)  # a class a batch
+    model.encode_classes(CLASSES).sum().backward()
+    again = [rows for rows in seen if seen.count(rows) == 2]
+    once = [rows for rows in seen if seen.count(rows) == 1]
+    assert len(set(again)) + len(once) == len(CLASSES)
+    assert once and again and once == seen[: len(once)]
+
+
+def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
+    names = ["cat"] * 400 + ["a very long name of some rare animal"] * 3
+    batches = tokenize_prompts(TOKENIZER, names, 4, "middle", 77, chunk=512)
+    assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(403))
+    places = [batch.ids[:, batch.prefix :].numel() for batch in batches]
+    assert max(places) <= 512
+    needed = sum(int((batch.ends - batch.prefix + 1).sum()) for batch in batches)
+    assert sum(places) == needed  # no padding: the long names came last, in a batch of their own
