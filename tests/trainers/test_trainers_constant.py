@@ -11,8 +11,9 @@ THREE = "toy-shapes,toy-scenes,toy-pets"
 
 
 @pytest.fixture(autouse=True)
-def nothing_known():
+def nothing_known(monkeypatch, tmp_path):
     """No features are left from another test."""
+    monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
     trainers.frozen.frozen.cache_clear()
 
 
