@@ -57,14 +57,16 @@ def encode(models: Sequence[PromptedCLIP], dataset: Dataset, cfg, device: torch.
 
 
 @torch.no_grad()
-def probabilities(model: PromptedCLIP, task: Task, features: Tensor) -> Tensor:
-    """Probabilities (N, C) of the task's classes, float32 on the CPU, from image features (N, d).
+def class_features(model: PromptedCLIP, task: Task) -> Tensor:
+    """Features (C, d) of the task's classes; plain CLIP is asked with the task's templates."""
+    return model.encode_classes(task.classnames, templates=task.templates if model.prompt is None else None)
 
-    Plain CLIP is asked with the task's templates.
-    """
-    classes = model.encode_classes(task.classnames, templates=task.templates if model.prompt is None else None)
-    out = torch.empty(len(features), len(classes))
-    for first in range(0, len(features), ROWS):
+
+@torch.no_grad()
+def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
+    """Probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
+    out = torch.empty(len(images), len(classes))
+    for first in range(0, len(images), ROWS):
         rows = slice(first, first + ROWS)
-        out[rows] = model.logits(features[rows], classes).float().softmax(1)
+        out[rows] = model.logits(images[rows], classes).float().softmax(1)
     return out

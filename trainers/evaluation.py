@@ -23,7 +23,7 @@ from prompting.prompts import Prompt
 from prompting.shape import clip_shape
 
 from . import results
-from .encoding import autocast_dtype, encode, images_of, preprocessing, probabilities
+from .encoding import autocast_dtype, class_features, encode, images_of, preprocessing, probabilities
 from .feature_cache import feature_cache
 from .frozen import Features, device_of, frozen
 from .settings import check, task_names
@@ -131,7 +131,7 @@ class PromptEvaluator(TrainerX):
         for k, task in enumerate(self.tasks):
             rows = dataset.rows(k)
             if self._evaluates(task.name) and rows:
-                out[task.name] = probabilities(model, task, features[rows.start : rows.stop])
+                out[task.name] = probabilities(model, features[rows.start : rows.stop], class_features(model, task))
         return out
 
     def _evaluates(self, name: str) -> bool:
