@@ -85,8 +85,12 @@ def device_of(cfg) -> str:
 
 @lru_cache(maxsize=2)
 def frozen(name: str, pretrained: str, device: str) -> Frozen:
-    """The frozen backbone of a configuration; a second call with the same arguments gives the same object."""
-    backbone = load_backbone(name, pretrained or None, device)
+    """The frozen backbone of a configuration; a second call with the same arguments gives the same object.
+
+    Building one draws random numbers; they are given back, so that a run's numbers do not depend on being the first.
+    """
+    with torch.random.fork_rng(devices=[]):
+        backbone = load_backbone(name, pretrained or None, device)
     log.info("backbone %s on %s, %d px", backbone.name, device, backbone.preprocessing.size)
     return Frozen(backbone, device)
 
