@@ -59,6 +59,17 @@ def test_runs_in_one_process_share_what_the_backbone_gives(build, images_seen, t
     assert len(images_seen) == before
 
 
+def test_the_first_run_of_a_process_draws_the_same_prompt_as_later_ones(build, monkeypatch, stubs, tmp_path):
+    def load_backbone(name, pretrained=None, device="cpu"):
+        torch.randn(100)  # as building a model does
+        return stubs[name]
+
+    monkeypatch.setattr(trainers.frozen, "load_backbone", load_backbone)
+    prompts = [build("UPT", "toy-shapes", out=tmp_path / str(k)).model.prompt for k in range(2)]
+    one, other = (prompt.state_dict() for prompt in prompts)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_another_draw_is_not_mistaken_for_a_known_one(build):
     features = {}
     for seed in (0, 1):
