@@ -42,7 +42,7 @@ def transfer_matrix(
     columns = {name: columns[name] for name in names if columns.get(name, {}).get("key") == keys[name]}
     done(len(columns))
     missing = [task for name, task in zip(names, tasks, strict=True) if name not in columns]
-    size = math.ceil(len(missing) / (4 * jobs)) if jobs > 1 else 1
+    size = max(1, math.ceil(len(missing) / (4 * jobs))) if jobs > 1 else 1
     shares = [missing[first : first + size] for first in range(0, len(missing), size)]
     for index, scores in each(_score, [(list(prompts), cfg, share) for share in shares], jobs):
         if isinstance(scores, Exception):

@@ -90,7 +90,8 @@ def test_the_second_call_does_nothing(done, capsys, monkeypatch):
     monkeypatch.setattr(pool, "execute", refuse)
     monkeypatch.setattr(transfer_scores, "score_prompts", refuse)
     monkeypatch.setattr(transfer, "report", refuse)
-    assert transfer.main(command(done.parent)) == 0
+    for jobs in ("1", "2"):
+        assert transfer.main(command(done.parent, "--jobs", jobs)) == 0
     assert stamps(done) == before
 
 
