@@ -69,6 +69,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--act-ckpt", type=int, default=None, help="kept for old command lines")
     add("--source", default="", help="source tasks of a two-stage run, comma separated")
     add("--groups", default="", help="YAML: target -> tasks to adapt it with")
+    add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
     add("--overwrite", action="store_true", help="remove what the output folder holds")
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser
@@ -105,6 +106,8 @@ def flags_of(args: argparse.Namespace) -> dict:
     ):
         if flag:
             flags[f"DATASET.{key}"] = True
+    if args.no_cache:
+        flags["CACHE.FEATURES"] = False
     if args.cut_contextlen:
         flags["TRAINER.CUT_CONTEXTLEN"] = True
     return flags

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from datasets.multitask import MixingSampler, label_distribution
@@ -19,7 +18,7 @@ from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
 
 from . import results
 from .evaluation import PromptEvaluator
-from .frozen import Features, loader
+from .frozen import loader
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +62,9 @@ class PromptTrainer(PromptEvaluator):
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
         )
-        self.cached = not self.model.has_visual_prompt and dataset.transform is None
-        items: Dataset = Features(dataset, self._image_features(dataset)) if self.cached else dataset
-        self.train_loader_x = loader(items, cfg, self.sampler)
+        features = self._constant_items(dataset)
+        self.cached = features is not None
+        self.train_loader_x = loader(features if self.cached else dataset, cfg, self.sampler)
 
     def before_train(self) -> None:
         self._prepare_training()
@@ -83,6 +82,8 @@ class PromptTrainer(PromptEvaluator):
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch)
+        if self.cached:
+            self.train_loader_x.dataset.set_epoch(self.epoch)
 
     def run_epoch(self) -> None:
         self.set_model_mode("train")

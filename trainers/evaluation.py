@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from datasets import Task, build_task
 from datasets.multitask import MultitaskDataset
-from prompting.backbone import Preprocessing, differences
+from prompting.backbone import differences
 from prompting.files import load_prompts, load_state, save_prompts
 from prompting.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
 from prompting.model import PromptedCLIP
@@ -23,8 +23,11 @@ from prompting.prompts import Prompt
 from prompting.shape import clip_shape
 
 from . import results
-from .frozen import device_of, frozen, loader
+from .encoding import autocast_dtype, class_features, encode, images_of, preprocessing, probabilities
+from .feature_cache import feature_cache
+from .frozen import Features, device_of, frozen
 from .settings import check, task_names
+from .views import view_features
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +66,17 @@ class PromptEvaluator(TrainerX):
         self.test_loader = self.sets["test"]
 
     def _dataset(self, split: str) -> MultitaskDataset:
-        cfg, pre = self.cfg, preprocessing(self.cfg, self.frozen.backbone.preprocessing)
+        cfg, own = self.cfg, self.frozen.backbone.preprocessing
         augment = None
         if split == "train" and set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
+            pre = preprocessing(cfg, own)
             changed = cfg.clone()
             changed.defrost()
             changed.INPUT.SIZE = (pre.size, pre.size)
             changed.INPUT.PIXEL_MEAN, changed.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
             changed.INPUT.INTERPOLATION = pre.interpolation
             augment = build_transform(changed, is_train=True)
-        crop = None if cfg.DATASET.CENTER_CROP else "squash"
-        return MultitaskDataset(
-            self.tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=augment
-        )
+        return images_of(cfg, self.tasks, split, own, augment)
 
     def build_model(self) -> None:
         backbone = self.frozen.backbone
@@ -85,34 +86,38 @@ class PromptEvaluator(TrainerX):
         self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
         self.facts: dict = {}  # what else a record of results.json says of the run
         self.notes: list[str] = []  # what to know of the prompt that it starts from
-        self.amp = self._autocast_dtype()
-
-    def _autocast_dtype(self) -> torch.dtype | None:
-        precision = self.cfg.TRAINER.MVLPT.PREC
-        if self.device.type == "cpu" and precision in ("fp16", "amp"):
-            return None
-        return {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}[precision]
+        self.amp = autocast_dtype(self.cfg, self.device)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def _encode_all(self, dataset: Dataset, model: PromptedCLIP | None = None) -> Tensor:
-        """Image features (N, d) of a dataset in its order."""
-        model = model or self.model
-        parts = []
-        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            for batch in loader(dataset, self.cfg):
-                parts.append(model.encode_images(batch["img"].to(self.device, non_blocking=True)))
-        return torch.cat(parts)
-
     def _image_features(self, dataset: MultitaskDataset) -> Tensor:
+        """Image features (N, d) of a dataset in its order, under the prompt."""
         if self.model.has_visual_prompt:
-            return self._encode_all(dataset)
+            return encode([self.model], dataset, self.cfg, self.device)[0]
         return self._plain_features(dataset)
 
     def _plain_features(self, dataset: MultitaskDataset) -> Tensor:
+        """Those of the frozen tower. In files are kept those of splits that all runs share: not of few-shot draws."""
+        shared = dataset.split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
+        store = feature_cache(self.cfg) if shared else None
+        batch_size = self.cfg.DATALOADER.TEST.BATCH_SIZE
+        return self.frozen.features(dataset, self.amp, batch_size, self._encode_plain, store)
+
+    def _encode_plain(self, dataset: Dataset) -> Tensor:
         plain = PromptedCLIP(self.frozen.backbone.clip, None, self.frozen.backbone.tokenizer)
-        return self.frozen.features(dataset, self.amp, lambda rows: self._encode_all(rows, plain))
+        return encode([plain], dataset, self.cfg, self.device)[0]
+
+    def _constant_items(self, dataset: MultitaskDataset) -> Features | None:
+        """Training images as features, where no prompt is in the image tower and their number is finite: no random
+        transform, or INPUT.CACHED_VIEWS views of each image."""
+        if self.model.has_visual_prompt:
+            return None
+        if dataset.transform is None:
+            return Features(dataset, self._plain_features(dataset))
+        views = self.cfg.INPUT.CACHED_VIEWS
+        if not views:
+            return None
+        return Features(dataset, view_features(dataset, views, max(self.cfg.SEED, 0), self._encode_plain))
 
     @torch.no_grad()
     def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
@@ -124,11 +129,9 @@ class PromptEvaluator(TrainerX):
         features = self._plain_features(dataset) if zero_shot else self._image_features(dataset)
         out = {}
         for k, task in enumerate(self.tasks):
-            if not self._evaluates(task.name) or not dataset.rows(k):
-                continue
-            templates = task.templates if model.prompt is None else None
-            classes = model.encode_classes(task.classnames, templates=templates)
-            out[task.name] = model.logits(features[list(dataset.rows(k))], classes).float().softmax(1).cpu()
+            rows = dataset.rows(k)
+            if self._evaluates(task.name) and rows:
+                out[task.name] = probabilities(model, features[rows.start : rows.stop], class_features(model, task))
         return out
 
     def _evaluates(self, name: str) -> bool:
@@ -241,12 +244,3 @@ def _crop(tasks: list[Task]) -> str:
     """What all tasks do to reach a square, or "crop" where they differ."""
     modes = {task.crop for task in tasks}
     return modes.pop() if len(modes) == 1 else "crop"
-
-
-def preprocessing(cfg, own: Preprocessing) -> Preprocessing:
-    """The backbone's own preprocessing, or that of INPUT.* when INPUT.FROM_BACKBONE is False."""
-    if cfg.INPUT.FROM_BACKBONE:
-        return own
-    return Preprocessing(
-        cfg.INPUT.SIZE[0], tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD), cfg.INPUT.INTERPOLATION
-    )

@@ -1,11 +1,11 @@
-"""What never changes during an experiment and is therefore computed once a process: backbones and their image
-features."""
+"""What never changes during an experiment and is therefore computed once: backbones and their image features."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -14,32 +14,68 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from datasets.multitask import MultitaskDataset
 from prompting.backbone import Backbone, load_backbone
 
+from . import fingerprints
+from .feature_cache import FeatureCache
+
 log = logging.getLogger(__name__)
+
+LAYOUT = 1  # raised when features would be computed otherwise than before
 
 
 class Frozen:
     """A backbone and the features (N, d) that its unprompted image tower gives the splits of tasks, float32 on its
     device."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        self.backbone = backbone
-        self._features: dict[tuple, Tensor] = {}
+    def __init__(self, backbone: Backbone, device: str = "cpu") -> None:
+        self.backbone, self.device = backbone, device
+        self._features: dict[str, Tensor] = {}
+        self._of_dataset: WeakKeyDictionary[MultitaskDataset, dict[str, Tensor]] = WeakKeyDictionary()
 
-    def features(self, dataset: MultitaskDataset, precision: object, encode: Callable[[Dataset], Tensor]) -> Tensor:
-        """Features of all images of `dataset`; `encode` is called for the tasks that are not known yet in this
-        precision and with this preprocessing."""
-        parts = []
-        for task in range(len(dataset.tasks)):
-            rows = dataset.rows(task)
-            images = tuple(dataset.samples[row].impath for row in rows)
-            crop = dataset.crop or dataset.tasks[task].crop
-            pixels = (dataset.size, dataset.interpolation, dataset.mean, dataset.std, crop)
-            key = (dataset.names[task], images, pixels, precision)
-            if key not in self._features:
-                self._features[key] = encode(Subset(dataset, rows)) if len(rows) else None
-            if self._features[key] is not None:
-                parts.append(self._features[key])
-        return torch.cat(parts)
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the image tower's tensors and structure."""
+        return fingerprints.of_tower(self.backbone.clip.visual)
+
+    def features(
+        self,
+        dataset: MultitaskDataset,
+        precision: torch.dtype | None,
+        batch_size: int,
+        encode: Callable[[Dataset], Tensor],
+        store: FeatureCache | None = None,
+    ) -> Tensor:
+        """Features of all images of `dataset`.
+
+        precision, batch_size: how `encode` computes; it is called for a task's part of `dataset` where its features
+        are known neither in this process nor in `store`, to which they are then added. Raises ValueError for images
+        with a random transform: their features are not constant.
+        """
+        if dataset.transform is not None:
+            raise ValueError("images with a random transform have no constant features")
+        known = self._of_dataset.setdefault(dataset, {})
+        key = f"{precision} {batch_size}"
+        if key not in known:
+            rows = [dataset.rows(task) for task in range(len(dataset.tasks))]
+            parts = [self._part(dataset, k, key, encode, store) for k, own in enumerate(rows) if len(own)]
+            known[key] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return known[key]
+
+    def _part(self, dataset: MultitaskDataset, task: int, how: str, encode: Callable, store: FeatureCache | None):
+        rows = dataset.rows(task)
+        crop = dataset.crop or dataset.tasks[task].crop
+        pixels = (dataset.size, dataset.interpolation, dataset.mean, dataset.std, crop)
+        machine = (torch.__version__, self.device, torch.cuda.get_device_name() if self.device == "cuda" else "")
+        images = fingerprints.of_images(dataset.samples[rows.start : rows.stop])
+        digest = fingerprints.of_text(LAYOUT, self.fingerprint, pixels, how, machine, images)
+        if digest not in self._features:
+            label = f"{dataset.names[task]}-{dataset.split}"
+            found = store.load(label, digest) if store else None
+            if found is None:
+                found = encode(Subset(dataset, rows))
+                if store:
+                    store.save(label, digest, found)
+            self._features[digest] = found.to(self.device)
+        return self._features[digest]
 
 
 def device_of(cfg) -> str:
@@ -49,17 +85,25 @@ def device_of(cfg) -> str:
 
 @lru_cache(maxsize=2)
 def frozen(name: str, pretrained: str, device: str) -> Frozen:
-    """The frozen backbone of a configuration; a second call with the same arguments gives the same object."""
-    backbone = load_backbone(name, pretrained or None, device)
+    """The frozen backbone of a configuration; a second call with the same arguments gives the same object.
+
+    Building one draws random numbers; they are given back, so that a run's numbers do not depend on being the first.
+    """
+    with torch.random.fork_rng(devices=[]):
+        backbone = load_backbone(name, pretrained or None, device)
     log.info("backbone %s on %s, %d px", backbone.name, device, backbone.preprocessing.size)
-    return Frozen(backbone)
+    return Frozen(backbone, device)
 
 
 class Features(Dataset):
-    """A dataset whose images are replaced by their features: items are `dataset.items` with "img" a row of (N, d)."""
+    """A dataset whose images are replaced by their features: items are `dataset.items` with "img" a row.
+
+    features: (N, d), or (K, N, d) for K augmented views of each image, of which epoch e takes view e % K.
+    """
 
     def __init__(self, dataset: MultitaskDataset, features: Tensor) -> None:
-        self.features = features
+        self.views = features if features.dim() == 3 else features[None]
+        self.features = self.views[0]
         labels = [sample.labels for sample in dataset.samples]
         self.labels = torch.tensor([(*own, *[-1] * (dataset.max_labels - len(own))) for own in labels]).view(
             len(labels), -1
@@ -72,6 +116,10 @@ class Features(Dataset):
     def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
         return {"img": self.features[rows], "labels": self.labels[rows], "task": self.tasks[rows]}
 
+    def set_epoch(self, epoch: int) -> None:
+        """Take the view that belongs to an epoch, counted from 0."""
+        self.features = self.views[epoch % len(self.views)]
+
 
 def as_batch(items: dict[str, Tensor]) -> dict[str, Tensor]:
     """Collate for `Features`, whose items come as one batch already."""
@@ -79,7 +127,10 @@ def as_batch(items: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
-    """A DataLoader: batches of `batch_sampler`, or in order for evaluation. Few images are read in this process."""
+    """A DataLoader: batches of `batch_sampler`, or in order for evaluation. Few images are read in this process.
+
+    Evaluation draws no number from the generators that training uses, so it may be left out where its result is known.
+    """
     features = isinstance(dataset, Features)
     workers = 0 if features or len(dataset) < 4 * cfg.DATALOADER.TEST.BATCH_SIZE else cfg.DATALOADER.NUM_WORKERS
     batches = {"batch_sampler": batch_sampler} if batch_sampler else {"batch_size": cfg.DATALOADER.TEST.BATCH_SIZE}
@@ -87,6 +138,7 @@ def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
         dataset,
         **batches,
         num_workers=workers,
+        generator=None if batch_sampler else torch.Generator(),
         persistent_workers=workers > 0,
         collate_fn=as_batch if features else None,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA and not features,

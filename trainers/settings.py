@@ -58,6 +58,14 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.BACKBONE.PRETRAINED = ""  # open_clip's tag, or a file
     cfg.MODEL.BACKBONE.NAME = "pocket"
     cfg.INPUT.FROM_BACKBONE = True  # size, mean, std and interpolation are the backbone's own
+    cfg.INPUT.CACHED_VIEWS = (
+        0  # text prompts with random transforms: views of an image, computed once; 0: a new one a step
+    )
+
+    cfg.CACHE = CfgNode()  # of frozen towers' features in files; it changes no number, so it is in no run's config.yaml
+    cfg.CACHE.FEATURES = True
+    cfg.CACHE.DIR = ""  # default: MVLPT_CACHE, or the project's data/cache
+    cfg.CACHE.MAX_GB = 4.0
     return cfg
 
 
@@ -99,6 +107,9 @@ def check(cfg: CfgNode, joint: bool) -> None:
         "MULTITASK.TEMPERATURE": multi.TEMPERATURE,
     }
     problems += [f"{key} is {value}; it must be positive" for key, value in positive.items() if value <= 0]
+    for name, value in {"INPUT.CACHED_VIEWS": cfg.INPUT.CACHED_VIEWS, "CACHE.MAX_GB": cfg.CACHE.MAX_GB}.items():
+        if value < 0:
+            problems.append(f"{name} is {value}; it is 0 or more")
     if cfg.SEED < 0:
         problems.append(f"SEED (--seed) is {cfg.SEED}; a seed is 0 or more")
     key = cfg.DATASET.MULTITASK_EVALKEY

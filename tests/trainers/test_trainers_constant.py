@@ -11,8 +11,9 @@ THREE = "toy-shapes,toy-scenes,toy-pets"
 
 
 @pytest.fixture(autouse=True)
-def nothing_known():
+def nothing_known(monkeypatch, tmp_path):
     """No features are left from another test."""
+    monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
     trainers.frozen.frozen.cache_clear()
 
 
@@ -56,6 +57,17 @@ def test_runs_in_one_process_share_what_the_backbone_gives(build, images_seen, t
     before = len(images_seen)
     build("CoOp", "toy-shapes", "TRAINER.MVLPT.COOP.N_CTX", 2, shots=2, seed=5, out=tmp_path / "b").train()
     assert len(images_seen) == before
+
+
+def test_the_first_run_of_a_process_draws_the_same_prompt_as_later_ones(build, monkeypatch, stubs, tmp_path):
+    def load_backbone(name, pretrained=None, device="cpu"):
+        torch.randn(100)  # as building a model does
+        return stubs[name]
+
+    monkeypatch.setattr(trainers.frozen, "load_backbone", load_backbone)
+    prompts = [build("UPT", "toy-shapes", out=tmp_path / str(k)).model.prompt for k in range(2)]
+    one, other = (prompt.state_dict() for prompt in prompts)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_another_draw_is_not_mistaken_for_a_known_one(build):

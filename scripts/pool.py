@@ -1,0 +1,95 @@
+"""Work in worker processes that each do many pieces of it, so that backbones, images and features are shared."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+from trainers.runs import Run, execute
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def execute_all(runs: Sequence[Run], jobs: int = 1) -> Iterator[tuple[Run, list[dict] | Exception]]:
+    """Execute runs, `jobs` at a time: each with its records, or the error that ended it, as they end."""
+    for index, outcome in each(execute, runs, jobs):
+        yield runs[index], outcome
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
+) -> Iterator[tuple[int, Result | Exception]]:
+    """(position, result) of `function` for every item, as they end; an error is a result, and the rest goes on.
+
+    jobs: number of processes; they share the cores evenly, and end with this one. 1 works in this process. `function`
+    is one of a module's, so that another process finds it.
+    """
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; it must be positive")
+    if jobs == 1 or len(items) < 2:
+        for index, item in enumerate(items):
+            yield index, _outcome(function, item)
+        return
+    jobs = min(jobs, len(items))
+    others = set(multiprocessing.active_children())
+    with _environment(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // jobs)), TQDM_DISABLE="1"):
+        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start)
+        try:
+            futures = {pool.submit(_outcome, function, item): index for index, item in enumerate(items)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # stopped: what is being done is done again by the next call
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _outcome(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+    try:
+        return function(item)
+    except Exception as error:  # noqa: BLE001 - whatever ended this piece must not end the others
+        return error
+
+
+def _start() -> None:
+    """In a worker: register what runs name, and end when the parent does, however it ends."""
+    import datasets
+    import trainers
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    datasets.register_all()
+    trainers.register_all()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Variables that processes started meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,259 @@
+"""The transfer matrix: every task's prompt on every task, kept, normalised, and what predicts it."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from datasets.pocket import SPECS
+from prompting import load_prompts
+from scripts import pool, transfer, transfer_picture, transfer_predictors, transfer_scores
+from scripts.transfer import transfer_matrix
+
+TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
+QUICK = ["OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"]
+
+
+def command(out: Path, *more: str, trainer: str = "CoOp", tasks=TASKS, opts=QUICK) -> list[str]:
+    flags = ["--trainer", trainer, "--shots", "2", "--tasks", ",".join(tasks), "--output-dir", str(out), "--jobs", "1"]
+    return [*flags, *more, *opts]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """The folder of a finished command; no test writes to it."""
+    out = tmp_path_factory.mktemp("transfer")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert transfer.main(command(out)) == 0
+    finally:
+        torch.set_num_threads(threads)
+    return out / "CoOp_2shots_seed0"
+
+
+def table(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+    header, *rows = csv.reader(path.read_text().splitlines())
+    return [row[0] for row in rows], header[1:], np.array([[float(value) for value in row[1:]] for row in rows])
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+# -- the command -------------------------------------------------------------------------------------------------
+
+
+def test_matrix_has_the_runs_own_scores_on_its_diagonal(done):
+    sources, targets, matrix = table(done / "matrix.csv")
+    assert sources == targets == TASKS
+    own = [json.loads((done / task / "results.json").read_text())[0]["score"] for task in TASKS]
+    assert np.allclose(np.diag(matrix), own, atol=5e-5)
+    value = json.loads((done / "results.json").read_text())
+    assert np.allclose(value["scores"], matrix, atol=5e-5) and value["tasks"] == TASKS
+    assert (value["trainer"], value["shots"], value["seed"]) == ("CoOp", 2, 0)
+    assert 0 < min(value["zero_shot"]) <= max(value["zero_shot"]) <= 100
+
+
+def test_columns_are_divided_by_their_best_entry(done):
+    matrix, share = table(done / "matrix.csv")[2], table(done / "normalised.csv")[2]
+    assert np.allclose(share, matrix / matrix.max(axis=0), atol=1e-4) and (share.max(axis=0) == 1).all()
+
+
+def test_predictors_are_written_for_every_pair_and_as_correlations(done):
+    rows = list(csv.DictReader((done / "predictors.csv").read_text().splitlines()))
+    assert [(row["source"], row["target"]) for row in rows] == [(a, b) for a in TASKS for b in TASKS]
+    for row in rows:
+        for name in transfer_predictors.PREDICTORS:
+            assert -1 - 1e-6 <= float(row[name]) <= 1 + 1e-6
+            assert row["source"] != row["target"] or math.isclose(float(row[name]), 1, abs_tol=1e-6)
+    found = json.loads((done / "predictors.json").read_text())
+    assert set(found) == {"prompts", "classes", "images"}
+    assert found == json.loads((done / "results.json").read_text())["predictors"]
+
+
+def test_pictures_are_drawn(done):
+    assert (done / "heatmap.png").read_bytes()[:4] == b"\x89PNG" and (done / "heatmap.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_the_second_call_does_nothing(done, capsys, monkeypatch):
+    before = stamps(done)
+
+    def refuse(*args, **kwargs):
+        raise RuntimeError("nothing is left to compute")
+
+    monkeypatch.setattr(pool, "execute", refuse)
+    monkeypatch.setattr(transfer_scores, "score_prompts", refuse)
+    monkeypatch.setattr(transfer, "report", refuse)
+    for jobs in ("1", "2"):
+        assert transfer.main(command(done.parent, "--jobs", jobs)) == 0
+    assert stamps(done) == before
+
+
+def test_a_stopped_command_goes_on_where_it_was(done, tmp_path, monkeypatch):
+    calls, original = [], transfer_scores.score_prompts
+
+    def stop(prompts, cfg, tasks):
+        calls.append(tasks)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(prompts, cfg, tasks)
+
+    monkeypatch.setattr(transfer_scores, "score_prompts", stop)
+    assert transfer.main(command(tmp_path, "--runs", str(done.parent))) == 130
+    folder = tmp_path / "CoOp_2shots_seed0"
+    assert list(json.loads((folder / "scores.json").read_text())) == TASKS[:1]
+    assert transfer.main(command(tmp_path, "--runs", str(done.parent))) == 0
+    assert calls == [[task] for task in (TASKS[0], TASKS[1], TASKS[1], TASKS[2])]
+    for name in ("matrix.csv", "normalised.csv", "predictors.csv", "predictors.json", "results.json", "scores.json"):
+        assert (folder / name).read_bytes() == (done / name).read_bytes()
+    assert not [path for path in folder.iterdir() if path.is_dir()]  # the runs stayed where they were
+
+
+def test_columns_of_other_prompts_are_not_taken(done, tmp_path):
+    kept = tmp_path / "scores.json"
+    kept.write_bytes((done / "scores.json").read_bytes())
+    ready = []
+    matrix, zero = transfer_matrix([done / task for task in TASKS[::-1]], TASKS, kept=kept, done=ready.append)
+    assert ready == [0, 1, 2, 3]
+    assert np.allclose(matrix, table(done / "matrix.csv")[2][::-1], atol=5e-5)
+    again = []
+    assert np.array_equal(
+        transfer_matrix([done / t for t in TASKS[::-1]], TASKS, kept=kept, done=again.append)[0], matrix
+    )
+    assert again == [3]
+
+
+def test_a_matrix_need_not_be_square(done):
+    matrix, zero = transfer_matrix([done / TASKS[1]], TASKS[:2])
+    assert matrix.shape == (1, 2) and zero.shape == (2,)
+    assert np.allclose(matrix[0], table(done / "matrix.csv")[2][1, :2], atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--trainer", "MCoOp"], "MCoOp learns no prompt on one task alone"),
+        (["--trainer", "ZeroshotCLIP"], "ZeroshotCLIP learns no prompt"),
+        (["--trainer", "CoOpp"], "nearest is 'CoOp'"),
+        (["--tasks", "pocket-memes"], "at least two tasks"),
+        (["--tasks", "pocket-memes,pocket-memes"], "each once"),
+        (["--tasks", "pocket-memes,pocket-rviews"], "pocket-reviews"),
+        (["--jobs", "0"], "--jobs is 0"),
+        (["--shots", "0"], "--shots is 0"),
+        (["--runs", "nowhere/at/all"], "nowhere/at/all"),
+        (["OPTIM.MAX_EPOCHS", "3"], "OPTIM.MAX_EPOCH"),
+        (["OPTIM.MAX_EPOCH", "3"], "differs in OPTIM.MAX_EPOCH"),
+    ],
+)
+def test_wrong_input_is_one_message(done, capsys, change, message):
+    before = stamps(done)
+    arguments = command(done.parent, opts=[])
+    assert transfer.main([*arguments, *change] if change[0].startswith("--") else [*arguments, *change]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1 and error[0].startswith("error: ") and message in error[0]
+    assert stamps(done) == before
+
+
+def test_folders_without_prompts_are_named(tmp_path, done):
+    with pytest.raises(FileNotFoundError, match="no config.yaml"):
+        transfer_matrix([tmp_path], TASKS)
+    (tmp_path / "config.yaml").write_text((done / TASKS[0] / "config.yaml").read_text())
+    with pytest.raises(FileNotFoundError, match=r"no prompts\.safetensors"):
+        transfer_matrix([tmp_path], TASKS)
+
+
+def test_by_default_the_tasks_are_the_pocket_targets(tmp_path):
+    args = transfer.arguments().parse_args(["--output-dir", str(tmp_path), "--trainer", "VPT", "--shots", "20"])
+    names = [spec.task for spec in SPECS.values() if spec.layout != "coop"]
+    runs = transfer.plan(args, "VPT", names)
+    assert len(runs) == 20 and {run.cfg.DATASET.NUM_SHOTS for run in runs} == {20}
+    assert runs[3].folder == tmp_path / "VPT_20shots_seed0" / names[3]
+
+
+# -- predictors --------------------------------------------------------------------------------------------------
+
+
+def test_similarity_is_the_cosine_of_centred_rows():
+    vectors = np.array([[1.0, 2.0], [3.0, 1.0], [2.0, 6.0]])
+    centred = vectors - [2.0, 3.0]
+    found = transfer_predictors.similarity(vectors)
+    expected = centred[0] @ centred[1] / np.linalg.norm(centred[0]) / np.linalg.norm(centred[1])
+    assert math.isclose(found[0, 1], expected) and math.isclose(found[2, 2], 1)
+    assert np.array_equal(transfer_predictors.similarity(np.ones((3, 2))), np.zeros((3, 3)))
+
+
+def test_rank_correlation_is_scipys():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        one, other = rng.integers(0, 6, (2, 12))  # with ties
+        assert math.isclose(transfer_predictors.spearman(one, other), spearmanr(one, other).statistic)
+    assert math.isnan(transfer_predictors.spearman(np.ones(4), np.arange(4)))
+
+
+def test_agreement_leaves_the_diagonal_out_and_averages_targets():
+    rng = np.random.default_rng(1)
+    matrix = rng.random((6, 6))
+    same = matrix.copy()
+    np.fill_diagonal(same, -100)
+    found = transfer_predictors.agreement(matrix, same)
+    assert found["targets"] == 6 and all(math.isclose(found[name], 1) for name in ("mean", "low", "high"))
+    other = rng.random((6, 6))
+    found = transfer_predictors.agreement(matrix, other)
+    columns = [spearmanr(np.delete(matrix[:, k], k), np.delete(other[:, k], k)).statistic for k in range(6)]
+    assert np.allclose(found["by_target"], columns) and math.isclose(found["mean"], np.mean(columns))
+    assert found["low"] < found["mean"] < found["high"]
+    assert found == transfer_predictors.agreement(matrix, other)
+
+
+def test_targets_that_all_prompts_serve_alike_are_left_out():
+    matrix = np.array([[1.0, 2, 3], [4, 2, 5], [9, 2, 7]])
+    found = transfer_predictors.agreement(matrix, np.eye(3) + matrix)
+    assert found["targets"] == 2 and found["by_target"][1] is None
+    assert transfer_predictors.agreement(np.ones((3, 3)), np.eye(3))["mean"] is None
+
+
+def test_prompt_vectors_are_context_vectors(done):
+    vectors = transfer_predictors.prompt_vectors([done / task for task in TASKS])
+    prompt = load_prompts(done / TASKS[1] / "prompts.safetensors")[0]
+    assert np.allclose(vectors[1], prompt.ctx.detach().flatten())
+
+
+def test_a_large_heat_map_has_no_numbers(tmp_path):
+    values = np.random.default_rng(0).random((24, 24))
+    transfer_picture.heat_map([tmp_path / "a.png"], [f"task {k}" for k in range(24)], values, "many")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_column_of_zeros_stays_zero():
+    assert np.array_equal(transfer_scores.normalised(np.array([[0.0, 2], [0, 4]])), [[0, 0.5], [0, 1]])
+
+
+# -- the pool ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_pool_gives_every_result_and_lets_errors_pass(jobs):
+    found = dict(pool.each(math.sqrt, [4.0, -1.0, 9.0], jobs))
+    assert found[0] == 2 and found[2] == 3 and isinstance(found[1], ValueError)
+
+
+def test_a_pool_has_at_least_one_process():
+    with pytest.raises(ValueError, match="--jobs is 0"):
+        list(pool.each(math.sqrt, [4.0], 0))
+
+
+def test_runs_in_worker_processes_are_those_of_this_one(done, tmp_path):
+    args = transfer.arguments().parse_args(command(tmp_path))
+    runs = transfer.plan(args, "CoOp", TASKS[:2])
+    for run, records in pool.execute_all(runs, jobs=2):
+        task = run.folder.name
+        expected = json.loads((done / task / "results.json").read_text())
+        assert records[0]["score"] == expected[0]["score"]
+        one, other = (load_prompts(folder / "prompts.safetensors")[0] for folder in (run.folder, done / task))
+        assert torch.equal(one.ctx, other.ctx)

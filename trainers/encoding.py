@@ -1,0 +1,72 @@
+"""From a task and a configuration to what is scored: prepared images, their features, probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets import Task
+from datasets.multitask import MultitaskDataset
+from prompting.backbone import Preprocessing
+from prompting.model import PromptedCLIP
+
+from .frozen import loader
+
+ROWS = 4096  # images whose logits are computed at once
+
+
+def preprocessing(cfg, own: Preprocessing) -> Preprocessing:
+    """The backbone's own preprocessing, or that of INPUT.* when INPUT.FROM_BACKBONE is False."""
+    if cfg.INPUT.FROM_BACKBONE:
+        return own
+    return Preprocessing(
+        cfg.INPUT.SIZE[0], tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD), cfg.INPUT.INTERPOLATION
+    )
+
+
+def images_of(cfg, tasks: Sequence[Task], split: str, own: Preprocessing, transform=None) -> MultitaskDataset:
+    """The images of a split of `tasks`, prepared as the configuration says."""
+    pre = preprocessing(cfg, own)
+    crop = None if cfg.DATASET.CENTER_CROP else "squash"
+    return MultitaskDataset(tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=transform)
+
+
+def autocast_dtype(cfg, device: torch.device) -> torch.dtype | None:
+    """What TRAINER.MVLPT.PREC computes in; None: float32, as always on a CPU unless bf16 is asked for."""
+    precision = cfg.TRAINER.MVLPT.PREC
+    if device.type == "cpu" and precision in ("fp16", "amp"):
+        return None
+    return {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+@torch.no_grad()
+def encode(models: Sequence[PromptedCLIP], dataset: Dataset, cfg, device: torch.device) -> list[Tensor]:
+    """Each model's image features (N, d) of a dataset in its order. Images are read and decoded once for all models."""
+    dtype = autocast_dtype(cfg, device)
+    parts: list[list[Tensor]] = [[] for _ in models]
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        contexts = [model.contexts() for model in models]
+        for batch in loader(dataset, cfg):
+            images = batch["img"].to(device, non_blocking=True)
+            for model, own, features in zip(models, contexts, parts, strict=True):
+                features.append(model.encode_images(images, own))
+    return [torch.cat(features) for features in parts]
+
+
+@torch.no_grad()
+def class_features(model: PromptedCLIP, task: Task) -> Tensor:
+    """Features (C, d) of the task's classes; plain CLIP is asked with the task's templates."""
+    return model.encode_classes(task.classnames, templates=task.templates if model.prompt is None else None)
+
+
+@torch.no_grad()
+def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
+    """Probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
+    out = torch.empty(len(images), len(classes))
+    for first in range(0, len(images), ROWS):
+        rows = slice(first, first + ROWS)
+        out[rows] = model.logits(images[rows], classes).float().softmax(1)
+    return out
