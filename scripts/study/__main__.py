@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -176,8 +177,10 @@ def run(args: argparse.Namespace) -> int:
         result = execute(plan, place, args.jobs, known.backbone == "pocket")
         output.write_all(known, items, Path(args.output_dir), args.results)
     log.info("%d jobs reused, %d done, %d failed, %d skipped", *map(len, vars(result).values()))
-    for name, message in result.failed.items():
-        log.error("failed: %s: %s", name, message)
+    for message, times in Counter(result.failed.values()).most_common(10):
+        name = next(name for name in result.failed if result.failed[name] == message)
+        others = f" and {times - 1} more" if times > 1 else ""
+        log.error("failed: %s%s: %s", name, others, message)
     log.info("tables in %s", os.path.join(args.output_dir, "tables"))
     return 1 if result.failed else 0
 

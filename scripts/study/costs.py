@@ -43,8 +43,8 @@ def training_images(tasks: Sequence[str], shots: int) -> int:
     return sum(images(task, shots)[0] for task in tasks)
 
 
-def seconds(method: str, tasks: Sequence[str], judged: Sequence[str], shots: int, epochs: int, batch: int) -> float:
-    """Expected seconds of a run over `tasks`, of which `judged` are validated each epoch and tested once."""
+def seconds(method: str, tasks: Sequence[str], shots: int, epochs: int, batch: int, tests: int = 1) -> float:
+    """Expected seconds of a run over `tasks`, which are validated each epoch and tested `tests` times."""
     single, train = method.removeprefix("M"), training_images(tasks, shots)
     classes = 0.0  # expected in a step: a task's are encoded when the batch holds one of its images
     for task in tasks:
@@ -52,7 +52,7 @@ def seconds(method: str, tasks: Sequence[str], judged: Sequence[str], shots: int
         classes += (entry.classes if entry else 10) * (1 - (1 - share) ** batch)
     steps = max(1, train // batch)
     per_epoch = train * STEP_IMAGE[single] + steps * classes * STEP_CLASS[single]
-    seen = sum(epochs * val + 2 * test for _, val, test in (images(task, shots) for task in judged))
+    seen = sum(epochs * val + tests * test for _, val, test in (images(task, shots) for task in tasks))
     return START + epochs * per_epoch + seen * TEST_IMAGE[single]
 
 

@@ -35,7 +35,7 @@ class Planner:
         """One prompt over several tasks."""
         settings, label = self._settings(method, shots, seed, variant)
         name = f"{label}_{self._source_set(tasks)}"
-        weight = costs.seconds(method, tasks, tasks, shots, self.source_epochs, self.batch)
+        weight = costs.seconds(method, tasks, shots, self.source_epochs, self.batch)
         images = costs.training_images(tasks, shots) * self.source_epochs
         settings |= {"stage": "source", "tasks": list(tasks), "start": "", "group": None}
         return self.plan.add(Job(name, "source", settings, (), weight, images, f"{method} source"))
@@ -49,7 +49,8 @@ class Planner:
         start_label = f"_from-{start.rsplit('_', 1)[1]}" if start else ""
         group_label = f"_{'worst' if group[1] else 'best'}{group[2]}" if group else ""
         size = group[2] if group else 1
-        weight = size * costs.seconds(method, [target], [target], shots, self.epochs, self.batch)
+        tests = 2 if start else 1  # the source prompt is tested, too
+        weight = size * costs.seconds(method, [target], shots, self.epochs, self.batch, tests)
         images = size * costs.training_images([target], shots) * self.epochs
         settings |= {"stage": "adaptation", "tasks": [target], "start": start}
         settings["group"] = {"transfer": group[0], "worst": group[1], "size": size} if group else None

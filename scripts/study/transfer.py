@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from scripts.groups import Matrix
 
 
-def transfer_matrix(cfg, prompts: Sequence[Path], tasks: Sequence[str]) -> list[list[float]]:
-    """Official scores in percent on the test sets: a row for each prompt (a run's folder), a column for each task.
+def transfer_matrix(run_folders: Sequence[str | Path], tasks: Sequence[str], cfg) -> np.ndarray:
+    """Official scores in percent on the test sets, (P, T): a row for each run's prompt, a column for each task.
 
-    cfg: of the runs that learnt the prompts; each task is read once for all of them.
+    cfg: of the runs; each task is built once for all of them.
     """
     from dassl.engine import build_trainer
 
     from trainers.configuration import changed
 
-    columns = []
-    for task in tasks:
+    scores = np.zeros((len(run_folders), len(tasks)))
+    for column, task in enumerate(tasks):
         trainer = build_trainer(changed(cfg, DATASET__DATASET=task, DATASET__NAME=task))
-        column = []
-        for folder in prompts:
+        for row, folder in enumerate(run_folders):
             trainer.load_model(str(folder))
-            (score,) = trainer.scores("test", trainer.predict("test")).values()
-            column.append(score)
-        columns.append(column)
-    return [list(row) for row in zip(*columns, strict=True)]
+            (scores[row, column],) = trainer.scores("test", trainer.predict("test")).values()
+    return scores
 
 
 def normalised(matrix: Matrix) -> Matrix:

@@ -109,22 +109,20 @@ def _mark(job: Job) -> dict:
 
 def _transfer(job: Job, place: Place) -> None:
     """scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
+    from trainers.configuration import changed
     from trainers.results import write_text
 
     from .transfer import normalised, transfer_matrix
 
-    settings, folder = job.settings, Path(place.folder)
-    cfg = _configuration(*_key(settings))
-    from trainers.configuration import changed
-
-    cfg = changed(cfg, DATASET__ROOT=place.root)
-    scores = transfer_matrix(cfg, [folder / name for name in settings["prompts"]], settings["tasks"])
-    matrix = groups.Matrix(tuple(settings["tasks"]), tuple(map(tuple, scores)))
+    tasks, folder = job.settings["tasks"], Path(place.folder)
+    cfg = changed(_configuration(*_key(job.settings)), DATASET__ROOT=place.root)
+    scores = transfer_matrix([folder / name for name in job.settings["prompts"]], tasks, cfg)
+    matrix = groups.Matrix(tuple(tasks), tuple(map(tuple, scores.tolist())))
     out = folder / job.name
     groups.write_matrix(out / "scores.csv", matrix)
     groups.write_matrix(out / "normalised.csv", normalised(matrix))
-    for order in ("best", "worst"):
-        for size in (2, 3):
-            if size <= len(matrix.tasks):
-                text = groups.to_yaml(groups.choose(matrix, size, order == "worst"), f"{order} groups of {size}")
-                write_text(out / f"groups_{order}{size}.yaml", text)
+    for worst in (False, True):
+        for size in range(2, min(3, len(tasks)) + 1):
+            order = "worst" if worst else "best"
+            text = groups.to_yaml(groups.choose(matrix, size, worst), f"{order} groups of {size}")
+            write_text(out / f"groups_{order}{size}.yaml", text)
