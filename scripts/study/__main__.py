@@ -188,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0; 1 when jobs failed; 2 after one line about wrong input; 130 when stopped."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         return run(arguments().parse_args(argv))
     except (ValueError, OSError) as error:
@@ -199,6 +199,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on\n")
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(*_) -> None:

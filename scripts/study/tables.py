@@ -132,10 +132,11 @@ def markdown(table: Table, columns: Sequence[str] | None = None) -> str:
 
 
 def latex(table: Table) -> str:
-    """A LaTeX table (booktabs), with tasks as rows where they are many: as wide as a page allows."""
+    """A LaTeX table of all columns, scaled to the page's width."""
     head = [*table.label_names, *map(short, table.columns)]
     lines = [
-        f"% {table.title}; needs booktabs",
+        f"% {table.title}; needs the packages booktabs and graphicx",
+        "\\resizebox{\\textwidth}{!}{%",
         "\\begin{tabular}{" + "l" * len(table.label_names) + "r" * len(table.columns) + "}",
         "\\toprule",
         " & ".join(map(_escape, head)) + " \\\\",
@@ -144,7 +145,7 @@ def latex(table: Table) -> str:
     for line in table.lines:
         cells = [number(line.cells[column], latex=True) for column in table.columns]
         lines.append(" & ".join([*map(_escape, line.labels), *cells]) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}"]) + "\n"
 
 
 def _escape(text: str) -> str:
