@@ -1,5 +1,6 @@
 """Studies: how many runs the paper's experiments are, what the tables compute, and a small study from end to end."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,18 @@ import pytest
 
 from scripts.groups import Matrix, write_matrix
 from scripts.study import __main__ as study
-from scripts.study import comparisons, items, predictors, protocol, results_page, tables, transfer
+from scripts.study import (
+    comparisons,
+    items,
+    pictures,
+    predictors,
+    protocol,
+    results_page,
+    sizes,
+    tables,
+    transfer,
+    work,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -171,6 +183,39 @@ def test_the_results_page_keeps_what_stands_around_its_parts():
     text = results_page.fill("# Own words\n", "table1", "old")
     text = results_page.fill(text + "\nmore own words\n", "table1", "new")
     assert text == "# Own words\n\n<!-- table1:begin -->\nnew\n<!-- table1:end -->\n\nmore own words\n"
+
+
+def test_a_group_is_read_off_the_transfer_jobs_matrix(tmp_path):
+    rows = ((9.0, 1.0, 2.0), (3.0, 9.0, 8.0), (4.0, 5.0, 9.0))
+    write_matrix(tmp_path / "transfer" / "VPT" / "scores.csv", Matrix(("a", "b", "c"), rows))
+    best, worst = ({"transfer": "transfer/VPT", "worst": w, "size": 2} for w in (False, True))
+    assert work.group_of(best, "a", tmp_path) == {"a": ["c"]} and work.group_of(worst, "a", tmp_path) == {"a": ["b"]}
+
+
+def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
+    plan, _ = items.plan_items(protocol.narrowed(protocol.load("pocket"), [0], ["CoOp"]), ["table1"])
+    job, place = plan.jobs["runs/CoOp_1shots_seed0/pocket-memes"], work.Place(str(tmp_path))
+    assert not work.finished(job, place)
+    folder = tmp_path / job.name
+    folder.mkdir(parents=True)
+    (folder / work.MARK).write_text(json.dumps(work._mark(job)))
+    assert work.finished(job, place)
+    longer = dataclasses.replace(job, settings=job.settings | {"options": {"OPTIM.MAX_EPOCH": 11}})
+    with pytest.raises(ValueError, match="holds another run .* use another --output-dir"):
+        work.finished(longer, place)
+
+
+def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
+    row = {"parameters": 150e6, "trained": 100, "seconds_per_image": 0.2, "batch": 2, "classes": 10, "threads": 1}
+    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.METHODS]
+    (tmp_path / "sizes.json").write_text(json.dumps(rows))
+    assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
+    cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}
+    lines = [tables.Line(("pocket", method), cells) for method in protocol.METHODS]
+    table = tables.Table("figure1", "Size", ("backbone", "method"), ("average", "a"), lines)
+    pictures.sizes(table, rows, tmp_path / "figure1.png")
+    pictures.heat({"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, ["a", "b"], tmp_path / "figure4.png", "Transfer")
+    assert all((tmp_path / f"figure{k}.png").stat().st_size > 5000 for k in (1, 4))
 
 
 # -- a study from end to end ---------------------------------------------------------------------------------------
