@@ -23,6 +23,7 @@ def _known() -> dict[str, Entry]:
     return entries()
 
 
+@cache
 def images(task: str, shots: int) -> tuple[int, int, int]:
     """(train, val, test) images of a task at some shots; its layout decides whether validation comes out of the shots.
 

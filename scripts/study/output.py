@@ -26,7 +26,7 @@ def write_all(protocol: Protocol, items: Sequence[Item], folder: Path, page: str
         if item.matrices:
             _write_transfer(item, folder, out)
             continue
-        table = tables.build(item, folder, protocol.suite == "paper")
+        table = tables.build(item, folder, (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16"))
         built.append(table)
         _write_table(table, out)
         _draw(item, table, out)
