@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
             **{column: round(values[task], 6) for column, values in trainer.compare.items() if task in values},
             "backbone": name,
             **trainer.facts,
+            **_validation(trainer),
             "classes": by_name[task].num_classes,
             "test_images": len(by_name[task].test),
             **counts,
@@ -67,6 +69,12 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
         for task, value in scores.items()
     ]
     write_json(folder / "results.json", records)
+
+
+def _validation(trainer) -> dict[str, float]:
+    """The validation score in percent of the epoch that a training run keeps: of several tasks, their mean."""
+    best = float(getattr(trainer, "best_result", float("-inf")))
+    return {"val_score": round(best, 6)} if math.isfinite(best) else {}
 
 
 def write_json(path: Path, value) -> None:

@@ -1,0 +1,118 @@
+"""An executor of processes of this machine. Each process performs many jobs, so that the backbone, decoded images and
+features are there once a process."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+
+from scripts.plan import Job, Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Processes:
+    """Runs `perform(job, place)` in `slots` spawned processes that share the cores; a context manager.
+
+    A process that dies takes its job with it, as a failure, and is replaced.
+    """
+
+    def __init__(self, slots: int, perform: Callable[[Job, object], None], place: object) -> None:
+        self.slots = slots
+        self.work = (perform, place, max(1, (os.cpu_count() or 1) // slots))
+        self.idle: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+        self.busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job, float]] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_) -> None:
+        for process, pipe in [*self.idle, *((process, pipe) for pipe, (process, _, _) in self.busy.items())]:
+            pipe.close()
+            process.terminate()
+            process.join(10)
+
+    def submit(self, job: Job) -> None:
+        """Hand a job to an idle process, or to a new one."""
+        process, pipe = self.idle.pop() if self.idle else self._start()
+        self.busy[pipe] = (process, job, time.monotonic())
+        try:
+            pipe.send(job)
+        except OSError:
+            log.debug("a process ended while it was idle")  # `wait` sees its closed pipe
+
+    def wait(self) -> list[Outcome]:
+        """The outcomes of at least one job."""
+        outcomes = []
+        for pipe in wait(list(self.busy)):
+            process, job, began = self.busy.pop(pipe)
+            try:
+                error = pipe.recv()
+                self.idle.append((process, pipe))
+            except (EOFError, OSError):
+                process.join()
+                pipe.close()
+                error = f"its process ended with code {process.exitcode}"
+            outcomes.append(Outcome(job, time.monotonic() - began, error))
+        return outcomes
+
+    def _start(self) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, *self.work), daemon=True)
+        with _environment(OMP_NUM_THREADS=str(self.work[2]), TQDM_DISABLE="1"):
+            process.start()
+        theirs.close()
+        return process, ours
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables that only a process started meanwhile sees."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: object, threads: int) -> None:
+    """A process's life: jobs come through the pipe, "" or the message of a failure goes back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    import torch
+
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        error = ""
+        try:
+            perform(job, place)
+        except Exception as failure:
+            if os.environ.get("MVLPT_DEBUG"):
+                traceback.print_exc()
+            error = f"{type(failure).__name__}: {failure}".strip()
+        pipe.send(error)
+
+
+def _end_with_parent() -> None:
+    """A killed parent must not leave a process that still writes into a run's folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

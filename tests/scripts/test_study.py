@@ -1,0 +1,307 @@
+"""Studies: how many runs the paper's experiments are, what the tables compute, and a small study from end to end."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.groups import Matrix, write_matrix
+from scripts.study import __main__ as study
+from scripts.study import (
+    comparisons,
+    items,
+    pictures,
+    predictors,
+    protocol,
+    results_page,
+    sizes,
+    tables,
+    transfer,
+    work,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# item -> source prompts, adaptations, transfer matrices of --suite paper with three seeds
+PAPER = {
+    "table1": (27, 648, 0),  # 3 shots x 3 seeds x (3 source prompts, 6 methods x 12 targets)
+    "table2": (9, 1080, 9),  # (20 alone + 20 x 2 groups) x {no source, source} x 3 methods x 3 seeds
+    "table3": (
+        9,
+        1080,
+        9,
+    ),  # 180 alone, to make the matrices; from the source 20 alone, 40 in best and 40 in worst groups
+    "table4": (27, 324, 0),
+    "figure1": (27, 648, 0),
+    "figure4": (0, 180, 9),
+    "figure5": (27, 324, 0),
+    "figure6": (21, 252, 0),
+}
+
+
+def counted(plan):
+    return tuple(plan.counts().get(kind, 0) for kind in ("source", "adaptation", "transfer"))
+
+
+@pytest.mark.parametrize("item", protocol.ITEMS)
+def test_the_papers_runs_are_counted(item):
+    plan, _ = items.plan_items(protocol.load("paper"), [item])
+    assert counted(plan) == PAPER[item]
+
+
+def test_runs_that_several_tables_want_are_planned_once():
+    plan, _ = items.plan_items(protocol.load("paper"), protocol.ITEMS)
+    assert counted(plan) == (108, 3060, 9) and sum(map(sum, PAPER.values())) > len(plan)
+    both, _ = items.plan_items(protocol.load("paper"), ["table1", "figure1"])
+    assert counted(both) == (45, 1080, 0)  # figure 1 adds two backbones: 18 source prompts, 432 adaptations
+
+
+def test_seeds_and_methods_narrow_a_plan():
+    narrow = protocol.narrowed(protocol.load("paper"), [0], ["mvpt", "VPT"])
+    assert narrow.methods == ("VPT", "MVPT")
+    plan, (item,) = items.plan_items(narrow, ["table1"])
+    assert counted(plan) == (3, 72, 0)
+    assert [row.labels for row in item.rows] == [
+        ("0", "zero-shot"), *((shots, m) for shots in ("1", "5", "20") for m in ("VPT", "MVPT"))
+    ]  # fmt: skip
+
+
+def test_jobs_have_readable_names_and_their_needs():
+    plan, _ = items.plan_items(protocol.load("paper"), protocol.ITEMS)
+    job = plan.jobs["runs/MVPT_20shots_seed0_from-targets20_worst3/mnist"]
+    assert job.needs == ("runs/MVPT_20shots_seed0_targets20", "transfer/VPT_20shots_seed0")
+    assert plan.jobs["transfer/VPT_20shots_seed0"].needs[0] == "runs/VPT_20shots_seed0/caltech-101"
+    assert plan.jobs["runs/MUPT_length16_20shots_seed1_source11"].settings["options"] == {
+        "TRAINER.MVLPT.COOP.N_CTX": 16,
+        "TRAINER.MVLPT.VPT.N_CTX": 16,
+    }
+    assert plan.jobs["runs/MCoOp_20shots_seed2_largest1"].settings["tasks"] == ["ImageNet"]
+    assert "runs/CoOp_ViT-L-14_20shots_seed0/gtsrb" in plan.jobs
+
+
+def test_a_dry_run_needs_no_data(capsys, tmp_path):
+    assert study.main(["all", "--suite", "paper", "--dry-run", "--output-dir", str(tmp_path / "new")]) == 0
+    text = capsys.readouterr().out
+    assert "together" in text and "3,060" in text and not (tmp_path / "new").exists()
+    assert study.main(["table1", "--dry-run", "--seeds", "0", "--jobs", "2"]) == 0
+    assert "about" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["table7"], "unknown item 'table7'"),
+        (["table1", "--methods", "MVTP"], "the nearest is 'MVPT'"),
+        (["table1", "--seeds", "a"], "--seeds: whole numbers"),
+        (["table1", "--suite", "nowhere"], "--suite: nowhere"),
+        (["table1", "--jobs", "0"], "--jobs is 0"),
+        (["table1", "--suite", "paper"], "--root"),
+    ],
+)
+def test_wrong_input_ends_in_one_line(argv, message, capsys, tmp_path):
+    assert study.main([*argv, "--output-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+
+def written(folder, name, task, score, val=None, zero=10.0):
+    path = folder / name / "results.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"task": task, "score": score, "zero_shot": zero} | ({} if val is None else {"val_score": val})
+    path.write_text(json.dumps([record]))
+    return name
+
+
+def test_means_and_deviations_and_the_choice_by_validation(tmp_path):
+    runs = {}
+    for seed, shift in ((0, 0.0), (1, 4.0)):
+        for task, score in (("a", 50.0), ("b", 60.0)):
+            small = written(tmp_path, f"s{seed}/{task}/1", task, score + shift, val=70.0)
+            large = written(tmp_path, f"s{seed}/{task}/2", task, 90.0, val=80.0 if task == "b" else 70.0)
+            runs[seed, task] = (small, large)
+    item = items.Item("table2", "T", ("method",), ("a", "b"), [items.Row(("MVPT",), runs)])
+    item.rows.append(items.Row(("CLIP",), {key: value[:1] for key, value in runs.items()}, "zero_shot"))
+    item.rows.append(items.Row(("gone",), {key: ("nowhere",) for key in runs}))
+    line, zero, gone = tables.build(item, tmp_path, compare=False).lines
+    assert line.chosen == {0: {"a": 0, "b": 1}, 1: {"a": 0, "b": 1}}  # of equals the smaller group
+    assert line.cells["a"].mean == 52.0 and line.cells["a"].std == pytest.approx(8**0.5)
+    assert line.cells["average"].values == (70.0, 72.0)
+    assert zero.cells["average"].values == (10.0,)
+    assert gone.cells["average"].mean is None and tables.number(gone.cells["a"]) == "–"
+    table = tables.build(item, tmp_path, compare=False)
+    assert "| MVPT | 71.0 ± 1.4 | 52.0 ± 2.8 | 90.0 ± 0.0 |" in tables.markdown(table)
+    assert "MVPT,average,71.0000,1.4142,2,," in tables.tidy(table)
+    assert "71.0$\\,\\pm\\,$1.4" in tables.latex(table)
+
+
+def test_the_papers_figures_are_there_for_every_row_that_has_them():
+    known = tables.paper_scores()
+    assert known["table1", "20 / MVPT", "average"] == (71.73, 0.3)
+    assert (
+        known["table2", "MVPT / M / M", "average"] == (74.13, 0.3)
+        and known["table2", "CLIP / - / -", "mnist"][0] == 69.4
+    )
+    _, planned = items.plan_items(protocol.load("paper"), ["table1", "table2", "table3", "table4"])
+    rows = {(item.name, " / ".join(row.labels)) for item in planned for row in item.rows}
+    assert {(item, row) for item, row, _ in known} <= rows
+    tasks = {item.name: {"average", *item.tasks} for item in planned}
+    assert all(task in tasks[item] for item, _, task in known)
+
+
+def test_paired_comparison_on_known_numbers():
+    first = tables.Line(("x",), {}, {0: {"a": 12.0, "b": 21.0, "c": 33.0}, 1: {"a": 10.0, "b": 21.0, "c": 33.0}})
+    second = tables.Line(("y",), {}, {0: {"a": 10.0, "b": 20.0, "c": 30.0}, 1: {"a": 10.0, "b": 20.0, "c": 30.0}})
+    found = comparisons.compare("q", first, second, ("x", "y"))
+    assert found.difference == pytest.approx(5 / 3) and (found.wins, found.tasks, found.seeds) == (3, 3, 2)
+    assert found.low == pytest.approx(1.0) and found.high == pytest.approx(3.0)  # the most extreme draws of three tasks
+    assert comparisons.signed_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == 0.0625
+    assert comparisons.signed_rank(np.zeros(4)) == 1.0
+
+
+def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
+    scores = ((90.0, 30.0, 31.0), (20.0, 80.0, 21.0), (10.0, 11.0, 70.0))
+    (own, classes) = predictors.of_matrices("VPT", {0: Matrix(("a", "b", "c"), scores)}, tmp_path / "none")
+    assert own["predictor"] == "the source's score on its own task" and own["spearman"] == pytest.approx(1)
+    assert classes["spearman"] == 0.0  # unknown tasks: the same for all
+    matrix = transfer.normalised(Matrix(("a", "b"), ((50.0, 20.0), (25.0, 40.0))))
+    assert matrix.scores == ((1.0, 0.5), (0.5, 1.0))
+    write_matrix(tmp_path / "m.csv", matrix)
+    assert (tmp_path / "m.csv").read_text() == "source,a,b\na,1.000000,0.500000\nb,0.500000,1.000000\n"
+
+
+def test_the_results_page_keeps_what_stands_around_its_parts():
+    text = results_page.fill("# Own words\n", "table1", "old")
+    text = results_page.fill(text + "\nmore own words\n", "table1", "new")
+    assert text == "# Own words\n\n<!-- table1:begin -->\nnew\n<!-- table1:end -->\n\nmore own words\n"
+
+
+def test_a_group_is_read_off_the_transfer_jobs_matrix(tmp_path):
+    rows = ((9.0, 1.0, 2.0), (3.0, 9.0, 8.0), (4.0, 5.0, 9.0))
+    write_matrix(tmp_path / "transfer" / "VPT" / "scores.csv", Matrix(("a", "b", "c"), rows))
+    best, worst = ({"transfer": "transfer/VPT", "worst": w, "size": 2} for w in (False, True))
+    assert work.group_of(best, "a", tmp_path) == {"a": ["c"]} and work.group_of(worst, "a", tmp_path) == {"a": ["b"]}
+
+
+def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
+    plan, _ = items.plan_items(protocol.narrowed(protocol.load("pocket"), [0], ["CoOp"]), ["table1"])
+    job, place = plan.jobs["runs/CoOp_1shots_seed0/pocket-memes"], work.Place(str(tmp_path))
+    assert not work.finished(job, place)
+    folder = tmp_path / job.name
+    folder.mkdir(parents=True)
+    (folder / work.MARK).write_text(json.dumps(work._mark(job)))
+    assert work.finished(job, place)
+    longer = dataclasses.replace(job, settings=job.settings | {"options": {"OPTIM.MAX_EPOCH": 11}})
+    with pytest.raises(ValueError, match="holds another run .* use another --output-dir"):
+        work.finished(longer, place)
+
+
+def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
+    row = {"parameters": 150e6, "trained": 100, "seconds_per_image": 0.2, "batch": 2, "classes": 10, "threads": 1}
+    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.METHODS]
+    (tmp_path / "sizes.json").write_text(json.dumps(rows))
+    assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
+    cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}
+    lines = [tables.Line(("pocket", method), cells) for method in protocol.METHODS]
+    table = tables.Table("figure1", "Size", ("backbone", "method"), ("average", "a"), lines)
+    pictures.sizes(table, rows, tmp_path / "figure1.png")
+    pictures.heat({"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, ["a", "b"], tmp_path / "figure4.png", "Transfer")
+    assert all((tmp_path / f"figure{k}.png").stat().st_size > 5000 for k in (1, 4))
+
+
+# -- a study from end to end ---------------------------------------------------------------------------------------
+
+TINY = """\
+backbone: pocket
+sources: [pocket-tiles, pocket-dishes]
+largest: pocket-tiles
+targets: [pocket-memes, pocket-cells, pocket-distance]
+cross_targets: [pocket-memes, pocket-cells]
+seeds: [0]
+options: {OPTIM.MAX_EPOCH: 1, MULTITASK.SOURCE_EPOCH: 1, TRAINER.MVLPT.COOP.N_CTX: 2}
+items:
+  table1: {shots: [1]}
+  table2: {shots: 2}
+"""
+
+
+def start(suite: Path, out: Path, *options: str) -> subprocess.Popen:
+    words = [sys.executable, "-m", "scripts.study", "all", "--suite", suite, "--methods", "CoOp", "--output-dir", out]
+    return subprocess.Popen(
+        [*map(str, words), "--jobs", "2", *options], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def test_a_killed_study_goes_on_and_gives_the_same_tables(tmp_path):
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text(TINY)
+    first = start(suite, tmp_path / "killed")
+    record, deadline = tmp_path / "killed" / "study.log", time.monotonic() + 300
+    while time.monotonic() < deadline and first.poll() is None:
+        if record.is_file() and record.read_text().count(" done\n") >= 3:
+            break
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    done = record.read_text().count(" done\n")
+    assert done >= 3 and not (tmp_path / "killed" / "tables").exists()
+
+    again, whole = (
+        start(suite, tmp_path / "killed", "--results", str(tmp_path / "RESULTS.md")),
+        start(suite, tmp_path / "one"),
+    )
+    texts = [process.communicate(timeout=600)[0] for process in (again, whole)]
+    assert again.returncode == 0 and whole.returncode == 0, texts
+    assert (
+        f"{done} jobs reused" in texts[0]
+        or f"{done + 1} jobs reused" in texts[0]
+        or f"{done + 2} jobs reused" in texts[0]
+    )
+    for name in ("table1.json", "table1.tex", "table2.csv", "table2.md", "comparisons.json"):
+        assert (tmp_path / "killed" / "tables" / name).read_bytes() == (tmp_path / "one" / "tables" / name).read_bytes()
+    assert (tmp_path / "one" / "tables" / "table2.png").stat().st_size > 5000
+    table = json.loads((tmp_path / "one" / "tables" / "table2.json").read_text())
+    grouped = next(row for row in table["rows"] if row["labels"] == ["MCoOp", "M", "M"])
+    assert grouped["chosen"]["0"].keys() == {"pocket-memes", "pocket-cells", "pocket-distance"}
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "docs/study/table2.png" in page and (tmp_path / "docs" / "study" / "table2.png").is_file()
+    (run,) = json.loads((tmp_path / "one/runs/CoOp_2shots_seed0/pocket-memes/results.json").read_text())
+    assert 0 <= run["val_score"] <= 100
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")}
+    third = start(suite, tmp_path / "one")
+    text = third.communicate(timeout=600)[0]
+    assert third.returncode == 0 and " 0 done" in text
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")} == before
+
+
+def test_a_process_that_dies_fails_its_job_alone(tmp_path):
+    from scripts.plan import Job, Plan, run_plan
+    from scripts.study.executor import Processes
+
+    plan = Plan()
+    for name in ("dies", "well", "raises"):
+        plan.add(Job(name, "run", {"name": name}))
+    with Processes(1, perform_for_test, str(tmp_path)) as executor:
+        report = run_plan(plan, executor, lambda job: False)
+    assert report.done == ["well"] and (tmp_path / "well").is_file()
+    assert report.failed == {"dies": "its process ended with code 3", "raises": "ValueError: no such luck"}
+
+
+def perform_for_test(job, place):
+    """What the processes of the test above do."""
+    if job.name == "dies":
+        os._exit(3)
+    if job.name == "raises":
+        raise ValueError("no such luck")
+    (Path(place) / job.name).write_text(job.settings["name"])
