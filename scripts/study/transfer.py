@@ -13,19 +13,11 @@ from scripts.groups import Matrix
 def transfer_matrix(run_folders: Sequence[str | Path], tasks: Sequence[str], cfg) -> np.ndarray:
     """Official scores in percent on the test sets, (P, T): a row for each run's prompt, a column for each task.
 
-    cfg: of the runs; each task is built once for all of them.
+    cfg: of the runs; each task's test images are read once for all prompts.
     """
-    from dassl.engine import build_trainer
+    from trainers.scoring import score_prompts
 
-    from trainers.configuration import changed
-
-    scores = np.zeros((len(run_folders), len(tasks)))
-    for column, task in enumerate(tasks):
-        trainer = build_trainer(changed(cfg, DATASET__DATASET=task, DATASET__NAME=task))
-        for row, folder in enumerate(run_folders):
-            trainer.load_model(str(folder))
-            (scores[row, column],) = trainer.scores("test", trainer.predict("test")).values()
-    return scores
+    return score_prompts([str(folder) for folder in run_folders], cfg, tasks)
 
 
 def normalised(matrix: Matrix) -> Matrix:
