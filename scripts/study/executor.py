@@ -36,10 +36,14 @@ class Processes:
         return self
 
     def __exit__(self, *_) -> None:
-        for process, pipe in [*self.idle, *((process, pipe) for pipe, (process, _, _) in self.busy.items())]:
-            pipe.close()
+        for pipe, (process, _, _) in self.busy.items():
             process.terminate()
-            process.join(10)
+            pipe.close()
+        for _, pipe in self.idle:
+            pipe.close()  # an idle process ends by itself
+        for process in [*(process for process, _ in self.idle), *(process for process, _, _ in self.busy.values())]:
+            process.join(5)
+            process.kill()
 
     def submit(self, job: Job) -> None:
         """Hand a job to an idle process, or to a new one."""

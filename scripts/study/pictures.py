@@ -140,20 +140,19 @@ def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
         axes[0].set_xlim(-0.6, len(backbones) - 0.4)
         axes[0].set_ylabel(f"mean of {len(table.columns) - 1} tasks (%)")
         axes[0].legend(frameon=False, fontsize=7, ncols=2)
-        axes[0].set_title("accuracy", fontsize=9)
+        axes[0].set_title("accuracy of the models that were run", fontsize=9)
         if costs:
+            names = {row["backbone"]: f"{row['backbone']}\n{row['parameters'] / 1e6:.0f} M" for row in costs}
             for method in dict.fromkeys(row["method"] for row in costs):
-                own = [row for row in costs if row["method"] == method]
-                axes[1].plot([r["parameters"] / 1e6 for r in own], [r["seconds_per_image"] for r in own], "o-",
-                             color=COLOURS[method], label=method)  # fmt: skip
-            for row in {row["backbone"]: row for row in costs}.values():
-                axes[1].axvline(row["parameters"] / 1e6, color="#dddddd", zorder=0)
-                axes[1].annotate(row["backbone"], (row["parameters"] / 1e6, 1), (2, -8), fontsize=7,
-                                 xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
-            axes[1].set_xlabel("parameters (million)")
+                own = {row["backbone"]: row["seconds_per_image"] for row in costs if row["method"] == method}
+                axes[1].plot(
+                    range(len(names)), [own[name] for name in names], "o-", color=COLOURS[method], label=method
+                )
+            axes[1].set_xticks(range(len(names)), names.values(), fontsize=8)
+            axes[1].set_xlabel("parameters of the backbone")
             axes[1].set_ylabel("training step, seconds an image")
             axes[1].set_yscale("log")
-            axes[1].set_title("cost only: random weights of the real sizes", fontsize=9)
+            axes[1].set_title("cost only, random weights of the real sizes", fontsize=9)
             axes[1].legend(frameon=False, fontsize=7)
 
     _save(path, draw, (8.4, 3.6) if costs else (5, 3.6), 2 if costs else 1)

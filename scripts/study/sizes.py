@@ -40,7 +40,8 @@ def _measure(backbone: str) -> list[dict]:
     from prompting.tokens import clip_tokenizer
     from prompting.unified import UnifiedPrompt
 
-    clip = open_clip.create_model(ALIASES.get(backbone, backbone)).float().eval().requires_grad_(False)
+    config = open_clip.get_model_config(ALIASES.get(backbone, backbone))
+    clip = open_clip.CLIP(**config).float().eval().requires_grad_(False)
     shape = clip_shape(clip)
     size = clip.visual.image_size
     size = size[0] if isinstance(size, tuple) else size
