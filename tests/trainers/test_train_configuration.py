@@ -11,8 +11,8 @@ from trainers import configuration
 from trainers.configuration import changed, differences, resolve, trainer_class
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
-FILES = sorted(CONFIGS.rglob("*.y*ml"))
-COUNT = 64  # YAML files below configs/
+FILES = sorted(file for kind in ("trainers", "datasets") for file in (CONFIGS / kind).rglob("*.y*ml"))
+COUNT = 59  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 

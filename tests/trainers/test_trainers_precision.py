@@ -26,7 +26,7 @@ def test_bf16_is_close_and_the_prompt_stays_float32(build, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["CoOp", "VPT"])
 def test_a_loss_that_is_not_finite_ends_the_run(build, tmp_path, name):
-    trainer = build(name, "toy-pets", out=tmp_path)
+    trainer = build(name, "toy-pets", "DATALOADER.TRAIN_X.BATCH_SIZE", 4, out=tmp_path)
     original, calls = trainer.loss, []
 
     def broken(batch):
