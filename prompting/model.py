@@ -55,9 +55,15 @@ class PromptedCLIP(nn.Module):
         self.tokenizer = tokenizer or clip_tokenizer()
         self.template = template
         self.cut, self.share_prefix, self.chunk, self.keep = cut, share_prefix, chunk, keep
+        self._encode_prompted_images = encode_prompted_images
         self._tokens: dict[tuple, list[TokenBatch]] = {}
         self._class_features: dict[tuple, Tensor] = {}
         self.register_load_state_dict_post_hook(PromptedCLIP._forget)
+
+    def compile_image_tower(self) -> "PromptedCLIP":
+        """Let `torch.compile` fuse the image tower with its prompt tokens; the first batch takes a minute or so."""
+        self._encode_prompted_images = torch.compile(encode_prompted_images)
+        return self
 
     def contexts(self) -> Contexts:
         """The prompt's vectors; what `encode_images` and `encode_classes` take when both are wanted in one step."""
@@ -69,7 +75,7 @@ class PromptedCLIP(nn.Module):
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
         tokens = (contexts or self.contexts()).visual
-        return _unit(encode_prompted_images(self.clip.visual, images, tokens))
+        return _unit(self._encode_prompted_images(self.clip.visual, images, tokens))
 
     def encode_classes(
         self,

@@ -114,6 +114,7 @@ def shareable(cfg: CfgNode) -> CfgNode:
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
     cfg.pop("CACHE", None)
+    cfg.MODEL.pop("COMPILE", None)
     for node, key in ((cfg.MODEL.BACKBONE, "NAME"), (cfg.MODEL.BACKBONE, "PRETRAINED")):
         if Path(node[key]).is_absolute() or Path(node[key]).is_file():
             node[key] = Path(node[key]).name

@@ -83,6 +83,8 @@ class PromptEvaluator(TrainerX):
         self.shape = clip_shape(backbone.clip)
         prompt = self.build_prompt()
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
+        if self.cfg.MODEL.COMPILE and self.model.has_visual_prompt:
+            self.model.compile_image_tower()
         self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
         self.facts: dict = {}  # what else a record of results.json says of the run
         self.notes: list[str] = []  # what to know of the prompt that it starts from

@@ -57,6 +57,7 @@ def extend(cfg: CfgNode) -> CfgNode:
 
     cfg.MODEL.BACKBONE.PRETRAINED = ""  # open_clip's tag, or a file
     cfg.MODEL.BACKBONE.NAME = "pocket"
+    cfg.MODEL.COMPILE = False  # torch.compile for a prompted image tower; one machine's choice, so in no config.yaml
     cfg.INPUT.FROM_BACKBONE = True  # size, mean, std and interpolation are the backbone's own
     cfg.INPUT.CACHED_VIEWS = (
         0  # text prompts with random transforms: views of an image, computed once; 0: a new one a step

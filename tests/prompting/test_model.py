@@ -1,5 +1,7 @@
 """The prompted CLIP against plain CLIP and against sequences assembled by hand."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -315,3 +317,17 @@ def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
     assert max(places) <= 512
     needed = sum(int((batch.ends - batch.prefix + 1).sum()) for batch in batches)
     assert sum(places) == needed  # no padding: the long names came last, in a batch of their own
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_image_tower_gives_the_same_features_and_gradients():
+    clip, prompt, images = tiny_clip(), visual_prompt(), random_images()
+    results = []
+    for compiled in (False, True):
+        model = PromptedCLIP(clip, prompt)
+        features = (model.compile_image_tower() if compiled else model).encode_images(images)
+        (features * torch.arange(features.numel()).view_as(features)).sum().backward()
+        results.append((features.detach(), prompt.embeddings.grad.clone()))
+        prompt.zero_grad()
+    torch.testing.assert_close(results[1][0], results[0][0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(results[1][1], results[0][1], atol=1e-4, rtol=1e-4)
