@@ -14,10 +14,11 @@ import numpy as np
 import datasets
 import trainers
 from datasets import build_task, task_name
+from prompting.prompts import Prompt
 from scripts.pool import each
 from trainers import fingerprints, results
 from trainers.configuration import _flatten, changed, resolve, shareable
-from trainers.scoring import SHARED, score_prompts
+from trainers.scoring import SHARED, read_run, score_prompts
 
 
 def transfer_matrix(
@@ -42,9 +43,12 @@ def transfer_matrix(
     columns = {name: columns[name] for name in names if columns.get(name, {}).get("key") == keys[name]}
     done(len(columns))
     missing = [task for name, task in zip(names, tasks, strict=True) if name not in columns]
+    modules = [read_run(folder, cfg) for folder in prompts] if missing else []
+    if not any(prompt is not None and prompt.contexts().visual is not None for prompt in modules):
+        jobs = 1  # text prompts share the images' features: starting processes takes longer than the rest
     size = max(1, math.ceil(len(missing) / (4 * jobs))) if jobs > 1 else 1
     shares = [missing[first : first + size] for first in range(0, len(missing), size)]
-    for index, scores in each(_score, [(list(prompts), cfg, share) for share in shares], jobs):
+    for index, scores in each(_score, [(modules, cfg, share) for share in shares], jobs):
         if isinstance(scores, Exception):
             raise scores
         for task, column in zip(shares[index], scores.T.tolist(), strict=True):
@@ -73,10 +77,10 @@ def write_csv(path: Path, sources: Sequence[str], targets: Sequence[str], matrix
     results.write_text(path, text.getvalue())
 
 
-def _score(share: tuple[list[str], object, list[str]]) -> np.ndarray:
+def _score(share: tuple[list[Prompt | None], object, list[str]]) -> np.ndarray:
     """(P + 1, tasks of this share); plain CLIP is last."""
-    folders, cfg, tasks = share
-    return score_prompts([*folders, None], cfg, tasks)
+    prompts, cfg, tasks = share
+    return score_prompts([*prompts, None], cfg, tasks)
 
 
 def _configuration(folder: Path):

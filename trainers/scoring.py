@@ -95,7 +95,7 @@ def _model(prompt: Prompt | str | Path | None, cfg, common: Frozen) -> PromptedC
     """The prompted CLIP of a prompt, or of a run whose features are those of `cfg`."""
     name = "" if prompt is None or isinstance(prompt, Prompt) else str(prompt)
     if name:
-        prompt = _read(name, cfg)
+        prompt = read_run(name, cfg)
     backbone = common.backbone
     try:
         return PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(common.device).eval()
@@ -103,7 +103,9 @@ def _model(prompt: Prompt | str | Path | None, cfg, common: Frozen) -> PromptedC
         raise ValueError(f"{name}: {error}" if name else str(error)) from None
 
 
-def _read(folder: str, cfg) -> Prompt | None:
+def read_run(folder: str | Path, cfg) -> Prompt | None:
+    """The prompt in a run's folder, None for plain CLIP. Raises ValueError where the run's configuration computes features
+    otherwise than `cfg`, and FileNotFoundError."""
     stated = Path(folder) / "config.yaml"
     if stated.is_file():
         known = load(stated)

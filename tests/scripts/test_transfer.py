@@ -129,6 +129,16 @@ def test_columns_of_other_prompts_are_not_taken(done, tmp_path):
     assert again == [3]
 
 
+def test_processes_give_the_same_matrix(tmp_path):
+    args = transfer.arguments().parse_args(command(tmp_path, trainer="VPT", opts=["OPTIM.MAX_EPOCH", "1"]))
+    runs = transfer.plan(args, "VPT", TASKS[:2])
+    assert not [outcome for _, outcome in pool.execute_all(runs) if isinstance(outcome, Exception)]
+    folders, ready = [run.folder for run in runs], []
+    here = transfer_matrix(folders, TASKS, runs[0].cfg)
+    there = transfer_matrix(folders, TASKS, runs[0].cfg, jobs=2, kept=tmp_path / "kept.json", done=ready.append)
+    assert np.array_equal(here[0], there[0]) and np.array_equal(here[1], there[1]) and ready == [0, 1, 2, 3]
+
+
 def test_a_matrix_need_not_be_square(done):
     matrix, zero = transfer_matrix([done / TASKS[1]], TASKS[:2])
     assert matrix.shape == (1, 2) and zero.shape == (2,)
