@@ -23,7 +23,7 @@ class PromptedCLIP(nn.Module):
     prompt: None scores as plain zero-shot CLIP does.
     template: the sentence around a class name ("{}") where there is no text context.
     cut, share_prefix: exact savings of the text tower (classes batched by length; what precedes the names computed
-    once a step). chunk: the most places (sequences x length) that enter it at once. keep: of how many places the
+    once a step). chunk: the most places (sequences x length) that enter it at once. keep: of how many classes the
     activations are kept for the backward pass, which computes the others anew, so that memory does not grow with the
     number of classes; by default both depend on the device (`prompting.memory`).
 
@@ -108,7 +108,7 @@ class PromptedCLIP(nn.Module):
         features = []
         for number, batch in enumerate(batches, start=1):
             inputs = (self.clip, batch, ctx if ctx.dim() == 2 else ctx[batch.rows], prefix)
-            free -= batch.ids[:, batch.prefix if shared else 0 :].numel()
+            free -= len(batch.ids)
             if free >= 0:
                 features.append(encode_tokens(*inputs))
             else:

@@ -84,9 +84,10 @@ def _run(blocks: nn.ModuleList, x: Tensor, ends: Tensor, prefix: Prefix | None) 
         else:
             last = x[rows, ends].unsqueeze(1)
             q, k, v = project(block, last, x)
-            x, hidden = last, hidden[ends, None, None]
+            x, hidden = last, hidden[ends, None]
         if prefix is None:
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=~hidden)
+            mask = ~hidden if hidden.dim() == 2 else ~hidden.unsqueeze(1)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         else:
             attended = _attend(q, k, v, hidden, *prefix[i])
         x = finish(block, x, attended)
@@ -96,15 +97,16 @@ def _run(blocks: nn.ModuleList, x: Tensor, ends: Tensor, prefix: Prefix | None) 
 def _attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, first_k: Tensor, first_v: Tensor) -> Tensor:
     """Attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which all see, and to k, v (B, heads, M, e) where
     not `hidden`; without copying the prefix for every sequence."""
-    q = q * q.shape[-1] ** -0.5
-    scores = torch.cat([_shared(q, first_k.mT), (q @ k.mT).masked_fill(hidden, float("-inf"))], dim=-1)
-    weights = scores.softmax(-1).to(v.dtype)
+    q, k, v = (
+        (q * q.shape[-1] ** -0.5).transpose(0, 1).contiguous(),
+        *(t.transpose(0, 1).contiguous() for t in (k, v)),
+    )
+    own = (q @ k.mT).masked_fill(hidden, float("-inf"))  # (heads, B, L, M), as all from here
+    weights = torch.cat([_shared(q, first_k[0].mT), own], dim=-1).softmax(-1).to(v.dtype)
     places = first_k.shape[2]
-    return _shared(weights[..., :places], first_v) + weights[..., places:] @ v
+    return (_shared(weights[..., :places], first_v[0]) + weights[..., places:] @ v).transpose(0, 1)
 
 
 def _shared(x: Tensor, matrix: Tensor) -> Tensor:
-    """x (B, heads, L, n) @ matrix (1, heads, n, m) as one product a head."""
-    batch, heads, length, _ = x.shape
-    product = x.transpose(0, 1).reshape(heads, batch * length, -1) @ matrix[0]
-    return product.view(heads, batch, length, -1).transpose(0, 1)
+    """x (heads, B, L, n) @ matrix (heads, n, m) as one product a head."""
+    return (x.flatten(1, 2) @ matrix).unflatten(1, x.shape[1:3])
