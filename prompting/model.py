@@ -112,7 +112,7 @@ class PromptedCLIP(nn.Module):
             if free >= 0:
                 features.append(encode_tokens(*inputs))
             else:
-                features.append(checkpoint(encode_tokens, *inputs, use_reentrant=False, preserve_rng_state=False))
+                features.append(checkpoint(_encode_anew, *inputs, use_reentrant=False, preserve_rng_state=False))
             if number % 4 == 0 and not ctx.is_cuda:
                 release_free_memory()
         return _unit(_in_order(features, batches))
@@ -187,6 +187,13 @@ def count_parameters(clip: nn.Module, prompt: nn.Module | None = None) -> dict[s
         "num_visual_params": sum(parameter.numel() for parameter in clip.visual.parameters()),
         "num_backbone_params": backbone,
     }
+
+
+def _encode_anew(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:
+    """`encode_tokens` for a chunk that the backward pass computes again: where there is one, there are many."""
+    if not batch.ids.is_cuda:
+        release_free_memory()
+    return encode_tokens(clip, batch, *inputs)
 
 
 def _unit(features: Tensor) -> Tensor:

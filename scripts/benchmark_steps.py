@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import open_clip
@@ -21,6 +22,9 @@ from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.shape import clip_shape
 from prompting.tokens import TokenBatch, clip_tokenizer, tokenize_prompts, tokenize_sentences
 from prompting.unified import UnifiedPrompt
+
+Step = Callable[[], None]
+Autocast = Callable[[], AbstractContextManager]
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 COLUMNS = {
@@ -59,7 +63,7 @@ def case(
     size = clip.visual.image_size
     images = torch.randn(batch_size, 3, *(size if isinstance(size, tuple) else (size, size)), device=device)
     labels = torch.randint(len(names), (batch_size,), device=device)
-    autocast = lambda: torch.autocast(device.split(":")[0], AUTOCAST[precision], enabled=precision != "fp32")  # noqa: E731
+    autocast = autocast_of(device, precision)
     prompt = prompt_of(method, clip, n_ctx, position).to(device)
 
     ours = seconds(our_step(clip, prompt, images, labels, names, autocast), rounds, device)
@@ -73,6 +77,11 @@ def case(
     asked = {"method": method, "classes": classes, "position": position, "precision": precision}
     asked |= {"architecture": architecture, "device": device, "batch_size": batch_size, "n_ctx": n_ctx}
     return asked | {"rounds": rounds} | {key: round(value, 4) for key, value in result.items()}
+
+
+def autocast_of(device: str, precision: str) -> Autocast:
+    """What makes the context in which a step computes."""
+    return partial(torch.autocast, device.split(":")[0], AUTOCAST[precision], enabled=precision != "fp32")
 
 
 def random_clip(architecture: str) -> nn.Module:
@@ -101,19 +110,13 @@ def prompt_of(method: str, clip: nn.Module, n_ctx: int, position: str) -> Prompt
     return UnifiedPrompt(text, visual) if text and visual else text or visual
 
 
-Step = Callable[[], None]
-Autocast = Callable[[], AbstractContextManager]
-
-
 def our_step(
     clip: nn.Module, prompt: Prompt, images: Tensor, labels: Tensor, names: list[str], autocast: Autocast
 ) -> Step:
     """A step as training does it; image features of an unprompted tower are constants."""
     model = PromptedCLIP(clip, prompt)
     optimiser = torch.optim.SGD(prompt.parameters(), lr=0.002)
-    cached = None
-    if not model.has_visual_prompt:
-        cached = F.normalize(torch.randn(len(images), clip_shape(clip).embed_dim, device=images.device), dim=-1)
+    cached = None if model.has_visual_prompt else model.encode_images(images)
 
     def step() -> None:
         with autocast():
@@ -149,9 +152,10 @@ def naive_step(
         prompt.zero_grad()
         contexts = prompt.contexts()
         with autocast():
-            x = clip.token_embedding(batch.ids) + clip.positional_embedding[: batch.ids.shape[1]]
+            x = clip.token_embedding(batch.ids)
             if contexts.text is not None:
                 x = x * (1 - batch.slots.sum(-1, keepdim=True)) + batch.slots @ contexts.text
+            x = x + clip.positional_embedding[: x.shape[1]]
             mask = clip.attn_mask[: x.shape[1], : x.shape[1]]
             x = clip.ln_final(clip.transformer(x, attn_mask=mask))
             classes = F.normalize(x[torch.arange(len(x)), batch.ends] @ clip.text_projection, dim=-1)
@@ -159,7 +163,7 @@ def naive_step(
                 features = clip.encode_image(images)
             else:
                 features = prompted_tower(clip.visual, images, contexts.visual.unsqueeze(1))
-            loss = F.cross_entropy(100 * F.normalize(features, dim=-1) @ classes.T, labels)
+            loss = F.cross_entropy(clip.logit_scale.exp() * F.normalize(features, dim=-1) @ classes.T, labels)
         loss.backward()
 
     return step

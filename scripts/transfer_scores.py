@@ -35,7 +35,7 @@ def transfer_matrix(
     neither is a path. kept: a JSON file of columns; those that are still true are taken from it, new ones are added as
     they come. done: called with the number of columns that are ready. Raises ValueError or FileNotFoundError.
     """
-    cfg = cfg if cfg is not None else _configuration(Path(run_folders[0]))
+    cfg = cfg if cfg is not None else configuration_of(Path(run_folders[0]))
     names = [task_name(task) for task in tasks]
     prompts = {str(folder): _digest(Path(folder)) for folder in run_folders}
     columns = results.read_json(Path(kept)) if kept and Path(kept).is_file() else {}
@@ -83,12 +83,13 @@ def _score(share: tuple[list[Prompt | None], object, list[str]]) -> np.ndarray:
     return score_prompts([*prompts, None], cfg, tasks)
 
 
-def _configuration(folder: Path):
+def configuration_of(folder: Path, root: str = ""):
+    """The configuration of the run in `folder`, with a data root. Raises FileNotFoundError where there is no run."""
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no run (no config.yaml)")
     datasets.register_all()
     trainers.register_all()
-    return resolve("", [str(folder / "config.yaml")], {}, [])
+    return resolve("", [str(folder / "config.yaml")], {"DATASET.ROOT": root} if root else {}, [])
 
 
 def _digest(folder: Path) -> str:

@@ -175,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--root: the folder of the data sets is needed")
     with _alone(Path(args.output_dir)):
         result = execute(plan, place, args.jobs, known.backbone == "pocket")
-        output.write_all(known, items, Path(args.output_dir), args.results)
+        output.write_all(known, items, Path(args.output_dir), args.results, args.root)
     log.info("%d jobs reused, %d done, %d failed, %d skipped", *map(len, vars(result).values()))
     for message, times in Counter(result.failed.values()).most_common(10):
         name = next(name for name in result.failed if result.failed[name] == message)

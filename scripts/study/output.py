@@ -19,12 +19,13 @@ from .transfer import normalised
 log = logging.getLogger(__name__)
 
 
-def write_all(protocol: Protocol, items: Sequence[Item], folder: Path, page: str = "") -> None:
-    """Write everything that the runs below `folder` tell, into folder/tables; `page`: also into a Markdown file."""
+def write_all(protocol: Protocol, items: Sequence[Item], folder: Path, page: str = "", root: str = "") -> None:
+    """Write everything that the runs below `folder` tell, into folder/tables; `page`: also into a Markdown file; root:
+    folder of the data sets."""
     out, built = folder / "tables", []
     for item in items:
         if item.matrices:
-            _write_transfer(item, folder, out)
+            _write_transfer(item, folder, out, root)
             continue
         table = tables.build(item, folder, (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16"))
         built.append(table)
@@ -56,7 +57,7 @@ def _draw(item: Item, table: tables.Table, out: Path) -> None:
         pictures.bars(table, path)
 
 
-def _write_transfer(item: Item, folder: Path, out: Path) -> None:
+def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
     """Matrices averaged over seeds, raw and normalised; what predicts them."""
     shown, numbers, found = {}, {}, []
     for method, seeds in item.matrices.items():
@@ -75,7 +76,7 @@ def _write_transfer(item: Item, folder: Path, out: Path) -> None:
             "normalised": shown[method].tolist(),
             "seeds": {seed: [list(row) for row in one.scores] for seed, one in read.items()},
         }
-        found += predictors.of_matrices(method, read, folder / "runs")
+        found += predictors.of_matrices(method, read, folder / "runs", root)
     if shown:
         pictures.heat(shown, item.tasks, out / f"{item.name}.png", f"{item.title} (% of each target's best)")
         write_json(out / f"{item.name}.json", numbers)

@@ -11,19 +11,22 @@ import numpy as np
 from scipy import stats
 
 from scripts.groups import Matrix
+from scripts.transfer_predictors import prompt_vectors, similarity, task_vectors
+from scripts.transfer_scores import configuration_of
 
 from .comparisons import bootstrap
 
 
-def of_matrices(method: str, matrices: dict[int, Matrix], runs: Path) -> list[dict]:
+def of_matrices(method: str, matrices: dict[int, Matrix], runs: Path, root: str = "") -> list[dict]:
     """For each predictor the Spearman correlation with a target's column, its own row left out, averaged over targets
     and seeds; the 95 % bootstrap interval is over targets.
 
     matrices: seed -> scores in percent. runs: where the prompts lie (`<method>_<shots>shots_seed<seed>/<task>`).
+    root: folder of the data sets.
     """
     columns: dict[str, dict[str, list[float]]] = {}
     for seed, matrix in matrices.items():
-        for name, guess in _guesses(method, seed, matrix, runs).items():
+        for name, guess in _guesses(method, seed, matrix, runs, root).items():
             for k, target in enumerate(matrix.tasks):
                 others = [j for j in range(len(matrix.tasks)) if j != k]
                 known = [matrix.scores[j][k] for j in others]
@@ -47,7 +50,7 @@ def correlation(guess: Sequence[float], known: Sequence[float]) -> float:
     return float(stats.spearmanr(guess, known).statistic)
 
 
-def _guesses(method: str, seed: int, matrix: Matrix, runs: Path) -> dict[str, np.ndarray]:
+def _guesses(method: str, seed: int, matrix: Matrix, runs: Path, root: str) -> dict[str, np.ndarray]:
     """predictor -> (T, T) numbers, rows sources."""
     from datasets.catalogue import entries
 
@@ -62,21 +65,13 @@ def _guesses(method: str, seed: int, matrix: Matrix, runs: Path) -> dict[str, np
     folder = (
         next((path for path in sorted(runs.iterdir()) if pattern.fullmatch(path.name)), None) if runs.is_dir() else None
     )
-    files = [folder / task / "prompts.safetensors" for task in matrix.tasks] if folder else []
-    if files and all(file.is_file() for file in files):
-        guesses["similarity of the prompts"] = similarity(files)
+    places = [folder / task for task in matrix.tasks] if folder else []
+    if places and all((place / "prompts.safetensors").is_file() for place in places):
+        names, images = task_vectors(configuration_of(places[0], root), matrix.tasks)
+        guesses["similarity of the prompts"] = similarity(prompt_vectors(places))
+        guesses["similarity of the class names' features"] = similarity(names)
+        guesses["similarity of the training images' features"] = similarity(images)
     return guesses
-
-
-def similarity(files: Sequence[Path]) -> np.ndarray:
-    """(T, T) cosines of the prompts in some files, after their mean is taken off."""
-    from safetensors.numpy import load_file
-
-    tensors = [load_file(file) for file in files]
-    flat = np.stack([np.concatenate([one[name].ravel() for name in sorted(one)]) for one in tensors]).astype(np.float64)
-    flat -= flat.mean(0)
-    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-12
-    return flat @ flat.T
 
 
 def markdown(found: Sequence[dict]) -> str:
