@@ -9,9 +9,10 @@ PY := $(VENV)/bin/python
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: setup ## two stages of MVPT on the pocket suite, and the check of its submission, in output/demo
+demo: setup ## two stages of MVPT on the pocket suite, the check of its submission and its report, in output/demo
 	$(PY) train.py --trainer MVPT --shots 5 --seed 0 --output-dir output/demo
 	$(PY) -m elevater_eval validate output/demo/submission.zip
+	$(PY) -m scripts.report output/demo
 
 test: lint ## ruff and all tests
 	$(PY) -m pytest

@@ -106,15 +106,15 @@ class PromptedCLIP(nn.Module):
         prefix = encode_prefix(self.clip, batches[0], ctx) if shared else None
         free = self._keep() if torch.is_grad_enabled() and ctx.requires_grad else float("inf")
         features = []
-        for number, batch in enumerate(batches, start=1):
+        for number, batch in enumerate(batches):
+            if number % 4 == 0 and len(batches) > 4 and not ctx.is_cuda:
+                release_free_memory()
             inputs = (self.clip, batch, ctx if ctx.dim() == 2 else ctx[batch.rows], prefix)
             free -= len(batch.ids)
             if free >= 0:
                 features.append(encode_tokens(*inputs))
             else:
                 features.append(checkpoint(_encode_anew, *inputs, use_reentrant=False, preserve_rng_state=False))
-            if number % 4 == 0 and not ctx.is_cuda:
-                release_free_memory()
         return _unit(_in_order(features, batches))
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
