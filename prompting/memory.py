@@ -3,9 +3,9 @@
 import ctypes
 import functools
 
-# Places (sequences x length) that enter the text tower at once. On a CPU few enough that the largest activation (4 MB
+# Places (sequences x length) that enter the text tower at once. On a CPU few enough that the largest activation (6 MB
 # of ViT-B/16's) is neither mapped anew by the C library for each operation nor falls out of the processor's cache.
-CHUNK = {"cpu": 512, "cuda": 16384}
+CHUNK = {"cpu": 768, "cuda": 16384}
 # Classes whose activations are kept for the backward pass; with ViT-B/16 in float32, names of two tokens and 16 vectors
 # 0.6 GB on a CPU and 8 GB on a GPU (class token at the end), or three times that (in the middle).
 KEEP = {"cpu": 640, "cuda": 8192}

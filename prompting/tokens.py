@@ -53,7 +53,7 @@ def tokenize_prompts(
     position: str,
     context_length: int,
     cut: bool = True,
-    chunk: int = 512,
+    chunk: int = 768,
 ) -> list[TokenBatch]:
     """Sequences with n_ctx slots for each class, in batches of similar length of at most `chunk` places after the
     prefix. Raises ValueError naming the first class that does not fit."""
@@ -82,7 +82,7 @@ def tokenize_prompts(
 
 
 def tokenize_sentences(
-    tokenizer: SimpleTokenizer, sentences: Sequence[str], context_length: int, cut: bool = True, chunk: int = 512
+    tokenizer: SimpleTokenizer, sentences: Sequence[str], context_length: int, cut: bool = True, chunk: int = 768
 ) -> list[TokenBatch]:
     """Plain sentences, without slots, in batches of similar length of at most `chunk` places. Raises ValueError naming
     the first sentence that does not fit."""
