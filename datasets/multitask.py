@@ -6,6 +6,7 @@ import itertools
 import mmap
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from PIL import Image
@@ -97,6 +98,32 @@ class MultitaskDataset(Dataset):
             "impath": sample.key,
         }
 
+    def batch(self, rows: Sequence[int]) -> dict:
+        """The items of `rows` as `default_collate` stacks them, normalised at once."""
+        images = self._cache.get_all(rows) if self._cache else None
+        if images is None:
+            images = torch.stack([self._image(row, self.task_of(row)) for row in rows])
+        return {
+            "img": images if images.is_floating_point() else normalize(images, self.mean, self.std),
+            "label": self.labels[rows, 0],
+            "labels": self.labels[rows],
+            "task": self.owners[rows],
+            "index": torch.tensor(rows),
+            "impath": [self.samples[row].key for row in rows],
+        }
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """Labels within their tasks, int64 (N, K), padded with -1."""
+        labels = [sample.labels for sample in self.samples]
+        padded = [(*own, *[-1] * (self.max_labels - len(own))) for own in labels]
+        return torch.tensor(padded, dtype=torch.int64).view(len(labels), self.max_labels)
+
+    @cached_property
+    def owners(self) -> Tensor:
+        """The position of each item's task, int64 (N,)."""
+        return torch.arange(len(self.tasks)).repeat_interleave(torch.tensor(self.sizes))
+
     @property
     def sizes(self) -> list[int]:
         """The number of images of each task, as `MixingSampler` takes them."""
@@ -149,6 +176,11 @@ class _ImageCache:
 
     def get(self, index: int) -> Tensor | None:
         return self._pixels[index] if self._filled[index] else None
+
+    def get_all(self, rows: Sequence[int]) -> Tensor | None:
+        """(B, 3, S, S), or None where one of them is not there yet."""
+        rows = torch.tensor(rows)
+        return self._pixels[rows] if self._filled[rows].all() else None
 
     def put(self, index: int, image: Tensor) -> None:
         self._pixels[index] = image

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from datasets.multitask import MultitaskDataset
 from prompting.backbone import Backbone, load_backbone
@@ -104,11 +104,7 @@ class Features(Dataset):
     def __init__(self, dataset: MultitaskDataset, features: Tensor) -> None:
         self.views = features if features.dim() == 3 else features[None]
         self.features = self.views[0]
-        labels = [sample.labels for sample in dataset.samples]
-        self.labels = torch.tensor([(*own, *[-1] * (dataset.max_labels - len(own))) for own in labels]).view(
-            len(labels), -1
-        )
-        self.tasks = torch.tensor([dataset.task_of(row) for row in range(len(dataset))])
+        self.labels, self.tasks = dataset.labels, dataset.owners
 
     def __len__(self) -> int:
         return len(self.features)
@@ -121,9 +117,24 @@ class Features(Dataset):
         self.features = self.views[epoch % len(self.views)]
 
 
-def as_batch(items: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Collate for `Features`, whose items come as one batch already."""
-    return items
+class Batches(Dataset):
+    """A MultitaskDataset, or a part of one, whose items come as whole batches."""
+
+    def __init__(self, dataset: MultitaskDataset | Subset) -> None:
+        part = isinstance(dataset, Subset)
+        self.dataset = dataset.dataset if part else dataset
+        self.rows = dataset.indices if part else range(len(dataset))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, rows: list[int]) -> dict:
+        return self.dataset.batch([self.rows[row] for row in rows])
+
+
+def as_batch(items: dict | list[dict]) -> dict:
+    """Collate for datasets whose items may come as one batch already."""
+    return items if isinstance(items, dict) else default_collate(items)
 
 
 def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
@@ -132,6 +143,8 @@ def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
     Evaluation draws no number from the generators that training uses, so it may be left out where its result is known.
     """
     features = isinstance(dataset, Features)
+    if isinstance(dataset.dataset if isinstance(dataset, Subset) else dataset, MultitaskDataset):
+        dataset = Batches(dataset)
     workers = 0 if features or len(dataset) < 4 * cfg.DATALOADER.TEST.BATCH_SIZE else cfg.DATALOADER.NUM_WORKERS
     batches = {"batch_sampler": batch_sampler} if batch_sampler else {"batch_size": cfg.DATALOADER.TEST.BATCH_SIZE}
     return DataLoader(
@@ -140,6 +153,6 @@ def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
         num_workers=workers,
         generator=None if batch_sampler else torch.Generator(),
         persistent_workers=workers > 0,
-        collate_fn=as_batch if features else None,
+        collate_fn=as_batch,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA and not features,
     )

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from datasets.images import read_image, resize
 from datasets.multitask import MixingSampler, MultitaskDataset, label_distribution
@@ -160,3 +160,15 @@ def test_label_distribution():
     loss = torch.nn.functional.cross_entropy(logits, rows, reduction="none")
     assert loss[1] == 0 and torch.isfinite(loss).all()
     assert labels[0].tolist() == [0, 2, -1]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_batch_is_the_stacked_items_to_the_bit(tasks, times):
+    data = dataset(tasks)
+    rows = [len(data) - 1, 0, 2]
+    wanted = default_collate([dataset(tasks, cache=False)[row] for row in rows])
+    for _ in range(times):  # decoded, then from the cache
+        batch = data.batch(rows)
+    assert batch.keys() == wanted.keys()
+    for key, value in wanted.items():
+        assert torch.equal(batch[key], value) if isinstance(value, torch.Tensor) else batch[key] == value

@@ -56,11 +56,7 @@ def oracle(trainer, rows, ctx, space, position="middle"):
 
 def batch_of(trainer, rows):
     """A training batch of these rows, as the training loader makes it."""
-    return trainer.train_loader_x.collate_fn(
-        trainer.train_loader_x.dataset.__getitems__(rows)
-        if trainer.cached
-        else [trainer.train_loader_x.dataset[row] for row in rows]
-    )
+    return trainer.train_loader_x.collate_fn(trainer.train_loader_x.dataset.__getitems__(rows))
 
 
 def rows_of(trainer, tasks=(0, 1, 2)):
