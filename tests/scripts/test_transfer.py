@@ -136,7 +136,10 @@ def test_processes_give_the_same_matrix(tmp_path):
     folders, ready = [run.folder for run in runs], []
     here = transfer_matrix(folders, TASKS, runs[0].cfg)
     there = transfer_matrix(folders, TASKS, runs[0].cfg, jobs=2, kept=tmp_path / "kept.json", done=ready.append)
-    assert np.array_equal(here[0], there[0]) and np.array_equal(here[1], there[1]) and ready == [0, 1, 2, 3]
+    # other numbers of threads sum in another order: two images of nearly equal probability may change places
+    for ours, theirs in zip(here, there, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.05)
+    assert ready == [0, 1, 2, 3]
 
 
 def test_a_matrix_need_not_be_square(done):
