@@ -10,6 +10,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+import datasets
+import trainers
 from datasets.pocket import SPECS
 from prompting import load_prompts
 from scripts import pool, transfer, transfer_picture, transfer_predictors, transfer_scores
@@ -130,6 +132,8 @@ def test_columns_of_other_prompts_are_not_taken(done, tmp_path):
 
 
 def test_processes_give_the_same_matrix(tmp_path):
+    datasets.register_all()
+    trainers.register_all()
     args = transfer.arguments().parse_args(command(tmp_path, trainer="VPT", opts=["OPTIM.MAX_EPOCH", "1"]))
     runs = transfer.plan(args, "VPT", TASKS[:2])
     assert not [outcome for _, outcome in pool.execute_all(runs) if isinstance(outcome, Exception)]
