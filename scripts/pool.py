@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
+from scripts.processes import environment_of_workers, follow_parent
 from trainers.runs import Run, execute
 
 Item = TypeVar("Item")
@@ -40,7 +37,7 @@ def each(
         return
     jobs = min(jobs, len(items))
     others = set(multiprocessing.active_children())
-    with _environment(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // jobs)), TQDM_DISABLE="1"):
+    with environment_of_workers(jobs):
         pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start)
         try:
             futures = {pool.submit(_outcome, function, item): index for index, item in enumerate(items)}
@@ -66,30 +63,7 @@ def _start() -> None:
     import datasets
     import trainers
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    follow_parent()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     datasets.register_all()
     trainers.register_all()
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Variables that processes started meanwhile inherit."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -6,16 +6,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 
 from scripts.plan import Job, Outcome
+from scripts.processes import environment_of_workers, follow_parent
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ class Processes:
 
     def __init__(self, slots: int, perform: Callable[[Job, object], None], place: object) -> None:
         self.slots = slots
-        self.work = (perform, place, max(1, (os.cpu_count() or 1) // slots))
+        self.work = (perform, place)
         self.idle: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
         self.busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job, float]] = {}
 
@@ -73,32 +71,16 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, *self.work), daemon=True)
-        with _environment(OMP_NUM_THREADS=str(self.work[2]), TQDM_DISABLE="1"):
+        with environment_of_workers(self.slots):
             process.start()
         theirs.close()
         return process, ours
 
 
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Environment variables that only a process started meanwhile sees."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
-
-
-def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: object, threads: int) -> None:
+def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: object) -> None:
     """A process's life: jobs come through the pipe, "" or the message of a failure goes back."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_parent()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    import torch
-
-    torch.set_num_threads(threads)
     while True:
         try:
             job = pipe.recv()
@@ -112,11 +94,3 @@ def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: obje
                 traceback.print_exc()
             error = f"{type(failure).__name__}: {failure}".strip()
         pipe.send(error)
-
-
-def _end_with_parent() -> None:
-    """A killed parent must not leave a process that still writes into a run's folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
