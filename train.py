@@ -15,9 +15,12 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
     add("--output-dir", default="", help="folder of the run; default output/<trainer>_<tasks>_<shots>shots_seed<seed>")
-    add("--resume", default="", help="folder of a run to continue")
+    add("--resume", default="", help="auto: go on with an interrupted run in --output-dir; or that run's folder")
     add("--seed", type=int, default=None, help="any number from 0; also the seed of the few-shot draw (default 0)")
     add("--source-domains", nargs="+", default=None)
     add("--target-domains", nargs="+", default=None)
@@ -130,7 +133,7 @@ def configuration(args: argparse.Namespace):
 
 def run(args: argparse.Namespace) -> None:
     """Everything between the command line and the last table."""
-    from trainers import results, runs, stages
+    from trainers import locks, results, runs, stages
     from trainers.configuration import changed, trainer_class
     from trainers.evaluation import PromptEvaluator
     from trainers.settings import task_names
@@ -142,16 +145,22 @@ def run(args: argparse.Namespace) -> None:
     names = task_names(cfg)
     everything = not names
     names = names or [spec.task for spec in pocket.TARGETS]
+    if cfg.RESUME not in ("", "auto"):
+        cfg = changed(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
     if cfg.OUTPUT_DIR in ("", "./output"):
         first = datasets.task_name(names[0])
         tasks = "pocket" if everything else first if len(names) == 1 else f"{first}+{len(names) - 1}"
         label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
         cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
     cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
+    goes_on = cfg.RESUME == "auto"
+    if goes_on and args.overwrite:
+        raise ValueError("--resume goes on with a run, --overwrite starts it anew: give one of them")
+    locks.check_free(cfg.OUTPUT_DIR)
     if not issubclass(cls, PromptEvaluator):
-        _start_log(cfg, names)
-        _run_plain(cfg, args)
+        _run_plain(cfg, args, names)
         return
+    cfg = changed(cfg, RESUME="")
 
     learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
     sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
@@ -175,18 +184,31 @@ def run(args: argparse.Namespace) -> None:
         fewshot.check_record(cfg.DATASET.FEWSHOT, [datasets.task_name(name) for name in (*sources, *names, *related)])
         if several:
             cfg = changed(cfg, MULTITASK__SOURCE=",".join(sources))
-            runs.check_configuration(cfg)
             source = stages.source_run(cfg, sources, args.model_dir, args.load_epoch) if sources else None
             start, epoch = (str(source.folder), None) if source else (args.model_dir, args.load_epoch)
             targets = stages.target_runs(cfg, names, groups, start, epoch, trains, fresh=args.no_train)
-            stages.check_experiment(source, targets)
+            if goes_on:
+                source = source and replace(source, resume=True)
+                targets = [replace(target, resume=True) for target in targets]
+            stages.check_experiment(cfg, source, targets)
         else:
-            one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train)
+            one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train, resume=goes_on)
             runs.check_run(one)
-    _start_log(cfg, names)
-    with _fewer_lines():
-        records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
-    log.info("\n%s", results.markdown(records))
+    with locks.alone(cfg.OUTPUT_DIR):
+        _start_log(cfg, names)
+        with _fewer_lines():
+            records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
+        log.info("\n%s", results.markdown(records))
+
+
+def resumed_folder(cfg) -> str:
+    """The folder that `--resume DIR` names. Raises ValueError or FileNotFoundError where it can't go on there."""
+    folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(f"--resume (RESUME): {folder} holds no run (no config.yaml)")
+    if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
+        raise ValueError(f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out")
+    return str(folder)
 
 
 @contextlib.contextmanager
@@ -201,8 +223,26 @@ def _fewer_lines() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _run_plain(cfg, args: argparse.Namespace) -> None:
+def _run_plain(cfg, args: argparse.Namespace, names: list[str]) -> None:
     """A trainer that was written for Dassl alone: built, loaded, trained and tested as Dassl's own programs do."""
+    from trainers.configuration import changed
+    from trainers.locks import alone
+    from trainers.runs import check_configuration
+
+    with _emptied(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
+        check_configuration(cfg)
+        trained = any(Path(cfg.OUTPUT_DIR).glob("*/model*.pth.tar*"))
+        if trained and not (cfg.RESUME or args.eval_only or args.no_train):
+            raise ValueError(f"{cfg.OUTPUT_DIR} holds a run: --resume auto goes on with it, --overwrite starts anew")
+    if cfg.RESUME:  # from its last regular checkpoint (TRAIN.CHECKPOINT_FREQ); without one, from the beginning
+        regular = any(Path(cfg.OUTPUT_DIR).glob("*/checkpoint"))
+        cfg = changed(cfg, RESUME=cfg.OUTPUT_DIR if regular else "")
+    with alone(cfg.OUTPUT_DIR):
+        _start_log(cfg, names)
+        _train_plain(cfg, args)
+
+
+def _train_plain(cfg, args: argparse.Namespace) -> None:
     from dassl.data import data_manager
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
@@ -294,10 +334,11 @@ def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> d
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 where training
-    diverged."""
+    """Exit code 0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 where training diverged
+    or a disk is full, 130 when stopped."""
     try:
-        run(arguments().parse_args(argv))
+        with _stopped_by_sigterm():
+            run(arguments().parse_args(argv))
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if os.environ.get("MVLPT_DEBUG"):
             traceback.print_exc()
@@ -309,10 +350,31 @@ def main(argv: list[str] | None = None) -> int:
     except FloatingPointError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        return 1
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        sys.stderr.write("stopped; with --resume auto the same command goes on\n")
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """A request to end is an interrupt, as batch systems send it before they take a machine away."""
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # no handlers can be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

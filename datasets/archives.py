@@ -37,6 +37,15 @@ def read_bytes(path: str) -> bytes:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
 
+def checksum(path: str) -> int:
+    """The CRC-32 of a zip's member, as the zip states it; the size in bytes of a plain file; -1 where it is not there."""
+    archive, member = split_archive(path)
+    try:
+        return os.path.getsize(path) if member is None else _open_archive(archive).getinfo(member).CRC
+    except (OSError, KeyError):
+        return -1
+
+
 def require_archives(paths: Iterable[str]) -> None:
     """Raise FileNotFoundError naming the first zip that `paths` point into and that does not exist."""
     for archive in sorted({archive for archive, member in map(split_archive, paths) if member is not None}):

@@ -163,11 +163,16 @@ def to_record(task: Task, shots: int, seed: int) -> dict:
 
 
 def write_record(path: str | os.PathLike, task: Task, shots: int, seed: int) -> None:
-    """Write `to_record` as json, making its folder."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(to_record(task, shots, seed), file, indent=1, ensure_ascii=False)
-        file.write("\n")
+    """Write `to_record` as json, whole or not at all, making its folder."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        text = json.dumps(to_record(task, shots, seed), indent=1, ensure_ascii=False)
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def replay(record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()) -> tuple[list[Sample], list[Sample]]:

@@ -46,11 +46,11 @@ class MixingSampler(Sampler[list[int]]):
         self.sizes, self.starts = np.array(sizes), np.cumsum([0, *sizes[:-1]])
         self.batch_size, self.mixing, self.temperature = batch_size, mixing, temperature
         self.homogeneous, self.seed, self.drop_last = homogeneous, seed, drop_last
-        self.epoch = 0
+        self.epoch = self.first = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration has."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch whose order the next iteration has, and the batch that it begins with."""
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         """Batches an epoch: the same for every mixing, namely what proportional mixing needs."""
@@ -60,7 +60,8 @@ class MixingSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng([self.seed % 2**32, self.epoch])
-        return iter(self._task_batches(generator) if self.homogeneous else self._mixed_batches(generator))
+        batches = self._task_batches(generator) if self.homogeneous else self._mixed_batches(generator)
+        return iter(batches[self.first :])
 
     @property
     def shares(self) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from prompting.prompts import Prompt, build_prompt
@@ -31,7 +31,7 @@ def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata=strings)
+        temporary.write_bytes(_in_order(save(tensors, metadata=strings)))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -76,6 +76,16 @@ def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     if problems:
         raise ValueError(f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(problems)}")
     prompt.load_state_dict(state)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in alphabetical order: the same prompt is the same bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _shapes(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:

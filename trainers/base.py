@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from pathlib import Path
 
 import torch
@@ -16,9 +17,10 @@ from datasets.multitask import MixingSampler, label_distribution
 # not dassl.optim: an installed Dassl's warm-up fails on torch >= 2.7
 from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
 
-from . import results
+from . import results, resume
 from .evaluation import PromptEvaluator
 from .frozen import loader
+from .views import View
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class PromptTrainer(PromptEvaluator):
         self.scaler = torch.amp.GradScaler(self.device.type) if self.amp is torch.float16 else None
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.bar = None
+        self.resume = False  # go on from the state of an interrupted run in the folder
+        self.losses: list[Tensor] = []  # of the present epoch's steps
 
     def check_training(self) -> None:
         """Raise ValueError where there is nothing to learn from, or nothing to choose the best epoch by."""
@@ -64,11 +68,15 @@ class PromptTrainer(PromptEvaluator):
         )
         features = self._constant_items(dataset)
         self.cached = features is not None
-        self.train_loader_x = loader(features if self.cached else dataset, cfg, self.sampler)
+        images = dataset if dataset.transform is None else View(dataset, 0, max(cfg.SEED, 0))
+        self.train_loader_x = loader(features if self.cached else images, cfg, self.sampler)
 
     def before_train(self) -> None:
         self._prepare_training()
         super().before_train()
+        if self.resume:
+            self.start_epoch, self.losses = resume.restore(self)
+            self.epoch = max(0, self.start_epoch - 1)
         label = ",".join(name.removeprefix("pocket-") for name in self.sets["train"].names)
         label = label if len(label) < 24 else f"{len(self.tasks)} tasks"
         self.bar = tqdm(
@@ -81,18 +89,22 @@ class PromptTrainer(PromptEvaluator):
         )
 
     def before_epoch(self) -> None:
-        self.sampler.set_epoch(self.epoch)
-        if self.cached:
+        self.sampler.set_epoch(self.epoch, first=len(self.losses))
+        if hasattr(self.train_loader_x.dataset, "set_epoch"):  # features or images in views
             self.train_loader_x.dataset.set_epoch(self.epoch)
 
     def run_epoch(self) -> None:
         self.set_model_mode("train")
         self.num_batches = len(self.train_loader_x)
-        losses = []
-        for step, batch in enumerate(self.train_loader_x):
+        saved = time.monotonic()
+        for step, batch in enumerate(self.train_loader_x, start=len(self.losses)):
             self.batch_idx = step
-            losses.append(self.forward_backward(batch)["loss"])
-        losses = torch.stack(losses).tolist()  # once an epoch, as reading a loss waits for the device
+            self.losses.append(self.forward_backward(batch)["loss"])
+            if time.monotonic() - saved > resume.SECONDS and step + 1 < self.num_batches:
+                resume.save(self, self.epoch, self.losses)
+                saved = time.monotonic()
+        losses = torch.stack(self.losses).tolist()  # once an epoch, as reading a loss waits for the device
+        self.losses = []
         broken = [step for step, loss in enumerate(losses) if not math.isfinite(loss)]
         if broken:
             raise FloatingPointError(
@@ -116,6 +128,7 @@ class PromptTrainer(PromptEvaluator):
         )
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
+        resume.save(self, self.epoch + 1)
 
     def train(self) -> None:
         try:
@@ -128,6 +141,7 @@ class PromptTrainer(PromptEvaluator):
         self.bar.close()
         super().after_train()
         self.save_prompts(self.output_dir)
+        resume.tidy(self.output_dir)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.

@@ -140,7 +140,8 @@ def as_batch(items: dict | list[dict]) -> dict:
 def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
     """A DataLoader: batches of `batch_sampler`, or in order for evaluation. Few images are read in this process.
 
-    Evaluation draws no number from the generators that training uses, so it may be left out where its result is known.
+    No loader draws a number from the generators that training uses, so its workers, and evaluation where the result is
+    known, may be left out.
     """
     features = isinstance(dataset, Features)
     if isinstance(dataset.dataset if isinstance(dataset, Subset) else dataset, MultitaskDataset):
@@ -151,7 +152,7 @@ def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
         dataset,
         **batches,
         num_workers=workers,
-        generator=None if batch_sampler else torch.Generator(),
+        generator=torch.Generator(),
         persistent_workers=workers > 0,
         collate_fn=as_batch,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA and not features,

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from datasets import Task
 from elevater_eval import metrics, write_predictions
+from elevater_eval.predictions import written_whole
 from prompting.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
+
+from . import provenance
 
 
 def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
@@ -65,6 +68,8 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
             "classes": by_name[task].num_classes,
             "test_images": len(by_name[task].test),
             **counts,
+            "data": provenance.of_data(by_name[task]),
+            **provenance.of_program(),
         }
         for task, value in scores.items()
     ]
@@ -83,14 +88,9 @@ def write_json(path: Path, value) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write a file whole or not at all, making its folder."""
+    with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def digest(directory: str, epoch: int | None = None) -> str:

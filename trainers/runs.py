@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,14 @@ from yacs.config import CfgNode
 from datasets import build_task, is_own
 from datasets.fewshot import find_record, to_record, write_record
 
-from . import results
+from . import provenance, results, resume
 from .configuration import differences, load, shareable, trainer_class
+from .locks import alone
 from .settings import check, task_names
 
 log = logging.getLogger(__name__)
+
+FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # of the disk, not of the input
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Run:
         trains: False only evaluates.
         compare: also score zero-shot CLIP and, before training, the prompt it starts from.
         fresh: evaluating a prompt that was never trained is meant (--no-train).
+        resume: continue an interrupted run in the folder; without it, one is refused.
     """
 
     cfg: CfgNode
@@ -39,6 +44,7 @@ class Run:
     trains: bool = True
     compare: bool = False
     fresh: bool = False
+    resume: bool = False
 
     @property
     def folder(self) -> Path:
@@ -58,24 +64,45 @@ def check_run(run: Run, start_exists: bool = True) -> None:
     start_exists: False where an earlier run of the same plan makes the prompt that this one starts from.
     """
     check(run.cfg, trainer_class(run.cfg.TRAINER.NAME).joint)
-    finished(run, start_exists)
-    if run.cfg.RESUME and not (Path(run.cfg.RESUME) / "prompt_learner").is_dir():
-        raise FileNotFoundError(f"--resume (RESUME): {run.cfg.RESUME} holds no run (no prompt_learner/)")
+    if not finished(run, start_exists):
+        check_interrupted(run.folder, run.resume)
     _prepare(run, start_exists)
 
 
 def execute(run: Run) -> list[dict]:
-    """Train and evaluate, or only evaluate; results.json's records. A finished run is reused."""
+    """Train and evaluate, or only evaluate; results.json's records. A finished run is reused, an interrupted one goes
+    on where `run.resume` says so.
+
+    Raises ValueError where another process is at work in the folder, and OSError where a file cannot be written; what is
+    lost then is the present epoch, as the message says.
+    """
+    with alone(run.folder):
+        try:
+            return _reuse(run) if finished(run) else _execute(run)
+        except OSError as error:
+            if error.errno in FAILURES:
+                raise OSError(error.errno, f"{error.strerror}; {_kept(run)}", error.filename) from error
+            raise
+
+
+def _reuse(run: Run) -> list[dict]:
+    resume.tidy(run.folder)
+    names = task_names(run.cfg)
+    with tqdm.external_write_mode():  # a bar may be open
+        name = names[0] if len(names) == 1 else f"on {len(names)} tasks"
+        log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
+    return results.read_json(run.folder / "results.json")
+
+
+def _execute(run: Run) -> list[dict]:
     cfg, folder = run.cfg, run.folder
-    if finished(run):
-        names = task_names(cfg)
-        with tqdm.external_write_mode():  # a bar may be open
-            log.info("%s %s: reused", cfg.TRAINER.NAME, names[0] if len(names) == 1 else f"on {len(names)} tasks")
-        return results.read_json(folder / "results.json")
+    check_interrupted(folder, run.resume)
+    resume.remove_unfinished(folder)
     trainer = _prepare(run)
     for note in trainer.notes:
         log.warning("%s", note)
-    trainer.facts = {"epochs": run.epochs, "start": _digest(run)}
+    trainer.facts = {"epochs": run.epochs, "start": _digest(run), "drawn": provenance.of_lists(trainer.tasks)}
+    trainer.resume = run.resume
     write_config(cfg)
     for task in trainer.tasks:
         if cfg.DATASET.NUM_SHOTS > 0 and trainer.model.prompt is not None:
@@ -133,6 +160,23 @@ def _check_own_images(run: Run) -> None:
             same &= all(record[split] == now[split] for split in ("train", "val"))
         if not same:
             raise _another(run.folder, [f"the images of {task.name}"])
+
+
+def check_interrupted(folder: Path, goes_on: bool) -> None:
+    """Raise ValueError where a folder holds an unfinished run that is not to go on."""
+    if (folder / "config.yaml").is_file() and not goes_on:
+        reached = resume.reached(folder)
+        raise ValueError(
+            f"{folder} holds an interrupted run{f' ({reached})' if reached else ''}: --resume auto goes on with it, "
+            "--overwrite starts anew"
+        )
+
+
+def _kept(run: Run) -> str:
+    """What a run that could not write has lost."""
+    reached = resume.reached(run.folder)
+    lost = f"{reached} are kept, the present epoch is lost" if reached else "nothing of it was done before"
+    return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command goes on"
 
 
 def check_configuration(cfg: CfgNode) -> None:

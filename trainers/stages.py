@@ -15,10 +15,11 @@ from yacs.config import CfgNode
 
 from datasets import task_name
 from elevater_eval import combine
+from elevater_eval.predictions import written_whole
 
 from . import results
 from .configuration import changed
-from .runs import Run, check_run, execute, write_config
+from .runs import Run, check_configuration, check_interrupted, check_run, execute, write_config
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,11 @@ def target_runs(
     return runs
 
 
-def check_experiment(source: Run | None, targets: Sequence[Run]) -> None:
-    """Check all runs; nothing is written."""
+def check_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> None:
+    """Check all runs of an experiment in `cfg.OUTPUT_DIR`; nothing is written."""
+    check_configuration(cfg)
+    if not (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
+        check_interrupted(Path(cfg.OUTPUT_DIR), targets[0].resume)
     labels = [run.folder.name for run in targets]
     for label in labels:
         if labels.count(label) > 1:
@@ -122,11 +126,13 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
 
     root: the data root, where a test set's order may be marked as unofficial; a warning then says so.
     """
-    shutil.rmtree(out / "predictions", ignore_errors=True)
-    (out / "predictions").mkdir(parents=True)
-    for record in records:
-        name = f"seed{record['seed']}_{record['task']}.json"
-        shutil.copyfile(out / "adapt" / record["task"] / "predictions" / name, out / "predictions" / name)
-    results.write_json(out / "results.json", records)
-    results.write_text(out / "results.md", results.markdown(records))
+    names = {record["task"]: f"seed{record['seed']}_{record['task']}.json" for record in records}
+    for task, name in names.items():
+        with written_whole(out / "predictions" / name) as temporary:
+            shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
+    for path in (out / "predictions").iterdir():
+        if path.name not in names.values():
+            path.unlink()
     combine([out / "predictions"], out / "submission.zip", root)
+    results.write_text(out / "results.md", results.markdown(records))
+    results.write_json(out / "results.json", records)  # last: the experiment is finished

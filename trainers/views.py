@@ -1,5 +1,6 @@
-"""Augmented views of training images: the random transform of an image, fixed for each of a few views, so that a frozen
-image tower needs to see each view only once (INPUT.CACHED_VIEWS)."""
+"""Augmented views of training images: what a random transform makes of an image depends on the seed, the epoch or view
+and the image alone. So a run can go on anywhere, with any number of loader workers; and where an image has a few views
+(INPUT.CACHED_VIEWS), a frozen image tower needs to see each only once."""
 
 from __future__ import annotations
 
@@ -18,13 +19,18 @@ class View(Dataset):
     alone, not on worker processes or on what was drawn before."""
 
     def __init__(self, dataset: Dataset, view: int, seed: int) -> None:
-        self.dataset, self.view, self.seed = dataset, view, seed
+        self.dataset, self.seed = dataset, seed
+        self._view = torch.tensor(view).share_memory_()  # loader workers see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the view of an epoch, counted from 0."""
+        self._view.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict:
-        with _seeded(f"{self.seed} {self.view} {index}"):
+        with _seeded(f"{self.seed} {int(self._view)} {index}"):
             return self.dataset[index]
 
 

@@ -40,7 +40,7 @@ def test_every_line_is_shown_once(main, tmp_path, capsys):
         assert (tmp_path / "run" / "log.txt").read_text().count(line) == 1
 
 
-def test_an_unfinished_run_goes_on_where_it_stopped(finished, main, tmp_path):
+def test_an_unfinished_run_goes_on_where_it_stopped_if_asked_to(finished, main, tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out]
     assert main(*arguments) == 0
@@ -52,7 +52,10 @@ def test_an_unfinished_run_goes_on_where_it_stopped(finished, main, tmp_path):
         "submission.zip",
     ):
         (out / file).unlink()
-    assert main(*arguments) == 0
+    before = state_of(out)
+    assert main(*arguments) == 2
+    assert "--resume auto" in capsys.readouterr().err and state_of(out) == before
+    assert main(*arguments, "--resume", "auto") == 0
     assert {part: state_of(out / part) for part in kept} == kept
     assert (out / "results.json").read_bytes() == (finished / "results.json").read_bytes()
     assert same(prompt_in(out / "adapt" / "toy-scenes"), prompt_in(finished / "adapt" / "toy-scenes"))

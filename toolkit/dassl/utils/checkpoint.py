@@ -4,6 +4,8 @@ A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps ``model-bes
 ``checkpoint`` with one line: the name of the last regular file, from which a run continues.
 """
 
+import contextlib
+import io
 import logging
 import os
 import pickle
@@ -74,16 +76,26 @@ def save_checkpoint(
     if remove_module_from_keys:
         state["state_dict"] = strip_module_prefix(state["state_dict"])
     name = model_name or f"model.pth.tar-{state['epoch']}"
+    content = io.BytesIO()
+    torch.save(state, content)
     for target in [name, BEST_FILE] if is_best and name != BEST_FILE else [name]:
         path = os.path.join(save_dir, target)
-        torch.save(state, path + ".part")
-        os.replace(path + ".part", path)
+        _write_whole(path, content.getbuffer())
         logger.info("Checkpoint saved to %s", path)
     if not model_name:
-        pointer = os.path.join(save_dir, POINTER_FILE)
-        with open(pointer + ".part", "w", encoding="utf-8") as file:
-            file.write(f"{name}\n")
-        os.replace(pointer + ".part", pointer)
+        _write_whole(os.path.join(save_dir, POINTER_FILE), f"{name}\n".encode())
+
+
+def _write_whole(path: str, content: bytes | memoryview) -> None:
+    """Write a file that takes the place of an earlier one when it is complete, and leaves that one if it fails."""
+    part = f"{path}.part"
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
 
 
 def load_checkpoint(fpath: str | os.PathLike) -> dict:

@@ -1,5 +1,6 @@
 """The run's log: Python's ``logging`` on the console and in ``log.txt``, which shows what the console showed."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -26,8 +27,9 @@ class Logger:
     def write(self, msg: str) -> int:
         """Write to the console and the file."""
         if self.file is not None:
-            self.file.write(msg)
-            self.file.flush()  # the log handler appends to the same file: keep the order
+            with contextlib.suppress(OSError):  # a full disk costs lines of the file, not the run
+                self.file.write(msg)
+                self.file.flush()  # the log handler appends to the same file: keep the order
         return self.console.write(msg)
 
     def flush(self) -> None:

@@ -1,0 +1,68 @@
+"""One process at a time works in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None
+
+LOCK = ".lock"  # there while a folder is worked in, or where a process was killed; then nobody holds it
+
+_held: dict[str, int] = {}  # folder -> how often this process has entered it
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other processes out of `folder`, which is made; the process that holds it may enter again.
+
+    Raises ValueError where another process is at work there. The lock ends with the process, however it ends.
+    """
+    key = os.path.realpath(folder)
+    if key in _held:
+        _held[key] += 1
+        try:
+            yield
+        finally:
+            _held[key] -= 1
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / LOCK
+    handle = _acquire(path)
+    _held[key] = 1
+    try:
+        yield
+    finally:
+        del _held[key]
+        with contextlib.suppress(OSError):
+            path.unlink()  # still held: whoever waits for this very file sees that it is gone
+        os.close(handle)
+
+
+def check_free(folder: str | os.PathLike) -> None:
+    """Raise ValueError where another process is at work in `folder`."""
+    if (Path(folder) / LOCK).is_file():
+        with alone(folder):
+            pass
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if fcntl is None:
+            return handle
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise ValueError(f"another process is at work in {path.parent}: use another --output-dir") from None
+        except OSError:  # a file system without locks
+            return handle
+        if path.exists() and os.path.samestat(os.fstat(handle), os.stat(path)):
+            return handle
+        os.close(handle)  # the one before removed it just now
