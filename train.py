@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -352,7 +353,12 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        message = f"error: {where}{error.strerror or error}"
+        if error.errno == errno.EROFS:
+            sys.stderr.write(f"{message}\n")
+            return 2
+        kept = "" if "--resume" in message else "; all that was finished is kept, with --resume auto the same command goes on"
+        sys.stderr.write(f"{message}{kept}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped; with --resume auto the same command goes on\n")

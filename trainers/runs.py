@@ -163,8 +163,8 @@ def _check_own_images(run: Run) -> None:
 
 
 def check_interrupted(folder: Path, goes_on: bool) -> None:
-    """Raise ValueError where a folder holds an unfinished run that is not to go on."""
-    if (folder / "config.yaml").is_file() and not goes_on:
+    """Raise ValueError where a folder holds an unfinished run that has learnt something and is not to go on."""
+    if not goes_on and (folder / "config.yaml").is_file() and any(folder.rglob("prompt_learner/*")):
         reached = resume.reached(folder)
         raise ValueError(
             f"{folder} holds an interrupted run{f' ({reached})' if reached else ''}: --resume auto goes on with it, "

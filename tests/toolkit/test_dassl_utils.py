@@ -4,7 +4,6 @@ import logging
 import os
 import random
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,14 +69,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     save_checkpoint(state(model), tmp_path)
     before = (tmp_path / "model.pth.tar-3").read_bytes()
 
-    def fail(obj, path):
-        Path(path).write_bytes(b"half")
+    def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(state(model), tmp_path)
     assert (tmp_path / "model.pth.tar-3").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "model.pth.tar-3"}
 
 
 def test_pickled_objects_are_refused(tmp_path):
