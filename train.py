@@ -74,6 +74,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--source", default="", help="source tasks of a two-stage run, comma separated")
     add("--groups", default="", help="YAML: target -> tasks to adapt it with")
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
+    add("--deterministic", action="store_true", help="the same bits on a GPU, too; a CPU gives them anyway")
     add("--overwrite", action="store_true", help="remove what the output folder holds")
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser
@@ -110,6 +111,8 @@ def flags_of(args: argparse.Namespace) -> dict:
     ):
         if flag:
             flags[f"DATASET.{key}"] = True
+    if args.deterministic:
+        flags["TRAIN.DETERMINISTIC"] = True
     if args.no_cache:
         flags["CACHE.FEATURES"] = False
     if args.cut_contextlen:

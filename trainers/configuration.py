@@ -136,8 +136,12 @@ def changed(cfg: CfgNode, **values) -> CfgNode:
 
 
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
-    """Keys in which two configurations differ, those of one machine aside."""
+    """Keys in which two configurations differ, those of one machine aside. A key that one lacks has its default there: a
+    run of an earlier version need not know it."""
     a, b = dict(_flatten(shareable(one))), dict(_flatten(shareable(other)))
+    if a.keys() != b.keys():
+        defaults = dict(_flatten(shareable(extend(get_cfg_default()))))
+        a, b = defaults | a, defaults | b
     return [key for key in sorted(a.keys() | b.keys()) if _plain(a.get(key)) != _plain(b.get(key))]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
 from tqdm import tqdm
@@ -200,6 +202,7 @@ def write_config(cfg: CfgNode) -> None:
 def _prepare(run: Run, start_exists: bool = True):
     """The trainer, with the prompt that it starts from."""
     set_random_seed(run.cfg.SEED)  # a run's numbers depend on its own seed, not on what ran before it
+    _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
     trainer = build_trainer(run.cfg)
     learns = trainer.model.prompt is not None
     if learns and not run.trains and not run.start and not run.fresh:
@@ -212,6 +215,14 @@ def _prepare(run: Run, start_exists: bool = True):
     if run.start and start_exists:
         trainer.load_model(run.start, run.load_epoch)
     return trainer
+
+
+def _set_deterministic(wanted: bool) -> None:
+    """Whether torch may only use kernels that give the same bits each time; one that has none then raises an error."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = False
 
 
 def _digest(run: Run) -> str:

@@ -63,6 +63,8 @@ def extend(cfg: CfgNode) -> CfgNode:
         0  # text prompts with random transforms: views of an image, computed once; 0: a new one a step
     )
 
+    cfg.TRAIN.DETERMINISTIC = False  # --deterministic: the same bits on a GPU, too, at some cost of speed
+
     cfg.CACHE = CfgNode()  # of frozen towers' features in files; it changes no number, so it is in no run's config.yaml
     cfg.CACHE.FEATURES = True
     cfg.CACHE.DIR = ""  # default: MVLPT_CACHE, or the project's data/cache

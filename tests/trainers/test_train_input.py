@@ -173,7 +173,7 @@ def test_a_truncated_image_is_named_and_the_run_can_be_repeated(refuse, main, da
     out = tmp_path / "out"
     assert not (out / "results.json").exists() and not (out / "predictions").exists()
     image.write_bytes(whole)
-    assert main("--output-dir", out, *arguments, data=damaged) == 0
+    assert main("--output-dir", out, *arguments, "--resume", "auto", data=damaged) == 0
     assert (out / "results.json").is_file()
 
 

@@ -128,3 +128,32 @@ def test_an_evaluation_is_not_taken_for_a_finished_training(finished, main, tmp_
     assert not (out / "prompt_learner").exists()
     code = main(*command)
     assert code == 2 or (out / "prompt_learner" / "model.pth.tar-2").is_file()
+
+
+def test_resuming_goes_on_in_the_run_s_folder(finished, main, tmp_path, capsys):
+    for argv, words in [
+        (["--resume", tmp_path], [str(tmp_path), "config.yaml"]),
+        (["--resume", finished, "--output-dir", tmp_path / "other"], [str(finished), "--output-dir"]),
+        (["--resume", "auto", "--overwrite", "--output-dir", finished], ["--resume", "--overwrite"]),
+        (["--resume", finished, "OPTIM.LR", 0.25], ["OPTIM.LR"]),
+    ]:
+        flags = ["--trainer", "MCoOp", "--source", SOURCES, *BASE]
+        assert main(*flags, *argv) == 2
+        message = capsys.readouterr().err
+        assert [word for word in words if word not in message] == []
+    assert main(*flags, "--resume", finished) == 0  # it is finished: reused
+    assert capsys.readouterr().out.count(": reused") == 3
+
+
+def test_a_trainer_for_dassl_alone_goes_on_only_if_asked_to(main, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = ["--trainer", "CoCoOp", "--dataset", "toy-shapes", "--shots", 3, "--output-dir", out]
+    keys = ["TRAINER.COCOOP.PREC", "fp32", "TRAINER.COCOOP.N_CTX", 4, "TRAIN.CHECKPOINT_FREQ", 1]
+    assert main(*flags, *keys) == 0
+    before = state_of(out)
+    assert main(*flags, *keys) == 2
+    assert "--resume auto" in capsys.readouterr().err and state_of(out) == before
+    assert main(*flags, *keys, "OPTIM.LR", 0.25) == 2
+    assert "OPTIM.LR" in capsys.readouterr().err
+    assert main(*flags, "--resume", "auto", *keys) == 0
+    assert main(*flags, "--overwrite", *keys) == 0
