@@ -138,7 +138,7 @@ def main() -> int:
     write(options.output_dir / "benchmark.json", json.dumps({"machine": where, "results": results}, indent=1) + "\n")
     write(options.output_dir / "benchmark.md", text)
     if options.write:
-        from scripts.table import fill
+        from scripts.markers import fill
 
         fill(ROOT / "BENCHMARKS.md", "steps", text)
     print(text)

@@ -16,7 +16,7 @@ from datasets import Task, build_task
 from datasets.images import read_image
 from datasets.pocket import SOURCES, TARGETS, Spec
 
-from .table import fill
+from .markers import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, GAP, MARGIN = 56, 4, 14  # pixels: an image's side, between images, around everything

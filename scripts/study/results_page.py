@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.markers import replace_or_append
 from trainers.results import write_text
 
 from .items import Item
@@ -26,7 +27,7 @@ def write(page: Path, protocol: Protocol, items: Sequence[Item], built: Sequence
     pictures = page.parent / "docs" / "study"
     pictures.mkdir(parents=True, exist_ok=True)
     tables = {table.name: table for table in built}
-    text = fill(text, "protocol", _protocol(protocol, items))
+    text = replace_or_append(text, "protocol", _protocol(protocol, items))
     for item in items:
         parts = [f"## {item.title} ({_label(item.name)})", ""]
         for suffix in (".png", ".json"):
@@ -45,24 +46,15 @@ def write(page: Path, protocol: Protocol, items: Sequence[Item], built: Sequence
                 "",
             ]
             parts += [_read(out / "predictors.md")]
-        text = fill(text, item.name, "\n".join(parts))
+        text = replace_or_append(text, item.name, "\n".join(parts))
     if (out / "comparisons.md").is_file():
         head = (
             "## Paired comparisons\n\nTasks are the units, each with its mean over seeds; the interval is a bootstrap over "
             "tasks, p is Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests.\n\n"
         )
-        text = fill(text, "comparisons", head + _read(out / "comparisons.md"))
+        text = replace_or_append(text, "comparisons", head + _read(out / "comparisons.md"))
         shutil.copyfile(out / "comparisons.json", pictures / "comparisons.json")
     write_text(page, text)
-
-
-def fill(text: str, marker: str, content: str) -> str:
-    """Replace what stands between `<!-- marker:begin -->` and `<!-- marker:end -->`, or append the part."""
-    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
-    part = f"{begin}\n{content.strip()}\n{end}"
-    if begin in text and end in text:
-        return text.split(begin, 1)[0] + part + text.split(end, 1)[1]
-    return f"{text.rstrip()}\n\n{part}\n"
 
 
 def _protocol(protocol: Protocol, items: Sequence[Item]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from scripts.groups import Matrix, write_matrix
+from scripts.markers import fill, replace_or_append
 from scripts.study import __main__ as study
 from scripts.study import (
     comparisons,
@@ -20,7 +21,6 @@ from scripts.study import (
     pictures,
     predictors,
     protocol,
-    results_page,
     sizes,
     tables,
     transfer,
@@ -180,9 +180,18 @@ def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
 
 
 def test_the_results_page_keeps_what_stands_around_its_parts():
-    text = results_page.fill("# Own words\n", "table1", "old")
-    text = results_page.fill(text + "\nmore own words\n", "table1", "new")
+    text = replace_or_append("# Own words\n", "table1", "old")
+    text = replace_or_append(text + "\nmore own words\n", "table1", "new")
     assert text == "# Own words\n\n<!-- table1:begin -->\nnew\n<!-- table1:end -->\n\nmore own words\n"
+
+
+def test_a_part_that_a_page_lacks_is_named(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- tasks:begin -->\nold\n<!-- tasks:end -->\nown\n")
+    fill(page, "tasks", "new\n")
+    assert page.read_text() == "<!-- tasks:begin -->\nnew\n<!-- tasks:end -->\nown\n"
+    with pytest.raises(ValueError, match="page.md has no markers <!-- zero:begin -->"):
+        fill(page, "zero", "new")
 
 
 def test_a_group_is_read_off_the_transfer_jobs_matrix(tmp_path):
