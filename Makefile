@@ -1,21 +1,24 @@
-# make demo | test | lint | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
+# make demo | test | test-long | lint | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint setup setup-dev clean
+.PHONY: help demo test test-long lint setup setup-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## two stages of MVPT on the pocket suite, the check of its submission and its report, in output/demo
-	$(PY) train.py --trainer MVPT --shots 5 --seed 0 --output-dir output/demo
+	$(PY) train.py --trainer MVPT --shots 5 --seed 0 --resume auto --output-dir output/demo
 	$(PY) -m elevater_eval validate output/demo/submission.zip
 	$(PY) -m scripts.report output/demo
 
-test: lint ## ruff and all tests
+test: lint ## ruff and all tests but the long ones
 	$(PY) -m pytest
+
+test-long: setup-dev ## the tests that take minutes each
+	$(PY) -m pytest -m long --durations=10
 
 lint: setup-dev ## ruff alone
 	$(PY) -m ruff check .
