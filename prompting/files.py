@@ -27,11 +27,15 @@ def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None)
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in prompt.state_dict().items()}
-    path = Path(path)
+    write_whole(Path(path), _in_order(save(tensors, metadata=strings)))
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(_in_order(save(tensors, metadata=strings)))
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

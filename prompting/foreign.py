@@ -3,6 +3,7 @@
 They are dicts of state_dict, epoch and pickled objects; only tensors and plain values are read (`prompting.unpickle`).
 """
 
+import io
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prompting.files import load_prompts, save_prompts
+from prompting.files import load_prompts, save_prompts, write_whole
 from prompting.prompts import POSITIONS, Prompt
 from prompting.reference import BUFFERS, describe, prompt_from_reference, rename, to_reference
 from prompting.unpickle import read
@@ -185,11 +186,7 @@ def convert(
         raise ValueError(f"{source}: {error}") from None
     if isinstance(known.get("val_result"), float):
         content["val_result"] = known["val_result"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    file = io.BytesIO()
+    torch.save(content, file)
+    write_whole(target, file.getbuffer())
     return describe(prompt)
