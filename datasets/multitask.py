@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -65,9 +66,9 @@ class MultitaskDataset(Dataset):
         self.tasks, self.names = list(tasks), [task.name for task in tasks]
         if not self.tasks:
             raise ValueError("no task is given")
-        for name in self.names:
-            if self.names.count(name) > 1:
-                raise ValueError(f"task {name} is given twice")
+        if len(set(self.names)) < len(self.names):
+            name = next(name for name, count in Counter(self.names).items() if count > 1)
+            raise ValueError(f"task {name} is given twice")
         self.split, self.size, self.interpolation = split, size, interpolation
         self.mean, self.std, self.crop, self.transform = tuple(mean), tuple(std), crop, transform
 

@@ -113,8 +113,9 @@ def _execute(run: Run) -> list[dict]:
             write_record(path, task, cfg.DATASET.NUM_SHOTS, seed)
     same = [task.name for task in trainer.tasks if task.val and task.val == task.train_x]
     if same and run.trains:
+        which = ", ".join(same) if len(same) < 6 else f"{len(same)} tasks"
         with tqdm.external_write_mode():
-            log.info("%s: with one shot, the validation images are the training images", ", ".join(same))
+            log.info("%s: with one shot, the validation images are the training images", which)
     if run.compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
         if run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -92,8 +93,8 @@ def check_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -
     if not (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
         check_interrupted(Path(cfg.OUTPUT_DIR), targets[0].resume)
     labels = [run.folder.name for run in targets]
-    for label in labels:
-        if labels.count(label) > 1:
+    for label, count in Counter(labels).items():
+        if count > 1:
             raise ValueError(f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)")
     if source:
         check_run(source)
