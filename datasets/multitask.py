@@ -78,7 +78,6 @@ class MultitaskDataset(Dataset):
         self.offsets = [0, *itertools.accumulate(task.num_classes for task in self.tasks)][:-1]
         self.classnames = [name for task in self.tasks for name in task.classnames]
         self.num_classes = len(self.classnames)
-        self.lab2cname = dict(enumerate(self.classnames))
         self.max_labels = max((len(sample.labels) for sample in self.samples), default=1) or 1
         fits = len(self.samples) * 3 * size * size <= cache_bytes
         self._cache = _ImageCache(len(self.samples), size) if cache and transform is None and fits else None
@@ -114,6 +113,11 @@ class MultitaskDataset(Dataset):
         }
 
     @cached_property
+    def lab2cname(self) -> dict[int, str]:
+        """Column of the union -> class name."""
+        return dict(enumerate(self.classnames))
+
+    @cached_property
     def labels(self) -> Tensor:
         """Labels within their tasks, int64 (N, K), padded with -1."""
         labels = [sample.labels for sample in self.samples]
@@ -129,6 +133,11 @@ class MultitaskDataset(Dataset):
     def sizes(self) -> list[int]:
         """The number of images of each task, as `MixingSampler` takes them."""
         return [len(self.rows(task)) for task in range(len(self.tasks))]
+
+    def forget_images(self, for_good: bool = False) -> None:
+        """Give back the memory of decoded images; with `for_good`, those to come are not kept either."""
+        if self._cache:
+            self._cache = None if for_good else _ImageCache(len(self.samples), self.size)
 
     def task_of(self, index: int) -> int:
         """The position of the task that item `index` belongs to."""
