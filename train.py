@@ -194,14 +194,17 @@ def run(args: argparse.Namespace) -> None:
             if goes_on:
                 source = source and replace(source, resume=True)
                 targets = [replace(target, resume=True) for target in targets]
-            stages.check_experiment(cfg, source, targets)
+            prepared = stages.check_experiment(cfg, source, targets)
         else:
             one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train, resume=goes_on)
-            runs.check_run(one)
+            prepared = runs.check_run(one)
     with locks.alone(cfg.OUTPUT_DIR):
         _start_log(cfg, names)
         with _fewer_lines():
-            records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
+            if several:
+                records = stages.run_experiment(cfg, source, targets, prepared)
+            else:
+                records = runs.execute(one, prepared)
         log.info("\n%s", results.markdown(records))
 
 
