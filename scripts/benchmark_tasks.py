@@ -1,11 +1,12 @@
-"""What very many tasks cost: start-up, memory and step time of joint training on 1,000 tasks of 100 classes, compared with 10 of them.
+"""What very many tasks cost: start-up, memory and step time of joint training on 1,000 tasks of 100 classes, beside those of 10.
 
-    python -m scripts.benchmark_tasks                       # MVPT and MCoOp, 10 and 1,000 tasks, the pocket model
-    python -m scripts.benchmark_tasks --methods MUPT --tasks 10,100 --rounds 1
+    python -m scripts.benchmark_tasks                                    # MVPT and MCoOp, 10 and 1,000 tasks, the pocket model
+    python -m scripts.benchmark_tasks --methods MUPT --mixed --rounds 1  # batches of images of any task
+    python -m scripts.benchmark_tasks --methods MVPT --whole --rounds 1  # a whole epoch, validation and test
 
-The suite (`scripts.many_tasks`) is written once, about 120 MB for 1,000 tasks. Every case is `train.py` in a process of its own, with the tasks
-registered as a user's are; it trains an epoch, validates, trains --steps steps more, and evaluates the test sets. Cases with few and many tasks
-take turns. The batches are the same in this sense: as many images, of as many tasks (--homogeneous: one), of as many classes.
+The suite (`scripts.many_tasks`) is written once, about 120 MB for 1,000 tasks. A case is `train.py` in a process of its own, with the tasks
+registered as a user's are; few and many tasks take turns. It takes --steps steps, and then the same steps again, when all that is computed
+once for a task is known. Unless --mixed, a batch is of one task, so that it has as many images and classes however many tasks there are.
 """
 
 from __future__ import annotations
@@ -13,148 +14,106 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
-from scripts.many_tasks import name_of, register_suite, write_suite
+from scripts.benchmark import machine, split, write
+from scripts.many_tasks import write_suite
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class _Enough(BaseException):
-    """Ends a run that has been measured."""
+def run_case(configuration: dict) -> dict:
+    """A case in a new process. Raises RuntimeError with the end of what it said where it fails."""
+    threads = str(configuration["threads"])
+    with tempfile.TemporaryDirectory() as folder:
+        given = configuration | {"folder": f"{folder}/run", "started": time.time()}
+        command = [sys.executable, "-m", "scripts.benchmark_tasks_case", json.dumps(given)]
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "MVLPT_CACHE": folder, "TQDM_DISABLE": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{configuration}: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return configuration | json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def now() -> tuple[float, float]:
-    """(wall clock, CPU seconds of this process)."""
-    return time.time(), time.process_time()
+def summary(cases: list[dict]) -> dict:
+    """What several runs of one configuration found: of each time the least and the median, of memory the most."""
+    found: dict = {key: cases[0][key] for key in ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")}
+    for key, value in cases[0].items():
+        if isinstance(value, dict) and "wall" in value:
+            found[key] = {
+                clock: {
+                    "min": round(min(case[key][clock] for case in cases), 4),
+                    "median": round(statistics.median(case[key][clock] for case in cases), 4),
+                }
+                for clock in value
+            }
+    found["memory"] = {key: max(case["memory"][key] for case in cases) for key in cases[0]["memory"]}
+    return found
 
 
-def peak() -> float:
-    """The most memory that this process has had so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
-class Watch:
-    """Notes when a run passes its stages, and every step."""
-
-    def __init__(self, started: float, later: int, evaluate: bool):
-        self.later, self.evaluate = later, evaluate
-        self.marks: dict[str, tuple[float, float]] = {"started": (started, 0.0)}
-        self.memory: dict[str, float] = {}
-        self.steps: list[list[tuple[float, float]]] = []  # by epoch: when each step ended, its start first
-
-    def mark(self, name: str) -> None:
-        if name not in self.marks:
-            self.marks[name], self.memory[name] = now(), peak()
-
-    def watching(self) -> ExitStack:
-        """While it is open, runs are watched."""
-        from trainers import runs
-        from trainers.base import PromptTrainer
-
-        step, epoch, check = PromptTrainer.forward_backward, PromptTrainer.run_epoch, runs.check_run
-        watch = self
-
-        def checked(*args, **kwargs):
-            watch.mark("check")
-            result = check(*args, **kwargs)
-            watch.mark("checked")
-            return result
-
-        def run_epoch(trainer):
-            watch.mark("epoch" if not watch.steps else "second epoch")
-            watch.steps.append([now()])
-            epoch(trainer)
-            watch.mark("trained")
-
-        def forward_backward(trainer, batch):
-            result = step(trainer, batch)
-            watch.steps[-1].append(now())
-            watch.mark("first step")
-            if os.environ.get("FIRST") == str(len(watch.steps[-1]) - 1):
-                print({k: watch.between("started", k) for k in watch.marks}, watch.memory)
-                print("steps", [round(1000 * (b[1] - a[1])) for a, b in zip(watch.steps[0], watch.steps[0][1:])])
-                raise SystemExit
-            if len(watch.steps) == 2 and len(watch.steps[1]) > watch.later:
-                watch.mark("later")
-                if watch.evaluate:
-                    trainer.test("test")
-                watch.mark("end")
-                raise _Enough
-            return result
-
-        stack = ExitStack()
-        stack.enter_context(patch.object(runs, "check_run", checked))
-        stack.enter_context(patch.object(PromptTrainer, "run_epoch", run_epoch))
-        stack.enter_context(patch.object(PromptTrainer, "forward_backward", forward_backward))
-        return stack
-
-    def between(self, first: str, last: str) -> dict[str, float]:
-        """Seconds from one mark to another."""
-        (wall, cpu), (wall_end, cpu_end) = self.marks[first], self.marks[last]
-        return {"wall": round(wall_end - wall, 3), "cpu": round(cpu_end - cpu, 3)}
-
-    def report(self) -> dict:
-        durations = [
-            [tuple(b - a for a, b in zip(one, two)) for one, two in zip(epoch, epoch[1:])] for epoch in self.steps
+def markdown(rows: list[dict]) -> str:
+    """The results as a table; times are the least of all rounds, CPU seconds (of the start also wall clock)."""
+    columns = ["method", "tasks", "tasks in a batch", "start, s", "start, CPU s", "of it imports", "building", "memory, GB"]
+    columns += ["step, ms", "step / that of the fewest tasks", "of medians", "with first visits, ms"]
+    lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
+    for row in rows:
+        few = min((other for other in rows if other["method"] == row["method"]), key=lambda other: other["tasks"])
+        step, base = row["step"]["cpu"], few["step"]["cpu"]
+        cells = [row["method"], f"{row['tasks']:,}", f"{row['tasks_in_a_batch']:.1f}"]
+        cells += [f"{row['start']['wall']['min']:.1f}"] + [
+            f"{row[key]['cpu']['min']:.1f}" for key in ("start", "imports", "building")
         ]
-        first, later = ([1000 * value for value in zip(*epoch)] if False else list(zip(*epoch)) for epoch in durations)
-        return {
-            "imports": self.between("started", "imported"),
-            "tasks registered": self.between("imported", "registered"),
-            "to checks": self.between("registered", "check"),
-            "checks": self.between("check", "checked"),
-            "built again": self.between("checked", "epoch"),
-            "first step": self.between("epoch", "first step"),
-            "start": self.between("started", "first step"),
-            "first epoch, ms a step": [round(1000 * statistics.mean(values), 3) for values in first],
-            "steps": len(first[0]),
-            "later steps, ms": [round(1000 * statistics.median(values), 3) for values in later],
-            "later steps, min ms": [round(1000 * min(values), 3) for values in later],
-            "validation": self.between("trained", "second epoch"),
-            "test": self.between("later", "end"),
-            "memory": {name: round(value, 3) for name, value in self.memory.items()},
-        }
-
-
-def case(method: str, tasks: int, data: str, folder: str, homogeneous: bool, later: int, started: float, **rest) -> dict:
-    """One run in this process."""
-    import torch
-
-    import datasets
-    import train
-    import trainers
-
-    torch.set_num_threads(rest.get("threads", 1))
-    watch = Watch(started, later, rest.get("evaluate", True))
-    trainers.register_all()
-    datasets.register_all()
-    watch.mark("imported")
-    register_suite(tasks)
-    watch.mark("registered")
-    argv = ["--trainer", method, "--dataset", ",".join(map(name_of, range(tasks))), "--root", data, "--shots", "1"]
-    argv += ["--output-dir", folder, "--multi-task", "MULTITASK.HOMOGENEOUS", str(homogeneous)]
-    with watch.watching():
-        try:
-            code = train.main(argv)
-            raise RuntimeError(f"the run ended with exit code {code}")
-        except _Enough:
-            return watch.report()
+        cells += [f"{row['memory']['end']:.2f}", f"{1000 * step['min']:.1f}"]
+        cells += [f"{step['min'] / base['min']:.2f}", f"{step['median'] / base['median']:.2f}"]
+        cells += [f"{1000 * row['first_visit_step']['cpu']['min']:.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--case", default="")
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--methods", type=split(), default=["MVPT", "MCoOp"])
+    add("--tasks", type=split(int), default=[10, 1000])
+    add("--steps", type=int, default=60)
+    add("--rounds", type=int, default=3)
+    add("--batch-size", type=int, default=16)
+    add("--mixed", action="store_true", help="batches of images of any task: more tasks, more classes in a step")
+    add("--whole", action="store_true", help="whole epochs, validation and test as well (minutes)")
+    add("--threads", type=int, default=1, help="of the arithmetic")
+    add("--data", type=Path, default=ROOT / "data" / "many_tasks", help="where the suite is, or is to be written")
+    add("--output-dir", type=Path, default=ROOT / "output" / "benchmark")
     options = parser.parse_args()
-    print(json.dumps(case(**json.loads(options.case)), indent=1))
+    write_suite(options.data, max(options.tasks))
+    cases: dict[tuple, list[dict]] = {}
+    for _ in range(options.rounds):
+        for method in options.methods:
+            for tasks in options.tasks:
+                configuration = {
+                    "method": method,
+                    "tasks": tasks,
+                    "data": str(options.data.resolve()),
+                    "mixed": options.mixed,
+                    "whole": options.whole,
+                    "steps": options.steps,
+                    "batch_size": options.batch_size,
+                    "threads": options.threads,
+                }
+                found = run_case(configuration)
+                cases.setdefault((method, tasks), []).append(found)
+                print(json.dumps(found), file=sys.stderr, flush=True)
+    rows = [summary(found) for found in cases.values()]
+    text = markdown(rows)
+    result = {"machine": machine("cpu"), "summary": rows, "cases": [case for found in cases.values() for case in found]}
+    write(options.output_dir / "benchmark_tasks.json", json.dumps(result, indent=1) + "\n")
+    write(options.output_dir / "benchmark_tasks.md", text)
+    print(text)
     return 0
 
 

@@ -11,7 +11,7 @@ import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from datasets import Task, build_task
 from datasets.multitask import MultitaskDataset
@@ -95,11 +95,13 @@ class PromptEvaluator(TrainerX):
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def _image_features(self, dataset: MultitaskDataset) -> Tensor:
-        """Image features (N, d) of a dataset in its order, under the prompt."""
-        if self.model.has_visual_prompt:
-            return encode([self.model], dataset, self.cfg, self.device)[0]
-        return self.frozen.features(*self._plain(dataset))
+    def _image_features(self, dataset: MultitaskDataset, task: int | None = None, plain: bool = False) -> Tensor:
+        """Image features (N, d) of a dataset, or of one of its tasks, in its order; `plain`: whatever the prompt."""
+        if plain or not self.model.has_visual_prompt:
+            known = self._plain(dataset)
+            return self.frozen.features(*known) if task is None else self.frozen.rows(*known).part(task)
+        images = dataset if task is None else Subset(dataset, dataset.rows(task))
+        return encode([self.model], images, self.cfg, self.device)[0]
 
     def _plain(self, dataset: MultitaskDataset) -> tuple:
         """What `frozen` needs for the features of the tower without a prompt. In files are kept those of splits that all runs share:
@@ -131,12 +133,14 @@ class PromptEvaluator(TrainerX):
         dataset, backbone = self.sets[split], self.frozen.backbone
         self.set_model_mode("eval")
         model = PromptedCLIP(backbone.clip, None, backbone.tokenizer) if zero_shot else self.model
-        features = self.frozen.features(*self._plain(dataset)) if zero_shot else self._image_features(dataset)
+        wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
+        only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
+        features = self._image_features(dataset, only, plain=zero_shot)
         out = {}
-        for k, task in enumerate(self.tasks):
-            rows = dataset.rows(k)
-            if self._evaluates(task.name) and rows:
-                out[task.name] = probabilities(model, features[rows.start : rows.stop], class_features(model, task))
+        for k in wanted:
+            rows = range(len(features)) if k == only else dataset.rows(k)
+            images, classes = features[rows.start : rows.stop], class_features(model, self.tasks[k])
+            out[self.tasks[k].name] = probabilities(model, images, classes)
         return out
 
     def _evaluates(self, name: str) -> bool:
