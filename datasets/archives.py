@@ -11,7 +11,9 @@ from typing import BinaryIO
 OPEN = 64  # zips that a process keeps open; there may be more than the system lets it open at once
 _MARK = ".zip@"
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
-_files: dict[tuple[int, str], BinaryIO] = {}  # least recently used first; by process, so that a forked worker opens its own
+_files: dict[
+    tuple[int, str], BinaryIO
+] = {}  # least recently used first; by process, so that a forked worker opens its own
 
 
 def split_archive(path: str) -> tuple[str, str | None]:

@@ -58,7 +58,16 @@ def summary(cases: list[dict]) -> dict:
 
 def markdown(rows: list[dict]) -> str:
     """The results as a table; times are the least of all rounds, CPU seconds (of the start also wall clock)."""
-    columns = ["method", "tasks", "tasks in a batch", "start, s", "start, CPU s", "of it imports", "building", "memory, GB"]
+    columns = [
+        "method",
+        "tasks",
+        "tasks in a batch",
+        "start, s",
+        "start, CPU s",
+        "of it imports",
+        "building",
+        "memory, GB",
+    ]
     columns += ["step, ms", "step / that of the fewest tasks", "of medians", "with first visits, ms"]
     lines = ["| " + " | ".join(columns) + " |", "|---|" + "---:|" * (len(columns) - 1)]
     for row in rows:

@@ -1,6 +1,6 @@
 """One case of `scripts.benchmark_tasks`: a training run whose stages and steps are timed from outside.
 
-    python -m scripts.benchmark_tasks_case '{"method": "MVPT", "tasks": 10, ...}'    # prints a line of JSON
+python -m scripts.benchmark_tasks_case '{"method": "MVPT", "tasks": 10, ...}'    # prints a line of JSON
 """
 
 from __future__ import annotations
