@@ -11,9 +11,8 @@ from typing import BinaryIO
 OPEN = 64  # zips that a process keeps open; there may be more than the system lets it open at once
 _MARK = ".zip@"
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
-_files: dict[
-    tuple[int, str], BinaryIO
-] = {}  # least recently used first; by process, so that a forked worker opens its own
+# By process, so that a forked worker opens its own; least recently used first.
+_files: dict[tuple[int, str], BinaryIO] = {}
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
