@@ -167,6 +167,15 @@ def test_images_are_kept_only_where_they_are_needed_again(many):
     assert torch.equal(visual.sets["train"][0]["img"], row)
 
 
+def test_names_may_be_listed_in_a_file(main, suite, refuse, tmp_path):
+    (tmp_path / "names.txt").write_text(f"{name_of(1)}\n\n{name_of(2)}\n")
+    out, names = tmp_path / "listed", f"{name_of(0)},@{tmp_path / 'names.txt'}"
+    assert main("--trainer", "MVPT", "--dataset", names, "--shots", 1, "--output-dir", out, *ONE_EPOCH, data=suite) == 0
+    assert [record["task"] for record in read(out / "results.json")] == [name_of(task) for task in range(3)]
+    assert str(tmp_path) not in (out / "config.yaml").read_text()
+    assert "--dataset: no file" in refuse("--trainer", "MVPT", "--dataset", "@nowhere.txt")
+
+
 def test_a_run_reads_its_tasks_once(main, suite, monkeypatch, tmp_path):
     built, original = [], trainers.evaluation.build_task
     monkeypatch.setattr(
