@@ -57,7 +57,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
     add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
     add("--no-train", action="store_true", help="only build and evaluate")
-    add("--dataset", default="", help="tasks, comma separated; folder:PATH, csv:FILE: your own images; @FILE: a list of names")
+    add("--dataset", default="", help="tasks, comma separated; folder:PATH and csv:FILE: own images, @FILE: a list")
     add("--fewshot", default="", help="few-shot record, folder of them or earlier run: train on these very images")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
     add("--multi-task", action="store_true", help="learn the tasks of --dataset jointly")
