@@ -57,7 +57,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
     add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
     add("--no-train", action="store_true", help="only build and evaluate")
-    add("--dataset", default="", help="tasks, comma separated; folder:PATH and csv:FILE are images of your own")
+    add("--dataset", default="", help="tasks, comma separated; folder:PATH and csv:FILE: own images, @FILE: a list")
     add("--fewshot", default="", help="few-shot record, folder of them or earlier run: train on these very images")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
     add("--multi-task", action="store_true", help="learn the tasks of --dataset jointly")
@@ -91,10 +91,10 @@ def flags_of(args: argparse.Namespace) -> dict:
         "DATASET.SOURCE_DOMAINS": args.source_domains,
         "DATASET.TARGET_DOMAINS": args.target_domains,
         "INPUT.TRANSFORMS": args.transforms,
-        "DATASET.DATASET": args.dataset,
+        "DATASET.DATASET": listed(args.dataset, "--dataset"),
         "DATASET.FEWSHOT": args.fewshot,
         "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
-        "MULTITASK.SOURCE": args.source,
+        "MULTITASK.SOURCE": listed(args.source, "--source"),
     }
     flags = {key: value for key, value in flags.items() if value}
     if args.seed is not None:
@@ -118,6 +118,20 @@ def flags_of(args: argparse.Namespace) -> dict:
     if args.cut_contextlen:
         flags["TRAINER.CUT_CONTEXTLEN"] = True
     return flags
+
+
+def listed(names: str, flag: str) -> str:
+    """Comma-separated `names`, in the place of `@FILE` those that the file lists, a name a line. Raises FileNotFoundError."""
+    found = []
+    for name in names.split(","):
+        if not name.strip().startswith("@"):
+            found.append(name)
+            continue
+        path = Path(name.strip()[1:]).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"{flag}: no file {path} of names")
+        found += [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return ",".join(found)
 
 
 def configuration(args: argparse.Namespace):
@@ -194,14 +208,17 @@ def run(args: argparse.Namespace) -> None:
             if goes_on:
                 source = source and replace(source, resume=True)
                 targets = [replace(target, resume=True) for target in targets]
-            stages.check_experiment(cfg, source, targets)
+            prepared = stages.check_experiment(cfg, source, targets)
         else:
             one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train, resume=goes_on)
-            runs.check_run(one)
+            prepared = runs.check_run(one)
     with locks.alone(cfg.OUTPUT_DIR):
         _start_log(cfg, names)
         with _fewer_lines():
-            records = stages.run_experiment(cfg, source, targets) if several else runs.execute(one)
+            if several:
+                records = stages.run_experiment(cfg, source, targets, prepared)
+            else:
+                records = runs.execute(one, prepared)
         log.info("\n%s", results.markdown(records))
 
 

@@ -5,6 +5,7 @@ Every module and package in this folder may register datasets; to add one, drop 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import pkgutil
@@ -33,13 +34,7 @@ def build_task(cfg, name: str) -> Task:
         ValueError: the name is not registered, or the data on disk contradict themselves or the record.
         FileNotFoundError: the data, or a part of them, are not there.
     """
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    register_all()
-    names = DATASET_REGISTRY.registered_names()
-    if not is_own(name) and name not in names:
-        raise ValueError(f"unknown dataset {name!r}; the nearest names are {', '.join(_nearest(name, names))}")
-    cls = task_class(name) if is_own(name) else DATASET_REGISTRY.get(name)
+    cls = task_class(name) if is_own(name) else _registered(name)
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATASET.NAME = name
@@ -52,6 +47,19 @@ def build_task(cfg, name: str) -> Task:
     if record:
         replay_record(task, record, shots)
     return task
+
+
+def _registered(name: str) -> type:
+    """The dataset registered under `name`; the modules of this folder are looked through only for one that is not there yet."""
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    with contextlib.suppress(KeyError):
+        return DATASET_REGISTRY.get(name)
+    register_all()
+    names = DATASET_REGISTRY.registered_names()
+    if name not in names:
+        raise ValueError(f"unknown dataset {name!r}; the nearest names are {', '.join(_nearest(name, names))}")
+    return DATASET_REGISTRY.get(name)
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:

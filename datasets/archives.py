@@ -6,9 +6,13 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable
+from typing import BinaryIO
 
+OPEN = 64  # zips that a process keeps open; there may be more than the system lets it open at once
 _MARK = ".zip@"
-_handles: dict[tuple[int, str], zipfile.ZipFile] = {}  # by process, so that a forked worker opens its own
+_archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
+# By process, so that a forked worker opens its own; least recently used first.
+_files: dict[tuple[int, str], BinaryIO] = {}
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
@@ -53,13 +57,64 @@ def require_archives(paths: Iterable[str]) -> None:
             raise FileNotFoundError(f"no zip file {archive}")
 
 
-def _open_archive(archive: str) -> zipfile.ZipFile:
-    key = (os.getpid(), archive)
-    if key not in _handles:
+class _File:
+    """A zip's file as `ZipFile` reads it, which lets go of it between any two reads: `_files` keeps those used last open.
+
+    While a thread reads, the file is its own.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name, self._position = path, 0
+        self._size = os.path.getsize(path)
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise OSError(f"{self.name} has no place {position}")
+        self._position = position
+        return position
+
+    def read(self, count: int = -1) -> bytes:
+        key = (os.getpid(), self.name)
+        file = _files.pop(key, None) or open(self.name, "rb")
         try:
-            _handles[key] = zipfile.ZipFile(archive)
+            file.seek(self._position)
+            content = file.read(count)
+        except BaseException:
+            file.close()
+            raise
+        self._position += len(content)
+        _keep(key, file)
+        return content
+
+    def close(self) -> None:
+        """The file stays among those that are kept open."""
+
+
+def _keep(key: tuple[int, str], file: BinaryIO) -> None:
+    other = _files.pop(key, None)  # of another thread
+    if other is not None:
+        other.close()
+    _files[key] = file
+    while len(_files) > OPEN:
+        try:
+            _files.pop(next(iter(_files))).close()
+        except (KeyError, StopIteration, RuntimeError):  # another thread is at it
+            break
+
+
+def _open_archive(archive: str) -> zipfile.ZipFile:
+    if archive not in _archives:
+        try:
+            _archives[archive] = zipfile.ZipFile(_File(archive))
         except FileNotFoundError:
             raise FileNotFoundError(f"no zip file {archive}") from None
         except zipfile.BadZipFile as error:
             raise ValueError(f"{archive} is not a readable zip file: {error}") from error
-    return _handles[key]
+    return _archives[archive]

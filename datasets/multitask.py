@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -65,9 +66,9 @@ class MultitaskDataset(Dataset):
         self.tasks, self.names = list(tasks), [task.name for task in tasks]
         if not self.tasks:
             raise ValueError("no task is given")
-        for name in self.names:
-            if self.names.count(name) > 1:
-                raise ValueError(f"task {name} is given twice")
+        if len(set(self.names)) < len(self.names):
+            name = next(name for name, count in Counter(self.names).items() if count > 1)
+            raise ValueError(f"task {name} is given twice")
         self.split, self.size, self.interpolation = split, size, interpolation
         self.mean, self.std, self.crop, self.transform = tuple(mean), tuple(std), crop, transform
 
@@ -77,7 +78,6 @@ class MultitaskDataset(Dataset):
         self.offsets = [0, *itertools.accumulate(task.num_classes for task in self.tasks)][:-1]
         self.classnames = [name for task in self.tasks for name in task.classnames]
         self.num_classes = len(self.classnames)
-        self.lab2cname = dict(enumerate(self.classnames))
         self.max_labels = max((len(sample.labels) for sample in self.samples), default=1) or 1
         fits = len(self.samples) * 3 * size * size <= cache_bytes
         self._cache = _ImageCache(len(self.samples), size) if cache and transform is None and fits else None
@@ -113,6 +113,11 @@ class MultitaskDataset(Dataset):
         }
 
     @cached_property
+    def lab2cname(self) -> dict[int, str]:
+        """Column of the union -> class name."""
+        return dict(enumerate(self.classnames))
+
+    @cached_property
     def labels(self) -> Tensor:
         """Labels within their tasks, int64 (N, K), padded with -1."""
         labels = [sample.labels for sample in self.samples]
@@ -128,6 +133,11 @@ class MultitaskDataset(Dataset):
     def sizes(self) -> list[int]:
         """The number of images of each task, as `MixingSampler` takes them."""
         return [len(self.rows(task)) for task in range(len(self.tasks))]
+
+    def forget_images(self, for_good: bool = False) -> None:
+        """Give back the memory of decoded images; with `for_good`, those to come are not kept either."""
+        if self._cache:
+            self._cache = None if for_good else _ImageCache(len(self.samples), self.size)
 
     def task_of(self, index: int) -> int:
         """The position of the task that item `index` belongs to."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from prompting.image_tower import encode_prompted_images
-from prompting.memory import CHUNK, KEEP, release_free_memory
+from prompting.memory import CHUNK, KEEP, SEQUENCES, Recent, release_free_memory
 from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits
 from prompting.text_tower import check_text_tower, encode_prefix, encode_tokens
@@ -56,7 +56,7 @@ class PromptedCLIP(nn.Module):
         self.template = template
         self.cut, self.share_prefix, self.chunk, self.keep = cut, share_prefix, chunk, keep
         self._encode_prompted_images = encode_prompted_images
-        self._tokens: dict[tuple, list[TokenBatch]] = {}
+        self._tokens: Recent[list[TokenBatch]] = Recent(SEQUENCES)
         self._class_features: dict[tuple, Tensor] = {}
         self.register_load_state_dict_post_hook(PromptedCLIP._forget)
 
@@ -144,15 +144,15 @@ class PromptedCLIP(nn.Module):
         return KEEP.get(self.clip.logit_scale.device.type, KEEP["cuda"]) if self.keep is None else self.keep
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
-        key = (classes, n_ctx, self.prompt.position)
-        if key not in self._tokens:
+        def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
                     self.tokenizer, classes, n_ctx, self.prompt.position, length, self.cut, self._chunk()
                 )
-                self._tokens[key] = [batch.to(self.clip.logit_scale.device) for batch in batches]
-        return self._tokens[key]
+                return [batch.to(self.clip.logit_scale.device) for batch in batches]
+
+        return self._tokens.get((classes, n_ctx, self.prompt.position), len(classes), make)
 
     def _constant_features(self, classes: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
         key = (classes, templates)

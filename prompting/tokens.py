@@ -7,12 +7,15 @@ where the two merge into one token (a name that ends in punctuation), the name s
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 PADDING = 128  # places of padding that cost less than another pass does
+
+_known: WeakKeyDictionary[SimpleTokenizer, dict[str, tuple[int, list[int]]]] = WeakKeyDictionary()  # by name
 
 
 class TokenBatch(NamedTuple):
@@ -57,26 +60,23 @@ def tokenize_prompts(
 ) -> list[TokenBatch]:
     """Sequences with n_ctx slots for each class, in batches of similar length of at most `chunk` places after the
     prefix. Raises ValueError naming the first class that does not fit."""
-    sequences = []
-    for classname in classes:
-        name = tokenizer.encode(plain_name(classname))
-        rest = tokenizer.encode(plain_name(classname) + ".")
-        sequences.append((rest, _places(len(name), len(rest), n_ctx, position)))
+    sequences = [_name_tokens(tokenizer, plain_name(classname)) for classname in classes]
     batches, before = [], _before(n_ctx, position)
     full = context_length - before - 1
-    for rows in _groups([n_ctx - before + len(rest) + 1 if cut else full for rest, _ in sequences], chunk):
-        lengths = [(classes[row], n_ctx + len(sequences[row][0]) + 2) for row in rows]
+    for rows in _groups([n_ctx - before + len(rest) + 1 if cut else full for _, rest in sequences], chunk):
+        lengths = [(classes[row], n_ctx + len(sequences[row][1]) + 2) for row in rows]
         length = _length(lengths, context_length, cut, f" with {n_ctx} context vectors")
+        names = torch.tensor([sequences[row][0] for row in rows])[:, None]
+        filled, rest = _padded([sequences[row][1] for row in rows])
+        ends = 1 + n_ctx + filled.sum(1)
+        column, slot = torch.arange(rest.shape[1]), torch.arange(n_ctx)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
+        ids[:, 0] = tokenizer.sot_token_id
+        ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
+        places = 1 + column + torch.where(column < names, before, n_ctx)
+        ids[filled.nonzero()[:, 0], places[filled]] = rest[filled]
         slots = torch.zeros(len(rows), length, n_ctx)
-        ends = torch.zeros(len(rows), dtype=torch.long)
-        for i, row in enumerate(rows):
-            rest, places = sequences[row]
-            end = 1 + n_ctx + len(rest)
-            words = sorted(set(range(1, end)) - set(places))
-            ids[i, 0], ids[i, end], ends[i] = tokenizer.sot_token_id, tokenizer.eot_token_id, end
-            ids[i, words] = torch.tensor(rest, dtype=torch.long)
-            slots[i, places, range(n_ctx)] = 1.0
+        slots.scatter_(1, (1 + slot + torch.where(slot < before, 0, names))[:, None], 1.0)
         batches.append(TokenBatch(torch.tensor(rows), ids, ends, slots, 1 + before))
     return batches
 
@@ -90,11 +90,12 @@ def tokenize_sentences(
     batches = []
     for rows in _groups([len(tokens) + 2 if cut else context_length for tokens in encoded], chunk):
         length = _length([(sentences[row], len(encoded[row]) + 2) for row in rows], context_length, cut)
+        filled, tokens = _padded([encoded[row] for row in rows])
+        ends = 1 + filled.sum(1)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
-        for i, row in enumerate(rows):
-            tokens = [tokenizer.sot_token_id, *encoded[row], tokenizer.eot_token_id]
-            ids[i, : len(tokens)] = torch.tensor(tokens)
-        ends = torch.tensor([len(encoded[row]) + 1 for row in rows])
+        ids[:, 0] = tokenizer.sot_token_id
+        ids[:, 1 : 1 + tokens.shape[1]] = tokens
+        ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
         batches.append(TokenBatch(torch.tensor(rows), ids, ends, None, 0))
     return batches
 
@@ -117,11 +118,23 @@ def _before(n_ctx: int, position: str) -> int:
     return {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
 
 
-def _places(name: int, rest: int, n_ctx: int, position: str) -> list[int]:
-    """The places of the n_ctx slots in a sequence whose name has `name` tokens, and name and period `rest` together."""
-    name = min(name, rest)
-    before = _before(n_ctx, position)
-    return [1 + slot if slot < before else 1 + slot + name for slot in range(n_ctx)]
+def _name_tokens(tokenizer: SimpleTokenizer, name: str) -> tuple[int, list[int]]:
+    """(how many tokens of its sequence a name covers, the tokens of the name with its period). Known names are looked up: a step on a
+    mix of many tasks has names that are all known, though it has never had this set of them."""
+    known = _known.setdefault(tokenizer, {})
+    if name not in known:
+        alone, rest = tokenizer.encode(name), tokenizer.encode(name + ".")
+        known[name] = min(len(alone), len(rest)), rest
+    return known[name]
+
+
+def _padded(sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """(where there are tokens, the tokens and 0 elsewhere), both (B, longest)."""
+    lengths = torch.tensor([len(tokens) for tokens in sequences])
+    filled = torch.arange(int(lengths.max())) < lengths[:, None]
+    tokens = torch.zeros(filled.shape, dtype=torch.long)
+    tokens[filled] = torch.tensor([token for tokens in sequences for token in tokens], dtype=torch.long)
+    return filled, tokens
 
 
 def _groups(lengths: list[int], chunk: int) -> list[list[int]]:

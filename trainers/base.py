@@ -139,6 +139,8 @@ class PromptTrainer(PromptEvaluator):
 
     def after_train(self) -> None:
         self.bar.close()
+        for split in ("train", "val"):  # the test images may need the memory
+            self.sets[split].forget_images()
         super().after_train()
         self.save_prompts(self.output_dir)
         resume.tidy(self.output_dir)

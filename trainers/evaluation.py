@@ -11,7 +11,7 @@ import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from datasets import Task, build_task
 from datasets.multitask import MultitaskDataset
@@ -83,6 +83,9 @@ class PromptEvaluator(TrainerX):
         self.shape = clip_shape(backbone.clip)
         prompt = self.build_prompt()
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
+        if not self.model.has_visual_prompt:  # its features are kept in the place of an image
+            for dataset in self.sets.values():
+                dataset.forget_images(for_good=True)
         if self.cfg.MODEL.COMPILE and self.model.has_visual_prompt:
             self.model.compile_image_tower()
         self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
@@ -92,18 +95,20 @@ class PromptEvaluator(TrainerX):
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def _image_features(self, dataset: MultitaskDataset) -> Tensor:
-        """Image features (N, d) of a dataset in its order, under the prompt."""
-        if self.model.has_visual_prompt:
-            return encode([self.model], dataset, self.cfg, self.device)[0]
-        return self._plain_features(dataset)
+    def _image_features(self, dataset: MultitaskDataset, task: int | None = None, plain: bool = False) -> Tensor:
+        """Image features (N, d) of a dataset, or of one of its tasks, in its order; `plain`: whatever the prompt."""
+        if plain or not self.model.has_visual_prompt:
+            known = self._plain(dataset)
+            return self.frozen.features(*known) if task is None else self.frozen.rows(*known).part(task)
+        images = dataset if task is None else Subset(dataset, dataset.rows(task))
+        return encode([self.model], images, self.cfg, self.device)[0]
 
-    def _plain_features(self, dataset: MultitaskDataset) -> Tensor:
-        """Those of the frozen tower. In files are kept those of splits that all runs share: not of few-shot draws."""
+    def _plain(self, dataset: MultitaskDataset) -> tuple:
+        """What `frozen` needs for the features of the tower without a prompt. In files are kept those of splits that all runs share:
+        not of few-shot draws."""
         shared = dataset.split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
         store = feature_cache(self.cfg) if shared else None
-        batch_size = self.cfg.DATALOADER.TEST.BATCH_SIZE
-        return self.frozen.features(dataset, self.amp, batch_size, self._encode_plain, store)
+        return dataset, self.amp, self.cfg.DATALOADER.TEST.BATCH_SIZE, self._encode_plain, store
 
     def _encode_plain(self, dataset: Dataset) -> Tensor:
         plain = PromptedCLIP(self.frozen.backbone.clip, None, self.frozen.backbone.tokenizer)
@@ -115,7 +120,7 @@ class PromptEvaluator(TrainerX):
         if self.model.has_visual_prompt:
             return None
         if dataset.transform is None:
-            return Features(dataset, self._plain_features(dataset))
+            return Features(dataset, self.frozen.rows(*self._plain(dataset)))
         views = self.cfg.INPUT.CACHED_VIEWS
         if not views:
             return None
@@ -128,12 +133,14 @@ class PromptEvaluator(TrainerX):
         dataset, backbone = self.sets[split], self.frozen.backbone
         self.set_model_mode("eval")
         model = PromptedCLIP(backbone.clip, None, backbone.tokenizer) if zero_shot else self.model
-        features = self._plain_features(dataset) if zero_shot else self._image_features(dataset)
+        wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
+        only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
+        features = self._image_features(dataset, only, plain=zero_shot)
         out = {}
-        for k, task in enumerate(self.tasks):
-            rows = dataset.rows(k)
-            if self._evaluates(task.name) and rows:
-                out[task.name] = probabilities(model, features[rows.start : rows.stop], class_features(model, task))
+        for k in wanted:
+            rows = range(len(features)) if k == only else dataset.rows(k)
+            images, classes = features[rows.start : rows.stop], class_features(model, self.tasks[k])
+            out[self.tasks[k].name] = probabilities(model, images, classes)
         return out
 
     def _evaluates(self, name: str) -> bool:

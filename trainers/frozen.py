@@ -50,15 +50,27 @@ class Frozen:
         are known neither in this process nor in `store`, to which they are then added. Raises ValueError for images
         with a random transform: their features are not constant.
         """
-        if dataset.transform is not None:
-            raise ValueError("images with a random transform have no constant features")
         known = self._of_dataset.setdefault(dataset, {})
         key = f"{precision} {batch_size}"
         if key not in known:
-            rows = [dataset.rows(task) for task in range(len(dataset.tasks))]
-            parts = [self._part(dataset, k, key, encode, store) for k, own in enumerate(rows) if len(own)]
+            rows = self.rows(dataset, precision, batch_size, encode, store)
+            parts = [rows.part(k) for k in range(len(dataset.tasks)) if len(dataset.rows(k))]
             known[key] = parts[0] if len(parts) == 1 else torch.cat(parts)
         return known[key]
+
+    def rows(
+        self,
+        dataset: MultitaskDataset,
+        precision: torch.dtype | None,
+        batch_size: int,
+        encode: Callable[[Dataset], Tensor],
+        store: FeatureCache | None = None,
+    ) -> FeatureRows:
+        """The same features, but those of a task are computed when the first of them is asked for."""
+        if dataset.transform is not None:
+            raise ValueError("images with a random transform have no constant features")
+        how = f"{precision} {batch_size}"
+        return FeatureRows(dataset, lambda task: self._part(dataset, task, how, encode, store))
 
     def _part(self, dataset: MultitaskDataset, task: int, how: str, encode: Callable, store: FeatureCache | None):
         rows = dataset.rows(task)
@@ -95,19 +107,45 @@ def frozen(name: str, pretrained: str, device: str) -> Frozen:
     return Frozen(backbone, device)
 
 
+class FeatureRows:
+    """Features (N, d) of which `rows[[3, 1]]` gives some, (2, d). Those of a task are computed when one of them is asked for, so
+    that training on many tasks need not wait for all of them.
+
+    part: the features (n, d) of the task at a position.
+    """
+
+    def __init__(self, dataset: MultitaskDataset, part: Callable[[int], Tensor]) -> None:
+        self.part, self._owners = part, dataset.owners
+        self._places = [dataset.rows(task) for task in range(len(dataset.tasks))]
+        self._missing = torch.ones(len(self._places), dtype=torch.bool)
+        self._all: Tensor | None = None
+
+    def __getitem__(self, rows: list[int]) -> Tensor:
+        owners = self._owners[rows]
+        for task in owners[self._missing[owners]].unique().tolist():
+            part, places = self.part(task), self._places[task]
+            if len(part) == len(self._owners):
+                self._all = part
+            else:
+                self._all = part.new_empty(len(self._owners), part.shape[1]) if self._all is None else self._all
+                self._all[places.start : places.stop] = part
+            self._missing[task] = False
+        return self._all[rows]
+
+
 class Features(Dataset):
     """A dataset whose images are replaced by their features: items are `dataset.items` with "img" a row.
 
-    features: (N, d), or (K, N, d) for K augmented views of each image, of which epoch e takes view e % K.
+    features: for N images, or (K, N, d) for K augmented views of each image, of which epoch e takes view e % K.
     """
 
-    def __init__(self, dataset: MultitaskDataset, features: Tensor) -> None:
-        self.views = features if features.dim() == 3 else features[None]
+    def __init__(self, dataset: MultitaskDataset, features: FeatureRows | Tensor) -> None:
+        self.views = features if isinstance(features, Tensor) else [features]
         self.features = self.views[0]
         self.labels, self.tasks = dataset.labels, dataset.owners
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.labels)
 
     def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
         return {"img": self.features[rows], "labels": self.labels[rows], "task": self.tasks[rows]}

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from datasets import build_task, is_own
 from datasets.fewshot import find_record, to_record, write_record
+from toolkit.dassl.engine.random_state import get_random_state, set_random_state
 
 from . import provenance, results, resume
 from .configuration import differences, load, shareable, trainer_class
@@ -59,19 +60,32 @@ class Run:
         return self.cfg.OPTIM.MAX_EPOCH if self.trains else 0
 
 
-def check_run(run: Run, start_exists: bool = True) -> None:
+class Prepared:
+    """The trainer that a check has built, for the run itself; taken once, so that it lives no longer than the run."""
+
+    def __init__(self, trainer) -> None:
+        self._trainer, self._state = trainer, get_random_state()
+
+    def take(self):
+        """The trainer; random generators are where they were when it was built."""
+        trainer, self._trainer = self._trainer, None
+        set_random_state(self._state)
+        return trainer
+
+
+def check_run(run: Run, start_exists: bool = True) -> Prepared:
     """Everything that can be wrong before anything is written: keys, data, the prompt it starts from, another run's
-    results in its folder. Raises ValueError or FileNotFoundError.
+    results in its folder. Raises ValueError or FileNotFoundError. `execute` may have what was built for it.
 
     start_exists: False where an earlier run of the same plan makes the prompt that this one starts from.
     """
     check(run.cfg, trainer_class(run.cfg.TRAINER.NAME).joint)
     if not finished(run, start_exists):
         check_interrupted(run.folder, run.resume)
-    _prepare(run, start_exists)
+    return Prepared(_prepare(run, start_exists))
 
 
-def execute(run: Run) -> list[dict]:
+def execute(run: Run, prepared: Prepared | None = None) -> list[dict]:
     """Train and evaluate, or only evaluate; results.json's records. A finished run is reused, an interrupted one goes
     on where `run.resume` says so.
 
@@ -80,7 +94,7 @@ def execute(run: Run) -> list[dict]:
     """
     with alone(run.folder):
         try:
-            return _reuse(run) if finished(run) else _execute(run)
+            return _reuse(run) if finished(run) else _execute(run, prepared)
         except OSError as error:
             if error.errno in FAILURES:
                 raise OSError(error.errno, f"{error.strerror}; {_kept(run)}", error.filename) from error
@@ -96,11 +110,11 @@ def _reuse(run: Run) -> list[dict]:
     return results.read_json(run.folder / "results.json")
 
 
-def _execute(run: Run) -> list[dict]:
+def _execute(run: Run, prepared: Prepared | None) -> list[dict]:
     cfg, folder = run.cfg, run.folder
     check_interrupted(folder, run.resume)
     resume.remove_unfinished(folder)
-    trainer = _prepare(run)
+    trainer = prepared.take() if prepared else _prepare(run)
     for note in trainer.notes:
         log.warning("%s", note)
     trainer.facts = {"epochs": run.epochs, "start": _digest(run), "drawn": provenance.of_lists(trainer.tasks)}
@@ -113,8 +127,9 @@ def _execute(run: Run) -> list[dict]:
             write_record(path, task, cfg.DATASET.NUM_SHOTS, seed)
     same = [task.name for task in trainer.tasks if task.val and task.val == task.train_x]
     if same and run.trains:
+        which = ", ".join(same) if len(same) < 6 else f"{len(same)} tasks"
         with tqdm.external_write_mode():
-            log.info("%s: with one shot, the validation images are the training images", ", ".join(same))
+            log.info("%s: with one shot, the validation images are the training images", which)
     if run.compare:
         trainer.compare["zero_shot"] = trainer.scores("test", trainer.predict("test", zero_shot=True))
         if run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 
 from yacs.config import CfgNode
 
@@ -102,7 +103,7 @@ def check(cfg: CfgNode, joint: bool) -> None:
             "it can't serve several tasks"
         )
     names = [task_name(name) for name in names]
-    problems += [f"task {name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems += [f"task {name} is given twice" for name, count in Counter(names).items() if count > 1]
     positive = {
         "DATALOADER.TRAIN_X.BATCH_SIZE": cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
         "DATALOADER.TEST.BATCH_SIZE": cfg.DATALOADER.TEST.BATCH_SIZE,

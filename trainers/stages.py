@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from elevater_eval.predictions import written_whole
 
 from . import results
 from .configuration import changed
-from .runs import Run, check_configuration, check_interrupted, check_run, execute, write_config
+from .runs import Prepared, Run, check_configuration, check_interrupted, check_run, execute, write_config
 
 log = logging.getLogger(__name__)
 
@@ -86,27 +87,29 @@ def target_runs(
     return runs
 
 
-def check_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> None:
-    """Check all runs of an experiment in `cfg.OUTPUT_DIR`; nothing is written."""
+def check_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> Prepared | None:
+    """Check all runs of an experiment in `cfg.OUTPUT_DIR`; nothing is written. What was built for the source is returned."""
     check_configuration(cfg)
     if not (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
         check_interrupted(Path(cfg.OUTPUT_DIR), targets[0].resume)
     labels = [run.folder.name for run in targets]
-    for label in labels:
-        if labels.count(label) > 1:
+    for label, count in Counter(labels).items():
+        if count > 1:
             raise ValueError(f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)")
-    if source:
-        check_run(source)
+    prepared = check_run(source) if source else None
     for run in targets:
         check_run(run, start_exists=source is None)
+    return prepared
 
 
-def run_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> list[dict]:
+def run_experiment(
+    cfg: CfgNode, source: Run | None, targets: Sequence[Run], prepared: Prepared | None = None
+) -> list[dict]:
     """Run both stages and collect predictions/, results.json, results.md and submission.zip in `cfg.OUTPUT_DIR`."""
     write_config(cfg)
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.cfg.DATASET.DATASET.split(",")))
-        execute(source)
+        execute(source, prepared)
     start = "the source prompt" if source else "an existing prompt" if targets[0].start else "a fresh prompt"
     log.info("stage 2: %d targets, each from %s", len(targets), start)
     records = []
