@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable
 
+MAX_BYTES = 1 << 29  # of a zip's member, unpacked: index files and images are smaller, and a zip may declare anything
 _MARK = ".zip@"
 _handles: dict[tuple[int, str], zipfile.ZipFile] = {}  # by process, so that a forked worker opens its own
 
@@ -22,15 +24,25 @@ def read_bytes(path: str) -> bytes:
 
     Raises:
         FileNotFoundError: the file, the zip or the member does not exist.
-        ValueError: the zip or the member is damaged.
+        ValueError: the zip or the member is damaged, the member is too large, or the file is a device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # may never end
+            raise ValueError(f"{path} is a device or a pipe, not a file")
         with open(path, "rb") as file:
             return file.read()
     handle = _open_archive(archive)
     try:
-        return handle.read(member)
+        entry = handle.getinfo(member)
+        if entry.file_size > MAX_BYTES:
+            raise ValueError(
+                f"{path} declares {entry.file_size:,} bytes; of a zip's member at most {MAX_BYTES:,} are read"
+            )
+        check_method(entry, archive)
+        with handle.open(entry) as file:
+            return file.read(entry.file_size)  # no more than it declares is unpacked
     except KeyError:
         raise FileNotFoundError(f"{archive} has no member {member!r}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -44,6 +56,12 @@ def checksum(path: str) -> int:
         return os.path.getsize(path) if member is None else _open_archive(archive).getinfo(member).CRC
     except (OSError, KeyError):
         return -1
+
+
+def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
+    """Raise ValueError where a member is packed by a method that Python unpacks without a bound, however much comes."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew")
 
 
 def require_archives(paths: Iterable[str]) -> None:
