@@ -38,7 +38,9 @@ log = logging.getLogger("train")
 def arguments() -> argparse.ArgumentParser:
     """The flags of Dassl, of the reference, and ours."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="train.py",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
@@ -160,6 +162,7 @@ def run(args: argparse.Namespace) -> None:
     goes_on = cfg.RESUME == "auto"
     if goes_on and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite starts it anew: give one of them")
+    locks.check_folder(cfg.OUTPUT_DIR)
     locks.check_free(cfg.OUTPUT_DIR)
     if not issubclass(cls, PromptEvaluator):
         _run_plain(cfg, args, names)

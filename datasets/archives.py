@@ -28,7 +28,10 @@ def read_bytes(path: str) -> bytes:
     """
     archive, member = split_archive(path)
     if member is None:
-        mode = os.stat(path).st_mode
+        try:
+            mode = os.stat(path).st_mode
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no file {path}") from None
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # may never end
             raise ValueError(f"{path} is a device or a pipe, not a file")
         with open(path, "rb") as file:
@@ -64,11 +67,18 @@ def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
         raise ValueError(f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew")
 
 
-def require_archives(paths: Iterable[str]) -> None:
-    """Raise FileNotFoundError naming the first zip that `paths` point into and that does not exist."""
-    for archive in sorted({archive for archive, member in map(split_archive, paths) if member is not None}):
-        if not os.path.isfile(archive):
-            raise FileNotFoundError(f"no zip file {archive}")
+def require_files(paths: Iterable[str]) -> None:
+    """Raise FileNotFoundError naming the first file, zip or member that is not there, ValueError for a damaged zip.
+
+    Nothing is read but the zips' directories.
+    """
+    for path in dict.fromkeys(paths):
+        archive, member = split_archive(path)
+        if member is None:
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"no file {path}")
+        elif member not in _open_archive(archive).NameToInfo:
+            raise FileNotFoundError(f"{archive} has no member {member!r}")
 
 
 def _open_archive(archive: str) -> zipfile.ZipFile:

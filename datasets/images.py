@@ -21,6 +21,8 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # no other of Pi
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
 
+_TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
+
 
 class ImageError(ValueError):
     """An image exists, but cannot be decoded."""
@@ -46,14 +48,14 @@ def read_image(path: str) -> Image.Image:
     except (FileNotFoundError, IsADirectoryError):
         raise
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ImageError(f"cannot decode {path}: {reason}") from error
+        kinds = {Image.UnidentifiedImageError: "not an image", Image.DecompressionBombError: _TOO_MANY}
+        raise ImageError(f"cannot decode {path}: {kinds.get(type(error), error)}") from error
 
 
 def _check_sides(width: int, height: int) -> None:
     """Raise ValueError for what would exhaust the memory. Nothing is decoded yet."""
     if width * height > MAX_PIXELS:
-        raise ValueError(f"it declares {width} x {height} pixels, more than the {MAX_PIXELS:,} that are read")
+        raise ValueError(_TOO_MANY)
     if max(width, height) > MAX_RATIO * min(width, height):
         raise ValueError(f"it declares {width} x {height} pixels; one side is more than {MAX_RATIO:,} times the other")
 

@@ -32,7 +32,9 @@ def read_yaml(path: str | Path, what: str = "") -> Any:
     except RecursionError:
         raise ValueError(f"{named} is no YAML: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:  # dates and numbers that can't be; keys that are lists
-        raise ValueError(f"{named} is no YAML: {' '.join(str(error).split())}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split())
+        raise ValueError(f"{named} is no YAML: {where}") from None
     if _size(content) > MOST:
         raise ValueError(f"{named} holds more than {MOST:,} values; its aliases repeat too much")
     return content

@@ -1,6 +1,7 @@
 """Weights of CLIP models in files, and the model that a file in OpenAI's layout implies."""
 
 import logging
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -44,8 +45,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if _is_torchscript(path):
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
-        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # no other of Pillow's: it has programs run for some
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
+_TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
 
 ImageSource = str | os.PathLike | Image.Image
 
@@ -29,14 +30,16 @@ def read_picture(image: ImageSource) -> Image.Image:
     except FileNotFoundError:
         raise FileNotFoundError(f"no image {image}") from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ValueError(f"cannot decode {image}: {reason}") from error
+        kinds = {Image.UnidentifiedImageError: "not an image", Image.DecompressionBombError: _TOO_MANY}
+        raise ValueError(f"cannot decode {image}: {kinds.get(type(error), error)}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_RATIO * min(width, height):
-        raise ValueError(f"it declares {width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ValueError(_TOO_MANY)
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ValueError(f"it declares {width} x {height} pixels; one side is more than {MAX_RATIO:,} times the other")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would take all above 255 for white
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))

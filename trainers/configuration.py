@@ -150,12 +150,14 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
 def load(path: Path) -> CfgNode:
     """A configuration written by a run. Raises FileNotFoundError, or ValueError where it is damaged."""
     content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no configuration of a run: it holds no keys")
     try:
         cfg = CfgNode(content)
         shareable(cfg)
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # yacs's own
-        raise ValueError(f"{path} is no configuration of a run: {str(error) or type(content).__name__}") from None
+        raise ValueError(f"{path} is no configuration of a run: {error}") from None
 
 
 def _plain(value):
