@@ -153,7 +153,7 @@ def _group(samples: Iterable[Sample], by: Callable[[Sample], Hashable]) -> dict[
 
 def _check_shots(shots: int) -> None:
     if shots < -1:
-        raise ValueError(f"DATASET.NUM_SHOTS is {shots}; give the images per class, 0 for none or -1 for all")
+        raise ValueError(f"DATASET.NUM_SHOTS (--shots) is {shots}; give the images per class, 0 for none or -1 for all")
 
 
 def to_record(task: Task, shots: int, seed: int) -> dict:

@@ -45,7 +45,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if _is_torchscript(path):
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
         raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
         what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets import build_task, is_own
+from datasets.archives import require_files
 from datasets.fewshot import find_record, to_record, write_record
 
 from . import provenance, results, resume
@@ -68,7 +69,8 @@ def check_run(run: Run, start_exists: bool = True) -> None:
     check(run.cfg, trainer_class(run.cfg.TRAINER.NAME).joint)
     if not finished(run, start_exists):
         check_interrupted(run.folder, run.resume)
-    _prepare(run, start_exists)
+    trainer = _prepare(run, start_exists)
+    require_files(item.impath for task in trainer.tasks for item in task.test)  # they are read last
 
 
 def execute(run: Run) -> list[dict]:
