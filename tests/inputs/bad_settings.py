@@ -194,11 +194,12 @@ SECTIONS = {
         Case(
             "a prompt of another method",
             "train.py --trainer VPT --dataset folder:photos --model-dir run --eval-only",
-            "error: run/prompt_learner/model-best.pth.tar holds a text prompt of 5 vectors, 128 wide: ...: tensors of another method (missing: ...)",
+            "error: run/prompt_learner/model-best.pth.tar holds a text prompt of 5 vectors, 128 wide: ...: tensors of another method ...",
         ),
         Case(
             "class-specific contexts of other classes",
-            "train.py --trainer CoOp --root data --dataset patch-camelyon --model-dir csc TRAINER.MVLPT.COOP.N_CTX 5 TRAINER.MVLPT.COOP.CSC True",
+            "train.py --trainer CoOp --root data --dataset patch-camelyon --model-dir csc "
+            "TRAINER.MVLPT.COOP.N_CTX 5 TRAINER.MVLPT.COOP.CSC True",
             "error: csc/prompt_learner/model-best.pth.tar holds contexts for another class list: ...",
         ),
         Case(
