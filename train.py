@@ -358,11 +358,7 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno == errno.EROFS:
             sys.stderr.write(f"{message}\n")
             return 2
-        kept = (
-            ""
-            if "--resume" in message
-            else "; all that was finished is kept, with --resume auto the same command goes on"
-        )
+        kept = "" if "--resume" in message else "; all that was finished is kept, with --resume auto the same command goes on"
         sys.stderr.write(f"{message}{kept}\n")
         return 1
     except KeyboardInterrupt:
