@@ -2,7 +2,6 @@
 
 import logging
 import pickle
-import zipfile
 from pathlib import Path
 
 import open_clip
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prompting.architectures import plain_names
+from prompting.torchscript import is_torchscript, read_torchscript
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        if is_torchscript(path):
+            return read_torchscript(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
         raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
@@ -155,13 +155,6 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
     return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
 def _some(names: list[str]) -> str:
