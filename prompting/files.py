@@ -63,9 +63,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     try:
         config = json.loads(strings.pop(_CONFIG))
         _check_config(config)
-        with torch.device(
-            "meta"
-        ):  # whatever sizes it states, nothing is allocated before they are those of the tensors
+        with torch.device("meta"):  # nothing is allocated before the sizes that it states are those of the tensors
             _check_state(build_prompt(config), state)
         prompt = build_prompt(config)
         load_state(prompt, state)

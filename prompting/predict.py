@@ -202,7 +202,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 def _classes(value: object) -> dict[str, list[str]]:
     """What a file says of its classes, checked, as anyone may have written it."""
-    lists = list(value.values()) if isinstance(value, dict) else [value]
+    lists = list(value.values()) if isinstance(value, dict) else [None]
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
         raise ValueError("its metadata 'classes' are no lists of names by task")
     return dict(value)

@@ -216,7 +216,7 @@ def _add(cfg: CfgNode, key: str, value) -> None:
     node = cfg
     for name in nodes:
         node = node.setdefault(name, CfgNode())
-    with contextlib.suppress(ValueError, SyntaxError):
+    with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         value = ast.literal_eval(value) if isinstance(value, str) else value
     node[leaf] = value
 
@@ -256,7 +256,7 @@ def _sequence(value, where: str):
     if isinstance(value, str) and value.strip()[:1] in ("(", "["):
         try:
             return ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # nested without end
             raise ValueError(f"{where} is a list, not {reprlib.repr(value)}") from None
     return value
 
