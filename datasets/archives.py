@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
 
 MAX_BYTES = 1 << 29  # of a zip's member, unpacked: index files and images are smaller, and a zip may declare anything
 _MARK = ".zip@"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, struct.error)
 _handles: dict[tuple[int, str], zipfile.ZipFile] = {}  # by process, so that a forked worker opens its own
 
 
@@ -32,7 +34,9 @@ def read_bytes(path: str) -> bytes:
             mode = os.stat(path).st_mode
         except FileNotFoundError:
             raise FileNotFoundError(f"no file {path}") from None
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # may never end
+        if stat.S_ISDIR(mode):
+            raise FileNotFoundError(f"no file {path}, but a folder")
+        if not stat.S_ISREG(mode):  # may never end
             raise ValueError(f"{path} is a device or a pipe, not a file")
         with open(path, "rb") as file:
             return file.read()
@@ -48,7 +52,7 @@ def read_bytes(path: str) -> bytes:
             return file.read(entry.file_size)  # no more than it declares is unpacked
     except KeyError:
         raise FileNotFoundError(f"{archive} has no member {member!r}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
 
@@ -86,8 +90,8 @@ def _open_archive(archive: str) -> zipfile.ZipFile:
     if key not in _handles:
         try:
             _handles[key] = zipfile.ZipFile(archive)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"no zip file {archive}") from None
-        except zipfile.BadZipFile as error:
+        except _DAMAGED as error:
             raise ValueError(f"{archive} is not a readable zip file: {error}") from error
     return _handles[key]

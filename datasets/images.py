@@ -17,7 +17,7 @@ from .archives import read_bytes
 
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # no other of Pillow's: it has programs run for some
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of the others Pillow runs programs
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
 
@@ -45,7 +45,7 @@ def read_image(path: str) -> Image.Image:
         if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would take all above 255 for white
             image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
         return image if image.mode == "RGB" else image.convert("RGB")
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         kinds = {Image.UnidentifiedImageError: "not an image", Image.DecompressionBombError: _TOO_MANY}

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageOps
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # no other of Pillow's: it has programs run for some
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of the others Pillow runs programs
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
