@@ -25,12 +25,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import yaml
 
 import datasets
 import toolkit
 import trainers
 from datasets import fewshot, images, own, pocket
+from datasets.yaml_files import read_yaml
 
 log = logging.getLogger("train")
 
@@ -38,7 +38,9 @@ log = logging.getLogger("train")
 def arguments() -> argparse.ArgumentParser:
     """The flags of Dassl, of the reference, and ours."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="train.py",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
@@ -174,6 +176,7 @@ def run(args: argparse.Namespace) -> None:
     goes_on = cfg.RESUME == "auto"
     if goes_on and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite starts it anew: give one of them")
+    locks.check_folder(cfg.OUTPUT_DIR)
     locks.check_free(cfg.OUTPUT_DIR)
     if not issubclass(cls, PromptEvaluator):
         _run_plain(cfg, args, names)
@@ -335,12 +338,7 @@ def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> d
     """target -> tasks to adapt it with, from a YAML file. Images of one's own may be called as their task is."""
     if not file:
         return {}
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"--groups: no file {file}")
-    try:
-        groups = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"--groups: {file} is no YAML: {error}") from None
+    groups = read_yaml(file, "--groups")
     if not isinstance(groups, dict):
         raise ValueError(f"--groups: {file} must map each target to a list of tasks")
     for target, related in groups.items():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
 from typing import BinaryIO
 
 OPEN = 64  # zips that a process keeps open; there may be more than the system lets it open at once
+MAX_BYTES = 1 << 29  # of a zip's member, unpacked: index files and images are smaller, and a zip may declare anything
 _MARK = ".zip@"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, struct.error)
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
 # By process, so that a forked worker opens its own; least recently used first.
 _files: dict[tuple[int, str], BinaryIO] = {}
@@ -26,18 +30,33 @@ def read_bytes(path: str) -> bytes:
 
     Raises:
         FileNotFoundError: the file, the zip or the member does not exist.
-        ValueError: the zip or the member is damaged.
+        ValueError: the zip or the member is damaged, the member is too large, or the file is a device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:
+        try:
+            mode = os.stat(path).st_mode
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no file {path}") from None
+        if stat.S_ISDIR(mode):
+            raise FileNotFoundError(f"no file {path}, but a folder")
+        if not stat.S_ISREG(mode):  # may never end
+            raise ValueError(f"{path} is a device or a pipe, not a file")
         with open(path, "rb") as file:
             return file.read()
     handle = _open_archive(archive)
     try:
-        return handle.read(member)
+        entry = handle.getinfo(member)
+        if entry.file_size > MAX_BYTES:
+            raise ValueError(
+                f"{path} declares {entry.file_size:,} bytes; of a zip's member at most {MAX_BYTES:,} are read"
+            )
+        check_method(entry, archive)
+        with handle.open(entry) as file:
+            return file.read(entry.file_size)  # no more than it declares is unpacked
     except KeyError:
         raise FileNotFoundError(f"{archive} has no member {member!r}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
 
@@ -50,11 +69,24 @@ def checksum(path: str) -> int:
         return -1
 
 
-def require_archives(paths: Iterable[str]) -> None:
-    """Raise FileNotFoundError naming the first zip that `paths` point into and that does not exist."""
-    for archive in sorted({archive for archive, member in map(split_archive, paths) if member is not None}):
-        if not os.path.isfile(archive):
-            raise FileNotFoundError(f"no zip file {archive}")
+def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
+    """Raise ValueError where a member is packed by a method that Python unpacks without a bound, however much comes."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew")
+
+
+def require_files(paths: Iterable[str]) -> None:
+    """Raise FileNotFoundError naming the first file, zip or member that is not there, ValueError for a damaged zip.
+
+    Nothing is read but the zips' directories.
+    """
+    for path in dict.fromkeys(paths):
+        archive, member = split_archive(path)
+        if member is None:
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"no file {path}")
+        elif member not in _open_archive(archive).NameToInfo:
+            raise FileNotFoundError(f"{archive} has no member {member!r}")
 
 
 class _File:
@@ -113,8 +145,8 @@ def _open_archive(archive: str) -> zipfile.ZipFile:
     if archive not in _archives:
         try:
             _archives[archive] = zipfile.ZipFile(_File(archive))
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"no zip file {archive}") from None
-        except zipfile.BadZipFile as error:
+        except _DAMAGED as error:
             raise ValueError(f"{archive} is not a readable zip file: {error}") from error
     return _archives[archive]

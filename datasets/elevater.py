@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from . import fewshot, manifest
-from .archives import require_archives
+from .archives import require_files
 from .task import Sample, Task, require_train_images
 
 FORMATS = ("iris", "coco")
@@ -50,8 +50,8 @@ class ElevaterTask(Task):
         names = self.name_classes(names, os.path.join(folder, labelmap))
         if shots != 0:
             require_train_images(pool, names, os.path.join(folder, self.train_index))
-        require_archives(sample.impath for sample in [*pool, *test])
         train, val = fewshot.draw_elevater(pool, len(names), self.label_kind, shots, seed)
+        require_files(sample.impath for sample in [*train, *val, *test])
         super().__init__(names, train, val, test)
 
     def read(self, folder: str, index: str) -> tuple[list[Sample], list[str]]:

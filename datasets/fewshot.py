@@ -153,7 +153,7 @@ def _group(samples: Iterable[Sample], by: Callable[[Sample], Hashable]) -> dict[
 
 def _check_shots(shots: int) -> None:
     if shots < -1:
-        raise ValueError(f"DATASET.NUM_SHOTS is {shots}; give the images per class, 0 for none or -1 for all")
+        raise ValueError(f"DATASET.NUM_SHOTS (--shots) is {shots}; give the images per class, 0 for none or -1 for all")
 
 
 def to_record(task: Task, shots: int, seed: int) -> dict:
@@ -243,6 +243,8 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
         raise ValueError(
             f"{record['file']} was drawn with {stated} shots, but DATASET.NUM_SHOTS is {shots}; use --shots {stated}"
         )
+    if not record["train"]:
+        raise ValueError(f"{record['file']}: its list train is empty")
     try:
         task.take(*replay(record, task.train_x, task.val), seed=record.get("seed"))
     except ValueError as error:
@@ -256,4 +258,9 @@ def _read_record(path: Path) -> dict:
     lists = [record.get(split) for split in ("train", "val")] if isinstance(record, dict) else []
     if not lists or not all(isinstance(keys, list) for keys in lists) or not isinstance(record.get("task"), str):
         raise ValueError(f"{path} is no few-shot record: it needs the keys task, train and val")
+    if not all(isinstance(key, str) for keys in lists for key in keys):
+        raise ValueError(f"{path}: train and val are lists of images' paths")
+    for key in ("shots", "seed"):
+        if type(record.get(key, 0)) is not int:
+            raise ValueError(f"{path}: {key} is {record[key]!r}, no whole number")
     return record | {"file": str(path)}

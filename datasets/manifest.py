@@ -42,6 +42,8 @@ def read_iris(root: str, index: str, labelmap: str | None = None) -> tuple[list[
         names = read_labelmap(root, labelmap)
     else:
         names = [str(label) for label in range(1 + max((label for row in rows for label in row[2]), default=-1))]
+    if not rows:
+        raise ValueError(f"{path} names no image")
     for number, _, labels in rows:
         for label in labels:
             if label >= len(names):
@@ -85,6 +87,8 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
         if annotation["category_id"] not in label_of:
             raise ValueError(f"{where}: no category has the id {annotation['category_id']}; known: {sorted(label_of)}")
         labels[annotation["image_id"]].append(label_of[annotation["category_id"]])
+    if not images:
+        raise ValueError(f"{path} names no image")
     return [_sample(root, _coco_key(image), tuple(labels[image["id"]]), names) for image in images], names
 
 
@@ -122,6 +126,8 @@ def read_json(path: str) -> Any:
         return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}: not valid json: {error.msg}") from error
+    except RecursionError:
+        raise ValueError(f"{path}: not valid json: nested too deeply") from None
 
 
 def _read_lines(path: str) -> list[str]:

@@ -10,12 +10,11 @@ import logging
 import math
 import os
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .archives import require_archives, split_archive
+from .archives import require_files
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +208,6 @@ def _table_row(file: Path, line: list[str], columns: dict[str, tuple[int, str]],
 def _check_images(rows: list[Row]) -> None:
     """Every image is there, and in one row only."""
     first: dict[str, Row] = {}
-    members: dict[str, set[str]] = {}
     for row in rows:
         other = first.setdefault(os.path.normpath(row.impath), row)
         if other is not row:
@@ -218,22 +216,10 @@ def _check_images(rows: list[Row]) -> None:
                 f"{row.where}: {row.key} is also in line {line} ({other.split}); "
                 "an image has one row, with all its labels"
             )
-        archive, member = split_archive(row.impath)
         try:
-            if member is None:
-                there = os.path.isfile(archive)
-            else:
-                require_archives([row.impath])
-                if archive not in members:
-                    with zipfile.ZipFile(archive) as file:
-                        members[archive] = set(file.namelist())
-                there = member in members[archive]
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{row.where}: {error}") from None
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{row.where}: {archive} is not a readable zip file: {error}") from None
-        if not there:
-            raise FileNotFoundError(f"{row.where}: no image {row.impath}")
+            require_files([row.impath])
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{row.where}: {error}") from None
 
 
 def _nearest(name: str, known: set[str]) -> str:

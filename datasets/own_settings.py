@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
 from .images import MODES
 from .task import DEFAULT_TEMPLATES, LABEL_KINDS, METRICS
+from .yaml_files import read_yaml
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -50,10 +49,7 @@ def read_settings(stem: Path) -> Settings:
     path = next((path for path in (Path(f"{stem}{suffix}") for suffix in SUFFIXES) if path.is_file()), None)
     if path is None:
         return Settings()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path)
     if not isinstance(content or {}, dict):
         raise ValueError(f"{path}: expected keys such as 'names: [...]', found {content!r}")
     known = [field.name for field in fields(Settings) if field.name != "file"]

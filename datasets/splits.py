@@ -26,6 +26,8 @@ def read_split(root: str, image_dir: str, split_json: str) -> tuple[list[Sample]
     content = read_json(path)
     if not isinstance(content, dict) or any(not isinstance(content.get(split), list) for split in SPLITS):
         raise ValueError(f"{path}: expected the lists {', '.join(SPLITS)}")
+    if not content["test"]:
+        raise ValueError(f"{path}: the list test is empty")
     folder = os.path.join(root, image_dir)
     return tuple(
         [_sample(folder, row, f"{path}: {split}[{position}]") for position, row in enumerate(content[split])]

@@ -54,6 +54,8 @@ def compare(
     """
     if resamples < 1:
         raise ValueError(f"resamples must be 1 or more, got {resamples}")
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     tasks = load_tasks() if tasks is None else tasks
     sides = [_read(source, root, only, tasks) for source in (first, second)]
     absent, common = _pairs(*sides)

@@ -12,6 +12,8 @@ import numpy as np
 from elevater_eval.decimals import rows_from_text
 from elevater_eval.jsonstream import JSONError, Reader
 
+MOST = 1 << 29  # numbers of a task over all folds, 4 GB; ImageNet-1K has 50 million a seed
+
 
 @dataclass(frozen=True)
 class Defect:
@@ -32,10 +34,14 @@ def read_folds(reader: Reader) -> Any:
     """The value of ``predictions``: a list with a float64 (N, C) or a ``Defect`` for each fold, where it is a list."""
     if reader.peek() != "[":
         return reader.value()
-    return [_read_fold(reader, fold) for fold in reader.elements()]
+    folds, left = [], MOST
+    for fold in reader.elements():
+        folds.append(_read_fold(reader, fold, left))
+        left -= folds[-1].size if isinstance(folds[-1], np.ndarray) else 0
+    return folds
 
 
-def _read_fold(reader: Reader, fold: int) -> np.ndarray | Defect:
+def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
     if reader.peek() != "[":
         reader.value()
         return Defect("a fold must be a non-empty list of rows")
@@ -51,6 +57,9 @@ def _read_fold(reader: Reader, fold: int) -> np.ndarray | Defect:
             else:
                 parts.append(part)
                 columns = part.shape[1]
+                most -= part.size
+                if most < 0:
+                    raise JSONError(f"more than {MOST:,} numbers in a task")
             count += len(block)
     except JSONError as error:
         raise FoldError(f"row {count}: {error}", fold) from None

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, TypeVar
 BLOCK = 1 << 20  # bytes read at once
 MARGIN = 32  # characters that must follow a value before it is known to end where it seems to
 SPACE = re.compile(r"[ \t\r\n]*")
+LONGEST = 1 << 26  # characters of a value that is decoded whole
+MOST_KEYS, MOST_ELEMENTS = 1_000, 10_000  # of an object and a list that are walked through
 CLOSED_TWICE = re.compile(r"\][ \t\r\n]*\]")
 
 T = TypeVar("T")
@@ -77,6 +79,8 @@ class Reader:
                 self._take('"')
             key = self.value()
             self._take(":")
+            if len(seen) > MOST_KEYS:
+                raise self._error(f"an object has more than {MOST_KEYS:,} keys", self._at)
             if key in seen:
                 self._faults.add(f"key {key!r} occurs more than once in an object")
             seen.add(key)
@@ -96,6 +100,8 @@ class Reader:
             position += 1
             if self._take(",]") == "]":
                 return
+            if position > MOST_ELEMENTS:
+                raise self._error(f"a list has more than {MOST_ELEMENTS:,} elements", self._at)
 
     def lists(self, parse: Callable[[str], T | None]) -> Iterator[T | list[Any]]:
         """The elements of a list of lists, many at a time.
@@ -160,6 +166,8 @@ class Reader:
         """Drop what is read from the buffer and add to the rest; False where the text has ended."""
         if self._ended:
             return False
+        if len(self._text) - self._at > LONGEST:
+            raise self._error(f"a value is longer than {LONGEST:,} characters", self._at)
         block = self._stream.read(max(self._block, len(self._text) - self._at))
         self._ended = not block
         try:

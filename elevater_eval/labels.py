@@ -68,13 +68,14 @@ def _count_names(path: Path) -> int:
 
 def _read_coco(path: Path) -> tuple[list[list[int]], int]:
     """Labels are positions of the categories, sorted by id; images are sorted by id."""
+    text = _read(path)
     try:
-        content = json.loads(_read(path))
+        content = json.loads(text)
         position = {c: i for i, c in enumerate(sorted(category["id"] for category in content["categories"]))}
         rows: dict[int, list[int]] = {image: [] for image in sorted(image["id"] for image in content["images"])}
         for annotation in content["annotations"]:
             rows[annotation["image_id"]].append(position[annotation["category_id"]])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise ValueError(f"{path}: not JSON: {error}") from None
     except KeyError as error:
         raise ValueError(f"{path}: a key is missing, or an annotation's image or category unknown: {error}") from None

@@ -118,6 +118,8 @@ def _read_zip(path: Path) -> Iterator[Found]:
                 message = f"the zip must hold exactly one member, {MEMBER!r}; it holds {found or 'none'}"
                 yield None, [Problem(ERROR, where, message)]
                 return
+            if archive.getinfo(MEMBER).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError("its member is neither stored nor deflated")  # unpacked without a bound
             damaged = archive.testzip()  # before any content is believed
             if not damaged:
                 with archive.open(MEMBER) as stream, _bar(archive.getinfo(MEMBER).file_size, path.name) as bar:

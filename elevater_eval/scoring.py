@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,12 @@ def judged_entries(
         yield entry, labels, problems
     absent = sorted(set(only or ()) - present)
     if absent and readable:
-        raise ValueError(f"no predictions of {', '.join(absent)}")
+        raise ValueError(f"no predictions of {', '.join(absent)}{_nearest(absent[0], tasks)}")
+
+
+def _nearest(name: str, tasks: Mapping[str, TaskInfo]) -> str:
+    near = difflib.get_close_matches(name, tasks, n=1, cutoff=0.0) if name not in tasks else []
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> dict[str, Any]:

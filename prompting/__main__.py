@@ -4,6 +4,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 import torch
 
@@ -74,6 +75,8 @@ def _add_prompt(parser: argparse.ArgumentParser) -> None:
 
 def run_export(args: argparse.Namespace) -> None:
     """Write the model, and say which classes it knows."""
+    if Path(args.out).is_dir():
+        raise ValueError(f"{args.out} is a folder; give a file")
     names = export(load(args.prompts, args.backbone, args.pretrained), args.out, _classes(args), args.task)
     sys.stdout.write(f"{args.out}: {', '.join(names)}\n")
 
@@ -82,6 +85,7 @@ def run_predict(args: argparse.Namespace) -> None:
     """Write the predictions, a line an image or one JSON list."""
     if args.top < 1:
         raise ValueError(f"--top is {args.top}; it is at least 1")
+    check_device(args.device)
     images = find_images(args.images)
     predictor = load(args.prompts, args.backbone, args.pretrained, args.device)
     predictions = [ranked[: args.top] for ranked in predictor.predict(images, _classes(args), args.task)]
@@ -98,6 +102,15 @@ def run_predict(args: argparse.Namespace) -> None:
 
 def _classes(args: argparse.Namespace) -> list[str] | None:
     return [name.strip() for name in args.classes.split(",") if name.strip()] or None
+
+
+def check_device(name: str) -> None:
+    """Raise ValueError where this machine has no such device."""
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        have = "cpu" + (", cuda" if torch.cuda.is_available() else "")
+        raise ValueError(f"--device: {name!r} can't be used here; there is {have}") from None
 
 
 def main(argv: list[str] | None = None) -> int:

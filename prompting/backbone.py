@@ -186,9 +186,14 @@ def _load_hub_file(path: Path, device: str | torch.device) -> Backbone:
     try:
         config = json.loads((path.parent / HUB_CONFIG).read_text(encoding="utf-8"))
         model, values = config["model_cfg"], config.get("preprocess_cfg", {})
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path.parent / HUB_CONFIG} is no configuration of open_clip: {error!r}") from error
-    reason = refusal(model)
+        reason = refusal(model)
+        model["vision_cfg"]["timm_model_pretrained"] = False  # the weights are here: nothing is fetched
+        if ":" in str(model["vision_cfg"].get("timm_model_name")):
+            reason = f"its image tower {model['vision_cfg']['timm_model_name']} is no model of timm's own"
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.parent / HUB_CONFIG} is no configuration of open_clip: {str(error)[:200]!r}"
+        ) from error
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
     clip = build(model, read_state_dict(path), str(path))

@@ -1,7 +1,7 @@
 """Weights of CLIP models in files, and the model that a file in OpenAI's layout implies."""
 
 import logging
-import zipfile
+import pickle
 from pathlib import Path
 
 import open_clip
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prompting.architectures import plain_names
+from prompting.torchscript import is_torchscript, read_torchscript
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        if is_torchscript(path):
+            return read_torchscript(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
+        raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
-        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -151,13 +155,6 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
     return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
 def _some(names: list[str]) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -14,6 +15,7 @@ from prompting.shape import check_fits
 __all__ = ["check_fits", "load_prompts", "load_state", "save_prompts"]
 
 _CONFIG = "config"
+_MOST = 100_000  # of any number in a configuration
 
 
 def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None) -> None:
@@ -59,15 +61,35 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     if _CONFIG not in strings:
         raise ValueError(f"{path} holds no prompt: its metadata lacks {_CONFIG!r}")
     try:
-        prompt = build_prompt(json.loads(strings.pop(_CONFIG)))
+        config = json.loads(strings.pop(_CONFIG))
+        _check_config(config)
+        with torch.device("meta"):  # nothing is allocated before the sizes that it states are those of the tensors
+            _check_state(build_prompt(config), state)
+        prompt = build_prompt(config)
         load_state(prompt, state)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     return prompt, {key: _decode(value) for key, value in strings.items()}
 
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     """Copy `state` into the prompt, all of it or, with a ValueError that says what differs, nothing."""
+    _check_state(prompt, state)
+    prompt.load_state_dict(state)
+
+
+def _check_config(config: object) -> None:
+    """A configuration is read from a file of anyone's: an object with numbers that a prompt can have."""
+    if not isinstance(config, dict):
+        raise ValueError(f"its metadata {_CONFIG!r} is no object")
+    for name, value in config.items():
+        if isinstance(value, dict):
+            _check_config(value)
+        elif isinstance(value, (int, float)) and not abs(value) <= _MOST:
+            raise ValueError(f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MOST:,} is the most")
+
+
+def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     expected = prompt.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -79,7 +101,6 @@ def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
             problems.append(_shapes(name, tuple(state[name].shape), tuple(expected[name].shape)))
     if problems:
         raise ValueError(f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(problems)}")
-    prompt.load_state_dict(state)
 
 
 def _in_order(content: bytes) -> bytes:
@@ -118,7 +139,7 @@ def _encode(value: object) -> str:
 def _decode(value: str) -> object:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

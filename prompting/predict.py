@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
@@ -20,16 +20,16 @@ from torchvision.transforms import functional as F
 from prompting.backbone import Backbone, Preprocessing, differences, load_backbone
 from prompting.files import load_prompts
 from prompting.model import PromptedCLIP
+from prompting.pictures import ImageSource, read_picture
 from prompting.prompts import Prompt
 
 logger = logging.getLogger(__name__)
 
 FILE = "prompts.safetensors"
 MODES = ("squash", "crop")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 AHEAD = 2  # batches that are read while one is scored
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-
-ImageSource = str | os.PathLike | Image.Image
 
 
 class Predictor:
@@ -42,10 +42,10 @@ class Predictor:
     def __init__(self, backbone: Backbone, prompt: Prompt, metadata: dict) -> None:
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).eval()
         self.metadata = metadata
-        self.classes: dict[str, list[str]] = dict(metadata.get("classes") or {})
+        self.classes = _classes(metadata.get("classes") or {})
         own = backbone.preprocessing
         stored = {"size": own.size, "mean": own.mean, "std": own.std, "interpolation": own.interpolation}
-        stored |= metadata.get("preprocessing") or {}
+        stored |= _preparation(metadata.get("preprocessing") or {})
         self.mode = stored.pop("crop", "squash")
         if self.mode not in MODES:
             raise ValueError(f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}")
@@ -122,7 +122,7 @@ class Predictor:
     def prepare(self, image: ImageSource) -> Tensor:
         """An image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
         pre = self.preprocessing
-        image, mode = _read(image), InterpolationMode(pre.interpolation)
+        image, mode = read_picture(image), InterpolationMode(pre.interpolation)
         if self.mode == "squash":
             image = F.resize(image, [pre.size, pre.size], mode)
         else:
@@ -200,6 +200,27 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
     return found
 
 
+def _classes(value: object) -> dict[str, list[str]]:
+    """What a file says of its classes, checked, as anyone may have written it."""
+    lists = list(value.values()) if isinstance(value, dict) else [None]
+    if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
+        raise ValueError("its metadata 'classes' are no lists of names by task")
+    return dict(value)
+
+
+def _preparation(value: object) -> dict:
+    """What a file says of its preprocessing, checked likewise."""
+    kinds = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str}
+    for key, own in value.items() if isinstance(value, dict) else [("preprocessing", value)]:
+        numbers = own if isinstance(own, list) else [0.0] * 3
+        right = len(numbers) == 3 and all(isinstance(number, (int, float)) for number in numbers)
+        if not isinstance(own, kinds.get(key, ())) or not right:
+            raise ValueError(f"its metadata 'preprocessing' can't be used: {key} is {str(own)[:40]!r}")
+    if value.get("interpolation", "bicubic") not in INTERPOLATIONS:
+        raise ValueError(f"its interpolation {value['interpolation'][:40]!r} is none of {', '.join(INTERPOLATIONS)}")
+    return value
+
+
 def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
     if size < 1:
         raise ValueError(f"batch_size is {size}; it is at least 1")
@@ -209,17 +230,3 @@ def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator
 
 def _stack(batch: Iterable[Future[Tensor] | Tensor]) -> Tensor:
     return torch.stack([item.result() if isinstance(item, Future) else item for item in batch])
-
-
-def _read(image: ImageSource) -> Image.Image:
-    """Upright RGB."""
-    if isinstance(image, Image.Image):
-        return ImageOps.exif_transpose(image).convert("RGB")
-    try:
-        with Image.open(image) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no image {image}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ValueError(f"cannot decode {image}: {reason}") from error

@@ -49,14 +49,14 @@ def build_prompt(config: dict) -> Prompt:
     """The module that `prompt.config()` describes, with fresh values. Raises ValueError for an unknown kind."""
     arguments = dict(config)
     kind = arguments.pop("kind", None)
-    if kind not in PROMPT_KINDS:
+    if not isinstance(kind, str) or kind not in PROMPT_KINDS:
         raise ValueError(f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}")
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
             arguments[name] = build_prompt(value)
     try:
         return PROMPT_KINDS[kind](**arguments)
-    except TypeError as error:
+    except (TypeError, AttributeError, RuntimeError) as error:  # values of other kinds, or sizes beyond all memory
         raise ValueError(f"the configuration of a {kind!r} prompt does not fit: {error}") from None
 
 

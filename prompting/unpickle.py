@@ -77,17 +77,21 @@ def _read_archive(file: BinaryIO) -> Any:
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1 or any(name.endswith("/constants.pkl") for name in names):
             raise ValueError("it is a zip archive, but none that torch.save writes")
-        folder = pickles[0].removesuffix("data.pkl")
+        return read_data(archive, pickles[0].removesuffix("data.pkl"), Reader)
 
-        def member(name: str) -> bytes:
-            if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name} is compressed, which torch.save never does")
-            return archive.read(name)
 
-        if f"{folder}byteorder" in names and member(f"{folder}byteorder") != b"little":
-            raise ValueError("its tensors are big-endian")
-        content = io.BytesIO(member(pickles[0]))
-        return _Reader(content, lambda key, size: bytearray(member(f"{folder}data/{key}"))).load()
+def read_data(archive: zipfile.ZipFile, folder: str, reader: type["Reader"]) -> Any:
+    """What data.pkl in a folder of an archive says, with its tensors."""
+
+    def member(name: str) -> bytes:
+        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} is compressed, which torch.save never does")
+        return archive.read(name)
+
+    if f"{folder}byteorder" in archive.namelist() and member(f"{folder}byteorder") != b"little":
+        raise ValueError("its tensors are big-endian")
+    content = io.BytesIO(member(f"{folder}data.pkl"))
+    return reader(content, lambda key, size: bytearray(member(f"{folder}data/{key}"))).load()
 
 
 def _check_size(file: BinaryIO) -> None:
@@ -102,9 +106,9 @@ def _check_size(file: BinaryIO) -> None:
 
 def _read_stream(file: BinaryIO, file_size: int) -> Any:
     """Pickles one after the other: magic number, protocol, machine, content, keys of the storages; then their bytes."""
-    if _Reader(file).load() != _MAGIC or _Reader(file).load() != _PROTOCOL:
+    if Reader(file).load() != _MAGIC or Reader(file).load() != _PROTOCOL:
         raise ValueError("it does not begin as torch.save's files do")
-    machine = _Reader(file).load()
+    machine = Reader(file).load()
     if not machine.get("little_endian", True):
         raise ValueError("its tensors are big-endian")
     buffers: dict[str, bytearray] = {}
@@ -118,17 +122,17 @@ def _read_stream(file: BinaryIO, file_size: int) -> Any:
         buffers[key] = bytearray(size)
         return buffers[key]
 
-    reader = _Reader(file, allocate)
+    reader = Reader(file, allocate)
     content = reader.load()
-    for key in _Reader(file).load():
+    for key in Reader(file).load():
         (count,) = struct.unpack("<q", file.read(8))
         if count != reader.counts[key] or file.readinto(buffers[key]) != len(buffers[key]):
             raise ValueError("it is shorter than its tensors")
     return content
 
 
-class _Reader(pickle.Unpickler):
-    """buffer: gives the bytes of a storage by its key and least size."""
+class Reader(pickle.Unpickler):
+    """Never imports and never calls what a pickle names. buffer: gives the bytes of a storage by its key and least size."""
 
     def __init__(self, file: BinaryIO, buffer: Callable[[str, int], bytearray] | None = None) -> None:
         super().__init__(file, encoding="utf-8")

@@ -43,8 +43,11 @@ def read_matrix(path: str | Path) -> Matrix:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no matrix {path}")
-    with open(path, newline="", encoding="utf-8") as stream:
-        lines = [line for line in csv.reader(stream) if any(cell.strip() for cell in line)]
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            lines = [line for line in csv.reader(stream) if any(cell.strip() for cell in line)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path.name} is no CSV file: {error}") from None
     targets = [cell.strip() for cell in lines[0][1:]] if lines else []
     sources = [line[0].strip() for line in lines[1:]]
     for what, names in (("column", targets), ("row", sources)):

@@ -32,6 +32,7 @@ from scripts.transfer_scores import normalised, transfer_matrix, write_csv
 from trainers import fingerprints, results
 from trainers.configuration import changed, resolve, trainer_class
 from trainers.evaluation import PromptEvaluator
+from trainers.locks import check_folder
 from trainers.runs import Run, finished
 from trainers.settings import check
 
@@ -208,6 +209,7 @@ def run(args: argparse.Namespace) -> None:
     tasks = [name.strip() for name in args.tasks.split(",") if name.strip()] or [spec.task for spec in pocket.TARGETS]
     if len({task_name(task) for task in tasks}) < max(2, len(tasks)):
         raise ValueError("--tasks: at least two tasks, each once, are compared")
+    check_folder(args.output_dir)
     pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
     plans = {method: plan(args, method, tasks) for method in methods}
     for task in next(iter(plans.values())):

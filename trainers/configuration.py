@@ -7,6 +7,7 @@ import ast
 import contextlib
 import difflib
 import logging
+import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets import own
+from datasets.yaml_files import read_yaml
 
 from .settings import extend
 
@@ -146,8 +148,16 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
 
 
 def load(path: Path) -> CfgNode:
-    """A configuration written by a run."""
-    return CfgNode.load_cfg(path.read_text(encoding="utf-8"))
+    """A configuration written by a run. Raises FileNotFoundError, or ValueError where it is damaged."""
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no configuration of a run: it holds no keys")
+    try:
+        cfg = CfgNode(content)
+        shareable(cfg)
+        return cfg
+    except (AssertionError, TypeError, AttributeError) as error:  # yacs's own
+        raise ValueError(f"{path} is no configuration of a run: {error}") from None
 
 
 def _plain(value):
@@ -159,10 +169,7 @@ def _read(file: str) -> dict:
         folder = Path(file).parent
         there = sorted(path.name for path in folder.glob("*.yaml")) if folder.is_dir() else []
         raise FileNotFoundError(f"no configuration file {file}" + (f"; there are {', '.join(there)}" if there else ""))
-    try:
-        text = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is no YAML: {error}") from None
+    text = read_yaml(file)
     if not isinstance(text or {}, dict):
         raise ValueError(f"{file} holds no keys")
     if not isinstance((text or {}).get("TRAINER") or {}, dict):
@@ -198,7 +205,7 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
 def _parse(text: str):
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # also dates that can't be
         return text
 
 
@@ -209,7 +216,7 @@ def _add(cfg: CfgNode, key: str, value) -> None:
     node = cfg
     for name in nodes:
         node = node.setdefault(name, CfgNode())
-    with contextlib.suppress(ValueError, SyntaxError):
+    with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         value = ast.literal_eval(value) if isinstance(value, str) else value
     node[leaf] = value
 
@@ -231,8 +238,8 @@ def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "", free: b
         node = node[name]
     old = node[leaf]
     if isinstance(old, bool) and not isinstance(value, bool):
-        raise ValueError(f"{where}{key} is True or False, not {value!r}")
-    if isinstance(old, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        raise ValueError(f"{where}{key} is True or False, not {reprlib.repr(value)}")
+    if isinstance(old, float):
         value = _number(value, where + key)
     if isinstance(old, str) and not isinstance(value, str):
         value = "" if value is None else str(value)
@@ -240,7 +247,7 @@ def _set(cfg: CfgNode, key: str, value, keys: list[str], file: str = "", free: b
         value = _sequence(value, where + key)
         value = type(old)(value if isinstance(value, (list, tuple)) else [value])
     if isinstance(old, int) and not isinstance(old, bool) and (not isinstance(value, int) or isinstance(value, bool)):
-        raise ValueError(f"{where}{key} is a whole number, not {value!r}")
+        raise ValueError(f"{where}{key} is a whole number, not {reprlib.repr(value)}")
     node[leaf] = value
 
 
@@ -249,13 +256,15 @@ def _sequence(value, where: str):
     if isinstance(value, str) and value.strip()[:1] in ("(", "["):
         try:
             return ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            raise ValueError(f"{where} is a list, not {value!r}") from None
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # nested without end
+            raise ValueError(f"{where} is a list, not {reprlib.repr(value)}") from None
     return value
 
 
 def _number(value, where: str) -> float:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return float(value)
-    except ValueError:
-        raise ValueError(f"{where} is a number, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where} is a number, not {reprlib.repr(value)}") from None

@@ -51,6 +51,15 @@ def check_free(folder: str | os.PathLike) -> None:
             pass
 
 
+def check_folder(folder: str | os.PathLike) -> None:
+    """Raise ValueError or PermissionError where `folder`, or the nearest one above that is there, can't be written."""
+    there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), Path())
+    if not there.is_dir():
+        raise ValueError(f"--output-dir (OUTPUT_DIR): {there} is a file, not a folder")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"--output-dir (OUTPUT_DIR): no right to write in {there}")
+
+
 def _acquire(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

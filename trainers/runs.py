@@ -15,6 +15,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets import build_task, is_own
+from datasets.archives import require_files
 from datasets.fewshot import find_record, to_record, write_record
 from toolkit.dassl.engine.random_state import get_random_state, set_random_state
 
@@ -82,7 +83,9 @@ def check_run(run: Run, start_exists: bool = True) -> Prepared:
     check(run.cfg, trainer_class(run.cfg.TRAINER.NAME).joint)
     if not finished(run, start_exists):
         check_interrupted(run.folder, run.resume)
-    return Prepared(_prepare(run, start_exists))
+    trainer = _prepare(run, start_exists)
+    require_files(item.impath for task in trainer.tasks for item in task.test)  # they are read last
+    return Prepared(trainer)
 
 
 def execute(run: Run, prepared: Prepared | None = None) -> list[dict]:

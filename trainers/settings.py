@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from collections import Counter
 
+from dassl.optim.lr_scheduler import AVAI_SCHEDS
+from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
 from datasets import task_name
@@ -88,6 +91,8 @@ def check(cfg: CfgNode, joint: bool) -> None:
         *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
         *_choice("MULTITASK.LABEL_SPACE", multi.LABEL_SPACE, ("task", "union")),
         *_choice("MULTITASK.MIXING", multi.MIXING, ("proportional", "uniform", "temperature")),
+        *_choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
+        *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, tuple(AVAI_SCHEDS)),
         *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
     ]
     names = task_names(cfg)
@@ -114,6 +119,8 @@ def check(cfg: CfgNode, joint: bool) -> None:
     for name, value in {"INPUT.CACHED_VIEWS": cfg.INPUT.CACHED_VIEWS, "CACHE.MAX_GB": cfg.CACHE.MAX_GB}.items():
         if value < 0:
             problems.append(f"{name} is {value}; it is 0 or more")
+    if not 0 <= cfg.OPTIM.LR < math.inf:
+        problems.append(f"OPTIM.LR is {cfg.OPTIM.LR}; a learning rate is 0 or more")
     if cfg.SEED < 0:
         problems.append(f"SEED (--seed) is {cfg.SEED}; a seed is 0 or more")
     key = cfg.DATASET.MULTITASK_EVALKEY

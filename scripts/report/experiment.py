@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import yaml
 from yacs.config import CfgNode
 
 from datasets import Task, build_task, task_name
@@ -126,7 +125,7 @@ def _records(folder: Path) -> list[dict]:
         raise FileNotFoundError(f"{folder} holds no results (no results.json){hint}")
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from None
     if not isinstance(records, list) or not records:
         raise ValueError(f"{path} holds no records")
@@ -147,11 +146,11 @@ def _config(folder: Path) -> CfgNode:
     path = folder / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no configuration (no config.yaml)")
+    cfg = load(path)
     try:
-        cfg = load(path)
         _ = cfg.TRAINER.NAME, cfg.DATASET.DATASET, cfg.MODEL.BACKBONE.NAME
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no configuration of a run: {str(error).splitlines()[0]}") from None
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is no configuration of a run: {error}") from None
     return cfg
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from scripts.plan import Clock, Job, Outcome, Plan, Report, run_plan
+from trainers.locks import check_folder
 
 from . import output, protocol
 from .executor import Processes
@@ -173,6 +174,7 @@ def run(args: argparse.Namespace) -> int:
         _render(known)
     elif not args.root:
         raise ValueError("--root: the folder of the data sets is needed")
+    check_folder(args.output_dir)
     with _alone(Path(args.output_dir)):
         result = execute(plan, place, args.jobs, known.backbone == "pocket")
         output.write_all(known, items, Path(args.output_dir), args.results, args.root)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
+from datasets.yaml_files import read_yaml
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 SUITES = ("pocket", "paper")
@@ -54,10 +54,7 @@ def load(suite: str) -> Protocol:
     path = FOLDER / f"{suite}.yaml" if suite in SUITES else Path(suite)
     if not path.is_file():
         raise FileNotFoundError(f"--suite: {suite} is none of {', '.join(SUITES)}, and no such file is there")
-    try:
-        text = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path.name} is no YAML: {error}") from None
+    text = read_yaml(path)
     if not isinstance(text, dict) or text.keys() != _KEYS:
         keys = set(text) if isinstance(text, dict) else set()
         odd = ", ".join(sorted(map(str, keys ^ _KEYS)))

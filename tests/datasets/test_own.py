@@ -344,7 +344,7 @@ def replaced(number, text):
         (replaced(5, ",wren,train"), "", "birds.csv:5: the path is empty"),
         (replaced(6, "e.png,wren"), "", "birds.csv:6: 2 fields, but the header has 3"),
         (replaced(6, 'e.png,"wren,train'), "", "birds.csv:.*not a valid CSV line"),
-        (replaced(7, "nowhere.png,wren,train"), "", "birds.csv:7: no image .*/nowhere.png"),
+        (replaced(7, "nowhere.png,wren,train"), "", "birds.csv:7: no file .*/nowhere.png"),
         (replaced(7, "no.zip@a.png,wren,train"), "", "birds.csv:7: no zip file .*/no.zip"),
         (replaced(12, "./a.png,wren,test"), "", r"birds.csv:12: ./a.png is also in line 2 \(train\)"),
         (lines([row.replace("robin", "wren") for row in BIRDS]), "", "birds.csv has one class, 'wren'"),
@@ -402,7 +402,7 @@ def test_wrong_files(cfg, table, disk):
     disk.zip("whole.zip", {"a.png": disk.image()})
     with pytest.raises(ValueError, match=r"z.csv:2: .*broken.zip is not a readable zip"):
         build_task(cfg, table(lines(["broken.zip@a.png,x,train"]), file="z.csv"))
-    with pytest.raises(FileNotFoundError, match=r"z.csv:3: no image .*whole.zip@b.png"):
+    with pytest.raises(FileNotFoundError, match=r"z.csv:3: .*whole.zip has no member .b.png."):
         build_task(cfg, table(lines(["whole.zip@a.png,x,train", "whole.zip@b.png,x,train"]), file="z.csv"))
 
 

@@ -1,5 +1,6 @@
 """Features of the frozen tower in files: found again, never wrong, never in the way."""
 
+import hashlib
 import io
 import json
 import logging
@@ -377,3 +378,19 @@ def test_npy_header_of_another_version_is_no_entry(home):
     np.lib.format.write_array(stream, array().numpy(), version=(2, 0))
     cache.path("toy", DIGEST).write_bytes(stream.getvalue())
     assert cache.load("toy", DIGEST) is None
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("hostile",)
+
+
+def test_pickled_objects_in_an_entry_are_not_made(home, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    cache = FeatureCache(home, 10**9)
+    home.mkdir(parents=True)
+    with open(cache.path("a", DIGEST), "wb") as file:
+        np.lib.format.write_array(file, np.array([[Hostile()]], dtype=object), version=(1, 0))
+        file.write(hashlib.sha256(cache.path("a", DIGEST).read_bytes()).digest())
+    assert cache.load("a", DIGEST) is None
+    assert not (tmp_path / "hostile").exists()

@@ -1,0 +1,52 @@
+"""YAML of anyone's gives plain values, or one sentence."""
+
+import pytest
+
+from datasets.yaml_files import MOST, read_yaml
+
+LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def test_plain_values_and_merged_keys(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("\ufeffbase: &base {lr: 0.1}\nown: {<<: *base, steps: 3}\n", encoding="utf-8")
+    assert read_yaml(path) == {"base": {"lr": 0.1}, "own": {"lr": 0.1, "steps": 3}}
+    path.write_text("")
+    assert read_yaml(path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: !!python/object/apply:os.system [touch evil]\n", "line 1: could not determine a constructor"),
+        ("a: !!python/name:os.system\n", "line 1: could not determine a constructor"),
+        (LAUGHS, f"more than {MOST:,} values"),
+        ("&a [*a]\n", f"more than {MOST:,} values"),
+        ("[" * 10_000, "nested too deeply"),
+        ("a: 2024-13-45\n", "month must be in"),
+        ("{[1, 2]: 3}\n", "line 1: found unhashable key"),
+        ("? {a: 1}\n: 2\n", "line 1: found unhashable key"),
+        (f"a: {'9' * 5000}\n", "integer string"),
+        ("a: [\n", "line 2: "),
+        ("a: 1\x00\n", "special characters are not allowed"),
+    ],
+)
+def test_what_can_not_be_read_is_one_sentence(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"--groups: .*a\.yaml .*{message}") as caught:
+        read_yaml(path, "--groups")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    assert not (tmp_path / "evil").exists()
+
+
+def test_no_text_and_no_file(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"a\.yaml is not UTF-8 text"):
+        read_yaml(tmp_path / "a.yaml")
+    for path in (tmp_path / "b.yaml", tmp_path):
+        with pytest.raises(FileNotFoundError, match="no file"):
+            read_yaml(path)
