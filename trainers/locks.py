@@ -52,12 +52,10 @@ def check_free(folder: str | os.PathLike) -> None:
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raise ValueError or PermissionError where `folder`, or the nearest one above that is there, can't be written."""
+    """Raise ValueError where `folder` can't be one, as a file is in its way."""
     there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), Path())
     if not there.is_dir():
         raise ValueError(f"--output-dir (OUTPUT_DIR): {there} is a file, not a folder")
-    if not os.access(there, os.W_OK):
-        raise PermissionError(f"--output-dir (OUTPUT_DIR): no right to write in {there}")
 
 
 def _acquire(path: Path) -> int:
