@@ -27,6 +27,7 @@ import datasets
 import toolkit
 import trainers
 from datasets import fewshot, images, own, pocket
+from trainers import distributed
 
 log = logging.getLogger("train")
 
@@ -149,6 +150,10 @@ def run(args: argparse.Namespace) -> None:
         cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
     cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
     if not issubclass(cls, PromptEvaluator):
+        if distributed.world() > 1:
+            raise ValueError(
+                f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun"
+            )
         _start_log(cfg, names)
         _run_plain(cfg, args)
         return
@@ -169,7 +174,8 @@ def run(args: argparse.Namespace) -> None:
     several = bool(sources or groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
     several = several or (Path(args.model_dir) / "adapt").is_dir()
 
-    with _emptied(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
+    overwrites = args.overwrite and not args.eval_only and distributed.main()
+    with distributed.main_first(), _emptied(cfg.OUTPUT_DIR, overwrites):
         related = [name for group in groups.values() for name in group]
         _render([*sources, *names, *related])
         fewshot.check_record(cfg.DATASET.FEWSHOT, [datasets.task_name(name) for name in (*sources, *names, *related)])
@@ -260,9 +266,10 @@ def _start_log(cfg, names: list[str]) -> None:
     """Open log.txt; its first lines say what runs where."""
     from dassl.utils import setup_logger
 
-    setup_logger(cfg.OUTPUT_DIR)
+    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA
-    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if gpu else "CPU")
+    where = ("GPU" if gpu else "CPU") + (f", {distributed.world()} processes" if distributed.world() > 1 else "")
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, where)
     what = ", ".join(names) if len(names) < 6 else f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, what, shots, cfg.SEED, out)
@@ -297,21 +304,18 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 where training
     diverged."""
     try:
+        distributed.start()
         run(arguments().parse_args(argv))
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        if os.environ.get("MVLPT_DEBUG"):
-            traceback.print_exc()
+        trace = traceback.format_exc() if os.environ.get("MVLPT_DEBUG") else ""
         message = str(error).strip()
         if "Traceback" in message:  # from a worker of a loader: its last line is the message
             message = message.splitlines()[-1]
-        sys.stderr.write(f"error: {message}\n")
-        return 2
+        return distributed.failed(f"{trace}error: {message}\n", 2)
     except FloatingPointError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        return distributed.failed(f"error: {error}\n", 1)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
+        return distributed.failed("stopped\n", 130)
     return 0
 
 

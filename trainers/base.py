@@ -16,9 +16,10 @@ from datasets.multitask import MixingSampler, label_distribution
 # not dassl.optim: an installed Dassl's warm-up fails on torch >= 2.7
 from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
 
-from . import results
+from . import distributed, results
 from .evaluation import PromptEvaluator
 from .frozen import loader
+from .views import Augmented
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +63,17 @@ class PromptTrainer(PromptEvaluator):
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
         )
-        features = self._constant_items(dataset)
-        self.cached = features is not None
-        self.train_loader_x = loader(features if self.cached else dataset, cfg, self.sampler)
+        items = self._constant_items(dataset)
+        self.cached = items is not None
+        if not self.cached and dataset.transform is not None and distributed.world() > 1:
+            items = Augmented(dataset, max(cfg.SEED, 0))
+        shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
+        self.train_loader_x = loader(dataset if items is None else items, cfg, shares)
 
     def before_train(self) -> None:
         self._prepare_training()
         super().before_train()
+        distributed.same_randomness()
         label = ",".join(name.removeprefix("pocket-") for name in self.sets["train"].names)
         label = label if len(label) < 24 else f"{len(self.tasks)} tasks"
         self.bar = tqdm(
@@ -82,7 +87,7 @@ class PromptTrainer(PromptEvaluator):
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch)
-        if self.cached:
+        if hasattr(self.train_loader_x.dataset, "set_epoch"):
             self.train_loader_x.dataset.set_epoch(self.epoch)
 
     def run_epoch(self) -> None:
@@ -92,7 +97,8 @@ class PromptTrainer(PromptEvaluator):
         for step, batch in enumerate(self.train_loader_x):
             self.batch_idx = step
             losses.append(self.forward_backward(batch)["loss"])
-        losses = torch.stack(losses).tolist()  # once an epoch, as reading a loss waits for the device
+        # once an epoch, as reading a loss waits for the device
+        losses = distributed.mean(torch.stack(losses)).tolist()
         broken = [step for step, loss in enumerate(losses) if not math.isfinite(loss)]
         if broken:
             raise FloatingPointError(
@@ -135,7 +141,7 @@ class PromptTrainer(PromptEvaluator):
         In fp16 a step whose gradients are not finite is left out and the loss scale lowered; `run_epoch` ends a run
         whose loss is not finite."""
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            loss = self.loss(batch)
+            loss = self.share_loss(batch)
         self.model_zero_grad()
         if self.scaler is None:
             loss.backward()
@@ -179,6 +185,8 @@ class PromptTrainer(PromptEvaluator):
         return torch.cat([self.model.encode_classes(own) for own in names])
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
-        super().save_model(epoch, directory, is_best, val_result, model_name)
-        if self.cfg.TRAINER.MVLPT.COOP.CSC:
-            results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+        if distributed.main():
+            super().save_model(epoch, directory, is_best, val_result, model_name)
+            if self.cfg.TRAINER.MVLPT.COOP.CSC:
+                results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+        distributed.barrier()  # all may load it

@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from datasets import build_task, is_own
 from datasets.fewshot import find_record, to_record, write_record
 
-from . import results
+from . import distributed, results
 from .configuration import differences, load, shareable, trainer_class
 from .settings import check, task_names
 
@@ -67,17 +67,18 @@ def check_run(run: Run, start_exists: bool = True) -> None:
 def execute(run: Run) -> list[dict]:
     """Train and evaluate, or only evaluate; results.json's records. A finished run is reused."""
     cfg, folder = run.cfg, run.folder
-    if finished(run):
+    if distributed.from_main(lambda: finished(run)):
         names = task_names(cfg)
         with tqdm.external_write_mode():  # a bar may be open
             log.info("%s %s: reused", cfg.TRAINER.NAME, names[0] if len(names) == 1 else f"on {len(names)} tasks")
-        return results.read_json(folder / "results.json")
+        return distributed.from_main(lambda: results.read_json(folder / "results.json"))
     trainer = _prepare(run)
     for note in trainer.notes:
         log.warning("%s", note)
     trainer.facts = {"epochs": run.epochs, "start": _digest(run)}
-    write_config(cfg)
-    for task in trainer.tasks:
+    if distributed.main():
+        write_config(cfg)
+    for task in trainer.tasks if distributed.main() else ():
         if cfg.DATASET.NUM_SHOTS > 0 and trainer.model.prompt is not None:
             path = folder / "fewshot" / f"{task.name}.json"
             seed = cfg.DATASET.RANDOM_SEED_SAMPLING if task.drawn_seed is None else task.drawn_seed
@@ -96,7 +97,7 @@ def execute(run: Run) -> list[dict]:
         trainer.test()
         if trainer.model.prompt is not None:
             trainer.save_prompts(cfg.OUTPUT_DIR)
-    return results.read_json(folder / "results.json")
+    return distributed.from_main(lambda: results.read_json(folder / "results.json"))
 
 
 def finished(run: Run, start_exists: bool = True) -> bool:

@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 from datasets import task_name
 from elevater_eval import combine
 
-from . import results
+from . import distributed, results
 from .configuration import changed
 from .runs import Run, check_run, execute, write_config
 
@@ -99,7 +99,8 @@ def check_experiment(source: Run | None, targets: Sequence[Run]) -> None:
 
 def run_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> list[dict]:
     """Run both stages and collect predictions/, results.json, results.md and submission.zip in `cfg.OUTPUT_DIR`."""
-    write_config(cfg)
+    if distributed.main():
+        write_config(cfg)
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.cfg.DATASET.DATASET.split(",")))
         execute(source)
@@ -113,7 +114,8 @@ def run_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> 
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
+    if distributed.main():
+        collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
     return records
 
 

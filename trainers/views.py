@@ -28,6 +28,17 @@ class View(Dataset):
             return self.dataset[index]
 
 
+class Augmented(View):
+    """A dataset with a random transform, in a new view each epoch: whichever process loads an image, it is the same."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        super().__init__(dataset, torch.zeros((), dtype=torch.int64).share_memory_(), seed)  # workers see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the view that belongs to an epoch, counted from 0."""
+        self.view.fill_(epoch)
+
+
 def view_features(dataset: Dataset, views: int, seed: int, encode: Callable[[Dataset], Tensor]) -> Tensor:
     """Features (views, N, d) of a dataset with a random transform; `encode` gives those of one view, (N, d)."""
     return torch.stack([encode(View(dataset, view, seed)) for view in range(views)])
