@@ -316,6 +316,9 @@ def main(argv: list[str] | None = None) -> int:
         return distributed.failed(f"error: {error}\n", 1)
     except KeyboardInterrupt:
         return distributed.failed("stopped\n", 130)
+    except SystemExit as end:  # argparse has spoken
+        distributed.failed("", end.code)
+        raise
     return 0
 
 

@@ -31,6 +31,7 @@ CPU = torch.device("cpu")
 
 _rank, _world = 0, 1
 _store: dist.Store | None = None
+_console = sys.stderr  # this process's own, which only the main process writes to as long as all goes well
 
 
 def start() -> None:
@@ -39,13 +40,13 @@ def start() -> None:
     From here on only the main process writes to stdout and stderr. Raises ValueError where a machine has GPUs, but fewer
     than processes.
     """
-    global _rank, _world, _store
+    global _rank, _world, _store, _console
     if _store is not None or int(os.environ.get("WORLD_SIZE", 1)) < 2 or "LOCAL_RANK" not in os.environ:
         return
     from torch.distributed.rendezvous import rendezvous
 
     _store, _rank, _world = next(rendezvous("env://"))
-    sys.excepthook = _last_words
+    _console = sys.stderr
     if _rank:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     backend = "gloo"
@@ -60,6 +61,7 @@ def start() -> None:
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, store=_store, rank=_rank, world_size=_world, timeout=PATIENCE)
     atexit.register(dist.destroy_process_group)
+    sys.excepthook = _last_words
 
 
 def world() -> int:
@@ -84,10 +86,10 @@ def failed(message: str, code: int) -> int:
     if _world == 1:
         sys.stderr.write(message)
         return code
-    if _speaks():
-        stream = sys.stderr if main() else sys.__stderr__
-        stream.write(message if main() else f"\n{message}")  # the main process may have a bar on the line
-        stream.flush()
+    if _speaks() and message:
+        _console.write(message if main() else f"\n{message}")  # the main process may have a bar on the line
+        _console.flush()
+    sys.stdout.flush()
     os._exit(code)  # without waiting for others, as the end of a process group does
 
 
