@@ -13,7 +13,7 @@ import pytest
 import torch
 from run_files import prompt_in, read
 
-from prompting import memory
+from prompting import load_prompts, memory
 from trainers import distributed
 
 PROGRAM = Path(__file__).with_name("processes.py")
@@ -122,10 +122,16 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
     return {path.name: np.array(read(path)["predictions"]) for path in sorted((folder / "predictions").iterdir())}
 
 
-def assert_same_run(here: Path, there: Path, learns: bool = True) -> None:
+def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
+    """What the prompt puts into CLIP."""
+    contexts = load_prompts(folder / "prompts.safetensors")[0].eval().contexts()
+    return {name: value.detach() for name, value in contexts._asdict().items() if value is not None}
+
+
+def assert_same_run(here: Path, there: Path, learns: bool = True, learnt=prompt_in) -> None:
     assert files(here) == files(there)
     for file in sorted(file for file in files(here) if file.endswith("prompts.safetensors")):
-        ours, theirs = prompt_in((here / file).parent), prompt_in((there / file).parent)
+        ours, theirs = learnt((here / file).parent), learnt((there / file).parent)
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             torch.testing.assert_close(
@@ -273,11 +279,12 @@ def test_random_transforms_are_the_same_for_any_number_of_processes(launch, tmp_
 @pytest.mark.long
 def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
     program = Path(__file__).resolve().parents[2] / "train.py"
-    tasks = ["--source", "pocket-objects,pocket-tiles", "--dataset", "pocket-landuse,pocket-lesion"]
+    tasks = ["--source", "pocket-objects,pocket-tiles", "--dataset", "pocket-landuse,pocket-faces"]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, start in (("one", []), ("two", torchrun)):
         words = [program, "--trainer", "MUPT", *tasks, "--shots", "2", "--output-dir", tmp_path / name]
         done = finish([sys.executable, *start, *words, "OPTIM.MAX_EPOCH", "2"], surroundings)
         assert done.returncode == 0, done.stderr
-    assert_same_run(tmp_path / "one", tmp_path / "two")
+    # Adam moves θ's biases of keys, which change nothing, by the signs of rounding errors: compare what θ gives.
+    assert_same_run(tmp_path / "one", tmp_path / "two", learnt=vectors_in)
