@@ -4,6 +4,7 @@
     python train.py --trainer VPT --dataset pocket-digits --shots 5   # one task
     python train.py --trainer MVPT --backbone ViT-B/16 --root DATA --source ImageNet,Food101 --dataset mnist,gtsrb
     --shots 20
+    torchrun --nproc-per-node 2 train.py --trainer MVPT               # the same by two processes, or two GPUs
 
 Flags -> configuration -> trainer -> train and test. Without --dataset the pocket suite's tasks are used.
 """

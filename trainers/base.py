@@ -105,6 +105,7 @@ class PromptTrainer(PromptEvaluator):
                 f"epoch {self.epoch + 1}, step {broken[0] + 1}: the loss is not finite; lower OPTIM.LR "
                 f"(it is {self.get_current_lr():.2g}), or set TRAINER.MVLPT.PREC to fp32"
             )
+        distributed.check_same(self.model.prompt)
         self.epoch_loss = sum(losses) / len(losses)
         self.write_scalar("train/loss", self.epoch_loss, self.epoch)
         self.write_scalar("train/lr", self.get_current_lr(), self.epoch)

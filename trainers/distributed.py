@@ -146,6 +146,18 @@ def main_first() -> Iterator[None]:
     barrier()
 
 
+def check_same(module: nn.Module) -> None:
+    """Raise RuntimeError where processes hold other parameters than the main one, as they would if a trainer took its
+    steps by another loss than `share_training` gave it."""
+    if _world == 1:
+        return
+    total = sum(parameter.detach().double().sum() for parameter in module.parameters())
+    most = torch.stack([total, -total])
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    if most[0] > -most[1]:
+        raise RuntimeError("the processes have learnt different prompts: is forward_backward stepping by share_loss?")
+
+
 def same_randomness() -> None:
     """Give torch's generators the state that they have in the main process, so that all draw the same dropout."""
     if _world == 1:

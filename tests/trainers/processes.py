@@ -50,6 +50,20 @@ def check_all_draw_the_same_numbers(_folder: Path) -> None:
     assert torch.equal(drawn, torch.rand(3))
 
 
+def check_prompts_that_differ_are_noticed_by_all(_folder: Path) -> None:
+    prompt = nn.Linear(2, 1)
+    nn.init.ones_(prompt.weight)
+    nn.init.zeros_(prompt.bias)
+    distributed.check_same(prompt)
+    nn.init.constant_(prompt.bias, 1e-7 * RANK)
+    try:
+        distributed.check_same(prompt)
+    except RuntimeError as error:
+        assert "different prompts" in str(error)
+    else:
+        raise AssertionError("not noticed")
+
+
 def check_all_leave_out_a_step_whose_gradients_one_finds_infinite(_folder: Path) -> None:
     prompt = nn.Linear(2, 1)
     before = prompt.weight.detach().clone()

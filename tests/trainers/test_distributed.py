@@ -65,7 +65,7 @@ def launch(root, quick, tmp_path_factory):
     return run
 
 
-def finish(words: list, surroundings: dict, seconds: int = 150) -> subprocess.CompletedProcess:
+def finish(words: list, surroundings: dict, seconds: int = 900) -> subprocess.CompletedProcess:
     """Run a program; what it started ends with it, also where it takes too long."""
     with subprocess.Popen(
         words,
