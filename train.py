@@ -4,6 +4,7 @@
     python train.py --trainer VPT --dataset pocket-digits --shots 5   # one task
     python train.py --trainer MVPT --backbone ViT-B/16 --root DATA --source ImageNet,Food101 --dataset mnist,gtsrb
     --shots 20
+    torchrun --nproc-per-node 2 train.py --trainer MVPT               # the same by two processes, or two GPUs
 
 Flags -> configuration -> trainer -> train and test. Without --dataset the pocket suite's tasks are used.
 """
@@ -31,6 +32,7 @@ import toolkit
 import trainers
 from datasets import fewshot, images, own, pocket
 from datasets.yaml_files import read_yaml
+from trainers import distributed
 
 log = logging.getLogger("train")
 
@@ -179,6 +181,10 @@ def run(args: argparse.Namespace) -> None:
     locks.check_folder(cfg.OUTPUT_DIR)
     locks.check_free(cfg.OUTPUT_DIR)
     if not issubclass(cls, PromptEvaluator):
+        if distributed.world() > 1:
+            raise ValueError(
+                f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun"
+            )
         _run_plain(cfg, args, names)
         return
     cfg = changed(cfg, RESUME="")
@@ -199,7 +205,8 @@ def run(args: argparse.Namespace) -> None:
     several = bool(sources or groups) or (learns and (everything or (len(names) > 1 and not cls.joint)))
     several = several or (Path(args.model_dir) / "adapt").is_dir()
 
-    with _emptied(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
+    overwrites = args.overwrite and not args.eval_only and distributed.main()
+    with distributed.main_first(), _emptied(cfg.OUTPUT_DIR, overwrites):
         related = [name for group in groups.values() for name in group]
         _render([*sources, *names, *related])
         fewshot.check_record(cfg.DATASET.FEWSHOT, [datasets.task_name(name) for name in (*sources, *names, *related)])
@@ -324,9 +331,10 @@ def _start_log(cfg, names: list[str]) -> None:
     """Open log.txt; its first lines say what runs where."""
     from dassl.utils import setup_logger
 
-    setup_logger(cfg.OUTPUT_DIR)
+    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA
-    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, "GPU" if gpu else "CPU")
+    where = ("GPU" if gpu else "CPU") + (f", {distributed.world()} processes" if distributed.world() > 1 else "")
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, where)
     what = ", ".join(names) if len(names) < 6 else f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, what, shots, cfg.SEED, out)
@@ -356,31 +364,29 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 where training diverged
     or a disk is full, 130 when stopped."""
     try:
+        distributed.start()
         with _stopped_by_sigterm():
             run(arguments().parse_args(argv))
     except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        if os.environ.get("MVLPT_DEBUG"):
-            traceback.print_exc()
+        trace = traceback.format_exc() if os.environ.get("MVLPT_DEBUG") else ""
         message = str(error).strip()
         if "Traceback" in message:  # from a worker of a loader: its last line is the message
             message = message.splitlines()[-1]
-        sys.stderr.write(f"error: {message}\n")
-        return 2
+        return distributed.failed(f"{trace}error: {message}\n", 2)
     except FloatingPointError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        return distributed.failed(f"error: {error}\n", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         message = f"error: {where}{error.strerror or error}"
         if error.errno == errno.EROFS:
-            sys.stderr.write(f"{message}\n")
-            return 2
+            return distributed.failed(f"{message}\n", 2)
         kept = "" if "--resume" in message else "; all that was finished is kept, with --resume auto the same command goes on"
-        sys.stderr.write(f"{message}{kept}\n")
-        return 1
+        return distributed.failed(f"{message}{kept}\n", 1)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; with --resume auto the same command goes on\n")
-        return 130
+        return distributed.failed("stopped; with --resume auto the same command goes on\n", 130)
+    except SystemExit as end:  # argparse has spoken
+        distributed.failed("", end.code)
+        raise
     return 0
 
 
@@ -391,8 +397,8 @@ def _stopped_by_sigterm() -> Iterator[None]:
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # no handlers can be set
-        yield
+    if threading.current_thread() is not threading.main_thread() or distributed.world() > 1:
+        yield  # no handler can be set, or a process that waits for another would not hear it
         return
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -17,7 +17,7 @@ from datasets.multitask import MixingSampler, label_distribution
 # not dassl.optim: an installed Dassl's warm-up fails on torch >= 2.7
 from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
 
-from . import results, resume
+from . import distributed, results, resume
 from .evaluation import PromptEvaluator
 from .frozen import loader
 from .views import View
@@ -66,10 +66,12 @@ class PromptTrainer(PromptEvaluator):
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
         )
-        features = self._constant_items(dataset)
-        self.cached = features is not None
-        images = dataset if dataset.transform is None else View(dataset, 0, max(cfg.SEED, 0))
-        self.train_loader_x = loader(features if self.cached else images, cfg, self.sampler)
+        items = self._constant_items(dataset)
+        self.cached = items is not None
+        if items is None:
+            items = dataset if dataset.transform is None else View(dataset, 0, max(cfg.SEED, 0))
+        shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
+        self.train_loader_x = loader(items, cfg, shares)
 
     def before_train(self) -> None:
         self._prepare_training()
@@ -77,6 +79,7 @@ class PromptTrainer(PromptEvaluator):
         if self.resume:
             self.start_epoch, self.losses = resume.restore(self)
             self.epoch = max(0, self.start_epoch - 1)
+        distributed.same_randomness()
         label = ",".join(name.removeprefix("pocket-") for name in self.sets["train"].names)
         label = label if len(label) < 24 else f"{len(self.tasks)} tasks"
         self.bar = tqdm(
@@ -103,7 +106,8 @@ class PromptTrainer(PromptEvaluator):
             if time.monotonic() - saved > resume.SECONDS and step + 1 < self.num_batches:
                 resume.save(self, self.epoch, self.losses)
                 saved = time.monotonic()
-        losses = torch.stack(self.losses).tolist()  # once an epoch, as reading a loss waits for the device
+        # once an epoch, as reading a loss waits for the device
+        losses = distributed.mean(torch.stack(self.losses)).tolist()
         self.losses = []
         broken = [step for step, loss in enumerate(losses) if not math.isfinite(loss)]
         if broken:
@@ -111,6 +115,7 @@ class PromptTrainer(PromptEvaluator):
                 f"epoch {self.epoch + 1}, step {broken[0] + 1}: the loss is not finite; lower OPTIM.LR "
                 f"(it is {self.get_current_lr():.2g}), or set TRAINER.MVLPT.PREC to fp32"
             )
+        distributed.check_same(self.model.prompt)
         self.epoch_loss = sum(losses) / len(losses)
         self.write_scalar("train/loss", self.epoch_loss, self.epoch)
         self.write_scalar("train/lr", self.get_current_lr(), self.epoch)
@@ -151,7 +156,7 @@ class PromptTrainer(PromptEvaluator):
         In fp16 a step whose gradients are not finite is left out and the loss scale lowered; `run_epoch` ends a run
         whose loss is not finite."""
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            loss = self.loss(batch)
+            loss = self.share_loss(batch)
         self.model_zero_grad()
         if self.scaler is None:
             loss.backward()
@@ -195,6 +200,8 @@ class PromptTrainer(PromptEvaluator):
         return torch.cat([self.model.encode_classes(own) for own in names])
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
-        super().save_model(epoch, directory, is_best, val_result, model_name)
-        if self.cfg.TRAINER.MVLPT.COOP.CSC:
-            results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+        if distributed.main():
+            super().save_model(epoch, directory, is_best, val_result, model_name)
+            if self.cfg.TRAINER.MVLPT.COOP.CSC:
+                results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+        distributed.barrier()  # all may load it

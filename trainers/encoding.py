@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from datasets import Task
 from datasets.multitask import MultitaskDataset
 from prompting.backbone import Preprocessing
 from prompting.model import PromptedCLIP
+from prompting.shape import clip_shape
 
+from . import distributed
 from .frozen import loader
 
 ROWS = 4096  # images whose logits are computed at once
@@ -44,16 +46,29 @@ def autocast_dtype(cfg, device: torch.device) -> torch.dtype | None:
 
 @torch.no_grad()
 def encode(models: Sequence[PromptedCLIP], dataset: Dataset, cfg, device: torch.device) -> list[Tensor]:
-    """Each model's image features (N, d) of a dataset in its order. Images are read and decoded once for all models."""
+    """Each model's image features (N, d) of a dataset in its order. Images are read and decoded once for all models.
+
+    Of several processes each encodes its share of the batches; all get all features.
+    """
+    total, size = len(dataset), cfg.DATALOADER.TEST.BATCH_SIZE
+    dataset = _part(dataset, distributed.rows(total, size))
     dtype = autocast_dtype(cfg, device)
-    parts: list[list[Tensor]] = [[] for _ in models]
+    parts = [[torch.empty(0, clip_shape(model.clip).embed_dim, device=device)] for model in models]
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
         contexts = [model.contexts() for model in models]
         for batch in loader(dataset, cfg):
             images = batch["img"].to(device, non_blocking=True)
             for model, own, features in zip(models, contexts, parts, strict=True):
                 features.append(model.encode_images(images, own))
-    return [torch.cat(features) for features in parts]
+    return [distributed.gather_rows(torch.cat(features), total, size) for features in parts]
+
+
+def _part(dataset: Dataset, rows: range) -> Dataset:
+    if len(rows) == len(dataset):
+        return dataset
+    if isinstance(dataset, Subset):
+        return Subset(dataset.dataset, dataset.indices[rows.start : rows.stop])
+    return Subset(dataset, rows)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import clip_shape
 
-from . import results
+from . import distributed, results
 from .encoding import autocast_dtype, class_features, encode, images_of, preprocessing, probabilities
 from .feature_cache import feature_cache
 from .frozen import Features, device_of, frozen
@@ -160,18 +160,25 @@ class PromptEvaluator(TrainerX):
         split = split or self.cfg.TEST.SPLIT
         probabilities = self.predict(split)
         scores = self.scores(split, probabilities)
-        mean = sum(scores.values()) / len(scores)
-        if split == "test":
+        mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
+        if split == "test" and distributed.main():
             results.write(self, probabilities, scores)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, getattr(self, "epoch", 0))
         self.write_scalar(f"{split}/mean", mean, getattr(self, "epoch", 0))
         return mean
 
+    def init_writer(self, log_dir: str) -> None:
+        """Curves are written by the main process."""
+        if distributed.main():
+            super().init_writer(log_dir)
+
     # -- prompts in files ------------------------------------------------------------------------------------------
 
     def save_prompts(self, directory: str) -> None:
         """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
+        if not distributed.main():
+            return
         pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
         metadata = {
             "method": self.cfg.TRAINER.NAME,

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 from datasets.multitask import MultitaskDataset
 from prompting.backbone import Backbone, load_backbone
 
-from . import fingerprints
+from . import distributed, fingerprints
 from .feature_cache import FeatureCache
 
 log = logging.getLogger(__name__)
@@ -82,9 +82,9 @@ class Frozen:
         if digest not in self._features:
             label = f"{dataset.names[task]}-{dataset.split}"
             found = store.load(label, digest) if store else None
-            if found is None:
+            if not distributed.everywhere(found is not None):
                 found = encode(Subset(dataset, rows))
-                if store:
+                if store and distributed.main():
                     store.save(label, digest, found)
             self._features[digest] = found.to(self.device)
         return self._features[digest]

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import distributed
+
 try:
     import fcntl
 except ImportError:  # Windows: no lock
@@ -21,8 +23,12 @@ _held: dict[str, int] = {}  # folder -> how often this process has entered it
 def alone(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made; the process that holds it may enter again.
 
-    Raises ValueError where another process is at work there. The lock ends with the process, however it ends.
+    Of the processes of one run (torchrun) the main one holds it. Raises ValueError where another process is at work
+    there. The lock ends with the process, however it ends.
     """
+    if not distributed.main():
+        yield
+        return
     key = os.path.realpath(folder)
     if key in _held:
         _held[key] += 1

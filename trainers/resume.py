@@ -22,12 +22,17 @@ from elevater_eval.predictions import written_whole
 from toolkit.dassl.engine.random_state import get_random_state, set_random_state
 from toolkit.dassl.utils.checkpoint import plain
 
+from . import distributed
+
 STATE = Path("prompt_learner") / "resume.pth.tar"
 SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` whole epochs and as many steps of the next as there are `losses`."""
+    """Write the state after `epoch` whole epochs and as many steps of the next as there are `losses`; of several processes
+    the main one does."""
+    if not distributed.main():
+        return
     content = io.BytesIO()
     parts = {name: part.state_dict() for name, part in _parts(trainer).items()}
     where = {"epoch": epoch, "losses": torch.stack(list(losses)).tolist() if losses else []}
@@ -71,6 +76,8 @@ def reached(folder: str | os.PathLike) -> str:
 
 def tidy(folder: str | os.PathLike) -> None:
     """Remove what only an unfinished run needs: its state, and files that a killed process left unfinished."""
+    if not distributed.main():
+        return
     (Path(folder) / STATE).unlink(missing_ok=True)
     remove_unfinished(folder)
 

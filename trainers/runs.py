@@ -19,7 +19,7 @@ from datasets.archives import require_files
 from datasets.fewshot import find_record, to_record, write_record
 from toolkit.dassl.engine.random_state import get_random_state, set_random_state
 
-from . import provenance, results, resume
+from . import distributed, provenance, results, resume
 from .configuration import differences, load, shareable, trainer_class
 from .locks import alone
 from .settings import check, task_names
@@ -97,7 +97,8 @@ def execute(run: Run, prepared: Prepared | None = None) -> list[dict]:
     """
     with alone(run.folder):
         try:
-            return _reuse(run) if finished(run) else _execute(run, prepared)
+            reused = distributed.from_main(lambda: finished(run))
+            return _reuse(run) if reused else _execute(run, prepared)
         except OSError as error:
             if error.errno in FAILURES:
                 raise OSError(error.errno, f"{error.strerror}; {_kept(run)}", error.filename) from error
@@ -110,20 +111,21 @@ def _reuse(run: Run) -> list[dict]:
     with tqdm.external_write_mode():  # a bar may be open
         name = names[0] if len(names) == 1 else f"on {len(names)} tasks"
         log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
-    return results.read_json(run.folder / "results.json")
+    return distributed.from_main(lambda: results.read_json(run.folder / "results.json"))
 
 
 def _execute(run: Run, prepared: Prepared | None) -> list[dict]:
     cfg, folder = run.cfg, run.folder
-    check_interrupted(folder, run.resume)
-    resume.remove_unfinished(folder)
     trainer = prepared.take() if prepared else _prepare(run)
     for note in trainer.notes:
         log.warning("%s", note)
     trainer.facts = {"epochs": run.epochs, "start": _digest(run), "drawn": provenance.of_lists(trainer.tasks)}
     trainer.resume = run.resume
-    write_config(cfg)
-    for task in trainer.tasks:
+    if distributed.main():
+        check_interrupted(folder, run.resume)
+        resume.remove_unfinished(folder)
+        write_config(cfg)
+    for task in trainer.tasks if distributed.main() else ():
         if cfg.DATASET.NUM_SHOTS > 0 and trainer.model.prompt is not None:
             path = folder / "fewshot" / f"{task.name}.json"
             seed = cfg.DATASET.RANDOM_SEED_SAMPLING if task.drawn_seed is None else task.drawn_seed
@@ -143,7 +145,7 @@ def _execute(run: Run, prepared: Prepared | None) -> list[dict]:
         trainer.test()
         if trainer.model.prompt is not None:
             trainer.save_prompts(cfg.OUTPUT_DIR)
-    return results.read_json(folder / "results.json")
+    return distributed.from_main(lambda: results.read_json(folder / "results.json"))
 
 
 def finished(run: Run, start_exists: bool = True) -> bool:

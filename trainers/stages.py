@@ -18,7 +18,7 @@ from datasets import task_name
 from elevater_eval import combine
 from elevater_eval.predictions import written_whole
 
-from . import results
+from . import distributed, results
 from .configuration import changed
 from .runs import Prepared, Run, check_configuration, check_interrupted, check_run, execute, write_config
 
@@ -106,7 +106,8 @@ def run_experiment(
     cfg: CfgNode, source: Run | None, targets: Sequence[Run], prepared: Prepared | None = None
 ) -> list[dict]:
     """Run both stages and collect predictions/, results.json, results.md and submission.zip in `cfg.OUTPUT_DIR`."""
-    write_config(cfg)
+    if distributed.main():
+        write_config(cfg)
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.cfg.DATASET.DATASET.split(",")))
         execute(source, prepared)
@@ -120,7 +121,8 @@ def run_experiment(
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
+    if distributed.main():
+        collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
     return records
 
 

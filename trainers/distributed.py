@@ -1,0 +1,247 @@
+"""One run by several processes, as torchrun starts them; only this module knows `torch.distributed`.
+
+Each process takes its share of every training batch and of the images that are scored. All hold the same prompt and the
+same features, so that all decide alike; the main process alone writes files and speaks. Without torchrun there is one
+process, and what stands here costs and changes nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import datetime
+import os
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Sampler
+
+T = TypeVar("T")
+
+PATIENCE = datetime.timedelta(hours=1)  # how long one waits for another, which may be packing a submission
+CPU = torch.device("cpu")
+
+_rank, _world = 0, 1
+_store: dist.Store | None = None
+_console = sys.stderr  # this process's own, which only the main process writes to as long as all goes well
+
+
+def start() -> None:
+    """Join the processes that torchrun started, if it did; a second call does nothing.
+
+    From here on only the main process writes to stdout and stderr. Raises ValueError where a machine has GPUs, but fewer
+    than processes.
+    """
+    global _rank, _world, _store, _console
+    if _store is not None or int(os.environ.get("WORLD_SIZE", 1)) < 2 or "LOCAL_RANK" not in os.environ:
+        return
+    from torch.distributed.rendezvous import rendezvous
+
+    _store, _rank, _world = next(rendezvous("env://"))
+    _console = sys.stderr
+    if _rank:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    backend = "gloo"
+    if torch.cuda.is_available():
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if here > torch.cuda.device_count():
+            raise ValueError(
+                f"--nproc-per-node is {here}, but there are {torch.cuda.device_count()} GPUs: start a process for each, "
+                "or set CUDA_VISIBLE_DEVICES to nothing to train on the CPU"
+            )
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, store=_store, rank=_rank, world_size=_world, timeout=PATIENCE)
+    atexit.register(dist.destroy_process_group)
+    sys.excepthook = _last_words
+
+
+def world() -> int:
+    """The number of processes."""
+    return _world
+
+
+def main() -> bool:
+    """Whether this is the process that writes files and speaks."""
+    return _rank == 0
+
+
+# -- how a run ends --------------------------------------------------------------------------------------------------
+
+
+def failed(message: str, code: int) -> int:
+    """Write `message` to stderr and give back the exit code.
+
+    Of several processes one speaks, the main one where all fail alike, and each ends here: the others may be waiting
+    for it, until torchrun stops them.
+    """
+    if _world == 1:
+        sys.stderr.write(message)
+        return code
+    if _speaks() and message:
+        _console.write(message if main() else f"\n{message}")  # the main process may have a bar on the line
+        _console.flush()
+    sys.stdout.flush()
+    os._exit(code)  # without waiting for others, as the end of a process group does
+
+
+def _last_words(kind, error, trace) -> None:
+    """`sys.excepthook` for what nobody expected."""
+    failed("".join(traceback.format_exception(kind, error, trace)), 1)
+
+
+def _speaks() -> bool:
+    """Whether no other process has said why the run ends."""
+    if not main():
+        time.sleep(1)
+    try:
+        return _store.add("ended", 1) == 1
+    except RuntimeError:  # whoever kept the store has ended before
+        return main()
+
+
+# -- agreement -------------------------------------------------------------------------------------------------------
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    everywhere(True)
+
+
+def everywhere(here: bool) -> bool:
+    """Whether `here` is true in all processes."""
+    if _world == 1:
+        return here
+    flag = torch.tensor(int(here))
+    dist.all_reduce(flag, dist.ReduceOp.MIN)
+    return bool(flag)
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What `make` gives in the main process, which alone calls it."""
+    if _world == 1:
+        return make()
+    box = [make() if main() else None]
+    dist.broadcast_object_list(box, src=0, device=CPU)
+    return box[0]
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """The main process runs the block before all others; they leave it together. Where it raises an error, the others
+    do not begin."""
+    if not main():
+        barrier()
+    yield
+    if main():
+        barrier()
+    barrier()
+
+
+def check_same(module: nn.Module) -> None:
+    """Raise RuntimeError where processes hold other parameters than the main one, as they would if a trainer took its
+    steps by another loss than `share_training` gave it."""
+    if _world == 1:
+        return
+    total = sum(parameter.detach().double().sum() for parameter in module.parameters())
+    most = torch.stack([total, -total])
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    if most[0] > -most[1]:
+        raise RuntimeError("the processes have learnt different prompts: is forward_backward stepping by share_loss?")
+
+
+def same_randomness() -> None:
+    """Give torch's generators the state that they have in the main process, so that all draw the same dropout."""
+    if _world == 1:
+        return
+    torch.set_rng_state(from_main(torch.get_rng_state))
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state(from_main(torch.cuda.get_rng_state))
+
+
+# -- shares ----------------------------------------------------------------------------------------------------------
+
+
+def rows(total: int, step: int = 1, process: int | None = None) -> range:
+    """The rows of `total` that a process takes, by default this one: neighbours, in whole batches of `step`."""
+    process = _rank if process is None else process
+    batches = -(-total // step)
+    return range(total)[batches * process // _world * step : batches * (process + 1) // _world * step]
+
+
+def gather_rows(own: Tensor, total: int, step: int = 1) -> Tensor:
+    """All rows (total, ...) in order, from each process's own rows(total, step)."""
+    if _world == 1:
+        return own
+    counts = [len(rows(total, step, process)) for process in range(_world)]
+    padded = own.new_zeros(max(counts), *own.shape[1:])
+    padded[: len(own)] = own
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean over all processes of a tensor that each has."""
+    if _world == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / _world
+
+
+def share_training(
+    sampler: Sampler[list[int]], prompt: nn.Module, loss: Callable[[dict], Tensor]
+) -> tuple[Sampler[list[int]], Callable[[dict], Tensor]]:
+    """This process's part of a training: a sampler of its shares of the batches, and the loss of a share.
+
+    The mean of all processes' losses, and of their gradients, is that of `loss` (a mean over images) on whole batches.
+    Each share that is drawn must go through the loss, in order.
+    """
+    if _world == 1:
+        return sampler, loss
+    shares = Shares(sampler)
+    return shares, DistributedDataParallel(_ShareLoss(prompt, loss, shares))
+
+
+class Shares(Sampler[list[int]]):
+    """This process's share of each batch of `sampler`. Positions are sorted first: as a dataset holds its tasks one after
+    the other, a share is of few tasks, whose classes alone are encoded for it.
+
+    weights: of the shares not yet used, what makes the mean over processes that over the batch's images. Where a batch
+    has fewer images than there are processes, some take one that is another's, with weight 0.
+    """
+
+    def __init__(self, sampler: Sampler[list[int]]) -> None:
+        self.sampler = sampler
+        self.weights: deque[float] = deque()
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.weights.clear()
+        for batch in self.sampler:
+            batch = sorted(batch)
+            own = rows(len(batch))
+            self.weights.append(len(own) * _world / len(batch))
+            yield [batch[row] for row in own] or batch[:1]
+
+
+class _ShareLoss(nn.Module):
+    """The weighted loss of a share, as the module whose gradients are averaged over processes."""
+
+    def __init__(self, prompt: nn.Module, loss: Callable[[dict], Tensor], shares: Shares) -> None:
+        super().__init__()
+        self.prompt, self._loss, self._weights = prompt, loss, shares.weights
+
+    def forward(self, batch: dict) -> Tensor:
+        return self._loss(batch) * self._weights.popleft()
