@@ -120,6 +120,8 @@ class PromptEvaluator(TrainerX):
         if self.model.has_visual_prompt:
             return None
         if dataset.transform is None:
+            if distributed.world() > 1:  # computed together, so all at once
+                return Features(dataset, self.frozen.features(*self._plain(dataset))[None])
             return Features(dataset, self.frozen.rows(*self._plain(dataset)))
         views = self.cfg.INPUT.CACHED_VIEWS
         if not views:
