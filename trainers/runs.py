@@ -31,6 +31,7 @@ class Run:
         trains: False only evaluates.
         compare: also score zero-shot CLIP and, before training, the prompt it starts from.
         fresh: evaluating a prompt that was never trained is meant (--no-train).
+        resume: continue an interrupted run in the folder.
     """
 
     cfg: CfgNode
@@ -39,6 +40,7 @@ class Run:
     trains: bool = True
     compare: bool = False
     fresh: bool = False
+    resume: bool = False
 
     @property
     def folder(self) -> Path:

@@ -40,7 +40,7 @@ def finished(job: Job, place: Place) -> bool:
 
 
 def perform(job: Job, place: Place) -> None:
-    """Do the job, or reuse its run, and mark it as done."""
+    """Do the job, go on with what an interrupted try of it has left, or reuse its run; then mark it as done."""
     from trainers.results import write_json
 
     if job.settings["stage"] == "transfer":
@@ -67,7 +67,7 @@ def build_run(job: Job, place: Place):
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
         run = stages.target_runs(cfg, [target], related, start)[0]
-    return replace(run, cfg=changed(run.cfg, OUTPUT_DIR=str(folder / job.name)))
+    return replace(run, cfg=changed(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
