@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that say where jobs run."""
     add = parser.add_argument
-    add("--jobs", type=int, help="jobs at a time: processes that share the cores (a core each), or at most on a cluster")
+    add("--jobs", type=int, help="jobs at a time: processes (one a core), or the most on a cluster")
     add("--address", default="", help="a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)")
     add("--cpus", type=float, help="of the cluster, for each job (1)")
     add("--gpus", type=float, help="of the cluster, for each job; with 0.5 two share one (0)")
@@ -62,7 +62,9 @@ def time_needed(jobs: list[Job], args: argparse.Namespace) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Minutes, or hours and minutes."""
+    """Seconds, minutes, or hours and minutes."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 

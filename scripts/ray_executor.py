@@ -35,7 +35,7 @@ class Ray:
     Raises ValueError where Ray is not installed, does not answer, or has no node that one job fits on.
     """
 
-    settle = 5.0  # seconds before a lost job is given back: a lost node's worker may go on for one, writing into its folder
+    settle = 5.0  # seconds before a lost job is given back, as a lost node's worker may go on for one
 
     def __init__(
         self,

@@ -76,24 +76,25 @@ def describe(known: protocol.Protocol, plan: Plan, items: Sequence[Item], args: 
         numbers = [counts.get(kind, 0) for kind in ("source", "adaptation", "transfer")]
         images = sum(job.images for job in part) / 1e6
         lines.append(f"{name:<10}{numbers[0]:>15,}{numbers[1]:>13,}{numbers[2]:>11,}{images:>16,.2f}")
-    there = sum(_is_there(job, place) for job in plan)
+    there = sum(is_there(job, place) for job in plan)
     if there:
         lines.append(f"{there:,} of these {len(plan):,} jobs are done in {args.output_dir}")
     if known.backbone == "pocket":
-        lines.append(execution.time_needed([job for job in plan if not _is_there(job, place)], args))
+        lines.append(execution.time_needed([job for job in plan if not is_there(job, place)], args))
     else:
         lines.append("images: seen in training; the time is known once the first runs are measured")
     return "\n".join(lines) + "\n"
 
 
-def _render(known: protocol.Protocol) -> None:
-    """Write the pocket tasks that are missing, before several processes want them."""
+def render(tasks: Sequence[str]) -> None:
+    """Write those of the tasks that are pocket tasks and are missing, before several processes want them."""
     from datasets import pocket
 
-    pocket.ensure_all([name for name in (*known.sources, *known.targets) if name in pocket.SPECS])
+    pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
 
 
-def _is_there(job: Job, place: Place) -> bool:
+def is_there(job: Job, place: Place) -> bool:
+    """Whether the job's results are there; those of another job are not."""
     try:
         return finished(job, place)
     except ValueError:
@@ -110,12 +111,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     folder, place = Path(args.output_dir), Place(args.output_dir, args.root)
     if known.backbone == "pocket":
-        _render(known)
+        render([*known.sources, *known.targets])
     elif not args.root:
         raise ValueError("--root: the folder of the data sets is needed")
     with execution.alone(folder):
-        trusted = known.backbone == "pocket"
-        result = execution.execute(plan, partial(finished, place=place), (perform, place), folder, "study", args, trusted)
+        there, work, trusted = partial(finished, place=place), (perform, place), known.backbone == "pocket"
+        result = execution.execute(plan, there, work, folder, "study", args, trusted)
         output.write_all(known, items, folder, args.results, args.root)
     code = execution.summarise(result, log)
     log.info("tables in %s", os.path.join(args.output_dir, "tables"))

@@ -58,7 +58,7 @@ def build_run(job: Job, place: Place):
     from trainers.configuration import changed
 
     settings, folder = job.settings, Path(place.folder)
-    cfg = changed(_configuration(*_key(settings)), DATASET__ROOT=place.root)
+    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
         run = stages.source_run(cfg, settings["tasks"], start)
@@ -74,6 +74,11 @@ def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """target -> the tasks it is grouped with, from the matrix of a transfer job."""
     matrix = groups.read_matrix(folder / group["transfer"] / "scores.csv")
     return {target: groups.choose(matrix, group["size"], group["worst"])[target]}
+
+
+def configuration_of(job: Job):
+    """The configuration of a job's runs, but for tasks and places. Raises ValueError naming the nearest key."""
+    return _configuration(*_key(job.settings))
 
 
 def _key(settings: dict) -> tuple:
@@ -115,7 +120,7 @@ def _transfer(job: Job, place: Place) -> None:
     from .transfer import normalised, transfer_matrix
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
-    cfg = changed(_configuration(*_key(job.settings)), DATASET__ROOT=place.root)
+    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
     scores = transfer_matrix([folder / name for name in job.settings["prompts"]], tasks, cfg)
     matrix = groups.Matrix(tuple(tasks), tuple(map(tuple, scores.tolist())))
     out = folder / job.name
