@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -49,8 +50,10 @@ class Ray:
     ) -> None:
         self.work = (perform, place, os.getcwd(), str(folder.resolve() / ".nodes"), uuid.uuid4().hex)
         self.address, self.cpus, self.gpus, self.most = address, cpus, gpus, most
-        self.idle: list = []
-        self.busy: dict = {}  # reference of the outcome -> (actor, job, when it was started)
+        self.queue: list[Job] = []
+        self.starting: dict = {}  # reference of its node -> actor; one may have to wait for a node
+        self.idle: list[tuple] = []  # (actor, node)
+        self.busy: dict = {}  # reference of the outcome -> (actor, node, job, when it was started)
         self.lost: list[tuple[float, Outcome]] = []  # (when to give it back, outcome)
 
     def __enter__(self) -> Ray:
@@ -67,11 +70,11 @@ class Ray:
             log.warning("the cluster has GPUs, and no job gets any of them: see --gpus")
         Path(self.work[3]).write_text(self.work[4], encoding="utf-8")
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_restarts": 0, "max_task_retries": 0}
-        self.start = self.ray.remote(**options)(_Worker).remote
+        self.worker = self.ray.remote(**options)(_Worker)
         return self
 
     def __exit__(self, *_) -> None:
-        for actor in [*self.idle, *(actor for actor, _, _ in self.busy.values())]:
+        for actor in [*self.starting.values(), *(actor for actor, *_ in [*self.idle, *self.busy.values()])]:
             self.ray.kill(actor)
         self.ray.shutdown()
         Path(self.work[3]).unlink(missing_ok=True)
@@ -83,39 +86,60 @@ class Ray:
         return max(1, fit if self.most is None else min(fit, self.most))
 
     def submit(self, job: Job) -> None:
-        """Hand a job to an idle actor, or to a new one."""
-        actor = self.idle.pop() if self.idle else self.start(*self.work)
-        self.busy[actor.do.remote(job)] = (actor, job, time.monotonic())
+        """Queue a job for the first actor that is free, and start one if none is."""
+        self.queue.append(job)
+        self._dispatch()
 
     def wait(self) -> list[Outcome]:
         """The outcomes of at least one job, or none where more jobs fit onto the cluster than before."""
         before = self.slots
         while True:
-            if self.busy:
-                ready, _ = self.ray.wait(list(self.busy), timeout=1.0)
+            references, now = [*self.starting, *self.busy], time.monotonic()
+            if references:
+                references, _ = self.ray.wait(references, timeout=1.0)
             else:  # all that ran were lost
-                ready = []
                 time.sleep(1.0)
-            outcomes, now = [self._outcome(reference) for reference in ready], time.monotonic()
+            outcomes = [outcome for reference in references if (outcome := self._ready(reference))]
             self.lost += [(now + self.settle, outcome) for outcome in outcomes if outcome.lost]
             ended = [outcome for outcome in outcomes if not outcome.lost]
             ended += [outcome for when, outcome in self.lost if when <= now]
             self.lost = [(when, outcome) for when, outcome in self.lost if when > now]
+            self._dispatch()
             if ended or self.slots > before:
                 return ended
 
-    def _outcome(self, reference) -> Outcome:
-        actor, job, began = self.busy.pop(reference)
+    def _dispatch(self) -> None:
+        """Hand queued jobs to idle actors, and have an actor started for each that is left."""
+        while self.queue and self.idle:
+            (actor, node), job = self.idle.pop(), self.queue.pop(0)
+            self.busy[actor.do.remote(job)] = (actor, node, job, time.monotonic())
+        while len(self.starting) < len(self.queue):
+            actor = self.worker.remote(*self.work)
+            self.starting[actor.node.remote()] = actor
+
+    def _ready(self, reference) -> Outcome | None:
+        """An actor has started, or has ended a job, or is lost; the outcome of its job. A lost one that had none takes a queued
+        one along, so that an actor that can't be started is noticed."""
+        node, job, began = "", None, time.monotonic()
+        if reference in self.starting:
+            actor = self.starting.pop(reference)
+        else:
+            actor, node, job, began = self.busy.pop(reference)
         try:
-            outcome = self.ray.get(reference)
+            result = self.ray.get(reference)
         except self.ray.exceptions.RayError as failure:
-            self.ray.kill(actor)  # where only the connection was lost, it must not go on
-            seconds = time.monotonic() - began
-            if isinstance(failure, self.ray.exceptions.RayActorError):
-                return Outcome(job, seconds, f"its worker was lost ({type(failure).__name__})", lost=True)
-            return Outcome(job, seconds, f"{type(failure).__name__}: {str(failure).strip().splitlines()[-1]}")
-        self.idle.append(actor)
-        return outcome
+            self._drop(actor, node)
+            job = job or (self.queue.pop(0) if self.queue else None)
+            return Outcome(job, time.monotonic() - began, _reason(failure), lost=True) if job else None
+        self.idle.append((actor, node or result))
+        return result if job else None
+
+    def _drop(self, actor, node: str) -> None:
+        """A lost actor's node may be lost: others that are idle there are given up, too."""
+        gone = [other for other, place in self.idle if place == node]
+        self.idle = [(other, place) for other, place in self.idle if place != node]
+        for one in (actor, *gone):
+            self.ray.kill(one)  # where only the connection was lost, it must not go on
 
     def _fit(self, node: dict[str, float]) -> int:
         """How many jobs a node with these resources takes."""
@@ -129,7 +153,14 @@ class _Worker:
     def __init__(self, perform: Callable, place: object, home: str, mark: str, token: str) -> None:
         self.perform, self.place, self.home, self.mark, self.token = perform, place, home, mark, token
 
+    def node(self) -> str:
+        """Where it is, as Ray calls it."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id()
+
     def do(self, job: Job) -> Outcome:
+        """Try a job."""
         return replace(attempt(self._do, job, self.place), where=platform.node())
 
     def _do(self, job: Job, place: object) -> None:
@@ -151,6 +182,12 @@ def connect(address: str, environment: dict[str, str]):
         ) from None
     if address.startswith("ray://"):
         raise ValueError(f"--address {address}: start this command on a node of the cluster, with --address auto")
+    host, _, port = address.rpartition(":")
+    try:
+        if port.isdigit():  # Ray itself tries for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(f"--address {address}: nothing answers there ({error})") from None
     before = signal.getsignal(signal.SIGTERM)  # ray.init puts its own in place
     local = {"include_dashboard": False, "object_store_memory": 10**8} if address == "local" else {}
     try:
@@ -173,6 +210,13 @@ def _environment(cpus: float) -> dict[str, str]:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     values = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(max(1, math.floor(cpus))), "TQDM_DISABLE": "1"}
     return values | {name: value for name, value in os.environ.items() if name.startswith("MVLPT_")}
+
+
+def _reason(failure: Exception) -> str:
+    """A lost actor's end in a line: what kept it from starting is in the last one of Ray's message."""
+    if "creation task" in str(failure):
+        return f"its worker did not start: {str(failure).strip().splitlines()[-1].strip()}"
+    return f"its worker or node was lost ({type(failure).__name__})"
 
 
 def _nodes(ray) -> list[dict[str, float]]:

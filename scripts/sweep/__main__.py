@@ -51,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     for flag, value in known.resources.items():
         if args.address and getattr(args, flag) is None:
             setattr(args, flag, value)
-    execution.check(args)
     return run_study(known, args) if known.study else run_entries(known, args)
 
 
@@ -71,6 +70,7 @@ def run_study(known: PlanFile, args: argparse.Namespace) -> int:
 
 def run_entries(known: PlanFile, args: argparse.Namespace) -> int:
     """A plan of free runs."""
+    execution.check(args)
     plan, items = plan_entries(known.entries)
     check_options(plan, args.plan.name)
     place, folder = Place(args.output_dir, args.root), Path(args.output_dir)
