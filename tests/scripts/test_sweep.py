@@ -242,6 +242,7 @@ def cluster(monkeypatch):
     """Two nodes of one CPU each."""
     for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where workers find this module
     from ray.cluster_utils import Cluster
 
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in place
