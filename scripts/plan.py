@@ -1,7 +1,8 @@
 """The plan of a study: a directed acyclic graph of jobs, and the loop that hands them to an executor.
 
 A plan is plain data and knows nothing of how its jobs are run; an executor knows nothing of what they mean. So the same
-plan runs in the processes of this machine (`scripts.study.executor`), or anywhere else that can run a function.
+plan runs in the processes of this machine (`scripts.study.executor`), on a Ray cluster (`scripts.ray_executor`), or anywhere
+else that can run a function.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 log = logging.getLogger(__name__)
+LOSSES = 3  # how often a job may lose its worker before that is taken for its own doing
 
 
 @dataclass(frozen=True)
@@ -86,23 +88,37 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: after how many seconds, and why it failed ("" where it did not)."""
+    """How one try of a job ended.
+
+    Attributes:
+        seconds: that it took.
+        error: why it failed; "" where it did not.
+        wrong: its input is wrong, so that another try would fail, too.
+        lost: its worker or node went away, which need not be the job's fault.
+        again: it will be tried again.
+        where: the node that it ran on, where there are several.
+    """
 
     job: Job
     seconds: float
     error: str = ""
+    wrong: bool = False
+    lost: bool = False
+    again: bool = False
+    where: str = ""
 
 
 class Executor(Protocol):
-    """Runs jobs, at most `slots` at a time."""
+    """Runs jobs, at most `slots` at a time; `slots` is at least 1 and may change."""
 
-    slots: int
+    @property
+    def slots(self) -> int: ...
 
     def submit(self, job: Job) -> None:
         """Start a job; called only while fewer than `slots` run."""
 
     def wait(self) -> list[Outcome]:
-        """Block until at least one started job has ended; those that have."""
+        """Block until at least one started job has ended, or until `slots` has grown; those that have ended."""
 
 
 @dataclass
@@ -154,19 +170,28 @@ def run_plan(
     executor: Executor,
     finished: Callable[[Job], bool],
     report: Callable[[Outcome, Clock], None] = lambda outcome, clock: None,
+    retries: int = 0,
 ) -> Report:
     """Run every job that has no results yet, as soon as those that it needs have ended.
 
-    A failed job's dependents are skipped, everything else goes on.
+    A failed job is tried again, unless its input is wrong; then its dependents are skipped, and everything else goes on.
 
     Args:
         finished: whether a job's results exist; such a job is reused if all that it needs is. A ValueError or OSError
             is that job's failure.
-        report: called after each job that ran or failed.
+        report: called after each try of a job.
+        retries: how often a job that failed is tried again. Tries that were lost with their worker don't count; of
+            those, `LOSSES` are made good.
     """
     result, tails = Report(), plan.tails()
     clock = Clock(plan, executor.slots)
     waiting: dict[str, Job] = {}
+    failures: Counter = Counter()  # (job, whether its worker was lost) -> times
+
+    def tried_again(outcome: Outcome) -> bool:
+        key = (outcome.job.name, outcome.lost)
+        failures[key] += 1
+        return not outcome.wrong and failures[key] <= (LOSSES if outcome.lost else retries)
 
     def settle(outcome: Outcome) -> None:
         clock.ended(outcome)
@@ -197,12 +222,17 @@ def run_plan(
                 clock.drop(job.name)
                 del waiting[job.name]
         ready = [job for job in waiting.values() if complete.issuperset(job.needs)]
-        for job in sorted(ready, key=lambda job: -tails[job.name])[: executor.slots - running]:
+        clock.slots = executor.slots
+        for job in sorted(ready, key=lambda job: -tails[job.name])[: max(0, clock.slots - running)]:
             executor.submit(waiting.pop(job.name))
             running += 1
         if running:
             for outcome in executor.wait():
                 running -= 1
+                if outcome.error and tried_again(outcome):
+                    waiting[outcome.job.name] = outcome.job
+                    report(replace(outcome, again=True), clock)
+                    continue
                 settle(outcome)
                 if not outcome.error:
                     complete.add(outcome.job.name)

@@ -1,4 +1,5 @@
-"""Work in worker processes that each do many pieces of it, so that backbones, images and features are shared."""
+"""Work in worker processes that each do many pieces of it and give results back, so that backbones, images and features are
+shared."""
 
 from __future__ import annotations
 
@@ -9,16 +10,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
 from scripts.processes import environment_of_workers, follow_parent
-from trainers.runs import Run, execute
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def execute_all(runs: Sequence[Run], jobs: int = 1) -> Iterator[tuple[Run, list[dict] | Exception]]:
-    """Execute runs, `jobs` at a time: each with its records, or the error that ended it, as they end."""
-    for index, outcome in each(execute, runs, jobs):
-        yield runs[index], outcome
 
 
 def each(

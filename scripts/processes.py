@@ -1,4 +1,4 @@
-"""What worker processes have in common: their share of the cores, and an end when their parent ends."""
+"""What worker processes have in common: one try of a job, their share of the cores, and an end when their parent ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+import traceback
+from collections.abc import Callable, Iterator
+
+from scripts.plan import Job, Outcome
+
+
+def attempt(perform: Callable[[Job, object], None], job: Job, place: object) -> Outcome:
+    """Try a job; whatever it raises is its outcome. ValueError and FileNotFoundError mean that its input is wrong."""
+    began, error, wrong = time.monotonic(), "", False
+    try:
+        perform(job, place)
+    except Exception as failure:  # noqa: BLE001 - whatever ended this job must not end the others
+        if os.environ.get("MVLPT_DEBUG"):
+            traceback.print_exc()
+        error = f"{type(failure).__name__}: {failure}".strip()
+        wrong = isinstance(failure, (ValueError, FileNotFoundError))
+    return Outcome(job, time.monotonic() - began, error, wrong)
 
 
 @contextlib.contextmanager

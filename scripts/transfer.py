@@ -17,7 +17,6 @@ import io
 import logging
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,15 @@ from tqdm import tqdm
 import datasets
 import trainers
 from datasets import pocket, task_name
-from scripts.pool import execute_all
+from scripts import execution
+from scripts.plan import Job, Plan
 from scripts.transfer_predictors import PREDICTORS, agreement, prompt_vectors, similarity, task_vectors
 from scripts.transfer_scores import normalised, transfer_matrix, write_csv
 from trainers import fingerprints, results
 from trainers.configuration import changed, resolve, trainer_class
 from trainers.evaluation import PromptEvaluator
-from trainers.locks import check_folder
-from trainers.runs import Run, finished
+from trainers.locks import alone, check_folder
+from trainers.runs import Run, execute, finished
 from trainers.settings import check
 
 __all__ = ["main", "transfer_matrix"]
@@ -56,11 +56,11 @@ def arguments() -> argparse.ArgumentParser:
     add("--tasks", default="", help="tasks, comma separated; default: the 20 targets of the pocket suite")
     add("--output-dir", type=Path, default=ROOT / "output" / "transfer")
     add("--runs", type=Path, help="folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it")
-    add("--jobs", type=int, default=max(1, os.cpu_count() or 1), help="processes; they share the cores")
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="as for train.py")
     add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone")
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
+    execution.add_arguments(parser)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration, for every run")
     return parser
 
@@ -89,24 +89,29 @@ def plan(args: argparse.Namespace, trainer: str, tasks: list[str]) -> list[Run]:
         folder = next((place for place in places if (place / "results.json").is_file()), None)
         folder = folder or args.output_dir / label / name
         own = {"DATASET__DATASET": task, "DATASET__NAME": task, "OUTPUT_DIR": str(folder)}
-        runs.append(Run(changed(cfg, **own)))
+        runs.append(Run(changed(cfg, **own), resume=True))
         check(runs[-1].cfg, cls.joint)
     return runs
 
 
-def learn(runs: list[Run], jobs: int) -> None:
-    """Execute the runs that are not finished. Raises the first error, after all others have ended."""
-    missing = [run for run in runs if not finished(run)]
-    errors = []
-    with tqdm(total=len(missing), desc="runs", unit="run", dynamic_ncols=True, disable=not missing) as bar:
-        for run, outcome in execute_all(missing, jobs):
-            if isinstance(outcome, Exception):
-                errors.append(outcome)
-                with tqdm.external_write_mode():
-                    log.error("%s: %s", run.folder, outcome)
-            bar.update()
-    if errors:
-        raise errors[0]
+def learn(runs: list[Run], folder: Path, args: argparse.Namespace) -> int:
+    """Execute the runs that are not finished, in jobs of their own; the exit code."""
+    missing = {run.folder.name: run for run in runs if not finished(run)}
+    if not missing:
+        return 0
+    jobs = Plan()
+    for name, run in missing.items():
+        jobs.add(Job(name, "run", {"folder": str(run.folder)}))
+    with alone(folder):
+        result = execution.execute(jobs, lambda job: False, (perform, missing), folder, "transfer", args, trusted=False)
+    return execution.summarise(result, log) if result.failed else 0
+
+
+def perform(job: Job, runs: dict[str, Run]) -> None:
+    """One run, in whatever process."""
+    datasets.register_all()
+    trainers.register_all()
+    execute(runs[job.name])
 
 
 def report(folder: Path, runs: list[Run], names: list[str], matrix: np.ndarray, zero: np.ndarray, key: str) -> dict:
@@ -156,17 +161,15 @@ def picture(folder: Path, names: list[str], share: np.ndarray, title: str) -> No
         log.warning("no pictures: %s is not installed", error.name)
 
 
-def transfer(args: argparse.Namespace, trainer: str, tasks: list[str], runs: list[Run]) -> dict:
-    """One method's matrix; what is finished is left as it is."""
-    folder = args.output_dir / f"{trainer}_{args.shots}shots_seed{args.seed}"
-    learn(runs, args.jobs)
+def transfer(folder: Path, runs: list[Run], tasks: list[str], jobs: int) -> dict:
+    """One method's matrix, of runs that are finished; what is finished of it is left as it is."""
     names = [task_name(task) for task in tasks]
     with tqdm(total=len(tasks), desc="scores", unit="task", dynamic_ncols=True, leave=False) as bar:
         matrix, zero = transfer_matrix(
             [run.folder for run in runs],
             tasks,
             runs[0].cfg,
-            args.jobs,
+            jobs,
             folder / "scores.json",
             lambda ready: bar.update(ready - bar.n),
         )
@@ -195,12 +198,11 @@ def summary(value: dict) -> str:
     return "\n".join(lines)
 
 
-def run(args: argparse.Namespace) -> None:
-    """All methods, one after the other; everything is checked first."""
+def run(args: argparse.Namespace) -> int:
+    """All methods, one after the other; everything is checked first. Exit code 1 when a run failed."""
+    execution.check(args)
     trainers.register_all()
     datasets.register_all()
-    if args.jobs < 1:
-        raise ValueError(f"--jobs is {args.jobs}; it must be positive")
     if args.shots == 0:
         raise ValueError("--shots is 0: prompts are learnt here")
     if args.runs and not args.runs.is_dir():
@@ -218,27 +220,19 @@ def run(args: argparse.Namespace) -> None:
         for one in runs:
             finished(one)
     for method, runs in plans.items():
-        value = transfer(args, method, tasks, runs)
-        log.info("%s", summary(value))
-        where = args.output_dir / f"{method}_{args.shots}shots_seed{args.seed}"
-        log.info("  %s", os.path.relpath(where))
+        folder = args.output_dir / f"{method}_{args.shots}shots_seed{args.seed}"
+        if learn(runs, folder, args):
+            return 1
+        log.info("%s", summary(transfer(folder, runs, tasks, execution.processes(args))))
+        log.info("  %s", os.path.relpath(folder))
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, or 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback)."""
+    """Exit code 0; 1 when a run failed; 2 after one message about wrong input; 130 when stopped."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     log.setLevel(logging.INFO)
-    try:
-        run(arguments().parse_args(argv))
-    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        if os.environ.get("MVLPT_DEBUG"):
-            traceback.print_exc()
-        sys.stderr.write(f"error: {str(error).strip()}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
-    return 0
+    return execution.command(run, arguments(), argv)
 
 
 if __name__ == "__main__":

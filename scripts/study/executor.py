@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 
 from scripts.plan import Job, Outcome
-from scripts.processes import environment_of_workers, follow_parent
+from scripts.processes import attempt, environment_of_workers, follow_parent
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +19,7 @@ log = logging.getLogger(__name__)
 class Processes:
     """Runs `perform(job, place)` in `slots` spawned processes that share the cores; a context manager.
 
-    A process that dies takes its job with it, as a failure, and is replaced.
+    A process that dies takes its job with it, which is lost, and is replaced.
     """
 
     def __init__(self, slots: int, perform: Callable[[Job, object], None], place: object) -> None:
@@ -58,13 +56,13 @@ class Processes:
         for pipe in wait(list(self.busy)):
             process, job, began = self.busy.pop(pipe)
             try:
-                error = pipe.recv()
+                outcomes.append(pipe.recv())
                 self.idle.append((process, pipe))
             except (EOFError, OSError):
                 process.join()
                 pipe.close()
                 error = f"its process ended with code {process.exitcode}"
-            outcomes.append(Outcome(job, time.monotonic() - began, error))
+                outcomes.append(Outcome(job, time.monotonic() - began, error, lost=True))
         return outcomes
 
     def _start(self) -> tuple[multiprocessing.process.BaseProcess, Connection]:
@@ -78,7 +76,7 @@ class Processes:
 
 
 def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: object) -> None:
-    """A process's life: jobs come through the pipe, "" or the message of a failure goes back."""
+    """A process's life: jobs come through the pipe, outcomes go back."""
     follow_parent()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     while True:
@@ -86,11 +84,4 @@ def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: obje
             job = pipe.recv()
         except EOFError:
             return
-        error = ""
-        try:
-            perform(job, place)
-        except Exception as failure:
-            if os.environ.get("MVLPT_DEBUG"):
-                traceback.print_exc()
-            error = f"{type(failure).__name__}: {failure}".strip()
-        pipe.send(error)
+        pipe.send(attempt(perform, job, place))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
+from datasets import task_name
 from scripts.plan import Job, Plan
 
 from . import costs
@@ -22,10 +24,14 @@ class Planner:
     """Adds runs to a plan. Each method returns the job's name; asking again for the same run adds nothing.
 
     A variant is given by keywords: length (context vectors), head, layer, width (of UPT's transformer), backbone.
+
+    Args:
+        plan: to add to; default: a new one.
+        label: in every name, where runs of several protocols are in one plan.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
-        self.protocol, self.plan = protocol, Plan()
+    def __init__(self, protocol: Protocol, plan: Plan | None = None, label: str = "") -> None:
+        self.protocol, self.plan, self.label = protocol, Plan() if plan is None else plan, label
         options = protocol.options
         self.epochs = options.get("OPTIM.MAX_EPOCH", 200)
         self.source_epochs = options.get("MULTITASK.SOURCE_EPOCH", self.epochs)
@@ -55,7 +61,7 @@ class Planner:
         settings |= {"stage": "adaptation", "tasks": [target], "start": start}
         settings["group"] = {"transfer": group[0], "worst": group[1], "size": size} if group else None
         needs = (*([start] if start else []), *([group[0]] if group else []))
-        name = f"{label}{start_label}{group_label}/{target}"
+        name = f"{label}{start_label}{group_label}/{task_name(target)}"
         return self.plan.add(Job(name, "adaptation", settings, needs, weight, images, f"{method} adaptation"))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
@@ -72,12 +78,12 @@ class Planner:
         rest = tuple(name for name in p.sources if name != p.largest)
         known = {p.sources: "source", p.targets: "targets", (p.largest,): "largest", rest: "without-largest"}
         if tasks not in known:
-            raise ValueError(f"no name for the source tasks {', '.join(tasks)}")
+            return f"{len(tasks)}tasks-{digest(*tasks)}"
         return f"{known[tasks]}{len(tasks)}"
 
     def _settings(self, method: str, shots: int, seed: int, variant: dict) -> tuple[dict, str]:
         """A run's settings, and what its folder is called."""
-        single, options, parts = method.removeprefix("M"), dict(self.protocol.options), []
+        single, options, parts = method.removeprefix("M"), dict(self.protocol.options), [*filter(None, [self.label])]
         for key, value in variant.items():
             if key == "backbone":
                 if value != self.protocol.backbone:
@@ -92,3 +98,8 @@ class Planner:
         label = "_".join([f"runs/{method}", *parts, f"{shots}shots_seed{seed}"])
         backbone = variant.get("backbone", self.protocol.backbone)
         return {"method": method, "shots": shots, "seed": seed, "backbone": backbone, "options": options}, label
+
+
+def digest(*parts: object) -> str:
+    """Six hexadecimal digits that tell lists of names or settings apart."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:6]

@@ -40,7 +40,7 @@ def finished(job: Job, place: Place) -> bool:
 
 
 def perform(job: Job, place: Place) -> None:
-    """Do the job, or reuse its run, and mark it as done."""
+    """Do the job, go on with what an interrupted try of it has left, or reuse its run; then mark it as done."""
     from trainers.results import write_json
 
     if job.settings["stage"] == "transfer":
@@ -58,7 +58,7 @@ def build_run(job: Job, place: Place):
     from trainers.configuration import changed
 
     settings, folder = job.settings, Path(place.folder)
-    cfg = changed(_configuration(*_key(settings)), DATASET__ROOT=place.root)
+    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
         run = stages.source_run(cfg, settings["tasks"], start)
@@ -67,13 +67,18 @@ def build_run(job: Job, place: Place):
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
         run = stages.target_runs(cfg, [target], related, start)[0]
-    return replace(run, cfg=changed(run.cfg, OUTPUT_DIR=str(folder / job.name)))
+    return replace(run, cfg=changed(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """target -> the tasks it is grouped with, from the matrix of a transfer job."""
     matrix = groups.read_matrix(folder / group["transfer"] / "scores.csv")
     return {target: groups.choose(matrix, group["size"], group["worst"])[target]}
+
+
+def configuration_of(job: Job):
+    """The configuration of a job's runs, but for tasks and places. Raises ValueError naming the nearest key."""
+    return _configuration(*_key(job.settings))
 
 
 def _key(settings: dict) -> tuple:
@@ -115,7 +120,7 @@ def _transfer(job: Job, place: Place) -> None:
     from .transfer import normalised, transfer_matrix
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
-    cfg = changed(_configuration(*_key(job.settings)), DATASET__ROOT=place.root)
+    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
     scores = transfer_matrix([folder / name for name in job.settings["prompts"]], tasks, cfg)
     matrix = groups.Matrix(tuple(tasks), tuple(map(tuple, scores.tolist())))
     out = folder / job.name

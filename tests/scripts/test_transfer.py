@@ -16,6 +16,7 @@ from datasets.pocket import SPECS
 from prompting import load_prompts
 from scripts import pool, transfer, transfer_picture, transfer_predictors, transfer_scores
 from scripts.transfer import transfer_matrix
+from trainers.runs import execute
 
 TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
 QUICK = ["OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"]
@@ -89,7 +90,7 @@ def test_the_second_call_does_nothing(done, capsys, monkeypatch):
     def refuse(*args, **kwargs):
         raise RuntimeError("nothing is left to compute")
 
-    monkeypatch.setattr(pool, "execute", refuse)
+    monkeypatch.setattr(transfer.execution, "execute", refuse)
     monkeypatch.setattr(transfer_scores, "score_prompts", refuse)
     monkeypatch.setattr(transfer, "report", refuse)
     for jobs in ("1", "2"):
@@ -136,7 +137,8 @@ def test_processes_give_the_same_matrix(tmp_path):
     trainers.register_all()
     args = transfer.arguments().parse_args(command(tmp_path, trainer="VPT", opts=["OPTIM.MAX_EPOCH", "1"]))
     runs = transfer.plan(args, "VPT", TASKS[:2])
-    assert not [outcome for _, outcome in pool.execute_all(runs) if isinstance(outcome, Exception)]
+    for run in runs:
+        execute(run)
     folders, ready = [run.folder for run in runs], []
     here = transfer_matrix(folders, TASKS, runs[0].cfg)
     there = transfer_matrix(folders, TASKS, runs[0].cfg, jobs=2, kept=tmp_path / "kept.json", done=ready.append)
@@ -267,10 +269,16 @@ def test_a_pool_has_at_least_one_process():
 
 def test_runs_in_worker_processes_are_those_of_this_one(done, tmp_path):
     args = transfer.arguments().parse_args(command(tmp_path))
-    runs = transfer.plan(args, "CoOp", TASKS[:2])
-    for run, records in pool.execute_all(runs, jobs=2):
-        task = run.folder.name
-        expected = json.loads((done / task / "results.json").read_text())
-        assert records[0]["score"] == expected[0]["score"]
-        one, other = (load_prompts(folder / "prompts.safetensors")[0] for folder in (run.folder, done / task))
+    for run in transfer.plan(args, "CoOp", TASKS[:2]):
+        expected = json.loads((done / run.folder.name / "results.json").read_text())
+        assert execute(run)[0]["score"] == expected[0]["score"]
+        one, other = (load_prompts(place / "prompts.safetensors")[0] for place in (run.folder, done / run.folder.name))
         assert torch.equal(one.ctx, other.ctx)
+
+
+def test_a_run_that_fails_ends_the_command_with_its_message(done, tmp_path, caplog):
+    (tmp_path / "CoOp_2shots_seed0").mkdir()
+    (tmp_path / "CoOp_2shots_seed0" / TASKS[0]).write_text("where its folder should be")
+    assert transfer.main(command(tmp_path, "--retries", "0")) == 1
+    assert f"failed: {TASKS[0]}: " in caplog.text
+    assert (tmp_path / "CoOp_2shots_seed0" / TASKS[1] / "results.json").is_file()  # the others went on

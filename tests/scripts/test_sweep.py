@@ -1,0 +1,378 @@
+"""Sweeps: plan files, retries, a sweep on this machine, and on a Ray cluster that loses a node."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from scripts.plan import LOSSES, Job, Outcome, Plan, run_plan
+from scripts.sweep import __main__ as sweep
+from scripts.sweep import plan_file
+from scripts.sweep.runs import plan_entries
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = """\
+runs:
+  - methods: [CoOp, MCoOp]
+    sources: [pocket-memes, pocket-reviews]
+    targets: [pocket-cells, pocket-memes]
+    shots: 1
+    seeds: [0, 1]
+    options: {OPTIM.MAX_EPOCH: 2, TRAINER.MVLPT.COOP.N_CTX: 2}
+"""
+
+
+def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+# -- plan files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "plan.yaml: maps keys to values"),
+        ("runs: [", "plan.yaml is no YAML"),
+        ("output_dir: x", "plan.yaml: a plan has either items (of a study) or runs"),
+        (SMALL + "items: table1", "either items (of a study) or runs"),
+        (SMALL + "resource: {cpus: 1}", "plan.yaml: resource: is no key; the nearest is 'resources'"),
+        (SMALL + "resources: {gpu: 1}", "plan.yaml: resources.gpu: is no key; the nearest is 'gpus' of cpus, gpus"),
+        (SMALL + "resources: {gpus: one}", "plan.yaml: resources.gpus: is a number, not 'one'"),
+        (SMALL + "retries: -1", "plan.yaml: retries: is a whole number from 0, not -1"),
+        (SMALL + "seeds: [0]", "plan.yaml: seeds: is a study's; with runs it stands in each of them"),
+        ("runs: []", "plan.yaml: runs: is empty"),
+        ("runs: {methods: CoOp}", "plan.yaml: runs: is a list"),
+        (SMALL.replace("shots:", "shot:"), "plan.yaml: runs[0].shot: is no key; the nearest is 'shots'"),
+        (SMALL.replace("    shots: 1\n", ""), "plan.yaml: runs[0].shots: is missing"),
+        (SMALL.replace("shots: 1", "shots: [1, 0]"), "runs[0].shots: takes whole numbers from 1, not 0"),
+        (SMALL.replace("seeds: [0, 1]", "seeds: [1, 1]"), "runs[0].seeds: 1 is given twice"),
+        (SMALL.replace("[CoOp, MCoOp]", "[MCoOpp]"), "runs[0].methods: unknown 'MCoOpp', nearest 'MCoOp'"),
+        (SMALL.replace("pocket-reviews", "pocket-rviews"), "runs[0].sources: unknown dataset 'pocket-rviews'; the nearest"),
+        (SMALL.replace("targets: [pocket-cells, pocket-memes]", "targets: []"), "runs[0].targets: is empty"),
+        (SMALL.replace("sources: [pocket-memes, pocket-reviews]", "sources: []"), "[0].sources: MCoOp learns a prompt on source tasks"),
+        (SMALL.replace("[CoOp, MCoOp]", "CoOp"), "runs[0].sources: CoOp starts from no source tasks; MCoOp does"),
+        (SMALL + SMALL.removeprefix("runs:\n").replace("- methods", "- name: '1'\n    methods"), "runs[1].name: '1' is that of runs[0]"),
+        (SMALL.replace("OPTIM.MAX_EPOCH", "OPTIM.MAX_EPOCHS"), "plan.yaml: options: unknown key 'OPTIM.MAX_EPOCHS'; the nearest"),
+        ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
+        ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
+        ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, paper"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert sweep.main([str(written(tmp_path, text)), "--output-dir", str(out), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--gpus", "1"], "--gpus is of a Ray cluster: give its --address, too"),
+        (["--address", "auto", "--gpus", "1.5"], "--gpus is 1.5; it is a part of one, or a whole number"),
+        (["--address", "auto", "--cpus", "0"], "--cpus is 0"),
+        (["--jobs", "0"], "--jobs is 0"),
+        (["--retries", "-1"], "--retries is -1"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(flags, message, tmp_path, capsys):
+    assert sweep.main([str(written(tmp_path, SMALL)), "--output-dir", str(tmp_path / "out"), *flags]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_without_ray_an_address_is_one_helpful_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    plan = str(written(tmp_path, SMALL))
+    assert sweep.main([plan, "--output-dir", str(tmp_path / "out"), "--address", "auto"]) == 2
+    error = capsys.readouterr().err
+    assert "pip install ray, or leave --address out" in error and error.count("\n") == 1
+
+
+def test_flags_win_over_the_file(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sweep, "run_entries", lambda known, args: seen.append(args) or 0)
+    head = "root: there\noutput_dir: out\nretries: 5\nresources: {cpus: 2, gpus: 0.5}\n"
+    plan = str(written(tmp_path, head + SMALL))
+    assert sweep.main([plan, "--address", "auto"]) == 0
+    assert sweep.main([plan, "--address", "auto", "--gpus", "1", "--retries", "0", "--root", "here"]) == 0
+    assert sweep.main([plan]) == 0  # the resources are a cluster's
+    found = [(args.root, args.output_dir, args.retries, args.cpus, args.gpus) for args in seen]
+    assert found == [("there", "out", 5, 2, 0.5), ("here", "out", 0, 2, 1.0), ("there", "out", 5, None, None)]
+
+
+def test_a_plan_may_be_a_study(tmp_path, capsys):
+    plan = written(tmp_path, "items: [table1, figure5]\nseeds: [0, 2]\nmethods: [VPT, MVPT]\n")
+    assert sweep.main([str(plan), "--dry-run", "--output-dir", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert "seeds 0, 2, VPT, MVPT" in text and "figure5" in text and not (tmp_path / "out").exists()
+
+
+def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
+    plan, items = plan_entries(plan_file.read(written(tmp_path, SMALL)).entries)
+    assert plan.counts() == {"source": 2, "adaptation": 8} and len(items) == 1
+    assert [row.labels for row in items[0].rows] == [("", "zero-shot", "0"), ("1", "CoOp", "1"), ("1", "MCoOp", "1")]
+    job = next(job for job in plan if job.needs)
+    assert job.settings["options"]["OPTIM.MAX_EPOCH"] == 2 and job.settings["start"] == job.needs[0]
+    assert plan.jobs[job.needs[0]].settings["tasks"] == ["pocket-memes", "pocket-reviews"]
+
+    more = SMALL + SMALL.removeprefix("runs:\n") + SMALL.removeprefix("runs:\n").replace("EPOCH: 2", "EPOCH: 3")
+    again, items = plan_entries(plan_file.read(written(tmp_path, more)).entries)
+    assert again.counts() == {"source": 4, "adaptation": 16}  # the second entry adds nothing, the third all of its own
+    assert len(items) == 1 and len(items[0].rows) == 7
+
+
+def test_the_example_is_planned(capsys, tmp_path):
+    example = ROOT / "configs" / "sweeps" / "pocket_small.yaml"
+    assert sweep.main([str(example), "--dry-run", "--output-dir", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert "2 source prompts, 8 adaptations" in text and "about" in text
+
+
+# -- retries -----------------------------------------------------------------------------------------------------------
+
+
+class Pretend:
+    """Ends the job that was started first, as `fates` says: name -> what its tries come to, "" where they are over."""
+
+    def __init__(self, fates, slots=(2,)):
+        self.fates, self.sizes = {name: list(tries) for name, tries in fates.items()}, list(slots)
+        self.running, self.tried, self.most = [], Counter(), []
+
+    @property
+    def slots(self):
+        return self.sizes[0]
+
+    def submit(self, job):
+        self.running.append(job)
+        self.tried[job.name] += 1
+
+    def wait(self):
+        self.most.append(len(self.running))
+        if len(self.sizes) > 1:
+            self.sizes.pop(0)
+        job = self.running.pop(0)
+        fate = self.fates[job.name].pop(0) if self.fates.get(job.name) else ""
+        return [Outcome(job, 1.0, fate, wrong=fate == "wrong", lost=fate == "lost")]
+
+
+def chain(*names):
+    plan = Plan()
+    for name, *needs in names:
+        plan.add(Job(name, "run", {}, tuple(needs)))
+    return plan
+
+
+def test_a_failed_job_is_tried_again_and_then_its_dependents_are_skipped():
+    executor, seen = Pretend({"a": ["broke"], "b": ["broke"] * 5}), []
+    plan = chain(("a",), ("b",), ("c", "a"), ("d", "b"), ("e",))
+    report = run_plan(plan, executor, lambda job: False, lambda outcome, clock: seen.append(outcome), retries=2)
+    assert sorted(report.done) == ["a", "c", "e"] and report.failed == {"b": "broke"} and report.skipped == {"d": "b"}
+    assert executor.tried == {"a": 2, "b": 3, "c": 1, "e": 1}
+    assert [outcome.again for outcome in seen if outcome.job.name == "b"] == [True, True, False]
+    assert [bool(outcome.error) for outcome in seen if outcome.job.name == "a"] == [True, False]
+
+
+def test_wrong_input_is_not_tried_again():
+    executor = Pretend({"a": ["wrong"]})
+    report = run_plan(chain(("a",), ("b",)), executor, lambda job: False, retries=2)
+    assert report.failed == {"a": "wrong"} and report.done == ["b"] and executor.tried == {"a": 1, "b": 1}
+
+
+def test_lost_tries_are_made_good_within_bounds_and_are_not_the_jobs_own():
+    executor = Pretend({"a": ["lost"] * LOSSES + ["broke"], "b": ["lost"] * (LOSSES + 1)})
+    report = run_plan(chain(("a",), ("b",)), executor, lambda job: False, retries=1)
+    assert report.done == ["a"] and report.failed == {"b": "lost"}
+    assert executor.tried == {"a": LOSSES + 2, "b": LOSSES + 1}
+
+
+def test_no_more_jobs_run_than_fit_when_nodes_come_and_go():
+    executor = Pretend({}, slots=[3, 1, 1, 1, 4])
+    report = run_plan(chain(*((name,) for name in "abcdefghij")), executor, lambda job: False)
+    assert len(report.done) == 10
+    assert executor.most[:6] == [3, 2, 1, 1, 4, 4]  # on one place, the three that ran have to end first
+
+
+# -- on this machine -----------------------------------------------------------------------------------------------------
+
+
+def call(plan: Path, out: Path, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "scripts.sweep", str(plan), "--output-dir", str(out), *flags]
+
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+LOCAL = ("--jobs", str(os.cpu_count()))  # a thread each
+
+
+def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
+    text = SMALL.replace("[CoOp, MCoOp]", "CoOp").replace("    sources: [pocket-memes, pocket-reviews]\n", "")
+    plan, out = written(tmp_path, text.replace("seeds: [0, 1]", "seeds: 0")), tmp_path / "out"
+    first = subprocess.run(call(plan, out, *LOCAL), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert first.returncode == 0 and "0 jobs reused, 2 done" in first.stderr, first.stderr
+    records = json.loads((out / "results.json").read_text())
+    assert [record["task"] for record in records] == ["pocket-cells", "pocket-memes"]
+    assert records[0]["options"]["OPTIM.MAX_EPOCH"] == 2 and (out / records[0]["run"]).is_dir()
+    mean = sum(record["score"] for record in records) / 2
+    assert f"pocket,1,CoOp,1,average,{mean:.4f},0.0000,1" in (out / "results.csv").read_text()
+    assert f"| 1 | CoOp | 1 | {mean:.1f} |" in (out / "results.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
+    second = subprocess.run(call(plan, out, *LOCAL), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert second.returncode == 0 and "2 jobs reused, 0 done" in second.stderr
+    assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")} == before
+
+
+# -- on a Ray cluster ----------------------------------------------------------------------------------------------------
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two nodes of one CPU each."""
+    for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where workers find this module
+    from ray.cluster_utils import Cluster
+
+    before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in place
+    nodes = Cluster(initialize_head=True, head_node_args=NODE)
+    try:
+        nodes.add_node(**NODE)
+        yield nodes
+    finally:
+        nodes.shutdown()
+        signal.signal(signal.SIGTERM, before)
+
+
+def workers(node) -> list[int]:
+    """Processes of the node that are at a job."""
+    raylets = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and (path / "cmdline").read_bytes().startswith(b"ray::_Worker.do"):
+                found.append(int(path.name))
+    return found
+
+
+def wait_for(condition, process=None, seconds=600):
+    """What `condition` returns once it is true; the process must not have ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        assert process is None or process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def lines(out: Path) -> list[str]:
+    return (out / "sweep.log").read_text().splitlines() if (out / "sweep.log").is_file() else []
+
+
+def start(plan: Path, out: Path, *flags: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        call(plan, out, *flags), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.long
+@needs_ray
+def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path):
+    plan, out = written(tmp_path, SMALL), tmp_path / "ray"
+    process, node = start(plan, out, "--address", cluster.address), cluster.list_all_nodes[1]
+    wait_for(lambda: sum(line.endswith(" done") for line in lines(out)) >= 2, process)
+    while True:
+        (worker,) = wait_for(lambda: workers(node), process)
+        os.kill(worker, signal.SIGSTOP)  # so that it is at its job when the node goes
+        if workers(node) == [worker]:
+            break
+        os.kill(worker, signal.SIGCONT)
+    cluster.remove_node(node, allow_graceful=False)
+    os.kill(worker, signal.SIGKILL)
+    text = process.communicate(timeout=900)[0]
+    assert process.returncode == 0 and "0 jobs reused, 10 done, 0 failed, 0 skipped" in text, text
+
+    done = Counter(line.split()[2] for line in lines(out) if line.endswith(" done"))
+    lost = [line for line in lines(out) if " lost: " in line]
+    assert len(done) == 10 and set(done.values()) == {1}
+    assert len(lost) == 1 and "is tried again" in lost[0] and lost[0].split()[2] in done
+
+    here = subprocess.run(call(plan, tmp_path / "here", *LOCAL), cwd=ROOT, env=ENVIRONMENT, capture_output=True)
+    assert here.returncode == 0
+    for name in ("results.json", "results.csv", "results.md"):
+        assert (out / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+@pytest.mark.long
+@needs_ray
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(cluster, tmp_path, number):
+    plan, out = written(tmp_path, SMALL), tmp_path / "ray"
+    process = start(plan, out, "--address", cluster.address)
+    wait_for(lambda: any(map(workers, cluster.list_all_nodes)) and lines(out), process)
+    process.send_signal(number)
+    text = process.communicate(timeout=300)[0]
+    if number != signal.SIGKILL:
+        assert process.returncode == 130 and text.endswith("stopped; the same command goes on\n"), text
+    wait_for(lambda: not any(map(workers, cluster.list_all_nodes)))
+    done = sum(line.endswith(" done") for line in lines(out))
+    again = start(plan, out, "--address", cluster.address)
+    text = again.communicate(timeout=900)[0]
+    reused = int(text.partition(" jobs reused")[0].split()[-1])
+    assert again.returncode == 0 and " 0 failed, 0 skipped" in text and done <= reused < 10, text
+
+
+@pytest.mark.long
+@needs_ray
+def test_nodes_that_come_are_used_and_jobs_that_end_their_worker_fail_alone(cluster, tmp_path):
+    from scripts.ray_executor import Ray
+
+    plan = chain(*((name,) for name in ("dies", "raises", "waits0", "waits1", "waits2")))
+    with Ray(perform_for_test, str(tmp_path), tmp_path, cluster.address) as executor:
+        executor.settle = 0.0
+        assert executor.slots == 2
+
+        def report(outcome, clock):
+            if outcome.lost and outcome.again:  # a third node, for the jobs that wait for each other
+                cluster.add_node(**NODE) if executor.slots == 2 else None
+
+        result = run_plan(plan, executor, lambda job: False, report)
+    assert sorted(result.done) == ["waits0", "waits1", "waits2"]
+    assert result.failed["raises"] == "ValueError: no such luck" and "(ActorDiedError)" in result.failed["dies"]
+    for cpus, gpus, message in ((2, 0, "fits on no node"), (1, 1, "1 CPUs and 0 GPUs")):
+        with pytest.raises(ValueError, match=message), Ray(print, "", tmp_path, cluster.address, cpus, gpus):
+            pass
+
+
+def perform_for_test(job, place):
+    """What the workers of the test above do; the three that wait do so until all of them run."""
+    if job.name == "dies":
+        os._exit(3)
+    if job.name == "raises":
+        raise ValueError("no such luck")
+    (Path(place) / job.name).write_text(job.name)
+    wait_for(lambda: len(list(Path(place).glob("waits*"))) == 3)
+
+
+@pytest.mark.long
+@needs_ray
+def test_a_node_that_does_not_see_the_output_folder_says_so(cluster, tmp_path):
+    from scripts.ray_executor import Ray
+
+    with Ray(perform_for_test, str(tmp_path), tmp_path, cluster.address) as executor:
+        (tmp_path / ".nodes").write_text("of another file system")
+        result = run_plan(chain(("raises",)), executor, lambda job: False)
+    assert f"does not see {tmp_path}" in result.failed["raises"]
