@@ -12,19 +12,22 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from scripts.plan import Job, Outcome
+from trainers.locks import InUse
 
 
 def attempt(perform: Callable[[Job, object], None], job: Job, place: object) -> Outcome:
-    """Try a job; whatever it raises is its outcome. ValueError and FileNotFoundError mean that its input is wrong."""
-    began, error, wrong = time.monotonic(), "", False
+    """Try a job; whatever it raises is its outcome. ValueError and FileNotFoundError mean that its input is wrong, but where
+    a process that was given up still works in the folder, the try is lost."""
+    began, error, wrong, lost = time.monotonic(), "", False, False
     try:
         perform(job, place)
     except Exception as failure:  # noqa: BLE001 - whatever ended this job must not end the others
         if os.environ.get("MVLPT_DEBUG"):
             traceback.print_exc()
         error = f"{type(failure).__name__}: {failure}".strip()
-        wrong = isinstance(failure, (ValueError, FileNotFoundError))
-    return Outcome(job, time.monotonic() - began, error, wrong)
+        lost = isinstance(failure, InUse)
+        wrong = isinstance(failure, (ValueError, FileNotFoundError)) and not lost
+    return Outcome(job, time.monotonic() - began, error, wrong, lost)
 
 
 @contextlib.contextmanager

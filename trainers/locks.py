@@ -19,11 +19,15 @@ LOCK = ".lock"  # there while a folder is worked in, or where a process was kill
 _held: dict[str, int] = {}  # folder -> how often this process has entered it
 
 
+class InUse(ValueError):
+    """Another process is at work in a folder."""
+
+
 @contextlib.contextmanager
 def alone(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made; the process that holds it may enter again.
 
-    Of the processes of one run (torchrun) the main one holds it. Raises ValueError where another process is at work
+    Of the processes of one run (torchrun) the main one holds it. Raises InUse where another process is at work
     there. The lock ends with the process, however it ends.
     """
     if not distributed.main():
@@ -51,7 +55,7 @@ def alone(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def check_free(folder: str | os.PathLike) -> None:
-    """Raise ValueError where another process is at work in `folder`."""
+    """Raise InUse where another process is at work in `folder`."""
     if (Path(folder) / LOCK).is_file():
         with alone(folder):
             pass
@@ -73,7 +77,7 @@ def _acquire(path: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            raise ValueError(f"another process is at work in {path.parent}: use another --output-dir") from None
+            raise InUse(f"another process is at work in {path.parent}: use another --output-dir") from None
         except OSError:  # a file system without locks
             return handle
         if path.exists() and os.path.samestat(os.fstat(handle), os.stat(path)):
