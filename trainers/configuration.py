@@ -142,9 +142,19 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     run of an earlier version need not know it."""
     a, b = dict(_flatten(shareable(one))), dict(_flatten(shareable(other)))
     if a.keys() != b.keys():
-        defaults = dict(_flatten(shareable(extend(get_cfg_default()))))
-        a, b = defaults | a, defaults | b
+        a, b = _defaults() | a, _defaults() | b
     return [key for key in sorted(a.keys() | b.keys()) if _plain(a.get(key)) != _plain(b.get(key))]
+
+
+def settings(cfg: CfgNode) -> dict[str, object]:
+    """What a configuration says that the defaults do not, by key, those of one machine aside: the same in every version
+    that has these keys."""
+    defaults, values = _defaults(), dict(_flatten(shareable(cfg)))
+    return {key: values[key] for key in sorted(values) if _plain(values[key]) != _plain(defaults.get(key))}
+
+
+def _defaults() -> dict[str, object]:
+    return dict(_flatten(shareable(extend(get_cfg_default()))))
 
 
 def load(path: Path) -> CfgNode:

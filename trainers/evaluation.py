@@ -196,15 +196,14 @@ class PromptEvaluator(TrainerX):
         """The name of what makes images square."""
         return _crop(self.tasks) if self.cfg.DATASET.CENTER_CROP else "squash"
 
-    def _check_preprocessing(self, directory: str) -> None:
-        """Warn where the prompt in a run's folder was learnt on images that were prepared otherwise."""
+    def _check_preprocessing(self, directory: str) -> list[str]:
+        """What to know where the prompt in a run's folder was learnt on images that were prepared otherwise."""
         path = Path(directory) / "prompts.safetensors"
         if not path.is_file():
-            return
+            return []
         pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
         other = differences(load_prompts(path)[1].get("preprocessing") or {}, pre.record(self._mode()))
-        if other:
-            log.warning("%s: its prompt was learnt with another preprocessing: %s", path, other)
+        return [f"{path}: its prompt was learnt with another preprocessing: {other}"] if other else []
 
     def _check_classes(self, directory: str, path: str) -> None:
         """A class-specific context serves only the classes that it was learnt for."""
@@ -226,9 +225,9 @@ class PromptEvaluator(TrainerX):
         path = checkpoint_path(directory, epoch)
         checkpoint = read_checkpoint(path)
         self._check_classes(directory, path)
-        self._check_preprocessing(directory)
         state = checkpoint.prompt_state()
-        self.notes = self._check_foreign(checkpoint) if checkpoint.foreign else []
+        self.notes = self._check_preprocessing(directory)
+        self.notes += self._check_foreign(checkpoint) if checkpoint.foreign else []
         try:
             load_state(self.model.prompt, state)
         except ValueError as error:

@@ -11,7 +11,7 @@ from scripts.plan import Job, Plan
 from . import costs
 from .protocol import Protocol
 
-DEFAULTS = {"length": {"CoOp": 16, "VPT": 16, "UPT": 4}, "head": 1, "layer": 1, "width": 128}
+DEFAULTS = {"head": 1, "layer": 1, "width": 128}
 KEYS = {
     "head": "TRAINER.MVLPT.PROJECT_HEADS",
     "layer": "TRAINER.MVLPT.PROJECT_LAYERS",
@@ -89,7 +89,7 @@ class Planner:
                 if value != self.protocol.backbone:
                     parts.append(value.replace("/", "-"))
                 continue
-            default = DEFAULTS[key][single] if key == "length" else DEFAULTS[key]
+            default = self.protocol.lengths[single] if key == "length" else DEFAULTS[key]
             if value == default:
                 continue
             parts.append(f"{key}{value}")

@@ -14,7 +14,7 @@ SUITES = ("pocket", "paper")
 SINGLE = ("CoOp", "VPT", "UPT")
 METHODS = (*SINGLE, *(f"M{method}" for method in SINGLE))
 ITEMS = ("table1", "table2", "table3", "table4", "figure1", "figure4", "figure5", "figure6")
-_KEYS = {"backbone", "sources", "largest", "targets", "cross_targets", "seeds", "options", "items"}
+_KEYS = {"backbone", "sources", "largest", "targets", "cross_targets", "seeds", "lengths", "options", "items"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Protocol:
         suite: where it comes from: "pocket", "paper" or a YAML's name.
         sources: tasks that source prompts are learnt on; `largest` is one of them.
         targets: all target tasks; `cross_targets` those of the cross-task experiments.
+        lengths: single-task method -> context vectors in the backbone's recipe.
         options: configuration keys that differ from the backbone's recipe.
         items: table or figure -> its own settings.
         methods: which of `METHODS` are wanted.
@@ -37,6 +38,7 @@ class Protocol:
     targets: tuple[str, ...]
     cross_targets: tuple[str, ...]
     seeds: tuple[int, ...]
+    lengths: dict[str, int]
     options: dict
     items: dict[str, dict]
     methods: tuple[str, ...] = METHODS

@@ -102,9 +102,9 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: t
 
 @lru_cache(maxsize=256)
 def _fingerprint(key: tuple) -> str:
-    from trainers.configuration import shareable
+    from trainers.configuration import settings
 
-    return hashlib.sha256(shareable(_configuration(*key)).dump().encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(settings(_configuration(*key))).encode()).hexdigest()[:16]
 
 
 def _mark(job: Job) -> dict:

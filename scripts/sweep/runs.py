@@ -30,7 +30,7 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
 
 
 def _planner(entry: Entry, plan: Plan) -> Planner:
-    protocol = Protocol("", entry.backbone, (), "", (), (), entry.seeds, entry.options, {})
+    protocol = Protocol("", entry.backbone, (), "", (), (), entry.seeds, {}, entry.options, {})
     plain = entry.backbone == "pocket" and not entry.options
     return Planner(protocol, plan, "" if plain else digest(entry.backbone, *sorted(entry.options.items())))
 

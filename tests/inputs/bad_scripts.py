@@ -91,7 +91,7 @@ SECTIONS = {
         Case(
             "study: no process",
             "-m scripts.study table1 --jobs 0",
-            "error: --jobs is 0; at least one process is needed",
+            "error: --jobs is 0; it must be positive",
         ),
         Case(
             "study: a missing suite",

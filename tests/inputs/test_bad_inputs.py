@@ -118,7 +118,7 @@ def world(tmp_path_factory):
     os.chdir(folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    stream, handlers = sys.stdout, logging.root.handlers[:]
+    stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
     try:
         learn = "--trainer CoOp --dataset folder:photos --shots 2"
         short = "OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 5"
@@ -129,6 +129,7 @@ def world(tmp_path_factory):
             logging.root.removeHandler(handler)
             handler.close()
         sys.stdout = stream
+        logging.root.setLevel(level)
         os.chdir(before)
     yield folder
     torch.set_num_threads(threads)

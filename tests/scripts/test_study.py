@@ -19,6 +19,7 @@ from scripts.study import (
     comparisons,
     items,
     pictures,
+    planner,
     predictors,
     protocol,
     sizes,
@@ -54,6 +55,27 @@ def counted(plan):
 def test_the_papers_runs_are_counted(item):
     plan, _ = items.plan_items(protocol.load("paper"), [item])
     assert counted(plan) == PAPER[item]
+
+
+@pytest.mark.parametrize("suite", protocol.SUITES)
+def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
+    from trainers import register_all
+    from trainers.configuration import resolve
+
+    register_all()
+    known = protocol.load(suite)
+    for method in protocol.METHODS:
+        single = method.removeprefix("M")
+        node = resolve(method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []).TRAINER.MVLPT
+        found = {node[part].N_CTX for part in planner.LENGTHS[single]}
+        assert found == {known.lengths[single]}, method
+
+
+def test_context_lengths_are_runs_of_their_own():
+    _, (item,) = items.plan_items(protocol.load("pocket"), ["figure5"])
+    for method in ("MCoOp", "MVPT", "MUPT"):
+        runs = [names for row in item.rows if row.labels[0] == method for names in row.runs.values()]
+        assert len(set(runs)) == 3 * 20 * 3  # lengths, targets, seeds
 
 
 def test_runs_that_several_tables_want_are_planned_once():
@@ -236,6 +258,7 @@ largest: pocket-tiles
 targets: [pocket-memes, pocket-cells, pocket-distance]
 cross_targets: [pocket-memes, pocket-cells]
 seeds: [0]
+lengths: {CoOp: 2, VPT: 8, UPT: 4}
 options: {OPTIM.MAX_EPOCH: 1, MULTITASK.SOURCE_EPOCH: 1, TRAINER.MVLPT.COOP.N_CTX: 2}
 items:
   table1: {shots: [1]}
