@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -131,8 +132,23 @@ def test_pocket_table_is_that_of_the_specifications():
     assert {row[0]: row[3] for row in rows}["pocket-digits"] == "1297"
 
 
+def test_readme_states_the_results_of_the_study():
+    table = json.loads((ROOT / "docs" / "study" / "table1.json").read_text(encoding="utf-8"))
+    cells = {tuple(row["labels"]): row["cells"]["average"] for row in table["rows"]}
+    methods = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
+    for shots in ("1", "5", "20"):
+        values = [cells[shots, method] for method in methods]
+        texts = [f"{value['mean']:.1f} ± {value['std']:.1f}" for value in values]
+        line = f"| {shots} | {cells['0', 'zero-shot']['mean']:.1f} | {' | '.join(texts)} |"
+        assert line in README
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    for (shots, method), value in cells.items():
+        shown = f"{value['mean']:.1f}" + (f" ± {value['std']:.1f}" if method != "zero-shot" else "")
+        assert f"| {shots} | {method} | {shown} |" in results
+
+
 def test_readme_has_each_marker_once():
-    for marker in ("tasks", "zeroshot", "results"):
+    for marker in ("tasks", "backbones"):
         assert README.count(f"<!-- {marker}:begin -->") == README.count(f"<!-- {marker}:end -->") == 1
         between(README, marker)
 
