@@ -292,7 +292,7 @@ def start(plan: Path, out: Path, *flags: str) -> subprocess.Popen:
 @needs_ray
 def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path):
     plan, out = written(tmp_path, SMALL), tmp_path / "ray"
-    process, node = start(plan, out, "--address", cluster.address), cluster.list_all_nodes[1]
+    process, node = start(plan, out, "--address", cluster.address), cluster.list_all_nodes()[1]
     wait_for(lambda: sum(line.endswith(" done") for line in lines(out)) >= 2, process)
     while True:
         (worker,) = wait_for(lambda: workers(node), process)
@@ -322,12 +322,12 @@ def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path)
 def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(cluster, tmp_path, number):
     plan, out = written(tmp_path, SMALL), tmp_path / "ray"
     process = start(plan, out, "--address", cluster.address)
-    wait_for(lambda: any(map(workers, cluster.list_all_nodes)) and lines(out), process)
+    wait_for(lambda: any(map(workers, cluster.list_all_nodes())) and lines(out), process)
     process.send_signal(number)
     text = process.communicate(timeout=300)[0]
     if number != signal.SIGKILL:
         assert process.returncode == 130 and text.endswith("stopped; the same command goes on\n"), text
-    wait_for(lambda: not any(map(workers, cluster.list_all_nodes)))
+    wait_for(lambda: not any(map(workers, cluster.list_all_nodes())))
     done = sum(line.endswith(" done") for line in lines(out))
     again = start(plan, out, "--address", cluster.address)
     text = again.communicate(timeout=900)[0]
