@@ -16,12 +16,11 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +29,7 @@ import torch
 import datasets
 import toolkit
 import trainers
-from datasets import fewshot, images, own, pocket
-from datasets.yaml_files import read_yaml
+from datasets import fewshot, pocket
 from trainers import distributed
 
 log = logging.getLogger("train")
@@ -155,7 +153,7 @@ def configuration(args: argparse.Namespace):
 
 def run(args: argparse.Namespace) -> None:
     """Everything between the command line and the last table."""
-    from trainers import locks, results, runs, stages
+    from trainers import locks, plain, results, resume, runs, stages
     from trainers.configuration import changed, trainer_class
     from trainers.evaluation import PromptEvaluator
     from trainers.settings import task_names
@@ -168,7 +166,7 @@ def run(args: argparse.Namespace) -> None:
     everything = not names
     names = names or [spec.task for spec in pocket.TARGETS]
     if cfg.RESUME not in ("", "auto"):
-        cfg = changed(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
+        cfg = changed(cfg, OUTPUT_DIR=resume.folder_of(cfg), RESUME="auto")
     if cfg.OUTPUT_DIR in ("", "./output"):
         first = datasets.task_name(names[0])
         tasks = "pocket" if everything else first if len(names) == 1 else f"{first}+{len(names) - 1}"
@@ -185,13 +183,17 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(
                 f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun"
             )
-        _run_plain(cfg, args, names)
+        with locks.put_aside(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
+            cfg = plain.checked(cfg, trains=not (args.eval_only or args.no_train))
+        with locks.alone(cfg.OUTPUT_DIR):
+            _start_log(cfg, names)
+            plain.run(cfg, args.model_dir, args.load_epoch, args.eval_only, args.no_train)
         return
     cfg = changed(cfg, RESUME="")
 
     learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
     sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
-    groups = read_groups(args.groups, names, sources)
+    groups = stages.read_groups(args.groups, names, sources)
     if everything and not sources and cls.joint and learns and not args.model_dir:
         sources = [spec.task for spec in pocket.SOURCES]
     if sources and not cls.joint:
@@ -206,7 +208,7 @@ def run(args: argparse.Namespace) -> None:
     several = several or (Path(args.model_dir) / "adapt").is_dir()
 
     overwrites = args.overwrite and not args.eval_only and distributed.main()
-    with distributed.main_first(), _emptied(cfg.OUTPUT_DIR, overwrites):
+    with distributed.main_first(), locks.put_aside(cfg.OUTPUT_DIR, overwrites):
         related = [name for group in groups.values() for name in group]
         _render([*sources, *names, *related])
         fewshot.check_record(cfg.DATASET.FEWSHOT, [datasets.task_name(name) for name in (*sources, *names, *related)])
@@ -232,16 +234,6 @@ def run(args: argparse.Namespace) -> None:
         log.info("\n%s", results.markdown(records))
 
 
-def resumed_folder(cfg) -> str:
-    """The folder that `--resume DIR` names. Raises ValueError or FileNotFoundError where it can't go on there."""
-    folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
-    if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(f"--resume (RESUME): {folder} holds no run (no config.yaml)")
-    if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
-        raise ValueError(f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out")
-    return str(folder)
-
-
 @contextlib.contextmanager
 def _fewer_lines() -> Iterator[None]:
     """Dassl's lines are kept out of the log: our own trainers have theirs."""
@@ -254,77 +246,11 @@ def _fewer_lines() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _run_plain(cfg, args: argparse.Namespace, names: list[str]) -> None:
-    """A trainer that was written for Dassl alone: built, loaded, trained and tested as Dassl's own programs do."""
-    from trainers.configuration import changed
-    from trainers.locks import alone
-    from trainers.runs import check_configuration
-
-    with _emptied(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
-        check_configuration(cfg)
-        trained = any(Path(cfg.OUTPUT_DIR).glob("*/model*.pth.tar*"))
-        if trained and not (cfg.RESUME or args.eval_only or args.no_train):
-            raise ValueError(f"{cfg.OUTPUT_DIR} holds a run: --resume auto goes on with it, --overwrite starts anew")
-    if cfg.RESUME:  # from its last regular checkpoint (TRAIN.CHECKPOINT_FREQ); without one, from the beginning
-        regular = any(Path(cfg.OUTPUT_DIR).glob("*/checkpoint"))
-        cfg = changed(cfg, RESUME=cfg.OUTPUT_DIR if regular else "")
-    with alone(cfg.OUTPUT_DIR):
-        _start_log(cfg, names)
-        _train_plain(cfg, args)
-
-
-def _train_plain(cfg, args: argparse.Namespace) -> None:
-    from dassl.data import data_manager
-    from dassl.engine import build_trainer
-    from dassl.utils import set_random_seed
-
-    from trainers.configuration import changed
-    from trainers.runs import write_config
-
-    given = cfg
-    set_random_seed(cfg.SEED)
-    data_manager.read_image = images.read_image  # Dassl's loaders take images in zips, too
-    names = cfg.DATASET.DATASET.split(",")
-    if len(names) > 1:
-        from datasets.union import register_union
-
-        cfg = changed(cfg, DATASET__NAME=register_union(names))
-    else:
-        own.register(cfg.DATASET.NAME)
-    trainer = build_trainer(cfg)
-    write_config(given)
-    if args.eval_only or args.model_dir:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    if args.eval_only or args.no_train:
-        trainer.test()
-    else:
-        trainer.train()
-
-
 def _render(names: list[str]) -> None:
     """Write the pocket tasks that are missing."""
     rendered = pocket.ensure_all([name for name in dict.fromkeys(names) if name in pocket.SPECS])
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
-
-
-@contextlib.contextmanager
-def _emptied(folder: str, wanted: bool) -> Iterator[None]:
-    """With `wanted`, the run in `folder` is put aside while the new one is checked, and removed if nothing is wrong."""
-    path = Path(folder)
-    if not wanted or not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        yield
-        return
-    if not (path / "config.yaml").is_file():
-        raise ValueError(f"--overwrite: {folder} holds no run (no config.yaml), so it is left alone")
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(aside)
-    try:
-        yield
-    except BaseException:
-        aside.rename(path)
-        raise
-    shutil.rmtree(aside)
 
 
 def _start_log(cfg, names: list[str]) -> None:
@@ -340,24 +266,6 @@ def _start_log(cfg, names: list[str]) -> None:
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, what, shots, cfg.SEED, out)
     if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
         log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
-
-
-def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> dict[str, list[str]]:
-    """target -> tasks to adapt it with, from a YAML file. Images of one's own may be called as their task is."""
-    if not file:
-        return {}
-    groups = read_yaml(file, "--groups")
-    if not isinstance(groups, dict):
-        raise ValueError(f"--groups: {file} must map each target to a list of tasks")
-    for target, related in groups.items():
-        if not isinstance(related, list) or not all(isinstance(name, str) for name in related):
-            raise ValueError(f"--groups: {file} must map {target} to a list of tasks, not to {related!r}")
-    known = {datasets.task_name(name): name for name in [*sources, *targets]}
-    groups = {known.get(target, target): [known.get(name, name) for name in group] for target, group in groups.items()}
-    unknown = [str(target) for target in groups if target not in targets]
-    if unknown:
-        raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")
-    return groups
 
 
 def main(argv: list[str] | None = None) -> int:

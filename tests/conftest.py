@@ -1,5 +1,9 @@
 """What all tests share."""
 
+import contextlib
+import logging
+import sys
+
 import pytest
 
 
@@ -9,3 +13,22 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MVLPT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def log_as_before():
+    """A context in which a command may set up its log; afterwards logging and sys.stdout are what they were."""
+
+    @contextlib.contextmanager
+    def restored():
+        stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
+        try:
+            yield
+        finally:
+            for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
+                logging.root.removeHandler(handler)
+                handler.close()
+            sys.stdout = stream
+            logging.root.setLevel(level)
+
+    return restored

@@ -2,9 +2,7 @@
 
 import io
 import json
-import logging
 import re
-import sys
 import zipfile
 from pathlib import Path
 
@@ -123,15 +121,8 @@ def main(world):
     """`train.main` with the data root, one epoch and the pocket model; it leaves logging as it was."""
 
     def run(*argv, quick=QUICK) -> int:
-        stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
-        try:
+        with log_as_before():
             return train.main([str(word) for word in ("--root", world / "data", *argv, *quick)])
-        finally:
-            for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
-                logging.root.removeHandler(handler)
-                handler.close()
-            sys.stdout = stream
-            logging.root.setLevel(level)
 
     return run
 

@@ -1,9 +1,10 @@
-"""One process at a time works in a folder."""
+"""The folder of a run: one process at a time works in it, and an earlier run there is replaced only by a right one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,25 @@ def check_folder(folder: str | os.PathLike) -> None:
     there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), Path())
     if not there.is_dir():
         raise ValueError(f"--output-dir (OUTPUT_DIR): {there} is a file, not a folder")
+
+
+@contextlib.contextmanager
+def put_aside(folder: str, wanted: bool) -> Iterator[None]:
+    """With `wanted`, the run in `folder` is put aside while the new one is checked, and removed if nothing is wrong."""
+    path = Path(folder)
+    if not wanted or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        yield
+        return
+    if not (path / "config.yaml").is_file():
+        raise ValueError(f"--overwrite: {folder} holds no run (no config.yaml), so it is left alone")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(aside)
+    try:
+        yield
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
 
 
 def _acquire(path: Path) -> int:

@@ -64,6 +64,16 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
     return state["epoch"], [torch.tensor(loss, device=trainer.device) for loss in state["losses"]]
 
 
+def folder_of(cfg) -> str:
+    """The folder that `--resume DIR` names. Raises ValueError or FileNotFoundError where it can't go on there."""
+    folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(f"--resume (RESUME): {folder} holds no run (no config.yaml)")
+    if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
+        raise ValueError(f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out")
+    return str(folder)
+
+
 def reached(folder: str | os.PathLike) -> str:
     """What a state in a run's folder keeps, in words; "" where there is none."""
     path = Path(folder) / STATE

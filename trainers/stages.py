@@ -15,6 +15,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets import task_name
+from datasets.yaml_files import read_yaml
 from elevater_eval import combine
 from elevater_eval.predictions import written_whole
 
@@ -23,6 +24,24 @@ from .configuration import changed
 from .runs import Prepared, Run, check_configuration, check_interrupted, check_run, execute, write_config
 
 log = logging.getLogger(__name__)
+
+
+def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> dict[str, list[str]]:
+    """target -> tasks to adapt it with, from a YAML file. Images of one's own may be called as their task is."""
+    if not file:
+        return {}
+    groups = read_yaml(file, "--groups")
+    if not isinstance(groups, dict):
+        raise ValueError(f"--groups: {file} must map each target to a list of tasks")
+    for target, related in groups.items():
+        if not isinstance(related, list) or not all(isinstance(name, str) for name in related):
+            raise ValueError(f"--groups: {file} must map {target} to a list of tasks, not to {related!r}")
+    known = {task_name(name): name for name in [*sources, *targets]}
+    groups = {known.get(target, target): [known.get(name, name) for name in group] for target, group in groups.items()}
+    unknown = [str(target) for target in groups if target not in targets]
+    if unknown:
+        raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")
+    return groups
 
 
 def source_run(cfg: CfgNode, sources: Sequence[str], model_dir: str = "", load_epoch: int | None = None) -> Run:

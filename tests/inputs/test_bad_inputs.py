@@ -3,7 +3,6 @@
 import importlib
 import io
 import json
-import logging
 import os
 import re
 import shlex
@@ -78,25 +77,19 @@ def write_submission(path: Path) -> None:
 class Commands:
     """Runs command lines in this process."""
 
-    def __init__(self, capsys):
-        self._capsys = capsys
+    def __init__(self, capsys, log_as_before):
+        self._capsys, self._log_as_before = capsys, log_as_before
 
     def __call__(self, command: str) -> tuple[int, str, str]:
         """(exit code, standard output, standard error)."""
         words = shlex.split(command)
         main, words = entry(words)
-        stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
         self._capsys.readouterr()
-        try:
-            code = main(words)
-        except SystemExit as stop:  # argparse's
-            code = stop.code
-        finally:
-            for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
-                logging.root.removeHandler(handler)
-                handler.close()
-            sys.stdout = stream
-            logging.root.setLevel(level)
+        with self._log_as_before():
+            try:
+                code = main(words)
+            except SystemExit as stop:  # argparse's
+                code = stop.code
         return code, *self._capsys.readouterr()
 
 
@@ -110,7 +103,7 @@ def entry(words: list[str]):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, log_as_before):
     """The folder that every case gets a copy of, with short runs of CoOp in run/ (5 vectors) and csc/ (class-specific)."""
     folder = tmp_path_factory.mktemp("world")
     write_world(folder)
@@ -118,18 +111,13 @@ def world(tmp_path_factory):
     os.chdir(folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
     try:
         learn = "--trainer CoOp --dataset folder:photos --shots 2"
         short = "OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 5"
-        assert train.main(shlex.split(f"{learn} --output-dir run {short}")) == 0
-        assert train.main(shlex.split(f"{learn} --output-dir csc {short} TRAINER.MVLPT.COOP.CSC True")) == 0
+        with log_as_before():
+            assert train.main(shlex.split(f"{learn} --output-dir run {short}")) == 0
+            assert train.main(shlex.split(f"{learn} --output-dir csc {short} TRAINER.MVLPT.COOP.CSC True")) == 0
     finally:
-        for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
-            logging.root.removeHandler(handler)
-            handler.close()
-        sys.stdout = stream
-        logging.root.setLevel(level)
         os.chdir(before)
     yield folder
     torch.set_num_threads(threads)
@@ -176,10 +164,10 @@ def matches(message: str, expected: str) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.command[:24]}: {case.wrong}" for case in CASES])
-def test_wrong_input_ends_in_one_message_and_changes_nothing(case, prepared, capsys):
+def test_wrong_input_ends_in_one_message_and_changes_nothing(case, prepared, capsys, log_as_before):
     folder = prepared(case)
     before = state(folder)
-    code, out, err = Commands(capsys)(case.command)
+    code, out, err = Commands(capsys, log_as_before)(case.command)
     message = message_of(out, err).replace(str(folder), "DIR")
     assert code == case.code
     assert matches(message, case.message), message

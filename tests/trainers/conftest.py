@@ -1,6 +1,4 @@
-import logging
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -67,20 +65,13 @@ def world(stubs):
 
 
 @pytest.fixture(scope="session")
-def main(root, quick):
+def main(root, quick, log_as_before):
     """`train.main` with the data root and the quick configuration; leaves logging as it was. Gives the exit code."""
 
     def run(*argv, data=root, config=quick) -> int:
         given = [*(["--root", data] if data else []), *(["--config-file", config] if config else [])]
-        stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
-        try:
+        with log_as_before():
             return train.main([str(word) for word in (*given, *argv)])
-        finally:
-            for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
-                logging.root.removeHandler(handler)
-                handler.close()
-            sys.stdout = stream
-            logging.root.setLevel(level)
 
     return run
 

@@ -23,6 +23,7 @@ import torch
 import datasets
 import train
 import trainers
+import trainers.provenance
 import trainers.resume
 
 happened = 0
@@ -90,6 +91,7 @@ def main(what: str, folder: str, *words: str) -> None:
     trainers.register_all()
     datasets.register_all()
     trainers.resume.SECONDS = 0  # a state after every step
+    trainers.provenance._commit = lambda: "the same"  # whatever happens to the checkout meanwhile
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     if what == "count":
