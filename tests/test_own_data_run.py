@@ -117,7 +117,7 @@ def world(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def main(world):
+def main(world, log_as_before):
     """`train.main` with the data root, one epoch and the pocket model; it leaves logging as it was."""
 
     def run(*argv, quick=QUICK) -> int:
