@@ -134,6 +134,11 @@ class MultitaskDataset(Dataset):
         """The number of images of each task, as `MixingSampler` takes them."""
         return [len(self.rows(task)) for task in range(len(self.tasks))]
 
+    @property
+    def image_bytes(self) -> int:
+        """What decoded images may take, once all are kept."""
+        return len(self.samples) * 3 * self.size * self.size if self._cache else 0
+
     def forget_images(self, for_good: bool = False) -> None:
         """Give back the memory of decoded images; with `for_good`, those to come are not kept either."""
         if self._cache:

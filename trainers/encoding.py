@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from datasets import Task
-from datasets.multitask import MultitaskDataset
+from datasets.multitask import GIB, MultitaskDataset
 from prompting.backbone import Preprocessing
 from prompting.model import PromptedCLIP
 from prompting.shape import clip_shape
@@ -29,11 +29,16 @@ def preprocessing(cfg, own: Preprocessing) -> Preprocessing:
     )
 
 
-def images_of(cfg, tasks: Sequence[Task], split: str, own: Preprocessing, transform=None) -> MultitaskDataset:
-    """The images of a split of `tasks`, prepared as the configuration says."""
+def images_of(
+    cfg, tasks: Sequence[Task], split: str, own: Preprocessing, transform=None, room: int = GIB
+) -> MultitaskDataset:
+    """The images of a split of `tasks`, prepared as the configuration says; decoded ones are kept where all take at most
+    `room` bytes."""
     pre = preprocessing(cfg, own)
     crop = None if cfg.DATASET.CENTER_CROP else "squash"
-    return MultitaskDataset(tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=transform)
+    return MultitaskDataset(
+        tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=transform, cache_bytes=room
+    )
 
 
 def autocast_dtype(cfg, device: torch.device) -> torch.dtype | None:

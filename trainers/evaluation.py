@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from datasets import Task, build_task
-from datasets.multitask import MultitaskDataset
+from datasets.multitask import GIB, MultitaskDataset
 from prompting.backbone import differences
 from prompting.files import load_prompts, load_state, save_prompts
 from prompting.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
@@ -58,7 +58,9 @@ class PromptEvaluator(TrainerX):
         self.device = torch.device(device_of(cfg))
         self.frozen = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
         self.tasks = [build_task(cfg, name) for name in task_names(cfg)]
-        self.sets = {split: self._dataset(split) for split in SPLITS}
+        self.sets: dict[str, MultitaskDataset] = {}
+        for split in SPLITS:
+            self.sets[split] = self._dataset(split)
         union = self.sets["test"]
         self.num_classes, self.lab2cname, self.num_source_domains = union.num_classes, union.lab2cname, 0
         self.train_loader_x = self.train_loader_u = None
@@ -76,7 +78,8 @@ class PromptEvaluator(TrainerX):
             changed.INPUT.PIXEL_MEAN, changed.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
             changed.INPUT.INTERPOLATION = pre.interpolation
             augment = build_transform(changed, is_train=True)
-        return images_of(cfg, self.tasks, split, own, augment)
+        room = GIB - self.sets["train"].image_bytes if split == "val" else GIB  # both are needed at once
+        return images_of(cfg, self.tasks, split, own, augment, room)
 
     def build_model(self) -> None:
         backbone = self.frozen.backbone

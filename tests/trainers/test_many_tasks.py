@@ -199,3 +199,15 @@ def test_what_a_check_has_built_learns_the_same_prompt(many, tmp_path):
     torch.manual_seed(99)  # what else happens before the run
     execute(run, prepared)
     assert same(prompt_in(tmp_path / "anew"), prompt_in(tmp_path / "handed"))
+
+
+@pytest.mark.parametrize(("room", "kept"), [(30, [True, True]), (14, [True, False]), (10, [False, True])])
+def test_training_and_validation_images_share_the_room_for_decoded_ones(started, monkeypatch, room, kept):
+    """12 training and 3 validation images of 32 pixels; `room` counts images."""
+    import trainers.evaluation
+
+    monkeypatch.setattr(trainers.evaluation, "GIB", room * 3 * 32 * 32)
+    trainer = started("VPT", "toy-shapes", shots=5)
+    train, val = trainer.sets["train"], trainer.sets["val"]
+    assert [len(train), len(val)] == [12, 3]
+    assert [bool(train.image_bytes), bool(val.image_bytes)] == kept
