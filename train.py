@@ -29,8 +29,9 @@ import torch
 import datasets
 import toolkit
 import trainers
-from datasets import fewshot, pocket
-from trainers import distributed
+from datasets import few_shot as fewshot
+from datasets import pocket
+from trainers.engine import distributed
 
 log = logging.getLogger("train")
 
@@ -138,7 +139,7 @@ def listed(names: str, flag: str) -> str:
 
 def configuration(args: argparse.Namespace):
     """The frozen configuration of the command line."""
-    from trainers.configuration import changed, resolve, trainer_class
+    from trainers.engine.config import changed, resolve, trainer_class
 
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flags_of(args), args.opts)
@@ -153,10 +154,25 @@ def configuration(args: argparse.Namespace):
 
 def run(args: argparse.Namespace) -> None:
     """Everything between the command line and the last table."""
-    from trainers import locks, plain, results, resume, runs, stages
-    from trainers.configuration import changed, trainer_class
+    from trainers.engine import (
+        experiment as stages,
+    )
+    from trainers.engine import (
+        external as plain,
+    )
+    from trainers.engine import (
+        results,
+        resume,
+    )
+    from trainers.engine import (
+        run as runs,
+    )
+    from trainers.engine import (
+        run_dir as locks,
+    )
+    from trainers.engine.config import changed, trainer_class
+    from trainers.engine.settings import task_names
     from trainers.evaluation import PromptEvaluator
-    from trainers.settings import task_names
 
     trainers.register_all()
     datasets.register_all()

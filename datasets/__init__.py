@@ -12,8 +12,8 @@ import pkgutil
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
 
-from .fewshot import find_record, replay_record
-from .own import is_own, task_class, task_name
+from .custom.task import is_own, task_class, task_name
+from .few_shot import find_record, replay_record
 from .task import Sample, Task, as_task, register_task
 
 __all__ = ["Sample", "Task", "as_task", "build_task", "is_own", "register_all", "register_task", "task_name"]

@@ -16,8 +16,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from . import catalogue
-from .catalogue import Entry
+from .catalog import entries as catalogue
+from .catalog.entries import Entry
 from .tools import NotDone
 from .tools.findings import SHOWN, Report, in_short
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from . import fewshot
+from . import few_shot as fewshot
 from .elevater import sampling_seed
-from .splits import class_names, read_split, subsample_classes
+from .io.split_files import class_names, read_split, subsample_classes
 from .task import Sample, Task, require_train_images
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 
-from . import annotations, names
-from .catalogue import Entry, entries, entry
+from .catalog import names
+from .catalog.entries import Entry, entries, entry
 from .coop import CoopTask
-from .splits import read_split
+from .io.split_files import read_split
 from .task import Sample, register_task
+from .tools import annotations
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from . import fewshot, manifest
-from .archives import require_files
+from toolkit.common.archives import require_files
+
+from . import few_shot as fewshot
+from .io import index_files as manifest
 from .task import Sample, Task, require_train_images
 
 FORMATS = ("iris", "coco")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import names
-from .catalogue import Entry, entries
+from .catalog import names
+from .catalog.entries import Entry, entries
 from .elevater import ElevaterTask
 from .task import register_task
 

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .images import normalize, read_image, resize
+from toolkit.common.images import normalize, read_image, resize
+
 from .mixing import MixingSampler
 from .task import Task
 

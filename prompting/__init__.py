@@ -8,12 +8,12 @@ Nothing here knows a configuration system, a trainer or a dataset file.
     logits = model(images, ["cat", "dog"])
 """
 
-from prompting.backbone import Backbone, Preprocessing, load_backbone, load_pocket
-from prompting.files import load_prompts, load_state, save_prompts
+from prompting.backbones.loading import Backbone, Preprocessing, load_backbone, load_pocket
+from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
+from prompting.checkpoints.reference import prompt_from_reference
 from prompting.model import PromptedCLIP, count_parameters
 from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
-from prompting.reference import prompt_from_reference
 from prompting.shape import ClipShape, check_fits, clip_shape
 from prompting.tokens import words_to_context
 from prompting.unified import UnifiedPrompt

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from prompting.checkpoints.foreign import convert
 from prompting.export import export
-from prompting.foreign import convert
 from prompting.predict import find_images, load
 from prompting.prompts import POSITIONS
 

@@ -1,4 +1,4 @@
-"""Reading an image, as `datasets/images.py` does for training: the same files are taken, turned and refused."""
+"""Reading an image, as `toolkit/common/images.py` does for training: the same files are taken, turned and refused."""
 
 import os
 import stat

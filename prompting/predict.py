@@ -17,8 +17,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from prompting.backbone import Backbone, Preprocessing, differences, load_backbone
-from prompting.files import load_prompts
+from prompting.backbones.loading import Backbone, Preprocessing, differences, load_backbone
+from prompting.checkpoints.prompt_files import load_prompts
 from prompting.model import PromptedCLIP
 from prompting.pictures import ImageSource, read_picture
 from prompting.prompts import Prompt

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from trainers.results import write_text
+from trainers.engine.results import write_text
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import train
 import trainers
 from datasets.pocket import SOURCES, SPECS, TARGETS
 from elevater_eval.__main__ import _parser as evaluation_parser
-from scripts import samples
+from scripts.pocket import samples
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "Makefile", "train.py")
@@ -269,7 +269,7 @@ def in_process(program: str, folder: Path) -> subprocess.CompletedProcess:
 
 def test_imports_do_nothing(tmp_path):
     names = modules()
-    assert {"train", "toolkit", "trainers.base", "datasets.pocket", "elevater_eval.__main__", "scripts.samples"} <= set(
+    assert {"train", "toolkit", "trainers.base", "datasets.pocket", "elevater_eval.__main__", "scripts.pocket.samples"} <= set(
         names
     )
     done = in_process(IMPORT_ALL.format(names=names), tmp_path)

@@ -1,6 +1,6 @@
-"""Trainers: the Dassl plugins. Each says which prompt is learnt and whether several tasks share it.
+"""Trainers: the Dassl plugins. Each says which prompt is learned and whether several tasks share it.
 
-Every module in this folder may register trainers; to add one, drop a file in.
+Every module in this folder and in `methods/` may register trainers; to add one, drop a file in.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import toolkit  # noqa: F401  (makes `dassl` importable)
 
 
 def register_all() -> None:
-    """Import every module of this folder, so that their registrations run. Repeated calls cost nothing."""
-    for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        importlib.import_module(module.name)
+    """Import every module of this folder and of `methods/`, so that their registrations run. Repeated calls cost nothing."""
+    from . import methods
+
+    for package in (methods.__name__, __name__):
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__, prefix=f"{package}."):
+            importlib.import_module(module.name)

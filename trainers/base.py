@@ -17,10 +17,10 @@ from datasets.multitask import MixingSampler, label_distribution
 # not dassl.optim: an installed Dassl's warm-up fails on torch >= 2.7
 from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
 
-from . import distributed, results, resume
+from .engine import distributed, results, resume
 from .evaluation import PromptEvaluator
-from .frozen import loader
-from .views import View
+from .features.store import loader
+from .features.views import View
 
 log = logging.getLogger(__name__)
 
@@ -205,3 +205,10 @@ class PromptTrainer(PromptEvaluator):
             if self.cfg.TRAINER.MVLPT.COOP.CSC:
                 results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
         distributed.barrier()  # all may load it
+
+
+def context_length(node: str, length: int) -> int:
+    """Return `length`, the number of context vectors. Raise ValueError naming TRAINER.MVLPT.<node>.N_CTX when it is below 1."""
+    if length < 1:
+        raise ValueError(f"TRAINER.MVLPT.{node}.N_CTX is {length}; this trainer needs at least 1")
+    return length

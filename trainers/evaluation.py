@@ -15,19 +15,19 @@ from torch.utils.data import Dataset, Subset
 
 from datasets import Task, build_task
 from datasets.multitask import GIB, MultitaskDataset
-from prompting.backbone import differences
-from prompting.files import load_prompts, load_state, save_prompts
-from prompting.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
+from prompting.backbones.loading import differences
+from prompting.checkpoints.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
+from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import clip_shape
 
-from . import distributed, results
-from .encoding import autocast_dtype, class_features, encode, images_of, preprocessing, probabilities
-from .feature_cache import feature_cache
-from .frozen import Features, device_of, frozen
-from .settings import check, task_names
-from .views import view_features
+from .engine import distributed, results
+from .engine.settings import check, task_names
+from .features.disk_cache import feature_cache
+from .features.extraction import autocast_dtype, class_features, encode, images_of, preprocessing, probabilities
+from .features.store import Features, device_of, frozen
+from .features.views import view_features
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from ..archives import read_bytes, split_archive
-from ..images import ImageError, read_image
+from toolkit.common.archives import read_bytes, split_archive
+from toolkit.common.images import ImageError, read_image
+
 from .findings import Report
 from .listings import Row, near, repeated
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import names
-from ..catalogue import Entry
+from datasets.catalog import names
+from datasets.catalog.entries import Entry
+
 from . import ORDER_FILE, contents
 from .findings import Report
 from .listings import Listing, Reader, Row, near, repeated

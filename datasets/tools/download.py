@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ..catalogue import Entry
+from datasets.catalog.entries import Entry
+
 from . import NotDone
 from .fetch import fetch
 from .forms import check_form, is_archive, unpack

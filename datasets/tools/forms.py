@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..archives import check_method
+from toolkit.common.archives import check_method
 
 TARS = (".tar.gz", ".tgz", ".tar")
 RATIO, SMALL = 100, 1 << 28  # an archive may become so many times its size, or so many bytes; images hardly shrink

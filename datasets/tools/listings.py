@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..manifest import split_line
+from datasets.io.index_files import split_line
+
 from .findings import Report
 
 

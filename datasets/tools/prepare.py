@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import catalogue
-from ..catalogue import Entry
+from datasets.catalog import entries as catalogue
+from datasets.catalog.entries import Entry
+
 from . import ORDER_FILE, NotDone
 from .torchvision_copies import COPIES, Item, Picture, read_split
 

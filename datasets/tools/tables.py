@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .. import catalogue
-from ..catalogue import Entry
+from datasets.catalog import entries as catalogue
+from datasets.catalog.entries import Entry
 
 HEAD = ("name", "suite", "classes", "metric", "train", "val", "test", "folder below the data root")
 

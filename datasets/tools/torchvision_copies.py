@@ -11,7 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from .. import names
+from datasets.catalog import names
+
 from . import NotDone
 
 Picture = str | Callable[[], Image.Image]  # the file of an image, or how to get one that has none

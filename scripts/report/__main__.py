@@ -42,7 +42,7 @@ def write(folders: Sequence[Path], output: Path | None = None, root: str = "", t
     """
     import toolkit  # noqa: F401  (makes `dassl` importable)
     import trainers
-    from trainers.results import write_text
+    from trainers.engine.results import write_text
 
     from .experiment import check_seeds, read_experiment
     from .page import build

@@ -12,8 +12,8 @@ from yacs.config import CfgNode
 
 from datasets import Task, build_task, task_name
 from elevater_eval import read_predictions
-from trainers.configuration import load
-from trainers.settings import task_names
+from trainers.engine.config import load
+from trainers.engine.settings import task_names
 
 Series = list[tuple[int, float]]  # (epoch, counted from 1; value)
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from datasets import Sample, Task
-from datasets.images import ImageError, read_image
 from elevater_eval import metrics
+from toolkit.common.images import ImageError, read_image
 
 from . import bootstrap, evidence
 from .experiment import Stage

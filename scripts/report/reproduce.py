@@ -11,8 +11,8 @@ from importlib import metadata
 from yacs.config import CfgNode
 
 from datasets import is_own
-from trainers.configuration import resolve
-from trainers.settings import task_names
+from trainers.engine.config import resolve
+from trainers.engine.settings import task_names
 
 from .experiment import Experiment
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from scripts import execution
-from scripts.plan import Job, Plan
-from trainers.locks import alone, check_folder
+from scripts.jobs import execution
+from scripts.jobs.plan import Job, Plan
+from trainers.engine.run_dir import alone, check_folder
 
 from . import output, protocol
 from .items import Item, plan_items

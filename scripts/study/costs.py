@@ -2,7 +2,7 @@
 
 Seconds of one core with the pocket model, measured per image through the prompted image tower (forward and backward, and
 forward alone) and per class and step through the text tower. Other backbones and machines differ by a factor, which the
-first finished runs tell (`scripts.plan.Clock`).
+first finished runs tell (`scripts.jobs.plan.Clock`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from datasets.catalogue import Entry, entries
+from datasets.catalog.entries import Entry, entries
 
 STEP_IMAGE = {"CoOp": 0.0, "VPT": 1.5e-3, "UPT": 1.5e-3}
 TEST_IMAGE = {"CoOp": 0.1e-3, "VPT": 1.1e-3, "UPT": 1.1e-3}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from scripts.plan import Plan
+from scripts.jobs.plan import Plan
 
 from .planner import Planner
 from .protocol import Protocol

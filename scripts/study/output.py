@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.groups import Matrix, read_matrix, write_matrix
-from trainers.results import write_json, write_text
+from trainers.engine.results import write_json, write_text
 
 from . import comparisons, pictures, predictors, results_page, sizes, tables
 from .items import Item

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from datasets import task_name
-from scripts.plan import Job, Plan
+from scripts.jobs.plan import Job, Plan
 
 from . import costs
 from .protocol import Protocol

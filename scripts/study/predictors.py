@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from scripts.groups import Matrix
-from scripts.transfer_predictors import prompt_vectors, similarity, task_vectors
-from scripts.transfer_scores import configuration_of
+from scripts.transfer.predictors import prompt_vectors, similarity, task_vectors
+from scripts.transfer.scores import configuration_of
 
 from .comparisons import bootstrap
 
@@ -52,7 +52,7 @@ def correlation(guess: Sequence[float], known: Sequence[float]) -> float:
 
 def _guesses(method: str, seed: int, matrix: Matrix, runs: Path, root: str) -> dict[str, np.ndarray]:
     """predictor -> (T, T) numbers, rows sources."""
-    from datasets.catalogue import entries
+    from datasets.catalog.entries import entries
 
     size = len(matrix.tasks)
     scores, known = np.array(matrix.scores), entries()

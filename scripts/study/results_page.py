@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.markers import replace_or_append
-from trainers.results import write_text
+from toolkit.common.markers import replace_or_append
+from trainers.engine.results import write_text
 
 from .items import Item
 from .protocol import Protocol

@@ -17,7 +17,7 @@ BATCH, CLASSES, STEPS = 2, 10, 3
 
 def measured(backbones: Sequence[str], path: Path) -> list[dict]:
     """For each backbone and method: parameters (all, trained) and seconds an image of a step; kept in a JSON file."""
-    from trainers.results import write_json
+    from trainers.engine.results import write_json
 
     rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     for backbone in backbones:
@@ -33,7 +33,7 @@ def _measure(backbone: str) -> list[dict]:
     import open_clip
     import torch
 
-    from prompting.backbone import ALIASES
+    from prompting.backbones.loading import ALIASES
     from prompting.model import PromptedCLIP, count_parameters
     from prompting.prompts import TextPrompt, VisualPrompt
     from prompting.shape import clip_shape

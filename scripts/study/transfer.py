@@ -15,7 +15,7 @@ def transfer_matrix(run_folders: Sequence[str | Path], tasks: Sequence[str], cfg
 
     cfg: of the runs; each task's test images are read once for all prompts.
     """
-    from trainers.scoring import score_prompts
+    from trainers.engine.scoring import score_prompts
 
     return score_prompts([str(folder) for folder in run_folders], cfg, tasks)
 

@@ -1,4 +1,4 @@
-"""One job of a study, in whatever process it is run: a run of `trainers.runs`, or the matrix and groups made from runs."""
+"""One job of a study, in whatever process it is run: a run of `trainers.engine.run`, or the matrix and groups made from runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from scripts import groups
-from scripts.plan import Job
+from scripts.jobs.plan import Job
 
 MARK = "job.json"  # in a finished job's folder: what was done there
 
@@ -41,21 +41,21 @@ def finished(job: Job, place: Place) -> bool:
 
 def perform(job: Job, place: Place) -> None:
     """Do the job, go on with what an interrupted try of it has left, or reuse its run; then mark it as done."""
-    from trainers.results import write_json
+    from trainers.engine.results import write_json
 
     if job.settings["stage"] == "transfer":
         _transfer(job, place)
     else:
-        from trainers.runs import execute
+        from trainers.engine.run import execute
 
         execute(build_run(job, place))
     write_json(Path(place.folder) / job.name / MARK, _mark(job))
 
 
 def build_run(job: Job, place: Place):
-    """The `trainers.runs.Run` of a source or adaptation job."""
-    from trainers import stages
-    from trainers.configuration import changed
+    """The `trainers.engine.run.Run` of a source or adaptation job."""
+    from trainers.engine import experiment as stages
+    from trainers.engine.config import changed
 
     settings, folder = job.settings, Path(place.folder)
     cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
@@ -91,7 +91,7 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: t
     """The configuration that train.py would resolve from the same flags."""
     import datasets
     import trainers
-    from trainers.configuration import resolve
+    from trainers.engine.config import resolve
 
     trainers.register_all()
     datasets.register_all()
@@ -102,7 +102,7 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: t
 
 @lru_cache(maxsize=256)
 def _fingerprint(key: tuple) -> str:
-    from trainers.configuration import settings
+    from trainers.engine.config import settings
 
     return hashlib.sha256(json.dumps(settings(_configuration(*key))).encode()).hexdigest()[:16]
 
@@ -114,8 +114,8 @@ def _mark(job: Job) -> dict:
 
 def _transfer(job: Job, place: Place) -> None:
     """scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
-    from trainers.configuration import changed
-    from trainers.results import write_text
+    from trainers.engine.config import changed
+    from trainers.engine.results import write_text
 
     from .transfer import normalised, transfer_matrix
 

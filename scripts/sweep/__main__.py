@@ -18,11 +18,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from scripts import execution
-from scripts.plan import Plan
+from scripts.jobs import execution
+from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
 from scripts.study.work import Place, configuration_of, finished, perform
-from trainers.locks import alone, check_folder
+from trainers.engine.run_dir import alone, check_folder
 
 from . import plan_file, results
 from .plan_file import PlanFile

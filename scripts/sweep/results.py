@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.plan import Plan
+from scripts.jobs.plan import Plan
 from scripts.study import tables
 from scripts.study.items import Item
-from trainers import results
+from trainers.engine import results
 
 from .runs import LABELS
 

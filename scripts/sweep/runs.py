@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datasets import task_name
-from scripts.plan import Plan
+from scripts.jobs.plan import Plan
 from scripts.study.items import Item, Row
 from scripts.study.planner import Planner, digest
 from scripts.study.protocol import Protocol

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from datasets import fewshot
+from datasets import few_shot as fewshot
 from datasets.task import Sample, Task
 
 

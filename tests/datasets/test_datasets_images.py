@@ -6,7 +6,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as F
 
-from datasets.images import ImageError, normalize, read_image, resize
+from toolkit.common.images import ImageError, normalize, read_image, resize
 
 
 def two_tone(width=8, height=4):

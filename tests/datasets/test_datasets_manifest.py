@@ -1,8 +1,8 @@
 import pytest
 
-from datasets.archives import read_bytes, split_archive
-from datasets.manifest import read_coco, read_iris
-from datasets.splits import class_names, read_split, subsample_classes
+from datasets.io.index_files import read_coco, read_iris
+from datasets.io.split_files import class_names, read_split, subsample_classes
+from toolkit.common.archives import read_bytes, split_archive
 
 
 def test_iris_lines(disk):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from datasets.images import read_image, resize
 from datasets.multitask import MixingSampler, MultitaskDataset, label_distribution
 from datasets.task import Sample, Task
+from toolkit.common.images import read_image, resize
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 

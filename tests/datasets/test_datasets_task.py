@@ -5,10 +5,10 @@ import pytest
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
 import datasets
-from datasets import fewshot
+from datasets import few_shot as fewshot
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
-from datasets.manifest import read_iris
+from datasets.io.index_files import read_iris
 from datasets.multitask import MultitaskDataset
 from datasets.task import Sample, Task, as_task, register_task
 

@@ -8,9 +8,11 @@ from collections import Counter
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 
-from datasets import build_task, fewshot, is_own, own, task_name
-from datasets.images import read_image
+from datasets import build_task, is_own, task_name
+from datasets import few_shot as fewshot
+from datasets.custom import task as own
 from datasets.multitask import MultitaskDataset
+from toolkit.common.images import read_image
 
 COLORS = {"cat": (250, 0, 0), "dog": (0, 250, 0), "red_fox": (0, 0, 250)}
 

@@ -10,10 +10,10 @@ from dassl.config import get_cfg_default
 from PIL import Image
 
 from datasets import build_task
-from datasets.images import read_image
 from datasets.pocket import SOURCES, SPECS, TARGETS, suite
 from datasets.pocket.concepts import FAMILIES, caption, render
 from elevater_eval import load_tasks
+from toolkit.common.images import read_image
 
 
 def config(shots=5, seed=0):

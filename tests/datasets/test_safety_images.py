@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import archives, images
-from datasets.images import ImageError, read_image
 from prompting import pictures
 from prompting.pictures import read_picture
+from toolkit.common import archives, images
+from toolkit.common.images import ImageError, read_image
 
 READERS = [read_image, read_picture]
 both = pytest.mark.parametrize("read", READERS, ids=["datasets", "prompting"])

@@ -8,7 +8,8 @@ import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 
 import datasets
-from datasets import catalogue, names
+from datasets.catalog import entries as catalogue
+from datasets.catalog import names
 
 ENTRIES = catalogue.entries()
 ELEVATER = sorted(name for name, entry in ENTRIES.items() if entry.suite == "elevater" and name != "imagenet-1k")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 import datasets
-from datasets import fewshot, names
-from datasets.archives import read_bytes
-from datasets.catalogue import entry
+from datasets import few_shot as fewshot
+from datasets.catalog import names
+from datasets.catalog.entries import entry
+from toolkit.common.archives import read_bytes
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 import datasets
-from datasets import names
-from datasets.catalogue import entry
+from datasets.catalog import names
+from datasets.catalog.entries import entry
 
 
 def build(cfg, name, shots=-1):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from datasets import names
+from datasets.catalog import names
 
 FER = ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
 

@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from datasets import catalogue
 from datasets.__main__ import main
-from datasets.catalogue import Entry
+from datasets.catalog import entries as catalogue
+from datasets.catalog.entries import Entry
 from datasets.tools.doctor import examine
 from datasets.tools.findings import in_short
 

@@ -5,8 +5,8 @@ import test_sets_coop
 import test_sets_elevater
 import test_sets_imagenet
 
-from datasets import names
-from datasets.catalogue import entry
+from datasets.catalog import names
+from datasets.catalog.entries import entry
 from datasets.tools.doctor import examine
 
 

@@ -13,9 +13,9 @@ import zipfile
 
 import pytest
 
-from datasets import catalogue
 from datasets.__main__ import main
-from datasets.catalogue import Entry
+from datasets.catalog import entries as catalogue
+from datasets.catalog.entries import Entry
 from datasets.tools import NotDone
 from datasets.tools.fetch import fetch
 from datasets.tools.forms import check_form, unpack

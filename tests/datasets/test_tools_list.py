@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets import catalogue
 from datasets.__main__ import _parser, main
+from datasets.catalog import entries as catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 

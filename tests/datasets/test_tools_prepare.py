@@ -14,12 +14,13 @@ import torchvision.datasets as tv
 from PIL import Image
 from scipy.io import savemat
 
-from datasets import build_task, catalogue
+from datasets import build_task
 from datasets.__main__ import main
-from datasets.images import read_image
+from datasets.catalog import entries as catalogue
 from datasets.tools.doctor import examine
 from datasets.tools.prepare import zip_of
 from datasets.tools.torchvision_copies import COPIES
+from toolkit.common.images import read_image
 
 
 class Copies:

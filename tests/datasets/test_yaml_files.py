@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets.yaml_files import MOST, read_yaml
+from toolkit.common.yaml_files import MOST, read_yaml
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prompting import TextPrompt, UnifiedPrompt, VisualPrompt
-from prompting.reference import to_reference
+from prompting.checkpoints.reference import to_reference
 
 TEXT, IMAGE, LAYERS = 32, 64, 2  # of the tiny models
 

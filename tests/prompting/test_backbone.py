@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from prompting import PromptedCLIP, load_backbone, load_pocket
-from prompting import backbone as backbone_module
-from prompting.checkpoint import build_from_openai_layout, openai_config
+from prompting.backbones import loading as backbone_module
+from prompting.backbones.weights import build_from_openai_layout, openai_config
 from tests.prompting.reference_data import openai_state
 from tests.prompting.tiny import random_images, tiny_clip, tiny_config
 

@@ -18,8 +18,8 @@ from prompting import (
     load_prompts,
     save_prompts,
 )
-from prompting import backbone as backbone_module
-from prompting.architectures import configuration, refusal
+from prompting.backbones import loading as backbone_module
+from prompting.backbones.architectures import configuration, refusal
 from tests.prompting.tiny import tiny_config
 
 TIMM = {"timm_model_pretrained": False, "image_size": 32, "timm_pool": "", "timm_proj": "linear"}

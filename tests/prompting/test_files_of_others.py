@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from prompting import TextPrompt, load_prompts
-from prompting.backbone import HUB_CONFIG, load_backbone
+from prompting.backbones.loading import HUB_CONFIG, load_backbone
 from prompting.predict import Predictor
 
 GOOD = {"kind": "text", "n_ctx": 2, "width": 8, "classes": None, "position": "end"}

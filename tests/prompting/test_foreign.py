@@ -8,9 +8,9 @@ import torch
 
 from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, load_prompts, save_prompts
 from prompting.__main__ import main
-from prompting.foreign import checkpoint_path, convert, position_in, read_checkpoint, read_prompt
-from prompting.reference import describe, prompt_from_reference, to_reference
-from prompting.unpickle import read
+from prompting.checkpoints.foreign import checkpoint_path, convert, position_in, read_checkpoint, read_prompt
+from prompting.checkpoints.reference import describe, prompt_from_reference, to_reference
+from prompting.checkpoints.unpickle import read
 from tests.prompting.foreign_files import TEXT, Attack, foreign_state, prompt_of, write_foreign
 from tests.prompting.tiny import random_images, tiny_clip
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from prompting import PromptedCLIP, load_backbone, prompt_from_reference
-from prompting.reference import rename
+from prompting.checkpoints.reference import rename
 from tests.prompting.reference_data import CASES, openai_state, reference
 
 POSITION = {"coop_end_4": "end", "coop_middle_6": "middle"}

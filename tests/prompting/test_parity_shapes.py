@@ -7,8 +7,8 @@ from open_clip.model import build_model_from_openai_state_dict
 from safetensors.torch import save_file
 
 from prompting import PromptedCLIP, load_backbone, prompt_from_reference
-from prompting import backbone as backbone_module
-from prompting.reference import rename
+from prompting.backbones import loading as backbone_module
+from prompting.checkpoints.reference import rename
 from tests.prompting import oracle
 
 NAMES = ["cat", "red_brick", "a very large grand piano", "St. Bernard"]

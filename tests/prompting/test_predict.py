@@ -13,7 +13,7 @@ import prompting
 import prompting.predict
 from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, VisualPrompt, clip_shape, load, save_prompts
 from prompting.__main__ import main
-from prompting.backbone import Backbone, Preprocessing
+from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from prompting.checkpoint import read_state_dict
+from prompting.backbones.weights import read_state_dict
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from prompting.unpickle import Placeholder, read
+from prompting.checkpoints.unpickle import Placeholder, read
 from tests.prompting.foreign_files import Attack, Warmup, write_foreign
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "stream"])

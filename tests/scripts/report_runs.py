@@ -11,10 +11,10 @@ from torch.utils.tensorboard import SummaryWriter
 import toolkit  # noqa: F401  (makes `dassl` importable)
 import trainers
 from datasets import build_task
-from datasets.fewshot import write_record
+from datasets.few_shot import write_record
 from elevater_eval import write_predictions
-from trainers.configuration import changed, resolve, shareable
-from trainers.results import score
+from trainers.engine.config import changed, resolve, shareable
+from trainers.engine.results import score
 
 HOSTILE = "<img src=x onerror=document.title='taken'>"  # names of classes are text, whatever they hold
 CLASSES = {"photos": ("red & blue", HOSTILE, "green"), "stones": ("grey", "white")}

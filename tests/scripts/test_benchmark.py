@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from scripts import benchmark, benchmark_steps
-from scripts.benchmark_steps import naive_step, our_step, prompt_of, random_clip, source_names
+from scripts.benchmarks import steps as benchmark_steps
+from scripts.benchmarks import training as benchmark
+from scripts.benchmarks.steps import naive_step, our_step, prompt_of, random_clip, source_names
 
 
 @pytest.mark.parametrize("method", ["CoOp", "VPT", "UPT"])

@@ -1,6 +1,6 @@
 import pytest
 
-from scripts import benchmark_predict
+from scripts.benchmarks import predict as benchmark_predict
 from tests.prompting.tiny import tiny_config
 
 

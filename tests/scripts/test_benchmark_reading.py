@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from scripts import benchmark_reading
+from scripts.benchmarks import reading as benchmark_reading
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which files are open")

@@ -5,7 +5,7 @@ import yaml
 
 from scripts import groups
 from scripts.study.protocol import FOLDER
-from trainers.stages import read_groups
+from trainers.engine.experiment import read_groups
 
 MATRIX = """source,a,b,c,d
 a,99,40,10,5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.plan import Clock, Job, Outcome, Plan, run_plan
+from scripts.jobs.plan import Clock, Job, Outcome, Plan, run_plan
 
 
 def job(name, *needs, weight=1.0, family="", **settings):

@@ -16,7 +16,7 @@ from report_runs import HOSTILE, write_images, write_run
 import train
 from scripts.report import __main__ as report
 from scripts.report import charts, experiment, reproduce
-from trainers.configuration import differences, load
+from trainers.engine.config import differences, load
 
 WRONG = {0: (1, 0.8), 1: (2, 0.95), 5: (0, 0.6)}  # of photos: two of class 0, one of class 1
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from scripts.groups import Matrix, write_matrix
-from scripts.markers import fill, replace_or_append
 from scripts.study import __main__ as study
 from scripts.study import (
     comparisons,
@@ -27,6 +26,7 @@ from scripts.study import (
     transfer,
     work,
 )
+from toolkit.common.markers import fill, replace_or_append
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +60,7 @@ def test_the_papers_runs_are_counted(item):
 @pytest.mark.parametrize("suite", protocol.SUITES)
 def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
     from trainers import register_all
-    from trainers.configuration import resolve
+    from trainers.engine.config import resolve
 
     register_all()
     known = protocol.load(suite)
@@ -318,8 +318,8 @@ def test_a_killed_study_goes_on_and_gives_the_same_tables(tmp_path):
 
 
 def test_a_process_that_dies_fails_its_job_alone(tmp_path):
-    from scripts.plan import Job, Plan, run_plan
-    from scripts.study.executor import Processes
+    from scripts.jobs.local_executor import Processes
+    from scripts.jobs.plan import Job, Plan, run_plan
 
     plan = Plan()
     for name in ("dies", "well", "raises"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.plan import LOSSES, Job, Outcome, Plan, run_plan
+from scripts.jobs.plan import LOSSES, Job, Outcome, Plan, run_plan
 from scripts.sweep import __main__ as sweep
 from scripts.sweep import plan_file
 from scripts.sweep.runs import plan_entries
@@ -338,7 +338,7 @@ def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(cluster, tmp_p
 @pytest.mark.long
 @needs_ray
 def test_nodes_that_come_are_used_and_jobs_that_end_their_worker_fail_alone(cluster, tmp_path):
-    from scripts.ray_executor import Ray
+    from scripts.jobs.ray_executor import Ray
 
     plan = chain(*((name,) for name in ("dies", "raises", "waits0", "waits1", "waits2")))
     with Ray(perform_for_test, str(tmp_path), tmp_path, cluster.address) as executor:
@@ -370,7 +370,7 @@ def perform_for_test(job, place):
 @pytest.mark.long
 @needs_ray
 def test_a_node_that_does_not_see_the_output_folder_says_so(cluster, tmp_path):
-    from scripts.ray_executor import Ray
+    from scripts.jobs.ray_executor import Ray
 
     with Ray(perform_for_test, str(tmp_path), tmp_path, cluster.address) as executor:
         (tmp_path / ".nodes").write_text("of another file system")

@@ -14,9 +14,21 @@ import datasets
 import trainers
 from datasets.pocket import SPECS
 from prompting import load_prompts
-from scripts import pool, transfer, transfer_picture, transfer_predictors, transfer_scores
-from scripts.transfer import transfer_matrix
-from trainers.runs import execute
+from scripts.jobs import pool
+from scripts.transfer import (
+    __main__ as transfer,
+)
+from scripts.transfer import (
+    picture as transfer_picture,
+)
+from scripts.transfer import (
+    predictors as transfer_predictors,
+)
+from scripts.transfer import (
+    scores as transfer_scores,
+)
+from scripts.transfer.__main__ import transfer_matrix
+from trainers.engine.run import execute
 
 TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
 QUICK = ["OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"]

@@ -8,7 +8,7 @@ import torch
 import datasets  # noqa: F401  (makes `dassl` importable)
 import train
 import trainers
-import trainers.frozen
+import trainers.features.store
 
 QUICK = """\
 DATALOADER: {TRAIN_X: {BATCH_SIZE: 8}, TEST: {BATCH_SIZE: 16}, NUM_WORKERS: 0}
@@ -45,7 +45,7 @@ def world(stubs):
 
     trainers.register_all()
     datasets.register_all()
-    real = trainers.frozen.load_backbone
+    real = trainers.features.store.load_backbone
 
     def load_backbone(name, pretrained=None, device="cpu"):
         return stubs[name] if name in stubs else real(name, pretrained, device)
@@ -54,12 +54,12 @@ def world(stubs):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainers.frozen, "load_backbone", load_backbone)
+        patch.setattr(trainers.features.store, "load_backbone", load_backbone)
         patch.setattr(torch.cuda, "is_available", lambda: False)
-        trainers.frozen.frozen.cache_clear()
+        trainers.features.store.frozen.cache_clear()
         yield
     torch.set_num_threads(threads)
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
     for cls in classes:
         del DATASET_REGISTRY._obj_map[cls.name]
 
@@ -82,7 +82,7 @@ def build(root, quick, tmp_path):
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
-    from trainers.configuration import resolve
+    from trainers.engine.config import resolve
 
     def make(trainer: str, tasks: str, *opts, shots: int = 5, seed: int = 0, out: Path = tmp_path / "built"):
         flags = {

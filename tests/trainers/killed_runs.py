@@ -23,8 +23,8 @@ import torch
 import datasets
 import train
 import trainers
-import trainers.provenance
-import trainers.resume
+import trainers.engine.provenance
+import trainers.engine.resume
 
 happened = 0
 
@@ -90,8 +90,8 @@ def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) 
 def main(what: str, folder: str, *words: str) -> None:
     trainers.register_all()
     datasets.register_all()
-    trainers.resume.SECONDS = 0  # a state after every step
-    trainers.provenance._commit = lambda: "the same"  # whatever happens to the checkout meanwhile
+    trainers.engine.resume.SECONDS = 0  # a state after every step
+    trainers.engine.provenance._commit = lambda: "the same"  # whatever happens to the checkout meanwhile
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     if what == "count":

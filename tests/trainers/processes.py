@@ -15,12 +15,12 @@ from torch import nn  # noqa: E402
 
 import datasets  # noqa: E402
 import train  # noqa: E402
-import trainers.frozen  # noqa: E402
+import trainers.features.store  # noqa: E402
 from datasets.multitask import MultitaskDataset  # noqa: E402
 from datasets.task import Sample  # noqa: E402
 from prompting import memory  # noqa: E402
-from trainers import distributed  # noqa: E402
-from trainers.feature_cache import FeatureCache  # noqa: E402
+from trainers.engine import distributed  # noqa: E402
+from trainers.features.disk_cache import FeatureCache  # noqa: E402
 
 CHUNK = 24  # places that enter the text tower at once: a class or two
 RANK = int(os.environ.get("RANK", 0))
@@ -82,7 +82,7 @@ def check_all_leave_out_a_step_whose_gradients_one_finds_infinite(_folder: Path)
 
 
 def check_features_that_only_some_have_in_files_are_encoded_by_all(folder: Path) -> None:
-    common = trainers.frozen.Frozen(tiny_world.stub("pocket"))
+    common = trainers.features.store.Frozen(tiny_world.stub("pocket"))
     task = datasets.Task(["a"], [], [], [Sample(str(folder / "a.png"), (0,), "a.png")])
     images = MultitaskDataset([task], "test", 32, "bicubic", (0.5,) * 3, (0.5,) * 3)
     calls = []
@@ -95,7 +95,7 @@ def check_features_that_only_some_have_in_files_are_encoded_by_all(folder: Path)
     common.features(images, None, 1, encode, store)  # only the main process keeps them
     distributed.barrier()
     assert [path.is_dir() for path in (folder / "cache0", folder / "cache1")] == [True, False]
-    again = trainers.frozen.Frozen(common.backbone)
+    again = trainers.features.store.Frozen(common.backbone)
     assert torch.equal(again.features(images, None, 1, encode, store), torch.ones(1, 16))
     assert calls == [1, 1]
 
@@ -121,8 +121,8 @@ def main() -> int:
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
     memory.CHUNK["cpu"], memory.KEEP["cpu"] = CHUNK, 2  # chunks that the backward pass computes anew
-    real, stubs = trainers.frozen.load_backbone, {name: tiny_world.stub(name) for name in tiny_world.STUBS}
-    trainers.frozen.load_backbone = lambda name, *args: stubs[name] if name in stubs else real(name, *args)
+    real, stubs = trainers.features.store.load_backbone, {name: tiny_world.stub(name) for name in tiny_world.STUBS}
+    trainers.features.store.load_backbone = lambda name, *args: stubs[name] if name in stubs else real(name, *args)
     for cls in tiny_world.task_classes():
         datasets.register_task(cls)
     file = Path(sys.argv[1])

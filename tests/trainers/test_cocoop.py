@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from prompting.tokens import clip_tokenizer
-from trainers.cocoop import CustomCLIP, PromptLearner
+from trainers.methods.cocoop import CustomCLIP, PromptLearner
 
 NAMES = ["persian_cat", "beagle", "grand piano"]
 

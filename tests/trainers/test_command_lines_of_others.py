@@ -9,7 +9,7 @@ from run_files import read
 
 import train
 import trainers
-from datasets.catalogue import entries
+from datasets.catalog.entries import entries
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 SUITES = {

@@ -14,7 +14,7 @@ import torch
 from run_files import prompt_in, read
 
 from prompting import load_prompts, memory
-from trainers import distributed
+from trainers.engine import distributed
 
 PROGRAM = Path(__file__).with_name("processes.py")
 SEVERAL = "toy-shapes,toy-scenes,toy-pets"

@@ -17,11 +17,12 @@ import tiny_world
 import torch
 from run_files import prompt_in, read, same
 
-import trainers.frozen
+import trainers.features.store
 from datasets.task import Sample
-from trainers import feature_cache, fingerprints
-from trainers.configuration import differences, load, resolve, shareable
-from trainers.feature_cache import FeatureCache
+from trainers.engine.config import differences, load, resolve, shareable
+from trainers.features import disk_cache as feature_cache
+from trainers.features import fingerprints
+from trainers.features.disk_cache import FeatureCache
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -30,7 +31,7 @@ DIGEST = "0123456789abcdef" * 4
 def home(monkeypatch, tmp_path) -> Path:
     """An empty cache, and nothing known in this process."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
     feature_cache._cache.cache_clear()
     return tmp_path / "cache" / "features"
 
@@ -51,7 +52,7 @@ def encoded(stubs, monkeypatch) -> list[int]:
 
 def forget() -> None:
     """As if another process came."""
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
     feature_cache._cache.cache_clear()
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from run_files import prompt_in, read, same
 
-import datasets.archives
 import datasets.multitask
+import toolkit.common.archives
 import trainers.evaluation
-import trainers.frozen
-from scripts.many_tasks import class_names, name_of, register_suite, write_suite
-from trainers.runs import Run, check_run, execute
+import trainers.features.store
+from scripts.benchmarks.many_tasks import class_names, name_of, register_suite, write_suite
+from trainers.engine.run import Run, check_run, execute
 
 TASKS, CLASSES = 200, 3
 ALL = ",".join(map(name_of, range(TASKS)))
@@ -59,12 +59,12 @@ def directories(monkeypatch) -> Counter:
     read_of, original = Counter(), zipfile.ZipFile._RealGetContents
 
     def counted(self):
-        if isinstance(self.fp, datasets.archives._File):  # not a checkpoint, which is a zip, too
+        if isinstance(self.fp, toolkit.common.archives._File):  # not a checkpoint, which is a zip, too
             read_of[self.fp.name] += 1
         return original(self)
 
     monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", counted)
-    monkeypatch.setattr(datasets.archives, "_archives", {})
+    monkeypatch.setattr(toolkit.common.archives, "_archives", {})
     return read_of
 
 
@@ -100,8 +100,8 @@ def test_few_zips_are_open_and_the_directory_of_each_is_read_once(many, director
         type(trainer), "forward_backward", lambda self, batch: (most.append(open_zips()), original(self, batch))[1]
     )
     trainer.train()
-    assert 32 < max(most) <= datasets.archives.OPEN < TASKS
-    assert open_zips() <= datasets.archives.OPEN
+    assert 32 < max(most) <= toolkit.common.archives.OPEN < TASKS
+    assert open_zips() <= toolkit.common.archives.OPEN
     assert len(directories) == 2 * TASKS and set(directories.values()) == {1}
 
 
@@ -125,7 +125,7 @@ def test_bounds_change_no_number(many, monkeypatch, tmp_path):
     for name in ("MCoOp", "MUPT"):
         prompts = []
         for bound in (1, 100_000):
-            monkeypatch.setattr(datasets.archives, "OPEN", bound)
+            monkeypatch.setattr(toolkit.common.archives, "OPEN", bound)
             trainer = many(name, *ONE_EPOCH, tasks=20, out=tmp_path / f"{name}{bound}")
             trainer.model._tokens.capacity = bound
             trainer.train()
@@ -134,7 +134,7 @@ def test_bounds_change_no_number(many, monkeypatch, tmp_path):
 
 
 def test_features_of_images_wait_for_the_first_batch_of_their_task(many, decoded):
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
     trainer = many("MCoOp", "MULTITASK.HOMOGENEOUS", True, *ONE_EPOCH)
     trainer.before_train()
     batches = iter(trainer.train_loader_x)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from run_files import read
 
-import trainers.frozen
+import trainers.features.store
 from prompting.prompts import TextPrompt, VisualPrompt
 from prompting.unified import UnifiedPrompt
-from trainers import scoring
-from trainers.scoring import score_prompts, scores_by_task
+from trainers.engine import scoring
+from trainers.engine.scoring import score_prompts, scores_by_task
 
 TASKS = ["toy-shapes", "toy-scenes", "toy-marks", "toy-pets"]
 METHODS = ["CoOp", "VPT", "UPT"]
@@ -19,7 +19,7 @@ METHODS = ["CoOp", "VPT", "UPT"]
 def nothing_known(monkeypatch, tmp_path):
     """No features are left from another test."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_images_are_read_once_for_all_prompts(cfg, images_read, stubs, monkeypat
     given = [*prompts(0).values(), *prompts(1).values(), None]
     first = score_prompts(given, cfg, TASKS)
     assert len(images_read) == len(set(images_read)) == sum(encoded) == 9 + 8 + 6 + 9
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
     assert np.array_equal(score_prompts(given, cfg, TASKS), first)
     assert len(images_read) == 2 * 32 and sum(encoded) == 32  # read for the visual prompts, features from their files
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
     assert np.array_equal(score_prompts([given[0], given[-1]], cfg, TASKS), first[[0, -1]])
     assert len(images_read) == 2 * 32
 
@@ -154,6 +154,6 @@ def test_a_task_without_images_is_refused(build):
 
 
 def test_keys_that_must_agree_exist(cfg):
-    from trainers.configuration import _keys
+    from trainers.engine.config import _keys
 
     assert all(any(key.startswith(prefix) for key in _keys(cfg)) for prefix in scoring.SHARED)

@@ -7,8 +7,8 @@ import yaml
 
 import train
 import trainers
-from trainers import configuration
-from trainers.configuration import changed, differences, resolve, trainer_class
+from trainers.engine import config as configuration
+from trainers.engine.config import changed, differences, resolve, trainer_class
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 FILES = sorted(file for kind in ("trainers", "datasets") for file in (CONFIGS / kind).rglob("*.y*ml"))

@@ -9,8 +9,8 @@ import torch
 from run_files import prompt_in, same
 
 from datasets import build_task
-from trainers import provenance
-from trainers.configuration import changed, differences, load
+from trainers.engine import provenance
+from trainers.engine.config import changed, differences, load
 
 AUGMENTED = [
     *("--dataset", "toy-shapes,toy-pets", "--shots", 3, "--output-dir"),

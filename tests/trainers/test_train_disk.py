@@ -15,8 +15,9 @@ import torch
 from run_files import state_of
 
 from prompting import load_prompts
-from trainers import locks, resume
 from trainers.base import PromptTrainer
+from trainers.engine import resume
+from trainers.engine import run_dir as locks
 
 TWO_STAGES = ["--trainer", "MCoOp", "--source", "toy-shapes", "--dataset", "toy-marks,toy-scenes", "--shots", 3]
 KINDS = (

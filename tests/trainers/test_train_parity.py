@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from prompting import load_backbone
 from tests.prompting import oracle
-from trainers.cocoop import CustomCLIP, PromptLearner
+from trainers.methods.cocoop import CustomCLIP, PromptLearner
 
 SHAPE = (64, 2, 8, 32, 64, 2, 16)  # as `oracle.random_state` takes it
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]  # CLIP's own

@@ -8,7 +8,7 @@ import pytest
 
 import train
 import trainers
-from trainers.configuration import differences, load
+from trainers.engine.config import differences, load
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 

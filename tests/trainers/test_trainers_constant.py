@@ -5,7 +5,7 @@ import torch
 
 import prompting.model
 import trainers.base
-import trainers.frozen
+import trainers.features.store
 
 THREE = "toy-shapes,toy-scenes,toy-pets"
 
@@ -14,7 +14,7 @@ THREE = "toy-shapes,toy-scenes,toy-pets"
 def nothing_known(monkeypatch, tmp_path):
     """No features are left from another test."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
-    trainers.frozen.frozen.cache_clear()
+    trainers.features.store.frozen.cache_clear()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_first_run_of_a_process_draws_the_same_prompt_as_later_ones(build, m
         torch.randn(100)  # as building a model does
         return stubs[name]
 
-    monkeypatch.setattr(trainers.frozen, "load_backbone", load_backbone)
+    monkeypatch.setattr(trainers.features.store, "load_backbone", load_backbone)
     prompts = [build("UPT", "toy-shapes", out=tmp_path / str(k)).model.prompt for k in range(2)]
     one, other = (prompt.state_dict() for prompt in prompts)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -121,7 +121,7 @@ def test_features_in_the_place_of_images_learn_the_same_prompt(build, monkeypatc
     def from_images(self):
         original(self)
         self.cached = False
-        self.train_loader_x = trainers.frozen.loader(self.sets["train"], self.cfg, self.sampler)
+        self.train_loader_x = trainers.features.store.loader(self.sets["train"], self.cfg, self.sampler)
 
     monkeypatch.setattr(trainers.base.PromptTrainer, "_prepare_training", from_images)
     anew = build("MCoOp", THREE, "MULTITASK.LABEL_SPACE", space, out=tmp_path / "anew")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
-from prompting.backbone import Backbone, Preprocessing
+from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.tokens import clip_tokenizer
 
 SIZE = 32  # pixels a side

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from toolkit.common.random_state import get_random_state, set_random_state
+
 from ..utils import load_checkpoint, save_checkpoint, tolist_if_not
 from ..utils.checkpoint import BEST_FILE, last_checkpoint, restore
-from .random_state import get_random_state, set_random_state
 
 logger = logging.getLogger(__name__)
 

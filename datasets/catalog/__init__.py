@@ -1,0 +1,1 @@
+"""Facts about every known data set."""

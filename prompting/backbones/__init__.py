@@ -1,0 +1,1 @@
+"""Frozen CLIP models: loaded by name or from files."""

@@ -1,0 +1,230 @@
+"""Backbones: a frozen CLIP, its tokenizer and its preprocessing, by name or from a file."""
+
+import difflib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.tokenizer import SimpleTokenizer
+from torch import nn
+
+from prompting.backbones.architectures import (
+    configuration,
+    has_quick_gelu_weights,
+    pretrained_values,
+    refusal,
+    weights_place,
+)
+from prompting.backbones.weights import SUFFIXES, build, build_from_openai_layout, has_openai_sizes, read_state_dict
+from prompting.tokens import clip_tokenizer
+
+logger = logging.getLogger(__name__)
+
+HUB_CONFIG = "open_clip_config.json"  # what repositories of open_clip models hold beside the weights
+HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+POCKET_FOLDER = Path(__file__).resolve().parents[1] / "pocket"
+ALIASES = {
+    "RN50": "RN50",
+    "RN101": "RN101",
+    "RN50x4": "RN50x4",
+    "RN50x16": "RN50x16",
+    "RN50x64": "RN50x64",
+    "ViT-B/32": "ViT-B-32",
+    "ViT-B/16": "ViT-B-16",
+    "ViT-L/14": "ViT-L-14",
+    "ViT-L/14@336px": "ViT-L-14-336",
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What images must become: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1]."""
+
+    size: int
+    mean: tuple[float, float, float] = OPENAI_DATASET_MEAN
+    std: tuple[float, float, float] = OPENAI_DATASET_STD
+    interpolation: str = "bicubic"
+
+    def record(self, mode: str) -> dict:
+        """What a prompt's file says of it. mode, under the name "crop": "squash" resizes both sides, "crop" the short one
+        and cuts the centre."""
+        values = {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
+        return {**values, "interpolation": self.interpolation, "crop": mode}
+
+
+def differences(stored: dict, used: dict) -> str:
+    """What differs between two records of preprocessing, naming both; "" where nothing that both hold does."""
+    pairs = [(key, stored[key], used[key]) for key in used if key in stored]
+    plain = [(key, *(list(v) if isinstance(v, tuple) else v for v in values)) for key, *values in pairs]
+    return "; ".join(
+        f"{'resizing' if key == 'crop' else key} {one}, not {other}" for key, one, other in plain if one != other
+    )
+
+
+@dataclass
+class Backbone:
+    """clip: an open_clip CLIP in float32 and evaluation mode, without gradients. name: what it was asked for by."""
+
+    name: str
+    clip: nn.Module
+    tokenizer: SimpleTokenizer
+    preprocessing: Preprocessing
+
+
+def load_backbone(name: str = "pocket", pretrained: str | None = None, device: str | torch.device = "cpu") -> Backbone:
+    """A backbone by name.
+
+    name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which means OpenAI's weights; the name
+    of an open_clip architecture; a checkpoint's path, in OpenAI's layout (state dict, .safetensors, TorchScript) or with
+    its open_clip_config.json beside it; or a folder that holds both.
+    pretrained: for an architecture, one of open_clip's tags (default: "openai") or a file.
+
+    The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a name that is none of these,
+    with the nearest ones, and FileNotFoundError when weights are not to be had.
+    """
+    name = str(name)
+    if name == "pocket":
+        if pretrained:
+            raise ValueError(f"the pocket backbone has its own weights; pretrained is {pretrained!r}")
+        return load_pocket(device=device)
+    if name in ALIASES:
+        return _load_architecture(name, ALIASES[name], pretrained, device)
+    path = _weights_in(Path(name)) if Path(name).is_dir() else Path(name)
+    if path.is_file():
+        if pretrained:
+            raise ValueError(f"the backbone is already a file; pretrained is {pretrained!r}")
+        if (path.parent / HUB_CONFIG).is_file():
+            return _load_hub_file(path, device)
+        clip = build_from_openai_layout(read_state_dict(name), name)
+        return _backbone(Path(name).name, clip, Preprocessing(_size(clip)), device)
+    if name in open_clip.list_models():
+        return _load_architecture(name, name, pretrained, device)
+    if name.endswith(SUFFIXES) or name.startswith((".", os.sep)):
+        raise FileNotFoundError(f"no checkpoint at {name}")
+    raise ValueError(f"unknown backbone {name!r}; {_nearest(name)}, or the path of a checkpoint in OpenAI's layout")
+
+
+def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device = "cpu") -> Backbone:
+    """The small CLIP of `folder`: model.json (open_clip configuration, preprocessing) and model.safetensors.
+
+    The tensors have open_clip's names, but of the token embedding only the rows that are not zero are stored: their
+    numbers `token_ids` (n,) and `token_embedding.rows` (n, width). Raises FileNotFoundError, or ValueError for
+    tensors that do not fit.
+    """
+    folder = Path(folder)
+    config_file, weights_file = folder / "model.json", folder / "model.safetensors"
+    if not config_file.is_file():
+        raise FileNotFoundError(f"no pocket model: {config_file} is missing")
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    model, preprocess = config["model_cfg"], config["preprocess_cfg"]
+    state = read_state_dict(weights_file)
+    if "token_ids" in state and "token_embedding.rows" in state:
+        ids, rows = state.pop("token_ids"), state.pop("token_embedding.rows").float()
+        embedding = torch.zeros(model["text_cfg"].get("vocab_size", 49408), rows.shape[1])
+        embedding[ids] = rows
+        state["token_embedding.weight"] = embedding
+    clip = build(model, state, str(weights_file))
+    interpolation = preprocess.get("interpolation", "bicubic")
+    mean, std = tuple(preprocess["mean"]), tuple(preprocess["std"])
+    preprocessing = Preprocessing(preprocess["size"], mean, std, interpolation)
+    return _backbone("pocket", clip, preprocessing, device)
+
+
+def _load_architecture(name: str, architecture: str, pretrained: str | None, device: str | torch.device) -> Backbone:
+    if pretrained and (Path(pretrained).is_file() or pretrained.endswith(SUFFIXES)):
+        return _load_architecture_file(name, architecture, pretrained, device)
+    tags = list_pretrained_tags_by_model(architecture)
+    tag = pretrained or "openai"
+    if tag not in tags:
+        what = f"no weights {tag!r} of {name}" if pretrained else f"{name} needs pretrained weights"
+        raise ValueError(f"{what}: give a file or one of open_clip's tags: {', '.join(tags) or 'it has none'}")
+    quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
+    if architecture.endswith("-quickgelu") and not quick_gelu:
+        raise ValueError(f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}")
+    config = configuration(architecture)
+    try:
+        clip = open_clip.create_model(architecture, tag, precision="fp32", force_quick_gelu=quick_gelu)
+    except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
+        raise FileNotFoundError(
+            f"the weights {tag!r} of {name} cannot be had here ({error}). "
+            f"{weights_place(architecture, tag)}. Give a file instead: the path of a "
+            f"checkpoint in OpenAI's layout as the backbone, or {name} with the file as its pretrained weights"
+        ) from error
+    values = clip.visual.preprocess_cfg
+    if config.get("custom_text"):
+        clip = build({**config, "quick_gelu": quick_gelu or config.get("quick_gelu", False)}, clip.state_dict(), name)
+    preprocessing = Preprocessing(_size(clip), tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
+    return _backbone(name, clip, preprocessing, device)
+
+
+def _load_architecture_file(name: str, architecture: str, path: str, device: str | torch.device) -> Backbone:
+    config = configuration(architecture)
+    state = read_state_dict(path)
+    if name in ALIASES or has_openai_sizes(state):
+        config["quick_gelu"] = True
+    activation = "QuickGELU" if config.get("quick_gelu") else "GELU"
+    if has_openai_sizes(state) or not (name in ALIASES or has_quick_gelu_weights(architecture)):
+        logger.info("%s: %s with %s", path, architecture, activation)
+    else:
+        logger.warning(
+            "%s: the tensors do not tell the activation; %s means %s. Weights trained with QuickGELU need %s-quickgelu, "
+            "with GELU %s",
+            *(path, name, activation, architecture, architecture),
+        )
+    clip = build(config, state, path)
+    return _backbone(name, clip, Preprocessing(_size(clip), **pretrained_values(architecture)), device)
+
+
+def _load_hub_file(path: Path, device: str | torch.device) -> Backbone:
+    """Weights with open_clip's configuration file beside them."""
+    try:
+        config = json.loads((path.parent / HUB_CONFIG).read_text(encoding="utf-8"))
+        model, values = config["model_cfg"], config.get("preprocess_cfg", {})
+        reason = refusal(model)
+        model["vision_cfg"]["timm_model_pretrained"] = False  # the weights are here: nothing is fetched
+        if ":" in str(model["vision_cfg"].get("timm_model_name")):
+            reason = f"its image tower {model['vision_cfg']['timm_model_name']} is no model of timm's own"
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.parent / HUB_CONFIG} is no configuration of open_clip: {str(error)[:200]!r}"
+        ) from error
+    if reason:
+        raise ValueError(f"{path} cannot be used: {reason}")
+    clip = build(model, read_state_dict(path), str(path))
+    chosen = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
+    interpolation = values.get("interpolation", "bicubic")
+    return _backbone(path.name, clip, Preprocessing(_size(clip), **chosen, interpolation=interpolation), device)
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights in a folder made like open_clip's repositories."""
+    found = next((folder / name for name in HUB_WEIGHTS if (folder / name).is_file()), None)
+    if found is None or not (folder / HUB_CONFIG).is_file():
+        raise FileNotFoundError(f"{folder} holds no open_clip model: {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}")
+    return found
+
+
+def _backbone(name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device) -> Backbone:
+    clip = clip.float().eval().requires_grad_(False).to(device)
+    return Backbone(name, clip, clip_tokenizer(), preprocessing)
+
+
+def _size(clip: nn.Module) -> int:
+    size = clip.visual.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise ValueError(f"this image tower takes {height} x {width} pixels; only square images are supported")
+    return height
+
+
+def _nearest(name: str) -> str:
+    known = ["pocket", *ALIASES, *open_clip.list_models()]
+    lower = {candidate.lower(): candidate for candidate in known}
+    close = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)]
+    return f"did you mean {', '.join(close)}?" if close else "known are pocket, ViT-B/16, RN50 and open_clip's names"

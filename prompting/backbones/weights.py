@@ -1,0 +1,163 @@
+"""Weights of CLIP models in files, and the model that a file in OpenAI's layout implies."""
+
+import logging
+import pickle
+from pathlib import Path
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from prompting.backbones.architectures import plain_names
+from prompting.backbones.torchscript import is_torchscript, read_torchscript
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+_SIZES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's archives
+_NEEDED = (
+    "visual.conv1.weight",
+    "text_projection",
+    "token_embedding.weight",
+    "positional_embedding",
+    "ln_final.weight",
+    "logit_scale",
+)
+_PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.")
+# Widths of open_clip's towers whose heads are not 64 wide
+_OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors in a checkpoint, on the CPU.
+
+    The file is .safetensors, a pickled state dict, bare or under "state_dict" (read with weights_only), or a
+    TorchScript archive. Raises FileNotFoundError, or ValueError when the file is none of these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if is_torchscript(path):
+            return read_torchscript(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
+        raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
+    except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{path} holds no state dict of tensors")
+    return {name.removeprefix("module."): value for name, value in content.items()}
+
+
+def has_openai_sizes(state: dict[str, Tensor]) -> bool:
+    """Whether the state dict holds the numbers that only OpenAI's own archives do, whose activation is QuickGELU."""
+    return all(name in state for name in _SIZES)
+
+
+def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module:
+    """The float32 CLIP whose tensors these are: sizes from their shapes, heads 64 wide and QuickGELU, as OpenAI's are.
+
+    source: what the messages call the file. Raises ValueError naming missing and unexpected keys for other layouts.
+    """
+    missing = [name for name in _NEEDED if name not in state]
+    unexpected = [name for name in state if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)]
+    if missing or unexpected:
+        raise ValueError(
+            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}. "
+            "For another checkpoint give the name of its open_clip architecture and the file as its pretrained weights"
+        )
+    config = openai_config(state, source)
+    if not has_openai_sizes(state):
+        logger.warning(
+            "%s: taken for OpenAI's, with QuickGELU. For weights trained with GELU give the name of their open_clip "
+            "architecture and the file as its pretrained weights",
+            source,
+        )
+    return build(config, state, source)
+
+
+def openai_config(state: dict[str, Tensor], source: str) -> dict:
+    """The open_clip configuration that tensors in OpenAI's layout imply."""
+    text_width = state["ln_final.weight"].shape[0]
+    vision = _vit_config(state) if "visual.positional_embedding" in state else _resnet_config(state, source)
+    if vision["width"] in _OTHER_HEADS:
+        raise ValueError(
+            f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: give that "
+            "architecture's name and the file as its pretrained weights"
+        )
+    for tower, width in (("image", vision.get("patch_size") and vision["width"]), ("text", text_width)):
+        if width and width % 64:
+            raise ValueError(f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads")
+    return {
+        "embed_dim": state["text_projection"].shape[1],
+        "quick_gelu": True,
+        "vision_cfg": vision,
+        "text_cfg": {
+            "context_length": state["positional_embedding"].shape[0],
+            "vocab_size": state["token_embedding.weight"].shape[0],
+            "width": text_width,
+            "heads": text_width // 64,
+            "layers": _count(state, "transformer.resblocks."),
+        },
+    }
+
+
+def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
+    """An open_clip CLIP of this configuration with these tensors, in float32.
+
+    Raises ValueError naming missing and unexpected keys and tensors of other shapes.
+    """
+    clip = open_clip.CLIP(**{key: value for key, value in config.items() if key != "custom_text"})
+    state = plain_names(state) if config.get("custom_text") else state
+    state = {name: value.float() for name, value in state.items() if name not in _SIZES}
+    expected = clip.state_dict()
+    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in expected]
+    shapes = [
+        f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}"
+        for name, value in state.items()
+        if name in expected and value.shape != expected[name].shape
+    ]
+    if missing or unexpected or shapes:
+        raise ValueError(
+            f"{source} does not fit the architecture: missing keys {_some(missing)}; "
+            f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
+        )
+    clip.load_state_dict({**expected, **state})
+    return clip
+
+
+def _vit_config(state: dict[str, Tensor]) -> dict:
+    width, _, patch, _ = state["visual.conv1.weight"].shape
+    grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
+    layers = _count(state, "visual.transformer.resblocks.")
+    return {"layers": layers, "width": width, "patch_size": patch, "image_size": patch * grid}
+
+
+def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
+    position = state.get("visual.attnpool.positional_embedding")
+    if position is None or "visual.layer1.0.conv1.weight" not in state:
+        raise ValueError(
+            f"{source} is not in OpenAI's layout: it has neither visual.positional_embedding nor visual.attnpool"
+        )
+    layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
+    width = state["visual.layer1.0.conv1.weight"].shape[0]
+    return {"layers": layers, "width": width, "image_size": 32 * round((position.shape[0] - 1) ** 0.5)}
+
+
+def _count(state: dict[str, Tensor], prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def _some(names: list[str]) -> str:
+    if not names:
+        return "none"
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

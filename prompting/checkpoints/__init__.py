@@ -1,0 +1,1 @@
+"""Prompts in files: our own format, and those of other projects."""

@@ -1,0 +1,95 @@
+"""How fast prompts are scored: one text prompt on many images whose features are kept, and many prompts on many tasks.
+
+    python -m scripts.benchmarks.scoring
+
+The first reads 50,000 x 512 features from their file and ends with the metric, class features of 100 classes (ViT-B/16's text tower, random
+weights) aside. The second scores 20 text prompts on the 20 pocket tasks with the pocket model, with no feature known, then again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import datasets
+import trainers
+from elevater_eval import metrics
+from prompting.model import PromptedCLIP
+from prompting.prompts import TextPrompt
+from trainers.engine.config import resolve
+from trainers.engine.scoring import score_prompts
+from trainers.features.disk_cache import FeatureCache
+from trainers.features.extraction import probabilities
+from trainers.features.store import frozen
+
+from .steps import random_clip, source_names
+from .training import machine, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def from_features(folder: Path, architecture: str, images: int = 50_000, classes: int = 100) -> dict:
+    """Seconds and images a second from a file of features to the accuracy; class features are measured apart."""
+    clip = random_clip(architecture)
+    model = PromptedCLIP(clip, TextPrompt(16, clip.ln_final.weight.shape[0]))
+    cache, targets = FeatureCache(folder / "features", 10**9), np.arange(images) % classes
+    width = clip.text_projection.shape[1]
+    cache.save("random", "0" * 64, F.normalize(torch.randn(images, width), dim=-1))
+    with torch.no_grad():
+        start = time.perf_counter()
+        features = model.encode_classes(source_names(classes))
+        encoded = time.perf_counter()
+        values = probabilities(model, cache.load("random", "0" * 64), features)
+        metrics.compute("accuracy", targets, np.round(values.numpy().astype(np.float64), 6))
+        end = time.perf_counter()
+    return {
+        "images": images,
+        "classes": classes,
+        "class_features_seconds": round(encoded - start, 3),
+        "seconds": round(end - encoded, 3),
+        "images_per_second": round(images / (end - encoded)),
+    }
+
+
+def grid(folder: Path, prompts: int = 20) -> dict:
+    """Seconds for `prompts` random text prompts on the 20 pocket targets: with no feature known, and again."""
+    datasets.register_all()
+    trainers.register_all()
+    tasks = [spec.task for spec in datasets.pocket.TARGETS]
+    datasets.pocket.ensure_all(tasks)
+    cfg = resolve("CoOp", [], {"CACHE.DIR": str(folder), "DATASET.NUM_SHOTS": 0}, [])
+    seconds = []
+    for _ in range(2):
+        frozen.cache_clear()
+        torch.manual_seed(0)
+        start = time.perf_counter()
+        scores = score_prompts([TextPrompt(8, 128) for _ in range(prompts)], cfg, tasks)
+        seconds.append(round(time.perf_counter() - start, 2))
+    return {"scores": scores.size, "seconds": seconds[0], "seconds_with_kept_features": seconds[1]}
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help="an open_clip name, or pocket")
+    parser.add_argument("--output-dir", type=Path, default=ROOT / "output" / "benchmark")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        one = from_features(Path(folder), options.architecture)
+        many = grid(Path(folder))
+    found = {"machine": machine("cpu"), "one_prompt": one, "many_prompts": many}
+    write(options.output_dir / "benchmark_scoring.json", json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

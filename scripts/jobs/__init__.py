@@ -1,0 +1,1 @@
+"""Plans of jobs and where they run."""

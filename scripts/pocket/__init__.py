@@ -1,0 +1,1 @@
+"""How the embedded pocket model and its pictures were made."""

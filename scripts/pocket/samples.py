@@ -1,0 +1,140 @@
+"""Show the pocket tasks in the README: docs/pocket_tasks.png and the table of tasks.
+
+    python -m scripts.pocket.samples
+
+The picture has eight test images of each task, read back through the loaders that training uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from datasets import Task, build_task
+from datasets.pocket import SOURCES, TARGETS, Spec
+from toolkit.common.images import read_image
+from toolkit.common.markers import fill
+
+ROOT = Path(__file__).resolve().parents[2]
+SIDE, GAP, MARGIN = 56, 4, 14  # pixels: an image's side, between images, around everything
+IMAGES = 8  # of a task
+TITLE, LINE = 22, 14  # of a task's title, of a line of small text
+WIDTH = IMAGES * (SIDE + GAP) - GAP
+ROW = TITLE + SIDE + 4 + 2 * LINE + 10  # title, images, two lines of class names, space
+HEADING = 36
+INK, GRAY, PAPER = "#1f2328", "#59636e", "white"
+HANDWRITTEN = 1797  # images in scikit-learn's digits
+
+
+def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
+    """`count` test images in label order, spread evenly over the classes, each with the names of what it shows.
+
+    A class gives its first images; of a multilabel task, an image stands for the first label that asks for it.
+    """
+    classes = task.num_classes
+    wanted = (
+        sorted(k % classes for k in range(count))
+        if classes < count
+        else [k * (classes - 1) // (count - 1) for k in range(count)]
+    )
+    chosen, taken = [], set()
+    for label in wanted:
+        sample = next(item for item in task.test if label in item.labels and item.key not in taken)
+        taken.add(sample.key)
+        name = " + ".join(task.classnames[own] for own in sample.labels)
+        chosen.append((name, read_image(sample.impath)))
+    return chosen
+
+
+def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    """The names, repeated ones once, on two lines of at most `width` pixels; three dots stand for what does not fit."""
+    names = [f"{name} ({names.count(name)})" if names.count(name) > 1 else name for name in dict.fromkeys(names)]
+    words = ", ".join(names).split(" ")
+    lines = [""]
+    for k, word in enumerate(words):
+        longer = f"{lines[-1]} {word}".strip()
+        end = " ..." if len(lines) == 2 and k + 1 < len(words) else ""
+        if font.getlength(longer + end) <= width:
+            lines[-1] = longer
+        elif len(lines) < 2:
+            lines.append(word)
+        else:
+            lines[-1] += " ..."
+            break
+    return lines
+
+
+def draw_task(sheet: Image.Image, corner: tuple[int, int], spec: Spec, task: Task) -> None:
+    """One row: title, images, what they show."""
+    pen, (x, y) = ImageDraw.Draw(sheet), corner
+    title, small = ImageFont.load_default(16), ImageFont.load_default(12)
+    chosen = pick(task, IMAGES)
+    pen.text((x, y), spec.task, INK, title)
+    facts = f"like {spec.like}, {task.num_classes} classes"
+    pen.text((x + WIDTH - small.getlength(facts), y + 4), facts, GRAY, small)
+    for k, (_, image) in enumerate(chosen):
+        sheet.paste(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (x + k * (SIDE + GAP), y + TITLE))
+    for k, line in enumerate(caption([name for name, _ in chosen], WIDTH, small)):
+        pen.text((x, y + TITLE + SIDE + 4 + k * LINE), line, GRAY, small)
+
+
+def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
+    """All tasks: a heading for each group, its tasks in two columns, read downwards."""
+    rows = {heading: (len(group) + 1) // 2 for heading, group in specs.items()}
+    height = 2 * MARGIN + sum(HEADING + count * ROW for count in rows.values()) - 10
+    sheet = Image.new("RGB", (2 * WIDTH + 4 * MARGIN, height), PAPER)
+    pen, y = ImageDraw.Draw(sheet), MARGIN
+    for heading, group in specs.items():
+        pen.text((MARGIN, y), heading, INK, ImageFont.load_default(19))
+        pen.line([(MARGIN, y + 27), (sheet.width - MARGIN, y + 27)], GRAY)
+        y += HEADING
+        for k, spec in enumerate(group):
+            column, row = divmod(k, rows[heading])
+            draw_task(sheet, (MARGIN + column * (WIDTH + 2 * MARGIN), y + row * ROW), spec, build_task(cfg, spec.task))
+        y += rows[heading] * ROW
+    return sheet
+
+
+def style(spec: Spec) -> str:
+    """How a task's pictures are drawn and finished, in words."""
+    if spec.family == "handwritten":
+        return "real scans"
+    finish = (" + " if spec.stacked else " or ").join(spec.styles)
+    return finish if spec.mode == "fill" else f"{spec.mode}, {finish}"
+
+
+def pool(spec: Spec) -> int:
+    """The number of training images from which shots are drawn, a source's validation images aside."""
+    return HANDWRITTEN - spec.test if spec.family == "handwritten" else spec.train * len(spec.classes)
+
+
+def markdown() -> str:
+    """The table of all tasks, from their specifications alone."""
+    lines = [
+        "| task | like | classes | train pool | test | metric | layout | style |",
+        "|---|---|---:|---:|---:|---|---|---|",
+    ]
+    for spec in SOURCES + TARGETS:
+        cells = [spec.task, spec.like, len(spec.classes), pool(spec), spec.test, spec.metric, spec.layout, style(spec)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    from dassl.config import get_cfg_default
+
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    cfg = get_cfg_default()
+    cfg.DATASET.NUM_SHOTS = 0
+    groups = {f"{len(SOURCES)} source tasks": SOURCES, f"{len(TARGETS)} target tasks": TARGETS}
+    sheet = draw(groups, cfg).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    (ROOT / "docs").mkdir(exist_ok=True)
+    sheet.save(ROOT / "docs" / "pocket_tasks.png", optimize=True)
+    fill(ROOT / "README.md", "tasks", markdown())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How well the prompt of each task serves every task."""

@@ -1,0 +1,1 @@
+"""What every package may use: files, YAML and JSON, images, suggestions, command lines."""

@@ -1,0 +1,42 @@
+"""What all command lines share: one sentence for wrong input, and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+
+
+class NotDone(Exception):
+    """A command is right, but something could not be done; the message says what. Exit code 1."""
+
+
+def run_command(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit code, `OK` if it returns None.
+
+    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`; MVLPT_DEBUG=1 adds the traceback.
+    A reader that closes the pipe ends the command quietly.
+    """
+    try:
+        return command() or OK
+    except NotDone as error:
+        return fail(error, FAILED)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # nothing is left to flush into the closed pipe
+        return OK
+    except (OSError, ValueError) as error:
+        return fail(error, BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return STOPPED
+
+
+def fail(error: BaseException, code: int) -> int:
+    """Write "error: ..." to standard error and return `code`."""
+    if os.environ.get("MVLPT_DEBUG"):
+        traceback.print_exc()
+    sys.stderr.write(f"error: {error}\n")
+    return code

@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all, and locks that end with their process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+
+class InUse(ValueError):
+    """Another process is at work in a folder or on a file."""
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place at the end, on disk, and is removed if the block fails.
+
+    The folder is made. Raises IsADirectoryError if `path` is a folder, and ValueError if it is a device or a pipe.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, a file name is needed")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a device or a pipe, a file name is needed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        flush_to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place at the end, and is removed if the block fails.
+
+    Raises OSError at the end if `path` exists and is not empty.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the system write a file's content to disk, so that a power cut after a rename leaves no empty file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all, making its folder."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text whole or not at all, making its folder."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
+    """Hold a lock file, which this process may enter again. Raises InUse with `message` if another process holds it."""
+    lock = filelock.FileLock(os.path.realpath(path), timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise InUse(message) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,35 @@
+"""Generated parts of a Markdown page, between `<!-- marker:begin -->` and `<!-- marker:end -->`; text around them stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.common.files import write_text
+
+
+def replace(text: str, marker: str, content: str) -> str:
+    """`text` with the marker's part replaced. Raises ValueError where there is none."""
+    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"no markers {begin} and {end}")
+    return text.split(begin, 1)[0] + _part(marker, content) + text.split(end, 1)[1]
+
+
+def replace_or_append(text: str, marker: str, content: str) -> str:
+    """`text` with the marker's part replaced, or with the part at its end where there is none."""
+    try:
+        return replace(text, marker, content)
+    except ValueError:
+        return f"{text.rstrip()}\n\n{_part(marker, content)}\n"
+
+
+def fill(page: Path, marker: str, content: str) -> None:
+    """Replace the marker's part of a file. Raises ValueError naming the file where there is none."""
+    try:
+        write_text(page, replace(page.read_text(encoding="utf-8"), marker, content))
+    except ValueError as error:
+        raise ValueError(f"{page.name} has {error}") from None
+
+
+def _part(marker: str, content: str) -> str:
+    return f"<!-- {marker}:begin -->\n{content.strip()}\n<!-- {marker}:end -->"

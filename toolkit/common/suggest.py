@@ -1,0 +1,19 @@
+"""The known name that is nearest to what somebody typed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: object, known: Iterable[str], count: int = 1, cutoff: float = 0.0) -> list[str]:
+    """Return up to `count` of the `known` names, nearest first, whatever their case; those below `cutoff` (0 to 1) are left out."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=count, cutoff=cutoff)
+    return [by_lower[match] for match in matches]
+
+
+def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str:
+    """Return "did you mean 'x'?" with the nearest known name, or "" if there is none."""
+    found = nearest(name, known, cutoff=cutoff)
+    return f"did you mean {found[0]!r}?" if found else ""

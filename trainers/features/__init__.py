@@ -1,0 +1,1 @@
+"""Features of the frozen image tower: computed once, kept in memory and in files."""

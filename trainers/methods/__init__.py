@@ -1,0 +1,1 @@
+"""The prompt methods: one file for each, with its multitask form."""

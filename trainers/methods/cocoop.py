@@ -1,0 +1,146 @@
+"""CoCoOp: a text context that moves with the image (Zhou et al. 2022, "Conditional Prompt Learning").
+
+Written as plugins for Dassl are: a `TrainerX` with its own model, on Dassl's loaders and evaluator. One text pass is made
+for each image, so batches are small.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from dassl.data import DataManager
+from dassl.data.transforms import build_transform
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import transforms as T
+
+from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
+from prompting.checkpoints.prompt_files import load_state
+from prompting.model import PromptedCLIP
+from prompting.prompts import Contexts, TextPrompt, full_precision
+from prompting.shape import clip_shape
+from prompting.tokens import plain_name, words_to_context
+from toolkit.common.images import normalize, resize
+from trainers.evaluation import preprocessing
+from trainers.features.store import device_of, frozen
+
+
+class PromptLearner(TextPrompt):
+    """A shared context and a small net whose output, one vector an image, is added to all of its vectors.
+
+    dim: width of image features; the net's hidden layer has dim / 16 units. Names are those of CoCoOp's checkpoints.
+    """
+
+    def __init__(self, n_ctx: int, width: int, dim: int, init: Tensor | None = None) -> None:
+        super().__init__(n_ctx, width, position="end", init=init)
+        hidden = max(dim // 16, 1)
+        layers = {"linear1": nn.Linear(dim, hidden), "relu": nn.ReLU(), "linear2": nn.Linear(hidden, width)}
+        self.meta_net = nn.Sequential(OrderedDict(layers))
+
+    def conditional(self, features: Tensor) -> Tensor:
+        """Contexts (B, n_ctx, width) for image features (B, dim) of unit length."""
+        with full_precision(features):
+            return self.ctx + self.meta_net(features.float()).unsqueeze(1)
+
+
+class CustomCLIP(nn.Module):
+    """A frozen CLIP that scores each image with class features of its own."""
+
+    def __init__(self, backbone: Backbone, learner: PromptLearner, classnames: list[str]) -> None:
+        super().__init__()
+        self.prompt_learner, self.classnames = learner, classnames
+        self.clip = PromptedCLIP(backbone.clip, learner, backbone.tokenizer)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of normalised images (B, 3, H, W)."""
+        features = self.clip.encode_images(image)
+        rows = [
+            self.clip.logits(row[None], self.clip.encode_classes(self.classnames, contexts=Contexts(text=context)))
+            for row, context in zip(features, self.prompt_learner.conditional(features), strict=True)
+        ]
+        return torch.cat(rows)
+
+
+def pixels(image: Image.Image, pre: Preprocessing, mode: str) -> Tensor:
+    """A PIL image as normalised floats (3, S, S)."""
+    return normalize(resize(image, pre.size, mode, pre.interpolation), pre.mean, pre.std)
+
+
+@TRAINER_REGISTRY.register()
+class CoCoOp(TrainerX):
+    """TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, after which the class name stands."""
+
+    def check_cfg(self, cfg) -> None:
+        node = cfg.TRAINER.COCOOP
+        if node.PREC not in ("fp16", "fp32", "amp"):
+            raise ValueError(f"TRAINER.COCOOP.PREC is {node.PREC!r}; it is one of fp16, fp32, amp")
+        if node.N_CTX < 1 and not node.CTX_INIT:
+            raise ValueError(f"TRAINER.COCOOP.N_CTX is {node.N_CTX}; this trainer needs at least 1")
+
+    def build_data_loader(self) -> None:
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        self.backbone = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)).backbone
+        pre = preprocessing(cfg, self.backbone.preprocessing)
+        cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION = (pre.size, pre.size), pre.interpolation
+        cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
+        mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
+        plain = T.Lambda(partial(pixels, pre=pre, mode=mode))
+        augments = set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}
+        train = build_transform(cfg, is_train=True) if augments else plain
+        self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
+        self.train_loader_x, self.train_loader_u = self.dm.train_loader_x, self.dm.train_loader_u
+        self.val_loader, self.test_loader = self.dm.val_loader, self.dm.test_loader
+        self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
+        self.num_source_domains = self.dm.num_source_domains
+
+    def build_model(self) -> None:
+        node, backbone = self.cfg.TRAINER.COCOOP, self.backbone
+        shape, init = clip_shape(backbone.clip), None
+        if node.CTX_INIT:
+            init = words_to_context(backbone.clip, backbone.tokenizer, plain_name(node.CTX_INIT)).cpu()
+        n_ctx = node.N_CTX if init is None else len(init)
+        learner = PromptLearner(n_ctx, shape.text_width, shape.embed_dim, init)
+        self.model = CustomCLIP(backbone, learner, list(self.dm.dataset.classnames)).to(self.device)
+        self.optim = build_optimizer(learner, self.cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        self.amp = self.device.type == "cuda" and node.PREC != "fp32"  # prompts stay float32
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
+        self.register_model("prompt_learner", learner, self.optim, self.sched)
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        image, label = self.parse_batch_train(batch)
+        with torch.autocast(self.device.type, torch.float16, enabled=self.amp):
+            output = self.model(image)
+            loss = F.cross_entropy(output, label)
+        self.model_zero_grad()
+        self.model_backward(self.scaler.scale(loss))
+        self.scaler.step(self.optim)
+        self.scaler.update()
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.float16, enabled=self.amp):
+            return self.model(input)
+
+    def parse_batch_train(self, batch: dict) -> tuple[Tensor, Tensor]:
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load a learner, strictly, from a run's folder, which may be CoCoOp's own or the reference MVLPT's."""
+        if not directory:
+            return
+        path = checkpoint_path(directory, epoch)
+        try:
+            load_state(self.model.prompt_learner, read_checkpoint(path).state)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,37 @@
+"""CoOp: learned words around the class name (Zhou et al. 2022; MVLPT paper, eq. 2), and MCoOp, its multitask form."""
+
+from dassl.engine import TRAINER_REGISTRY
+
+from prompting.prompts import TextPrompt
+from prompting.tokens import plain_name, words_to_context
+from trainers.base import PromptTrainer, context_length
+
+
+def build_text_prompt(trainer) -> TextPrompt:
+    """Return the prompt that TRAINER.MVLPT.COOP.* describes: shared, class-specific (CSC) or from words (CTX_INIT)."""
+    node = trainer.cfg.TRAINER.MVLPT.COOP
+    init, length = None, node.N_CTX
+    if node.CTX_INIT:
+        backbone = trainer.frozen.backbone
+        init = words_to_context(backbone.clip, backbone.tokenizer, plain_name(node.CTX_INIT))
+        length = len(init)
+    classes = trainer.num_classes if node.CSC else None
+    n_ctx = context_length("COOP", length)
+    return TextPrompt(n_ctx, trainer.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init)
+
+
+@TRAINER_REGISTRY.register()
+class CoOp(PromptTrainer):
+    """Learn a text prompt. The image tower is constant: its features are computed once."""
+
+    defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
+
+    def build_prompt(self) -> TextPrompt:
+        return build_text_prompt(self)
+
+
+@TRAINER_REGISTRY.register()
+class MCoOp(CoOp):
+    """CoOp on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+
+    joint = True

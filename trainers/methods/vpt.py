@@ -1,0 +1,37 @@
+"""VPT: learned tokens among the image patches (Jia et al. 2022; MVLPT paper, eq. 3), and MVPT, its multitask form."""
+
+from dassl.engine import TRAINER_REGISTRY
+
+from prompting.prompts import VisualPrompt
+from trainers.base import PromptTrainer, context_length
+
+
+def build_visual_prompt(trainer) -> VisualPrompt:
+    """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise ValueError without a vision transformer."""
+    node, shape = trainer.cfg.TRAINER.MVLPT.VPT, trainer.shape
+    if shape.refusal:
+        raise ValueError(
+            f"{trainer.cfg.TRAINER.NAME} needs a vision transformer: {shape.refusal}; "
+            f"with {trainer.cfg.MODEL.BACKBONE.NAME} use CoOp"
+        )
+    layers = shape.image_layers if node.DEEP else 1
+    project = node.PROJECT if node.PROJECT > -1 else None
+    n_ctx = context_length("VPT", node.N_CTX)
+    return VisualPrompt(n_ctx, shape.image_width, layers, shape.patch_size, node.DROPOUT, project)
+
+
+@TRAINER_REGISTRY.register()
+class VPT(PromptTrainer):
+    """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class features are those of "a photo of a {}."."""
+
+    defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
+
+    def build_prompt(self) -> VisualPrompt:
+        return build_visual_prompt(self)
+
+
+@TRAINER_REGISTRY.register()
+class MVPT(VPT):
+    """VPT on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+
+    joint = True
