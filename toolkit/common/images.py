@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of th
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
 
+ImageSource = str | os.PathLike | Image.Image
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
 
 
@@ -28,28 +30,40 @@ class ImageError(ValueError):
     """An image exists, but cannot be decoded."""
 
 
-def read_image(path: str) -> Image.Image:
+def read_image(source: ImageSource) -> Image.Image:
     """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation, the first frame.
 
     Args:
-        path: a file, or ``<zip>@<member>``.
+        source: a file, ``<zip>@<member>``, or an opened PIL image, which stays as it is.
 
     Raises:
         FileNotFoundError: no such file, zip or member.
         ImageError: the content is no image, is truncated or declares absurd sides, or its zip is damaged.
     """
+    if isinstance(source, Image.Image):
+        _check_sides(*source.size)
+        return _upright_rgb(source.copy())
     try:
-        image = Image.open(io.BytesIO(read_bytes(path)), formats=FORMATS)
+        image = Image.open(io.BytesIO(read_bytes(os.fspath(source))), formats=FORMATS)
         _check_sides(*image.size)
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would take all above 255 for white
-            image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return _upright_rgb(image)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        kinds = {Image.UnidentifiedImageError: "not an image", Image.DecompressionBombError: _TOO_MANY}
-        raise ImageError(f"cannot decode {path}: {kinds.get(type(error), error)}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"cannot decode {source}: not an image") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"cannot decode {source}: {_TOO_MANY}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+        raise ImageError(f"cannot decode {source}: {error}") from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would take all above 255 for white
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "RGB":
+        return image
+    return image.convert("RGB")
 
 
 def _check_sides(width: int, height: int) -> None:
