@@ -16,7 +16,7 @@ import torch
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
-from elevater_eval.predictions import written_whole
+from toolkit.common.files import write_bytes
 from toolkit.common.plain_values import plain_values
 from toolkit.common.random_state import get_random_state, set_random_state
 
@@ -36,8 +36,7 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
     where = {"epoch": epoch, "losses": torch.stack(list(losses)).tolist() if losses else []}
     state = parts | where | {"best_result": trainer.best_result, "facts": trainer.facts, "rng": get_random_state()}
     torch.save(plain_values(state), content)
-    with written_whole(Path(trainer.output_dir) / STATE) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_bytes(Path(trainer.output_dir) / STATE, content.getbuffer())
 
 
 def restore(trainer) -> tuple[int, list[Tensor]]:
