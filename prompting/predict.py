@@ -127,11 +127,7 @@ class Predictor:
     def prepare(self, image: ImageSource) -> Tensor:
         """Return an image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
         preprocessing = self.preprocessing
-        try:
-            decoded = read_image(image)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no image {image}") from None
-        pixels = resize(decoded, preprocessing.size, self.mode, preprocessing.interpolation)
+        pixels = resize(read_image(image), preprocessing.size, self.mode, preprocessing.interpolation)
         return normalize(pixels, preprocessing.mean, preprocessing.std)
 
     def choose_classes(self, classes: Sequence[str] | None, task: str | None = None) -> tuple[list[str], Tensor | None]:

@@ -15,12 +15,16 @@ from toolkit.common.images import ImageError, read_image
 
 
 def read_opened(path: str) -> Image.Image:
-    """Open an image with Pillow first, as a user of the predictor may."""
     with Image.open(path) as image:
         return read_image(image)
 
 
-both = pytest.mark.parametrize("read", [read_image, read_opened], ids=["file", "opened"])
+both = pytest.mark.parametrize("read", [read_image, read_opened], ids=["path", "opened"])
+
+
+@pytest.fixture
+def read():
+    return read_image
 
 
 def png(width: int, height: int) -> bytes:
@@ -41,39 +45,39 @@ def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
 
 
 @pytest.mark.parametrize("unlimited", [False, True], ids=["", "others have switched Pillow's limit off"])
-def test_a_bomb_is_named_before_anything_is_decoded(disk, unlimited, monkeypatch):
+def test_a_bomb_is_named_before_anything_is_decoded(disk, read, unlimited, monkeypatch):
     monkeypatch.setattr(Image.Image, "convert", None)
     if unlimited:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path = disk.write("bomb.png", png(60_000, 60_000))
     with pytest.raises(ValueError, match=r"cannot decode .*bomb\.png: it declares more than 178,956,970 pixels"):
-        read_image(str(path))
+        read(str(path))
 
 
 @pytest.mark.parametrize("sides", [(1, 2000), (2000, 1)])
-def test_an_image_that_would_become_a_bomb_when_resized_is_named(disk, sides):
+def test_an_image_that_would_become_a_bomb_when_resized_is_named(disk, read, sides):
     path = disk.write("line.png", encoded(Image.new("L", sides)))
     with pytest.raises(ValueError, match=r"line\.png: it declares .* one side is more than 1,000 times the other"):
-        read_image(str(path))
+        read(str(path))
     path.write_bytes(encoded(Image.new("L", (1, 1000))))
-    assert read_image(str(path)).size == (1, 1000)
+    assert read(str(path)).size == (1, 1000)
 
 
-def test_postscript_starts_no_program(disk, monkeypatch):
+def test_postscript_starts_no_program(disk, read, monkeypatch):
     monkeypatch.setattr("subprocess.Popen", None)
     monkeypatch.setattr("subprocess.check_call", None)
     path = disk.write("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match=r"a\.png: not an image"):
-        read_image(str(path))
+        read(str(path))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_a_pipe_or_device_is_not_read(disk, kind):
+def test_a_pipe_or_device_is_not_read(disk, read, kind):
     path = disk.root / "endless.png"
     os.mkfifo(path) if kind == "pipe" else os.symlink("/dev/zero", path)
     with pytest.raises(ValueError, match=r"endless\.png"):
-        read_image(str(path))
+        read(str(path))
 
 
 GREY = np.array([[0, 25_600, 65_535]], np.uint16)

@@ -1,4 +1,4 @@
-"""From a path to a normalised tensor: one function to read, one to resize, one to normalise."""
+"""Images: read one to RGB, resize it to a tensor, normalise a batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
-from toolkit.common.archives import read_bytes
+from toolkit.common.archives import read_bytes, split_archive
 
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -22,8 +20,9 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of th
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
 
-ImageSource = str | os.PathLike | Image.Image
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
+
+ImageSource = str | os.PathLike | Image.Image
 
 
 class ImageError(ValueError):
@@ -34,36 +33,38 @@ def read_image(source: ImageSource) -> Image.Image:
     """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation, the first frame.
 
     Args:
-        source: a file, ``<zip>@<member>``, or an opened PIL image, which stays as it is.
+        source: a file, ``<zip>@<member>``, or an open PIL image.
 
     Raises:
         FileNotFoundError: no such file, zip or member.
         ImageError: the content is no image, is truncated or declares absurd sides, or its zip is damaged.
     """
     if isinstance(source, Image.Image):
-        _check_sides(*source.size)
-        return _upright_rgb(source.copy())
+        return _upright_rgb(source, in_place=False)
+    path = os.fspath(source)
     try:
-        image = Image.open(io.BytesIO(read_bytes(os.fspath(source))), formats=FORMATS)
-        _check_sides(*image.size)
-        return _upright_rgb(image)
+        image = Image.open(io.BytesIO(read_bytes(path)), formats=FORMATS)
+        return _upright_rgb(image, in_place=True)
     except FileNotFoundError:
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(f"cannot decode {source}: not an image") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"cannot decode {source}: {_TOO_MANY}") from error
+        if split_archive(path)[1] is not None:
+            raise
+        raise FileNotFoundError(f"no image {path}") from None
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"cannot decode {path}: not an image") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        raise ImageError(f"cannot decode {source}: {error}") from error
+        raise ImageError(f"cannot decode {path}: {error}") from error
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would take all above 255 for white
+def _upright_rgb(image: Image.Image, in_place: bool) -> Image.Image:
+    _check_sides(*image.size)
+    image = ImageOps.exif_transpose(image, in_place=in_place) or image  # None when in place
+    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would turn all above 255 white
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "RGB":
-        return image
-    return image.convert("RGB")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return image
 
 
 def _check_sides(width: int, height: int) -> None:
@@ -75,12 +76,15 @@ def _check_sides(width: int, height: int) -> None:
 
 
 def resize(image: Image.Image, size: int, mode: str = "crop", interpolation: str = "bicubic") -> Tensor:
-    """A PIL image as a uint8 tensor (3, size, size).
+    """Return a PIL image as a uint8 tensor (3, size, size).
 
     Args:
         mode: "squash" resizes both sides to `size`; "crop" resizes the short side and cuts the centre out.
         interpolation: "nearest", "bilinear" or "bicubic" (antialiased, as PIL does).
     """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as F
+
     if mode not in MODES:
         raise ValueError(f"unknown crop mode {mode!r}; choose one of {', '.join(MODES)}")
     if interpolation not in INTERPOLATIONS:
@@ -94,6 +98,7 @@ def resize(image: Image.Image, size: int, mode: str = "crop", interpolation: str
 
 
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 (..., 3, S, S) to float32 of the same shape: scaled to [0, 1], then (x - mean) / std for each channel."""
-    mean, std = (torch.tensor(values, device=batch.device).view(3, 1, 1) for values in (mean, std))
-    return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
+    """Return uint8 (..., 3, S, S) as float32: scaled to [0, 1], then (x - mean) / std for each channel."""
+    means = torch.tensor(mean, device=batch.device).view(3, 1, 1)
+    stds = torch.tensor(std, device=batch.device).view(3, 1, 1)
+    return batch.to(torch.float32).div_(255).sub_(means).div_(stds)
