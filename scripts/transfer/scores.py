@@ -15,7 +15,7 @@ import datasets
 import trainers
 from datasets import build_task, task_name
 from prompting.prompts import Prompt
-from scripts.jobs.pool import each
+from scripts.jobs.local_executor import each
 from trainers.engine import results
 from trainers.engine.config import _flatten, changed, resolve, shareable
 from trainers.engine.scoring import SHARED, read_run, score_prompts
@@ -81,6 +81,7 @@ def write_csv(path: Path, sources: Sequence[str], targets: Sequence[str], matrix
 def _score(share: tuple[list[Prompt | None], object, list[str]]) -> np.ndarray:
     """(P + 1, tasks of this share); plain CLIP is last."""
     prompts, cfg, tasks = share
+    datasets.register_all()
     return score_prompts([*prompts, None], cfg, tasks)
 
 

@@ -14,7 +14,7 @@ import datasets
 import trainers
 from datasets.pocket import SPECS
 from prompting import load_prompts
-from scripts.jobs import pool
+from scripts.jobs import local_executor as pool
 from scripts.transfer import (
     __main__ as transfer,
 )
