@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Protocol
 
-from trainers.engine.run_dir import InUse
+from toolkit.common.files import InUse
 
 MAX_LOSSES = 3  # how often a job may lose its worker before the job itself is taken for the cause
 

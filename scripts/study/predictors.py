@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from elevater_eval.bootstrap import mean_interval
 from scripts.groups import Matrix
 from scripts.transfer.predictors import prompt_vectors, similarity, task_vectors
 from scripts.transfer.scores import configuration_of
-
-from .comparisons import bootstrap
 
 
 def of_matrices(method: str, matrices: dict[int, Matrix], runs: Path, root: str = "") -> list[dict]:
@@ -35,7 +34,7 @@ def of_matrices(method: str, matrices: dict[int, Matrix], runs: Path, root: str 
     found = []
     for name, targets in columns.items():
         means = np.array([statistics.fmean(values) for values in targets.values()])
-        low, high = bootstrap(means)
+        low, high = mean_interval(means)
         found.append(
             {"method": method, "predictor": name, "spearman": float(means.mean()), "low": low, "high": high,
              "targets": dict(zip(targets, means.tolist(), strict=True))}

@@ -28,9 +28,9 @@ from datasets import pocket, task_name
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from trainers.engine import results
-from trainers.engine.config import changed, resolve, trainer_class
+from trainers.engine.config import resolve, trainer_class, with_overrides
 from trainers.engine.run import Run, execute, finished
-from trainers.engine.run_dir import alone, check_folder
+from trainers.engine.run_dir import check_folder, exclusive_folder
 from trainers.engine.settings import check
 from trainers.evaluation import PromptEvaluator
 from trainers.features import fingerprints
@@ -91,7 +91,7 @@ def plan(args: argparse.Namespace, trainer: str, tasks: list[str]) -> list[Run]:
         folder = next((place for place in places if (place / "results.json").is_file()), None)
         folder = folder or args.output_dir / label / name
         own = {"DATASET__DATASET": task, "DATASET__NAME": task, "OUTPUT_DIR": str(folder)}
-        runs.append(Run(changed(cfg, **own), resume=True))
+        runs.append(Run(with_overrides(cfg, **own), resume=True))
         check(runs[-1].cfg, cls.joint)
     return runs
 
@@ -104,7 +104,7 @@ def learn(runs: list[Run], folder: Path, args: argparse.Namespace) -> int:
     jobs = Plan()
     for name, run in missing.items():
         jobs.add(Job(name, "run", {"folder": str(run.folder)}))
-    with alone(folder):
+    with exclusive_folder(folder):
         result = execution.execute(jobs, lambda job: False, (perform, missing), folder, "transfer", args, trusted=False)
     return execution.summarise(result, log) if result.failed else 0
 

@@ -17,7 +17,7 @@ from datasets import build_task, task_name
 from prompting.prompts import Prompt
 from scripts.jobs.local_executor import each
 from trainers.engine import results
-from trainers.engine.config import _flatten, changed, resolve, shareable
+from trainers.engine.config import flatten, resolve, with_overrides, without_local_paths
 from trainers.engine.scoring import SHARED, read_run, score_prompts
 from trainers.features import fingerprints
 
@@ -103,8 +103,8 @@ def _digest(folder: Path) -> str:
 
 def _key(cfg, task: str, digests: list[str]) -> str:
     """What a column depends on: the prompts, how features are computed, the test images and the classes."""
-    settings = [(key, value) for key, value in _flatten(shareable(cfg)) if key.startswith(SHARED)]
-    built = build_task(changed(cfg, DATASET__NUM_SHOTS=0), task)
+    settings = [(key, value) for key, value in flatten(without_local_paths(cfg)) if key.startswith(SHARED)]
+    built = build_task(with_overrides(cfg, DATASET__NUM_SHOTS=0), task)
     labels = [sample.labels for sample in built.test]
     parts = (digests, settings, fingerprints.of_images(built.test), labels, built.classnames, built.metric)
     return fingerprints.of_text(*parts)[:32]
