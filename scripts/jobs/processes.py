@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
-from trainers.engine.run_dir import InUse
+from toolkit.common.files import InUse
 
 from .plan import Job, Outcome
 

@@ -56,10 +56,10 @@ def perform(job: Job, place: Place) -> None:
 def build_run(job: Job, place: Place):
     """The `trainers.engine.run.Run` of a source or adaptation job."""
     from trainers.engine import experiment as stages
-    from trainers.engine.config import changed
+    from trainers.engine.config import with_overrides
 
     settings, folder = job.settings, Path(place.folder)
-    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
+    cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
         run = stages.source_run(cfg, settings["tasks"], start)
@@ -68,7 +68,7 @@ def build_run(job: Job, place: Place):
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
         run = stages.target_runs(cfg, [target], related, start)[0]
-    return replace(run, cfg=changed(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
+    return replace(run, cfg=with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
@@ -115,12 +115,12 @@ def _mark(job: Job) -> dict:
 
 def _transfer(job: Job, place: Place) -> None:
     """scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
-    from trainers.engine.config import changed
+    from trainers.engine.config import with_overrides
     from trainers.engine.results import write_text
     from trainers.engine.scoring import score_prompts
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
-    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
+    cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     scores = score_prompts([folder / name for name in job.settings["prompts"]], cfg, tasks)
     matrix = Matrix.square(tasks, scores)
     out = folder / job.name

@@ -26,9 +26,9 @@ from datasets import pocket, task_name
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from trainers.engine import results
-from trainers.engine.config import changed, resolve, trainer_class
+from trainers.engine.config import resolve, trainer_class, with_overrides
 from trainers.engine.run import Run, execute, finished
-from trainers.engine.run_dir import alone, check_folder
+from trainers.engine.run_dir import check_folder, exclusive_folder
 from trainers.engine.settings import check
 from trainers.evaluation import PromptEvaluator
 from trainers.features import fingerprints
@@ -111,7 +111,7 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
     runs = []
     for task in tasks:
         folder = str(_run_folder(args, trainer, task_name(task)))
-        one = changed(cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder)
+        one = with_overrides(cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder)
         check(one, cls.joint)
         runs.append(Run(one, resume=True))
     return runs
@@ -149,7 +149,7 @@ def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
     jobs = Plan()
     for name, run in missing.items():
         jobs.add(Job(name, "run", {"folder": str(run.folder)}))
-    with alone(folder):
+    with exclusive_folder(folder):
         result = execution.execute(jobs, lambda job: False, (perform, missing), folder, "transfer", args, trusted=False)
     if result.failed:
         return execution.summarise(result, log)

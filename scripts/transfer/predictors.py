@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datasets import build_task
 from datasets.catalog.entries import entries
+from elevater_eval.bootstrap import mean_interval
 from prompting.checkpoints.foreign import read_prompt
 from prompting.model import PromptedCLIP
 from trainers.features.extraction import autocast_dtype, class_features, encode, images_of
@@ -22,7 +23,6 @@ from trainers.features.store import device_of, frozen
 from .matrix import Matrix
 from .scores import configuration_of
 
-RESAMPLES = 10_000  # of the targets, for an interval
 PREDICTORS = {
     "prompts": "cosine of the learned context vectors, centred over the prompts",
     "classes": "cosine of the tasks' mean class features of the frozen text tower, centred over the tasks",
@@ -91,13 +91,6 @@ def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
         rows = others[:, column]
         values.append(spearman(scores[rows, column], guess[rows, column]))
     return np.array(values)
-
-
-def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the mean of `values` (N,)."""
-    rows = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.percentile(values[rows].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:

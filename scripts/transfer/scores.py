@@ -15,7 +15,7 @@ from datasets import build_task, task_name
 from prompting.prompts import Prompt
 from scripts.jobs.pool import each
 from trainers.engine import results
-from trainers.engine.config import _flatten, changed, resolve, shareable
+from trainers.engine.config import flatten, resolve, with_overrides, without_local_paths
 from trainers.engine.scoring import SHARED, read_run, score_prompts
 from trainers.features import fingerprints
 
@@ -107,8 +107,8 @@ def _read_columns(kept: str | Path | None, keys: dict[str, str]) -> dict[str, di
 def _column_keys(run_folders: Sequence[str | Path], tasks: Sequence[str], cfg) -> dict[str, str]:
     """Return for each task's name what its column depends on: prompts, settings, test images and classes."""
     prompts = [_digest(Path(folder)) for folder in run_folders]
-    settings = [(key, value) for key, value in _flatten(shareable(cfg)) if key.startswith(SHARED)]
-    cfg = changed(cfg, DATASET__NUM_SHOTS=0)
+    settings = [(key, value) for key, value in flatten(without_local_paths(cfg)) if key.startswith(SHARED)]
+    cfg = with_overrides(cfg, DATASET__NUM_SHOTS=0)
     keys = {}
     for name in tasks:
         task = build_task(cfg, name)
