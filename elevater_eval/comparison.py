@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from elevater_eval import bootstrap, metrics
-from elevater_eval.entry import PredictionFile
+from elevater_eval.entry import PredictionFile, Record
 from elevater_eval.issues import error, errors_of, raise_errors
 from elevater_eval.labels import Labels
 from elevater_eval.merging import one_experiment
-from elevater_eval.reading import Sources
+from elevater_eval.reading import BAR, Only, Sources
 from elevater_eval.scoring import entries_with_labels, suite_means
-from elevater_eval.tasks import TaskInfo, load_tasks, members
+from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
 
 RESAMPLES = 1000
 MCNEMAR, SIGN_FLIPS, BOOTSTRAP = "McNemar, exact", "sign flips, exact", "bootstrap"
@@ -40,13 +38,13 @@ class _Side:
 def compare(
     first: Sources,
     second: Sources,
-    root: str | Path,
+    root: Root,
     *,
-    only: Collection[str] | None = None,
+    only: Only = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> dict[str, Any]:
+    tasks: Tasks | None = None,
+) -> Record:
     """Compare two submissions (all that `score` takes) on the tasks and seeds that both have.
 
     Returns ``{"a", "b", "resamples", "seed", "tasks", "suites", "absent"}``. Each task has both scores (means over the
@@ -67,7 +65,7 @@ def compare(
     if not common:
         raise ValueError("no task has a seed that is in both submissions")
     records, resampled = [], {}
-    for name in tqdm(common, desc="compare", unit="task", leave=False, dynamic_ncols=True, disable=None, delay=1):
+    for name in tqdm(common, desc="compare", unit="task", **BAR):
         rng = bootstrap.task_generator(name, seed)
         record, resampled[name] = _compare_task(tasks[name], a[name], b[name], resamples, rng)
         records.append(record)
@@ -83,7 +81,7 @@ def compare(
 
 
 def _read(
-    source: Sources, root: str | Path, only: Collection[str] | None, tasks: Mapping[str, TaskInfo]
+    source: Sources, root: Root, only: Only, tasks: Tasks
 ) -> dict[str, _Side]:
     sides, outlines, issues = {}, [], []
     for entry, labels, found in entries_with_labels(source, root, only, tasks):
@@ -136,7 +134,7 @@ def _pairs(first: dict[str, _Side], second: dict[str, _Side]) -> tuple[list[str]
 
 def _compare_task(
     task: TaskInfo, a: _Side, b: _Side, resamples: int, rng: np.random.Generator
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[Record, np.ndarray]:
     """Return the record of a task, and its differences on resampled images."""
     seeds = sorted(a.scores.keys() & b.scores.keys())
     targets = a.labels.targets
@@ -146,9 +144,8 @@ def _compare_task(
         groups = targets if task.metric == "mean-per-class" else np.zeros_like(targets)
         values = bootstrap.resample_means(hits, groups, resamples, rng) / len(seeds)
     else:
-        statistics_a = [bootstrap.statistic_of(task.metric, targets, a.evidence[seed]) for seed in seeds]
-        statistics_b = [bootstrap.statistic_of(task.metric, targets, b.evidence[seed]) for seed in seeds]
-        values = bootstrap.resample(_difference(statistics_a, statistics_b), len(targets), resamples, rng)
+        difference = _difference(task.metric, targets, a, b, seeds)
+        values = bootstrap.resample(difference, len(targets), resamples, rng)
     if task.metric == "accuracy":
         test = MCNEMAR if len(seeds) == 1 else SIGN_FLIPS
         p = sign_flip_p(hits)
@@ -172,11 +169,15 @@ def _estimate(a: float, b: float, resampled: np.ndarray) -> dict[str, float]:
     return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
 
 
-def _difference(first: list[bootstrap.Statistic], second: list[bootstrap.Statistic]) -> bootstrap.Statistic:
-    """Return the mean of the second statistics less that of the first."""
+def _difference(metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]) -> bootstrap.Statistic:
+    """Return the mean over seeds of b's metric less that of a's, as a function of counts."""
+    statistics_a = [bootstrap.statistic_of(metric, targets, a.evidence[seed]) for seed in seeds]
+    statistics_b = [bootstrap.statistic_of(metric, targets, b.evidence[seed]) for seed in seeds]
 
     def statistic(counts: np.ndarray) -> float:
-        return float(np.mean([of(counts) for of in second]) - np.mean([of(counts) for of in first]))
+        mean_a = np.mean([score(counts) for score in statistics_a])
+        mean_b = np.mean([score(counts) for score in statistics_b])
+        return float(mean_b - mean_a)
 
     return statistic
 
@@ -203,16 +204,17 @@ def sign_flip_p(differences: np.ndarray) -> float:
 
 
 def _suites(
-    records: list[dict[str, Any]], resampled: Mapping[str, np.ndarray], tasks: Mapping[str, TaskInfo]
-) -> list[dict[str, Any]]:
-    means_a = suite_means([record | {"score": record["a"]} for record in records], tasks)
-    means_b = suite_means([record | {"score": record["b"]} for record in records], tasks)
+    records: list[Record], resampled: Mapping[str, np.ndarray], tasks: Tasks
+) -> list[Record]:
+    means_a = suite_means(records, tasks, "a")
+    means_b = suite_means(records, tasks, "b")
     suites = []
     for a, b in zip(means_a, means_b, strict=True):
         if a["score"] is None:
             continue
         wanted = members(tasks, a["suite"])
-        values = np.mean([resampled[record["task"]] for record in records if record["task"] in wanted], axis=0)
+        counted = [resampled[record["task"]] for record in records if record["task"] in wanted]
+        values = np.mean(counted, axis=0)
         suites.append(
             {
                 "suite": a["suite"],

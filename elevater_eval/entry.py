@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elevater_eval.folds import Defect, fold_faults, kind, show
-from elevater_eval.issues import Issue, error, errors_of, warning
+from elevater_eval.issues import Issues, error, errors_of, warning
 from toolkit.common.text import printable
 
 KEYS = (
@@ -32,6 +32,9 @@ LONGEST_NAME = 1000
 FOLDS_NAMED = 3  # of those without a seed
 SEEDS_NAMED = 10
 
+Record = dict[str, Any]  # a decoded JSON object
+Folds = tuple[np.ndarray, ...]
+
 
 @dataclass(frozen=True, eq=False)
 class PredictionFile:
@@ -45,7 +48,7 @@ class PredictionFile:
     num_backbone_params: int
     n_shot: int  # 0: zero-shot, -1: the whole training set
     rnd_seeds: tuple[int, ...]
-    predictions: tuple[np.ndarray, ...]  # probabilities (N, C) float64, one array a seed
+    predictions: Folds  # probabilities (N, C) float64, one array a seed
     sources: tuple[str, ...]  # the file of each seed, for messages; not part of the format
 
     def where(self, seed_index: int | None = None) -> str:
@@ -56,10 +59,11 @@ class PredictionFile:
 
     def outline(self) -> PredictionFile:
         """Return a copy whose arrays have the shapes of the folds and take no memory."""
-        return replace(self, predictions=tuple(np.broadcast_to(np.nan, fold.shape) for fold in self.predictions))
+        empty = [np.broadcast_to(np.nan, fold.shape) for fold in self.predictions]
+        return replace(self, predictions=tuple(empty))
 
 
-def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, list[Issue]]:
+def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]:
     """Check the form of a decoded JSON object, whose predictions `read_folds` has read, and make an entry of it.
 
     Returns the entry, None if a part of it cannot be read, and all that is wrong with its form. Sizes and row sums
@@ -81,7 +85,7 @@ def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, list[Is
     return PredictionFile(**values, sources=(where,) * len(folds)), issues
 
 
-def place_of(record: dict[str, Any], where: str) -> str:
+def place_of(record: Record, where: str) -> str:
     """Return a file and the task that a record names, if it names one, for messages."""
     name = record.get("dataset_name")
     if is_name(name):
@@ -104,7 +108,7 @@ def seed_list(seeds: Sequence[int]) -> str:
     return text
 
 
-def _key_issues(record: dict[str, Any], where: str) -> list[Issue]:
+def _key_issues(record: Record, where: str) -> Issues:
     issues = [error(where, f"key {key!r} is missing") for key in KEYS if key not in record]
     for key in record:
         if key not in KEYS:
@@ -114,7 +118,7 @@ def _key_issues(record: dict[str, Any], where: str) -> list[Issue]:
     return issues
 
 
-def _name_issues(record: dict[str, Any], where: str) -> list[Issue]:
+def _name_issues(record: Record, where: str) -> Issues:
     issues = []
     for key in ("model_name", "dataset_name"):
         if key in record and not is_name(record[key]):
@@ -123,7 +127,7 @@ def _name_issues(record: dict[str, Any], where: str) -> list[Issue]:
     return issues
 
 
-def _seed_issues(record: dict[str, Any], where: str) -> list[Issue]:
+def _seed_issues(record: Record, where: str) -> Issues:
     if "rnd_seeds" not in record:
         return []
     seeds = record["rnd_seeds"]
@@ -135,12 +139,13 @@ def _seed_issues(record: dict[str, Any], where: str) -> list[Issue]:
     return []
 
 
-def _count_issues(record: dict[str, Any], where: str) -> list[Issue]:
+def _count_issues(record: Record, where: str) -> Issues:
     seeds = record.get("rnd_seeds")
     several = isinstance(seeds, list) and len(seeds) > 1
-    faults = [_count_fault(key, record[key], several) for key in COUNTS if key in record]
+    present = [key for key in COUNTS if key in record]
+    faults = [_count_fault(key, record[key], several) for key in present]
     issues = [error(where, fault) for fault in faults if fault]
-    if issues or len(faults) < len(COUNTS):
+    if issues or len(present) < len(COUNTS):
         return issues
     return _relation_issues(*[record[key] for key in COUNTS], where)
 
@@ -160,7 +165,7 @@ def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
     return ""
 
 
-def _relation_issues(trainable: float, total: int, visual: int, backbone: int, where: str) -> list[Issue]:
+def _relation_issues(trainable: float, total: int, visual: int, backbone: int, where: str) -> Issues:
     issues = []
     if total < visual:
         issues.append(error(where, f"num_params ({total}) is less than num_visual_params ({visual})"))
@@ -173,14 +178,14 @@ def _relation_issues(trainable: float, total: int, visual: int, backbone: int, w
     return issues
 
 
-def _shot_issues(record: dict[str, Any], where: str) -> list[Issue]:
+def _shot_issues(record: Record, where: str) -> Issues:
     shots = record.get("n_shot", 0)
     if type(shots) is int and shots >= -1:
         return []
     return [error(where, f"n_shot must be -1, 0 or a positive integer, got {show(shots)}")]
 
 
-def _folds(record: dict[str, Any], where: str) -> tuple[tuple[np.ndarray, ...] | None, list[Issue]]:
+def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
     if "predictions" not in record:
         return None, []
     predictions = record["predictions"]
@@ -192,9 +197,10 @@ def _folds(record: dict[str, Any], where: str) -> tuple[tuple[np.ndarray, ...] |
     issues = []
     if len(predictions) != len(seeds) or not predictions:
         issues.append(error(where, f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds"))
-    for i, fold in enumerate(predictions[: max(len(seeds), FOLDS_NAMED)]):
-        faults = [fold.message] if isinstance(fold, Defect) else fold_faults(fold)
+    named = max(len(seeds), FOLDS_NAMED)
+    for i, fold in enumerate(predictions[:named]):
         place = fold_place(where, seeds, i)
+        faults = [fold.message] if isinstance(fold, Defect) else fold_faults(fold)
         issues += [error(place, fault) for fault in faults]
     defects = [fold for fold in predictions if isinstance(fold, Defect)]
     if defects or not predictions or len(predictions) != len(seeds):

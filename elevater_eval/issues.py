@@ -22,6 +22,9 @@ class Issue:
         return printable(f"{self.level}: {self.where}: {self.message}")
 
 
+Issues = list[Issue]
+
+
 class InvalidSubmissionError(ValueError):
     """Prediction files cannot be used; `issues` (and `problems`) holds every finding."""
 
@@ -45,7 +48,7 @@ def warning(where: str, message: str) -> Issue:
     return Issue(WARNING, where, message)
 
 
-def errors_of(issues: Iterable[Issue]) -> list[Issue]:
+def errors_of(issues: Iterable[Issue]) -> Issues:
     """Return the findings of level "error"."""
     return [issue for issue in issues if issue.level == ERROR]
 

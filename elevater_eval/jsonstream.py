@@ -187,7 +187,7 @@ class Reader:
         self._faults.add(f"the token {token} is not JSON")
         return float(token.replace("Infinity", "inf"))
 
-    def _unique(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _unique(self, pairs: list[tuple[str, Any]]) -> dict:
         record = dict(pairs)
         if len(record) < len(pairs):
             seen = set()

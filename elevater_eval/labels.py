@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from elevater_eval.tasks import TaskInfo
+from elevater_eval.tasks import Root, TaskInfo
 from toolkit.common.structured import read_json
 
 LABELS = re.compile(r"\d+(,\d+)*")
@@ -25,7 +25,7 @@ class Labels:
     classes: int
 
 
-def read_labels(root: str | Path, task: TaskInfo) -> Labels:
+def read_labels(root: Root, task: TaskInfo) -> Labels:
     """Return the test labels of a task under the data root: IRIS in the order of lines, COCO by ascending image id.
 
     Raises:
@@ -38,7 +38,8 @@ def read_labels(root: str | Path, task: TaskInfo) -> Labels:
         if task.labelmap:
             classes = _count_names(Path(root) / task.labelmap)
         else:
-            classes = 1 + max((label for row in rows for label in row), default=0)
+            labels = [label for row in rows for label in row]
+            classes = 1 + max(labels, default=0)
     elif task.format == "coco":
         rows, classes = _read_coco(index)
     else:
@@ -53,7 +54,7 @@ def read_labels(root: str | Path, task: TaskInfo) -> Labels:
     return Labels(targets, classes)
 
 
-def order_warning(root: str | Path, task: TaskInfo) -> str:
+def order_warning(root: Root, task: TaskInfo) -> str:
     """Return a warning if the task's test images below the data root are not in ELEVATER's order, otherwise ""."""
     marker = (Path(root) / task.test_index).parent / ORDER_FILE
     if not marker.is_file():

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from elevater_eval.entry import PredictionFile, seed_list
-from elevater_eval.issues import Issue, error
+from elevater_eval.issues import Issues, error
 
 SAME_OVER_SEEDS = ("model_name", "num_params", "num_visual_params", "num_backbone_params", "n_shot")
 SAME_OVER_TASKS = ("model_name", "n_shot")
 
 
-def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, list[Issue]]:
+def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issues]:
     """Return one entry of the parts of one task, its seeds ascending; None with the issues if the parts conflict."""
     issues = []
     for part in parts[1:]:
@@ -36,7 +36,7 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, list[
     return merged, []
 
 
-def _conflicts(first: PredictionFile, other: PredictionFile) -> list[Issue]:
+def _conflicts(first: PredictionFile, other: PredictionFile) -> Issues:
     issues = []
     for key in SAME_OVER_SEEDS:
         usual, value = getattr(first, key), getattr(other, key)
@@ -49,7 +49,7 @@ def _conflicts(first: PredictionFile, other: PredictionFile) -> list[Issue]:
     return issues
 
 
-def _repeated_seeds(parts: Sequence[PredictionFile]) -> list[Issue]:
+def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
     issues, seen = [], {}
     for part in parts:
         for i, seed in enumerate(part.rnd_seeds):
@@ -59,7 +59,7 @@ def _repeated_seeds(parts: Sequence[PredictionFile]) -> list[Issue]:
     return issues
 
 
-def one_experiment(entries: Sequence[PredictionFile]) -> list[Issue]:
+def one_experiment(entries: Sequence[PredictionFile]) -> Issues:
     """Return errors for repeated tasks, and for those whose model_name or n_shot is not that of most tasks."""
     issues, seen = [], set()
     for entry in entries:

@@ -11,22 +11,24 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
-from elevater_eval.entry import KEYS, PredictionFile, fold_place, is_name, parse_entry, place_of
+from elevater_eval.entry import KEYS, PredictionFile, Record, fold_place, is_name, parse_entry, place_of
 from elevater_eval.folds import FoldError, kind, read_folds
-from elevater_eval.issues import Issue, error
+from elevater_eval.issues import Issue, Issues, error
 from elevater_eval.jsonstream import JSONError, Reader
 from elevater_eval.merging import merge
 from toolkit.common.text import printable
 
 MEMBER = "all_predictions.json"
 MEMBERS_NAMED = 5
+BAR = {"leave": False, "dynamic_ncols": True, "disable": None, "delay": 1}  # of tqdm: for terminals alone
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
 
 Sources = str | Path | Iterable[str | Path]
-Found = tuple[PredictionFile | None, list[Issue]]  # an entry, None if it cannot be read, and what is wrong with it
+Only = Collection[str] | None  # names of tasks; None for all
+Found = tuple[PredictionFile | None, Issues]  # an entry, None if it cannot be read, and what is wrong with it
 
 
-def read_entries(sources: Sources, only: Collection[str] | None = None) -> Iterator[Found]:
+def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
     """Yield the entries of a submission: a zip, its unpacked JSON, or all that `combine` takes, its files merged by task.
 
     With `only`, prediction files of other tasks are skipped. Damage is returned, never raised; a path that does not
@@ -81,7 +83,7 @@ def _files_of_folder(source: Path) -> list[Path]:
     return files
 
 
-def read_merged(files: Iterable[Path], only: Collection[str] | None = None) -> Iterator[Found]:
+def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
     """Yield prediction files merged by task: first those that name no task, as issues, then the tasks by name."""
     groups: dict[str, list[Path]] = {}
     for file in files:
@@ -113,7 +115,7 @@ def _merged(files: list[Path], bar: tqdm) -> Found:
 def read_file(path: Path, bar: tqdm | None = None) -> Found:
     """Return the content of a prediction file, and all that is wrong with its form."""
     where = str(path)
-    record: dict[str, Any] = {}
+    record: Record = {}
     with path.open("rb") as stream:
         reader = Reader(CallbackIOWrapper(bar.update, stream) if bar else stream)
         try:
@@ -164,7 +166,7 @@ def _member_fault(archive: zipfile.ZipFile) -> str:
 def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
     """Yield the entries below "data" of a submission's text, and at the end what is wrong with the whole."""
     reader = Reader(stream)
-    record: dict[str, Any] = {}
+    record: Record = {}
     issues = []
     try:
         if reader.peek() == "{":
@@ -179,7 +181,7 @@ def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
     yield None, faults + issues
 
 
-def _read_members(reader: Reader, record: dict[str, Any], where: str, issues: list[Issue]) -> Iterator[Found]:
+def _read_members(reader: Reader, record: Record, where: str, issues: Issues) -> Iterator[Found]:
     """Yield the entries below "data"; add what is wrong with the object to `issues`."""
     has_data = False
     for key in reader.members():
@@ -202,7 +204,7 @@ def _read_members(reader: Reader, record: dict[str, Any], where: str, issues: li
         issues.append(error(where, "the top level must be an object with the key 'data'"))
 
 
-def _read_entry(reader: Reader, record: dict[str, Any], position: int, where: str) -> Found:
+def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Found:
     content = _read_record(reader, record)
     place = place_of(record, where)
     faults = [error(place, fault) for fault in reader.take_faults()]
@@ -212,7 +214,7 @@ def _read_entry(reader: Reader, record: dict[str, Any], position: int, where: st
     return entry, faults + issues
 
 
-def _read_record(reader: Reader, record: dict[str, Any]) -> Any:
+def _read_record(reader: Reader, record: Record) -> Any:
     """Return the next value; an object is read into `record`, which holds what precedes the damage if there is any."""
     if reader.peek() != "{":
         return reader.value()
@@ -227,7 +229,7 @@ def _read_member(reader: Reader, key: str) -> Any:
     return reader.value()
 
 
-def _damage_issue(damage: JSONError, record: dict[str, Any], where: str) -> Issue:
+def _damage_issue(damage: JSONError, record: Record, where: str) -> Issue:
     place = place_of(record, where)
     if isinstance(damage, FoldError):
         place = fold_place(place, record.get("rnd_seeds"), damage.fold)
@@ -251,6 +253,4 @@ def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
 
 
 def _progress(total: int, what: str) -> tqdm:
-    return tqdm(
-        total=total, desc=what, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=None, delay=1
-    )
+    return tqdm(total=total, desc=what, unit="B", unit_scale=True, **BAR)

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from elevater_eval import metrics
-from elevater_eval.entry import PredictionFile
-from elevater_eval.issues import ERROR, Issue, error, errors_of, raise_errors
+from elevater_eval.entry import PredictionFile, Record
+from elevater_eval.issues import ERROR, Issues, error, errors_of, raise_errors
 from elevater_eval.labels import Labels
 from elevater_eval.merging import one_experiment
-from elevater_eval.reading import Sources, read_entries
-from elevater_eval.tasks import TaskInfo, load_tasks, members
+from elevater_eval.reading import Only, Sources, read_entries
+from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
 from elevater_eval.validation import check, check_root, labels_of
 from toolkit.common.suggest import did_you_mean
 
 
 def score(
     path: Sources,
-    root: str | Path,
+    root: Root,
     *,
-    only: Collection[str] | None = None,
+    only: Only = None,
     extra: Sequence[str] = (),
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> dict[str, Any]:
+    tasks: Tasks | None = None,
+) -> Record:
     """Score a submission, prediction files, or folders of them; `only` restricts it to the named tasks.
 
     Returns ``{"model_name", "n_shot", "tasks": [...], "suites": [...]}``: for each task its metric, seeds, the score of
@@ -65,8 +63,8 @@ def score(
 
 
 def entries_with_labels(
-    path: Sources, root: str | Path, only: Collection[str] | None, tasks: Mapping[str, TaskInfo]
-) -> Iterator[tuple[PredictionFile | None, Labels | None, list[Issue]]]:
+    path: Sources, root: Root, only: Only, tasks: Tasks
+) -> Iterator[tuple[PredictionFile | None, Labels | None, Issues]]:
     """Yield entries with the labels that score them, and all that is wrong with either."""
     check_root(root)
     present = set()
@@ -91,7 +89,7 @@ def entries_with_labels(
         raise ValueError(message)
 
 
-def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> dict[str, Any]:
+def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> Record:
     scores = [metrics.compute(task.metric, labels.targets, fold) for fold in entry.predictions]
     record = {
         "task": task.name,
@@ -108,7 +106,7 @@ def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequen
     return record
 
 
-def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> dict[str, Any] | None:
+def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> Record | None:
     """Return ``{"scores", "score"}``: a number, or a list over the classes, for each seed and as the mean over seeds."""
     if task.label_kind != "multiclass":
         return None
@@ -121,12 +119,12 @@ def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> 
     return {"scores": scores, "score": means}
 
 
-def suite_means(records: list[dict[str, Any]], tasks: Mapping[str, TaskInfo]) -> list[dict[str, Any]]:
-    """Return the mean of the records' "score" over the tasks of each suite; reference tasks do not count."""
+def suite_means(records: list[Record], tasks: Tasks, key: str = "score") -> list[Record]:
+    """Return the mean of the records' score over the tasks of each suite; reference tasks do not count."""
     means = []
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)
-        scores = [record["score"] for record in records if record["task"] in wanted]
+        scores = [record[key] for record in records if record["task"] in wanted]
         mean = float(np.mean(scores)) if scores else None
         means.append({"suite": suite, "score": mean, "tasks": len(scores), "of": len(wanted)})
     return means

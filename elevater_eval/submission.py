@@ -12,7 +12,7 @@ from elevater_eval.issues import error, errors_of, raise_errors
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.predictions import json_pieces
 from elevater_eval.reading import MEMBER, Sources, prediction_files, read_merged
-from elevater_eval.tasks import load_tasks
+from elevater_eval.tasks import Root, load_tasks
 from elevater_eval.validation import order_issues
 from toolkit.common.files import atomic_write
 
@@ -22,7 +22,13 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal predictions make eq
 LEVEL = 4  # of compression: a third of the time of level 6 for a file that is a tenth larger
 
 
-def combine(sources: Sources, out: str | Path, root: str | Path | None = None, *, allow_partial: bool = False) -> Path:
+def combine(
+    sources: Sources,
+    out: str | Path,
+    root: Root | None = None,
+    *,
+    allow_partial: bool = False,
+) -> Path:
     """Merge prediction files into the submission `out` and return its path.
 
     Tasks are sorted by name and seeds ascending, so equal input gives equal bytes.

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from elevater_eval.entry import PredictionFile, seed_list
+from elevater_eval.entry import PredictionFile, Record, seed_list
 
 
-def scores(result: dict[str, Any]) -> str:
+def scores(result: Record) -> str:
     """Return the result of `score`: a row for each task and the mean of each suite, a column for each seed."""
     seeds = sorted({seed for record in result["tasks"] for seed in record["seeds"]})
     rows = []
     for record in result["tasks"]:
         by_seed = dict(zip(record["seeds"], record["scores"], strict=True))
         cells = [_percent(by_seed.get(seed)) for seed in seeds]
-        rows.append([record["task"], record["metric"], *cells, _percent(record["score"])])
+        mean = _percent(record["score"])
+        rows.append([record["task"], record["metric"], *cells, mean])
     empty = [""] * len(seeds)
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), *empty, _percent(suite["score"])])
@@ -23,7 +24,7 @@ def scores(result: dict[str, Any]) -> str:
     return aligned(["task", "metric", *columns, "mean"], rows)
 
 
-def extras(result: dict[str, Any], names: Sequence[str]) -> str:
+def extras(result: Record, names: Sequence[str]) -> str:
     """Return the extra metrics of the result of `score`; of one with a value for each class, the lowest and its class."""
     rows = []
     for record in result["tasks"]:
@@ -32,13 +33,12 @@ def extras(result: dict[str, Any], names: Sequence[str]) -> str:
     return aligned(["task", *names], rows)
 
 
-def differences(result: dict[str, Any]) -> str:
+def differences(result: Record) -> str:
     """Return the result of `compare`: a row for each task and for the mean of each suite."""
     rows = []
     for record in result["tasks"]:
-        rows.append(
-            [record["task"], record["metric"], record["images"], seed_list(record["seeds"]), *_difference(record)]
-        )
+        seeds = seed_list(record["seeds"])
+        rows.append([record["task"], record["metric"], record["images"], seeds, *_difference(record)])
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), "", "", *_difference(suite)])
     return aligned(["task", "metric", "images", "seeds", "A", "B", "B - A", "from", "to", "p", "test"], rows)
@@ -66,16 +66,16 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(texts)
 
 
-def _mean_of(suite: dict[str, Any]) -> list[str]:
+def _mean_of(suite: Record) -> list[str]:
     return [f"mean of {suite['suite']}", f"{suite['tasks']} of {suite['of']} tasks"]
 
 
-def _difference(record: dict[str, Any]) -> list[str]:
+def _difference(record: Record) -> list[str]:
     signed = [f"{100 * record[key]:+.2f}" for key in ("difference", "low", "high")]
     return [_percent(record["a"]), _percent(record["b"]), *signed, f"{record['p']:.2g}", record["test"]]
 
 
-def _extra(found: dict[str, Any] | None) -> str:
+def _extra(found: Record | None) -> str:
     if found is None:
         return "-"
     score = found["score"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolkit.common.structured import read_json
 
+Root = str | Path  # of the data
 TASKS_FILE = Path(__file__).with_name("tasks.json")
 
 
@@ -27,6 +28,9 @@ class TaskInfo:
     reference: bool = False  # scored, but no part of its suite's average
 
 
+Tasks = Mapping[str, TaskInfo]
+
+
 def load_tasks(path: str | Path = TASKS_FILE) -> dict[str, TaskInfo]:
     """Return the tasks of a table, by name. Fields that this package does not use are ignored."""
     known = {field.name for field in fields(TaskInfo)}
@@ -40,6 +44,6 @@ def load_tasks(path: str | Path = TASKS_FILE) -> dict[str, TaskInfo]:
     return tasks
 
 
-def members(tasks: Mapping[str, TaskInfo], suite: str) -> list[str]:
+def members(tasks: Tasks, suite: str) -> list[str]:
     """Return the names of the tasks that make up a suite's average."""
     return [task.name for task in tasks.values() if task.suite == suite and not task.reference]

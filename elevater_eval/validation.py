@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from zipfile import is_zipfile
 
 import numpy as np
 
 from elevater_eval.entry import PredictionFile, seed_list
-from elevater_eval.issues import ERROR, WARNING, Issue, error, errors_of, warning
+from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors_of, warning
 from elevater_eval.labels import Labels, order_warning, read_labels
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.reading import Sources, path_list, read_entries
-from elevater_eval.tasks import TaskInfo, load_tasks, members
+from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
 from toolkit.common.suggest import nearest
 
 ROW_SUM_TOLERANCE = 1e-3
 NEAR = 0.75  # similarity from which an unknown task is a misspelt one
+
+Entries = Sequence[PredictionFile]
+Gap = tuple[str, str]  # where, message
 TRACKS = {0: [0], 5: [0, 1, 2], -1: [0]}  # n_shot of a leaderboard track: the seeds it takes
 
 
 def validate(
     path: Sources,
-    root: str | Path | None = None,
+    root: Root | None = None,
     *,
     leaderboard: bool = False,
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> list[Issue]:
+    tasks: Tasks | None = None,
+) -> Issues:
     """Return all that is wrong with a submission, or with prediction files and folders of them.
 
     Sizes are those of the table of tasks, or of the index files if a data `root` is given. What is well formed but
@@ -38,11 +41,11 @@ def validate(
 
 def inspect(
     path: Sources,
-    root: str | Path | None = None,
+    root: Root | None = None,
     *,
     leaderboard: bool = False,
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> tuple[list[PredictionFile], list[Issue]]:
+    tasks: Tasks | None = None,
+) -> tuple[list[PredictionFile], Issues]:
     """Return the outlines of the entries that can be read, and what `validate` returns."""
     tasks = load_tasks() if tasks is None else tasks
     if root is not None:
@@ -64,21 +67,22 @@ def inspect(
         outlines.append(entry.outline())
     issues += one_experiment(outlines) + warnings
     level = ERROR if leaderboard else WARNING
-    issues += [Issue(level, where, message) for where, message in leaderboard_gaps(outlines, tasks, all_read)]
+    for where, message in leaderboard_gaps(outlines, tasks, all_read):
+        issues.append(Issue(level, where, message))
     if outlines and not is_zipfile(paths[0]):
         issues.append(Issue(level, str(paths[0]), "not a zip archive; the leaderboard takes what `combine` writes"))
     return outlines, issues
 
 
-def check_root(root: str | Path) -> None:
+def check_root(root: Root) -> None:
     """Raise FileNotFoundError if the data root is no folder."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder")
 
 
 def labels_of(
-    entry: PredictionFile, tasks: Mapping[str, TaskInfo], root: str | Path, missing_level: str = WARNING
-) -> tuple[Labels | None, list[Issue]]:
+    entry: PredictionFile, tasks: Tasks, root: Root, missing_level: str = WARNING
+) -> tuple[Labels | None, Issues]:
     """Return the labels of the entry's task. A missing index file is an issue of the given level, a damaged one an error."""
     if entry.dataset_name not in tasks:
         return None, []
@@ -90,7 +94,7 @@ def labels_of(
         return None, [error(entry.where(), str(reason))]
 
 
-def order_issues(entry: PredictionFile, tasks: Mapping[str, TaskInfo], root: str | Path | None) -> list[Issue]:
+def order_issues(entry: PredictionFile, tasks: Tasks, root: Root | None) -> Issues:
     """Return a warning if the entry's test set below the data root is not in ELEVATER's order."""
     if root is None or entry.dataset_name not in tasks:
         return []
@@ -100,7 +104,7 @@ def order_issues(entry: PredictionFile, tasks: Mapping[str, TaskInfo], root: str
     return [warning(entry.where(), message)]
 
 
-def check(entry: PredictionFile, tasks: Mapping[str, TaskInfo], labels: Labels | None = None) -> list[Issue]:
+def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> Issues:
     """Return how an entry does not fit its task."""
     task = tasks.get(entry.dataset_name)
     if task is None:
@@ -111,14 +115,14 @@ def check(entry: PredictionFile, tasks: Mapping[str, TaskInfo], labels: Labels |
     return issues
 
 
-def _unknown(entry: PredictionFile, tasks: Mapping[str, TaskInfo]) -> Issue:
+def _unknown(entry: PredictionFile, tasks: Tasks) -> Issue:
     near = nearest(entry.dataset_name, tasks, cutoff=NEAR)
     if near:
         return error(entry.where(), f"unknown task {entry.dataset_name!r}; did you mean {near[0]!r}?")
     return warning(entry.where(), f"unknown task {entry.dataset_name!r}, sizes not checked")
 
 
-def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | None) -> list[Issue]:
+def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | None) -> Issues:
     if labels is not None:
         images, classes = len(labels.targets), labels.classes
         origin = "in the index file"
@@ -138,7 +142,7 @@ def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | 
     return issues
 
 
-def _sum_issues(entry: PredictionFile) -> list[Issue]:
+def _sum_issues(entry: PredictionFile) -> Issues:
     issues = []
     for i, fold in enumerate(entry.predictions):
         sums = fold.sum(axis=1)
@@ -154,9 +158,7 @@ def _sum_issues(entry: PredictionFile) -> list[Issue]:
     return issues
 
 
-def leaderboard_gaps(
-    entries: Sequence[PredictionFile], tasks: Mapping[str, TaskInfo], all_read: bool = True
-) -> list[tuple[str, str]]:
+def leaderboard_gaps(entries: Entries, tasks: Tasks, all_read: bool = True) -> list[Gap]:
     """Return (where, message) for each way in which well-formed entries are no complete leaderboard entry."""
     on_track = [entry for entry in entries if entry.n_shot in TRACKS]
     off_track = [entry for entry in entries if entry.n_shot not in TRACKS]
@@ -165,7 +167,7 @@ def leaderboard_gaps(
         tracks = ", ".join(map(str, TRACKS))
         message = f"n_shot {group[0].n_shot} has no leaderboard track ({tracks}): {_names(group, entries)}"
         gaps.append((group[0].sources[0], message))
-    for group in _grouped(on_track, lambda entry: (entry.n_shot, tuple(sorted(entry.rnd_seeds)))):
+    for group in _grouped(on_track, _shots_and_seeds):
         shots = group[0].n_shot
         seeds = sorted(group[0].rnd_seeds)
         if seeds != TRACKS[shots]:
@@ -178,7 +180,11 @@ def leaderboard_gaps(
     return gaps
 
 
-def _missing_tasks(entries: Sequence[PredictionFile], tasks: Mapping[str, TaskInfo]) -> list[tuple[str, str]]:
+def _shots_and_seeds(entry: PredictionFile) -> tuple[int, tuple[int, ...]]:
+    return entry.n_shot, tuple(sorted(entry.rnd_seeds))
+
+
+def _missing_tasks(entries: Entries, tasks: Tasks) -> list[Gap]:
     gaps = []
     present = {entry.dataset_name for entry in entries}
     for suite in sorted({tasks[name].suite for name in present if name in tasks}):
@@ -190,14 +196,14 @@ def _missing_tasks(entries: Sequence[PredictionFile], tasks: Mapping[str, TaskIn
     return gaps
 
 
-def _grouped(entries: Sequence[PredictionFile], key: Callable[[PredictionFile], object]) -> list[list[PredictionFile]]:
+def _grouped(entries: Entries, key: Callable[[PredictionFile], object]) -> list[Entries]:
     groups: dict[object, list[PredictionFile]] = {}
     for entry in entries:
         groups.setdefault(key(entry), []).append(entry)
     return list(groups.values())
 
 
-def _names(group: Sequence[PredictionFile], entries: Sequence[PredictionFile]) -> str:
+def _names(group: Entries, entries: Entries) -> str:
     if len(group) == len(entries) > 1:
         return "all tasks"
     return ", ".join(entry.dataset_name for entry in group)
