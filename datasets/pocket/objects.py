@@ -7,8 +7,9 @@ import math
 import numpy as np
 from PIL import Image
 
-from .pen import COLORS, CONCEPTS, DARK, DRAWINGS, Color, Pen, Point, Rng, Stroke
-from .pen import canvas, pairs, pick, read_drawing, read_drawings, shade, vary
+from .colors import COLORS, CONCEPTS, DRAWINGS, Color, Rng, pick, shade, vary
+from .drawings import Stroke, draw, pairs, read_drawing, read_drawings
+from .pen import Pen, Point, canvas
 
 SHAPES = read_drawings("shapes")
 OBJECTS = read_drawings("objects")
@@ -57,7 +58,7 @@ def shape(name: str, rng: Rng, mode: str) -> Rendered:
     color = pick(rng)
     pen = canvas(rng, mode, color)
     pen.settle(rng, 12)
-    pen.strokes(SHAPES[name], vary(COLORS[color], rng))
+    draw(pen, SHAPES[name], vary(color, rng))
     return pen.image, _colored(f"shape:{name}", color, mode)
 
 
@@ -66,7 +67,7 @@ def thing(name: str, rng: Rng, mode: str) -> Rendered:
     color = pick(rng)
     pen = canvas(rng, mode, color)
     pen.settle(rng, 14, flip=True)
-    draw_object(pen, name, vary(COLORS[color], rng), rng)
+    draw_object(pen, name, vary(color, rng), rng)
     return pen.image, _colored(f"object:{name}", color, mode)
 
 
@@ -78,12 +79,12 @@ def _colored(fact: str, color: str, mode: str) -> set[str]:
 
 def draw_object(pen: Pen, name: str, color: Color, rng: Rng) -> None:
     """Draw one of OBJECTS."""
-    pen.strokes(OBJECTS[name], color)
+    draw(pen, OBJECTS[name], color)
     if name == "clock":
         angle = rng.uniform(0, 2 * math.pi)
         tip = (50 + 18 * math.cos(angle), 50 + 18 * math.sin(angle))
-        pen.line([(50, 50), (50, 26)], DARK, 4)
-        pen.line([(50, 50), tip], DARK, 5)
+        pen.line([(50, 50), (50, 26)], "black", 4)
+        pen.line([(50, 50), tip], "black", 5)
     elif name == "airplane":
         draw_plane(pen, color, sweep=20, engines=1, tail="low", length=44)
     elif name == "car":
@@ -100,7 +101,7 @@ def draw_plane(pen: Pen, color: Color, sweep: float, engines: int, tail: str, le
         pen.poly(pairs((50, 42, tip, 42 + sweep, tip, 50 + sweep, 50, 60)), shade(color, 0.8))
         for k in range(engines):
             x = 18 + 13 * k
-            pen.oval(50 + side * x, 44 + sweep * x / 44, 3.4, 7, DARK)
+            pen.oval(50 + side * x, 44 + sweep * x / 44, 3.4, 7, "black")
         if tail == "twin":
             pen.rect(50 + side * 16 - 2, 76, 50 + side * 16 + 2, 96, shade(color, 0.6))
         pen.poly(pairs((50, end - 14, 50 + side * span, end - 6, 50, end - 4)), shade(color, 0.6))
@@ -108,9 +109,9 @@ def draw_plane(pen: Pen, color: Color, sweep: float, engines: int, tail: str, le
 
 def plane(name: str, rng: Rng, mode: str) -> Rendered:
     """Return an aeroplane in the sky and its facts."""
-    pen = Pen(vary((150, 190, 230), rng, 18), mode)
+    pen = Pen(vary("high-sky", rng, 18), mode)
     pen.settle(rng, 35, 0.8, 1.05)
-    paint = COLORS[pick(rng, ("white", "gray", "green", "blue"))]
+    paint = pick(rng, ("white", "gray", "green", "blue"))
     draw_plane(pen, vary(paint, rng), **PLANES[name])
     return pen.image, {f"plane:{name}", "object:airplane"}
 
@@ -118,8 +119,8 @@ def plane(name: str, rng: Rng, mode: str) -> Rendered:
 def draw_car(pen: Pen, color: Color, body: str) -> None:
     """Draw a vehicle from the side."""
     pen.rect(6, 50, 94, 70, color)
-    pen.strokes(BODIES[body], color)
-    pen.strokes(WHEELS)
+    draw(pen, BODIES[body], color)
+    draw(pen, WHEELS)
 
 
 def car(name: str, rng: Rng, mode: str) -> Rendered:
@@ -127,7 +128,7 @@ def car(name: str, rng: Rng, mode: str) -> Rendered:
     color, body = name.split()
     pen = canvas(rng, mode, color)
     pen.settle(rng, 5, 0.75, 1.0, flip=True)
-    draw_car(pen, vary(COLORS[color], rng, 12), body)
+    draw_car(pen, vary(color, rng, 12), body)
     return pen.image, {f"car:{name}", f"body:{body}", f"color:{color}", "object:car"}
 
 
@@ -141,7 +142,7 @@ def scene(rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS) -> tuple[Image.Ima
         x += rng.normal(0, 4)
         y += rng.normal(0, 4)
         pen.place(x, y, rng.uniform(0.38, 0.52), rng.uniform(-10, 10), rng.random() < 0.5)
-        draw_object(pen, name, vary(COLORS[pick(rng)], rng), rng)
+        draw_object(pen, name, vary(pick(rng), rng), rng)
     return pen.image, sorted(names)
 
 
@@ -150,3 +151,30 @@ def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}
+
+
+def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
+    """Return a small, turned object among shapes, and its facts."""
+    pen = Pen(vary(pick(rng), rng))
+    shapes = list(SHAPES)
+    for _ in range(4):
+        x = rng.uniform(0, 100)
+        y = rng.uniform(0, 100)
+        pen.place(x, y, rng.uniform(0.15, 0.3), rng.uniform(0, 360))
+        draw(pen, SHAPES[pick(rng, shapes)], vary(pick(rng), rng))
+    x = rng.uniform(35, 65)
+    y = rng.uniform(35, 65)
+    flip = rng.random() < 0.5
+    pen.place(x, y, rng.uniform(0.5, 0.7), rng.uniform(-45, 45), flip)
+    draw_object(pen, name, vary(pick(rng), rng), rng)
+    return pen.image, {f"object:{name}"}
+
+
+def rendition(name: str, rng: Rng, mode: str) -> Rendered:
+    """Return an object painted, outlined or cut out in three other colours, and its facts."""
+    ground, ink, color = rng.permutation(list(COLORS))[:3].tolist()
+    mode = pick(rng, ("fill", "outline", "silhouette"))
+    pen = Pen(vary(ground, rng), mode, vary(ink, rng))
+    pen.settle(rng, 20, flip=True)
+    draw_object(pen, name, vary(color, rng), rng)
+    return pen.image, {f"object:{name}"}

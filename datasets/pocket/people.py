@@ -7,7 +7,9 @@ import math
 import numpy as np
 from PIL import Image
 
-from .pen import COLORS, CONCEPTS, DARK, LIGHT, Color, Pen, Point, Rng, canvas, pick, read_drawings, shade, vary
+from .colors import CONCEPTS, Color, Rng, pick, shade, vary
+from .drawings import draw, read_drawings
+from .pen import Pen, Point, canvas
 
 EMOTIONS = CONCEPTS["emotions"]
 MOUTHS = read_drawings("mouths")
@@ -16,7 +18,7 @@ SIGNS = read_drawings("signs")
 WORDS = CONCEPTS["words"]
 SKINS = ((240, 205, 170), (200, 150, 110), (140, 95, 65), (245, 215, 60))
 HAIR = [(16, 40), (26, 10), (50, 4), (74, 10), (84, 40), (50, 22)]
-TROUSERS = (50, 60, 110)
+TROUSERS = "jeans"
 
 
 def face(name: str, rng: Rng, mode: str):
@@ -33,20 +35,20 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
     emotion = EMOTIONS[name]
     pen.oval(50, 50, 36, 42, skin)
     if rng.random() < 0.6:
-        pen.poly(HAIR, vary((60, 45, 35), rng, 25))
+        pen.poly(HAIR, vary("hair", rng, 25))
     brow = 32 + emotion["height"]
     for side in (-1, 1):
         x = 50 + 15 * side
         inner = (x - 8 * side, brow + emotion["slope"])
         outer = (x + 8 * side, brow - emotion["slope"])
-        pen.line([inner, outer], DARK, 3.5)
-        pen.oval(x, 43, 5, emotion["opening"], LIGHT)
-        pen.oval(x, 43, 2.4, min(emotion["opening"], 3), DARK)
+        pen.line([inner, outer], "black", 3.5)
+        pen.oval(x, 43, 5, emotion["opening"], "white")
+        pen.oval(x, 43, 2.4, min(emotion["opening"], 3), "black")
     pen.line([(50, 46), (47, 58), (52, 58)], shade(skin, 0.7), 2)
     if name in MOUTHS:
-        pen.strokes(MOUTHS[name])
+        draw(pen, MOUTHS[name])
     else:
-        pen.line(_curved_mouth(emotion["bend"]), (120, 30, 30), 4)
+        pen.line(_curved_mouth(emotion["bend"]), "lips", 4)
 
 
 def _curved_mouth(bend: float) -> list[Point]:
@@ -58,7 +60,8 @@ def person(name: str, rng: Rng, mode: str):
     """Return a person who does something, as a stick figure with a body, and its facts."""
     pen = canvas(rng, mode)
     pen.settle(rng, 5, 0.85, 1.05, flip=True)
-    draw_person(pen, name, rng, vary(COLORS[pick(rng)], rng))
+    shirt = vary(pick(rng), rng)
+    draw_person(pen, name, rng, shirt)
     return pen.image, {f"action:{name}"}
 
 
@@ -77,12 +80,12 @@ def draw_person(pen: Pen, name: str, rng: Rng, shirt: Color) -> None:
         pen.line(arm, shade(shirt, 0.75), 5)
         hands.append(arm[-1])
     head = (neck[0] + 10 * math.sin(lean), neck[1] - 10 * math.cos(lean))
-    pen.oval(*head, 8, 9, (225, 175, 140))
+    pen.oval(*head, 8, 9, "skin")
     if name == "lifting weights":
         y = (hands[0][1] + hands[1][1]) / 2
-        pen.line([(10, y), (90, y)], DARK, 4)
-        pen.oval(12, y, 5, 10, DARK)
-        pen.oval(88, y, 5, 10, DARK)
+        pen.line([(10, y), (90, y)], "black", 4)
+        pen.oval(12, y, 5, 10, "black")
+        pen.oval(88, y, 5, 10, "black")
 
 
 def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Point]:
@@ -96,21 +99,22 @@ def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Po
 
 def sign(name: str, rng: Rng, mode: str):
     """Return a road sign and its facts."""
-    pen = Pen(vary(COLORS[pick(rng, ("gray", "green", "blue", "brown"))], rng, 20))
+    ground = pick(rng, ("gray", "green", "blue", "brown"))
+    pen = Pen(vary(ground, rng, 20))
     pen.settle(rng, 9, 0.7, 1.0)
-    pen.strokes(SIGNS[name])
+    draw(pen, SIGNS[name])
     return pen.image, {f"sign:{name}"}
 
 
 def digit(name: str, rng: Rng, mode: str):
     """Return a printed digit, sheared, and its facts."""
     dark = rng.random() < 0.5
-    ground = (20, 20, 25) if dark else (235, 235, 235)
+    ground = "night" if dark else "chalk"
     pen = Pen(vary(ground, rng, 15))
     pen.place(50 + rng.normal(0, 5), 50 + rng.normal(0, 5), 1.0)
-    ink = (235, 235, 235)
+    ink = "chalk"
     if not dark:
-        ink = COLORS[pick(rng, ("black", "blue", "red", "green"))]
+        ink = pick(rng, ("black", "blue", "red", "green"))
     pen.text(name, vary(ink, rng, 10), rng.uniform(66, 100))
     return _sheared(pen.image, rng), {f"digit:{name}"}
 
@@ -125,20 +129,22 @@ def _sheared(image: Image.Image, rng: Rng) -> Image.Image:
 def word(name: str, rng: Rng, mode: str):
     """Return a written word; its facts are the word and its mood."""
     mood = "positive" if name in WORDS["positive"] else "negative"
-    pen = Pen(vary(COLORS[pick(rng, ("white", "yellow", "gray"))], rng, 8))
+    ground = pick(rng, ("white", "yellow", "gray"))
+    pen = Pen(vary(ground, rng, 8))
     pen.place(50 + rng.normal(0, 4), 50 + rng.normal(0, 14))
-    ink = vary(COLORS[pick(rng, ("black", "blue", "red"))], rng, 8)
+    ink = vary(pick(rng, ("black", "blue", "red")), rng, 8)
     pen.text(name, ink, rng.uniform(25, 33))
     return pen.image, {f"word:{name}", f"mood:{mood}"}
 
 
 def meme(name: str, rng: Rng, mode: str):
     """Return a face with a word below, and its facts. The word is "kind" or "rude", the face may be any."""
-    pen = Pen(vary(COLORS[pick(rng, ("gray", "blue", "green", "pink"))], rng, 18))
+    ground = pick(rng, ("gray", "blue", "green", "pink"))
+    pen = Pen(vary(ground, rng, 18))
     pen.place(50, 38, 0.66)
     draw_face(pen, pick(rng, list(EMOTIONS)), rng, vary(SKINS[0], rng, 10))
     pen.place()
-    pen.rect(0, 72, 100, 100, (250, 250, 250))
+    pen.rect(0, 72, 100, 100, "paper")
     words = WORDS["negative"] if name == "rude" else WORDS["positive"]
-    pen.text(pick(rng, words), (15, 15, 15), rng.uniform(25, 31), 50, 85)
+    pen.text(pick(rng, words), "ink", rng.uniform(25, 31), 50, 85)
     return pen.image, {f"meme:{name}"}

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from .pen import CANVAS, COLORS, CONCEPTS, DRAWINGS, LIGHT, Color, Pen, Rng
-from .pen import from_array, pairs, pick, read_drawing, read_drawings, shade, vary
+from .colors import COLORS, CONCEPTS, DRAWINGS, Paint, Rng, pick, rgb, shade, vary
+from .drawings import draw, read_drawing, read_drawings
+from .pen import CANVAS, Pen
+from .styles import from_array
 from .textures import smooth_field
 
 TILES = read_drawings("tiles")
@@ -41,15 +43,16 @@ def tile(name: str, rng: Rng, mode: str) -> Rendered:
     x = 50 + rng.normal(0, 4)
     y = 50 + rng.normal(0, 4)
     pen.place(x, y, rng.uniform(0.9, 1.2), rng.uniform(0, 360))
-    pen.strokes(TILES[name])
+    draw(pen, TILES[name])
     if name in RANDOM_TILES:
         RANDOM_TILES[name](pen, rng)
     return pen.image, {f"tile:{name}"}
 
 
-def _on_ground(rng: Rng, color: Color, rough: float) -> Pen:
+def _on_ground(rng: Rng, paint: Paint, rough: float) -> Pen:
     """Return a pen on uneven ground of about one colour."""
-    base = np.array(color, dtype=np.float32) + rng.normal(0, 6, 3)
+    base = np.array(rgb(paint), dtype=np.float32)
+    base = base + rng.normal(0, 6, 3)
     field = smooth_field(rng, 6)[..., None] * rough
     grain = rng.normal(0, rough * 0.4, (CANVAS, CANVAS, 3))
     pen = Pen((0, 0, 0))
@@ -61,7 +64,7 @@ def _on_ground(rng: Rng, color: Color, rough: float) -> Pen:
 def _crop(pen: Pen, rng: Rng) -> None:
     for k in range(-2, 8):
         top = -20 + 16 * k
-        pen.rect(-40, top, 140, top + 13, vary((170, 150, 80), rng, 28))
+        pen.rect(-40, top, 140, top + 13, vary("crops", rng, 28))
 
 
 @drawing(RANDOM_TILES, "forest")
@@ -77,20 +80,20 @@ def _shrubland(pen: Pen, rng: Rng) -> None:
 def _trees(pen: Pen, rng: Rng, count: int) -> None:
     for _ in range(count):
         r = rng.uniform(3, 6)
-        pen.oval(rng.uniform(-20, 120), rng.uniform(-20, 120), r, r, vary((35, 85, 45), rng, 14))
+        pen.oval(rng.uniform(-20, 120), rng.uniform(-20, 120), r, r, vary("treetop", rng, 14))
 
 
 @drawing(RANDOM_TILES, "industrial buildings")
 def _industry(pen: Pen, rng: Rng) -> None:
-    _buildings(pen, rng, 34, (195, 200, 205))
+    _buildings(pen, rng, 34, "metal-roof")
 
 
 @drawing(RANDOM_TILES, "residential buildings")
 def _homes(pen: Pen, rng: Rng) -> None:
-    _buildings(pen, rng, 17, (170, 95, 75))
+    _buildings(pen, rng, 17, "tiled-roof")
 
 
-def _buildings(pen: Pen, rng: Rng, step: int, roof: Color) -> None:
+def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint) -> None:
     for x in range(-30, 130, step):
         for y in range(-30, 130, step):
             width = step * rng.uniform(0.4, 0.8)
@@ -102,33 +105,33 @@ def _buildings(pen: Pen, rng: Rng, step: int, roof: Color) -> None:
 def _pasture(pen: Pen, rng: Rng) -> None:
     left = (-40, rng.uniform(20, 80))
     right = (140, rng.uniform(20, 80))
-    pen.line([left, right], (90, 130, 65), 2)
+    pen.line([left, right], "hedge", 2)
 
 
 @drawing(RANDOM_TILES, "orchard")
 def _orchard(pen: Pen, rng: Rng) -> None:
     for i in range(-1, 9):
         for j in range(-1, 9):
-            pen.oval(-10 + 15 * i, -10 + 15 * j, 5, 5, vary((45, 95, 45), rng, 8))
+            pen.oval(-10 + 15 * i, -10 + 15 * j, 5, 5, vary("orchard-tree", rng, 8))
 
 
 @drawing(RANDOM_TILES, "river")
 def _river(pen: Pen, rng: Rng) -> None:
     points = [(x, 50 + 16 * math.sin(x / 24 + rng.uniform(0, 1))) for x in range(-40, 141, 12)]
-    pen.line(points, (50, 85, 125), 22)
+    pen.line(points, "river-water", 22)
 
 
 @drawing(RANDOM_TILES, "harbor")
 def _piers(pen: Pen, rng: Rng) -> None:
     for k in range(7):
         x = 4 + 14 * k
-        pen.rect(x, 28, x + 3, 66, (160, 150, 130))
-        pen.oval(x + 7, 50, 3, 8, LIGHT)
+        pen.rect(x, 28, x + 3, 66, "pier")
+        pen.oval(x + 7, 50, 3, 8, "white")
 
 
 @drawing(RANDOM_TILES, "parking lot")
 def _parked_cars(pen: Pen, rng: Rng) -> None:
-    colors = list(COLORS.values())
+    colors = list(COLORS)
     for row in range(5):
         for k in range(9):
             if rng.random() < 0.75:
@@ -140,7 +143,7 @@ def _parked_cars(pen: Pen, rng: Rng) -> None:
 def _ripples(pen: Pen, rng: Rng) -> None:
     for k in range(6):
         points = [(x, 20 * k - 10 + 5 * math.sin(x / 15 + k)) for x in range(-30, 131, 10)]
-        pen.line(points, (190, 160, 105), 2.5)
+        pen.line(points, "ripple", 2.5)
 
 
 def place(name: str, rng: Rng, mode: str) -> Rendered:
@@ -154,8 +157,8 @@ def place(name: str, rng: Rng, mode: str) -> Rendered:
 
 @drawing(VIEWS, "beach")
 def _beach(pen: Pen, rng: Rng, horizon: float) -> None:
-    pen.rect(0, horizon - 8, 100, horizon + 10, (50, 120, 180))
-    pen.oval(rng.uniform(15, 85), 16, 8, 8, COLORS["yellow"])
+    pen.rect(0, horizon - 8, 100, horizon + 10, "surf")
+    pen.oval(rng.uniform(15, 85), 16, 8, 8, "yellow")
 
 
 @drawing(VIEWS, "mountain")
@@ -164,17 +167,17 @@ def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
         x = rng.uniform(10, 90)
         h = rng.uniform(28, 46)
         snow = horizon - h * 0.75
-        pen.poly([(x - h, horizon), (x, horizon - h), (x + h, horizon)], (115, 110, 120))
-        pen.poly([(x - h / 4, snow), (x, horizon - h), (x + h / 4, snow)], LIGHT)
+        pen.poly([(x - h, horizon), (x, horizon - h), (x + h, horizon)], "rock")
+        pen.poly([(x - h / 4, snow), (x, horizon - h), (x + h / 4, snow)], "white")
 
 
 @drawing(VIEWS, "street")
 def _street(pen: Pen, rng: Rng, horizon: float) -> None:
     for lefts in ((0, 14, 28), (86, 72, 58)):
         for left, height in zip(lefts, (44, 32, 20), strict=True):
-            pen.rect(left, horizon - height, left + 14, horizon + 6, vary((150, 110, 90), rng))
-    pen.poly([(20, 100), (46, horizon), (54, horizon), (80, 100)], (70, 70, 75))
-    pen.line([(50, 100), (50, horizon)], LIGHT, 2)
+            pen.rect(left, horizon - height, left + 14, horizon + 6, vary("facade", rng))
+    pen.poly([(20, 100), (46, horizon), (54, horizon), (80, 100)], "asphalt")
+    pen.line([(50, 100), (50, horizon)], "white", 2)
 
 
 @drawing(VIEWS, "desert dunes")
@@ -187,14 +190,14 @@ def _dunes(pen: Pen, rng: Rng, horizon: float) -> None:
 @drawing(VIEWS, "night sky")
 def _stars(pen: Pen, rng: Rng, horizon: float) -> None:
     for _ in range(34):
-        pen.oval(rng.uniform(0, 100), rng.uniform(0, horizon), 0.9, 0.9, LIGHT)
-    pen.oval(rng.uniform(20, 80), 18, 8, 8, (240, 235, 200))
+        pen.oval(rng.uniform(0, 100), rng.uniform(0, horizon), 0.9, 0.9, "white")
+    pen.oval(rng.uniform(20, 80), 18, 8, 8, "moon")
 
 
 @drawing(VIEWS, "field")
 def _furrows(pen: Pen, rng: Rng, horizon: float) -> None:
     for k in range(12):
-        pen.line([(k * 9, 100), (35 + k * 2.6, horizon)], (90, 140, 50), 2)
+        pen.line([(k * 9, 100), (35 + k * 2.6, horizon)], "furrow", 2)
 
 
 @drawing(VIEWS, "city skyline")
@@ -202,59 +205,59 @@ def _skyline(pen: Pen, rng: Rng, horizon: float) -> None:
     for k in range(9):
         left = k * 11.5
         height = rng.uniform(14, 46)
-        pen.rect(left, horizon - height, left + 10, horizon, vary((80, 85, 105), rng, 10))
+        pen.rect(left, horizon - height, left + 10, horizon, vary("tower", rng, 10))
 
 
 @drawing(VIEWS, "snowfield")
 def _snow(pen: Pen, rng: Rng, horizon: float) -> None:
     for _ in range(4):
         x = rng.uniform(5, 95)
-        pen.poly([(x - 7, horizon + 6), (x, horizon - 20), (x + 7, horizon + 6)], (60, 95, 80))
+        pen.poly([(x - 7, horizon + 6), (x, horizon - 20), (x + 7, horizon + 6)], "fir")
     for _ in range(24):
-        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), 1.2, 1.2, LIGHT)
+        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), 1.2, 1.2, "white")
 
 
 @drawing(VIEWS, "bedroom")
 def _bedroom(pen: Pen, rng: Rng, horizon: float) -> None:
-    pen.rect(rng.uniform(10, 20), 58, 86, 84, vary((90, 120, 190), rng))
-    pen.rect(14, 50, 34, 64, LIGHT)
-    pen.rect(58, 10, 84, 36, (160, 205, 240))
+    pen.rect(rng.uniform(10, 20), 58, 86, 84, vary("blanket", rng))
+    pen.rect(14, 50, 34, 64, "white")
+    pen.rect(58, 10, 84, 36, "window-pane")
 
 
 @drawing(VIEWS, "forest path")
 def _path(pen: Pen, rng: Rng, horizon: float) -> None:
-    pen.poly([(34, 100), (48, horizon), (52, horizon), (66, 100)], (150, 120, 85))
+    pen.poly([(34, 100), (48, horizon), (52, horizon), (66, 100)], "path")
     for x in (6, 22, 78, 94):
-        pen.rect(x - 3, 10, x + 3, 84, COLORS["brown"])
-        pen.oval(x, 16, 15, 18, (40, 95, 45))
+        pen.rect(x - 3, 10, x + 3, 84, "brown")
+        pen.oval(x, 16, 15, 18, "crown")
 
 
 def road(name: str, rng: Rng, mode: str) -> Rendered:
     """Return a road ahead with a car near, at a middle distance, far away, or none, and its facts."""
     color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
-    pen = Pen(vary((150, 195, 235), rng, 15))
-    paint = vary(COLORS[color], rng)
-    pen.rect(0, 50, 100, 100, vary((95, 140, 80), rng, 10))
-    pen.poly(pairs((8, 100, 46, 50, 54, 50, 92, 100)), (95, 95, 100))
+    pen = Pen(vary("day-sky", rng, 15))
+    paint = vary(color, rng)
+    pen.rect(0, 50, 100, 100, vary("verge", rng, 10))
+    pen.poly([(8, 100), (46, 50), (54, 50), (92, 100)], "road-ahead")
     for k in range(4):
-        pen.line([(50, 56 + 11 * k), (50, 60 + 12 * k)], LIGHT, 1 + 0.7 * k)
+        pen.line([(50, 56 + 11 * k), (50, 60 + 12 * k)], "white", 1 + 0.7 * k)
     for _ in range(3):
         x = rng.choice([rng.uniform(0, 26), rng.uniform(74, 100)])
-        pen.oval(x, 46, 7, 9, (45, 95, 50))
+        pen.oval(x, 46, 7, 9, "bush")
     if name != "none":
         scales = {"near": rng.uniform(0.62, 0.85), "middle": rng.uniform(0.3, 0.42), "far": rng.uniform(0.12, 0.19)}
         scale = scales[name]
         pen.place(50 + rng.normal(0, 30) * scale, CAR_HEIGHTS[name], scale)
-        pen.strokes(CAR_AHEAD, paint)
+        draw(pen, CAR_AHEAD, paint)
     return pen.image, {f"road:{name}"}
 
 
 def tissue(name: str, rng: Rng, mode: str) -> Rendered:
     """Return a stained slice of lymph node and its facts; tumour cells are large, dark and crowded in the middle."""
-    pen = _on_ground(rng, (232, 190, 212), 12)
+    pen = _on_ground(rng, "tissue", 12)
     for _ in range(int(rng.integers(34, 60))):
         r = rng.uniform(2.2, 3.6)
-        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), r, r, vary((125, 85, 165), rng, 12))
+        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), r, r, vary("cell", rng, 12))
     if name == "tumor":
         cx, cy = rng.uniform(35, 65, 2)
         for _ in range(int(rng.integers(7, 13))):
@@ -262,5 +265,5 @@ def tissue(name: str, rng: Rng, mode: str) -> Rendered:
             x = cx + rng.normal(0, 11)
             y = cy + rng.normal(0, 11)
             flat = r * rng.uniform(0.7, 1)
-            pen.oval(x, y, r, flat, vary((85, 40, 125), rng, 12), rng.uniform(0, 180))
+            pen.oval(x, y, r, flat, vary("tumor-cell", rng, 12), rng.uniform(0, 180))
     return pen.image, {f"tissue:{name}"}

@@ -23,7 +23,7 @@ class Spec:
         layout: "coop" (a source or a shifted task), "iris" or "coco" (target tasks).
         family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten" (scikit-learn's real 8 x 8 digits).
         classes: concept -> class name in prompts, in label order.
-        styles: finishes of `pen.finish`, one sampled for each image, or applied in turn when `stacked`.
+        styles: finishes of `styles.finish`, one sampled for each image, or applied in turn when `stacked`.
         train, val, test: images; train and val are per class, test in all. A shifted task has test images alone.
     """
 

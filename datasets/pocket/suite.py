@@ -56,7 +56,7 @@ def _counts(spec: Spec, split: str) -> list[int]:
 
 
 def _render(spec: Spec, label: int, rng: np.random.Generator) -> tuple[Image.Image, Labels]:
-    from .pen import finish
+    from .styles import finish
 
     image, labels = _unfinished(spec, label, rng)
     styles = spec.styles

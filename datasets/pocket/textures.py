@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .pen import CANVAS, COLORS, Rng, from_array, pick, vary
+from .colors import COLORS, Rng, pick, vary
+from .pen import CANVAS
+from .styles import from_array
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,10 @@ PATTERNS: dict[str, Pattern] = {
 def texture(name: str, rng: Rng, mode: str) -> tuple[Image.Image, set[str]]:
     """Return a texture over the whole image and its facts."""
     first = pick(rng)
-    second = pick(rng, [color for color in COLORS if color != first])
-    one = np.array(vary(COLORS[first], rng))
-    two = np.array(vary(COLORS[second], rng))
+    others = [color for color in COLORS if color != first]
+    second = pick(rng, others)
+    one = np.array(vary(first, rng))
+    two = np.array(vary(second, rng))
     mask = PATTERNS[name](Grid.sample(rng), rng)
     sharpness = 2 if name == "smeared" else 1.2
     weight = np.clip(mask * sharpness + 0.5, 0, 1)[..., None]
