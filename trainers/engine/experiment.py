@@ -16,11 +16,11 @@ from yacs.config import CfgNode
 
 from datasets import task_name
 from elevater_eval import combine
-from elevater_eval.predictions import written_whole
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.files import atomic_write
+from toolkit.common.structured import read_yaml
 
 from . import distributed, results
-from .config import changed
+from .config import with_overrides
 from .run import Prepared, Run, check_configuration, check_interrupted, check_run, execute, write_config
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def source_run(cfg: CfgNode, sources: Sequence[str], model_dir: str = "", load_e
     elif shots == 0:
         shots = 20
     return Run(
-        changed(
+        with_overrides(
             cfg,
             DATASET__DATASET=",".join(sources),
             DATASET__NAME=sources[0],
@@ -88,7 +88,7 @@ def target_runs(
         own = Path(start) / "adapt" / label
         runs.append(
             Run(
-                changed(
+                with_overrides(
                     cfg,
                     DATASET__DATASET=",".join([target, *group]),
                     DATASET__NAME=target,
@@ -152,7 +152,7 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
     """
     names = {record["task"]: f"seed{record['seed']}_{record['task']}.json" for record in records}
     for task, name in names.items():
-        with written_whole(out / "predictions" / name) as temporary:
+        with atomic_write(out / "predictions" / name) as temporary:
             shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
     for path in (out / "predictions").iterdir():
         if path.name not in names.values():
