@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.structured import read_yaml
 
 Color = tuple[int, int, int]
 Paint = Color | str  # a colour or its name

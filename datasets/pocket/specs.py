@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.structured import read_yaml
 
 VERSION = 1  # raise it when any image or split changes: a suite on disk of another version is written again
 
