@@ -110,7 +110,7 @@ def test_token_sequences_are_bounded_and_every_name_is_encoded_once(many, monkey
     names, tokenizer = [], type(trainer.model.tokenizer)
     original = tokenizer.encode
     monkeypatch.setattr(tokenizer, "encode", lambda self, text: (names.append(text), original(self, text))[1])
-    monkeypatch.setattr("prompting.tokens._known", {})
+    monkeypatch.setattr("prompting.tokens._name_tokens", {})
     kept = trainer.model._tokens
     kept.capacity, sizes, step = 60, [], type(trainer).forward_backward
     monkeypatch.setattr(
