@@ -13,12 +13,12 @@ from elevater_eval import tables
 from elevater_eval.comparison import RESAMPLES, compare
 from elevater_eval.entry import PredictionFile
 from elevater_eval.metrics import EXTRA
-from elevater_eval.predictions import written_whole
 from elevater_eval.problems import WARNING, InvalidSubmissionError, errors_of
 from elevater_eval.scoring import score
 from elevater_eval.submission import combine
 from elevater_eval.tables import aligned
 from elevater_eval.validation import inspect
+from toolkit.common.files import atomic_write
 
 BAD_INPUT = 2
 
@@ -127,7 +127,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 def _write(path: str | None, result: dict[str, Any]) -> None:
     if path:
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from elevater_eval.decimals import rounded, rows_as_text
 from elevater_eval.entry import KEYS, PredictionFile, parse_entry
 from elevater_eval.problems import InvalidSubmissionError, errors_of
 from elevater_eval.reading import read_file
+from toolkit.common.files import atomic_write
 
 NUMBERS_AT_ONCE = 1 << 18
 
@@ -65,7 +64,7 @@ def write_predictions(
     _, problems = parse_entry(head | {"rnd_seeds": [entry.rnd_seeds[0]], "predictions": [np.zeros((1, 1))]}, str(path))
     if errors_of(problems):
         raise InvalidSubmissionError(errors_of(problems))
-    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.writelines(json_pieces(entry))
     return path
 
@@ -89,18 +88,3 @@ def json_pieces(entry: PredictionFile) -> Iterator[str]:
             yield ("," if start else "") + rows_as_text(fold[start : start + step])
         yield "]"
     yield "]}"
-
-
-@contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place at the end, and is removed if the block fails."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, a file name is needed")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

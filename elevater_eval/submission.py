@@ -8,10 +8,11 @@ from pathlib import Path
 
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.order import order_warning
-from elevater_eval.predictions import json_pieces, written_whole
+from elevater_eval.predictions import json_pieces
 from elevater_eval.problems import ERROR, InvalidSubmissionError, Problem, errors_of
 from elevater_eval.reading import MEMBER, Sources, prediction_files, read_merged
 from elevater_eval.tasks import load_tasks
+from toolkit.common.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def combine(sources: Sources, out: str | Path, root: str | Path | None = None, *
     member.compress_type, member._compresslevel = zipfile.ZIP_DEFLATED, LEVEL
     member.external_attr = 0o644 << 16
     member.file_size = sum(file.stat().st_size for file in files)  # lets zipfile choose the 64-bit form if needed
-    with written_whole(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open(member, "w") as stream:
             stream.write(b'{"data": [')
             for entry, found in read_merged(files):

@@ -20,8 +20,8 @@ from torchvision.transforms import functional as F
 from prompting.backbones.loading import Backbone, Preprocessing, differences, load_backbone
 from prompting.checkpoints.prompt_files import load_prompts
 from prompting.model import PromptedCLIP
-from prompting.pictures import ImageSource, read_picture
 from prompting.prompts import Prompt
+from toolkit.common.images import ImageSource, read_image
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Predictor:
     def prepare(self, image: ImageSource) -> Tensor:
         """An image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
         pre = self.preprocessing
-        image, mode = read_picture(image), InterpolationMode(pre.interpolation)
+        image, mode = read_image(image), InterpolationMode(pre.interpolation)
         if self.mode == "squash":
             image = F.resize(image, [pre.size, pre.size], mode)
         else:

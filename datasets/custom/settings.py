@@ -17,7 +17,7 @@ from pathlib import Path
 
 from datasets.task import DEFAULT_TEMPLATES, LABEL_KINDS, METRICS
 from toolkit.common.images import MODES
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.structured import read_yaml
 
 SUFFIXES = (".yaml", ".yml")
 

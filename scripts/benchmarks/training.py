@@ -27,7 +27,7 @@ import open_clip
 import torch
 from tqdm import tqdm
 
-from elevater_eval.predictions import written_whole
+from toolkit.common.files import atomic_write
 
 from .steps import COLUMNS, case
 
@@ -99,7 +99,7 @@ def markdown(results: list[dict], where: dict, options: argparse.Namespace) -> s
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.structured import read_yaml
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 SUITES = ("pocket", "paper")

@@ -24,7 +24,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, a file name is needed")
-    if path.exists() and not path.is_file():
+    if _is_device(path):
         raise ValueError(f"{path} is a device or a pipe, a file name is needed")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -52,6 +52,11 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_device(path: Path) -> bool:
+    """Return if writing to a path would replace a device: "/dev/stdout" may be a link to a plain file."""
+    return path.parent == Path("/dev") or (path.exists() and not path.is_file())
 
 
 def flush_to_disk(path: Path) -> None:

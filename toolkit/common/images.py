@@ -1,8 +1,9 @@
-"""From a path to a normalised tensor: one function to read, one to resize, one to normalise."""
+"""Images: read one to RGB, resize it to a tensor, normalise a batch."""
 
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Sequence
 
@@ -10,10 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
-from toolkit.common.archives import read_bytes
+from toolkit.common.archives import read_bytes, split_archive
 
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -23,33 +22,49 @@ MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and th
 
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
 
+ImageSource = str | os.PathLike | Image.Image
+
 
 class ImageError(ValueError):
     """An image exists, but cannot be decoded."""
 
 
-def read_image(path: str) -> Image.Image:
+def read_image(source: ImageSource) -> Image.Image:
     """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation, the first frame.
 
     Args:
-        path: a file, or ``<zip>@<member>``.
+        source: a file, ``<zip>@<member>``, or an open PIL image.
 
     Raises:
         FileNotFoundError: no such file, zip or member.
         ImageError: the content is no image, is truncated or declares absurd sides, or its zip is damaged.
     """
+    if isinstance(source, Image.Image):
+        return _upright_rgb(source, in_place=False)
+    path = os.fspath(source)
     try:
         image = Image.open(io.BytesIO(read_bytes(path)), formats=FORMATS)
-        _check_sides(*image.size)
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would take all above 255 for white
-            image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return _upright_rgb(image, in_place=True)
     except FileNotFoundError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        kinds = {Image.UnidentifiedImageError: "not an image", Image.DecompressionBombError: _TOO_MANY}
-        raise ImageError(f"cannot decode {path}: {kinds.get(type(error), error)}") from error
+        if split_archive(path)[1] is not None:
+            raise
+        raise FileNotFoundError(f"no image {path}") from None
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"cannot decode {path}: not an image") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+        raise ImageError(f"cannot decode {path}: {error}") from error
+
+
+def _upright_rgb(image: Image.Image, in_place: bool) -> Image.Image:
+    _check_sides(*image.size)
+    image = ImageOps.exif_transpose(image, in_place=in_place) or image  # None when in place
+    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would turn all above 255 white
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return image
 
 
 def _check_sides(width: int, height: int) -> None:
@@ -61,12 +76,15 @@ def _check_sides(width: int, height: int) -> None:
 
 
 def resize(image: Image.Image, size: int, mode: str = "crop", interpolation: str = "bicubic") -> Tensor:
-    """A PIL image as a uint8 tensor (3, size, size).
+    """Return a PIL image as a uint8 tensor (3, size, size).
 
     Args:
         mode: "squash" resizes both sides to `size`; "crop" resizes the short side and cuts the centre out.
         interpolation: "nearest", "bilinear" or "bicubic" (antialiased, as PIL does).
     """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as F
+
     if mode not in MODES:
         raise ValueError(f"unknown crop mode {mode!r}; choose one of {', '.join(MODES)}")
     if interpolation not in INTERPOLATIONS:
@@ -80,6 +98,7 @@ def resize(image: Image.Image, size: int, mode: str = "crop", interpolation: str
 
 
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 (..., 3, S, S) to float32 of the same shape: scaled to [0, 1], then (x - mean) / std for each channel."""
-    mean, std = (torch.tensor(values, device=batch.device).view(3, 1, 1) for values in (mean, std))
-    return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
+    """Return uint8 (..., 3, S, S) as float32: scaled to [0, 1], then (x - mean) / std for each channel."""
+    means = torch.tensor(mean, device=batch.device).view(3, 1, 1)
+    stds = torch.tensor(std, device=batch.device).view(3, 1, 1)
+    return batch.to(torch.float32).div_(255).sub_(means).div_(stds)

@@ -17,7 +17,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.custom import task as own
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.structured import read_yaml
 
 from .settings import extend
 

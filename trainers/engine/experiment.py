@@ -16,8 +16,8 @@ from yacs.config import CfgNode
 
 from datasets import task_name
 from elevater_eval import combine
-from elevater_eval.predictions import written_whole
-from toolkit.common.yaml_files import read_yaml
+from toolkit.common.files import atomic_write
+from toolkit.common.structured import read_yaml
 
 from . import distributed, results
 from .config import changed
@@ -152,7 +152,7 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
     """
     names = {record["task"]: f"seed{record['seed']}_{record['task']}.json" for record in records}
     for task, name in names.items():
-        with written_whole(out / "predictions" / name) as temporary:
+        with atomic_write(out / "predictions" / name) as temporary:
             shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
     for path in (out / "predictions").iterdir():
         if path.name not in names.values():

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from datasets import Task
 from elevater_eval import metrics, write_predictions
-from elevater_eval.predictions import written_whole
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
+from toolkit.common.files import atomic_write
 
 from . import provenance
 
@@ -89,7 +89,7 @@ def write_json(path: Path, value) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, making its folder."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -16,9 +16,8 @@ import torch
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
-from elevater_eval.predictions import written_whole
-
 # not dassl.engine: an installed Dassl has no such module
+from toolkit.common.files import atomic_write
 from toolkit.common.random_state import get_random_state, set_random_state
 from toolkit.dassl.utils.checkpoint import plain
 
@@ -38,7 +37,7 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
     where = {"epoch": epoch, "losses": torch.stack(list(losses)).tolist() if losses else []}
     state = parts | where | {"best_result": trainer.best_result, "facts": trainer.facts, "rng": get_random_state()}
     torch.save(plain(state), content)
-    with written_whole(Path(trainer.output_dir) / STATE) as temporary:
+    with atomic_write(Path(trainer.output_dir) / STATE) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 

@@ -1,8 +1,8 @@
-"""YAML of anyone's gives plain values, or one sentence."""
+"""YAML and JSON files give plain values, or one sentence."""
 
 import pytest
 
-from toolkit.common.yaml_files import MOST, read_yaml
+from toolkit.common.structured import MOST, read_json, read_yaml, write_json
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -50,3 +50,37 @@ def test_no_text_and_no_file(tmp_path):
     for path in (tmp_path / "b.yaml", tmp_path):
         with pytest.raises(FileNotFoundError, match="no file"):
             read_yaml(path)
+
+
+def test_json_round_trip(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    write_json(path, {"a": [1, 2.5, None, "é"]})
+    assert read_json(path) == {"a": [1, 2.5, None, "é"]}
+    path.write_bytes(b"\xef\xbb\xbf[]")
+    assert read_json(path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1,\n "b": }\n', r"a\.json:2: not valid json: Expecting value"),
+        ("", r"a\.json:1: not valid json"),
+        ("[" * 100_000, r"a\.json: not valid json: nested too deeply"),
+        ("9" * 5000, r"a\.json: not valid json: .*integer string"),
+    ],
+)
+def test_what_is_no_json_is_one_sentence(tmp_path, text, message):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_json(path)
+    with pytest.raises(ValueError, match="--groups: .*" + message):
+        read_json(path, "--groups")
+
+
+def test_no_json_file(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"a\.json is not UTF-8 text"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError, match=r"--groups: no file .*b\.json"):
+        read_json(tmp_path / "b.json", "--groups")

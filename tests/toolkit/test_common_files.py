@@ -1,0 +1,99 @@
+"""Files appear whole or not at all; devices stay devices; a lock is held by one process."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.common.files import InUse, atomic_folder, atomic_write, exclusive_lock, write_bytes, write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    write_text(path, "one")
+    with atomic_write(path) as temporary:
+        temporary.write_text("two")
+        assert path.read_text() == "one"
+    assert path.read_text() == "two"
+    write_bytes(path, b"three")
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_failed_writer_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(KeyError), atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_killed_writer_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    code = """
+import sys
+from toolkit.common.files import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+    with python(code, path) as writer:
+        assert writer.stdout.readline() == "written\n"
+        writer.send_signal(signal.SIGKILL)
+    assert path.read_text() == "old"
+    assert not [file for file in tmp_path.iterdir() if not file.name.startswith(".") and file != path]
+
+
+def test_folders_and_devices_are_refused(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        write_text(tmp_path, "x")
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("/dev/null", tmp_path / "link")
+    for path in ("/dev/null", "/dev/stdout", tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(ValueError, match=f"{path} is a device or a pipe, a file name is needed"):
+            write_text(path, "x")
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_folder_appears_whole(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(KeyError), atomic_folder(folder) as temporary:
+        (temporary / "x").write_text("x")
+        raise KeyError
+    assert not folder.exists() and not list(folder.parent.iterdir())
+    with atomic_folder(folder) as temporary:
+        (temporary / "x").write_text("x")
+    assert [file.name for file in folder.iterdir()] == ["x"]
+    with pytest.raises(OSError), atomic_folder(folder) as temporary:
+        (temporary / "y").write_text("y")
+    assert [file.name for file in folder.iterdir()] == ["x"]
+
+
+def test_one_process_holds_a_lock_and_may_enter_it_again(tmp_path):
+    path = tmp_path / "lock"
+    code = """
+import sys
+from toolkit.common.files import exclusive_lock
+with exclusive_lock(sys.argv[1], "in use"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    with python(code, path) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InUse, match="run is in use"), exclusive_lock(path, "run is in use"):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with exclusive_lock(path, "run is in use"), exclusive_lock(path, "run is in use"):
+        pass

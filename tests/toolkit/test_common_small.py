@@ -1,0 +1,72 @@
+"""Suggestions, exit codes and random states of toolkit/common; and that it imports none of our other packages."""
+
+import ast
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, NotDone, run_command
+from toolkit.common.random_state import get_random_state, set_random_state
+from toolkit.common.suggest import did_you_mean, nearest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_nearest_names_whatever_their_case():
+    known = ["OxfordPets", "Flowers102", "Food101"]
+    assert nearest("oxfordpet", known) == ["OxfordPets"]
+    assert nearest("FOOD102", known, count=2) == ["Food101", "Flowers102"]
+    assert nearest("zzz", known, cutoff=0.6) == []
+    assert did_you_mean("food", known) == "did you mean 'Food101'?"
+    assert did_you_mean("food", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ValueError("no such key"), BAD_INPUT, "error: no such key\n"),
+        (FileNotFoundError("no file a"), BAD_INPUT, "error: no file a\n"),
+        (NotDone("2 of 3 runs failed"), FAILED, "error: 2 of 3 runs failed\n"),
+        (BrokenPipeError(), OK, ""),
+        (KeyboardInterrupt(), STOPPED, "stopped\n"),
+    ],
+)
+def test_errors_become_one_line_and_an_exit_code(capsys, monkeypatch, error, code, message):
+    monkeypatch.delenv("MVLPT_DEBUG", raising=False)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+
+    def command() -> None:
+        raise error
+
+    assert run_command(command) == code
+    assert capsys.readouterr().err == message
+    assert run_command(lambda: None) == OK and run_command(lambda: 3) == 3
+
+
+def test_random_states_are_restored():
+    state = get_random_state()
+    first = random.random(), np.random.rand(), torch.rand(1).item()
+    set_random_state(state)
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == first
+
+
+def test_common_imports_none_of_our_other_packages():
+    for file in (ROOT / "toolkit" / "common").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "."]
+            ours = ("datasets", "prompting", "trainers", "elevater_eval", "scripts", "dassl", "toolkit.dassl", ".")
+            assert not [name for name in names if name.startswith(ours)], file
+
+
+def test_reading_an_image_needs_no_torchvision():
+    code = "import sys, toolkit.common.images; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

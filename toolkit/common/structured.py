@@ -1,0 +1,103 @@
+"""YAML and JSON files: plain values, and one sentence naming the file and the line if they cannot be read."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toolkit.common.files import write_text
+
+MOST = 100_000  # values in a YAML file, including those that aliases repeat
+
+
+def read_yaml(path: str | PathLike, what: str = "") -> Any:
+    """Return the content of a YAML file: dicts, lists, numbers and texts. Nothing in it is executed.
+
+    Args:
+        what: the flag or key that names the file, for messages.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no YAML, has Python tags, or aliases that make it endless.
+    """
+    text = _read_text(path, what)
+    try:
+        content = yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError(f"{_named(path, what)} is no YAML: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # impossible dates and numbers; keys that are lists
+        mark = getattr(error, "problem_mark", None)
+        if mark:
+            reason = f"line {mark.line + 1}: {error.problem}"
+        else:
+            reason = " ".join(str(error).split())
+        raise ValueError(f"{_named(path, what)} is no YAML: {reason}") from None
+    if _count_values(content) > MOST:
+        raise ValueError(f"{_named(path, what)} holds more than {MOST:,} values; its aliases repeat too much")
+    return content
+
+
+def read_json(path: str | PathLike, what: str = "") -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        what: the flag or key that names the file, for messages.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON.
+    """
+    return parse_json(_read_text(path, what), _named(path, what))
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Return the value of JSON text. Raises ValueError with `where` and the line if it is no JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}:{error.lineno}: not valid json: {error.msg}") from error
+    except RecursionError:
+        raise ValueError(f"{where}: not valid json: nested too deeply") from None
+    except ValueError as error:  # a number of more than 4,300 digits
+        raise ValueError(f"{where}: not valid json: {error}") from None
+
+
+def write_json(path: str | PathLike, value: Any, indent: int | None = 2) -> None:
+    """Write a JSON file whole or not at all, making its folder."""
+    write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
+def _named(path: str | PathLike, what: str) -> str:
+    if what:
+        return f"{what}: {path}"
+    return str(path)
+
+
+def _read_text(path: str | PathLike, what: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        message = f"no file {path}"
+        if what:
+            message = f"{what}: {message}"
+        raise FileNotFoundError(message) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{_named(path, what)} is not UTF-8 text: {error}") from None
+
+
+def _count_values(content: Any) -> int:
+    """Count the values, up to a little more than `MOST`."""
+    left = [content]
+    count = 0
+    while left and count <= MOST:
+        value = left.pop()
+        count += 1
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list | set | tuple):
+            left += value
+    return count
