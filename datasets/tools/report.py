@@ -1,8 +1,7 @@
-"""What an examination of a set's files found, as data."""
+"""The findings of an examination of a set's files, as data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 ERROR, WARNING = "error", "warning"
@@ -14,10 +13,10 @@ class Finding:
     """One finding.
 
     Attributes:
-        level: "error" where the set cannot be used as it should be, else "warning".
+        level: "error" if the set cannot be used as it should be, else "warning".
         kind: a short fixed name, such as "label-range".
-        where: the file below the data root and, where it applies, its line or member.
-        message: what is wrong, in words.
+        where: the file below the data root and, if it applies, its line or member.
+        message: what is wrong.
     """
 
     level: str
@@ -34,8 +33,8 @@ class Report:
     """The state of one set.
 
     Attributes:
-        status: "ok", "missing" (nothing is there) or "damaged" (there is an error).
-        images: the images that each split's index lists.
+        images: the number of images that each split's index lists.
+        missing: nothing of the set is there.
     """
 
     name: str
@@ -45,39 +44,49 @@ class Report:
     missing: bool = False
 
     def error(self, kind: str, where: str, message: str) -> None:
+        """Add an error."""
         self.findings.append(Finding(ERROR, kind, where, message))
 
     def warn(self, kind: str, where: str, message: str) -> None:
+        """Add a warning."""
         self.findings.append(Finding(WARNING, kind, where, message))
 
     @property
     def errors(self) -> list[Finding]:
+        """Return the findings that are errors."""
         return [finding for finding in self.findings if finding.level == ERROR]
 
     @property
     def status(self) -> str:
-        return "missing" if self.missing else "damaged" if self.errors else "ok"
+        """Return "ok", "missing" (nothing is there) or "damaged" (there is an error)."""
+        if self.missing:
+            return "missing"
+        return "damaged" if self.errors else "ok"
 
     def to_dict(self) -> dict:
-        """Plain JSON: name, folder, status, images, findings."""
-        findings = [asdict(finding) for finding in self.findings]
+        """Return plain JSON: name, folder, status, images, findings."""
         return {
             "name": self.name,
             "folder": self.folder,
             "status": self.status,
             "images": self.images,
-            "findings": findings,
+            "findings": [asdict(finding) for finding in self.findings],
         }
 
+    def lines(self, shown: int = SHOWN) -> list[str]:
+        """Return the findings as text; of many of one kind in one file, the first ones and the number of the others."""
+        groups: dict[tuple[str, str], list[Finding]] = {}
+        for finding in self.findings:
+            file = finding.where.partition(":")[0].partition("@")[0]
+            groups.setdefault((finding.kind, file), []).append(finding)
+        lines = []
+        for (kind, file), group in groups.items():
+            lines += [str(finding) for finding in group[:shown]]
+            if len(group) > shown:
+                lines.append(f"{group[0].level}: {file}: and {len(group) - shown} more of this kind [{kind}]")
+        return lines
 
-def in_short(findings: Iterable[Finding], shown: int = SHOWN) -> list[str]:
-    """The findings as lines of text; of many of one kind in one file, the first ones and the number of the others."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.kind, finding.where.partition(":")[0].partition("@")[0]), []).append(finding)
-    lines = []
-    for (kind, file), group in groups.items():
-        lines += [str(finding) for finding in group[:shown]]
-        if len(group) > shown:
-            lines.append(f"{group[0].level}: {file}: and {len(group) - shown} more of this kind [{kind}]")
-    return lines
+
+def join_images(images: dict[str, int]) -> str:
+    """Return text such as "40 train, 10 test"."""
+    return ", ".join(f"{count} {split}" for split, count in images.items())
