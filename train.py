@@ -139,16 +139,16 @@ def listed(names: str, flag: str) -> str:
 
 def configuration(args: argparse.Namespace):
     """The frozen configuration of the command line."""
-    from trainers.engine.config import changed, resolve, trainer_class
+    from trainers.engine.config import resolve, trainer_class, with_overrides
 
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flags_of(args), args.opts)
     node = cfg.TRAINER.MVLPT
     if cfg.TRAINER.NAME == "MVLPT" and node.COCOOP.N_CTX and not (node.COOP.N_CTX or node.VPT.N_CTX):
         given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
-        cfg = changed(cfg, TRAINER__NAME="CoCoOp", **given)
+        cfg = with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
     if args.multi_task and not getattr(trainer_class(cfg.TRAINER.NAME), "joint", True):
-        cfg = changed(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+        cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
     return cfg
 
 
@@ -170,7 +170,7 @@ def run(args: argparse.Namespace) -> None:
     from trainers.engine import (
         run_dir as locks,
     )
-    from trainers.engine.config import changed, trainer_class
+    from trainers.engine.config import trainer_class, with_overrides
     from trainers.engine.settings import task_names
     from trainers.evaluation import PromptEvaluator
 
@@ -182,13 +182,13 @@ def run(args: argparse.Namespace) -> None:
     everything = not names
     names = names or [spec.task for spec in pocket.TARGETS]
     if cfg.RESUME not in ("", "auto"):
-        cfg = changed(cfg, OUTPUT_DIR=resume.folder_of(cfg), RESUME="auto")
+        cfg = with_overrides(cfg, OUTPUT_DIR=resume.folder_of(cfg), RESUME="auto")
     if cfg.OUTPUT_DIR in ("", "./output"):
         first = datasets.task_name(names[0])
         tasks = "pocket" if everything else first if len(names) == 1 else f"{first}+{len(names) - 1}"
         label = f"{cfg.TRAINER.NAME}_{tasks}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
-        cfg = changed(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
-    cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
+        cfg = with_overrides(cfg, OUTPUT_DIR=str(Path("output") / (label + "_eval" * args.eval_only)))
+    cfg = with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0])
     goes_on = cfg.RESUME == "auto"
     if goes_on and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite starts it anew: give one of them")
@@ -201,11 +201,11 @@ def run(args: argparse.Namespace) -> None:
             )
         with locks.put_aside(cfg.OUTPUT_DIR, args.overwrite and not args.eval_only):
             cfg = plain.checked(cfg, trains=not (args.eval_only or args.no_train))
-        with locks.alone(cfg.OUTPUT_DIR):
+        with locks.exclusive_folder(cfg.OUTPUT_DIR):
             _start_log(cfg, names)
             plain.run(cfg, args.model_dir, args.load_epoch, args.eval_only, args.no_train)
         return
-    cfg = changed(cfg, RESUME="")
+    cfg = with_overrides(cfg, RESUME="")
 
     learns = cfg.TRAINER.NAME != "ZeroshotCLIP"
     sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
@@ -229,7 +229,7 @@ def run(args: argparse.Namespace) -> None:
         _render([*sources, *names, *related])
         fewshot.check_record(cfg.DATASET.FEWSHOT, [datasets.task_name(name) for name in (*sources, *names, *related)])
         if several:
-            cfg = changed(cfg, MULTITASK__SOURCE=",".join(sources))
+            cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
             source = stages.source_run(cfg, sources, args.model_dir, args.load_epoch) if sources else None
             start, epoch = (str(source.folder), None) if source else (args.model_dir, args.load_epoch)
             targets = stages.target_runs(cfg, names, groups, start, epoch, trains, fresh=args.no_train)
@@ -240,7 +240,7 @@ def run(args: argparse.Namespace) -> None:
         else:
             one = runs.Run(cfg, args.model_dir, args.load_epoch, trains, fresh=args.no_train, resume=goes_on)
             prepared = runs.check_run(one)
-    with locks.alone(cfg.OUTPUT_DIR):
+    with locks.exclusive_folder(cfg.OUTPUT_DIR):
         _start_log(cfg, names)
         with _fewer_lines():
             if several:
@@ -304,7 +304,11 @@ def main(argv: list[str] | None = None) -> int:
         message = f"error: {where}{error.strerror or error}"
         if error.errno == errno.EROFS:
             return distributed.failed(f"{message}\n", 2)
-        kept = "" if "--resume" in message else "; all that was finished is kept, with --resume auto the same command goes on"
+        kept = (
+            ""
+            if "--resume" in message
+            else "; all that was finished is kept, with --resume auto the same command goes on"
+        )
         return distributed.failed(f"{message}{kept}\n", 1)
     except KeyboardInterrupt:
         return distributed.failed("stopped; with --resume auto the same command goes on\n", 130)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from dassl.optim import build_optimizer
 from torch import Tensor
 from tqdm import tqdm
 
 from datasets.multitask import MixingSampler, label_distribution
 
-# not dassl.optim: an installed Dassl's warm-up fails on torch >= 2.7
-from toolkit.dassl.optim import build_lr_scheduler, build_optimizer
+# not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
+from toolkit.common.schedules import build_lr_scheduler
 
 from .engine import distributed, results, resume
 from .evaluation import PromptEvaluator

@@ -49,7 +49,8 @@ def _image_counts(spec: Spec) -> dict[str, int]:
     classes = len(spec.classes)
     counts = {"train": spec.train * classes, "test": spec.test}
     if spec.layout == "coop":
-        return {"train": counts["train"], "val": spec.val * classes, "test": spec.test}
+        counts = {"train": counts["train"], "val": spec.val * classes, "test": spec.test}
+        return {split: count for split, count in counts.items() if count}
     if spec.family == "handwritten":
         counts["train"] = DIGITS - spec.test
     return counts

@@ -11,7 +11,7 @@ from .suite import ensure, folder_of, home
 
 
 class _InPocket:
-    """A task whose data root is the folder of the pocket suite, and which is rendered when it is built first."""
+    """A task in the pocket suite's folder; it is rendered when its folder is asked for."""
 
     def data_root(self, cfg) -> str:
         ensure(self.name)
@@ -30,7 +30,12 @@ def _define(spec: Spec) -> type[Task]:
     }
     files = file_names(spec)
     if spec.layout == "coop":
-        attributes |= {"folder": folder_of(spec), "image_dir": files["image_dir"], "split_json": files["split_json"]}
+        attributes |= {
+            "folder": folder_of(spec),
+            "image_dir": files["image_dir"],
+            "split_json": files["split_json"],
+            "test_only": spec.train == 0,
+        }
         return type(spec.task, (_InPocket, CoopTask), attributes)
     attributes |= {
         "root_folder": folder_of(spec),

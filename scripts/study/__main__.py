@@ -20,7 +20,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
-from trainers.engine.run_dir import alone, check_folder
+from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import output, protocol
 from .items import Item, plan_items
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     elif not args.root:
         raise ValueError("--root: the folder of the data sets is needed")
     check_folder(folder)
-    with alone(folder):
+    with exclusive_folder(folder):
         there, work, trusted = partial(finished, place=place), (perform, place), known.backbone == "pocket"
         result = execution.execute(plan, there, work, folder, "study", args, trusted)
         output.write_all(known, items, folder, args.results, args.root)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from scripts import groups
 from scripts.jobs.plan import Job
+from scripts.transfer import groups
+from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
 
 MARK = "job.json"  # in a finished job's folder: what was done there
 
@@ -55,10 +56,10 @@ def perform(job: Job, place: Place) -> None:
 def build_run(job: Job, place: Place):
     """The `trainers.engine.run.Run` of a source or adaptation job."""
     from trainers.engine import experiment as stages
-    from trainers.engine.config import changed
+    from trainers.engine.config import with_overrides
 
     settings, folder = job.settings, Path(place.folder)
-    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
+    cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
         run = stages.source_run(cfg, settings["tasks"], start)
@@ -67,12 +68,12 @@ def build_run(job: Job, place: Place):
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
         run = stages.target_runs(cfg, [target], related, start)[0]
-    return replace(run, cfg=changed(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
+    return replace(run, cfg=with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """target -> the tasks it is grouped with, from the matrix of a transfer job."""
-    matrix = groups.read_matrix(folder / group["transfer"] / "scores.csv")
+    matrix = read_square_matrix(folder / group["transfer"] / "scores.csv")
     return {target: groups.choose(matrix, group["size"], group["worst"])[target]}
 
 
@@ -114,18 +115,17 @@ def _mark(job: Job) -> dict:
 
 def _transfer(job: Job, place: Place) -> None:
     """scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
-    from trainers.engine.config import changed
+    from trainers.engine.config import with_overrides
     from trainers.engine.results import write_text
-
-    from .transfer import normalised, transfer_matrix
+    from trainers.engine.scoring import score_prompts
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
-    cfg = changed(configuration_of(job), DATASET__ROOT=place.root)
-    scores = transfer_matrix([folder / name for name in job.settings["prompts"]], tasks, cfg)
-    matrix = groups.Matrix(tuple(tasks), tuple(map(tuple, scores.tolist())))
+    cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
+    scores = score_prompts([folder / name for name in job.settings["prompts"]], cfg, tasks)
+    matrix = Matrix.square(tasks, scores)
     out = folder / job.name
-    groups.write_matrix(out / "scores.csv", matrix)
-    groups.write_matrix(out / "normalised.csv", normalised(matrix))
+    write_matrix(out / "scores.csv", matrix)
+    write_matrix(out / "normalised.csv", normalised(matrix))
     for worst in (False, True):
         for size in range(2, min(3, len(tasks)) + 1):
             order = "worst" if worst else "best"

@@ -22,7 +22,7 @@ from scripts.jobs import execution
 from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
 from scripts.study.work import Place, configuration_of, finished, perform
-from trainers.engine.run_dir import alone, check_folder
+from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import plan_file, results
 from .plan_file import PlanFile
@@ -81,7 +81,7 @@ def run_entries(known: PlanFile, args: argparse.Namespace) -> int:
     tasks = {task for job in plan for task in job.settings["tasks"]}
     study.render(sorted(tasks))
     check_folder(folder)
-    with alone(folder):
+    with exclusive_folder(folder):
         work, trusted = (perform, place), all(entry.backbone == "pocket" for entry in known.entries)
         result = execution.execute(plan, partial(finished, place=place), work, folder, "sweep", args, trusted)
         results.write(plan, items, folder)

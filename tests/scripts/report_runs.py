@@ -13,7 +13,7 @@ import trainers
 from datasets import build_task
 from datasets.few_shot import write_record
 from elevater_eval import write_predictions
-from trainers.engine.config import changed, resolve, shareable
+from trainers.engine.config import resolve, with_overrides, without_local_paths
 from trainers.engine.results import score
 
 HOSTILE = "<img src=x onerror=document.title='taken'>"  # names of classes are text, whatever they hold
@@ -48,17 +48,17 @@ def write_run(folder: Path, root: Path, seed: int = 0, wrong: dict | None = None
     trainers.register_all()
     names = ["folder:photos", "folder:stones"] if two_stages else ["folder:photos"]
     cfg = resolve("MVPT", [], {"SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed}, ["DATASET.NUM_SHOTS", "5"])
-    cfg = changed(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OPTIM__LR=0.005)
+    cfg = with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OPTIM__LR=0.005)
     if two_stages:
-        cfg = changed(cfg, MULTITASK__SOURCE="folder:stones")
-        _stage(changed(cfg, DATASET__DATASET=names[1], DATASET__NAME=names[1]), folder / "source", seed, {})
+        cfg = with_overrides(cfg, MULTITASK__SOURCE="folder:stones")
+        _stage(with_overrides(cfg, DATASET__DATASET=names[1], DATASET__NAME=names[1]), folder / "source", seed, {})
     records = []
     for name in names:
-        own = changed(cfg, DATASET__DATASET=name, DATASET__NAME=name, MULTITASK__SOURCE="")
+        own = with_overrides(cfg, DATASET__DATASET=name, DATASET__NAME=name, MULTITASK__SOURCE="")
         place = folder / "adapt" / name.removeprefix("folder:") if two_stages else folder
         records += _stage(own, place, seed, (wrong or {}) if name == names[0] else {})
     _write(folder / "results.json", json.dumps(records))
-    _write(folder / "config.yaml", shareable(cfg).dump())
+    _write(folder / "config.yaml", without_local_paths(cfg).dump())
     _write(folder / "log.txt", "toolkit/dassl (built in), torch 0.0, CPU\nmore\n")
     return folder
 
@@ -92,7 +92,7 @@ def _stage(cfg, folder: Path, seed: int, wrong: dict) -> list[dict]:
             writer.add_scalar(f"val/{name}", value, epoch)
     writer.close()
     _write(folder / "results.json", json.dumps([record]))
-    _write(folder / "config.yaml", shareable(cfg).dump())
+    _write(folder / "config.yaml", without_local_paths(cfg).dump())
     return [record]
 
 

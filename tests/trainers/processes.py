@@ -120,7 +120,7 @@ def main() -> int:
     """The first exit code that is not 0."""
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
-    memory.CHUNK["cpu"], memory.KEEP["cpu"] = CHUNK, 2  # chunks that the backward pass computes anew
+    memory.MAX_TOKENS["cpu"], memory.MAX_CACHED_CLASSES["cpu"] = CHUNK, 2  # chunks that the backward pass computes anew
     real, stubs = trainers.features.store.load_backbone, {name: tiny_world.stub(name) for name in tiny_world.STUBS}
     trainers.features.store.load_backbone = lambda name, *args: stubs[name] if name in stubs else real(name, *args)
     for cls in tiny_world.task_classes():

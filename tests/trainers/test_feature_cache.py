@@ -19,7 +19,7 @@ from run_files import prompt_in, read, same
 
 import trainers.features.store
 from datasets.task import Sample
-from trainers.engine.config import differences, load, resolve, shareable
+from trainers.engine.config import differences, load, resolve, without_local_paths
 from trainers.features import disk_cache as feature_cache
 from trainers.features import fingerprints
 from trainers.features.disk_cache import FeatureCache
@@ -316,7 +316,7 @@ def test_caching_makes_no_other_run(main, tmp_path, home):
     assert (out / "results.json").stat().st_mtime_ns == stamp and read(out / "results.json") == before
     assert "CACHE:" not in (out / "config.yaml").read_text()
     cfg = resolve("CoOp", [str(out / "config.yaml")], {"CACHE.DIR": str(tmp_path / "x")}, [])
-    assert cfg.CACHE.FEATURES and str(tmp_path) not in shareable(cfg).dump()
+    assert cfg.CACHE.FEATURES and str(tmp_path) not in without_local_paths(cfg).dump()
     assert not [key for key in differences(load(out / "config.yaml"), cfg) if key.startswith("CACHE")]
 
 

@@ -8,7 +8,7 @@ import yaml
 import train
 import trainers
 from trainers.engine import config as configuration
-from trainers.engine.config import changed, differences, resolve, trainer_class
+from trainers.engine.config import differences, resolve, trainer_class, with_overrides
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 FILES = sorted(file for kind in ("trainers", "datasets") for file in (CONFIGS / kind).rglob("*.y*ml"))
@@ -34,7 +34,7 @@ def test_every_configuration_file_resolves_and_its_values_arrive(file):
     folder = file.parent.name
     trainer = folder if folder in (*NAMES, "CoCoOp") else "CoOp"
     cfg = resolve(trainer, [str(file)], {}, [])
-    for key, value in configuration._flatten(text):
+    for key, value in configuration.flatten(text):
         if not key.startswith(("TRAINER.COOP.", "TRAINER.NAME")):
             node = cfg
             for part in key.split("."):
@@ -195,5 +195,5 @@ def test_strings_stay_strings(text):
 
 def test_differences_name_keys_and_leave_out_the_machine():
     cfg = configured("--trainer", "CoOp")
-    assert differences(cfg, changed(cfg, OUTPUT_DIR="elsewhere", DATASET__ROOT="/data", RESUME="x")) == []
-    assert differences(cfg, changed(cfg, OPTIM__LR=0.5, SEED=3)) == ["OPTIM.LR", "SEED"]
+    assert differences(cfg, with_overrides(cfg, OUTPUT_DIR="elsewhere", DATASET__ROOT="/data", RESUME="x")) == []
+    assert differences(cfg, with_overrides(cfg, OPTIM__LR=0.5, SEED=3)) == ["OPTIM.LR", "SEED"]

@@ -10,7 +10,7 @@ from run_files import prompt_in, same
 
 from datasets import build_task
 from trainers.engine import provenance
-from trainers.engine.config import changed, differences, load
+from trainers.engine.config import differences, load, with_overrides
 
 AUGMENTED = [
     *("--dataset", "toy-shapes,toy-pets", "--shots", 3, "--output-dir"),
@@ -75,7 +75,7 @@ def test_the_fingerprint_of_data_follows_images_labels_and_names(build, root, tm
     cfg = build("CoOp", "toy-shapes", shots=3).cfg
     task = build_task(cfg, "toy-shapes")
     assert provenance.of_data(task) == provenance.of_data(build_task(cfg, "toy-shapes"))
-    other = build_task(changed(cfg, DATASET__RANDOM_SEED_SAMPLING=5), "toy-shapes")
+    other = build_task(with_overrides(cfg, DATASET__RANDOM_SEED_SAMPLING=5), "toy-shapes")
     assert provenance.of_lists([task]) != provenance.of_lists([other])
     assert provenance.of_data(task) != provenance.of_data(other)
     same_lists = build_task(cfg, "toy-shapes")
@@ -89,4 +89,4 @@ def test_a_configuration_of_an_earlier_version_lacks_keys_and_is_the_same(main, 
     whole = load(path)
     path.write_text(re.sub(r"\n *DETERMINISTIC: \w+", "", path.read_text()))
     assert "DETERMINISTIC" not in load(path).TRAIN and differences(load(path), whole) == []
-    assert differences(load(path), changed(whole, TRAIN__DETERMINISTIC=True)) == ["TRAIN.DETERMINISTIC"]
+    assert differences(load(path), with_overrides(whole, TRAIN__DETERMINISTIC=True)) == ["TRAIN.DETERMINISTIC"]

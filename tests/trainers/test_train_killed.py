@@ -19,7 +19,12 @@ NOT_COMPARED = ("log.txt", "events.out.tfevents")  # they tell of times
 
 
 def killed_runs(*words: str) -> list:
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parents[1]), "CUDA_VISIBLE_DEVICES": ""}
+    surroundings = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(HERE.parents[1]),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     command = [sys.executable, str(HERE / "killed_runs.py"), *words]
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +54,9 @@ def check(whole, home: Path, moments: list[list[float]]) -> None:
         console = (home / f"case{number}.console").read_text()
         assert last["code"] == 0, console
         assert all(end["code"] in (-9, 0) for end in killed), console  # 0: a time that came too late
-        assert all(end["code"] == -9 for end, moment in zip(killed, moments[number], strict=True) if isinstance(moment, int))
+        assert all(
+            end["code"] == -9 for end, moment in zip(killed, moments[number], strict=True) if isinstance(moment, int)
+        )
         found = files(home / f"case{number}")
         assert found.keys() == expected.keys(), moments[number]
         different = [name for name in expected if found[name] != expected[name]]

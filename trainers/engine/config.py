@@ -98,7 +98,7 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
         texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)} | texts
         flags = {"MODEL.BACKBONE.NAME": backbone} | flags
     for file, text in texts.items():
-        for key, value in _flatten(text):
+        for key, value in flatten(text):
             # a run's own config.yaml holds both names: the alias must not win
             _set(cfg, key if "MVLPT" in (text.get("TRAINER") or {}) else _alias(key, aliases), value, keys, file, plain)
     cfg.TRAINER.NAME = trainer
@@ -110,7 +110,7 @@ def resolve(trainer: str, files: Sequence[str], flags: dict, opts: Sequence[str]
     return cfg
 
 
-def shareable(cfg: CfgNode) -> CfgNode:
+def without_local_paths(cfg: CfgNode) -> CfgNode:
     """A copy without what belongs to one machine."""
     cfg = cfg.clone()
     cfg.defrost()
@@ -127,8 +127,8 @@ def shareable(cfg: CfgNode) -> CfgNode:
     return cfg
 
 
-def changed(cfg: CfgNode, **values) -> CfgNode:
-    """A frozen copy with other values; keys are written with "__" for ".": `changed(cfg, DATASET__DATASET="a")`."""
+def with_overrides(cfg: CfgNode, **values) -> CfgNode:
+    """A frozen copy with other values; keys are written with "__" for ".": `with_overrides(cfg, DATASET__DATASET="a")`."""
     cfg = cfg.clone()
     cfg.defrost()
     for key, value in values.items():
@@ -140,7 +140,7 @@ def changed(cfg: CfgNode, **values) -> CfgNode:
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
     """Keys in which two configurations differ, those of one machine aside. A key that one lacks has its default there: a
     run of an earlier version need not know it."""
-    a, b = dict(_flatten(shareable(one))), dict(_flatten(shareable(other)))
+    a, b = dict(flatten(without_local_paths(one))), dict(flatten(without_local_paths(other)))
     if a.keys() != b.keys():
         a, b = _defaults() | a, _defaults() | b
     return [key for key in sorted(a.keys() | b.keys()) if _plain(a.get(key)) != _plain(b.get(key))]
@@ -149,12 +149,12 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
 def settings(cfg: CfgNode) -> dict[str, object]:
     """What a configuration says that the defaults do not, by key, those of one machine aside: the same in every version
     that has these keys."""
-    defaults, values = _defaults(), dict(_flatten(shareable(cfg)))
+    defaults, values = _defaults(), dict(flatten(without_local_paths(cfg)))
     return {key: values[key] for key in sorted(values) if _plain(values[key]) != _plain(defaults.get(key))}
 
 
 def _defaults() -> dict[str, object]:
-    return dict(_flatten(shareable(extend(get_cfg_default()))))
+    return dict(flatten(without_local_paths(extend(get_cfg_default()))))
 
 
 def load(path: Path) -> CfgNode:
@@ -164,7 +164,7 @@ def load(path: Path) -> CfgNode:
         raise ValueError(f"{path} is no configuration of a run: it holds no keys")
     try:
         cfg = CfgNode(content)
-        shareable(cfg)
+        without_local_paths(cfg)
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # yacs's own
         raise ValueError(f"{path} is no configuration of a run: {error}") from None
@@ -187,10 +187,10 @@ def _read(file: str) -> dict:
     return {key: value for key, value in (text or {}).items() if value is not None}
 
 
-def _flatten(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in node.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -200,7 +200,7 @@ def _alias(key: str, aliases: dict[str, str]) -> str:
 
 
 def _keys(cfg: CfgNode) -> Iterator[str]:
-    return (key for key, _ in _flatten(cfg))
+    return (key for key, _ in flatten(cfg))
 
 
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:

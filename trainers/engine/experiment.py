@@ -20,7 +20,7 @@ from toolkit.common.files import atomic_write
 from toolkit.common.structured import read_yaml
 
 from . import distributed, results
-from .config import changed
+from .config import with_overrides
 from .run import Prepared, Run, check_configuration, check_interrupted, check_run, execute, write_config
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def source_run(cfg: CfgNode, sources: Sequence[str], model_dir: str = "", load_e
     elif shots == 0:
         shots = 20
     return Run(
-        changed(
+        with_overrides(
             cfg,
             DATASET__DATASET=",".join(sources),
             DATASET__NAME=sources[0],
@@ -88,7 +88,7 @@ def target_runs(
         own = Path(start) / "adapt" / label
         runs.append(
             Run(
-                changed(
+                with_overrides(
                     cfg,
                     DATASET__DATASET=",".join([target, *group]),
                     DATASET__NAME=target,

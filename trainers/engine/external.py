@@ -13,7 +13,7 @@ from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
-from .config import changed
+from .config import with_overrides
 from .run import check_configuration, write_config
 
 
@@ -27,7 +27,7 @@ def checked(cfg: CfgNode, trains: bool) -> CfgNode:
     if trains and not cfg.RESUME and any(folder.glob("*/model*.pth.tar*")):
         raise ValueError(f"{folder} holds a run: --resume auto goes on with it, --overwrite starts anew")
     goes_on = cfg.RESUME and any(folder.glob("*/checkpoint"))
-    return changed(cfg, RESUME=cfg.OUTPUT_DIR if goes_on else "")
+    return with_overrides(cfg, RESUME=cfg.OUTPUT_DIR if goes_on else "")
 
 
 def run(cfg: CfgNode, model_dir: str, load_epoch: int | None, eval_only: bool, no_train: bool) -> None:
@@ -36,7 +36,7 @@ def run(cfg: CfgNode, model_dir: str, load_epoch: int | None, eval_only: bool, n
     set_random_seed(cfg.SEED)
     data_manager.read_image = images.read_image  # Dassl's loaders take images in zips, too
     if len(names) > 1:
-        cfg = changed(cfg, DATASET__NAME=register_union(names))
+        cfg = with_overrides(cfg, DATASET__NAME=register_union(names))
     else:
         custom.register(cfg.DATASET.NAME)
     trainer = build_trainer(cfg)

@@ -16,10 +16,9 @@ import torch
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
-# not dassl.engine: an installed Dassl has no such module
-from toolkit.common.files import atomic_write
+from toolkit.common.files import write_bytes
+from toolkit.common.plain_values import plain_values
 from toolkit.common.random_state import get_random_state, set_random_state
-from toolkit.dassl.utils.checkpoint import plain
 
 from . import distributed
 
@@ -36,9 +35,8 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
     parts = {name: part.state_dict() for name, part in _parts(trainer).items()}
     where = {"epoch": epoch, "losses": torch.stack(list(losses)).tolist() if losses else []}
     state = parts | where | {"best_result": trainer.best_result, "facts": trainer.facts, "rng": get_random_state()}
-    torch.save(plain(state), content)
-    with atomic_write(Path(trainer.output_dir) / STATE) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    torch.save(plain_values(state), content)
+    write_bytes(Path(trainer.output_dir) / STATE, content.getbuffer())
 
 
 def restore(trainer) -> tuple[int, list[Tensor]]:

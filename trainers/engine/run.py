@@ -20,8 +20,8 @@ from toolkit.common.archives import require_files
 from toolkit.common.random_state import get_random_state, set_random_state
 
 from . import distributed, provenance, results, resume
-from .config import differences, load, shareable, trainer_class
-from .run_dir import alone
+from .config import differences, load, trainer_class, without_local_paths
+from .run_dir import exclusive_folder
 from .settings import check, task_names
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def execute(run: Run, prepared: Prepared | None = None) -> list[dict]:
     Raises ValueError where another process is at work in the folder, and OSError where a file cannot be written; what is
     lost then is the present epoch, as the message says.
     """
-    with alone(run.folder):
+    with exclusive_folder(run.folder):
         try:
             reused = distributed.from_main(lambda: finished(run))
             return _reuse(run) if reused else _execute(run, prepared)
@@ -216,7 +216,7 @@ def _another(folder: Path, different: list[str]) -> ValueError:
 
 def write_config(cfg: CfgNode) -> None:
     """config.yaml, without what belongs to one machine."""
-    results.write_text(Path(cfg.OUTPUT_DIR) / "config.yaml", shareable(cfg).dump())
+    results.write_text(Path(cfg.OUTPUT_DIR) / "config.yaml", without_local_paths(cfg).dump())
 
 
 def _prepare(run: Run, start_exists: bool = True):

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.common.files import InUse
+
 from . import distributed
 
 try:
@@ -20,12 +22,8 @@ LOCK = ".lock"  # there while a folder is worked in, or where a process was kill
 _held: dict[str, int] = {}  # folder -> how often this process has entered it
 
 
-class InUse(ValueError):
-    """Another process is at work in a folder."""
-
-
 @contextlib.contextmanager
-def alone(folder: str | os.PathLike) -> Iterator[None]:
+def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made; the process that holds it may enter again.
 
     Of the processes of one run (torchrun) the main one holds it. Raises InUse where another process is at work
@@ -58,7 +56,7 @@ def alone(folder: str | os.PathLike) -> Iterator[None]:
 def check_free(folder: str | os.PathLike) -> None:
     """Raise InUse where another process is at work in `folder`."""
     if (Path(folder) / LOCK).is_file():
-        with alone(folder):
+        with exclusive_folder(folder):
             pass
 
 

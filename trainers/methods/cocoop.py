@@ -15,7 +15,7 @@ from dassl.data import DataManager
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.metrics import compute_accuracy
-from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.optim import build_optimizer
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms as T
@@ -28,6 +28,7 @@ from prompting.prompts import Contexts, TextPrompt, full_precision
 from prompting.shape import clip_shape
 from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
+from toolkit.common.schedules import build_lr_scheduler
 from trainers.evaluation import preprocessing
 from trainers.features.store import device_of, frozen
 

@@ -1,135 +1,15 @@
-"""Learning-rate schedules, stepped once an epoch, with warm-up.
+"""Learning-rate schedules under Dassl's names."""
 
-A schedule's ``state_dict`` holds plain values only, so a checkpoint loads with ``weights_only=True``; the state of a
-warm-up contains its successor's state, and the successor keeps driving the optimiser it was built with.
-"""
+from toolkit.common.schedules import (
+    SCHEDULES as AVAI_SCHEDS,
+)
+from toolkit.common.schedules import (
+    WARMUPS as AVAI_WARMUPS,
+)
+from toolkit.common.schedules import (
+    ConstantWarmupScheduler,
+    LinearWarmupScheduler,
+    build_lr_scheduler,
+)
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
-
-from ..utils import check_availability
-
-AVAI_SCHEDS = ["single_step", "multi_step", "cosine"]
-AVAI_WARMUPS = ["constant", "linear"]
-
-
-class _BaseWarmupScheduler(LRScheduler):
-    """Warm-up for ``warmup_epoch`` epochs, then ``successor``.
-
-    Args:
-        optimizer: the optimiser that ``successor`` drives, too.
-        successor: the schedule after the warm-up, fresh from its constructor.
-        warmup_epoch: epochs of warm-up, w.
-        recount: True: at epoch w the successor is at its epoch 0. False: it is at its epoch w, as though it had
-            run during the warm-up.
-    """
-
-    def __init__(self, optimizer: Optimizer, successor: LRScheduler, warmup_epoch: int, recount: bool = True):
-        self.successor = successor
-        self.warmup_epoch = warmup_epoch
-        self.recount = recount
-        super().__init__(optimizer)
-
-    def warmup_lr(self) -> list[float]:
-        """Learning rates of the parameter groups at epoch ``last_epoch`` < w."""
-        raise NotImplementedError
-
-    def get_lr(self) -> list[float]:
-        return self.warmup_lr() if self.last_epoch < self.warmup_epoch else self.successor.get_last_lr()
-
-    def step(self, epoch: int | None = None) -> None:
-        """Go to the next epoch. Schedules are recursive, hence no jump to ``epoch``."""
-        if epoch is not None:
-            raise ValueError("A warm-up schedule goes from epoch to epoch; it can't jump to a given one")
-        self.last_epoch += 1
-        self._step_count += 1
-        start = self.warmup_epoch if self.recount else 0
-        if self.last_epoch > start:
-            self._set_lr(self.successor.get_last_lr())  # the successor computes its next value from this one
-            self.successor.step()
-        self._set_lr(self.get_lr())
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-    def _set_lr(self, values: list[float]) -> None:
-        for group, lr in zip(self.optimizer.param_groups, values, strict=True):
-            group["lr"] = lr
-
-    def state_dict(self) -> dict:
-        """Epoch, learning rates and the successor's state: no reference to an object."""
-        return {
-            "last_epoch": self.last_epoch,
-            "_step_count": self._step_count,
-            "_last_lr": list(self._last_lr),
-            "successor": self.successor.state_dict(),
-        }
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Restore a state; optimiser and successor stay the objects they are.
-
-        Raises:
-            KeyError: the state is not one of a warm-up schedule.
-        """
-        missing = [key for key in ("last_epoch", "_step_count", "_last_lr", "successor") if key not in state_dict]
-        if missing:
-            raise KeyError(f"Not the state of a warm-up schedule: {', '.join(missing)} missing (OPTIM.WARMUP_EPOCH?)")
-        self.last_epoch = state_dict["last_epoch"]
-        self._step_count = state_dict["_step_count"]
-        self._last_lr = list(state_dict["_last_lr"])
-        self.successor.load_state_dict(state_dict["successor"])
-        self._set_lr(self._last_lr)
-
-
-class ConstantWarmupScheduler(_BaseWarmupScheduler):
-    """Warm-up at one constant learning rate ``cons_lr``."""
-
-    def __init__(self, optimizer, successor, warmup_epoch: int, cons_lr: float, recount: bool = True):
-        self.cons_lr = cons_lr
-        super().__init__(optimizer, successor, warmup_epoch, recount)
-
-    def warmup_lr(self) -> list[float]:
-        return [self.cons_lr] * len(self.base_lrs)
-
-
-class LinearWarmupScheduler(_BaseWarmupScheduler):
-    """Warm-up from ``min_lr`` at epoch 0 through ``lr * k / w`` at epoch k."""
-
-    def __init__(self, optimizer, successor, warmup_epoch: int, min_lr: float, recount: bool = True):
-        self.min_lr = min_lr
-        super().__init__(optimizer, successor, warmup_epoch, recount)
-
-    def warmup_lr(self) -> list[float]:
-        if self.last_epoch == 0:
-            return [self.min_lr] * len(self.base_lrs)
-        return [lr * self.last_epoch / self.warmup_epoch for lr in self.base_lrs]
-
-
-def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
-    """The schedule of ``optim_cfg.LR_SCHEDULER``, wrapped in a warm-up if ``WARMUP_EPOCH`` > 0.
-
-    single_step: times ``GAMMA`` every last value of ``STEPSIZE`` (<= 0: ``MAX_EPOCH``) epochs. multi_step: times
-    ``GAMMA`` at each epoch of ``STEPSIZE``. cosine: half a cosine over ``MAX_EPOCH`` down to 0.
-
-    Raises:
-        ValueError: unknown schedule or warm-up.
-        TypeError: a ``STEPSIZE`` that does not fit the schedule.
-    """
-    c = optim_cfg
-    check_availability(c.LR_SCHEDULER, AVAI_SCHEDS)
-    if c.LR_SCHEDULER == "cosine":
-        scheduler = CosineAnnealingLR(optimizer, T_max=c.MAX_EPOCH)
-    elif c.LR_SCHEDULER == "single_step":
-        stepsize = c.STEPSIZE[-1] if isinstance(c.STEPSIZE, (list, tuple)) else c.STEPSIZE
-        if not isinstance(stepsize, int):
-            raise TypeError(f"OPTIM.STEPSIZE of single_step must be an integer, not {c.STEPSIZE!r}")
-        scheduler = StepLR(optimizer, step_size=stepsize if stepsize > 0 else c.MAX_EPOCH, gamma=c.GAMMA)
-    else:
-        if not isinstance(c.STEPSIZE, (list, tuple)):
-            raise TypeError(f"OPTIM.STEPSIZE of multi_step must be a list of epochs, not {c.STEPSIZE!r}")
-        scheduler = MultiStepLR(optimizer, milestones=list(c.STEPSIZE), gamma=c.GAMMA)
-
-    if c.WARMUP_EPOCH <= 0:
-        return scheduler
-    check_availability(c.WARMUP_TYPE, AVAI_WARMUPS)
-    if c.WARMUP_TYPE == "constant":
-        return ConstantWarmupScheduler(optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_CONS_LR, c.WARMUP_RECOUNT)
-    return LinearWarmupScheduler(optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_MIN_LR, c.WARMUP_RECOUNT)
+__all__ = ["AVAI_SCHEDS", "AVAI_WARMUPS", "ConstantWarmupScheduler", "LinearWarmupScheduler", "build_lr_scheduler"]

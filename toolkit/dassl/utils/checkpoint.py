@@ -9,13 +9,13 @@ import io
 import logging
 import os
 import pickle
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from toolkit.common.plain_values import plain_values
 
 from .tools import mkdir_if_missing
 
@@ -23,33 +23,6 @@ logger = logging.getLogger(__name__)
 
 BEST_FILE = "model-best.pth.tar"
 POINTER_FILE = "checkpoint"
-
-
-def plain(value: Any, where: str = "state") -> Any:
-    """``value`` made of tensors, numbers, strings, None, dicts, lists and tuples only.
-
-    numpy scalars become Python's, numpy arrays tensors.
-
-    Raises:
-        TypeError: it holds anything else; the message says where.
-    """
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Counter):
-        return value
-    if isinstance(value, Mapping):
-        kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((key, plain(item, f"{where}[{key!r}]")) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        items = [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-        return tuple(items) if isinstance(value, tuple) else items
-    raise TypeError(f"A checkpoint holds plain values only, but {where} is of type {type(value).__name__}")
 
 
 def strip_module_prefix(state_dict: Mapping[str, Tensor]) -> OrderedDict:
@@ -72,7 +45,7 @@ def save_checkpoint(
         model_name: name of the file; default ``model.pth.tar-<epoch>``. The pointer file follows only that default.
     """
     mkdir_if_missing(save_dir)
-    state = plain(dict(state))
+    state = plain_values(dict(state))
     if remove_module_from_keys:
         state["state_dict"] = strip_module_prefix(state["state_dict"])
     name = model_name or f"model.pth.tar-{state['epoch']}"

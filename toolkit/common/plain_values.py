@@ -1,0 +1,38 @@
+"""Values that a checkpoint may hold: `torch.load` reads them with `weights_only=True`."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def plain_values(value: Any, where: str = "state") -> Any:
+    """Return ``value`` made of tensors, numbers, strings, None, dicts, lists and tuples only.
+
+    numpy scalars become Python's, numpy arrays tensors.
+
+    Raises:
+        TypeError: it holds anything else; the message says where.
+    """
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Counter):
+        return value
+    if isinstance(value, Mapping):
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((key, plain_values(item, f"{where}[{key!r}]")) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        items = [plain_values(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise TypeError(f"A checkpoint holds plain values only, but {where} is of type {type(value).__name__}")
