@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import is_own
+from datasets import is_custom
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
@@ -236,7 +236,7 @@ class _Value:
     def tasks(self, known: Sequence[str]) -> tuple[str, ...]:
         words = self.words()
         for word in words:
-            if not is_own(word) and word not in known:
+            if not is_custom(word) and word not in known:
                 raise self.error(f"unknown dataset {word!r}; the nearest is {nearest(word, known)[0]!r}")
         return tuple(words)
 
