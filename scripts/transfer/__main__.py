@@ -28,11 +28,10 @@ from datasets import pocket, task_name
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from trainers.engine import results
-from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.run import Run, execute, finished
-from trainers.engine.run_dir import check_folder, exclusive_folder
+from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
+from trainers.engine.run import Run, execute, next_action
+from trainers.engine.run_dir import Action, check_folder, exclusive_folder
 from trainers.engine.settings import check
-from trainers.evaluation import PromptEvaluator
 from trainers.features import fingerprints
 
 from .predictors import PREDICTORS, agreement, prompt_vectors, similarity, task_vectors
@@ -81,7 +80,7 @@ def plan(args: argparse.Namespace, trainer: str, tasks: list[str]) -> list[Run]:
     flags = {key: value for key, value in flags.items() if value != ""}
     cfg = resolve(trainer, [args.config_file] if args.config_file else [], flags, args.opts)
     cls = trainer_class(trainer)
-    if not issubclass(cls, PromptEvaluator) or trainer == "ZeroshotCLIP" or cls.joint:
+    if not is_native(cls) or not cls.learns or cls.multitask:
         raise ValueError(f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT")
     label = f"{trainer}_{args.shots}shots_seed{args.seed}"
     runs = []
@@ -92,13 +91,13 @@ def plan(args: argparse.Namespace, trainer: str, tasks: list[str]) -> list[Run]:
         folder = folder or args.output_dir / label / name
         own = {"DATASET__DATASET": task, "DATASET__NAME": task, "OUTPUT_DIR": str(folder)}
         runs.append(Run(with_overrides(cfg, **own), resume=True))
-        check(runs[-1].cfg, cls.joint)
+        check(runs[-1].cfg, cls.multitask)
     return runs
 
 
 def learn(runs: list[Run], folder: Path, args: argparse.Namespace) -> int:
     """Execute the runs that are not finished, in jobs of their own; the exit code."""
-    missing = {run.folder.name: run for run in runs if not finished(run)}
+    missing = {run.folder.name: run for run in runs if next_action(run) is not Action.REUSE}
     if not missing:
         return 0
     jobs = Plan()
@@ -220,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
         datasets.build_task(task.cfg, task.cfg.DATASET.DATASET)
     for runs in plans.values():
         for one in runs:
-            finished(one)
+            next_action(one)
     for method, runs in plans.items():
         folder = args.output_dir / f"{method}_{args.shots}shots_seed{args.seed}"
         if learn(runs, folder, args):
