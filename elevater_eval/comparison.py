@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from elevater_eval import metrics, paired
+from elevater_eval import bootstrap, metrics
 from elevater_eval.labels import Labels
 from elevater_eval.merging import one_experiment
 from elevater_eval.problems import ERROR, InvalidSubmissionError, Problem, errors_of
@@ -21,6 +20,7 @@ from elevater_eval.tasks import TaskInfo, load_tasks
 
 RESAMPLES = 1000
 MCNEMAR, SIGN_FLIPS, BOOTSTRAP = "McNemar, exact", "sign flips, exact", "bootstrap"
+SMALLEST_P = 1e-50  # an exact p-value below is given as this one
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def compare(
         raise ValueError("no task has a seed that is in both submissions")
     records, draws = [], {}
     for name in tqdm(common, desc="compare", unit="task", leave=False, dynamic_ncols=True, disable=None, delay=1):
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])  # tasks are drawn independently
+        rng = bootstrap.task_generator(name, seed)
         record, draws[name] = _compared(tasks[name], sides[0][name], sides[1][name], resamples, rng)
         records.append(record)
     return {
@@ -130,16 +130,16 @@ def _compared(
     if task.metric in ("accuracy", "mean-per-class"):
         hits = sum(b.evidence[seed].astype(np.int64) - a.evidence[seed] for seed in seeds)
         groups = targets if task.metric == "mean-per-class" else np.zeros_like(targets)
-        draws = paired.resampled_means(hits, groups, resamples, rng) / len(seeds)
+        draws = bootstrap.resample_means(hits, groups, resamples, rng) / len(seeds)
     else:
-        statistics = [[_statistic(task.metric, targets, side.evidence[seed]) for seed in seeds] for side in (a, b)]
-        draws = paired.resampled(paired.difference(*statistics), len(targets), resamples, rng)
+        statistics = [[bootstrap.statistic_of(task.metric, targets, side.evidence[seed]) for seed in seeds] for side in (a, b)]
+        draws = bootstrap.resample(_difference(*statistics), len(targets), resamples, rng)
     if task.metric == "accuracy":
-        test, p = MCNEMAR if len(seeds) == 1 else SIGN_FLIPS, paired.sign_flip_p(hits)
+        test, p = MCNEMAR if len(seeds) == 1 else SIGN_FLIPS, sign_flip_p(hits)
     else:
-        test, p = BOOTSTRAP, paired.bootstrap_p(draws)
+        test, p = BOOTSTRAP, bootstrap.p_value(draws)
     scores = [float(np.mean([side.scores[seed] for seed in seeds])) for side in (a, b)]
-    low, high = paired.interval(draws)
+    low, high = bootstrap.interval(draws)
     return {
         "task": task.name,
         "suite": task.suite,
@@ -156,13 +156,34 @@ def _compared(
     }, draws
 
 
-def _statistic(metric: str, targets: np.ndarray, fold: np.ndarray) -> paired.Statistic:
-    if metric == "roc_auc":
-        return paired.roc_auc_of(targets, fold[:, 1])
-    if metric == "11point_mAP":
-        one_hot = targets if targets.ndim == 2 else targets[:, None] == np.arange(fold.shape[1])
-        return paired.eleven_point_map_of(one_hot, fold)
-    raise ValueError(f"no paired test for metric {metric!r}")
+def _difference(first: list[bootstrap.Statistic], second: list[bootstrap.Statistic]) -> bootstrap.Statistic:
+    """Return the mean of the second statistics less that of the first."""
+
+    def statistic(counts: np.ndarray) -> float:
+        return float(np.mean([of(counts) for of in second]) - np.mean([of(counts) for of in first]))
+
+    return statistic
+
+
+def sign_flip_p(differences: np.ndarray) -> float:
+    """Return the exact two-sided p-value of integers (N,) under the hypothesis that each is as likely as its negative.
+
+    With differences of -1, 0 and 1, as from one seed, this is McNemar's exact test.
+    """
+    from scipy.stats import binom
+
+    total = abs(int(differences.sum()))
+    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    chances = np.ones(1)  # of the sums -h..h; the sum 0 is in the middle
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        steps = binom.pmf(np.arange(count + 1), count, 0.5)
+        steps = steps[np.minimum(steps, steps[::-1]) > SMALLEST_P * 1e-10]  # the tails change no p-value above it
+        spread = np.zeros(2 * size * (len(steps) - 1) + 1)
+        spread[:: 2 * size] = steps
+        chances = np.convolve(chances, spread)
+    sums = np.abs(np.arange(len(chances)) - len(chances) // 2)
+    p = float(chances[sums >= total].sum())
+    return min(1.0, max(SMALLEST_P, p))
 
 
 def _suites(
@@ -175,10 +196,10 @@ def _suites(
             continue
         counted = [r["task"] for r in records if r["suite"] == a["suite"] and not tasks[r["task"]].reference]
         values = np.mean([draws[name] for name in counted], axis=0)
-        low, high = paired.interval(values)
+        low, high = bootstrap.interval(values)
         found = {"a": a["score"], "b": b["score"], "difference": b["score"] - a["score"], "low": low, "high": high}
         suites.append(
             {"suite": a["suite"], "tasks": a["tasks"], "of": a["of"], **found}
-            | {"p": paired.bootstrap_p(values), "test": BOOTSTRAP}
+            | {"p": bootstrap.p_value(values), "test": BOOTSTRAP}
         )
     return suites

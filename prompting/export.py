@@ -24,7 +24,7 @@ class FixedClasses(nn.Module):
 
     def __init__(self, predictor: Predictor, classes: Sequence[str] | None = None, task: str | None = None) -> None:
         super().__init__()
-        self.names, rows = predictor.choose(classes, task)
+        self.names, rows = predictor.choose_classes(classes, task)
         self.model = predictor.model
         with torch.no_grad():
             self.contexts = self.model.contexts()
@@ -43,7 +43,7 @@ def export(
     preprocessing stand in the model's metadata as JSON, under "classes" and "preprocessing". classes, task: as in
     `Predictor.predict`; the predictor lies on the CPU.
 
-    Raises ValueError where a package is missing, or what `Predictor.choose` raises.
+    Raises ValueError where a package is missing, or what `Predictor.choose_classes` raises.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:

@@ -46,10 +46,10 @@ class PromptedCLIP(nn.Module):
         super().__init__()
         check_text_tower(clip)
         _check_templates([template])
-        self.has_text_prompt = self.has_visual_prompt = False
-        if prompt is not None:
-            text, visual = check_fits(prompt, clip)
-            self.has_text_prompt, self.has_visual_prompt = text is not None, visual is not None
+        contexts = Contexts() if prompt is None else check_fits(prompt, clip)
+        self.has_text_prompt = contexts.text is not None
+        self.has_visual_prompt = contexts.visual is not None
+        self.has_class_contexts = self.has_text_prompt and contexts.text.dim() == 3
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()

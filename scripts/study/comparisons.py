@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import stats
 
-from .tables import Line, Table
+from elevater_eval.bootstrap import mean_interval
 
-RESAMPLES = 10_000
+from .tables import Line, Table
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,11 @@ def compare(question: str, first: Line, second: Line, names: tuple[str, str]) ->
     differences = np.array(
         [statistics.fmean(first.scores[s][task] - second.scores[s][task] for s in seeds) for task in sorted(tasks)]
     )
-    low, high = bootstrap(differences)
+    low, high = mean_interval(differences)
     return Comparison(
         question, *names, float(differences.mean()), low, high, signed_rank(differences), int((differences > 0).sum()),
         len(tasks), len(seeds),
     )  # fmt: skip
-
-
-def bootstrap(differences: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of the mean of (T,) differences; the same for the same numbers."""
-    drawn = np.random.default_rng(0).integers(0, len(differences), (RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def signed_rank(differences: np.ndarray) -> float:

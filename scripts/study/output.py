@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.groups import Matrix, read_matrix, write_matrix
+from scripts.transfer import predictors
+from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
+from scripts.transfer.picture import heat_maps
 from trainers.engine.results import write_json, write_text
 
-from . import comparisons, pictures, predictors, results_page, sizes, tables
+from . import comparisons, pictures, results_page, sizes, tables
 from .items import Item
 from .protocol import Protocol
-from .transfer import normalised
 
 log = logging.getLogger(__name__)
 
@@ -62,23 +63,24 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
     shown, numbers, found = {}, {}, []
     for method, seeds in item.matrices.items():
         present = {seed: folder / name / "scores.csv" for seed, name in seeds.items()}
-        read = {seed: read_matrix(path) for seed, path in present.items() if path.is_file()}
+        read = {seed: read_square_matrix(path) for seed, path in present.items() if path.is_file()}
         if not read:
             continue
         mean = np.mean([matrix.scores for matrix in read.values()], axis=0)
-        matrix = Matrix(item.tasks, tuple(map(tuple, mean.tolist())))
+        matrix = Matrix.square(item.tasks, mean)
         write_matrix(out / f"{item.name}_{method}.csv", matrix)
         write_matrix(out / f"{item.name}_{method}_normalised.csv", normalised(matrix))
-        shown[method] = np.array(normalised(matrix).scores)
+        shown[method] = normalised(matrix).scores
         numbers[method] = {
             "tasks": list(item.tasks),
             "mean": mean.tolist(),
             "normalised": shown[method].tolist(),
-            "seeds": {seed: [list(row) for row in one.scores] for seed, one in read.items()},
+            "seeds": {seed: one.scores.tolist() for seed, one in read.items()},
         }
-        found += predictors.of_matrices(method, read, folder / "runs", root)
+        found += predictors.compare_over_seeds(method, read, folder / "runs", root)
     if shown:
-        pictures.heat(shown, item.tasks, out / f"{item.name}.png", f"{item.title} (% of each target's best)")
+        names = [tables.short(task) for task in item.tasks]
+        heat_maps([out / f"{item.name}.png"], names, shown, f"{item.title} (share of each target's best)")
         write_json(out / f"{item.name}.json", numbers)
         write_json(out / "predictors.json", found)
         write_text(out / "predictors.md", predictors.markdown(found))

@@ -1,4 +1,4 @@
-"""The pictures of a study: averages as bars, as lines over what is varied, and transfer matrices as heat maps."""
+"""The pictures of a study: averages as bars, as lines over what is varied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .tables import AVERAGE, Table, short
+from .tables import AVERAGE, Table
 
 COLOURS = {
     "CoOp": "#9ecae1",
@@ -101,28 +101,6 @@ def lines(table: Table, path: Path, group: int, x: int) -> None:
         figure.suptitle(table.title, fontsize=10)
 
     _save(path, draw, (2.6 * len(groups), 3) if panels else (5, 3.4), len(groups) if panels else 1)
-
-
-def heat(matrices: dict[str, np.ndarray], tasks: Sequence[str], path: Path, title: str) -> None:
-    """(T, T) matrices side by side, rows sources, columns targets, values written into the cells."""
-    labels = [short(task) for task in tasks]
-
-    def draw(figure, axes):
-        for axis, (name, values) in zip(axes, matrices.items(), strict=True):
-            image = axis.imshow(values, cmap="viridis", vmin=np.nanmin(values), vmax=1)
-            axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
-            axis.set_yticks(range(len(labels)), labels, fontsize=6)
-            axis.set_title(name, fontsize=9)
-            axis.set_xlabel("target", fontsize=8)
-            for row, column in np.ndindex(values.shape):
-                dark = values[row, column] < (np.nanmin(values) + 1) / 2
-                text = f"{100 * values[row, column]:.0f}"
-                axis.text(column, row, text, ha="center", va="center", fontsize=4.5, color="white" if dark else "black")
-            figure.colorbar(image, ax=axis, shrink=0.6)
-        axes[0].set_ylabel("source", fontsize=8)
-        figure.suptitle(title, fontsize=10)
-
-    _save(path, draw, (6.2 * len(matrices), 6), len(matrices))
 
 
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:

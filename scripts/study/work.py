@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from scripts import groups
 from scripts.jobs.plan import Job
+from scripts.transfer import groups
+from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
 
 MARK = "job.json"  # in a finished job's folder: what was done there
 
@@ -72,7 +73,7 @@ def build_run(job: Job, place: Place):
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """target -> the tasks it is grouped with, from the matrix of a transfer job."""
-    matrix = groups.read_matrix(folder / group["transfer"] / "scores.csv")
+    matrix = read_square_matrix(folder / group["transfer"] / "scores.csv")
     return {target: groups.choose(matrix, group["size"], group["worst"])[target]}
 
 
@@ -116,16 +117,15 @@ def _transfer(job: Job, place: Place) -> None:
     """scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
     from trainers.engine.config import with_overrides
     from trainers.engine.results import write_text
-
-    from .transfer import normalised, transfer_matrix
+    from trainers.engine.scoring import score_prompts
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
-    scores = transfer_matrix([folder / name for name in job.settings["prompts"]], tasks, cfg)
-    matrix = groups.Matrix(tuple(tasks), tuple(map(tuple, scores.tolist())))
+    scores = score_prompts([folder / name for name in job.settings["prompts"]], cfg, tasks)
+    matrix = Matrix.square(tasks, scores)
     out = folder / job.name
-    groups.write_matrix(out / "scores.csv", matrix)
-    groups.write_matrix(out / "normalised.csv", normalised(matrix))
+    write_matrix(out / "scores.csv", matrix)
+    write_matrix(out / "normalised.csv", normalised(matrix))
     for worst in (False, True):
         for size in range(2, min(3, len(tasks)) + 1):
             order = "worst" if worst else "best"

@@ -1,44 +1,58 @@
-"""A heat map of the transfer matrix."""
+"""Heat maps of transfer matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-NUMBERED = 20  # up to so many tasks, cells hold their values
+from toolkit.common.files import atomic_write
+
+MOST_NUMBERED = 20  # tasks up to which the cells hold their values
 
 
-def heat_map(paths: Sequence[Path], names: Sequence[str], values: np.ndarray, title: str) -> None:
-    """Draw the column-normalised matrix (N, N), sources down and targets across, into files such as PNG and PDF."""
+def heat_maps(paths: Sequence[Path], names: Sequence[str], maps: Mapping[str, np.ndarray], title: str) -> None:
+    """Draw column-normalised matrices (T, T) side by side into files such as PNG and PDF; sources down, targets across.
+
+    maps: title of a matrix -> its values, of which 1 is the best.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    count = len(names)
-    side = max(4.0, 0.42 * count + 2.0)
-    figure, axes = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
-    image = axes.imshow(values, cmap="viridis", vmin=float(values.min()), vmax=1.0)
-    axes.set_xticks(range(count), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
-    axes.set_yticks(range(count), names, fontsize=9)
-    axes.set_xlabel("target task")
-    axes.set_ylabel("prompt learnt on")
-    axes.set_title(title, fontsize=11)
-    if count <= NUMBERED:
-        middle = (float(values.min()) + 1.0) / 2
-        for row in range(count):
-            for column in range(count):
-                value = float(values[row, column])
-                colour = "black" if value > middle else "white"
-                text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
-                weight = "bold" if row == column else "normal"
-                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, fontweight=weight)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="score / best score on the target")
+    side = max(4.0, 0.42 * len(names) + 2.0)
+    size = ((side + 0.8) * len(maps), side)
+    figure, axes = plt.subplots(1, len(maps), figsize=size, layout="constrained", squeeze=False)
+    for axis, (name, values) in zip(axes[0], maps.items(), strict=True):
+        image = axis.imshow(values, cmap="viridis", vmin=float(values.min()), vmax=1.0)
+        axis.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+        axis.set_yticks(range(len(names)), names, fontsize=9)
+        axis.set_xlabel("target task")
+        axis.set_title(name, fontsize=11)
+        if len(names) <= MOST_NUMBERED:
+            _write_numbers(axis, values)
+        figure.colorbar(image, ax=axis, shrink=0.8, label="score / best score on the target")
+    axes[0, 0].set_ylabel("prompt learned on")
+    figure.suptitle(title, fontsize=11)
     for path in paths:
-        kept = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-        figure.savefig(temporary, dpi=150, metadata=kept)
-        temporary.replace(path)
+        metadata = {}
+        if path.suffix == ".pdf":
+            metadata["CreationDate"] = None  # the same matrix gives the same file
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
     plt.close(figure)
+
+
+def _write_numbers(axis, values: np.ndarray) -> None:
+    """Write each value into its cell, the diagonal in bold."""
+    middle = (float(values.min()) + 1.0) / 2
+    for row, column in np.ndindex(values.shape):
+        value = float(values[row, column])
+        text = "1"
+        if value < 0.995:
+            text = f"{value:.2f}".replace("0.", ".", 1)
+        colour = "black" if value > middle else "white"
+        weight = "bold" if row == column else "normal"
+        axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, fontweight=weight)

@@ -1,44 +1,49 @@
-"""What could tell, without N x N evaluations, which prompt helps which task: similarities of prompts and of tasks, and how
-well their order agrees with that of the scores."""
+"""Predict, without scoring every prompt on every task, which prompt helps which task: similarities of prompts and of tasks,
+and how well their order agrees with that of the scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from datasets import build_task
+from datasets.catalog.entries import entries
+from elevater_eval.bootstrap import mean_interval
 from prompting.checkpoints.foreign import read_prompt
 from prompting.model import PromptedCLIP
 from trainers.features.extraction import autocast_dtype, class_features, encode, images_of
 from trainers.features.store import device_of, frozen
 
-RESAMPLES = 2000  # of the targets, for the interval
+from .matrix import Matrix
+from .scores import configuration_of
+
 PREDICTORS = {
-    "prompts": "cosine of the learnt context vectors, centred over the prompts",
+    "prompts": "cosine of the learned context vectors, centred over the prompts",
     "classes": "cosine of the tasks' mean class features of the frozen text tower, centred over the tasks",
     "images": "cosine of the tasks' mean training-image features of the frozen image tower, centred over the tasks",
 }
 
 
 def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
-    """The context vectors of the runs' prompts, a row each: (P, numbers). Raises ValueError where they differ in size."""
+    """Return the context vectors of the runs' prompts, a row each: (P, numbers). Raises ValueError if sizes differ."""
     rows = []
     for folder in folders:
-        contexts = read_prompt(folder)[0].eval().contexts()
-        rows.append(torch.cat([part.detach().flatten() for part in contexts if part is not None]).double().numpy())
+        prompt = read_prompt(folder)[0].eval()
+        contexts = [context.detach().flatten() for context in prompt.contexts() if context is not None]
+        rows.append(torch.cat(contexts).double().numpy())
     if len({len(row) for row in rows}) > 1:
         raise ValueError("prompts of different sizes (class-specific contexts?) cannot be compared with each other")
     return np.stack(rows)
 
 
 def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean frozen class features and the mean frozen features of the few-shot training images of each task; (T, d)
-    each."""
+    """Return the tasks' mean frozen class features and mean frozen features of their training images; (T, d) each."""
     common = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
     device, backbone = torch.device(common.device), common.backbone
     plain = PromptedCLIP(backbone.clip, None, backbone.tokenizer)
@@ -57,32 +62,116 @@ def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def similarity(vectors: np.ndarray) -> np.ndarray:
-    """Cosines (N, N) of rows (N, d) after their mean is subtracted."""
+    """Return the cosines (N, N) of rows (N, d) after their mean is subtracted."""
     centred = vectors - vectors.mean(axis=0)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
     return unit @ unit.T
 
 
+def similarities(cfg, tasks: Sequence[str], folders: Sequence[str | Path]) -> dict[str, np.ndarray]:
+    """Return for each of `PREDICTORS` the similarities (T, T) of the tasks, whose prompts are in `folders`."""
+    classes, images = task_vectors(cfg, tasks)
+    vectors = {"prompts": prompt_vectors(folders), "classes": classes, "images": images}
+    return {name: similarity(vectors[name]) for name in PREDICTORS}
+
+
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation of two lists of numbers, with mean ranks for ties; NaN where one of them is constant."""
+    """Return the rank correlation of two lists of numbers, with mean ranks for ties; NaN if one of them is constant."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(spearmanr(one, other).statistic)
 
 
-def agreement(matrix: np.ndarray, similarities: np.ndarray, seed: int = 0) -> dict:
-    """How far a similarity orders the sources of each target as the scores do, the target itself left out.
+def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """Return the rank correlation (T,) of each target's column of two matrices (T, T), the target itself left out."""
+    others = ~np.eye(len(scores), dtype=bool)
+    values = []
+    for column in range(len(scores)):
+        rows = others[:, column]
+        values.append(spearman(scores[rows, column], guess[rows, column]))
+    return np.array(values)
 
-    Gives the mean Spearman correlation over targets, a 95 % bootstrap interval over targets, and each target's
-    correlation (None where its scores are all equal). Numbers are None where no target has one.
+
+def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
+    """Return how far a guess (T, T) orders the sources of each target as the scores do.
+
+    The mean Spearman correlation over targets, a 95 % bootstrap interval over targets, and each target's correlation
+    (None if its scores are all equal). Numbers are None if no target has one.
     """
-    others = ~np.eye(len(matrix), dtype=bool)
-    values = [spearman(matrix[others[:, k], k], similarities[others[:, k], k]) for k in range(matrix.shape[1])]
-    known = np.array([value for value in values if np.isfinite(value)])
+    values = rank_correlations(scores, guess)
+    is_known = np.isfinite(values)
+    known = values[is_known]
     found: dict = {"mean": None, "low": None, "high": None, "targets": len(known)}
     if len(known):
-        draws = np.random.default_rng(seed).integers(0, len(known), (RESAMPLES, len(known)))
-        low, high = np.percentile(known[draws].mean(axis=1), [2.5, 97.5])
-        found |= {"mean": float(known.mean()), "low": float(low), "high": float(high)}
-    return found | {"by_target": [value if np.isfinite(value) else None for value in values]}
+        low, high = mean_interval(known)
+        found.update(mean=float(known.mean()), low=low, high=high)
+    by_target = np.where(is_known, values.astype(object), None)
+    return found | {"by_target": by_target.tolist()}
+
+
+def compare_over_seeds(method: str, matrices: Mapping[int, Matrix], runs: Path, root: str = "") -> list[dict]:
+    """Return for each predictor its rank correlation with the scores, averaged over targets and seeds.
+
+    A target whose scores or guesses are all equal counts as 0. The 95 % bootstrap interval is over targets.
+
+    Args:
+        matrices: seed -> square matrix in percent.
+        runs: folder of the prompts (`<method>_<shots>shots_seed<seed>/<task>`).
+        root: folder of the data sets.
+    """
+    values: dict[str, list[np.ndarray]] = {}
+    targets: tuple[str, ...] = ()
+    for seed, matrix in matrices.items():
+        targets = matrix.targets
+        for name, guess in _guesses(method, seed, matrix, runs, root).items():
+            correlations = np.nan_to_num(rank_correlations(matrix.scores, guess))
+            values.setdefault(name, []).append(correlations)
+    found = []
+    for name, by_seed in values.items():
+        means = np.mean(by_seed, axis=0)
+        low, high = mean_interval(means)
+        by_target = dict(zip(targets, means.tolist(), strict=True))
+        record = {"method": method, "predictor": name, "spearman": float(means.mean()), "low": low, "high": high}
+        found.append(record | {"targets": by_target})
+    return found
+
+
+def _guesses(method: str, seed: int, matrix: Matrix, runs: Path, root: str) -> dict[str, np.ndarray]:
+    """Return for each predictor numbers (T, T), rows sources."""
+    tasks, known = matrix.targets, entries()
+    size = len(tasks)
+    classes = [known[task].classes if task in known else 0 for task in tasks]
+    guesses = {
+        "the source's score on its own task": np.repeat(np.diag(matrix.scores)[:, None], size, 1),
+        "classes of the source": np.repeat(np.array(classes, dtype=float)[:, None], size, 1),
+    }
+    folders = _prompt_folders(method, seed, tasks, runs)
+    if folders:
+        similar = similarities(configuration_of(folders[0], root), tasks, folders)
+        guesses["similarity of the prompts"] = similar["prompts"]
+        guesses["similarity of the class names' features"] = similar["classes"]
+        guesses["similarity of the training images' features"] = similar["images"]
+    return guesses
+
+
+def _prompt_folders(method: str, seed: int, tasks: Sequence[str], runs: Path) -> list[Path]:
+    """Return the folders of the tasks' prompts, or none if one is missing."""
+    if not runs.is_dir():
+        return []
+    pattern = re.compile(rf"{method}_\d+shots_seed{seed}")
+    for folder in sorted(runs.iterdir()):
+        if pattern.fullmatch(folder.name):
+            places = [folder / task for task in tasks]
+            complete = all((place / "prompts.safetensors").is_file() for place in places)
+            return places if complete else []
+    return []
+
+
+def markdown(found: Sequence[dict]) -> str:
+    """Return the result of `compare_over_seeds` as a table."""
+    lines = ["| method | predictor | Spearman | 95 % interval |", "|---|---|---:|---:|"]
+    for one in found:
+        numbers = f"{one['spearman']:+.2f} | {one['low']:+.2f} to {one['high']:+.2f}"
+        lines.append(f"| {one['method']} | {one['predictor']} | {numbers} |")
+    return "\n".join(lines) + "\n"

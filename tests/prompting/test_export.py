@@ -44,7 +44,7 @@ def test_the_exported_module_is_the_prompted_clip(kind):
     images, names = random_images(5), ["moon", "cat"]
     with torch.no_grad():
         wanted = model.model.encode_images(images)
-        rows = model.choose(names)[1]
+        rows = model.choose_classes(names)[1]
         wanted = model.model.logits(wanted, model.model.encode_classes(names, rows=rows)).softmax(1)
         fixed = FixedClasses(model, names).eval()
         graph = torch.export.export(fixed, (random_images(2),), dynamic_shapes=({0: torch.export.Dim("batch")},))

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from scripts import groups
 from scripts.study.protocol import FOLDER
+from scripts.transfer import groups
+from scripts.transfer.matrix import read_square_matrix
 from trainers.engine.experiment import read_groups
 
 MATRIX = """source,a,b,c,d
@@ -23,7 +24,7 @@ def matrix(tmp_path):
 
 
 def test_the_best_and_worst_sources_of_a_target_without_itself(matrix):
-    read = groups.read_matrix(matrix)
+    read = read_square_matrix(matrix)
     assert groups.choose(read, 3) == {"a": ["c", "d"], "b": ["a", "d"], "c": ["b", "d"], "d": ["c", "a"]}
     assert groups.choose(read, 2, worst=True) == {"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a"]}
     assert groups.choose(read, 1) == {"a": [], "b": [], "c": [], "d": []}
@@ -36,7 +37,7 @@ def test_rows_in_another_order_and_normalised_columns_give_the_same(matrix, tmp_
     rows = [line.split(",") for line in reversed(lines[1:])]
     scaled = [[row[0], *(str(float(cell) / top) for cell, top in zip(row[1:], best, strict=True))] for row in rows]
     other.write_text("\n".join([lines[0], *map(",".join, scaled)]))
-    one, two = groups.read_matrix(matrix), groups.read_matrix(other)
+    one, two = read_square_matrix(matrix), read_square_matrix(other)
     assert groups.choose(one, 2, worst=True) == groups.choose(two, 2, worst=True)
     assert groups.choose(one, 3) == groups.choose(two, 3)  # equals come in the order of the columns, not the rows
 

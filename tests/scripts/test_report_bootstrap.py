@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from elevater_eval import metrics
+from elevater_eval.bootstrap import statistic_of
 from scripts.report import bootstrap
 
 
@@ -30,7 +31,7 @@ def world(kind: str, images: int = 60, classes: int = 4, ties: bool = True):
 )
 def test_weights_are_repeated_rows(metric, kind, classes, ties):
     targets, values = world(kind, classes=classes, ties=ties)
-    score = bootstrap.weighted(metric, targets, values)
+    score = statistic_of(metric, targets, values)
     rng = np.random.default_rng(0)
     for _ in range(20):
         rows = rng.integers(len(values), size=len(values))
@@ -40,7 +41,7 @@ def test_weights_are_repeated_rows(metric, kind, classes, ties):
 
 def test_mean_per_class_keeps_the_classes_of_all_images():
     targets, values = np.array([0, 0, 1, 2]), np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.3, 0.7, 0], [0, 0.9, 0.1]])
-    score = bootstrap.weighted("mean-per-class", targets, values)
+    score = statistic_of("mean-per-class", targets, values)
     assert score(np.array([1, 1, 1, 1])) == pytest.approx(metrics.mean_per_class(targets, values))
     assert score(np.array([2, 0, 2, 0])) == 1.0 and score(np.array([0, 3, 1, 0])) == 0.5
 

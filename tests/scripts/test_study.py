@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.groups import Matrix, write_matrix
 from scripts.study import __main__ as study
 from scripts.study import (
     comparisons,
     items,
     pictures,
     planner,
-    predictors,
     protocol,
     sizes,
     tables,
-    transfer,
     work,
 )
+from scripts.transfer import predictors
+from scripts.transfer.matrix import Matrix, normalised, write_matrix
+from scripts.transfer.picture import heat_maps
 from toolkit.common.markers import fill, replace_or_append
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,11 +192,11 @@ def test_paired_comparison_on_known_numbers():
 
 def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
     scores = ((90.0, 30.0, 31.0), (20.0, 80.0, 21.0), (10.0, 11.0, 70.0))
-    (own, classes) = predictors.of_matrices("VPT", {0: Matrix(("a", "b", "c"), scores)}, tmp_path / "none")
+    (own, classes) = predictors.compare_over_seeds("VPT", {0: Matrix.square(("a", "b", "c"), scores)}, tmp_path / "none")
     assert own["predictor"] == "the source's score on its own task" and own["spearman"] == pytest.approx(1)
     assert classes["spearman"] == 0.0  # unknown tasks: the same for all
-    matrix = transfer.normalised(Matrix(("a", "b"), ((50.0, 20.0), (25.0, 40.0))))
-    assert matrix.scores == ((1.0, 0.5), (0.5, 1.0))
+    matrix = normalised(Matrix.square(("a", "b"), ((50.0, 20.0), (25.0, 40.0))))
+    assert matrix.scores.tolist() == [[1.0, 0.5], [0.5, 1.0]]
     write_matrix(tmp_path / "m.csv", matrix)
     assert (tmp_path / "m.csv").read_text() == "source,a,b\na,1.000000,0.500000\nb,0.500000,1.000000\n"
 
@@ -218,7 +218,7 @@ def test_a_part_that_a_page_lacks_is_named(tmp_path):
 
 def test_a_group_is_read_off_the_transfer_jobs_matrix(tmp_path):
     rows = ((9.0, 1.0, 2.0), (3.0, 9.0, 8.0), (4.0, 5.0, 9.0))
-    write_matrix(tmp_path / "transfer" / "VPT" / "scores.csv", Matrix(("a", "b", "c"), rows))
+    write_matrix(tmp_path / "transfer" / "VPT" / "scores.csv", Matrix.square(("a", "b", "c"), rows))
     best, worst = ({"transfer": "transfer/VPT", "worst": w, "size": 2} for w in (False, True))
     assert work.group_of(best, "a", tmp_path) == {"a": ["c"]} and work.group_of(worst, "a", tmp_path) == {"a": ["b"]}
 
@@ -245,7 +245,7 @@ def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
     lines = [tables.Line(("pocket", method), cells) for method in protocol.METHODS]
     table = tables.Table("figure1", "Size", ("backbone", "method"), ("average", "a"), lines)
     pictures.sizes(table, rows, tmp_path / "figure1.png")
-    pictures.heat({"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, ["a", "b"], tmp_path / "figure4.png", "Transfer")
+    heat_maps([tmp_path / "figure4.png"], ["a", "b"], {"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, "Transfer")
     assert all((tmp_path / f"figure{k}.png").stat().st_size > 5000 for k in (1, 4))
 
 

@@ -14,20 +14,13 @@ import datasets
 import trainers
 from datasets.pocket import SPECS
 from prompting import load_prompts
-from scripts.jobs import pool
-from scripts.transfer import (
-    __main__ as transfer,
-)
-from scripts.transfer import (
-    picture as transfer_picture,
-)
-from scripts.transfer import (
-    predictors as transfer_predictors,
-)
-from scripts.transfer import (
-    scores as transfer_scores,
-)
-from scripts.transfer.__main__ import transfer_matrix
+from scripts.jobs import local_executor
+from scripts.transfer import __main__ as transfer
+from scripts.transfer import picture as transfer_picture
+from scripts.transfer import predictors as transfer_predictors
+from scripts.transfer import scores as transfer_scores
+from scripts.transfer.matrix import Matrix, normalised
+from scripts.transfer.scores import transfer_matrix
 from trainers.engine.run import execute
 
 TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
@@ -257,12 +250,13 @@ def test_prompt_vectors_are_context_vectors(done):
 
 def test_a_large_heat_map_has_no_numbers(tmp_path):
     values = np.random.default_rng(0).random((24, 24))
-    transfer_picture.heat_map([tmp_path / "a.png"], [f"task {k}" for k in range(24)], values, "many")
+    transfer_picture.heat_maps([tmp_path / "a.png"], [f"task {k}" for k in range(24)], {"": values}, "many")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_a_column_of_zeros_stays_zero():
-    assert np.array_equal(transfer_scores.normalised(np.array([[0.0, 2], [0, 4]])), [[0, 0.5], [0, 1]])
+    matrix = Matrix.square(("a", "b"), [[0.0, 2], [0, 4]])
+    assert np.array_equal(normalised(matrix).scores, [[0, 0.5], [0, 1]])
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------
@@ -270,13 +264,13 @@ def test_a_column_of_zeros_stays_zero():
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_pool_gives_every_result_and_lets_errors_pass(jobs):
-    found = dict(pool.each(math.sqrt, [4.0, -1.0, 9.0], jobs))
+    found = dict(local_executor.each(math.sqrt, [4.0, -1.0, 9.0], jobs))
     assert found[0] == 2 and found[2] == 3 and isinstance(found[1], ValueError)
 
 
 def test_a_pool_has_at_least_one_process():
     with pytest.raises(ValueError, match="--jobs is 0"):
-        list(pool.each(math.sqrt, [4.0], 0))
+        list(local_executor.each(math.sqrt, [4.0], 0))
 
 
 def test_runs_in_worker_processes_are_those_of_this_one(done, tmp_path):

@@ -1,0 +1,173 @@
+"""The bootstrap over test images: how far a score, or a difference of scores, depends on which images there are.
+
+A sample is a count for each image, (N,) integers that sum to N, so what is costly about a metric (argmax, sorting) is done
+once for all samples. Samples depend on the given generator alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from elevater_eval.metrics import RECALL_LEVELS
+
+Statistic = Callable[[np.ndarray], float]  # of a sample's counts; NaN if it is undefined on the sample
+
+TRIES = 10  # samples for each wanted value, of a statistic that is undefined on some
+
+
+def task_generator(task: str, seed: int) -> np.random.Generator:
+    """Return the generator of a task's samples, so that tasks are sampled independently of each other."""
+    return np.random.default_rng([seed, zlib.crc32(task.encode())])
+
+
+def resample(statistic: Statistic, images: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `statistic` on `resamples` samples of `images` images; samples on which it is undefined are replaced.
+
+    Raises ValueError if it is defined on fewer than a tenth of the samples.
+    """
+    values: list[float] = []
+    for _ in range(TRIES * resamples):
+        counts = np.bincount(rng.integers(images, size=images), minlength=images)
+        value = statistic(counts)
+        if not np.isnan(value):
+            values.append(value)
+        if len(values) == resamples:
+            return np.array(values)
+    raise ValueError(f"the metric is not defined on most samples of the {images} test images")
+
+
+def resample_means(differences: np.ndarray, groups: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return means of integer differences (N,) on samples of N images: each the mean of the means of `groups` (N,).
+
+    Images of one group and one difference are alike, so only the number of each kind is sampled.
+    """
+    values, value_index = np.unique(differences, return_inverse=True)
+    names, group_index = np.unique(groups, return_inverse=True)
+    cells = np.bincount(group_index * len(values) + value_index, minlength=len(names) * len(values))
+    counts = rng.multinomial(len(differences), cells / len(differences), size=resamples)
+    counts = counts.reshape(resamples, len(names), len(values))
+    images = counts.sum(axis=2)
+    means = (counts @ values) / np.maximum(images, 1)
+    return means.sum(axis=1) / (images > 0).sum(axis=1)
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % percentile interval of resampled values."""
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def mean_interval(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean of values (T,), of which each is as likely to be sampled."""
+    rows = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    return interval(values[rows].mean(axis=1))
+
+
+def p_value(resampled: np.ndarray) -> float:
+    """Return the two-sided p-value of resampled differences: twice the smaller share on one side of zero, never 0."""
+    fewer = min((resampled <= 0).sum(), (resampled >= 0).sum())
+    return min(1.0, 2 * (1 + int(fewer)) / (1 + len(resampled)))
+
+
+def statistic_of(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> Statistic:
+    """Return an official metric of `elevater_eval.metrics` as a function of counts.
+
+    Args:
+        targets: labels (N,), or a 0/1 matrix (N, C).
+        probabilities: (N, C). Classes are those of all images, whatever is sampled.
+
+    Raises:
+        ValueError: the metric is unknown.
+    """
+    if metric == "accuracy":
+        return _accuracy(probabilities.argmax(axis=1) == targets)
+    if metric == "mean-per-class":
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        return _mean_per_class(labels, probabilities)
+    if metric == "roc_auc":
+        if targets.ndim == 1:
+            return _roc_auc([Ranking(targets == 1, probabilities[:, 1])])
+        return _roc_auc(_rankings(targets, probabilities))
+    if metric == "11point_mAP":
+        if targets.ndim == 1:
+            targets = targets[:, None] == np.arange(probabilities.shape[1])
+        return _eleven_point_map(_rankings(targets, probabilities))
+    raise ValueError(f"no bootstrap for metric {metric!r}")
+
+
+class Ranking:
+    """Scores (N,) of one class in falling order, for metrics of samples in which images repeat."""
+
+    def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
+        self.order = np.argsort(-scores, kind="stable")
+        self.positive = positive[self.order].astype(np.int64)
+        falling = scores[self.order]
+        self.last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # of each run of equal scores
+
+    def curve(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the number of positives, and of images, with at least each score, the highest score first."""
+        counts = counts[self.order]
+        return np.cumsum(counts * self.positive)[self.last], np.cumsum(counts)[self.last]
+
+
+def _rankings(indicators: np.ndarray, scores: np.ndarray) -> list[Ranking]:
+    return [Ranking(indicators[:, c], scores[:, c]) for c in range(scores.shape[1])]
+
+
+def _accuracy(hits: np.ndarray) -> Statistic:
+    def statistic(counts: np.ndarray) -> float:
+        return float(counts @ hits / counts.sum())
+
+    return statistic
+
+
+def _mean_per_class(labels: np.ndarray, scores: np.ndarray) -> Statistic:
+    present, position = np.unique(labels, return_inverse=True)
+    hits = scores[:, present].argmax(axis=1) == position
+
+    def statistic(counts: np.ndarray) -> float:
+        images = np.bincount(position, weights=counts)
+        right = np.bincount(position, weights=counts * hits)
+        sampled = images > 0
+        return float((right[sampled] / images[sampled]).mean())
+
+    return statistic
+
+
+def _roc_auc(rankings: list[Ranking]) -> Statistic:
+    """Return the mean area under the ROC curves; undefined if one of them is."""
+
+    def area(hits: np.ndarray, images: np.ndarray) -> float:
+        misses = images - hits
+        if hits[-1] == 0 or misses[-1] == 0:
+            return float("nan")
+        before = np.concatenate(([0], hits[:-1]))
+        return float(np.sum(np.diff(misses, prepend=0) * (hits + before)) / (2 * hits[-1] * misses[-1]))
+
+    def statistic(counts: np.ndarray) -> float:
+        return float(np.mean([area(*ranking.curve(counts)) for ranking in rankings]))
+
+    return statistic
+
+
+def _eleven_point_map(rankings: list[Ranking]) -> Statistic:
+    """Return the mean 11-point precision over the classes with a positive; undefined if there is none."""
+    levels = RECALL_LEVELS[:-1]  # at recall 0 the precision is 1
+
+    def average(hits: np.ndarray, images: np.ndarray) -> float:
+        precision = hits / np.maximum(images, 1)
+        best = np.maximum.accumulate(precision[::-1])[::-1]  # from each recall on
+        return (best[np.searchsorted(hits / hits[-1], levels)].sum() + 1) / len(RECALL_LEVELS)
+
+    def statistic(counts: np.ndarray) -> float:
+        averages = []
+        for ranking in rankings:
+            hits, images = ranking.curve(counts)
+            if hits[-1]:
+                averages.append(average(hits, images))
+        return float(np.mean(averages)) if averages else float("nan")
+
+    return statistic

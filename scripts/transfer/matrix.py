@@ -1,0 +1,121 @@
+"""The transfer matrix, scores of the prompt of each task on each task, and its CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from toolkit.common.files import write_text
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Scores (S, T): a row for each source task, a column for each target task.
+
+    In percent, or divided by each column's best. NaN where a score is not known.
+    """
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    scores: np.ndarray
+
+    @classmethod
+    def square(cls, tasks: Sequence[str], scores: ArrayLike) -> Matrix:
+        """Return the matrix (T, T) whose sources are its targets, in the same order."""
+        return cls(tuple(tasks), tuple(tasks), np.asarray(scores, dtype=float))
+
+
+def normalised(matrix: Matrix) -> Matrix:
+    """Return the matrix with each column divided by its best entry (paper, Figure 4). A column of zeros stays."""
+    scores = matrix.scores
+    best = scores.max(axis=0)
+    shares = np.divide(scores, best, out=np.zeros_like(scores), where=best > 0)
+    return Matrix(matrix.sources, matrix.targets, shares)
+
+
+def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
+    """Write a matrix as CSV: targets in the first row, sources in the first column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["source", *matrix.targets])
+    for source, row in zip(matrix.sources, matrix.scores.tolist(), strict=True):
+        writer.writerow([source, *(f"{value:.{decimals}f}" for value in row)])
+    write_text(path, text.getvalue())
+
+
+def read_matrix(path: str | Path) -> Matrix:
+    """Return the matrix in a CSV file: targets in the first row, sources in the first column. An empty cell is NaN.
+
+    Raises FileNotFoundError, and ValueError naming the row and column.
+    """
+    path = Path(path)
+    lines = _read_lines(path)
+    if not lines:
+        return Matrix((), (), np.empty((0, 0)))
+    targets = _distinct([cell.strip() for cell in lines[0][1:]], "column", path)
+    sources = _distinct([line[0].strip() for line in lines[1:]], "row", path)
+    scores = np.empty((len(sources), len(targets)))
+    for row, (source, line) in enumerate(zip(sources, lines[1:], strict=True)):
+        cells = line[1:]
+        if len(cells) != len(targets):
+            raise ValueError(f"{path.name}: row {source!r} has {len(cells)} scores, there are {len(targets)} columns")
+        for column, (target, cell) in enumerate(zip(targets, cells, strict=True)):
+            scores[row, column] = _read_score(cell, source, target, path)
+    return Matrix(sources, targets, scores)
+
+
+def read_square_matrix(path: str | Path) -> Matrix:
+    """Return the matrix in a CSV file with its rows in the order of its columns.
+
+    Raises ValueError if sources and targets differ, or a score off the diagonal is not a number.
+    """
+    path = Path(path)
+    matrix = read_matrix(path)
+    odd = sorted({*matrix.targets} ^ {*matrix.sources})
+    if odd or not matrix.targets:
+        message = f"{path.name} is not square: {len(matrix.sources)} source rows, {len(matrix.targets)} target columns"
+        if odd:
+            kind = "row" if odd[0] in matrix.sources else "column"
+            message += f"; {odd[0]!r} is only a {kind}"
+        raise ValueError(message)
+    scores = matrix.scores[[matrix.sources.index(task) for task in matrix.targets]]
+    for row, column in np.argwhere(~np.isfinite(scores)):
+        if row != column:
+            source, target = matrix.targets[row], matrix.targets[column]
+            raise ValueError(f"{path.name}: {source} on {target} is {str(scores[row, column])!r}, not a number")
+    return Matrix.square(matrix.targets, scores)
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    """Return the cells of the lines that are not empty."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no matrix {path}")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            return [line for line in csv.reader(stream) if "".join(line).strip()]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path.name} is no CSV file: {error}") from None
+
+
+def _distinct(names: list[str], kind: str, path: Path) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{path.name}: {kind} {name!r} is there twice")
+    return tuple(names)
+
+
+def _read_score(cell: str, source: str, target: str, path: Path) -> float:
+    """Return the number in a cell; NaN if it is empty, or on the diagonal, where a mark may be."""
+    try:
+        return float(cell)
+    except ValueError:
+        if cell.strip() and source != target:
+            raise ValueError(f"{path.name}: {source} on {target} is {cell.strip()!r}, not a number") from None
+        return math.nan

@@ -1,0 +1,91 @@
+"""The files of one method's matrix: tables, predictors, pictures and results.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.common.files import write_text
+from trainers.engine import results
+from trainers.engine.run import Run
+
+from .matrix import Matrix, normalised, write_matrix
+from .predictors import PREDICTORS, agreement, similarities
+
+FILES = ("matrix.csv", "normalised.csv", "predictors.csv", "predictors.json", "results.json")
+PICTURES = ("heatmap.png", "heatmap.pdf")
+log = logging.getLogger("transfer")
+
+
+def report(folder: Path, runs: Sequence[Run], matrix: Matrix, zero_shot: np.ndarray, key: str) -> dict:
+    """Write all files into `folder` and return the content of results.json."""
+    cfg = runs[0].cfg
+    shares = normalised(matrix)
+    similar = similarities(cfg, [run.cfg.DATASET.DATASET for run in runs], [run.folder for run in runs])
+    predictors = {}
+    for name, description in PREDICTORS.items():
+        predictors[name] = {"what": description, **agreement(matrix.scores, similar[name])}
+    write_matrix(folder / "matrix.csv", matrix, decimals=4)
+    write_matrix(folder / "normalised.csv", shares, decimals=4)
+    write_pairs(folder / "predictors.csv", matrix, shares, similar)
+    results.write_json(folder / "predictors.json", predictors)
+    draw(folder, shares, f"Transfer of prompts: {cfg.TRAINER.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}")
+    value = {
+        "key": key,
+        "trainer": cfg.TRAINER.NAME,
+        "shots": cfg.DATASET.NUM_SHOTS,
+        "seed": cfg.SEED,
+        "backbone": results.backbone_name(cfg),
+        "tasks": list(matrix.targets),
+        "scores": matrix.scores.round(6).tolist(),
+        "normalised": shares.scores.round(6).tolist(),
+        "zero_shot": zero_shot.round(6).tolist(),
+        "predictors": predictors,
+    }
+    results.write_json(folder / "results.json", value)
+    return value
+
+
+def write_pairs(path: Path, matrix: Matrix, shares: Matrix, similar: dict[str, np.ndarray]) -> None:
+    """Write a row for each source and target: score, share of the target's best, similarities."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["source", "target", "score", "normalised", *similar])
+    columns = np.stack([matrix.scores, shares.scores, *similar.values()], axis=-1)
+    for row, source in enumerate(matrix.sources):
+        for column, target in enumerate(matrix.targets):
+            writer.writerow([source, target, *(f"{value:.6f}" for value in columns[row, column])])
+    write_text(path, text.getvalue())
+
+
+def draw(folder: Path, shares: Matrix, title: str) -> None:
+    """Draw the heat maps if matplotlib is installed."""
+    try:
+        from .picture import heat_maps
+
+        names = [name.removeprefix("pocket-") for name in shares.targets]
+        heat_maps([folder / name for name in PICTURES], names, {"": shares.scores}, title)
+    except ModuleNotFoundError as error:
+        log.warning("no pictures: %s is not installed", error.name)
+
+
+def summary(value: dict) -> str:
+    """Return what results.json tells, in a few lines."""
+    matrix, zero_shot = np.array(value["scores"]), np.array(value["zero_shot"])
+    rest = float("nan")
+    if len(matrix) > 1:
+        rest = matrix[~np.eye(len(matrix), dtype=bool)].mean()
+    lines = [
+        f"{value['trainer']}: mean score of a prompt on its own task {np.diag(matrix).mean():.1f}, "
+        f"on the others {rest:.1f}; zero-shot {zero_shot.mean():.1f}"
+    ]
+    for name, found in value["predictors"].items():
+        if found["mean"] is not None:
+            interval = f"[{found['low']:.2f}, {found['high']:.2f}]"
+            lines.append(f"  rank correlation with {name}: {found['mean']:.2f} {interval}")
+    return "\n".join(lines)
