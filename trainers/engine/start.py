@@ -12,7 +12,7 @@ from prompting.checkpoints.prompt_files import load_prompts, load_state
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 from toolkit.common.structured import read_json
-from trainers.features.extraction import preprocessing
+from trainers.features.builders import preprocessing_of
 
 from .context import PromptSetup
 
@@ -52,7 +52,7 @@ def preprocessing_record(setup: PromptSetup) -> dict:
     if setup.cfg.DATASET.CENTER_CROP:
         modes = {task.crop for task in setup.tasks}
         mode = modes.pop() if len(modes) == 1 else "crop"
-    return preprocessing(setup.cfg, setup.backbone.preprocessing).record(mode)
+    return preprocessing_of(setup.cfg, setup.backbone.preprocessing).record(mode)
 
 
 def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:

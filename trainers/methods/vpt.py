@@ -11,9 +11,10 @@ def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
     """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise ValueError without a vision transformer."""
     cfg, shape = setup.cfg, setup.shape
     node = cfg.TRAINER.MVLPT.VPT
-    if shape.refusal:
+    if shape.unsupported_reason:
         raise ValueError(
-            f"{cfg.TRAINER.NAME} needs a vision transformer: {shape.refusal}; with {cfg.MODEL.BACKBONE.NAME} use CoOp"
+            f"{cfg.TRAINER.NAME} needs a vision transformer: {shape.unsupported_reason}; "
+            f"with {cfg.MODEL.BACKBONE.NAME} use CoOp"
         )
     layers = shape.image_layers if node.DEEP else 1
     project = node.PROJECT if node.PROJECT > -1 else None
