@@ -10,7 +10,7 @@ from importlib import metadata
 
 from yacs.config import CfgNode
 
-from datasets import is_own
+from datasets import is_custom
 from trainers.engine.config import resolve
 from trainers.engine.settings import task_names
 
@@ -70,7 +70,7 @@ def command(run: Experiment, changed: list[tuple[str, object, object]] | None) -
 def needs_root(run: Experiment) -> bool:
     """Whether some data lie below --root."""
     names = [*task_names(run.cfg), *(name.strip() for name in run.cfg.MULTITASK.SOURCE.split(","))]
-    return any(name and not is_own(name) and not name.startswith("pocket-") for name in names)
+    return any(name and not is_custom(name) and not name.startswith("pocket-") for name in names)
 
 
 def groups(run: Experiment) -> dict[str, list[str]]:

@@ -154,7 +154,7 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     if record.is_absolute():
         cfg.DATASET.FEWSHOT = record.name
     for node, key in ((cfg.DATASET, "DATASET"), (cfg.DATASET, "NAME"), (cfg.MULTITASK, "SOURCE")):
-        node[key] = ",".join(custom.shareable(name.strip()) for name in node[key].split(","))
+        node[key] = ",".join(custom.without_local_path(name.strip()) for name in node[key].split(","))
     return cfg
 
 

@@ -14,7 +14,7 @@ from dassl.utils import set_random_seed
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from datasets import Task, is_own
+from datasets import Task, is_custom
 from datasets.few_shot import find_record, to_record, write_record
 from toolkit.common.archives import require_files
 from toolkit.common.structured import read_json
@@ -196,7 +196,7 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
 def _with_custom_images_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
     """Return `state`, or OTHER if custom images have changed since the finished run."""
     tested = {record["task"]: record["test_images"] for record in read_json(run.folder / "results.json")}
-    for name in filter(is_own, run.names):
+    for name in filter(is_custom, run.names):
         (task,) = tasks.get(run.cfg, [name])
         same = tested.get(task.name, len(task.test)) == len(task.test)
         if same and (run.folder / "fewshot" / f"{task.name}.json").is_file():
