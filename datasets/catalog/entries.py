@@ -77,7 +77,7 @@ def _entries() -> dict[str, Entry]:
 
 
 def entries() -> dict[str, Entry]:
-    """All sets by name: CoOp's 11 and the 4 variants of ImageNet, ELEVATER's 20 and imagenet-1k, the 31 pocket tasks."""
+    """All sets by name: CoOp's 11 and the 4 variants of ImageNet, ELEVATER's 20 and imagenet-1k, the 35 pocket tasks."""
     return dict(_entries())
 
 
@@ -179,6 +179,7 @@ def _pocket(spec) -> Entry:
     }
     if spec.layout == "coop":
         images = {"train": spec.train * classes, "val": spec.val * classes, "test": spec.test}
+        images = {split: count for split, count in images.items() if count}
         files = ("split.json", "images")
         facts |= {"files": files, "image_dir": "images", "split_json": "split.json"}
         return Entry(spec.task, "pocket", folder, "coop", classes, images, **facts)

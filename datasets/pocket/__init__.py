@@ -1,18 +1,18 @@
-"""The pocket suite: 11 source and 20 target tasks that are rendered on first use and then read like the real ones."""
+"""The pocket suite: 11 source tasks, 20 target tasks and 4 shifted ones, rendered on first use and then read like real ones."""
 
 from __future__ import annotations
 
 from ..coop import CoopTask
 from ..elevater import ElevaterTask
 from ..task import Task, register_task
-from .specs import SOURCES, SPECS, TARGETS, Spec
+from .specs import SHIFTS, SOURCES, SPECS, TARGETS, Spec
 from .suite import ensure, ensure_all, folder_of, home
 
-__all__ = ["SOURCES", "SPECS", "TARGETS", "Spec", "ensure", "ensure_all", "home"]
+__all__ = ["SHIFTS", "SOURCES", "SPECS", "TARGETS", "Spec", "ensure", "ensure_all", "home"]
 
 
 class _InPocket:
-    """A task whose data root is the pocket suite's own, and which is there as soon as somebody asks."""
+    """A task in the pocket suite's folder; it is rendered when its folder is asked for."""
 
     def data_root(self, cfg) -> str:
         ensure(self.name)
@@ -20,7 +20,7 @@ class _InPocket:
 
 
 def _define(spec: Spec) -> type[Task]:
-    facts = {
+    attributes = {
         "name": spec.task,
         "metric": spec.metric,
         "label_kind": spec.label_kind,
@@ -31,7 +31,8 @@ def _define(spec: Spec) -> type[Task]:
     }
     if spec.layout == "coop":
         layout = {"folder": folder_of(spec), "image_dir": "images", "split_json": "split.json"}
-        return type(spec.task, (_InPocket, CoopTask), facts | layout)
+        layout["test_only"] = spec.train == 0
+        return type(spec.task, (_InPocket, CoopTask), attributes | layout)
     index = "txt" if spec.layout == "iris" else "json"
     layout = {
         "root_folder": folder_of(spec),
@@ -40,7 +41,7 @@ def _define(spec: Spec) -> type[Task]:
         "test_index": f"test.{index}",
         "labelmap": "labels.txt" if spec.layout == "iris" else "",
     }
-    return type(spec.task, (_InPocket, ElevaterTask), facts | layout)
+    return type(spec.task, (_InPocket, ElevaterTask), attributes | layout)
 
 
 for _spec in SPECS.values():

@@ -154,7 +154,7 @@ def naive_step(
         with autocast():
             x = clip.token_embedding(batch.ids)
             if contexts.text is not None:
-                x = x * (1 - batch.slots.sum(-1, keepdim=True)) + batch.slots @ contexts.text
+                x = x * (1 - batch.slots.sum(-1, keepdim=True)) + batch.slots @ contexts.text[0]
             x = x + clip.positional_embedding[: x.shape[1]]
             mask = clip.attn_mask[: x.shape[1], : x.shape[1]]
             x = clip.ln_final(clip.transformer(x, attn_mask=mask))
@@ -187,8 +187,8 @@ def longest_batch(clip: nn.Module, prompt: Prompt, names: list[str]) -> TokenBat
     def batches(length: int, cut: bool) -> list[TokenBatch]:
         if text is None:
             sentences = [f"a photo of a {name.replace('_', ' ')}." for name in names]
-            return tokenize_sentences(tokenizer, sentences, length, cut, chunk=10**9)
-        return tokenize_prompts(tokenizer, names, len(text), prompt.position, length, cut, chunk=10**9)
+            return tokenize_sentences(tokenizer, sentences, length, cut, max_tokens=10**9)
+        return tokenize_prompts(tokenizer, names, text.shape[-2], prompt.position, length, cut, max_tokens=10**9)
 
     longest = max(batch.ids.shape[1] for batch in batches(length, True))
     (batch,) = batches(longest, False)

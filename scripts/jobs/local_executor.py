@@ -1,87 +1,180 @@
-"""An executor of processes of this machine. Each process performs many jobs, so that the backbone, decoded images and
-features are there once a process."""
+"""An executor of processes of this machine. Each process performs many jobs, so that it loads the backbone, decoded images
+and features once."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, TypeVar
 
-from .plan import Job, Outcome
-from .processes import attempt, environment_of_workers, follow_parent
+from .plan import Job, Outcome, attempt
 
-log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Processes:
-    """Runs `perform(job, place)` in `slots` spawned processes that share the cores; a context manager.
+class ProcessEnded(Exception):
+    """A worker process ended while it was at work."""
 
-    A process that dies takes its job with it, which is lost, and is replaced.
+
+class _Worker(NamedTuple):
+    process: multiprocessing.process.BaseProcess
+    pipe: Connection
+
+
+class WorkerPool:
+    """Spawned processes that share the cores, each calling `function(item)` for many items; a context manager.
+
+    A process that ends takes its item with it and is replaced. (A ProcessPoolExecutor fails all items that run at that
+    moment, and does not tell the exit code.)
     """
 
-    def __init__(self, slots: int, perform: Callable[[Job, object], None], place: object) -> None:
-        self.slots = slots
-        self.work = (perform, place)
-        self.idle: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
-        self.busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job, float]] = {}
+    def __init__(self, size: int, function: Callable[[Any], Any]) -> None:
+        self.size = size
+        self.function = function
+        self.idle: list[_Worker] = []
+        self.busy: dict[Connection, tuple[_Worker, Any]] = {}
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_) -> None:
-        for pipe, (process, _, _) in self.busy.items():
-            process.terminate()
-            pipe.close()
-        for _, pipe in self.idle:
-            pipe.close()  # an idle process ends by itself
-        for process in [*(process for process, _ in self.idle), *(process for process, _, _ in self.busy.values())]:
-            process.join(5)
-            process.kill()
+        workers = list(self.idle)
+        for worker, _item in self.busy.values():
+            worker.process.terminate()
+            workers.append(worker)
+        for worker in workers:
+            worker.pipe.close()  # an idle process then ends by itself
+        for worker in workers:
+            worker.process.join(5)
+            worker.process.kill()
+
+    def submit(self, item: Any) -> None:
+        """Hand an item to an idle process, or to a new one."""
+        worker = self.idle.pop() if self.idle else self._start()
+        self.busy[worker.pipe] = (worker, item)
+        with contextlib.suppress(OSError):  # the process ended while it was idle: `wait` sees its closed pipe
+            worker.pipe.send(item)
+
+    def wait(self) -> list[tuple[Any, Any]]:
+        """Return (item, result) of the items that have ended, at least one; the result may be a ProcessEnded."""
+        ended = []
+        for pipe in wait(list(self.busy)):
+            worker, item = self.busy.pop(pipe)
+            try:
+                ended.append((item, pipe.recv()))
+                self.idle.append(worker)
+            except (EOFError, OSError):
+                worker.process.join()
+                pipe.close()
+                ended.append((item, ProcessEnded(f"its process ended with code {worker.process.exitcode}")))
+        return ended
+
+    def _start(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        parent_end, worker_end = context.Pipe()
+        process = context.Process(target=_serve, args=(worker_end, self.function), daemon=True)
+        with _worker_environment(self.size):
+            process.start()
+        worker_end.close()
+        return _Worker(process, parent_end)
+
+
+class Processes(WorkerPool):
+    """The executor: runs `perform(job, place)` in `slots` processes."""
+
+    def __init__(self, slots: int, perform: Callable[[Job, object], None], place: object) -> None:
+        super().__init__(slots, partial(attempt, perform, place))
+        self.slots = slots
+        self.started: dict[str, float] = {}
 
     def submit(self, job: Job) -> None:
-        """Hand a job to an idle process, or to a new one."""
-        process, pipe = self.idle.pop() if self.idle else self._start()
-        self.busy[pipe] = (process, job, time.monotonic())
-        try:
-            pipe.send(job)
-        except OSError:
-            log.debug("a process ended while it was idle")  # `wait` sees its closed pipe
+        """Start a job."""
+        self.started[job.name] = time.monotonic()
+        super().submit(job)
 
     def wait(self) -> list[Outcome]:
-        """The outcomes of at least one job."""
+        """Return the outcomes of at least one job; a job whose process ended is lost."""
         outcomes = []
-        for pipe in wait(list(self.busy)):
-            process, job, began = self.busy.pop(pipe)
-            try:
-                outcomes.append(pipe.recv())
-                self.idle.append((process, pipe))
-            except (EOFError, OSError):
-                process.join()
-                pipe.close()
-                error = f"its process ended with code {process.exitcode}"
-                outcomes.append(Outcome(job, time.monotonic() - began, error, lost=True))
+        for job, outcome in super().wait():
+            if isinstance(outcome, ProcessEnded):
+                seconds = time.monotonic() - self.started[job.name]
+                outcome = Outcome(job, seconds, str(outcome), lost=True)
+            outcomes.append(outcome)
         return outcomes
 
-    def _start(self) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, *self.work), daemon=True)
-        with environment_of_workers(self.slots):
-            process.start()
-        theirs.close()
-        return process, ours
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
+) -> Iterator[tuple[int, Result | Exception]]:
+    """Yield (position, result) of `function` for every item, as they end; an error is a result, and the rest goes on.
+
+    jobs: number of processes; 1 works in this process. `function` is one of a module's, so that another process finds it.
+    """
+    if jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; it must be positive")
+    call = partial(_call, function)
+    waiting = list(enumerate(items))
+    if jobs == 1 or len(items) < 2:
+        for item in waiting:
+            yield item[0], call(item)
+        return
+    with WorkerPool(min(jobs, len(items)), call) as pool:
+        while waiting or pool.busy:
+            while waiting and len(pool.busy) < pool.size:
+                pool.submit(waiting.pop(0))
+            for (position, _), result in pool.wait():
+                yield position, result
 
 
-def _serve(pipe: Connection, perform: Callable[[Job, object], None], place: object) -> None:
-    """A process's life: jobs come through the pipe, outcomes go back."""
-    follow_parent()
+def _call(function: Callable[[Item], Result], item: tuple[int, Item]) -> Result | Exception:
+    try:
+        return function(item[1])
+    except Exception as error:  # noqa: BLE001 - whatever ended this item must not end the others
+        return error
+
+
+@contextlib.contextmanager
+def _worker_environment(count: int) -> Iterator[None]:
+    """Set variables that processes started meanwhile inherit: an equal share of the cores for each of `count`, no bars."""
+    before = dict(os.environ)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
+    """Be a worker: items come through the pipe, results go back.
+
+    The parent handles interrupts. A worker ends with it, however it ends: a killed parent must not leave a process that
+    writes into a run's folder.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     while True:
         try:
-            job = pipe.recv()
+            item = pipe.recv()
         except EOFError:
             return
-        pipe.send(attempt(perform, job, place))
+        pipe.send(function(item))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

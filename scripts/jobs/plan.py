@@ -1,30 +1,34 @@
-"""The plan of a study: a directed acyclic graph of jobs, and the loop that hands them to an executor.
+"""A plan: a directed acyclic graph of jobs, and the loop that hands them to an executor.
 
 A plan is plain data and knows nothing of how its jobs are run; an executor knows nothing of what they mean. So the same
-plan runs in the processes of this machine (`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or anywhere
-else that can run a function.
+plan runs in processes of this machine (`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or
+anywhere else that can run a function.
 """
 
 from __future__ import annotations
 
-import logging
+import os
+import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from typing import Protocol
 
-log = logging.getLogger(__name__)
-LOSSES = 3  # how often a job may lose its worker before that is taken for its own doing
+from toolkit.common.files import InUse
+
+MAX_LOSSES = 3  # how often a job may lose its worker before the job itself is taken for the cause
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work, the same wherever it is wanted.
+    """One piece of work.
 
     Attributes:
-        name: unique in a plan; also its folder below the study's.
-        kind: what it is, for counts ("source", "adaptation", "transfer", "groups").
-        settings: everything that tells it from other jobs; plain JSON data.
+        name: unique in a plan; also the job's folder below the output folder.
+        kind: for counts ("source", "adaptation", "transfer").
+        settings: everything that distinguishes it from other jobs; plain JSON data.
         needs: names of the jobs whose results it reads.
         weight: expected seconds on one core.
         images: training images that it sees, over all epochs.
@@ -53,37 +57,34 @@ class Plan:
         return iter(self.jobs.values())
 
     def add(self, job: Job) -> str:
-        """Add a job unless it is there already; its name.
+        """Add a job unless it is there already, and return its name.
 
-        Raises ValueError when another job has the name, or when a job that it needs is not in the plan.
+        Raises ValueError if another job has the name, or if a job that it needs is not in the plan.
         """
         known = self.jobs.get(job.name)
         if known is None:
-            missing = [name for name in job.needs if name not in self.jobs]
-            if missing:
-                raise ValueError(f"job {job.name} needs {missing[0]}, which is not in the plan")
+            for name in job.needs:
+                if name not in self.jobs:
+                    raise ValueError(f"job {job.name} needs {name}, which is not in the plan")
             self.jobs[job.name] = job
         elif (known.settings, known.needs) != (job.settings, job.needs):
             keys = known.settings.keys() | job.settings.keys()
-            other = sorted(key for key in keys if known.settings.get(key) != job.settings.get(key)) or ["needs"]
-            raise ValueError(f"two different jobs are named {job.name}; they differ in {', '.join(other)}")
+            different = [key for key in sorted(keys) if known.settings.get(key) != job.settings.get(key)]
+            what = ", ".join(different or ["needs"])
+            raise ValueError(f"two different jobs are named {job.name}; they differ in {what}")
         return job.name
 
     def counts(self) -> dict[str, int]:
-        """How many jobs of each kind there are."""
+        """Return the number of jobs of each kind."""
         return dict(Counter(job.kind for job in self))
 
-    def weight(self) -> float:
-        """Expected seconds of all jobs on one core."""
-        return sum(job.weight for job in self)
-
-    def tails(self) -> dict[str, float]:
-        """For each job the weight of the longest chain that starts with it: those with the longest are started first."""
-        tails = {job.name: job.weight for job in self}
-        for job in reversed(list(self)):
+    def chain_weights(self) -> dict[str, float]:
+        """Return for each job the weight of the longest chain that starts with it; the longest chains start first."""
+        weights = {job.name: job.weight for job in self}
+        for job in reversed(self.jobs.values()):
             for name in job.needs:
-                tails[name] = max(tails[name], self.jobs[name].weight + tails[job.name])
-        return tails
+                weights[name] = max(weights[name], self.jobs[name].weight + weights[job.name])
+        return weights
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ class Outcome:
     """How one try of a job ended.
 
     Attributes:
-        seconds: that it took.
-        error: why it failed; "" where it did not.
+        seconds: duration of the try.
+        error: why it failed, or "".
         wrong: its input is wrong, so that another try would fail, too.
         lost: its worker or node went away, which need not be the job's fault.
         again: it will be tried again.
-        where: the node that it ran on, where there are several.
+        where: the node that it ran on, if there are several.
     """
 
     job: Job
@@ -106,6 +107,24 @@ class Outcome:
     lost: bool = False
     again: bool = False
     where: str = ""
+
+
+def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:
+    """Try a job; whatever it raises is its outcome.
+
+    ValueError and FileNotFoundError mean that its input is wrong; InUse, that a lost try still works in the folder.
+    """
+    began = time.monotonic()
+    try:
+        perform(job, place)
+    except Exception as failure:  # noqa: BLE001 - whatever ended this job must not end the others
+        if os.environ.get("MVLPT_DEBUG"):
+            traceback.print_exc()
+        lost = isinstance(failure, InUse)
+        wrong = isinstance(failure, (ValueError, FileNotFoundError)) and not lost
+        error = f"{type(failure).__name__}: {failure}".strip()
+        return Outcome(job, time.monotonic() - began, error, wrong, lost)
+    return Outcome(job, time.monotonic() - began)
 
 
 class Executor(Protocol):
@@ -118,7 +137,7 @@ class Executor(Protocol):
         """Start a job; called only while fewer than `slots` run."""
 
     def wait(self) -> list[Outcome]:
-        """Block until at least one started job has ended, or until `slots` has grown; those that have ended."""
+        """Block until a started job has ended or `slots` has grown, and return the outcomes of those that have ended."""
 
 
 @dataclass
@@ -129,10 +148,6 @@ class Report:
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # -> message
     skipped: dict[str, str] = field(default_factory=dict)  # -> the failed job that it would have needed
-
-    def holds(self, names: Iterable[str]) -> bool:
-        """Whether all these jobs' results are there."""
-        return {*self.reused, *self.done}.issuperset(names)
 
 
 class Clock:
@@ -145,7 +160,7 @@ class Clock:
         self.measured: Counter = Counter()
 
     def ended(self, outcome: Outcome) -> None:
-        """Take note of a finished job."""
+        """Take note of a job that has ended; those that succeeded correct the estimate."""
         if not outcome.error:
             for family in (outcome.job.family, None):
                 self.expected[family] += outcome.job.weight
@@ -153,16 +168,19 @@ class Clock:
         self.drop(outcome.job.name)
 
     def drop(self, name: str) -> None:
-        """A job that need not run any more."""
+        """Take note of a job that need not run any more."""
         self.left.pop(name, None)
 
     def seconds(self) -> float:
-        """Expected seconds until the last job ends."""
-        return sum(job.weight * self._correction(job.family) for job in self.left.values()) / self.slots
+        """Return the expected seconds until the last job ends."""
+        total = sum(job.weight * self._correction(job.family) for job in self.left.values())
+        return total / self.slots
 
     def _correction(self, family: str) -> float:
-        key = family if self.expected[family] > 0 else None
-        return self.measured[key] / self.expected[key] if self.expected[key] > 0 else 1.0
+        for key in (family, None):
+            if self.expected[key] > 0:
+                return self.measured[key] / self.expected[key]
+        return 1.0
 
 
 def run_plan(
@@ -177,63 +195,99 @@ def run_plan(
     A failed job is tried again, unless its input is wrong; then its dependents are skipped, and everything else goes on.
 
     Args:
-        finished: whether a job's results exist; such a job is reused if all that it needs is. A ValueError or OSError
+        finished: True if a job's results exist; such a job is reused if all that it needs is. A ValueError or OSError
             is that job's failure.
         report: called after each try of a job.
         retries: how often a job that failed is tried again. Tries that were lost with their worker don't count; of
-            those, `LOSSES` are made good.
+            those, `MAX_LOSSES` are repeated.
     """
-    result, tails = Report(), plan.tails()
-    clock = Clock(plan, executor.slots)
-    waiting: dict[str, Job] = {}
-    failures: Counter = Counter()  # (job, whether its worker was lost) -> times
+    run = _PlanRun(plan, executor, report, retries)
+    run.reuse(finished)
+    run.queue_ready_jobs()
+    while run.waiting or run.running:
+        run.start_jobs()
+        for outcome in executor.wait():
+            run.job_ended(outcome)
+        run.queue_ready_jobs()
+    return run.result
 
-    def tried_again(outcome: Outcome) -> bool:
-        key = (outcome.job.name, outcome.lost)
-        failures[key] += 1
-        return not outcome.wrong and failures[key] <= (LOSSES if outcome.lost else retries)
 
-    def settle(outcome: Outcome) -> None:
-        clock.ended(outcome)
-        if outcome.error:
-            result.failed[outcome.job.name] = outcome.error
-        else:
-            result.done.append(outcome.job.name)
-        report(outcome, clock)
+class _PlanRun:
+    """The state of `run_plan`."""
 
-    for job in plan:
-        try:
-            reuse = result.holds(job.needs) and finished(job)
-        except (ValueError, OSError) as error:
-            settle(Outcome(job, 0.0, str(error)))
-            continue
-        if reuse:
-            result.reused.append(job.name)
-            clock.drop(job.name)
-        else:
-            waiting[job.name] = job
+    def __init__(self, plan: Plan, executor: Executor, report: Callable, retries: int) -> None:
+        self.plan = plan
+        self.executor = executor
+        self.report = report
+        self.retries = retries
+        self.result = Report()
+        self.clock = Clock(plan, executor.slots)
+        self.chain_weights = plan.chain_weights()
+        self.waiting: list[Job] = []
+        self.running = 0
+        self.failed_tries: Counter = Counter()  # (job, worker was lost) -> times
+        self.graph = TopologicalSorter({job.name: job.needs for job in plan})
+        self.graph.prepare()
 
-    complete, running = set(result.reused), 0
-    while waiting or running:
-        for job in list(waiting.values()):
-            lost = next((name for name in job.needs if name in result.failed or name in result.skipped), None)
-            if lost:
-                result.skipped[job.name] = result.skipped.get(lost, lost)
-                clock.drop(job.name)
-                del waiting[job.name]
-        ready = [job for job in waiting.values() if complete.issuperset(job.needs)]
-        clock.slots = executor.slots
-        for job in sorted(ready, key=lambda job: -tails[job.name])[: max(0, clock.slots - running)]:
-            executor.submit(waiting.pop(job.name))
-            running += 1
-        if running:
-            for outcome in executor.wait():
-                running -= 1
-                if outcome.error and tried_again(outcome):
-                    waiting[outcome.job.name] = outcome.job
-                    report(replace(outcome, again=True), clock)
+    def reuse(self, finished: Callable[[Job], bool]) -> None:
+        """Settle the jobs whose results are there, and those whose folder holds the results of another job."""
+        reused: set[str] = set()
+        for job in self.plan:
+            if not reused.issuperset(job.needs):
+                continue
+            try:
+                if finished(job):
+                    reused.add(job.name)
+                    self.result.reused.append(job.name)
+                    self.clock.drop(job.name)
+            except (ValueError, OSError) as error:
+                self._settle(Outcome(job, 0.0, str(error)))
+
+    def queue_ready_jobs(self) -> None:
+        """Queue the jobs whose needs are met; skip those that need a job that failed."""
+        result = self.result
+        while names := self.graph.get_ready():
+            for name in names:
+                job = self.plan.jobs[name]
+                missing = [need for need in job.needs if need in result.failed or need in result.skipped]
+                if missing:
+                    result.skipped[name] = result.skipped.get(missing[0], missing[0])
+                    self.clock.drop(name)
+                elif name in self.clock.left:  # neither reused nor failed
+                    self.waiting.append(job)
                     continue
-                settle(outcome)
-                if not outcome.error:
-                    complete.add(outcome.job.name)
-    return result
+                self.graph.done(name)
+
+    def start_jobs(self) -> None:
+        """Submit waiting jobs while there are free slots."""
+        self.clock.slots = self.executor.slots
+        self.waiting.sort(key=lambda job: -self.chain_weights[job.name])
+        while self.waiting and self.running < self.clock.slots:
+            self.executor.submit(self.waiting.pop(0))
+            self.running += 1
+
+    def job_ended(self, outcome: Outcome) -> None:
+        """Settle a job that has ended, or queue it again."""
+        self.running -= 1
+        if outcome.error and self._is_tried_again(outcome):
+            self.waiting.append(outcome.job)
+            self.report(replace(outcome, again=True), self.clock)
+        else:
+            self._settle(outcome)
+            self.graph.done(outcome.job.name)
+
+    def _is_tried_again(self, outcome: Outcome) -> bool:
+        if outcome.wrong:
+            return False
+        limit = MAX_LOSSES if outcome.lost else self.retries
+        key = (outcome.job.name, outcome.lost)
+        self.failed_tries[key] += 1
+        return self.failed_tries[key] <= limit
+
+    def _settle(self, outcome: Outcome) -> None:
+        self.clock.ended(outcome)
+        if outcome.error:
+            self.result.failed[outcome.job.name] = outcome.error
+        else:
+            self.result.done.append(outcome.job.name)
+        self.report(outcome, self.clock)

@@ -13,7 +13,7 @@ import datasets
 import trainers
 from datasets import build_task, task_name
 from prompting.prompts import Prompt
-from scripts.jobs.pool import each
+from scripts.jobs.local_executor import each
 from trainers.engine import results
 from trainers.engine.config import flatten, resolve, with_overrides, without_local_paths
 from trainers.engine.scoring import SHARED, read_run, score_prompts
@@ -89,6 +89,7 @@ def _score_tasks(
 def _score_share(share: tuple[list[Prompt | None], object, list[str]]) -> np.ndarray:
     """Return scores (P + 1, tasks of this share); plain CLIP is last."""
     prompts, cfg, tasks = share
+    datasets.register_all()
     return score_prompts([*prompts, None], cfg, tasks)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.jobs.plan import LOSSES, Job, Outcome, Plan, run_plan
+from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
 from scripts.sweep import __main__ as sweep
 from scripts.sweep import plan_file
 from scripts.sweep.runs import plan_entries
@@ -190,10 +190,10 @@ def test_wrong_input_is_not_tried_again():
 
 
 def test_lost_tries_are_made_good_within_bounds_and_are_not_the_jobs_own():
-    executor = Pretend({"a": ["lost"] * LOSSES + ["broke"], "b": ["lost"] * (LOSSES + 1)})
+    executor = Pretend({"a": ["lost"] * MAX_LOSSES + ["broke"], "b": ["lost"] * (MAX_LOSSES + 1)})
     report = run_plan(chain(("a",), ("b",)), executor, lambda job: False, retries=1)
     assert report.done == ["a"] and report.failed == {"b": "lost"}
-    assert executor.tried == {"a": LOSSES + 2, "b": LOSSES + 1}
+    assert executor.tried == {"a": MAX_LOSSES + 2, "b": MAX_LOSSES + 1}
 
 
 def test_no_more_jobs_run_than_fit_when_nodes_come_and_go():

@@ -14,7 +14,7 @@ import datasets
 import trainers
 from datasets.pocket import SPECS
 from prompting import load_prompts
-from scripts.jobs import pool
+from scripts.jobs import local_executor
 from scripts.transfer import __main__ as transfer
 from scripts.transfer import picture as transfer_picture
 from scripts.transfer import predictors as transfer_predictors
@@ -264,13 +264,13 @@ def test_a_column_of_zeros_stays_zero():
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_pool_gives_every_result_and_lets_errors_pass(jobs):
-    found = dict(pool.each(math.sqrt, [4.0, -1.0, 9.0], jobs))
+    found = dict(local_executor.each(math.sqrt, [4.0, -1.0, 9.0], jobs))
     assert found[0] == 2 and found[2] == 3 and isinstance(found[1], ValueError)
 
 
 def test_a_pool_has_at_least_one_process():
     with pytest.raises(ValueError, match="--jobs is 0"):
-        list(pool.each(math.sqrt, [4.0], 0))
+        list(local_executor.each(math.sqrt, [4.0], 0))
 
 
 def test_runs_in_worker_processes_are_those_of_this_one(done, tmp_path):
