@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
-from datasets import Task, build_task, is_own, task_name
+from datasets import Task, build_task, is_custom, task_name
 from elevater_eval import read_predictions
 from trainers.engine.config import load
 from trainers.engine.settings import task_names
@@ -61,7 +61,7 @@ class Stage:
     def _find_custom(self, name: str, root: str) -> str:
         """Return the name of a custom task with its path in the working folder, below `root` or beside the run."""
         kind, _, path = name.partition(":")
-        if not is_own(name) or Path(path).exists():
+        if not is_custom(name) or Path(path).exists():
             return name
         places = list(self.folder.resolve().parents)
         if root:

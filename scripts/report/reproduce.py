@@ -10,7 +10,7 @@ from importlib import metadata
 
 from yacs.config import CfgNode
 
-from datasets import is_own
+from datasets import is_custom
 from trainers.engine.config import resolve
 from trainers.engine.settings import task_names
 
@@ -75,7 +75,7 @@ def needs_root(run: Experiment) -> bool:
     """Return True if some data are below --root."""
     for name in [*task_names(run.cfg), *run.cfg.MULTITASK.SOURCE.split(",")]:
         name = name.strip()
-        if name and not is_own(name) and not name.startswith("pocket-"):
+        if name and not is_custom(name) and not name.startswith("pocket-"):
             return True
     return False
 

@@ -188,11 +188,11 @@ class _Reader:
         return tuple(lower[name.lower()] for name in words)
 
     def tasks(self, value: object, key: str, known: Iterable[str]) -> tuple[str, ...]:
-        from datasets import is_own
+        from datasets import is_custom
 
         names = self.words(value, key)
         for name in names:
-            if not is_own(name) and name not in known:
+            if not is_custom(name) and name not in known:
                 raise self.wrong(key, f"unknown dataset {name!r}; the nearest is {nearest(name, known)!r}")
         if not names and key.endswith("targets"):
             raise self.wrong(key, "is empty")
