@@ -1,47 +1,11 @@
-"""The pocket suite: 11 source and 20 target tasks that are rendered on first use and then read like the real ones."""
+"""The pocket suite: 11 source tasks, 20 target tasks and 4 shifted ones, rendered on first use and then read like real ones.
+
+The tasks are registered by `datasets.pocket.tasks`.
+"""
 
 from __future__ import annotations
 
-from ..coop import CoopTask
-from ..elevater import ElevaterTask
-from ..task import Task, register_task
-from .specs import SOURCES, SPECS, TARGETS, Spec
-from .suite import ensure, ensure_all, folder_of, home
+from .specs import SHIFTS, SOURCES, SPECS, TARGETS, Spec
+from .suite import ensure, ensure_all, home
 
-__all__ = ["SOURCES", "SPECS", "TARGETS", "Spec", "ensure", "ensure_all", "home"]
-
-
-class _InPocket:
-    """A task whose data root is the pocket suite's own, and which is there as soon as somebody asks."""
-
-    def data_root(self, cfg) -> str:
-        ensure(self.name)
-        return str(home())
-
-
-def _define(spec: Spec) -> type[Task]:
-    facts = {
-        "name": spec.task,
-        "metric": spec.metric,
-        "label_kind": spec.label_kind,
-        "templates": list(spec.templates),
-        "crop": "crop",
-        "__doc__": f"Pocket counterpart of {spec.like}.",
-        "__module__": __name__,
-    }
-    if spec.layout == "coop":
-        layout = {"folder": folder_of(spec), "image_dir": "images", "split_json": "split.json"}
-        return type(spec.task, (_InPocket, CoopTask), facts | layout)
-    index = "txt" if spec.layout == "iris" else "json"
-    layout = {
-        "root_folder": folder_of(spec),
-        "format": spec.layout,
-        "train_index": f"train.{index}",
-        "test_index": f"test.{index}",
-        "labelmap": "labels.txt" if spec.layout == "iris" else "",
-    }
-    return type(spec.task, (_InPocket, ElevaterTask), facts | layout)
-
-
-for _spec in SPECS.values():
-    register_task(_define(_spec))
+__all__ = ["SHIFTS", "SOURCES", "SPECS", "TARGETS", "Spec", "ensure", "ensure_all", "home"]

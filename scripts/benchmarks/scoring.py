@@ -28,7 +28,7 @@ from trainers.engine.config import resolve
 from trainers.engine.scoring import score_prompts
 from trainers.features.disk_cache import FeatureCache
 from trainers.features.extraction import probabilities
-from trainers.features.store import frozen
+from trainers.features.store import get_backbone
 
 from .steps import random_clip, source_names
 from .training import machine, write
@@ -47,7 +47,7 @@ def from_features(folder: Path, architecture: str, images: int = 50_000, classes
         start = time.perf_counter()
         features = model.encode_classes(source_names(classes))
         encoded = time.perf_counter()
-        values = probabilities(model, cache.load("random", "0" * 64), features)
+        values = probabilities(model, cache.load("random", "0" * 64, (images, width)), features)
         metrics.compute("accuracy", targets, np.round(values.numpy().astype(np.float64), 6))
         end = time.perf_counter()
     return {
@@ -68,7 +68,7 @@ def grid(folder: Path, prompts: int = 20) -> dict:
     cfg = resolve("CoOp", [], {"CACHE.DIR": str(folder), "DATASET.NUM_SHOTS": 0}, [])
     seconds = []
     for _ in range(2):
-        frozen.cache_clear()
+        get_backbone.cache_clear()
         torch.manual_seed(0)
         start = time.perf_counter()
         scores = score_prompts([TextPrompt(8, 128) for _ in range(prompts)], cfg, tasks)

@@ -1,5 +1,6 @@
 """The pocket suite: its counts, its layouts on disk, and that it comes out the same every time."""
 
+import hashlib
 import json
 import zipfile
 from collections import Counter
@@ -10,8 +11,8 @@ from dassl.config import get_cfg_default
 from PIL import Image
 
 from datasets import build_task
-from datasets.pocket import SOURCES, SPECS, TARGETS, suite
-from datasets.pocket.concepts import FAMILIES, caption, render
+from datasets.pocket import SHIFTS, SOURCES, SPECS, TARGETS, suite
+from datasets.pocket.concepts import FAMILIES, SHIFTED, caption, render
 from elevater_eval import load_tasks
 from toolkit.common.images import read_image
 
@@ -24,17 +25,17 @@ def config(shots=5, seed=0):
 
 
 def test_the_suite_has_the_shape_of_the_real_ones():
-    assert len(SOURCES) == 11 and len(TARGETS) == 20 and len(SPECS) == 31
+    assert len(SOURCES) == 11 and len(TARGETS) == 20 and len(SHIFTS) == 4 and len(SPECS) == 35
     metrics = Counter(spec.metric for spec in TARGETS)
     assert metrics == {"accuracy": 14, "mean-per-class": 4, "11point_mAP": 1, "roc_auc": 1}
     assert all(2 <= len(spec.classes) <= 20 and spec.test >= 200 for spec in TARGETS)
     assert {spec.layout for spec in TARGETS} == {"iris", "coco"} and {spec.layout for spec in SOURCES} == {"coop"}
     for spec in SPECS.values():
         if spec.family != "handwritten" and spec.name != "reviews":
-            assert set(spec.classes) <= set(FAMILIES[spec.family].concepts)
+            assert set(spec.classes) <= set((FAMILIES | SHIFTED)[spec.family].concepts)
 
 
-@pytest.mark.parametrize("spec", list(SPECS.values()), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", SOURCES + TARGETS, ids=lambda spec: spec.name)
 def test_a_task_comes_through_the_real_loaders(spec):
     task = build_task(config(shots=5), spec.task)
     assert task.classnames == list(spec.classes.values())
@@ -48,6 +49,69 @@ def test_a_task_comes_through_the_real_loaders(spec):
         assert all((train[label], val[label]) == expected for label in range(len(spec.classes)))
     test = Counter(label for sample in task.test for label in sample.labels)
     assert min(test[label] for label in range(len(spec.classes))) >= 10
+
+
+@pytest.mark.parametrize("spec", SHIFTS, ids=lambda spec: spec.name)
+def test_a_shifted_task_has_test_images_alone_and_the_classes_of_its_source(spec):
+    source = max(SOURCES, key=lambda other: len(other.classes) * other.train)
+    assert source.task == "pocket-objects" and spec.task.startswith("pocket-objects-")
+    task = build_task(config(shots=5), spec.task)
+    assert task.classnames == list(source.classes.values())
+    assert (task.train_x, task.val) == ([], []) and len(task.test) == spec.test == 200
+    assert set(Counter(sample.label for sample in task.test).values()) == {10}
+    folder, source_folder = suite.ensure(spec.task), suite.ensure(source.task)
+    images = {file.read_bytes() for file in folder.rglob("*.jpg")}
+    assert len(images) == 200 and not images & {file.read_bytes() for file in source_folder.rglob("*.jpg")}
+
+
+def test_sketches_are_gray():
+    task = build_task(config(), "pocket-objects-sketch")
+    pixels = np.asarray(read_image(task.test[0].impath)).astype(int)
+    assert (pixels.max(-1) - pixels.min(-1)).max() <= 1
+
+
+PINNED = {  # the first test image of a task of each family, as SHA-256 of the stored JPEG; they change with VERSION alone
+    "pocket-objects": "98638cca601b5853",
+    "pocket-dishes": "7f7ab96bf6b44f0a",
+    "pocket-autos": "2e7f1b0dfa325e76",
+    "pocket-breeds": "cac47d5d95a36f21",
+    "pocket-blossoms": "23b62fadb7c46925",
+    "pocket-aircraft": "7b0b9a3c4736a9aa",
+    "pocket-places": "8c9fdb7c16522982",
+    "pocket-patterns": "0baa82bbd58e6540",
+    "pocket-tiles": "f2b22358fadec824",
+    "pocket-actions": "55f995b6754d6a04",
+    "pocket-flags": "4eb510bc718959e1",
+    "pocket-faces": "e2101a70e8f85b06",
+    "pocket-signs": "ff87fd8b717d2492",
+    "pocket-memes": "c9cd52fb4a3878cb",
+    "pocket-distance": "76a899145df641aa",
+    "pocket-digits": "7858e04f82617909",
+    "pocket-cells": "09256a11cdc0ae5b",
+    "pocket-reviews": "fa7f4ffaff95cdaa",
+    "pocket-scenes": "1b3cff3b12cddb00",
+    "pocket-objects-a": "5fb0cd3dc9a6965e",
+    "pocket-objects-r": "209aeac383272712",
+}
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_images_are_those_of_the_version(name):
+    data, _ = next(suite.items(SPECS[name], "test"))
+    assert hashlib.sha256(data).hexdigest()[:16] == PINNED[name]
+
+
+def test_images_of_the_small_clip_are_those_of_the_version():
+    rng = np.random.default_rng(3)
+    digest = hashlib.sha256()
+    for family in FAMILIES:
+        for mode in ("fill", "outline", "silhouette"):
+            concept = FAMILIES[family].concepts[-1]
+            image, facts = render(family, concept, rng, mode)
+            digest.update(image.tobytes())
+            digest.update(str(sorted(facts)).encode())
+            digest.update(caption(family, concept, facts, rng)[0].encode())
+    assert digest.hexdigest()[:16] == "bebfb8ade2f8bb10"
 
 
 def test_the_evaluation_knows_the_targets():

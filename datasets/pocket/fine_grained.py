@@ -1,0 +1,130 @@
+"""Concepts that are told apart by colours and details: flowers, food, pets, flags."""
+
+from __future__ import annotations
+
+import math
+
+from .colors import COLORS, CONCEPTS, Color, Rng, shade, vary
+from .drawings import draw, read_drawings
+from .pen import Pen, canvas
+
+FLOWERS = CONCEPTS["flowers"]
+FOODS = read_drawings("foods")
+PETS = CONCEPTS["pets"]
+FLAGS = CONCEPTS["flags"]
+
+
+def flower(name: str, rng: Rng, mode: str):
+    """Return a flower from above and its facts."""
+    pen = Pen(vary("meadow", rng, 22), mode)
+    pen.settle(rng, 20, 0.7, 1.05)
+    petal, heart, count, width = FLOWERS[name]
+    turn = rng.uniform(0, 360)
+    for k in range(count):
+        angle = turn + 360 * k / count
+        x = 50 + 24 * math.cos(math.radians(angle))
+        y = 50 + 24 * math.sin(math.radians(angle))
+        pen.oval(x, y, 21, width, shade(petal, 0.85 + 0.3 * (k % 2)), angle)
+    pen.oval(50, 50, 13, 13, heart)
+    return pen.image, {f"flower:{name}"}
+
+
+def food(name: str, rng: Rng, mode: str):
+    """Return food on a plate and its facts."""
+    pen = canvas(rng, mode)
+    pen.oval(50, 56, 49, 43, "plate")
+    pen.settle(rng, 16, 0.65, 0.85)
+    draw(pen, FOODS[name])
+    if name == "donut":
+        _sprinkle(pen)
+    elif name == "fried egg":
+        pen.oval(46, 52, 40, 32, "white", rng.uniform(-30, 30))
+        pen.oval(50, 50, 15, 15, "yellow")
+    elif name == "salad":
+        _leaves(pen, rng)
+    return pen.image, {f"food:{name}"}
+
+
+def _sprinkle(pen: Pen) -> None:
+    for k, color in enumerate(list(COLORS)[:9]):
+        pen.oval(50 + 27 * math.cos(k * 0.7), 50 + 27 * math.sin(k * 0.7), 3, 3, color)
+
+
+def _leaves(pen: Pen, rng: Rng) -> None:
+    for _ in range(9):
+        color = str(rng.choice(["green", "green", "red"]))
+        pen.oval(rng.uniform(18, 82), rng.uniform(28, 44), 10, 8, color)
+
+
+def pet(name: str, rng: Rng, mode: str):
+    """Return the face of a cat or a dog and its facts."""
+    pen = canvas(rng, mode)
+    pen.settle(rng, 12, 0.75, 1.0)
+    kind = PETS[name]
+    ears, coat, marking = kind["ears"], tuple(kind["coat"]), kind["marking"]
+    _ears(pen, ears, coat)
+    pen.oval(50, 54, 33, 32, coat)
+    _marking(pen, marking, coat, rng)
+    eyes = "black"
+    if marking == "mask" and ears != "dog":
+        eyes = "siamese-eye"
+    pen.oval(36, 48, 5, 6, eyes)
+    pen.oval(64, 48, 5, 6, eyes)
+    if kind["muzzle"] == "long":
+        pen.oval(50, 70, 13, 12, shade(coat, 1.6))
+    pen.oval(50, 66, 5, 4, "black")
+    animal = "cat" if ears == "cat" else "dog"
+    return pen.image, {f"pet:{name}", f"kind:{animal}"}
+
+
+def _ears(pen: Pen, ears: str, coat: Color) -> None:
+    height = 6 if ears == "cat" else 2
+    for side in (-1, 1):
+        if ears == "dog":
+            pen.oval(50 + 34 * side, 50, 10, 26, shade(coat, 0.55))
+        else:
+            corners = [(50 + 32 * side, 40), (50 + 30 * side, height), (50 + 8 * side, 26)]
+            pen.poly(corners, shade(coat, 0.7))
+
+
+def _marking(pen: Pen, marking: str, coat: Color, rng: Rng) -> None:
+    if marking == "mask":
+        pen.oval(50, 64, 18, 18, "mask")
+    elif marking == "bib":
+        pen.poly([(44, 24), (56, 24), (68, 84), (32, 84)], "white")
+    elif marking == "spots":
+        for _ in range(9):
+            pen.oval(rng.uniform(26, 74), rng.uniform(32, 80), 4, 4, "black")
+    elif marking == "stripes":
+        for k in range(3):
+            x, y = 38 + 12 * k, 56 + 8 * k
+            pen.line([(x, 24), (x, 40)], shade(coat, 0.5), 4)
+            pen.line([(18, y), (32, y + 2)], shade(coat, 0.5), 3)
+
+
+def flag(name: str, rng: Rng, mode: str):
+    """Return a flag that fills most of the square, and its facts."""
+    pen = Pen(vary("pale-sky", rng, 18))
+    pen.settle(rng, 7, 0.8, 1.0)
+    kind, *names = FLAGS[name]
+    colors = [color for color in names]
+    pen.rect(4, 18, 96, 82, colors[0])
+    if kind == "cross":
+        pen.rect(28, 18, 40, 82, colors[1])
+        pen.rect(4, 44, 96, 56, colors[1])
+    elif kind == "disc":
+        pen.oval(50, 50, 18, 18, colors[1])
+    else:
+        _stripes(pen, kind, colors)
+    return pen.image, {f"flag:{name}"}
+
+
+def _stripes(pen: Pen, kind: str, colors: list[Color]) -> None:
+    count = len(colors)
+    for k, color in enumerate(colors):
+        low = k / count
+        high = (k + 1) / count
+        if kind == "vertical":
+            pen.rect(4 + 92 * low, 18, 4 + 92 * high, 82, color)
+        else:
+            pen.rect(4, 18 + 64 * low, 96, 18 + 64 * high, color)

@@ -1,0 +1,150 @@
+"""People and what they write: faces, actions, signs, words, digits, memes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from .colors import CONCEPTS, Color, Rng, pick, shade, vary
+from .drawings import draw, read_drawings
+from .pen import Pen, Point, canvas
+
+EMOTIONS = CONCEPTS["emotions"]
+MOUTHS = read_drawings("mouths")
+ACTIONS = CONCEPTS["actions"]
+SIGNS = read_drawings("signs")
+WORDS = CONCEPTS["words"]
+SKINS = ((240, 205, 170), (200, 150, 110), (140, 95, 65), (245, 215, 60))
+HAIR = [(16, 40), (26, 10), (50, 4), (74, 10), (84, 40), (50, 22)]
+TROUSERS = "jeans"
+
+
+def face(name: str, rng: Rng, mode: str):
+    """Return a face with an emotion and its facts."""
+    pen = canvas(rng, mode)
+    pen.settle(rng, 8, 0.8, 1.05)
+    skin = SKINS[int(rng.integers(4))]
+    draw_face(pen, name, rng, vary(skin, rng, 8))
+    return pen.image, {f"face:{name}"}
+
+
+def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
+    """Draw a face with an emotion."""
+    emotion = EMOTIONS[name]
+    pen.oval(50, 50, 36, 42, skin)
+    if rng.random() < 0.6:
+        pen.poly(HAIR, vary("hair", rng, 25))
+    brow = 32 + emotion["height"]
+    for side in (-1, 1):
+        x = 50 + 15 * side
+        inner = (x - 8 * side, brow + emotion["slope"])
+        outer = (x + 8 * side, brow - emotion["slope"])
+        pen.line([inner, outer], "black", 3.5)
+        pen.oval(x, 43, 5, emotion["opening"], "white")
+        pen.oval(x, 43, 2.4, min(emotion["opening"], 3), "black")
+    pen.line([(50, 46), (47, 58), (52, 58)], shade(skin, 0.7), 2)
+    if name in MOUTHS:
+        draw(pen, MOUTHS[name])
+    else:
+        pen.line(_curved_mouth(emotion["bend"]), "lips", 4)
+
+
+def _curved_mouth(bend: float) -> list[Point]:
+    heights = [72 + bend * math.sin(k / 6 * math.pi) - bend / 2 for k in range(7)]
+    return [(32 + 6 * k, height) for k, height in enumerate(heights)]
+
+
+def person(name: str, rng: Rng, mode: str):
+    """Return a person who does something, as a stick figure with a body, and its facts."""
+    pen = canvas(rng, mode)
+    pen.settle(rng, 5, 0.85, 1.05, flip=True)
+    shirt = vary(pick(rng), rng)
+    draw_person(pen, name, rng, shirt)
+    return pen.image, {f"action:{name}"}
+
+
+def draw_person(pen: Pen, name: str, rng: Rng, shirt: Color) -> None:
+    """Draw a person who does something."""
+    action = ACTIONS[name]
+    hip = (50.0, 58.0 + action["drop"])
+    lean = math.radians(action["lean"])
+    neck = (hip[0] + 28 * math.sin(lean), hip[1] - 28 * math.cos(lean))
+    for angles in action["legs"]:
+        pen.line(_limb(hip, angles, 17, rng), TROUSERS, 7)
+    pen.line([hip, neck], shirt, 13)
+    hands = []
+    for angles in action["arms"]:
+        arm = _limb(neck, angles, 13, rng)
+        pen.line(arm, shade(shirt, 0.75), 5)
+        hands.append(arm[-1])
+    head = (neck[0] + 10 * math.sin(lean), neck[1] - 10 * math.cos(lean))
+    pen.oval(*head, 8, 9, "skin")
+    if name == "lifting weights":
+        y = (hands[0][1] + hands[1][1]) / 2
+        pen.line([(10, y), (90, y)], "black", 4)
+        pen.oval(12, y, 5, 10, "black")
+        pen.oval(88, y, 5, 10, "black")
+
+
+def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Point]:
+    points = [start]
+    for angle in angles:
+        x, y = points[-1]
+        wobbly = math.radians(angle + rng.normal(0, 6))
+        points.append((x + length * math.sin(wobbly), y + length * math.cos(wobbly)))
+    return points
+
+
+def sign(name: str, rng: Rng, mode: str):
+    """Return a road sign and its facts."""
+    ground = pick(rng, ("gray", "green", "blue", "brown"))
+    pen = Pen(vary(ground, rng, 20))
+    pen.settle(rng, 9, 0.7, 1.0)
+    draw(pen, SIGNS[name])
+    return pen.image, {f"sign:{name}"}
+
+
+def digit(name: str, rng: Rng, mode: str):
+    """Return a printed digit, sheared, and its facts."""
+    dark = rng.random() < 0.5
+    ground = "night" if dark else "chalk"
+    pen = Pen(vary(ground, rng, 15))
+    pen.place(50 + rng.normal(0, 5), 50 + rng.normal(0, 5), 1.0)
+    ink = "chalk"
+    if not dark:
+        ink = pick(rng, ("black", "blue", "red", "green"))
+    pen.text(name, vary(ink, rng, 10), rng.uniform(66, 100))
+    return _sheared(pen.image, rng), {f"digit:{name}"}
+
+
+def _sheared(image: Image.Image, rng: Rng) -> Image.Image:
+    x, y = rng.normal(0, 0.18), rng.normal(0, 0.1)
+    matrix = tuple(np.array([1, x, -48 * x, y, 1, -48 * y]))
+    corner = image.getpixel((1, 1))
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=corner)
+
+
+def word(name: str, rng: Rng, mode: str):
+    """Return a written word; its facts are the word and its mood."""
+    mood = "positive" if name in WORDS["positive"] else "negative"
+    ground = pick(rng, ("white", "yellow", "gray"))
+    pen = Pen(vary(ground, rng, 8))
+    pen.place(50 + rng.normal(0, 4), 50 + rng.normal(0, 14))
+    ink = vary(pick(rng, ("black", "blue", "red")), rng, 8)
+    pen.text(name, ink, rng.uniform(25, 33))
+    return pen.image, {f"word:{name}", f"mood:{mood}"}
+
+
+def meme(name: str, rng: Rng, mode: str):
+    """Return a face with a word below, and its facts. The word is "kind" or "rude", the face may be any."""
+    ground = pick(rng, ("gray", "blue", "green", "pink"))
+    pen = Pen(vary(ground, rng, 18))
+    pen.place(50, 38, 0.66)
+    draw_face(pen, pick(rng, list(EMOTIONS)), rng, vary(SKINS[0], rng, 10))
+    pen.place()
+    pen.rect(0, 72, 100, 100, "paper")
+    words = WORDS["negative"] if name == "rude" else WORDS["positive"]
+    pen.text(pick(rng, words), "ink", rng.uniform(25, 31), 50, 85)
+    return pen.image, {f"meme:{name}"}

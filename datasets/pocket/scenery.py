@@ -1,0 +1,269 @@
+"""Scenery that fills the image: tiles seen from above, places, roads, tissue."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from .colors import COLORS, CONCEPTS, DRAWINGS, Paint, Rng, pick, rgb, shade, vary
+from .drawings import draw, read_drawing, read_drawings
+from .pen import CANVAS, Pen
+from .styles import from_array
+from .textures import smooth_field
+
+TILES = read_drawings("tiles")
+TILE_GROUNDS = CONCEPTS["tile grounds"]
+PLACES = CONCEPTS["places"]
+CAR_AHEAD = read_drawing(DRAWINGS["car ahead"])
+CAR_HEIGHTS = {"near": 70, "middle": 62, "far": 53}
+DISTANCES = (*CAR_HEIGHTS, "none")
+
+Rendered = tuple[Image.Image, set[str]]
+RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {}  # what a tile shows beside its drawing
+VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {}  # what a place shows before and above its horizon
+
+
+def drawing(table: dict, name: str) -> Callable:
+    """Register a drawing function in a table."""
+
+    def register(function: Callable) -> Callable:
+        table[name] = function
+        return function
+
+    return register
+
+
+def tile(name: str, rng: Rng, mode: str) -> Rendered:
+    """Return a square of the earth seen from above and its facts."""
+    rough = 22 if name in ("forest", "shrubland") else 11
+    pen = _on_ground(rng, TILE_GROUNDS[name], rough)
+    x = 50 + rng.normal(0, 4)
+    y = 50 + rng.normal(0, 4)
+    pen.place(x, y, rng.uniform(0.9, 1.2), rng.uniform(0, 360))
+    draw(pen, TILES[name])
+    if name in RANDOM_TILES:
+        RANDOM_TILES[name](pen, rng)
+    return pen.image, {f"tile:{name}"}
+
+
+def _on_ground(rng: Rng, paint: Paint, rough: float) -> Pen:
+    """Return a pen on uneven ground of about one colour."""
+    base = np.array(rgb(paint), dtype=np.float32)
+    base = base + rng.normal(0, 6, 3)
+    field = smooth_field(rng, 6)[..., None] * rough
+    grain = rng.normal(0, rough * 0.4, (CANVAS, CANVAS, 3))
+    pen = Pen((0, 0, 0))
+    pen.image.paste(from_array(base + field + grain))
+    return pen
+
+
+@drawing(RANDOM_TILES, "annual crop")
+def _crop(pen: Pen, rng: Rng) -> None:
+    for k in range(-2, 8):
+        top = -20 + 16 * k
+        pen.rect(-40, top, 140, top + 13, vary("crops", rng, 28))
+
+
+@drawing(RANDOM_TILES, "forest")
+def _forest(pen: Pen, rng: Rng) -> None:
+    _trees(pen, rng, 70)
+
+
+@drawing(RANDOM_TILES, "shrubland")
+def _shrubland(pen: Pen, rng: Rng) -> None:
+    _trees(pen, rng, 26)
+
+
+def _trees(pen: Pen, rng: Rng, count: int) -> None:
+    for _ in range(count):
+        r = rng.uniform(3, 6)
+        pen.oval(rng.uniform(-20, 120), rng.uniform(-20, 120), r, r, vary("treetop", rng, 14))
+
+
+@drawing(RANDOM_TILES, "industrial buildings")
+def _industry(pen: Pen, rng: Rng) -> None:
+    _buildings(pen, rng, 34, "metal-roof")
+
+
+@drawing(RANDOM_TILES, "residential buildings")
+def _homes(pen: Pen, rng: Rng) -> None:
+    _buildings(pen, rng, 17, "tiled-roof")
+
+
+def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint) -> None:
+    for x in range(-30, 130, step):
+        for y in range(-30, 130, step):
+            width = step * rng.uniform(0.4, 0.8)
+            height = step * rng.uniform(0.4, 0.8)
+            pen.rect(x, y, x + width, y + height, vary(roof, rng, 14))
+
+
+@drawing(RANDOM_TILES, "pasture")
+def _pasture(pen: Pen, rng: Rng) -> None:
+    left = (-40, rng.uniform(20, 80))
+    right = (140, rng.uniform(20, 80))
+    pen.line([left, right], "hedge", 2)
+
+
+@drawing(RANDOM_TILES, "orchard")
+def _orchard(pen: Pen, rng: Rng) -> None:
+    for i in range(-1, 9):
+        for j in range(-1, 9):
+            pen.oval(-10 + 15 * i, -10 + 15 * j, 5, 5, vary("orchard-tree", rng, 8))
+
+
+@drawing(RANDOM_TILES, "river")
+def _river(pen: Pen, rng: Rng) -> None:
+    points = [(x, 50 + 16 * math.sin(x / 24 + rng.uniform(0, 1))) for x in range(-40, 141, 12)]
+    pen.line(points, "river-water", 22)
+
+
+@drawing(RANDOM_TILES, "harbor")
+def _piers(pen: Pen, rng: Rng) -> None:
+    for k in range(7):
+        x = 4 + 14 * k
+        pen.rect(x, 28, x + 3, 66, "pier")
+        pen.oval(x + 7, 50, 3, 8, "white")
+
+
+@drawing(RANDOM_TILES, "parking lot")
+def _parked_cars(pen: Pen, rng: Rng) -> None:
+    colors = list(COLORS)
+    for row in range(5):
+        for k in range(9):
+            if rng.random() < 0.75:
+                x, y = -4 + 12 * k, 2 + 22 * row
+                pen.rect(x, y, x + 7, y + 13, vary(colors[rng.integers(0, 11)], rng))
+
+
+@drawing(RANDOM_TILES, "desert")
+def _ripples(pen: Pen, rng: Rng) -> None:
+    for k in range(6):
+        points = [(x, 20 * k - 10 + 5 * math.sin(x / 15 + k)) for x in range(-30, 131, 10)]
+        pen.line(points, "ripple", 2.5)
+
+
+def place(name: str, rng: Rng, mode: str) -> Rendered:
+    """Return a place seen from the ground and its facts."""
+    pen = Pen(vary(PLACES[name]["sky"], rng, 10))
+    horizon = rng.uniform(48, 64)
+    pen.rect(0, horizon, 100, 100, vary(PLACES[name]["ground"], rng, 10))
+    VIEWS[name](pen, rng, horizon)
+    return pen.image, {f"place:{name}"}
+
+
+@drawing(VIEWS, "beach")
+def _beach(pen: Pen, rng: Rng, horizon: float) -> None:
+    pen.rect(0, horizon - 8, 100, horizon + 10, "surf")
+    pen.oval(rng.uniform(15, 85), 16, 8, 8, "yellow")
+
+
+@drawing(VIEWS, "mountain")
+def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
+    for _ in range(3):
+        x = rng.uniform(10, 90)
+        h = rng.uniform(28, 46)
+        snow = horizon - h * 0.75
+        pen.poly([(x - h, horizon), (x, horizon - h), (x + h, horizon)], "rock")
+        pen.poly([(x - h / 4, snow), (x, horizon - h), (x + h / 4, snow)], "white")
+
+
+@drawing(VIEWS, "street")
+def _street(pen: Pen, rng: Rng, horizon: float) -> None:
+    for lefts in ((0, 14, 28), (86, 72, 58)):
+        for left, height in zip(lefts, (44, 32, 20), strict=True):
+            pen.rect(left, horizon - height, left + 14, horizon + 6, vary("facade", rng))
+    pen.poly([(20, 100), (46, horizon), (54, horizon), (80, 100)], "asphalt")
+    pen.line([(50, 100), (50, horizon)], "white", 2)
+
+
+@drawing(VIEWS, "desert dunes")
+def _dunes(pen: Pen, rng: Rng, horizon: float) -> None:
+    ground = PLACES["desert dunes"]["ground"]
+    for k in range(3):
+        pen.oval(rng.uniform(0, 100), horizon + 6 + 14 * k, 44, 14, shade(ground, 0.85 + 0.07 * k))
+
+
+@drawing(VIEWS, "night sky")
+def _stars(pen: Pen, rng: Rng, horizon: float) -> None:
+    for _ in range(34):
+        pen.oval(rng.uniform(0, 100), rng.uniform(0, horizon), 0.9, 0.9, "white")
+    pen.oval(rng.uniform(20, 80), 18, 8, 8, "moon")
+
+
+@drawing(VIEWS, "field")
+def _furrows(pen: Pen, rng: Rng, horizon: float) -> None:
+    for k in range(12):
+        pen.line([(k * 9, 100), (35 + k * 2.6, horizon)], "furrow", 2)
+
+
+@drawing(VIEWS, "city skyline")
+def _skyline(pen: Pen, rng: Rng, horizon: float) -> None:
+    for k in range(9):
+        left = k * 11.5
+        height = rng.uniform(14, 46)
+        pen.rect(left, horizon - height, left + 10, horizon, vary("tower", rng, 10))
+
+
+@drawing(VIEWS, "snowfield")
+def _snow(pen: Pen, rng: Rng, horizon: float) -> None:
+    for _ in range(4):
+        x = rng.uniform(5, 95)
+        pen.poly([(x - 7, horizon + 6), (x, horizon - 20), (x + 7, horizon + 6)], "fir")
+    for _ in range(24):
+        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), 1.2, 1.2, "white")
+
+
+@drawing(VIEWS, "bedroom")
+def _bedroom(pen: Pen, rng: Rng, horizon: float) -> None:
+    pen.rect(rng.uniform(10, 20), 58, 86, 84, vary("blanket", rng))
+    pen.rect(14, 50, 34, 64, "white")
+    pen.rect(58, 10, 84, 36, "window-pane")
+
+
+@drawing(VIEWS, "forest path")
+def _path(pen: Pen, rng: Rng, horizon: float) -> None:
+    pen.poly([(34, 100), (48, horizon), (52, horizon), (66, 100)], "path")
+    for x in (6, 22, 78, 94):
+        pen.rect(x - 3, 10, x + 3, 84, "brown")
+        pen.oval(x, 16, 15, 18, "crown")
+
+
+def road(name: str, rng: Rng, mode: str) -> Rendered:
+    """Return a road ahead with a car near, at a middle distance, far away, or none, and its facts."""
+    color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
+    pen = Pen(vary("day-sky", rng, 15))
+    paint = vary(color, rng)
+    pen.rect(0, 50, 100, 100, vary("verge", rng, 10))
+    pen.poly([(8, 100), (46, 50), (54, 50), (92, 100)], "road-ahead")
+    for k in range(4):
+        pen.line([(50, 56 + 11 * k), (50, 60 + 12 * k)], "white", 1 + 0.7 * k)
+    for _ in range(3):
+        x = rng.choice([rng.uniform(0, 26), rng.uniform(74, 100)])
+        pen.oval(x, 46, 7, 9, "bush")
+    if name != "none":
+        scales = {"near": rng.uniform(0.62, 0.85), "middle": rng.uniform(0.3, 0.42), "far": rng.uniform(0.12, 0.19)}
+        scale = scales[name]
+        pen.place(50 + rng.normal(0, 30) * scale, CAR_HEIGHTS[name], scale)
+        draw(pen, CAR_AHEAD, paint)
+    return pen.image, {f"road:{name}"}
+
+
+def tissue(name: str, rng: Rng, mode: str) -> Rendered:
+    """Return a stained slice of lymph node and its facts; tumour cells are large, dark and crowded in the middle."""
+    pen = _on_ground(rng, "tissue", 12)
+    for _ in range(int(rng.integers(34, 60))):
+        r = rng.uniform(2.2, 3.6)
+        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), r, r, vary("cell", rng, 12))
+    if name == "tumor":
+        cx, cy = rng.uniform(35, 65, 2)
+        for _ in range(int(rng.integers(7, 13))):
+            r = rng.uniform(5, 8)
+            x = cx + rng.normal(0, 11)
+            y = cy + rng.normal(0, 11)
+            flat = r * rng.uniform(0.7, 1)
+            pen.oval(x, y, r, flat, vary("tumor-cell", rng, 12), rng.uniform(0, 180))
+    return pen.image, {f"tissue:{name}"}

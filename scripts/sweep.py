@@ -1,0 +1,122 @@
+"""Run everything that a plan file names, on this machine or on a Ray cluster.
+
+    python -m scripts.sweep configs/sweeps/pocket_small.yaml --dry-run
+    python -m scripts.sweep configs/sweeps/pocket_small.yaml
+    python -m scripts.sweep PLAN.yaml --address auto --gpus 0.5 --cpus 2
+
+The plan is a study (`items`, `suite`, `seeds`, `methods`, `backbone`: see scripts.study) or free `runs`; flags win over
+the file. A failed job is tried again, a lost one is resumed from its last finished epoch, and the same command does only
+what is missing. Free runs leave results.json, results.csv and results.md in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from scripts.jobs import execution
+from scripts.jobs.plan import Plan
+from scripts.study import __main__ as study
+from scripts.study import free_runs, plan_file
+from scripts.study.plan_file import PlanFile
+from scripts.study.work import Place, configuration_of, is_there
+from trainers.engine.run_dir import check_folder, exclusive_folder
+
+log = logging.getLogger("sweep")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.sweep", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("plan", type=Path, metavar="PLAN.yaml", help="for example one of configs/sweeps")
+    add("--root", default="", help="folder of the data sets")
+    add("--output-dir", default="", help="default: output/<name of the plan>; all nodes must see it")
+    add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
+    execution.add_arguments(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, run, write. Return exit code 1 if a job failed."""
+    content = plan_file.read(args.plan)
+    for flag in ("root", "output_dir", "retries"):
+        if getattr(args, flag) in ("", None):
+            setattr(args, flag, getattr(content, flag))
+    for flag, value in content.resources.items():
+        if args.address and getattr(args, flag) is None:
+            setattr(args, flag, value)
+    if content.study:
+        return run_study(content, args)
+    return run_entries(content, args)
+
+
+def run_study(content: PlanFile, args: argparse.Namespace) -> int:
+    """Run a plan that is a study, as scripts.study does."""
+    flags = [f"--output-dir={args.output_dir}"]
+    for key, value in content.study.items():
+        if key != "items":
+            text = value if isinstance(value, str) else ",".join(str(one) for one in value)
+            flags.append(f"--{key}={text}")
+    study_args = study.arguments().parse_args([*flags, "--", *content.study["items"]])
+    for name in ("root", "dry_run", "jobs", "address", "cpus", "gpus", "retries"):
+        setattr(study_args, name, getattr(args, name))
+    try:
+        study.plan_of(study_args)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{args.plan.name}: {error}") from None
+    return study.run(study_args)
+
+
+def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
+    """Run a plan of free runs."""
+    execution.check(args)
+    try:
+        plan, items = free_runs.plan_entries(content.entries)
+        for job in plan:  # configuration keys or values that no run takes
+            configuration_of(job)
+    except ValueError as error:
+        raise ValueError(f"{args.plan.name}: options: {error}") from None
+    sys.stdout.write(describe(plan, args))
+    if args.dry_run:
+        return 0
+    tasks = [task for job in plan for task in job.settings["tasks"]]
+    is_pocket = all(entry.backbone == "pocket" for entry in content.entries)
+    check_folder(args.output_dir)
+    with exclusive_folder(args.output_dir):
+        result = study.run_jobs(plan, "sweep", tasks, args, trusted=is_pocket)
+        free_runs.write_results(plan, items, Path(args.output_dir))
+    code = execution.summarise(result, log)
+    log.info("results in %s", os.path.join(args.output_dir, "results.md"))
+    return code
+
+
+def describe(plan: Plan, args: argparse.Namespace) -> str:
+    """Return the plan as text: how many jobs, and what they should take."""
+    counts = plan.counts()
+    place = Place(args.output_dir, args.root)
+    missing = [job for job in plan if not is_there(job, place)]
+    backbones = sorted({job.settings["backbone"] for job in plan})
+    kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
+    lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
+    if len(missing) < len(plan):
+        lines.append(f"{len(plan) - len(missing):,} of these {len(plan):,} jobs are done in {args.output_dir}")
+    if backbones == ["pocket"]:
+        lines.append(execution.time_needed(missing, args))
+    else:
+        images = sum(job.images for job in missing) / 1e6
+        lines.append(f"{images:,.2f} million images in training; the time is known once the first runs are measured")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code, see `execution.command`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return execution.command(run, arguments(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
