@@ -22,6 +22,7 @@ from .settings import extend
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COOP_ALIASES = {
     "TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC",
+    "TRAINER.COOP.W": "TRAINER.KGCOOP.W",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # CoOp's names of keys that our trainers read below TRAINER.MVLPT
 BACKBONE_CONFIGS = {

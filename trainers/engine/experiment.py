@@ -132,6 +132,7 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
         sources = []
     evaluates = options.eval_only or options.no_train or cfg.DATASET.NUM_SHOTS == 0
     trains = cls.learns and not evaluates
+    _check_anchor(cfg, trains and not (sources or options.model_dir))
     related = [name for group in groups.values() for name in group]
     tasks = [*sources, *names, *related]
     if not (sources or groups or _one_by_one(cls, names, whole_suite, options.model_dir)):
@@ -144,6 +145,15 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
         start, epoch = str(source.folder), None
     targets = target_runs(cfg, names, groups, start, epoch, trains, options.no_train, options.resume)
     return Experiment(cfg, targets, source, True, tasks)
+
+
+def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
+    """Raise ValueError if a prompt that starts from none is to stay near the one that it starts from."""
+    to = cfg.TRAINER.ANCHOR.TO
+    if from_scratch and to != "zero_shot":
+        raise ValueError(
+            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
+        )
 
 
 def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: str) -> bool:

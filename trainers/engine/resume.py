@@ -82,4 +82,6 @@ def _parts(trainer) -> dict:
     parts = {"state_dict": trainer.model.prompt, "optimizer": trainer.optim, "scheduler": trainer.sched}
     if trainer.scaler is not None:
         parts["scaler"] = trainer.scaler
+    if trainer.average is not None:
+        parts["average"] = trainer.average
     return parts
