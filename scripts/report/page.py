@@ -75,13 +75,12 @@ def build(
         "mean_interval": _mean_interval(run, found),
         "gains": _gains(run, found),
         "seeds": _seed_rows(runs),
-        "matrices": [(name, matrix, charts.transfer_cells(matrix)) for name, matrix in matrices],
+        "matrices": matrices,
         "panels": panels,
         "shared": shared,
         "changed": changed,
         "command": reproduce.command(run, changed),
         "groups": reproduce.groups(run),
-        "findings": findings,
     }
     titles = dict(SECTIONS)
     if run.scores("zero_shot"):
@@ -115,8 +114,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        axis_of=charts.axis_of,
-        confusion_cells=charts.confusion_cells,
+        charts=charts,
+        findings=findings,
         reproduce=reproduce,
     )
     return environment
