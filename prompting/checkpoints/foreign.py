@@ -1,6 +1,6 @@
 """Checkpoints of CoOp, CoCoOp and the reference MVLPT: `<run>/prompt_learner/model-best.pth.tar`, `model.pth.tar-<epoch>`.
 
-They are dicts of state_dict, epoch and pickled objects; only tensors and plain values are read (`prompting.checkpoints.unpickle`).
+They are dicts of state_dict, epoch and pickled objects; only tensors and plain values are read (`toolkit.common.unpickle`).
 """
 
 import io
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from prompting.checkpoints.prompt_files import load_prompts, save_prompts, write_whole
 from prompting.checkpoints.reference import BUFFERS, describe, prompt_from_reference, rename, to_reference
-from prompting.checkpoints.unpickle import read
+from toolkit.common.unpickle import read
 from prompting.prompts import POSITIONS, Prompt
 
 logger = logging.getLogger(__name__)

@@ -287,3 +287,11 @@ class TrainerXU(SimpleTrainer):
 def _cycle(loader):
     while True:
         yield from loader
+
+
+def __getattr__(name: str):
+    if name == "SummaryWriter":  # imported when it is used: tensorboard is slow to import, and optional
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

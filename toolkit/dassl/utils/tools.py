@@ -1,6 +1,5 @@
 """Files, seeds, names, environment."""
 
-import difflib
 import json
 import logging
 import os
@@ -16,6 +15,8 @@ import PIL
 import torch
 from PIL import Image
 
+from toolkit.common.suggest import did_you_mean, nearest
+
 logger = logging.getLogger(__name__)
 
 
@@ -25,7 +26,7 @@ def mkdir_if_missing(dirname: str | os.PathLike) -> None:
 
 
 def check_isfile(fpath: str | os.PathLike) -> bool:
-    """Whether ``fpath`` is a file; logs a warning if not."""
+    """Return if ``fpath`` is a file; log a warning if not."""
     found = os.path.isfile(fpath)
     if not found:
         logger.warning("No file found at %s", fpath)
@@ -33,7 +34,7 @@ def check_isfile(fpath: str | os.PathLike) -> bool:
 
 
 def read_json(fpath: str | os.PathLike) -> Any:
-    """The content of a JSON file."""
+    """Return the content of a JSON file."""
     with open(fpath, encoding="utf-8") as file:
         return json.load(file)
 
@@ -61,11 +62,7 @@ def download_url(url: str, dst: str | os.PathLike) -> None:
 
 
 def read_image(path: str | os.PathLike) -> Image.Image:
-    """A file as a PIL image in RGB.
-
-    Raises:
-        FileNotFoundError: no such file.
-    """
+    """Return a file as a PIL image in RGB. Raises FileNotFoundError if there is none."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No image found: {path}")
     with Image.open(path) as image:
@@ -73,7 +70,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
 
 
 def collect_env_info() -> str:
-    """Versions and devices, a line each."""
+    """Return versions and devices, a line each."""
     import torchvision
 
     lines = [
@@ -89,33 +86,28 @@ def collect_env_info() -> str:
 
 
 def listdir_nohidden(path: str | os.PathLike, sort: bool = False) -> list[str]:
-    """Names in a folder, without those that begin with a dot."""
+    """Return the names in a folder, without those that begin with a dot."""
     names = [name for name in os.listdir(path) if not name.startswith(".")]
     return sorted(names) if sort else names
 
 
 def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
-    """The string of ``b`` that is most like ``a``; None for an empty ``b``."""
-
-    def likeness(candidate: str) -> float:
-        return difflib.SequenceMatcher(None, a.lower(), candidate.lower()).ratio()
-
-    return max(b, key=likeness, default=None)
+    """Return the string of ``b`` that is most like ``a``, None for an empty ``b``."""
+    found = nearest(a, b)
+    return found[0] if found else None
 
 
 def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Check a name against the possible ones.
-
-    Raises:
-        ValueError: ``requested`` is none of ``available``; the message names the nearest one.
-    """
+    """Raise ValueError if ``requested`` is none of ``available``; the message names the nearest one."""
     if requested in available:
         return
-    nearest = get_most_similar_str_to_a_from_b(requested, available)
-    hint = f"; did you mean {nearest!r}?" if nearest is not None else ""
-    raise ValueError(f"{requested!r} is not one of [{', '.join(available)}]{hint}")
+    message = f"{requested!r} is not one of [{', '.join(available)}]"
+    hint = did_you_mean(requested, available)
+    if hint:
+        message += f"; {hint}"
+    raise ValueError(message)
 
 
 def tolist_if_not(x: Any) -> list:
-    """``x`` itself if it is a list, else ``[x]``."""
+    """Return ``x`` itself if it is a list, else ``[x]``."""
     return x if isinstance(x, list) else [x]
