@@ -62,7 +62,8 @@ class Classification(EvaluatorBase):
         """
         if not self._y_true:
             raise ValueError("The evaluator has processed no batch since its last reset")
-        cmat = _confusion(torch.cat(self._y_true).long(), torch.cat(self._y_pred))
+        truth = torch.cat(self._y_true).long()
+        cmat = _confusion(truth, torch.cat(self._y_pred))
         hits = cmat.diagonal()
         truths = cmat.sum(dim=1)
         guesses = cmat.sum(dim=0)
@@ -112,4 +113,5 @@ def _normalized(cmat: Tensor) -> Tensor:
 def _confusion(truth: Tensor, guess: Tensor) -> Tensor:
     """Return counts (L, L), rows by true label, columns by predicted label."""
     size = int(max(truth.max(), guess.max())) + 1
-    return torch.bincount(truth * size + guess, minlength=size * size).view(size, size).double()
+    counts = torch.bincount(truth * size + guess, minlength=size * size)
+    return counts.view(size, size).double()

@@ -37,8 +37,9 @@ def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[d
     elif isinstance(model, nn.Module):
         groups = [{"params": list(model.parameters())}]
     else:
-        entries = list(model)
-        groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+        groups = list(model)
+        if not groups or not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
 
     trainable = []
     for group in groups:

@@ -18,6 +18,8 @@ from toolkit.common import unpickle
 from toolkit.common.files import write_bytes, write_text
 from toolkit.common.plain_values import plain_values
 
+from .tools import StrPath
+
 logger = logging.getLogger(__name__)
 
 BEST_FILE = "model-best.pth.tar"
@@ -31,7 +33,7 @@ def strip_module_prefix(state_dict: Mapping[str, Tensor]) -> OrderedDict:
 
 def save_checkpoint(
     state: dict,
-    save_dir: str | os.PathLike,
+    save_dir: StrPath,
     is_best: bool = False,
     remove_module_from_keys: bool = True,
     model_name: str = "",
@@ -60,7 +62,7 @@ def save_checkpoint(
         write_text(os.path.join(save_dir, POINTER_FILE), f"{name}\n")
 
 
-def load_checkpoint(fpath: str | os.PathLike) -> dict:
+def load_checkpoint(fpath: StrPath) -> dict:
     """Return the content of a checkpoint, on the CPU. Nothing in it is executed.
 
     Of a checkpoint with pickled objects, as Dassl writes them, tensors and plain values are read. Its schedule is such an
@@ -86,7 +88,7 @@ def load_checkpoint(fpath: str | os.PathLike) -> dict:
     return content
 
 
-def last_checkpoint(fdir: str | os.PathLike) -> str | None:
+def last_checkpoint(fdir: StrPath) -> str | None:
     """Return the path of the regular file that the pointer in ``fdir`` names, None without a pointer."""
     pointer = os.path.join(fdir, POINTER_FILE)
     if not os.path.isfile(pointer):
@@ -111,7 +113,7 @@ def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) 
     return checkpoint["epoch"]
 
 
-def resume_from_checkpoint(fdir: str | os.PathLike, model: nn.Module, optimizer=None, scheduler=None) -> int:
+def resume_from_checkpoint(fdir: StrPath, model: nn.Module, optimizer=None, scheduler=None) -> int:
     """Continue from the last regular checkpoint in ``fdir``, and return the number of finished epochs.
 
     Raises:

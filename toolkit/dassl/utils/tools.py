@@ -19,13 +19,15 @@ from toolkit.common.suggest import did_you_mean, nearest
 
 logger = logging.getLogger(__name__)
 
+StrPath = str | os.PathLike
 
-def mkdir_if_missing(dirname: str | os.PathLike) -> None:
+
+def mkdir_if_missing(dirname: StrPath) -> None:
     """Make a folder and its parents."""
     os.makedirs(dirname, exist_ok=True)
 
 
-def check_isfile(fpath: str | os.PathLike) -> bool:
+def check_isfile(fpath: StrPath) -> bool:
     """Return if ``fpath`` is a file; log a warning if not."""
     found = os.path.isfile(fpath)
     if not found:
@@ -33,13 +35,13 @@ def check_isfile(fpath: str | os.PathLike) -> bool:
     return found
 
 
-def read_json(fpath: str | os.PathLike) -> Any:
+def read_json(fpath: StrPath) -> Any:
     """Return the content of a JSON file."""
     with open(fpath, encoding="utf-8") as file:
         return json.load(file)
 
 
-def write_json(obj: Any, fpath: str | os.PathLike) -> None:
+def write_json(obj: Any, fpath: StrPath) -> None:
     """Write ``obj`` as indented JSON; makes the folder."""
     mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
     with open(fpath, "w", encoding="utf-8") as file:
@@ -53,7 +55,7 @@ def set_random_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def download_url(url: str, dst: str | os.PathLike) -> None:
+def download_url(url: str, dst: StrPath) -> None:
     """Download ``url`` to the file ``dst``; the file appears only when it is complete."""
     logger.info("Downloading %s to %s", url, dst)
     part = f"{os.fspath(dst)}.part"
@@ -61,7 +63,7 @@ def download_url(url: str, dst: str | os.PathLike) -> None:
     os.replace(part, dst)
 
 
-def read_image(path: str | os.PathLike) -> Image.Image:
+def read_image(path: StrPath) -> Image.Image:
     """Return a file as a PIL image in RGB. Raises FileNotFoundError if there is none."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No image found: {path}")
@@ -85,7 +87,7 @@ def collect_env_info() -> str:
     return "\n".join(lines)
 
 
-def listdir_nohidden(path: str | os.PathLike, sort: bool = False) -> list[str]:
+def listdir_nohidden(path: StrPath, sort: bool = False) -> list[str]:
     """Return the names in a folder, without those that begin with a dot."""
     names = [name for name in os.listdir(path) if not name.startswith(".")]
     return sorted(names) if sort else names

@@ -113,7 +113,8 @@ def _train_steps(c, choices: list[str]) -> list:
 
 def _test_steps(c, choices: list[str]) -> list:
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
-    steps = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor()]
+    resize = T.Resize(max(size), interpolation=mode)
+    steps = [resize, T.CenterCrop(size), T.ToTensor()]
     if "normalize" in choices:
         steps.append(normalization(c))
     if "instance_norm" in choices:
