@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
-from toolkit.common.suggest import nearest
 from trainers.engine.config import trainer_class
 
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
@@ -54,14 +52,3 @@ def multitask_form(method: str) -> str:
         if is_multitask(name) and single_form(name) == method:
             return name
     return ""
-
-
-def choose(names: Sequence[str], complain) -> tuple[str, ...]:
-    """Return the registered spelling of some names in any case; `complain(name, nearest)` gives the error for another."""
-    by_lower = {method.lower(): method for method in known()}
-    chosen = []
-    for name in names:
-        if name.lower() not in by_lower:
-            raise complain(name, nearest(name, known())[0])
-        chosen.append(by_lower[name.lower()])
-    return tuple(chosen)
