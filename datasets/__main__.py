@@ -1,6 +1,6 @@
 """Command line: ``python -m datasets list | show | doctor | prepare | download``.
 
-Exit code 0: done; 1: a set is damaged, a named one is missing, or something could not be had; 2: the command itself is wrong.
+Exit code 0: done; 1: a set is damaged, a named one is missing, or a file is not available; 2: the command is wrong.
 """
 
 from __future__ import annotations
@@ -12,41 +12,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
 
-from .catalog import entries as catalogue
-from .catalog.entries import Entry
-from .tools import NotDone
-from .tools.findings import SHOWN, Report, in_short
+from toolkit.common.cli import FAILED, OK, NotDone, run_command
 
-FAILED, BAD_INPUT = 1, 2
-
-
-def _say(text: str, stream: TextIO | None = None) -> None:
-    """A line on standard output, or on `stream`."""
-    (stream or sys.stdout).write(f"{text}\n")
+from .catalog.entries import SUITES, Entry, entries, entry
+from .catalog.names import show
+from .tools.report import SHOWN, Report, join_images
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return options.run(options)
-    except NotDone as error:
-        _say(f"error: {error}", sys.stderr)
-        return FAILED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (OSError, ValueError) as error:
-        _say(f"error: {error}", sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        _say("stopped", sys.stderr)
-        return 130
+    return run_command(lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="all sets: suite, classes, metric, images, folder")
-    command.add_argument("--suite", choices=catalogue.SUITES, help="those of one suite")
+    command.add_argument("--suite", choices=SUITES, help="those of one suite")
     command.add_argument("--json", action="store_true", help="as json")
     command.set_defaults(run=_list)
 
@@ -68,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_show)
 
     command = commands.add_parser("doctor", help="what is present, missing or damaged; changes nothing")
-    _root(command, "*")
+    _add_names(command, "*")
     command.add_argument(
         "--quick", action="store_true", help="index files and zip directories alone, without reading images"
     )
@@ -79,15 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="as json")
     command.set_defaults(run=_doctor)
 
-    command = commands.add_parser("prepare", help="write ELEVATER's layout from another copy of a set")
-    _root(command, "+")
-    command.add_argument("--from", dest="origin", required=True, choices=["torchvision"])
-    command.add_argument("--source", default="", metavar="DIR", help="where that copy lies (default: ROOT/torchvision)")
+    command = commands.add_parser(
+        "prepare",
+        help="write the split file of a CoOp set from its raw annotations, or ELEVATER's layout from another copy",
+    )
+    _add_names(command, "+")
+    command.add_argument(
+        "--from", dest="origin", choices=["torchvision"], help="write ELEVATER's layout from torchvision's copy"
+    )
+    command.add_argument("--source", default="", metavar="DIR", help="folder of that copy (default: ROOT/torchvision)")
     command.add_argument("--offline", action="store_true", help="download nothing")
     command.set_defaults(run=_prepare)
 
-    command = commands.add_parser("download", help="fetch the files of a set; a stopped download is gone on with")
-    _root(command, "+")
+    command = commands.add_parser("download", help="fetch the files of a set; a stopped download is resumed")
+    _add_names(command, "+")
     command.add_argument(
         "--mirror", default="", metavar="URL", help="a copy of the data root on a web server, to take the files from"
     )
@@ -95,120 +80,155 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _root(command: argparse.ArgumentParser, count: str) -> None:
+def _add_names(command: argparse.ArgumentParser, count: str) -> None:
     command.add_argument("names", nargs=count, metavar="NAME")
     command.add_argument("--root", required=True, metavar="ROOT", help="data root")
 
 
-def _list(options: argparse.Namespace) -> int:
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _write_json(value: object) -> None:
+    _write(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _named(options: argparse.Namespace) -> list[Entry]:
+    """Return the named sets, each once. Raises ValueError for an unknown name."""
+    return [entry(name) for name in dict.fromkeys(options.names)]
+
+
+def _list(options: argparse.Namespace) -> None:
     from .tools import tables
 
-    entries = [entry for entry in catalogue.entries().values() if options.suite in (None, entry.suite)]
-    _say(json.dumps(tables.as_records(entries), indent=1) if options.json else tables.overview(entries))
-    return 0
+    chosen = [known for known in entries().values() if options.suite in (None, known.suite)]
+    if options.json:
+        _write_json(tables.to_records(chosen))
+    else:
+        _write(tables.overview(chosen))
 
 
-def _show(options: argparse.Namespace) -> int:
+def _show(options: argparse.Namespace) -> None:
     from .tools import tables
 
-    _say(
-        json.dumps(catalogue.show(options.name), indent=1, ensure_ascii=False)
-        if options.json
-        else tables.one(options.name)
-    )
-    return 0
+    if options.json:
+        _write_json(show(options.name))
+    else:
+        _write(tables.describe(options.name))
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .tools.doctor import examine
-
     root = Path(options.root).expanduser()
     if not root.is_dir():
         raise ValueError(f"data root {root} is not a folder")
-    entries = _named(options.names) if options.names else _usual(root)
+    examined = _named(options) or _all_below(root)
     reports = []
-    for entry in entries:
-        known = sum(count or 0 for count in entry.images.values())
-        quiet = options.quick or not (root / entry.folder).is_dir() or not sys.stderr.isatty()
-        with tqdm(
-            total=known or None, desc=entry.name, unit="image", leave=False, disable=quiet, dynamic_ncols=True
-        ) as bar:
-            report = examine(entry, root, options.quick, max(1, options.workers), bar.update)
+    for known in examined:
+        report = _examine(known, root, options)
         reports.append(report)
-        if not options.json and not (report.missing and not options.names):
-            shown = len(report.findings) if options.all else SHOWN
-            _print_report(entry, report, root, in_short(report.findings, shown))
+        is_shown = options.names or not report.missing
+        if is_shown and not options.json:
+            _print_report(known, report, root, options.all)
     if options.json:
-        _say(json.dumps([report.to_dict() for report in reports], indent=1, ensure_ascii=False))
+        _write_json([report.to_dict() for report in reports])
     else:
-        counts = {status: sum(report.status == status for report in reports) for status in ("ok", "damaged", "missing")}
-        if not options.names and counts["missing"]:
-            _say("missing: " + ", ".join(report.name for report in reports if report.missing))
-        _say(", ".join(f"{count} {status}" for status, count in counts.items()))
-    wrong = {"damaged", "missing"} if options.names or all(report.missing for report in reports) else {"damaged"}
-    return FAILED if any(report.status in wrong for report in reports) else 0
+        _print_summary(reports, is_named=bool(options.names))
+    statuses = {report.status for report in reports}
+    if "damaged" in statuses:
+        return FAILED
+    if "missing" in statuses and (options.names or statuses == {"missing"}):
+        return FAILED
+    return OK
 
 
-def _usual(root: Path) -> list[Entry]:
-    """All sets; the pocket tasks, which have a place of their own, only where they are below `root`."""
-    return [
-        entry for entry in catalogue.entries().values() if entry.suite != "pocket" or (root / entry.folder).is_dir()
-    ]
+def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
+    from .tools.doctor import examine
+
+    total = sum(count or 0 for count in known.images.values())
+    quiet = options.quick or not (root / known.folder).is_dir() or not sys.stderr.isatty()
+    with tqdm(
+        total=total or None, desc=known.name, unit="image", leave=False, disable=quiet, dynamic_ncols=True
+    ) as bar:
+        return examine(known, root, options.quick, max(1, options.workers), bar.update)
 
 
-def _print_report(entry: Entry, report: Report, root: Path, lines: Sequence[str]) -> None:
+def _all_below(root: Path) -> list[Entry]:
+    """Return all sets; pocket tasks, which have another root by default, only if they are below `root`."""
+    return [known for known in entries().values() if known.suite != "pocket" or (root / known.folder).is_dir()]
+
+
+def _print_report(known: Entry, report: Report, root: Path, everything: bool) -> None:
     from .tools.download import by_hand
 
-    images = ", ".join(f"{count} {split}" for split, count in report.images.items())
-    _say(f"{entry.name}: {report.status}{f' ({images})' if images else ''}")
-    for line in lines:
-        _say(f"  {line}")
+    title = f"{known.name}: {report.status}"
+    if report.images:
+        title += f" ({join_images(report.images)})"
+    _write(title)
+    for line in report.lines(len(report.findings) if everything else SHOWN):
+        _write(f"  {line}")
     if report.missing:
-        _say(f"  {by_hand(entry, root)}")
+        _write(f"  {by_hand(known, root)}")
 
 
-def _prepare(options: argparse.Namespace) -> int:
+def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
+    missing = [report.name for report in reports if report.missing]
+    if missing and not is_named:
+        _write(f"missing: {', '.join(missing)}")
+    statuses = [report.status for report in reports]
+    _write(", ".join(f"{statuses.count(status)} {status}" for status in ("ok", "damaged", "missing")))
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    root = Path(options.root).expanduser()
+    if options.origin:
+        _prepare_from_torchvision(_named(options), root, options)
+    else:
+        _prepare_splits(_named(options), root)
+
+
+def _prepare_splits(chosen: Sequence[Entry], root: Path) -> None:
+    from .tools.annotations import check_available, write_split_file
+
+    for known in chosen:
+        check_available(known, str(root / known.folder))
+    for known in chosen:
+        path = write_split_file(known.name, str(root / known.folder))
+        _write(f"{known.name}: {path}")
+
+
+def _prepare_from_torchvision(chosen: Sequence[Entry], root: Path, options: argparse.Namespace) -> None:
     from .tools.doctor import examine
     from .tools.prepare import check, prepare
 
-    root, entries = Path(options.root).expanduser(), _named(options.names)
-    for entry in entries:
-        check(entry, root)
-    for entry in entries:
-        folder = prepare(entry, root, options.source, download=not options.offline)
-        report = examine(entry, root, quick=True)
-        for line in in_short(report.findings):
-            _say(line, sys.stderr)
-        _say(f"wrote {folder} ({', '.join(f'{count} {split}' for split, count in report.images.items())})")
-    return 0
+    for known in chosen:
+        check(known, root)
+    for known in chosen:
+        folder = prepare(known, root, options.source, download=not options.offline)
+        report = examine(known, root, quick=True)
+        for line in report.lines():
+            sys.stderr.write(f"{line}\n")
+        _write(f"wrote {folder} ({join_images(report.images)})")
 
 
-def _download(options: argparse.Namespace) -> int:
+def _download(options: argparse.Namespace) -> None:
     from .tools.download import by_hand, download
 
     root = Path(options.root).expanduser()
     failed = []
-    for entry in _named(options.names):
+    for known in _named(options):
         try:
-            missing = download(entry, root, options.mirror)
+            missing = download(known, root, options.mirror)
         except NotDone as error:
             failed.append(str(error))
             continue
         if missing:
-            failed.append(
-                f"{entry.name} still lacks {', '.join(missing)}, which no download brings. {by_hand(entry, root)}"
-            )
+            lacks = f"{known.name} still lacks {', '.join(missing)}, which no download brings."
+            failed.append(f"{lacks} {by_hand(known, root)}")
         else:
-            examine = f"python -m datasets doctor {entry.name} --root {root}"
-            _say(f"{entry.name}: all files are in {root / entry.folder}; `{examine}` examines them")
+            examine = f"python -m datasets doctor {known.name} --root {root}"
+            _write(f"{known.name}: all files are in {root / known.folder}; `{examine}` examines them")
     if failed:
         raise NotDone("\n".join(failed))
-    return 0
-
-
-def _named(names: Sequence[str]) -> list[Entry]:
-    """The sets, each once; ValueError for a name that is unknown."""
-    return [catalogue.entry(name) for name in dict.fromkeys(names)]
 
 
 if __name__ == "__main__":

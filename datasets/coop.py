@@ -1,14 +1,22 @@
-"""The base of a task in CoOp's layout: a folder of images and a split file."""
+"""Tasks in CoOp's layout: a folder of images and a split file; CoOp's source sets but ImageNet.
+
+The sets are registered under CoOp's names with the metadata of `catalog/coop_sets.yaml`.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 
-from . import few_shot as fewshot
-from .elevater import sampling_seed
-from .io.split_files import class_names, read_split, subsample_classes
-from .task import Sample, Task, require_train_images
+from .catalog import names
+from .catalog.entries import Entry, entries
+from .few_shot import sample_per_class
+from .io.split_files import Splits, class_names, read_split, subsample_classes
+from .task import Sample, Task, register_task, require_train_images, sampling_seed
+from .tools.annotations import find_split_file
+
+log = logging.getLogger(__name__)
 
 
 class CoopTask(Task):
@@ -21,7 +29,7 @@ class CoopTask(Task):
             image_dir = "images"
             split_json = "split_zhou_OxfordPets.json"
 
-    Few-shot draws `cfg.DATASET.NUM_SHOTS` training images per class (-1: all; 0: none) and at most 4 for validation
+    Few-shot samples `cfg.DATASET.NUM_SHOTS` training images per class (-1: all; 0: none) and at most 4 for validation
     with `cfg.DATASET.RANDOM_SEED_SAMPLING`. `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new) then selects classes.
     Class names are those of the file, underscores included.
 
@@ -38,32 +46,73 @@ class CoopTask(Task):
     test_only: bool = False
 
     def __init__(self, cfg):
-        shots, seed = cfg.DATASET.NUM_SHOTS, sampling_seed(cfg)
+        shots = cfg.DATASET.NUM_SHOTS
         folder = self.data_folder(cfg, self.folder)
         train, val, test = self.read(folder)
         source = os.path.join(folder, self.split_json)
-        names = class_names([train, val, test], source)
+        classnames = class_names([train, val, test], source)
         if shots != 0 and not self.test_only:
-            require_train_images(train, names, source)
-        names = self.name_classes(names, source)
-        train, val = self.draw(train, val, shots, seed)
+            require_train_images(train, classnames, source)
+        classnames = self.name_classes(classnames, source)
+        train, val = self.sample(train, val, shots, sampling_seed(cfg))
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
-        (train, val, test), names = subsample_classes([train, val, test], names, which)
-        super().__init__(names, train, val, test)
+        (train, val, test), classnames = subsample_classes([train, val, test], classnames, which)
+        super().__init__(classnames, train, val, test)
 
-    def read(self, folder: str) -> tuple[list[Sample], list[Sample], list[Sample]]:
-        """(train, val, test) in full. Override for a dataset without a split file."""
+    def read(self, folder: str) -> Splits:
+        """Return (train, val, test) in full. Override for a dataset without a split file."""
         images = os.path.join(folder, self.image_dir)
         if not os.path.isdir(images):
             raise FileNotFoundError(f"{self.name}: no image folder {images}")
-        return read_split(folder, self.image_dir, self.split_json)
+        return read_split(self.split_file(folder), images)
 
-    def name_classes(self, names: list[str], source: str) -> list[str]:
-        """The class names that prompts use, in label order, for those of the data. `source` is the file that they are from."""
-        return names
+    def split_file(self, folder: str) -> str:
+        """Return the path of the split file. Override for a dataset that may make one first."""
+        return os.path.join(folder, self.split_json)
 
-    def draw(
+    def name_classes(self, found: list[str], source: str) -> list[str]:
+        """Return the class names for prompts, in label order. `found` are those of the data, read from `source`."""
+        return found
+
+    def sample(
         self, train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int
     ) -> tuple[list[Sample], list[Sample]]:
-        """The few-shot (train, val). Override where val is to stay whole."""
-        return fewshot.draw_per_class(train, val, shots, seed, task=self.name)
+        """Return the few-shot (train, val). Override if val is to stay whole."""
+        return sample_per_class(train, val, shots, seed, task=self.name)
+
+
+class CoopSet(CoopTask):
+    """A set of the catalog. Without the published split file, one is made from the raw annotations."""
+
+    def __init__(self, cfg):
+        self.templates = names.templates(self.name)
+        super().__init__(cfg)
+
+    def split_file(self, folder: str) -> str:
+        return find_split_file(self.name, folder)
+
+    def name_classes(self, found: list[str], source: str) -> list[str]:
+        """Return the published names: raw spellings are replaced, unknown names kept with a warning."""
+        adopted, unknown = names.adopt(self.name, found)
+        if unknown:
+            message = "%s: %d class names of %s are not the published ones (%r); they stay"
+            log.warning(message, self.name, len(unknown), source, unknown[0])
+        return adopted
+
+
+def _define(entry: Entry) -> type[CoopSet]:
+    attributes = {
+        "name": entry.name,
+        "folder": entry.folder,
+        "image_dir": entry.image_dir,
+        "split_json": entry.split_json,
+        "metric": entry.metric,
+        "__doc__": f"CoOp's {entry.name}: {entry.classes} classes.",
+        "__module__": __name__,
+    }
+    return type(entry.name, (CoopSet,), attributes)
+
+
+for _entry in entries().values():
+    if _entry.suite == "coop" and _entry.layout == "coop":
+        register_task(_define(_entry))

@@ -1,4 +1,7 @@
-"""The base of a task in ELEVATER's layout: index files, a labelmap and zips in one folder."""
+"""Tasks in ELEVATER's layout: index files, a labelmap and zips in one folder; its 20 sets and ImageNet-1K.
+
+The sets are registered under ELEVATER's names with the metadata of `catalog/elevater_sets.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from collections.abc import Sequence
 
 from toolkit.common.archives import require_files
 
-from . import few_shot as fewshot
-from .io import index_files as manifest
-from .task import Sample, Task, require_train_images
+from .catalog import names
+from .catalog.entries import Entry, entries
+from .few_shot import sample_elevater
+from .io.index_files import read_coco, read_iris
+from .task import Sample, Task, register_task, require_train_images, sampling_seed
 
 FORMATS = ("iris", "coco")
 
@@ -41,54 +46,85 @@ class ElevaterTask(Task):
     prompt_names: Sequence[str] | None = None
 
     def __init__(self, cfg):
-        shots, seed = cfg.DATASET.NUM_SHOTS, sampling_seed(cfg)
+        shots = cfg.DATASET.NUM_SHOTS
         folder = self.data_folder(cfg, self.root_folder)
-        test, names = self.read(folder, self.test_index)
+        test, classnames = self.read(folder, self.test_index)
         pool: list[Sample] = []
         if shots != 0:
             pool, train_names = self.read(folder, self.train_index)
-            names = self._common_names(folder, names, train_names)
-        labelmap = self.labelmap if self.format == "iris" and self.labelmap else self.test_index
-        names = self.name_classes(names, os.path.join(folder, labelmap))
+            classnames = self._common_names(folder, classnames, train_names)
+        names_file = self.labelmap if self._has_labelmap() else self.test_index
+        classnames = self.name_classes(classnames, os.path.join(folder, names_file))
         if shots != 0:
-            require_train_images(pool, names, os.path.join(folder, self.train_index))
-        train, val = fewshot.draw_elevater(pool, len(names), self.label_kind, shots, seed)
+            require_train_images(pool, classnames, os.path.join(folder, self.train_index))
+        train, val = sample_elevater(pool, len(classnames), self.label_kind, shots, sampling_seed(cfg))
         require_files(sample.impath for sample in [*train, *val, *test])
-        super().__init__(names, train, val, test)
+        super().__init__(classnames, train, val, test)
 
     def read(self, folder: str, index: str) -> tuple[list[Sample], list[str]]:
-        """(samples, class names) of an index file in `folder`."""
+        """Return the samples and class names of an index file in `folder`."""
         if self.format not in FORMATS:
             raise ValueError(f"{self.name}: format {self.format!r} is none of {', '.join(FORMATS)}")
         if self.format == "coco":
-            samples, names = manifest.read_coco(folder, index)
+            samples, classnames = read_coco(folder, index)
         else:
-            samples, names = manifest.read_iris(folder, index, self.labelmap)
+            samples, classnames = read_iris(folder, index, self.labelmap)
         if self.label_kind == "multiclass":
             for sample in samples:
                 if len(sample.labels) > 1:
                     where = f"{os.path.join(folder, index)}: {sample.key}"
                     raise ValueError(f"{where} has {len(sample.labels)} labels, but {self.name} is multiclass")
-        return samples, names
+        return samples, classnames
 
-    def _common_names(self, folder: str, test: list[str], train: list[str]) -> list[str]:
-        numbered = self.format == "iris" and not self.labelmap
-        if test != train and not numbered:
-            first, second = (os.path.join(folder, index) for index in (self.train_index, self.test_index))
-            raise ValueError(f"{first} and {second} do not have the same classes")
-        return max(test, train, key=len)
-
-    def name_classes(self, names: list[str], source: str) -> list[str]:
-        """The class names that prompts use, in label order, for those of the data. `source` is the file that they are from."""
+    def name_classes(self, found: list[str], source: str) -> list[str]:
+        """Return the class names for prompts, in label order. `found` are those of the data, read from `source`."""
         if self.prompt_names is None:
-            return names
-        if len(self.prompt_names) != len(names):
-            raise ValueError(
-                f"{source} has {len(names)} classes, but {self.name} has {len(self.prompt_names)} prompt names"
-            )
+            return found
+        if len(self.prompt_names) != len(found):
+            known = len(self.prompt_names)
+            raise ValueError(f"{source} has {len(found)} classes, but {self.name} has {known} prompt names")
         return list(self.prompt_names)
 
+    def _has_labelmap(self) -> bool:
+        return self.format == "iris" and bool(self.labelmap)
 
-def sampling_seed(cfg) -> int:
-    """The seed of the few-shot draw: `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` where there is no such key."""
-    return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
+    def _common_names(self, folder: str, test: list[str], train: list[str]) -> list[str]:
+        is_numbered = self.format == "iris" and not self.labelmap
+        if test != train and not is_numbered:
+            train_index = os.path.join(folder, self.train_index)
+            test_index = os.path.join(folder, self.test_index)
+            raise ValueError(f"{train_index} and {test_index} do not have the same classes")
+        return max(test, train, key=len)
+
+
+class ElevaterSet(ElevaterTask):
+    """A set of the catalog: the class names of its labelmap or categories are mapped to those of prompts by name."""
+
+    def __init__(self, cfg):
+        self.templates = names.templates(self.name)
+        super().__init__(cfg)
+
+    def name_classes(self, found: list[str], source: str) -> list[str]:
+        return names.match(self.name, found, source)
+
+
+def _define(entry: Entry) -> type[ElevaterSet]:
+    attributes = {
+        "name": entry.name,
+        "root_folder": entry.folder,
+        "format": entry.layout,
+        "labelmap": entry.labelmap,
+        "metric": entry.metric,
+        "label_kind": entry.label_kind,
+        "crop": entry.crop,
+        "train_index": entry.indexes["train"],
+        "test_index": entry.indexes["test"],
+        "__doc__": f"ELEVATER's {entry.name}: {entry.classes} classes.",
+        "__module__": __name__,
+    }
+    return type(entry.name, (ElevaterSet,), attributes)
+
+
+for _entry in entries().values():
+    if _entry.suite == "elevater":
+        register_task(_define(_entry))

@@ -1,27 +1,26 @@
-"""ImageNet and its four variants as CoOp lays them out: a folder a class, called by WordNet id (ImageNetV2: by label)."""
+"""ImageNet and its four variants in CoOp's layout: a folder a class, named by WordNet id (ImageNetV2: by label)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from . import few_shot as fewshot
 from .catalog import names
 from .coop import CoopTask
+from .few_shot import sample_per_class
+from .io.split_files import Splits
 from .task import Sample, register_task
-
-Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 
 class ImageNetSet(CoopTask):
-    """Class names are those of classnames.txt (lines "<WordNet id> <name>") where the folder has one, and the usual ones otherwise."""
+    """Class names are those of classnames.txt (lines "<WordNet id> <name>") if the folder has one, else the usual ones."""
 
     def __init__(self, cfg):
         self.templates = names.templates(self.name)
         super().__init__(cfg)
 
     def scan(self, folder: str, below: str) -> list[Sample]:
-        """The images of `folder`/`below`, class by class; labels are the places of the class folders in their sorted order.
+        """Return the images of `folder`/`below`, class by class; labels are positions of the sorted class folders.
 
         Raises:
             FileNotFoundError: the folder is not there.
@@ -30,43 +29,45 @@ class ImageNetSet(CoopTask):
         root = os.path.join(folder, below)
         if not os.path.isdir(root):
             raise FileNotFoundError(f"{self.name}: no image folder {root}")
-        inner = self.order(
-            [found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith(".")], root
-        )
-        if not inner:
+        folders = [found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith(".")]
+        if not folders:
             raise ValueError(f"{self.name}: {root} has no class folders")
-        return [
-            Sample(os.path.join(root, place, file), (label,), f"{below}/{place}/{file}", classname)
-            for label, (place, classname) in enumerate(self.named(inner, folder, root).items())
-            for file in sorted(os.listdir(os.path.join(root, place)))
-            if not file.startswith(".")
-        ]
+        named = self.name_folders(self.sort_folders(folders, root), folder, root)
+        samples = []
+        for label, (inner, classname) in enumerate(named.items()):
+            files = sorted(file for file in os.listdir(os.path.join(root, inner)) if not file.startswith("."))
+            for file in files:
+                key = f"{below}/{inner}/{file}"
+                samples.append(Sample(os.path.join(root, inner, file), (label,), key, classname))
+        return samples
 
-    def order(self, places: list[str], root: str) -> list[str]:
-        """The class folders in label order."""
-        return sorted(places)
+    def sort_folders(self, folders: list[str], root: str) -> list[str]:
+        """Return the class folders in label order."""
+        return sorted(folders)
 
-    def named(self, places: list[str], folder: str, root: str) -> dict[str, str]:
-        """Class folder -> class name."""
-        known = self.listed(folder)
-        for place in places:
-            if place not in known:
-                raise ValueError(
-                    f"{self.name}: {os.path.join(root, place)} is no class: classnames.txt has no {place!r}"
-                )
-        return {place: known[place] for place in places}
+    def name_folders(self, folders: list[str], folder: str, root: str) -> dict[str, str]:
+        """Return class folder -> class name."""
+        known = self.wordnet_names(folder)
+        for inner in folders:
+            if inner not in known:
+                path = os.path.join(root, inner)
+                raise ValueError(f"{self.name}: {path} is no class: classnames.txt has no {inner!r}")
+        return {inner: known[inner] for inner in folders}
 
-    def listed(self, folder: str) -> dict[str, str]:
-        """WordNet id -> class name, in label order."""
+    def wordnet_names(self, folder: str) -> dict[str, str]:
+        """Return WordNet id -> class name, in label order."""
         path = os.path.join(folder, "classnames.txt")
         if not os.path.isfile(path):
             return names.wordnet_names("ImageNet")
+        found = {}
         with open(path, encoding="utf-8") as file:
-            rows = [line.strip().partition(" ") for line in file if line.strip()]
-        for number, (wnid, _, classname) in enumerate(rows, start=1):
+            lines = [line.strip() for line in file if line.strip()]
+        for number, line in enumerate(lines, start=1):
+            wnid, _, classname = line.partition(" ")
             if not classname:
                 raise ValueError(f"{path}:{number}: expected <WordNet id> <class name>, found {wnid!r}")
-        return {wnid: classname for wnid, _, classname in rows}
+            found[wnid] = classname
+        return found
 
 
 @register_task
@@ -77,25 +78,27 @@ class ImageNet(ImageNetSet):
     wants_train = True
 
     def read(self, folder: str) -> Splits:
-        """(train, val, test); the images lie in images/train and images/val, or in train and val as in MVLPT."""
+        """Return (train, val, test); images are in images/train and images/val, or in train and val as in MVLPT."""
         below = "images/" if os.path.isdir(os.path.join(folder, "images")) else ""
         val = self.scan(folder, f"{below}val")
         train = self.scan(folder, f"{below}train") if self.wants_train else []
         return train, val, val
 
     def __init__(self, cfg):
-        self.wants_train = cfg.DATASET.NUM_SHOTS != 0  # 1.28 million images are not listed in vain
+        self.wants_train = cfg.DATASET.NUM_SHOTS != 0  # else 1.28 million images are not listed
         super().__init__(cfg)
 
-    def draw(
+    def sample(
         self, train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int
     ) -> tuple[list[Sample], list[Sample]]:
-        drawn, _ = fewshot.draw_per_class(train, [], shots, seed, task=self.name)
-        return drawn, list(val) if shots != 0 else []
+        sampled, _ = sample_per_class(train, [], shots, seed, task=self.name)
+        if shots == 0:
+            return [], []
+        return sampled, list(val)
 
 
 class Variant(ImageNetSet):
-    """Test images alone: a prompt that was learnt on ImageNet meets another kind of images."""
+    """Test images alone: for prompts that were trained on ImageNet."""
 
     test_only = True
 
@@ -109,17 +112,18 @@ class ImageNetV2(Variant):
 
     name, folder, image_dir = "ImageNetV2", "imagenetv2", "imagenetv2-matched-frequency-format-val"
 
-    def order(self, places: list[str], root: str) -> list[str]:
-        for place in places:
-            if not place.isdecimal():
-                raise ValueError(f"{self.name}: {os.path.join(root, place)} is no class: folders are numbers from 0 on")
-        return sorted(places, key=int)
+    def sort_folders(self, folders: list[str], root: str) -> list[str]:
+        for inner in folders:
+            if not inner.isdecimal():
+                path = os.path.join(root, inner)
+                raise ValueError(f"{self.name}: {path} is no class: folders are numbers from 0 on")
+        return sorted(folders, key=int)
 
-    def named(self, places: list[str], folder: str, root: str) -> dict[str, str]:
-        known = list(self.listed(folder).values())
-        if [int(place) for place in places] != list(range(len(known))):
-            raise ValueError(f"{self.name}: {root} has {len(places)} class folders, not 0 to {len(known) - 1}")
-        return dict(zip(places, known, strict=True))
+    def name_folders(self, folders: list[str], folder: str, root: str) -> dict[str, str]:
+        known = list(self.wordnet_names(folder).values())
+        if [int(inner) for inner in folders] != list(range(len(known))):
+            raise ValueError(f"{self.name}: {root} has {len(folders)} class folders, not 0 to {len(known) - 1}")
+        return dict(zip(folders, known, strict=True))
 
 
 @register_task

@@ -1,12 +1,13 @@
-"""In which order, and how often, the images of several tasks are seen."""
+"""The order in which the images of several tasks are seen, and how often."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
+
+from toolkit.common.suggest import nearest
 
 MIXINGS = ("proportional", "uniform", "temperature")
 
@@ -17,7 +18,7 @@ class MixingSampler(Sampler[list[int]]):
     An epoch's order is a function of (seed, epoch) alone: call `set_epoch` before each epoch, or it repeats.
 
     Args:
-        sizes: the number of images of each task; tasks without images are never drawn.
+        sizes: the number of images of each task; tasks without images are never sampled.
         mixing: "proportional" shows every image once an epoch. "uniform" gives every task the same share of the epoch,
             "temperature" a share proportional to size ** (1 / temperature). A task's images come in shuffled
             passes, so that none is seen twice before all are seen once.
@@ -37,26 +38,26 @@ class MixingSampler(Sampler[list[int]]):
         drop_last: bool = True,
     ):
         if mixing not in MIXINGS:
-            nearest = difflib.get_close_matches(mixing, MIXINGS, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown mixing {mixing!r}; the nearest of {', '.join(MIXINGS)} is {nearest!r}")
+            choices = ", ".join(MIXINGS)
+            raise ValueError(f"unknown mixing {mixing!r}; the nearest of {choices} is {nearest(mixing, MIXINGS)[0]!r}")
         if batch_size < 1 or temperature <= 0:
             raise ValueError(f"batch size {batch_size} and temperature {temperature} must be positive")
         if sum(sizes) == 0:
-            raise ValueError("there are no training images to draw batches from")
+            raise ValueError("there are no training images to sample batches from")
         self.sizes, self.starts = np.array(sizes), np.cumsum([0, *sizes[:-1]])
         self.batch_size, self.mixing, self.temperature = batch_size, mixing, temperature
         self.homogeneous, self.seed, self.drop_last = homogeneous, seed, drop_last
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Choose the epoch whose order the next iteration has, and the batch that it begins with."""
+        """Set the epoch whose order the next iteration has, and the batch that it begins with."""
         self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
-        """Batches an epoch: the same for every mixing, namely what proportional mixing needs."""
-        if self.homogeneous:
-            return sum(self._num_batches(size) for size in self.sizes)
-        return self._num_batches(self.sizes.sum())
+        """Return the batches of an epoch: for every mixing as many as proportional mixing needs."""
+        if not self.homogeneous:
+            return self._num_batches(self.sizes.sum())
+        return sum(self._num_batches(size) for size in self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng([self.seed % 2**32, self.epoch])
@@ -72,28 +73,31 @@ class MixingSampler(Sampler[list[int]]):
 
     def _mixed_batches(self, generator: np.random.Generator) -> list[list[int]]:
         if self.mixing == "proportional":
-            indices = generator.permutation(self.sizes.sum())
-        else:
-            counts = self._allot(min(len(self) * self.batch_size, self.sizes.sum()), generator)
-            drawn = [self._passes(task, count, generator)[:count] for task, count in enumerate(counts)]
-            indices = generator.permutation(np.concatenate(drawn))
-        return self._split(indices)
+            return self._split(generator.permutation(self.sizes.sum()))
+        total = min(len(self) * self.batch_size, self.sizes.sum())
+        samples = []
+        for task, count in enumerate(self._allot(total, generator)):
+            while count > 0:
+                order = self._pass(task, generator)[:count]
+                samples.append(order)
+                count -= len(order)
+        return self._split(generator.permutation(np.concatenate(samples)))
 
     def _task_batches(self, generator: np.random.Generator) -> list[list[int]]:
-        per_pass = [self._num_batches(size) for size in self.sizes]
-        counts = per_pass if self.mixing == "proportional" else self._allot(len(self), generator)
+        counts = [self._num_batches(size) for size in self.sizes]
+        if self.mixing != "proportional":
+            counts = self._allot(len(self), generator)
         batches: list[list[int]] = []
         for task, count in enumerate(counts):
-            passes = -(-count // per_pass[task]) if count else 0
-            own = [batch for _ in range(passes) for batch in self._split(self._passes(task, 1, generator))]
-            batches += own[:count]
+            of_task: list[list[int]] = []
+            while len(of_task) < count:
+                of_task += self._split(self._pass(task, generator))
+            batches += of_task[:count]
         return [batches[position] for position in generator.permutation(len(batches))]
 
-    def _passes(self, task: int, count: int, generator: np.random.Generator) -> np.ndarray:
-        """As many shuffled passes over a task as `count` images take, one after the other."""
-        passes = -(-count // self.sizes[task]) if count else 0
-        orders = [self.starts[task] + generator.permutation(self.sizes[task]) for _ in range(passes)]
-        return np.concatenate([np.empty(0, dtype=np.int64), *orders])
+    def _pass(self, task: int, generator: np.random.Generator) -> np.ndarray:
+        """Return the positions of a task's images, shuffled."""
+        return self.starts[task] + generator.permutation(self.sizes[task])
 
     def _allot(self, total: int, generator: np.random.Generator) -> np.ndarray:
         """Split `total` into whole numbers by `shares`: each within 1 of its share, and exactly it on average."""
@@ -102,7 +106,9 @@ class MixingSampler(Sampler[list[int]]):
 
     def _num_batches(self, images: int) -> int:
         full, rest = divmod(int(images), self.batch_size)
-        return full if full and self.drop_last else full + (rest > 0)
+        if rest and (full == 0 or not self.drop_last):
+            return full + 1
+        return full
 
     def _split(self, indices: np.ndarray) -> list[list[int]]:
         starts = range(0, self._num_batches(len(indices)) * self.batch_size, self.batch_size)

@@ -1,4 +1,4 @@
-"""Several tasks as one torch dataset, without touching them, and the sampler that mixes them."""
+"""Several tasks as one torch dataset, without touching them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from torch.utils.data import Dataset
 
 from toolkit.common.images import normalize, read_image, resize
 
-from .mixing import MixingSampler
 from .task import Task
 
-__all__ = ["MixingSampler", "MultitaskDataset", "label_distribution"]
-
 SPLITS = {"train": "train_x", "train_x": "train_x", "val": "val", "test": "test"}
-GIB = 1 << 30
+CACHE_BUDGET = 1 << 30  # bytes of decoded images
 
 
 class MultitaskDataset(Dataset):
@@ -39,9 +36,9 @@ class MultitaskDataset(Dataset):
     Args:
         split: "train", "val" or "test".
         size: the side S of the images in pixels.
-        crop: "squash" or "crop" for all tasks; None takes each task's own.
+        crop: "squash" or "crop" for all tasks; None takes each task's setting.
         transform: called with the PIL image instead of `resize`. A float tensor that it returns is taken as normalised.
-        cache: keep decoded images as uint8. Not with a `transform`, and only where all fit into `cache_bytes`.
+        cache_budget: decoded images are kept, as uint8, if all take at most as many bytes and there is no `transform`.
 
     Attributes:
         tasks, names: the tasks and their names.
@@ -59,53 +56,50 @@ class MultitaskDataset(Dataset):
         std: Sequence[float],
         crop: str | None = None,
         transform: Callable[[Image.Image], Tensor] | None = None,
-        cache: bool = True,
-        cache_bytes: int = GIB,
+        cache_budget: int = CACHE_BUDGET,
     ):
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; choose train, val or test")
         self.tasks, self.names = list(tasks), [task.name for task in tasks]
-        if not self.tasks:
-            raise ValueError("no task is given")
-        if len(set(self.names)) < len(self.names):
-            name = next(name for name, count in Counter(self.names).items() if count > 1)
-            raise ValueError(f"task {name} is given twice")
+        _check_names(self.names)
         self.split, self.size, self.interpolation = split, size, interpolation
         self.mean, self.std, self.crop, self.transform = tuple(mean), tuple(std), crop, transform
 
         lists = [getattr(task, SPLITS[split]) or [] for task in self.tasks]
-        self.samples = [sample for samples in lists for sample in samples]
-        self._starts = [0, *itertools.accumulate(map(len, lists))]
-        self.offsets = [0, *itertools.accumulate(task.num_classes for task in self.tasks)][:-1]
+        self.samples = list(itertools.chain.from_iterable(lists))
+        self.sizes = [len(samples) for samples in lists]
+        self._starts = [0, *itertools.accumulate(self.sizes)]
+        classes = [task.num_classes for task in self.tasks]
+        self.offsets = [0, *itertools.accumulate(classes)][:-1]
         self.classnames = [name for task in self.tasks for name in task.classnames]
         self.num_classes = len(self.classnames)
-        self.max_labels = max((len(sample.labels) for sample in self.samples), default=1) or 1
-        fits = len(self.samples) * 3 * size * size <= cache_bytes
-        self._cache = _ImageCache(len(self.samples), size) if cache and transform is None and fits else None
+        most = max((len(sample.labels) for sample in self.samples), default=1)
+        self.max_labels = max(most, 1)
+        self._cache = None
+        if transform is None and len(self.samples) * 3 * size * size <= cache_budget:
+            self._cache = _ImageCache(len(self.samples), size)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
         task, sample = self.task_of(index), self.samples[index]
-        image = self._image(index, task)
-        labels = (*sample.labels, *[-1] * (self.max_labels - len(sample.labels)))
         return {
-            "img": image if image.is_floating_point() else normalize(image, self.mean, self.std),
+            "img": self._normalized(self._image(index, task)),
             "label": sample.label,
-            "labels": torch.tensor(labels),
+            "labels": self.labels[index].clone(),
             "task": task,
             "index": index,
             "impath": sample.key,
         }
 
     def batch(self, rows: Sequence[int]) -> dict:
-        """The items of `rows` as `default_collate` stacks them, normalised at once."""
+        """Return the items of `rows` as `default_collate` stacks them, normalised at once."""
         images = self._cache.get_all(rows) if self._cache else None
         if images is None:
             images = torch.stack([self._image(row, self.task_of(row)) for row in rows])
         return {
-            "img": images if images.is_floating_point() else normalize(images, self.mean, self.std),
+            "img": self._normalized(images),
             "label": self.labels[rows, 0],
             "labels": self.labels[rows],
             "task": self.owners[rows],
@@ -121,9 +115,9 @@ class MultitaskDataset(Dataset):
     @cached_property
     def labels(self) -> Tensor:
         """Labels within their tasks, int64 (N, K), padded with -1."""
-        labels = [sample.labels for sample in self.samples]
-        padded = [(*own, *[-1] * (self.max_labels - len(own))) for own in labels]
-        return torch.tensor(padded, dtype=torch.int64).view(len(labels), self.max_labels)
+        padding = [-1] * self.max_labels
+        padded = [(*sample.labels, *padding)[: self.max_labels] for sample in self.samples]
+        return torch.tensor(padded, dtype=torch.int64).view(len(padded), self.max_labels)
 
     @cached_property
     def owners(self) -> Tensor:
@@ -131,57 +125,66 @@ class MultitaskDataset(Dataset):
         return torch.arange(len(self.tasks)).repeat_interleave(torch.tensor(self.sizes))
 
     @property
-    def sizes(self) -> list[int]:
-        """The number of images of each task, as `MixingSampler` takes them."""
-        return [len(self.rows(task)) for task in range(len(self.tasks))]
-
-    @property
     def image_bytes(self) -> int:
-        """What decoded images may take, once all are kept."""
+        """The bytes that decoded images take once all are kept, 0 if they are not."""
         return len(self.samples) * 3 * self.size * self.size if self._cache else 0
 
     def forget_images(self, for_good: bool = False) -> None:
-        """Give back the memory of decoded images; with `for_good`, those to come are not kept either."""
-        if self._cache:
-            self._cache = None if for_good else _ImageCache(len(self.samples), self.size)
+        """Free the memory of decoded images; with `for_good`, those to come are not kept either."""
+        if for_good:
+            self._cache = None
+        elif self._cache:
+            self._cache = _ImageCache(len(self.samples), self.size)
 
     def task_of(self, index: int) -> int:
-        """The position of the task that item `index` belongs to."""
+        """Return the position of the task that item `index` belongs to."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is out of range: the dataset has {len(self)} items")
         return bisect_right(self._starts, index) - 1
 
     def rows(self, task: int) -> range:
-        """The items of the task at position `task`."""
+        """Return the items of the task at position `task`."""
         return range(self._starts[task], self._starts[task + 1])
 
     def targets(self, task: int) -> Tensor:
-        """Labels within the task: int64 (N,) if multiclass (-1: negative image), 0/1 int64 (N, C) if multilabel."""
-        labels = [self.samples[row].labels for row in self.rows(task)]
+        """Return labels within the task: int64 (N,) if multiclass (-1: negative image), 0/1 int64 (N, C) if multilabel."""
+        samples = [self.samples[row] for row in self.rows(task)]
         if self.tasks[task].label_kind == "multiclass":
-            return torch.tensor([own[0] if own else -1 for own in labels], dtype=torch.int64)
-        targets = torch.zeros(len(labels), self.tasks[task].num_classes, dtype=torch.int64)
-        for row, own in enumerate(labels):
-            targets[row, list(own)] = 1
+            return torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+        targets = torch.zeros(len(samples), self.tasks[task].num_classes, dtype=torch.int64)
+        for row, sample in enumerate(samples):
+            targets[row, list(sample.labels)] = 1
         return targets
 
     def _image(self, index: int, task: int) -> Tensor:
-        """uint8 (3, S, S), or what `transform` returns."""
-        path, crop = self.samples[index].impath, self.crop or self.tasks[task].crop
+        """Return uint8 (3, S, S), or what `transform` makes of the image."""
+        path = self.samples[index].impath
         if self.transform is not None:
             return self.transform(read_image(path))
         image = self._cache.get(index) if self._cache else None
         if image is None:
+            crop = self.crop or self.tasks[task].crop
             image = resize(read_image(path), self.size, crop, self.interpolation)
             if self._cache:
                 self._cache.put(index, image)
         return image
 
+    def _normalized(self, images: Tensor) -> Tensor:
+        return images if images.is_floating_point() else normalize(images, self.mean, self.std)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise ValueError("no task is given")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"task {name} is given twice")
+
 
 class _ImageCache:
-    """uint8 images in anonymous shared memory: what a forked worker decodes, all others have too.
+    """uint8 images in anonymous shared memory: all processes have what a forked worker decodes.
 
-    Pages take memory once they are written. Where a copy is sent to a spawned worker, it starts out empty.
+    Pages take memory once they are written. The copy of a spawned worker starts empty.
     """
 
     def __init__(self, count: int, size: int):
@@ -194,7 +197,7 @@ class _ImageCache:
         return self._pixels[index] if self._filled[index] else None
 
     def get_all(self, rows: Sequence[int]) -> Tensor | None:
-        """(B, 3, S, S), or None where one of them is not there yet."""
+        """Return (B, 3, S, S), or None if one of them is not there yet."""
         rows = torch.tensor(rows)
         return self._pixels[rows] if self._filled[rows].all() else None
 
@@ -207,7 +210,7 @@ class _ImageCache:
 
 
 def label_distribution(labels: Tensor, num_classes: int) -> Tensor:
-    """Labels (B, K), padded with -1, as target distributions (B, num_classes): 1/k on each of an image's k labels.
+    """Return target distributions (B, num_classes) of labels (B, K) padded with -1: 1/k on each of an image's k labels.
 
     The row of an image without labels is all zeros, so that its cross-entropy is 0.
     """

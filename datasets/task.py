@@ -25,7 +25,7 @@ class Sample:
 
     @property
     def label(self) -> int:
-        """The first label, or -1 for a negative image."""
+        """Return the first label, or -1 for a negative image."""
         return self.labels[0] if self.labels else -1
 
 
@@ -42,7 +42,7 @@ class Task(DatasetBase):
     metric: str = "accuracy"
     templates: Sequence[str] = DEFAULT_TEMPLATES
     crop: str = "crop"
-    drawn_seed: int | None = None  # of the few-shot draw, where it is not the configuration's
+    drawn_seed: int | None = None  # seed of the few-shot sample, if it is not the configuration's
 
     def __init__(
         self, classnames: Sequence[str], train: Sequence[Sample], val: Sequence[Sample], test: Sequence[Sample]
@@ -50,8 +50,10 @@ class Task(DatasetBase):
         self.name = self.name or type(self).__name__
         self.templates = list(self.templates)
         self._check()
-        self._train_x, self._train_u = list(train), None
-        self._val, self._test = list(val), list(test)
+        self._train_x = list(train)
+        self._train_u = None
+        self._val = list(val)
+        self._test = list(test)
         self._classnames = list(classnames)
         self._num_classes = len(self._classnames)
         self._lab2cname = dict(enumerate(self._classnames))
@@ -65,19 +67,21 @@ class Task(DatasetBase):
             if "{}" not in template:
                 raise ValueError(f"{self.name}: template {template!r} has no {{}} for the class name")
 
-    def take(self, train: Sequence[Sample], val: Sequence[Sample], seed: int | None) -> None:
-        """Train on these images, which were drawn with `seed`, instead of its own draw."""
-        self._train_x, self._val, self.drawn_seed = list(train), list(val), seed
+    def set_split(self, train: Sequence[Sample], val: Sequence[Sample], seed: int | None) -> None:
+        """Train on these images, which were sampled with `seed`."""
+        self._train_x = list(train)
+        self._val = list(val)
+        self.drawn_seed = seed
 
     def data_root(self, cfg) -> str:
-        """The absolute folder that holds all data sets, `cfg.DATASET.ROOT`. Override for data that lie elsewhere."""
+        """Return the absolute folder of all data sets, `cfg.DATASET.ROOT`. Override for data in another place."""
         root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
         if not os.path.isdir(root):
             raise FileNotFoundError(f"no data root {root}; pass --root (DATASET.ROOT)")
         return root
 
     def data_folder(self, cfg, folder: str) -> str:
-        """`folder` below the data root. Raises FileNotFoundError naming it where it does not exist."""
+        """Return the path of `folder` below the data root. Raises FileNotFoundError naming it if it does not exist."""
         path = os.path.join(self.data_root(cfg), folder)
         if not os.path.isdir(path):
             hint = "" if cfg.DATASET.ROOT else " (DATASET.ROOT is empty; pass --root)"
@@ -86,7 +90,7 @@ class Task(DatasetBase):
 
 
 def register_task(cls: type[Task]) -> type[Task]:
-    """Class decorator: register a task under its `name`, which need not be a Python identifier ("cifar-10")."""
+    """Register a task class under its `name`, which need not be a Python identifier ("cifar-10")."""
     if not cls.name:
         raise ValueError(f"{cls.__name__} has no name to be registered under")
     cls.__name__ = cls.name
@@ -102,6 +106,11 @@ def require_train_images(samples: Sequence[Sample], classnames: Sequence[str], s
             raise ValueError(f"class {label} ({classname!r}) has no training image in {source}")
 
 
+def sampling_seed(cfg) -> int:
+    """Return the seed of few-shot samples: `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` if there is no such key."""
+    return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
+
+
 class _Wrapped(Task):
     """A plain Dassl dataset seen as a task."""
 
@@ -112,7 +121,8 @@ class _Wrapped(Task):
                 setattr(self, attribute, getattr(dataset, attribute))
         splits = [list(items or []) for items in (dataset.train_x, dataset.val, dataset.test)]
         base = _base_folder(dataset, [item.impath for items in splits for item in items])
-        super().__init__(dataset.classnames, *([_sample(item, base) for item in items] for items in splits))
+        train, val, test = [[_sample(item, base) for item in items] for items in splits]
+        super().__init__(dataset.classnames, train, val, test)
 
 
 def _sample(item, base: str) -> Sample:
@@ -126,17 +136,22 @@ def _relative(path: str, base: str) -> str:
 
 
 def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
-    """The folder that keys are relative to: the dataset's own where it states one, or the deepest one common to all."""
+    """Return the folder that keys are relative to: the dataset's `dataset_dir`, or the deepest one common to all."""
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
-    stated = os.path.abspath(os.path.expanduser(getattr(dataset, "dataset_dir", None) or os.sep))
-    inside = all(os.path.commonpath([folder, stated]) == stated for folder in folders)
-    return stated if inside and stated != os.sep else os.path.commonpath(folders or {os.sep})
+    stated = getattr(dataset, "dataset_dir", None)
+    if stated:
+        stated = os.path.abspath(os.path.expanduser(stated))
+        if all(os.path.commonpath([folder, stated]) == stated for folder in folders):
+            return stated
+    return os.path.commonpath(folders or {os.sep})
 
 
 def as_task(dataset: DatasetBase, name: str) -> Task:
-    """A Dassl dataset (with Datum items) as a task called `name`; a `Task` is returned as it is.
+    """Return a Dassl dataset (with Datum items) as a task called `name`; a `Task` is returned as it is.
 
     A plain dataset is multiclass, scored by accuracy and prompted with "a photo of a {}.", unless it has attributes
     `label_kind`, `metric`, `templates` or `crop` that say otherwise.
     """
-    return dataset if isinstance(dataset, Task) else _Wrapped(dataset, name)
+    if isinstance(dataset, Task):
+        return dataset
+    return _Wrapped(dataset, name)

@@ -22,19 +22,29 @@ def register_union(names: Sequence[str]) -> str:
         name = ",".join(names)
 
         def __init__(self, cfg):
-            tasks = [build_task(cfg, name) for name in names]
-            splits: dict[str, list[Sample]] = {"train_x": [], "val": [], "test": []}
-            first = 0
-            for position, task in enumerate(tasks):
-                for split, items in splits.items():
-                    items += [
-                        replace(item, labels=tuple(label + first for label in item.labels), domain=position)
-                        for item in getattr(task, split)
-                        if item.labels
-                    ]
-                first += task.num_classes
-            super().__init__([name for task in tasks for name in task.classnames], *splits.values())
+            classnames: list[str] = []
+            train: list[Sample] = []
+            val: list[Sample] = []
+            test: list[Sample] = []
+            for domain, name in enumerate(names):
+                task = build_task(cfg, name)
+                first = len(classnames)
+                train += _shifted(task.train_x, first, domain)
+                val += _shifted(task.val, first, domain)
+                test += _shifted(task.test, first, domain)
+                classnames += task.classnames
+            super().__init__(classnames, train, val, test)
 
     Union.__name__ = Union.name
     DATASET_REGISTRY.register(Union, force=True)
     return Union.name
+
+
+def _shifted(samples: Sequence[Sample], first: int, domain: int) -> list[Sample]:
+    """Return the samples that have labels, with labels counted from `first`."""
+    shifted = []
+    for sample in samples:
+        if sample.labels:
+            labels = tuple(label + first for label in sample.labels)
+            shifted.append(replace(sample, labels=labels, domain=domain))
+    return shifted

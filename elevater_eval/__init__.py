@@ -1,7 +1,7 @@
 """ELEVATER evaluation: official metrics, prediction files, submissions. Usable without the rest of the repository.
 
 Any model's probabilities can be written, packed, checked, scored and compared. Here those of two models on a test set of
-four images, in a table of tasks of one's own (without ``tasks``, the table is that of ELEVATER and the pocket suite):
+four images, in a custom table of tasks (without ``tasks``, the table is that of ELEVATER and the pocket suite):
 
 >>> import elevater_eval, tempfile
 >>> from pathlib import Path
@@ -33,15 +33,18 @@ four images, in a table of tasks of one's own (without ``tasks``, the table is t
 from elevater_eval import metrics
 from elevater_eval.comparison import compare
 from elevater_eval.entry import PredictionFile
+from elevater_eval.issues import InvalidSubmissionError, Issue
 from elevater_eval.predictions import read_predictions, write_predictions
-from elevater_eval.problems import InvalidSubmissionError, Problem
 from elevater_eval.scoring import score
 from elevater_eval.submission import combine
 from elevater_eval.tasks import TaskInfo, load_tasks
 from elevater_eval.validation import validate
 
+Problem = Issue  # the name in earlier versions
+
 __all__ = [
     "InvalidSubmissionError",
+    "Issue",
     "PredictionFile",
     "Problem",
     "TaskInfo",

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from elevater_eval import tables
 from elevater_eval.comparison import RESAMPLES, compare
-from elevater_eval.entry import PredictionFile
+from elevater_eval.issues import InvalidSubmissionError, errors_of
 from elevater_eval.metrics import EXTRA
-from elevater_eval.problems import WARNING, InvalidSubmissionError, errors_of
 from elevater_eval.scoring import score
 from elevater_eval.submission import combine
-from elevater_eval.tables import aligned
-from elevater_eval.validation import inspect
-from toolkit.common.files import atomic_write
-
-BAD_INPUT = 2
+from elevater_eval.validation import check_root, inspect
+from toolkit.common import cli
+from toolkit.common.structured import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
+    return cli.run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int | None:
     try:
         return options.run(options)
-    except InvalidSubmissionError as error:
+    except InvalidSubmissionError as error:  # each of its lines begins with "error: "
         print(error, file=sys.stderr)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    return BAD_INPUT
+        return cli.BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,45 +70,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _combine(options: argparse.Namespace) -> int:
-    if options.root and not Path(options.root).is_dir():
-        raise FileNotFoundError(f"data root {options.root} is not a folder")
-    print(f"wrote {combine(options.sources, options.out, options.root, allow_partial=options.allow_partial)}")
-    return 0
+def _combine(options: argparse.Namespace) -> None:
+    if options.root:
+        check_root(options.root)
+    path = combine(options.sources, options.out, options.root, allow_partial=options.allow_partial)
+    print(f"wrote {path}")
 
 
 def _validate(options: argparse.Namespace) -> int:
-    sources = options.sources[0] if len(options.sources) == 1 else options.sources
-    outlines, problems = inspect(sources, options.root, leaderboard=options.leaderboard)
-    if outlines:
-        rows = [_row_of(entry) for entry in outlines]
-        print(aligned(["task", "images", "classes", "n_shot", "seeds"], rows))
-    for problem in problems:
-        print(problem)
-    errors = len(errors_of(problems))
-    warnings = sum(problem.level == WARNING for problem in problems)
-    print(f"{'INVALID' if errors else 'valid'}: {len(outlines)} tasks, {errors} errors, {warnings} warnings")
-    return BAD_INPUT if errors else 0
+    entries, issues = inspect(options.sources, options.root, leaderboard=options.leaderboard)
+    if entries:
+        print(tables.outlines(entries))
+    for issue in issues:
+        print(issue)
+    errors = len(errors_of(issues))
+    warnings = len(issues) - errors
+    verdict = "INVALID" if errors else "valid"
+    print(f"{verdict}: {len(entries)} tasks, {errors} errors, {warnings} warnings")
+    return cli.BAD_INPUT if errors else cli.OK
 
 
-def _row_of(entry: PredictionFile) -> list[Any]:
-    images, classes = entry.predictions[0].shape
-    return [entry.dataset_name, images, classes, entry.n_shot, ",".join(map(str, entry.rnd_seeds))]
-
-
-def _score(options: argparse.Namespace) -> int:
-    sources = options.sources[0] if len(options.sources) == 1 else options.sources
-    result = score(sources, options.root, only=options.only, extra=options.extra)
+def _score(options: argparse.Namespace) -> None:
+    result = score(options.sources, options.root, only=options.only, extra=options.extra)
     print(f"{result['model_name']}, n_shot {result['n_shot']}, scores in %")
     print(tables.scores(result))
     if options.extra:
         print("\nnot official, in %, means over seeds")
         print(tables.extras(result, options.extra))
-    _write(options.json, result)
-    return 0
+    if options.json:
+        write_json(options.json, result)
 
 
-def _diff(options: argparse.Namespace) -> int:
+def _diff(options: argparse.Namespace) -> None:
     result = compare(
         options.a, options.b, options.root, only=options.only, resamples=options.resamples, seed=options.seed
     )
@@ -121,14 +110,8 @@ def _diff(options: argparse.Namespace) -> int:
     print(tables.differences(result))
     for message in result["absent"]:
         print(message)
-    _write(options.json, result)
-    return 0
-
-
-def _write(path: str | None, result: dict[str, Any]) -> None:
-    if path:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if options.json:
+        write_json(options.json, result)
 
 
 def _names(text: str) -> list[str]:

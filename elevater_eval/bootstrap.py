@@ -30,7 +30,8 @@ def resample(statistic: Statistic, images: int, resamples: int, rng: np.random.G
     """
     values: list[float] = []
     for _ in range(TRIES * resamples):
-        counts = np.bincount(rng.integers(images, size=images), minlength=images)
+        sample = rng.integers(images, size=images)
+        counts = np.bincount(sample, minlength=images)
         value = statistic(counts)
         if not np.isnan(value):
             values.append(value)
@@ -46,12 +47,15 @@ def resample_means(differences: np.ndarray, groups: np.ndarray, resamples: int, 
     """
     values, value_index = np.unique(differences, return_inverse=True)
     names, group_index = np.unique(groups, return_inverse=True)
-    cells = np.bincount(group_index * len(values) + value_index, minlength=len(names) * len(values))
-    counts = rng.multinomial(len(differences), cells / len(differences), size=resamples)
+    cell_index = group_index * len(values) + value_index
+    cells = np.bincount(cell_index, minlength=len(names) * len(values))
+    images = len(differences)
+    counts = rng.multinomial(images, cells / images, size=resamples)
     counts = counts.reshape(resamples, len(names), len(values))
-    images = counts.sum(axis=2)
-    means = (counts @ values) / np.maximum(images, 1)
-    return means.sum(axis=1) / (images > 0).sum(axis=1)
+    sizes = counts.sum(axis=2)
+    means = (counts @ values) / np.maximum(sizes, 1)
+    groups_sampled = (sizes > 0).sum(axis=1)
+    return means.sum(axis=1) / groups_sampled
 
 
 def interval(resampled: np.ndarray) -> tuple[float, float]:
@@ -105,12 +109,15 @@ class Ranking:
         self.order = np.argsort(-scores, kind="stable")
         self.positive = positive[self.order].astype(np.int64)
         falling = scores[self.order]
-        self.last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # of each run of equal scores
+        changes = np.flatnonzero(np.diff(falling))
+        self.last = np.append(changes, len(falling) - 1)  # of each run of equal scores
 
     def curve(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the number of positives, and of images, with at least each score, the highest score first."""
         counts = counts[self.order]
-        return np.cumsum(counts * self.positive)[self.last], np.cumsum(counts)[self.last]
+        positives = np.cumsum(counts * self.positive)
+        images = np.cumsum(counts)
+        return positives[self.last], images[self.last]
 
 
 def _rankings(indicators: np.ndarray, scores: np.ndarray) -> list[Ranking]:
@@ -145,10 +152,12 @@ def _roc_auc(rankings: list[Ranking]) -> Statistic:
         if hits[-1] == 0 or misses[-1] == 0:
             return float("nan")
         before = np.concatenate(([0], hits[:-1]))
-        return float(np.sum(np.diff(misses, prepend=0) * (hits + before)) / (2 * hits[-1] * misses[-1]))
+        trapezoids = np.diff(misses, prepend=0) * (hits + before)  # twice their areas
+        return float(np.sum(trapezoids) / (2 * hits[-1] * misses[-1]))
 
     def statistic(counts: np.ndarray) -> float:
-        return float(np.mean([area(*ranking.curve(counts)) for ranking in rankings]))
+        areas = [area(*ranking.curve(counts)) for ranking in rankings]
+        return float(np.mean(areas))
 
     return statistic
 
@@ -160,7 +169,8 @@ def _eleven_point_map(rankings: list[Ranking]) -> Statistic:
     def average(hits: np.ndarray, images: np.ndarray) -> float:
         precision = hits / np.maximum(images, 1)
         best = np.maximum.accumulate(precision[::-1])[::-1]  # from each recall on
-        return (best[np.searchsorted(hits / hits[-1], levels)].sum() + 1) / len(RECALL_LEVELS)
+        positions = np.searchsorted(hits / hits[-1], levels)
+        return (best[positions].sum() + 1) / len(RECALL_LEVELS)
 
     def statistic(counts: np.ndarray) -> float:
         averages = []

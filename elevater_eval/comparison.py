@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from elevater_eval import bootstrap, metrics
+from elevater_eval.entry import PredictionFile, Record
+from elevater_eval.issues import error, errors_of, raise_errors
 from elevater_eval.labels import Labels
 from elevater_eval.merging import one_experiment
-from elevater_eval.problems import ERROR, InvalidSubmissionError, Problem, errors_of
-from elevater_eval.reading import Sources
-from elevater_eval.scoring import judged_entries, suite_means
-from elevater_eval.tasks import TaskInfo, load_tasks
+from elevater_eval.reading import BAR, Only, Sources
+from elevater_eval.scoring import entries_with_labels, suite_means
+from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
 
 RESAMPLES = 1000
 MCNEMAR, SIGN_FLIPS, BOOTSTRAP = "McNemar, exact", "sign flips, exact", "bootstrap"
@@ -30,26 +29,29 @@ class _Side:
     model_name: str
     labels: Labels
     scores: dict[int, float]  # by seed
-    evidence: dict[int, np.ndarray]  # by seed: hits (N,) of a mean of hits, otherwise the fold (N, C)
+    evidence: dict[int, np.ndarray]  # by seed: hits (N,) if the metric is a mean of hits, otherwise the fold (N, C)
+
+    def mean_score(self, seeds: list[int]) -> float:
+        return float(np.mean([self.scores[seed] for seed in seeds]))
 
 
 def compare(
     first: Sources,
     second: Sources,
-    root: str | Path,
+    root: Root,
     *,
-    only: Collection[str] | None = None,
+    only: Only = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> dict[str, Any]:
-    """Compare two submissions (whatever ``score`` takes) on the tasks and seeds that both have.
+    tasks: Tasks | None = None,
+) -> Record:
+    """Compare two submissions (all that `score` takes) on the tasks and seeds that both have.
 
     Returns ``{"a", "b", "resamples", "seed", "tasks", "suites", "absent"}``. Each task has both scores (means over the
     common seeds), their ``difference`` b - a, its 95 % bootstrap interval ``low``, ``high``, and the two-sided ``p`` of
     ``test``: for accuracy exact McNemar, and with several seeds its extension, which flips the signs of all seeds of an
     image together; otherwise a paired bootstrap over images, the seeds of an image together. Each suite has the same
-    of the mean over its tasks, images drawn within each task. ``absent`` names what one side lacks. Scores are
+    of the mean over its tasks, images sampled within each task. ``absent`` names what only one side has. Scores are
     fractions; no p-value is corrected for the number of tasks. Equal ``seed`` and ``resamples`` give equal results.
     """
     if resamples < 1:
@@ -57,48 +59,50 @@ def compare(
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
     tasks = load_tasks() if tasks is None else tasks
-    sides = [_read(source, root, only, tasks) for source in (first, second)]
-    absent, common = _pairs(*sides)
+    a = _read(first, root, only, tasks)
+    b = _read(second, root, only, tasks)
+    absent, common = _pairs(a, b)
     if not common:
         raise ValueError("no task has a seed that is in both submissions")
-    records, draws = [], {}
-    for name in tqdm(common, desc="compare", unit="task", leave=False, dynamic_ncols=True, disable=None, delay=1):
+    records, resampled = [], {}
+    for name in tqdm(common, desc="compare", unit="task", **BAR):
         rng = bootstrap.task_generator(name, seed)
-        record, draws[name] = _compared(tasks[name], sides[0][name], sides[1][name], resamples, rng)
+        record, resampled[name] = _compare_task(tasks[name], a[name], b[name], resamples, rng)
         records.append(record)
     return {
-        "a": next(iter(sides[0].values())).model_name,
-        "b": next(iter(sides[1].values())).model_name,
+        "a": next(iter(a.values())).model_name,
+        "b": next(iter(b.values())).model_name,
         "resamples": resamples,
         "seed": seed,
         "tasks": records,
-        "suites": _suites(records, draws, tasks),
+        "suites": _suites(records, resampled, tasks),
         "absent": absent,
     }
 
 
 def _read(
-    source: Sources, root: str | Path, only: Collection[str] | None, tasks: Mapping[str, TaskInfo]
+    source: Sources, root: Root, only: Only, tasks: Tasks
 ) -> dict[str, _Side]:
-    sides, outlines, problems = {}, [], []
-    for entry, labels, found in judged_entries(source, root, only, tasks):
-        problems += found
+    sides, outlines, issues = {}, [], []
+    for entry, labels, found in entries_with_labels(source, root, only, tasks):
+        issues += found
         if entry is None or labels is None or errors_of(found):
             continue
         outlines.append(entry.outline())
-        metric = tasks[entry.dataset_name].metric
-        folds = dict(zip(entry.rnd_seeds, entry.predictions, strict=True))
         try:
-            scores = {seed: metrics.compute(metric, labels.targets, fold) for seed, fold in folds.items()}
-        except ValueError as error:
-            problems.append(Problem(ERROR, entry.where(), str(error)))
-            continue
-        evidence = {seed: _evidence(metric, labels.targets, fold) for seed, fold in folds.items()}
-        sides[entry.dataset_name] = _Side(entry.model_name, labels, scores, evidence)
-    problems += one_experiment(outlines)
-    if errors_of(problems):
-        raise InvalidSubmissionError(errors_of(problems))
+            sides[entry.dataset_name] = _side(entry, labels, tasks[entry.dataset_name].metric)
+        except ValueError as reason:
+            issues.append(error(entry.where(), str(reason)))
+    raise_errors(issues + one_experiment(outlines))
     return sides
+
+
+def _side(entry: PredictionFile, labels: Labels, metric: str) -> _Side:
+    scores, evidence = {}, {}
+    for seed, fold in zip(entry.rnd_seeds, entry.predictions, strict=True):
+        scores[seed] = metrics.compute(metric, labels.targets, fold)
+        evidence[seed] = _evidence(metric, labels.targets, fold)
+    return _Side(entry.model_name, labels, scores, evidence)
 
 
 def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -111,56 +115,69 @@ def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def _pairs(first: dict[str, _Side], second: dict[str, _Side]) -> tuple[list[str], list[str]]:
-    """What only one side has, in words, and the names of tasks that share a seed."""
+    """Return what only one side has, in words, and the names of tasks that share a seed."""
     absent, common = [], []
     for name in sorted(first.keys() | second.keys()):
-        if name not in first or name not in second:
-            absent.append(f"{name} is only in {'A' if name in first else 'B'}")
-            continue
-        mine, theirs = first[name].scores.keys(), second[name].scores.keys()
-        absent += [f"{name}, seed {seed} is only in {'A' if seed in mine else 'B'}" for seed in sorted(mine ^ theirs)]
-        common += [name] if mine & theirs else []
+        if name not in second:
+            absent.append(f"{name} is only in A")
+        elif name not in first:
+            absent.append(f"{name} is only in B")
+        else:
+            seeds_a, seeds_b = first[name].scores.keys(), second[name].scores.keys()
+            for seed in sorted(seeds_a ^ seeds_b):
+                side = "A" if seed in seeds_a else "B"
+                absent.append(f"{name}, seed {seed} is only in {side}")
+            if seeds_a & seeds_b:
+                common.append(name)
     return absent, common
 
 
-def _compared(
+def _compare_task(
     task: TaskInfo, a: _Side, b: _Side, resamples: int, rng: np.random.Generator
-) -> tuple[dict[str, Any], np.ndarray]:
-    seeds, targets = sorted(a.scores.keys() & b.scores.keys()), a.labels.targets
+) -> tuple[Record, np.ndarray]:
+    """Return the record of a task, and its differences on resampled images."""
+    seeds = sorted(a.scores.keys() & b.scores.keys())
+    targets = a.labels.targets
+    test = BOOTSTRAP
     if task.metric in ("accuracy", "mean-per-class"):
         hits = sum(b.evidence[seed].astype(np.int64) - a.evidence[seed] for seed in seeds)
         groups = targets if task.metric == "mean-per-class" else np.zeros_like(targets)
-        draws = bootstrap.resample_means(hits, groups, resamples, rng) / len(seeds)
+        values = bootstrap.resample_means(hits, groups, resamples, rng) / len(seeds)
     else:
-        statistics = [[bootstrap.statistic_of(task.metric, targets, side.evidence[seed]) for seed in seeds] for side in (a, b)]
-        draws = bootstrap.resample(_difference(*statistics), len(targets), resamples, rng)
+        difference = _difference(task.metric, targets, a, b, seeds)
+        values = bootstrap.resample(difference, len(targets), resamples, rng)
     if task.metric == "accuracy":
-        test, p = MCNEMAR if len(seeds) == 1 else SIGN_FLIPS, sign_flip_p(hits)
+        test = MCNEMAR if len(seeds) == 1 else SIGN_FLIPS
+        p = sign_flip_p(hits)
     else:
-        test, p = BOOTSTRAP, bootstrap.p_value(draws)
-    scores = [float(np.mean([side.scores[seed] for seed in seeds])) for side in (a, b)]
-    low, high = bootstrap.interval(draws)
-    return {
+        p = bootstrap.p_value(values)
+    record = {
         "task": task.name,
         "suite": task.suite,
         "metric": task.metric,
         "images": len(targets),
         "seeds": seeds,
-        "a": scores[0],
-        "b": scores[1],
-        "difference": scores[1] - scores[0],
-        "low": low,
-        "high": high,
+        **_estimate(a.mean_score(seeds), b.mean_score(seeds), values),
         "p": p,
         "test": test,
-    }, draws
+    }
+    return record, values
 
 
-def _difference(first: list[bootstrap.Statistic], second: list[bootstrap.Statistic]) -> bootstrap.Statistic:
-    """Return the mean of the second statistics less that of the first."""
+def _estimate(a: float, b: float, resampled: np.ndarray) -> dict[str, float]:
+    low, high = bootstrap.interval(resampled)
+    return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
+
+
+def _difference(metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]) -> bootstrap.Statistic:
+    """Return the mean over seeds of b's metric less that of a's, as a function of counts."""
+    statistics_a = [bootstrap.statistic_of(metric, targets, a.evidence[seed]) for seed in seeds]
+    statistics_b = [bootstrap.statistic_of(metric, targets, b.evidence[seed]) for seed in seeds]
 
     def statistic(counts: np.ndarray) -> float:
-        return float(np.mean([of(counts) for of in second]) - np.mean([of(counts) for of in first]))
+        mean_a = np.mean([score(counts) for score in statistics_a])
+        mean_b = np.mean([score(counts) for score in statistics_b])
+        return float(mean_b - mean_a)
 
     return statistic
 
@@ -187,19 +204,25 @@ def sign_flip_p(differences: np.ndarray) -> float:
 
 
 def _suites(
-    records: list[dict[str, Any]], draws: Mapping[str, np.ndarray], tasks: Mapping[str, TaskInfo]
-) -> list[dict[str, Any]]:
-    means = [suite_means([{**record, "score": record[side]} for record in records], tasks) for side in "ab"]
+    records: list[Record], resampled: Mapping[str, np.ndarray], tasks: Tasks
+) -> list[Record]:
+    means_a = suite_means(records, tasks, "a")
+    means_b = suite_means(records, tasks, "b")
     suites = []
-    for a, b in zip(*means, strict=True):
+    for a, b in zip(means_a, means_b, strict=True):
         if a["score"] is None:
             continue
-        counted = [r["task"] for r in records if r["suite"] == a["suite"] and not tasks[r["task"]].reference]
-        values = np.mean([draws[name] for name in counted], axis=0)
-        low, high = bootstrap.interval(values)
-        found = {"a": a["score"], "b": b["score"], "difference": b["score"] - a["score"], "low": low, "high": high}
+        wanted = members(tasks, a["suite"])
+        counted = [resampled[record["task"]] for record in records if record["task"] in wanted]
+        values = np.mean(counted, axis=0)
         suites.append(
-            {"suite": a["suite"], "tasks": a["tasks"], "of": a["of"], **found}
-            | {"p": bootstrap.p_value(values), "test": BOOTSTRAP}
+            {
+                "suite": a["suite"],
+                "tasks": a["tasks"],
+                "of": a["of"],
+                **_estimate(a["score"], b["score"], values),
+                "p": bootstrap.p_value(values),
+                "test": BOOTSTRAP,
+            }
         )
     return suites

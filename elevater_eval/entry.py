@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from elevater_eval.folds import Defect, fold_faults, kind, show
-from elevater_eval.problems import ERROR, WARNING, Problem, errors_of
+from elevater_eval.issues import Issues, error, errors_of, warning
+from toolkit.common.text import printable
 
 KEYS = (
     "model_name",
@@ -23,9 +26,14 @@ KEYS = (
     "rnd_seeds",
     "predictions",
 )
-LARGEST_COUNT = 2**63
-FOLDS_NAMED = 3  # of those without a seed
 COUNTS = ("num_trainable_params", "num_params", "num_visual_params", "num_backbone_params")
+LARGEST_COUNT = 2**63
+LONGEST_NAME = 1000
+FOLDS_NAMED = 3  # of those without a seed
+SEEDS_NAMED = 10
+
+Record = dict[str, Any]  # a decoded JSON object
+Folds = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,132 +48,168 @@ class PredictionFile:
     num_backbone_params: int
     n_shot: int  # 0: zero-shot, -1: the whole training set
     rnd_seeds: tuple[int, ...]
-    predictions: tuple[np.ndarray, ...]  # probabilities (N, C) float64, one array a seed
-    sources: tuple[str, ...]  # where each seed was read, for messages; not part of the format
+    predictions: Folds  # probabilities (N, C) float64, one array a seed
+    sources: tuple[str, ...]  # the file of each seed, for messages; not part of the format
 
     def where(self, seed_index: int | None = None) -> str:
-        """The place of this entry, or of one of its seeds, as messages name it."""
+        """Return the name of this entry, or of one of its seeds, for messages."""
         if seed_index is None:
             return f"{self.sources[0]}: {self.dataset_name}"
         return f"{self.sources[seed_index]}: {self.dataset_name}, seed {self.rnd_seeds[seed_index]}"
 
     def outline(self) -> PredictionFile:
-        """The same with arrays that have the folds' shapes and hold nothing, to keep when the folds need not be kept."""
-        return replace(self, predictions=tuple(np.broadcast_to(np.nan, fold.shape) for fold in self.predictions))
+        """Return a copy whose arrays have the shapes of the folds and take no memory."""
+        empty = [np.broadcast_to(np.nan, fold.shape) for fold in self.predictions]
+        return replace(self, predictions=tuple(empty))
 
 
-def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, list[Problem]]:
-    """Check the form of a decoded JSON object, whose predictions ``read_folds`` has read, and make an entry of it.
+def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]:
+    """Check the form of a decoded JSON object, whose predictions `read_folds` has read, and make an entry of it.
 
-    Returns the entry, None where a part of it cannot be read, and all that is wrong with its form. Sizes and row sums
-    depend on the task and are judged by ``validation``.
+    Returns the entry, None if a part of it cannot be read, and all that is wrong with its form. Sizes and row sums
+    depend on the task and are checked by `validation`.
     """
     if not isinstance(record, dict):
-        return None, [Problem(ERROR, where, f"an object with the nine keys is expected, got {kind(record)}")]
-    name = record.get("dataset_name")
-    place = f"{where}: {name}" if is_name(name) else where
+        return None, [error(where, f"an object with the nine keys is expected, got {kind(record)}")]
+    place = place_of(record, where)
+    field_issues = _name_issues(record, place) + _seed_issues(record, place)
+    field_issues += _count_issues(record, place) + _shot_issues(record, place)
+    folds, fold_issues = _folds(record, place)
+    issues = _key_issues(record, place) + field_issues + fold_issues
+    complete = all(key in record for key in KEYS)
+    if not complete or errors_of(field_issues) or folds is None:
+        return None, issues
+    values = {key: record[key] for key in KEYS}
+    values["rnd_seeds"] = tuple(record["rnd_seeds"])
+    values["predictions"] = folds
+    return PredictionFile(**values, sources=(where,) * len(folds)), issues
 
-    problems = _key_problems(record, place)
-    complete = not any(key not in record for key in KEYS)
-    for key in ("model_name", "dataset_name"):
-        if key in record and not is_name(record[key]):
-            message = f"{key} must be a non-empty string of printable characters, got {show(record[key])}"
-            problems.append(Problem(ERROR, place, message))
-            complete = False
-    seeds = record.get("rnd_seeds")
-    if "rnd_seeds" in record:
-        found = _seed_problems(seeds, place)
-        problems += found
-        complete &= not found
-    found = _count_problems(record, place)
-    problems += found
-    complete &= not errors_of(found)
-    if "n_shot" in record and not (type(record["n_shot"]) is int and record["n_shot"] >= -1):
-        message = f"n_shot must be -1, 0 or a positive integer, got {show(record['n_shot'])}"
-        problems.append(Problem(ERROR, place, message))
-        complete = False
-    folds: tuple[np.ndarray, ...] | None = None
-    if "predictions" in record:
-        folds, found = _folds(record["predictions"], seeds, place)
-        problems += found
-    if not complete or folds is None:
-        return None, problems
-    fields = {key: record[key] for key in KEYS}
-    fields |= {"rnd_seeds": tuple(seeds), "predictions": folds}
-    return PredictionFile(**fields, sources=(where,) * len(folds)), problems
+
+def place_of(record: Record, where: str) -> str:
+    """Return a file and the task that a record names, if it names one, for messages."""
+    name = record.get("dataset_name")
+    if is_name(name):
+        return f"{where}: {name}"
+    return where
 
 
 def is_name(value: Any) -> bool:
-    """Can ``value`` name a task or a model, also in a message of one line?"""
-    return isinstance(value, str) and value.isprintable() and bool(value.strip())
+    """Return if a value can name a task or a model, also in a message of one line."""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        return False
+    return value.isprintable() and bool(value.strip())
 
 
-def _key_problems(record: dict[str, Any], where: str) -> list[Problem]:
-    problems = [Problem(ERROR, where, f"key {key!r} is missing") for key in KEYS if key not in record]
+def seed_list(seeds: Sequence[int]) -> str:
+    """Return seeds as text, "0,1,2", the first ones if there are many."""
+    text = ",".join(map(str, seeds[:SEEDS_NAMED]))
+    if len(seeds) > SEEDS_NAMED:
+        text += f",... ({len(seeds)} in all)"
+    return text
+
+
+def _key_issues(record: Record, where: str) -> Issues:
+    issues = [error(where, f"key {key!r} is missing") for key in KEYS if key not in record]
     for key in record:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KEYS)}"
-            problems.append(Problem(ERROR, where, f"unknown key {key!r}; {hint}"))
-    return problems
+            issues.append(error(where, f"unknown key {printable(repr(key), 100)}; {hint}"))
+    return issues
 
 
-def _count_problems(record: dict[str, Any], where: str) -> list[Problem]:
-    problems, counts = [], {}
-    for key in COUNTS:
-        if key not in record:
-            continue
-        value = record[key]
-        # A merge writes the mean over seeds, which is a float and may fall between two integers.
-        averaged = key == "num_trainable_params" and type(value) is float and math.isfinite(value)
-        several = isinstance(record.get("rnd_seeds"), list) and len(record["rnd_seeds"]) > 1
-        if not (type(value) is int or averaged and (value.is_integer() or several)):
-            problems.append(Problem(ERROR, where, f"{key} must be an integer, got {show(value)}"))
-        elif value < 0:
-            problems.append(Problem(ERROR, where, f"{key} must not be negative, got {show(value)}"))
-        elif value >= LARGEST_COUNT:
-            problems.append(Problem(ERROR, where, f"{key} is too large for a number of parameters"))
-        else:
-            counts[key] = value
-    if problems or len(counts) < len(COUNTS):
-        return problems
-    trainable, total, visual, backbone = (counts[key] for key in COUNTS)
-    if total < visual:
-        problems.append(Problem(ERROR, where, f"num_params ({total}) is less than num_visual_params ({visual})"))
-    if backbone < visual:
-        problems.append(
-            Problem(ERROR, where, f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})")
-        )
-    if visual <= total < backbone:
-        problems.append(Problem(WARNING, where, f"num_params ({total}) is less than num_backbone_params ({backbone})"))
-    if trainable > total:
-        problems.append(
-            Problem(WARNING, where, f"num_trainable_params ({trainable}) is more than num_params ({total})")
-        )
-    return problems
+def _name_issues(record: Record, where: str) -> Issues:
+    issues = []
+    for key in ("model_name", "dataset_name"):
+        if key in record and not is_name(record[key]):
+            message = f"{key} must be a non-empty string of printable characters, got {show(record[key])}"
+            issues.append(error(where, message))
+    return issues
 
 
-def _seed_problems(seeds: Any, where: str) -> list[Problem]:
-    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
-        return [Problem(ERROR, where, f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}")]
-    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+def _seed_issues(record: Record, where: str) -> Issues:
+    if "rnd_seeds" not in record:
+        return []
+    seeds = record["rnd_seeds"]
+    if not isinstance(seeds, list) or not seeds or set(map(type, seeds)) != {int}:
+        return [error(where, f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}")]
+    repeated = [seed for seed, count in Counter(seeds).items() if count > 1]
     if repeated:
-        return [Problem(ERROR, where, f"rnd_seeds {seeds} holds seed {repeated[0]} more than once")]
+        return [error(where, f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once")]
     return []
 
 
-def _folds(predictions: Any, seeds: Any, where: str) -> tuple[tuple[np.ndarray, ...] | None, list[Problem]]:
+def _count_issues(record: Record, where: str) -> Issues:
+    seeds = record.get("rnd_seeds")
+    several = isinstance(seeds, list) and len(seeds) > 1
+    present = [key for key in COUNTS if key in record]
+    faults = [_count_fault(key, record[key], several) for key in present]
+    issues = [error(where, fault) for fault in faults if fault]
+    if issues or len(present) < len(COUNTS):
+        return issues
+    return _relation_issues(*[record[key] for key in COUNTS], where)
+
+
+def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
+    if key == "num_trainable_params" and type(value) is float:
+        # A merge writes the mean over seeds, which is a float and may fall between two integers.
+        integer = math.isfinite(value) and (several_seeds or value.is_integer())
+    else:
+        integer = type(value) is int
+    if not integer:
+        return f"{key} must be an integer, got {show(value)}"
+    if value < 0:
+        return f"{key} must not be negative, got {show(value)}"
+    if value >= LARGEST_COUNT:
+        return f"{key} is too large for a number of parameters"
+    return ""
+
+
+def _relation_issues(trainable: float, total: int, visual: int, backbone: int, where: str) -> Issues:
+    issues = []
+    if total < visual:
+        issues.append(error(where, f"num_params ({total}) is less than num_visual_params ({visual})"))
+    if backbone < visual:
+        issues.append(error(where, f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})"))
+    if visual <= total < backbone:
+        issues.append(warning(where, f"num_params ({total}) is less than num_backbone_params ({backbone})"))
+    if trainable > total:
+        issues.append(warning(where, f"num_trainable_params ({trainable}) is more than num_params ({total})"))
+    return issues
+
+
+def _shot_issues(record: Record, where: str) -> Issues:
+    shots = record.get("n_shot", 0)
+    if type(shots) is int and shots >= -1:
+        return []
+    return [error(where, f"n_shot must be -1, 0 or a positive integer, got {show(shots)}")]
+
+
+def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
+    if "predictions" not in record:
+        return None, []
+    predictions = record["predictions"]
     if not isinstance(predictions, list):
-        return None, [Problem(ERROR, where, f"predictions must be a list, got {kind(predictions)}")]
-    seeds = seeds if isinstance(seeds, list) else []
-    problems = []
+        return None, [error(where, f"predictions must be a list, got {kind(predictions)}")]
+    seeds = record.get("rnd_seeds")
+    if not isinstance(seeds, list):
+        seeds = []
+    issues = []
     if len(predictions) != len(seeds) or not predictions:
-        message = f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds"
-        problems.append(Problem(ERROR, where, message))
-    for i, fold in enumerate(predictions[: max(len(seeds), FOLDS_NAMED)]):
-        place = f"{where}, seed {seeds[i]}" if i < len(seeds) else f"{where}, fold {i}"
+        issues.append(error(where, f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds"))
+    named = max(len(seeds), FOLDS_NAMED)
+    for i, fold in enumerate(predictions[:named]):
+        place = fold_place(where, seeds, i)
         faults = [fold.message] if isinstance(fold, Defect) else fold_faults(fold)
-        problems += [Problem(ERROR, place, fault) for fault in faults]
-    if len(predictions) != len(seeds) or any(isinstance(fold, Defect) for fold in predictions):
-        return None, problems
-    return tuple(predictions) or None, problems
+        issues += [error(place, fault) for fault in faults]
+    defects = [fold for fold in predictions if isinstance(fold, Defect)]
+    if defects or not predictions or len(predictions) != len(seeds):
+        return None, issues
+    return tuple(predictions), issues
+
+
+def fold_place(where: str, seeds: Any, fold: int) -> str:
+    """Return the name of a fold by its seed, or by its position if it has none, for messages."""
+    if isinstance(seeds, list) and fold < len(seeds) and type(seeds[fold]) is int:
+        return f"{where}, seed {show(seeds[fold])}"
+    return f"{where}, fold {fold}"

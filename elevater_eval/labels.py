@@ -6,44 +6,47 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from elevater_eval.tasks import TaskInfo
+from elevater_eval.tasks import Root, TaskInfo
+from toolkit.common.structured import read_json
 
 LABELS = re.compile(r"\d+(,\d+)*")
+ORDER_FILE = "order.json"  # marks test sets whose images are not in ELEVATER's order; `datasets prepare` writes it
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """``targets``: int64 (N,) for a multiclass task, 0/1 (N, C) for a multilabel one."""
+    """`targets`: int64 (N,) for a multiclass task, 0/1 (N, C) for a multilabel one."""
 
     targets: np.ndarray
     classes: int
 
 
-def read_labels(root: str | Path, task: TaskInfo) -> Labels:
-    """Test labels of ``task`` under the data root: IRIS in the order of lines, COCO by ascending image id.
+def read_labels(root: Root, task: TaskInfo) -> Labels:
+    """Return the test labels of a task under the data root: IRIS in the order of lines, COCO by ascending image id.
 
-    Raises ``FileNotFoundError`` where a file is absent and ``ValueError`` naming the file and place where one is wrong.
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: a file is wrong; the message names it and the place.
     """
     index = Path(root) / task.test_index
     if task.format == "iris":
         rows = _read_iris(index)
-        seen = 1 + max((label for row in rows for label in row), default=0)
-        classes = _count_names(Path(root) / task.labelmap) if task.labelmap else seen
+        if task.labelmap:
+            classes = _count_names(Path(root) / task.labelmap)
+        else:
+            labels = [label for row in rows for label in row]
+            classes = 1 + max(labels, default=0)
     elif task.format == "coco":
         rows, classes = _read_coco(index)
     else:
         raise ValueError(f"task {task.name!r}: unknown format {task.format!r}; known: iris, coco")
-    if not rows:
-        raise ValueError(f"{index}: no images")
-    for i, row in enumerate(rows):
-        if row and max(row) >= classes:
-            raise ValueError(f"{index}: image {i} has label {max(row)}, but there are {classes} classes")
-        if not row and task.label_kind == "multiclass":
-            raise ValueError(f"{index}: image {i} has no label")
-    if task.label_kind == "multiclass":
+    multiclass = task.label_kind == "multiclass"
+    _check_rows(index, rows, classes, multiclass)
+    if multiclass:
         return Labels(np.array([row[0] for row in rows], dtype=np.int64), classes)
     targets = np.zeros((len(rows), classes), dtype=np.int64)
     for i, row in enumerate(rows):
@@ -51,14 +54,40 @@ def read_labels(root: str | Path, task: TaskInfo) -> Labels:
     return Labels(targets, classes)
 
 
+def order_warning(root: Root, task: TaskInfo) -> str:
+    """Return a warning if the task's test images below the data root are not in ELEVATER's order, otherwise ""."""
+    marker = (Path(root) / task.test_index).parent / ORDER_FILE
+    if not marker.is_file():
+        return ""
+    try:
+        source = str(read_json(marker)["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        source = "elsewhere"
+    return f"made on a copy from {source}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
+
+
+def _check_rows(index: Path, rows: list[list[int]], classes: int, multiclass: bool) -> None:
+    if not rows:
+        raise ValueError(f"{index}: no images")
+    for i, row in enumerate(rows):
+        if row and max(row) >= classes:
+            raise ValueError(f"{index}: image {i} has label {max(row)}, but there are {classes} classes")
+        if multiclass and not row:
+            raise ValueError(f"{index}: image {i} has no label")
+
+
 def _read_iris(path: Path) -> list[list[int]]:
-    """``<path> <label>[,<label>...]`` a line; a line without labels is a negative image. Paths may hold spaces."""
+    """Read `<path> <label>[,<label>...]` lines; one without labels is a negative image. Paths may hold spaces."""
     rows = []
     for line in _read(path).split("\n"):
-        if line.strip():
-            image, _, field = line.strip().rpartition(" ")
-            labelled = image and LABELS.fullmatch(field)
-            rows.append([int(label) for label in field.split(",")] if labelled else [])
+        line = line.strip()
+        if not line:
+            continue
+        image, _, field = line.rpartition(" ")
+        if image and LABELS.fullmatch(field):
+            rows.append([int(label) for label in field.split(",")])
+        else:
+            rows.append([])
     return rows
 
 
@@ -67,21 +96,23 @@ def _count_names(path: Path) -> int:
 
 
 def _read_coco(path: Path) -> tuple[list[list[int]], int]:
-    """Labels are positions of the categories, sorted by id; images are sorted by id."""
-    text = _read(path)
+    """Return labels for each image, by id, as positions of the categories, sorted by id."""
     try:
-        content = json.loads(text)
-        position = {c: i for i, c in enumerate(sorted(category["id"] for category in content["categories"]))}
-        rows: dict[int, list[int]] = {image: [] for image in sorted(image["id"] for image in content["images"])}
+        content: Any = json.loads(_read(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    try:
+        categories = sorted(category["id"] for category in content["categories"])
+        images = sorted(image["id"] for image in content["images"])
+        position = {category: i for i, category in enumerate(categories)}
+        rows: dict[int, list[int]] = {image: [] for image in images}
         for annotation in content["annotations"]:
             rows[annotation["image_id"]].append(position[annotation["category_id"]])
-    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
-        raise ValueError(f"{path}: not JSON: {error}") from None
     except KeyError as error:
         raise ValueError(f"{path}: a key is missing, or an annotation's image or category unknown: {error}") from None
     except TypeError as error:
         raise ValueError(f"{path}: not a COCO index: {error}") from None
-    if len(rows) != len(content["images"]) or len(position) != len(content["categories"]):
+    if len(rows) != len(images) or len(position) != len(categories):
         raise ValueError(f"{path}: an image or category id occurs more than once")
     return list(rows.values()), len(position)
 

@@ -6,24 +6,25 @@ arrays, or what ``np.asarray`` makes one of, are taken; a wrong shape, dtype or 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from toolkit.common.suggest import did_you_mean
+
 RECALL_LEVELS = np.linspace(1, 0, 11)  # descending, as the toolkit computes them: 0.3 is 0.29999999999999993
 
 
 def accuracy(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Top-1 accuracy of integer ``targets`` (N,); equal probabilities go to the lowest class."""
+    """Return the top-1 accuracy of integer ``targets`` (N,); equal probabilities go to the lowest class."""
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     return float(np.mean(scores.argmax(axis=1) == labels))
 
 
 def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Recall averaged over the classes that occur in ``targets``: integers (N,) or one-hot rows (N, C).
+    """Return recall averaged over the classes that occur in ``targets``: integers (N,) or one-hot rows (N, C).
 
     Classes without a test image are removed before the argmax, so a prediction of such a class becomes the best of the
     classes that are present. On the full test sets, where every class occurs, this is plain balanced accuracy.
@@ -43,7 +44,7 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """11-point interpolated average precision, averaged over the classes that have a positive.
+    """Return 11-point interpolated average precision, averaged over the classes that have a positive.
 
     ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one class against the rest. The precision-recall curve
     is scikit-learn's, which ends at (recall 0, precision 1): the value at recall 0 is always 1.
@@ -67,7 +68,7 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1 and two classes.
+    """Return the area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1 and two classes.
 
     A 0/1 matrix (N, C) with more than two columns is averaged over its columns.
     """
@@ -98,43 +99,50 @@ METRICS = {
 
 
 def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """The metric with ELEVATER's name ``name``: accuracy, mean-per-class, 11point_mAP or roc_auc."""
-    return METRICS[known(name, METRICS, "metric")](targets, probabilities)
+    """Return the metric with ELEVATER's name: accuracy, mean-per-class, 11point_mAP or roc_auc."""
+    known(name, METRICS, "metric")
+    return METRICS[name](targets, probabilities)
 
 
-def known(name: str, table: Mapping[str, object], what: str) -> str:
-    """``name``, if it is in ``table``; otherwise a ``ValueError`` that says what is."""
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown {what} {name!r}; {hint}known: {', '.join(table)}")
-    return name
+def known(name: str, table: Mapping[str, object], what: str) -> None:
+    """Raise ValueError if `name` is not in `table`; the message lists what is."""
+    if name in table:
+        return
+    message = f"unknown {what} {name!r}; known: {', '.join(table)}"
+    hint = did_you_mean(name, table, cutoff=0.5)
+    if hint:
+        message = f"unknown {what} {name!r}; {hint} known: {', '.join(table)}"
+    raise ValueError(message)
 
 
 def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Share of images whose class is among the five most probable; of equal ones the lowest count as more probable."""
+    """Return the share of images whose class is among the five most probable; of equal ones the lowest count as more probable."""
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
-    own = scores[np.arange(len(labels)), labels][:, None]
-    before = (scores > own) | (scores == own) & (np.arange(scores.shape[1]) < labels[:, None])
+    of_label = scores[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    before = (scores > of_label) | ((scores == of_label) & earlier)
     return float(np.mean(before.sum(axis=1) < 5))
 
 
 def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """F1 of the top-1 class, averaged over the classes that occur in targets or among the predicted."""
+    """Return F1 of the top-1 class, averaged over the classes that occur in targets or among the predicted."""
     hits, actual, predicted = _confusion(targets, probabilities)
     occurs = actual + predicted > 0
     return float(np.mean(2 * hits[occurs] / (actual + predicted)[occurs]))
 
 
 def per_class_recall(targets: ArrayLike, probabilities: ArrayLike) -> list[float | None]:
-    """Recall of the top-1 class for each class; None for a class without an image."""
+    """Return recall of the top-1 class for each class; None for a class without an image."""
     hits, actual, _ = _confusion(targets, probabilities)
-    return [float(hit / count) if count else None for hit, count in zip(hits, actual, strict=True)]
+    recalls = []
+    for hit, count in zip(hits, actual, strict=True):
+        recalls.append(float(hit / count) if count else None)
+    return recalls
 
 
 def ece(targets: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error of the top-1 class (Guo et al. 2017, equation 3) over ``bins`` equal bins of (0, 1]."""
+    """Return the expected calibration error of the top-1 class (Guo et al. 2017, equation 3) over ``bins`` equal bins of (0, 1]."""
     scores = _scores(probabilities)
     hits = scores.argmax(axis=1) == _labels(targets, scores)
     confidence = scores.max(axis=1)
@@ -147,11 +155,13 @@ EXTRA = {"top5": top5, "macro_f1": macro_f1, "per_class_recall": per_class_recal
 
 
 def _confusion(targets: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each class: images of it that are predicted as it, images of it, images predicted as it."""
+    """Return for each class: images of it that are predicted as it, images of it, images predicted as it."""
     scores = _scores(probabilities)
-    labels, best = _labels(targets, scores), scores.argmax(axis=1)
-    count = [np.bincount(values, minlength=scores.shape[1]) for values in (labels[best == labels], labels, best)]
-    return count[0], count[1], count[2]
+    labels = _labels(targets, scores)
+    best = scores.argmax(axis=1)
+    classes = scores.shape[1]
+    hits = np.bincount(labels[best == labels], minlength=classes)
+    return hits, np.bincount(labels, minlength=classes), np.bincount(best, minlength=classes)
 
 
 def _scores(probabilities: ArrayLike) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Entries of submissions and prediction files, one task at a time: what is in memory at once is one task."""
+"""Entries of submissions and prediction files, one task at a time: only one task is in memory at once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
-from elevater_eval.entry import KEYS, PredictionFile, is_name, parse_entry
+from elevater_eval.entry import KEYS, PredictionFile, Record, fold_place, is_name, parse_entry, place_of
 from elevater_eval.folds import FoldError, kind, read_folds
+from elevater_eval.issues import Issue, Issues, error
 from elevater_eval.jsonstream import JSONError, Reader
 from elevater_eval.merging import merge
-from elevater_eval.problems import ERROR, Problem
+from toolkit.common.text import printable
 
 MEMBER = "all_predictions.json"
+MEMBERS_NAMED = 5
+BAR = {"leave": False, "dynamic_ncols": True, "disable": None, "delay": 1}  # of tqdm: for terminals alone
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
 
 Sources = str | Path | Iterable[str | Path]
-Found = tuple[PredictionFile | None, list[Problem]]  # an entry, None where it cannot be read, and what is wrong with it
+Only = Collection[str] | None  # names of tasks; None for all
+Found = tuple[PredictionFile | None, Issues]  # an entry, None if it cannot be read, and what is wrong with it
 
 
-def read_entries(sources: Sources, only: Collection[str] | None = None) -> Iterator[Found]:
-    """The entries of a submission: a zip, its unpacked JSON, or all that ``combine`` takes, its files merged by task.
+def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
+    """Yield the entries of a submission: a zip, its unpacked JSON, or all that `combine` takes, its files merged by task.
 
-    With ``only``, prediction files of other tasks are passed over. Damage is returned, never raised; what does not
-    exist raises ``FileNotFoundError``. On a terminal a bar shows how much is read.
+    With `only`, prediction files of other tasks are skipped. Damage is returned, never raised; a path that does not
+    exist raises FileNotFoundError. On a terminal, a bar shows how much is read.
     """
     paths = path_list(sources)
     if len(paths) == 1 and paths[0].is_file():
@@ -35,29 +40,26 @@ def read_entries(sources: Sources, only: Collection[str] | None = None) -> Itera
         if zipfile.is_zipfile(path) or path.suffix != ".json":
             yield from _read_zip(path)
             return
-        if _find(path, {"data", *KEYS})[0] == "data":
-            with path.open("rb") as stream, _bar(path.stat().st_size, path.name) as bar:
+        if _first_member(path, {"data", *KEYS})[0] == "data":
+            with path.open("rb") as stream, _progress(path.stat().st_size, path.name) as bar:
                 yield from _read_submission(CallbackIOWrapper(bar.update, stream), str(path))
             return
     yield from read_merged(prediction_files(paths), only)
 
 
 def path_list(sources: Sources) -> list[Path]:
-    """The paths that a source, or several, stand for."""
-    return [Path(path) for path in ([sources] if isinstance(sources, (str, Path)) else sources)]
+    """Return one or several sources as paths."""
+    if isinstance(sources, str | Path):
+        return [Path(sources)]
+    return [Path(source) for source in sources]
 
 
 def prediction_files(sources: Sources) -> list[Path]:
-    """The files that ``sources`` stand for, sorted within each folder, each once."""
+    """Return the prediction files of folders, run folders and files, sorted within each folder, each once."""
     files: dict[Path, Path] = {}
     for source in path_list(sources):
         if source.is_dir():
-            folder = source / "predictions" if (source / "predictions").is_dir() else source
-            found = sorted(folder.glob("*.json"))
-            if folder == source and (source / "adapt").is_dir():
-                raise FileNotFoundError(f"{source} holds no predictions/ yet: its run of two stages has not ended")
-            if not found:
-                raise FileNotFoundError(f"{folder} holds no prediction files (*.json)")
+            found = _files_of_folder(source)
         elif source.is_file():
             found = [source]
         else:
@@ -69,137 +71,180 @@ def prediction_files(sources: Sources) -> list[Path]:
     return list(files.values())
 
 
-def read_merged(files: Iterable[Path], only: Collection[str] | None = None) -> Iterator[Found]:
-    """Prediction files merged by task: first those that name no task, as problems, then the tasks by name."""
+def _files_of_folder(source: Path) -> list[Path]:
+    folder = source / "predictions"
+    if not folder.is_dir():
+        folder = source
+        if (source / "adapt").is_dir():
+            raise FileNotFoundError(f"{source} holds no predictions/ yet: its run of two stages has not ended")
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no prediction files (*.json)")
+    return files
+
+
+def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
+    """Yield prediction files merged by task: first those that name no task, as issues, then the tasks by name."""
     groups: dict[str, list[Path]] = {}
     for file in files:
-        name = _find(file, {"dataset_name"})[1]
-        groups.setdefault(name if is_name(name) else "", []).append(file)
-    wanted = [name for name in sorted(groups) if not (name and only is not None and name not in only)]
-    with _bar(sum(file.stat().st_size for name in wanted for file in groups[name]), "prediction files") as bar:
-        for name in wanted:
-            parts, problems = [], []
-            for file in groups[name]:
-                part, found = read_file(file, bar)
-                parts += [part] if part else []
-                problems += found
-            entry, found = merge(parts) if parts else (None, [])
-            yield entry, problems + found
+        name = _first_member(file, {"dataset_name"})[1]
+        if not is_name(name):
+            name = ""
+        if name and only is not None and name not in only:
+            continue
+        groups.setdefault(name, []).append(file)
+    size = sum(file.stat().st_size for group in groups.values() for file in group)
+    with _progress(size, "prediction files") as bar:
+        for name in sorted(groups):
+            yield _merged(groups[name], bar)
+
+
+def _merged(files: list[Path], bar: tqdm) -> Found:
+    parts, issues = [], []
+    for file in files:
+        part, found = read_file(file, bar)
+        issues += found
+        if part:
+            parts.append(part)
+    if not parts:
+        return None, issues
+    entry, found = merge(parts)
+    return entry, issues + found
 
 
 def read_file(path: Path, bar: tqdm | None = None) -> Found:
-    """The content of a prediction file, and all that is wrong with its form."""
-    where, record = str(path), {}
+    """Return the content of a prediction file, and all that is wrong with its form."""
+    where = str(path)
+    record: Record = {}
     with path.open("rb") as stream:
         reader = Reader(CallbackIOWrapper(bar.update, stream) if bar else stream)
         try:
             content = _read_record(reader, record)
             reader.end()
-        except JSONError as error:
-            return None, _broken(error, record, where)
-    faults = [Problem(ERROR, where, fault) for fault in reader.take_faults()]
+        except JSONError as damage:
+            return None, [_damage_issue(damage, record, where)]
+    issues = [error(where, fault) for fault in reader.take_faults()]
     if isinstance(content, dict) and not set(content) & set(KEYS):
-        what = "a whole submission" if "data" in content else "it has none of the nine keys"
-        return None, [*faults, Problem(ERROR, where, f"not a prediction file: {what}")]
-    entry, problems = parse_entry(content, where)
-    return entry, faults + problems
+        reason = "a whole submission" if "data" in content else "it has none of the nine keys"
+        return None, [*issues, error(where, f"not a prediction file: {reason}")]
+    entry, found = parse_entry(content, where)
+    return entry, issues + found
 
 
 def _read_zip(path: Path) -> Iterator[Found]:
-    where = str(path)
     if not zipfile.is_zipfile(path):
-        yield None, [Problem(ERROR, where, "not a zip archive, or a truncated one")]
+        yield None, [error(str(path), "not a zip archive, or a truncated one")]
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if names != [MEMBER]:
-                found = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-                message = f"the zip must hold exactly one member, {MEMBER!r}; it holds {found or 'none'}"
-                yield None, [Problem(ERROR, where, message)]
+            fault = _member_fault(archive)
+            if fault:
+                yield None, [error(str(path), fault)]
                 return
-            if archive.getinfo(MEMBER).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise NotImplementedError("its member is neither stored nor deflated")  # unpacked without a bound
-            damaged = archive.testzip()  # before any content is believed
-            if not damaged:
-                with archive.open(MEMBER) as stream, _bar(archive.getinfo(MEMBER).file_size, path.name) as bar:
-                    yield from _read_submission(CallbackIOWrapper(bar.update, stream), f"{path}/{MEMBER}")
-                return
-            message = "its checksum is wrong"
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        message = str(error)
-    yield None, [Problem(ERROR, where, f"the zip cannot be read, it is damaged or encrypted: {message}")]
+            size = archive.getinfo(MEMBER).file_size
+            with archive.open(MEMBER) as stream, _progress(size, path.name) as bar:
+                yield from _read_submission(CallbackIOWrapper(bar.update, stream), f"{path}/{MEMBER}")
+    except DAMAGED as damage:
+        yield None, [error(str(path), f"the zip cannot be read, it is damaged or encrypted: {damage}")]
+
+
+def _member_fault(archive: zipfile.ZipFile) -> str:
+    """Return why an archive is no submission, "" if it may be one. Its checksum is checked before it is read."""
+    names = archive.namelist()
+    if names != [MEMBER]:
+        found = ", ".join(map(repr, names[:MEMBERS_NAMED])) or "none"
+        if len(names) > MEMBERS_NAMED:
+            found += ", ..."
+        return f"the zip must hold exactly one member, {MEMBER!r}; it holds {found}"
+    if archive.getinfo(MEMBER).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError("its member is neither stored nor deflated")  # Python unpacks it without a bound
+    if archive.testzip():
+        raise zipfile.BadZipFile("its checksum is wrong")
+    return ""
 
 
 def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
-    """The entries below ``data`` of a submission's text, and at the end what is wrong with the whole."""
-    reader, record, problems = Reader(stream), {}, []
-    position = None  # of the last entry; stays None where there is no 'data'
+    """Yield the entries below "data" of a submission's text, and at the end what is wrong with the whole."""
+    reader = Reader(stream)
+    record: Record = {}
+    issues = []
     try:
-        if reader.peek() != "{":
-            found = kind(reader.value())
-            problems.append(Problem(ERROR, where, f"the top level must be an object with the key 'data', got {found}"))
+        if reader.peek() == "{":
+            yield from _read_members(reader, record, where, issues)
         else:
-            for key in reader.members():
-                if key == "data" and reader.peek() == "[":
-                    for position in reader.elements():
-                        yield _read_entry(reader, record, position, where)
-                        record.clear()
-                else:
-                    reader.value()
-                    if key != "data":
-                        problems.append(Problem(ERROR, where, f"unknown key {key!r} beside 'data'"))
-                        continue
-                if position is None:
-                    problems.append(Problem(ERROR, where, "'data' must be a non-empty list of tasks"))
-                    position = 0
-            if position is None:
-                problems.append(Problem(ERROR, where, "the top level must be an object with the key 'data'"))
+            found = kind(reader.value())
+            issues.append(error(where, f"the top level must be an object with the key 'data', got {found}"))
         reader.end()
-    except JSONError as error:
-        problems += _broken(error, record, where)
-    yield None, [Problem(ERROR, where, fault) for fault in reader.take_faults()] + problems
+    except JSONError as damage:
+        issues.append(_damage_issue(damage, record, where))
+    faults = [error(where, fault) for fault in reader.take_faults()]
+    yield None, faults + issues
 
 
-def _read_entry(reader: Reader, record: dict[str, Any], position: int, where: str) -> Found:
+def _read_members(reader: Reader, record: Record, where: str, issues: Issues) -> Iterator[Found]:
+    """Yield the entries below "data"; add what is wrong with the object to `issues`."""
+    has_data = False
+    for key in reader.members():
+        if key != "data":
+            reader.value()
+            issues.append(error(where, f"unknown key {printable(repr(key), 100)} beside 'data'"))
+            continue
+        has_data = True
+        entries = 0
+        if reader.peek() == "[":
+            for position in reader.elements():
+                yield _read_entry(reader, record, position, where)
+                record.clear()
+                entries += 1
+        else:
+            reader.value()
+        if not entries:
+            issues.append(error(where, "'data' must be a non-empty list of tasks"))
+    if not has_data:
+        issues.append(error(where, "the top level must be an object with the key 'data'"))
+
+
+def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Found:
     content = _read_record(reader, record)
-    place = _place(record, where)
-    entry, problems = parse_entry(content, where if place != where else f"{where}: data[{position}]")
-    return entry, [Problem(ERROR, place, fault) for fault in reader.take_faults()] + problems
+    place = place_of(record, where)
+    faults = [error(place, fault) for fault in reader.take_faults()]
+    if place == where:
+        where = f"{where}: data[{position}]"
+    entry, issues = parse_entry(content, where)
+    return entry, faults + issues
 
 
-def _read_record(reader: Reader, record: dict[str, Any]) -> Any:
-    """The next value; an object is read into ``record``, which holds what came before where the text is damaged."""
+def _read_record(reader: Reader, record: Record) -> Any:
+    """Return the next value; an object is read into `record`, which holds what precedes the damage if there is any."""
     if reader.peek() != "{":
         return reader.value()
     for key in reader.members():
-        record[key] = read_folds(reader) if key == "predictions" else reader.value()
+        record[key] = _read_member(reader, key)
     return record
 
 
-def _broken(error: JSONError, record: dict[str, Any], where: str) -> list[Problem]:
-    place, message = _place(record, where), str(error)
-    if isinstance(error, FoldError):
-        seeds = record.get("rnd_seeds")
-        named = isinstance(seeds, list) and error.fold < len(seeds) and type(seeds[error.fold]) is int
-        place += f", seed {seeds[error.fold]}" if named else f", fold {error.fold}"
-    return [Problem(ERROR, place, f"not JSON: {message}")]
+def _read_member(reader: Reader, key: str) -> Any:
+    if key == "predictions":
+        return read_folds(reader)
+    return reader.value()
 
 
-def _place(record: dict[str, Any], where: str) -> str:
-    name = record.get("dataset_name")
-    return f"{where}: {name}" if is_name(name) else where
+def _damage_issue(damage: JSONError, record: Record, where: str) -> Issue:
+    place = place_of(record, where)
+    if isinstance(damage, FoldError):
+        place = fold_place(place, record.get("rnd_seeds"), damage.fold)
+    return error(place, f"not JSON: {damage}")
 
 
-def _find(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
-    """The first of ``keys`` in a file's object and, but for ``data``, its value; (None, None) where there is none."""
+def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
+    """Return the first of `keys` in a file's object with its value (not that of "data"), or (None, None)."""
     with path.open("rb") as stream:
         reader = Reader(stream, block=1 << 12)
         try:
             for key in reader.members():
                 if key == "data" and key in keys:
                     return key, None
-                value = read_folds(reader) if key == "predictions" else reader.value()
+                value = _read_member(reader, key)
                 if key in keys:
                     return key, value
         except JSONError:
@@ -207,7 +252,5 @@ def _find(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
     return None, None
 
 
-def _bar(total: int, what: str) -> tqdm:
-    return tqdm(
-        total=total, desc=what, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=None, delay=1
-    )
+def _progress(total: int, what: str) -> tqdm:
+    return tqdm(total=total, desc=what, unit="B", unit_scale=True, **BAR)

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from elevater_eval import metrics
-from elevater_eval.entry import PredictionFile
+from elevater_eval.entry import PredictionFile, Record
+from elevater_eval.issues import ERROR, Issues, error, errors_of, raise_errors
 from elevater_eval.labels import Labels
 from elevater_eval.merging import one_experiment
-from elevater_eval.problems import ERROR, InvalidSubmissionError, Problem, errors_of
-from elevater_eval.reading import Sources, read_entries
-from elevater_eval.tasks import TaskInfo, load_tasks, members
+from elevater_eval.reading import Only, Sources, read_entries
+from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
 from elevater_eval.validation import check, check_root, labels_of
+from toolkit.common.suggest import did_you_mean
 
 
 def score(
     path: Sources,
-    root: str | Path,
+    root: Root,
     *,
-    only: Collection[str] | None = None,
+    only: Only = None,
     extra: Sequence[str] = (),
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> dict[str, Any]:
-    """Score a submission, prediction files, or folders of them; ``only`` restricts it to the named tasks.
+    tasks: Tasks | None = None,
+) -> Record:
+    """Score a submission, prediction files, or folders of them; `only` restricts it to the named tasks.
 
     Returns ``{"model_name", "n_shot", "tasks": [...], "suites": [...]}``: for each task its metric, seeds, the score of
     each seed and their mean; for each suite the mean over its tasks that are present. Scores are fractions. With names
-    of ``metrics.EXTRA``, each task has ``"extra"``: for each name its value for each seed and their mean, or None for
-    a multilabel task. Raises ``InvalidSubmissionError`` naming all that stands in the way.
+    of `metrics.EXTRA`, each task has ``"extra"``: for each name its value for each seed and their mean, or None for
+    a multilabel task.
+
+    Raises:
+        InvalidSubmissionError: predictions or labels cannot be used; it names all that is wrong.
+        ValueError: no task is left to score, or a name is unknown.
     """
     tasks = load_tasks() if tasks is None else tasks
     for name in extra:
         metrics.known(name, metrics.EXTRA, "extra metric")
-    records, outlines, problems = [], [], []
-    for entry, labels, found in judged_entries(path, root, only, tasks):
-        problems += found
+    records, outlines, issues = [], [], []
+    for entry, labels, found in entries_with_labels(path, root, only, tasks):
+        issues += found
         if entry is not None:
             outlines.append(entry.outline())
-        if labels is not None and not errors_of(found):
-            try:
-                records.append(_record(entry, tasks[entry.dataset_name], labels, extra))
-            except ValueError as error:
-                problems.append(Problem(ERROR, entry.where(), str(error)))
-    problems += one_experiment(outlines)
-    if errors_of(problems):
-        raise InvalidSubmissionError(errors_of(problems))
+        if labels is None or errors_of(found):
+            continue
+        try:
+            records.append(_record(entry, tasks[entry.dataset_name], labels, extra))
+        except ValueError as reason:
+            issues.append(error(entry.where(), str(reason)))
+    raise_errors(issues + one_experiment(outlines))
     if not records:
         raise ValueError("no task is left to score")
     records.sort(key=lambda record: record["task"])
@@ -61,34 +62,34 @@ def score(
     }
 
 
-def judged_entries(
-    path: Sources, root: str | Path, only: Collection[str] | None, tasks: Mapping[str, TaskInfo]
-) -> Iterator[tuple[PredictionFile | None, Labels | None, list[Problem]]]:
-    """Entries with the labels that they are scored by, and all that stands in the way of it."""
+def entries_with_labels(
+    path: Sources, root: Root, only: Only, tasks: Tasks
+) -> Iterator[tuple[PredictionFile | None, Labels | None, Issues]]:
+    """Yield entries with the labels that score them, and all that is wrong with either."""
     check_root(root)
-    present, readable = set(), True
-    for entry, problems in read_entries(path, only):
-        readable &= not errors_of(problems)
-        if entry is None or only is not None and entry.dataset_name not in only:
-            yield None, None, problems
+    present = set()
+    readable = True
+    for entry, issues in read_entries(path, only):
+        readable &= not errors_of(issues)
+        if entry is None or (only is not None and entry.dataset_name not in only):
+            yield None, None, issues
             continue
-        present.add(entry.dataset_name)
-        labels, found = labels_of(entry, tasks, root, level_of_absent=ERROR)
-        problems = problems + found + check(entry, tasks, labels)
-        if entry.dataset_name not in tasks and not errors_of(problems):
-            problems.append(Problem(ERROR, entry.where(), f"unknown task {entry.dataset_name!r} has no labels"))
-        yield entry, labels, problems
+        name = entry.dataset_name
+        present.add(name)
+        labels, missing = labels_of(entry, tasks, root, missing_level=ERROR)
+        issues = issues + missing + check(entry, tasks, labels)
+        if name not in tasks and not errors_of(issues):
+            issues.append(error(entry.where(), f"unknown task {name!r} has no labels"))
+        yield entry, labels, issues
     absent = sorted(set(only or ()) - present)
     if absent and readable:
-        raise ValueError(f"no predictions of {', '.join(absent)}{_nearest(absent[0], tasks)}")
+        message = f"no predictions of {', '.join(absent)}"
+        if absent[0] not in tasks:
+            message += f"; {did_you_mean(absent[0], tasks)}"
+        raise ValueError(message)
 
 
-def _nearest(name: str, tasks: Mapping[str, TaskInfo]) -> str:
-    near = difflib.get_close_matches(name, tasks, n=1, cutoff=0.0) if name not in tasks else []
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> dict[str, Any]:
+def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> Record:
     scores = [metrics.compute(task.metric, labels.targets, fold) for fold in entry.predictions]
     record = {
         "task": task.name,
@@ -105,23 +106,25 @@ def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequen
     return record
 
 
-def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> dict[str, Any] | None:
-    """``{"scores", "score"}``: a number, or a list over the classes, for each seed and as the mean over seeds."""
+def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> Record | None:
+    """Return ``{"scores", "score"}``: a number, or a list over the classes, for each seed and as the mean over seeds."""
     if task.label_kind != "multiclass":
         return None
     scores = [metrics.EXTRA[name](labels.targets, fold) for fold in entry.predictions]
-    if isinstance(scores[0], list):
-        means = [None if None in of_class else float(np.mean(of_class)) for of_class in zip(*scores, strict=True)]
-        return {"scores": scores, "score": means}
-    return {"scores": scores, "score": float(np.mean(scores))}
+    if not isinstance(scores[0], list):
+        return {"scores": scores, "score": float(np.mean(scores))}
+    means = []
+    for values in zip(*scores, strict=True):  # of one class
+        means.append(None if None in values else float(np.mean(values)))
+    return {"scores": scores, "score": means}
 
 
-def suite_means(records: list[dict[str, Any]], tasks: Mapping[str, TaskInfo]) -> list[dict[str, Any]]:
-    """Plain means of the records' ``score`` over the tasks of each suite; reference tasks do not count."""
+def suite_means(records: list[Record], tasks: Tasks, key: str = "score") -> list[Record]:
+    """Return the mean of the records' score over the tasks of each suite; reference tasks do not count."""
     means = []
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)
-        scores = [record["score"] for record in records if record["task"] in wanted]
+        scores = [record[key] for record in records if record["task"] in wanted]
         mean = float(np.mean(scores)) if scores else None
         means.append({"suite": suite, "score": mean, "tasks": len(scores), "of": len(wanted)})
     return means

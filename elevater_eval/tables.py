@@ -5,61 +5,88 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from elevater_eval.entry import PredictionFile, Record, seed_list
 
-def scores(result: dict[str, Any]) -> str:
-    """The result of ``score``: a row for each task and for the mean of each suite, a column for each seed."""
+
+def scores(result: Record) -> str:
+    """Return the result of `score`: a row for each task and the mean of each suite, a column for each seed."""
     seeds = sorted({seed for record in result["tasks"] for seed in record["seeds"]})
     rows = []
     for record in result["tasks"]:
         by_seed = dict(zip(record["seeds"], record["scores"], strict=True))
         cells = [_percent(by_seed.get(seed)) for seed in seeds]
-        rows.append([record["task"], record["metric"], *cells, _percent(record["score"])])
+        mean = _percent(record["score"])
+        rows.append([record["task"], record["metric"], *cells, mean])
+    empty = [""] * len(seeds)
     for suite in result["suites"]:
-        rows.append([*_mean_of(suite), *[""] * len(seeds), _percent(suite["score"])])
-    return aligned(["task", "metric", *[f"seed {seed}" for seed in seeds], "mean"], rows)
+        rows.append([*_mean_of(suite), *empty, _percent(suite["score"])])
+    columns = [f"seed {seed}" for seed in seeds]
+    return aligned(["task", "metric", *columns, "mean"], rows)
 
 
-def extras(result: dict[str, Any], names: Sequence[str]) -> str:
-    """The extra metrics of the result of ``score``; of one with a value for each class, the lowest and its class."""
-    rows = [[record["task"], *[_extra(record["extra"][name]) for name in names]] for record in result["tasks"]]
+def extras(result: Record, names: Sequence[str]) -> str:
+    """Return the extra metrics of the result of `score`; of one with a value for each class, the lowest and its class."""
+    rows = []
+    for record in result["tasks"]:
+        cells = [_extra(record["extra"][name]) for name in names]
+        rows.append([record["task"], *cells])
     return aligned(["task", *names], rows)
 
 
-def differences(result: dict[str, Any]) -> str:
-    """The result of ``compare``: a row for each task and for the mean of each suite."""
-    rows = [
-        [record["task"], record["metric"], record["images"], ",".join(map(str, record["seeds"])), *_difference(record)]
-        for record in result["tasks"]
-    ]
-    rows += [[*_mean_of(suite), "", "", *_difference(suite)] for suite in result["suites"]]
+def differences(result: Record) -> str:
+    """Return the result of `compare`: a row for each task and for the mean of each suite."""
+    rows = []
+    for record in result["tasks"]:
+        seeds = seed_list(record["seeds"])
+        rows.append([record["task"], record["metric"], record["images"], seeds, *_difference(record)])
+    for suite in result["suites"]:
+        rows.append([*_mean_of(suite), "", "", *_difference(suite)])
     return aligned(["task", "metric", "images", "seeds", "A", "B", "B - A", "from", "to", "p", "test"], rows)
 
 
+def outlines(entries: Sequence[PredictionFile]) -> str:
+    """Return the sizes, shots and seeds of entries: a row for each."""
+    rows = []
+    for entry in entries:
+        images, classes = entry.predictions[0].shape
+        rows.append([entry.dataset_name, images, classes, entry.n_shot, seed_list(entry.rnd_seeds)])
+    return aligned(["task", "images", "classes", "n_shot", "seeds"], rows)
+
+
 def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lines of equal columns: the first column to the left, the others to the right."""
-    lines = [[str(cell) for cell in line] for line in (head, *rows)]
+    """Return lines of equal columns: the first column to the left, the others to the right."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
-    return "\n".join("  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines)
+    texts = []
+    for first, *others in lines:
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        texts.append("  ".join(cells))
+    return "\n".join(texts)
 
 
-def _mean_of(suite: dict[str, Any]) -> list[str]:
+def _mean_of(suite: Record) -> list[str]:
     return [f"mean of {suite['suite']}", f"{suite['tasks']} of {suite['of']} tasks"]
 
 
-def _difference(record: dict[str, Any]) -> list[str]:
+def _difference(record: Record) -> list[str]:
     signed = [f"{100 * record[key]:+.2f}" for key in ("difference", "low", "high")]
     return [_percent(record["a"]), _percent(record["b"]), *signed, f"{record['p']:.2g}", record["test"]]
 
 
-def _extra(found: dict[str, Any] | None) -> str:
+def _extra(found: Record | None) -> str:
     if found is None:
         return "-"
-    if isinstance(found["score"], list):
-        lowest, place = min((value, c) for c, value in enumerate(found["score"]) if value is not None)
-        return f"lowest {_percent(lowest)} (class {place})"
-    return _percent(found["score"])
+    score = found["score"]
+    if not isinstance(score, list):
+        return _percent(score)
+    known = [(value, label) for label, value in enumerate(score) if value is not None]
+    lowest, label = min(known)
+    return f"lowest {_percent(lowest)} (class {label})"
 
 
 def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.2f}"
+    if fraction is None:
+        return "-"
+    return f"{100 * fraction:.2f}"

@@ -1,18 +1,20 @@
-"""The table of known tasks: size, metric and index file of each, from ``tasks.json``."""
+"""The table of known tasks: size, metric and index file of each, from `tasks.json`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from toolkit.common.structured import read_json
+
+Root = str | Path  # of the data
 TASKS_FILE = Path(__file__).with_name("tasks.json")
 
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What is known of a task. Paths are relative to the data root."""
+    """The metadata of a task. Paths are relative to the data root."""
 
     name: str
     suite: str
@@ -26,19 +28,22 @@ class TaskInfo:
     reference: bool = False  # scored, but no part of its suite's average
 
 
+Tasks = Mapping[str, TaskInfo]
+
+
 def load_tasks(path: str | Path = TASKS_FILE) -> dict[str, TaskInfo]:
-    """The tasks of a table, by name. Fields that this package does not use are passed over."""
+    """Return the tasks of a table, by name. Fields that this package does not use are ignored."""
     known = {field.name for field in fields(TaskInfo)}
-    table = json.loads(Path(path).read_text(encoding="utf-8"))
     tasks = {}
-    for name, record in table.items():
+    for name, record in read_json(path).items():
+        values = {key: value for key, value in record.items() if key in known}
         try:
-            tasks[name] = TaskInfo(name=name, **{key: value for key, value in record.items() if key in known})
+            tasks[name] = TaskInfo(name=name, **values)
         except TypeError as error:
             raise ValueError(f"{path}: task {name!r}: {error}") from None
     return tasks
 
 
-def members(tasks: Mapping[str, TaskInfo], suite: str) -> list[str]:
-    """Names of the tasks that make up a suite's average."""
+def members(tasks: Tasks, suite: str) -> list[str]:
+    """Return the names of the tasks that make up a suite's average."""
     return [task.name for task in tasks.values() if task.suite == suite and not task.reference]

@@ -2,155 +2,191 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from zipfile import is_zipfile
 
 import numpy as np
 
-from elevater_eval.entry import PredictionFile
-from elevater_eval.labels import Labels, read_labels
+from elevater_eval.entry import PredictionFile, seed_list
+from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors_of, warning
+from elevater_eval.labels import Labels, order_warning, read_labels
 from elevater_eval.merging import one_experiment, uneven_seeds
-from elevater_eval.order import order_warning
-from elevater_eval.problems import ERROR, WARNING, Problem, errors_of
 from elevater_eval.reading import Sources, path_list, read_entries
-from elevater_eval.tasks import TaskInfo, load_tasks, members
+from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
+from toolkit.common.suggest import nearest
 
 ROW_SUM_TOLERANCE = 1e-3
+NEAR = 0.75  # similarity from which an unknown task is a misspelt one
+
+Entries = Sequence[PredictionFile]
+Gap = tuple[str, str]  # where, message
 TRACKS = {0: [0], 5: [0, 1, 2], -1: [0]}  # n_shot of a leaderboard track: the seeds it takes
 
 
 def validate(
     path: Sources,
-    root: str | Path | None = None,
+    root: Root | None = None,
     *,
     leaderboard: bool = False,
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> list[Problem]:
-    """All that is wrong with a submission, or with prediction files and folders of them. Nothing found: an empty list.
+    tasks: Tasks | None = None,
+) -> Issues:
+    """Return all that is wrong with a submission, or with prediction files and folders of them.
 
-    Sizes are those of the table of tasks, or of the index files where a data ``root`` is given. What is well formed but
-    not complete for the leaderboard is a warning, and an error with ``leaderboard``.
+    Sizes are those of the table of tasks, or of the index files if a data `root` is given. What is well formed but
+    not complete for the leaderboard is a warning, and an error with `leaderboard`.
     """
     return inspect(path, root, leaderboard=leaderboard, tasks=tasks)[1]
 
 
 def inspect(
     path: Sources,
-    root: str | Path | None = None,
+    root: Root | None = None,
     *,
     leaderboard: bool = False,
-    tasks: Mapping[str, TaskInfo] | None = None,
-) -> tuple[list[PredictionFile], list[Problem]]:
-    """Like ``validate``, with the outlines of the entries that could be read."""
+    tasks: Tasks | None = None,
+) -> tuple[list[PredictionFile], Issues]:
+    """Return the outlines of the entries that can be read, and what `validate` returns."""
     tasks = load_tasks() if tasks is None else tasks
     if root is not None:
         check_root(root)
     paths = path_list(path)
-    outlines, problems, warnings, all_read = [], [], [], True
+    outlines, issues, warnings = [], [], []
+    all_read = True
     for entry, found in read_entries(paths):
-        problems += found
+        issues += found
         all_read &= not errors_of(found)
         if entry is None:
             continue
-        labels, absent = labels_of(entry, tasks, root) if root is not None else (None, [])
-        problems += absent + check(entry, tasks, labels)
-        warnings += order_warning(entry, tasks, root)
+        labels = None
+        if root is not None:
+            labels, missing = labels_of(entry, tasks, root)
+            issues += missing
+        issues += check(entry, tasks, labels)
+        warnings += order_issues(entry, tasks, root)
         outlines.append(entry.outline())
-    problems += one_experiment(outlines) + warnings
+    issues += one_experiment(outlines) + warnings
     level = ERROR if leaderboard else WARNING
-    problems += [Problem(level, where, message) for where, message in leaderboard_gaps(outlines, tasks, all_read)]
+    for where, message in leaderboard_gaps(outlines, tasks, all_read):
+        issues.append(Issue(level, where, message))
     if outlines and not is_zipfile(paths[0]):
-        problems.append(Problem(level, str(paths[0]), "not a zip archive; the leaderboard takes what `combine` writes"))
-    return outlines, problems
+        issues.append(Issue(level, str(paths[0]), "not a zip archive; the leaderboard takes what `combine` writes"))
+    return outlines, issues
 
 
-def check_root(root: str | Path) -> None:
-    """``FileNotFoundError`` where the data root is no folder."""
+def check_root(root: Root) -> None:
+    """Raise FileNotFoundError if the data root is no folder."""
     if not Path(root).is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder")
 
 
 def labels_of(
-    entry: PredictionFile, tasks: Mapping[str, TaskInfo], root: str | Path, level_of_absent: str = WARNING
-) -> tuple[Labels | None, list[Problem]]:
-    """Labels of the entry's task; an absent index file is a problem of the given level, an unreadable one an error."""
+    entry: PredictionFile, tasks: Tasks, root: Root, missing_level: str = WARNING
+) -> tuple[Labels | None, Issues]:
+    """Return the labels of the entry's task. A missing index file is an issue of the given level, a damaged one an error."""
+    if entry.dataset_name not in tasks:
+        return None, []
     try:
-        return read_labels(root, tasks[entry.dataset_name]) if entry.dataset_name in tasks else None, []
-    except FileNotFoundError as error:
-        return None, [Problem(level_of_absent, entry.where(), str(error))]
-    except ValueError as error:
-        return None, [Problem(ERROR, entry.where(), str(error))]
+        return read_labels(root, tasks[entry.dataset_name]), []
+    except FileNotFoundError as reason:
+        return None, [Issue(missing_level, entry.where(), str(reason))]
+    except ValueError as reason:
+        return None, [error(entry.where(), str(reason))]
 
 
-def check(entry: PredictionFile, tasks: Mapping[str, TaskInfo], labels: Labels | None = None) -> list[Problem]:
-    """Does the entry fit its task?"""
+def order_issues(entry: PredictionFile, tasks: Tasks, root: Root | None) -> Issues:
+    """Return a warning if the entry's test set below the data root is not in ELEVATER's order."""
+    if root is None or entry.dataset_name not in tasks:
+        return []
+    message = order_warning(root, tasks[entry.dataset_name])
+    if not message:
+        return []
+    return [warning(entry.where(), message)]
+
+
+def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> Issues:
+    """Return how an entry does not fit its task."""
     task = tasks.get(entry.dataset_name)
-    problems = [_unknown(entry, tasks)] if task is None else []
-    problems += _size_problems(entry, task, labels)
-    return problems + (_sum_problems(entry) if task is not None and task.label_kind == "multiclass" else [])
+    if task is None:
+        return [_unknown(entry, tasks), *_size_issues(entry, task, labels)]
+    issues = _size_issues(entry, task, labels)
+    if task.label_kind == "multiclass":
+        issues += _sum_issues(entry)
+    return issues
 
 
-def _unknown(entry: PredictionFile, tasks: Mapping[str, TaskInfo]) -> Problem:
-    lowered = {name.lower(): name for name in tasks}
-    near = difflib.get_close_matches(entry.dataset_name.lower(), lowered, n=1, cutoff=0.75)
+def _unknown(entry: PredictionFile, tasks: Tasks) -> Issue:
+    near = nearest(entry.dataset_name, tasks, cutoff=NEAR)
     if near:
-        message = f"unknown task {entry.dataset_name!r}; did you mean {lowered[near[0]]!r}?"
-        return Problem(ERROR, entry.where(), message)
-    return Problem(WARNING, entry.where(), f"unknown task {entry.dataset_name!r}, sizes not checked")
+        return error(entry.where(), f"unknown task {entry.dataset_name!r}; did you mean {near[0]!r}?")
+    return warning(entry.where(), f"unknown task {entry.dataset_name!r}, sizes not checked")
 
 
-def _size_problems(entry: PredictionFile, task: TaskInfo | None, labels: Labels | None) -> list[Problem]:
+def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | None) -> Issues:
     if labels is not None:
-        (images, classes), origin = (len(labels.targets), labels.classes), "in the index file"
+        images, classes = len(labels.targets), labels.classes
+        origin = "in the index file"
     elif task is not None:
-        (images, classes), origin = (task.test, task.classes), "expected"
+        images, classes = task.test, task.classes
+        origin = "expected"
     else:
-        (images, classes), origin = entry.predictions[0].shape, f"for seed {entry.rnd_seeds[0]}"
-    problems = []
+        images, classes = entry.predictions[0].shape
+        origin = f"for seed {entry.rnd_seeds[0]}"
+    issues = []
     for i, fold in enumerate(entry.predictions):
-        for what, size, wanted in (("rows", len(fold), images), ("columns", fold.shape[1], classes)):
-            if size != wanted:
-                problems.append(Problem(ERROR, entry.where(i), f"{size} {what}, but {wanted} {origin}"))
-    return problems
+        rows, columns = fold.shape
+        if rows != images:
+            issues.append(error(entry.where(i), f"{rows} rows, but {images} {origin}"))
+        if columns != classes:
+            issues.append(error(entry.where(i), f"{columns} columns, but {classes} {origin}"))
+    return issues
 
 
-def _sum_problems(entry: PredictionFile) -> list[Problem]:
-    problems = []
+def _sum_issues(entry: PredictionFile) -> Issues:
+    issues = []
     for i, fold in enumerate(entry.predictions):
         sums = fold.sum(axis=1)
         wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE + 1e-9)  # NaN is reported as not finite
-        if wrong.size:
-            more = f" (and {wrong.size - 1} more rows)" if wrong.size > 1 else ""
-            total = sums[wrong[0]]
-            total = f"{total:.6f}" if abs(total) < 1e6 else f"{total:g}"
-            message = f"row {wrong[0]} sums to {total}, not to 1 within {ROW_SUM_TOLERANCE:g}{more}"
-            problems.append(Problem(ERROR, entry.where(i), message))
-    return problems
+        if not wrong.size:
+            continue
+        total = sums[wrong[0]]
+        shown = f"{total:.6f}" if abs(total) < 1e6 else f"{total:g}"
+        message = f"row {wrong[0]} sums to {shown}, not to 1 within {ROW_SUM_TOLERANCE:g}"
+        if wrong.size > 1:
+            message += f" (and {wrong.size - 1} more rows)"
+        issues.append(error(entry.where(i), message))
+    return issues
 
 
-def leaderboard_gaps(
-    entries: Sequence[PredictionFile], tasks: Mapping[str, TaskInfo], all_read: bool = True
-) -> list[tuple[str, str]]:
-    """(where, message) for each way in which well-formed entries fall short of a complete leaderboard entry."""
-    gaps = []
-    for entries_of_value in _grouped(entries, lambda entry: entry.n_shot):
-        n_shot = entries_of_value[0].n_shot
-        if n_shot not in TRACKS:
-            tracks = ", ".join(map(str, TRACKS))
-            message = f"n_shot {n_shot} has no leaderboard track ({tracks}): {_names(entries_of_value, entries)}"
-            gaps.append((entries_of_value[0].sources[0], message))
+def leaderboard_gaps(entries: Entries, tasks: Tasks, all_read: bool = True) -> list[Gap]:
+    """Return (where, message) for each way in which well-formed entries are no complete leaderboard entry."""
     on_track = [entry for entry in entries if entry.n_shot in TRACKS]
-    for group in _grouped(on_track, lambda entry: (entry.n_shot, tuple(sorted(entry.rnd_seeds)))):
-        seeds, wanted = sorted(group[0].rnd_seeds), TRACKS[group[0].n_shot]
-        if seeds != wanted:
-            message = f"rnd_seeds {seeds}, but the track with n_shot {group[0].n_shot} takes {wanted}"
+    off_track = [entry for entry in entries if entry.n_shot not in TRACKS]
+    gaps = []
+    for group in _grouped(off_track, lambda entry: entry.n_shot):
+        tracks = ", ".join(map(str, TRACKS))
+        message = f"n_shot {group[0].n_shot} has no leaderboard track ({tracks}): {_names(group, entries)}"
+        gaps.append((group[0].sources[0], message))
+    for group in _grouped(on_track, _shots_and_seeds):
+        shots = group[0].n_shot
+        seeds = sorted(group[0].rnd_seeds)
+        if seeds != TRACKS[shots]:
+            shown = f"[{seed_list(seeds).replace(',', ', ')}]"
+            message = f"rnd_seeds {shown}, but the track with n_shot {shots} takes {TRACKS[shots]}"
             gaps.append((group[0].sources[0], f"{message}: {_names(group, entries)}"))
-    gaps += uneven_seeds([entry for entry in entries if entry.n_shot not in TRACKS])  # others are told their track's
+    gaps += uneven_seeds(off_track)  # on a track, its seeds are named
+    if all_read:  # an entry that could not be read is not a missing one
+        gaps += _missing_tasks(entries, tasks)
+    return gaps
+
+
+def _shots_and_seeds(entry: PredictionFile) -> tuple[int, tuple[int, ...]]:
+    return entry.n_shot, tuple(sorted(entry.rnd_seeds))
+
+
+def _missing_tasks(entries: Entries, tasks: Tasks) -> list[Gap]:
+    gaps = []
     present = {entry.dataset_name for entry in entries}
-    if not all_read:  # an entry that could not be read is not a missing one
-        return gaps
     for suite in sorted({tasks[name].suite for name in present if name in tasks}):
         wanted = members(tasks, suite)
         missing = [name for name in wanted if name not in present]
@@ -160,12 +196,14 @@ def leaderboard_gaps(
     return gaps
 
 
-def _grouped(entries: Sequence[PredictionFile], key: Callable[[PredictionFile], object]) -> list[list[PredictionFile]]:
+def _grouped(entries: Entries, key: Callable[[PredictionFile], object]) -> list[Entries]:
     groups: dict[object, list[PredictionFile]] = {}
     for entry in entries:
         groups.setdefault(key(entry), []).append(entry)
     return list(groups.values())
 
 
-def _names(group: Sequence[PredictionFile], entries: Sequence[PredictionFile]) -> str:
-    return "all tasks" if len(group) == len(entries) > 1 else ", ".join(entry.dataset_name for entry in group)
+def _names(group: Entries, entries: Entries) -> str:
+    if len(group) == len(entries) > 1:
+        return "all tasks"
+    return ", ".join(entry.dataset_name for entry in group)

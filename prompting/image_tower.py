@@ -8,45 +8,56 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from prompting.blocks import are_plain, finish, project
+from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 
 
-def encode_prompted_images(visual: VisionTransformer, images: Tensor, tokens: Tensor) -> Tensor:
-    """Image features (B, d), not normalised, of images (B, 3, H, W) with prompt tokens (layers, n_ctx, width).
+def encode_prompted_images(
+    visual: VisionTransformer, images: Tensor, tokens: Tensor, before_norm: bool = False
+) -> Tensor:
+    """Return image features (B, d), not normalised, of images (B, 3, H, W) with prompt tokens (layers, n_ctx, width).
 
-    The first set enters after ln_pre and the positional embedding, between class token and patches: [c, v_1 .. v_n,
-    patches]. When deep, each further block sees its own set in the place of the previous one (paper, eq. 3).
-    Honours open_clip's `set_grad_checkpointing`. Raises ValueError for images or a number of layers that the tower
-    does not take.
+    The first set enters after the positional embedding, between class token and patches: [c, v_1 .. v_n, patches]; after
+    ln_pre, or before it if `before_norm`. When deep, each further block replaces the previous set by its own (paper,
+    eq. 3); behind the last set the blocks see the outputs. Honours open_clip's `set_grad_checkpointing`.
+
+    Raises ValueError for images or a number of layers that the tower does not take.
     """
     expected = tuple(visual.image_size)
     if tuple(images.shape[-2:]) != expected:
         raise ValueError(f"images of {tuple(images.shape[-2:])} pixels; this image tower takes {expected}")
-    if len(tokens) not in (1, len(visual.transformer.resblocks)):
-        raise ValueError(f"prompts for {len(tokens)} layers; the tower has {len(visual.transformer.resblocks)}")
-    batch, n_ctx = images.shape[0], tokens.shape[1]
+    blocks = visual.transformer.resblocks
+    if not 1 <= len(tokens) <= len(blocks):
+        raise ValueError(f"prompts for {len(tokens)} layers; the tower has {len(blocks)}")
+    batch = images.shape[0]
+    n_ctx = tokens.shape[1]
     with torch.no_grad():
         position = visual.positional_embedding
         patches = visual.ln_pre(visual.conv1(images).flatten(2).transpose(1, 2) + position[1:])
         cls = visual.ln_pre(visual.class_embedding + position[0]).expand(batch, 1, -1)
+    if before_norm:
+        tokens = torch.cat([visual.ln_pre(tokens[:1]), tokens[1:]])
     tokens = tokens.to(patches.dtype).unsqueeze(1).expand(-1, batch, -1, -1)
     x = torch.cat([cls.to(patches.dtype), tokens[0], patches], dim=1)
-    last = len(visual.transformer.resblocks) - 1
-    plain = are_plain(visual.transformer.resblocks)
+    standard = are_standard(blocks)
     recompute = visual.transformer.grad_checkpointing and torch.is_grad_enabled()
-    for i, block in enumerate(visual.transformer.resblocks):
+    for i, block in enumerate(blocks):
         if 0 < i < len(tokens):
             x = torch.cat([x[:, :1], tokens[i], x[:, 1 + n_ctx :]], dim=1)
-        run = partial(_block, block, class_token_only=i == last) if plain else block
+        run = block
+        if standard:
+            run = partial(_run_block, block, class_token_only=i == len(blocks) - 1)
         x = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
     x = visual.ln_post(x[:, 0])
-    return x if visual.proj is None else x @ visual.proj
+    if visual.proj is None:
+        return x
+    return x @ visual.proj
 
 
-def _block(block: nn.Module, x: Tensor, class_token_only: bool) -> Tensor:
-    """The block's output, (B, L, width), or (B, 1, width): the last block's other outputs are read by no one."""
+def _run_block(block: nn.Module, x: Tensor, class_token_only: bool) -> Tensor:
+    """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the last block's other outputs."""
     if class_token_only:
-        x, q, k, v = x[:, :1], *project(block, x[:, :1], x)
+        q, k, v = qkv(block, x[:, :1], x)
+        x = x[:, :1]
     else:
-        q, k, v = project(block, x)
-    return finish(block, x, scaled_dot_product_attention(q, k, v))
+        q, k, v = qkv(block, x)
+    return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from prompting.image_tower import encode_prompted_images
-from prompting.memory import CHUNK, KEEP, SEQUENCES, Recent, release_free_memory
+from prompting.memory import MAX_CACHED_CLASSES, MAX_SEQUENCES, MAX_TOKENS, LRUCache, release_free_memory
 from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits
-from prompting.text_tower import check_text_tower, encode_prefix, encode_tokens
+from prompting.text_tower import Prefix, check_text_tower, encode_prefix, encode_tokens
 from prompting.tokens import TokenBatch, clip_tokenizer, plain_name, tokenize_prompts, tokenize_sentences
 
 
@@ -21,11 +21,11 @@ class PromptedCLIP(nn.Module):
 
     clip: an open_clip `CLIP`; its parameters lose requires_grad.
     prompt: None scores as plain zero-shot CLIP does.
-    template: the sentence around a class name ("{}") where there is no text context.
-    cut, share_prefix: exact savings of the text tower (classes batched by length; what precedes the names computed
-    once a step). chunk: the most places (sequences x length) that enter it at once. keep: of how many classes the
-    activations are kept for the backward pass, which computes the others anew, so that memory does not grow with the
-    number of classes; by default both depend on the device (`prompting.memory`).
+    template: the sentence around a class name ("{}") if there is no text context.
+    trim_padding, share_prefix: exact savings of the text tower (classes batched by length; the tokens before the names
+    computed once a step). max_tokens: of sequences x length that enter it at once. max_cached_classes: the classes whose
+    activations are kept for the backward pass, which computes the others again, so that memory does not grow with the
+    number of classes. Both depend on the device by default (`prompting.memory`).
 
     A tower without a prompt is constant: class features are computed once in float32 and kept. They are dropped
     when the module is moved or loaded. Raises ValueError when the prompt does not fit the model (`check_fits`).
@@ -38,10 +38,10 @@ class PromptedCLIP(nn.Module):
         tokenizer: SimpleTokenizer | None = None,
         template: str = "a photo of a {}.",
         *,
-        cut: bool = True,
+        trim_padding: bool = True,
         share_prefix: bool = True,
-        chunk: int | None = None,
-        keep: int | None = None,
+        max_tokens: int | None = None,
+        max_cached_classes: int | None = None,
     ) -> None:
         super().__init__()
         check_text_tower(clip)
@@ -49,33 +49,37 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
-        self.has_class_contexts = self.has_text_prompt and contexts.text.dim() == 3
+        self.has_class_contexts = self.has_text_prompt and contexts.text.dim() == 4
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
         self.template = template
-        self.cut, self.share_prefix, self.chunk, self.keep = cut, share_prefix, chunk, keep
+        self.trim_padding = trim_padding
+        self.share_prefix = share_prefix
+        self.max_tokens = max_tokens
+        self.max_cached_classes = max_cached_classes
         self._encode_prompted_images = encode_prompted_images
-        self._tokens: Recent[list[TokenBatch]] = Recent(SEQUENCES)
+        self._tokens: LRUCache[list[TokenBatch]] = LRUCache(MAX_SEQUENCES)
         self._class_features: dict[tuple, Tensor] = {}
-        self.register_load_state_dict_post_hook(PromptedCLIP._forget)
+        self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
     def compile_image_tower(self) -> "PromptedCLIP":
-        """Let `torch.compile` fuse the image tower with its prompt tokens; the first batch takes a minute or so."""
+        """Have `torch.compile` fuse the image tower with its prompt tokens; the first batch takes a minute or so."""
         self._encode_prompted_images = torch.compile(encode_prompted_images)
         return self
 
     def contexts(self) -> Contexts:
-        """The prompt's vectors; what `encode_images` and `encode_classes` take when both are wanted in one step."""
+        """Return the prompt's vectors, for `encode_images` and `encode_classes` when a step needs both."""
         return Contexts() if self.prompt is None else self.prompt.contexts()
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
-        """Unit-length image features (B, d) of normalised images (B, 3, H, W)."""
+        """Return unit-length image features (B, d) of normalised images (B, 3, H, W)."""
         if not self.has_visual_prompt:
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
         tokens = (contexts or self.contexts()).visual
-        return _unit(self._encode_prompted_images(self.clip.visual, images, tokens))
+        features = self._encode_prompted_images(self.clip.visual, images, tokens, self.prompt.visual_before_norm)
+        return _unit(features)
 
     def encode_classes(
         self,
@@ -84,10 +88,10 @@ class PromptedCLIP(nn.Module):
         contexts: Contexts | None = None,
         rows: Tensor | None = None,
     ) -> Tensor:
-        """Unit-length class features (C, d).
+        """Return unit-length class features (C, d).
 
         templates: sentences with "{}" whose features are averaged (each of unit length); by default the model's
-        one. They matter only without a text context. rows: (C,) which of a class-specific context's sets belong to
+        one. They matter only without a text context. rows: (C,) rows of class-specific contexts that belong to
         `classes`. Raises ValueError for an empty list, for a name that is too long and for a wrong number of
         class-specific contexts.
         """
@@ -96,109 +100,133 @@ class PromptedCLIP(nn.Module):
         classes = tuple(classes)
         if not self.has_text_prompt:
             return self._constant_features(classes, tuple(templates or (self.template,)))
-        ctx = (contexts or self.contexts()).text
-        if ctx.dim() == 3:
-            ctx = ctx if rows is None else ctx[rows]
-            if len(ctx) != len(classes):
-                raise ValueError(f"the prompt holds contexts for {len(ctx)} classes, {len(classes)} are given")
-        batches = self._prompt_tokens(classes, ctx.shape[-2])
-        shared = self.share_prefix and ctx.dim() == 2 and len(classes) > 1
-        prefix = encode_prefix(self.clip, batches[0], ctx) if shared else None
-        free = self._keep() if torch.is_grad_enabled() and ctx.requires_grad else float("inf")
+        text = _layered((contexts or self.contexts()).text)
+        if text.dim() == 4:
+            if rows is not None:
+                text = text[:, rows]
+            if text.shape[1] != len(classes):
+                raise ValueError(f"the prompt holds contexts for {text.shape[1]} classes, {len(classes)} are given")
+        batches = self._prompt_tokens(classes, text.shape[-2])
+        prefix = None
+        if self.share_prefix and text.dim() == 3 and len(classes) > 1:
+            prefix = encode_prefix(self.clip, batches[0], text)
+        return _unit(_in_order(self._encode_batches(batches, text, prefix), batches))
+
+    def _encode_batches(self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None) -> list[Tensor]:
+        """Return the features of each batch; the backward pass computes those beyond `max_cached_classes` again."""
+        cached = float("inf")
+        if torch.is_grad_enabled() and text.requires_grad:
+            cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
+        many = len(batches) > 4 and not text.is_cuda
         features = []
         for number, batch in enumerate(batches):
-            if number % 4 == 0 and len(batches) > 4 and not ctx.is_cuda:
+            if many and number % 4 == 0:
                 release_free_memory()
-            inputs = (self.clip, batch, ctx if ctx.dim() == 2 else ctx[batch.rows], prefix)
-            free -= len(batch.ids)
-            if free >= 0:
+            contexts = text if text.dim() == 3 else text[:, batch.rows]
+            inputs = (self.clip, batch, contexts, prefix)
+            cached -= len(batch.ids)
+            if cached >= 0:
                 features.append(encode_tokens(*inputs))
             else:
-                features.append(checkpoint(_encode_anew, *inputs, use_reentrant=False, preserve_rng_state=False))
-        return _unit(_in_order(features, batches))
+                features.append(checkpoint(_encode_again, *inputs, use_reentrant=False, preserve_rng_state=False))
+        return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
-        """exp(logit_scale) * cosine, (B, C), in float32 at least."""
+        """Return exp(logit_scale) * cosine, (B, C), in float32 at least."""
         with full_precision(image_features):
             return self.clip.logit_scale.exp() * image_features @ class_features.T
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Logits (B, C)."""
+        """Return logits (B, C)."""
         contexts = self.contexts()
         return self.logits(self.encode_images(images, contexts), self.encode_classes(classes, contexts=contexts))
 
     def trainable_names(self) -> list[str]:
-        """Names of the parameters that an optimiser should get; all lie in `prompt`."""
+        """Return the names of the parameters that an optimiser should get; all belong to `prompt`."""
         return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
 
     def train(self, mode: bool = True) -> "PromptedCLIP":
-        """Only the prompt changes its mode (dropout); the backbone stays in evaluation mode."""
+        """Change the mode of the prompt only (dropout); the backbone stays in evaluation mode."""
         super().train(mode)
         self.clip.eval()
         return self
 
-    def _chunk(self) -> int:
-        return CHUNK.get(self.clip.logit_scale.device.type, CHUNK["cuda"]) if self.chunk is None else self.chunk
-
-    def _keep(self) -> int:
-        return KEEP.get(self.clip.logit_scale.device.type, KEEP["cuda"]) if self.keep is None else self.keep
+    def _limit(self, value: int | None, by_device: dict[str, int]) -> int:
+        if value is not None:
+            return value
+        return by_device.get(self.clip.logit_scale.device.type, by_device["cuda"])
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
+        position, words = self.prompt.position, self.prompt.fixed_words
+
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
+            max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+            names = [f"{words} {name}" for name in classes] if words else classes
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
-                    self.tokenizer, classes, n_ctx, self.prompt.position, length, self.cut, self._chunk()
+                    self.tokenizer, names, n_ctx, position, length, self.trim_padding, max_tokens
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
-        return self._tokens.get((classes, n_ctx, self.prompt.position), len(classes), make)
+        return self._tokens.get((classes, n_ctx, position, words), len(classes), make)
 
     def _constant_features(self, classes: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
         key = (classes, templates)
-        if key not in self._class_features:
-            _check_templates(templates)
-            sentences = [template.replace("{}", plain_name(name)) for template in templates for name in classes]
-            length, device = self.clip.positional_embedding.shape[0], self.clip.logit_scale.device
-            # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
-            with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
-                batches = tokenize_sentences(self.tokenizer, sentences, length, self.cut, self._chunk())
-                batches = [batch.to(device) for batch in batches]
-                features = _unit(_in_order([encode_tokens(self.clip, batch) for batch in batches], batches))
-                self._class_features[key] = _unit(features.view(len(templates), len(classes), -1).mean(0))
+        if key in self._class_features:
+            return self._class_features[key]
+        _check_templates(templates)
+        sentences = []
+        for template in templates:
+            sentences += [template.replace("{}", plain_name(name)) for name in classes]
+        length, device = self.clip.positional_embedding.shape[0], self.clip.logit_scale.device
+        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+        # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
+        with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
+            batches = tokenize_sentences(self.tokenizer, sentences, length, self.trim_padding, max_tokens)
+            batches = [batch.to(device) for batch in batches]
+            features = _unit(_in_order([encode_tokens(self.clip, batch) for batch in batches], batches))
+            mean = features.view(len(templates), len(classes), -1).mean(0)
+            self._class_features[key] = _unit(mean)
         return self._class_features[key]
 
     def _apply(self, *args, **kwargs) -> "PromptedCLIP":
-        self._forget()
+        self._clear_caches()
         return super()._apply(*args, **kwargs)
 
-    def _forget(self, _incompatible=None) -> None:
+    def _clear_caches(self, _incompatible=None) -> None:
         self._tokens.clear()
         self._class_features.clear()
 
 
 def count_parameters(clip: nn.Module, prompt: nn.Module | None = None) -> dict[str, int]:
-    """The four counts of an ELEVATER prediction file: trainable, all, image tower, backbone (both towers)."""
+    """Return the four counts of an ELEVATER prediction file: trainable, all, image tower, backbone (both towers)."""
     backbone = sum(parameter.numel() for parameter in clip.parameters())
-    learnt = [] if prompt is None else list(prompt.parameters())
+    learned = [] if prompt is None else list(prompt.parameters())
     return {
-        "num_trainable_params": sum(parameter.numel() for parameter in learnt if parameter.requires_grad),
-        "num_params": backbone + sum(parameter.numel() for parameter in learnt),
+        "num_trainable_params": sum(parameter.numel() for parameter in learned if parameter.requires_grad),
+        "num_params": backbone + sum(parameter.numel() for parameter in learned),
         "num_visual_params": sum(parameter.numel() for parameter in clip.visual.parameters()),
         "num_backbone_params": backbone,
     }
 
 
-def _encode_anew(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:
-    """`encode_tokens` for a chunk that the backward pass computes again: where there is one, there are many."""
+def _encode_again(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:
+    """Run `encode_tokens` for one of many batches that the backward pass computes again."""
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)
 
 
+def _layered(text: Tensor) -> Tensor:
+    """Return text contexts with their layer axis, which (n_ctx, width) lacks."""
+    return text.unsqueeze(0) if text.dim() == 2 else text
+
+
 def _unit(features: Tensor) -> Tensor:
-    """Of unit length, in float32 (float64 stays)."""
-    features = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+    """Return features of unit length, in float32 (float64 stays)."""
+    if features.dtype in (torch.float16, torch.bfloat16):
+        features = features.float()
     return F.normalize(features, dim=-1)
 
 
@@ -206,7 +234,8 @@ def _in_order(features: list[Tensor], batches: list[TokenBatch]) -> Tensor:
     """Concatenate the batches' features in the order of the classes."""
     if len(features) == 1:
         return features[0]
-    return torch.cat(features)[torch.cat([batch.rows for batch in batches]).argsort()]
+    rows = torch.cat([batch.rows for batch in batches])
+    return torch.cat(features)[rows.argsort()]
 
 
 def _check_templates(templates: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Prompt modules: they hold the learnt tensors and make context vectors; where these enter CLIP is not their business.
+"""Prompt modules: they hold the learned tensors and make context vectors; the towers say where these enter CLIP.
 
 A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
 """
@@ -16,8 +16,10 @@ PROMPT_KINDS: dict[str, type["Prompt"]] = {}
 class Contexts(NamedTuple):
     """The vectors of one step, in float32; None where a tower holds no prompt.
 
-    text: (n_ctx, width), or (classes, n_ctx, width) when class-specific.
-    visual: (layers, n_ctx, width); layers is 1 when shallow, else the tower's number of blocks.
+    text: (layers, n_ctx, width), or (layers, classes, n_ctx, width) when class-specific; (n_ctx, width) is one layer.
+    visual: (layers, n_ctx, width).
+
+    Layers is 1 when shallow; the vectors of layer i replace those of layer i - 1 before block i.
     """
 
     text: Tensor | None = None
@@ -25,28 +27,34 @@ class Contexts(NamedTuple):
 
 
 class Prompt(nn.Module):
-    """Base of all prompts. `position` is where the class name stands relative to the text context."""
+    """Base of all prompts.
+
+    position: of the class name relative to the text context. fixed_words: between the context and the class name.
+    visual_before_norm: visual vectors of the first layer pass the image tower's ln_pre.
+    """
 
     kind: ClassVar[str]
     position: str = "end"
+    fixed_words: str = ""
+    visual_before_norm: ClassVar[bool] = False
 
     def contexts(self) -> Contexts:
-        """The context vectors, differentiable with respect to the parameters."""
+        """Return the context vectors, differentiable with respect to the parameters."""
         raise NotImplementedError
 
     def config(self) -> dict:
-        """Plain JSON from which `build_prompt` makes the same module again; "kind" names the class."""
+        """Return plain JSON from which `build_prompt` makes the same module again; "kind" names the class."""
         raise NotImplementedError
 
 
 def register(cls: type[Prompt]) -> type[Prompt]:
-    """Class decorator: make `build_prompt` know `cls.kind`."""
+    """Make `build_prompt` know `cls.kind` (a class decorator)."""
     PROMPT_KINDS[cls.kind] = cls
     return cls
 
 
 def build_prompt(config: dict) -> Prompt:
-    """The module that `prompt.config()` describes, with fresh values. Raises ValueError for an unknown kind."""
+    """Return the module that `prompt.config()` describes, with new values. Raises ValueError for an unknown kind."""
     arguments = dict(config)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROMPT_KINDS:
@@ -61,13 +69,13 @@ def build_prompt(config: dict) -> Prompt:
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """A context in which autocast is off on the device of `like`."""
+    """Switch autocast off on the device of `like` (a context manager)."""
     return torch.autocast(device_type=like.device.type, enabled=False)
 
 
 @register
 class TextPrompt(Prompt):
-    """Learnt words around the class name (CoOp; paper, eq. 2).
+    """Learned words around the class name (CoOp; paper, eq. 2).
 
     n_ctx vectors of the text tower's width, shared by all classes, or one set for each of `classes` when that is
     given. `ctx` starts from Normal(0, 0.02), or from `init` (n_ctx, width), such as the embeddings of some words.
@@ -84,23 +92,22 @@ class TextPrompt(Prompt):
         init: Tensor | None = None,
     ) -> None:
         super().__init__()
-        _check_positive(n_ctx=n_ctx, width=width)
+        check_positive(n_ctx=n_ctx, width=width)
         if classes is not None:
-            _check_positive(classes=classes)
+            check_positive(classes=classes)
         if position not in POSITIONS:
             raise ValueError(f"position is {position!r}; it is one of {', '.join(POSITIONS)}")
         shape = (n_ctx, width) if classes is None else (classes, n_ctx, width)
         if init is None:
             ctx = torch.empty(shape).normal_(std=0.02)
-        elif tuple(init.shape) == (n_ctx, width):
-            ctx = init.detach().float().expand(shape).clone()
         else:
-            raise ValueError(f"init has shape {tuple(init.shape)}; (n_ctx, width) is {(n_ctx, width)}")
+            check_init(init, n_ctx, width)
+            ctx = init.detach().float().expand(shape).clone()
         self.ctx = nn.Parameter(ctx)
         self.position = position
 
     def contexts(self) -> Contexts:
-        return Contexts(text=self.ctx)
+        return Contexts(text=self.ctx.unsqueeze(0))
 
     def config(self) -> dict:
         *classes, n_ctx, width = self.ctx.shape
@@ -115,7 +122,7 @@ class TextPrompt(Prompt):
 
 @register
 class VisualPrompt(Prompt):
-    """Learnt tokens among the patches (VPT; paper, eq. 3).
+    """Learned tokens among the patches (VPT; paper, eq. 3).
 
     layers: the number of blocks of the image tower (deep: fresh tokens before every block), or 1 (shallow).
     patch_size: in pixels; sets the bound v of the uniform initialisation, v^2 = 6 / (3 * patch_size^2 + d).
@@ -134,13 +141,13 @@ class VisualPrompt(Prompt):
         project: int | None = None,
     ) -> None:
         super().__init__()
-        _check_positive(n_ctx=n_ctx, width=width, layers=layers, patch_size=patch_size)
+        check_positive(n_ctx=n_ctx, width=width, layers=layers, patch_size=patch_size)
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout is {dropout}; it is at least 0 and below 1")
         dim = width
         self.proj: nn.Module = nn.Identity()
         if project is not None:
-            _check_positive(project=project)
+            check_positive(project=project)
             dim = project
             self.proj = nn.Linear(dim, width)
             nn.init.kaiming_normal_(self.proj.weight, a=0, mode="fan_out")
@@ -162,7 +169,7 @@ class VisualPrompt(Prompt):
         }
 
     def tokens(self) -> Tensor:
-        """The tokens of all layers (layers, n_ctx, width), before dropout."""
+        """Return the tokens of all layers (layers, n_ctx, width), before dropout."""
         embeddings = self.embeddings
         if self.embeddings_deep is not None:
             embeddings = torch.cat([embeddings, self.embeddings_deep])
@@ -176,7 +183,14 @@ class VisualPrompt(Prompt):
         return dict(self._config)
 
 
-def _check_positive(**sizes: int) -> None:
+def check_init(init: Tensor, n_ctx: int, width: int) -> None:
+    """Raise ValueError unless `init` is (n_ctx, width)."""
+    if tuple(init.shape) != (n_ctx, width):
+        raise ValueError(f"init has shape {tuple(init.shape)}; (n_ctx, width) is {(n_ctx, width)}")
+
+
+def check_positive(**sizes: int) -> None:
+    """Raise ValueError naming a size that is no positive integer."""
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it is a positive integer")

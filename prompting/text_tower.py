@@ -1,14 +1,18 @@
-"""The forward pass of CLIP's text tower over sequences that hold context vectors."""
+"""The forward pass of CLIP's text tower over sequences that hold context vectors.
+
+Contexts are (layers, n_ctx, width), shared by all sequences, or (layers, B, n_ctx, width). The first layer enters with
+the tokens; each further one replaces its predecessor before its block, without positional embeddings.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prompting.blocks import are_plain, finish, project
+from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
 
-Prefix = list[tuple[Tensor, Tensor]]  # each block's keys and values (1, heads, P, width / heads) of the first P places
+Prefix = list[tuple[Tensor, Tensor]]  # each block's keys and values (1, heads, P, width / heads) of the first P tokens
 
 
 def check_text_tower(clip: nn.Module) -> None:
@@ -19,94 +23,127 @@ def check_text_tower(clip: nn.Module) -> None:
         raise ValueError(f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos)")
 
 
-def encode_prefix(clip: nn.Module, batch: TokenBatch, ctx: Tensor) -> Prefix | None:
-    """What all sequences with a shared context (n_ctx, width) have in common: the keys and values of the places before
-    the name, which see nothing of the name as attention is causal. None where a block is not of the standard kind."""
+def encode_prefix(clip: nn.Module, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
+    """Return what all sequences with shared contexts (layers, n_ctx, width) have in common.
+
+    These are the keys and values of the tokens before the name, which see nothing of the name as attention is causal.
+    None if a block is not of the standard kind.
+    """
     blocks = clip.transformer.resblocks
-    if not are_plain(blocks):
+    if not are_standard(blocks):
         return None
-    x, prefix = _embed(clip, batch.ids[:1, : batch.prefix], batch.slots[:1, : batch.prefix], ctx, 0), []
+    slots = batch.slots[:1, : batch.prefix]
+    x = _embed(clip, batch.ids[:1, : batch.prefix], slots, contexts[0], 0)
+    prefix = []
     for i, block in enumerate(blocks):
-        q, k, v = project(block, x)
+        if 0 < i < len(contexts):
+            x = _replace(x, slots, contexts[i])
+        q, k, v = qkv(block, x)
         prefix.append((k, v))
         if i < len(blocks) - 1:
-            x = finish(block, x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = attention_output_and_mlp(block, x, attended)
     return prefix
 
 
 def encode_tokens(
-    clip: nn.Module, batch: TokenBatch, ctx: Tensor | None = None, prefix: Prefix | None = None
+    clip: nn.Module, batch: TokenBatch, contexts: Tensor | None = None, prefix: Prefix | None = None
 ) -> Tensor:
-    """Text features (B, d), not normalised.
+    """Return text features (B, d), not normalised.
 
-    ctx: (n_ctx, width) for all sequences or (B, n_ctx, width), put into the slots of `batch`.
-    prefix: what `encode_prefix` gives for these contexts; the places that it covers are not computed again. Exact.
+    contexts: put into the slots of `batch`; None if it has none.
+    prefix: what `encode_prefix` returns for these contexts; the tokens that it covers are not computed again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
     slots = None if batch.slots is None else batch.slots[:, start:]
-    x = _embed(clip, batch.ids[:, start:], slots, ctx, start)
+    first = None if contexts is None else contexts[0]
+    x = _embed(clip, batch.ids[:, start:], slots, first, start)
     ends = batch.ends - start
-    blocks = clip.transformer.resblocks
-    if are_plain(blocks):
-        x = _run(blocks, x, ends, prefix)
+    if are_standard(clip.transformer.resblocks):
+        x = _run_blocks(clip, x, ends, slots, contexts, prefix)
     else:
         length = x.shape[1]
         x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
         x = x[torch.arange(len(x), device=x.device), ends]
     x = clip.ln_final(x)
+    if clip.text_projection is None:
+        return x
     if isinstance(clip.text_projection, nn.Linear):
         return clip.text_projection(x)
-    return x if clip.text_projection is None else x @ clip.text_projection
+    return x @ clip.text_projection
 
 
-def _embed(clip: nn.Module, ids: Tensor, slots: Tensor | None, ctx: Tensor | None, start: int) -> Tensor:
-    """Embeddings (B, L, width) of places from `start`: tokens, contexts in their slots, and positions; float32 where
-    weights are."""
+def _embed(clip: nn.Module, ids: Tensor, slots: Tensor | None, context: Tensor | None, start: int) -> Tensor:
+    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts in their slots, and positions.
+
+    In float32 if weights are.
+    """
     with full_precision(ids):
         with torch.no_grad():
             x = clip.token_embedding(ids)
             if slots is not None:
                 x = x * (1.0 - slots.sum(-1, keepdim=True))
             x = x + clip.positional_embedding[start : start + x.shape[1]]
-        if ctx is not None:
-            x = x + (slots.to(ctx.dtype) @ ctx).to(x.dtype)
+        if context is not None:
+            x = x + (slots.to(context.dtype) @ context).to(x.dtype)
     return x
 
 
-def _run(blocks: nn.ModuleList, x: Tensor, ends: Tensor, prefix: Prefix | None) -> Tensor:
-    """The blocks' output at `ends` (B,), as (B, width), for embedded places x (B, L, width). The last block computes
-    `ends` only."""
-    rows, length = torch.arange(len(x), device=x.device), x.shape[1]
-    hidden = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
+    """Return x (B, L, width) with a deeper layer's context (n_ctx, width) or (B, n_ctx, width) in the slots."""
+    with full_precision(x):
+        entering = (slots.to(context.dtype) @ context).to(x.dtype)
+    return torch.where(slots.any(-1, keepdim=True), entering, x)
+
+
+def _run_blocks(
+    clip: nn.Module, x: Tensor, ends: Tensor, slots: Tensor | None, contexts: Tensor | None, prefix: Prefix | None
+) -> Tensor:
+    """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x (B, L, width).
+
+    The last block computes `ends` only.
+    """
+    blocks = clip.transformer.resblocks
+    rows = torch.arange(len(x), device=x.device)
+    length = x.shape[1]
+    causal_mask = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+    layers = 0 if contexts is None else len(contexts)
     for i, block in enumerate(blocks):
+        if 0 < i < layers:
+            x = _replace(x, slots, contexts[i])
         if i < len(blocks) - 1:
-            q, k, v = project(block, x)
+            q, k, v = qkv(block, x)
         else:
             last = x[rows, ends].unsqueeze(1)
-            q, k, v = project(block, last, x)
-            x, hidden = last, hidden[ends, None]
-        if prefix is None:
-            mask = ~hidden if hidden.dim() == 2 else ~hidden.unsqueeze(1)
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            q, k, v = qkv(block, last, x)
+            x = last
+            causal_mask = causal_mask[ends, None]
+        if prefix is not None:
+            attended = _attend(q, k, v, causal_mask, *prefix[i])
+        elif causal_mask.dim() == 2:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=~causal_mask)
         else:
-            attended = _attend(q, k, v, hidden, *prefix[i])
-        x = finish(block, x, attended)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=~causal_mask.unsqueeze(1))
+        x = attention_output_and_mlp(block, x, attended)
     return x[:, 0]
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, first_k: Tensor, first_v: Tensor) -> Tensor:
-    """Attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which all see, and to k, v (B, heads, M, e) where
-    not `hidden`; without copying the prefix for every sequence."""
-    q, k, v = (
-        (q * q.shape[-1] ** -0.5).transpose(0, 1).contiguous(),
-        *(t.transpose(0, 1).contiguous() for t in (k, v)),
-    )
-    own = (q @ k.mT).masked_fill(hidden, float("-inf"))  # (heads, B, L, M), as all from here
-    weights = torch.cat([_shared(q, first_k[0].mT), own], dim=-1).softmax(-1).to(v.dtype)
-    places = first_k.shape[2]
-    return (_shared(weights[..., :places], first_v[0]) + weights[..., places:] @ v).transpose(0, 1)
+def _attend(q: Tensor, k: Tensor, v: Tensor, causal_mask: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+    """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which all see, and to k, v.
+
+    k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not copied for every sequence.
+    """
+    q = (q * q.shape[-1] ** -0.5).transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here
+    k = k.transpose(0, 1).contiguous()
+    v = v.transpose(0, 1).contiguous()
+    scores = (q @ k.mT).masked_fill(causal_mask, float("-inf"))
+    prefix_scores = _shared_matmul(q, prefix_k[0].mT)
+    weights = torch.cat([prefix_scores, scores], dim=-1).softmax(-1).to(v.dtype)
+    length = prefix_k.shape[2]
+    attended = _shared_matmul(weights[..., :length], prefix_v[0]) + weights[..., length:] @ v
+    return attended.transpose(0, 1)
 
 
-def _shared(x: Tensor, matrix: Tensor) -> Tensor:
-    """x (heads, B, L, n) @ matrix (heads, n, m) as one product a head."""
+def _shared_matmul(x: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply x (heads, B, L, n) by matrix (heads, n, m) as one product a head."""
     return (x.flatten(1, 2) @ matrix).unflatten(1, x.shape[1:3])

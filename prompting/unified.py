@@ -21,7 +21,7 @@ class Mixer(nn.Module):
         self.across_tokens = across_tokens
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(tokens, dim) -> (tokens, dim)."""
+        """Return the mixed tokens (tokens, dim) of tokens (tokens, dim)."""
         batch = 0 if self.across_tokens else 1
         tokens = tokens.unsqueeze(batch)
         for block in self.resblocks:
@@ -33,11 +33,11 @@ class Mixer(nn.Module):
 class UnifiedPrompt(Prompt):
     """A text and a visual prompt, coupled by θ.
 
-    Both sets of vectors are mapped to `dim` (no map where the widths agree), mixed by θ as one sequence and mapped
+    Both sets of vectors are mapped to `dim` (no map if the widths agree), mixed by θ as one sequence and mapped
     back:
 
     - "attention": a Transformer in which every vector attends to all others, as the paper describes it.
-    - "per-token": the same Transformer over sequences of length 1, which is what the released code computes: the
+    - "per-token": the same Transformer over sequences of length 1, as the released code computes it: the
       vectors share θ's weights but do not see each other. Needed for checkpoints that were trained this way.
     - "mlp": Linear - GELU - Linear on each vector. - "identity": no coupling; `dim`, `heads` and `layers` play no
       part.
@@ -71,15 +71,18 @@ class UnifiedPrompt(Prompt):
         self.mixer: nn.Module
         if theta in ("attention", "per-token"):
             self.mixer = Mixer(dim, heads, layers, across_tokens=theta == "attention")
+        elif theta == "mlp":
+            self.mixer = nn.GELU()
         else:
-            self.mixer = nn.GELU() if theta == "mlp" else nn.Identity()
+            self.mixer = nn.Identity()
 
     @property
     def position(self) -> str:
         return self.text.position
 
     def _maps(self, width: int) -> tuple[nn.Module, nn.Module]:
-        if self.theta == "identity" or (width == self.dim and self.theta != "mlp"):
+        same_width = width == self.dim and self.theta != "mlp"
+        if self.theta == "identity" or same_width:
             return nn.Identity(), nn.Identity()
         return nn.Linear(width, self.dim), nn.Linear(self.dim, width)
 
@@ -89,7 +92,7 @@ class UnifiedPrompt(Prompt):
             tokens = self.visual.tokens()
             if self.theta != "identity":
                 ctx, tokens = self._couple(ctx, tokens)
-            return Contexts(ctx, self.visual.dropout(tokens))
+            return Contexts(ctx.unsqueeze(0), self.visual.dropout(tokens))
 
     def _couple(self, ctx: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         text = self.text_pre(ctx.flatten(0, -2))

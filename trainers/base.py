@@ -13,14 +13,14 @@ from dassl.optim import build_optimizer
 from torch import Tensor
 from tqdm import tqdm
 
-from datasets.multitask import MixingSampler, label_distribution
+from datasets.mixing import MixingSampler
+from datasets.multitask import label_distribution
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
 
 from .engine import distributed, results, resume
 from .evaluation import PromptEvaluator
-from .features.store import loader
 from .features.views import View
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,12 @@ class PromptTrainer(PromptEvaluator):
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
         )
-        items = self._constant_items(dataset)
+        items = self._constant_items()
         self.cached = items is not None
         if items is None:
             items = dataset if dataset.transform is None else View(dataset, 0, max(cfg.SEED, 0))
         shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
-        self.train_loader_x = loader(items, cfg, shares)
+        self.train_loader_x = self._loader(items, shares)
 
     def before_train(self) -> None:
         self._prepare_training()

@@ -11,10 +11,10 @@ import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from datasets import Task, build_task
-from datasets.multitask import GIB, MultitaskDataset
+from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import differences
 from prompting.checkpoints.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
@@ -24,10 +24,10 @@ from prompting.shape import clip_shape
 
 from .engine import distributed, results
 from .engine.settings import check, task_names
-from .features.disk_cache import feature_cache
-from .features.extraction import autocast_dtype, class_features, encode, images_of, preprocessing, probabilities
-from .features.store import Features, device_of, frozen
-from .features.views import view_features
+from .features.builders import build_images, build_store, preprocessing_of
+from .features.extraction import class_features, encode_images, probabilities
+from .features.loaders import FeatureDataset, build_loader
+from .features.store import LazyFeatures
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class PromptEvaluator(TrainerX):
 
     def build_data_loader(self) -> None:
         cfg = self.cfg
-        self.device = torch.device(device_of(cfg))
-        self.frozen = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
+        self.store = build_store(cfg)
+        self.backbone, self.device = self.store.backbone, torch.device(self.store.settings.device)
         self.tasks = [build_task(cfg, name) for name in task_names(cfg)]
         self.sets: dict[str, MultitaskDataset] = {}
         for split in SPLITS:
@@ -64,25 +64,33 @@ class PromptEvaluator(TrainerX):
         union = self.sets["test"]
         self.num_classes, self.lab2cname, self.num_source_domains = union.num_classes, union.lab2cname, 0
         self.train_loader_x = self.train_loader_u = None
-        self.val_loader = self.sets["val"] if len(self.sets["val"]) else None
-        self.test_loader = self.sets["test"]
+        self.val_loader = self._loader(self.sets["val"]) if len(self.sets["val"]) else None
+        self.test_loader = self._loader(self.sets["test"])
+        self._features: dict[str, LazyFeatures] = {}  # of the splits' images without a prompt
+
+    def _loader(self, dataset, batch_sampler=None) -> DataLoader:
+        """Return a loader of batches of the test size in order, or of a sampler's batches."""
+        settings = self.store.settings
+        return build_loader(dataset, settings.batch_size, settings.workers, settings.device, batch_sampler)
 
     def _dataset(self, split: str) -> MultitaskDataset:
-        cfg, own = self.cfg, self.frozen.backbone.preprocessing
+        cfg, own = self.cfg, self.backbone.preprocessing
         augment = None
         if split == "train" and set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
-            pre = preprocessing(cfg, own)
+            pre = preprocessing_of(cfg, own)
             changed = cfg.clone()
             changed.defrost()
             changed.INPUT.SIZE = (pre.size, pre.size)
             changed.INPUT.PIXEL_MEAN, changed.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
             changed.INPUT.INTERPOLATION = pre.interpolation
             augment = build_transform(changed, is_train=True)
-        room = GIB - self.sets["train"].image_bytes if split == "val" else GIB  # both are needed at once
-        return images_of(cfg, self.tasks, split, own, augment, room)
+        budget = CACHE_BUDGET
+        if split == "val":  # needed while the training images are
+            budget -= self.sets["train"].image_bytes
+        return build_images(cfg, self.tasks, split, own, augment, budget)
 
     def build_model(self) -> None:
-        backbone = self.frozen.backbone
+        backbone = self.backbone
         self.shape = clip_shape(backbone.clip)
         prompt = self.build_prompt()
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
@@ -94,58 +102,62 @@ class PromptEvaluator(TrainerX):
         self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
         self.facts: dict = {}  # what else a record of results.json says of the run
         self.notes: list[str] = []  # what to know of the prompt that it starts from
-        self.amp = autocast_dtype(self.cfg, self.device)
+        self.amp = self.store.settings.precision
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def _image_features(self, dataset: MultitaskDataset, task: int | None = None, plain: bool = False) -> Tensor:
-        """Image features (N, d) of a dataset, or of one of its tasks, in its order; `plain`: whatever the prompt."""
-        if plain or not self.model.has_visual_prompt:
-            known = self._plain(dataset)
-            return self.frozen.features(*known) if task is None else self.frozen.rows(*known).part(task)
-        images = dataset if task is None else Subset(dataset, dataset.rows(task))
-        return encode([self.model], images, self.cfg, self.device)[0]
+    def _constant_features(self, split: str) -> LazyFeatures:
+        """Return the features of a split's images without a prompt.
 
-    def _plain(self, dataset: MultitaskDataset) -> tuple:
-        """What `frozen` needs for the features of the tower without a prompt. In files are kept those of splits that all runs share:
-        not of few-shot draws."""
-        shared = dataset.split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
-        store = feature_cache(self.cfg) if shared else None
-        return dataset, self.amp, self.cfg.DATALOADER.TEST.BATCH_SIZE, self._encode_plain, store
+        In files are kept those of splits that all runs share: not of few-shot samples.
+        """
+        if split not in self._features:
+            shared = split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
+            self._features[split] = self.store.lazy(self.sets[split], in_files=shared)
+        return self._features[split]
 
-    def _encode_plain(self, dataset: Dataset) -> Tensor:
-        plain = PromptedCLIP(self.frozen.backbone.clip, None, self.frozen.backbone.tokenizer)
-        return encode([plain], dataset, self.cfg, self.device)[0]
+    def _image_features(self, split: str, task: int | None = None, zero_shot: bool = False) -> Tensor:
+        """Return image features (N, d) of a split, or of one of its tasks; with `zero_shot` those without a prompt."""
+        if self.model.has_visual_prompt and not zero_shot:
+            images = self.sets[split]
+            if task is not None:
+                images = Subset(images, images.rows(task))
+            return encode_images([self.model], images, self.store.settings)[0]
+        features = self._constant_features(split)
+        return features.all() if task is None else features.of_task(task)
 
-    def _constant_items(self, dataset: MultitaskDataset) -> Features | None:
-        """Training images as features, where no prompt is in the image tower and their number is finite: no random
-        transform, or INPUT.CACHED_VIEWS views of each image."""
+    def _constant_items(self) -> FeatureDataset | None:
+        """Return the training images as features, or None if they are not constant and few.
+
+        They are if no prompt is in the image tower and images have no random transform, or INPUT.CACHED_VIEWS views.
+        """
+        dataset, views = self.sets["train"], self.cfg.INPUT.CACHED_VIEWS
         if self.model.has_visual_prompt:
             return None
         if dataset.transform is None:
+            features = self._constant_features("train")
             if distributed.world() > 1:  # computed together, so all at once
-                return Features(dataset, self.frozen.features(*self._plain(dataset))[None])
-            return Features(dataset, self.frozen.rows(*self._plain(dataset)))
-        views = self.cfg.INPUT.CACHED_VIEWS
+                features.all()
+            return FeatureDataset(dataset, [features])
         if not views:
             return None
-        return Features(dataset, view_features(dataset, views, max(self.cfg.SEED, 0), self._encode_plain))
+        return FeatureDataset(dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0)))
 
     @torch.no_grad()
     def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
         """Probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the tasks'
         templates."""
-        dataset, backbone = self.sets[split], self.frozen.backbone
+        dataset = self.sets[split]
         self.set_model_mode("eval")
-        model = PromptedCLIP(backbone.clip, None, backbone.tokenizer) if zero_shot else self.model
+        model = self.store.encoder if zero_shot else self.model
         wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
         only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
-        features = self._image_features(dataset, only, plain=zero_shot)
+        features = self._image_features(split, only, zero_shot)
         out = {}
         for k in wanted:
-            rows = range(len(features)) if k == only else dataset.rows(k)
-            images, classes = features[rows.start : rows.stop], class_features(model, self.tasks[k])
-            out[self.tasks[k].name] = probabilities(model, images, classes)
+            rows = dataset.rows(k)
+            images = features if k == only else features[rows.start : rows.stop]
+            out[self.tasks[k].name] = probabilities(model, images, class_features(model, self.tasks[k]))
         return out
 
     def _evaluates(self, name: str) -> bool:
@@ -184,7 +196,7 @@ class PromptEvaluator(TrainerX):
         """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
         if not distributed.main():
             return
-        pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
+        pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
         metadata = {
             "method": self.cfg.TRAINER.NAME,
             "backbone": results.backbone_name(self.cfg),
@@ -204,7 +216,7 @@ class PromptEvaluator(TrainerX):
         path = Path(directory) / "prompts.safetensors"
         if not path.is_file():
             return []
-        pre = preprocessing(self.cfg, self.frozen.backbone.preprocessing)
+        pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
         other = differences(load_prompts(path)[1].get("preprocessing") or {}, pre.record(self._mode()))
         return [f"{path}: its prompt was learnt with another preprocessing: {other}"] if other else []
 

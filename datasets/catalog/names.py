@@ -1,20 +1,19 @@
 """Class names in label order, the other spellings by which data may call them, and prompt templates.
 
-`class_names/<set>.txt` has a class a line: its name in prompts, then other spellings after a `|`. `scripts/make_names.py` wrote these files
-and `templates.json`, and says where the lists come from; a spelling that is missing can simply be added to its line.
+`class_names/<set>.txt` has a class a line: its name in prompts, then other spellings after a `|`. A missing spelling
+can be added to its line. README.md says where the lists and `templates.json` come from.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from datasets.pocket.specs import SPECS
 from datasets.task import DEFAULT_TEMPLATES
+from toolkit.common.suggest import nearest
 
 from .entries import entry
 
@@ -23,87 +22,113 @@ _FILES = {"ImageNet": "imagenet-1k", "ImageNetV2": "imagenet-1k", "ImageNetSketc
 _WORDNET = re.compile(r"n\d{8}")
 
 
+def show(name: str) -> dict:
+    """Return a set's name, suite, classes (names in label order), metric, label_kind and templates."""
+    known = entry(name)
+    return {
+        "name": name,
+        "suite": known.suite,
+        "classes": class_names(name),
+        "metric": known.metric,
+        "label_kind": known.label_kind,
+        "templates": templates(name),
+    }
+
+
 def class_names(name: str) -> list[str]:
-    """The class names of the set called `name`, in label order. CoOp's are its own, some with underscores."""
-    if name in SPECS:
-        return list(SPECS[name].classes.values())
+    """Return the class names of a set in label order. CoOp's are its own, some with underscores."""
     return [spellings[0] for spellings in _spellings(name)]
 
 
 def templates(name: str) -> list[str]:
-    """The zero-shot templates of the set called `name`: OpenAI's for ELEVATER's sets, the one of CoOp for CoOp's."""
-    if name in SPECS:
-        return list(SPECS[name].templates)
-    return list(_templates().get(name) or [entry(name).template or DEFAULT_TEMPLATES[0]])
+    """Return the zero-shot templates of a set: OpenAI's for ELEVATER's sets, CoOp's one for CoOp's."""
+    known = entry(name)
+    if known.templates:
+        return list(known.templates)
+    if name in _templates():
+        return list(_templates()[name])
+    return [known.template or DEFAULT_TEMPLATES[0]]
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
-    """The prompts' names for the class names `found` in the data, in the data's order.
+    """Return the names for prompts of the class names `found` in the data, in the data's order.
 
-    Case, spaces and punctuation do not count. A name that fits several classes is that of its own position. Numbers in their order
-    (0, 1, ... or 1, 2, ...) name nothing, and stand for the classes in their order.
+    Case, spaces and punctuation do not count. A name that fits several classes is that of its own position. Numbers
+    in order (0, 1, ... or 1, 2, ...) name nothing, and stand for the classes in their order.
 
     Args:
-        name: of the set.
+        name: the set.
         source: the file that `found` is from, for messages.
 
     Raises:
-        ValueError: there are more or fewer names than classes, or one is unknown, fits several classes or stands for the class of another.
+        ValueError: there are more or fewer names than classes, or one is unknown, fits several classes or is the name
+            of a class that another has.
     """
     known = _spellings(name)
     if len(found) != len(known):
         raise ValueError(f"{source} has {len(found)} classes, but {name} has {len(known)}")
-    if list(found) in ([str(k + start) for k in range(len(known))] for start in (0, 1)):
+    if _are_numbers(found):
         return class_names(name)
     candidates = _index(name)
-    taken: dict[int, int] = {}
+    taken: dict[int, int] = {}  # class -> position in `found`
     for position, label in enumerate(found):
         fits = candidates.get(_plain(label), ())
-        if position not in fits and len(fits) != 1:
+        if position in fits:
+            chosen = position
+        elif len(fits) == 1:
+            chosen = fits[0]
+        else:
             raise ValueError(f"{source}: class {position} is called {label!r}; {_explain(name, label, fits)}")
-        chosen = position if position in fits else fits[0]
         if chosen in taken:
             first = found[taken[chosen]]
-            raise ValueError(
-                f"{source}: classes {taken[chosen]} ({first!r}) and {position} ({label!r}) are both {known[chosen][0]!r}"
-            )
+            both = f"classes {taken[chosen]} ({first!r}) and {position} ({label!r})"
+            raise ValueError(f"{source}: {both} are both {known[chosen][0]!r}")
         taken[chosen] = position
     return [known[chosen][0] for chosen in taken]
 
 
 def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(`found` with raw spellings replaced by the set's names, those that the set does not know and that stay as they are)."""
-    known, candidates = _spellings(name), _index(name)
-    adopted, unknown = [], []
+    """Return `found` with raw spellings replaced by the set's names, and those that the set does not know (kept)."""
+    known = _spellings(name)
+    adopted = []
+    unknown = []
     for label in found:
-        fits = candidates.get(_plain(label), ())
+        fits = _index(name).get(_plain(label), ())
         if not fits:
             unknown.append(label)
-        raw = len(fits) == 1 and _plain(known[fits[0]][0]) != _plain(label)
-        adopted.append(known[fits[0]][0] if raw else label)
+        if len(fits) == 1 and _plain(known[fits[0]][0]) != _plain(label):
+            adopted.append(known[fits[0]][0])
+        else:
+            adopted.append(label)
     return adopted, unknown
 
 
 def wordnet_names(name: str) -> dict[str, str]:
-    """WordNet id -> class name, in label order, of ImageNet or one of its variants."""
-    return {
-        spelling: spellings[0]
-        for spellings in _spellings(name)
-        for spelling in spellings
-        if _WORDNET.fullmatch(spelling)
-    }
+    """Return WordNet id -> class name, in label order, of ImageNet or one of its variants."""
+    found = {}
+    for spellings in _spellings(name):
+        for spelling in spellings:
+            if _WORDNET.fullmatch(spelling):
+                found[spelling] = spellings[0]
+    return found
+
+
+def _are_numbers(found: Sequence[str]) -> bool:
+    counted = [[str(k + start) for k in range(len(found))] for start in (0, 1)]
+    return list(found) in counted
 
 
 def _explain(name: str, label: str, fits: Sequence[int]) -> str:
     known = _spellings(name)
     if fits:
         return f"that fits {' and '.join(repr(known[k][0]) for k in fits)}"
-    spelt = {_plain(spelling): spelling for spellings in known for spelling in spellings}
-    near = [spelt[match] for match in difflib.get_close_matches(_plain(label), spelt, n=3, cutoff=0.0)]
-    return (
-        f"{name} has no such class (nearest: {', '.join(map(repr, near))}). If it is another spelling, add it after a | in "
-        f"datasets/class_names/{_FILES.get(name, name)}.txt"
-    )
+    spelled = {}
+    for spellings in known:
+        for spelling in spellings:
+            spelled[_plain(spelling)] = spelling
+    near = ", ".join(repr(spelled[found]) for found in nearest(_plain(label), spelled, count=3))
+    file = f"datasets/catalog/class_names/{_FILES.get(name, name)}.txt"
+    return f"{name} has no such class (nearest: {near}). If it is another spelling, add it after a | in {file}"
 
 
 def _plain(name: str) -> str:
@@ -113,14 +138,18 @@ def _plain(name: str) -> str:
 @cache
 def _spellings(name: str) -> tuple[tuple[str, ...], ...]:
     path = _HERE / "class_names" / f"{_FILES.get(name, name)}.txt"
-    if not path.is_file():
-        entry(name)  # names the nearest where there is no such set
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return tuple(tuple(line.split(" | ")) for line in lines if line)
+    known = entry(name)
+    if not known.class_names:
         raise ValueError(f"{name} has no list of class names: no file {path}")
-    return tuple(tuple(line.split(" | ")) for line in path.read_text(encoding="utf-8").splitlines() if line)
+    return tuple((class_name,) for class_name in known.class_names)
 
 
 @cache
 def _index(name: str) -> dict[str, tuple[int, ...]]:
+    """Return plain spelling -> the classes that have it."""
     index: dict[str, tuple[int, ...]] = {}
     for position, spellings in enumerate(_spellings(name)):
         for plain in dict.fromkeys(map(_plain, spellings)):

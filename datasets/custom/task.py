@@ -1,15 +1,14 @@
-"""A user's own images as a task, without a line of code: `folder:PATH` or `csv:FILE` wherever a data set is named.
+"""Custom images as a task, without a line of code: `folder:PATH` or `csv:FILE` as the name of a data set.
 
     folder:photos      photos/<train, val or test>/<class>/..., or photos/<class>/..., of which a fifth are test images
     csv:birds.csv      columns path, label or labels, and split
 
-A YAML of the same name beside the folder or file (photos.yaml, birds.yaml) may say more: see `own_settings`. The task
-is called after the folder or file, so that what a run writes names no path of the machine.
+A YAML of the same name beside the folder or file (photos.yaml, birds.yaml) may say more: see `settings`. The task has
+the name of the folder or file, so that the files of a run name no path of the machine.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,10 +16,10 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from datasets import few_shot as fewshot
-from datasets.elevater import sampling_seed
+from datasets.few_shot import VAL_SHOTS, sample, sample_elevater
 from datasets.io.split_files import subsample_classes
-from datasets.task import Sample, Task, require_train_images
+from datasets.task import Sample, Task, require_train_images, sampling_seed
+from toolkit.common.suggest import nearest
 
 from .reading import Row, read_csv, read_folder
 from .settings import Settings, read_settings
@@ -29,39 +28,41 @@ KINDS = ("folder", "csv")
 RANKED = ("11point_mAP", "roc_auc")  # metrics that take several labels an image
 
 
-def is_own(name: str) -> bool:
-    """Whether a name given for a data set is of this form."""
+def is_custom(name: str) -> bool:
+    """Return whether the name of a data set is of this form."""
     return name.partition(":")[0] in KINDS and ":" in name
 
 
 def task_name(name: str) -> str:
-    """What the task is called: the folder's or file's name, or what its YAML says; a registered name is itself."""
-    return _describe(name)[2].name if is_own(name) else name
+    """Return the task's name: of custom images, the folder's, the file's or the YAML's; else `name` itself."""
+    if not is_custom(name):
+        return name
+    return _describe(name)[2].name
 
 
-def shareable(name: str) -> str:
-    """The name without what belongs to one machine: of an absolute path, the last part is left."""
+def without_local_path(name: str) -> str:
+    """Return the name without what belongs to one machine: of an absolute path, the last part is left."""
     kind, _, path = name.partition(":")
-    if not is_own(name) or not os.path.isabs(path):
+    if not is_custom(name) or not os.path.isabs(path):
         return name
     return f"{kind}:{os.path.basename(os.path.normpath(path))}"
 
 
 def task_class(name: str) -> type[Task]:
-    """The class of a task of one's own: like a registered one, it is constructed with a configuration."""
-    return type(name, (OwnTask,), {"spec": name, "__module__": __name__})
+    """Return the class of a custom task: like a registered one, it is constructed with a configuration."""
+    return type(name, (CustomTask,), {"spec": name, "__module__": __name__})
 
 
 def register(name: str) -> None:
     """Let Dassl's registry know `name`, for trainers that ask the registry themselves. Other names are left alone."""
-    if is_own(name) and name not in DATASET_REGISTRY.registered_names():
+    if is_custom(name) and name not in DATASET_REGISTRY.registered_names():
         DATASET_REGISTRY.register(task_class(name))
 
 
-class OwnTask(Task):
+class CustomTask(Task):
     """The task that `spec` names.
 
-    Few-shot: without validation images, ELEVATER's rule (`fewshot.draw_elevater`); with them, the same sampling of
+    Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them, the same sampling of
     `cfg.DATASET.NUM_SHOTS` training and at most 4 validation images per class. -1 takes all, 0 no training images.
 
     Raises:
@@ -78,100 +79,116 @@ class OwnTask(Task):
                 f"{self.spec}: {self.name!r} is the name of a registered data set; "
                 f"give another one with 'name: ...' in {_stem(kind, path)}.yaml"
             )
-        multilabel = {"multilabel": True, "multiclass": False}.get(settings.label_kind)
-        if kind == "csv":
-            rows, multilabel = read_csv(path, multilabel)
-        else:
-            rows = read_folder(path)
-        self.label_kind = "multilabel" if multilabel else "multiclass"
-        self.metric = settings.metric or ("11point_mAP" if multilabel else "accuracy")
-        self.templates, self.crop = settings.templates, settings.crop
+        rows, multilabel = _read_rows(kind, path, settings)
         labels = _labels(rows, settings, path)
+        self._set_attributes(settings, multilabel, len(labels), path)
+        train, val, test = [_samples(rows, split, labels) for split in ("train", "val", "test")]
+        if not test:
+            raise ValueError(f"{path} has no test images")
+        classnames = list(labels.values())
+        shots = cfg.DATASET.NUM_SHOTS
+        if shots != 0:
+            require_train_images(train, classnames, str(path))
+        train, val = _sample(train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg))
+        which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
+        if not multilabel:
+            (train, val, test), classnames = subsample_classes([train, val, test], classnames, which)
+        elif which != "all":
+            raise ValueError(
+                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
+            )
+        super().__init__(classnames, train, val, test)
+
+    def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
+        """Set how the task is labelled, prompted and scored."""
+        self.label_kind = "multilabel" if multilabel else "multiclass"
+        self.templates = settings.templates
+        self.crop = settings.crop
+        self.metric = settings.metric or ("11point_mAP" if multilabel else "accuracy")
         if multilabel and self.metric not in RANKED:
             raise ValueError(
                 f"{settings.file}: metric {self.metric!r} takes one label an image; use {RANKED[0]} for several"
             )
-        if self.metric == "roc_auc" and not multilabel and len(labels) != 2:
-            raise ValueError(f"{settings.file}: metric 'roc_auc' takes two classes, {path} has {len(labels)}")
-        train, val, test = (_samples(rows, split, labels) for split in ("train", "val", "test"))
-        if not test:
-            raise ValueError(f"{path} has no test images")
-        names, shots = list(labels.values()), cfg.DATASET.NUM_SHOTS
-        if shots != 0:
-            require_train_images(train, names, str(path))
-        train, val = _draw(train, val, len(names), self.label_kind, shots, sampling_seed(cfg))
-        which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
-        if which != "all" and multilabel:
-            raise ValueError(
-                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
-            )
-        (train, val, test), names = (
-            ([train, val, test], names) if multilabel else subsample_classes([train, val, test], names, which)
-        )
-        super().__init__(names, train, val, test)
+        if self.metric == "roc_auc" and not multilabel and classes != 2:
+            raise ValueError(f"{settings.file}: metric 'roc_auc' takes two classes, {path} has {classes}")
 
 
 def _describe(name: str) -> tuple[str, Path, Settings]:
-    """(kind, absolute path, settings with the task's name)."""
+    """Return kind, absolute path, and settings with the task's name."""
     kind, _, text = name.partition(":")
-    if not text.strip():
+    text = text.strip()
+    if not text:
         raise ValueError(f"{name!r}: expected {kind}:{'FILE' if kind == 'csv' else 'PATH'}")
-    path = Path(os.path.abspath(os.path.expanduser(text.strip())))
+    path = Path(os.path.abspath(os.path.expanduser(text)))
     stem = _stem(kind, path)
     settings = read_settings(stem)
-    own = settings.name or stem.name
-    if not own.strip() or not own.isprintable() or set(own) & set("/\\,:"):
+    task = settings.name or stem.name
+    if not task.strip() or not task.isprintable() or set(task) & set("/\\,:"):
         where = f"{settings.file}: name" if settings.name else name
-        raise ValueError(f"{where}: {own!r} can't be the name of a task, as files are called after it")
-    return kind, path, replace(settings, name=own)
+        raise ValueError(f"{where}: {task!r} can't be the name of a task, as files are called after it")
+    return kind, path, replace(settings, name=task)
 
 
 def _stem(kind: str, path: Path) -> Path:
-    """The path that a YAML's is made from: photos/ -> photos, birds.csv -> birds."""
+    """Return the path that a YAML's is made from: photos/ -> photos, birds.csv -> birds."""
     return path.with_suffix("") if kind == "csv" else path
 
 
+def _read_rows(kind: str, path: Path, settings: Settings) -> tuple[list[Row], bool]:
+    """Return the images, and whether they may have several labels."""
+    multilabel = None
+    if settings.label_kind:
+        multilabel = settings.label_kind == "multilabel"
+    if kind == "csv":
+        return read_csv(path, multilabel)
+    return read_folder(path), bool(multilabel)
+
+
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:
-    """label -> name in prompts, in label order: that of the YAML, or sorted, whole numbers by value."""
-    found = {label: row for row in reversed(rows) for label in reversed(row.labels)}  # with its first row
-    labels = dict(settings.names) if settings.names else {label: label for label in _sorted(found)}
-    for label, row in reversed(found.items()):
-        if label not in labels:
-            nearest = difflib.get_close_matches(label, labels, n=1, cutoff=0.0)[0]
-            raise ValueError(
-                f"{row.where}: {label!r} is none of the names in {settings.file}; the nearest is {nearest!r}"
-            )
+    """Return label -> name in prompts, in label order: that of the YAML, or sorted, whole numbers by value."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        for label in row.labels:
+            first.setdefault(label, row)
+    if settings.names:
+        labels = dict(settings.names)
+        for label, row in first.items():
+            if label not in labels:
+                message = f"{label!r} is none of the names in {settings.file}; the nearest is"
+                raise ValueError(f"{row.where}: {message} {nearest(label, labels)[0]!r}")
+    else:
+        labels = {label: label for label in _sorted(list(first))}
+    if not labels:
+        raise ValueError(f"{path} has no labels; at least two classes are needed")
     if len(labels) < 2:
-        what = f"one class, {next(iter(labels))!r}" if labels else "no labels"
-        raise ValueError(f"{path} has {what}; at least two classes are needed")
+        raise ValueError(f"{path} has one class, {next(iter(labels))!r}; at least two classes are needed")
     return labels
 
 
-def _sorted(labels: dict[str, Row]) -> list[str]:
-    whole = all(label.isdecimal() for label in labels)
-    return sorted(labels, key=lambda label: (int(label), label) if whole else label)
+def _sorted(labels: list[str]) -> list[str]:
+    if all(label.isdecimal() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
 
 
 def _samples(rows: Sequence[Row], split: str, labels: dict[str, str]) -> list[Sample]:
-    number = {label: position for position, label in enumerate(labels)}
-    return [
-        Sample(
-            row.impath,
-            tuple(number[label] for label in row.labels),
-            row.key,
-            labels[row.labels[0]] if row.labels else "",
-        )
-        for row in rows
-        if row.split == split
-    ]
+    position_of = {label: position for position, label in enumerate(labels)}
+    samples = []
+    for row in rows:
+        if row.split == split:
+            positions = tuple(position_of[label] for label in row.labels)
+            classname = labels[row.labels[0]] if row.labels else ""
+            samples.append(Sample(row.impath, positions, row.key, classname))
+    return samples
 
 
-def _draw(
+def _sample(
     train: list[Sample], val: list[Sample], num_classes: int, label_kind: str, shots: int, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
+    """Return the few-shot (train, val)."""
     if not val or shots == 0:
-        return fewshot.draw_elevater(train, num_classes, label_kind, shots, seed)
+        return sample_elevater(train, num_classes, label_kind, shots, seed)
     if shots == -1:
         return train, val
-    few = min(shots, fewshot.VAL_SHOTS)
-    return fewshot.sample(train, num_classes, shots, seed), fewshot.sample(val, num_classes, few, seed)
+    few = min(shots, VAL_SHOTS)
+    return sample(train, num_classes, shots, seed), sample(val, num_classes, few, seed)

@@ -1,20 +1,47 @@
-"""ELEVATER's two index formats: IRIS text and COCO json.
+"""ELEVATER's two index formats: IRIS text and COCO json. `read_*` stop at the first fault, `parse_*` report every one.
 
-Both give samples in the order in which ELEVATER wants predictions: IRIS by line, COCO by ascending image id.
+Both give images in the order in which ELEVATER wants predictions: IRIS by line, COCO by ascending image id.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from datasets.task import Sample
 from toolkit.common.archives import read_bytes
+from toolkit.common.structured import parse_json
 
-_LABELS = re.compile(r"\d+(,\d+)*")
+Issue = Callable[[str, str, str], None]  # takes the kind of a fault, where it is, and what is wrong
+MOST_CLASSES = 1_000_000  # of an index without class names
+_LABELS = re.compile(r"\d{1,18}(,\d{1,18})*")
 _IMAGE = re.compile(r"\.[A-Za-z]\w*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of an index.
+
+    Attributes:
+        where: its position in the index, for messages.
+        key: its path as the index has it.
+        path: its path on disk.
+        classname: of a split file, which names the class of each image.
+    """
+
+    where: str
+    key: str
+    labels: tuple[int, ...]
+    path: str
+    classname: str = ""
+
+
+def raise_issue(kind: str, where: str, message: str) -> NoReturn:
+    """Raise ValueError: what a reader of tasks does about any fault."""
+    raise ValueError(f"{where}: {message}")
 
 
 def read_iris(root: str, index: str, labelmap: str | None = None) -> tuple[list[Sample], list[str]]:
@@ -36,25 +63,26 @@ def read_iris(root: str, index: str, labelmap: str | None = None) -> tuple[list[
         ValueError: a line is malformed, or names a label that the labelmap does not have.
     """
     path = os.path.join(root, index)
-    lines = enumerate(_read_lines(path), start=1)
-    rows = [(number, *split_line(line, f"{path}:{number}")) for number, line in lines if line]
+    rows = parse_iris(read_text(path), path, root, raise_issue)
     if labelmap:
         names = read_labelmap(root, labelmap)
     else:
-        names = [str(label) for label in range(1 + max((label for row in rows for label in row[2]), default=-1))]
-    if not rows:
-        raise ValueError(f"{path} names no image")
-    for number, _, labels in rows:
-        for label in labels:
+        largest = max((label for row in rows for label in row.labels), default=-1)
+        if largest >= MOST_CLASSES:
+            raise ValueError(f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered")
+        names = [str(label) for label in range(largest + 1)]
+    _require_rows(rows, path)
+    for row in rows:
+        for label in row.labels:
             if label >= len(names):
-                raise ValueError(f"{path}:{number}: label {label} is out of range: {labelmap} has {len(names)} classes")
-    return [_sample(root, key, labels, names) for _, key, labels in rows], names
+                raise ValueError(f"{row.where}: label {label} is out of range: {labelmap} has {len(names)} classes")
+    return _samples(rows, names), names
 
 
 def read_labelmap(root: str, labelmap: str) -> list[str]:
-    """The class names of a labelmap file, in label order."""
+    """Return the class names of a labelmap file, in label order."""
     path = os.path.join(root, labelmap)
-    names = [line for line in _read_lines(path) if line]
+    names = [line for line in map(str.strip, read_text(path).split("\n")) if line]
     if not names:
         raise ValueError(f"{path} names no class")
     return names
@@ -71,73 +99,139 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
         ValueError: it is no json, lacks a key, or an annotation names an image or a category that it does not have.
     """
     path = os.path.join(root, index)
-    content = read_json(path)
-    categories = sorted(_entries(content, "categories", ("id", "name"), path), key=lambda category: category["id"])
+    rows, names = parse_coco(read_json(path), path, root, raise_issue)
+    _require_rows(rows, path)
+    return _samples(rows, names), names
+
+
+def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
+    """Return the images of an IRIS index, whose paths are relative to `folder`. `source` names the index in messages."""
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        line = line.strip()
+        if not line:
+            continue
+        where = f"{source}:{number}"
+        key, _, field = line.rpartition(" ")
+        if key and _LABELS.fullmatch(field):
+            labels = tuple(int(label) for label in field.split(","))
+            key = key.rstrip()
+        elif key and not _IMAGE.search(field):
+            issue("index-line", where, f"{field!r} is not a list of labels such as 3 or 0,4,17")
+            continue
+        else:
+            key, labels = line, ()
+        rows.append(Row(where, key, labels, os.path.join(folder, key)))
+    return rows
+
+
+def parse_coco(content: Any, source: str, folder: str, issue: Issue) -> tuple[list[Row], list[str]]:
+    """Return the images of a COCO index by ascending id, and its class names by ascending category id."""
+    categories = _entries(content, "categories", "category", source, issue)
+    images = _entries(content, "images", "image", source, issue)
     label_of = {category["id"]: label for label, category in enumerate(categories)}
-    names = [str(category["name"]) for category in categories]
-    images = sorted(_entries(content, "images", ("id", "file_name"), path), key=lambda image: image["id"])
     labels: dict[Any, list[int]] = {image["id"]: [] for image in images}
-    for kind, ids, entries in (("category", label_of, categories), ("image", labels, images)):
-        if len(ids) < len(entries):
-            raise ValueError(f"{path}: two entries have the same {kind} id")
-    for position, annotation in enumerate(_entries(content, "annotations", ("image_id", "category_id"), path)):
-        where = f"{path}: annotations[{position}]"
-        if annotation["image_id"] not in labels:
-            raise ValueError(f"{where}: no image has the id {annotation['image_id']}")
+    for where, annotation in _checked(content, "annotations", ("image_id", "category_id"), source, issue):
         if annotation["category_id"] not in label_of:
-            raise ValueError(f"{where}: no category has the id {annotation['category_id']}; known: {sorted(label_of)}")
-        labels[annotation["image_id"]].append(label_of[annotation["category_id"]])
-    if not images:
-        raise ValueError(f"{path} names no image")
-    return [_sample(root, _coco_key(image), tuple(labels[image["id"]]), names) for image in images], names
-
-
-def split_line(line: str, where: str) -> tuple[str, tuple[int, ...]]:
-    """(path, labels) of a line of an IRIS index without surrounding space. Raises ValueError beginning with `where`."""
-    key, _, field = line.rpartition(" ")
-    if key and _LABELS.fullmatch(field):
-        return key.rstrip(), tuple(int(label) for label in field.split(","))
-    if key and not _IMAGE.search(field):
-        raise ValueError(f"{where}: {field!r} is not a list of labels such as 3 or 0,4,17")
-    return line, ()
-
-
-def _coco_key(image: dict) -> str:
-    return f"{image['zip_file']}@{image['file_name']}" if image.get("zip_file") else image["file_name"]
-
-
-def _sample(root: str, key: str, labels: tuple[int, ...], names: list[str]) -> Sample:
-    return Sample(os.path.join(root, key), labels, key, names[labels[0]] if labels else "")
-
-
-def _entries(content: Any, name: str, keys: tuple[str, ...], path: str) -> list[dict]:
-    if not isinstance(content, dict) or not isinstance(content.get(name), list):
-        raise ValueError(f"{path}: no list {name!r}")
-    for position, entry in enumerate(content[name]):
-        for key in keys:
-            if not isinstance(entry, dict) or key not in entry:
-                raise ValueError(f"{path}: {name}[{position}] has no {key!r}")
-    return content[name]
+            known = list(label_of)
+            message = f"no category has the id {annotation['category_id']}; known: {known[:100]}"
+            issue("label-range", where, message)
+        elif annotation["image_id"] not in labels:
+            issue("unknown-image", where, f"no image has the id {annotation['image_id']}")
+        else:
+            labels[annotation["image_id"]].append(label_of[annotation["category_id"]])
+    rows = []
+    for image in images:
+        key = image["file_name"]
+        if image.get("zip_file"):
+            key = f"{image['zip_file']}@{key}"
+        where = f"{source}: image {image['id']}"
+        rows.append(Row(where, key, tuple(labels[image["id"]]), os.path.join(folder, key)))
+    return rows, [str(category["name"]) for category in categories]
 
 
 def read_json(path: str) -> Any:
-    """The content of a json file; errors name the file and the line."""
-    try:
-        return json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}:{error.lineno}: not valid json: {error.msg}") from error
-    except RecursionError:
-        raise ValueError(f"{path}: not valid json: nested too deeply") from None
+    """Return the content of a json file, which may lie in a zip; errors name the file and the line."""
+    return parse_json(read_text(path), path)
 
 
-def _read_lines(path: str) -> list[str]:
-    return [line.strip() for line in _read_text(path).split("\n")]
-
-
-def _read_text(path: str) -> str:
+def read_text(path: str) -> str:
+    """Return the content of a UTF-8 file, which may lie in a zip."""
     try:
         return read_bytes(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {path}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def repeated(values: Sequence) -> list:
+    """Return the values that occur more than once, each once, in order of their second occurrence."""
+    seen: set = set()
+    twice: dict = {}
+    for value in values:
+        if value in seen:
+            twice[value] = None
+        seen.add(value)
+    return list(twice)
+
+
+def _samples(rows: Sequence[Row], names: Sequence[str]) -> list[Sample]:
+    samples = []
+    for row in rows:
+        classname = names[row.labels[0]] if row.labels else ""
+        samples.append(Sample(row.path, row.labels, row.key, classname))
+    return samples
+
+
+def _require_rows(rows: Sequence[Row], path: str) -> None:
+    if not rows:
+        raise ValueError(f"{path} names no image")
+
+
+def _entries(content: Any, name: str, kind: str, source: str, issue: Issue) -> list[dict]:
+    """Return the images or categories of a COCO index by ascending id."""
+    keys = ("id", "file_name") if kind == "image" else ("id", "name")
+    entries = [entry for _, entry in _checked(content, name, keys, source, issue)]
+    for value in repeated([entry["id"] for entry in entries]):
+        issue("id-twice", source, f"the {kind} id {value} occurs more than once")
+    return sorted(entries, key=_by_id)
+
+
+def _by_id(entry: dict) -> tuple[bool, Any]:
+    """Return a key to sort by: numbers by value, then texts."""
+    return isinstance(entry["id"], str), entry["id"]
+
+
+def _checked(
+    content: Any, name: str, keys: tuple[str, ...], source: str, issue: Issue
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the usable entries of a list of a COCO index, each with where it is."""
+    entries = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        issue("index-key", source, f"no list {name!r}")
+        return []
+    usable = []
+    for position, entry in enumerate(entries):
+        where = f"{source}: {name}[{position}]"
+        fault = _fault_of(entry, keys)
+        if fault:
+            issue("index-key", where, fault)
+        else:
+            usable.append((where, entry))
+    return usable
+
+
+def _fault_of(entry: Any, keys: tuple[str, ...]) -> str:
+    """Return what is wrong with an entry of a COCO index, or ""."""
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            return f"it has no {key!r}"
+        value = entry[key]
+        if key.endswith("id") and (isinstance(value, bool) or not isinstance(value, int | float | str)):
+            return f"its {key} is neither a number nor a text"
+        if key == "file_name" and not isinstance(value, str):
+            return f"its file_name {value!r} is no text"
+    if "file_name" in keys and not isinstance(entry.get("zip_file") or "", str):
+        return f"its zip_file {entry['zip_file']!r} is no text"
+    return ""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from datasets.task import Sample
 
-from .index_files import read_json
+from .index_files import Issue, Row, raise_issue, read_json
 
 SPLITS = ("train", "val", "test")
+Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 
-def read_split(root: str, image_dir: str, split_json: str) -> tuple[list[Sample], list[Sample], list[Sample]]:
-    """Read `<root>/<split_json>`; its paths are relative to `<root>/<image_dir>`.
+def read_split(path: str, images: str) -> Splits:
+    """Read the split file `path`, whose paths are relative to the folder `images`.
 
     Returns:
         (train, val, test), each in file order
@@ -23,30 +25,47 @@ def read_split(root: str, image_dir: str, split_json: str) -> tuple[list[Sample]
         FileNotFoundError: the json is missing.
         ValueError: it is not of this form, or a label is negative.
     """
-    path = os.path.join(root, split_json)
     content = read_json(path)
-    if not isinstance(content, dict) or any(not isinstance(content.get(split), list) for split in SPLITS):
+    if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in SPLITS):
         raise ValueError(f"{path}: expected the lists {', '.join(SPLITS)}")
-    if not content["test"]:
+    splits = parse_split(content, path, images, raise_issue)
+    if not splits["test"]:
         raise ValueError(f"{path}: the list test is empty")
-    folder = os.path.join(root, image_dir)
-    return tuple(
-        [_sample(folder, row, f"{path}: {split}[{position}]") for position, row in enumerate(content[split])]
-        for split in SPLITS
-    )
+    return tuple(_samples(splits[split]) for split in SPLITS)
+
+
+def parse_split(content: Any, source: str, folder: str, issue: Issue) -> dict[str, list[Row]]:
+    """Return split -> images of a split file's content. `source` names the file in messages."""
+    splits: dict[str, list[Row]] = {}
+    for split in SPLITS:
+        entries = content.get(split) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            issue("missing-split", source, f"there is no list {split!r}")
+            continue
+        splits[split] = []
+        for position, entry in enumerate(entries):
+            where = f"{source}: {split}[{position}]"
+            row = _row(entry, where, folder)
+            if row is None:
+                issue("index-line", where, f"expected [path, label, class name], found {entry!r}")
+            else:
+                splits[split].append(row)
+    return splits
 
 
 def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
-    """The class names in label order, gathered from the samples of all splits.
+    """Return the class names in label order, gathered from the samples of all splits.
 
     Raises:
         ValueError: a label has two names, or the labels are not 0..C-1; the message names the file `source`.
     """
     names: dict[int, str] = {}
-    for sample in (sample for split in splits for sample in split):
-        if names.setdefault(sample.label, sample.classname) != sample.classname:
-            first, second = names[sample.label], sample.classname
-            raise ValueError(f"{source}: label {sample.label} is called both {first!r} and {second!r} ({sample.key})")
+    for split in splits:
+        for sample in split:
+            first = names.setdefault(sample.label, sample.classname)
+            if first != sample.classname:
+                both = f"both {first!r} and {sample.classname!r} ({sample.key})"
+                raise ValueError(f"{source}: label {sample.label} is called {both}")
     for label in range(len(names)):
         if label not in names:
             raise ValueError(f"{source}: no image has the label {label}, though labels go up to {max(names)}")
@@ -56,25 +75,41 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
 def subsample_classes(
     splits: Sequence[Sequence[Sample]], classnames: Sequence[str], which: str
 ) -> tuple[list[list[Sample]], list[str]]:
-    """CoOp's base-to-new split: the first half of the classes ("base", rounded up), the rest ("new") or "all".
+    """Return CoOp's base-to-new split: the first half of the classes ("base", rounded up), the rest ("new") or "all".
 
     Returns:
         (the splits without the other classes, labels counted from 0 again; the class names that are left)
     """
     half = (len(classnames) + 1) // 2
-    kept = {"all": range(len(classnames)), "base": range(half), "new": range(half, len(classnames))}.get(which)
-    if kept is None:
+    ranges = {"all": range(len(classnames)), "base": range(half), "new": range(half, len(classnames))}
+    if which not in ranges:
         raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {which!r}; choose all, base or new")
-    splits = [[replace(s, labels=(s.label - kept.start,)) for s in split if s.label in kept] for split in splits]
-    return splits, [classnames[label] for label in kept]
+    kept = ranges[which]
+    left = []
+    for split in splits:
+        samples = [sample for sample in split if sample.label in kept]
+        left.append([replace(sample, labels=(sample.label - kept.start,)) for sample in samples])
+    return left, [classnames[label] for label in kept]
 
 
-def _sample(folder: str, row: object, where: str) -> Sample:
+def _row(entry: Any, where: str, folder: str) -> Row | None:
+    """Return one image, or None if `entry` is not [path, label, class name]; the label may be a text of digits."""
+    if not isinstance(entry, list) or len(entry) != 3:
+        return None
+    key, label, classname = entry
+    if not isinstance(key, str) or not isinstance(classname, str) or isinstance(label, bool | float):
+        return None
     try:
-        key, label, classname = row
         label = int(label)
     except (TypeError, ValueError):
-        raise ValueError(f"{where}: expected [path, label, class name], found {row!r}") from None
-    if label < 0:
-        raise ValueError(f"{where}: label {label} is negative")
-    return Sample(os.path.join(folder, key), (label,), key, classname)
+        return None
+    return Row(where, key, (label,), os.path.join(folder, key), classname)
+
+
+def _samples(rows: Sequence[Row]) -> list[Sample]:
+    samples = []
+    for row in rows:
+        if row.labels[0] < 0:
+            raise ValueError(f"{row.where}: label {row.labels[0]} is negative")
+        samples.append(Sample(row.path, row.labels, row.key, row.classname))
+    return samples

@@ -1,23 +1,31 @@
-"""Splits of CoOp's sets from their raw annotations, for where the published split file is absent.
+"""Split files of CoOp's sets, made once from their raw annotations if the published split file is absent.
 
-They follow CoOp's two rules: of a set with an official test set, a fifth of each class's training images is for validation; of a set
-without one, each class is cut 50/20/30 into train, val and test. The shuffle before the cut is seeded by the set's name, so that every
-machine gets the same split; it cannot be the published one, whose seed nobody knows.
+They follow CoOp's two rules: of a set with an official test set, a fifth of each class's training images is for
+validation; of a set without one, each class is cut 50/20/30 into train, val and test. The shuffle before the cut is
+seeded by the set's name, so that every machine gets the same split; it cannot be the published one, whose seed is not
+known. FGVC-Aircraft has official lists of all three splits, which are taken as they are.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import random
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from datasets.catalog import names
-from datasets.catalog.entries import entry
-from datasets.task import Sample
+from datasets.catalog.entries import Entry, entry
+from toolkit.common.files import write_text
+
+log = logging.getLogger(__name__)
+
+FILE = "split_from_annotations.json"  # beside the data, if their folder is writable
 
 
 class Row(NamedTuple):
@@ -28,81 +36,184 @@ class Row(NamedTuple):
     name: str
 
 
-Splits = tuple[list[Sample], list[Sample], list[Sample]]
+Annotated = tuple[list[Row], list[Row] | None]  # (training images, test images), or (all images, None)
 
 
-def available(name: str, folder: str) -> bool:
-    """Can the set be split from what is in `folder`?"""
+def find_split_file(name: str, folder: str) -> str:
+    """Return the split file of CoOp's set `name`: the published one, or one that is made from the raw annotations.
+
+    Args:
+        folder: the set's folder, which holds its image folder.
+
+    Raises:
+        FileNotFoundError: there is neither the published split nor all that one is made from.
+        ValueError: an annotation file cannot be read, or a class has too few images to be split.
+    """
     known = entry(name)
-    return all(os.path.exists(os.path.join(folder, path)) for path in (*known.annotations, known.image_dir))
+    published = os.path.join(folder, known.split_json)
+    if known.split_json and os.path.isfile(published):
+        return published
+    check_available(known, folder)
+    made = write_split_file(name, folder)
+    if known.split_json:
+        message = (
+            "%s: no published split %s; made one from the raw annotations. Scores are not comparable with published ones."
+        )
+        log.warning(message, name, published)
+    return str(made)
 
 
-def split(name: str, folder: str) -> Splits:
-    """(train, val, test) of CoOp's set `name`, whose data are in `folder`.
+def write_split_file(name: str, folder: str) -> Path:
+    """Write the split file of a set unless it is there and newer than the annotations, and return its path.
+
+    It is written beside the data, or into the cache folder if theirs is not writable.
+    """
+    known = entry(name)
+    beside = Path(folder, FILE)
+    cached = _cache_path(name, folder)
+    for path in (beside, cached):
+        if path.is_file() and path.stat().st_mtime_ns >= _last_change(known, folder):
+            return path
+    rows = [f" {json.dumps(split)}: {_to_json(rows)}" for split, rows in split_rows(name, folder).items()]
+    text = "{\n" + ",\n".join(rows) + "\n}\n"
+    try:
+        made = beside
+        write_text(made, text)
+    except OSError:
+        made = cached
+        write_text(made, text)
+    log.info("%s: wrote %s from the raw annotations", name, made)
+    return made
+
+
+def check_available(known: Entry, folder: str) -> None:
+    """Raise an error if a split of the set cannot be made from what is in `folder`."""
+    if known.suite != "coop" or known.layout != "coop":
+        raise ValueError(
+            f"{known.name} has no split that is made from raw annotations; --from torchvision prepares ELEVATER's sets"
+        )
+    sources = (*known.annotations, known.image_dir)
+    if all(os.path.exists(os.path.join(folder, path)) for path in sources):
+        return
+    needed = ", ".join(known.annotations)
+    if not known.split_json:
+        raise FileNotFoundError(f"{known.name}: {folder} does not have all of {needed}")
+    published = os.path.join(folder, known.split_json)
+    message = f"{known.name}: no split {published}, which `python -m datasets download {known.name}` fetches"
+    if needed:
+        message += f", nor all of {needed} to make one from"
+    raise FileNotFoundError(message)
+
+
+def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
+    """Return split -> images of CoOp's set `name`, whose data are in `folder`.
 
     Raises:
         FileNotFoundError: an annotation file is missing.
         ValueError: one cannot be read, or a class has too few images to be split.
     """
+    if name == "FGVCAircraft":
+        return _official_lists(name, folder)
     rows, test = _READERS.get(name, _folders)(name, folder)
     generator = random.Random(name)
-    groups = list(_by_label(rows))
-    if test is None:
-        parts = [_cut(name, group, (0.5, 0.2), generator) for group in groups]
+    splits: dict[str, list[Row]] = {"train": [], "val": [], "test": test or []}
+    groups = _by_label(rows)
+    for label in sorted(groups):
+        generator.shuffle(groups[label])
+        parts = _cut(name, groups[label], has_test=test is not None)
+        for split, part in zip(splits, parts, strict=False):
+            splits[split] += part
+    return splits
+
+
+def _cut(name: str, rows: list[Row], has_test: bool) -> list[list[Row]]:
+    """Cut the images of one class into train and val, and test if the set has no official one."""
+    count = len(rows)
+    if has_test:
+        val = round(count * 0.2)  # CoOp rounds the fifth that goes to val
+        sizes = [count - val, val]
     else:
-        parts = [_cut(name, group, (0.8,), generator) for group in groups]
-        parts = [(train, val, []) for train, val in parts]
-    train, val, rest = ([row for part in parts for row in part[k]] for k in range(3))
-    return tuple(_samples(name, folder, part) for part in (train, val, rest if test is None else test))
+        train, val = round(count * 0.5), round(count * 0.2)
+        sizes = [train, val, count - train - val]
+    if min(sizes) < 1:
+        raise ValueError(f"{name}: class {rows[0].name!r} has {count} images, too few to be split")
+    parts = []
+    start = 0
+    for size in sizes:
+        parts.append(rows[start : start + size])
+        start += size
+    return parts
 
 
-def official_lists(name: str, folder: str, lists: Sequence[str], classes: str) -> Splits:
-    """A split that the data bring along: files of lines "<image> <class>", with `classes` naming a class a line in label order."""
-    label_of = {line: label for label, line in enumerate(_lines(os.path.join(folder, classes)))}
-    splits = []
-    for file in lists:
-        rows = []
-        for number, (image, _, variant) in enumerate(
-            (line.partition(" ") for line in _lines(os.path.join(folder, file))), start=1
-        ):
-            if variant not in label_of:
-                raise ValueError(f"{os.path.join(folder, file)}:{number}: {variant!r} is no class of {classes}")
-            rows.append(Row(f"{image}.jpg", label_of[variant], variant))
-        splits.append(_samples(name, folder, rows))
-    return tuple(splits)
+def _by_label(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.label, []).append(row)
+    return groups
 
 
-Annotated = tuple[list[Row], list[Row] | None]  # (training images, test images), or (all images, None)
+def _last_change(known: Entry, folder: str) -> int:
+    """Return when what a split is made from was changed last, in nanoseconds."""
+    sources = [Path(folder, file) for file in known.annotations]
+    if not sources:
+        images = Path(folder, known.image_dir)
+        sources = [images, *(child for child in images.iterdir() if child.is_dir())]
+    return max(source.stat().st_mtime_ns for source in sources)
+
+
+def _cache_path(name: str, folder: str) -> Path:
+    home = os.environ.get("MVLPT_CACHE") or Path(__file__).resolve().parents[2] / "data" / "cache"
+    digest = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:12]
+    return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
+
+
+def _to_json(rows: Sequence[Row]) -> str:
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    return "[\n  " + ",\n  ".join(lines) + "\n ]"
+
+
+# -- readers of raw annotations ----------------------------------------------------------------------------------
+
+
+def _official_lists(name: str, folder: str) -> dict[str, list[Row]]:
+    """FGVC-Aircraft: files of lines "<image> <class>", and one that names a class a line in label order."""
+    classes, *lists = entry(name).annotations
+    label_of = _label_of(folder, classes)
+    splits = {}
+    for split, file in zip(("train", "val", "test"), lists, strict=True):
+        splits[split] = []
+        for where, line in _lines(folder, file):
+            image, _, variant = line.partition(" ")
+            label = _known_label(variant, label_of, where, classes)
+            splits[split].append(Row(f"{image}.jpg", label, variant))
+    return splits
 
 
 def _folders(name: str, folder: str) -> Annotated:
     """A folder a class, in the order of their names; some are left out or renamed."""
-    root = os.path.join(folder, entry(name).image_dir)
-    listed = sorted(found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith("."))
-    folders = (
-        [found for found in listed if found not in ("BACKGROUND_Google", "Faces_easy")]
-        if name == "Caltech101"
-        else listed
-    )
+    root = Path(folder, entry(name).image_dir)
+    folders = sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if name == "Caltech101":
+        folders = [child for child in folders if child not in ("BACKGROUND_Google", "Faces_easy")]
     classes, _ = names.adopt(name, folders)
     rows = []
-    for label, (inner, classname) in enumerate(zip(folders, classes, strict=True)):
-        files = sorted(file for file in os.listdir(os.path.join(root, inner)) if not file.startswith("."))
-        rows += [Row(f"{inner}/{file}", label, classname) for file in files]
+    for label, (child, classname) in enumerate(zip(folders, classes, strict=True)):
+        files = sorted(file for file in os.listdir(root / child) if not file.startswith("."))
+        rows += [Row(f"{child}/{file}", label, classname) for file in files]
     return rows, None
 
 
 def _pets(name: str, folder: str) -> Annotated:
-    """Lines "<image> <class id> <species> <breed id>"; the class name is the image's without its number, in lower case."""
+    """Lines "<image> <class id> <species> <breed id>"; the class is the image without its number, in lower case."""
 
     def read(file: str) -> list[Row]:
-        path, rows = os.path.join(folder, file), []
-        for number, line in enumerate(_lines(path), start=1):
+        rows = []
+        for where, line in _lines(folder, file):
             try:
                 image, label, *_ = line.split()
                 rows.append(Row(f"{image}.jpg", int(label) - 1, image.rpartition("_")[0].lower()))
             except ValueError:
-                raise ValueError(f"{path}:{number}: expected <image> <class id> <species> <breed id>") from None
+                raise ValueError(f"{where}: expected <image> <class id> <species> <breed id>") from None
         return rows
 
     trainval, test = entry(name).annotations
@@ -112,26 +223,28 @@ def _pets(name: str, folder: str) -> Annotated:
 def _cars(name: str, folder: str) -> Annotated:
     """MATLAB files; the year at the end of a name goes to its front."""
     meta, train, test = entry(name).annotations
-    classes = [str(text).split() for text in _mat(folder, meta, "class_names")]
-    classes = [" ".join(words[-1:] + words[:-1]) for words in classes]
+    classes = []
+    for text in _mat(folder, meta, "class_names"):
+        words = str(text).split()
+        classes.append(" ".join(words[-1:] + words[:-1]))
 
     def read(file: str, images: str) -> list[Row]:
-        records = _mat(folder, file, "annotations")
-        return [
-            Row(f"{images}/{record['fname']}", int(record["class"]) - 1, classes[int(record["class"]) - 1])
-            for record in records
-        ]
+        rows = []
+        for record in _mat(folder, file, "annotations"):
+            label = int(record["class"]) - 1
+            rows.append(Row(f"{images}/{record['fname']}", label, classes[label]))
+        return rows
 
     return read(train, "cars_train"), read(test, "cars_test")
 
 
 def _flowers(name: str, folder: str) -> Annotated:
     """Image i + 1 has the i-th label, counted from 1; cat_to_name.json names the labels."""
-    labels, called = entry(name).annotations
-    path = os.path.join(folder, called)
+    labels, names_file = entry(name).annotations
+    path = Path(folder, names_file)
     try:
-        with open(path, encoding="utf-8") as file:
-            classes = {int(label): classname for label, classname in json.load(file).items()}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        classes = {int(label): classname for label, classname in content.items()}
     except (AttributeError, ValueError) as error:
         raise ValueError(f"{path} is no json of label -> class name: {error}") from error
     rows = []
@@ -145,34 +258,34 @@ def _flowers(name: str, folder: str) -> Annotated:
 def _scenes(name: str, folder: str) -> Annotated:
     """SUN397: the folder is the class, /a/apartment_building/outdoor is called "outdoor apartment_building"."""
     classes, train, test = entry(name).annotations
-    label_of = {line: label for label, line in enumerate(_lines(os.path.join(folder, classes)))}
+    label_of = _label_of(folder, classes)
 
     def read(file: str) -> list[Row]:
-        path, rows = os.path.join(folder, file), []
-        for number, line in enumerate(_lines(path), start=1):
-            inner = os.path.dirname(line)
-            if inner not in label_of:
-                raise ValueError(f"{path}:{number}: {inner!r} is no class of {classes}")
-            rows.append(Row(line.lstrip("/"), label_of[inner], " ".join(reversed(inner.split("/")[2:]))))
+        rows = []
+        for where, line in _lines(folder, file):
+            scene = os.path.dirname(line)
+            label = _known_label(scene, label_of, where, classes)
+            rows.append(Row(line.lstrip("/"), label, " ".join(reversed(scene.split("/")[2:]))))
         return rows
 
     return read(train), read(test)
 
 
 def _actions(name: str, folder: str) -> Annotated:
-    """UCF101: "<Action>/<video>.avi"; folders and classes are called as the action with its words apart, Apply_Eye_Makeup."""
+    """UCF101: "<Action>/<video>.avi"; folders and classes are the action with its words apart, Apply_Eye_Makeup."""
     classes, train, test = entry(name).annotations
-    numbered = (line.split() for line in _lines(os.path.join(folder, classes)))
-    label_of = {action: int(number) - 1 for number, action in numbered}
+    label_of = {}
+    for _, line in _lines(folder, classes):
+        number, action = line.split()
+        label_of[action] = int(number) - 1
 
     def read(file: str) -> list[Row]:
-        path, rows = os.path.join(folder, file), []
-        for number, line in enumerate(_lines(path), start=1):
+        rows = []
+        for where, line in _lines(folder, file):
             action, _, video = line.split()[0].partition("/")
-            if action not in label_of:
-                raise ValueError(f"{path}:{number}: {action!r} is no class of {classes}")
+            label = _known_label(action, label_of, where, classes)
             classname = "_".join(re.findall("[A-Z][^A-Z]*", action))
-            rows.append(Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label_of[action], classname))
+            rows.append(Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label, classname))
         return rows
 
     return read(train), read(test)
@@ -187,18 +300,32 @@ _READERS: dict[str, Callable[[str, str], Annotated]] = {
 }
 
 
-def _lines(path: str) -> list[str]:
+def _label_of(folder: str, file: str) -> dict[str, int]:
+    """Return class -> label of a file with a class a line."""
+    return {line: label for label, (_, line) in enumerate(_lines(folder, file))}
+
+
+def _known_label(classname: str, label_of: dict[str, int], where: str, classes: str) -> int:
+    if classname not in label_of:
+        raise ValueError(f"{where}: {classname!r} is no class of {classes}")
+    return label_of[classname]
+
+
+def _lines(folder: str, file: str) -> list[tuple[str, str]]:
+    """Return the lines of a text file that are neither blank nor comments, each with "file:number" for messages."""
+    path = os.path.join(folder, file)
     try:
-        with open(path, encoding="utf-8") as file:
-            return [line.strip() for line in file if line.strip() and not line.startswith("#")]
+        with open(path, encoding="utf-8") as stream:
+            lines = [line.strip() for line in stream if line.strip() and not line.startswith("#")]
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {path}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    return [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1)]
 
 
 def _mat(folder: str, file: str, variable: str) -> list:
-    """The entries of a variable of a MATLAB file."""
+    """Return the entries of a variable of a MATLAB file."""
     import numpy as np
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -210,30 +337,3 @@ def _mat(folder: str, file: str, variable: str) -> list:
         return list(np.atleast_1d(loadmat(path, squeeze_me=True)[variable]))
     except (MatReadError, KeyError, TypeError, ValueError, EOFError, zlib.error, NotImplementedError) as error:
         raise ValueError(f"{path} is no readable MATLAB file with the variable {variable!r}: {error}") from error
-
-
-def _by_label(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    groups: dict[int, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.label, []).append(row)
-    return (groups[label] for label in sorted(groups))
-
-
-def _cut(name: str, rows: list[Row], shares: tuple[float, ...], generator: random.Random) -> tuple[list[Row], ...]:
-    """Shuffle one class and cut it: `shares` (0.5, 0.2) gives train, val and the rest, (0.8,) gives train and val."""
-    rows = list(rows)
-    generator.shuffle(rows)
-    if len(shares) == 1:  # CoOp rounds the fifth that goes to val
-        sizes = [len(rows) - round(len(rows) * 0.2), round(len(rows) * 0.2)]
-    else:
-        sizes = [round(len(rows) * share) for share in shares]
-        sizes.append(len(rows) - sum(sizes))
-    if min(sizes) < 1:
-        raise ValueError(f"{name}: class {rows[0].name!r} has {len(rows)} images, too few to be split")
-    ends = [sum(sizes[: k + 1]) for k in range(len(sizes))]
-    return tuple(rows[end - size : end] for size, end in zip(sizes, ends, strict=True))
-
-
-def _samples(name: str, folder: str, rows: Sequence[Row]) -> list[Sample]:
-    root = os.path.join(folder, entry(name).image_dir)
-    return [Sample(os.path.join(root, row.path), (row.label,), row.path, row.name) for row in rows]

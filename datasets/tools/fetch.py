@@ -1,7 +1,8 @@
 """Fetch one file: over HTTP or from Google Drive, resumable, under a temporary name until it is whole and checked.
 
-What a stopped download leaves is `.<name>.part` and `.<name>.part.json`, which says what it is part of (from Google Drive: a
-`.<name>.part<something>.part` of gdown's); the next call goes on with it. The file appears under its own name only once it is complete.
+What a stopped download leaves is `.<name>.part` and `.<name>.part.json`, which says what it is part of (from Google
+Drive: a `.<name>.part<something>.part` of gdown's); the next call resumes it. Google Drive is gdown's business. HTTP is
+done here: neither gdown, pooch nor huggingface_hub checks (If-Range) that the file is still the one that was begun.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from . import NotDone
-from .forms import check_form
+from toolkit.common.cli import NotDone
+from toolkit.common.files import InUse, exclusive_lock
+
+from .unpack import check_form
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,6 @@ CHUNK = 1 << 18  # bytes
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 4  # connections in a row that bring nothing
 AGENT = {"User-Agent": "python-datasets/1"}
-_BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
 
 
 def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
@@ -44,124 +46,199 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
 
     Raises:
         ValueError: the URL is of no known kind.
-        NotDone: it could not be had, or is not what its name says; the message says what to do by hand.
+        NotDone: it is not available, or is not what its name says; the message says what to do by hand.
     """
     if not url.startswith(("https://", "http://", DRIVE)):
         raise ValueError(f"cannot fetch {url!r}; a URL begins with https://, http:// or {DRIVE}")
-    part = target.with_name(f".{target.name}.part")
-    with _folder(target.parent), _alone(part):
-        log.info("fetching %s", target.name)
-        digest = _from_drive(url, target, part) if url.startswith(DRIVE) else _from_http(url, target, part, wait)
-        try:
-            check_form(part, target.name)
-            if digest and digest != _md5(part):
-                raise ValueError("its checksum is not the one that the server states")
-        except ValueError as error:
-            _drop(part)
-            raise _failed(url, target, f"what came is not usable: {error}") from error
-        os.replace(part, target)
-        _drop(part)
+    part = _Part(target, url)
+    try:
+        with _folder(target.parent), part.lock():
+            log.info("fetching %s", target.name)
+            if url.startswith(DRIVE):
+                _from_drive(url, part)
+            else:
+                _from_http(url, part, wait)
+            part.check()
+            os.replace(part.path, target)
+            part.drop()
+    except _Failed as error:
+        address = url
+        if url.startswith(DRIVE):
+            address = f"https://drive.google.com/uc?id={url.removeprefix(DRIVE)}"
+        advice = f"Get {address} with a browser and save it as {target}"
+        raise NotDone(f"could not fetch {target.name}: {error}. {advice}") from error
     return target
 
 
-def _from_http(url: str, target: Path, part: Path, wait: float) -> str | None:
-    """Fill `part`, going on where it ends; return the MD5 that the server states, base64-encoded, if it does."""
-    state = _state(part)
-    if state.get("url") != url:
-        _drop(part)
-        state = {}
-    idle = 0
-    while True:
-        before = _size(part)
+class _Failed(Exception):
+    """A file is not available; the message says why."""
+
+
+class _Part:
+    """The part of a file that has come, and what the server said about the file when it was begun.
+
+    Attributes:
+        state: "url", "total" (bytes), "validator" (for If-Range) and "md5" (base64), as far as they are known.
+    """
+
+    def __init__(self, target: Path, url: str):
+        self.target = target
+        self.url = url
+        self.path = target.with_name(f".{target.name}.part")
+        self.state_file = target.with_name(f".{target.name}.part.json")
+        self.state: dict = {}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Refuse to write if another process is writing, and drop the part of another address."""
+        path = self.target.with_name(f".{self.target.name}.part.lock")
         try:
-            return _transfer(url, part, state)
+            with exclusive_lock(path, f"another process is fetching {self.target.name} at this moment"):
+                try:
+                    self._read_state()
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+        except InUse as error:
+            raise NotDone(str(error)) from None
+
+    def _read_state(self) -> None:
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            state = {}
+        if isinstance(state, dict) and state.get("url") == self.url:
+            self.state = state
+        elif not self.url.startswith(DRIVE) or self.state_file.exists():
+            self.drop()
+
+    def begin(self, **state: object) -> None:
+        """Record what the server says about the file."""
+        self.state = {"url": self.url, **state}
+        self.state_file.write_text(json.dumps(self.state), encoding="utf-8")
+
+    def drop(self) -> None:
+        """Remove what has come."""
+        self.state = {}
+        self.path.unlink(missing_ok=True)
+        self.state_file.unlink(missing_ok=True)
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes that have come."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def check(self) -> None:
+        """Raise _Failed, and drop the part, if it is not what its name or the server says."""
+        try:
+            check_form(self.path, self.target.name)
+            stated = self.state.get("md5")
+            if stated and stated != self._md5():
+                raise ValueError("its checksum is not the one that the server states")
+        except ValueError as error:
+            self.drop()
+            raise _Failed(f"what came is not usable: {error}") from error
+
+    def _md5(self) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        with open(self.path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        return base64.b64encode(digest.digest()).decode()
+
+
+def _from_http(url: str, part: _Part, wait: float) -> None:
+    """Fill `part`, resuming it, until it is whole."""
+    idle = 0
+    while idle < ATTEMPTS:
+        before = part.size
+        try:
+            _transfer(url, part)
+            return
         except urllib.error.HTTPError as error:
-            if error.code == 416 and before:  # the file has become shorter since
-                _drop(part)
-                state = {}
-            elif error.code < 500 and error.code != 429:
-                raise _failed(url, target, f"the server answers {error.code} {error.reason}") from error
             reason = f"the server answers {error.code} {error.reason}"
-        except _NoSpace as error:
-            raise _failed(url, target, str(error)) from error
-        except _BROKEN as error:
-            if isinstance(getattr(error, "reason", error), socket.gaierror):  # no network, or no such server
-                raise _failed(url, target, f"the server cannot be found ({error.reason})") from error
-            reason = str(getattr(error, "reason", "") or error) or type(error).__name__
-        idle = 0 if _size(part) > before else idle + 1
-        if idle >= ATTEMPTS:
-            kept = f"; {_size(part)} bytes are kept and the same command goes on with them" if _size(part) else ""
-            raise _failed(url, target, f"{reason}{kept}")
-        log.info("interrupted (%s), trying again", reason)
-        time.sleep(wait)
+            if error.code == 416 and before:  # the file has become shorter since
+                part.drop()
+            elif error.code < 500 and error.code != 429:
+                raise _Failed(reason) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = _reason(error)
+        idle = 0 if part.size > before else idle + 1
+        if idle < ATTEMPTS:
+            log.info("interrupted (%s), trying again", reason)
+            time.sleep(wait)
+    if part.size:
+        reason = f"{reason}; {part.size} bytes are kept and the same command goes on with them"
+    raise _Failed(reason)
 
 
-def _transfer(url: str, part: Path, state: dict) -> str | None:
-    """One connection. `state` is what the server said about the file when `part` was begun."""
-    start = _size(part)
-    if start and start == state.get("total"):
-        return state.get("md5")
+def _reason(error: Exception) -> str:
+    """Return why a connection broke. Raises _Failed if another attempt would not help."""
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, socket.gaierror):  # no network, or no such server
+        raise _Failed(f"the server cannot be found ({cause})") from error
+    if isinstance(cause, ConnectionRefusedError):
+        raise _Failed(f"the server refuses connections ({cause})") from error
+    return str(cause) or type(error).__name__
+
+
+def _transfer(url: str, part: _Part) -> None:
+    """Make one connection and append what it brings."""
+    start = part.size
+    if start and start == part.state.get("total"):
+        return
     headers = dict(AGENT)
     if start:
         headers["Range"] = f"bytes={start}-"
-        if state.get("validator"):
-            headers["If-Range"] = state["validator"]
+        if part.state.get("validator"):
+            headers["If-Range"] = part.state["validator"]
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-        resumed = answer.status == 206
-        length = answer.headers.get("Content-Length")
-        total = _total(answer.headers.get("Content-Range")) if resumed else int(length) if length else None
-        if resumed and state.get("total") not in (None, total):
-            resumed = False  # another file by now; begin again
-            _drop(part)
-            raise http.client.IncompleteRead(b"")
-        if not resumed:
+        if answer.status == 206:
+            total = _number(answer.headers.get("Content-Range", "").rpartition("/")[2])
+            if part.state.get("total") not in (None, total):  # another file by now
+                part.drop()
+                raise http.client.IncompleteRead(b"")
+        else:
             start = 0
-            state.clear()
-            state.update(
-                url=url, total=total, validator=_validator(answer.headers), md5=answer.headers.get("Content-MD5")
-            )
-            _state_file(part).write_text(json.dumps(state), encoding="utf-8")
-        if total and total - start > shutil.disk_usage(part.parent).free:
-            raise _NoSpace(f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free")
-        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.name[1:-5], dynamic_ncols=True)
-        with open(part, "ab" if resumed else "wb") as file, bar:
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-    if total is not None and _size(part) != total:
-        raise http.client.IncompleteRead(b"", total - _size(part))
-    return state.get("md5")
+            total = _number(answer.headers.get("Content-Length", ""))
+            part.begin(total=total, validator=_validator(answer.headers), md5=answer.headers.get("Content-MD5"))
+        _copy(answer, part, start, total)
+    if total is not None and part.size != total:
+        raise http.client.IncompleteRead(b"", total - part.size)
 
 
-def _from_drive(url: str, target: Path, part: Path) -> None:
-    """Google Drive has pages between a link and its file; gdown knows them."""
+def _copy(answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None) -> None:
+    """Write the body of an answer to the part, from the byte `start` on."""
+    if total and total - start > shutil.disk_usage(part.path.parent).free:
+        raise _Failed(f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free")
+    mode = "ab" if start else "wb"
+    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.target.name, dynamic_ncols=True)
+    with open(part.path, mode) as file, bar:
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _from_drive(url: str, part: _Part) -> None:
+    """Let gdown fetch a file from Google Drive, which has pages between a link and its file."""
     try:
         import gdown
     except ImportError as error:
-        raise _failed(url, target, "gdown is not installed (pip install gdown)") from error
-    if _state_file(part).exists():  # begun from a web server
-        _drop(part)
-    try:  # gdown keeps what it has in a file `<part>????????.part` and goes on with it
-        found = gdown.download(id=url.removeprefix(DRIVE), output=str(part), resume=True, quiet=False)
+        raise _Failed("gdown is not installed (pip install gdown)") from error
+    try:  # gdown keeps what it has in a file `<part>????????.part` and resumes it
+        found = gdown.download(id=url.removeprefix(DRIVE), output=str(part.path), resume=True, quiet=False)
     except Exception as error:  # gdown's own errors, those of its HTTP client and of the parsing of Google's pages
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise _failed(url, target, f"Google Drive: {reason if len(reason) < 160 else reason[:150] + ' ...'}") from error
-    if found is None or not part.is_file():
-        raise _failed(url, target, "Google Drive did not hand it out")
-
-
-def _failed(url: str, target: Path, reason: str) -> NotDone:
-    address = f"https://drive.google.com/uc?id={url.removeprefix(DRIVE)}" if url.startswith(DRIVE) else url
-    return NotDone(f"could not fetch {target.name}: {reason}. Get {address} with a browser and save it as {target}")
-
-
-class _NoSpace(Exception):
-    pass
+        if len(reason) >= 160:
+            reason = f"{reason[:150]} ..."
+        raise _Failed(f"Google Drive: {reason}") from error
+    if found is None or not part.path.is_file():
+        raise _Failed("Google Drive did not hand it out")
 
 
 @contextmanager
 def _folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and remove it where nothing came into it."""
+    """Make a folder, and remove it if nothing came into it."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -173,61 +250,13 @@ def _folder(folder: Path) -> Iterator[None]:
             path.rmdir()
 
 
-@contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Refuse to write where another process is writing."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system; nothing is lost but the refusal
-        yield
-        return
-    lock = part.with_name(part.name + ".lock")
-    with open(lock, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise NotDone(f"another process is fetching {part.name[1:-5]} at this moment") from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-def _validator(headers) -> str | None:
-    """What If-Range takes: a strong ETag, or the date of the last change."""
+def _validator(headers: http.client.HTTPMessage) -> str | None:
+    """Return a value for If-Range: a strong ETag, or the date of the last change."""
     tag = headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    if tag and not tag.startswith("W/"):
+        return tag
+    return headers.get("Last-Modified")
 
 
-def _total(content_range: str | None) -> int | None:
-    size = (content_range or "").rpartition("/")[2]
-    return int(size) if size.isdigit() else None
-
-
-def _state_file(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _state(part: Path) -> dict:
-    try:
-        content = json.loads(_state_file(part).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def _drop(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _state_file(part).unlink(missing_ok=True)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return base64.b64encode(digest.digest()).decode()
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None

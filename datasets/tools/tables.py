@@ -4,56 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from datasets.catalog import entries as catalogue
-from datasets.catalog.entries import Entry
+from datasets.catalog import names
+from datasets.catalog.entries import Entry, entry
 
 HEAD = ("name", "suite", "classes", "metric", "train", "val", "test", "folder below the data root")
+NUMBERS = (2, 4, 5, 6)  # columns of HEAD that are aligned to the right
 
 
 def overview(entries: Iterable[Entry]) -> str:
-    """One line a set; "-" for a split that it does not have, "?" where nobody says how large it is."""
+    """Return one line a set; "-" for a split that it does not have, "?" if its size is not stated."""
     rows = []
-    for entry in entries:
-        counts = [_count(entry, split) for split in ("train", "val", "test")]
-        rows.append((entry.name, entry.suite, str(entry.classes), entry.metric, *counts, entry.folder))
-    return table(HEAD, rows, right=(2, 4, 5, 6))
+    for known in entries:
+        counts = [_count(known, split) for split in ("train", "val", "test")]
+        rows.append((known.name, known.suite, str(known.classes), known.metric, *counts, known.folder))
+    return _table(HEAD, rows)
 
 
-def as_records(entries: Iterable[Entry]) -> list[dict]:
-    """What `overview` tells, as plain JSON."""
+def to_records(entries: Iterable[Entry]) -> list[dict]:
+    """Return the table of `overview`, with label kinds, as plain JSON."""
     keys = ("name", "suite", "classes", "metric", "label_kind", "images", "folder")
-    return [{key: getattr(entry, key) for key in keys} for entry in entries]
+    return [{key: getattr(known, key) for key in keys} for known in entries]
 
 
-def one(name: str) -> str:
-    """All that is known of a set, class names in label order included."""
-    facts, entry = catalogue.show(name), catalogue.entry(name)
-    lines = [f"{name} ({entry.suite}): {entry.classes} classes, {entry.label_kind}, scored by {entry.metric}"]
-    lines.append("images: " + ", ".join(f"{_count(entry, split)} {split}" for split in entry.images))
-    lines.append(f"place:  {entry.folder} below the data root, with {', '.join(entry.files)}")
-    if entry.torchvision:
-        lines.append(
-            f"source: torchvision.datasets.{entry.torchvision} (python -m datasets prepare {name} --from torchvision --root ROOT)"
-        )
-    lines += [f"source: {url} -> {target}" for url, target in entry.downloads]
-    if entry.note:
-        lines.append(f"note:   {entry.note}")
-    lines += ["templates:", *(f"    {template}" for template in facts["templates"])]
-    lines += ["classes:", *(f"{label:5d} {name}" for label, name in enumerate(facts["classes"]))]
+def describe(name: str) -> str:
+    """Return all that is known of a set, class names in label order included."""
+    known = entry(name)
+    counts = [f"{_count(known, split)} {split}" for split in known.images]
+    lines = [
+        f"{name} ({known.suite}): {known.classes} classes, {known.label_kind}, scored by {known.metric}",
+        f"images: {', '.join(counts)}",
+        f"place:  {known.folder} below the data root, with {', '.join(known.files)}",
+    ]
+    if known.torchvision:
+        command = f"python -m datasets prepare {name} --from torchvision --root ROOT"
+        lines.append(f"source: torchvision.datasets.{known.torchvision} ({command})")
+    lines += [f"source: {url} -> {target}" for url, target in known.downloads]
+    if known.note:
+        lines.append(f"note:   {known.note}")
+    lines.append("templates:")
+    lines += [f"    {template}" for template in names.templates(name)]
+    lines.append("classes:")
+    lines += [f"{label:5d} {classname}" for label, classname in enumerate(names.class_names(name))]
     return "\n".join(lines)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Aligned text; the columns at the positions `right` are aligned there."""
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return aligned text."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    adjust = [str.rjust if k in right else str.ljust for k in range(len(head))]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "  ".join(f(cell, w) for f, cell, w in zip(adjust, line, widths, strict=True)).rstrip() for line in lines
-    )
+    rule = ["-" * width for width in widths]
+    lines = []
+    for row in [head, rule, *rows]:
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            cells.append(cell.rjust(width) if column in NUMBERS else cell.ljust(width))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
-def _count(entry: Entry, split: str) -> str:
-    if split not in entry.images:
+def _count(known: Entry, split: str) -> str:
+    if split not in known.images:
         return "-"
-    return "?" if entry.images[split] is None else str(entry.images[split])
+    if known.images[split] is None:
+        return "?"
+    return str(known.images[split])

@@ -12,11 +12,10 @@ from typing import Any
 from PIL import Image
 
 from datasets.catalog import names
+from toolkit.common.cli import NotDone
 
-from . import NotDone
-
-Picture = str | Callable[[], Image.Image]  # the file of an image, or how to get one that has none
-Item = tuple[Picture, tuple[int, ...]]
+ImageSource = str | Callable[[], Image.Image]  # the file of an image, or how to get one that has none
+Item = tuple[ImageSource, tuple[int, ...]]
 
 SPLIT = {name: {"split": name} for name in ("train", "val", "test")}
 TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}

@@ -1,7 +1,7 @@
 """The tensors of a TorchScript archive, such as OpenAI's, read without `torch.jit.load`, which runs what the archive holds.
 
-An archive is a pickle of the modules' attributes, and the modules' classes as text. Of the text only the lists are read that tell
-which attributes are parameters and buffers.
+An archive is a pickle of the modules' attributes, and the modules' classes as text, of which only the lists of parameters and
+buffers are read.
 """
 
 import ast
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from prompting.checkpoints.unpickle import Reader, read_data
+from prompting.checkpoints.unpickle import read_data
 
 _CLASS = re.compile(r"^class (\w+)\(\w*\):\n((?:  __\w+__ = \[.*\]\n)+)", re.MULTILINE)
 _LIST = re.compile(r"^  __(?:parameters|buffers)__ = (\[.*\])$", re.MULTILINE)
-_DEEPEST = 100  # modules in modules
-_LONGEST = 1 << 24  # bytes of text in a file
+_MAX_DEPTH = 100  # modules in modules
+_MAX_TEXT = 1 << 24  # bytes
 
 
 class _Module:
@@ -30,15 +30,8 @@ class _Module:
         self.attributes = state if isinstance(state, dict) else {}
 
 
-class _ScriptReader(Reader):
-    def find_class(self, module: str, name: str) -> object:
-        if module.split(".")[0] == "__torch__":
-            return type(name, (_Module,), {"kind": f"{module}.{name}"})
-        return super().find_class(module, name)
-
-
 def is_torchscript(path: str | Path) -> bool:
-    """Whether a file is such an archive."""
+    """Return True for such an archive."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -46,43 +39,55 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def read_torchscript(path: str | Path) -> dict[str, Tensor]:
-    """Parameters and buffers by their names in `state_dict()`, on the CPU. Any error says that the archive is damaged."""
+    """Return parameters and buffers by their names in `state_dict()`, on the CPU. Any error means a damaged archive."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         (top,) = {name.split("/")[0] for name in names}
+        code = f"{top}/code/"
         saved: dict[str, set[str]] = {}
         for name in names:
-            if name.startswith(f"{top}/code/") and name.endswith(".py"):
-                module = name.removeprefix(f"{top}/code/").removesuffix(".py").replace("/", ".")
-                saved |= _saved(_text(archive, name), module)
-        root = read_data(archive, f"{top}/", _ScriptReader)
+            if name.startswith(code) and name.endswith(".py"):
+                module = name.removeprefix(code).removesuffix(".py").replace("/", ".")
+                saved |= _saved_names(_text(archive, name), module)
+        root = read_data(archive, f"{top}/", _find_module)
     if not isinstance(root, _Module):
         raise ValueError("it holds no module")
-    return dict(_tensors(root, saved, "", 0))
+    return dict(_tensors(root, saved))
+
+
+def _find_module(module: str, name: str) -> type | None:
+    if module.split(".")[0] != "__torch__":
+        return None
+    return type(name, (_Module,), {"kind": f"{module}.{name}"})
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:
     entry = archive.getinfo(name)
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.file_size > _LONGEST:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.file_size > _MAX_TEXT:
         raise ValueError(f"{name} is no text of a class")
     with archive.open(entry) as file:
         return file.read(entry.file_size).decode("utf-8")
 
 
-def _saved(text: str, module: str) -> dict[str, set[str]]:
-    """class -> names of its parameters and buffers."""
-    return {
-        f"{module}.{found[1]}": {name for names in _LIST.findall(found[2]) for name in ast.literal_eval(names)}
-        for found in _CLASS.finditer(text)
-    }
+def _saved_names(text: str, module: str) -> dict[str, set[str]]:
+    """Return class -> names of its parameters and buffers."""
+    saved = {}
+    for found in _CLASS.finditer(text):
+        names: set[str] = set()
+        for values in _LIST.findall(found[2]):
+            names.update(ast.literal_eval(values))
+        saved[f"{module}.{found[1]}"] = names
+    return saved
 
 
-def _tensors(module: _Module, saved: dict[str, set[str]], prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    if depth > _DEEPEST:
+def _tensors(
+    module: _Module, saved: dict[str, set[str]], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Tensor]]:
+    if depth > _MAX_DEPTH:
         raise ValueError("its modules hold one another")
-    own = saved.get(module.kind, set())
+    names = saved.get(module.kind, set())
     for name, value in module.attributes.items():
-        if isinstance(value, Tensor) and name in own:
+        if isinstance(value, Tensor) and name in names:
             yield prefix + name, value
         elif isinstance(value, _Module):
             yield from _tensors(value, saved, f"{prefix}{name}.", depth + 1)

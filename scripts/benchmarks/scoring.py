@@ -27,7 +27,7 @@ from trainers.engine.config import resolve
 from trainers.engine.scoring import score_prompts
 from trainers.features.disk_cache import FeatureCache
 from trainers.features.extraction import probabilities
-from trainers.features.store import frozen
+from trainers.features.store import get_backbone
 
 from .common import add_output_dir, machine, new_parser, write_result
 from .steps import random_clip, source_names
@@ -41,13 +41,15 @@ def from_features(folder: Path, architecture: str, images: int = 50_000, classes
     model = PromptedCLIP(clip, TextPrompt(16, clip.ln_final.weight.shape[0]))
     cache = FeatureCache(folder / "features", 10**9)
     targets = np.arange(images) % classes
-    random = torch.randn(images, clip.text_projection.shape[1])
+    shape = images, clip.text_projection.shape[1]
+    random = torch.randn(shape)
     cache.save("random", FINGERPRINT, F.normalize(random, dim=-1))
     with torch.no_grad():
         start = time.perf_counter()
         features = model.encode_classes(source_names(classes))
         encoded = time.perf_counter()
-        values = probabilities(model, cache.load("random", FINGERPRINT), features)
+        loaded = cache.load("random", FINGERPRINT, shape)
+        values = probabilities(model, loaded, features)
         rounded = np.round(values.numpy().astype(np.float64), 6)
         metrics.compute("accuracy", targets, rounded)
         end = time.perf_counter()
@@ -70,7 +72,7 @@ def grid(folder: Path, prompts: int = 20) -> dict:
     cfg = resolve("CoOp", [], given, [])
     seconds = []
     for _ in range(2):
-        frozen.cache_clear()
+        get_backbone.cache_clear()
         torch.manual_seed(0)
         start = time.perf_counter()
         random = [TextPrompt(8, 128) for _ in range(prompts)]

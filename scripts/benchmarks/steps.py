@@ -114,7 +114,8 @@ def naive_step(
         prompt.zero_grad()
         contexts = prompt.contexts()
         with autocast():
-            classes = F.normalize(prompted_text_tower(clip, batch, contexts.text), dim=-1)
+            context = None if contexts.text is None else contexts.text[0]
+            classes = F.normalize(prompted_text_tower(clip, batch, context), dim=-1)
             if contexts.visual is None:
                 features = clip.encode_image(images)
             else:
@@ -162,8 +163,8 @@ def longest_batch(clip: nn.Module, prompt: Prompt, names: list[str]) -> TokenBat
     def batches(length: int, cut: bool) -> list[TokenBatch]:
         if text is None:
             sentences = [f"a photo of a {name.replace('_', ' ')}." for name in names]
-            return tokenize_sentences(tokenizer, sentences, length, cut, chunk=10**9)
-        return tokenize_prompts(tokenizer, names, len(text), prompt.position, length, cut, chunk=10**9)
+            return tokenize_sentences(tokenizer, sentences, length, cut, max_tokens=10**9)
+        return tokenize_prompts(tokenizer, names, text.shape[-2], prompt.position, length, cut, max_tokens=10**9)
 
     most = clip.positional_embedding.shape[0]
     longest = max(batch.ids.shape[1] for batch in batches(most, True))

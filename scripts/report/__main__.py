@@ -1,38 +1,34 @@
 """Command line: `python -m scripts.report DIR [DIR ...] [-o report.html]`.
 
 DIR is the --output-dir of a finished run. Several are seeds of one experiment: the first is shown in full, beside a table
-of all. The page is one file that needs nothing else. Exit code 2 and one line where the input is wrong.
+of all. The page is one file that needs nothing else. Exit code 2 and one line for wrong input.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from toolkit.common.cli import run_command
+from toolkit.common.files import write_text
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and return the exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    try:
-        with logging_redirect_tqdm():
-            out = write(options.folders, options.output, options.root, options.transfer)
-    except (ValueError, OSError) as error:
-        if os.environ.get("MVLPT_DEBUG"):
-            raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    with logging_redirect_tqdm():
+        out = write(options.folders, options.output, options.root, options.transfer)
     sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
-    return 0
 
 
 def write(folders: Sequence[Path], output: Path | None = None, root: str = "", transfer: Path | None = None) -> Path:
@@ -42,43 +38,45 @@ def write(folders: Sequence[Path], output: Path | None = None, root: str = "", t
     """
     import toolkit  # noqa: F401  (makes `dassl` importable)
     import trainers
-    from trainers.engine.results import write_text
+    from scripts.transfer.matrix import read_matrix
 
     from .experiment import check_seeds, read_experiment
     from .page import build
 
+    trainers.register_all()
     runs = [read_experiment(folder) for folder in folders]
     check_seeds(runs)
     out = output or runs[0].folder / "report.html"
     if out.is_dir():
         raise ValueError(f"-o {out} is a folder; give a file")
-    trainers.register_all()
-    write_text(out, build(runs, root, matrices(runs[0].folder, transfer)))
+    matrices = [(path.stem, read_matrix(path)) for path in find_matrices(runs[0].folder, transfer)]
+    write_text(out, build(runs, root, matrices))
     return out
 
 
-def matrices(folder: Path, given: Path | None) -> list[Path]:
-    """Transfer matrices: the given file, all CSV files of the given folder, or those in the run's that are named so."""
+def find_matrices(folder: Path, given: Path | None) -> list[Path]:
+    """Return transfer matrices: the given file, all CSV files of the given folder, or those in the run's by name."""
     if given is None:
         return sorted(folder.glob("*transfer*.csv"))
     if given.is_file():
         return [given]
+    if not given.is_dir():
+        raise FileNotFoundError(f"--transfer: no {given}")
     found = sorted(given.glob("*.csv"))
     if not found:
-        raise FileNotFoundError(f"--transfer: no CSV file in {given}" if given.is_dir() else f"--transfer: no {given}")
+        raise FileNotFoundError(f"--transfer: no CSV file in {given}")
     return found
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.report", description="The report of a run as one HTML page."
+        prog="python -m scripts.report", description="Write the report of a run as one HTML page."
     )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="--output-dir of a run; several: its seeds"
-    )
-    parser.add_argument("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
-    parser.add_argument("--root", default="", help="the folder of the data sets, as train.py takes it")
-    parser.add_argument("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
+    add = parser.add_argument
+    add("folders", nargs="+", type=Path, metavar="DIR", help="--output-dir of a run; several: its seeds")
+    add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
+    add("--root", default="", help="the folder of the data sets, as train.py takes it")
+    add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
     return parser
 
 

@@ -1,146 +1,187 @@
-"""Pictures without a library: gains and the transfer matrix as HTML, which wraps on a phone; curves as SVG."""
+"""Geometry of the page's charts, which the templates draw as HTML and SVG."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
-from .experiment import Series
-from .markup import Html, anchor, signed, table, tag
+import numpy as np
+
+from scripts.transfer.matrix import Matrix
+
+from .experiment import Series, Stage
 
 WIDTH, STRIP, GAP = 180, 44, 14  # of a panel of curves: its width, the height of a strip, the space between two
 
 
-def gains(rows: Sequence[tuple[str, float | None, float, tuple[float, float] | None]]) -> Html:
-    """A line for each (task, zero-shot or None, score, interval or None) in percent, the largest gain first."""
-    every = [value for _, zero, score, band in rows for value in (zero, score, *(band or ())) if value is not None]
-    step = 10 if min(every) >= 50 else 20
-    start = min(90, step * math.floor(min(every) / step))
+@dataclass(frozen=True)
+class Gain:
+    """A line of the gains chart, in percent. `zero_shot` and `interval` may be missing."""
 
-    def place(value: float) -> float:
-        return 100 * (value - start) / (100 - start)
+    task: str
+    score: float
+    zero_shot: float | None
+    interval: tuple[float, float] | None
 
-    def span(low: float, high: float) -> str:
-        return f"left:{place(low):.2f}%;width:{place(high) - place(low):.2f}%"
+    def values(self) -> list[float]:
+        """Return all numbers that the line shows."""
+        values = [self.score, *(self.interval or ())]
+        if self.zero_shot is not None:
+            values.append(self.zero_shot)
+        return values
 
-    def dot(kind: str, value: float) -> Html:
-        return tag("i", class_=kind, style=f"left:{place(value):.2f}%")
-
-    rows = sorted(rows, key=lambda row: -(row[2] - row[1]) if row[1] is not None else -row[2])
-    lines = []
-    for task, zero, score, interval in rows:
-        marks = []
-        if interval:
-            marks.append(tag("i", class_="range", style=span(*interval)))
-        if zero is not None:
-            kind = "link up" if score >= zero else "link down"
-            marks += [tag("i", class_=kind, style=span(*sorted((zero, score)))), dot("zero", zero)]
-        marks.append(dot("dot", score))
-        value = f"{score:.1f}" if zero is None else signed(score - zero)
-        lines.append(
-            tag(
-                "div",
-                tag("a", task, href="#" + anchor("task-", task)),
-                tag("span", marks, class_="track"),
-                tag("span", value, class_="num"),
-                class_="gain",
-            )
-        )
-    ticks = [tag("i", k, style=f"left:{place(k):.2f}%") for k in range(start, 101, step)]
-    axis = tag("div", tag("span"), tag("span", ticks, class_="axis"), tag("span", "%", class_="num"), class_="gain")
-    return tag("div", lines, axis, class_="gains")
+    def rank(self) -> float:
+        """Return the key of the chart's order: the largest gain first, or the largest score."""
+        if self.zero_shot is None:
+            return -self.score
+        return self.zero_shot - self.score
 
 
-def curves(title: str, val: Series, loss: Series, best: int | None) -> Html:
-    """A panel: the validation score above, the training loss below, by epoch; the epoch that was kept is marked."""
-    strips, words = [], []
+@dataclass(frozen=True)
+class Axis:
+    """Percent from `start` to 100."""
+
+    start: int
+    step: int
+
+    def place(self, value: float) -> str:
+        """Return how far from the left a value is, in percent of the width."""
+        return f"{100 * (value - self.start) / (100 - self.start):.2f}%"
+
+    def span(self, one: float, other: float) -> str:
+        """Return the width between two values."""
+        return f"{100 * abs(other - one) / (100 - self.start):.2f}%"
+
+    def ticks(self) -> range:
+        """Return the numbered values."""
+        return range(self.start, 101, self.step)
+
+
+def axis_of(gains: Sequence[Gain]) -> Axis:
+    """Return an axis that holds all values."""
+    lowest = min(value for gain in gains for value in gain.values())
+    step = 10 if lowest >= 50 else 20
+    return Axis(min(90, step * math.floor(lowest / step)), step)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A curve: its kind ("val" or "loss"), words, the top of its strip, SVG path, and a dot (x, y, radius) or None."""
+
+    kind: str
+    words: str
+    top: int
+    path: str
+    dot: tuple[str, str, int] | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one training, one below the other; `best` is the epoch that was kept, or None for the last."""
+
+    title: str
+    strips: list[Strip]
+    first: int
+    last: int
+    best: int | None
+
+    @property
+    def width(self) -> int:
+        return WIDTH
+
+    @property
+    def height(self) -> int:
+        return len(self.strips) * (STRIP + GAP)
+
+
+def panels_of(stage: Stage, title: str) -> tuple[list[Panel], list[Panel]]:
+    """Return the panel of a training, and one for each task of a shared prompt; none without curves."""
+    loss, val = stage.curves.loss, stage.curves.val
+    mean = val.get("mean", [])
+    if not loss and not mean:
+        return [], []
+    best = None
+    if mean and stage.cfg.TEST.FINAL_MODEL == "best_val":
+        best = max(mean, key=lambda point: (point[1], -point[0]))[0]
+    shared = []
+    if len(stage.records) > 1:
+        shared = [panel(task, series, [], best) for task, series in val.items() if task != "mean"]
+    return [panel(title, mean, loss, best)], shared
+
+
+def panel(title: str, val: Series, loss: Series, best: int | None) -> Panel:
+    """Return a panel with the validation score above and the training loss below, by epoch."""
     epochs = [epoch for epoch, _ in [*val, *loss]]
     first, last = min(epochs), max(epochs)
-    for kind, name, unit, series in (("val", "validation", " %", val), ("loss", "loss", "", loss)):
-        if not series:
-            continue
-        shown = ".1f" if kind == "val" else ".2f"
-        start, end = f"{series[0][1]:{shown}}", f"{series[-1][1]:{shown}}"
-        words.append(f"{name} {start} to {end}{unit}")
-        strips.append(_strip(kind, f"{name} {start} → {end}{unit}", series, first, last, len(strips), best))
-    kept = f", epoch {best} is kept" if best is not None else ""
-    height = len(strips) * (STRIP + GAP)
-    picture = tag(
-        "svg",
-        tag("title", f"{title}: {', '.join(words)} in epochs {first} to {last}{kept}"),
-        strips,
-        viewBox=f"0 0 {WIDTH} {height}",
-        role="img",
-    )
-    caption = f"epoch {best} of {last} kept" if best is not None else f"{last} epochs"
-    return tag("figure", tag("figcaption", tag("b", title), " ", caption), picture, class_="panel")
+    strips = []
+    if val:
+        words = f"validation {val[0][1]:.1f} to {val[-1][1]:.1f} %"
+        strips.append(_strip("val", words, val, (first, last), 0, best))
+    if loss:
+        words = f"loss {loss[0][1]:.2f} to {loss[-1][1]:.2f}"
+        strips.append(_strip("loss", words, loss, (first, last), len(strips), None))
+    return Panel(title, strips, first, last, best)
 
 
-def _strip(kind: str, label: str, series: Series, first: int, last: int, number: int, best: int | None) -> Html:
+def _strip(kind: str, words: str, series: Series, epochs: tuple[int, int], number: int, best: int | None) -> Strip:
     top = number * (STRIP + GAP) + GAP
-    finite = [value for _, value in series if math.isfinite(value)] or [0.0]
-    low, high = min(finite), max(finite)
-    low, high = (low, high) if high > low else (low - 1, high + 1)
-
-    def x(epoch: int) -> float:
-        return 4 + (WIDTH - 8) * (epoch - first) / max(1, last - first)
-
-    def y(value: float) -> float:
-        return top + 4 + (STRIP - 8) * (high - value) / (high - low)
-
-    points = [(x(epoch), y(value)) for epoch, value in series if math.isfinite(value)]
-    path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
-    parts = [
-        tag("rect", x=0, y=top, width=WIDTH, height=STRIP, class_="strip"),
-        tag("text", label, x=0, y=top - 4),
-        tag("path", d=path, class_=kind) if points else None,
-    ]
-    kept = dict(series).get(best) if best is not None and kind == "val" else None
-    if kept is not None and math.isfinite(kept):
-        parts.append(tag("circle", cx=f"{x(best):.1f}", cy=f"{y(kept):.1f}", r=3, class_=kind))
-    elif len(points) == 1:
-        parts.append(tag("circle", cx=f"{points[0][0]:.1f}", cy=f"{points[0][1]:.1f}", r=2, class_=kind))
-    return Html("".join(part for part in parts if part))
+    first, last = epochs
+    finite = [(epoch, value) for epoch, value in series if math.isfinite(value)]
+    values = [value for _, value in finite] or [0.0]
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 1, high + 1
+    points, dot = [], None
+    for epoch, value in finite:
+        x = 4 + (WIDTH - 8) * (epoch - first) / max(1, last - first)
+        y = top + 4 + (STRIP - 8) * (high - value) / (high - low)
+        points.append(f"{x:.1f} {y:.1f}")
+        if epoch == best or len(finite) == 1:
+            radius = 3 if epoch == best else 2
+            dot = (f"{x:.1f}", f"{y:.1f}", radius)
+    path = "M" + "L".join(points) if points else ""
+    return Strip(kind, words, top, path, dot)
 
 
-def read_matrix(path: Path) -> tuple[list[str], list[str], list[list[float]]]:
-    """(sources, targets, percent) of a transfer matrix: source tasks in the first column, target tasks in the first row.
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a heat map: its text, its share of the strongest colour, and whether it is on the diagonal."""
 
-    An empty cell is NaN. Raises ValueError naming the file and line.
-    """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in csv.reader(file) if line]
-    if len(lines) < 2 or len(lines[0]) < 2:
-        raise ValueError(
-            f"{path} is no transfer matrix: it needs a row of target tasks and a line for each source task"
-        )
-    targets = lines[0][1:]
-    values = []
-    for number, line in enumerate(lines[1:], 2):
-        if len(line) != len(lines[0]):
-            raise ValueError(f"{path}, line {number}: {len(line)} columns, the first line has {len(lines[0])}")
-        try:
-            values.append([float(cell) if cell.strip() else math.nan for cell in line[1:]])
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
-    return [line[0] for line in lines[1:]], targets, values
+    text: str
+    share: str
+    is_own: bool
 
 
-def heat_map(sources: list[str], targets: list[str], values: list[list[float]]) -> Html:
-    """The matrix as a table whose colours run from the worst to the best source of each target."""
-    columns = [[value for value in column if math.isfinite(value)] for column in zip(*values, strict=True)]
+def transfer_cells(matrix: Matrix) -> list[list[Cell | None]]:
+    """Return the cells of a transfer matrix, whose colours run from the worst to the best source of each target."""
+    scores = np.where(np.isfinite(matrix.scores), matrix.scores, np.nan)
     rows = []
-    for source, line in zip(sources, values, strict=True):
-        cells: list[object] = [source]
-        for target, value, column in zip(targets, line, columns, strict=True):
-            if not math.isfinite(value):
-                cells.append("")
+    for source, line in zip(matrix.sources, scores, strict=True):
+        cells: list[Cell | None] = []
+        for column, (target, value) in enumerate(zip(matrix.targets, line, strict=True)):
+            if np.isnan(value):
+                cells.append(None)
                 continue
-            share = (value - min(column)) / (max(column) - min(column)) if max(column) > min(column) else 0.5
-            own = " own" if source == target else ""
-            cells.append(tag("span", f"{value:.1f}", class_=f"heat{own}", style=f"--heat:{share:.2f}"))
+            low, high = np.nanmin(scores[:, column]), np.nanmax(scores[:, column])
+            share = 0.5
+            if high > low:
+                share = (value - low) / (high - low)
+            cells.append(Cell(f"{value:.1f}", f"{share:.2f}", source == target))
         rows.append(cells)
-    heads = ["source", *(tag("span", target, class_="steep") for target in targets)]
-    return tag("div", table(heads, rows, "Scores of each target task from each source task"), class_="matrix")
+    return rows
+
+
+def confusion_cells(counts: Sequence[Sequence[int]]) -> list[list[Cell | None]]:
+    """Return the cells of a confusion matrix, coloured by their share of the row; None for 0."""
+    rows = []
+    for true, line in enumerate(counts):
+        total = sum(line)
+        cells: list[Cell | None] = []
+        for predicted, count in enumerate(line):
+            if count:
+                cells.append(Cell(str(count), f"{count / total:.2f}", true == predicted))
+            else:
+                cells.append(None)
+        rows.append(cells)
+    return rows

@@ -1,4 +1,4 @@
-"""Reads a run's folder, of one stage or of two: records, configuration, learning curves, predictions, tasks."""
+"""Read a run's folder, of one stage or of two: records, configuration, learning curves, predictions, tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
-from datasets import Task, build_task, task_name
+from datasets import Task, build_task, is_custom, task_name
 from elevater_eval import read_predictions
 from trainers.engine.config import load
 from trainers.engine.settings import task_names
@@ -35,24 +35,46 @@ class Stage:
     records: list[dict]
     curves: Curves
 
+    def has_shots(self, label: str) -> bool:
+        """Return True if the run has recorded a task's training images."""
+        return (self.folder / "fewshot" / f"{label}.json").is_file()
+
     def probabilities(self, record: dict) -> np.ndarray | None:
-        """(N, C) of a record's test images; None where the file is not there. Raises ValueError where it is damaged."""
+        """Return those (N, C) of a record's test images, None without a file. Raises ValueError if it is damaged."""
         path = self.folder / "predictions" / f"seed{record.get('seed', 0)}_{record['task']}.json"
-        return read_predictions(path).predictions[0] if path.is_file() else None
+        if not path.is_file():
+            return None
+        return read_predictions(path).predictions[0]
 
     def task(self, label: str, root: str) -> Task:
-        """The task with the run's own few-shot images. Raises FileNotFoundError or ValueError where data are missing."""
+        """Return the task with the run's own few-shot images. Raises FileNotFoundError or ValueError without its data."""
         cfg = self.cfg.clone()
         cfg.defrost()
-        drawn = (self.folder / "fewshot" / f"{label}.json").is_file()
-        cfg.DATASET.ROOT, cfg.DATASET.FEWSHOT = root, str(self.folder) if drawn else ""
-        name = next((name for name in task_names(cfg) if task_name(name) == label), label)
-        return build_task(cfg, name)
+        cfg.DATASET.ROOT = root
+        cfg.DATASET.FEWSHOT = str(self.folder) if self.has_shots(label) else ""
+        for name in task_names(cfg):
+            place = self._find_custom(name, root)
+            if task_name(place) == label:
+                return build_task(cfg, place)
+        return build_task(cfg, label)
+
+    def _find_custom(self, name: str, root: str) -> str:
+        """Return the name of a custom task with its path in the working folder, below `root` or beside the run."""
+        kind, _, path = name.partition(":")
+        if not is_custom(name) or Path(path).exists():
+            return name
+        places = list(self.folder.resolve().parents)
+        if root:
+            places.insert(0, Path(root))
+        for place in places:
+            if (place / path).exists():
+                return f"{kind}:{place / path}"
+        return name
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the folder of a run holds. `stages` evaluate the records' tasks; `source` made the prompt they start from."""
+    """The content of a run's folder. `stages` evaluate the records' tasks; `source` made the prompt they start from."""
 
     folder: Path
     cfg: CfgNode
@@ -61,68 +83,84 @@ class Experiment:
     source: Stage | None = None
 
     @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
     def tasks(self) -> list[str]:
         return [record["task"] for record in self.records]
 
-    def fact(self, key: str, default=None):
-        """What all records say alike, such as "trainer", "shots", "seed"."""
+    def common(self, key: str, default=None):
+        """Return what all records have alike, such as "trainer", "shots", "seed"."""
         return self.records[0].get(key, default)
 
+    def scores(self, key: str = "score") -> list[float]:
+        """Return a score of every task in percent; none if a task lacks it."""
+        values = [record.get(key) for record in self.records]
+        if None in values:
+            return []
+        return [float(value) for value in values]
+
     def units(self) -> list[tuple[Stage, dict]]:
-        """(stage, record) of every task in the records' order."""
-        own = {record["task"]: stage for stage in self.stages for record in stage.records}
-        return [(own[record["task"]], record) for record in self.records]
+        """Return (stage, record) of every task in the records' order."""
+        by_task = {record["task"]: stage for stage in self.stages for record in stage.records}
+        return [(by_task[record["task"]], record) for record in self.records]
 
 
 def read_experiment(folder: str | Path) -> Experiment:
     """Read a run's folder.
 
     Raises:
-        FileNotFoundError: the folder, its results or its configuration is not there.
+        FileNotFoundError: the folder, its results or its configuration is missing.
         ValueError: a file of it is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
-    records, cfg = _records(folder), _config(folder)
+    records, cfg = _read_records(folder), _read_config(folder)
     if not (folder / "adapt").is_dir():
-        return Experiment(folder, cfg, records, [_stage(folder)])
-    stages = [_stage(folder / "adapt" / record["task"]) for record in records]
-    for record, stage in zip(records, stages, strict=True):
+        return Experiment(folder, cfg, records, [_read_stage(folder)])
+    stages = []
+    for record in records:
+        stage = _read_stage(folder / "adapt" / record["task"])
         if record["task"] not in [own["task"] for own in stage.records]:
             raise ValueError(f"{stage.folder / 'results.json'} has no record of {record['task']}")
-    source = _stage(folder / "source") if (folder / "source" / "results.json").is_file() else None
+        stages.append(stage)
+    source = None
+    if (folder / "source" / "results.json").is_file():
+        source = _read_stage(folder / "source")
     return Experiment(folder, cfg, records, stages, source)
 
 
 def check_seeds(runs: Sequence[Experiment]) -> None:
-    """Raise ValueError where the runs are not one experiment with several seeds."""
+    """Raise ValueError if the runs are not one experiment with several seeds."""
     first = runs[0]
     for run in runs[1:]:
         for key in ("trainer", "shots", "backbone"):
-            if run.fact(key) != first.fact(key):
-                raise ValueError(f"{run.folder} has {key} {run.fact(key)!r}, {first.folder} has {first.fact(key)!r}")
-        other = sorted(set(run.tasks) ^ set(first.tasks))
-        if other:
-            raise ValueError(f"{run.folder} and {first.folder} do not have the same tasks: {', '.join(other[:5])}")
-    seeds = [run.fact("seed") for run in runs]
+            if run.common(key) != first.common(key):
+                one, other = first.common(key), run.common(key)
+                raise ValueError(f"{run.folder} has {key} {other!r}, {first.folder} has {one!r}")
+        odd = sorted(set(run.tasks) ^ set(first.tasks))
+        if odd:
+            raise ValueError(f"{run.folder} and {first.folder} do not have the same tasks: {', '.join(odd[:5])}")
+    seeds = [run.common("seed") for run in runs]
     for seed in seeds:
         if seeds.count(seed) > 1:
             raise ValueError(f"seed {seed} is given twice: runs of one experiment differ in their seeds")
 
 
-def _stage(folder: Path) -> Stage:
-    return Stage(folder, _config(folder), _records(folder), _curves(folder / "tensorboard"))
+def _read_stage(folder: Path) -> Stage:
+    return Stage(folder, _read_config(folder), _read_records(folder), _read_curves(folder / "tensorboard"))
 
 
-def _records(folder: Path) -> list[dict]:
+def _read_records(folder: Path) -> list[dict]:
     path = folder / "results.json"
     if not path.is_file():
         below = sorted(found.parent.name for found in folder.glob("*/results.json"))
-        hint = (
-            f"; there are results in {', '.join(below[:4])}" if below else "; is it the --output-dir of a finished run?"
-        )
-        raise FileNotFoundError(f"{folder} holds no results (no results.json){hint}")
+        hint = "is it the --output-dir of a finished run?"
+        if below:
+            hint = f"there are results in {', '.join(below[:4])}"
+        raise FileNotFoundError(f"{folder} holds no results (no results.json); {hint}")
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -130,19 +168,30 @@ def _records(folder: Path) -> list[dict]:
     if not isinstance(records, list) or not records:
         raise ValueError(f"{path} holds no records")
     for record in records:
-        complete = isinstance(record, dict) and all(isinstance(record.get(key), str) for key in ("task", "metric"))
-        if not complete or not all(_is_score(record.get(key, 0.0)) for key in ("zero_shot", "source")):
-            raise ValueError(f"{path}: a record needs task, metric and scores in percent")
-        if not _is_score(record.get("score")):
-            raise ValueError(f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent")
+        _check_record(record, path)
     return records
+
+
+def _check_record(record: object, path: Path) -> None:
+    """Raise ValueError if the record lacks what the page needs."""
+    message = f"{path}: a record needs task, metric and scores in percent"
+    if not isinstance(record, dict):
+        raise ValueError(message)
+    for key in ("task", "metric"):
+        if not isinstance(record.get(key), str):
+            raise ValueError(message)
+    for key in ("zero_shot", "source"):
+        if not _is_score(record.get(key, 0.0)):
+            raise ValueError(message)
+    if not _is_score(record.get("score")):
+        raise ValueError(f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent")
 
 
 def _is_score(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value <= 100
 
 
-def _config(folder: Path) -> CfgNode:
+def _read_config(folder: Path) -> CfgNode:
     path = folder / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no configuration (no config.yaml)")
@@ -154,18 +203,19 @@ def _config(folder: Path) -> CfgNode:
     return cfg
 
 
-def _curves(folder: Path) -> Curves:
-    """From TensorBoard's event files; where a run was resumed, an epoch's last value counts."""
+def _read_curves(folder: Path) -> Curves:
+    """Read TensorBoard's event files; if a run was resumed, an epoch's last value counts."""
     if not any(folder.glob("events.*")):
         return Curves()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
-
-    def series(name: str) -> Series:
-        return sorted({event.step + 1: event.value for event in events.Scalars(name)}.items())
-
-    names = events.Tags()["scalars"]
-    val = {name.removeprefix("val/"): series(name) for name in names if name.startswith("val/")}
-    return Curves(series("train/loss") if "train/loss" in names else [], val)
+    curves = Curves()
+    for name in events.Tags()["scalars"]:
+        series = sorted({event.step + 1: event.value for event in events.Scalars(name)}.items())
+        if name == "train/loss":
+            curves.loss.extend(series)
+        elif name.startswith("val/"):
+            curves.val[name.removeprefix("val/")] = series
+    return curves

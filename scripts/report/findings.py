@@ -1,4 +1,4 @@
-"""Everything that the page shows of one task, gathered once; predictions and images are not kept."""
+"""Gather what the page shows of one task; predictions and images are not kept."""
 
 from __future__ import annotations
 
@@ -14,143 +14,191 @@ from PIL import Image
 
 from datasets import Sample, Task
 from elevater_eval import metrics
+from elevater_eval.bootstrap import resample, statistic_of, task_generator
 from toolkit.common.images import ImageError, read_image
 
-from . import bootstrap, evidence
 from .experiment import Stage
 
 log = logging.getLogger(__name__)
 
 SIDE, QUALITY = 72, 80  # of a thumbnail: pixels of the longer side, of JPEG
 UNREADABLE = "The data set was not read (--root names its folder): no images, mistakes and intervals here."
-SHOTS_SHOWN, MISTAKES_SHOWN, CLASSES_SHOWN = 20, 8, 5
+SHOTS_SHOWN, PAIRS_SHOWN = 20, 20
+MOST_IN_MATRIX = 25  # classes up to which all pairs are shown
+RESAMPLES, SEED = 1000, 0  # of the test images, for intervals
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A thumbnail as a data: URI ("" where the image can't be read), its class, and the lines below it."""
+class Thumbnail:
+    """An image as a data: URI ("" if it cannot be read), its class, the lines below it, and its ranks in each order."""
 
     uri: str
     label: str
     lines: tuple[str, ...]
+    ranks: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The score of a class in percent: its recall, or the average precision of a multilabel task."""
+
+    name: str
+    score: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of test images by true (row) and predicted class, of up to `MOST_IN_MATRIX` classes; else the worst pairs."""
+
+    classes: tuple[str, ...]
+    counts: list[list[int]]
+    pairs: list[tuple[str, str, int]]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Of one task. `problem` says what can't be shown and why.
+    """What there is to show of one task. `problem` says what cannot be shown and why.
 
     Attributes:
-        draws: bootstrapped scores in percent, (draws,); None without predictions or labels.
+        scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions or labels.
         shots: thumbnails of training images, of `shots_total`.
         mistakes: thumbnails of the most confident ones of `wrong` misclassified test images among `tested`.
-        weakest: (class name, percent, test images), of `classes`; all classes reach 100 % where it is empty.
-        multilabel: `weakest` holds average precisions, not recalls.
+        by_class: the scores of all classes that have test images, the worst first.
+        classes: number of classes.
     """
 
-    draws: np.ndarray | None = None
-    shots: list[Picture] = field(default_factory=list)
+    scores: np.ndarray | None = None
+    shots: list[Thumbnail] = field(default_factory=list)
     shots_total: int = 0
-    mistakes: list[Picture] = field(default_factory=list)
+    mistakes: list[Thumbnail] = field(default_factory=list)
     wrong: int = 0
     tested: int = 0
-    weakest: list[tuple[str, float, int]] = field(default_factory=list)
+    by_class: list[ClassScore] = field(default_factory=list)
+    confusion: Confusion | None = None
     classes: int = 0
-    multilabel: bool = False
+    is_multilabel: bool = False
     problem: str = ""
 
 
-def gather(stage: Stage, record: dict, root: str) -> Findings:
-    """What there is to show of a record's task. Data or predictions that are missing are a `problem`, not an error."""
+def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Findings:
+    """Return what there is to show of a record's task. Missing data or predictions are a `problem`, not an error."""
     label = record["task"]
     try:
         task = stage.task(label, root)
     except (OSError, ValueError) as error:
         log.warning("%s: neither images nor intervals: %s", label, error)
         return Findings(problem=UNREADABLE)
-    trained = _spread_over_classes(task.train_x) if (stage.folder / "fewshot" / f"{label}.json").is_file() else []
-    named = [(sample, _names(task, sample)) for sample in trained[:SHOTS_SHOWN]]
-    shown = {
-        "shots": [Picture(thumbnail(sample.impath), name, (name,)) for sample, name in named],
+    trained = []
+    if stage.has_shots(label):
+        trained = spread_over_classes(task.train_x)
+    known = {
+        "shots": [_shot(task, sample) for sample in trained[:SHOTS_SHOWN]],
         "shots_total": len(trained),
         "classes": task.num_classes,
-        "multilabel": task.label_kind == "multilabel",
+        "is_multilabel": task.label_kind == "multilabel",
     }
-    probabilities, problem = _predictions(stage, record, task)
+    targets = targets_of(task.test, task.num_classes, task.label_kind)
+    probabilities, problem = _read_predictions(stage, record, task, targets)
     if probabilities is None:
-        return Findings(**shown, problem=problem)
-    targets = evidence.targets_of(task.test, task.num_classes, task.label_kind)
-    wrong = evidence.mistakes(targets, probabilities)
+        return Findings(**known, problem=problem)
+    wrong = find_mistakes(targets, probabilities)
     return Findings(
-        **shown,
-        draws=_draws(record, targets, probabilities),
-        mistakes=[_mistake(task, int(row), probabilities[row]) for row in wrong[:MISTAKES_SHOWN]],
+        **known,
+        scores=_try_to_resample(record, targets, probabilities),
+        mistakes=_show_mistakes(task, wrong[:most_mistakes], probabilities),
         wrong=len(wrong),
         tested=len(targets),
-        weakest=[
-            (task.classnames[label], value, count)
-            for label, value, count in evidence.by_class(targets, probabilities)[:CLASSES_SHOWN]
-            if value < 100
-        ],
+        by_class=_name_classes(task, score_classes(targets, probabilities)),
+        confusion=count_confusions(task.classnames, targets, probabilities),
         problem=problem,
     )
 
 
-def _predictions(stage: Stage, record: dict, task: Task) -> tuple[np.ndarray | None, str]:
-    """(probabilities, problem): None where there are none, or where they are not of this test set."""
-    try:
-        probabilities = stage.probabilities(record)
-    except ValueError as error:
-        log.warning("%s: %s", task.name, error)
-        return None, "The prediction file is damaged."
-    if probabilities is None:
-        return None, "There is no prediction file."
-    expected = (len(task.test), task.num_classes)
-    if probabilities.shape != expected:
-        there = f"{expected[0]} test images and {expected[1]} classes"
-        return None, f"The data set has {there}, the predictions {probabilities.shape[0]} and {probabilities.shape[1]}."
-    targets = evidence.targets_of(task.test, task.num_classes, task.label_kind)
-    score = 100 * metrics.compute(record["metric"], targets, probabilities)
-    if abs(score - record["score"]) > 1e-4:
-        return probabilities, f"On the data set that was found, the predictions score {score:.1f}, not as recorded."
-    return probabilities, ""
+def targets_of(samples: Sequence[Sample], num_classes: int, label_kind: str) -> np.ndarray:
+    """Return the labels (N,) of a multiclass task, or 0/1 (N, C) of a multilabel one."""
+    if label_kind == "multiclass":
+        return np.array([sample.label for sample in samples])
+    targets = np.zeros((len(samples), num_classes), dtype=np.int64)
+    for row, sample in enumerate(samples):
+        targets[row, list(sample.labels)] = 1
+    return targets
 
 
-def _draws(record: dict, targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray | None:
-    try:
-        return bootstrap.bootstrap(record["task"], record["metric"], targets, probabilities)
-    except ValueError as error:
-        log.warning("%s: no interval: %s", record["task"], error)
+def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the images whose most probable class is none of theirs, the most confident first."""
+    predicted = probabilities.argmax(1)
+    if targets.ndim == 1:
+        is_wrong = predicted != targets
+    else:
+        is_wrong = targets[np.arange(len(targets)), predicted] == 0
+    wrong = np.flatnonzero(is_wrong)
+    confidence = probabilities[wrong, predicted[wrong]]
+    return wrong[np.argsort(-confidence, kind="stable")]
+
+
+def score_classes(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, float, int]]:
+    """Return (class, score in percent, test images) of every class that has images, the worst first.
+
+    The score is the recall; of a multilabel task the 11-point average precision.
+    """
+    found = []
+    predicted = probabilities.argmax(1)
+    for label in range(probabilities.shape[1]):
+        member = targets == label if targets.ndim == 1 else targets[:, label] == 1
+        if not member.any():
+            continue
+        if targets.ndim == 1:
+            value = float((predicted[member] == label).mean())
+        else:
+            value = metrics.compute("11point_mAP", member[:, None].astype(int), probabilities[:, [label]])
+        found.append((label, 100 * value, int(member.sum())))
+    return sorted(found, key=lambda row: row[1])
+
+
+def count_confusions(classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray) -> Confusion | None:
+    """Return how often each class was taken for each other; None for a multilabel task, or if that never happened."""
+    if targets.ndim == 2:
         return None
+    counts = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (targets, probabilities.argmax(1)), 1)
+    errors = counts - np.diag(np.diag(counts))
+    pairs = []
+    for place in np.argsort(-errors, axis=None, kind="stable")[:PAIRS_SHOWN]:
+        true, predicted = np.unravel_index(place, errors.shape)
+        if errors[true, predicted]:
+            pairs.append((classes[true], classes[predicted], int(errors[true, predicted])))
+    if not pairs:
+        return None
+    if len(classes) > MOST_IN_MATRIX:
+        return Confusion((), [], pairs)
+    return Confusion(tuple(classes), counts.tolist(), pairs)
 
 
-def _mistake(task: Task, row: int, probabilities: np.ndarray) -> Picture:
-    sample, best = task.test[row], int(probabilities.argmax())
-    true = _names(task, sample)
-    own = f" ({_percent(probabilities[sample.label])})" if len(sample.labels) == 1 else ""
-    lines = (f"true: {true}{own}", f"predicted: {task.classnames[best]} ({_percent(probabilities[best])})")
-    return Picture(thumbnail(sample.impath), true, lines)
+def resample_scores(
+    task: str, metric: str, targets: np.ndarray, probabilities: np.ndarray, samples: int = RESAMPLES
+) -> np.ndarray:
+    """Return the score in percent on `samples` samples of the test images, independent of those of other tasks.
+
+    Raises ValueError if the metric is not defined on all images, or on fewer than a tenth of the samples.
+    """
+    metrics.compute(metric, targets, probabilities)
+    statistic = statistic_of(metric, targets, probabilities)
+    return 100 * resample(statistic, len(targets), samples, task_generator(task, SEED))
 
 
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
-
-
-def _names(task: Task, sample: Sample) -> str:
-    return ", ".join(task.classnames[label] for label in sample.labels) or "none of the classes"
-
-
-def _spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
-    """The first of every class, then the second of every class, and so on."""
+def spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the first of every class, then the second of every class, and so on."""
     seen: Counter[int] = Counter()
     order = []
-    for sample in samples:
-        order.append((seen[sample.label], sample.label))
+    for position, sample in enumerate(samples):
+        order.append((seen[sample.label], sample.label, position))
         seen[sample.label] += 1
-    return [samples[k] for k in sorted(range(len(order)), key=order.__getitem__)]
+    return [samples[position] for _, _, position in sorted(order)]
 
 
 def thumbnail(path: str, side: int = SIDE) -> str:
-    """An image as a JPEG of at most `side` pixels a side in a data: URI; "" where it can't be read."""
+    """Return an image as a JPEG of at most `side` pixels a side in a data: URI; "" if it cannot be read."""
     try:
         image = read_image(path)
     except (OSError, ImageError) as error:
@@ -160,3 +208,74 @@ def thumbnail(path: str, side: int = SIDE) -> str:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _read_predictions(stage: Stage, record: dict, task: Task, targets: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Return (probabilities, problem); no probabilities without a file, or if they are not of this test set."""
+    try:
+        probabilities = stage.probabilities(record)
+    except ValueError as error:
+        log.warning("%s: %s", task.name, error)
+        return None, "The prediction file is damaged."
+    if probabilities is None:
+        return None, "There is no prediction file."
+    images, classes = probabilities.shape
+    if (images, classes) != (len(task.test), task.num_classes):
+        there = f"{len(task.test)} test images and {task.num_classes} classes"
+        return None, f"The data set has {there}, the predictions {images} and {classes}."
+    score = 100 * metrics.compute(record["metric"], targets, probabilities)
+    if abs(score - record["score"]) > 1e-4:
+        return probabilities, f"On the data set that was found, the predictions score {score:.1f}, not as recorded."
+    return probabilities, ""
+
+
+def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray | None:
+    try:
+        return resample_scores(record["task"], record["metric"], targets, probabilities)
+    except ValueError as error:
+        log.warning("%s: no interval: %s", record["task"], error)
+        return None
+
+
+def _name_classes(task: Task, found: Sequence[tuple[int, float, int]]) -> list[ClassScore]:
+    return [ClassScore(task.classnames[label], score, images) for label, score, images in found]
+
+
+def _shot(task: Task, sample: Sample) -> Thumbnail:
+    name = _label_text(task, sample)
+    return Thumbnail(thumbnail(sample.impath), name, (name,))
+
+
+def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> list[Thumbnail]:
+    """Return thumbnails of test images in the given order, with their ranks in the others."""
+    predicted = probabilities.argmax(1)
+    keys = {
+        "confidence": list(range(len(rows))),
+        "true": [_label_text(task, task.test[row]) for row in rows],
+        "predicted": [task.classnames[predicted[row]] for row in rows],
+        "file": [task.test[row].key.rpartition("@")[2] for row in rows],
+    }
+    ranks = {}
+    for order, values in keys.items():
+        ranked = sorted(range(len(rows)), key=values.__getitem__)
+        ranks[order] = {position: rank for rank, position in enumerate(ranked)}
+    shown = []
+    for position, row in enumerate(rows):
+        sample, scores = task.test[row], probabilities[row]
+        true = f"true: {keys['true'][position]}"
+        if len(sample.labels) == 1:
+            true += f" ({_percent(scores[sample.label])})"
+        guess = f"predicted: {keys['predicted'][position]} ({_percent(scores.max())})"
+        own_ranks = {order: places[position] for order, places in ranks.items()}
+        lines = (true, guess, keys["file"][position])
+        shown.append(Thumbnail(thumbnail(sample.impath), keys["true"][position], lines, own_ranks))
+    return shown
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
+
+
+def _label_text(task: Task, sample: Sample) -> str:
+    names = [task.classnames[label] for label in sample.labels]
+    return ", ".join(names) or "none of the classes"

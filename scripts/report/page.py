@@ -1,79 +1,210 @@
-"""The whole page: gathered once, put together, written whole."""
+"""Build the page: gather everything, then fill the templates, which escape whatever is put into them."""
 
 from __future__ import annotations
 
-import re
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import jinja2
+import numpy as np
+import yaml
 from tqdm import tqdm
 
-from . import reproduce, sections
+from elevater_eval.bootstrap import interval
+from scripts.transfer.matrix import Matrix
+
+from . import charts, findings, reproduce
+from .charts import Gain
 from .experiment import Experiment, Stage
 from .findings import Findings, gather
-from .markup import Html, tag
 
-STYLE = Path(__file__).with_name("style.css")
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is loaded, no script runs
+TEMPLATES = Path(__file__).with_name("templates")
+FEWEST_MISTAKES, MOST_MISTAKES, ALL_MISTAKES = 8, 60, 240  # of a task, and of all tasks together
+SECTIONS = {
+    "results": "Results",
+    "gains": "Scores",
+    "seeds": "Seeds",
+    "transfer": "Transfer",
+    "curves": "Learning curves",
+    "tasks": "Tasks",
+    "sources": "Source tasks",
+    "configuration": "Configuration",
+    "reproduction": "How to reproduce",
+}
+Rows = list[tuple[str, list[float]]]
 
 
-def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[Path] = ()) -> str:
-    """The page of a run; of several, which differ in their seeds, the first one's with a table of all.
+def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[tuple[str, Matrix]] = ()) -> str:
+    """Return the page of a run; of several, which differ in their seeds, the first one's with a table of all.
 
     Args:
         root: the folder of the data sets, for images and labels.
-        matrices: CSV files of transfer matrices.
+        matrices: (title, transfer matrix).
     """
     run = runs[0]
+    units = run.units()
+    source_units = []
+    if run.source:
+        source_units = [(run.source, record) for record in run.source.records]
+    with tqdm(total=len(units) + len(source_units), desc="report", unit="task", dynamic_ncols=True, leave=False) as bar:
+        most = ALL_MISTAKES // bar.total
+        most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, most))
+        found = _gather(units, root, most, bar)
+        found_source = _gather(source_units, root, most, bar)
     changed = reproduce.changes(run.cfg)
-    matrix = sections.transfer(matrices)  # a damaged one is found before the long work
-    source = [(run.source, record) for record in run.source.records] if run.source else []
-    with tqdm(total=len(run.records) + len(source), desc="report", unit="task", dynamic_ncols=True, leave=False) as bar:
-        found = _gather(run.units(), root, bar)
-        found_source = _gather(source, root, bar)
-    parts = [
-        sections.results(run, found),
-        sections.gains(run, found),  # beside the results, where there is room
-        sections.seeds(runs) if len(runs) > 1 else None,
-        matrix,
-        sections.curves(run),
-        sections.tasks(run, found),
-        sections.sources(run.source, found_source) if run.source else None,
-        sections.configuration(run, changed),
-        sections.reproduction(run, changed),
-    ]
-    return document(_title(runs), sections.summary(run), [part for part in parts if part])
+    panels, shared = _panels(run)
+    context = {
+        "run": run,
+        "runs": runs,
+        "found": found,
+        "found_source": found_source,
+        "columns": _columns(run),
+        "mean": {key: statistics.fmean(run.scores(key)) for key in ("score", *_columns(run))},
+        "mean_interval": _mean_interval(run, found),
+        "gains": _gains(run, found),
+        "seeds": _seed_rows(runs),
+        "matrices": [(name, matrix, charts.transfer_cells(matrix)) for name, matrix in matrices],
+        "panels": panels,
+        "shared": shared,
+        "changed": changed,
+        "command": reproduce.command(run, changed),
+        "groups": reproduce.groups(run),
+        "findings": findings,
+    }
+    titles = dict(SECTIONS)
+    if run.scores("zero_shot"):
+        titles["gains"] = "Gains over zero-shot"
+    is_empty = {
+        "seeds": len(runs) == 1,
+        "transfer": not matrices,
+        "curves": not panels,
+        "sources": not run.source,
+    }
+    sections = [(name, title) for name, title in titles.items() if not is_empty.get(name)]
+    page = _environment().get_template("page.html.j2").render(context, sections=sections)
+    return page.encode("utf-8", "replace").decode()  # names of files may hold bytes that are no UTF-8
 
 
-def document(title: str, lead: Html, parts: Sequence[Html]) -> str:
-    """A complete HTML document with a list of its sections."""
-    heads = [re.search(r'id="([^"]*)"[^>]*><h2>(.*?)</h2>', part).groups() for part in parts]
-    links = [tag("a", Html(name), href=f"#{key}") for key, name in heads]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(STYLE.read_text(encoding="utf-8"))),
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    body = tag(
-        "body", tag("header", tag("h1", title), lead, tag("nav", links, aria_label="Sections")), tag("main", parts)
+    environment.filters.update(
+        anchor=anchor,
+        signed=signed,
+        interval=interval,
+        yaml=dump_yaml,
+        setting=setting,
+        number=lambda value, decimals=1: f"{value:.{decimals}f}",
     )
-    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
+    environment.globals.update(
+        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        axis_of=charts.axis_of,
+        confusion_cells=charts.confusion_cells,
+        reproduce=reproduce,
+    )
+    return environment
 
 
-def _gather(units: Sequence[tuple[Stage, dict]], root: str, bar: tqdm) -> dict[str, Findings]:
+def _gather(units: Sequence[tuple[Stage, dict]], root: str, most_mistakes: int, bar: tqdm) -> dict[str, Findings]:
     found = {}
     for stage, record in units:
-        found[record["task"]] = gather(stage, record, root)
+        found[record["task"]] = gather(stage, record, root, most_mistakes)
         bar.update()
     return found
 
 
-def _title(runs: Sequence[Experiment]) -> str:
-    run = runs[0]
-    tasks = run.tasks[0] if len(run.tasks) == 1 else f"{len(run.tasks)} tasks"
-    seeds = f"seed {run.fact('seed')}" if len(runs) == 1 else f"{len(runs)} seeds"
-    return f"{run.fact('trainer', 'Run')} on {tasks}, {run.fact('shots')} shots, {seeds}"
+def _columns(run: Experiment) -> dict[str, str]:
+    """Return the scores beside the run's own that all tasks have: key -> heading."""
+    names = {"zero_shot": "zero-shot", "source": "source prompt"}
+    return {key: name for key, name in names.items() if run.scores(key)}
+
+
+def _mean_interval(run: Experiment, found: dict[str, Findings]) -> tuple[float, float] | None:
+    """Return the interval of the mean score, with the images of every task resampled."""
+    scores = [found[task].scores for task in run.tasks]
+    if any(values is None for values in scores):
+        return None
+    return interval(np.mean(scores, axis=0))
+
+
+def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
+    """Return a line for each task, the largest gain first."""
+    has_zero_shot = bool(run.scores("zero_shot"))
+    gains = []
+    for record in run.records:
+        scores = found[record["task"]].scores
+        band = None
+        if scores is not None:
+            band = interval(scores)
+        zero_shot = record["zero_shot"] if has_zero_shot else None
+        gains.append(Gain(record["task"], record["score"], zero_shot, band))
+    return sorted(gains, key=Gain.rank)
+
+
+def _seed_rows(runs: Sequence[Experiment]) -> Rows:
+    """Return (task, a score for each seed, their mean and deviation); the mean of all tasks is last."""
+    rows = []
+    by_run = [dict(zip(run.tasks, run.scores(), strict=True)) for run in runs]
+    for task in runs[0].tasks:
+        rows.append((task, [scores[task] for scores in by_run]))
+    rows.append(("mean", [statistics.fmean(scores.values()) for scores in by_run]))
+    if len(runs) == 1:
+        return []
+    return [(name, values, statistics.fmean(values), statistics.stdev(values)) for name, values in rows]
+
+
+def _panels(run: Experiment) -> tuple[list[charts.Panel], list[charts.Panel]]:
+    """Return the curves of all trainings, and of each task of a shared prompt."""
+    panels, shared = [], []
+    stages = list(run.stages)
+    if run.source:
+        stages.insert(0, run.source)
+    for stage in stages:
+        title = f"{len(stage.records)} tasks together"
+        if stage is run.source:
+            title = "source tasks"
+        elif len(stage.records) == 1:
+            title = stage.records[0]["task"]
+        of_stage, of_tasks = charts.panels_of(stage, title)
+        panels += of_stage
+        shared += of_tasks
+    return panels, shared
+
+
+def anchor(name: str, prefix: str = "task-") -> str:
+    """Return an id for a name."""
+    letters = []
+    for letter in name:
+        if letter == "-" or (letter.isascii() and letter.isalnum()):
+            letters.append(letter)
+        else:
+            letters.append(f"_{ord(letter):x}_")
+    return prefix + "".join(letters)
+
+
+def signed(value: float) -> tuple[str, str]:
+    """Return (class, text) of a difference with its sign."""
+    if value >= 0.05:
+        return "up", f"+{value:.1f}"
+    if value <= -0.05:
+        return "down", f"\N{MINUS SIGN}{-value:.1f}"
+    return "same", "±0.0"
+
+
+def dump_yaml(value: object) -> str:
+    """Return a value as YAML."""
+    return yaml.safe_dump(value, sort_keys=False)
+
+
+def setting(value: object) -> str:
+    """Return the value of a setting in one line, which may be broken at commas."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+    if isinstance(value, str):
+        return text.replace(",", ", ")
+    return text

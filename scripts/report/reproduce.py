@@ -10,13 +10,15 @@ from importlib import metadata
 
 from yacs.config import CfgNode
 
-from datasets import is_own
+from datasets import is_custom
 from trainers.engine.config import resolve
 from trainers.engine.settings import task_names
 
 from .experiment import Experiment
 
 log = logging.getLogger(__name__)
+
+Changes = list[tuple[str, object, object]]  # key, value, default
 
 BY_FLAGS = (  # keys that the command line's flags set, or train.py itself
     *("TRAINER.NAME", "MODEL.BACKBONE.NAME", "MULTITASK.SOURCE", "SEED", "DATASET.RANDOM_SEED_SAMPLING"),
@@ -25,63 +27,78 @@ BY_FLAGS = (  # keys that the command line's flags set, or train.py itself
 PACKAGES = ("torch", "open_clip_torch", "numpy", "scikit-learn")
 
 
-def changes(cfg: CfgNode) -> list[tuple[str, object, object]] | None:
-    """(key, value, default) of every key that differs from the trainer's defaults and its backbone's settings.
+def changes(cfg: CfgNode) -> Changes | None:
+    """Return what differs from the trainer's defaults and its backbone's settings; None if the trainer is unknown.
 
-    None where the trainer is not known here. Keys that one side lacks are left out.
+    Keys that one side lacks are left out.
     """
     try:
         default = resolve(cfg.TRAINER.NAME, [], {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}, [])
     except (ValueError, FileNotFoundError) as error:
         log.warning("no defaults to compare with: %s", error)
         return None
-    usual, found = dict(_flat(default)), []
+    usual = dict(_flat(default))
+    found = []
     for key, value in _flat(cfg):
-        if key in usual and _listed(usual[key]) != _listed(value) and key not in ("OUTPUT_DIR", "RESUME"):
+        if key in ("OUTPUT_DIR", "RESUME") or key not in usual:
+            continue
+        if value != usual[key]:
             found.append((key, value, usual[key]))
     return found
 
 
-def command(run: Experiment, changed: list[tuple[str, object, object]] | None) -> str:
-    """The `train.py` command that makes the run, from its configuration."""
+def command(run: Experiment, changed: Changes | None) -> str:
+    """Return the `train.py` command that makes the run, from its configuration."""
     cfg = run.cfg
     words = ["python", "train.py", "--trainer", cfg.TRAINER.NAME]
     if cfg.MODEL.BACKBONE.NAME != "pocket":
         words += ["--backbone", cfg.MODEL.BACKBONE.NAME]
     if cfg.MULTITASK.SOURCE:
         words += ["--source", cfg.MULTITASK.SOURCE]
-    names = task_names(cfg)
-    words += ["--dataset", ",".join(names)]
+    words += ["--dataset", ",".join(task_names(cfg))]
     if needs_root(run):
         words += ["--root", "DATA"]
     words += ["--shots", str(cfg.DATASET.NUM_SHOTS), "--seed", str(cfg.SEED)]
-    if run.source is None and run.fact("start"):
+    if needs_start(run):
         words += ["--model-dir", "START"]
-    if any(group for group in groups(run).values()):
+    if groups(run):
         words += ["--groups", "groups.yaml"]
-    words += ["--output-dir", f"output/{run.folder.resolve().name}"]
+    words += ["--output-dir", f"output/{run.name}"]
     for key, value, _ in changed or []:
-        drawn_otherwise = key == "DATASET.RANDOM_SEED_SAMPLING" and value != cfg.SEED
-        if key not in BY_FLAGS or drawn_otherwise:
+        is_other_seed = key == "DATASET.RANDOM_SEED_SAMPLING" and value != cfg.SEED
+        if key not in BY_FLAGS or is_other_seed:
             words += [key, str(value)]
     return shlex.join(words)
 
 
 def needs_root(run: Experiment) -> bool:
-    """Whether some data lie below --root."""
-    names = [*task_names(run.cfg), *(name.strip() for name in run.cfg.MULTITASK.SOURCE.split(","))]
-    return any(name and not is_own(name) and not name.startswith("pocket-") for name in names)
+    """Return True if some data are below --root."""
+    for name in [*task_names(run.cfg), *run.cfg.MULTITASK.SOURCE.split(",")]:
+        name = name.strip()
+        if name and not is_custom(name) and not name.startswith("pocket-"):
+            return True
+    return False
+
+
+def needs_start(run: Experiment) -> bool:
+    """Return True if the run began with the prompt of another run."""
+    return run.source is None and bool(run.common("start"))
 
 
 def groups(run: Experiment) -> dict[str, list[str]]:
-    """target -> the tasks that it was adapted together with."""
+    """Return for each target the tasks that it was adapted together with, if there are any."""
+    found = {}
     if run.stages[0].folder == run.folder:
-        return {}
-    return {stage.records[0]["task"]: task_names(stage.cfg)[1:] for stage in run.stages if task_names(stage.cfg)[1:]}
+        return found
+    for stage in run.stages:
+        others = task_names(stage.cfg)[1:]
+        if others:
+            found[stage.records[0]["task"]] = others
+    return found
 
 
 def versions(run: Experiment) -> list[tuple[str, str]]:
-    """(what, version): of the run as its log says, and of the packages that are installed now."""
+    """Return (name, version) of the run, as its log has it, and of the packages that are installed now."""
     found = []
     path = run.folder / "log.txt"
     if path.is_file():
@@ -97,12 +114,11 @@ def versions(run: Experiment) -> list[tuple[str, str]]:
 
 
 def _flat(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (key, value) of all settings; tuples as lists."""
     for key, value in node.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, tuple):
+            yield f"{prefix}{key}", list(value)
         else:
             yield f"{prefix}{key}", value
-
-
-def _listed(value: object) -> object:
-    return list(value) if isinstance(value, (list, tuple)) else value

@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from torch import Tensor
 
 from datasets import build_task
 from datasets.catalog.entries import entries
 from elevater_eval.bootstrap import mean_interval
 from prompting.checkpoints.foreign import read_prompt
-from prompting.model import PromptedCLIP
-from trainers.features.extraction import autocast_dtype, class_features, encode, images_of
-from trainers.features.store import device_of, frozen
+from trainers.features.builders import build_images, build_store
+from trainers.features.extraction import class_features
 
 from .matrix import Matrix
 from .scores import configuration_of
@@ -44,20 +42,14 @@ def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
 
 def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the tasks' mean frozen class features and mean frozen features of their training images; (T, d) each."""
-    common = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
-    device, backbone = torch.device(common.device), common.backbone
-    plain = PromptedCLIP(backbone.clip, None, backbone.tokenizer)
-
-    def features(rows) -> Tensor:
-        return encode([plain], rows, cfg, device)[0]
-
+    store = build_store(cfg)
     classes, images = [], []
     for name in tasks:
         task = build_task(cfg, name)
-        shown = images_of(cfg, [task], "train", backbone.preprocessing)
-        known = common.features(shown, autocast_dtype(cfg, device), cfg.DATALOADER.TEST.BATCH_SIZE, features)
-        classes.append(class_features(plain, task).double().mean(0).cpu().numpy())
-        images.append(known.double().mean(0).cpu().numpy())
+        shown = build_images(cfg, [task], "train", store.backbone.preprocessing)
+        features = store.features(shown, in_files=False)
+        classes.append(class_features(store.encoder, task).double().mean(0).cpu().numpy())
+        images.append(features.double().mean(0).cpu().numpy())
     return np.stack(classes), np.stack(images)
 
 

@@ -104,7 +104,7 @@ def test_sampling_leaves_the_global_generator_and_its_input_alone():
     random.seed(4)
     state, before = random.getstate(), list(samples)
     fewshot.sample(samples, 2, 1, 0)
-    fewshot.draw_per_class(samples, samples, 1, 0, "t")
+    fewshot.sample_per_class(samples, samples, 1, 0, "t")
     assert random.getstate() == state and samples == before
 
 
@@ -113,7 +113,7 @@ def test_sampling_leaves_the_global_generator_and_its_input_alone():
 )
 def test_carve_out_counts(count, train, val):
     samples = images(*[[i % 3] for i in range(3 * count)])
-    left, right = fewshot.carve_val(samples, 3, "multiclass")
+    left, right = fewshot.split_val(samples, 3, "multiclass")
     assert Counter(s.label for s in left) == ({i: train for i in range(3)} if train else {})
     assert Counter(s.label for s in right) == {i: val for i in range(3)}
     assert keys(right) == list(range(3 * val))  # the first of each class, in order
@@ -124,46 +124,46 @@ def test_carve_out_of_multilabel_images_by_hand():
     samples = images([1], [0, 1], [0], [], [1, 2], [2], [1], [1], [1])
     # wanted: one of class 0, two of class 1, one of class 2
     # class 0 takes image 1, which is also of class 1; class 1 takes image 0; class 2 takes image 4
-    train, val = fewshot.carve_val(samples, 3, "multilabel")
+    train, val = fewshot.split_val(samples, 3, "multilabel")
     assert keys(val) == [0, 1, 4]
     assert keys(train) == [2, 3, 5, 6, 7, 8]
 
 
 def test_carve_out_leaves_negatives_in_train():
-    train, val = fewshot.carve_val(images([], [0], []), 1, "multiclass")
+    train, val = fewshot.split_val(images([], [0], []), 1, "multiclass")
     assert keys(train) == [0, 2] and keys(val) == [1]
 
 
-def test_draw_elevater():
+def test_sample_elevater():
     samples = images(*[[i % 4] for i in range(100)])
-    train, val = fewshot.draw_elevater(samples, 4, "multiclass", 5, 2)
+    train, val = fewshot.sample_elevater(samples, 4, "multiclass", 5, 2)
     drawn = fewshot.sample(samples, 4, 5, 2)
     assert (len(train), len(val)) == (16, 4)
     assert sorted(keys([*train, *val])) == sorted(keys(drawn))
     assert keys(train) == [k for k in keys(drawn) if k not in keys(val)]
-    train, val = fewshot.draw_elevater(samples, 4, "multiclass", 1, 2)
+    train, val = fewshot.sample_elevater(samples, 4, "multiclass", 1, 2)
     assert train == val and train is not val and len(train) == 4
-    train, val = fewshot.draw_elevater(samples, 4, "multiclass", -1, 2)
+    train, val = fewshot.sample_elevater(samples, 4, "multiclass", -1, 2)
     assert (keys(val), len(train)) == (list(range(20)), 80)
-    assert fewshot.draw_elevater(samples, 4, "multiclass", 0, 2) == ([], [])
+    assert fewshot.sample_elevater(samples, 4, "multiclass", 0, 2) == ([], [])
     with pytest.raises(ValueError, match="NUM_SHOTS .*is -3"):
-        fewshot.draw_elevater(samples, 4, "multiclass", -3, 2)
+        fewshot.sample_elevater(samples, 4, "multiclass", -3, 2)
 
 
-def test_draw_per_class():
+def test_sample_per_class():
     train = images(*[[i % 3] for i in range(40)])
     val = images(*[[i % 3] for i in range(17)])
-    few, few_val = fewshot.draw_per_class(train, val, 5, 7, "pets")
+    few, few_val = fewshot.sample_per_class(train, val, 5, 7, "pets")
     assert Counter(s.label for s in few) == {0: 5, 1: 5, 2: 5}
     assert Counter(s.label for s in few_val) == {0: 4, 1: 4, 2: 4}
     assert [s.label for s in few] == [0] * 5 + [1] * 5 + [2] * 5
-    assert len(fewshot.draw_per_class(train, val, 2, 7, "pets")[1]) == 6
-    assert len(fewshot.draw_per_class(train, val, 14, 7, "pets")[0]) == 40 - 14 - 13 - 13 + 14 + 26
-    assert fewshot.draw_per_class(train, val, 5, 7, "pets") == (few, few_val)
-    assert fewshot.draw_per_class(train, val, 5, 7, "cars") != (few, few_val)
-    assert fewshot.draw_per_class(train, val, 5, 8, "pets") != (few, few_val)
-    assert fewshot.draw_per_class(train, val, -1, 7, "pets") == (train, val)
-    assert fewshot.draw_per_class(train, val, 0, 7, "pets") == ([], [])
+    assert len(fewshot.sample_per_class(train, val, 2, 7, "pets")[1]) == 6
+    assert len(fewshot.sample_per_class(train, val, 14, 7, "pets")[0]) == 40 - 14 - 13 - 13 + 14 + 26
+    assert fewshot.sample_per_class(train, val, 5, 7, "pets") == (few, few_val)
+    assert fewshot.sample_per_class(train, val, 5, 7, "cars") != (few, few_val)
+    assert fewshot.sample_per_class(train, val, 5, 8, "pets") != (few, few_val)
+    assert fewshot.sample_per_class(train, val, -1, 7, "pets") == (train, val)
+    assert fewshot.sample_per_class(train, val, 0, 7, "pets") == ([], [])
 
 
 class Stub(Task):
@@ -172,7 +172,7 @@ class Stub(Task):
 
 def test_record_is_written_and_replayed(tmp_path):
     pool, test = images(*[[i % 2] for i in range(20)]), images([0])
-    task = Stub(["a", "b"], *fewshot.draw_elevater(pool, 2, "multiclass", 5, 1), test)
+    task = Stub(["a", "b"], *fewshot.sample_elevater(pool, 2, "multiclass", 5, 1), test)
     path = tmp_path / "fewshot" / "stub.json"
     fewshot.write_record(path, task, 5, 1)
     record = json.loads(path.read_text())

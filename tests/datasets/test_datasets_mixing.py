@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datasets.multitask import MixingSampler
+from datasets.mixing import MixingSampler
 
 
 def tasks_of(batches, sizes):

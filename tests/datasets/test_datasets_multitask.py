@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from datasets.multitask import MixingSampler, MultitaskDataset, label_distribution
+from datasets.mixing import MixingSampler
+from datasets.multitask import MultitaskDataset, label_distribution
 from datasets.task import Sample, Task
 from toolkit.common.images import read_image, resize
 
@@ -86,7 +87,7 @@ def test_targets(tasks):
 
 
 def test_cached_images_equal_uncached_ones(tasks, monkeypatch):
-    cached, uncached, too_large = dataset(tasks), dataset(tasks, cache=False), dataset(tasks, cache_bytes=1919)
+    cached, uncached, too_large = dataset(tasks), dataset(tasks, cache_budget=0), dataset(tasks, cache_budget=1919)
     first = [cached[i]["img"] for i in range(10)]
     reads = []
     monkeypatch.setattr("datasets.multitask.read_image", lambda path: reads.append(path) or read_image(path))
@@ -166,7 +167,7 @@ def test_label_distribution():
 def test_a_batch_is_the_stacked_items_to_the_bit(tasks, times):
     data = dataset(tasks)
     rows = [len(data) - 1, 0, 2]
-    wanted = default_collate([dataset(tasks, cache=False)[row] for row in rows])
+    wanted = default_collate([dataset(tasks, cache_budget=0)[row] for row in rows])
     for _ in range(times):  # decoded, then from the cache
         batch = data.batch(rows)
     assert batch.keys() == wanted.keys()

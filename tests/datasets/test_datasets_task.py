@@ -32,7 +32,7 @@ def test_elevater_task(cfg, shapes):
     assert task.classnames == ["disc", "ring"] and task.num_classes == 2 and task.lab2cname == {0: "disc", 1: "ring"}
     assert task.templates == ["a drawing of a {}."] and task.train_u is None
     pool, _ = read_iris(shapes, "train.txt", "labels.txt")
-    assert (task.train_x, task.val) == fewshot.draw_elevater(pool, 2, "multiclass", 5, 1)
+    assert (task.train_x, task.val) == fewshot.sample_elevater(pool, 2, "multiclass", 5, 1)
     assert (len(task.train_x), len(task.val)) == (8, 2)
     assert [s.label for s in task.test] == [1, 0, 1]
     assert isinstance(task, DatasetBase) and isinstance(task.train_x[0], Sample)

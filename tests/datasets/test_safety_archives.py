@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.tools import forms
-from datasets.tools.forms import check_form, unpack
+from datasets.tools import unpack as unpacking
+from datasets.tools.unpack import check_form, unpack
 
 OUTSIDE = ("../evil.txt", "images/../../evil.txt", "/evil.txt", "images/..", "..\\evil.txt")
 
@@ -97,7 +97,7 @@ def test_names_that_differ_in_case_alone(tmp_path):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(forms, "SMALL", 1000)
+    monkeypatch.setattr(unpacking, "SMALL", 1000)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -105,7 +105,7 @@ def test_far_more_than_the_archive_is_large(refused, small, kind):
     zeros = b"\0" * (1 << 20)
     path = refused.folder / f"bomb.{'zip' if kind == 'zip' else 'tgz'}"
     zipped(path, {"images/1.png": zeros}) if kind == "zip" else tarred(path, [("images/1.png", zeros, {})])
-    assert path.stat().st_size * forms.RATIO < len(zeros)
+    assert path.stat().st_size * unpacking.RATIO < len(zeros)
     assert refused(path).startswith(f"{path.name} is not unpacked: it holds 0.0 GB or more, too much for its size")
 
 

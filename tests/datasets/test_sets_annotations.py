@@ -1,5 +1,7 @@
 """CoOp's sets without their published split: splits made from the raw annotations, in the annotations' true formats."""
 
+import hashlib
+import json
 from collections import Counter
 
 import numpy as np
@@ -7,6 +9,10 @@ import pytest
 from scipy.io import savemat
 
 import datasets
+from datasets.__main__ import main
+from datasets.catalog.entries import entry
+from datasets.tools import annotations
+from toolkit.common.files import write_text
 
 
 def build(cfg, name, shots=-1):
@@ -120,6 +126,17 @@ RAW = {  # set: (its raw annotations, images a class in train, val and test, the
     "SUN397": (raw_sun, (8, 2, 3), "a/abbey/sun_20.jpg"),
     "UCF101": (raw_ucf, (8, 2, 3), "Apply_Eye_Makeup/v_ApplyEyeMakeup_g20.jpg"),
 }
+DIGESTS = {  # of (key, labels, class name, path) of all splits
+    "Caltech101": "dedfe298b67175d3",
+    "Food101": "800246cfeca48a08",
+    "EuroSAT": "43035129110cbb01",
+    "DescribableTextures": "c4c1e3639f72c2ee",
+    "OxfordFlowers": "e6816b3a9b81c749",
+    "OxfordPets": "2aea9403a93d2893",
+    "StanfordCars": "e5a64cad0f63befa",
+    "SUN397": "d38da4546affa978",
+    "UCF101": "5c9f20b290ad9c2a",
+}
 
 
 @pytest.mark.parametrize("name", RAW)
@@ -137,7 +154,91 @@ def test_a_split_from_raw_annotations(cfg, disk, caplog, name):
     assert first is None or task.test[0].key == first
     again = build(cfg, name)
     assert (again.train_x, again.val, again.test) == (task.train_x, task.val, task.test)
-    assert sorted(disk.root.rglob("*")) == before  # nothing is written into the data root
+    (made,) = set(disk.root.rglob("*")) - set(before)  # the split file is written once, beside the data
+    assert made == disk.root / entry(name).folder / "split_from_annotations.json"
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_splits_are_pinned(cfg, disk, name):
+    RAW[name][0](disk)
+    task = build(cfg, name)
+    splits = []
+    for samples in (task.train_x, task.val, task.test):
+        splits.append([(s.key, s.labels, s.classname, s.impath.replace(str(disk.root), "")) for s in samples])
+    assert hashlib.sha256(json.dumps(splits).encode()).hexdigest()[:16] == DIGESTS[name]
+
+
+def test_the_command_writes_split_files(disk, cfg, capsys, caplog):
+    raw_pets(disk)
+    raw_ucf(disk)
+    assert main(["prepare", "OxfordPets", "UCF101", "--root", str(disk.root)]) == 0
+    made = disk.root / "oxford_pets" / "split_from_annotations.json"
+    assert f"OxfordPets: {made}" in capsys.readouterr().out
+    content = json.loads(made.read_text())
+    assert [len(content[split]) for split in ("train", "val", "test")] == [16, 4, 6]
+    before = made.stat().st_mtime_ns
+    with caplog.at_level("INFO"):
+        task = build(cfg, "OxfordPets")
+    assert f"wrote {made}" not in caplog.text and made.stat().st_mtime_ns == before
+    assert [[s.key, s.label, s.classname] for s in task.val] == content["val"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist", "mnist has no split that is made from raw annotations; --from torchvision prepares ELEVATER's sets"),
+        ("ImageNet", "ImageNet has no split that is made from raw annotations"),
+        ("OxfordPets", "OxfordPets: no split "),
+        ("FGVCAircraft", "FGVCAircraft: "),
+    ],
+)
+def test_the_command_says_what_it_cannot_prepare(disk, capsys, name, message):
+    assert main(["prepare", name, "--root", str(disk.root)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_split_file_is_made_again_after_a_change(cfg, disk):
+    raw_pets(disk)
+    assert len(build(cfg, "OxfordPets").train_x) == 16
+    annotations = disk.root / "oxford_pets/annotations/trainval.txt"
+    more = [f"pug_3{k} 3 1 1" for k in range(10)]
+    annotations.write_text(annotations.read_text() + "\n".join(more) + "\n")
+    assert [len(split) for split in (build(cfg, "OxfordPets").train_x, build(cfg, "OxfordPets").val)] == [24, 6]
+    raw_eurosat(disk)
+    assert len(build(cfg, "EuroSAT").train_x) == 15
+    disk.write("eurosat/2750/SeaLake/SeaLake_10.jpg", "")
+    disk.write("eurosat/2750/SeaLake/SeaLake_11.jpg", "")
+    assert len(build(cfg, "EuroSAT").train_x) == 16
+
+
+def test_the_published_split_comes_first(cfg, disk, caplog):
+    raw_textures(disk)
+    build(cfg, "DescribableTextures")
+    rows = [["banded/banded_0.jpg", 0, "banded"], ["woven/woven_0.jpg", 1, "woven"]]
+    disk.json("dtd/split_zhou_DescribableTextures.json", {"train": rows, "val": [], "test": rows})
+    caplog.clear()
+    assert [s.key for s in build(cfg, "DescribableTextures").test] == ["banded/banded_0.jpg", "woven/woven_0.jpg"]
+    assert not caplog.text
+
+
+def test_a_folder_that_is_not_writable_stays_as_it_is(cfg, disk, monkeypatch, tmp_path_factory):
+    raw_textures(disk)
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MVLPT_CACHE", str(cache))
+    written = []
+
+    def write(path, text):
+        if path.is_relative_to(disk.root):
+            raise PermissionError(13, "Permission denied", str(path))
+        written.append(path)
+        write_text(path, text)
+
+    monkeypatch.setattr(annotations, "write_text", write)
+    before = sorted(disk.root.rglob("*"))
+    keys = [sample.key for sample in build(cfg, "DescribableTextures").train_x]
+    assert [sample.key for sample in build(cfg, "DescribableTextures").train_x] == keys
+    assert sorted(disk.root.rglob("*")) == before
+    assert len(written) == 1 and written[0].parent == cache / "splits"
 
 
 def test_the_split_of_raw_folders_is_pinned(cfg, disk):

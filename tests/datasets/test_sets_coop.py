@@ -200,7 +200,7 @@ def test_contract(cfg, disk, stated, caplog):
 def test_few_shot(cfg, disk, stated):
     write(disk, stated)
     whole, drawn = build(cfg, stated.name), build(cfg, stated.name, 2)
-    assert (drawn.train_x, drawn.val) == fewshot.draw_per_class(whole.train_x, whole.val, 2, 1, stated.name)
+    assert (drawn.train_x, drawn.val) == fewshot.sample_per_class(whole.train_x, whole.val, 2, 1, stated.name)
     assert set(Counter(sample.label for sample in drawn.train_x).values()) == {2} and drawn.test == whole.test
     zero = build(cfg, stated.name, 0)
     assert (zero.train_x, zero.val, len(zero.test)) == ([], [], stated.classes)

@@ -306,7 +306,7 @@ def test_draws_are_elevaters(cfg, stated):
     assert len(pool) == 2 * stated.classes
     for shots in (1, 2):
         drawn = build(cfg, stated.name, shots)
-        assert (drawn.train_x, drawn.val) == fewshot.draw_elevater(pool, stated.classes, task.label_kind, shots, 1)
+        assert (drawn.train_x, drawn.val) == fewshot.sample_elevater(pool, stated.classes, task.label_kind, shots, 1)
 
 
 def test_zero_shot_needs_the_test_files_alone(cfg, disk, stated):

@@ -77,7 +77,7 @@ def test_labelmaps_that_do_not_fit():
     with pytest.raises(ValueError, match=r"x/labels\.txt has 6 classes, but fer-2013 has 7"):
         names.match("fer-2013", FER[:6], "x/labels.txt")
     message = re.escape("x/labels.txt: class 4 is called 'calm'; fer-2013 has no such class (nearest: ")
-    with pytest.raises(ValueError, match=message + r".*add it after a \| in datasets/class_names/fer-2013\.txt"):
+    with pytest.raises(ValueError, match=message + r".*add it after a \| in datasets/catalog/class_names/fer-2013\.txt"):
         names.match("fer-2013", [*FER[:4], "calm", *FER[5:]], "x/labels.txt")
     with pytest.raises(ValueError, match=r"x/labels\.txt: classes 5 \('sad'\) and 6 \('Sadness'\) are both 'sad'"):
         names.match("fer-2013", [*FER[:6], "Sadness"], "x/labels.txt")

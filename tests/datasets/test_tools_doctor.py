@@ -10,7 +10,6 @@ from datasets.__main__ import main
 from datasets.catalog import entries as catalogue
 from datasets.catalog.entries import Entry
 from datasets.tools.doctor import examine
-from datasets.tools.findings import in_short
 
 COUNTS = {"train": 6, "test": 3}
 NAMES = ["ant", "bee", "cat"]
@@ -327,10 +326,10 @@ def test_multilabel_set_may_have_images_with_any_number_of_labels(disk, tmp_path
 
 def test_many_findings_of_a_kind_are_counted(root):
     (root / BIRDS.folder / "labels.txt").write_text("ant\n")
-    findings = examine(BIRDS, root).findings
-    lines = in_short(findings, shown=2)
+    report = examine(BIRDS, root)
+    lines = report.lines(shown=2)
     assert "error: classification/birds/train.txt: and 2 more of this kind [label-range]" in lines
-    assert len(in_short(findings, shown=9)) == len(findings)
+    assert len(report.lines(shown=9)) == len(report.findings)
 
 
 # -- the command -------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from scipy.io import savemat
 from datasets import build_task
 from datasets.__main__ import main
 from datasets.catalog import entries as catalogue
+from datasets.catalog import names
 from datasets.tools.doctor import examine
-from datasets.tools.prepare import zip_of
 from datasets.tools.torchvision_copies import COPIES
 from toolkit.common.images import read_image
 
@@ -54,7 +54,7 @@ class Copies:
 
 
 def classes(name):
-    return catalogue.show(name)["classes"]
+    return names.show(name)["classes"]
 
 
 def mnist(copies):
@@ -309,7 +309,7 @@ def test_prepared_set_is_elevaters_layout(name, copies, tmp_path, cfg, capsys):
     assert {*entry.files, "order.json"} <= {path.name for path in folder.iterdir()}
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
     for split, labels in expected.items():
-        assert zip_of(entry, split) in [path.name for path in folder.iterdir()]
+        assert entry.split_zips[split] in [path.name for path in folder.iterdir()]
         lines = (folder / entry.indexes[split]).read_text().splitlines()
         fields = [line.rpartition(" ")[2] if " " in line else "" for line in lines]
         assert fields == [",".join(map(str, label if isinstance(label, tuple) else (label,))) for label in labels]

@@ -2,8 +2,10 @@
 
 import json
 import struct
+import time
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +102,46 @@ def test_an_index_of_anyones(data_root, write_zip, record, text):
 def test_names_are_shown_without_control_characters(write_zip, record):
     path = write_zip(json.dumps({"data": [record("\x1b[2J\x07mnist", 3, 2)]}))
     assert not any(char in error for error in errors(path) for char in "\x1b\x07")
+
+
+def test_seeds_without_end(tmp_path, record):
+    content = record("mnist", 1, 10) | {"predictions": []}
+    path = tmp_path / "seed0_mnist.json"
+    for seeds in (list(range(100_000)), [7] * 100_000):
+        path.write_text(json.dumps(content | {"rnd_seeds": seeds}))
+        start = time.process_time()
+        found = errors(path)
+        assert found and all(len(error) < 400 for error in found), found
+        assert time.process_time() - start < 2
+    assert "holds seed 7 more than once" in found[0]
+    path.write_text(json.dumps(content | {"rnd_seeds": list(range(9000)), "predictions": [[[0.5]]] * 9000}))
+    start = time.process_time()
+    assert "rows, but 10000 expected" in errors(path)[0]
+    for command in (["combine", "-o", str(tmp_path / "s.zip")], ["validate"], ["score", "--root", str(tmp_path)]):
+        assert main([*command, str(path)]) in (0, 2)
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("command", ["combine {run} -o {out}", "score {run} --root {root} --json {out}"])
+@pytest.mark.parametrize("out", ["/dev/null", "/dev/stdout"])
+def test_a_device_stays_a_device(run_folder, data_root, capsys, command, out):
+    run = run_folder("run", {"mnist": (30, 10)}, (0,))
+    assert main(command.format(run=run, root=data_root, out=out).split()) == 2
+    assert f"error: {out} is a device or a pipe, a file name is needed" in capsys.readouterr().err
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dataset_name": "x" * 1_000_000}, {"model_name": "x" * 1_000_000}, {"\x1b[31merror: all is lost\n": 1}]
+    + [{"k" * 1_000_000: 1}, {"n_shot": "\n\x1b[2J" * 100_000}],
+)
+def test_messages_are_short_and_steer_no_terminal(tmp_path, record, capsys, change):
+    path = tmp_path / "seed0_mnist.json"
+    path.write_text(json.dumps(record("mnist", 5, 10) | change))
+    for command in (["validate", str(path)], ["score", str(path), "--root", str(tmp_path)]):
+        assert main(command) == 2
+        out, err = capsys.readouterr()
+        lines = (out + err).splitlines()
+        assert all(len(line) < 500 and line.isprintable() for line in lines)
+        assert not any(line.startswith("error: all is lost") for line in lines)

@@ -93,7 +93,7 @@ def loaded(tmp_path, monkeypatch):
 def prompts(clip) -> dict:
     shape = clip_shape(clip)
     made = {"text": TextPrompt(3, shape.text_width)}
-    if not shape.refusal:
+    if not shape.unsupported_reason:
         sizes = 2, shape.image_width, shape.image_layers, shape.patch_size
         made["visual"] = VisualPrompt(*sizes)
         made["unified"] = UnifiedPrompt(TextPrompt(2, shape.text_width), VisualPrompt(*sizes), dim=16)

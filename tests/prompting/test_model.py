@@ -80,12 +80,12 @@ def test_class_specific_contexts():
 
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
 @pytest.mark.parametrize(
-    "savings", [{"cut": False}, {"share_prefix": False}, {"chunk": 30}, {"chunk": 30, "keep": 3}, {"keep": 0}]
+    "savings", [{"trim_padding": False}, {"share_prefix": False}, {"max_tokens": 30}, {"max_tokens": 30, "max_cached_classes": 3}, {"max_cached_classes": 0}]
 )
 def test_savings_are_exact(position, savings):
     clip, prompt = tiny_clip().double(), text_prompt(position).double()
     results = []
-    for arguments in ({"cut": False, "share_prefix": False}, {}, savings):
+    for arguments in ({"trim_padding": False, "share_prefix": False}, {}, savings):
         features = PromptedCLIP(clip, prompt, **arguments).encode_classes(CLASSES)
         (features * torch.arange(features.numel()).view_as(features)).sum().backward()
         results.append((features.detach(), prompt.ctx.grad.clone()))
@@ -301,7 +301,7 @@ def test_only_classes_beyond_those_kept_are_computed_again(monkeypatch):
         return original(clip, batch, ctx, prefix)
 
     monkeypatch.setattr(prompting.model, "encode_tokens", counted)
-    model = PromptedCLIP(tiny_clip(), text_prompt(), chunk=1, keep=2)  # a class a batch
+    model = PromptedCLIP(tiny_clip(), text_prompt(), max_tokens=1, max_cached_classes=2)  # a class a batch
     model.encode_classes(CLASSES).sum().backward()
     again = [rows for rows in seen if seen.count(rows) == 2]
     once = [rows for rows in seen if seen.count(rows) == 1]
@@ -311,7 +311,7 @@ def test_only_classes_beyond_those_kept_are_computed_again(monkeypatch):
 
 def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
     names = ["cat"] * 400 + ["a very long name of some rare animal"] * 3
-    batches = tokenize_prompts(TOKENIZER, names, 4, "middle", 77, chunk=512)
+    batches = tokenize_prompts(TOKENIZER, names, 4, "middle", 77, max_tokens=512)
     assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(403))
     places = [batch.ids[:, batch.prefix :].numel() for batch in batches]
     assert max(places) <= 512

@@ -27,7 +27,7 @@ def test_logits_and_gradients(backbone, case, savings):
     learnt = {key: torch.from_numpy(value) for key, value in data.items() if key.startswith(f"{case}/prompt/")}
     learnt = {key.rsplit("/", 1)[1]: value for key, value in learnt.items()}
     prompt = prompt_from_reference(learnt, POSITION.get(case, "middle"), patch_size=8)
-    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer, cut=savings, share_prefix=savings).train()
+    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer, trim_padding=savings, share_prefix=savings).train()
 
     logits = model(torch.from_numpy(data["images"]), [str(name) for name in data["classnames"]])
     loss = F.cross_entropy(logits, torch.from_numpy(data["labels"]))

@@ -61,10 +61,10 @@ def perturbed(prompt):
     """How far each vector moves when the first text vector is perturbed: text (4,), visual (12, 4)."""
     with torch.no_grad():
         before = prompt.contexts()
-        before = before.text.clone(), before.visual.clone()
+        before = before.text[0].clone(), before.visual.clone()
         prompt.text.ctx[0] += torch.randn(512)
         after = prompt.contexts()
-        return (after.text - before[0]).norm(dim=-1), (after.visual - before[1]).norm(dim=-1)
+        return (after.text[0] - before[0]).norm(dim=-1), (after.visual - before[1]).norm(dim=-1)
 
 
 def test_attention_mixes_all_tokens():
@@ -95,14 +95,14 @@ def test_per_token_is_the_blocks_value_path():
 def test_identity_leaves_the_prompts_as_they_are():
     prompt = unified("identity")
     contexts = prompt.contexts()
-    assert torch.equal(contexts.text, prompt.text.ctx)
+    assert torch.equal(contexts.text[0], prompt.text.ctx)
     assert torch.equal(contexts.visual, prompt.visual.tokens())
 
 
 def test_unified_class_specific_and_deeper_theta():
     prompt = unified("attention", dim=32, heads=4, layers=3, classes=2)
     contexts = prompt.contexts()
-    assert contexts.text.shape == (2, 4, 512) and contexts.visual.shape == (12, 4, 768)
+    assert contexts.text.shape == (1, 2, 4, 512) and contexts.visual.shape == (12, 4, 768)
     assert len(prompt.mixer.resblocks) == 3 and prompt.mixer.resblocks[0].attn.num_heads == 4
     (contexts.text.sum() + contexts.visual.sum()).backward()
     assert all(parameter.grad is not None for parameter in prompt.parameters())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from elevater_eval import metrics
-from elevater_eval.bootstrap import statistic_of
-from scripts.report import bootstrap
+from elevater_eval.bootstrap import interval, statistic_of
+from scripts.report.findings import resample_scores
 
 
 def world(kind: str, images: int = 60, classes: int = 4, ties: bool = True):
@@ -51,21 +51,21 @@ def test_interval_of_an_accuracy_is_the_binomial_one():
 
     targets = np.zeros(200, dtype=int)
     values = np.where(np.arange(200)[:, None] < 140, [0.8, 0.2], [0.2, 0.8])
-    low, high = bootstrap.interval(bootstrap.bootstrap("t", "accuracy", targets, values, draws=4000))
+    low, high = interval(resample_scores("t", "accuracy", targets, values, samples=4000))
     expected = binom.ppf([0.025, 0.975], 200, 0.7) / 2
     assert abs(low - expected[0]) <= 0.75 and abs(high - expected[1]) <= 0.75
 
 
 def test_draws_are_fixed_and_those_of_tasks_differ():
     targets, values = world("multiclass")
-    first, again, other = (bootstrap.bootstrap(name, "accuracy", targets, values, 50) for name in ("a", "a", "b"))
+    first, again, other = (resample_scores(name, "accuracy", targets, values, 50) for name in ("a", "a", "b"))
     assert (first == again).all() and (first != other).any()
 
 
 def test_samples_with_one_class_are_drawn_again():
     targets, values = np.array([1, 0, 0, 0, 0, 0]), np.column_stack([np.linspace(0.2, 0.9, 6)] * 2)
     values[:, 1] = 1 - values[:, 0]
-    draws = bootstrap.bootstrap("rare", "roc_auc", targets, values, 100)
+    draws = resample_scores("rare", "roc_auc", targets, values, 100)
     assert len(draws) == 100 and (draws == 100).all()
     with pytest.raises(ValueError, match="only class 0"):
-        bootstrap.bootstrap("none", "roc_auc", np.zeros(6, dtype=int), values, 100)
+        resample_scores("none", "roc_auc", np.zeros(6, dtype=int), values, 100)

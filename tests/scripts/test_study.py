@@ -16,8 +16,9 @@ from scripts.study import __main__ as study
 from scripts.study import (
     comparisons,
     items,
-    pictures,
+    methods,
     planner,
+    plots,
     protocol,
     sizes,
     tables,
@@ -64,7 +65,7 @@ def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
 
     register_all()
     known = protocol.load(suite)
-    for method in protocol.METHODS:
+    for method in methods.PAPER:
         single = method.removeprefix("M")
         node = resolve(method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []).TRAINER.MVLPT
         found = {node[part].N_CTX for part in planner.LENGTHS[single]}
@@ -229,7 +230,7 @@ def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
     assert not work.finished(job, place)
     folder = tmp_path / job.name
     folder.mkdir(parents=True)
-    (folder / work.MARK).write_text(json.dumps(work._mark(job)))
+    (folder / work.DONE_FILE).write_text(json.dumps(work._done(job)))
     assert work.finished(job, place)
     longer = dataclasses.replace(job, settings=job.settings | {"options": {"OPTIM.MAX_EPOCH": 11}})
     with pytest.raises(ValueError, match="holds another run .* use another --output-dir"):
@@ -242,9 +243,9 @@ def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
     (tmp_path / "sizes.json").write_text(json.dumps(rows))
     assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
     cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}
-    lines = [tables.Line(("pocket", method), cells) for method in protocol.METHODS]
+    lines = [tables.Line(("pocket", method), cells) for method in methods.PAPER]
     table = tables.Table("figure1", "Size", ("backbone", "method"), ("average", "a"), lines)
-    pictures.sizes(table, rows, tmp_path / "figure1.png")
+    plots.sizes(table, rows, tmp_path / "figure1.png")
     heat_maps([tmp_path / "figure4.png"], ["a", "b"], {"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, "Transfer")
     assert all((tmp_path / f"figure{k}.png").stat().st_size > 5000 for k in (1, 4))
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts import sweep
 from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
-from scripts.sweep import __main__ as sweep
-from scripts.sweep import plan_file
-from scripts.sweep.runs import plan_entries
+from scripts.study import plan_file
+from scripts.study.free_runs import plan_entries
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """\

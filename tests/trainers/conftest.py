@@ -56,10 +56,10 @@ def world(stubs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainers.features.store, "load_backbone", load_backbone)
         patch.setattr(torch.cuda, "is_available", lambda: False)
-        trainers.features.store.frozen.cache_clear()
+        trainers.features.store.get_backbone.cache_clear()
         yield
     torch.set_num_threads(threads)
-    trainers.features.store.frozen.cache_clear()
+    trainers.features.store.get_backbone.cache_clear()
     for cls in classes:
         del DATASET_REGISTRY._obj_map[cls.name]
 

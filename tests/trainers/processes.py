@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).parent)]
 
+import numpy as np  # noqa: E402
 import tiny_world  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
@@ -20,7 +21,9 @@ from datasets.multitask import MultitaskDataset  # noqa: E402
 from datasets.task import Sample  # noqa: E402
 from prompting import memory  # noqa: E402
 from trainers.engine import distributed  # noqa: E402
+from trainers.features import extraction  # noqa: E402
 from trainers.features.disk_cache import FeatureCache  # noqa: E402
+from trainers.features.store import FeatureStore, LoadedBackbone  # noqa: E402
 
 CHUNK = 24  # places that enter the text tower at once: a class or two
 RANK = int(os.environ.get("RANK", 0))
@@ -82,21 +85,26 @@ def check_all_leave_out_a_step_whose_gradients_one_finds_infinite(_folder: Path)
 
 
 def check_features_that_only_some_have_in_files_are_encoded_by_all(folder: Path) -> None:
-    common = trainers.features.store.Frozen(tiny_world.stub("pocket"))
-    task = datasets.Task(["a"], [], [], [Sample(str(folder / "a.png"), (0,), "a.png")])
+    backbone = LoadedBackbone(**vars(tiny_world.stub("pocket")))
+    (folder / f"image{RANK}.png").write_bytes(tiny_world.picture(np.random.default_rng(0), (1,)))
+    task = datasets.Task(["a"], [], [], [Sample(str(folder / f"image{RANK}.png"), (0,), "a.png")])
     images = MultitaskDataset([task], "test", 32, "bicubic", (0.5,) * 3, (0.5,) * 3)
-    calls = []
+    calls, encode = [], extraction.encode_images
 
-    def encode(part) -> torch.Tensor:
+    def counted(models, part, settings) -> list[torch.Tensor]:
         calls.append(len(part))
-        return distributed.gather_rows(torch.ones(1, 16)[: len(distributed.rows(1))], 1)
+        return encode(models, part, settings)
 
-    store = FeatureCache(folder / f"cache{min(RANK, 1)}", 10**6)
-    common.features(images, None, 1, encode, store)  # only the main process keeps them
+    trainers.features.store.encode_images = counted
+    settings = extraction.EncoderSettings(batch_size=1)
+    cache = FeatureCache(folder / f"cache{min(RANK, 1)}", 10**6)
+    first = FeatureStore(backbone, settings, cache).features(images)  # only the main process keeps them
     distributed.barrier()
     assert [path.is_dir() for path in (folder / "cache0", folder / "cache1")] == [True, False]
-    again = trainers.features.store.Frozen(common.backbone)
-    assert torch.equal(again.features(images, None, 1, encode, store), torch.ones(1, 16))
+    backbone.features.clear()
+    again = FeatureStore(backbone, settings, cache).features(images)
+    trainers.features.store.encode_images = encode
+    assert torch.equal(again, first) and first.shape == (1, 16)
     assert calls == [1, 1]
 
 
@@ -120,7 +128,7 @@ def main() -> int:
     """The first exit code that is not 0."""
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
-    memory.CHUNK["cpu"], memory.KEEP["cpu"] = CHUNK, 2  # chunks that the backward pass computes anew
+    memory.MAX_TOKENS["cpu"], memory.MAX_CACHED_CLASSES["cpu"] = CHUNK, 2  # chunks that the backward pass computes anew
     real, stubs = trainers.features.store.load_backbone, {name: tiny_world.stub(name) for name in tiny_world.STUBS}
     trainers.features.store.load_backbone = lambda name, *args: stubs[name] if name in stubs else real(name, *args)
     for cls in tiny_world.task_classes():

@@ -43,7 +43,7 @@ def one(main, tmp_path_factory):
     def folder(name: str) -> Path:
         if not (out / name).exists():
             with pytest.MonkeyPatch.context() as patch:  # as there, but nothing is computed anew
-                patch.setitem(memory.CHUNK, "cpu", processes.CHUNK)
+                patch.setitem(memory.MAX_TOKENS, "cpu", processes.CHUNK)
                 assert main("--trainer", name, "--output-dir", out / name, *RUNS[name]) == 0
         return out / name
 

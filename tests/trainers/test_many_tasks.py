@@ -110,7 +110,7 @@ def test_token_sequences_are_bounded_and_every_name_is_encoded_once(many, monkey
     names, tokenizer = [], type(trainer.model.tokenizer)
     original = tokenizer.encode
     monkeypatch.setattr(tokenizer, "encode", lambda self, text: (names.append(text), original(self, text))[1])
-    monkeypatch.setattr("prompting.tokens._known", {})
+    monkeypatch.setattr("prompting.tokens._name_tokens", {})
     kept = trainer.model._tokens
     kept.capacity, sizes, step = 60, [], type(trainer).forward_backward
     monkeypatch.setattr(
@@ -134,14 +134,14 @@ def test_bounds_change_no_number(many, monkeypatch, tmp_path):
 
 
 def test_features_of_images_wait_for_the_first_batch_of_their_task(many, decoded):
-    trainers.features.store.frozen.cache_clear()
+    trainers.features.store.get_backbone.cache_clear()
     trainer = many("MCoOp", "MULTITASK.HOMOGENEOUS", True, *ONE_EPOCH)
     trainer.before_train()
     batches = iter(trainer.train_loader_x)
     first = next(batches)
     (task,) = set(first["task"].tolist())
     assert {path.split("/")[-3] for path in decoded} == {name_of(task)} and len(decoded) == CLASSES
-    whole = trainer.frozen.features(*trainer._plain(trainer.sets["train"]))
+    whole = trainer.store.features(trainer.sets["train"], in_files=False)
     rows = trainer.sets["train"].rows(task)
     assert sorted(first["img"].tolist()) == sorted(whole[rows.start : rows.stop].tolist())
     trainer.bar.close()
@@ -201,12 +201,12 @@ def test_what_a_check_has_built_learns_the_same_prompt(many, tmp_path):
     assert same(prompt_in(tmp_path / "anew"), prompt_in(tmp_path / "handed"))
 
 
-@pytest.mark.parametrize(("room", "kept"), [(30, [True, True]), (14, [True, False]), (10, [False, True])])
-def test_training_and_validation_images_share_the_room_for_decoded_ones(started, monkeypatch, room, kept):
-    """12 training and 3 validation images of 32 pixels; `room` counts images."""
+@pytest.mark.parametrize(("budget", "kept"), [(30, [True, True]), (14, [True, False]), (10, [False, True])])
+def test_training_and_validation_images_share_the_cache_budget(started, monkeypatch, budget, kept):
+    """12 training and 3 validation images of 32 pixels; `budget` counts images."""
     import trainers.evaluation
 
-    monkeypatch.setattr(trainers.evaluation, "GIB", room * 3 * 32 * 32)
+    monkeypatch.setattr(trainers.evaluation, "CACHE_BUDGET", budget * 3 * 32 * 32)
     trainer = started("VPT", "toy-shapes", shots=5)
     train, val = trainer.sets["train"], trainer.sets["val"]
     assert [len(train), len(val)] == [12, 3]

@@ -19,7 +19,7 @@ METHODS = ["CoOp", "VPT", "UPT"]
 def nothing_known(monkeypatch, tmp_path):
     """No features are left from another test."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
-    trainers.features.store.frozen.cache_clear()
+    trainers.features.store.get_backbone.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_images_are_read_once_for_all_prompts(cfg, images_read, stubs, monkeypat
     given = [*prompts(0).values(), *prompts(1).values(), None]
     first = score_prompts(given, cfg, TASKS)
     assert len(images_read) == len(set(images_read)) == sum(encoded) == 9 + 8 + 6 + 9
-    trainers.features.store.frozen.cache_clear()
+    trainers.features.store.get_backbone.cache_clear()
     assert np.array_equal(score_prompts(given, cfg, TASKS), first)
     assert len(images_read) == 2 * 32 and sum(encoded) == 32  # read for the visual prompts, features from their files
-    trainers.features.store.frozen.cache_clear()
+    trainers.features.store.get_backbone.cache_clear()
     assert np.array_equal(score_prompts([given[0], given[-1]], cfg, TASKS), first[[0, -1]])
     assert len(images_read) == 2 * 32
 

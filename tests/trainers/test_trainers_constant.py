@@ -14,7 +14,7 @@ THREE = "toy-shapes,toy-scenes,toy-pets"
 def nothing_known(monkeypatch, tmp_path):
     """No features are left from another test."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
-    trainers.features.store.frozen.cache_clear()
+    trainers.features.store.get_backbone.cache_clear()
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_features_in_the_place_of_images_learn_the_same_prompt(build, monkeypatc
     def from_images(self):
         original(self)
         self.cached = False
-        self.train_loader_x = trainers.features.store.loader(self.sets["train"], self.cfg, self.sampler)
+        self.train_loader_x = self._loader(self.sets["train"], self.sampler)
 
     monkeypatch.setattr(trainers.base.PromptTrainer, "_prepare_training", from_images)
     anew = build("MCoOp", THREE, "MULTITASK.LABEL_SPACE", space, out=tmp_path / "anew")

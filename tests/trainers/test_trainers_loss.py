@@ -37,7 +37,7 @@ def class_features(backbone, names, ctx, position):
 
 def oracle(trainer, rows, ctx, space, position="middle"):
     """The mean over images of -sum_k log p(label k) / k; p over the union, or with -inf for other tasks' classes."""
-    backbone, dataset = trainer.frozen.backbone, trainer.sets["train"]
+    backbone, dataset = trainer.backbone, trainer.sets["train"]
     names = [name for task in dataset.names for name in NAMES[task]]
     owner = torch.tensor([k for k, task in enumerate(dataset.names) for _ in NAMES[task]])
     texts = class_features(backbone, names, ctx, position)

@@ -18,7 +18,7 @@ def test_bf16_is_close_and_the_prompt_stays_float32(build, tmp_path, name):
         assert {p.dtype for p in trainer.model.prompt.parameters()} == {torch.float32}
         assert {p.grad.dtype for p in trainer.model.prompt.parameters() if p.grad is not None} == {torch.float32}
         assert all(values.dtype == torch.float32 for values in trainer.predict("test").values())
-        features[precision] = trainer._image_features(trainer.sets["test"])
+        features[precision] = trainer._image_features("test")
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
     assert not torch.equal(features["bf16"], features["fp32"])  # it did compute in bfloat16
     assert torch.nn.functional.cosine_similarity(features["bf16"], features["fp32"]).min() > 0.99

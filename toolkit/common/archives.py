@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import struct
@@ -17,6 +18,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErr
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
 # By process, so that a forked worker opens its own; least recently used first.
 _files: dict[tuple[int, str], BinaryIO] = {}
+_hashes: dict[str, tuple[tuple[int, ...], str]] = {}  # of plain files: the state in which each was read, and its hash
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
@@ -67,6 +69,29 @@ def checksum(path: str) -> int:
         return os.path.getsize(path) if member is None else _open_archive(archive).getinfo(member).CRC
     except (OSError, KeyError):
         return -1
+
+
+def content_checksum(path: str) -> str:
+    """Return a checksum of the content: CRC-32 and size of a zip's member, as the zip states them, else a BLAKE2b hash.
+
+    A file is read once; its hash is kept as long as its size, times and inode stay. Raises what `read_bytes` raises.
+    """
+    archive, member = split_archive(path)
+    if member is not None:
+        entry = _open_archive(archive).NameToInfo.get(member)
+        if entry is None:
+            raise FileNotFoundError(f"{archive} has no member {member!r}")
+        return f"{entry.CRC:08x}-{entry.file_size}"
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file {path}") from None
+    state = (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
+    known = _hashes.get(path)
+    if known is None or known[0] != state:
+        known = state, hashlib.blake2b(read_bytes(path), digest_size=16).hexdigest()
+        _hashes[path] = known
+    return known[1]
 
 
 def check_method(entry: zipfile.ZipInfo, archive: str) -> None:

@@ -7,6 +7,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from toolkit.common.text import printable
+
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
@@ -38,5 +40,5 @@ def fail(error: BaseException, code: int) -> int:
     """Write "error: ..." to standard error and return `code`."""
     if os.environ.get("MVLPT_DEBUG"):
         traceback.print_exc()
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {printable(error, lines=True)}\n")
     return code

@@ -16,7 +16,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from datasets.custom import task as own
+from datasets.custom import task as custom
 from toolkit.common.structured import read_yaml
 
 from .settings import extend
@@ -123,7 +123,7 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     if Path(cfg.DATASET.FEWSHOT).is_absolute():
         cfg.DATASET.FEWSHOT = Path(cfg.DATASET.FEWSHOT).name
     for node, key in ((cfg.DATASET, "DATASET"), (cfg.DATASET, "NAME"), (cfg.MULTITASK, "SOURCE")):
-        node[key] = ",".join(own.shareable(name.strip()) for name in node[key].split(","))
+        node[key] = ",".join(custom.without_local_path(name.strip()) for name in node[key].split(","))
     return cfg
 
 

@@ -9,7 +9,7 @@ from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
-from datasets.custom import task as own
+from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
@@ -38,7 +38,7 @@ def run(cfg: CfgNode, model_dir: str, load_epoch: int | None, eval_only: bool, n
     if len(names) > 1:
         cfg = with_overrides(cfg, DATASET__NAME=register_union(names))
     else:
-        own.register(cfg.DATASET.NAME)
+        custom.register(cfg.DATASET.NAME)
     trainer = build_trainer(cfg)
     write_config(given)
     if eval_only or model_dir:

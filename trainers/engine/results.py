@@ -40,7 +40,7 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
     """predictions/seed<seed>_<task>.json for every task, and results.json."""
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
-    counts = count_parameters(trainer.frozen.backbone.clip, trainer.model.prompt)
+    counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
     name = backbone_name(cfg)
     for task, values in probabilities.items():
         write_predictions(

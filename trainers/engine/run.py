@@ -14,7 +14,7 @@ from dassl.utils import set_random_seed
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from datasets import build_task, is_own
+from datasets import build_task, is_custom
 from datasets.few_shot import find_record, to_record, write_record
 from toolkit.common.archives import require_files
 from toolkit.common.random_state import get_random_state, set_random_state
@@ -174,7 +174,7 @@ def finished(run: Run, start_exists: bool = True) -> bool:
 def _check_own_images(run: Run) -> None:
     """Raise ValueError where images of one's own have changed since the finished run."""
     tested = {record["task"]: record["test_images"] for record in results.read_json(run.folder / "results.json")}
-    for name in filter(is_own, task_names(run.cfg)):
+    for name in filter(is_custom, task_names(run.cfg)):
         task = build_task(run.cfg, name)
         same = tested.get(task.name, len(task.test)) == len(task.test)
         if (run.folder / "fewshot" / f"{task.name}.json").is_file():

@@ -1,7 +1,7 @@
 """Features of frozen image towers in files: memory-mapped, checked, shared by all runs on a machine.
 
-A file is a float32 .npy array (N, d) followed by the SHA-256 of all that precedes it. It appears whole or not at all,
-and is found by a name that says what it was computed from, so a cache can be deleted at any time and changes no number.
+An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the fingerprint of what it was computed from.
+It appears whole or not at all. A cache can be deleted at any time and changes no number.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import io
 import logging
 import os
 import re
-import tempfile
 import time
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,146 +20,150 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.common.files import atomic_write
+
 try:
     import fcntl
-except ImportError:  # Windows: a file in use cannot be removed there anyway
+except ImportError:  # Windows does not remove a file in use
     fcntl = None
 
 log = logging.getLogger(__name__)
 
-DIGEST = 32  # bytes of the checksum
+CHECKSUM = 32  # bytes
 STALE = 3600  # seconds after which an unfinished file is taken for that of a process that died
-GB = 10**9
+_reported: set[Path] = set()  # folders that cannot be written
 
 
 class FeatureCache:
-    """Entries in `folder`, `max_bytes` in all; the least recently used go first, never one that is in use.
+    """Entries in `folder`, `max_bytes` in all; the least recently used are removed first, never one in use.
 
-    A folder that cannot be written costs the cache, not the run: one warning, and features are computed anew.
+    A folder that cannot be written costs the cache, not the run: one warning, and features are computed again.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = Path(folder), max_bytes
-        self._warned = False
 
-    def path(self, label: str, digest: str) -> Path:
-        """Where features called `label` (a task and split) with this fingerprint lie."""
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', label)[:80]}-{digest[:32]}.npy"
+    def path(self, label: str, fingerprint: str) -> Path:
+        """Return the file of features called `label` (a task and split) with this fingerprint."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", label)[:80]
+        return self.folder / f"{name}-{fingerprint[:32]}.npy"
 
-    def load(self, label: str, digest: str) -> Tensor | None:
-        """The features (N, d), mapped from their file, which is in use as long as they are; None where there are none. A
-        damaged file is reported and counts as none."""
-        path = self.path(label, digest)
+    def load(self, label: str, fingerprint: str, shape: tuple[int, int]) -> Tensor | None:
+        """Return the features of this shape (N, d), mapped from their file, or None if there are none.
+
+        The file is in use as long as the features are. A damaged one, or one of other features, is reported.
+        """
+        path = self.path(label, fingerprint)
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no regular file")
             with open(path, "rb") as file:
-                _lock(file)
-                features = _read(file)
+                _lock(file, shared=True)
+                features = _read(file, fingerprint, shape)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
             log.warning("%s is damaged (%s): its features are computed again", path.name, error)
             return None
         with suppress(OSError):
-            os.utime(path)  # used now
+            os.utime(path)  # the most recently used
         return features
 
-    def save(self, label: str, digest: str, features: Tensor) -> None:
-        """Keep features (N, d), unless they are larger than the whole cache; others make room."""
+    def save(self, label: str, fingerprint: str, features: Tensor) -> None:
+        """Write features (N, d), unless they are larger than the whole cache, and remove others to stay within it."""
         array = np.ascontiguousarray(features.detach().float().cpu().numpy(), dtype="<f4")
-        path = self.path(label, digest)
+        path = self.path(label, fingerprint)
         if array.nbytes > self.max_bytes:
             log.debug("%s: %d bytes are more than the cache holds", path.name, array.nbytes)
             return
+        if path.exists() and not path.is_file():  # reported when it was to be loaded
+            return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, array)
-            self._make_room(path)
+            _write(path, fingerprint, array)
+            self._evict(path)
         except OSError as error:
-            if not self._warned:
+            if self.folder not in _reported:
                 log.warning("features are not kept in %s: %s", self.folder, error.strerror or error)
-            self._warned = True
+            _reported.add(self.folder)
 
-    def _make_room(self, written: Path) -> None:
-        """Remove what has not been used for longest until the rest fits, and what dead processes left unfinished."""
+    def _evict(self, written: Path) -> None:
+        """Remove the least recently used entries until the rest fits, and files that dead processes left unfinished."""
         entries = []
         for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):  # another process may be removing, too
-                entries.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-        for modified, _, path in entries:
-            if path.suffix == ".tmp" and time.time() - modified / 1e9 > STALE:
-                path.unlink(missing_ok=True)
-        entries = sorted(entry for entry in entries if entry[2].suffix == ".npy")
+            with suppress(FileNotFoundError):  # removed by another process
+                info = path.stat()
+                if path.suffix == ".npy":
+                    entries.append((info.st_mtime_ns, info.st_size, path))
+                elif path.suffix == ".tmp" and time.time() - info.st_mtime > STALE:
+                    path.unlink()
         excess = sum(size for _, size, _ in entries) - self.max_bytes
-        for _, size, path in entries:
+        for _, size, path in sorted(entries):
             if excess <= 0:
                 break
             if path != written and _remove_unused(path):
                 excess -= size
 
 
-@lru_cache(maxsize=8)
-def _cache(folder: str, max_bytes: int) -> FeatureCache:
-    return FeatureCache(folder, max_bytes)
-
-
-def feature_cache(cfg) -> FeatureCache | None:
-    """The cache that CACHE.* describes; None where CACHE.FEATURES is off (--no-cache). Without CACHE.DIR it lies where
-    MVLPT_CACHE says, else in the project's data/cache."""
-    if not cfg.CACHE.FEATURES:
-        return None
-    home = cfg.CACHE.DIR or os.environ.get("MVLPT_CACHE") or Path(__file__).resolve().parents[2] / "data" / "cache"
-    return _cache(str(Path(home).expanduser().absolute() / "features"), int(cfg.CACHE.MAX_GB * GB))
-
-
-def _write(path: Path, array: np.ndarray) -> None:
+def _header(shape: tuple[int, int]) -> bytes:
+    """Return the .npy header of a float32 array."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    digest = hashlib.sha256(header.getvalue())
-    digest.update(array.data)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[-32:]}-", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for part in (header.getvalue(), array.data, digest.digest()):
-                file.write(part)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
+    fields = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()
 
 
-def _read(file: BinaryIO) -> Tensor:
-    """The array (N, d) of an open file, mapped. Raises ValueError for what is no whole entry."""
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("another version of .npy")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    start, size = file.tell(), os.fstat(file.fileno()).st_size
-    if len(shape) != 2 or fortran or dtype != np.dtype("<f4"):
-        raise ValueError(f"holds {dtype} {shape}")
-    if size != start + 4 * shape[0] * shape[1] + DIGEST:
-        raise ValueError(f"its length is {size} bytes")
-    content = np.memmap(file, np.uint8, "c")  # private: nothing that happens to the tensor reaches the file
-    if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:].tobytes():
+def _checksum(header: bytes, array: np.ndarray, fingerprint: str) -> bytes:
+    total = hashlib.sha256(header)
+    total.update(array.data)
+    total.update(fingerprint.encode())
+    return total.digest()
+
+
+def _write(path: Path, fingerprint: str, array: np.ndarray) -> None:
+    header = _header(array.shape)
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        file.write(header)
+        file.write(array.data)
+        file.write(_checksum(header, array, fingerprint))
+
+
+def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
+    """Return the array of an open file, mapped. Raise ValueError if it is another than the one to be there."""
+    header = _header(shape)
+    end = len(header) + 4 * shape[0] * shape[1]
+    size = os.fstat(file.fileno()).st_size
+    if size != end + CHECKSUM:
+        raise ValueError(f"its length is {size} bytes, not {end + CHECKSUM}")
+    content = np.memmap(file, np.uint8, "c")  # private: what happens to the tensor does not reach the file
+    if content[: len(header)].tobytes() != header:
+        raise ValueError("its header is another")
+    array = np.asarray(content[len(header) : end]).view("<f4")
+    if _checksum(header, array, fingerprint) != content[end:].tobytes():
         raise ValueError("its checksum is wrong")
-    return torch.from_numpy(np.asarray(content[start:-DIGEST]).view("<f4").reshape(shape))
+    return torch.from_numpy(array.reshape(shape))
 
 
-def _lock(file: BinaryIO) -> None:
-    """Mark a file as in use, for all processes. The mark lasts as long as a mapping of the file, which keeps it open."""
-    if fcntl is not None:
-        with suppress(OSError):  # file systems without locks
+def _lock(file: BinaryIO, shared: bool) -> None:
+    """Mark a file as in use, for as long as it is open or mapped. Raise OSError if `shared` is False and it is in use."""
+    if fcntl is None:
+        return
+    if shared:
+        with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove_unused(path: Path) -> bool:
-    """Remove an entry unless a process uses it; whether it is gone."""
+    """Remove an entry unless it is in use or no file; return False then."""
+    if not path.is_file():
+        return False
     try:
         with open(path, "rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, shared=False)
             path.unlink()
-    except FileNotFoundError:
+    except FileNotFoundError:  # removed by another process
         return True
-    except OSError:  # in use
+    except OSError:
         return False
     return True

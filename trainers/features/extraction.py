@@ -1,71 +1,57 @@
-"""From a task and a configuration to what is scored: prepared images, their features, probabilities."""
+"""From images to features, and from features to probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from datasets import Task
-from datasets.multitask import GIB, MultitaskDataset
-from prompting.backbones.loading import Preprocessing
 from prompting.model import PromptedCLIP
 from prompting.shape import clip_shape
 from trainers.engine import distributed
 
-from .store import loader
+from .loaders import build_loader
 
-ROWS = 4096  # images whose logits are computed at once
-
-
-def preprocessing(cfg, own: Preprocessing) -> Preprocessing:
-    """The backbone's own preprocessing, or that of INPUT.* when INPUT.FROM_BACKBONE is False."""
-    if cfg.INPUT.FROM_BACKBONE:
-        return own
-    return Preprocessing(
-        cfg.INPUT.SIZE[0], tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD), cfg.INPUT.INTERPOLATION
-    )
+LOGIT_ROWS = 4096  # images whose logits are computed at once
 
 
-def images_of(
-    cfg, tasks: Sequence[Task], split: str, own: Preprocessing, transform=None, room: int = GIB
-) -> MultitaskDataset:
-    """The images of a split of `tasks`, prepared as the configuration says; decoded ones are kept where all take at most
-    `room` bytes."""
-    pre = preprocessing(cfg, own)
-    crop = None if cfg.DATASET.CENTER_CROP else "squash"
-    return MultitaskDataset(
-        tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform=transform, cache_bytes=room
-    )
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How images are encoded.
 
+    precision: of autocast; None computes in float32. workers: processes that read the images.
+    """
 
-def autocast_dtype(cfg, device: torch.device) -> torch.dtype | None:
-    """What TRAINER.MVLPT.PREC computes in; None: float32, as always on a CPU unless bf16 is asked for."""
-    precision = cfg.TRAINER.MVLPT.PREC
-    if device.type == "cpu" and precision in ("fp16", "amp"):
-        return None
-    return {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}[precision]
+    device: str = "cpu"
+    precision: torch.dtype | None = None
+    batch_size: int = 100
+    workers: int = 0
 
 
 @torch.no_grad()
-def encode(models: Sequence[PromptedCLIP], dataset: Dataset, cfg, device: torch.device) -> list[Tensor]:
-    """Each model's image features (N, d) of a dataset in its order. Images are read and decoded once for all models.
+def encode_images(models: Sequence[PromptedCLIP], dataset: Dataset, settings: EncoderSettings) -> list[Tensor]:
+    """Return each model's image features (N, d) of a dataset, in its order; every image is decoded once for all models.
 
     Of several processes each encodes its share of the batches; all get all features.
     """
-    total, size = len(dataset), cfg.DATALOADER.TEST.BATCH_SIZE
-    dataset = _part(dataset, distributed.rows(total, size))
-    dtype = autocast_dtype(cfg, device)
-    parts = [[torch.empty(0, clip_shape(model.clip).embed_dim, device=device)] for model in models]
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+    total, device = len(dataset), torch.device(settings.device)
+    share = distributed.rows(total, settings.batch_size)
+    loader = build_loader(_part(dataset, share), settings.batch_size, settings.workers, settings.device)
+    parts: list[list[Tensor]] = []
+    for model in models:
+        parts.append([torch.empty(0, clip_shape(model.clip).embed_dim, device=device)])
+    with torch.autocast(device.type, settings.precision, enabled=settings.precision is not None):
         contexts = [model.contexts() for model in models]
-        for batch in loader(dataset, cfg):
+        for batch in loader:
             images = batch["img"].to(device, non_blocking=True)
-            for model, own, features in zip(models, contexts, parts, strict=True):
-                features.append(model.encode_images(images, own))
-    return [distributed.gather_rows(torch.cat(features), total, size) for features in parts]
+            for k, model in enumerate(models):
+                parts[k].append(model.encode_images(images, contexts[k]))
+    features = [torch.cat(part) for part in parts]
+    return [distributed.gather_rows(own, total, settings.batch_size) for own in features]
 
 
 def _part(dataset: Dataset, rows: range) -> Dataset:
@@ -78,15 +64,16 @@ def _part(dataset: Dataset, rows: range) -> Dataset:
 
 @torch.no_grad()
 def class_features(model: PromptedCLIP, task: Task) -> Tensor:
-    """Features (C, d) of the task's classes; plain CLIP is asked with the task's templates."""
-    return model.encode_classes(task.classnames, templates=task.templates if model.prompt is None else None)
+    """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates."""
+    templates = task.templates if model.prompt is None else None
+    return model.encode_classes(task.classnames, templates=templates)
 
 
 @torch.no_grad()
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
-    """Probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
+    """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
     out = torch.empty(len(images), len(classes))
-    for first in range(0, len(images), ROWS):
-        rows = slice(first, first + ROWS)
+    for first in range(0, len(images), LOGIT_ROWS):
+        rows = slice(first, first + LOGIT_ROWS)
         out[rows] = model.logits(images[rows], classes).float().softmax(1)
     return out

@@ -1,198 +1,172 @@
-"""What never changes during an experiment and is therefore computed once: backbones and their image features."""
+"""Features of a frozen image tower: computed once a process, kept in memory and in files, found by content."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import Subset
 
 from datasets.multitask import MultitaskDataset
 from prompting.backbones.loading import Backbone, load_backbone
+from prompting.model import PromptedCLIP
+from prompting.shape import clip_shape
 from trainers.engine import distributed
 
 from . import fingerprints
 from .disk_cache import FeatureCache
+from .extraction import EncoderSettings, encode_images
+from .views import View
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # raised when features would be computed otherwise than before
+LAYOUT = 2  # to be raised when features are computed or kept in another way
 
 
-class Frozen:
-    """A backbone and the features (N, d) that its unprompted image tower gives the splits of tasks, float32 on its
-    device."""
+@dataclass
+class LoadedBackbone(Backbone):
+    """A backbone on a device, shared by all jobs of this process, with the image features that it gave so far.
 
-    def __init__(self, backbone: Backbone, device: str = "cpu") -> None:
-        self.backbone, self.device = backbone, device
-        self._features: dict[str, Tensor] = {}
-        self._of_dataset: WeakKeyDictionary[MultitaskDataset, dict[str, Tensor]] = WeakKeyDictionary()
+    features: (n, d) each, float32 on the device, by the fingerprint of what they are computed from.
+    """
+
+    device: str = "cpu"
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Of the image tower's tensors and structure."""
-        return fingerprints.of_tower(self.backbone.clip.visual)
-
-    def features(
-        self,
-        dataset: MultitaskDataset,
-        precision: torch.dtype | None,
-        batch_size: int,
-        encode: Callable[[Dataset], Tensor],
-        store: FeatureCache | None = None,
-    ) -> Tensor:
-        """Features of all images of `dataset`.
-
-        precision, batch_size: how `encode` computes; it is called for a task's part of `dataset` where its features
-        are known neither in this process nor in `store`, to which they are then added. Raises ValueError for images
-        with a random transform: their features are not constant.
-        """
-        known = self._of_dataset.setdefault(dataset, {})
-        key = f"{precision} {batch_size}"
-        if key not in known:
-            rows = self.rows(dataset, precision, batch_size, encode, store)
-            parts = [rows.part(k) for k in range(len(dataset.tasks)) if len(dataset.rows(k))]
-            known[key] = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return known[key]
-
-    def rows(
-        self,
-        dataset: MultitaskDataset,
-        precision: torch.dtype | None,
-        batch_size: int,
-        encode: Callable[[Dataset], Tensor],
-        store: FeatureCache | None = None,
-    ) -> FeatureRows:
-        """The same features, but those of a task are computed when the first of them is asked for."""
-        if dataset.transform is not None:
-            raise ValueError("images with a random transform have no constant features")
-        how = f"{precision} {batch_size}"
-        return FeatureRows(dataset, lambda task: self._part(dataset, task, how, encode, store))
-
-    def _part(self, dataset: MultitaskDataset, task: int, how: str, encode: Callable, store: FeatureCache | None):
-        rows = dataset.rows(task)
-        crop = dataset.crop or dataset.tasks[task].crop
-        pixels = (dataset.size, dataset.interpolation, dataset.mean, dataset.std, crop)
-        machine = (torch.__version__, self.device, torch.cuda.get_device_name() if self.device == "cuda" else "")
-        images = fingerprints.of_images(dataset.samples[rows.start : rows.stop])
-        digest = fingerprints.of_text(LAYOUT, self.fingerprint, pixels, how, machine, images)
-        if digest not in self._features:
-            label = f"{dataset.names[task]}-{dataset.split}"
-            found = store.load(label, digest) if store else None
-            if not distributed.everywhere(found is not None):
-                found = encode(Subset(dataset, rows))
-                if store and distributed.main():
-                    store.save(label, digest, found)
-            self._features[digest] = found.to(self.device)
-        return self._features[digest]
-
-
-def device_of(cfg) -> str:
-    """Where a run computes: "cuda" where there is a GPU and USE_CUDA is set, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu"
+    def tower_fingerprint(self) -> str:
+        """The fingerprint of the image tower's tensors and structure."""
+        return fingerprints.of_tower(self.clip.visual)
 
 
 @lru_cache(maxsize=2)
-def frozen(name: str, pretrained: str, device: str) -> Frozen:
-    """The frozen backbone of a configuration; a second call with the same arguments gives the same object.
+def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
+    """Return a backbone; a second call with the same arguments returns the same object.
 
-    Building one draws random numbers; they are given back, so that a run's numbers do not depend on being the first.
+    Random numbers that loading draws are given back, so that a run's numbers do not depend on being the first.
     """
     with torch.random.fork_rng(devices=[]):
         backbone = load_backbone(name, pretrained or None, device)
     log.info("backbone %s on %s, %d px", backbone.name, device, backbone.preprocessing.size)
-    return Frozen(backbone, device)
+    return LoadedBackbone(**vars(backbone), device=device)
 
 
-class FeatureRows:
-    """Features (N, d) of which `rows[[3, 1]]` gives some, (2, d). Those of a task are computed when one of them is asked for, so
-    that training on many tasks need not wait for all of them.
+class FeatureStore:
+    """Image features without a prompt, of datasets whose images have no random transform.
 
-    part: the features (n, d) of the task at a position.
+    Features of a task are encoded when they are in neither the backbone's memory nor `cache`. Whatever images mean,
+    files with the same content, prepared and encoded alike, have the same features.
     """
 
-    def __init__(self, dataset: MultitaskDataset, part: Callable[[int], Tensor]) -> None:
-        self.part, self._owners = part, dataset.owners
-        self._places = [dataset.rows(task) for task in range(len(dataset.tasks))]
-        self._missing = torch.ones(len(self._places), dtype=torch.bool)
+    def __init__(
+        self, backbone: LoadedBackbone, settings: EncoderSettings, cache: FeatureCache | None = None
+    ) -> None:
+        self.backbone, self.settings, self.cache = backbone, settings, cache
+        self.encoder = PromptedCLIP(backbone.clip, None, backbone.tokenizer)
+
+    def features(self, dataset: MultitaskDataset, in_files: bool = True) -> Tensor:
+        """Return the features (N, d) of all images, in order; see `lazy`."""
+        return self.lazy(dataset, in_files).all()
+
+    def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> LazyFeatures:
+        """Return the features of a dataset, those of a task to be computed when one of them is asked for.
+
+        in_files: keep them in the disk cache, if there is one. Raises ValueError for images with a random transform.
+        """
+        return LazyFeatures(self, dataset, in_files)
+
+    def views(self, dataset: MultitaskDataset, count: int, seed: int) -> Tensor:
+        """Return features (count, N, d) of augmented views of images with a random transform; they are not kept."""
+        views = []
+        for number in range(count):
+            views += encode_images([self.encoder], View(dataset, number, seed), self.settings)
+        return torch.stack(views)
+
+    def of_task(
+        self,
+        dataset: MultitaskDataset,
+        task: int,
+        in_files: bool = True,
+        prompted: Sequence[PromptedCLIP] = (),
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the features (n, d) of the task at a position, and those of `prompted` models, in one pass over its images."""
+        images = Subset(dataset, dataset.rows(task))
+        label = f"{dataset.names[task]}-{dataset.split}"
+        cache = self.cache if in_files else None
+        fingerprint, memory = self._fingerprint(dataset, task), self.backbone.features
+        others: list[Tensor] | None = None
+        if fingerprint not in memory:
+            found = None
+            if cache is not None:
+                shape = (len(images), clip_shape(self.backbone.clip).embed_dim)
+                found = cache.load(label, fingerprint, shape)
+            if not distributed.everywhere(found is not None):
+                found, *others = encode_images([self.encoder, *prompted], images, self.settings)
+                if cache is not None and distributed.main():
+                    cache.save(label, fingerprint, found)
+            memory[fingerprint] = found.to(self.settings.device)
+        if others is None:
+            others = encode_images(prompted, images, self.settings) if prompted else []
+        return memory[fingerprint], others
+
+    def _fingerprint(self, dataset: MultitaskDataset, task: int) -> str:
+        """Return a fingerprint of all that the features of a task depend on."""
+        rows, settings = dataset.rows(task), self.settings
+        crop = dataset.crop or dataset.tasks[task].crop
+        pixels = (dataset.size, dataset.interpolation, dataset.mean, dataset.std, crop)
+        gpu = torch.cuda.get_device_name() if settings.device == "cuda" else ""
+        return fingerprints.of_text(
+            LAYOUT,
+            self.backbone.tower_fingerprint,
+            pixels,
+            f"{settings.precision} {settings.batch_size}",
+            (torch.__version__, settings.device, gpu),
+            fingerprints.of_images(dataset.samples[rows.start : rows.stop]),
+        )
+
+
+class LazyFeatures:
+    """Features (N, d) of a dataset: `features[[3, 1]]` gives two of them, (2, d).
+
+    Those of a task are computed when one of them is asked for, so that training on many tasks need not wait for all.
+    """
+
+    def __init__(self, store: FeatureStore, dataset: MultitaskDataset, in_files: bool) -> None:
+        if dataset.transform is not None:
+            raise ValueError("images with a random transform have no constant features")
+        self._store, self._dataset, self._in_files = store, dataset, in_files
+        self._parts: dict[int, Tensor] = {}
+        self._missing = torch.tensor(dataset.sizes) > 0  # tasks whose features are not in `_all`
         self._all: Tensor | None = None
 
     def __getitem__(self, rows: list[int]) -> Tensor:
-        owners = self._owners[rows]
+        owners = self._dataset.owners[rows]
         for task in owners[self._missing[owners]].unique().tolist():
-            part, places = self.part(task), self._places[task]
-            if len(part) == len(self._owners):
-                self._all = part
-            else:
-                self._all = part.new_empty(len(self._owners), part.shape[1]) if self._all is None else self._all
-                self._all[places.start : places.stop] = part
-            self._missing[task] = False
+            self._place(task)
         return self._all[rows]
 
+    def all(self) -> Tensor:
+        """Return all features (N, d)."""
+        for task in self._missing.nonzero().flatten().tolist():
+            self._place(task)
+        return self._all
 
-class Features(Dataset):
-    """A dataset whose images are replaced by their features: items are `dataset.items` with "img" a row.
+    def of_task(self, task: int) -> Tensor:
+        """Return the features (n, d) of the task at a position."""
+        if task not in self._parts:
+            self._parts[task], _ = self._store.of_task(self._dataset, task, self._in_files)
+        return self._parts[task]
 
-    features: for N images, or (K, N, d) for K augmented views of each image, of which epoch e takes view e % K.
-    """
-
-    def __init__(self, dataset: MultitaskDataset, features: FeatureRows | Tensor) -> None:
-        self.views = features if isinstance(features, Tensor) else [features]
-        self.features = self.views[0]
-        self.labels, self.tasks = dataset.labels, dataset.owners
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
-        return {"img": self.features[rows], "labels": self.labels[rows], "task": self.tasks[rows]}
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the view that belongs to an epoch, counted from 0."""
-        self.features = self.views[epoch % len(self.views)]
-
-
-class Batches(Dataset):
-    """A MultitaskDataset, or a part of one, whose items come as whole batches."""
-
-    def __init__(self, dataset: MultitaskDataset | Subset) -> None:
-        part = isinstance(dataset, Subset)
-        self.dataset = dataset.dataset if part else dataset
-        self.rows = dataset.indices if part else range(len(dataset))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, rows: list[int]) -> dict:
-        return self.dataset.batch([self.rows[row] for row in rows])
-
-
-def as_batch(items: dict | list[dict]) -> dict:
-    """Collate for datasets whose items may come as one batch already."""
-    return items if isinstance(items, dict) else default_collate(items)
-
-
-def loader(dataset: Dataset, cfg, batch_sampler=None) -> DataLoader:
-    """A DataLoader: batches of `batch_sampler`, or in order for evaluation. Few images are read in this process.
-
-    No loader draws a number from the generators that training uses, so its workers, and evaluation where the result is
-    known, may be left out.
-    """
-    features = isinstance(dataset, Features)
-    if isinstance(dataset.dataset if isinstance(dataset, Subset) else dataset, MultitaskDataset):
-        dataset = Batches(dataset)
-    workers = 0 if features or len(dataset) < 4 * cfg.DATALOADER.TEST.BATCH_SIZE else cfg.DATALOADER.NUM_WORKERS
-    batches = {"batch_sampler": batch_sampler} if batch_sampler else {"batch_size": cfg.DATALOADER.TEST.BATCH_SIZE}
-    return DataLoader(
-        dataset,
-        **batches,
-        num_workers=workers,
-        generator=torch.Generator(),
-        persistent_workers=workers > 0,
-        collate_fn=as_batch,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA and not features,
-    )
+    def _place(self, task: int) -> None:
+        part, rows = self.of_task(task), self._dataset.rows(task)
+        if len(part) == len(self._dataset):
+            self._all = part
+        else:
+            if self._all is None:
+                self._all = part.new_empty(len(self._dataset), part.shape[1])
+            self._all[rows.start : rows.stop] = part
+        self._missing[task] = False

@@ -1,22 +1,22 @@
-"""Augmented views of training images: what a random transform makes of an image depends on the seed, the epoch or view
-and the image alone. So a run can go on anywhere, with any number of loader workers; and where an image has a few views
-(INPUT.CACHED_VIEWS), a frozen image tower needs to see each only once."""
+"""Augmented views of training images: a view depends on the seed, its number and the image alone.
+
+So a run can be resumed anywhere, with any number of loader workers; and if an image has a few views (INPUT.CACHED_VIEWS),
+a frozen image tower needs to encode each only once.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 
 class View(Dataset):
-    """One view of a dataset with a random transform: what an item becomes depends on `seed`, `view` and its position
-    alone, not on worker processes or on what was drawn before."""
+    """One view of a dataset with a random transform: an item depends on `seed`, `view` and its position alone."""
 
     def __init__(self, dataset: Dataset, view: int, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
@@ -34,16 +34,11 @@ class View(Dataset):
             return self.dataset[index]
 
 
-def view_features(dataset: Dataset, views: int, seed: int, encode: Callable[[Dataset], Tensor]) -> Tensor:
-    """Features (views, N, d) of a dataset with a random transform; `encode` gives those of one view, (N, d)."""
-    return torch.stack([encode(View(dataset, view, seed)) for view in range(views)])
-
-
 @contextlib.contextmanager
 def _seeded(words: str) -> Iterator[None]:
-    """Random generators of torch, numpy and Python seeded from `words`; afterwards they are where they were."""
+    """Seed the generators of torch, numpy and Python from `words`, and restore them afterwards."""
     seed = random.Random(words).getrandbits(32)
-    before = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random.seed(seed)
@@ -51,5 +46,5 @@ def _seeded(words: str) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+            random.setstate(python)
+            np.random.set_state(numpy)

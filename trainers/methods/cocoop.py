@@ -29,8 +29,8 @@ from prompting.shape import clip_shape
 from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
-from trainers.evaluation import preprocessing
-from trainers.features.store import device_of, frozen
+from trainers.features.builders import device_of, preprocessing_of
+from trainers.features.store import get_backbone
 
 
 class PromptLearner(TextPrompt):
@@ -88,8 +88,8 @@ class CoCoOp(TrainerX):
     def build_data_loader(self) -> None:
         cfg = self.cfg.clone()
         cfg.defrost()
-        self.backbone = frozen(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)).backbone
-        pre = preprocessing(cfg, self.backbone.preprocessing)
+        self.backbone = get_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
+        pre = preprocessing_of(cfg, self.backbone.preprocessing)
         cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION = (pre.size, pre.size), pre.interpolation
         cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
         mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"

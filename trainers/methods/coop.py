@@ -12,7 +12,7 @@ def build_text_prompt(trainer) -> TextPrompt:
     node = trainer.cfg.TRAINER.MVLPT.COOP
     init, length = None, node.N_CTX
     if node.CTX_INIT:
-        backbone = trainer.frozen.backbone
+        backbone = trainer.backbone
         init = words_to_context(backbone.clip, backbone.tokenizer, plain_name(node.CTX_INIT))
         length = len(init)
     classes = trainer.num_classes if node.CSC else None

@@ -9,9 +9,9 @@ from trainers.base import PromptTrainer, context_length
 def build_visual_prompt(trainer) -> VisualPrompt:
     """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise ValueError without a vision transformer."""
     node, shape = trainer.cfg.TRAINER.MVLPT.VPT, trainer.shape
-    if shape.refusal:
+    if shape.unsupported_reason:
         raise ValueError(
-            f"{trainer.cfg.TRAINER.NAME} needs a vision transformer: {shape.refusal}; "
+            f"{trainer.cfg.TRAINER.NAME} needs a vision transformer: {shape.unsupported_reason}; "
             f"with {trainer.cfg.MODEL.BACKBONE.NAME} use CoOp"
         )
     layers = shape.image_layers if node.DEEP else 1

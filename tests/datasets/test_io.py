@@ -86,9 +86,9 @@ def test_coco_is_ordered_by_image_id_and_reindexed_by_category_id(disk):
     [
         ({"annotations": [{"image_id": 6, "category_id": 2}]}, r"train\.json: annotations\[0\]: no image has the id 6"),
         ({"annotations": [{"image_id": 5, "category_id": 3}]}, r"annotations\[0\]: no category .* id 3.*\[2, 7, 11\]"),
-        ({"annotations": [{"image_id": 5}]}, r"annotations\[0\] has no 'category_id'"),
+        ({"annotations": [{"image_id": 5}]}, r"annotations\[0\]: it has no 'category_id'"),
         ({"categories": None}, r"train\.json: no list 'categories'"),
-        ({"images": [{"id": 1, "file_name": "a"}] * 2}, "same image id"),
+        ({"images": [{"id": 1, "file_name": "a"}] * 2}, "the image id 1 occurs more than once"),
     ],
 )
 def test_coco_errors_name_the_entry(disk, changes, message):
@@ -133,7 +133,7 @@ def split_json(disk, **changes):
         **changes,
     }
     disk.json("split.json", content)
-    return read_split(str(disk.root), "images", "split.json")
+    return read_split(f"{disk.root}/split.json", f"{disk.root}/images")
 
 
 def test_coop_split(disk):

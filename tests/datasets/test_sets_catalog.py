@@ -72,7 +72,7 @@ def test_the_evaluation_knows_the_same_facts():
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_show(name):
-    shown = catalogue.show(name)
+    shown = names.show(name)
     assert list(shown) == ["name", "suite", "classes", "metric", "label_kind", "templates"]
     assert len(shown["classes"]) == ENTRIES[name].classes and all(shown["classes"])
     assert shown["templates"] and all(template.count("{}") == 1 for template in shown["templates"])
@@ -81,7 +81,7 @@ def test_show(name):
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(ValueError, match=r"no set is called 'cifar100'; the nearest names are cifar-100"):
-        catalogue.show("cifar100")
+        names.show("cifar100")
 
 
 def test_files_and_zips_of_elevater():

@@ -1,4 +1,4 @@
-"""Is a file what its name says? And: unpack it, where it is an archive."""
+"""Check that a downloaded file is what its name says, and unpack it if it is an archive."""
 
 from __future__ import annotations
 
@@ -31,25 +31,20 @@ _DAMAGED = (
 
 
 def check_form(path: Path, name: str, thorough: bool = True) -> None:
-    """Raise ValueError where the content of `path` is not that of a file called `name`: a zip, tar or json that is damaged, or a web page.
+    """Raise ValueError if `path` is not a file called `name`: a damaged zip, tar or json, or a web page.
 
     Args:
         thorough: read archives to their end, so that a damaged member is found.
     """
     with open(path, "rb") as file:
-        head = file.read(256)
-    if not head:
+        head = file.read(256).lstrip().lower()
+    if not path.stat().st_size:
         raise ValueError("it is empty")
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")) and not name.endswith((".html", ".htm")):
+    if head.startswith((b"<!doctype html", b"<html")) and not name.endswith((".html", ".htm")):
         raise ValueError("it is a web page, as servers send instead of a refusal")
     try:
         if name.endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    check_method(entry, path.name)
-                damaged = archive.testzip() if thorough else None
-            if damaged:
-                raise ValueError(f"its member {damaged} is damaged")
+            _check_zip(path, thorough)
         elif name.endswith(TARS) and thorough:
             with tarfile.open(path) as archive:
                 for _ in archive:
@@ -64,28 +59,39 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError(f"a damaged archive: {error}") from error
 
 
+def _check_zip(path: Path, thorough: bool) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            check_method(entry, path.name)
+        damaged = archive.testzip() if thorough else None
+    if damaged:
+        raise ValueError(f"its member {damaged} is damaged")
+
+
 def is_archive(name: str) -> bool:
+    """Return whether a file name is that of a zip or tar."""
     return name.endswith((".zip", *TARS))
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Unpack what `wanted` needs into `folder`; return the names that are new in it. Names that are there already stay as they are.
+    """Unpack what `wanted` needs into `folder`; return the names that are new in it. Existing files stay as they are.
 
-    Archives differ in the folders around their content. The innermost folder of the archive is taken that has one of the
-    paths `wanted` in it; an archive in the archive is unpacked too.
+    Archives differ in the folders around their content. The folder of the archive that has one of the paths `wanted`
+    in it is taken; an archive in the archive is unpacked too.
 
     Raises:
         ValueError: the archive is damaged, has none of `wanted` in it, or holds what archives of data don't: links,
-            devices, names that lead out of the folder or that are there twice, or far more bytes than it has itself.
+            devices, names that lead out of the folder or occur twice, or far more bytes than it has itself.
     """
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
     try:
-        room = max(RATIO * archive.stat().st_size, SMALL)
-        room -= _extract(archive, work, room)
+        budget = max(RATIO * archive.stat().st_size, SMALL)
+        budget -= _extract(archive, work, budget)
         base = _base(work, wanted)
         if base is None:
-            for inner in sorted(path for path in work.rglob("*") if path.is_file() and is_archive(path.name)):
-                room -= _extract(inner, inner.parent, room)
+            inner_archives = [path for path in work.rglob("*") if path.is_file() and is_archive(path.name)]
+            for inner in sorted(inner_archives):
+                budget -= _extract(inner, inner.parent, budget)
                 inner.unlink()
             base = _base(work, wanted)
         if base is None:
@@ -95,9 +101,11 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _extract(archive: Path, work: Path, room: int) -> int:
-    """Unpack all files and folders, `room` bytes at most; how many there were. Nothing is written outside `work`, and
-    nothing that is there is written over, whatever the archive says."""
+def _extract(archive: Path, work: Path, budget: int) -> int:
+    """Unpack all files and folders, `budget` bytes at most, and return how many bytes there were.
+
+    Nothing is written outside `work`, and no existing file is written over, whatever the archive says.
+    """
     total = 0
     try:
         for name, size, stream in _members(archive):
@@ -108,7 +116,7 @@ def _extract(archive: Path, work: Path, room: int) -> int:
                 (work / place).mkdir(parents=True, exist_ok=True)
                 continue
             total += size
-            if total > room or size > shutil.disk_usage(work).free:
+            if total > budget or size > shutil.disk_usage(work).free:
                 raise ValueError(
                     f"{archive.name} is not unpacked: it holds {total / 1e9:.1f} GB or more, too much for "
                     f"its size ({archive.stat().st_size / 1e9:.3f} GB) or for the disk"
@@ -125,7 +133,7 @@ def _extract(archive: Path, work: Path, room: int) -> int:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
-    """(name, bytes, content) of each file, and (name, 0, None) of each folder. Raises ValueError for anything else."""
+    """Yield (name, bytes, content) of each file and folder (None: a folder). Raises ValueError for anything else."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as content:
             for entry in content.infolist():
@@ -142,20 +150,18 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
 
 
 def _base(work: Path, wanted: Sequence[str]) -> Path | None:
-    """The folder nearest to `work` in which one of the paths is."""
-    level = [work]
-    while level:
-        for folder in level:
-            if any((folder / path).exists() for path in wanted):
-                return folder
-        level = [
-            child for folder in level for child in sorted(folder.iterdir()) if child.is_dir() and not child.is_symlink()
-        ]
+    """Return the folder nearest to `work` that has one of the paths, or None."""
+    waiting = [work]
+    for folder in waiting:  # grows: level by level
+        if any((folder / path).exists() for path in wanted):
+            return folder
+        children = [child for child in folder.iterdir() if child.is_dir() and not child.is_symlink()]
+        waiting += sorted(children)
     return None
 
 
 def _move(source: Path, target: Path) -> list[str]:
-    """Move what is in `source` into `target`, folders that both have being joined."""
+    """Move what is in `source` into `target`, joining folders that both have; return the new names."""
     moved = []
     for child in sorted(source.iterdir()):
         place = target / child.name

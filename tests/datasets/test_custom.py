@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 
-from datasets import build_task, is_own, task_name
+from datasets import build_task, is_custom, task_name
 from datasets import few_shot as fewshot
-from datasets.custom import task as own
+from datasets.custom import task as custom
 from datasets.multitask import MultitaskDataset
 from toolkit.common.images import read_image
 
@@ -69,7 +69,7 @@ SCENES = [
 
 
 def test_names(photos, table, disk, monkeypatch):
-    assert is_own("folder:x") and is_own("csv:x") and not is_own("folder") and not is_own("pocket-digits")
+    assert is_custom("folder:x") and is_custom("csv:x") and not is_custom("folder") and not is_custom("pocket-digits")
     assert task_name("mnist") == "mnist"
     assert task_name(f"folder:{photos}") == task_name(f"folder:{photos}/") == "photos"
     assert task_name("csv:some/birds.v2.csv") == "birds.v2" and task_name("folder:a/photos.v2") == "photos.v2"
@@ -79,8 +79,10 @@ def test_names(photos, table, disk, monkeypatch):
 
 
 def test_what_is_shared_holds_no_absolute_path():
-    assert own.shareable("folder:/data/photos/") == "folder:photos" and own.shareable("csv:/data/b.csv") == "csv:b.csv"
-    assert own.shareable("folder:data/photos") == "folder:data/photos" and own.shareable("mnist") == "mnist"
+    assert custom.without_local_path("folder:/data/photos/") == "folder:photos"
+    assert custom.without_local_path("csv:/data/b.csv") == "csv:b.csv"
+    assert custom.without_local_path("folder:data/photos") == "folder:data/photos"
+    assert custom.without_local_path("mnist") == "mnist"
 
 
 def test_a_name_that_is_taken_or_cannot_be_a_file_is_refused(cfg, disk, photos):
@@ -122,7 +124,7 @@ def test_the_draw_is_elevaters_and_leaves_the_test_set_alone(cfg, photos):
     pool = sorted([*full.train_x, *full.val], key=lambda sample: sample.key)
     for shots, seed in ((1, 0), (2, 0), (2, 3), (20, 1)):
         drawn = task(shots, seed)
-        assert (drawn.train_x, drawn.val) == fewshot.draw_elevater(pool, 3, "multiclass", shots, seed)
+        assert (drawn.train_x, drawn.val) == fewshot.sample_elevater(pool, 3, "multiclass", shots, seed)
         assert keys(drawn.test) == keys(full.test)
     assert keys(task(2, 0).train_x) != keys(task(2, 1).train_x)
     assert task(0, 0).train_x == [] and len(task(0, 0).test) == 4
@@ -415,9 +417,9 @@ def test_trainers_that_ask_the_registry_find_it(cfg, photos):
     from dassl.data.datasets import build_dataset
 
     name = f"folder:{photos}"
-    own.register(name)
-    own.register(name)
-    own.register("pocket-digits")
+    custom.register(name)
+    custom.register(name)
+    custom.register("pocket-digits")
     cfg.DATASET.NAME = name
     try:
         assert build_dataset(cfg).classnames == ["cat", "dog", "red_fox"]

@@ -1,0 +1,60 @@
+"""What is wrong with a prediction file or a submission, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from toolkit.common.text import printable
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One finding: `level` is "error" or "warning", `where` names the file and, if it has them, task and seed."""
+
+    level: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.level}: {self.where}: {self.message}")
+
+
+Issues = list[Issue]
+
+
+class InvalidSubmissionError(ValueError):
+    """Prediction files cannot be used; `issues` (and `problems`) holds every finding."""
+
+    def __init__(self, issues: Iterable[Issue]):
+        self.issues = list(issues)
+        super().__init__("\n".join(map(str, self.issues)))
+
+    @property
+    def problems(self) -> list[Issue]:
+        """Return the findings, under the name that callers of earlier versions use."""
+        return self.issues
+
+
+def error(where: str, message: str) -> Issue:
+    """Return a finding that makes a submission invalid."""
+    return Issue(ERROR, where, message)
+
+
+def warning(where: str, message: str) -> Issue:
+    """Return a finding that leaves a submission valid."""
+    return Issue(WARNING, where, message)
+
+
+def errors_of(issues: Iterable[Issue]) -> Issues:
+    """Return the findings of level "error"."""
+    return [issue for issue in issues if issue.level == ERROR]
+
+
+def raise_errors(issues: Iterable[Issue]) -> None:
+    """Raise InvalidSubmissionError with the errors among the findings, if there are any."""
+    errors = errors_of(issues)
+    if errors:
+        raise InvalidSubmissionError(errors)

@@ -1,0 +1,21 @@
+"""Text from files in messages."""
+
+from toolkit.common.text import printable
+
+
+def test_plain_text_is_unchanged():
+    assert printable("no file a.jpg") == "no file a.jpg"
+    assert printable("größer 図") == "größer 図"
+    assert printable(ValueError("x")) == "x"
+
+
+def test_characters_that_steer_a_terminal_are_escaped():
+    assert printable("\x1b[31mred\x07") == r"\x1b[31mred\x07"
+    assert printable("a\nerror: b") == r"a\nerror: b"
+    assert printable("a\nb\r", lines=True) == "a\nb\\r"
+    assert printable("\u202eright") == r"\u202eright"
+
+
+def test_long_text_loses_its_middle():
+    text = printable("a" * 1_000_000 + "z", longest=20)
+    assert text == "a" * 10 + " ... " + "a" * 9 + "z"
