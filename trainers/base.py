@@ -20,16 +20,20 @@ from datasets.multitask import label_distribution
 from toolkit.common.schedules import build_lr_scheduler
 
 from .engine import distributed, results, resume
+from .engine.context import PromptSetup
+from .engine.run_dir import tidy
 from .evaluation import PromptEvaluator
 from .features.views import View
 
 log = logging.getLogger(__name__)
 
-NEVER = -1e4  # a logit of a class of another task: its exponential is exactly 0 in float32
+MASKED_LOGIT = -1e4  # a logit of a class of another task: its exponential is exactly 0 in float32
 
 
 class PromptTrainer(PromptEvaluator):
     """Learns a prompt of a frozen CLIP; nothing but the prompt is in the optimiser."""
+
+    learns = True
 
     def build_model(self) -> None:
         super().build_model()
@@ -39,24 +43,25 @@ class PromptTrainer(PromptEvaluator):
         self.scaler = torch.amp.GradScaler(self.device.type) if self.amp is torch.float16 else None
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.bar = None
-        self.resume = False  # go on from the state of an interrupted run in the folder
         self.losses: list[Tensor] = []  # of the present epoch's steps
 
-    def check_training(self) -> None:
-        """Raise ValueError where there is nothing to learn from, or nothing to choose the best epoch by."""
-        names = ", ".join(self.sets["train"].names)
-        if not len(self.sets["train"]):
-            raise ValueError(f"{names}: no training images (DATASET.NUM_SHOTS is {self.cfg.DATASET.NUM_SHOTS})")
-        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
-            for k, task in enumerate(self.tasks):
-                if self._evaluates(task.name) and not self.sets["val"].rows(k):
-                    raise ValueError(
-                        f"TEST.FINAL_MODEL is best_val, but {task.name} has no validation images: set it to last_step"
-                    )
+    @classmethod
+    def check_training(cls, setup: PromptSetup) -> None:
+        cfg = setup.cfg
+        if not any(task.train_x for task in setup.tasks):
+            names = ", ".join(task.name for task in setup.tasks)
+            raise ValueError(f"{names}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})")
+        if cfg.TEST.FINAL_MODEL != "best_val" or cfg.TEST.NO_TEST:
+            return
+        for task in setup.tasks:
+            if cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name) and not task.val:
+                raise ValueError(
+                    f"TEST.FINAL_MODEL is best_val, but {task.name} has no validation images: set it to last_step"
+                )
 
     def _prepare_training(self) -> None:
         """The training loader; a frozen image tower's features stand in for images that no augmentation changes."""
-        self.check_training()
+        self.check_training(self.setup)
         cfg, dataset = self.cfg, self.sets["train"]
         multi = cfg.MULTITASK
         self.sampler = MixingSampler(
@@ -77,7 +82,7 @@ class PromptTrainer(PromptEvaluator):
     def before_train(self) -> None:
         self._prepare_training()
         super().before_train()
-        if self.resume:
+        if self.context.resume:
             self.start_epoch, self.losses = resume.restore(self)
             self.epoch = max(0, self.start_epoch - 1)
         distributed.same_randomness()
@@ -149,7 +154,7 @@ class PromptTrainer(PromptEvaluator):
             self.sets[split].forget_images()
         super().after_train()
         self.save_prompts(self.output_dir)
-        resume.tidy(self.output_dir)
+        tidy(self.output_dir)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.
@@ -189,7 +194,7 @@ class PromptTrainer(PromptEvaluator):
         logits = self.model.logits(features, self._class_features(present, contexts))
         if not union and len(present) > 1:
             owner = torch.arange(len(present), device=self.device).repeat_interleave(sizes)
-            logits = logits.masked_fill(owner != position[:, None], NEVER)
+            logits = logits.masked_fill(owner != position[:, None], MASKED_LOGIT)
         columns = torch.where(labels < 0, -1, labels + first[position][:, None])
         return F.cross_entropy(logits, label_distribution(columns, logits.shape[1]))
 

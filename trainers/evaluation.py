@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
+import warnings
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from datasets import Task, build_task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
-from prompting.backbones.loading import differences
-from prompting.checkpoints.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
-from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
+from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.checkpoints.prompt_files import save_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
-from prompting.shape import clip_shape
+from prompting.shape import check_fits
 
 from .engine import distributed, results
+from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.settings import check, task_names
-from .features.builders import build_images, build_store, preprocessing_of
+from .engine.start import load_start, preprocessing_record
+from .features.builders import build_images, build_store, device_of, preprocessing_of
 from .features.extraction import class_features, encode_images, probabilities
 from .features.loaders import FeatureDataset, build_loader
-from .features.store import LazyFeatures
+from .features.store import LazyFeatures, get_backbone
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +39,82 @@ SPLITS = ("train", "val", "test")
 class PromptEvaluator(TrainerX):
     """Scores a prompt of a frozen CLIP on one or several tasks.
 
-    A trainer says what prompt it has (`build_prompt`) and its defaults; whether several tasks may share the prompt is
-    `joint`.
+    A trainer states its prompt (`make_prompt`, or `build_prompt`), its defaults, and whether several tasks may share the
+    prompt (`multitask`).
     """
 
+    native: ClassVar[bool] = True  # False, or absent: written for Dassl alone
+    learns: ClassVar[bool] = False
+    multitask: ClassVar[bool] = False  # several tasks may share the prompt
     defaults: ClassVar[dict] = {}  # configuration keys of this trainer whose defaults differ
-    joint: ClassVar[bool] = False  # may several tasks share the prompt?
+    make_prompt: ClassVar[Callable[[PromptSetup], Prompt] | None] = None  # None: plain CLIP; checks call it, too
 
-    def build_prompt(self) -> Prompt | None:
-        """The prompt; None for plain CLIP."""
-        raise NotImplementedError
+    def __init_subclass__(cls, **options) -> None:
+        super().__init_subclass__(**options)
+        if "joint" in vars(cls):  # the name of `multitask` in version 1
+            cls.multitask = cls.joint
+            warnings.warn(f"{cls.__name__}.joint is now called multitask", DeprecationWarning, stacklevel=2)
+
+    def __init__(self, cfg, context: RunContext | None = None) -> None:
+        self.context = context or RunContext()
+        self.reference_scores: dict[str, dict[str, float]] = {}  # of other prompts on the same tasks
+        self.records: list[dict] = []  # of results.json
+        super().__init__(cfg)
+        self.load_model(self.context.start, self.context.load_epoch)
+
+    def run(self) -> list[dict]:
+        """Score the reference prompts, then train and test, or only test; return the records of results.json."""
+        for name in self.context.references:
+            predictions = self.predict("test", zero_shot=name == "zero_shot")
+            self.reference_scores[name] = self.scores("test", predictions)
+        if self.context.trains:
+            self.train()
+        else:
+            self.test()
+            self.save_prompts(self.output_dir)
+        return distributed.from_main(lambda: self.records)
+
+    # -- checked without a trainer -------------------------------------------------------------------------------
+
+    @staticmethod
+    def load_backbone(cfg) -> Backbone:
+        """Return the frozen CLIP of a configuration, loaded once."""
+        return get_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
+
+    @classmethod
+    def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
+        """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
+        the prompt in the folder `start`."""
+        training_transform(setup.cfg, setup.backbone.preprocessing)
+        if cls.make_prompt is None:
+            return
+        with torch.random.fork_rng(devices=[]):
+            prompt = cls.make_prompt(setup)
+        check_fits(prompt, setup.backbone.clip)
+        if trains:
+            cls.check_training(setup)
+        if start:
+            load_start(prompt, setup, start, load_epoch)
+
+    @classmethod
+    def check_training(cls, setup: PromptSetup) -> None:
+        """Raise ValueError if there is nothing to learn from, or nothing to choose the best epoch by."""
+
+    def check_cfg(self, cfg) -> None:
+        check(cfg, self.multitask)
 
     # -- what is built -------------------------------------------------------------------------------------------
 
-    def check_cfg(self, cfg) -> None:
-        check(cfg, self.joint)
+    def build_prompt(self) -> Prompt | None:
+        """Return the prompt; None for plain CLIP."""
+        return self.make_prompt(self.setup) if self.make_prompt else None
 
     def build_data_loader(self) -> None:
         cfg = self.cfg
         self.store = build_store(cfg)
         self.backbone, self.device = self.store.backbone, torch.device(self.store.settings.device)
-        self.tasks = [build_task(cfg, name) for name in task_names(cfg)]
+        self.tasks = self.context.tasks or TaskPool().get(cfg, task_names(cfg))
+        self.setup = PromptSetup(cfg, self.tasks, self.backbone)
         self.sets: dict[str, MultitaskDataset] = {}
         for split in SPLITS:
             self.sets[split] = self._dataset(split)
@@ -75,15 +132,7 @@ class PromptEvaluator(TrainerX):
 
     def _dataset(self, split: str) -> MultitaskDataset:
         cfg, own = self.cfg, self.backbone.preprocessing
-        augment = None
-        if split == "train" and set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
-            pre = preprocessing_of(cfg, own)
-            changed = cfg.clone()
-            changed.defrost()
-            changed.INPUT.SIZE = (pre.size, pre.size)
-            changed.INPUT.PIXEL_MEAN, changed.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
-            changed.INPUT.INTERPOLATION = pre.interpolation
-            augment = build_transform(changed, is_train=True)
+        augment = training_transform(cfg, own) if split == "train" else None
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
@@ -91,7 +140,7 @@ class PromptEvaluator(TrainerX):
 
     def build_model(self) -> None:
         backbone = self.backbone
-        self.shape = clip_shape(backbone.clip)
+        self.shape = self.setup.shape
         prompt = self.build_prompt()
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
         if not self.model.has_visual_prompt:  # its features are kept in the place of an image
@@ -99,9 +148,6 @@ class PromptEvaluator(TrainerX):
                 dataset.forget_images(for_good=True)
         if self.cfg.MODEL.COMPILE and self.model.has_visual_prompt:
             self.model.compile_image_tower()
-        self.compare: dict[str, dict[str, float]] = {}  # other scores of the same tasks, kept beside the results
-        self.facts: dict = {}  # what else a record of results.json says of the run
-        self.notes: list[str] = []  # what to know of the prompt that it starts from
         self.amp = self.store.settings.precision
 
     # -- evaluation ----------------------------------------------------------------------------------------------
@@ -179,7 +225,7 @@ class PromptEvaluator(TrainerX):
         scores = self.scores(split, probabilities)
         mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
         if split == "test" and distributed.main():
-            results.write(self, probabilities, scores)
+            self.records = results.write(self, probabilities, scores)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, getattr(self, "epoch", 0))
         self.write_scalar(f"{split}/mean", mean, getattr(self, "epoch", 0))
@@ -194,85 +240,33 @@ class PromptEvaluator(TrainerX):
 
     def save_prompts(self, directory: str) -> None:
         """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
-        if not distributed.main():
+        if self.model.prompt is None or not distributed.main():
             return
-        pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
         metadata = {
             "method": self.cfg.TRAINER.NAME,
             "backbone": results.backbone_name(self.cfg),
             "pretrained": os.path.basename(self.cfg.MODEL.BACKBONE.PRETRAINED),
-            "preprocessing": pre.record(self._mode()),
+            "preprocessing": preprocessing_record(self.setup),
             "tasks": [task.name for task in self.tasks],
             "classes": {task.name: list(task.classnames) for task in self.tasks},
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
-    def _mode(self) -> str:
-        """The name of what makes images square."""
-        return _crop(self.tasks) if self.cfg.DATASET.CENTER_CROP else "squash"
-
-    def _check_preprocessing(self, directory: str) -> list[str]:
-        """What to know where the prompt in a run's folder was learnt on images that were prepared otherwise."""
-        path = Path(directory) / "prompts.safetensors"
-        if not path.is_file():
-            return []
-        pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
-        other = differences(load_prompts(path)[1].get("preprocessing") or {}, pre.record(self._mode()))
-        return [f"{path}: its prompt was learnt with another preprocessing: {other}"] if other else []
-
-    def _check_classes(self, directory: str, path: str) -> None:
-        """A class-specific context serves only the classes that it was learnt for."""
-        stored = Path(directory) / "prompt_learner" / "classes.json"
-        if not self.cfg.TRAINER.MVLPT.COOP.CSC or not stored.is_file():
-            return
-        known, wanted = results.read_json(stored), self.tasks[0].classnames
-        other = [name for name, stored_name in zip(wanted, known, strict=False) if name != stored_name]
-        if other and len(known) == len(wanted):
-            raise ValueError(
-                f"{path} holds contexts for another class list: {', '.join(other[:3])} stand elsewhere or not there"
-            )
-
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load a prompt, strictly, from a run's folder, which may be the reference's or CoOp's: the best one, the last
-        one where no best was kept, or that of `epoch`. What to know of another's file stands in `notes` afterwards."""
-        if not directory or self.model.prompt is None:
-            return
-        path = checkpoint_path(directory, epoch)
-        checkpoint = read_checkpoint(path)
-        self._check_classes(directory, path)
-        state = checkpoint.prompt_state()
-        self.notes = self._check_preprocessing(directory)
-        self.notes += self._check_foreign(checkpoint) if checkpoint.foreign else []
-        try:
-            load_state(self.model.prompt, state)
-        except ValueError as error:
-            holds = checkpoint.describe()
-            raise ValueError(f"{path}{f' holds {holds}' if holds else ''}: {error}") from None
-        epoch = "?" if checkpoint.epoch is None else checkpoint.epoch
-        log.debug("loaded the prompt of epoch %s from %s", epoch, os.path.basename(os.path.normpath(directory)))
-
-    def _check_foreign(self, checkpoint: Checkpoint) -> list[str]:
-        """Whether the configuration computes with the tensors what they were trained for: a ValueError where it does
-        not, else what shapes do not tell."""
-        path, file, node = checkpoint.path, os.path.basename(checkpoint.path), self.cfg.TRAINER.MVLPT
-        if checkpoint.per_token and getattr(self.model.prompt, "theta", "per-token") != "per-token":
-            raise ValueError(
-                f"{path} was trained with the reference's θ, which maps each vector by itself: set "
-                f"TRAINER.MVLPT.PROJECT_METHOD to per-token (it is {node.PROJECT_METHOD})"
-            )
-        notes = [checkpoint.left_out] if checkpoint.left_out else []
-        if not self.model.has_text_prompt:
-            return notes
-        key, position = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", position_in(os.path.abspath(path))
-        if position not in (None, node.COOP.CLASS_TOKEN_POSITION):
-            here = node.COOP.CLASS_TOKEN_POSITION
-            notes.append(f"{file}: its folder's name says that class names stand at the {position}; {key} is {here}")
-        if node.COOP.CSC:
-            notes.append(f"{file}: its contexts are taken to be in the order of this task's classes")
-        return notes
+        """Load the prompt in a run's folder (see `load_start`) and log what is to be known of it."""
+        if directory and self.model.prompt is not None:
+            for warning in load_start(self.model.prompt, self.setup, directory, epoch):
+                log.warning("%s", warning)
 
 
-def _crop(tasks: list[Task]) -> str:
-    """What all tasks do to reach a square, or "crop" where they differ."""
-    modes = {task.crop for task in tasks}
-    return modes.pop() if len(modes) == 1 else "crop"
+def training_transform(cfg, own: Preprocessing) -> Callable[[Image.Image], Tensor] | None:
+    """Return the random transform that INPUT.TRANSFORMS names, None without one. Raise ValueError for unknown names."""
+    if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
+        return None
+    pre = preprocessing_of(cfg, own)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SIZE = (pre.size, pre.size)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
+    cfg.INPUT.INTERPOLATION = pre.interpolation
+    return build_transform(cfg, is_train=True)

@@ -4,8 +4,8 @@
     python -m scripts.study table1 --suite pocket --seeds 0,1,2
     python -m scripts.study table1 table2 --suite paper --root DATA
 
-Runs that exist below --output-dir are reused, also those of another table; a stopped study goes on where it was. For each
-table or figure CSV, Markdown, LaTeX, JSON and PNG files are written to OUTPUT_DIR/tables.
+Runs that exist below --output-dir are reused, also those of another table; a stopped study is resumed. For each table or
+figure CSV, Markdown, LaTeX, JSON and PNG files are written to OUTPUT_DIR/tables.
 """
 
 from __future__ import annotations
@@ -19,114 +19,113 @@ from functools import partial
 from pathlib import Path
 
 from scripts.jobs import execution
-from scripts.jobs.plan import Job, Plan
+from scripts.jobs.plan import Plan, Report
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
-from . import output, protocol
+from . import methods, output, protocol
 from .items import Item, plan_items
-from .work import Place, finished, perform
+from .protocol import Protocol
+from .work import Place, finished, is_there, perform
 
 log = logging.getLogger("study")
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.study", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("items", nargs="+", metavar="ITEM", help=f"all, or some of {', '.join(protocol.ITEMS)}")
     add("--suite", default="pocket", help="pocket, paper, or a YAML like theirs (configs/studies)")
     add("--seeds", default="", help="comma separated; default: the suite's")
-    add("--methods", default="", help=f"some of {','.join(protocol.METHODS)}; default: all")
+    add("--methods", default="", help=f"trainers, comma separated; default: {','.join(methods.PAPER)}")
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default=str(Path("output") / "study"))
     add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
-    add("--results", default="", metavar="FILE", help="write tables, tests and pictures into a Markdown file, too")
+    add("--results", default="", metavar="FILE", help="write tables, tests and plots into a Markdown file, too")
     execution.add_arguments(parser)
     return parser
 
 
-def plan_of(args: argparse.Namespace) -> tuple[protocol.Protocol, Plan, list[Item]]:
-    """The protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
-    seeds = [part.strip() for part in args.seeds.split(",") if part.strip()]
-    if not all(part.isdigit() for part in seeds):
+def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
+    """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
+    seeds = _words(args.seeds)
+    if not all(seed.isdigit() for seed in seeds):
         raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {args.seeds!r}")
     known = protocol.load(args.suite)
-    names = [name for item in args.items for name in (known.items if item == "all" else [item])]
+    names = []
+    for item in args.items:
+        names += known.items if item == "all" else [item]
     for name in names:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
-    methods = [part.strip() for part in args.methods.split(",") if part.strip()]
-    known = protocol.narrowed(known, [int(seed) for seed in dict.fromkeys(seeds)], methods)
+    known = protocol.narrowed(known, [int(seed) for seed in dict.fromkeys(seeds)], _words(args.methods))
     known = protocol.with_backbone(known, args.backbone)
     plan, items = plan_items(known, list(dict.fromkeys(names)))
     return known, plan, items
 
 
-def describe(known: protocol.Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace) -> str:
-    """The plan as text: runs of each item, of all together, and what they should take."""
-    place = Place(args.output_dir, args.root)
-    lines = [
-        f"{known.suite}: {known.backbone}, seeds {', '.join(map(str, known.seeds))}, {', '.join(known.methods)}",
-        "",
-    ]
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace) -> str:
+    """Return the plan as text: runs of each item, of all together, and what they should take."""
+    seeds = ", ".join(str(seed) for seed in known.seeds)
+    lines = [f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}", ""]
     lines.append(f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}")
-    plans = {item.name: plan_items(known, [item.name])[0] for item in items} | {"together": plan}
+    plans = {item.name: plan_items(known, [item.name])[0] for item in items}
+    plans["together"] = plan
     for name, part in plans.items():
         counts = part.counts()
-        numbers = [counts.get(kind, 0) for kind in ("source", "adaptation", "transfer")]
+        source, adaptation, transfer = (counts.get(kind, 0) for kind in ("source", "adaptation", "transfer"))
         images = sum(job.images for job in part) / 1e6
-        lines.append(f"{name:<10}{numbers[0]:>15,}{numbers[1]:>13,}{numbers[2]:>11,}{images:>16,.2f}")
-    there = sum(is_there(job, place) for job in plan)
-    if there:
-        lines.append(f"{there:,} of these {len(plan):,} jobs are done in {args.output_dir}")
+        lines.append(f"{name:<10}{source:>15,}{adaptation:>13,}{transfer:>11,}{images:>16,.2f}")
+    place = Place(args.output_dir, args.root)
+    missing = [job for job in plan if not is_there(job, place)]
+    if len(missing) < len(plan):
+        lines.append(f"{len(plan) - len(missing):,} of these {len(plan):,} jobs are done in {args.output_dir}")
     if known.backbone == "pocket":
-        lines.append(execution.time_needed([job for job in plan if not is_there(job, place)], args))
+        lines.append(execution.time_needed(missing, args))
     else:
         lines.append("images: seen in training; the time is known once the first runs are measured")
     return "\n".join(lines) + "\n"
 
 
-def render(tasks: Sequence[str]) -> None:
-    """Write those of the tasks that are pocket tasks and are missing, before several processes want them."""
+def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool) -> Report:
+    """Run a plan's jobs in `args.output_dir`, which the caller holds. See `execution.execute`.
+
+    tasks: those of the pocket suite are written before several processes want them.
+    """
     from datasets import pocket
 
-    pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
-
-
-def is_there(job: Job, place: Place) -> bool:
-    """Whether the job's results are there; those of another job are not."""
-    try:
-        return finished(job, place)
-    except ValueError:
-        return False
+    pocket.ensure_all([task for task in dict.fromkeys(tasks) if task in pocket.SPECS])
+    place = Place(args.output_dir, args.root)
+    is_finished = partial(finished, place=place)
+    return execution.execute(plan, is_finished, (perform, place), Path(args.output_dir), name, args, trusted)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan, run, write. Exit code 1 when a job failed."""
+    """Plan, run, write. Return exit code 1 if a job failed."""
     execution.check(args)
     known, plan, items = plan_of(args)
-    text = describe(known, plan, items, args)
-    sys.stdout.write(text)
+    sys.stdout.write(describe(known, plan, items, args))
     if args.dry_run:
         return 0
-    folder, place = Path(args.output_dir), Place(args.output_dir, args.root)
-    if known.backbone == "pocket":
-        render([*known.sources, *known.targets])
-    elif not args.root:
+    is_pocket = known.backbone == "pocket"
+    if not is_pocket and not args.root:
         raise ValueError("--root: the folder of the data sets is needed")
-    check_folder(folder)
-    with exclusive_folder(folder):
-        there, work, trusted = partial(finished, place=place), (perform, place), known.backbone == "pocket"
-        result = execution.execute(plan, there, work, folder, "study", args, trusted)
-        output.write_all(known, items, folder, args.results, args.root)
+    check_folder(args.output_dir)
+    with exclusive_folder(args.output_dir):
+        result = run_jobs(plan, "study", [*known.sources, *known.targets], args, trusted=is_pocket)
+        output.write_all(known, items, Path(args.output_dir), args.results, args.root)
     code = execution.summarise(result, log)
     log.info("tables in %s", os.path.join(args.output_dir, "tables"))
     return code
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0; 1 when jobs failed; 2 after one line about wrong input; 130 when stopped."""
+    """Run the command; return its exit code, see `execution.command`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return execution.command(run, arguments(), argv)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from elevater_eval.bootstrap import mean_interval
 
-from .tables import Line, Table
+from . import methods
+from .tables import Line, Table, markdown_rows
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,40 @@ class Comparison:
 
 
 def compare(question: str, first: Line, second: Line, names: tuple[str, str]) -> Comparison | None:
-    """The comparison of two lines over the seeds and tasks that both have; None without any."""
+    """Return the comparison of two lines over the seeds and tasks that both have; None without any."""
     seeds = sorted(first.scores.keys() & second.scores.keys())
-    if not seeds:
-        return None
-    tasks = set.intersection(*({*line.scores[seed]} for line in (first, second) for seed in seeds))
+    tasks = sorted(_common_tasks(first, second, seeds))
     if not tasks:
         return None
-    differences = np.array(
-        [statistics.fmean(first.scores[s][task] - second.scores[s][task] for s in seeds) for task in sorted(tasks)]
-    )
+    means = []
+    for task in tasks:
+        means.append(statistics.fmean(first.scores[seed][task] - second.scores[seed][task] for seed in seeds))
+    differences = np.array(means)
     low, high = mean_interval(differences)
     return Comparison(
-        question, *names, float(differences.mean()), low, high, signed_rank(differences), int((differences > 0).sum()),
-        len(tasks), len(seeds),
-    )  # fmt: skip
+        question=question,
+        first=names[0],
+        second=names[1],
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        wilcoxon=signed_rank(differences),
+        wins=int((differences > 0).sum()),
+        tasks=len(tasks),
+        seeds=len(seeds),
+    )
+
+
+def _common_tasks(first: Line, second: Line, seeds: Sequence[int]) -> set[str]:
+    """Return the tasks that both lines have for all these seeds; none without seeds."""
+    sets = []
+    for seed in seeds:
+        sets += [set(first.scores[seed]), set(second.scores[seed])]
+    return set.intersection(*sets) if sets else set()
 
 
 def signed_rank(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test on (T,) differences; zeros are left out."""
+    """Return the two-sided p of Wilcoxon's signed-rank test on (T,) differences; zeros are left out."""
     differences = differences[np.abs(differences) > 1e-9]
     if not len(differences):
         return 1.0
@@ -66,53 +82,50 @@ def signed_rank(differences: np.ndarray) -> float:
 
 
 def of_tables(tables: Sequence[Table]) -> list[Comparison]:
-    """What the tables that are there can answer."""
-    found: list[Comparison | None] = []
+    """Return the comparisons that the paper's tables among these allow."""
+    found = []
     for table in tables:
-        if table.name == "table1":
-            for shots in dict.fromkeys(line.labels[0] for line in table.lines):
-                for single in ("CoOp", "VPT", "UPT"):
-                    question = f"a source prompt first, {shots} shots"
-                    found.append(
-                        _pair(table, question, (shots, f"M{single}"), (shots, single), names=(f"M{single}", single))
-                    )
-        if table.name == "table2":
-            for single in ("CoOp", "VPT", "UPT"):
-                rows = (single, "-", "S"), (f"M{single}", "-", "M"), (f"M{single}", "M", "M")
-                found.append(_pair(table, "adaptation in groups, no source prompt", rows[1], rows[0]))
-                found.append(_pair(table, "source prompt and groups", rows[2], rows[0]))
-        if table.name == "table3":
-            for method in ("MCoOp", "MVPT", "MUPT"):
-                for first, second in (
-                    ("best groups", "S"),
-                    ("best groups", "worst groups"),
-                    ("best 1", "worst 1"),
-                    ("best 2", "worst 2"),
-                ):
-                    found.append(_pair(table, "grouping", (method, first), (method, second)))
+        for question, first, second, names in _questions(table):
+            lines = table.line(*first), table.line(*second)
+            if all(lines):
+                found.append(compare(question, *lines, names))
     return [comparison for comparison in found if comparison]
 
 
-def _pair(table: Table, question: str, first: tuple, second: tuple, names: tuple | None = None) -> Comparison | None:
-    lines = table.line(*first), table.line(*second)
-    names = names or (" ".join(first), " ".join(second))
-    return compare(question, *lines, names) if all(lines) else None
+def _questions(table: Table) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, str]]]:
+    """Yield (question, labels of the first line, labels of the second, their names) for a table of the paper."""
+    if table.name == "table1":
+        for shots, method in [line.labels for line in table.lines]:
+            single = _single_form(method)
+            if single:
+                yield f"a source prompt first, {shots} shots", (shots, method), (shots, single), (method, single)
+    if table.name == "table2":
+        for method in dict.fromkeys(line.labels[0] for line in table.lines):
+            alone = (_single_form(method), "-", "S")
+            for source, question in (("-", "adaptation in groups, no source prompt"), ("M", "source prompt and groups")):
+                grouped = (method, source, "M")
+                yield question, grouped, alone, (" ".join(grouped), " ".join(alone))
+    if table.name == "table3":
+        pairs = [("best groups", "S"), ("best groups", "worst groups"), ("best 1", "worst 1"), ("best 2", "worst 2")]
+        for method in dict.fromkeys(line.labels[0] for line in table.lines):
+            for first, second in pairs:
+                names = (f"{method} {first}", f"{method} {second}")
+                yield "grouping", (method, first), (method, second), names
+
+
+def _single_form(method: str) -> str:
+    """Return the single-task form of a multitask method, "" for all other names."""
+    if method in methods.known() and methods.is_multitask(method):
+        return methods.single_form(method)
+    return ""
 
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
-    """The comparisons as a table."""
-    lines = [
-        "| question | first − second | difference | 95 % interval | Wilcoxon p | better on |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+    """Return the comparisons as a table."""
+    rows = [["question", "first − second", "difference", "95 % interval", "Wilcoxon p", "better on"]]
     for c in comparisons:
-        lines.append(
-            f"| {c.question} | {c.first} − {c.second} | {c.difference:+.2f} | {c.low:+.2f} to {c.high:+.2f} "
-            f"| {c.wilcoxon:.3f} | {c.wins} of {c.tasks} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def plain(comparisons: Sequence[Comparison]) -> list[dict]:
-    """As JSON data."""
-    return [asdict(comparison) for comparison in comparisons]
+        interval = f"{c.low:+.2f} to {c.high:+.2f}"
+        names = f"{c.first} − {c.second}"
+        wins = f"{c.wins} of {c.tasks}"
+        rows.append([c.question, names, f"{c.difference:+.2f}", interval, f"{c.wilcoxon:.3f}", wins])
+    return markdown_rows(rows, ["---"] * 2 + ["---:"] * 4)

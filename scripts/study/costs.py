@@ -1,66 +1,103 @@
 """How long a run should take, from numbers of images and classes alone: for the order of jobs and the time left.
 
-Seconds of one core with the pocket model, measured per image through the prompted image tower (forward and backward, and
-forward alone) and per class and step through the text tower. Other backbones and machines differ by a factor, which the
-first finished runs tell (`scripts.jobs.plan.Clock`).
+Seconds of one core with the pocket model. Other backbones and machines differ by a factor, which the first finished runs
+tell (`scripts.jobs.plan.Clock`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 from datasets.catalog.entries import Entry, entries
 
-STEP_IMAGE = {"CoOp": 0.0, "VPT": 1.5e-3, "UPT": 1.5e-3}
-TEST_IMAGE = {"CoOp": 0.1e-3, "VPT": 1.1e-3, "UPT": 1.1e-3}
-STEP_CLASS = {"CoOp": 6.5e-4, "VPT": 0.0, "UPT": 3.9e-4}
-START = 0.3  # of a run
+from .methods import single_form
+
+RUN_START = 0.3
+UNKNOWN_CLASSES = 10
+UNKNOWN_TEST_IMAGES = 100  # of each class
+
+
+class Rates(NamedTuple):
+    """Measured seconds of an image in a training step, of an image in a test, and of a class in a training step."""
+
+    step_image: float
+    test_image: float
+    step_class: float
+
+
+RATES = {"CoOp": Rates(0.0, 0.1e-3, 6.5e-4), "VPT": Rates(1.5e-3, 1.1e-3, 0.0), "UPT": Rates(1.5e-3, 1.1e-3, 3.9e-4)}
+
+
+class Size(NamedTuple):
+    """Classes and images of a task at some shots."""
+
+    classes: int
+    train: int
+    val: int
+    test: int
 
 
 @cache
-def _known() -> dict[str, Entry]:
+def _catalog() -> dict[str, Entry]:
     return entries()
 
 
 @cache
-def images(task: str, shots: int) -> tuple[int, int, int]:
-    """(train, val, test) images of a task at some shots; its layout decides whether validation comes out of the shots.
+def size(task: str, shots: int) -> Size:
+    """Return a task's size; its layout decides whether validation images come out of the shots.
 
-    Sets that the catalogue does not know count as 10 classes of 100 test images.
+    Sets that the catalog does not know count as 10 classes of 100 test images.
     """
-    entry = _known().get(task)
-    classes, published = (entry.classes, entry.images) if entry else (10, {})
-    pool = published.get("train") or shots * classes
-    drawn, test = min(shots * classes, pool), published.get("test") or 100 * classes
-    if entry and entry.layout in ("coop", "folders"):
-        val = published.get("val") or 0
-        return drawn, val if task == "ImageNet" else min(4 * classes, shots * classes, val), test
-    return (drawn, drawn, test) if shots == 1 else (drawn - drawn // 5, drawn // 5, test)
+    entry = _catalog().get(task)
+    if entry is None:
+        test = UNKNOWN_CLASSES * UNKNOWN_TEST_IMAGES
+        return _val_from_shots(UNKNOWN_CLASSES, shots, shots * UNKNOWN_CLASSES, test)
+    classes = entry.classes
+    wanted = shots * classes
+    sampled = min(wanted, entry.images.get("train") or wanted)
+    test = entry.images.get("test") or UNKNOWN_TEST_IMAGES * classes
+    if entry.layout not in ("coop", "folders"):
+        return _val_from_shots(classes, shots, sampled, test)
+    val = entry.images.get("val") or 0
+    if task != "ImageNet":
+        val = min(4 * classes, wanted, val)
+    return Size(classes, sampled, val, test)
+
+
+def _val_from_shots(classes: int, shots: int, sampled: int, test: int) -> Size:
+    if shots == 1:
+        return Size(classes, sampled, sampled, test)
+    val = sampled // 5
+    return Size(classes, sampled - val, val, test)
 
 
 def training_images(tasks: Sequence[str], shots: int) -> int:
-    """Training images of all tasks."""
-    return sum(images(task, shots)[0] for task in tasks)
+    """Return the number of training images of all tasks."""
+    return sum(size(task, shots).train for task in tasks)
 
 
-def seconds(method: str, tasks: Sequence[str], shots: int, epochs: int, batch: int, tests: int = 1) -> float:
-    """Expected seconds of a run over `tasks`, which are validated each epoch and tested `tests` times."""
-    single, train = method.removeprefix("M"), training_images(tasks, shots)
-    classes = 0.0  # expected in a step: a task's are encoded when the batch holds one of its images
+def run_seconds(method: str, tasks: Sequence[str], shots: int, epochs: int, batch: int, tests: int = 1) -> float:
+    """Return the expected seconds of a run over `tasks`, which are validated each epoch and tested `tests` times."""
+    rates = RATES.get(single_form(method), RATES["UPT"])
+    train = training_images(tasks, shots)
+    step_classes = 0.0  # expected: a task's classes are encoded when the batch holds one of its images
+    evaluated = 0
     for task in tasks:
-        entry, share = _known().get(task), images(task, shots)[0] / max(1, train)
-        classes += (entry.classes if entry else 10) * (1 - (1 - share) ** batch)
+        one = size(task, shots)
+        absent = (1 - one.train / max(1, train)) ** batch
+        step_classes += one.classes * (1 - absent)
+        evaluated += epochs * one.val + tests * one.test
     steps = max(1, train // batch)
-    per_epoch = train * STEP_IMAGE[single] + steps * classes * STEP_CLASS[single]
-    seen = sum(epochs * val + tests * test for _, val, test in (images(task, shots) for task in tasks))
-    return START + epochs * per_epoch + seen * TEST_IMAGE[single]
+    epoch = train * rates.step_image + steps * step_classes * rates.step_class
+    return RUN_START + epochs * epoch + evaluated * rates.test_image
 
 
 def transfer_seconds(method: str, tasks: Sequence[str]) -> float:
-    """Expected seconds to score each task's prompt on each task."""
-    seen, classes = (
-        sum(images(task, 1)[2] for task in tasks),
-        sum(getattr(_known().get(t), "classes", 10) for t in tasks),
-    )
-    return len(tasks) * (seen * TEST_IMAGE[method] + classes * STEP_CLASS[method] + START / 10)
+    """Return the expected seconds to score each task's prompt on each task."""
+    rates = RATES.get(method, RATES["UPT"])
+    sizes = [size(task, 1) for task in tasks]
+    images = sum(one.test for one in sizes)
+    classes = sum(one.classes for one in sizes)
+    return len(tasks) * (images * rates.test_image + classes * rates.step_class + RUN_START / 10)

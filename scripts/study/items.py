@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from scripts.jobs.plan import Plan
 
-from .planner import Planner
+from .methods import is_multitask, multitask_form
+from .planner import LENGTHS, Group, Planner
 from .protocol import Protocol
 
 
@@ -33,7 +34,6 @@ class Item:
     Attributes:
         tasks: the columns, before their average.
         matrices: of a transfer figure: method -> seed -> the job that holds its scores.
-        facts: further settings that writers use.
     """
 
     name: str
@@ -42,132 +42,158 @@ class Item:
     tasks: tuple[str, ...]
     rows: list[Row] = field(default_factory=list)
     matrices: dict[str, dict[int, str]] = field(default_factory=dict)
-    facts: dict = field(default_factory=dict)
+
+    def add_zero_shot(self, *labels: str) -> None:
+        """Put a row of plain CLIP first; its scores are in the records of the first row's runs."""
+        self.rows.insert(0, Row(labels, self.rows[0].runs, "zero_shot"))
 
 
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:
-    """One plan for some tables and figures; what several of them want is in it once."""
-    planner = Planner(protocol)
-    return planner.plan, [_ITEMS[name](planner, protocol, protocol.items.get(name, {})) for name in names]
+    """Return one plan for some tables and figures, in which a run that several of them want is once."""
+    planner = _ItemPlanner(protocol)
+    items = [getattr(planner, name)(protocol.items.get(name, {})) for name in names]
+    return planner.plan, items
 
 
-def _rows(p: Protocol, tasks: Sequence[str], labels: tuple, run: Callable[[int, str], str | tuple]) -> Row:
-    """A row whose cell (seed, task) is the run or the choice of runs that `run` plans."""
-    cells = {(seed, task): run(seed, task) for seed in p.seeds for task in tasks}
-    return Row(labels, {key: (value,) if isinstance(value, str) else tuple(value) for key, value in cells.items()})
+class _ItemPlanner(Planner):
+    """Plans the paper's tables and figures: a method for each, given its settings in the protocol."""
 
-
-def _cross(planner: Planner, p: Protocol, method: str, shots: int, labels: tuple, sources=None, **variant) -> Row:
-    """Setting 1: a source prompt if `method` is multitask, then each target alone."""
-
-    def run(seed: int, task: str) -> str:
-        start = planner.source(method, shots, seed, sources or p.sources, **variant) if method[0] == "M" else ""
-        return planner.adapt(method, shots, seed, task, start, **variant)
-
-    return _rows(p, p.cross_targets, labels, run)
-
-
-def table1(planner: Planner, p: Protocol, own: dict) -> Item:
-    item = Item("table1", "Cross-task generalisation", ("shots", "method"), p.cross_targets)
-    for shots in own["shots"]:
-        item.rows += [_cross(planner, p, method, shots, (str(shots), method)) for method in p.methods]
-    item.rows.insert(0, Row(("0", "zero-shot"), item.rows[0].runs, "zero_shot"))
-    return item
-
-
-def _groups(planner: Planner, p: Protocol, single: str, shots: int, source: bool, worst: bool, sizes=(1, 2, 3)):
-    """The runs of a target with groups of several sizes; groups by the seed's own transfer matrix of `single`."""
-
-    def runs(seed: int, task: str) -> tuple[str, ...]:
-        start = planner.source(f"M{single}", shots, seed, p.targets) if source else ""
-        names = []
-        for size in sizes:
-            if size == 1:
-                names.append(planner.adapt(f"M{single}" if source else single, shots, seed, task, start))
-            else:
-                matrix = planner.transfer(single, shots, seed)
-                names.append(planner.adapt(f"M{single}", shots, seed, task, start, group=(matrix, worst, size)))
-        return tuple(names)
-
-    return runs
-
-
-def table2(planner: Planner, p: Protocol, own: dict) -> Item:
-    shots, item = own["shots"], Item("table2", "Few-shot", ("method", "source", "adaptation"), p.targets)
-    for single in p.singles():
-        alone = _groups(planner, p, single, shots, False, False, (1,))
-        item.rows.append(_rows(p, p.targets, (single, "-", "S"), alone))
-    for source in (False, True):
-        for single in p.singles():
-            label = (f"M{single}", "M" if source else "-", "M")
-            item.rows.append(_rows(p, p.targets, label, _groups(planner, p, single, shots, source, False)))
-    item.rows.insert(0, Row(("CLIP", "-", "-"), item.rows[0].runs, "zero_shot"))
-    return item
-
-
-def table3(planner: Planner, p: Protocol, own: dict) -> Item:
-    shots, item = own["shots"], Item("table3", "Groups of tasks, source M", ("method", "adaptation"), p.targets)
-    for single in p.singles():
-        rows = [("S", False, (1,)), ("best groups", False, (1, 2, 3)), ("worst groups", True, (1, 2, 3))]
-        rows += [(f"{'worst' if w else 'best'} {k - 1}", w, (k,)) for k in (2, 3) for w in (False, True)]
-        for label, worst, sizes in rows:
-            runs = _groups(planner, p, single, shots, True, worst, sizes)
-            item.rows.append(_rows(p, p.targets, (f"M{single}", label), runs))
-    return item
-
-
-def table4(planner: Planner, p: Protocol, own: dict) -> Item:
-    item = Item("table4", "Source tasks", ("method", "sources"), p.cross_targets)
-    rest = tuple(name for name in p.sources if name != p.largest)
-    sets = {f"{p.largest} alone": (p.largest,), f"{len(rest)} without it": rest, f"all {len(p.sources)}": p.sources}
-    for single in p.singles():
-        for label, sources in sets.items():
-            item.rows.append(_cross(planner, p, f"M{single}", own["shots"], (f"M{single}", label), sources))
-    return item
-
-
-def figure1(planner: Planner, p: Protocol, own: dict) -> Item:
-    item = Item("figure1", "Size of the model", ("backbone", "method"), p.cross_targets, facts={"cost": own["cost"]})
-    for backbone in own["backbones"]:
-        for method in p.methods:
-            item.rows.append(_cross(planner, p, method, own["shots"], (backbone, method), backbone=backbone))
-    return item
-
-
-def figure4(planner: Planner, p: Protocol, own: dict) -> Item:
-    item = Item("figure4", "Zero-shot transfer between tasks", ("source",), p.targets)
-    for single in p.singles():
-        item.matrices[single] = {seed: planner.transfer(single, own["shots"], seed) for seed in p.seeds}
-    return item
-
-
-def figure5(planner: Planner, p: Protocol, own: dict) -> Item:
-    item = Item("figure5", "Context length", ("method", "vectors"), p.cross_targets)
-    for single in p.singles():
-        for length in own["lengths"]:
-            label = (f"M{single}", str(length))
-            item.rows.append(_cross(planner, p, f"M{single}", own["shots"], label, length=length))
-    return item
-
-
-def figure6(planner: Planner, p: Protocol, own: dict) -> Item:
-    item = Item("figure6", "UPT's transformer", ("varied", "value"), p.cross_targets)
-    if "UPT" not in p.singles():
+    def table1(self, settings: dict) -> Item:
+        item = self._cross_task_item("table1", "Cross-task generalisation", "shots", "method")
+        for shots in settings["shots"]:
+            for method in self.protocol.methods:
+                item.rows.append(self._cross_task(method, shots, (str(shots), method)))
+        item.add_zero_shot("0", "zero-shot")
         return item
-    for key in ("heads", "layers", "widths"):
-        for value in own[key]:
-            variant = {key.removesuffix("s"): value}
-            item.rows.append(_cross(planner, p, "MUPT", own["shots"], (key, str(value)), **variant))
-    return item
 
+    def table2(self, settings: dict) -> Item:
+        shots = settings["shots"]
+        item = Item("table2", "Few-shot", ("method", "source", "adaptation"), self.protocol.targets)
+        for single in self.protocol.singles():
+            item.rows.append(self._grouped(single, shots, (single, "-", "S"), sizes=(1,)))
+        for from_source, label in ((False, "-"), (True, "M")):
+            for single, multitask in self._pairs():
+                item.rows.append(self._grouped(single, shots, (multitask, label, "M"), from_source))
+        item.add_zero_shot("CLIP", "-", "-")
+        return item
 
-_ITEMS: dict[str, Callable[[Planner, Protocol, dict], Item]] = {
-    "table1": table1,
-    "table2": table2,
-    "table3": table3,
-    "table4": table4,
-    "figure1": figure1,
-    "figure4": figure4,
-    "figure5": figure5,
-    "figure6": figure6,
-}
+    def table3(self, settings: dict) -> Item:
+        item = Item("table3", "Groups of tasks, source M", ("method", "adaptation"), self.protocol.targets)
+        kinds = [
+            ("S", False, (1,)),
+            ("best groups", False, (1, 2, 3)),
+            ("worst groups", True, (1, 2, 3)),
+            ("best 1", False, (2,)),
+            ("worst 1", True, (2,)),
+            ("best 2", False, (3,)),
+            ("worst 2", True, (3,)),
+        ]
+        for single, multitask in self._pairs():
+            for label, worst, sizes in kinds:
+                item.rows.append(self._grouped(single, settings["shots"], (multitask, label), True, worst, sizes))
+        return item
+
+    def table4(self, settings: dict) -> Item:
+        item = self._cross_task_item("table4", "Source tasks", "method", "sources")
+        sources, largest = self.protocol.sources, self.protocol.largest
+        rest = tuple(name for name in sources if name != largest)
+        sets = {f"{largest} alone": (largest,), f"{len(rest)} without it": rest, f"all {len(sources)}": sources}
+        for _, multitask in self._pairs():
+            for label, tasks in sets.items():
+                item.rows.append(self._cross_task(multitask, settings["shots"], (multitask, label), tasks))
+        return item
+
+    def figure1(self, settings: dict) -> Item:
+        item = self._cross_task_item("figure1", "Size of the model", "backbone", "method")
+        for backbone in settings["backbones"]:
+            for method in self.protocol.methods:
+                item.rows.append(self._cross_task(method, settings["shots"], (backbone, method), backbone=backbone))
+        return item
+
+    def figure4(self, settings: dict) -> Item:
+        item = Item("figure4", "Zero-shot transfer between tasks", ("source",), self.protocol.targets)
+        for single in self.protocol.singles():
+            jobs = {seed: self.transfer(single, settings["shots"], seed) for seed in self.protocol.seeds}
+            item.matrices[single] = jobs
+        return item
+
+    def figure5(self, settings: dict) -> Item:
+        item = self._cross_task_item("figure5", "Context length", "method", "vectors")
+        for single, multitask in self._pairs():
+            if single not in LENGTHS:
+                continue
+            for length in settings["lengths"]:
+                labels = (multitask, str(length))
+                item.rows.append(self._cross_task(multitask, settings["shots"], labels, length=length))
+        return item
+
+    def figure6(self, settings: dict) -> Item:
+        item = self._cross_task_item("figure6", "UPT's transformer", "varied", "value")
+        if "UPT" not in self.protocol.singles():
+            return item
+        for key in ("heads", "layers", "widths"):
+            for value in settings[key]:
+                variant = {key.removesuffix("s"): value}
+                item.rows.append(self._cross_task("MUPT", settings["shots"], (key, str(value)), **variant))
+        return item
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Return (single-task method, its multitask form) of the methods that are compared and have both."""
+        pairs = [(single, multitask_form(single)) for single in self.protocol.singles()]
+        return [pair for pair in pairs if pair[1]]
+
+    def _cross_task_item(self, name: str, title: str, *label_names: str) -> Item:
+        return Item(name, title, label_names, self.protocol.cross_targets)
+
+    def _cross_task(
+        self, method: str, shots: int, labels: tuple[str, ...], sources: Sequence[str] = (), **variant
+    ) -> Row:
+        """Plan setting 1: a source prompt if `method` is multitask, then each target alone."""
+
+        def run(seed: int, task: str) -> tuple[str, ...]:
+            start = ""
+            if is_multitask(method):
+                start = self.source(method, shots, seed, sources or self.protocol.sources, **variant)
+            return (self.adapt(method, shots, seed, task, start, **variant),)
+
+        return self._row(labels, self.protocol.cross_targets, run)
+
+    def _grouped(
+        self,
+        single: str,
+        shots: int,
+        labels: tuple[str, ...],
+        from_source: bool = False,
+        worst: bool = False,
+        sizes: Sequence[int] = (1, 2, 3),
+    ) -> Row:
+        """Plan setting 2: each target in groups of several sizes, by the seed's own transfer matrix of `single`."""
+        multitask = multitask_form(single)
+
+        def run(seed: int, task: str) -> tuple[str, ...]:
+            start = ""
+            if from_source:
+                start = self.source(multitask, shots, seed, self.protocol.targets)
+            names = []
+            for size in sizes:
+                method = multitask
+                group = None
+                if size > 1:
+                    group = Group(self.transfer(single, shots, seed), worst, size)
+                elif not from_source:
+                    method = single
+                names.append(self.adapt(method, shots, seed, task, start, group))
+            return tuple(names)
+
+        return self._row(labels, self.protocol.targets, run)
+
+    def _row(
+        self, labels: tuple[str, ...], tasks: Sequence[str], run: Callable[[int, str], tuple[str, ...]]
+    ) -> Row:
+        runs = {}
+        for seed in self.protocol.seeds:
+            for task in tasks:
+                runs[seed, task] = run(seed, task)
+        return Row(labels, runs)

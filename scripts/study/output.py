@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import datetime
+import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,91 +13,165 @@ import numpy as np
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
 from scripts.transfer.picture import heat_maps
-from trainers.engine.results import write_json, write_text
+from toolkit.common.files import write_text
+from toolkit.common.markers import replace_or_append
+from toolkit.common.structured import write_json
 
-from . import comparisons, pictures, results_page, sizes, tables
+from . import comparisons, plots, sizes, tables
 from .items import Item
 from .protocol import Protocol
 
-log = logging.getLogger(__name__)
+PAGE_HEAD = """# Results
+
+What `python -m scripts.study` measured, as measured: every part between markers is generated. Scores are the tasks' official
+metrics in percent on the original test sets, mean ± standard deviation over seeds.
+"""
+COMPARISONS_HEAD = (
+    "## Paired comparisons\n\nTasks are the units, each with its mean over seeds; the interval is a bootstrap over "
+    "tasks, p is Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests.\n\n"
+)
 
 
 def write_all(protocol: Protocol, items: Sequence[Item], folder: Path, page: str = "", root: str = "") -> None:
-    """Write everything that the runs below `folder` tell, into folder/tables; `page`: also into a Markdown file; root:
-    folder of the data sets."""
-    out, built = folder / "tables", []
+    """Write everything that the runs below `folder` tell into folder/tables.
+
+    Args:
+        page: also a Markdown file, with plots and numbers beside it in docs/study.
+        root: folder of the data sets.
+    """
+    out = folder / "tables"
+    compare = (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16")
+    built = []
     for item in items:
         if item.matrices:
             _write_transfer(item, folder, out, root)
-            continue
-        table = tables.build(item, folder, (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16"))
-        built.append(table)
-        _write_table(table, out)
-        _draw(item, table, out)
-    tests = comparisons.of_tables(built)
-    if tests:
-        write_json(out / "comparisons.json", comparisons.plain(tests))
-        write_text(out / "comparisons.md", comparisons.markdown(tests))
+        elif item.rows:
+            table = tables.build(item, folder, compare)
+            built.append(table)
+            _write_table(table, out)
+            _plot(protocol, table, out)
+    found = comparisons.of_tables(built)
+    if found:
+        write_json(out / "comparisons.json", [asdict(comparison) for comparison in found], indent=1)
+        write_text(out / "comparisons.md", comparisons.markdown(found))
     if page:
-        results_page.write(Path(page), protocol, items, built, out)
+        write_page(Path(page), protocol, items, built, out)
 
 
 def _write_table(table: tables.Table, out: Path) -> None:
     write_text(out / f"{table.name}.csv", tables.tidy(table))
     write_text(out / f"{table.name}.md", tables.markdown(table))
     write_text(out / f"{table.name}.tex", tables.latex(table))
-    write_json(out / f"{table.name}.json", tables.plain(table))
+    write_json(out / f"{table.name}.json", tables.to_dict(table), indent=1)
 
 
-def _draw(item: Item, table: tables.Table, out: Path) -> None:
-    path = out / f"{item.name}.png"
-    if item.name in ("figure5", "figure6"):
-        pictures.lines(table, path, 0, 1)
-    elif item.name == "figure1":
-        costs = sizes.measured(item.facts["cost"], out / "sizes.json")
-        pictures.sizes(table, costs, path)
+def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
+    path = out / f"{table.name}.png"
+    if table.name == "figure1":
+        costs = sizes.measured(protocol.items["figure1"]["cost"], out / "sizes.json")
+        plots.sizes(table, costs, path)
+    elif table.name == "figure5":
+        plots.lengths(table, path)
+    elif table.name == "figure6":
+        plots.variations(table, path)
     else:
-        pictures.bars(table, path)
+        plots.bars(table, path)
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
-    """Matrices averaged over seeds, raw and normalised; what predicts them."""
-    shown, numbers, found = {}, {}, []
-    for method, seeds in item.matrices.items():
-        present = {seed: folder / name / "scores.csv" for seed, name in seeds.items()}
-        read = {seed: read_square_matrix(path) for seed, path in present.items() if path.is_file()}
-        if not read:
+    """Write the matrices averaged over seeds, raw and normalised, and what predicts them."""
+    shares, numbers, found = {}, {}, []
+    for method, jobs in item.matrices.items():
+        matrices = {}
+        for seed, job in jobs.items():
+            path = folder / job / "scores.csv"
+            if path.is_file():
+                matrices[seed] = read_square_matrix(path)
+        if not matrices:
             continue
-        mean = np.mean([matrix.scores for matrix in read.values()], axis=0)
-        matrix = Matrix.square(item.tasks, mean)
-        write_matrix(out / f"{item.name}_{method}.csv", matrix)
-        write_matrix(out / f"{item.name}_{method}_normalised.csv", normalised(matrix))
-        shown[method] = normalised(matrix).scores
+        mean = Matrix.square(item.tasks, np.mean([matrix.scores for matrix in matrices.values()], axis=0))
+        share = normalised(mean)
+        write_matrix(out / f"{item.name}_{method}.csv", mean)
+        write_matrix(out / f"{item.name}_{method}_normalised.csv", share)
+        shares[method] = share.scores
         numbers[method] = {
             "tasks": list(item.tasks),
-            "mean": mean.tolist(),
-            "normalised": shown[method].tolist(),
-            "seeds": {seed: one.scores.tolist() for seed, one in read.items()},
+            "mean": mean.scores.tolist(),
+            "normalised": share.scores.tolist(),
+            "seeds": {seed: matrix.scores.tolist() for seed, matrix in matrices.items()},
         }
-        found += predictors.compare_over_seeds(method, read, folder / "runs", root)
-    if shown:
+        found += predictors.compare_over_seeds(method, matrices, folder / "runs", root)
+    if shares:
         names = [tables.short(task) for task in item.tasks]
-        heat_maps([out / f"{item.name}.png"], names, shown, f"{item.title} (share of each target's best)")
-        write_json(out / f"{item.name}.json", numbers)
-        write_json(out / "predictors.json", found)
+        heat_maps([out / f"{item.name}.png"], names, shares, f"{item.title} (share of each target's best)")
+        write_json(out / f"{item.name}.json", numbers, indent=1)
+        write_json(out / "predictors.json", found, indent=1)
         write_text(out / "predictors.md", predictors.markdown(found))
-        write_text(out / f"{item.name}.md", _partners(item, numbers))
+        write_text(out / f"{item.name}.md", _best_sources(names, shares))
 
 
-def _partners(item: Item, numbers: dict) -> str:
-    """For each target the two tasks whose prompts transfer best to it, by method."""
-    lines = ["| target | " + " | ".join(numbers) + " |", "|---|" + "---|" * len(numbers)]
-    for k, target in enumerate(item.tasks):
-        cells = []
-        for matrix in numbers.values():
-            order = sorted((j for j in range(len(item.tasks)) if j != k), key=lambda j: -matrix["mean"][j][k])[:2]
-            cells.append(
-                ", ".join(f"{tables.short(item.tasks[j])} {100 * matrix['normalised'][j][k]:.0f}" for j in order)
-            )
-        lines.append(f"| {tables.short(target)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
+    """Return a table of the two tasks whose prompts transfer best to each target, by method."""
+    rows = [["target", *shares]]
+    for k, target in enumerate(names):
+        row = [target]
+        for matrix in shares.values():
+            column = matrix[:, k]
+            order = [j for j in np.argsort(-column, kind="stable") if j != k]
+            row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in order[:2]))
+        rows.append(row)
+    return tables.markdown_rows(rows, ["---"] * len(rows[0]))
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+
+def write_page(
+    page: Path, protocol: Protocol, items: Sequence[Item], built: Sequence[tables.Table], out: Path
+) -> None:
+    """Fill the page's parts of these items, so that text around them stays, and copy plots and numbers to docs/study."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else PAGE_HEAD
+    copies = page.parent / "docs" / "study"
+    copies.mkdir(parents=True, exist_ok=True)
+    names = [item.name for item in items]
+    for name in [*names, "comparisons"]:
+        for path in (out / f"{name}.png", out / f"{name}.json"):
+            if path.is_file():
+                shutil.copyfile(path, copies / path.name)
+    text = replace_or_append(text, "protocol", _protocol_part(protocol, names))
+    by_name = {table.name: table for table in built}
+    for item in items:
+        text = replace_or_append(text, item.name, _item_part(item, by_name.get(item.name), copies, out))
+    comparison_part = _read(out / "comparisons.md")
+    if comparison_part:
+        text = replace_or_append(text, "comparisons", COMPARISONS_HEAD + comparison_part)
+    write_text(page, text)
+
+
+def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
+    seeds = ",".join(str(seed) for seed in protocol.seeds)
+    command = f"python -m scripts.study {' '.join(names)} --suite {protocol.suite} --seeds {seeds}"
+    options = ", ".join(f"{key} {value}" for key, value in protocol.options.items()) or "the recipe's"
+    today = datetime.date.today().isoformat()
+    return (
+        f"`{command}`, {today}. Backbone {protocol.backbone}; {len(protocol.sources)} source and "
+        f"{len(protocol.targets)} target tasks; settings: {options} (configs/studies/{protocol.suite}.yaml)."
+    )
+
+
+def _item_part(item: Item, table: tables.Table | None, copies: Path, out: Path) -> str:
+    kind, number = item.name[:-1], item.name[-1]
+    parts = [f"## {item.title} (the paper's {kind} {number})", ""]
+    if (copies / f"{item.name}.png").is_file():
+        parts += [f"![{item.title}](docs/study/{item.name}.png)", ""]
+    if table:
+        parts.append(tables.markdown(table, [tables.AVERAGE]))
+        parts += ["<details><summary>Every task</summary>", "", tables.markdown(table), "</details>"]
+    else:
+        parts += [_read(out / f"{item.name}.md"), "What predicts transfer (rank correlation with a target's column):", ""]
+        parts.append(_read(out / "predictors.md"))
+    return "\n".join(parts)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

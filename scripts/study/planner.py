@@ -1,23 +1,28 @@
-"""Runs as jobs: what a source prompt, an adaptation and a transfer matrix are called and what they need."""
+"""Runs as jobs: how a source prompt, an adaptation and a transfer matrix are named and what they need."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from datasets import task_name
 from scripts.jobs.plan import Job, Plan
 
 from . import costs
+from .methods import single_form
 from .protocol import Protocol
 
-DEFAULTS = {"head": 1, "layer": 1, "width": 128}
-KEYS = {
-    "head": "TRAINER.MVLPT.PROJECT_HEADS",
-    "layer": "TRAINER.MVLPT.PROJECT_LAYERS",
-    "width": "TRAINER.MVLPT.PROJECT_DIM",
-}
 LENGTHS = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
+PROJECTION = {"head": ("HEADS", 1), "layer": ("LAYERS", 1), "width": ("DIM", 128)}  # variant -> key and default
+
+
+class Group(NamedTuple):
+    """The target and the size - 1 tasks that transfer best (or worst) to it in the matrix of a transfer job."""
+
+    transfer: str
+    worst: bool
+    size: int
 
 
 class Planner:
@@ -27,79 +32,97 @@ class Planner:
 
     Args:
         plan: to add to; default: a new one.
-        label: in every name, where runs of several protocols are in one plan.
+        label: in every name, if runs of several protocols are in one plan.
     """
 
     def __init__(self, protocol: Protocol, plan: Plan | None = None, label: str = "") -> None:
-        self.protocol, self.plan, self.label = protocol, Plan() if plan is None else plan, label
-        options = protocol.options
-        self.epochs = options.get("OPTIM.MAX_EPOCH", 200)
-        self.source_epochs = options.get("MULTITASK.SOURCE_EPOCH", self.epochs)
+        self.protocol = protocol
+        self.plan = Plan() if plan is None else plan
+        self.label = label
+        self.epochs = protocol.options.get("OPTIM.MAX_EPOCH", 200)
+        self.source_epochs = protocol.options.get("MULTITASK.SOURCE_EPOCH", self.epochs)
         self.batch = 16 if protocol.backbone == "pocket" else 32
 
     def source(self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant) -> str:
-        """One prompt over several tasks."""
+        """Plan one prompt over several tasks."""
         settings, label = self._settings(method, shots, seed, variant)
-        name = f"{label}_{self._source_set(tasks)}"
-        weight = costs.seconds(method, tasks, shots, self.source_epochs, self.batch)
-        images = costs.training_images(tasks, shots) * self.source_epochs
         settings |= {"stage": "source", "tasks": list(tasks), "start": "", "group": None}
-        return self.plan.add(Job(name, "source", settings, (), weight, images, f"{method} source"))
+        name = f"{label}_{self._source_set(tuple(tasks))}"
+        seconds = costs.run_seconds(method, tasks, shots, self.source_epochs, self.batch)
+        images = costs.training_images(tasks, shots) * self.source_epochs
+        return self.plan.add(Job(name, "source", settings, (), seconds, images, f"{method} source"))
 
-    def adapt(self, method: str, shots: int, seed: int, target: str, start: str = "", group=None, **variant) -> str:
-        """A target's prompt, from a fresh one or from the source prompt of job `start`.
-
-        group: (transfer job, worst, size): learnt jointly with the size - 1 tasks that transfer best (or worst) to it.
-        """
+    def adapt(
+        self, method: str, shots: int, seed: int, target: str, start: str = "", group: Group | None = None, **variant
+    ) -> str:
+        """Plan a target's prompt, from a fresh one or from the source prompt of job `start`, alone or with a group."""
         settings, label = self._settings(method, shots, seed, variant)
-        start_label = f"_from-{start.rsplit('_', 1)[1]}" if start else ""
-        group_label = f"_{'worst' if group[1] else 'best'}{group[2]}" if group else ""
-        size = group[2] if group else 1
-        tests = 2 if start else 1  # the source prompt is tested, too
-        weight = size * costs.seconds(method, [target], shots, self.epochs, self.batch, tests)
+        settings |= {"stage": "adaptation", "tasks": [target], "start": start, "group": None}
+        needs = []
+        tests = size = 1
+        if start:
+            label += "_from-" + start.rsplit("_", 1)[1]
+            needs.append(start)
+            tests = 2  # the source prompt is tested, too
+        if group:
+            settings["group"] = group._asdict()
+            order = "worst" if group.worst else "best"
+            label += f"_{order}{group.size}"
+            needs.append(group.transfer)
+            size = group.size
+        seconds = size * costs.run_seconds(method, [target], shots, self.epochs, self.batch, tests)
         images = size * costs.training_images([target], shots) * self.epochs
-        settings |= {"stage": "adaptation", "tasks": [target], "start": start}
-        settings["group"] = {"transfer": group[0], "worst": group[1], "size": size} if group else None
-        needs = (*([start] if start else []), *([group[0]] if group else []))
-        name = f"{label}{start_label}{group_label}/{task_name(target)}"
-        return self.plan.add(Job(name, "adaptation", settings, needs, weight, images, f"{method} adaptation"))
+        name = f"{label}/{task_name(target)}"
+        return self.plan.add(Job(name, "adaptation", settings, tuple(needs), seconds, images, f"{method} adaptation"))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
-        """Every target's own prompt on every target, and the groups that follow from it."""
+        """Plan the scores of every target's own prompt on every target, and the groups that follow from them."""
         targets = self.protocol.targets
         prompts = tuple(self.adapt(method, shots, seed, target) for target in targets)
         settings, label = self._settings(method, shots, seed, {})
         settings |= {"stage": "transfer", "tasks": list(targets), "prompts": list(prompts)}
-        weight, name = costs.transfer_seconds(method, targets), f"transfer/{label.removeprefix('runs/')}"
-        return self.plan.add(Job(name, "transfer", settings, prompts, weight, 0, "transfer"))
+        name = "transfer/" + label.removeprefix("runs/")
+        seconds = costs.transfer_seconds(method, targets)
+        return self.plan.add(Job(name, "transfer", settings, prompts, seconds, 0, "transfer"))
 
-    def _source_set(self, tasks: Sequence[str]) -> str:
-        p, tasks = self.protocol, tuple(tasks)
-        rest = tuple(name for name in p.sources if name != p.largest)
-        known = {p.sources: "source", p.targets: "targets", (p.largest,): "largest", rest: "without-largest"}
-        if tasks not in known:
-            return f"{len(tasks)}tasks-{digest(*tasks)}"
-        return f"{known[tasks]}{len(tasks)}"
+    def _source_set(self, tasks: tuple[str, ...]) -> str:
+        protocol = self.protocol
+        rest = tuple(name for name in protocol.sources if name != protocol.largest)
+        named = {protocol.sources: "source", protocol.targets: "targets", (protocol.largest,): "largest"}
+        named[rest] = "without-largest"
+        if tasks in named:
+            return f"{named[tasks]}{len(tasks)}"
+        return f"{len(tasks)}tasks-{digest(*tasks)}"
 
     def _settings(self, method: str, shots: int, seed: int, variant: dict) -> tuple[dict, str]:
-        """A run's settings, and what its folder is called."""
-        single, options, parts = method.removeprefix("M"), dict(self.protocol.options), [*filter(None, [self.label])]
-        for key, value in variant.items():
-            if key == "backbone":
-                if value != self.protocol.backbone:
-                    parts.append(value.replace("/", "-"))
-                continue
-            default = self.protocol.lengths[single] if key == "length" else DEFAULTS[key]
-            if value == default:
-                continue
-            parts.append(f"{key}{value}")
-            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTHS[single]] if key == "length" else [KEYS[key]]
-            options |= {name: value for name in keys}
-        label = "_".join([f"runs/{method}", *parts, f"{shots}shots_seed{seed}"])
-        backbone = variant.get("backbone", self.protocol.backbone)
-        return {"method": method, "shots": shots, "seed": seed, "backbone": backbone, "options": options}, label
+        """Return a run's settings and the name of its folder, which tells how it differs from the protocol's."""
+        variant = dict(variant)
+        parts = [f"runs/{method}"]
+        if self.label:
+            parts.append(self.label)
+        backbone = variant.pop("backbone", self.protocol.backbone)
+        if backbone != self.protocol.backbone:
+            parts.append(backbone.replace("/", "-"))
+        options = dict(self.protocol.options)
+        for name, value in variant.items():
+            keys, default = self._varied_keys(name, single_form(method))
+            if value != default:
+                parts.append(f"{name}{value}")
+                options |= dict.fromkeys(keys, value)
+        parts.append(f"{shots}shots_seed{seed}")
+        settings = {"method": method, "shots": shots, "seed": seed, "backbone": backbone, "options": options}
+        return settings, "_".join(parts)
+
+    def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:
+        """Return the configuration keys of a variant, and their value in the recipe."""
+        if name == "length":
+            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTHS[single]]
+            return keys, self.protocol.lengths[single]
+        key, default = PROJECTION[name]
+        return [f"TRAINER.MVLPT.PROJECT_{key}"], default
 
 
 def digest(*parts: object) -> str:
-    """Six hexadecimal digits that tell lists of names or settings apart."""
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:6]
+    """Return six hexadecimal digits that distinguish lists of names or settings."""
+    text = "\n".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]

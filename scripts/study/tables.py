@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from toolkit.common.structured import read_json
 
 from .items import Item, Row
 from .protocol import FOLDER
@@ -17,7 +19,7 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table in percent: its values over seeds, and what the paper has."""
+    """One number of a table in percent: its values over seeds, and the paper's."""
 
     values: tuple[float, ...] = ()
     paper: float | None = None
@@ -25,12 +27,12 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """Over seeds; None without runs."""
+        """The mean over seeds; None without runs."""
         return statistics.fmean(self.values) if self.values else None
 
     @property
     def std(self) -> float:
-        """Sample standard deviation over seeds; 0 for fewer than two."""
+        """The sample standard deviation over seeds; 0 for fewer than two."""
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
 
@@ -55,97 +57,120 @@ class Table:
     lines: list[Line]
 
     def line(self, *labels: str) -> Line | None:
-        """The line with these labels."""
+        """Return the line with these labels."""
         return next((line for line in self.lines if line.labels == labels), None)
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """The item's table from the runs below `folder`; runs that are not there leave gaps.
+    """Return the item's table from the runs below `folder`; runs that are not there leave gaps.
 
     compare: put the paper's figures beside.
     """
     paper = paper_scores() if compare else {}
-    lines = [_line(row, item, folder, paper) for row in item.rows]
+    lines = []
+    for row in item.rows:
+        line = _read_line(row, folder)
+        for column, values in _values(line, item.tasks).items():
+            if row.column == "zero_shot":
+                values = values[:1]  # nothing of it depends on the seed
+            known = paper.get((item.name, " / ".join(row.labels), column), (None, None))
+            line.cells[column] = Cell(values, *known)
+        lines.append(line)
     return Table(item.name, item.title, item.label_names, (AVERAGE, *item.tasks), lines)
 
 
-def _line(row: Row, item: Item, folder: Path, paper: dict) -> Line:
+def _read_line(row: Row, folder: Path) -> Line:
+    """Return a row's scores; of several runs the one with the best validation score counts, of equals the first."""
     line = Line(row.labels, {})
     for (seed, task), runs in row.runs.items():
-        records = [_record(folder / name) for name in runs]
-        if all(records):
-            best = max(range(len(records)), key=lambda k: records[k].get("val_score", 0.0))  # of equals the first
-            line.scores.setdefault(seed, {})[task] = records[best][row.column]
-            if len(runs) > 1:
-                line.chosen.setdefault(seed, {})[task] = best
-    whole = [scores for scores in line.scores.values() if scores.keys() == {*item.tasks}]
-    values = {AVERAGE: tuple(statistics.fmean(scores.values()) for scores in whole)}
-    values |= {task: tuple(scores[task] for scores in line.scores.values() if task in scores) for task in item.tasks}
-    for column, seeds in values.items():
-        seeds = seeds[:1] if row.column == "zero_shot" else seeds  # nothing of it depends on the seed
-        known = paper.get((item.name, " / ".join(row.labels), column), (None, None))
-        line.cells[column] = Cell(seeds, *known)
+        files = [folder / name / "results.json" for name in runs]
+        if not all(file.is_file() for file in files):
+            continue
+        records = [read_json(file)[0] for file in files]
+        validation = [record.get("val_score", 0.0) for record in records]
+        best = validation.index(max(validation))
+        line.scores.setdefault(seed, {})[task] = records[best][row.column]
+        if len(runs) > 1:
+            line.chosen.setdefault(seed, {})[task] = best
     return line
 
 
-def _record(folder: Path) -> dict | None:
-    path = folder / "results.json"
-    return json.loads(path.read_text(encoding="utf-8"))[0] if path.is_file() else None
+def _values(line: Line, tasks: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return for each column its scores over seeds; the average is over the seeds that have all tasks."""
+    complete = [scores for scores in line.scores.values() if scores.keys() == {*tasks}]
+    values = {AVERAGE: tuple(statistics.fmean(scores.values()) for scores in complete)}
+    for task in tasks:
+        values[task] = tuple(scores[task] for scores in line.scores.values() if task in scores)
+    return values
 
 
 def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
-    """(item, row, task) -> the paper's mean and standard deviation in percent (arXiv 2211.11720, tables 1 to 4)."""
+    """Return (item, row, task) -> the paper's mean and standard deviation in percent (arXiv 2211.11720, tables 1 to 4)."""
+    known = {}
     with open(FOLDER / "paper_scores.csv", newline="", encoding="utf-8") as stream:
-        return {
-            (line["item"], line["row"], line["task"]): (
-                float(line["score"]),
-                float(line["std"]) if line["std"] else None,
-            )
-            for line in csv.DictReader(stream)
-        }
+        for line in csv.DictReader(stream):
+            std = float(line["std"]) if line["std"] else None
+            known[line["item"], line["row"], line["task"]] = (float(line["score"]), std)
+    return known
 
 
 def number(cell: Cell, latex: bool = False) -> str:
-    """A cell as text: 61.2 ± 0.4, and the paper's in brackets."""
+    """Return a cell as text: 61.2 ± 0.4, and the paper's in brackets."""
     if cell.mean is None:
         text = "--" if latex else "–"
-    elif len(cell.values) > 1:
-        text = f"{cell.mean:.1f}$\\,\\pm\\,${cell.std:.1f}" if latex else f"{cell.mean:.1f} ± {cell.std:.1f}"
     else:
         text = f"{cell.mean:.1f}"
-    return text if cell.paper is None else f"{text} ({cell.paper:.2f})"
+        if len(cell.values) > 1:
+            sign = "$\\,\\pm\\,$" if latex else " ± "
+            text += f"{sign}{cell.std:.1f}"
+    if cell.paper is not None:
+        text += f" ({cell.paper:.2f})"
+    return text
 
 
 def short(task: str) -> str:
-    """A task's name without its suite."""
+    """Return a task's name without its suite."""
     return task.removeprefix("pocket-")
 
 
-def markdown(table: Table, columns: Sequence[str] | None = None) -> str:
-    """A Markdown table of some columns, or of all."""
-    columns = columns or table.columns
-    rows = ["| " + " | ".join([*table.label_names, *map(short, columns)]) + " |"]
-    rows.append("|" + "---|" * len(table.label_names) + "---:|" * len(columns))
+def _text_rows(table: Table, columns: Sequence[str], latex: bool = False) -> list[list[str]]:
+    """Return the table's header and rows as texts."""
+    rows = [[*table.label_names, *(short(column) for column in columns)]]
     for line in table.lines:
-        rows.append("| " + " | ".join([*line.labels, *(number(line.cells[column]) for column in columns)]) + " |")
-    return "\n".join(rows) + "\n"
+        rows.append([*line.labels, *(number(line.cells[column], latex) for column in columns)])
+    return rows
+
+
+def markdown(table: Table, columns: Sequence[str] = ()) -> str:
+    """Return a Markdown table of some columns, or of all."""
+    columns = columns or table.columns
+    aligned = ["---"] * len(table.label_names) + ["---:"] * len(columns)
+    return markdown_rows(_text_rows(table, columns), aligned)
+
+
+def markdown_rows(rows: Sequence[Sequence[str]], aligned: Sequence[str]) -> str:
+    """Return rows of texts, the header first, as a Markdown table. aligned: "---" or "---:" for each column."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, f"|{'|'.join(aligned)}|")
+    return "\n".join(lines) + "\n"
 
 
 def latex(table: Table) -> str:
-    """A LaTeX table of all columns, scaled to the page's width."""
-    head = [*table.label_names, *map(short, table.columns)]
+    """Return a LaTeX table of all columns, scaled to the page's width."""
+    header, *rows = [[_escape(text) for text in row] for row in _text_rows(table, table.columns, latex=True)]
+    alignment = "l" * len(table.label_names) + "r" * len(table.columns)
     lines = [
         f"% {table.title}; needs the packages booktabs and graphicx",
         "\\resizebox{\\textwidth}{!}{%",
-        "\\begin{tabular}{" + "l" * len(table.label_names) + "r" * len(table.columns) + "}",
+        f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
-        " & ".join(map(_escape, head)) + " \\\\",
+        " & ".join(header) + " \\\\",
         "\\midrule",
+        *(" & ".join(row) + " \\\\" for row in rows),
+        "\\bottomrule",
+        "\\end{tabular}}",
     ]
-    for line in table.lines:
-        cells = [number(line.cells[column], latex=True) for column in table.columns]
-        lines.append(" & ".join([*map(_escape, line.labels), *cells]) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _escape(text: str) -> str:
@@ -155,32 +180,38 @@ def _escape(text: str) -> str:
 
 
 def tidy(table: Table) -> str:
-    """CSV with a line for each number: labels, task, mean, std, seeds, and the paper's mean and std."""
-    lines = [",".join([*table.label_names, "task", "mean", "std", "seeds", "paper", "paper_std"])]
+    """Return CSV with a line for each number: labels, task, mean, std, seeds, and the paper's mean and std."""
+    rows = []
+    for labels, column, cell in cells(table):
+        mean = "" if cell.mean is None else f"{cell.mean:.4f}"
+        known = ["" if value is None else f"{value:.2f}" for value in (cell.paper, cell.paper_std)]
+        rows.append([*labels, column, mean, f"{cell.std:.4f}", len(cell.values), *known])
+    return csv_text([*table.label_names, "task", "mean", "std", "seeds", "paper", "paper_std"], rows)
+
+
+def cells(table: Table) -> Iterable[tuple[tuple[str, ...], str, Cell]]:
+    """Yield (labels, column, cell) of every cell."""
     for line in table.lines:
         for column, cell in line.cells.items():
-            mean = "" if cell.mean is None else f"{cell.mean:.4f}"
-            known = ["" if value is None else f"{value:.2f}" for value in (cell.paper, cell.paper_std)]
-            lines.append(",".join([*line.labels, column, mean, f"{cell.std:.4f}", str(len(cell.values)), *known]))
-    return "\n".join(lines) + "\n"
+            yield line.labels, column, cell
 
 
-def plain(table: Table) -> dict:
-    """Every number as JSON data."""
-    return {
-        "item": table.name,
-        "title": table.title,
-        "label_names": list(table.label_names),
-        "rows": [
-            {
-                "labels": list(line.labels),
-                "cells": {
-                    column: {"mean": cell.mean, "std": cell.std, "values": list(cell.values), "paper": cell.paper}
-                    for column, cell in line.cells.items()
-                },
-                "scores": line.scores,
-                "chosen": line.chosen,
-            }
-            for line in table.lines
-        ],
-    }
+def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def to_dict(table: Table) -> dict:
+    """Return every number as JSON data."""
+    rows = []
+    for line in table.lines:
+        numbers = {}
+        for column, cell in line.cells.items():
+            numbers[column] = {"mean": cell.mean, "std": cell.std, "values": list(cell.values), "paper": cell.paper}
+        rows.append({"labels": list(line.labels), "cells": numbers, "scores": line.scores, "chosen": line.chosen})
+    label_names = list(table.label_names)
+    return {"item": table.name, "title": table.title, "label_names": label_names, "rows": rows}

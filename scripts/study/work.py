@@ -11,8 +11,10 @@ from pathlib import Path
 from scripts.jobs.plan import Job
 from scripts.transfer import groups
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
+from toolkit.common.files import write_text
+from toolkit.common.structured import read_json, write_json
 
-MARK = "job.json"  # in a finished job's folder: what was done there
+DONE_FILE = "job.json"  # in a finished job's folder: what was done there
 
 
 @dataclass(frozen=True)
@@ -24,72 +26,83 @@ class Place:
 
 
 def finished(job: Job, place: Place) -> bool:
-    """Whether the job's folder says that this very job is done: same settings, same resolved configuration.
+    """Return whether the job's folder says that this very job is done: same settings, same resolved configuration.
 
-    Raises ValueError when it holds the results of another.
+    Raises ValueError if it holds the results of another.
     """
-    path = Path(place.folder) / job.name / MARK
+    path = Path(place.folder) / job.name / DONE_FILE
     if not path.is_file():
         return False
     try:
-        mark = json.loads(path.read_text(encoding="utf-8"))
+        done = read_json(path)
     except ValueError:
-        return False  # not one of ours; the run itself is checked when it is executed
-    if mark == _mark(job):
+        return False  # damaged; the run itself is checked when it is executed
+    if done == _done(job):
         return True
-    raise ValueError(f"{path.parent} holds another run (its {MARK} differs): use another --output-dir")
+    raise ValueError(f"{path.parent} holds another run (its {DONE_FILE} differs): use another --output-dir")
+
+
+def is_there(job: Job, place: Place) -> bool:
+    """Return whether the job's results are there; those of another job are not."""
+    try:
+        return finished(job, place)
+    except ValueError:
+        return False
 
 
 def perform(job: Job, place: Place) -> None:
-    """Do the job, go on with what an interrupted try of it has left, or reuse its run; then mark it as done."""
-    from trainers.engine.results import write_json
-
+    """Do the job, resume what an interrupted try of it has left, or reuse its run; then mark it as done."""
     if job.settings["stage"] == "transfer":
         _transfer(job, place)
     else:
         from trainers.engine.run import execute
 
         execute(build_run(job, place))
-    write_json(Path(place.folder) / job.name / MARK, _mark(job))
+    write_json(Path(place.folder) / job.name / DONE_FILE, _done(job), indent=1)
 
 
 def build_run(job: Job, place: Place):
-    """The `trainers.engine.run.Run` of a source or adaptation job."""
-    from trainers.engine import experiment as stages
+    """Return the `trainers.engine.run.Run` of a source or adaptation job."""
+    from trainers.engine import experiment
     from trainers.engine.config import with_overrides
 
     settings, folder = job.settings, Path(place.folder)
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
-        run = stages.source_run(cfg, settings["tasks"], start)
+        run = experiment.source_run(cfg, settings["tasks"], start)
     else:
-        (target,), related = settings["tasks"], {}
+        (target,) = settings["tasks"]
+        related = {}
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
-        run = stages.target_runs(cfg, [target], related, start)[0]
+        (run,) = experiment.target_runs(cfg, [target], related, start)
     return replace(run, cfg=with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
-    """target -> the tasks it is grouped with, from the matrix of a transfer job."""
+    """Return target -> the tasks it is grouped with, from the matrix of a transfer job."""
     matrix = read_square_matrix(folder / group["transfer"] / "scores.csv")
     return {target: groups.choose(matrix, group["size"], group["worst"])[target]}
 
 
 def configuration_of(job: Job):
-    """The configuration of a job's runs, but for tasks and places. Raises ValueError naming the nearest key."""
-    return _configuration(*_key(job.settings))
+    """Return the configuration of a job's runs, but for tasks and places. Raises ValueError naming the nearest key."""
+    return _configuration(*_configuration_key(job.settings))
 
 
-def _key(settings: dict) -> tuple:
-    names = ("method", "shots", "seed", "backbone")
-    return (*(settings[name] for name in names), tuple(sorted(settings["options"].items())))
+def resolved(method: str, shots: int, seed: int, backbone: str, options: dict):
+    """Return the configuration that train.py resolves from the same flags."""
+    return _configuration(method, shots, seed, backbone, json.dumps(options, sort_keys=True))
+
+
+def _configuration_key(settings: dict) -> tuple:
+    options = json.dumps(settings["options"], sort_keys=True)
+    return settings["method"], settings["shots"], settings["seed"], settings["backbone"], options
 
 
 @lru_cache(maxsize=256)
-def _configuration(method: str, shots: int, seed: int, backbone: str, options: tuple):
-    """The configuration that train.py would resolve from the same flags."""
+def _configuration(method: str, shots: int, seed: int, backbone: str, options: str):
     import datasets
     import trainers
     from trainers.engine.config import resolve
@@ -98,7 +111,10 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: t
     datasets.register_all()
     flags = {"SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed, "MODEL.BACKBONE.NAME": backbone}
     flags |= {"DATASET.NUM_SHOTS": shots, "DATASET.NUM_SAMPLES_PER_CLASS": shots}
-    return resolve(method, [], flags, [str(text) for pair in options for text in pair])
+    pairs = []
+    for key, value in json.loads(options).items():
+        pairs += [key, str(value)]
+    return resolve(method, [], flags, pairs)
 
 
 @lru_cache(maxsize=256)
@@ -108,15 +124,15 @@ def _fingerprint(key: tuple) -> str:
     return hashlib.sha256(json.dumps(settings(_configuration(*key))).encode()).hexdigest()[:16]
 
 
-def _mark(job: Job) -> dict:
-    """A finished job as plain data, as JSON gives it back."""
-    return json.loads(json.dumps({"settings": job.settings, "configuration": _fingerprint(_key(job.settings))}))
+def _done(job: Job) -> dict:
+    """Return a finished job as plain data, as JSON gives it back."""
+    done = {"settings": job.settings, "configuration": _fingerprint(_configuration_key(job.settings))}
+    return json.loads(json.dumps(done))
 
 
 def _transfer(job: Job, place: Place) -> None:
-    """scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
+    """Write scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
     from trainers.engine.config import with_overrides
-    from trainers.engine.results import write_text
     from trainers.engine.scoring import score_prompts
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
@@ -126,8 +142,7 @@ def _transfer(job: Job, place: Place) -> None:
     out = folder / job.name
     write_matrix(out / "scores.csv", matrix)
     write_matrix(out / "normalised.csv", normalised(matrix))
-    for worst in (False, True):
+    for worst, order in ((False, "best"), (True, "worst")):
         for size in range(2, min(3, len(tasks)) + 1):
-            order = "worst" if worst else "best"
-            text = groups.to_yaml(groups.choose(matrix, size, worst), f"{order} groups of {size}")
-            write_text(out / f"groups_{order}{size}.yaml", text)
+            chosen = groups.choose(matrix, size, worst)
+            write_text(out / f"groups_{order}{size}.yaml", groups.to_yaml(chosen, f"{order} groups of {size}"))

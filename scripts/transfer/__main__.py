@@ -26,11 +26,10 @@ from datasets import pocket, task_name
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from trainers.engine import results
-from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.run import Run, execute, finished
-from trainers.engine.run_dir import check_folder, exclusive_folder
+from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
+from trainers.engine.run import Run, execute, next_action
+from trainers.engine.run_dir import Action, check_folder, exclusive_folder
 from trainers.engine.settings import check
-from trainers.evaluation import PromptEvaluator
 from trainers.features import fingerprints
 
 from .matrix import Matrix
@@ -106,13 +105,13 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
     files = [args.config_file] if args.config_file else []
     cfg = resolve(trainer, files, flags, args.opts)
     cls = trainer_class(trainer)
-    if not issubclass(cls, PromptEvaluator) or trainer == "ZeroshotCLIP" or cls.joint:
+    if not is_native(cls) or not cls.learns or cls.multitask:
         raise ValueError(f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT")
     runs = []
     for task in tasks:
         folder = str(_run_folder(args, trainer, task_name(task)))
         one = with_overrides(cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder)
-        check(one, cls.joint)
+        check(one, cls.multitask)
         runs.append(Run(one, resume=True))
     return runs
 
@@ -138,12 +137,12 @@ def _check_plans(plans: dict[str, list[Run]]) -> None:
         datasets.build_task(one.cfg, one.cfg.DATASET.DATASET)
     for runs in plans.values():
         for one in runs:
-            finished(one)
+            next_action(one)
 
 
 def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
     """Execute the runs that are not finished, each as a job, and return the exit code."""
-    missing = {run.folder.name: run for run in runs if not finished(run)}
+    missing = {run.folder.name: run for run in runs if next_action(run) is not Action.REUSE}
     if not missing:
         return 0
     jobs = Plan()

@@ -16,8 +16,9 @@ from scripts.study import __main__ as study
 from scripts.study import (
     comparisons,
     items,
-    pictures,
+    methods,
     planner,
+    plots,
     protocol,
     sizes,
     tables,
@@ -64,7 +65,7 @@ def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
 
     register_all()
     known = protocol.load(suite)
-    for method in protocol.METHODS:
+    for method in methods.PAPER:
         single = method.removeprefix("M")
         node = resolve(method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []).TRAINER.MVLPT
         found = {node[part].N_CTX for part in planner.LENGTHS[single]}
@@ -93,6 +94,16 @@ def test_seeds_and_methods_narrow_a_plan():
     assert [row.labels for row in item.rows] == [
         ("0", "zero-shot"), *((shots, m) for shots in ("1", "5", "20") for m in ("VPT", "MVPT"))
     ]  # fmt: skip
+
+
+def test_any_registered_trainer_is_a_method():
+    assert methods.known()[: len(methods.PAPER)] == methods.PAPER and "ZeroshotCLIP" not in methods.known()
+    assert [methods.single_form(name) for name in ("MVPT", "VPT", "MVLPT")] == ["VPT", "VPT", "MVLPT"]
+    assert [methods.multitask_form(name) for name in ("UPT", "CoOp")] == ["MUPT", "MCoOp"]
+    known = protocol.narrowed(protocol.load("pocket"), [0], ["mvlpt"])
+    plan, planned = items.plan_items(known, ["table1", "table2"])
+    assert "runs/MVLPT_1shots_seed0_source11" in plan.jobs
+    assert ("MVLPT", "-", "S") in [row.labels for row in planned[1].rows]
 
 
 def test_jobs_have_readable_names_and_their_needs():
@@ -229,7 +240,7 @@ def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
     assert not work.finished(job, place)
     folder = tmp_path / job.name
     folder.mkdir(parents=True)
-    (folder / work.MARK).write_text(json.dumps(work._mark(job)))
+    (folder / work.DONE_FILE).write_text(json.dumps(work._done(job)))
     assert work.finished(job, place)
     longer = dataclasses.replace(job, settings=job.settings | {"options": {"OPTIM.MAX_EPOCH": 11}})
     with pytest.raises(ValueError, match="holds another run .* use another --output-dir"):
@@ -238,13 +249,13 @@ def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
 
 def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
     row = {"parameters": 150e6, "trained": 100, "seconds_per_image": 0.2, "batch": 2, "classes": 10, "threads": 1}
-    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.METHODS]
+    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.VECTORS]
     (tmp_path / "sizes.json").write_text(json.dumps(rows))
     assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
     cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}
-    lines = [tables.Line(("pocket", method), cells) for method in protocol.METHODS]
+    lines = [tables.Line(("pocket", method), cells) for method in methods.PAPER]
     table = tables.Table("figure1", "Size", ("backbone", "method"), ("average", "a"), lines)
-    pictures.sizes(table, rows, tmp_path / "figure1.png")
+    plots.sizes(table, rows, tmp_path / "figure1.png")
     heat_maps([tmp_path / "figure4.png"], ["a", "b"], {"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, "Transfer")
     assert all((tmp_path / f"figure{k}.png").stat().st_size > 5000 for k in (1, 4))
 

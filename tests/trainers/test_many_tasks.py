@@ -14,7 +14,9 @@ import toolkit.common.archives
 import trainers.evaluation
 import trainers.features.store
 from scripts.benchmarks.many_tasks import class_names, name_of, register_suite, write_suite
+from trainers.engine import context
 from trainers.engine.run import Run, check_run, execute
+from trainers.engine.run_dir import Action
 
 TASKS, CLASSES = 200, 3
 ALL = ",".join(map(name_of, range(TASKS)))
@@ -177,10 +179,8 @@ def test_names_may_be_listed_in_a_file(main, suite, refuse, tmp_path):
 
 
 def test_a_run_reads_its_tasks_once(main, suite, monkeypatch, tmp_path):
-    built, original = [], trainers.evaluation.build_task
-    monkeypatch.setattr(
-        trainers.evaluation, "build_task", lambda cfg, name: (built.append(name), original(cfg, name))[1]
-    )
+    built, original = [], context.build_task
+    monkeypatch.setattr(context, "build_task", lambda cfg, name: (built.append(name), original(cfg, name))[1])
     out = tmp_path / "out"
     argv = ("--trainer", "MVPT", "--dataset", ALL, "--shots", 1, "--output-dir", out, *ONE_EPOCH)
     assert main(*argv, data=suite) == 0
@@ -190,15 +190,15 @@ def test_a_run_reads_its_tasks_once(main, suite, monkeypatch, tmp_path):
     assert len((out / "log.txt").read_text()) < 20_000 + 100 * TASKS
 
 
-def test_what_a_check_has_built_learns_the_same_prompt(many, tmp_path):
-    configured = many("MUPT", tasks=3, out=tmp_path / "anew").cfg
+def test_a_checked_run_learns_the_same_prompt(many, tmp_path):
+    configured = many("MUPT", tasks=3, out=tmp_path / "unchecked").cfg
     execute(Run(configured))
-    configured = many("MUPT", tasks=3, out=tmp_path / "handed").cfg
-    run = Run(configured)
-    prepared = check_run(run)
+    configured = many("MUPT", tasks=3, out=tmp_path / "checked").cfg
+    run, tasks = Run(configured), context.TaskPool()
+    assert check_run(run, tasks) is Action.RUN
     torch.manual_seed(99)  # what else happens before the run
-    execute(run, prepared)
-    assert same(prompt_in(tmp_path / "anew"), prompt_in(tmp_path / "handed"))
+    execute(run, tasks)
+    assert same(prompt_in(tmp_path / "unchecked"), prompt_in(tmp_path / "checked"))
 
 
 @pytest.mark.parametrize(("budget", "kept"), [(30, [True, True]), (14, [True, False]), (10, [False, True])])

@@ -73,7 +73,7 @@ def test_there_are_eight_trainers_cocoop_and_no_more():
         name for name in TRAINER_REGISTRY.registered_names() if trainer_class(name).__module__.startswith("trainers.")
     ]
     assert sorted(own) == sorted([*NAMES, "CoCoOp"])
-    assert {name for name in own if getattr(trainer_class(name), "joint", False)} == {
+    assert {name for name in own if getattr(trainer_class(name), "multitask", False)} == {
         "ZeroshotCLIP",
         "MCoOp",
         "MVPT",

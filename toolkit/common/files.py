@@ -82,7 +82,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
-    """Hold a lock file, which this process may enter again. Raises InUse with `message` if another process holds it."""
+    """Hold a lock file, which this process may enter again, and remove it at the end.
+
+    Raises InUse with `message` if another process holds it. A process that opened the file just before it was removed
+    finds that it has no name any more, and takes a new one: filelock sees to that.
+    """
     lock = filelock.FileLock(os.path.realpath(path), timeout=0, is_singleton=True)
     try:
         lock.acquire()
@@ -91,4 +95,7 @@ def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
     try:
         yield
     finally:
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):  # a file that is open cannot be removed on Windows
+                os.unlink(lock.lock_file)
         lock.release()

@@ -1,33 +1,162 @@
-"""Experiments of several runs: a source prompt learnt on many tasks, then each target adapted from it, or from scratch.
+"""From a configuration to its results: one run, or a source prompt learned on many tasks and then each target adapted
+from it (or from scratch).
 
-An experiment is a list of runs that is checked as a whole before the first one starts.
+An experiment is checked as a whole before anything is written; its tasks are built once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from dassl.utils import setup_logger
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from datasets import task_name
+import toolkit
+from datasets import few_shot, pocket, task_name
 from elevater_eval import combine
-from toolkit.common.files import atomic_write
-from toolkit.common.structured import read_yaml
+from toolkit.common.files import atomic_write, write_text
+from toolkit.common.structured import read_json, read_yaml
 
-from . import distributed, results
-from .config import with_overrides
-from .run import Prepared, Run, check_configuration, check_interrupted, check_run, execute, write_config
+from . import distributed, external, results
+from .config import RunOptions, is_native, trainer_class, with_overrides
+from .context import TaskPool
+from .run import Run, check_run, execute
+from .run_dir import (
+    Action,
+    check_folder,
+    decide,
+    exclusive_folder,
+    experiment_status,
+    replaced_on_success,
+    write_config,
+)
+from .settings import task_names
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """Runs in the folder of `cfg`.
+
+    Attributes:
+        targets: the runs whose results count.
+        source: the run that makes the prompt that the targets start from.
+        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the one target writes there.
+        tasks: names of all tasks, also those that targets are grouped with.
+    """
+
+    cfg: CfgNode
+    targets: Sequence[Run]
+    source: Run | None
+    staged: bool
+    tasks: Sequence[str]
+
+
+def run(cfg: CfgNode, options: RunOptions) -> None:
+    """Check the experiment or the run that a configuration describes, then execute it.
+
+    Raises ValueError or FileNotFoundError before anything is written.
+    """
+    native = is_native(trainer_class(cfg.TRAINER.NAME))
+    if options.resume and options.overwrite:
+        raise ValueError("--resume goes on with a run, --overwrite starts it anew: give one of them")
+    whole_suite = not task_names(cfg)
+    cfg = with_target_names(cfg, options, whole_suite)
+    check_folder(cfg.OUTPUT_DIR)
+    overwrite = options.overwrite and not options.eval_only and distributed.main()
+    if not native:
+        external.check_processes(cfg)
+        with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
+            external.check(cfg, options)
+        with exclusive_folder(cfg.OUTPUT_DIR):
+            start_log(cfg)
+            external.run(cfg, options)
+        return
+    experiment = plan(with_overrides(cfg, RESUME=""), options, whole_suite)
+    tasks = TaskPool()
+    with distributed.main_first(), replaced_on_success(cfg.OUTPUT_DIR, overwrite):
+        check(experiment, tasks)
+    with exclusive_folder(cfg.OUTPUT_DIR):
+        start_log(cfg)
+        with without_dassl_lines():
+            records = execute_all(experiment, tasks)
+        log.info("\n%s", results.markdown(records))
+
+
+def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
+    """Return the configuration with its targets, the pocket suite's by default, and its output folder."""
+    names = [spec.task for spec in pocket.TARGETS] if whole_suite else task_names(cfg)
+    out = cfg.OUTPUT_DIR
+    if out in ("", "./output"):
+        label = "pocket" if whole_suite else task_name(names[0])
+        if len(names) > 1 and not whole_suite:
+            label += f"+{len(names) - 1}"
+        out = f"{cfg.TRAINER.NAME}_{label}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
+        if options.eval_only:
+            out += "_eval"
+        out = os.path.join("output", out)
+    return with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OUTPUT_DIR=out)
+
+
+# -- the plan --------------------------------------------------------------------------------------------------------
+
+
+def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experiment:
+    """Return the runs of a configuration with a native trainer. Raise ValueError if its options contradict each other.
+
+    whole_suite: no task was named; a multitask trainer then learns the source prompt on the pocket suite's sources.
+    """
+    cls = trainer_class(cfg.TRAINER.NAME)
+    names = task_names(cfg)
+    sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
+    groups = read_groups(options.groups, names, sources)
+    if whole_suite and not sources and cls.multitask and cls.learns and not options.model_dir:
+        sources = [spec.task for spec in pocket.SOURCES]
+    if sources and not cls.multitask:
+        raise ValueError(
+            f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
+        )
+    if options.eval_only:
+        if cls.learns and not options.model_dir:
+            raise ValueError("--eval-only needs --model-dir, the folder of the run to evaluate")
+        sources = []
+    evaluates = options.eval_only or options.no_train or cfg.DATASET.NUM_SHOTS == 0
+    trains = cls.learns and not evaluates
+    related = [name for group in groups.values() for name in group]
+    tasks = [*sources, *names, *related]
+    if not (sources or groups or _one_by_one(cls, names, whole_suite, options.model_dir)):
+        only = Run(cfg, options.model_dir, options.load_epoch, trains, False, options.no_train, options.resume)
+        return Experiment(cfg, [only], None, False, tasks)
+    cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
+    start, epoch, source = options.model_dir, options.load_epoch, None
+    if sources:
+        source = source_run(cfg, sources, start, epoch, options.resume)
+        start, epoch = str(source.folder), None
+    targets = target_runs(cfg, names, groups, start, epoch, trains, options.no_train, options.resume)
+    return Experiment(cfg, targets, source, True, tasks)
+
+
+def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: str) -> bool:
+    """Return True if each task has its own run."""
+    if (Path(model_dir) / "adapt").is_dir():
+        return True
+    if not cls.learns:
+        return False
+    return whole_suite or (len(names) > 1 and not cls.multitask)
+
+
 def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> dict[str, list[str]]:
-    """target -> tasks to adapt it with, from a YAML file. Images of one's own may be called as their task is."""
+    """Return target -> tasks to adapt it with, from a YAML file. Custom images may be called by the name of their task."""
     if not file:
         return {}
     groups = read_yaml(file, "--groups")
@@ -37,35 +166,36 @@ def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> d
         if not isinstance(related, list) or not all(isinstance(name, str) for name in related):
             raise ValueError(f"--groups: {file} must map {target} to a list of tasks, not to {related!r}")
     known = {task_name(name): name for name in [*sources, *targets]}
-    groups = {known.get(target, target): [known.get(name, name) for name in group] for target, group in groups.items()}
-    unknown = [str(target) for target in groups if target not in targets]
+    named = {}
+    for target, related in groups.items():
+        named[known.get(target, target)] = [known.get(name, name) for name in related]
+    unknown = [str(target) for target in named if target not in targets]
     if unknown:
         raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")
-    return groups
+    return named
 
 
-def source_run(cfg: CfgNode, sources: Sequence[str], model_dir: str = "", load_epoch: int | None = None) -> Run:
-    """Stage 1: one prompt over all source tasks, in `source/`."""
+def source_run(
+    cfg: CfgNode, sources: Sequence[str], model_dir: str = "", load_epoch: int | None = None, resume: bool = False
+) -> Run:
+    """Return stage 1: one prompt over all source tasks, in `source/`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
     if multi.SOURCE_SHOTS > -2:
         shots = multi.SOURCE_SHOTS
     elif shots == 0:
         shots = 20
-    return Run(
-        with_overrides(
-            cfg,
-            DATASET__DATASET=",".join(sources),
-            DATASET__NAME=sources[0],
-            DATASET__NUM_SHOTS=shots,
-            DATASET__NUM_SAMPLES_PER_CLASS=shots,
-            DATASET__MULTITASK_EVALKEY="average",
-            OPTIM__MAX_EPOCH=multi.SOURCE_EPOCH or cfg.OPTIM.MAX_EPOCH,
-            OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
-            MULTITASK__SOURCE="",
-        ),
-        start=model_dir,
-        load_epoch=load_epoch,
+    stage = with_overrides(
+        cfg,
+        DATASET__DATASET=",".join(sources),
+        DATASET__NAME=sources[0],
+        DATASET__NUM_SHOTS=shots,
+        DATASET__NUM_SAMPLES_PER_CLASS=shots,
+        DATASET__MULTITASK_EVALKEY="average",
+        OPTIM__MAX_EPOCH=multi.SOURCE_EPOCH or cfg.OPTIM.MAX_EPOCH,
+        OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
+        MULTITASK__SOURCE="",
     )
+    return Run(stage, model_dir, load_epoch, resume=resume)
 
 
 def target_runs(
@@ -76,71 +206,76 @@ def target_runs(
     load_epoch: int | None = None,
     trains: bool = True,
     fresh: bool = False,
+    resume: bool = False,
 ) -> list[Run]:
-    """Stage 2: each target alone ("S"), or with the tasks that `groups` gives it ("M"), in `adapt/<target>/`.
+    """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it ("M"), in `adapt/<target>/`.
 
-    Where nothing is trained, `start` may be a whole experiment: each target is then evaluated with its own prompt.
+    If nothing is trained, `start` may be a whole experiment: each target is then evaluated with its own prompt.
     """
     runs = []
     for target in targets:
         group = [name for name in groups.get(target, []) if name != target]
         label = task_name(target)
-        own = Path(start) / "adapt" / label
-        runs.append(
-            Run(
-                with_overrides(
-                    cfg,
-                    DATASET__DATASET=",".join([target, *group]),
-                    DATASET__NAME=target,
-                    DATASET__MULTITASK_EVALKEY=label if group else "average",
-                    OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / label),
-                    MULTITASK__SOURCE="",
-                ),
-                start=str(own) if start and not trains and own.is_dir() else start,
-                load_epoch=load_epoch,
-                trains=trains,
-                compare=True,
-                fresh=fresh,
-            )
+        stage = with_overrides(
+            cfg,
+            DATASET__DATASET=",".join([target, *group]),
+            DATASET__NAME=target,
+            DATASET__MULTITASK_EVALKEY=label if group else "average",
+            OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / label),
+            MULTITASK__SOURCE="",
         )
+        folder = start
+        adapted = Path(start) / "adapt" / label
+        if start and not trains and adapted.is_dir():
+            folder = str(adapted)
+        runs.append(Run(stage, folder, load_epoch, trains, True, fresh, resume))
     return runs
 
 
-def check_experiment(cfg: CfgNode, source: Run | None, targets: Sequence[Run]) -> Prepared | None:
-    """Check all runs of an experiment in `cfg.OUTPUT_DIR`; nothing is written. What was built for the source is returned."""
-    check_configuration(cfg)
-    if not (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
-        check_interrupted(Path(cfg.OUTPUT_DIR), targets[0].resume)
-    labels = [run.folder.name for run in targets]
-    for label, count in Counter(labels).items():
-        if count > 1:
-            raise ValueError(f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)")
-    prepared = check_run(source) if source else None
-    for run in targets:
-        check_run(run, start_exists=source is None)
-    return prepared
+# -- checked and executed --------------------------------------------------------------------------------------------
 
 
-def run_experiment(
-    cfg: CfgNode, source: Run | None, targets: Sequence[Run], prepared: Prepared | None = None
-) -> list[dict]:
-    """Run both stages and collect predictions/, results.json, results.md and submission.zip in `cfg.OUTPUT_DIR`."""
+def check(experiment: Experiment, tasks: TaskPool) -> None:
+    """Check all runs; nothing is written but missing pocket tasks. Raise ValueError or FileNotFoundError."""
+    cfg = experiment.cfg
+    render_pocket_tasks(experiment.tasks)
+    few_shot.check_record(cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks])
+    if experiment.staged:
+        decide(cfg.OUTPUT_DIR, experiment_status(cfg), experiment.targets[0].resume)
+        labels = Counter(run.folder.name for run in experiment.targets)
+        for label, count in labels.items():
+            if count > 1:
+                raise ValueError(f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)")
+    start_exists = True
+    if experiment.source:
+        start_exists = check_run(experiment.source, tasks) is Action.REUSE
+    for target in experiment.targets:
+        check_run(target, tasks, start_exists)
+
+
+def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
+    """Execute all runs; return the records of results.json. Of a staged experiment, predictions/, results.json, results.md
+    and submission.zip are collected in its folder."""
+    cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
+    if not experiment.staged:
+        return execute(targets[0], tasks)
     if distributed.main():
         write_config(cfg)
+    start = "an existing prompt" if targets[0].start else "a fresh prompt"
     if source:
-        log.info("stage 1: one prompt over %d source tasks", len(source.cfg.DATASET.DATASET.split(",")))
-        execute(source, prepared)
-    start = "the source prompt" if source else "an existing prompt" if targets[0].start else "a fresh prompt"
+        log.info("stage 1: one prompt over %d source tasks", len(source.names))
+        execute(source, tasks)
+        start = "the source prompt"
     log.info("stage 2: %d targets, each from %s", len(targets), start)
     records = []
     with tqdm(targets, desc="targets", unit="task", dynamic_ncols=True) as bar:
-        for run in bar:
-            found = execute(run)
+        for target in bar:
+            found = execute(target, tasks)
             records += found
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    if distributed.main():
+    if distributed.main() and not _is_collected(Path(cfg.OUTPUT_DIR), records):
         collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
     return records
 
@@ -148,7 +283,7 @@ def run_experiment(
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
     """Gather the targets' predictions and results at the top of an experiment, and pack the submission.
 
-    root: the data root, where a test set's order may be marked as unofficial; a warning then says so.
+    root: the data root, in which a test set's order may be marked as unofficial; a warning then says so.
     """
     names = {record["task"]: f"seed{record['seed']}_{record['task']}.json" for record in records}
     for task, name in names.items():
@@ -158,5 +293,52 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
         if path.name not in names.values():
             path.unlink()
     combine([out / "predictions"], out / "submission.zip", root)
-    results.write_text(out / "results.md", results.markdown(records))
+    write_text(out / "results.md", results.markdown(records))
     results.write_json(out / "results.json", records)  # last: the experiment is finished
+
+
+def _is_collected(out: Path, records: Sequence[dict]) -> bool:
+    """Return True if the top of an experiment holds these very results."""
+    written = ("submission.zip", "results.md", "results.json")
+    predictions = len(list((out / "predictions").glob("*.json")))
+    if predictions != len(records) or not all((out / name).is_file() for name in written):
+        return False
+    return read_json(out / "results.json") == records
+
+
+def render_pocket_tasks(names: Sequence[str]) -> None:
+    """Write the pocket tasks that are missing."""
+    rendered = pocket.ensure_all([name for name in dict.fromkeys(names) if name in pocket.SPECS])
+    if rendered:
+        log.info("%d pocket tasks rendered", rendered)
+
+
+# -- the log ---------------------------------------------------------------------------------------------------------
+
+
+def start_log(cfg: CfgNode) -> None:
+    """Open log.txt; its first lines say what runs on what."""
+    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
+    gpu = torch.cuda.is_available() and cfg.USE_CUDA
+    device = "GPU" if gpu else "CPU"
+    if distributed.world() > 1:
+        device += f", {distributed.world()} processes"
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
+    names = task_names(cfg)
+    label = ", ".join(names) if len(names) < 6 else f"{len(names)} tasks"
+    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
+    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
+    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
+        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
+
+
+@contextlib.contextmanager
+def without_dassl_lines() -> Iterator[None]:
+    """Keep Dassl's lines out of the log: native trainers have their own."""
+    logger = logging.getLogger("dassl")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

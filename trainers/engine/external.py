@@ -13,26 +13,36 @@ from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
-from .config import with_overrides
-from .run import check_configuration, write_config
+from . import distributed
+from .config import RunOptions, with_overrides
+from .run_dir import FolderState, Status, another_run, decide, different_keys, write_config
+from .settings import task_names
 
 
-def checked(cfg: CfgNode, trains: bool) -> CfgNode:
-    """The configuration with RESUME as Dassl has it: the folder with regular checkpoints (TRAIN.CHECKPOINT_FREQ), or none.
+def check_processes(cfg: CfgNode) -> None:
+    """Raise ValueError under torchrun."""
+    if distributed.world() > 1:
+        raise ValueError(f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun")
 
-    Raises ValueError where the folder holds another run, or a trained one that is neither to go on nor only evaluated.
-    """
+
+def check(cfg: CfgNode, options: RunOptions) -> None:
+    """Raise ValueError if the folder holds another run, or a trained one that is neither to continue nor only evaluated."""
     folder = Path(cfg.OUTPUT_DIR)
-    check_configuration(cfg)
-    if trains and not cfg.RESUME and any(folder.glob("*/model*.pth.tar*")):
-        raise ValueError(f"{folder} holds a run: --resume auto goes on with it, --overwrite starts anew")
-    goes_on = cfg.RESUME and any(folder.glob("*/checkpoint"))
-    return with_overrides(cfg, RESUME=cfg.OUTPUT_DIR if goes_on else "")
+    state = FolderState(Status.EMPTY)
+    different = different_keys(cfg)
+    if different:
+        state = another_run(different)
+    elif not (options.eval_only or options.no_train) and any(folder.glob("*/model*.pth.tar*")):
+        state = FolderState(Status.INTERRUPTED)  # or finished: Dassl does not tell
+    decide(folder, state, options.resume)
 
 
-def run(cfg: CfgNode, model_dir: str, load_epoch: int | None, eval_only: bool, no_train: bool) -> None:
+def run(cfg: CfgNode, options: RunOptions) -> None:
     """Train and test, or only test; several tasks are one union of classes."""
-    given, names = cfg, cfg.DATASET.DATASET.split(",")
+    names = task_names(cfg)
+    can_resume = options.resume and any(Path(cfg.OUTPUT_DIR).glob("*/checkpoint"))  # see TRAIN.CHECKPOINT_FREQ
+    cfg = with_overrides(cfg, RESUME=cfg.OUTPUT_DIR if can_resume else "")
+    written = cfg
     set_random_seed(cfg.SEED)
     data_manager.read_image = images.read_image  # Dassl's loaders take images in zips, too
     if len(names) > 1:
@@ -40,10 +50,10 @@ def run(cfg: CfgNode, model_dir: str, load_epoch: int | None, eval_only: bool, n
     else:
         custom.register(cfg.DATASET.NAME)
     trainer = build_trainer(cfg)
-    write_config(given)
-    if eval_only or model_dir:
-        trainer.load_model(model_dir, epoch=load_epoch)
-    if eval_only or no_train:
+    write_config(written)
+    if options.eval_only or options.model_dir:
+        trainer.load_model(options.model_dir, epoch=options.load_epoch)
+    if options.eval_only or options.no_train:
         trainer.test()
     else:
         trainer.train()

@@ -36,8 +36,8 @@ def backbone_name(cfg) -> str:
     return os.path.basename(name) if os.path.isabs(name) or os.path.isfile(name) else name
 
 
-def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -> None:
-    """predictions/seed<seed>_<task>.json for every task, and results.json."""
+def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -> list[dict]:
+    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records."""
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
     counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
@@ -61,9 +61,9 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
             "trainer": cfg.TRAINER.NAME,
             "shots": shots,
             "seed": seed,
-            **{column: round(values[task], 6) for column, values in trainer.compare.items() if task in values},
+            **{column: round(values[task], 6) for column, values in trainer.reference_scores.items() if task in values},
             "backbone": name,
-            **trainer.facts,
+            **trainer.context.metadata,
             **_validation(trainer),
             "classes": by_name[task].num_classes,
             "test_images": len(by_name[task].test),
@@ -74,6 +74,7 @@ def write(trainer, probabilities: dict[str, Tensor], scores: dict[str, float]) -
         for task, value in scores.items()
     ]
     write_json(folder / "results.json", records)
+    return records
 
 
 def _validation(trainer) -> dict[str, float]:

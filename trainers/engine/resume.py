@@ -1,4 +1,4 @@
-"""The state of a run in training, from which it goes on to the bit after whatever ended it.
+"""The state of a run in training, from which it continues exactly, to the bit, after whatever ended it.
 
 A state is written after every epoch, and within an epoch after a minute; it is removed when the run is finished. What is
 lost is the work since then. A step's batch, its augmentation and the learning rate depend on seed, epoch and step alone, so
@@ -27,29 +27,34 @@ SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` whole epochs and as many steps of the next as there are `losses`; of several processes
-    the main one does."""
+    """Write the state after `epoch` whole epochs and as many steps of the next as there are `losses`.
+
+    Of several processes the main one writes it.
+    """
     if not distributed.main():
         return
+    state = {name: part.state_dict() for name, part in _parts(trainer).items()}
+    state["epoch"] = epoch
+    state["losses"] = torch.stack(list(losses)).tolist() if losses else []
+    state["best_result"] = trainer.best_result
+    state["facts"] = dict(trainer.context.metadata)
+    state["rng"] = get_random_state()
     content = io.BytesIO()
-    parts = {name: part.state_dict() for name, part in _parts(trainer).items()}
-    where = {"epoch": epoch, "losses": torch.stack(list(losses)).tolist() if losses else []}
-    state = parts | where | {"best_result": trainer.best_result, "facts": trainer.facts, "rng": get_random_state()}
     torch.save(plain_values(state), content)
     write_bytes(Path(trainer.output_dir) / STATE, content.getbuffer())
 
 
 def restore(trainer) -> tuple[int, list[Tensor]]:
-    """Put the state in the trainer's folder, if there is one, into the trainer: (whole epochs, losses of the next one).
+    """Put the state in the trainer's folder, if there is one, into the trainer; return (whole epochs, losses of the next).
 
-    Raises ValueError where it is that of a run with another initial prompt or other images.
+    Raises ValueError if it is that of a run with another initial prompt or other images.
     """
     path = Path(trainer.output_dir) / STATE
     if not path.is_file():
         return 0, []
     state = load_checkpoint(str(path))
-    known = state.get("facts", {})
-    other = [key for key in sorted(trainer.facts.keys() | known.keys()) if known.get(key) != trainer.facts.get(key)]
+    known, wanted = state.get("facts", {}), trainer.context.metadata
+    other = [key for key in sorted(wanted.keys() | known.keys()) if known.get(key) != wanted.get(key)]
     if other:
         raise ValueError(
             f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run anew"
@@ -61,42 +66,20 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
     return state["epoch"], [torch.tensor(loss, device=trainer.device) for loss in state["losses"]]
 
 
-def folder_of(cfg) -> str:
-    """The folder that `--resume DIR` names. Raises ValueError or FileNotFoundError where it can't go on there."""
-    folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
-    if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(f"--resume (RESUME): {folder} holds no run (no config.yaml)")
-    if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
-        raise ValueError(f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out")
-    return str(folder)
-
-
 def reached(folder: str | os.PathLike) -> str:
-    """What a state in a run's folder keeps, in words; "" where there is none."""
+    """Return in words what a state in a run's folder keeps, "" if there is none."""
     path = Path(folder) / STATE
     if not path.is_file():
         return ""
     state = load_checkpoint(str(path))
-    steps = f" and {len(state['losses'])} steps" if state["losses"] else ""
-    return f"{state['epoch']} of {state['facts'].get('epochs', '?')} epochs{steps}"
-
-
-def tidy(folder: str | os.PathLike) -> None:
-    """Remove what only an unfinished run needs: its state, and files that a killed process left unfinished."""
-    if not distributed.main():
-        return
-    (Path(folder) / STATE).unlink(missing_ok=True)
-    remove_unfinished(folder)
-
-
-def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove files that a killed process left unfinished in a folder."""
-    for place in (folder, *(Path(folder) / name for name in ("prompt_learner", "fewshot", "predictions"))):
-        for pattern in (".*.tmp", "*.part"):
-            for path in Path(place).glob(pattern):
-                path.unlink(missing_ok=True)
+    text = f"{state['epoch']} of {state['facts'].get('epochs', '?')} epochs"
+    if state["losses"]:
+        text += f" and {len(state['losses'])} steps"
+    return text
 
 
 def _parts(trainer) -> dict:
     parts = {"state_dict": trainer.model.prompt, "optimizer": trainer.optim, "scheduler": trainer.sched}
-    return parts | ({"scaler": trainer.scaler} if trainer.scaler is not None else {})
+    if trainer.scaler is not None:
+        parts["scaler"] = trainer.scaler
+    return parts

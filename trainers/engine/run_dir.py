@@ -1,77 +1,183 @@
-"""The folder of a run: one process at a time works in it, and an earlier run there is replaced only by a right one."""
+"""The folder of a run: what it holds, what is done with it, and its lock.
+
+| the folder holds          | default                 | --resume auto | --overwrite |
+|---------------------------|-------------------------|---------------|-------------|
+| nothing                   | run                     | run           | run         |
+| the same run, finished    | reuse                   | reuse         | run again   |
+| the same run, interrupted | error                   | continue      | run again   |
+| another run               | error, naming the keys  | error         | run again   |
+
+With --overwrite the folder is put aside before it is looked at (`replaced_on_success`), so that it holds nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.common.files import InUse
+from toolkit.common.files import exclusive_lock, write_text
+from toolkit.common.structured import read_json
 
-from . import distributed
+from . import distributed, resume
+from .config import differences, load, without_local_paths
 
-try:
-    import fcntl
-except ImportError:  # Windows: no lock
-    fcntl = None
+LOCK = ".lock"  # exists while a process works in the folder; a killed process leaves it, and nobody holds it then
 
-LOCK = ".lock"  # there while a folder is worked in, or where a process was killed; then nobody holds it
 
-_held: dict[str, int] = {}  # folder -> how often this process has entered it
+class Status(enum.Enum):
+    """What a folder holds."""
+
+    EMPTY = "nothing"
+    FINISHED = "the same run, finished"
+    INTERRUPTED = "the same run, interrupted"
+    OTHER = "another run"
+
+
+class Action(enum.Enum):
+    """What is done with a run."""
+
+    RUN = "run"
+    REUSE = "reuse"
+    RESUME = "continue"
+
+
+@dataclass(frozen=True)
+class FolderState:
+    """A status; `detail` says how far an interrupted run came, or in what another run differs."""
+
+    status: Status
+    detail: str = ""
+
+
+def decide(folder: str | os.PathLike, state: FolderState, resume_allowed: bool) -> Action:
+    """Return what is done with a run whose folder is in a state. Raise ValueError if it may not be touched."""
+    if state.status is Status.OTHER:
+        raise ValueError(
+            f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
+        )
+    if state.status is Status.FINISHED:
+        return Action.REUSE
+    if state.status is Status.EMPTY:
+        return Action.RUN
+    if resume_allowed:
+        return Action.RESUME
+    reached = f" ({state.detail})" if state.detail else ""
+    raise ValueError(
+        f"{folder} holds an interrupted run{reached}: --resume auto goes on with it, --overwrite starts anew"
+    )
+
+
+def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState:
+    """Return the state of `cfg.OUTPUT_DIR` for one run.
+
+    Args:
+        epochs: that the run trains for; 0 only evaluates.
+        start: fingerprint of the prompt that it starts from; None: not known yet, as an earlier run makes it.
+        learns: the run leaves a prompt.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    different = different_keys(cfg)
+    if different:
+        return another_run(different)
+    if not epochs and (folder / "prompt_learner").is_dir():
+        return another_run(["that it was trained"])
+    has_prompt = not learns or (folder / "prompts.safetensors").is_file()
+    if not has_prompt or not (folder / "results.json").is_file():
+        return unfinished_status(folder)
+    record = read_json(folder / "results.json")[0]
+    same_start = start is None or record.get("start") == start
+    if record.get("epochs", 0) and not same_start:
+        return another_run(["the prompt it started from (--model-dir)"])
+    if same_start and record.get("epochs") == epochs:
+        return FolderState(Status.FINISHED)
+    return unfinished_status(folder)
+
+
+def experiment_status(cfg) -> FolderState:
+    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs, which have their own folders in it."""
+    different = different_keys(cfg)
+    if different:
+        return another_run(different)
+    if (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
+        return FolderState(Status.FINISHED)
+    return unfinished_status(Path(cfg.OUTPUT_DIR))
+
+
+def different_keys(cfg) -> list[str]:
+    """Return the keys in which the run in `cfg.OUTPUT_DIR` differs from `cfg`."""
+    path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    return differences(load(path), cfg) if path.is_file() else []
+
+
+def another_run(different: Sequence[str]) -> FolderState:
+    """Return the state of a folder whose run differs in some keys."""
+    return FolderState(Status.OTHER, ", ".join(different[:8]))
+
+
+def unfinished_status(folder: Path) -> FolderState:
+    """Return INTERRUPTED if a run in `folder` has learned something, else EMPTY."""
+    if (folder / "config.yaml").is_file() and any(folder.rglob("prompt_learner/*")):
+        return FolderState(Status.INTERRUPTED, resume.reached(folder))
+    return FolderState(Status.EMPTY)
+
+
+def write_config(cfg) -> None:
+    """Write config.yaml, without what belongs to one machine."""
+    write_text(Path(cfg.OUTPUT_DIR) / "config.yaml", without_local_paths(cfg).dump())
+
+
+def resumed_folder(cfg) -> str:
+    """Return the folder that `--resume DIR` names. Raise ValueError or FileNotFoundError if no run can continue there."""
+    folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(f"--resume (RESUME): {folder} holds no run (no config.yaml)")
+    if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
+        raise ValueError(f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out")
+    return str(folder)
+
+
+# -- who works in it -------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made; the process that holds it may enter again.
 
-    Of the processes of one run (torchrun) the main one holds it. Raises InUse where another process is at work
-    there. The lock ends with the process, however it ends.
+    Of the processes of one run (torchrun) the main one holds it. Raises InUse if another process is at work there. The
+    lock ends with the process, however it ends.
     """
     if not distributed.main():
         yield
         return
-    key = os.path.realpath(folder)
-    if key in _held:
-        _held[key] += 1
-        try:
-            yield
-        finally:
-            _held[key] -= 1
-        return
     Path(folder).mkdir(parents=True, exist_ok=True)
-    path = Path(folder) / LOCK
-    handle = _acquire(path)
-    _held[key] = 1
-    try:
+    message = f"another process is at work in {folder}: use another --output-dir"
+    with exclusive_lock(Path(folder) / LOCK, message):
         yield
-    finally:
-        del _held[key]
-        with contextlib.suppress(OSError):
-            path.unlink()  # still held: whoever waits for this very file sees that it is gone
-        os.close(handle)
-
-
-def check_free(folder: str | os.PathLike) -> None:
-    """Raise InUse where another process is at work in `folder`."""
-    if (Path(folder) / LOCK).is_file():
-        with exclusive_folder(folder):
-            pass
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raise ValueError where `folder` can't be one, as a file is in its way."""
-    there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), Path())
-    if not there.is_dir():
-        raise ValueError(f"--output-dir (OUTPUT_DIR): {there} is a file, not a folder")
+    """Raise ValueError if a file is in the way of `folder`, and InUse if another process is at work in it."""
+    path = Path(folder)
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ValueError(f"--output-dir (OUTPUT_DIR): {place} is a file, not a folder")
+            break
+    if (path / LOCK).is_file():
+        with exclusive_folder(path):
+            pass
 
 
 @contextlib.contextmanager
-def put_aside(folder: str, wanted: bool) -> Iterator[None]:
-    """With `wanted`, the run in `folder` is put aside while the new one is checked, and removed if nothing is wrong."""
+def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
+    """If `wanted`, put the run in `folder` aside while the new one is checked, and remove it if nothing is wrong."""
     path = Path(folder)
-    if not wanted or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not wanted or not path.exists() or not any(path.iterdir()):
         yield
         return
     if not (path / "config.yaml").is_file():
@@ -86,18 +192,19 @@ def put_aside(folder: str, wanted: bool) -> Iterator[None]:
     shutil.rmtree(aside)
 
 
-def _acquire(path: Path) -> int:
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        if fcntl is None:
-            return handle
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise InUse(f"another process is at work in {path.parent}: use another --output-dir") from None
-        except OSError:  # a file system without locks
-            return handle
-        if path.exists() and os.path.samestat(os.fstat(handle), os.stat(path)):
-            return handle
-        os.close(handle)  # the one before removed it just now
+# -- leftovers -------------------------------------------------------------------------------------------------------
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove files that a killed process left unfinished in a folder."""
+    for name in ("", "prompt_learner", "fewshot", "predictions"):
+        for pattern in (".*.tmp", "*.part"):
+            for path in (Path(folder) / name).glob(pattern):
+                path.unlink(missing_ok=True)
+
+
+def tidy(folder: str | os.PathLike) -> None:
+    """Remove what only an unfinished run needs: its state, and unfinished files."""
+    if distributed.main():
+        (Path(folder) / resume.STATE).unlink(missing_ok=True)
+        remove_unfinished(folder)

@@ -3,18 +3,16 @@ built."""
 
 from __future__ import annotations
 
-import difflib
-import logging
 import math
 from collections import Counter
+from collections.abc import Sequence
 
-from dassl.optim.lr_scheduler import AVAI_SCHEDS
 from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
 from datasets import task_name
-
-log = logging.getLogger(__name__)
+from toolkit.common.schedules import SCHEDULES
+from toolkit.common.suggest import nearest
 
 PRECISIONS = ("fp32", "fp16", "bf16", "amp")
 PROJECTIONS = {"transformer": "attention", "per-token": "per-token", "mlp": "mlp", "identity": "identity"}
@@ -40,9 +38,11 @@ def extend(cfg: CfgNode) -> CfgNode:
 
     cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.DATASET.FEWSHOT = ""  # a few-shot record, a folder of them or a run, whose images are taken instead of a draw
+    cfg.DATASET.FEWSHOT = (
+        ""  # a few-shot record, a folder of them or a run, whose images are taken instead of a new sample
+    )
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
-    cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of the few-shot draw
+    cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of few-shot sampling
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
     cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
     cfg.DATASET.COOP = False
@@ -77,68 +77,88 @@ def extend(cfg: CfgNode) -> CfgNode:
 
 
 def task_names(cfg: CfgNode) -> list[str]:
-    """The tasks of a run, in order."""
+    """Return the tasks of a run, in order."""
     names = [name.strip() for name in (cfg.DATASET.DATASET or cfg.DATASET.NAME).split(",")]
     return [name for name in names if name]
 
 
-def check(cfg: CfgNode, joint: bool) -> None:
-    """Check what the configuration alone can tell. Raises ValueError with all problems, a line each."""
-    node, multi = cfg.TRAINER.MVLPT, cfg.MULTITASK
-    problems = [
+def check(cfg: CfgNode, multitask: bool) -> None:
+    """Raise ValueError with all that is wrong in the configuration alone, a line each.
+
+    multitask: the trainer learns several tasks at a time.
+    """
+    issues = [*_wrong_choices(cfg), *_wrong_tasks(cfg, multitask), *_wrong_numbers(cfg), *_wrong_contexts(cfg)]
+    if issues:
+        raise ValueError("\n".join(issues))
+
+
+def _wrong_choices(cfg: CfgNode) -> list[str]:
+    node = cfg.TRAINER.MVLPT
+    return [
         *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
         *_choice("TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)),
         *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
-        *_choice("MULTITASK.LABEL_SPACE", multi.LABEL_SPACE, ("task", "union")),
-        *_choice("MULTITASK.MIXING", multi.MIXING, ("proportional", "uniform", "temperature")),
+        *_choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
+        *_choice("MULTITASK.MIXING", cfg.MULTITASK.MIXING, ("proportional", "uniform", "temperature")),
         *_choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
-        *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, tuple(AVAI_SCHEDS)),
+        *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
         *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
     ]
+
+
+def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
     names = task_names(cfg)
+    issues = []
     if not names:
-        problems.append("no task is given: use --dataset (DATASET.DATASET)")
-    if len(names) > 1 and not joint:
-        problems.append(
+        issues.append("no task is given: use --dataset (DATASET.DATASET)")
+    if len(names) > 1 and not multitask:
+        issues.append(
             f"{cfg.TRAINER.NAME} learns one task at a time, DATASET.DATASET names {len(names)}; use M{cfg.TRAINER.NAME}"
         )
-    if len(names) > 1 and node.COOP.CSC:
-        problems.append(
+    if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
+        issues.append(
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
             "it can't serve several tasks"
         )
-    names = [task_name(name) for name in names]
-    problems += [f"task {name} is given twice" for name, count in Counter(names).items() if count > 1]
+    labels = [task_name(name) for name in names]
+    issues += [f"task {label} is given twice" for label, count in Counter(labels).items() if count > 1]
+    evaluated = cfg.DATASET.MULTITASK_EVALKEY
+    if evaluated not in labels:
+        issues += _choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
+    return issues
+
+
+def _wrong_numbers(cfg: CfgNode) -> list[str]:
     positive = {
         "DATALOADER.TRAIN_X.BATCH_SIZE": cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
         "DATALOADER.TEST.BATCH_SIZE": cfg.DATALOADER.TEST.BATCH_SIZE,
         "OPTIM.MAX_EPOCH": cfg.OPTIM.MAX_EPOCH,
-        "MULTITASK.TEMPERATURE": multi.TEMPERATURE,
+        "MULTITASK.TEMPERATURE": cfg.MULTITASK.TEMPERATURE,
     }
-    problems += [f"{key} is {value}; it must be positive" for key, value in positive.items() if value <= 0]
-    for name, value in {"INPUT.CACHED_VIEWS": cfg.INPUT.CACHED_VIEWS, "CACHE.MAX_GB": cfg.CACHE.MAX_GB}.items():
-        if value < 0:
-            problems.append(f"{name} is {value}; it is 0 or more")
+    issues = [f"{key} is {value}; it must be positive" for key, value in positive.items() if value <= 0]
+    not_negative = {"INPUT.CACHED_VIEWS": cfg.INPUT.CACHED_VIEWS, "CACHE.MAX_GB": cfg.CACHE.MAX_GB}
+    issues += [f"{key} is {value}; it is 0 or more" for key, value in not_negative.items() if value < 0]
     if not 0 <= cfg.OPTIM.LR < math.inf:
-        problems.append(f"OPTIM.LR is {cfg.OPTIM.LR}; a learning rate is 0 or more")
+        issues.append(f"OPTIM.LR is {cfg.OPTIM.LR}; a learning rate is 0 or more")
     if cfg.SEED < 0:
-        problems.append(f"SEED (--seed) is {cfg.SEED}; a seed is 0 or more")
-    key = cfg.DATASET.MULTITASK_EVALKEY
-    if key != "average" and key not in names:
-        problems += _choice("DATASET.MULTITASK_EVALKEY", key, ("average", *names))
+        issues.append(f"SEED (--seed) is {cfg.SEED}; a seed is 0 or more")
+    return issues
+
+
+def _wrong_contexts(cfg: CfgNode) -> list[str]:
+    node = cfg.TRAINER.MVLPT
+    issues = []
     if node.COCOOP.N_CTX:
-        problems.append(
+        issues.append(
             "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learnt alone: "
             "use --trainer CoCoOp, or MVLPT with no other N_CTX"
         )
     if node.VPT.CTX_INIT:
-        problems.append("TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words")
-    if problems:
-        raise ValueError("\n".join(problems))
+        issues.append("TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words")
+    return issues
 
 
-def _choice(key: str, value: str, choices: tuple[str, ...]) -> list[str]:
+def _choice(key: str, value: str, choices: Sequence[str]) -> list[str]:
     if value in choices:
         return []
-    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)
-    return [f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest[0]})"]
+    return [f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"]

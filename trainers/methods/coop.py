@@ -5,19 +5,20 @@ from dassl.engine import TRAINER_REGISTRY
 from prompting.prompts import TextPrompt
 from prompting.tokens import plain_name, words_to_context
 from trainers.base import PromptTrainer, context_length
+from trainers.engine.context import PromptSetup
 
 
-def build_text_prompt(trainer) -> TextPrompt:
+def build_text_prompt(setup: PromptSetup) -> TextPrompt:
     """Return the prompt that TRAINER.MVLPT.COOP.* describes: shared, class-specific (CSC) or from words (CTX_INIT)."""
-    node = trainer.cfg.TRAINER.MVLPT.COOP
-    init, length = None, node.N_CTX
+    node = setup.cfg.TRAINER.MVLPT.COOP
+    init, length, classes = None, node.N_CTX, None
     if node.CTX_INIT:
-        backbone = trainer.backbone
-        init = words_to_context(backbone.clip, backbone.tokenizer, plain_name(node.CTX_INIT))
+        init = words_to_context(setup.backbone.clip, setup.backbone.tokenizer, plain_name(node.CTX_INIT))
         length = len(init)
-    classes = trainer.num_classes if node.CSC else None
+    if node.CSC:
+        classes = setup.num_classes
     n_ctx = context_length("COOP", length)
-    return TextPrompt(n_ctx, trainer.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init)
+    return TextPrompt(n_ctx, setup.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init)
 
 
 @TRAINER_REGISTRY.register()
@@ -25,13 +26,11 @@ class CoOp(PromptTrainer):
     """Learn a text prompt. The image tower is constant: its features are computed once."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
-
-    def build_prompt(self) -> TextPrompt:
-        return build_text_prompt(self)
+    make_prompt = staticmethod(build_text_prompt)
 
 
 @TRAINER_REGISTRY.register()
 class MCoOp(CoOp):
     """CoOp on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
 
-    joint = True
+    multitask = True

@@ -5,16 +5,18 @@ from dassl.engine import TRAINER_REGISTRY
 
 from prompting.unified import UnifiedPrompt
 from trainers.base import PromptTrainer
+from trainers.engine.context import PromptSetup
 from trainers.engine.settings import PROJECTIONS
 
 from .coop import build_text_prompt
 from .vpt import build_visual_prompt
 
 
-def build_unified_prompt(trainer) -> UnifiedPrompt:
+def build_unified_prompt(setup: PromptSetup) -> UnifiedPrompt:
     """Return a text and a visual prompt, coupled by θ as TRAINER.MVLPT.PROJECT_* describes it."""
-    node = trainer.cfg.TRAINER.MVLPT
-    text, visual = build_text_prompt(trainer), build_visual_prompt(trainer)
+    node = setup.cfg.TRAINER.MVLPT
+    text = build_text_prompt(setup)
+    visual = build_visual_prompt(setup)
     theta = PROJECTIONS[node.PROJECT_METHOD]
     return UnifiedPrompt(text, visual, node.PROJECT_DIM, node.PROJECT_HEADS, node.PROJECT_LAYERS, theta)
 
@@ -24,13 +26,11 @@ class UPT(PromptTrainer):
     """Learn a unified prompt; TRAINER.MVLPT.PROJECT_METHOD chooses θ."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 4, "TRAINER.MVLPT.VPT.N_CTX": 4}
-
-    def build_prompt(self) -> UnifiedPrompt:
-        return build_unified_prompt(self)
+    make_prompt = staticmethod(build_unified_prompt)
 
 
 @TRAINER_REGISTRY.register()
 class MUPT(UPT):
     """UPT on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
 
-    joint = True
+    multitask = True

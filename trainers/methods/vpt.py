@@ -4,15 +4,17 @@ from dassl.engine import TRAINER_REGISTRY
 
 from prompting.prompts import VisualPrompt
 from trainers.base import PromptTrainer, context_length
+from trainers.engine.context import PromptSetup
 
 
-def build_visual_prompt(trainer) -> VisualPrompt:
+def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
     """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise ValueError without a vision transformer."""
-    node, shape = trainer.cfg.TRAINER.MVLPT.VPT, trainer.shape
+    cfg, shape = setup.cfg, setup.shape
+    node = cfg.TRAINER.MVLPT.VPT
     if shape.unsupported_reason:
         raise ValueError(
-            f"{trainer.cfg.TRAINER.NAME} needs a vision transformer: {shape.unsupported_reason}; "
-            f"with {trainer.cfg.MODEL.BACKBONE.NAME} use CoOp"
+            f"{cfg.TRAINER.NAME} needs a vision transformer: {shape.unsupported_reason}; "
+            f"with {cfg.MODEL.BACKBONE.NAME} use CoOp"
         )
     layers = shape.image_layers if node.DEEP else 1
     project = node.PROJECT if node.PROJECT > -1 else None
@@ -25,13 +27,11 @@ class VPT(PromptTrainer):
     """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class features are those of "a photo of a {}."."""
 
     defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
-
-    def build_prompt(self) -> VisualPrompt:
-        return build_visual_prompt(self)
+    make_prompt = staticmethod(build_visual_prompt)
 
 
 @TRAINER_REGISTRY.register()
 class MVPT(VPT):
     """VPT on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
 
-    joint = True
+    multitask = True

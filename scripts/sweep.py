@@ -5,7 +5,7 @@
     python -m scripts.sweep PLAN.yaml --address auto --gpus 0.5 --cpus 2
 
 The plan is a study (`items`, `suite`, `seeds`, `methods`, `backbone`: see scripts.study) or free `runs`; flags win over
-the file. A failed job is tried again, a lost one goes on from its last finished epoch, and the same command does only
+the file. A failed job is tried again, a lost one is resumed from its last finished epoch, and the same command does only
 what is missing. Free runs leave results.json, results.csv and results.md in the output folder.
 """
 
@@ -15,24 +15,21 @@ import argparse
 import logging
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
-from scripts.study.work import Place, configuration_of, finished, perform
+from scripts.study import free_runs, plan_file
+from scripts.study.plan_file import PlanFile
+from scripts.study.work import Place, configuration_of, is_there
 from trainers.engine.run_dir import check_folder, exclusive_folder
-
-from . import plan_file, results
-from .plan_file import PlanFile
-from .runs import plan_entries
 
 log = logging.getLogger("sweep")
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.sweep", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("plan", type=Path, metavar="PLAN.yaml", help="for example one of configs/sweeps")
@@ -44,22 +41,27 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan, run, write. Exit code 1 when a job failed."""
-    known = plan_file.read(args.plan)
+    """Plan, run, write. Return exit code 1 if a job failed."""
+    content = plan_file.read(args.plan)
     for flag in ("root", "output_dir", "retries"):
         if getattr(args, flag) in ("", None):
-            setattr(args, flag, getattr(known, flag))
-    for flag, value in known.resources.items():
+            setattr(args, flag, getattr(content, flag))
+    for flag, value in content.resources.items():
         if args.address and getattr(args, flag) is None:
             setattr(args, flag, value)
-    return run_study(known, args) if known.study else run_entries(known, args)
+    if content.study:
+        return run_study(content, args)
+    return run_entries(content, args)
 
 
-def run_study(known: PlanFile, args: argparse.Namespace) -> int:
-    """A plan that is a study, as scripts.study runs it."""
-    texts = {key: value if isinstance(value, str) else ",".join(map(str, value)) for key, value in known.study.items()}
-    flags = [f"--{key}={text}" for key, text in texts.items() if key != "items"]
-    study_args = study.arguments().parse_args([*flags, f"--output-dir={args.output_dir}", "--", *known.study["items"]])
+def run_study(content: PlanFile, args: argparse.Namespace) -> int:
+    """Run a plan that is a study, as scripts.study does."""
+    flags = [f"--output-dir={args.output_dir}"]
+    for key, value in content.study.items():
+        if key != "items":
+            text = value if isinstance(value, str) else ",".join(str(one) for one in value)
+            flags.append(f"--{key}={text}")
+    study_args = study.arguments().parse_args([*flags, "--", *content.study["items"]])
     for name in ("root", "dry_run", "jobs", "address", "cpus", "gpus", "retries"):
         setattr(study_args, name, getattr(args, name))
     try:
@@ -69,44 +71,39 @@ def run_study(known: PlanFile, args: argparse.Namespace) -> int:
     return study.run(study_args)
 
 
-def run_entries(known: PlanFile, args: argparse.Namespace) -> int:
-    """A plan of free runs."""
+def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
+    """Run a plan of free runs."""
     execution.check(args)
-    plan, items = plan_entries(known.entries)
-    check_options(plan, args.plan.name)
-    place, folder = Place(args.output_dir, args.root), Path(args.output_dir)
-    sys.stdout.write(describe(plan, place, args))
+    try:
+        plan, items = free_runs.plan_entries(content.entries)
+        for job in plan:  # configuration keys or values that no run takes
+            configuration_of(job)
+    except ValueError as error:
+        raise ValueError(f"{args.plan.name}: options: {error}") from None
+    sys.stdout.write(describe(plan, args))
     if args.dry_run:
         return 0
-    tasks = {task for job in plan for task in job.settings["tasks"]}
-    study.render(sorted(tasks))
-    check_folder(folder)
-    with exclusive_folder(folder):
-        work, trusted = (perform, place), all(entry.backbone == "pocket" for entry in known.entries)
-        result = execution.execute(plan, partial(finished, place=place), work, folder, "sweep", args, trusted)
-        results.write(plan, items, folder)
+    tasks = [task for job in plan for task in job.settings["tasks"]]
+    is_pocket = all(entry.backbone == "pocket" for entry in content.entries)
+    check_folder(args.output_dir)
+    with exclusive_folder(args.output_dir):
+        result = study.run_jobs(plan, "sweep", tasks, args, trusted=is_pocket)
+        free_runs.write_results(plan, items, Path(args.output_dir))
     code = execution.summarise(result, log)
     log.info("results in %s", os.path.join(args.output_dir, "results.md"))
     return code
 
 
-def check_options(plan: Plan, file: str) -> None:
-    """Raise ValueError for configuration keys or values that no run takes, before any is started."""
-    for job in plan:
-        try:
-            configuration_of(job)
-        except ValueError as error:
-            raise ValueError(f"{file}: options: {error}") from None
-
-
-def describe(plan: Plan, place: Place, args: argparse.Namespace) -> str:
-    """The plan as text: how many jobs, and what they should take."""
-    counts, missing = plan.counts(), [job for job in plan if not study.is_there(job, place)]
-    kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
+def describe(plan: Plan, args: argparse.Namespace) -> str:
+    """Return the plan as text: how many jobs, and what they should take."""
+    counts = plan.counts()
+    place = Place(args.output_dir, args.root)
+    missing = [job for job in plan if not is_there(job, place)]
     backbones = sorted({job.settings["backbone"] for job in plan})
+    kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
     if len(missing) < len(plan):
-        lines.append(f"{len(plan) - len(missing):,} of these {len(plan):,} jobs are done in {place.folder}")
+        lines.append(f"{len(plan) - len(missing):,} of these {len(plan):,} jobs are done in {args.output_dir}")
     if backbones == ["pocket"]:
         lines.append(execution.time_needed(missing, args))
     else:
@@ -116,7 +113,7 @@ def describe(plan: Plan, place: Place, args: argparse.Namespace) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0; 1 when jobs failed; 2 after one line about wrong input; 130 when stopped."""
+    """Run the command; return its exit code, see `execution.command`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return execution.command(run, arguments(), argv)
 

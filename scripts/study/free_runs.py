@@ -1,0 +1,137 @@
+"""The free runs of a plan file as jobs, and what they gave: every run's record, and mean and deviation over seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import task_name
+from scripts.jobs.plan import Plan
+from toolkit.common.files import write_text
+from toolkit.common.structured import read_json, write_json
+
+from . import methods, tables, work
+from .items import Item, Row
+from .plan_file import Entry
+from .planner import Planner, digest
+from .protocol import Protocol
+
+LABELS = ("runs", "method", "shots")
+BEST = "best by validation"
+
+
+def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
+    """Return one plan of all runs, and a table for each backbone and set of targets.
+
+    What several entries want is in the plan once. If an entry has a grid of options, tables have a row for each setting,
+    and one that takes for each target and seed the setting with the best validation score.
+    """
+    plan = Plan()
+    items: dict[tuple, Item] = {}
+    grids = [expand(entry) for entry in entries]
+    labels = LABELS
+    if any(len(grid) > 1 for grid in grids):
+        labels = (*LABELS, "setting")
+    for entry, grid in zip(entries, grids, strict=True):
+        targets = tuple(task_name(target) for target in entry.targets)
+        item = items.setdefault((entry.backbone, targets), Item(entry.backbone, "", labels, targets))
+        for method, shots in itertools.product(entry.methods, entry.shots):
+            item.rows += _rows(plan, entry, grid, method, shots, len(labels))
+    for item in items.values():
+        item.add_zero_shot("", "zero-shot", "0", *[""] * (len(labels) - len(LABELS)))
+    return plan, list(items.values())
+
+
+def expand(entry: Entry) -> dict[str, dict]:
+    """Return the settings of an entry's grid: name -> options. Without a grid there is one, named "".
+
+    A key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its values are lists.
+    """
+    cfg = work.resolved(entry.methods[0], entry.shots[0], entry.seeds[0], entry.backbone, {})
+    varied = {}
+    for key, value in entry.options.items():
+        if not isinstance(value, list):
+            continue
+        takes_list = isinstance(_value_of(cfg, key), (list, tuple))
+        if takes_list and not all(isinstance(one, list) for one in value):
+            continue
+        if not value:
+            raise ValueError(f"{key} has no values")
+        varied[key] = value
+    settings = {}
+    for values in itertools.product(*varied.values()):
+        chosen = dict(zip(varied, values, strict=True))
+        name = ", ".join(f"{key} {value}" for key, value in chosen.items())
+        settings[name] = entry.options | chosen
+    return settings
+
+
+def _value_of(cfg, key: str) -> object:
+    """Return a configuration's value, None if it lacks the key."""
+    node = cfg
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _rows(plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int, width: int) -> list[Row]:
+    """Return a row for each setting, and one that chooses between them. width: number of labels."""
+    labels = (entry.name, method, str(shots))
+    rows = []
+    for name, options in grid.items():
+        cells = _cells(plan, entry, options, method, shots)
+        rows.append(Row((*labels, name)[:width], cells))
+    if len(grid) > 1:
+        candidates = {}
+        for cell in rows[0].runs:
+            candidates[cell] = tuple(run for row in rows for run in row.runs[cell])
+        rows.append(Row((*labels, BEST), candidates))
+    return rows
+
+
+def _cells(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> dict[tuple[int, str], tuple[str, ...]]:
+    """Plan the runs of one row."""
+    protocol = Protocol("", entry.backbone, (), "", (), (), entry.seeds, {}, options, {})
+    label = ""
+    if entry.backbone != "pocket" or options:
+        label = digest(entry.backbone, *sorted(options.items()))
+    planner = Planner(protocol, plan, label)
+    cells = {}
+    for seed in entry.seeds:
+        start = ""
+        if methods.is_multitask(method):
+            start = planner.source(method, shots, seed, entry.sources)
+        for target in entry.targets:
+            cells[seed, task_name(target)] = (planner.adapt(method, shots, seed, target, start),)
+    return cells
+
+
+def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
+    """Write results.json, results.csv and results.md in `folder`, of the runs that are there."""
+    records = []
+    for job in plan:
+        path = folder / job.name / "results.json"
+        if job.kind != "adaptation" or not path.is_file():
+            continue
+        sources = []
+        if job.settings["start"]:
+            sources = plan.jobs[job.settings["start"]].settings["tasks"]
+        for record in read_json(path):
+            more = {"run": job.name, "sources": sources, "options": job.settings["options"]}
+            records.append(record | more)
+    write_json(folder / "results.json", records, indent=1)
+    built = [tables.build(item, folder, compare=False) for item in items]
+    write_text(folder / "results.csv", _csv(built, items[0].label_names))
+    write_text(folder / "results.md", "\n".join(f"{table.name}\n\n{tables.markdown(table)}" for table in built))
+
+
+def _csv(built: Sequence[tables.Table], label_names: Sequence[str]) -> str:
+    rows = []
+    for table in built:
+        for labels, task, cell in tables.cells(table):
+            numbers = ["", ""]
+            if cell.mean is not None:
+                numbers = [f"{cell.mean:.4f}", f"{cell.std:.4f}"]
+            rows.append([table.name, *labels, task, *numbers, len(cell.values)])
+    return tables.csv_text(["backbone", *label_names, "task", "mean", "std", "seeds"], rows)

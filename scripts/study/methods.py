@@ -1,0 +1,51 @@
+"""The prompt methods that studies and sweeps run: every registered trainer that learns a prompt."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from trainers.engine.config import is_native, trainer_class
+
+PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
+
+
+@cache
+def known() -> tuple[str, ...]:
+    """Return the names of all methods, those of the paper first."""
+    from dassl.engine import TRAINER_REGISTRY
+
+    import trainers
+
+    trainers.register_all()
+    names = []
+    for name in TRAINER_REGISTRY.registered_names():
+        trainer = trainer_class(name)
+        if is_native(trainer) and trainer.learns and name not in PAPER:
+            names.append(name)
+    return (*PAPER, *names)
+
+
+@cache
+def is_multitask(method: str) -> bool:
+    """Return whether several tasks may share the method's prompt; it then learns a source prompt first."""
+    known()
+    return trainer_class(method).multitask
+
+
+@cache
+def single_form(method: str) -> str:
+    """Return the single-task method that a multitask one extends ("MVPT": "VPT"); of others, the method itself."""
+    if is_multitask(method):
+        for base in trainer_class(method).__mro__[1:]:
+            if base.__name__ in known() and not is_multitask(base.__name__):
+                return base.__name__
+    return method
+
+
+@cache
+def multitask_form(method: str) -> str:
+    """Return the multitask method that extends a single-task one ("VPT": "MVPT"), or ""."""
+    for name in known():
+        if is_multitask(name) and single_form(name) == method:
+            return name
+    return ""

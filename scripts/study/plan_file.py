@@ -1,0 +1,245 @@
+"""A plan file: YAML that says what a sweep runs, and where. Every mistake is one sentence with the file, the key and the
+nearest valid choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import is_custom
+from toolkit.common.structured import read_yaml
+from toolkit.common.suggest import canonical, nearest
+
+from . import methods
+from .protocol import ITEMS
+
+COMMON = ("root", "output_dir", "resources", "retries")
+STUDY = ("items", "suite", "seeds", "methods", "backbone")
+ENTRY = ("name", "methods", "sources", "targets", "shots", "seeds", "options", "backbone")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Runs of every method, at every number of shots, with every seed, on every target.
+
+    Attributes:
+        name: what tables call it.
+        sources: tasks that multitask methods (MCoOp, MVPT, MUPT) train a prompt on first, which targets start from.
+        options: configuration keys, as train.py takes them; a list of values for a key that takes one is a grid.
+    """
+
+    name: str
+    methods: tuple[str, ...]
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]
+    options: dict = field(hash=False)
+    backbone: str
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """What a plan file says.
+
+    Attributes:
+        study: the study's keys that are given, for `scripts.study`; empty if `entries` are.
+        resources: "cpus" and "gpus" of a cluster for each job, if given.
+    """
+
+    root: str
+    output_dir: str
+    resources: dict[str, float]
+    retries: int | None
+    study: dict[str, list | str]
+    entries: tuple[Entry, ...]
+
+
+def read(path: Path) -> PlanFile:
+    """Read and check a plan file. Raises ValueError or FileNotFoundError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no plan file {path}")
+    top = _Value(read_yaml(path), path.name)
+    top.check_keys((*COMMON, *STUDY, "runs"))
+    if ("items" in top.value) == ("runs" in top.value):
+        raise top.error("a plan has either items (of a study) or runs")
+    study = {}
+    for key in STUDY:
+        if key in top.value:
+            study[key] = _study_value(key, top.get(key))
+    entries = ()
+    if "runs" in top.value:
+        for key in study:
+            raise top.get(key).error("is a study's; with runs it stands in each of them")
+        entries = _entries(top.get("runs"))
+    return PlanFile(
+        root=top.get("root", "").folder(),
+        output_dir=top.get("output_dir").folder() or str(Path("output") / path.stem),
+        resources=_resources(top.get("resources", {})),
+        retries=top.get("retries").optional_number(),
+        study=study,
+        entries=entries,
+    )
+
+
+def _study_value(key: str, value: _Value) -> list | str:
+    if key == "seeds":
+        return list(value.numbers(0))
+    if key == "methods":
+        return list(value.methods())
+    if key == "items":
+        return list(value.choices(("all", *ITEMS)))
+    return value.word()
+
+
+def _resources(value: _Value) -> dict[str, float]:
+    value.check_keys(("cpus", "gpus"))
+    for key, amount in value.value.items():
+        if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+            raise value.get(key).error(f"is a number, not {amount!r}")
+    return value.value
+
+
+def _entries(runs: _Value) -> tuple[Entry, ...]:
+    if not isinstance(runs.value, list):
+        raise runs.error(f"is a list, not {runs.value!r}")
+    if not runs.value:
+        raise runs.error("is empty")
+    entries = []
+    positions: dict[str, int] = {}
+    for k, content in enumerate(runs.value):
+        value = _Value(content, runs.file, f"runs[{k}]")
+        entry = _entry(value, default_name=str(k + 1))
+        if entry.name in positions:
+            raise value.get("name").error(f"{entry.name!r} is that of runs[{positions[entry.name]}], too")
+        positions[entry.name] = k
+        entries.append(entry)
+    return tuple(entries)
+
+
+def _entry(value: _Value, default_name: str) -> Entry:
+    value.check_keys(ENTRY)
+    for key in ("methods", "targets", "shots"):
+        if key not in value.value:
+            raise value.get(key).error("is missing")
+    known_tasks = _known_tasks()
+    names = value.get("methods").methods()
+    sources = value.get("sources", []).tasks(known_tasks)
+    multitask = [name for name in names if methods.is_multitask(name)]
+    if multitask and not sources:
+        raise value.get("sources").error(f"{multitask[0]} learns a prompt on source tasks first: name some")
+    if sources and not multitask:
+        other = methods.multitask_form(names[0]) or "a multitask method"
+        raise value.get("sources").error(f"{names[0]} starts from no source tasks; {other} does")
+    targets = value.get("targets").tasks(known_tasks)
+    if not targets:
+        raise value.get("targets").error("is empty")
+    options = value.get("options", {})
+    options.check_keys()
+    return Entry(
+        name=value.get("name", default_name).word(),
+        methods=names,
+        sources=sources,
+        targets=targets,
+        shots=value.get("shots").numbers(1),
+        seeds=value.get("seeds", 0).numbers(0),
+        options=options.value,
+        backbone=value.get("backbone", "pocket").word(),
+    )
+
+
+def _known_tasks() -> list[str]:
+    import datasets
+
+    datasets.register_all()
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    return DATASET_REGISTRY.registered_names()
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A value of a plan file and where it is, for messages. Methods return it checked, or raise ValueError."""
+
+    value: Any
+    file: str
+    key: str = ""
+
+    def error(self, text: str) -> ValueError:
+        where = f"{self.key}: " if self.key else ""
+        return ValueError(f"{self.file}: {where}{text}")
+
+    def get(self, name: str, default: Any = None) -> _Value:
+        key = f"{self.key}.{name}" if self.key else name
+        return _Value(self.value.get(name, default), self.file, key)
+
+    def check_keys(self, known: Sequence[str] | None = None) -> None:
+        if not isinstance(self.value, dict) or not all(isinstance(name, str) for name in self.value):
+            raise self.error(f"maps keys to values, which {self.value!r} does not")
+        for name in self.value:
+            if known is not None and name not in known:
+                choice = nearest(name, known)[0]
+                raise self.get(name).error(f"is no key; the nearest is {choice!r} of {', '.join(known)}")
+
+    def word(self) -> str:
+        if not isinstance(self.value, str) or not self.value:
+            raise self.error(f"is a name, not {self.value!r}")
+        return self.value
+
+    def folder(self) -> str:
+        if self.value in ("", None):
+            return ""
+        return str(Path(self.word()).expanduser())
+
+    def optional_number(self) -> int | None:
+        if self.value is not None and not _is_whole(self.value, 0):
+            raise self.error(f"is a whole number from 0, not {self.value!r}")
+        return self.value
+
+    def several(self) -> list:
+        """Return one value or a list of different ones, as a list."""
+        values = self.value if isinstance(self.value, list) else [self.value]
+        for k, value in enumerate(values):
+            if value in values[:k]:
+                raise self.error(f"{value!r} is given twice")
+        return values
+
+    def numbers(self, least: int) -> tuple[int, ...]:
+        values = self.several()
+        for value in values:
+            if not _is_whole(value, least):
+                raise self.error(f"takes whole numbers from {least}, not {value!r}")
+        if not values:
+            raise self.error("is empty")
+        return tuple(values)
+
+    def words(self) -> list[str]:
+        return [_Value(value, self.file, self.key).word() for value in self.several()]
+
+    def methods(self) -> tuple[str, ...]:
+        return self.choices(methods.known())
+
+    def choices(self, known: Sequence[str]) -> tuple[str, ...]:
+        chosen = []
+        for word in self.words():
+            name = canonical(word, known)
+            if name is None:
+                choice = nearest(word, known)[0]
+                raise self.error(f"unknown {word!r}, nearest {choice!r} of {', '.join(known)}")
+            chosen.append(name)
+        if not chosen:
+            raise self.error("is empty")
+        return tuple(chosen)
+
+    def tasks(self, known: Sequence[str]) -> tuple[str, ...]:
+        words = self.words()
+        for word in words:
+            if not is_custom(word) and word not in known:
+                raise self.error(f"unknown dataset {word!r}; the nearest is {nearest(word, known)[0]!r}")
+        return tuple(words)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,1 +1,0 @@
-"""Sweeps: a plan file's runs, on this machine or on a Ray cluster."""

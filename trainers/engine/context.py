@@ -1,0 +1,79 @@
+"""What a trainer is given: the tasks of its run, the prompt it starts from, and what its results say about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dassl.utils import set_random_seed
+from yacs.config import CfgNode
+
+from datasets import Task, build_task
+from prompting.backbones.loading import Backbone
+from prompting.shape import ClipShape, clip_shape
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a trainer needs beyond the configuration.
+
+    Attributes:
+        tasks: the tasks of the run; None: the trainer builds those of its configuration.
+        trains: False only evaluates.
+        start: folder of the run whose prompt is the initial one, or is evaluated; "": a fresh prompt.
+        load_epoch: epoch of `start`; None: its best.
+        resume: continue from the state of an interrupted run in the output folder.
+        references: prompts that are scored before training: "zero_shot", "source" (the initial one).
+        metadata: added to each record of results.json, and compared when a run is resumed.
+    """
+
+    tasks: Sequence[Task] | None = None
+    trains: bool = True
+    start: str = ""
+    load_epoch: int | None = None
+    resume: bool = False
+    references: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PromptSetup:
+    """What a prompt is built for: a configuration, tasks and a frozen CLIP."""
+
+    cfg: CfgNode
+    tasks: Sequence[Task]
+    backbone: Backbone
+
+    @cached_property
+    def shape(self) -> ClipShape:
+        """The sizes of the CLIP that a prompt must match."""
+        return clip_shape(self.backbone.clip)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of all tasks together."""
+        return sum(task.num_classes for task in self.tasks)
+
+
+class TaskPool:
+    """The tasks of an experiment, each built once for the same seed and DATASET.* settings."""
+
+    RUN_KEYS = (
+        "DATASET",
+        "NAME",
+        "MULTITASK_EVALKEY",
+    )  # of DATASET.*: they say which tasks a run has, not what is in one
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[str, str], Task] = {}
+
+    def get(self, cfg: CfgNode, names: Sequence[str]) -> list[Task]:
+        """Return the tasks of these names as `cfg` describes them. Raise ValueError or FileNotFoundError if one can't be built."""
+        settings = {key: value for key, value in cfg.DATASET.items() if key not in self.RUN_KEYS}
+        described = f"{cfg.SEED} {settings}"
+        for name in names:
+            if (name, described) not in self._tasks:
+                set_random_seed(max(cfg.SEED, 0))  # a dataset written for Dassl samples with the global generators
+                self._tasks[name, described] = build_task(cfg, name)
+        return [self._tasks[name, described] for name in names]
