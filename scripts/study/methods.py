@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from trainers.engine.config import trainer_class
+from trainers.engine.config import is_native, trainer_class
 
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
@@ -20,9 +20,7 @@ def known() -> tuple[str, ...]:
     names = []
     for name in TRAINER_REGISTRY.registered_names():
         trainer = trainer_class(name)
-        is_native = hasattr(trainer, "joint") or hasattr(trainer, "multitask")
-        learns = getattr(trainer, "learns", name != "ZeroshotCLIP")
-        if is_native and learns and name not in PAPER:
+        if is_native(trainer) and trainer.learns and name not in PAPER:
             names.append(name)
     return (*PAPER, *names)
 
@@ -31,8 +29,7 @@ def known() -> tuple[str, ...]:
 def is_multitask(method: str) -> bool:
     """Return whether several tasks may share the method's prompt; it then learns a source prompt first."""
     known()
-    trainer = trainer_class(method)
-    return bool(getattr(trainer, "multitask", getattr(trainer, "joint", False)))
+    return trainer_class(method).multitask
 
 
 @cache
