@@ -18,8 +18,9 @@ from datasets.multitask import label_distribution
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
+from toolkit.common.structured import write_json
 
-from .engine import distributed, results, resume
+from .engine import distributed, resume
 from .engine.context import PromptSetup
 from .engine.run_dir import tidy
 from .evaluation import PromptEvaluator
@@ -209,7 +210,7 @@ class PromptTrainer(PromptEvaluator):
         if distributed.main():
             super().save_model(epoch, directory, is_best, val_result, model_name)
             if self.cfg.TRAINER.MVLPT.COOP.CSC:
-                results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+                write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
 
 
