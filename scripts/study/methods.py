@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
-from toolkit.common.suggest import nearest
-from trainers.engine.config import trainer_class
+from trainers.engine.config import is_native, trainer_class
 
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
@@ -22,9 +20,7 @@ def known() -> tuple[str, ...]:
     names = []
     for name in TRAINER_REGISTRY.registered_names():
         trainer = trainer_class(name)
-        is_native = hasattr(trainer, "joint") or hasattr(trainer, "multitask")
-        learns = getattr(trainer, "learns", name != "ZeroshotCLIP")
-        if is_native and learns and name not in PAPER:
+        if is_native(trainer) and trainer.learns and name not in PAPER:
             names.append(name)
     return (*PAPER, *names)
 
@@ -33,8 +29,7 @@ def known() -> tuple[str, ...]:
 def is_multitask(method: str) -> bool:
     """Return whether several tasks may share the method's prompt; it then learns a source prompt first."""
     known()
-    trainer = trainer_class(method)
-    return bool(getattr(trainer, "multitask", getattr(trainer, "joint", False)))
+    return trainer_class(method).multitask
 
 
 @cache
@@ -54,14 +49,3 @@ def multitask_form(method: str) -> str:
         if is_multitask(name) and single_form(name) == method:
             return name
     return ""
-
-
-def choose(names: Sequence[str], complain) -> tuple[str, ...]:
-    """Return the registered spelling of some names in any case; `complain(name, nearest)` gives the error for another."""
-    by_lower = {method.lower(): method for method in known()}
-    chosen = []
-    for name in names:
-        if name.lower() not in by_lower:
-            raise complain(name, nearest(name, known())[0])
-        chosen.append(by_lower[name.lower()])
-    return tuple(chosen)

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import is_custom
 from toolkit.common.structured import read_yaml
-from toolkit.common.suggest import nearest
+from toolkit.common.suggest import canonical, nearest
 
 from . import methods
 from .protocol import ITEMS
@@ -222,13 +222,13 @@ class _Value:
         return self.choices(methods.known())
 
     def choices(self, known: Sequence[str]) -> tuple[str, ...]:
-        by_lower = {name.lower(): name for name in known}
         chosen = []
         for word in self.words():
-            if word.lower() not in by_lower:
+            name = canonical(word, known)
+            if name is None:
                 choice = nearest(word, known)[0]
                 raise self.error(f"unknown {word!r}, nearest {choice!r} of {', '.join(known)}")
-            chosen.append(by_lower[word.lower()])
+            chosen.append(name)
         if not chosen:
             raise self.error("is empty")
         return tuple(chosen)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from toolkit.common.structured import read_yaml
+from toolkit.common.suggest import canonical, nearest
 
 from . import methods
 
@@ -89,16 +90,17 @@ def _check(protocol: Protocol, file: str) -> None:
 
 
 def narrowed(protocol: Protocol, seeds: Sequence[int], names: Sequence[str]) -> Protocol:
-    """Return the protocol with other seeds and methods, where given. Raises ValueError naming the nearest method."""
-
-    def complain(name: str, nearest: str) -> ValueError:
-        return ValueError(f"--methods: unknown method {name!r}; the nearest is {nearest!r}")
-
+    """Return the protocol with other seeds and methods, if given. Raises ValueError naming the nearest method."""
     if seeds:
         protocol = replace(protocol, seeds=tuple(seeds))
     if names:
-        wanted = methods.choose(names, complain)
-        protocol = replace(protocol, methods=tuple(method for method in methods.known() if method in wanted))
+        known = methods.known()
+        wanted = {canonical(name, known): name for name in names}
+        if None in wanted:
+            choice = nearest(wanted[None], known)[0]
+            raise ValueError(f"--methods: unknown method {wanted[None]!r}; the nearest is {choice!r}")
+        in_order = [method for method in known if method in wanted]
+        protocol = replace(protocol, methods=tuple(in_order))
     return protocol
 
 

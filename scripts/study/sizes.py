@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import statistics
-import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from toolkit.common.structured import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-METHODS = ("CoOp", "VPT", "UPT")
+VECTORS = {"CoOp": 16, "VPT": 16, "UPT": 4}
 BATCH, CLASSES, STEPS = 2, 10, 3
 
 
@@ -32,65 +31,33 @@ def measured(backbones: Sequence[str], path: Path) -> list[dict]:
 
 
 def _measure(backbone: str) -> list[dict]:
-    import open_clip
+    """Measure steps of a batch, forward and backward in float32, among a few classes."""
     import torch
 
     from prompting.backbones.loading import ALIASES
-    from prompting.model import PromptedCLIP, count_parameters
-    from prompting.prompts import TextPrompt, VisualPrompt
-    from prompting.shape import clip_shape
-    from prompting.tokens import clip_tokenizer
-    from prompting.unified import UnifiedPrompt
+    from prompting.model import count_parameters
+    from scripts.benchmarks import steps
 
-    config = open_clip.get_model_config(ALIASES.get(backbone, backbone))
-    clip = open_clip.CLIP(**config).float().eval().requires_grad_(False)
-    shape = clip_shape(clip)
-
-    def visual(length: int) -> VisualPrompt:
-        return VisualPrompt(length, shape.image_width, shape.image_layers, shape.patch_size)
-
-    prompts = {
-        "CoOp": TextPrompt(16, shape.text_width),
-        "VPT": visual(16),
-        "UPT": UnifiedPrompt(TextPrompt(4, shape.text_width), visual(4)),
-    }
+    clip = steps.random_clip(ALIASES.get(backbone, backbone))
+    size = clip.visual.image_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    images = torch.randn(BATCH, 3, height, width)
+    labels = torch.zeros(BATCH, dtype=torch.long)
+    names = steps.source_names(CLASSES)
     rows = []
-    for method in METHODS:
-        model = PromptedCLIP(clip, prompts[method], clip_tokenizer())
-        counts = count_parameters(clip, prompts[method])
+    for method, n_ctx in VECTORS.items():
+        prompt = steps.prompt_of(method, clip, n_ctx, "end")
+        step = steps.our_step(clip, prompt, images, labels, names, nullcontext)
+        counts = count_parameters(clip, prompt)
         row = {
             "backbone": backbone,
             "method": method,
             "parameters": counts["num_backbone_params"],
             "trained": counts["num_trainable_params"],
-            "seconds_per_image": _seconds_per_image(model),
+            "seconds_per_image": steps.seconds(step, STEPS, "cpu") / BATCH,
             "batch": BATCH,
             "classes": CLASSES,
             "threads": torch.get_num_threads(),
         }
         rows.append(row)
     return rows
-
-
-def _seconds_per_image(model) -> float:
-    """Return the median over steps of a batch, forward and backward in float32; the first step is left out."""
-    import torch
-
-    size = model.clip.visual.image_size
-    height, width = size if isinstance(size, tuple) else (size, size)
-    images = torch.randn(BATCH, 3, height, width, generator=torch.Generator().manual_seed(0))
-    names = [f"class number {k}" for k in range(CLASSES)]
-    constant = None
-    if not model.has_visual_prompt:  # as in training: a constant tower's features are computed once
-        with torch.no_grad():
-            constant = model.encode_images(images)
-    seconds = []
-    for _ in range(STEPS + 1):
-        began = time.perf_counter()
-        features = constant
-        if features is None:
-            features = model.encode_images(images)
-        loss = model.logits(features, model.encode_classes(names)).logsumexp(1).sum()
-        loss.backward()
-        seconds.append((time.perf_counter() - began) / BATCH)
-    return statistics.median(seconds[1:])

@@ -96,6 +96,16 @@ def test_seeds_and_methods_narrow_a_plan():
     ]  # fmt: skip
 
 
+def test_any_registered_trainer_is_a_method():
+    assert methods.known()[: len(methods.PAPER)] == methods.PAPER and "ZeroshotCLIP" not in methods.known()
+    assert [methods.single_form(name) for name in ("MVPT", "VPT", "MVLPT")] == ["VPT", "VPT", "MVLPT"]
+    assert [methods.multitask_form(name) for name in ("UPT", "CoOp")] == ["MUPT", "MCoOp"]
+    known = protocol.narrowed(protocol.load("pocket"), [0], ["mvlpt"])
+    plan, planned = items.plan_items(known, ["table1", "table2"])
+    assert "runs/MVLPT_1shots_seed0_source11" in plan.jobs
+    assert ("MVLPT", "-", "S") in [row.labels for row in planned[1].rows]
+
+
 def test_jobs_have_readable_names_and_their_needs():
     plan, _ = items.plan_items(protocol.load("paper"), protocol.ITEMS)
     job = plan.jobs["runs/MVPT_20shots_seed0_from-targets20_worst3/mnist"]
@@ -239,7 +249,7 @@ def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
 
 def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
     row = {"parameters": 150e6, "trained": 100, "seconds_per_image": 0.2, "batch": 2, "classes": 10, "threads": 1}
-    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.METHODS]
+    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.VECTORS]
     (tmp_path / "sizes.json").write_text(json.dumps(rows))
     assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
     cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}

@@ -16,7 +16,7 @@ import pytest
 from scripts import sweep
 from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
 from scripts.study import plan_file
-from scripts.study.free_runs import plan_entries
+from scripts.study.free_runs import plan_entries, write_results
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """\
@@ -64,6 +64,7 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL.replace("[CoOp, MCoOp]", "CoOp"), "runs[0].sources: CoOp starts from no source tasks; MCoOp does"),
         (SMALL + SMALL.removeprefix("runs:\n").replace("- methods", "- name: '1'\n    methods"), "runs[1].name: '1' is that of runs[0]"),
         (SMALL.replace("OPTIM.MAX_EPOCH", "OPTIM.MAX_EPOCHS"), "plan.yaml: options: unknown key 'OPTIM.MAX_EPOCHS'; the nearest"),
+        (SMALL.replace("EPOCH: 2", "EPOCH: []"), "plan.yaml: options: OPTIM.MAX_EPOCH has no values"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
         ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, paper"),
@@ -130,6 +131,31 @@ def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
     again, items = plan_entries(plan_file.read(written(tmp_path, more)).entries)
     assert again.counts() == {"source": 4, "adaptation": 16}  # the second entry adds nothing, the third all of its own
     assert len(items) == 1 and len(items[0].rows) == 7
+
+
+def test_a_list_of_values_is_a_grid_and_the_best_is_chosen_by_validation(tmp_path):
+    text = SMALL.replace("OPTIM.MAX_EPOCH: 2", "OPTIM.MAX_EPOCH: [1, 2], OPTIM.LR: [0.1, 0.2], OPTIM.STEPSIZE: [1]")
+    plan, (item,) = plan_entries(plan_file.read(written(tmp_path, text)).entries)
+    assert plan.counts() == {"source": 8, "adaptation": 32}
+    assert item.label_names == ("runs", "method", "shots", "setting")
+    of_coop = [row for row in item.rows if row.labels[1] == "CoOp"]
+    settings = ["1, OPTIM.LR 0.1", "1, OPTIM.LR 0.2", "2, OPTIM.LR 0.1", "2, OPTIM.LR 0.2"]
+    assert [row.labels[3] for row in of_coop] == [*(f"OPTIM.MAX_EPOCH {name}" for name in settings), "best by validation"]
+    (first, *_, last), best = of_coop[:4], of_coop[4]
+    cell = (0, "pocket-cells")
+    assert best.runs[cell] == tuple(row.runs[cell][0] for row in of_coop[:4])
+    job = plan.jobs[last.runs[cell][0]]
+    assert job.settings["options"]["OPTIM.LR"] == 0.2 and job.settings["options"]["OPTIM.STEPSIZE"] == [1]
+
+    for row in of_coop[:4]:  # the last setting has the best test score, the first the best validation score
+        for (_, task), (name,) in row.runs.items():
+            record = {"task": task, "zero_shot": 1.0, "score": 10.0 if row is first else 90.0, "val_score": 50.0}
+            record["val_score"] += 10.0 if row is first else 0.0
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "results.json").write_text(json.dumps([record]))
+    write_results(plan, [item], tmp_path)
+    assert "| 1 | CoOp | 1 | best by validation | 10.0 ± 0.0 |" in (tmp_path / "results.md").read_text()
+    assert '"OPTIM.MAX_EPOCH 2, OPTIM.LR 0.2",average,90.0000,0.0000,2' in (tmp_path / "results.csv").read_text()
 
 
 def test_the_example_is_planned(capsys, tmp_path):

@@ -17,3 +17,8 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str
     """Return "did you mean 'x'?" with the nearest known name, or "" if there is none."""
     found = nearest(name, known, cutoff=cutoff)
     return f"did you mean {found[0]!r}?" if found else ""
+
+
+def canonical(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that equals `name` in whatever case, or None."""
+    return next((candidate for candidate in known if candidate.lower() == name.lower()), None)
