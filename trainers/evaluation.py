@@ -86,14 +86,14 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
         the prompt in the folder `start`."""
         training_transform(setup.cfg, setup.backbone.preprocessing)
-        if cls.make_prompt is None:
-            return
-        with torch.random.fork_rng(devices=[]):
-            prompt = cls.make_prompt(setup)
-        check_fits(prompt, setup.backbone.clip)
+        prompt = None
+        if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
+            with torch.random.fork_rng(devices=[]):
+                prompt = cls.make_prompt(setup)
+            check_fits(prompt, setup.backbone.clip)
         if trains:
             cls.check_training(setup)
-        if start:
+        if start and prompt:
             load_start(prompt, setup, start, load_epoch)
 
     @classmethod

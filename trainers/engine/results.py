@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,15 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
 
 def digest(directory: str, epoch: int | None = None) -> str:
     """Return a fingerprint of the prompt in a run's folder: 16 hexadecimal digits over its tensors."""
-    state = read_checkpoint(checkpoint_path(directory, epoch)).state
+    path = Path(checkpoint_path(directory, epoch))
+    written = path.stat()
+    return _digest_once(path, written.st_mtime_ns, written.st_size)
+
+
+@lru_cache(maxsize=128)
+def _digest_once(path: Path, written: int, size: int) -> str:
+    """Return the digest of a checkpoint, computed once a version of the file: all targets start from one source prompt."""
+    state = read_checkpoint(path).state
     total = hashlib.sha256()
     for name in sorted(state):
         total.update(name.encode())
