@@ -95,11 +95,15 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
     """Return the configuration with its targets, the pocket suite's by default, and its output folder."""
-    names = [spec.task for spec in pocket.TARGETS] if whole_suite else task_names(cfg)
+    names = task_names(cfg)
+    if whole_suite:
+        names = [spec.task for spec in pocket.TARGETS]
     out = cfg.OUTPUT_DIR
     if out in ("", "./output"):
-        label = "pocket" if whole_suite else task_name(names[0])
-        if len(names) > 1 and not whole_suite:
+        label = task_name(names[0])
+        if whole_suite:
+            label = "pocket"
+        elif len(names) > 1:
             label += f"+{len(names) - 1}"
         out = f"{cfg.TRAINER.NAME}_{label}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
         if options.eval_only:
@@ -335,7 +339,9 @@ def start_log(cfg: CfgNode) -> None:
         device += f", {distributed.world()} processes"
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
     names = task_names(cfg)
-    label = ", ".join(names) if len(names) < 6 else f"{len(names)} tasks"
+    label = ", ".join(names)
+    if len(names) > 5:
+        label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
     if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
