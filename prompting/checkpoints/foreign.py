@@ -1,7 +1,7 @@
 """Checkpoints of official implementations: `<run>/prompt_learner/model-best.pth.tar`, `model.pth.tar-<epoch>`.
 
 CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the reference MVLPT. They are dicts of state_dict, epoch
-and pickled objects; only tensors and plain values are read (`prompting.checkpoints.unpickle`).
+and pickled objects; only tensors and plain values are read (`toolkit.common.unpickle`).
 """
 
 import io
@@ -25,9 +25,9 @@ from prompting.checkpoints.reference import (
     rename,
     to_reference,
 )
-from prompting.checkpoints.unpickle import read
 from prompting.prompts import POSITIONS, Prompt
 from toolkit.common.files import write_bytes
+from toolkit.common.unpickle import read
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from elevater_eval.bootstrap import resample, statistic_of, task_generator
 from toolkit.common.images import ImageError, read_image
 
 from .experiment import Stage
+from .zero_shot import zero_shot_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +41,25 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of a class in percent: its recall, or the average precision of a multilabel task."""
+    """The score of a class in percent, and that of zero-shot: recall, or the average precision of a multilabel task."""
 
     name: str
     score: float
     images: int
+    zero_shot: float | None = None
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of test images by true (row) and predicted class, of up to `MOST_IN_MATRIX` classes; else the worst pairs."""
+    """How often a true class was predicted as another.
 
-    classes: tuple[str, ...]
-    counts: list[list[int]]
+    Attributes:
+        counts: (C, C) test images by true (row) and predicted class, NaN for 0; None for more than `MOST_IN_MATRIX`.
+        pairs: (true, predicted, test images) of the most frequent mistakes.
+    """
+
+    classes: Sequence[str]
+    counts: np.ndarray | None
     pairs: list[tuple[str, str, int]]
 
 
@@ -81,8 +88,13 @@ class Findings:
     problem: str = ""
 
 
-def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Findings:
-    """Return what there is to show of a record's task. Missing data or predictions are a `problem`, not an error."""
+def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_shot: bool = False) -> Findings:
+    """Return what there is to show of a record's task. Missing data or predictions are a `problem`, not an error.
+
+    Args:
+        most_mistakes: mistakes that are shown.
+        with_zero_shot: compute the zero-shot scores of the classes.
+    """
     label = record["task"]
     try:
         task = stage.task(label, root)
@@ -102,6 +114,9 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Finding
     probabilities, problem = _read_predictions(stage, record, task, targets)
     if probabilities is None:
         return Findings(**known, problem=problem)
+    zero_shot = None
+    if with_zero_shot:
+        zero_shot = zero_shot_probabilities(stage, record, task, targets)
     wrong = find_mistakes(targets, probabilities)
     return Findings(
         **known,
@@ -109,7 +124,7 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Finding
         mistakes=_show_mistakes(task, wrong[:most_mistakes], probabilities),
         wrong=len(wrong),
         tested=len(targets),
-        by_class=_name_classes(task, score_classes(targets, probabilities)),
+        by_class=_name_classes(task, targets, probabilities, zero_shot),
         confusion=count_confusions(task.classnames, targets, probabilities),
         problem=problem,
     )
@@ -171,8 +186,8 @@ def count_confusions(classes: Sequence[str], targets: np.ndarray, probabilities:
     if not pairs:
         return None
     if len(classes) > MOST_IN_MATRIX:
-        return Confusion((), [], pairs)
-    return Confusion(tuple(classes), counts.tolist(), pairs)
+        return Confusion(classes, None, pairs)
+    return Confusion(classes, np.where(counts > 0, counts, np.nan), pairs)
 
 
 def resample_scores(
@@ -237,8 +252,17 @@ def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarra
         return None
 
 
-def _name_classes(task: Task, found: Sequence[tuple[int, float, int]]) -> list[ClassScore]:
-    return [ClassScore(task.classnames[label], score, images) for label, score, images in found]
+def _name_classes(
+    task: Task, targets: np.ndarray, probabilities: np.ndarray, zero_shot: np.ndarray | None
+) -> list[ClassScore]:
+    """Return the scores of the classes that have test images, the worst first."""
+    base = {}
+    if zero_shot is not None:
+        base = {label: score for label, score, _ in score_classes(targets, zero_shot)}
+    found = []
+    for label, score, images in score_classes(targets, probabilities):
+        found.append(ClassScore(task.classnames[label], score, images, base.get(label)))
+    return found
 
 
 def _shot(task: Task, sample: Sample) -> Thumbnail:
@@ -255,10 +279,7 @@ def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> l
         "predicted": [task.classnames[predicted[row]] for row in rows],
         "file": [task.test[row].key.rpartition("@")[2] for row in rows],
     }
-    ranks = {}
-    for order, values in keys.items():
-        ranked = sorted(range(len(rows)), key=values.__getitem__)
-        ranks[order] = {position: rank for rank, position in enumerate(ranked)}
+    ranks = {order: np.unique(values, return_inverse=True)[1] for order, values in keys.items()}
     shown = []
     for position, row in enumerate(rows):
         sample, scores = task.test[row], probabilities[row]
@@ -266,7 +287,7 @@ def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> l
         if len(sample.labels) == 1:
             true += f" ({_percent(scores[sample.label])})"
         guess = f"predicted: {keys['predicted'][position]} ({_percent(scores.max())})"
-        own_ranks = {order: places[position] for order, places in ranks.items()}
+        own_ranks = {order: int(values[position]) for order, values in ranks.items()}
         lines = (true, guess, keys["file"][position])
         shown.append(Thumbnail(thumbnail(sample.impath), keys["true"][position], lines, own_ranks))
     return shown

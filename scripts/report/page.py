@@ -16,7 +16,7 @@ from scripts.transfer.matrix import Matrix
 
 from . import charts, findings, reproduce
 from .charts import Gain
-from .experiment import Experiment, Stage
+from .experiment import Experiment
 from .findings import Findings, gather
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -32,15 +32,20 @@ SECTIONS = {
     "configuration": "Configuration",
     "reproduction": "How to reproduce",
 }
-Rows = list[tuple[str, list[float]]]
 
 
-def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[tuple[str, Matrix]] = ()) -> str:
+def build(
+    runs: Sequence[Experiment],
+    root: str = "",
+    matrices: Sequence[tuple[str, Matrix]] = (),
+    with_zero_shot: bool = True,
+) -> str:
     """Return the page of a run; of several, which differ in their seeds, the first one's with a table of all.
 
     Args:
         root: the folder of the data sets, for images and labels.
         matrices: (title, transfer matrix).
+        with_zero_shot: compute the zero-shot scores of the tasks' classes, with the run's backbone.
     """
     run = runs[0]
     units = run.units()
@@ -50,8 +55,13 @@ def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[tuple[s
     with tqdm(total=len(units) + len(source_units), desc="report", unit="task", dynamic_ncols=True, leave=False) as bar:
         most = ALL_MISTAKES // bar.total
         most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, most))
-        found = _gather(units, root, most, bar)
-        found_source = _gather(source_units, root, most, bar)
+        found, found_source = {}, {}
+        for stage, record in units:
+            found[record["task"]] = gather(stage, record, root, most, with_zero_shot)
+            bar.update()
+        for stage, record in source_units:
+            found_source[record["task"]] = gather(stage, record, root, most)
+            bar.update()
     changed = reproduce.changes(run.cfg)
     panels, shared = _panels(run)
     context = {
@@ -64,13 +74,12 @@ def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[tuple[s
         "mean_interval": _mean_interval(run, found),
         "gains": _gains(run, found),
         "seeds": _seed_rows(runs),
-        "matrices": [(name, matrix, charts.transfer_cells(matrix)) for name, matrix in matrices],
+        "matrices": matrices,
         "panels": panels,
         "shared": shared,
         "changed": changed,
         "command": reproduce.command(run, changed),
         "groups": reproduce.groups(run),
-        "findings": findings,
     }
     titles = dict(SECTIONS)
     if run.scores("zero_shot"):
@@ -104,19 +113,11 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        axis_of=charts.axis_of,
-        confusion_cells=charts.confusion_cells,
+        charts=charts,
+        findings=findings,
         reproduce=reproduce,
     )
     return environment
-
-
-def _gather(units: Sequence[tuple[Stage, dict]], root: str, most_mistakes: int, bar: tqdm) -> dict[str, Findings]:
-    found = {}
-    for stage, record in units:
-        found[record["task"]] = gather(stage, record, root, most_mistakes)
-        bar.update()
-    return found
 
 
 def _columns(run: Experiment) -> dict[str, str]:
@@ -147,16 +148,18 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
     return sorted(gains, key=Gain.rank)
 
 
-def _seed_rows(runs: Sequence[Experiment]) -> Rows:
+def _seed_rows(runs: Sequence[Experiment]) -> list[tuple[str, list[float], float, float]]:
     """Return (task, a score for each seed, their mean and deviation); the mean of all tasks is last."""
-    rows = []
-    by_run = [dict(zip(run.tasks, run.scores(), strict=True)) for run in runs]
-    for task in runs[0].tasks:
-        rows.append((task, [scores[task] for scores in by_run]))
-    rows.append(("mean", [statistics.fmean(scores.values()) for scores in by_run]))
     if len(runs) == 1:
         return []
-    return [(name, values, statistics.fmean(values), statistics.stdev(values)) for name, values in rows]
+    rows = []
+    by_run = [dict(zip(run.tasks, run.scores(), strict=True)) for run in runs]
+    for scores in by_run:
+        scores["mean"] = statistics.fmean(scores.values())
+    for name in [*runs[0].tasks, "mean"]:
+        values = [scores[name] for scores in by_run]
+        rows.append((name, values, statistics.fmean(values), statistics.stdev(values)))
+    return rows
 
 
 def _panels(run: Experiment) -> tuple[list[charts.Panel], list[charts.Panel]]:

@@ -91,7 +91,7 @@ class FeatureCache:
         """Remove the least recently used entries until the rest fits, and files that dead processes left unfinished."""
         entries = []
         for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):  # removed by another process
+            with suppress(OSError):  # removed by another process
                 info = path.stat()
                 if path.suffix == ".npy":
                     entries.append((info.st_mtime_ns, info.st_size, path))
