@@ -3,7 +3,7 @@ pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,19 +124,21 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
         flags = {"MODEL.BACKBONE.NAME": backbone, **flags}
     for file, text in texts.items():
         written_by_run = "MVLPT" in (text.get("TRAINER") or {})  # it holds both names: the alias must not win
-        for key, value in flatten(text):
-            if not foreign and not written_by_run:
-                key = _without_alias(key)
-            set_value(cfg, key, value, file, foreign)
+        _set_all(cfg, flatten(text), foreign, foreign or written_by_run, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         set_value(cfg, key, value)
-    for key, value in pairs:
-        if not foreign:
-            key = _without_alias(key)
-        set_value(cfg, key, parse(value), free=foreign)
+    _set_all(cfg, [(key, parse(text)) for key, text in pairs], foreign, foreign)
     cfg.freeze()
     return cfg
+
+
+def _set_all(cfg: CfgNode, values: Iterable[tuple[str, Any]], free: bool, as_named: bool, file: str = "") -> None:
+    """Put values into `cfg`, those under CoOp's names into the keys that our trainers read unless `as_named`."""
+    for key, value in values:
+        if not as_named:
+            key = _without_alias(key)
+        set_value(cfg, key, value, file, free)
 
 
 def without_local_paths(cfg: CfgNode) -> CfgNode:
