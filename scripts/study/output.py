@@ -120,7 +120,7 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
             order = [j for j in np.argsort(-column, kind="stable") if j != k]
             row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in order[:2]))
         rows.append(row)
-    return tables.markdown_rows(rows, ["---"] * len(rows[0]))
+    return tables.markdown_rows(rows, texts=len(rows[0]))
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
