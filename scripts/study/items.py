@@ -96,8 +96,12 @@ class _ItemPlanner(Planner):
     def table4(self, settings: dict) -> Item:
         item = self._cross_task_item("table4", "Source tasks", "method", "sources")
         sources, largest = self.protocol.sources, self.protocol.largest
-        rest = tuple(name for name in sources if name != largest)
-        sets = {f"{largest} alone": (largest,), f"{len(rest)} without it": rest, f"all {len(sources)}": sources}
+        rest = self.protocol.without_largest
+        sets = {
+            f"{largest} alone": (largest,),
+            f"{len(rest)} without it": rest,
+            f"all {len(sources)}": sources,
+        }
         for _, multitask in self._pairs():
             for label, tasks in sets.items():
                 item.rows.append(self._cross_task(multitask, settings["shots"], (multitask, label), tasks))

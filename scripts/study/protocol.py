@@ -13,7 +13,8 @@ from . import methods
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 SUITES = ("pocket", "paper")
-ITEMS = ("table1", "table2", "table3", "table4", "figure1", "figure4", "figure5", "figure6")
+TABLES = ("table1", "table2", "table3", "table4")
+ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,15 @@ class Protocol:
     items: dict[str, dict]
     methods: tuple[str, ...] = methods.PAPER
 
+    @property
+    def without_largest(self) -> tuple[str, ...]:
+        """The source tasks but for the largest."""
+        return tuple(name for name in self.sources if name != self.largest)
+
     def singles(self) -> list[str]:
         """Return the single-task methods of which either form is wanted."""
-        return list(dict.fromkeys(methods.single_form(method) for method in self.methods))
+        singles = [methods.single_form(method) for method in self.methods]
+        return list(dict.fromkeys(singles))
 
 
 KEYS = {field.name for field in fields(Protocol)} - {"suite", "methods"}
@@ -73,7 +80,8 @@ def load(suite: str) -> Protocol:
 
 
 def _different_entries(values: object, where: str) -> tuple:
-    if not isinstance(values, list) or not values or len(set(values)) < len(values):
+    is_filled = isinstance(values, list) and values
+    if not is_filled or len(set(values)) < len(values):
         raise ValueError(f"{where} is a list of different entries, at least one")
     return tuple(values)
 
