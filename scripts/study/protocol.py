@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from toolkit.common.structured import read_yaml
@@ -31,16 +31,16 @@ class Protocol:
         methods: the trainers that are compared, by default the paper's.
     """
 
-    suite: str
-    backbone: str
-    sources: tuple[str, ...]
-    largest: str
-    targets: tuple[str, ...]
-    cross_targets: tuple[str, ...]
-    seeds: tuple[int, ...]
-    lengths: dict[str, int]
-    options: dict
-    items: dict[str, dict]
+    suite: str = ""
+    backbone: str = "pocket"
+    sources: tuple[str, ...] = ()
+    largest: str = ""
+    targets: tuple[str, ...] = ()
+    cross_targets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    lengths: dict[str, int] = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
+    items: dict[str, dict] = field(default_factory=dict)
     methods: tuple[str, ...] = methods.PAPER
 
     @property
@@ -54,7 +54,7 @@ class Protocol:
         return list(dict.fromkeys(singles))
 
 
-KEYS = {field.name for field in fields(Protocol)} - {"suite", "methods"}
+KEYS = {known.name for known in fields(Protocol)} - {"suite", "methods"}
 
 
 def load(suite: str) -> Protocol:
