@@ -44,9 +44,11 @@ class MixingSampler(Sampler[list[int]]):
             raise ValueError(f"batch size {batch_size} and temperature {temperature} must be positive")
         if sum(sizes) == 0:
             raise ValueError("there are no training images to sample batches from")
-        self.sizes, self.starts = np.array(sizes), np.cumsum([0, *sizes[:-1]])
-        self.batch_size, self.mixing, self.temperature = batch_size, mixing, temperature
-        self.homogeneous, self.seed, self.drop_last = homogeneous, seed, drop_last
+        self.sizes = np.array(sizes)
+        self.starts = np.cumsum([0, *sizes[:-1]])
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.mixing, self.temperature = mixing, temperature
+        self.homogeneous, self.seed = homogeneous, seed
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
@@ -60,28 +62,36 @@ class MixingSampler(Sampler[list[int]]):
         return sum(self._num_batches(size) for size in self.sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = np.random.default_rng([self.seed % 2**32, self.epoch])
-        batches = self._task_batches(generator) if self.homogeneous else self._mixed_batches(generator)
+        seed = self.seed % 2**32
+        generator = np.random.default_rng([seed, self.epoch])
+        if self.homogeneous:
+            batches = self._task_batches(generator)
+        else:
+            batches = self._mixed_batches(generator)
         return iter(batches[self.first :])
 
     @property
     def shares(self) -> np.ndarray:
         """Each task's expected share of an epoch, (tasks,); sums to 1."""
-        power = {"proportional": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}[self.mixing]
-        weights = np.where(self.sizes > 0, self.sizes.clip(1).astype(float) ** power, 0.0)
+        powers = {"proportional": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}
+        weights = self.sizes.clip(1).astype(float) ** powers[self.mixing]
+        weights[self.sizes == 0] = 0.0
         return weights / weights.sum()
 
     def _mixed_batches(self, generator: np.random.Generator) -> list[list[int]]:
         if self.mixing == "proportional":
-            return self._split(generator.permutation(self.sizes.sum()))
-        total = min(len(self) * self.batch_size, self.sizes.sum())
+            order = generator.permutation(self.sizes.sum())
+            return self._split(order)
+        images = len(self) * self.batch_size
+        total = min(images, self.sizes.sum())
         samples = []
         for task, count in enumerate(self._allot(total, generator)):
             while count > 0:
                 order = self._pass(task, generator)[:count]
                 samples.append(order)
                 count -= len(order)
-        return self._split(generator.permutation(np.concatenate(samples)))
+        order = generator.permutation(np.concatenate(samples))
+        return self._split(order)
 
     def _task_batches(self, generator: np.random.Generator) -> list[list[int]]:
         counts = [self._num_batches(size) for size in self.sizes]
@@ -93,16 +103,19 @@ class MixingSampler(Sampler[list[int]]):
             while len(of_task) < count:
                 of_task += self._split(self._pass(task, generator))
             batches += of_task[:count]
-        return [batches[position] for position in generator.permutation(len(batches))]
+        order = generator.permutation(len(batches))
+        return [batches[position] for position in order]
 
     def _pass(self, task: int, generator: np.random.Generator) -> np.ndarray:
         """Return the positions of a task's images, shuffled."""
-        return self.starts[task] + generator.permutation(self.sizes[task])
+        order = generator.permutation(self.sizes[task])
+        return self.starts[task] + order
 
     def _allot(self, total: int, generator: np.random.Generator) -> np.ndarray:
         """Split `total` into whole numbers by `shares`: each within 1 of its share, and exactly it on average."""
         edges = np.cumsum([0.0, *self.shares])
-        return np.diff(np.floor(edges / edges[-1] * total + generator.random())).astype(int)
+        edges = edges / edges[-1] * total + generator.random()
+        return np.diff(np.floor(edges)).astype(int)
 
     def _num_batches(self, images: int) -> int:
         full, rest = divmod(int(images), self.batch_size)
@@ -111,5 +124,8 @@ class MixingSampler(Sampler[list[int]]):
         return full
 
     def _split(self, indices: np.ndarray) -> list[list[int]]:
-        starts = range(0, self._num_batches(len(indices)) * self.batch_size, self.batch_size)
-        return [indices[start : start + self.batch_size].tolist() for start in starts]
+        size, batches = self.batch_size, []
+        for number in range(self._num_batches(len(indices))):
+            batch = indices[number * size : (number + 1) * size]
+            batches.append(batch.tolist())
+        return batches

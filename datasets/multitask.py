@@ -18,7 +18,7 @@ from toolkit.common.images import normalize, read_image, resize
 
 from .task import Task
 
-SPLITS = {"train": "train_x", "train_x": "train_x", "val": "val", "test": "test"}
+SPLITS = {"train": "train_x", "val": "val", "test": "test"}
 CACHE_BUDGET = 1 << 30  # bytes of decoded images
 
 
@@ -60,23 +60,28 @@ class MultitaskDataset(Dataset):
     ):
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; choose train, val or test")
-        self.tasks, self.names = list(tasks), [task.name for task in tasks]
+        self.tasks = list(tasks)
+        self.names = [task.name for task in self.tasks]
         _check_names(self.names)
         self.split, self.size, self.interpolation = split, size, interpolation
-        self.mean, self.std, self.crop, self.transform = tuple(mean), tuple(std), crop, transform
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.crop, self.transform = crop, transform
 
-        lists = [getattr(task, SPLITS[split]) or [] for task in self.tasks]
-        self.samples = list(itertools.chain.from_iterable(lists))
-        self.sizes = [len(samples) for samples in lists]
+        self.samples, self.sizes = [], []
+        self.classnames, self.offsets = [], []
+        for task in self.tasks:
+            samples = getattr(task, SPLITS[split]) or []
+            self.samples += samples
+            self.sizes.append(len(samples))
+            self.offsets.append(len(self.classnames))
+            self.classnames += task.classnames
         self._starts = [0, *itertools.accumulate(self.sizes)]
-        classes = [task.num_classes for task in self.tasks]
-        self.offsets = [0, *itertools.accumulate(classes)][:-1]
-        self.classnames = [name for task in self.tasks for name in task.classnames]
         self.num_classes = len(self.classnames)
-        most = max((len(sample.labels) for sample in self.samples), default=1)
-        self.max_labels = max(most, 1)
+        counts = [len(sample.labels) for sample in self.samples]
+        self.max_labels = max([1, *counts])
         self._cache = None
-        if transform is None and len(self.samples) * 3 * size * size <= cache_budget:
+        nbytes = len(self.samples) * 3 * size * size
+        if transform is None and nbytes <= cache_budget:
             self._cache = _ImageCache(len(self.samples), size)
 
     def __len__(self) -> int:
@@ -85,7 +90,7 @@ class MultitaskDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         task, sample = self.task_of(index), self.samples[index]
         return {
-            "img": self._normalized(self._image(index, task)),
+            "img": self._normalized(self._image(index)),
             "label": sample.label,
             "labels": self.labels[index].clone(),
             "task": task,
@@ -95,9 +100,11 @@ class MultitaskDataset(Dataset):
 
     def batch(self, rows: Sequence[int]) -> dict:
         """Return the items of `rows` as `default_collate` stacks them, normalised at once."""
-        images = self._cache.get_all(rows) if self._cache else None
+        images = None
+        if self._cache:
+            images = self._cache.get_all(rows)
         if images is None:
-            images = torch.stack([self._image(row, self.task_of(row)) for row in rows])
+            images = torch.stack([self._image(row) for row in rows])
         return {
             "img": self._normalized(images),
             "label": self.labels[rows, 0],
@@ -117,17 +124,19 @@ class MultitaskDataset(Dataset):
         """Labels within their tasks, int64 (N, K), padded with -1."""
         padding = [-1] * self.max_labels
         padded = [(*sample.labels, *padding)[: self.max_labels] for sample in self.samples]
-        return torch.tensor(padded, dtype=torch.int64).view(len(padded), self.max_labels)
+        labels = torch.tensor(padded, dtype=torch.int64)
+        return labels.view(-1, self.max_labels)
 
     @cached_property
     def owners(self) -> Tensor:
         """The position of each item's task, int64 (N,)."""
-        return torch.arange(len(self.tasks)).repeat_interleave(torch.tensor(self.sizes))
+        tasks = torch.arange(len(self.tasks))
+        return tasks.repeat_interleave(torch.tensor(self.sizes))
 
     @property
     def image_bytes(self) -> int:
         """The bytes that decoded images take once all are kept, 0 if they are not."""
-        return len(self.samples) * 3 * self.size * self.size if self._cache else 0
+        return self._cache.nbytes if self._cache else 0
 
     def forget_images(self, for_good: bool = False) -> None:
         """Free the memory of decoded images; with `for_good`, those to come are not kept either."""
@@ -148,29 +157,35 @@ class MultitaskDataset(Dataset):
 
     def targets(self, task: int) -> Tensor:
         """Return labels within the task: int64 (N,) if multiclass (-1: negative image), 0/1 int64 (N, C) if multilabel."""
-        samples = [self.samples[row] for row in self.rows(task)]
+        rows = self.rows(task)
         if self.tasks[task].label_kind == "multiclass":
-            return torch.tensor([sample.label for sample in samples], dtype=torch.int64)
-        targets = torch.zeros(len(samples), self.tasks[task].num_classes, dtype=torch.int64)
-        for row, sample in enumerate(samples):
-            targets[row, list(sample.labels)] = 1
+            return self.labels[rows.start : rows.stop, 0].clone()
+        classes = self.tasks[task].num_classes
+        targets = torch.zeros(len(rows), classes, dtype=torch.int64)
+        for target, row in zip(targets, rows, strict=True):
+            target[list(self.samples[row].labels)] = 1
         return targets
 
-    def _image(self, index: int, task: int) -> Tensor:
+    def _image(self, index: int) -> Tensor:
         """Return uint8 (3, S, S), or what `transform` makes of the image."""
         path = self.samples[index].impath
         if self.transform is not None:
             return self.transform(read_image(path))
-        image = self._cache.get(index) if self._cache else None
+        image = None
+        if self._cache:
+            image = self._cache.get(index)
         if image is None:
-            crop = self.crop or self.tasks[task].crop
+            task = self.tasks[self.task_of(index)]
+            crop = self.crop or task.crop
             image = resize(read_image(path), self.size, crop, self.interpolation)
             if self._cache:
                 self._cache.put(index, image)
         return image
 
     def _normalized(self, images: Tensor) -> Tensor:
-        return images if images.is_floating_point() else normalize(images, self.mean, self.std)
+        if images.is_floating_point():
+            return images
+        return normalize(images, self.mean, self.std)
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -188,10 +203,11 @@ class _ImageCache:
     """
 
     def __init__(self, count: int, size: int):
-        self._shape = (count, 3, size, size)
-        nbytes = count * 3 * size * size
-        self._pixels = torch.frombuffer(mmap.mmap(-1, max(nbytes, 1)), dtype=torch.uint8)[:nbytes].view(self._shape)
-        self._filled = torch.frombuffer(mmap.mmap(-1, max(count, 1)), dtype=torch.uint8)
+        self.count, self.size = count, size
+        self.nbytes = count * 3 * size * size
+        pixels = _shared_bytes(self.nbytes)
+        self._pixels = pixels.view(count, 3, size, size)
+        self._filled = _shared_bytes(count)
 
     def get(self, index: int) -> Tensor | None:
         return self._pixels[index] if self._filled[index] else None
@@ -206,7 +222,13 @@ class _ImageCache:
         self._filled[index] = 1
 
     def __reduce__(self):
-        return _ImageCache, (self._shape[0], self._shape[-1])
+        return _ImageCache, (self.count, self.size)
+
+
+def _shared_bytes(count: int) -> Tensor:
+    """Return zeros, uint8 (count,), in memory that this process and those that it forks share."""
+    memory = mmap.mmap(-1, max(count, 1))
+    return torch.frombuffer(memory, dtype=torch.uint8)[:count]
 
 
 def label_distribution(labels: Tensor, num_classes: int) -> Tensor:
@@ -215,6 +237,8 @@ def label_distribution(labels: Tensor, num_classes: int) -> Tensor:
     The row of an image without labels is all zeros, so that its cross-entropy is 0.
     """
     distribution = torch.zeros(len(labels), num_classes + 1, device=labels.device)
-    distribution.scatter_(1, torch.where(labels < 0, num_classes, labels), 1.0)  # the last column takes the padding
+    columns = torch.where(labels < 0, num_classes, labels)  # the last column takes the padding
+    distribution.scatter_(1, columns, 1.0)
     distribution = distribution[:, :num_classes]
-    return distribution / distribution.sum(dim=1, keepdim=True).clamp(min=1.0)
+    counts = distribution.sum(dim=1, keepdim=True)
+    return distribution / counts.clamp(min=1.0)

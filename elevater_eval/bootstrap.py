@@ -66,14 +66,17 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
 
 def mean_interval(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % percentile interval of the mean of values (T,), of which each is as likely to be sampled."""
-    rows = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    count = len(values)
+    rows = np.random.default_rng(seed).integers(0, count, (resamples, count))
     return interval(values[rows].mean(axis=1))
 
 
 def p_value(resampled: np.ndarray) -> float:
     """Return the two-sided p-value of resampled differences: twice the smaller share on one side of zero, never 0."""
-    fewer = min((resampled <= 0).sum(), (resampled >= 0).sum())
-    return min(1.0, 2 * (1 + int(fewer)) / (1 + len(resampled)))
+    below = int((resampled <= 0).sum())
+    above = int((resampled >= 0).sum())
+    p = 2 * (1 + min(below, above)) / (1 + len(resampled))
+    return min(1.0, p)
 
 
 def statistic_of(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> Statistic:
@@ -121,7 +124,8 @@ class Ranking:
 
 
 def _rankings(indicators: np.ndarray, scores: np.ndarray) -> list[Ranking]:
-    return [Ranking(indicators[:, c], scores[:, c]) for c in range(scores.shape[1])]
+    pairs = zip(indicators.T, scores.T, strict=True)
+    return [Ranking(positive, values) for positive, values in pairs]
 
 
 def _accuracy(hits: np.ndarray) -> Statistic:

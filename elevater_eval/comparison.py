@@ -123,7 +123,8 @@ def _pairs(first: dict[str, _Side], second: dict[str, _Side]) -> tuple[list[str]
         elif name not in first:
             absent.append(f"{name} is only in B")
         else:
-            seeds_a, seeds_b = first[name].scores.keys(), second[name].scores.keys()
+            seeds_a = first[name].scores.keys()
+            seeds_b = second[name].scores.keys()
             for seed in sorted(seeds_a ^ seeds_b):
                 side = "A" if seed in seeds_a else "B"
                 absent.append(f"{name}, seed {seed} is only in {side}")
@@ -140,7 +141,9 @@ def _compare_task(
     targets = a.labels.targets
     test = BOOTSTRAP
     if task.metric in ("accuracy", "mean-per-class"):
-        hits = sum(b.evidence[seed].astype(np.int64) - a.evidence[seed] for seed in seeds)
+        hits = np.zeros(len(targets), np.int64)
+        for seed in seeds:
+            hits += b.evidence[seed].astype(np.int64) - a.evidence[seed]
         groups = targets if task.metric == "mean-per-class" else np.zeros_like(targets)
         values = bootstrap.resample_means(hits, groups, resamples, rng) / len(seeds)
     else:
@@ -190,7 +193,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     from scipy.stats import binom
 
     total = abs(int(differences.sum()))
-    sizes, counts = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    nonzero = np.abs(differences[differences != 0])
+    sizes, counts = np.unique(nonzero, return_counts=True)
     chances = np.ones(1)  # of the sums -h..h; the sum 0 is in the middle
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         steps = binom.pmf(np.arange(count + 1), count, 0.5)

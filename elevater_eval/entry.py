@@ -109,7 +109,8 @@ def seed_list(seeds: Sequence[int]) -> str:
 
 
 def _key_issues(record: Record, where: str) -> Issues:
-    issues = [error(where, f"key {key!r} is missing") for key in KEYS if key not in record]
+    missing = [key for key in KEYS if key not in record]
+    issues = [error(where, f"key {key!r} is missing") for key in missing]
     for key in record:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
@@ -133,10 +134,11 @@ def _seed_issues(record: Record, where: str) -> Issues:
     seeds = record["rnd_seeds"]
     if not isinstance(seeds, list) or not seeds or set(map(type, seeds)) != {int}:
         return [error(where, f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}")]
-    repeated = [seed for seed, count in Counter(seeds).items() if count > 1]
-    if repeated:
-        return [error(where, f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once")]
-    return []
+    counts = Counter(seeds)
+    repeated = [seed for seed in counts if counts[seed] > 1]
+    if not repeated:
+        return []
+    return [error(where, f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once")]
 
 
 def _count_issues(record: Record, where: str) -> Issues:
@@ -210,6 +212,8 @@ def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
 
 def fold_place(where: str, seeds: Any, fold: int) -> str:
     """Return the name of a fold by its seed, or by its position if it has none, for messages."""
-    if isinstance(seeds, list) and fold < len(seeds) and type(seeds[fold]) is int:
-        return f"{where}, seed {show(seeds[fold])}"
+    if isinstance(seeds, list) and fold < len(seeds):
+        seed = seeds[fold]
+        if type(seed) is int:
+            return f"{where}, seed {show(seed)}"
     return f"{where}, fold {fold}"

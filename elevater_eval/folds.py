@@ -11,6 +11,13 @@ import numpy as np
 from elevater_eval.jsonstream import JSONError, Reader
 
 MOST = 1 << 29  # numbers of a task over all folds, 4 GB; ImageNet-1K has 50 million a seed
+KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    type(None): "null",
+}
 EMPTY = "a fold must be a non-empty list of rows"
 
 
@@ -76,12 +83,13 @@ def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
 def _matrix(rows: list[Any], first: int, columns: int | None) -> np.ndarray | Defect:
     """Return decoded rows as an array; `first` is the number of the first one, `columns` what earlier ones have."""
     if set(map(type, rows)) == {list}:
-        lengths = set(map(len, rows))
-        wanted = columns or len(rows[0])
+        columns_here = columns or len(rows[0])
         numbers = list(chain.from_iterable(rows))
-        if lengths == {wanted} and wanted and set(map(type, numbers)) <= {float, int}:
+        are_equal = set(map(len, rows)) == {columns_here}
+        are_numbers = set(map(type, numbers)) <= {float, int}
+        if numbers and are_equal and are_numbers:
             try:
-                return np.array(numbers, np.float64).reshape(len(rows), wanted)
+                return np.array(numbers, np.float64).reshape(-1, columns_here)
             except OverflowError:
                 pass
     return Defect(_first_fault(rows, first, columns))
@@ -124,8 +132,7 @@ def _faults(fold: np.ndarray, wrong: np.ndarray, text: str) -> list[str]:
 
 def kind(value: Any) -> str:
     """Return the kind of a decoded value, for a message."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    name = names.get(type(value), "a number")
+    name = KINDS.get(type(value), "a number")
     if isinstance(value, list | str | dict) and not value:
         name = f"an empty {name.split()[1]}"
     return name

@@ -166,7 +166,8 @@ class Reader:
             return False
         if len(self._text) - self._at > LONGEST:
             raise self._error(f"a value is longer than {LONGEST:,} characters", self._at)
-        block = self._stream.read(max(self._block, len(self._text) - self._at))
+        rest = len(self._text) - self._at
+        block = self._stream.read(max(self._block, rest))
         self._ended = not block
         try:
             text = self._utf8.decode(block, final=self._ended)

@@ -47,7 +47,8 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
     multiclass = task.label_kind == "multiclass"
     _check_rows(index, rows, classes, multiclass)
     if multiclass:
-        return Labels(np.array([row[0] for row in rows], dtype=np.int64), classes)
+        first = [row[0] for row in rows]
+        return Labels(np.array(first, dtype=np.int64), classes)
     targets = np.zeros((len(rows), classes), dtype=np.int64)
     for i, row in enumerate(rows):
         targets[i, row] = 1

@@ -40,7 +40,8 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
         labels = _labels(targets, scores)
     present, position = np.unique(labels, return_inverse=True)
     hits = scores[:, present].argmax(axis=1) == position
-    return float(np.mean(np.bincount(position, weights=hits) / np.bincount(position)))
+    recalls = np.bincount(position, weights=hits) / np.bincount(position)
+    return float(np.mean(recalls))
 
 
 def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
@@ -54,7 +55,8 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
     scores = _scores(probabilities)
     targets = np.asarray(targets)
     if targets.ndim == 1:
-        indicators = _labels(targets, scores)[:, None] == np.arange(scores.shape[1])
+        labels = _labels(targets, scores)
+        indicators = labels[:, None] == np.arange(scores.shape[1])
     else:
         indicators = _indicators(targets, scores)
     classes = np.flatnonzero(indicators.any(axis=0))
@@ -63,7 +65,8 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
     precisions = []
     for c in classes:
         precision, recall, _ = precision_recall_curve(indicators[:, c], scores[:, c])
-        precisions.append(np.mean([precision[recall >= level].max() for level in RECALL_LEVELS]))
+        best = [precision[recall >= level].max() for level in RECALL_LEVELS]
+        precisions.append(np.mean(best))
     return float(np.mean(precisions))
 
 
@@ -78,7 +81,8 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
     targets = np.asarray(targets)
     if targets.ndim == 2 and scores.shape[1] > 2:
         targets = _indicators(targets, scores)
-        one_sided = np.flatnonzero(targets.min(axis=0) == targets.max(axis=0))
+        constant = targets.min(axis=0) == targets.max(axis=0)
+        one_sided = np.flatnonzero(constant)
         if one_sided.size:
             raise ValueError(f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed")
         return float(roc_auc_score(targets, scores))
@@ -129,7 +133,8 @@ def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Return F1 of the top-1 class, averaged over the classes that occur in targets or among the predicted."""
     hits, actual, predicted = _confusion(targets, probabilities)
     occurs = actual + predicted > 0
-    return float(np.mean(2 * hits[occurs] / (actual + predicted)[occurs]))
+    f1 = 2 * hits[occurs] / (actual + predicted)[occurs]
+    return float(np.mean(f1))
 
 
 def per_class_recall(targets: ArrayLike, probabilities: ArrayLike) -> list[float | None]:
@@ -146,8 +151,9 @@ def ece(targets: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
     scores = _scores(probabilities)
     hits = scores.argmax(axis=1) == _labels(targets, scores)
     confidence = scores.max(axis=1)
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=hits - confidence, minlength=bins)  # accuracy less confidence, times images
+    upper_edges = np.ceil(confidence * bins).astype(np.int64)
+    bin_index = np.clip(upper_edges - 1, 0, bins - 1)
+    gaps = np.bincount(bin_index, weights=hits - confidence)  # accuracy less confidence, times images
     return float(np.abs(gaps).sum() / len(hits))
 
 
@@ -161,7 +167,9 @@ def _confusion(targets: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray
     best = scores.argmax(axis=1)
     classes = scores.shape[1]
     hits = np.bincount(labels[best == labels], minlength=classes)
-    return hits, np.bincount(labels, minlength=classes), np.bincount(best, minlength=classes)
+    actual = np.bincount(labels, minlength=classes)
+    predicted = np.bincount(best, minlength=classes)
+    return hits, actual, predicted
 
 
 def _scores(probabilities: ArrayLike) -> np.ndarray:

@@ -41,7 +41,8 @@ def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
             yield from _read_zip(path)
             return
         if _first_member(path, {"data", *KEYS})[0] == "data":
-            with path.open("rb") as stream, _progress(path.stat().st_size, path.name) as bar:
+            size = path.stat().st_size
+            with path.open("rb") as stream, _progress(size, path.name) as bar:
                 yield from _read_submission(CallbackIOWrapper(bar.update, stream), str(path))
             return
     yield from read_merged(prediction_files(paths), only)
@@ -93,7 +94,9 @@ def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
         if name and only is not None and name not in only:
             continue
         groups.setdefault(name, []).append(file)
-    size = sum(file.stat().st_size for group in groups.values() for file in group)
+    size = 0
+    for group in groups.values():
+        size += sum(file.stat().st_size for file in group)
     with _progress(size, "prediction files") as bar:
         for name in sorted(groups):
             yield _merged(groups[name], bar)

@@ -115,7 +115,10 @@ def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> 
         return {"scores": scores, "score": float(np.mean(scores))}
     means = []
     for values in zip(*scores, strict=True):  # of one class
-        means.append(None if None in values else float(np.mean(values)))
+        if None in values:
+            means.append(None)
+        else:
+            means.append(float(np.mean(values)))
     return {"scores": scores, "score": means}
 
 
@@ -125,6 +128,12 @@ def suite_means(records: list[Record], tasks: Tasks, key: str = "score") -> list
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)
         scores = [record[key] for record in records if record["task"] in wanted]
-        mean = float(np.mean(scores)) if scores else None
-        means.append({"suite": suite, "score": mean, "tasks": len(scores), "of": len(wanted)})
+        means.append(
+            {
+                "suite": suite,
+                "score": float(np.mean(scores)) if scores else None,
+                "tasks": len(scores),
+                "of": len(wanted),
+            }
+        )
     return means

@@ -7,6 +7,8 @@ from typing import Any
 
 from elevater_eval.entry import PredictionFile, Record, seed_list
 
+DIFFERENCE_COLUMNS = "task|metric|images|seeds|A|B|B - A|from|to|p|test".split("|")
+
 
 def scores(result: Record) -> str:
     """Return the result of `score`: a row for each task and the mean of each suite, a column for each seed."""
@@ -41,7 +43,7 @@ def differences(result: Record) -> str:
         rows.append([record["task"], record["metric"], record["images"], seeds, *_difference(record)])
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), "", "", *_difference(suite)])
-    return aligned(["task", "metric", "images", "seeds", "A", "B", "B - A", "from", "to", "p", "test"], rows)
+    return aligned(DIFFERENCE_COLUMNS, rows)
 
 
 def outlines(entries: Sequence[PredictionFile]) -> str:
@@ -49,7 +51,8 @@ def outlines(entries: Sequence[PredictionFile]) -> str:
     rows = []
     for entry in entries:
         images, classes = entry.predictions[0].shape
-        rows.append([entry.dataset_name, images, classes, entry.n_shot, seed_list(entry.rnd_seeds)])
+        seeds = seed_list(entry.rnd_seeds)
+        rows.append([entry.dataset_name, images, classes, entry.n_shot, seeds])
     return aligned(["task", "images", "classes", "n_shot", "seeds"], rows)
 
 
@@ -71,8 +74,9 @@ def _mean_of(suite: Record) -> list[str]:
 
 
 def _difference(record: Record) -> list[str]:
+    levels = [_percent(record[key]) for key in ("a", "b")]
     signed = [f"{100 * record[key]:+.2f}" for key in ("difference", "low", "high")]
-    return [_percent(record["a"]), _percent(record["b"]), *signed, f"{record['p']:.2g}", record["test"]]
+    return [*levels, *signed, f"{record['p']:.2g}", record["test"]]
 
 
 def _extra(found: Record | None) -> str:

@@ -187,7 +187,8 @@ def _shots_and_seeds(entry: PredictionFile) -> tuple[int, tuple[int, ...]]:
 def _missing_tasks(entries: Entries, tasks: Tasks) -> list[Gap]:
     gaps = []
     present = {entry.dataset_name for entry in entries}
-    for suite in sorted({tasks[name].suite for name in present if name in tasks}):
+    suites = {tasks[name].suite for name in present if name in tasks}
+    for suite in sorted(suites):
         wanted = members(tasks, suite)
         missing = [name for name in wanted if name not in present]
         if missing:

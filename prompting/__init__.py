@@ -11,6 +11,7 @@ Nothing here knows a configuration system, a trainer or a dataset file.
 from prompting.backbones.loading import Backbone, Preprocessing, load_backbone, load_pocket
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
 from prompting.checkpoints.reference import prompt_from_reference
+from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.model import PromptedCLIP, count_parameters
 from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
@@ -22,6 +23,8 @@ __all__ = [
     "Backbone",
     "ClipShape",
     "Contexts",
+    "IVLPPrompt",
+    "MaPLePrompt",
     "Predictor",
     "Preprocessing",
     "Prompt",

@@ -1,4 +1,4 @@
-"""Use a learnt prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`, `export PROMPTS OUT.onnx`, or
+"""Use a learned prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`, `export PROMPTS OUT.onnx`, or
 `convert IN OUT`."""
 
 import argparse
@@ -12,72 +12,89 @@ from prompting.checkpoints.foreign import convert
 from prompting.export import export
 from prompting.predict import find_images, load
 from prompting.prompts import POSITIONS
+from toolkit.common.cli import run_command
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m prompting", description="Use a learnt prompt.")
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the three commands; `args.run` is the function that does one."""
+    parser = argparse.ArgumentParser(prog="python -m prompting", description="Use a learned prompt.")
     commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser(
-        "predict", help="classify images", description="Classify images with a learnt prompt."
+    _add_predict(commands)
+    _add_export(commands)
+    _add_convert(commands)
+    return parser
+
+
+def _add_predict(commands) -> None:
+    parser = commands.add_parser(
+        "predict", help="classify images", description="Classify images with a learned prompt."
     )
-    predict.set_defaults(run=run_predict)
-    _add_prompt(predict)
-    add = predict.add_argument
+    parser.set_defaults(run=run_predict)
+    _add_prompt(parser)
+    add = parser.add_argument
     add("images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them")
     add("--json", action="store_true", help="write JSON")
     add("--top", type=int, default=5, metavar="K", help="the K most probable classes (default 5)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    onnx = commands.add_parser(
+
+
+def _add_export(commands) -> None:
+    parser = commands.add_parser(
         "export",
         help="write an ONNX model",
         description="Write the prompted model for fixed classes as ONNX: normalised images in, probabilities out.",
     )
-    onnx.set_defaults(run=run_export)
-    _add_prompt(onnx)
-    onnx.add_argument("out", metavar="OUT.onnx", help="the file to write")
-    other = commands.add_parser(
+    parser.set_defaults(run=run_export)
+    _add_prompt(parser)
+    parser.add_argument("out", metavar="OUT.onnx", help="the file to write")
+
+
+def _add_convert(commands) -> None:
+    parser = commands.add_parser(
         "convert",
-        help="read and write prompts of others",
-        description="Checkpoints of CoOp, CoCoOp (its context) and the reference MVLPT into prompts.safetensors, and "
-        "back. Nothing in them is executed.",
+        help="read and write prompts of official implementations",
+        description="Checkpoints of CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the "
+        "reference MVLPT into prompts.safetensors, and back. Nothing in them is executed.",
     )
-    other.set_defaults(run=run_convert)
-    add = other.add_argument
+    parser.set_defaults(run=run_convert)
+    add = parser.add_argument
     add("source", metavar="IN", help="a checkpoint, prompts.safetensors, or the folder of a run")
-    add("target", metavar="OUT", help="OUT.safetensors, or OUT.pth.tar for the reference's names")
+    add("target", metavar="OUT", help="OUT.safetensors, or OUT.pth.tar for the official names")
     add("--load-epoch", type=int, default=None, help="of a run's folder; default: the best")
-    add(
-        "--position", choices=POSITIONS, default=None, help="of the class name; default: what IN's path says, or middle"
-    )
-    add("--backbone", default="", help="say in OUT.safetensors which backbone the prompt belongs to")
-    add("--classes", default="", help="say in OUT.safetensors which classes it was learnt on, comma separated")
-    return parser
-
-
-def run_convert(args: argparse.Namespace) -> None:
-    """Write the prompt in the other form, and say what it is."""
-    classes = [name.strip() for name in args.classes.split(",") if name.strip()]
-    metadata = {"backbone": args.backbone, "classes": {"converted": classes} if classes else None}
-    metadata = {name: value for name, value in metadata.items() if value}
-    what = convert(args.source, args.target, args.position, args.load_epoch, metadata)
-    sys.stdout.write(f"{args.target}: {what}\n")
+    position_help = "of the class name; default: what the method or IN's path says, or middle"
+    add("--position", choices=POSITIONS, default=None, help=position_help)
+    add("--backbone", default="", help="the backbone of the prompt, stored in OUT.safetensors")
+    add("--classes", default="", help="the classes of the training, comma separated, stored in OUT.safetensors")
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
-    """What tells the prompt, its backbone and the classes."""
+    """Add the arguments for the prompt, its backbone and the classes."""
     add = parser.add_argument
     add("prompts", metavar="PROMPTS", help="prompts.safetensors, or the run's folder that holds it")
     add("--classes", default="", help="names to choose among, comma separated; default: those of the training")
-    add("--task", default=None, help="take the classes of this task, where the prompt was learnt on several")
+    add("--task", default=None, help="take the classes of this task, if the prompt was trained on several")
     add("--backbone", default=None, help="the backbone, if it is a file; default: what PROMPTS says")
     add("--pretrained", default=None, help="its weights, if they are a file; default: what PROMPTS says")
 
 
+def run_convert(args: argparse.Namespace) -> None:
+    """Write the prompt in the other form, and its description to standard output."""
+    metadata: dict = {}
+    if args.backbone:
+        metadata["backbone"] = args.backbone
+    classes = _split_names(args.classes)
+    if classes:
+        metadata["classes"] = {"converted": classes}
+    description = convert(args.source, args.target, args.position, args.load_epoch, metadata)
+    sys.stdout.write(f"{args.target}: {description}\n")
+
+
 def run_export(args: argparse.Namespace) -> None:
-    """Write the model, and say which classes it knows."""
+    """Write the model, and its classes to standard output."""
     if Path(args.out).is_dir():
         raise ValueError(f"{args.out} is a folder; give a file")
-    names = export(load(args.prompts, args.backbone, args.pretrained), args.out, _classes(args), args.task)
+    predictor = load(args.prompts, args.backbone, args.pretrained)
+    names = export(predictor, args.out, _split_names(args.classes) or None, args.task)
     sys.stdout.write(f"{args.out}: {', '.join(names)}\n")
 
 
@@ -88,40 +105,37 @@ def run_predict(args: argparse.Namespace) -> None:
     check_device(args.device)
     images = find_images(args.images)
     predictor = load(args.prompts, args.backbone, args.pretrained, args.device)
-    predictions = [ranked[: args.top] for ranked in predictor.predict(images, _classes(args), args.task)]
-    if args.json:
-        records = [
-            {"image": str(image), "predictions": [{"class": name, "probability": round(p, 6)} for name, p in ranked]}
-            for image, ranked in zip(images, predictions, strict=True)
-        ]
-        sys.stdout.write(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
-        return
+    predictions = predictor.predict(images, _split_names(args.classes) or None, args.task)
+    records = []
     for image, ranked in zip(images, predictions, strict=True):
-        sys.stdout.write(f"{image}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in ranked) + "\n")
+        best = ranked[: args.top]
+        if args.json:
+            pairs = [{"class": name, "probability": round(p, 6)} for name, p in best]
+            records.append({"image": str(image), "predictions": pairs})
+        else:
+            line = ", ".join(f"{name} {100 * p:.1f} %" for name, p in best)
+            sys.stdout.write(f"{image}: {line}\n")
+    if args.json:
+        sys.stdout.write(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
 
 
-def _classes(args: argparse.Namespace) -> list[str] | None:
-    return [name.strip() for name in args.classes.split(",") if name.strip()] or None
+def _split_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def check_device(name: str) -> None:
-    """Raise ValueError where this machine has no such device."""
+    """Raise ValueError if this machine has no such device."""
     try:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
-        have = "cpu" + (", cuda" if torch.cuda.is_available() else "")
-        raise ValueError(f"--device: {name!r} can't be used here; there is {have}") from None
+        available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        raise ValueError(f"--device: {name!r} can't be used here; there is {available}") from None
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, or 2 after one message about wrong input."""
-    try:
-        args = arguments().parse_args(argv)
-        args.run(args)
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    """Run a command; exit code 0, or 2 after one message about wrong input."""
+    args = build_parser().parse_args(argv)
+    return run_command(lambda: args.run(args))
 
 
 if __name__ == "__main__":

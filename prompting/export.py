@@ -1,6 +1,6 @@
 """A prompted CLIP with fixed classes as an ONNX model: normalised images in, probabilities out.
 
-Needs the packages onnx and onnxscript, which nothing else here does.
+Needs the packages onnx and onnxscript.
 """
 
 import json
@@ -28,10 +28,12 @@ class FixedClasses(nn.Module):
         self.model = predictor.model
         with torch.no_grad():
             self.contexts = self.model.contexts()
-            self.register_buffer("texts", self.model.encode_classes(self.names, contexts=self.contexts, rows=rows))
+            features = self.model.encode_classes(self.names, contexts=self.contexts, rows=rows)
+        self.register_buffer("class_features", features)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.logits(self.model.encode_images(images, self.contexts), self.texts).softmax(-1)
+        features = self.model.encode_images(images, self.contexts)
+        return self.model.logits(features, self.class_features).softmax(-1)
 
 
 def export(
@@ -40,23 +42,39 @@ def export(
     """Write an ONNX model, whole or not at all, and return its class names in the order of its output.
 
     Input "images" (batch, 3, S, S), float32, normalised; output "probabilities" (batch, C). The names and the
-    preprocessing stand in the model's metadata as JSON, under "classes" and "preprocessing". classes, task: as in
-    `Predictor.predict`; the predictor lies on the CPU.
+    preprocessing are in the model's metadata as JSON, under "classes" and "preprocessing". classes, task: as in
+    `Predictor.predict`; the predictor must be on the CPU.
 
-    Raises ValueError where a package is missing, or what `Predictor.choose_classes` raises.
+    Raises ValueError if a package is missing, or as `Predictor.choose_classes` does.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ValueError(f"the ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     fixed = FixedClasses(predictor, classes, task).eval()
-    pre = predictor.preprocessing
-    example = torch.zeros(2, 3, pre.size, pre.size)
-    fast, _ = torch.backends.mha.get_fastpath_enabled(), torch.backends.mha.set_fastpath_enabled(False)
+    program = _to_onnx(fixed, predictor.preprocessing.size)
+    metadata = {
+        "classes": json.dumps(fixed.names),
+        "preprocessing": json.dumps(predictor.preprocessing.record(predictor.mode)),
+    }
+    program.model.metadata_props.update(metadata)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        program.save(Path(folder) / path.name)
+        for file in sorted(Path(folder).iterdir(), reverse=True):  # weights of more than 1.5 GB are a file of their own
+            os.replace(file, path.with_name(file.name))
+    return fixed.names
+
+
+def _to_onnx(module: nn.Module, size: int) -> torch.onnx.ONNXProgram:
+    """Return a module of images (batch, 3, size, size) as an ONNX program."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            program = torch.onnx.export(
-                fixed,
-                (example,),
+            return torch.onnx.export(
+                module,
+                (torch.zeros(2, 3, size, size),),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -64,13 +82,4 @@ def export(
                 verbose=False,
             )
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    about = {"classes": fixed.names, "preprocessing": pre.record(predictor.mode)}
-    program.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        program.save(Path(folder) / path.name)
-        for file in sorted(Path(folder).iterdir(), reverse=True):  # weights of more than 1.5 GB lie beside the model
-            os.replace(file, path.with_name(file.name))
-    return fixed.names
+        torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -56,8 +56,9 @@ def encode_prompted_images(
 def _run_block(block: nn.Module, x: Tensor, class_token_only: bool) -> Tensor:
     """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the last block's other outputs."""
     if class_token_only:
+        class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)
-        x = x[:, :1]
+        x = class_token
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))

@@ -21,13 +21,13 @@ from prompting.backbones.loading import Backbone, Preprocessing, differences, lo
 from prompting.checkpoints.prompt_files import load_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
+from toolkit.common.image_files import find_image_files
 from toolkit.common.images import INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
 
 logger = logging.getLogger(__name__)
 
 FILE = "prompts.safetensors"
 BATCHES_AHEAD = 2  # read while one is scored
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 PREPROCESSING_TYPES = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str}
 
 
@@ -190,7 +190,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if _is_visible_image(file))
+            inside, _ = find_image_files(path)
             if not inside:
                 raise FileNotFoundError(f"no images in {path}")
             found += inside
@@ -199,10 +199,6 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
         else:
             raise FileNotFoundError(f"no image {path}")
     return found
-
-
-def _is_visible_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
 def _load_stored_backbone(path: Path, metadata: dict, device: str | torch.device) -> Backbone:

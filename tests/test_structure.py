@@ -78,9 +78,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize(
-    "package", [pytest.param(name, marks=not_yet if name == "datasets" else ()) for name in WITHOUT_CIRCLES]
-)
+@pytest.mark.parametrize("package", WITHOUT_CIRCLES)
 def test_no_import_circle(package):
     files = source_files(package)
     graph: dict[str, set[str]] = {}
@@ -115,9 +113,7 @@ def test_dassl_is_imported_as_dassl_only():
     assert wrong == []
 
 
-@pytest.mark.parametrize(
-    "folder", [pytest.param(name, marks=not_yet if name == "datasets" else ()) for name in MOST_ENTRIES]
-)
+@pytest.mark.parametrize("folder", MOST_ENTRIES)
 def test_folders_are_small(folder):
     entries = [entry.name for entry in (ROOT / folder).iterdir() if entry.name not in ("__pycache__", ".gitignore")]
     assert len(entries) <= MOST_ENTRIES[folder], sorted(entries)

@@ -6,21 +6,25 @@ import csv
 import functools
 import hashlib
 import logging
-import math
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.common.archives import require_files
+from toolkit.common.image_files import SUFFIXES, find_image_files, is_hidden
 from toolkit.common.suggest import nearest
 
 log = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-TEST_SHARE = 0.2  # of each class, if a folder has no test/
+FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
+TEST_SHARE = 0.2  # of the images, if a folder has no splits
+_FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos"
+_SPLIT_NAME = re.compile(rf"(?:(?:{_FILLER})[_\-. ]?)?(?P<split>{'|'.join(FOLDER_SPLITS)})(?:[_\-. ]?(?:{_FILLER}))?")
+_NO_CLASSES = "has no sub-folders; each class is a sub-folder with its images"
 DELIMITERS = ",;\t"
 _LABEL_MARKS = re.compile(r"[|;,]")
 
@@ -43,11 +47,15 @@ class Row:
     where: str
 
 
-def read_folder(root: Path) -> list[Row]:
-    """Return the images below `root`: `<train, val or test>/<class>/...`, or `<class>/...`, which is then split.
+def read_folder(root: Path, known: Iterable[str] = ()) -> list[Row]:
+    """Return the images below `root`: `<split>/<class>/...`, or `<class>/...`, which is then split.
 
-    Of a folder without train/ and test/, a fifth of each class, at least one image, are test images: those whose
-    paths have the smallest SHA-256, so that the choice depends on nothing but the files' names.
+    A split's folder is called train, val, test or a usual variant of it, such as Training or seg_test. Of a folder
+    without splits, a fifth of all images are test images: those whose paths have a small SHA-256, so that an image
+    keeps its part when others are added. At least one image of each class is for testing, and one for training.
+
+    Args:
+        known: the folders that are classes even if they hold folders of images only.
 
     Raises:
         FileNotFoundError: `root`, or its train/ or test/ if it has the other one, is not there.
@@ -58,87 +66,109 @@ def read_folder(root: Path) -> list[Row]:
     split_folders = _split_folders(root)
     rows = []
     if not split_folders:
-        for folder in _class_folders(root):
-            rows += _fifth_is_test(root, folder)
-        log.debug("%s: %g %% of each class are test images", root, 100 * TEST_SHARE)
+        for folder in _class_folders(root, known):
+            rows += _split_class(root, folder)
         return rows
     for split, split_folder in split_folders.items():
-        for folder in _class_folders(split_folder):
+        for folder in _class_folders(split_folder, known):
             rows += [_row(root, path, split, folder) for path in _images(folder)]
     classes = {row.labels[0] for row in rows if row.split == "train"}
     for row in rows:
         if row.labels[0] not in classes:
             hint = _nearest(row.labels[0], classes)
-            raise ValueError(f"{row.where}: {row.labels[0]!r} is no class of {root / 'train'}{hint}")
+            raise ValueError(f"{row.where}: {row.labels[0]!r} is no class of {split_folders['train']}{hint}")
     return rows
+
+
+def split_of(name: str) -> str:
+    """Return the split that a folder's name stands for, "train", "val" or "test", or ""."""
+    found = _SPLIT_NAME.fullmatch(name.lower())
+    return FOLDER_SPLITS[found["split"]] if found else ""
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Return split -> its folder, or {} if `root` holds class folders."""
-    found = {}
-    names = []
-    for folder in _folders(root):
-        if folder.name in SPLITS and _folders(folder):  # else a class of that name
-            found[SPLITS[folder.name]] = folder
-            names.append(folder.name)
-    if len(found) < len(names):
-        raise ValueError(f"{root} has several folders for one split: {', '.join(names)}")
-    if not found:
-        return {}
+    candidates = [folder for folder in _folders(root) if split_of(folder.name)]
+    folders = [folder for folder in candidates if _folders(folder)]  # else a class of that name
+    found = {split_of(folder.name): folder for folder in folders}
+    if len(found) < len(folders):
+        names = ", ".join(folder.name for folder in folders)
+        raise ValueError(f"{root} has several folders for one split: {names}")
+    for folder in candidates:
+        if not folders and (len(candidates) == len(_folders(root)) or (folder / "metadata.csv").is_file()):
+            raise ValueError(f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split")
+        if folders and folder not in folders and split_of(folder.name) not in found:
+            raise ValueError(f"{folder} {_NO_CLASSES}")
     for split in ("train", "test"):
-        if split not in found:
-            if (root / split).is_dir():
-                raise ValueError(f"{root / split} has no sub-folders; each class is a sub-folder with its images")
-            raise FileNotFoundError(f"no folder {root / split}, though there is {root / names[0]}")
+        if folders and split not in found:
+            raise FileNotFoundError(f"no folder {root / split}, though there is {folders[0]}")
     return found
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
 
 
-def _class_folders(root: Path) -> list[Path]:
+def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
+    """Return the class folders. Raises ValueError if they seem to be categories that hold the class folders."""
     folders = _folders(root)
     if not folders:
-        raise ValueError(f"{root} has no sub-folders; each class is a sub-folder with its images")
-    return folders
+        raise ValueError(f"{root} {_NO_CLASSES}")
+    inner: list[str] = []
+    for folder in folders:
+        names = [child.name for child in _folders(folder)]
+        has_images = any(_is_image(file.name) for file in folder.iterdir() if not file.is_dir())
+        if folder.name in known or has_images or len(names) < 2 or set(names) & set(inner):
+            return folders
+        inner += names
+    raise ValueError(
+        f"{folders[0]} holds no images, but folders such as {inner[0]} and {inner[1]}: move the class folders up into "
+        f"{root}, or list {folders[0].name!r} and the others as names in {root.name}.yaml if they are the classes"
+    )
+
+
+def _is_image(name: str) -> bool:
+    """Return whether a file name is that of an image."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _row(root: Path, path: Path, split: str, folder: Path) -> Row:
     return Row(split, str(path), path.relative_to(root).as_posix(), (folder.name,), str(folder))
 
 
-def _fifth_is_test(root: Path, folder: Path) -> Iterator[Row]:
+def _split_class(root: Path, folder: Path) -> Iterator[Row]:
     """Yield the images of one class in order, each with its split."""
     paths = _images(folder)
     if len(paths) < 2:
         count = "1 image" if len(paths) == 1 else f"{len(paths)} images"
         raise ValueError(f"{folder} has {count}; a class needs two, to train and to test")
-
-    def digest(path: Path) -> bytes:
-        return hashlib.sha256(path.relative_to(root).as_posix().encode()).digest()
-
-    by_hash = sorted(paths, key=digest)
-    test = set(by_hash[: math.ceil(len(paths) * TEST_SHARE)])
+    shares = {path: _share(path.relative_to(root).as_posix()) for path in paths}
+    ranked = sorted(paths, key=shares.__getitem__)
     for path in paths:
-        yield _row(root, path, "test" if path in test else "train", folder)
+        is_test = shares[path] < TEST_SHARE and path != ranked[-1]
+        yield _row(root, path, "test" if is_test or path == ranked[0] else "train", folder)
+
+
+def _share(name: str) -> float:
+    """Return a number from 0 to 1 that depends on the name alone."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _images(folder: Path) -> list[Path]:
     """Return all images below a folder, sorted by path."""
-    found = []
-    others = []
-    for base, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                found.append(Path(base, name))
-            elif not name.startswith("."):
-                others.append(Path(base, name))
+    images, others = find_image_files(folder)
     if others:
-        total = len(found) + len(others)
-        _warn(f"{folder}: {len(others)} of {total} files are passed over, such as {min(others).name}")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+        total = len(images) + len(others)
+        _warn(f"{folder}: {len(others)} of {total} files are passed over, such as {others[0].name}")
+    for path in images:
+        if _is_no_utf8(str(path)):
+            raise ValueError(f"{folder} has a file whose name is not UTF-8, {os.fsencode(path.name)!r}; rename it")
+    return images
+
+
+def _is_no_utf8(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 @functools.cache
@@ -182,7 +212,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
             header = stream.readline()
             delimiter = max(DELIMITERS, key=header.count)
             stream.seek(0)
-            lines = csv.reader(stream, delimiter=delimiter, strict=True)
+            lines = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
             columns = _columns(next(lines, []), file)
             if multilabel is None:
                 multilabel = columns.multilabel
@@ -226,6 +256,9 @@ def _table_row(file: Path, line: list[str], columns: _Columns, multilabel: bool,
     path = line[columns.path].strip()
     split = line[columns.split].strip()
     label = line[columns.label].strip()
+    for field in (path, label):
+        if any(unicodedata.category(letter) == "Cc" for letter in field):
+            raise ValueError(f"{where}: {field!r} holds a control character")
     if not path:
         raise ValueError(f"{where}: the path is empty")
     if split.lower() not in SPLITS:

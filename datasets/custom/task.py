@@ -1,6 +1,6 @@
 """Custom images as a task, without a line of code: `folder:PATH` or `csv:FILE` as the name of a data set.
 
-    folder:photos      photos/<train, val or test>/<class>/..., or photos/<class>/..., of which a fifth are test images
+    folder:photos      photos/<train, val or test>/<class>/..., or photos/<class>/..., about a fifth of them test images
     csv:birds.csv      columns path, label or labels, and split
 
 A YAML of the same name beside the folder or file (photos.yaml, birds.yaml) may say more: see `settings`. The task has
@@ -19,6 +19,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from datasets.few_shot import VAL_SHOTS, sample, sample_elevater
 from datasets.io.split_files import subsample_classes
 from datasets.task import Sample, Task, require_train_images, sampling_seed
+from toolkit.common.class_names import require_distinct
 from toolkit.common.suggest import nearest
 
 from .reading import Row, read_csv, read_folder
@@ -141,7 +142,7 @@ def _read_rows(kind: str, path: Path, settings: Settings) -> tuple[list[Row], bo
         multilabel = settings.label_kind == "multilabel"
     if kind == "csv":
         return read_csv(path, multilabel)
-    return read_folder(path), bool(multilabel)
+    return read_folder(path, settings.names or ()), bool(multilabel)
 
 
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:
@@ -162,6 +163,7 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
         raise ValueError(f"{path} has no labels; at least two classes are needed")
     if len(labels) < 2:
         raise ValueError(f"{path} has one class, {next(iter(labels))!r}; at least two classes are needed")
+    require_distinct(labels.values(), settings.file or str(path))
     return labels
 
 
@@ -187,8 +189,19 @@ def _sample(
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the few-shot (train, val)."""
     if not val or shots == 0:
-        return sample_elevater(train, num_classes, label_kind, shots, seed)
+        return _with_all_classes(*sample_elevater(train, num_classes, label_kind, shots, seed))
     if shots == -1:
         return train, val
     few = min(shots, VAL_SHOTS)
     return sample(train, num_classes, shots, seed), sample(val, num_classes, few, seed)
+
+
+def _with_all_classes(train: list[Sample], val: list[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Return (train, val) with the only image of a class, which ELEVATER's rule gives to val, in both."""
+    train = list(train)
+    shown = {label for item in train for label in item.labels}
+    for item in val:
+        if not shown.issuperset(item.labels):
+            train.append(item)
+            shown.update(item.labels)
+    return train, val

@@ -1,4 +1,4 @@
-"""Which of open_clip's architectures prompts can enter, and why others cannot."""
+"""Those of open_clip's architectures that prompts can enter, and why others cannot be used."""
 
 import open_clip
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
@@ -7,11 +7,11 @@ from torch import Tensor
 TEXT_TOWER = "text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final."
 
 
-def refusal(config: dict) -> str:
-    """Why prompts cannot enter models of this open_clip configuration; "" where at least text prompts can.
+def unsupported_reason(config: dict) -> str:
+    """Return why prompts cannot enter models of this open_clip configuration; "" if at least text prompts can.
 
-    Prompts need CLIP's text tower: its byte-pair tokens, a causal mask, and the result read at the end token. Whether
-    the image tower takes visual prompts is told by `clip_shape`.
+    Prompts need CLIP's text tower: its byte-pair tokens, a causal mask, and the result read at the end token. `clip_shape`
+    tells if the image tower takes visual prompts.
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:
@@ -29,49 +29,54 @@ def refusal(config: dict) -> str:
     return ""
 
 
-def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict with the text tower's tensors named as in open_clip's class CLIP.
+def configuration(architecture: str) -> dict:
+    """Return a copy of open_clip's configuration. Raises ValueError with the reason if prompts cannot enter."""
+    config = open_clip.get_model_config(architecture)
+    reason = unsupported_reason(config)
+    if reason:
+        raise ValueError(f"{architecture} cannot be used: {reason}")
+    return config
 
-    open_clip gives towers of timm a separate text tower, whose names begin with "text."; where `refusal` has nothing
-    against it, it is CLIP's.
+
+def without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict with the text tower's tensors named as in open_clip's class CLIP.
+
+    open_clip gives towers of timm a separate text tower, whose names begin with "text."; if `unsupported_reason` has
+    nothing against it, it is CLIP's.
     """
-    return {
-        name.removeprefix("text.") if name.startswith(tuple(f"text.{part}" for part in TEXT_TOWER)) else name: value
-        for name, value in state.items()
-    }
+    prefixes = tuple(f"text.{part}" for part in TEXT_TOWER)
+    renamed = {}
+    for name, value in state.items():
+        if name.startswith(prefixes):
+            name = name.removeprefix("text.")
+        renamed[name] = value
+    return renamed
 
 
 def pretrained_values(architecture: str) -> dict:
-    """mean, std and interpolation where all of the architecture's pretrained weights agree, else {}."""
-    keys = ("mean", "std", "interpolation")
+    """Return mean, std and interpolation if all of the architecture's pretrained weights agree, else {}."""
     found = []
     for tag in list_pretrained_tags_by_model(architecture):
         config = get_pretrained_cfg(architecture, tag)
-        values = {key: tuple(config[key]) if key != "interpolation" else config[key] for key in keys if key in config}
+        values = {key: tuple(config[key]) for key in ("mean", "std") if key in config}
+        if "interpolation" in config:
+            values["interpolation"] = config["interpolation"]
         if values not in found:
             found.append(values)
     return found[0] if len(found) == 1 else {}
 
 
-def weights_place(architecture: str, tag: str) -> str:
-    """Where open_clip looks for these weights, in words."""
+def weights_location(architecture: str, tag: str) -> str:
+    """Return a sentence on where open_clip looks for these weights."""
     config = get_pretrained_cfg(architecture, tag)
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:
         return f"open_clip looks for {repository} in the Hugging Face cache (HF_HOME, by default ~/.cache/huggingface)"
-    return f"open_clip looks for ~/.cache/clip/{(config.get('url') or '?').rsplit('/', 1)[-1]}"
+    file = (config.get("url") or "?").rsplit("/", 1)[-1]
+    return f"open_clip looks for ~/.cache/clip/{file}"
 
 
 def has_quick_gelu_weights(architecture: str) -> bool:
-    """Whether some weights of this architecture, whose configuration says GELU, were trained with QuickGELU."""
+    """Return True if some weights of this architecture, whose configuration says GELU, were trained with QuickGELU."""
     tags = list_pretrained_tags_by_model(architecture)
     return any(get_pretrained_cfg(architecture, tag).get("quick_gelu") for tag in tags)
-
-
-def configuration(architecture: str) -> dict:
-    """A copy of open_clip's configuration. Raises ValueError with the reason where prompts cannot enter."""
-    config = open_clip.get_model_config(architecture)
-    reason = refusal(config)
-    if reason:
-        raise ValueError(f"{architecture} cannot be used: {reason}")
-    return config

@@ -1,6 +1,5 @@
 """Backbones: a frozen CLIP, its tokenizer and its preprocessing, by name or from a file."""
 
-import difflib
 import json
 import logging
 import os
@@ -18,11 +17,12 @@ from prompting.backbones.architectures import (
     configuration,
     has_quick_gelu_weights,
     pretrained_values,
-    refusal,
-    weights_place,
+    unsupported_reason,
+    weights_location,
 )
 from prompting.backbones.weights import SUFFIXES, build, build_from_openai_layout, has_openai_sizes, read_state_dict
 from prompting.tokens import clip_tokenizer
+from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What images must become: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1]."""
+    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1]."""
 
     size: int
     mean: tuple[float, float, float] = OPENAI_DATASET_MEAN
@@ -52,24 +52,39 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def record(self, mode: str) -> dict:
-        """What a prompt's file says of it. mode, under the name "crop": "squash" resizes both sides, "crop" the short one
-        and cuts the centre."""
-        values = {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
-        return {**values, "interpolation": self.interpolation, "crop": mode}
+        """Return it as a prompt's file states it.
+
+        mode, under the name "crop": "squash" resizes both sides, "crop" the short one and cuts the centre.
+        """
+        return {
+            "size": self.size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "crop": mode,
+        }
 
 
 def differences(stored: dict, used: dict) -> str:
-    """What differs between two records of preprocessing, naming both; "" where nothing that both hold does."""
-    pairs = [(key, stored[key], used[key]) for key in used if key in stored]
-    plain = [(key, *(list(v) if isinstance(v, tuple) else v for v in values)) for key, *values in pairs]
-    return "; ".join(
-        f"{'resizing' if key == 'crop' else key} {one}, not {other}" for key, one, other in plain if one != other
-    )
+    """Return what differs between two records of preprocessing, naming both values; "" if nothing that both hold does."""
+    found = []
+    for key in used:
+        if key not in stored:
+            continue
+        one, other = stored[key], used[key]
+        if isinstance(one, tuple):
+            one = list(one)
+        if isinstance(other, tuple):
+            other = list(other)
+        if one != other:
+            name = "resizing" if key == "crop" else key
+            found.append(f"{name} {one}, not {other}")
+    return "; ".join(found)
 
 
 @dataclass
 class Backbone:
-    """clip: an open_clip CLIP in float32 and evaluation mode, without gradients. name: what it was asked for by."""
+    """A frozen open_clip CLIP in float32 and evaluation mode, with its tokenizer. name: as given to `load_backbone`."""
 
     name: str
     clip: nn.Module
@@ -78,7 +93,7 @@ class Backbone:
 
 
 def load_backbone(name: str = "pocket", pretrained: str | None = None, device: str | torch.device = "cpu") -> Backbone:
-    """A backbone by name.
+    """Return a backbone by name.
 
     name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which means OpenAI's weights; the name
     of an open_clip architecture; a checkpoint's path, in OpenAI's layout (state dict, .safetensors, TorchScript) or with
@@ -86,7 +101,7 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
     pretrained: for an architecture, one of open_clip's tags (default: "openai") or a file.
 
     The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a name that is none of these,
-    with the nearest ones, and FileNotFoundError when weights are not to be had.
+    with the nearest ones, and FileNotFoundError when weights are not available.
     """
     name = str(name)
     if name == "pocket":
@@ -99,10 +114,7 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
     if path.is_file():
         if pretrained:
             raise ValueError(f"the backbone is already a file; pretrained is {pretrained!r}")
-        if (path.parent / HUB_CONFIG).is_file():
-            return _load_hub_file(path, device)
-        clip = build_from_openai_layout(read_state_dict(name), name)
-        return _backbone(Path(name).name, clip, Preprocessing(_size(clip)), device)
+        return _load_file(path, device)
     if name in open_clip.list_models():
         return _load_architecture(name, name, pretrained, device)
     if name.endswith(SUFFIXES) or name.startswith((".", os.sep)):
@@ -110,8 +122,15 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
     raise ValueError(f"unknown backbone {name!r}; {_nearest(name)}, or the path of a checkpoint in OpenAI's layout")
 
 
+def _load_file(path: Path, device: str | torch.device) -> Backbone:
+    if (path.parent / HUB_CONFIG).is_file():
+        return _load_hub_file(path, device)
+    clip = build_from_openai_layout(read_state_dict(path), str(path))
+    return _backbone(path.name, clip, Preprocessing(_size(clip)), device)
+
+
 def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device = "cpu") -> Backbone:
-    """The small CLIP of `folder`: model.json (open_clip configuration, preprocessing) and model.safetensors.
+    """Return the small CLIP of `folder`: model.json (open_clip configuration, preprocessing) and model.safetensors.
 
     The tensors have open_clip's names, but of the token embedding only the rows that are not zero are stored: their
     numbers `token_ids` (n,) and `token_embedding.rows` (n, width). Raises FileNotFoundError, or ValueError for
@@ -142,7 +161,9 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
     tags = list_pretrained_tags_by_model(architecture)
     tag = pretrained or "openai"
     if tag not in tags:
-        what = f"no weights {tag!r} of {name}" if pretrained else f"{name} needs pretrained weights"
+        what = f"{name} needs pretrained weights"
+        if pretrained:
+            what = f"no weights {tag!r} of {name}"
         raise ValueError(f"{what}: give a file or one of open_clip's tags: {', '.join(tags) or 'it has none'}")
     quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
@@ -153,12 +174,13 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
-            f"{weights_place(architecture, tag)}. Give a file instead: the path of a "
+            f"{weights_location(architecture, tag)}. Give a file instead: the path of a "
             f"checkpoint in OpenAI's layout as the backbone, or {name} with the file as its pretrained weights"
         ) from error
     values = clip.visual.preprocess_cfg
     if config.get("custom_text"):
-        clip = build({**config, "quick_gelu": quick_gelu or config.get("quick_gelu", False)}, clip.state_dict(), name)
+        config["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
+        clip = build(config, clip.state_dict(), name)
     preprocessing = Preprocessing(_size(clip), tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
     return _backbone(name, clip, preprocessing, device)
 
@@ -166,10 +188,12 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
 def _load_architecture_file(name: str, architecture: str, path: str, device: str | torch.device) -> Backbone:
     config = configuration(architecture)
     state = read_state_dict(path)
-    if name in ALIASES or has_openai_sizes(state):
+    is_known = has_openai_sizes(state)
+    if name in ALIASES or is_known:
         config["quick_gelu"] = True
     activation = "QuickGELU" if config.get("quick_gelu") else "GELU"
-    if has_openai_sizes(state) or not (name in ALIASES or has_quick_gelu_weights(architecture)):
+    has_both = name in ALIASES or has_quick_gelu_weights(architecture)
+    if is_known or not has_both:
         logger.info("%s: %s with %s", path, architecture, activation)
     else:
         logger.warning(
@@ -182,18 +206,17 @@ def _load_architecture_file(name: str, architecture: str, path: str, device: str
 
 
 def _load_hub_file(path: Path, device: str | torch.device) -> Backbone:
-    """Weights with open_clip's configuration file beside them."""
+    """Load weights with open_clip's configuration file beside them."""
     try:
         config = json.loads((path.parent / HUB_CONFIG).read_text(encoding="utf-8"))
         model, values = config["model_cfg"], config.get("preprocess_cfg", {})
-        reason = refusal(model)
+        reason = unsupported_reason(model)
         model["vision_cfg"]["timm_model_pretrained"] = False  # the weights are here: nothing is fetched
         if ":" in str(model["vision_cfg"].get("timm_model_name")):
             reason = f"its image tower {model['vision_cfg']['timm_model_name']} is no model of timm's own"
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.parent / HUB_CONFIG} is no configuration of open_clip: {str(error)[:200]!r}"
-        ) from error
+        config_path = path.parent / HUB_CONFIG
+        raise ValueError(f"{config_path} is no configuration of open_clip: {str(error)[:200]!r}") from error
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
     clip = build(model, read_state_dict(path), str(path))
@@ -203,11 +226,11 @@ def _load_hub_file(path: Path, device: str | torch.device) -> Backbone:
 
 
 def _weights_in(folder: Path) -> Path:
-    """The weights in a folder made like open_clip's repositories."""
-    found = next((folder / name for name in HUB_WEIGHTS if (folder / name).is_file()), None)
-    if found is None or not (folder / HUB_CONFIG).is_file():
+    """Return the weights in a folder made like open_clip's repositories."""
+    found = [folder / name for name in HUB_WEIGHTS if (folder / name).is_file()]
+    if not found or not (folder / HUB_CONFIG).is_file():
         raise FileNotFoundError(f"{folder} holds no open_clip model: {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}")
-    return found
+    return found[0]
 
 
 def _backbone(name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device) -> Backbone:
@@ -217,14 +240,16 @@ def _backbone(name: str, clip: nn.Module, preprocessing: Preprocessing, device: 
 
 def _size(clip: nn.Module) -> int:
     size = clip.visual.image_size
-    height, width = (size, size) if isinstance(size, int) else size
+    if isinstance(size, int):
+        return size
+    height, width = size
     if height != width:
         raise ValueError(f"this image tower takes {height} x {width} pixels; only square images are supported")
     return height
 
 
 def _nearest(name: str) -> str:
-    known = ["pocket", *ALIASES, *open_clip.list_models()]
-    lower = {candidate.lower(): candidate for candidate in known}
-    close = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)]
-    return f"did you mean {', '.join(close)}?" if close else "known are pocket, ViT-B/16, RN50 and open_clip's names"
+    close = nearest(name, ["pocket", *ALIASES, *open_clip.list_models()], count=3, cutoff=0.4)
+    if not close:
+        return "known are pocket, ViT-B/16, RN50 and open_clip's names"
+    return f"did you mean {', '.join(close)}?"

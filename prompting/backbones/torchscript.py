@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from prompting.checkpoints.unpickle import read_data
+from toolkit.common.unpickle import read_data
 
 _CLASS = re.compile(r"^class (\w+)\(\w*\):\n((?:  __\w+__ = \[.*\]\n)+)", re.MULTILINE)
 _LIST = re.compile(r"^  __(?:parameters|buffers)__ = (\[.*\])$", re.MULTILINE)

@@ -8,7 +8,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from prompting.backbones.architectures import plain_names
+from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors in a checkpoint, on the CPU.
+    """Return the tensors in a checkpoint, on the CPU.
 
     The file is .safetensors, a pickled state dict, bare or under "state_dict" (read with weights_only), or a
     TorchScript archive. Raises FileNotFoundError, or ValueError when the file is none of these.
@@ -48,7 +48,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
         raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
-        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        first_line = str(error).partition("\n")[0]
+        what = f"{type(error).__name__}: {first_line[:200]}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -58,14 +59,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
-    """Whether the state dict holds the numbers that only OpenAI's own archives do, whose activation is QuickGELU."""
+    """Return True if the state dict holds the numbers of OpenAI's own archives, whose activation is QuickGELU."""
     return all(name in state for name in _SIZES)
 
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module:
-    """The float32 CLIP whose tensors these are: sizes from their shapes, heads 64 wide and QuickGELU, as OpenAI's are.
+    """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide and QuickGELU, as OpenAI's are.
 
-    source: what the messages call the file. Raises ValueError naming missing and unexpected keys for other layouts.
+    source: the file's name in messages. Raises ValueError naming missing and unexpected keys for other layouts.
     """
     missing = [name for name in _NEEDED if name not in state]
     unexpected = [name for name in state if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)]
@@ -85,15 +86,20 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
 
 
 def openai_config(state: dict[str, Tensor], source: str) -> dict:
-    """The open_clip configuration that tensors in OpenAI's layout imply."""
+    """Return the open_clip configuration that tensors in OpenAI's layout imply."""
     text_width = state["ln_final.weight"].shape[0]
-    vision = _vit_config(state) if "visual.positional_embedding" in state else _resnet_config(state, source)
+    image_width = None
+    if "visual.positional_embedding" in state:
+        vision = _vit_config(state)
+        image_width = vision["width"]
+    else:
+        vision = _resnet_config(state, source)
     if vision["width"] in _OTHER_HEADS:
         raise ValueError(
             f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: give that "
             "architecture's name and the file as its pretrained weights"
         )
-    for tower, width in (("image", vision.get("patch_size") and vision["width"]), ("text", text_width)):
+    for tower, width in (("image", image_width), ("text", text_width)):
         if width and width % 64:
             raise ValueError(f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads")
     return {
@@ -111,21 +117,22 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
 
 def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
-    """An open_clip CLIP of this configuration with these tensors, in float32.
+    """Return an open_clip CLIP of this configuration with these tensors, in float32.
 
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
-    clip = open_clip.CLIP(**{key: value for key, value in config.items() if key != "custom_text"})
-    state = plain_names(state) if config.get("custom_text") else state
+    config = dict(config)
+    if config.pop("custom_text", False):
+        state = without_text_prefix(state)
+    clip = open_clip.CLIP(**config)
     state = {name: value.float() for name, value in state.items() if name not in _SIZES}
     expected = clip.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
-    shapes = [
-        f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
+    shapes = []
+    for name, value in state.items():
+        if name in expected and value.shape != expected[name].shape:
+            shapes.append(f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}")
     if missing or unexpected or shapes:
         raise ValueError(
             f"{source} does not fit the architecture: missing keys {_some(missing)}; "
@@ -154,10 +161,12 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
 
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
-    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+    numbers = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
+    return len(numbers)
 
 
 def _some(names: list[str]) -> str:
-    if not names:
-        return "none"
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    """Return up to five of the names, and how many more there are."""
+    if len(names) > 5:
+        return f"{', '.join(names[:5])} and {len(names) - 5} more"
+    return ", ".join(names) or "none"

@@ -1,6 +1,7 @@
-"""Checkpoints of CoOp, CoCoOp and the reference MVLPT: `<run>/prompt_learner/model-best.pth.tar`, `model.pth.tar-<epoch>`.
+"""Checkpoints of official implementations: `<run>/prompt_learner/model-best.pth.tar`, `model.pth.tar-<epoch>`.
 
-They are dicts of state_dict, epoch and pickled objects; only tensors and plain values are read (`prompting.checkpoints.unpickle`).
+CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the reference MVLPT. They are dicts of state_dict, epoch
+and pickled objects; only tensors and plain values are read (`toolkit.common.unpickle`).
 """
 
 import io
@@ -13,15 +14,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prompting.checkpoints.prompt_files import load_prompts, save_prompts, write_whole
-from prompting.checkpoints.reference import BUFFERS, describe, prompt_from_reference, rename, to_reference
-from prompting.checkpoints.unpickle import read
+from prompting.checkpoints.prompt_files import load_prompts, save_prompts
+from prompting.checkpoints.reference import (
+    BUFFERS,
+    current_name,
+    describe,
+    is_ivlp,
+    is_maple,
+    prompt_from_reference,
+    rename,
+    to_reference,
+)
 from prompting.prompts import POSITIONS, Prompt
+from toolkit.common.files import write_bytes
+from toolkit.common.unpickle import read
 
 logger = logging.getLogger(__name__)
 
-_NET = "meta_net."  # CoCoOp's: what an image adds to the context
-_MARKS = ("vpt_", "mvlpt_", "upt_", "cocoop_", _NET, *BUFFERS)
+_NET = "meta_net."  # maps an image to a change of the context (CoCoOp) or class features to vectors (TCP)
+_KGCOOP_UNUSED = "bias_vectors"
+_FROZEN = ("image_encoder.", "text_encoder.", "ZS_image_encoder.", "logit_scale")  # CLIP's weights
+_OFFICIAL = ("vpt_", "mvlpt_", "upt_", "cocoop_", "compound_", _KGCOOP_UNUSED, _NET, *BUFFERS, *_FROZEN)
+_WORDS = ("a", "photo", "of", "a")  # of IVLP, MaPLe and PromptSRC: the vectors replace the first of them
 
 
 @dataclass(frozen=True)
@@ -30,20 +44,26 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        state: its tensors in float32, without those that depend on class names.
-        foreign: whether the names are the reference's, CoOp's or CoCoOp's.
-        epoch, val_result: as stored; None where they are not, or are no numbers.
+        state: its tensors in float32, without frozen weights and those that depend on class names.
+        foreign: True if the names are an official implementation's.
+        method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell it, else "".
+        fixed_words: words between the vectors and the class name.
+        epoch, val_result: as stored; None if they are missing or no numbers.
     """
 
     path: str
     state: dict[str, Tensor]
     foreign: bool
+    method: str = ""
+    fixed_words: str = ""
     epoch: int | None = None
     val_result: float | None = None
 
     def prompt_state(self) -> dict[str, Tensor]:
-        """The state under the names of our prompt modules. A CoCoOp checkpoint gives its context alone, see `left_out`.
-        Raises ValueError naming keys that belong to no prompt."""
+        """Return the state under the names of our prompt modules; of CoCoOp its context alone, see `left_out`.
+
+        Raises ValueError naming keys that belong to no prompt.
+        """
         if not self.foreign:
             return self.state
         try:
@@ -53,16 +73,25 @@ class Checkpoint:
 
     @property
     def left_out(self) -> str:
-        """A sentence about the tensors that `prompt_state` leaves out; empty where it has all."""
+        """A sentence about the tensors that `prompt_state` leaves out; empty if it has all."""
         net = [name for name in self.state if name.startswith(_NET)]
-        return f"{Path(self.path).name} is CoCoOp's: its context is read without {', '.join(net)}" if net else ""
+        if not net:
+            return ""
+        return f"{Path(self.path).name} is CoCoOp's: its context is read without {', '.join(net)}"
+
+    @property
+    def position(self) -> str | None:
+        """The class name's position, if the method or the path tells it."""
+        if self.method in ("KgCoOp", "IVLP", "MaPLe"):
+            return "end"
+        return position_in(os.path.abspath(self.path))
 
     def unconditional(self) -> dict[str, Tensor]:
-        """The state as stored, without CoCoOp's net."""
+        """Return the state as stored, without CoCoOp's net."""
         return {name: value for name, value in self.state.items() if not name.startswith(_NET)}
 
     def describe(self) -> str:
-        """The prompt in words; empty where its names do not tell."""
+        """Return the prompt in words; empty if its names do not tell."""
         try:
             return describe(prompt_from_reference(self.unconditional()))
         except ValueError:
@@ -70,16 +99,39 @@ class Checkpoint:
 
     @property
     def per_token(self) -> bool:
-        """Whether the vectors passed through the reference's θ, which never lets them meet."""
+        """True if the vectors passed through the reference's θ, which never lets them meet."""
         return self.foreign and any(name.startswith("mvlpt_proj.") for name in self.state)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The prompt in a checkpoint of anyone's, without executing anything from its pickle.
+    """Return the prompt in an untrusted checkpoint, without executing anything from its pickle.
 
     Raises FileNotFoundError, or ValueError naming the file when it holds no state dict of tensors.
     """
     content = read(path)
+    tensors = _state_tensors(content, path)
+    suffix = tensors.get("token_suffix")
+    foreign = any(name.startswith(_OFFICIAL) for name in tensors)
+    state = {name: value for name, value in tensors.items() if not _is_frozen(name) and name not in BUFFERS}
+    if "cocoop_ctx" in state:
+        if "ctx" in state:
+            raise ValueError(f"{path} holds both ctx and cocoop_ctx: which of them was used can't be told")
+        state["ctx"] = state.pop("cocoop_ctx")
+    method = _method(state, path)
+    fixed_words = ""
+    if method in ("IVLP", "MaPLe"):
+        fixed_words = _fixed_words(state["ctx"], suffix)
+    if method == "KgCoOp":
+        state = {"ctx": state["ctx"]}
+    epoch, value = content.get("epoch"), content.get("val_result")
+    if not isinstance(epoch, int):
+        epoch = None
+    value = float(value) if isinstance(value, int | float) else None
+    return Checkpoint(str(path), state, foreign, method, fixed_words, epoch, value)
+
+
+def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint's state dict in float32. Raises ValueError naming the file and a tensor."""
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} holds no state dict")
@@ -89,61 +141,81 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             raise ValueError(f"{path}: {name} in its state dict is no tensor")
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise ValueError(f"{path}: {name} claims more values than the file holds")
-        name = name.removeprefix("module.").removeprefix("prompt_learner.")
-        tensors[name] = value.float().clone()
-    foreign = any(name.startswith(_MARKS) for name in tensors)
-    named = {_current(name): value for name, value in tensors.items() if name not in BUFFERS}
-    if "cocoop_ctx" in named:
-        if "ctx" in named:
-            raise ValueError(f"{path} holds both ctx and cocoop_ctx: which of them was used can't be told")
-        named["ctx"] = named.pop("cocoop_ctx")
-    epoch, value = content.get("epoch"), content.get("val_result")
-    return Checkpoint(
-        str(path),
-        named,
-        foreign,
-        epoch if isinstance(epoch, int) else None,
-        float(value) if isinstance(value, (int, float)) else None,
-    )
+        tensors[current_name(name)] = value.float().clone()
+    return tensors
 
 
-def _current(name: str) -> str:
-    return name if "mvlpt_proj" in name else name.replace("upt_proj", "mvlpt_proj")
+def _is_frozen(name: str) -> bool:
+    return name.startswith(_FROZEN) and "VPT" not in name
+
+
+def _method(state: dict[str, Tensor], path: str | Path) -> str:
+    """Return the method that the names tell, or "". Raises ValueError for one whose prompts have no module here."""
+    if any(name.startswith(("representation_learner.", "compound_rep_tokens")) for name in state):
+        raise ValueError(f"{path} is MMRL's; its representation tokens are not supported")
+    if is_maple(state):
+        return "MaPLe"
+    if is_ivlp(state):
+        return "IVLP"
+    if _KGCOOP_UNUSED in state and "ctx" in state:
+        return "KgCoOp"
+    last = state.get(f"{_NET}linear2.weight")
+    if last is None or "ctx" not in state:
+        return ""
+    if len(last) != state["ctx"].shape[-1]:
+        raise ValueError(f"{path} is TCP's; its class-aware vectors are not supported")
+    return "CoCoOp"
+
+
+def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
+    """Return the words that follow fewer vectors than words; the suffix of all classes then begins with them."""
+    words = _WORDS[len(ctx) :]
+    if suffix is not None and len(suffix) > 1 and words:
+        start = suffix[:, : len(words)]
+        if not torch.equal(start, start[:1].expand_as(start)):
+            return ""
+    return " ".join(words)
 
 
 def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
-    """The checkpoint below a run's folder: of `epoch`, or the best one, or the last one. Raises FileNotFoundError
-    naming what is there."""
+    """Return the checkpoint below a run's folder: of `epoch`, or the best one, or the last one.
+
+    Raises FileNotFoundError naming those that are there.
+    """
     folder = os.path.join(directory, "prompt_learner")
-    there = sorted(name for name in os.listdir(folder) if name.startswith("model")) if os.path.isdir(folder) else []
-    regular = [name for name in there if re.fullmatch(r"model\.pth\.tar-\d+", name)]
-    wanted = f"model.pth.tar-{epoch}" if epoch is not None else "model-best.pth.tar"
-    if wanted in there:
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    present = sorted(name for name in names if name.startswith("model"))
+    wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
+    if wanted in present:
         return os.path.join(folder, wanted)
-    if epoch is None and regular:
-        return os.path.join(folder, max(regular, key=lambda name: int(name.rsplit("-", 1)[1])))
-    raise FileNotFoundError(
-        f"no checkpoint {os.path.join(folder, wanted)}" + (f"; there are {', '.join(there)}" if there else "")
-    )
+    epochs = [int(name.rsplit("-", 1)[1]) for name in present if re.fullmatch(r"model\.pth\.tar-\d+", name)]
+    if epoch is None and epochs:
+        return os.path.join(folder, f"model.pth.tar-{max(epochs)}")
+    message = f"no checkpoint {os.path.join(folder, wanted)}"
+    if present:
+        message += f"; there are {', '.join(present)}"
+    raise FileNotFoundError(message)
 
 
 def position_in(path: str | Path) -> str | None:
-    """Where the class name stands, as the names of CoOp's run folders say it (`nctx16_cscFalse_ctpend`); tensors do
-    not."""
+    """Return the class name's position as the names of CoOp's run folders state it (`nctx16_cscFalse_ctpend`), or None."""
     found = re.findall(rf"ctp({'|'.join(POSITIONS)})(?=[/\\_]|$)", str(path))
     return found[-1] if found else None
 
 
 def read_prompt(path: str | Path, position: str | None = None, load_epoch: int | None = None) -> tuple[Prompt, dict]:
-    """The prompt, and what is known of it, in a checkpoint, a run's folder or a prompts.safetensors.
+    """Return the prompt, and what is known of it, in a checkpoint, a run's folder or a prompts.safetensors.
 
-    position: of the class name relative to a text context, where the file does not hold it; by default what the path
-    says, else "middle", the reference's. Raises FileNotFoundError or ValueError.
+    position: of the class name relative to a text context, if the file does not hold it; by default what the method or the
+    path says, else "middle", the reference's. Raises FileNotFoundError or ValueError.
     """
     path = Path(path)
     if path.is_dir():
-        own = path / "prompts.safetensors"
-        path = own if own.is_file() and load_epoch is None else Path(checkpoint_path(path, load_epoch))
+        prompts = path / "prompts.safetensors"
+        if prompts.is_file() and load_epoch is None:
+            path = prompts
+        else:
+            path = Path(checkpoint_path(path, load_epoch))
     if path.suffix == ".safetensors":
         return load_prompts(path)
     checkpoint = read_checkpoint(path)
@@ -151,12 +223,19 @@ def read_prompt(path: str | Path, position: str | None = None, load_epoch: int |
         raise ValueError(f"{path} is a run's checkpoint, which lacks the prompt's configuration: give the run's folder")
     if checkpoint.left_out:
         logger.warning("%s", checkpoint.left_out)
+    if checkpoint.method in ("KgCoOp", "IVLP", "MaPLe") and position not in (None, "end"):
+        raise ValueError(f"{path} is {checkpoint.method}'s: its class name is at the end, not at {position!r}")
+    position = position or checkpoint.position or "middle"
     try:
-        prompt = prompt_from_reference(checkpoint.unconditional(), position or position_in(path.absolute()) or "middle")
+        prompt = prompt_from_reference(checkpoint.unconditional(), position, fixed_words=checkpoint.fixed_words)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    metadata = {"epoch": checkpoint.epoch, "val_result": checkpoint.val_result}
-    return prompt, {name: value for name, value in metadata.items() if value is not None}
+    metadata = {}
+    if checkpoint.epoch is not None:
+        metadata["epoch"] = checkpoint.epoch
+    if checkpoint.val_result is not None:
+        metadata["val_result"] = checkpoint.val_result
+    return prompt, metadata
 
 
 def convert(
@@ -166,15 +245,15 @@ def convert(
     load_epoch: int | None = None,
     metadata: dict | None = None,
 ) -> str:
-    """Write the prompt at `source` (see `read_prompt`) to `target`; what it is, in words.
+    """Write the prompt at `source` (see `read_prompt`) to `target` and return its description.
 
-    target: ours (.safetensors), or a checkpoint that the reference's `load_model` takes (.tar, .pth, .pt or
-    .pth.tar-<epoch>). metadata: what else our file shall say, such as the backbone.
+    target: .safetensors, or a checkpoint that the official `load_model` takes (.tar, .pth, .pt or
+    .pth.tar-<epoch>). metadata: further entries of a .safetensors file, such as the backbone.
     Raises ValueError for other names, and for a prompt that the reference would compute differently.
     """
     target = Path(target)
-    checkpoint = re.search(r"\.(tar|pth|pt|tar-\d+)$", target.name)
-    if target.suffix != ".safetensors" and not checkpoint:
+    is_checkpoint = re.search(r"\.(tar|pth|pt|tar-\d+)$", target.name)
+    if target.suffix != ".safetensors" and not is_checkpoint:
         raise ValueError(f"{target} is neither .safetensors nor .pth.tar: its ending says what is written")
     prompt, known = read_prompt(source, position, load_epoch)
     if target.suffix == ".safetensors":
@@ -188,5 +267,5 @@ def convert(
         content["val_result"] = known["val_result"]
     file = io.BytesIO()
     torch.save(content, file)
-    write_whole(target, file.getbuffer())
+    write_bytes(target, file.getbuffer())
     return describe(prompt)

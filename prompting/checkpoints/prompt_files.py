@@ -1,7 +1,6 @@
-"""Prompts in files: safetensors with the learnt tensors, and what is needed to use them as readable metadata."""
+"""Prompts in files: safetensors with the learned tensors, and what is needed to use them as readable metadata."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -10,12 +9,15 @@ from safetensors.torch import save
 from torch import Tensor
 
 from prompting.prompts import Prompt, build_prompt
-from prompting.shape import check_fits
-
-__all__ = ["check_fits", "load_prompts", "load_state", "save_prompts"]
+from toolkit.common.files import write_bytes
 
 _CONFIG = "config"
-_MOST = 100_000  # of any number in a configuration
+_MAX_NUMBER = 100_000  # in a configuration
+_AXES = {  # of the tensors of prompts, from the last
+    "ctx": ("classes", "n_ctx", "width"),
+    "embeddings": ("layers", "n_ctx", "width"),
+    "embeddings_deep": ("layers-1", "n_ctx", "width"),
+}
 
 
 def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None) -> None:
@@ -29,22 +31,11 @@ def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None)
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in prompt.state_dict().items()}
-    write_whole(Path(path), _in_order(save(tensors, metadata=strings)))
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, _in_order(save(tensors, metadata=strings)))
 
 
 def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
-    """The prompt module in `path`, on the CPU, and its metadata.
+    """Return the prompt module in `path`, on the CPU, and its metadata.
 
     Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks its configuration or does
     not fit it.
@@ -79,32 +70,34 @@ def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
 
 
 def _check_config(config: object) -> None:
-    """A configuration is read from a file of anyone's: an object with numbers that a prompt can have."""
+    """Raise ValueError unless the configuration of an untrusted file is an object with numbers that a prompt can have."""
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
     for name, value in config.items():
         if isinstance(value, dict):
             _check_config(value)
-        elif isinstance(value, (int, float)) and not abs(value) <= _MOST:
-            raise ValueError(f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MOST:,} is the most")
+        elif isinstance(value, (int, float)) and not abs(value) <= _MAX_NUMBER:
+            raise ValueError(f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MAX_NUMBER:,} is the most")
 
 
 def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     expected = prompt.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
-    problems = []
+    issues = []
     if missing or unexpected:
-        problems.append(f"tensors of another method (missing: {_list(missing)}; unexpected: {_list(unexpected)})")
-    for name in expected:
-        if name in state and state[name].shape != expected[name].shape:
-            problems.append(_shapes(name, tuple(state[name].shape), tuple(expected[name].shape)))
-    if problems:
-        raise ValueError(f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(problems)}")
+        missing_names = ", ".join(missing) or "none"
+        unexpected_names = ", ".join(unexpected) or "none"
+        issues.append(f"tensors of another method (missing: {missing_names}; unexpected: {unexpected_names})")
+    for name, value in expected.items():
+        if name in state and state[name].shape != value.shape:
+            issues.append(_compare_shapes(name, tuple(state[name].shape), tuple(value.shape)))
+    if issues:
+        raise ValueError(f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(issues)}")
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata in alphabetical order: the same prompt is the same bytes."""
+    """Return a safetensors file with its metadata in alphabetical order: the same prompt is the same bytes."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -113,27 +106,26 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def _shapes(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """What differs, in the words of the field where the tensor is one of ours."""
-    tensor = name.rpartition(".")[2]
-    axes = {
-        "ctx": "classes n_ctx width",
-        "embeddings": "layers n_ctx width",
-        "embeddings_deep": "layers-1 n_ctx width",
-    }
-    if tensor not in axes:
+def _compare_shapes(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """Return what differs, in the words of the field if the tensor is known."""
+    axes = _AXES.get(name.rpartition(".")[2])
+    if axes is None:
         return f"{name} is {stored}, not {wanted}"
     if len(stored) != len(wanted):
         kinds = {2: "shared by all classes", 3: "class-specific"}
         return f"{name} is {kinds.get(len(stored), stored)}, not {kinds.get(len(wanted), wanted)}"
-    names = axes[tensor].split()[-len(stored) :]
-    pairs = zip(names, stored, wanted, strict=True)
-    return f"{name} has " + ", ".join(f"{axis} {a}, not {b}" for axis, a, b in pairs if a != b)
+    differences = []
+    for axis, size, other in zip(axes[-len(stored) :], stored, wanted, strict=True):
+        if size != other:
+            differences.append(f"{axis} {size}, not {other}")
+    return f"{name} has " + ", ".join(differences)
 
 
 def _encode(value: object) -> str:
-    """Plain strings as they are, everything else as JSON."""
-    return value if isinstance(value, str) and _decode(value) == value else json.dumps(value)
+    """Return plain strings as they are, everything else as JSON."""
+    if isinstance(value, str) and _decode(value) == value:
+        return value
+    return json.dumps(value)
 
 
 def _decode(value: str) -> object:
@@ -141,7 +133,3 @@ def _decode(value: str) -> object:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names) or "none"

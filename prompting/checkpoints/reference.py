@@ -1,13 +1,28 @@
-"""Prompts trained with the reference implementation: its parameter names, and the module that a state dict implies."""
+"""Prompts trained with the official implementations: their parameter names, and the module that a state dict implies.
 
+Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPrompt`, `VisualPrompt` or `UnifiedPrompt`; of IVLP
+and PromptSRC as `IVLPPrompt`; of MaPLe as `MaPLePrompt`.
+"""
+
+import re
+
+import torch
 from torch import Tensor
 
 from prompting.checkpoints.prompt_files import load_state
+from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.unified import UnifiedPrompt
 
+State = dict[str, Tensor]
+
 BUFFERS = ("token_prefix", "token_suffix")  # the class names' embeddings
-_UNIFIED = {  # reference name or prefix -> ours
+TEXT_BLOCK = "text_encoder.transformer.resblocks.{}.VPT_shallow"
+IMAGE_FIRST = "image_encoder.VPT"
+IMAGE_BLOCK = "image_encoder.transformer.resblocks.{}.VPT_shallow"
+DEEP_TEXT = "compound_prompts_text.{}"
+DEEP_MAP = "compound_prompt_projections.{}"
+_PREFIXES = {  # of the reference MVLPT -> ours
     "ctx": "text.ctx",
     "vpt_embeddings": "visual.embeddings",
     "vpt_embeddings_deep": "visual.embeddings_deep",
@@ -20,112 +35,273 @@ _UNIFIED = {  # reference name or prefix -> ours
 }
 
 
-def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict under the names of the prompt module that it belongs to, in float32.
+def is_maple(state: State) -> bool:
+    """Return True for MaPLe's names."""
+    return "ctx" in state and "proj.weight" in state
+
+
+def is_ivlp(state: State) -> bool:
+    """Return True for names of IVLP or PromptSRC."""
+    return "ctx" in state and any("VPT" in name for name in state)
+
+
+def rename(state: State) -> State:
+    """Return the state dict under the names of the prompt module that it belongs to, in float32.
 
     Names of older checkpoints (upt_proj...) are understood; buffers that depend on class names are dropped. Raises
-    ValueError naming every key that is none of the reference's.
+    ValueError naming every key that is none of an official implementation's.
     """
-    renamed, unknown = {}, []
-    unified = "ctx" in state and "vpt_embeddings" in state
-    for key, value in state.items():
-        name = key.replace("upt_proj", "mvlpt_proj") if "mvlpt_proj" not in key else key
-        if name in BUFFERS:
-            continue
-        prefix = name if name in _UNIFIED else next((p for p in _UNIFIED if p[-1] == "." and name.startswith(p)), None)
+    state = {current_name(name): value.float() for name, value in state.items() if name not in BUFFERS}
+    if is_maple(state):
+        return _rename_maple(state)
+    if is_ivlp(state):
+        return _rename_ivlp(state)
+    is_unified = "ctx" in state and "vpt_embeddings" in state
+    renamed: State = {}
+    unknown = []
+    for name, value in state.items():
+        prefix = _known_prefix(name, _PREFIXES)
         if prefix is None:
-            unknown.append(key)
+            unknown.append(name)
             continue
-        ours = _UNIFIED[prefix] + name[len(prefix) :]
-        renamed[ours if unified else ours.removeprefix("text.").removeprefix("visual.")] = value.float()
-    if unknown:
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise ValueError(f"not the names of a prompt of the reference: {', '.join(sorted(unknown)[:5])}{more}")
+        ours = _PREFIXES[prefix] + name[len(prefix) :]
+        if not is_unified:
+            ours = ours.removeprefix("text.").removeprefix("visual.")
+        renamed[ours] = value
+    _check_unknown(unknown)
+    return renamed
+
+
+def current_name(name: str) -> str:
+    """Return the name of a tensor in newer checkpoints, without prefixes of modules."""
+    name = name.removeprefix("module.").removeprefix("prompt_learner.")
+    if "mvlpt_proj" in name:
+        return name
+    return name.replace("upt_proj", "mvlpt_proj")
+
+
+def _known_prefix(name: str, prefixes: dict[str, str]) -> str | None:
+    """Return the name itself if it is known, or the prefix with a dot at its end that it begins with."""
+    if name in prefixes:
+        return name
+    for prefix in prefixes:
+        if prefix.endswith(".") and name.startswith(prefix):
+            return prefix
+    return None
+
+
+def _check_unknown(names: list[str]) -> None:
+    if not names:
+        return
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    raise ValueError(f"not the names of a prompt of the reference: {', '.join(sorted(names)[:5])}{more}")
+
+
+def _pop_layers(state: State, pattern: str, first: int) -> list[Tensor]:
+    """Remove and return the tensors named by `pattern` with the numbers from `first` on."""
+    layers = []
+    while pattern.format(first + len(layers)) in state:
+        layers.append(state.pop(pattern.format(first + len(layers))))
+    return layers
+
+
+def _stack(layers: list[Tensor]) -> Tensor:
+    shapes = {tuple(layer.shape) for layer in layers}
+    if len(shapes) > 1:
+        raise ValueError(f"its layers have different shapes: {', '.join(map(str, sorted(shapes)))}")
+    return torch.stack(layers)
+
+
+def _rename_ivlp(state: State) -> State:
+    renamed = {"text": _stack([state.pop("ctx"), *_pop_layers(state, TEXT_BLOCK, 1)])}
+    if IMAGE_FIRST in state:
+        renamed["visual"] = _stack([state.pop(IMAGE_FIRST), *_pop_layers(state, IMAGE_BLOCK, 1)])
+    _check_unknown(list(state))
+    return renamed
+
+
+def _rename_maple(state: State) -> State:
+    renamed = {"text": _stack([state.pop("ctx"), *_pop_layers(state, DEEP_TEXT, 0)])}
+    for part in ("weight", "bias"):
+        layers = [state.pop(f"proj.{part}", None), *_pop_layers(state, f"{DEEP_MAP}.{part}", 0)]
+        for number, value in enumerate(layers):
+            if value is None:
+                raise ValueError(f"MaPLe's proj.{part} is missing")
+            renamed[f"projections.{number}.{part}"] = value
+    _check_unknown(list(state))
     return renamed
 
 
 def prompt_from_reference(
-    state: dict[str, Tensor], position: str = "middle", patch_size: int = 16, heads: int = 1, theta: str | None = None
+    state: State,
+    position: str = "middle",
+    patch_size: int = 16,
+    heads: int = 1,
+    theta: str | None = None,
+    fixed_words: str = "",
 ) -> Prompt:
-    """The prompt whose trained tensors these are; method and sizes follow from names and shapes.
+    """Return the prompt of these trained tensors; method and sizes follow from names and shapes.
 
-    position, heads: not in the tensors. patch_size: only plays a part in initialisation.
-    theta: by default "per-token" where there are blocks, as those checkpoints were trained with it, "mlp" where there
+    position, heads, fixed_words: not in the tensors. patch_size: only plays a part in initialisation.
+    theta: by default "per-token" if there are blocks, as those checkpoints were trained with it, "mlp" if there
     are only maps, else "identity".
     Raises ValueError when the tensors make no known prompt.
     """
     state = rename(state)
-    text = visual = None
-    ctx = state.get("text.ctx", state.get("ctx"))
-    shallow = state.get("visual.embeddings", state.get("embeddings"))
-    if ctx is not None:
-        *classes, n_ctx, width = ctx.shape
-        text = TextPrompt(n_ctx, width, classes[0] if classes else None, position)
-    if shallow is not None:
-        deep = state.get("visual.embeddings_deep", state.get("embeddings_deep"))
-        projection = state.get("visual.proj.weight", state.get("proj.weight"))
-        _, n_ctx, dim = shallow.shape
-        layers = 1 + (0 if deep is None else len(deep))
-        width, project = (dim, None) if projection is None else (projection.shape[0], dim)
-        visual = VisualPrompt(n_ctx, width, layers, patch_size, project=project)
-    if text and visual:
-        dim, blocks = _theta_size(state)
-        theta = theta or ("per-token" if blocks else "mlp" if dim else "identity")
-        prompt: Prompt = UnifiedPrompt(text, visual, dim or 128, heads, max(blocks, 1), theta)
+    prompt: Prompt
+    if "projections.0.weight" in state:
+        prompt = _maple_prompt(state, fixed_words)
+    elif "text" in state:
+        prompt = _ivlp_prompt(state, fixed_words)
     else:
-        prompt = text or visual
-    if prompt is None:
-        raise ValueError("no prompt: neither ctx nor vpt_embeddings is among the tensors")
+        text = _text_prompt(state, position)
+        visual = _visual_prompt(state, patch_size)
+        if text is not None and visual is not None:
+            prompt = _unified_prompt(state, text, visual, heads, theta)
+        elif text is not None:
+            prompt = text
+        elif visual is not None:
+            prompt = visual
+        else:
+            raise ValueError("no prompt: neither ctx nor vpt_embeddings is among the tensors")
     load_state(prompt, state)
     return prompt
 
 
-def to_reference(prompt: Prompt) -> dict[str, Tensor]:
-    """The prompt's tensors under the reference's names. Raises ValueError for a prompt that the reference does not have
-    or would compute differently."""
-    if isinstance(prompt, UnifiedPrompt):
-        if prompt.theta == "attention":
-            raise ValueError(
-                "the reference's θ maps each vector by itself, but this prompt's vectors attend to all others"
-            )
-        if prompt.theta == "mlp":
-            raise ValueError("the reference's θ can't be an mlp: it stops at that setting")
-        if prompt.theta == "per-token" and prompt.layers != 1:
-            raise ValueError(f"the reference's θ has one block; this prompt's has {prompt.layers}")
-        prefix = ""
-    elif isinstance(prompt, TextPrompt):
-        prefix = "text."
-    elif isinstance(prompt, VisualPrompt):
-        prefix = "visual."
-    else:
+def _text_prompt(state: State, position: str) -> TextPrompt | None:
+    ctx = state.get("text.ctx", state.get("ctx"))
+    if ctx is None:
+        return None
+    *classes, n_ctx, width = ctx.shape
+    return TextPrompt(n_ctx, width, classes[0] if classes else None, position)
+
+
+def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
+    shallow = state.get("visual.embeddings", state.get("embeddings"))
+    if shallow is None:
+        return None
+    deep = state.get("visual.embeddings_deep", state.get("embeddings_deep"))
+    projection = state.get("visual.proj.weight", state.get("proj.weight"))
+    _, n_ctx, dim = shallow.shape
+    layers = 1 if deep is None else 1 + len(deep)
+    if projection is None:
+        return VisualPrompt(n_ctx, dim, layers, patch_size)
+    return VisualPrompt(n_ctx, projection.shape[0], layers, patch_size, project=dim)
+
+
+def _unified_prompt(
+    state: State, text: TextPrompt, visual: VisualPrompt, heads: int, theta: str | None
+) -> UnifiedPrompt:
+    blocks = len({name.split(".")[2] for name in state if name.startswith("mixer.resblocks.")})
+    dim = None
+    for name in ("visual_pre.weight", "text_pre.weight", "mixer.resblocks.0.ln_1.weight"):
+        if name in state:
+            dim = state[name].shape[0]
+    if theta is None and blocks:
+        theta = "per-token"
+    elif theta is None:
+        theta = "identity" if dim is None else "mlp"
+    return UnifiedPrompt(text, visual, dim or 128, heads, max(blocks, 1), theta)
+
+
+def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
+    layers, n_text, width = state["text"].shape
+    visual_layers, n_visual, image_width = 0, 0, 0
+    if "visual" in state:
+        visual_layers, n_visual, image_width = state["visual"].shape
+    return IVLPPrompt(n_text, width, layers, n_visual, image_width, visual_layers, fixed_words=fixed_words)
+
+
+def _maple_prompt(state: State, fixed_words: str) -> MaPLePrompt:
+    layers, n_ctx, width = state["text"].shape
+    image_width = state["projections.0.weight"].shape[0]
+    return MaPLePrompt(n_ctx, width, image_width, layers, fixed_words=fixed_words)
+
+
+def to_reference(prompt: Prompt) -> State:
+    """Return the prompt's tensors under the official names, on the CPU.
+
+    Raises ValueError for a prompt that no official implementation has or would compute in the same way.
+    """
+    _check_unified(prompt)
+    state = official_names(prompt, prompt.state_dict())
+    return {name: value.detach().float().cpu().clone() for name, value in state.items()}
+
+
+def official_names(prompt: Prompt, state: State) -> State:
+    """Return tensors of the prompt (values or gradients) under the official names.
+
+    Raises ValueError for a prompt that no official implementation has.
+    """
+    if isinstance(prompt, IVLPPrompt):
+        return _official_ivlp(state)
+    if isinstance(prompt, MaPLePrompt):
+        return _official_maple(state)
+    prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
+    if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
-    theirs = {ours: name for name, ours in _UNIFIED.items()}
-    state = {}
-    for name, value in prompt.state_dict().items():
-        name = prefix + name
-        ours = name if name in theirs else next(p for p in theirs if p[-1] == "." and name.startswith(p))
-        state[theirs[ours] + name[len(ours) :]] = value.detach().float().cpu().clone()
-    return state
+    official = {ours: name for name, ours in _PREFIXES.items()}
+    renamed = {}
+    for name, value in state.items():
+        name = prefixes[type(prompt)] + name
+        prefix = _known_prefix(name, official)
+        renamed[official[prefix] + name[len(prefix) :]] = value
+    return renamed
+
+
+def _official_ivlp(state: State) -> State:
+    renamed = {"prompt_learner.ctx": state["text"][0]}
+    for layer, value in enumerate(state["text"][1:], start=1):
+        renamed[TEXT_BLOCK.format(layer)] = value
+    if "visual" in state:
+        renamed[IMAGE_FIRST] = state["visual"][0]
+        for layer, value in enumerate(state["visual"][1:], start=1):
+            renamed[IMAGE_BLOCK.format(layer)] = value
+    return renamed
+
+
+def _official_maple(state: State) -> State:
+    renamed = {"prompt_learner.ctx": state["text"][0]}
+    for number, value in enumerate(state["text"][1:]):
+        renamed[f"prompt_learner.{DEEP_TEXT.format(number)}"] = value
+    for name, value in state.items():
+        found = re.fullmatch(r"projections\.(\d+)\.(weight|bias)", name)
+        if found is None:
+            continue
+        layer = int(found[1])
+        official = "proj" if layer == 0 else DEEP_MAP.format(layer - 1)
+        renamed[f"prompt_learner.{official}.{found[2]}"] = value
+    return renamed
+
+
+def _check_unified(prompt: Prompt) -> None:
+    """Raise ValueError for a θ that the reference MVLPT would compute differently."""
+    if not isinstance(prompt, UnifiedPrompt):
+        return
+    if prompt.theta == "attention":
+        raise ValueError("the reference's θ maps each vector by itself, but this prompt's vectors attend to all others")
+    if prompt.theta == "mlp":
+        raise ValueError("the reference's θ can't be an mlp: it stops at that setting")
+    if prompt.theta == "per-token" and prompt.layers != 1:
+        raise ValueError(f"the reference's θ has one block; this prompt's has {prompt.layers}")
 
 
 def describe(prompt: Prompt) -> str:
-    """The prompt's method, length and sizes in words."""
+    """Return the prompt's method, length and sizes in words."""
     if isinstance(prompt, UnifiedPrompt):
         return f"a unified prompt: {describe(prompt.text)}, {describe(prompt.visual)}, θ {prompt.theta}"
     config = prompt.config()
     if isinstance(prompt, TextPrompt):
-        owner = f", a set for each of {config['classes']} classes" if config["classes"] else ""
-        return f"a text prompt of {config['n_ctx']} vectors, {config['width']} wide{owner}"
+        sets = f", a set for each of {config['classes']} classes" if config["classes"] else ""
+        return f"a text prompt of {config['n_ctx']} vectors, {config['width']} wide{sets}"
     if isinstance(prompt, VisualPrompt):
         depth = f"deep visual prompt in {config['layers']} layers" if config["layers"] > 1 else "shallow visual prompt"
         return f"a {depth} of {config['n_ctx']} vectors, {config['width']} wide"
+    if isinstance(prompt, IVLPPrompt):
+        return (
+            f"an IVLP prompt of {config['n_text']} text vectors in {config['text_layers']} layers "
+            f"and {config['n_visual']} visual vectors in {config['visual_layers']}"
+        )
+    if isinstance(prompt, MaPLePrompt):
+        return f"a MaPLe prompt of {config['n_ctx']} vectors in {config['layers']} layers"
     return f"a {prompt.kind} prompt"
-
-
-def _theta_size(state: dict[str, Tensor]) -> tuple[int | None, int]:
-    """Width and number of blocks of θ, from its tensors."""
-    blocks = len({name.split(".")[2] for name in state if name.startswith("mixer.resblocks.")})
-    for name in ("mixer.resblocks.0.ln_1.weight", "text_pre.weight", "visual_pre.weight"):
-        if name in state:
-            return state[name].shape[0], blocks
-    return None, blocks

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from PIL import Image
 
 from datasets import Task, register_task
 from datasets.elevater import ElevaterTask
+from toolkit.common.files import atomic_folder
 
 CLASSES = 100
 FOLDER = "classification"
@@ -34,33 +33,33 @@ WORDS = (
 
 
 def name_of(task: int) -> str:
-    """What the task at this position is registered under."""
+    """Return the registered name of the task at this position."""
     return f"many-{task:04d}"
 
 
 def class_names(task: int, count: int = CLASSES) -> list[str]:
-    """The class names of the task at this position; up to 112,000 classes of a suite are all different."""
-    adjectives, materials, things = (words.split() for words in WORDS)
-    chosen = itertools.islice(itertools.product(adjectives, materials, things), task * count, (task + 1) * count)
+    """Return the class names of the task at this position; up to 112,000 classes of a suite are all different."""
+    names = itertools.product(*map(str.split, WORDS))
+    chosen = itertools.islice(names, task * count, (task + 1) * count)
     return [" ".join(words) for words in chosen]
 
 
-def picture(generator: np.random.Generator) -> bytes:
-    """A PNG of 48 x 48 pixels."""
+def random_image(generator: np.random.Generator) -> bytes:
+    """Return a PNG of 48 x 48 pixels."""
     blocks = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(blocks.repeat(8, 0).repeat(8, 1)).save(stream, "PNG", compress_level=1)
+    image = Image.fromarray(blocks.repeat(8, 0).repeat(8, 1))
+    image.save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 
 def write_task(folder: Path, task: int, classes: int = CLASSES) -> None:
     """Write the task at this position into `folder`."""
-    folder.mkdir(parents=True)
     for number, split in enumerate(("train", "test")):
         generator = np.random.default_rng([task, number])
         with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
             for label in range(classes):
-                archive.writestr(f"{split}/{label}.png", picture(generator))
+                archive.writestr(f"{split}/{label}.png", random_image(generator))
         lines = [f"{split}.zip@{split}/{label}.png {label}\n" for label in range(classes)]
         (folder / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
     (folder / "labels.txt").write_text("\n".join(class_names(task, classes)) + "\n", encoding="utf-8")
@@ -71,13 +70,14 @@ def write_suite(root: Path, tasks: int, classes: int = CLASSES) -> None:
     for task in range(tasks):
         folder = root / FOLDER / name_of(task)
         if not folder.is_dir():
-            unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            write_task(unfinished, task, classes)
-            unfinished.rename(folder)
+            with atomic_folder(folder) as unfinished:
+                write_task(unfinished, task, classes)
 
 
 def register_suite(tasks: int) -> list[type[Task]]:
-    """Register the first `tasks` tasks, as a module dropped into `datasets/` would; their classes."""
-    facts = [{"name": name_of(task), "root_folder": f"{FOLDER}/{name_of(task)}"} for task in range(tasks)]
-    return [register_task(type(own["name"], (ElevaterTask,), own)) for own in facts]
+    """Register the first `tasks` tasks, as a module dropped into `datasets/` would, and return their classes."""
+    classes = []
+    for name in map(name_of, range(tasks)):
+        attributes = {"name": name, "root_folder": f"{FOLDER}/{name}"}
+        classes.append(register_task(type(name, (ElevaterTask,), attributes)))
+    return classes

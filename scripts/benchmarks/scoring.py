@@ -8,7 +8,6 @@ weights) aside. The second scores 20 text prompts on the 20 pocket tasks with th
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -30,25 +29,29 @@ from trainers.features.disk_cache import FeatureCache
 from trainers.features.extraction import probabilities
 from trainers.features.store import get_backbone
 
+from .common import add_output_dir, machine, new_parser, write_result
 from .steps import random_clip, source_names
-from .training import machine, write
 
-ROOT = Path(__file__).resolve().parents[2]
+FINGERPRINT = "0" * 64  # of the images whose features are kept
 
 
 def from_features(folder: Path, architecture: str, images: int = 50_000, classes: int = 100) -> dict:
-    """Seconds and images a second from a file of features to the accuracy; class features are measured apart."""
+    """Return seconds and images a second from a file of features to the accuracy; class features are measured apart."""
     clip = random_clip(architecture)
     model = PromptedCLIP(clip, TextPrompt(16, clip.ln_final.weight.shape[0]))
-    cache, targets = FeatureCache(folder / "features", 10**9), np.arange(images) % classes
-    width = clip.text_projection.shape[1]
-    cache.save("random", "0" * 64, F.normalize(torch.randn(images, width), dim=-1))
+    cache = FeatureCache(folder / "features", 10**9)
+    targets = np.arange(images) % classes
+    shape = images, clip.text_projection.shape[1]
+    random = torch.randn(shape)
+    cache.save("random", FINGERPRINT, F.normalize(random, dim=-1))
     with torch.no_grad():
         start = time.perf_counter()
         features = model.encode_classes(source_names(classes))
         encoded = time.perf_counter()
-        values = probabilities(model, cache.load("random", "0" * 64, (images, width)), features)
-        metrics.compute("accuracy", targets, np.round(values.numpy().astype(np.float64), 6))
+        loaded = cache.load("random", FINGERPRINT, shape)
+        values = probabilities(model, loaded, features)
+        rounded = np.round(values.numpy().astype(np.float64), 6)
+        metrics.compute("accuracy", targets, rounded)
         end = time.perf_counter()
     return {
         "images": images,
@@ -60,33 +63,35 @@ def from_features(folder: Path, architecture: str, images: int = 50_000, classes
 
 
 def grid(folder: Path, prompts: int = 20) -> dict:
-    """Seconds for `prompts` random text prompts on the 20 pocket targets: with no feature known, and again."""
+    """Return the seconds for `prompts` random text prompts on the 20 pocket targets: with no feature known, and again."""
     datasets.register_all()
     trainers.register_all()
     tasks = [spec.task for spec in datasets.pocket.TARGETS]
     datasets.pocket.ensure_all(tasks)
-    cfg = resolve("CoOp", [], {"CACHE.DIR": str(folder), "DATASET.NUM_SHOTS": 0}, [])
+    given = {"CACHE.DIR": str(folder), "DATASET.NUM_SHOTS": 0}
+    cfg = resolve("CoOp", [], given, [])
     seconds = []
     for _ in range(2):
         get_backbone.cache_clear()
         torch.manual_seed(0)
         start = time.perf_counter()
-        scores = score_prompts([TextPrompt(8, 128) for _ in range(prompts)], cfg, tasks)
+        random = [TextPrompt(8, 128) for _ in range(prompts)]
+        scores = score_prompts(random, cfg, tasks)
         seconds.append(round(time.perf_counter() - start, 2))
     return {"scores": scores.size, "seconds": seconds[0], "seconds_with_kept_features": seconds[1]}
 
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help="an open_clip name, or pocket")
-    parser.add_argument("--output-dir", type=Path, default=ROOT / "output" / "benchmark")
+    add_output_dir(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         one = from_features(Path(folder), options.architecture)
         many = grid(Path(folder))
-    found = {"machine": machine("cpu"), "one_prompt": one, "many_prompts": many}
-    write(options.output_dir / "benchmark_scoring.json", json.dumps(found, indent=1) + "\n")
+    found = {"machine": machine(), "one_prompt": one, "many_prompts": many}
+    write_result(options.output_dir, "benchmark_scoring", found)
     print(json.dumps(found, indent=1))
     return 0
 

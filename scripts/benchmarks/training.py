@@ -5,7 +5,7 @@ prompts, forward and backward, on the same batch in the same process.
     python -m scripts.benchmarks.training --methods VPT --classes 1000 --baseline
     python -m scripts.benchmarks.training --device cuda --precision bf16 --batch-size 32
 
-Every case has a process of its own, so that its peak memory is its own. CoOp's images are cached features, as in training. --baseline
+Every case runs in its own process, so that its peak memory is its own. CoOp's images are cached features, as in training. --baseline
 measures the naive way beside it: both towers in every step, texts cut to the longest prompt and no further. Writes benchmark.json and
 benchmark.md to --output-dir; --write fills the table of BENCHMARKS.md.
 """
@@ -16,33 +16,44 @@ import argparse
 import datetime
 import itertools
 import json
-import os
-import platform
-import subprocess
+import statistics
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 
-import open_clip
 import torch
 from tqdm import tqdm
 
-from toolkit.common.files import atomic_write
+from toolkit.common.markers import fill
 
-from .steps import COLUMNS, case
+from .common import ROOT, add_output_dir, comma_separated, machine, new_parser, run_case, table, write_result
+from .steps import Step, autocast_of, floor_step, naive_step, our_step, prompt_of, random_clip, source_names
 
-ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = {
+    "method": ("method", "{}"),
+    "classes": ("classes", "{:,}"),
+    "position": ("class token", "{}"),
+    "precision": ("precision", "{}"),
+    "floor_seconds": ("floor, s", "{:.3f}"),
+    "step_seconds": ("step, s", "{:.3f}"),
+    "ratio": ("step / floor", "{:.2f}"),
+    "images_per_second": ("images/s", "{:.1f}"),
+    "peak_gigabytes": ("peak memory, GB", "{:.2f}"),
+    "naive_seconds": ("naive step, s", "{:.1f}"),
+    "naive_ratio": ("naive / step", "{:.1f}"),
+    "naive_peak_gigabytes": ("naive peak, GB", "{:.1f}"),
+}
 
 
-def grid(options: argparse.Namespace) -> list[dict]:
-    """One configuration for each case; a class token position matters only where there is a text prompt."""
-    cases = []
+def cases(options: argparse.Namespace) -> list[dict]:
+    """Return the arguments of `case` for each; a class token position matters only if there is a text prompt."""
+    found = []
     for method, classes, precision in itertools.product(options.methods, options.classes, options.precision):
-        for position in options.positions if method != "VPT" else ["-"]:
-            cases.append(
+        for position in ["-"] if method == "VPT" else options.positions:
+            found.append(
                 {
                     "method": method,
-                    "classes": int(classes),
+                    "classes": classes,
                     "position": position,
                     "precision": precision,
                     "architecture": options.architecture,
@@ -50,72 +61,117 @@ def grid(options: argparse.Namespace) -> list[dict]:
                     "batch_size": options.batch_size,
                     "n_ctx": options.n_ctx,
                     "rounds": options.rounds,
-                    "baseline": options.baseline and int(classes) <= options.baseline_classes,
+                    "baseline": options.baseline and classes <= options.baseline_classes,
                 }
             )
-    return cases
+    return found
 
 
-def run_case(configuration: dict) -> dict:
-    """A case in a new process. Raises RuntimeError with the end of what it said where it fails."""
-    command = [sys.executable, "-m", "scripts.benchmarks.training", "--case", json.dumps(configuration)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{configuration}: {(done.stderr or done.stdout).strip()[-500:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def case(
+    method: str,
+    classes: int,
+    position: str,
+    precision: str,
+    architecture: str,
+    device: str,
+    batch_size: int,
+    n_ctx: int,
+    rounds: int,
+    baseline: bool,
+) -> dict:
+    """Measure one case in this process.
+
+    Returns seconds a step (median of `rounds`), of the floor, and of the naive way if `baseline`. Memory is the peak of
+    the process (CPU) or of torch (GPU) after the steps and before the other two.
+    """
+    torch.manual_seed(0)
+    clip = random_clip(architecture).to(device)
+    names = source_names(classes)
+    size = clip.visual.image_size
+    if not isinstance(size, tuple):
+        size = (size, size)
+    images = torch.randn(batch_size, 3, *size, device=device)
+    labels = torch.randint(len(names), (batch_size,), device=device)
+    autocast = autocast_of(device, precision)
+    prompt = prompt_of(method, clip, n_ctx, position).to(device)
+    batch = clip, prompt, images, labels, names, autocast
+
+    step = seconds(our_step(*batch), rounds, device)
+    measured = {"peak_gigabytes": peak(device)}
+    floor = seconds(floor_step(clip, n_ctx, images, autocast), rounds, device)
+    measured |= {"floor_seconds": floor, "step_seconds": step, "ratio": step / floor}
+    measured["images_per_second"] = batch_size / step
+    if baseline:
+        naive = seconds(naive_step(*batch), 1, device, warm=False)
+        measured |= {"naive_seconds": naive, "naive_ratio": naive / step, "naive_peak_gigabytes": peak(device)}
+    return {
+        "method": method,
+        "classes": classes,
+        "position": position,
+        "precision": precision,
+        "architecture": architecture,
+        "device": device,
+        "batch_size": batch_size,
+        "n_ctx": n_ctx,
+        "rounds": rounds,
+        **{key: round(value, 4) for key, value in measured.items()},
+    }
 
 
-def machine(device: str) -> dict:
-    """What it ran on."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
+def seconds(step: Step, rounds: int, device: str, warm: bool = True) -> float:
+    """Return the median time of a step, after one that does not count if `warm`."""
+    if warm:
+        step()
+    times = []
+    for _ in range(rounds):
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        step()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def peak(device: str) -> float:
+    """Return the peak memory so far in GB: torch's on a GPU, else the process's (NaN if the system does not tell)."""
     if device.startswith("cuda"):
-        name = f"{torch.cuda.get_device_name()}, {name}"
-    return {"processor": name, "cores": os.cpu_count(), "torch": torch.__version__, "open_clip": open_clip.__version__}
+        return torch.cuda.max_memory_allocated() / 1e9
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / 1e9
+    return float("nan")
 
 
-def markdown(results: list[dict], where: dict, options: argparse.Namespace) -> str:
-    """The results as a table."""
+def markdown(results: list[dict], where: dict) -> str:
+    """Return the results as a table below a line that says how they were measured."""
     first = results[0]
-    lines = [
+    version = where["torch"].split("+")[0]
+    heading = (
         f"{datetime.date.today().isoformat()}: {first['architecture']}, random weights, batch {first['batch_size']}, "
         f"{first['n_ctx']} vectors, union loss; {where['cores']} cores of {where['processor']}, {first['device']}, "
-        f"torch {where['torch'].split('+')[0]}. Medians of {first['rounds']} steps.",
-        "",
-    ]
-    columns = [name for name in COLUMNS if any(result.get(name) is not None for result in results)]
-    lines.append("| " + " | ".join(COLUMNS[name][0] for name in columns) + " |")
-    lines.append(
-        "|" + "|".join("---" if name in ("method", "position", "precision") else "---:" for name in columns) + "|"
+        f"torch {version}. Medians of {first['rounds']} steps."
     )
+    keys = [key for key in COLUMNS if any(key in result for result in results)]
+    titles = [COLUMNS[key][0] for key in keys]
+    rows = []
     for result in results:
-        cells = [COLUMNS[name][1].format(result[name]) if result.get(name) is not None else "" for name in columns]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def split(kind: Callable = str) -> Callable[[str], list]:
-    """An argument type for comma separated values."""
-    return lambda text: [kind(part) for part in text.split(",") if part]
+        rows.append([COLUMNS[key][1].format(result[key]) if key in result else "" for key in keys])
+    return f"{heading}\n\n{table(titles, rows, left=('method', 'class token', 'precision'))}"
 
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser("How long a training step takes and how much memory it needs, beside the bare image tower.")
     add = parser.add_argument
-    add("--methods", type=split(), default=["VPT", "CoOp", "UPT"])
-    add("--classes", type=split(int), default=[100, 1000, 2191], help="the first of the 2,191 of the 11 source sets")
-    add("--positions", type=split(), default=["end", "middle"])
-    add("--precision", type=split(), default=["fp32"], help="fp32, bf16, fp16")
+    many = "the first of the 2,191 of the 11 source sets"
+    add("--methods", type=comma_separated(), default=["VPT", "CoOp", "UPT"])
+    add("--classes", type=comma_separated(int), default=[100, 1000, 2191], help=many)
+    add("--positions", type=comma_separated(), default=["end", "middle"])
+    add("--precision", type=comma_separated(), default=["fp32"], help="fp32, bf16, fp16")
     add("--architecture", default="ViT-B-16-quickgelu", help="an open_clip name, or pocket")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--batch-size", type=int, default=8)
@@ -123,24 +179,21 @@ def main() -> int:
     add("--rounds", type=int, default=3)
     add("--baseline", action="store_true", help="the naive way too")
     add("--baseline-classes", type=int, default=1000, help="no baseline beyond this many classes (memory)")
-    add("--output-dir", type=Path, default=ROOT / "output" / "benchmark")
     add("--write", action="store_true", help="put the table into BENCHMARKS.md")
     add("--case", help=argparse.SUPPRESS)
+    add_output_dir(parser)
     options = parser.parse_args()
     if options.case:
         print(json.dumps(case(**json.loads(options.case))))
         return 0
     results = []
-    for configuration in tqdm(grid(options), unit="case", dynamic_ncols=True):
-        results.append(run_case(configuration))
+    for arguments in tqdm(cases(options), unit="case", dynamic_ncols=True):
+        results.append(run_case("scripts.benchmarks.training", arguments))
         tqdm.write(json.dumps(results[-1]), file=sys.stderr)
     where = machine(options.device)
-    text = markdown(results, where, options)
-    write(options.output_dir / "benchmark.json", json.dumps({"machine": where, "results": results}, indent=1) + "\n")
-    write(options.output_dir / "benchmark.md", text)
+    text = markdown(results, where)
+    write_result(options.output_dir, "benchmark", {"machine": where, "results": results}, text)
     if options.write:
-        from toolkit.common.markers import fill
-
         fill(ROOT / "BENCHMARKS.md", "steps", text)
     print(text)
     return 0

@@ -8,6 +8,7 @@ The picture has eight test images of each task, read back through the loaders th
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -29,29 +30,29 @@ HANDWRITTEN = 1797  # images in scikit-learn's digits
 
 
 def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
-    """`count` test images in label order, spread evenly over the classes, each with the names of what it shows.
+    """Return `count` test images in label order, spread evenly over the classes, each with the names of what it shows.
 
     A class gives its first images; of a multilabel task, an image stands for the first label that asks for it.
     """
     classes = task.num_classes
-    wanted = (
-        sorted(k % classes for k in range(count))
-        if classes < count
-        else [k * (classes - 1) // (count - 1) for k in range(count)]
-    )
+    if classes < count:
+        wanted = sorted(k % classes for k in range(count))
+    else:
+        wanted = [k * (classes - 1) // (count - 1) for k in range(count)]
     chosen, taken = [], set()
     for label in wanted:
         sample = next(item for item in task.test if label in item.labels and item.key not in taken)
         taken.add(sample.key)
-        name = " + ".join(task.classnames[own] for own in sample.labels)
+        name = " + ".join(task.classnames[shown] for shown in sample.labels)
         chosen.append((name, read_image(sample.impath)))
     return chosen
 
 
 def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[str]:
-    """The names, repeated ones once, on two lines of at most `width` pixels; three dots stand for what does not fit."""
-    names = [f"{name} ({names.count(name)})" if names.count(name) > 1 else name for name in dict.fromkeys(names)]
-    words = ", ".join(names).split(" ")
+    """Return the names, repeated ones once, on two lines of at most `width` pixels; three dots stand for what does not fit."""
+    counts = Counter(names)
+    parts = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
+    words = ", ".join(parts).split(" ")
     lines = [""]
     for k, word in enumerate(words):
         longer = f"{lines[-1]} {word}".strip()
@@ -67,21 +68,25 @@ def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[
 
 
 def draw_task(sheet: Image.Image, corner: tuple[int, int], spec: Spec, task: Task) -> None:
-    """One row: title, images, what they show."""
-    pen, (x, y) = ImageDraw.Draw(sheet), corner
-    title, small = ImageFont.load_default(16), ImageFont.load_default(12)
+    """Draw one row: title, images, what they show."""
+    pen = ImageDraw.Draw(sheet)
+    x, y = corner
+    title = ImageFont.load_default(16)
+    small = ImageFont.load_default(12)
     chosen = pick(task, IMAGES)
     pen.text((x, y), spec.task, INK, title)
-    facts = f"like {spec.like}, {task.num_classes} classes"
-    pen.text((x + WIDTH - small.getlength(facts), y + 4), facts, GRAY, small)
+    about = f"like {spec.like}, {task.num_classes} classes"
+    right = x + WIDTH - small.getlength(about)
+    pen.text((right, y + 4), about, GRAY, small)
     for k, (_, image) in enumerate(chosen):
-        sheet.paste(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (x + k * (SIDE + GAP), y + TITLE))
+        small_image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        sheet.paste(small_image, (x + k * (SIDE + GAP), y + TITLE))
     for k, line in enumerate(caption([name for name, _ in chosen], WIDTH, small)):
         pen.text((x, y + TITLE + SIDE + 4 + k * LINE), line, GRAY, small)
 
 
 def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
-    """All tasks: a heading for each group, its tasks in two columns, read downwards."""
+    """Draw all tasks: a heading for each group, its tasks in two columns, read downwards."""
     rows = {heading: (len(group) + 1) // 2 for heading, group in specs.items()}
     height = 2 * MARGIN + sum(HEADING + count * ROW for count in rows.values()) - 10
     sheet = Image.new("RGB", (2 * WIDTH + 4 * MARGIN, height), PAPER)
@@ -92,26 +97,30 @@ def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
         y += HEADING
         for k, spec in enumerate(group):
             column, row = divmod(k, rows[heading])
-            draw_task(sheet, (MARGIN + column * (WIDTH + 2 * MARGIN), y + row * ROW), spec, build_task(cfg, spec.task))
+            corner = (MARGIN + column * (WIDTH + 2 * MARGIN), y + row * ROW)
+            draw_task(sheet, corner, spec, build_task(cfg, spec.task))
         y += rows[heading] * ROW
     return sheet
 
 
 def style(spec: Spec) -> str:
-    """How a task's pictures are drawn and finished, in words."""
+    """Return how a task's images are drawn and finished, in words."""
     if spec.family == "handwritten":
         return "real scans"
-    finish = (" + " if spec.stacked else " or ").join(spec.styles)
+    between = " + " if spec.stacked else " or "
+    finish = between.join(spec.styles)
     return finish if spec.mode == "fill" else f"{spec.mode}, {finish}"
 
 
 def pool(spec: Spec) -> int:
-    """The number of training images from which shots are drawn, a source's validation images aside."""
-    return HANDWRITTEN - spec.test if spec.family == "handwritten" else spec.train * len(spec.classes)
+    """Return the number of training images that shots are sampled from, without a source's validation images."""
+    if spec.family == "handwritten":
+        return HANDWRITTEN - spec.test
+    return spec.train * len(spec.classes)
 
 
 def markdown() -> str:
-    """The table of all tasks, from their specifications alone."""
+    """Return the table of all tasks, from their specifications alone."""
     lines = [
         "| task | like | classes | train pool | test | metric | layout | style |",
         "|---|---|---:|---:|---:|---|---|---|",

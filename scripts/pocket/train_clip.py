@@ -2,11 +2,9 @@
 
     python -m scripts.pocket.train_clip --minutes 40
 
-Pictures and captions come from `datasets.pocket.concepts`: every concept of the pocket world in random colours, places
-and
-styles. The loss is CLIP's symmetric cross-entropy, except that every caption that is true of a picture counts as its
-match (a batch
-holds many pictures of the same concept). Nothing else in the project needs this script: its result is in the
+Images and captions come from `datasets.pocket.concepts`: every concept of the pocket world in random colours, places and
+styles. The loss is CLIP's symmetric cross-entropy, except that every caption that is true of an image counts as its match
+(a batch holds many images of the same concept). Nothing else in the project needs this script: its result is in the
 repository.
 """
 
@@ -27,6 +25,7 @@ from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg, get_tokenizer
 from PIL import Image
 from safetensors.torch import save_file
 
+from datasets.pocket.colors import pick
 from datasets.pocket.concepts import FAMILIES, caption, render
 
 log = logging.getLogger("train_pocket_clip")
@@ -49,30 +48,39 @@ OPENERS = (
 )
 
 
-def make_pairs(
-    seed: int, count: int
-) -> tuple[np.ndarray, list[list[tuple[str, tuple[str, ...]]]], list[tuple[str, ...]]]:
-    """`count` pictures (count, SIZE, SIZE, 3) uint8, their captions with the facts claimed, and their facts."""
+MODES = ("fill", "fill", "fill", "fill", "outline", "silhouette")
+Facts = tuple[str, ...]
+Caption = tuple[str, Facts]  # with the facts that it claims
+
+
+def make_pairs(seed: int, count: int) -> tuple[np.ndarray, list[list[Caption]], list[Facts]]:
+    """Return `count` images (count, SIZE, SIZE, 3) uint8, the captions of each, and the facts of each."""
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
     share = np.array([WEIGHT.get(name, 1.0) * len(FAMILIES[name].concepts) ** 0.5 for name in names])
+    share = share / share.sum()
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     captions, truths = [], []
     for k in range(count):
-        family = names[int(rng.choice(len(names), p=share / share.sum()))]
-        concept = FAMILIES[family].concepts[int(rng.integers(len(FAMILIES[family].concepts)))]
-        mode = str(rng.choice(["fill", "fill", "fill", "fill", "outline", "silhouette"]))
+        family = names[int(rng.choice(len(names), p=share))]
+        concept = pick(rng, FAMILIES[family].concepts)
+        mode = str(rng.choice(MODES))
         image, facts = render(family, concept, rng, mode)
         images[k] = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-        said = []
-        for _ in range(CAPTIONS):
-            text, claimed = caption(family, concept, facts, rng)
-            if rng.random() < 0.2:
-                text = f"{OPENERS[int(rng.integers(len(OPENERS)))]} {text}"
-            said.append((text, tuple(claimed)))
-        captions.append(said)
+        captions.append(make_captions(family, concept, facts, rng))
         truths.append(tuple(facts))
     return images, captions, truths
+
+
+def make_captions(family: str, concept: str, facts: frozenset[str], rng: np.random.Generator) -> list[Caption]:
+    """Return CAPTIONS captions of an image, some with an opening."""
+    captions = []
+    for _ in range(CAPTIONS):
+        text, claimed = caption(family, concept, facts, rng)
+        if rng.random() < 0.2:
+            text = f"{pick(rng, OPENERS)} {text}"
+        captions.append((text, tuple(claimed)))
+    return captions
 
 
 class Pairs:

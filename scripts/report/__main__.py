@@ -27,11 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     with logging_redirect_tqdm():
-        out = write(options.folders, options.output, options.root, options.transfer)
+        out = write(options.folders, options.output, options.root, options.transfer, not options.no_zero_shot)
     sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
 
 
-def write(folders: Sequence[Path], output: Path | None = None, root: str = "", transfer: Path | None = None) -> Path:
+def write(
+    folders: Sequence[Path],
+    output: Path | None = None,
+    root: str = "",
+    transfer: Path | None = None,
+    with_zero_shot: bool = True,
+) -> Path:
     """Write the page of the runs in `folders` and return its path, by default report.html in the first folder.
 
     Raises FileNotFoundError or ValueError naming what is missing or damaged; nothing is written then.
@@ -50,7 +56,7 @@ def write(folders: Sequence[Path], output: Path | None = None, root: str = "", t
     if out.is_dir():
         raise ValueError(f"-o {out} is a folder; give a file")
     matrices = [(path.stem, read_matrix(path)) for path in find_matrices(runs[0].folder, transfer)]
-    write_text(out, build(runs, root, matrices))
+    write_text(out, build(runs, root, matrices, with_zero_shot))
     return out
 
 
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
     add("--root", default="", help="the folder of the data sets, as train.py takes it")
     add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
+    add("--no-zero-shot", action="store_true", help="leave out the classes' zero-shot scores, which need the backbone")
     return parser
 
 

@@ -18,6 +18,7 @@ from elevater_eval.bootstrap import resample, statistic_of, task_generator
 from toolkit.common.images import ImageError, read_image
 
 from .experiment import Stage
+from .zero_shot import zero_shot_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,12 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of a class in percent: its recall, or the average precision of a multilabel task."""
+    """The score of a class in percent, and that of zero-shot: recall, or the average precision of a multilabel task."""
 
     name: str
     score: float
     images: int
+    zero_shot: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Findings:
     problem: str = ""
 
 
-def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Findings:
-    """Return what there is to show of a record's task. Missing data or predictions are a `problem`, not an error."""
+def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_shot: bool = False) -> Findings:
+    """Return what there is to show of a record's task. Missing data or predictions are a `problem`, not an error.
+
+    Args:
+        most_mistakes: mistakes that are shown.
+        with_zero_shot: compute the zero-shot scores of the classes.
+    """
     label = record["task"]
     try:
         task = stage.task(label, root)
@@ -102,6 +109,9 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Finding
     probabilities, problem = _read_predictions(stage, record, task, targets)
     if probabilities is None:
         return Findings(**known, problem=problem)
+    zero_shot = None
+    if with_zero_shot:
+        zero_shot = zero_shot_probabilities(stage, record, task, targets)
     wrong = find_mistakes(targets, probabilities)
     return Findings(
         **known,
@@ -109,7 +119,7 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int) -> Finding
         mistakes=_show_mistakes(task, wrong[:most_mistakes], probabilities),
         wrong=len(wrong),
         tested=len(targets),
-        by_class=_name_classes(task, score_classes(targets, probabilities)),
+        by_class=_name_classes(task, targets, probabilities, zero_shot),
         confusion=count_confusions(task.classnames, targets, probabilities),
         problem=problem,
     )
@@ -237,8 +247,17 @@ def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarra
         return None
 
 
-def _name_classes(task: Task, found: Sequence[tuple[int, float, int]]) -> list[ClassScore]:
-    return [ClassScore(task.classnames[label], score, images) for label, score, images in found]
+def _name_classes(
+    task: Task, targets: np.ndarray, probabilities: np.ndarray, zero_shot: np.ndarray | None
+) -> list[ClassScore]:
+    """Return the scores of the classes that have test images, the worst first."""
+    base = {}
+    if zero_shot is not None:
+        base = {label: score for label, score, _ in score_classes(targets, zero_shot)}
+    found = []
+    for label, score, images in score_classes(targets, probabilities):
+        found.append(ClassScore(task.classnames[label], score, images, base.get(label)))
+    return found
 
 
 def _shot(task: Task, sample: Sample) -> Thumbnail:

@@ -16,7 +16,7 @@ from scripts.transfer.matrix import Matrix
 
 from . import charts, findings, reproduce
 from .charts import Gain
-from .experiment import Experiment, Stage
+from .experiment import Experiment
 from .findings import Findings, gather
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -35,12 +35,18 @@ SECTIONS = {
 Rows = list[tuple[str, list[float]]]
 
 
-def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[tuple[str, Matrix]] = ()) -> str:
+def build(
+    runs: Sequence[Experiment],
+    root: str = "",
+    matrices: Sequence[tuple[str, Matrix]] = (),
+    with_zero_shot: bool = True,
+) -> str:
     """Return the page of a run; of several, which differ in their seeds, the first one's with a table of all.
 
     Args:
         root: the folder of the data sets, for images and labels.
         matrices: (title, transfer matrix).
+        with_zero_shot: compute the zero-shot scores of the tasks' classes, with the run's backbone.
     """
     run = runs[0]
     units = run.units()
@@ -50,8 +56,13 @@ def build(runs: Sequence[Experiment], root: str = "", matrices: Sequence[tuple[s
     with tqdm(total=len(units) + len(source_units), desc="report", unit="task", dynamic_ncols=True, leave=False) as bar:
         most = ALL_MISTAKES // bar.total
         most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, most))
-        found = _gather(units, root, most, bar)
-        found_source = _gather(source_units, root, most, bar)
+        found, found_source = {}, {}
+        for stage, record in units:
+            found[record["task"]] = gather(stage, record, root, most, with_zero_shot)
+            bar.update()
+        for stage, record in source_units:
+            found_source[record["task"]] = gather(stage, record, root, most)
+            bar.update()
     changed = reproduce.changes(run.cfg)
     panels, shared = _panels(run)
     context = {
@@ -109,14 +120,6 @@ def _environment() -> jinja2.Environment:
         reproduce=reproduce,
     )
     return environment
-
-
-def _gather(units: Sequence[tuple[Stage, dict]], root: str, most_mistakes: int, bar: tqdm) -> dict[str, Findings]:
-    found = {}
-    for stage, record in units:
-        found[record["task"]] = gather(stage, record, root, most_mistakes)
-        bar.update()
-    return found
 
 
 def _columns(run: Experiment) -> dict[str, str]:

@@ -12,6 +12,7 @@ from datasets import build_task, is_custom, task_name
 from datasets import few_shot as fewshot
 from datasets.custom import task as custom
 from datasets.multitask import MultitaskDataset
+from prompting.predict import find_images
 from toolkit.common.images import read_image
 
 COLORS = {"cat": (250, 0, 0), "dog": (0, 250, 0), "red_fox": (0, 0, 250)}
@@ -43,6 +44,9 @@ def table(disk):
 
 def lines(rows, header="path,label,split"):
     return "\n".join([header, *rows]) + "\n"
+
+
+CAT_TEST = ["cat/0.png", "cat/5.png", "cat/7.png", "cat/8.png"]
 
 
 def keys(samples):
@@ -106,8 +110,8 @@ def test_one_folder_is_split_by_class(cfg, photos):
     task = build_task(cfg, f"folder:{photos}")
     assert (task.name, task.label_kind, task.metric, task.crop) == ("photos", "multiclass", "accuracy", "crop")
     assert task.classnames == ["cat", "dog", "red_fox"] and task.templates == ["a photo of a {}."]
-    assert Counter(sample.classname for sample in task.test) == {"cat": 2, "dog": 1, "red_fox": 1}
-    assert keys(task.test) == ["cat/0.png", "cat/8.png", "dog/4.png", "red_fox/0.png"]  # the smallest hashes
+    assert Counter(sample.classname for sample in task.test) == {"cat": 4, "dog": 1, "red_fox": 1}
+    assert keys(task.test) == [*CAT_TEST, "dog/4.png", "red_fox/0.png"]  # those of small hashes, one at least
     everything = [*task.train_x, *task.val, *task.test]
     assert len(set(keys(everything))) == len(everything) == 19
     for sample in everything:
@@ -127,7 +131,7 @@ def test_the_draw_is_elevaters_and_leaves_the_test_set_alone(cfg, photos):
         assert (drawn.train_x, drawn.val) == fewshot.sample_elevater(pool, 3, "multiclass", shots, seed)
         assert keys(drawn.test) == keys(full.test)
     assert keys(task(2, 0).train_x) != keys(task(2, 1).train_x)
-    assert task(0, 0).train_x == [] and len(task(0, 0).test) == 4
+    assert task(0, 0).train_x == [] and len(task(0, 0).test) == 6
 
 
 def test_train_val_and_test_folders(cfg, photos, disk):
@@ -262,6 +266,144 @@ def test_wrong_folders(cfg, photos, disk, change, error, message):
         build_task(cfg, f"folder:{photos}")
 
 
+def tree(disk, root, *folders, count=2):
+    for number, folder in enumerate(folders):
+        for k in range(count):
+            disk.write(f"{root}/{folder}/{k}.png", disk.image((40 * number, 90, 10 * k)))
+    return f"folder:{disk.root}/{root}"
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Train", "Test"),
+        ("training", "testing"),
+        ("TRAIN", "TEST"),
+        ("train_set", "test_set"),
+        ("seg_train", "seg_test"),
+        ("TrainingSet", "TestSet"),
+        ("train images", "test-images"),
+    ],
+)
+def test_usual_names_of_splits(cfg, disk, train, test):
+    classes = ("ant", "bee")
+    folders = [f"{split}/{name}" for split in (train, test) for name in classes]
+    cfg.DATASET.NUM_SHOTS = -1
+    task = build_task(cfg, tree(disk, "insects", *folders, count=5))
+    assert task.classnames == ["ant", "bee"]
+    assert Counter(sample.label for sample in task.test) == {0: 5, 1: 5}
+    assert all(key.startswith(f"{test}/") for key in keys(task.test))
+    assert len(task.train_x) + len(task.val) == 10
+
+
+def test_names_that_only_resemble_splits_are_classes(cfg, disk):
+    task = build_task(cfg, tree(disk, "transport", "trains", "contest", "trainer"))
+    assert task.classnames == ["contest", "trainer", "trains"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("Train", "Test"), "{root}/Test has no sub-folders"),
+        (("training", "validation", "testing"), "{root}/testing has no sub-folders"),
+        (("seg_train/a", "seg_train/b", "seg_test"), "{root}/seg_test has no sub-folders"),
+        (("Train/a", "Train/b"), "no folder {root}/test, though there is {root}/Train"),
+        (("train/a", "Training/b", "test/a"), "several folders for one split: Training, test, train"),
+        (("animals/cat", "animals/dog", "cars/bus", "cars/van"), "{root}/animals holds no images, but .* cat and dog"),
+        (("train/a/x", "train/a/y", "train/b/z", "train/b/v", "test/a/x"), "{root}/train/a holds no images"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused(cfg, disk, folders, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message.replace("{root}", f"{disk.root}/data")):
+        build_task(cfg, tree(disk, "data", *folders))
+
+
+def test_folders_in_classes(cfg, disk):
+    sessions = [f"{name}/{session}" for name in ("cat", "dog") for session in ("day1", "day2")]
+    assert build_task(cfg, tree(disk, "pets", *sessions)).classnames == ["cat", "dog"]
+    categories = ["pets/cat", "pets/dog", "farm/cow", "farm/pig"]
+    disk.write("animals.yaml", "names: [farm, pets]")
+    assert build_task(cfg, tree(disk, "animals", *categories)).classnames == ["farm", "pets"]
+
+
+@pytest.mark.parametrize("split", ["train", "Training"])
+def test_a_table_in_the_place_of_class_folders_is_refused(cfg, disk, split):
+    name = tree(disk, "hub", split, "test", "other")
+    disk.write(f"hub/{split}/metadata.csv", "file_name,label\n0.png,cat\n1.png,dog\n")
+    with pytest.raises(ValueError, match=f"hub/{split} has no sub-folders.*, or use csv:FILE with a table"):
+        build_task(cfg, name)
+
+
+SAME = [("night_bird", "night bird"), ("Boat", "boat"), ("café", "cafe\u0301"), ("a  b", "a b"), ("R&amp;D", "r&d")]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_classes_that_are_one_text_to_clip_are_refused(cfg, table, one, other):
+    rows = [f"{letter}.png,{(one, other)[k % 2]},{'test' if k > 5 else 'train'}" for k, letter in enumerate("abcdefgh")]
+    with pytest.raises(ValueError, match="birds.csv: the classes .* and .* are the same text to CLIP"):
+        build_task(cfg, table(lines(rows)))
+    yaml = f"names: {{wren: {one!r}, robin: {other!r}}}"
+    with pytest.raises(ValueError, match="birds.yaml: the classes .* and .* are the same text to CLIP"):
+        build_task(cfg, table(lines(BIRDS), yaml))
+
+
+def test_one_name_twice_and_folders_of_one_text(cfg, table, disk):
+    with pytest.raises(ValueError, match="birds.yaml: the classes 'bird' and 'bird' are the same"):
+        build_task(cfg, table(lines(BIRDS), "names: {wren: bird, robin: bird}"))
+    with pytest.raises(ValueError, match="moons: the classes 'Full_Moon' and 'full moon' are the same"):
+        build_task(cfg, tree(disk, "moons", "Full_Moon", "full moon"))
+
+
+@pytest.mark.parametrize("shots", [-1, 1, 2, 5])
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_every_class_is_trained(cfg, disk, shots, count):
+    tree(disk, "few", "large", count=9)
+    cfg.DATASET.NUM_SHOTS = shots
+    task = build_task(cfg, tree(disk, "few", "ant", "bee", count=count))
+    assert {sample.label for sample in task.train_x} == {0, 1, 2}
+    assert {sample.label for sample in task.test} == {0, 1, 2}
+    assert not set(keys(task.test)) & set(keys([*task.train_x, *task.val]))
+
+
+def test_an_image_keeps_its_part_when_a_folder_grows(cfg, disk):
+    cfg.DATASET.NUM_SHOTS = -1
+    trained, tested = set(), set()
+    for count in (6, 7, 12, 30, 90):
+        task = build_task(cfg, tree(disk, "growing", "ant", "bee", "cicada", count=count))
+        trained |= set(keys([*task.train_x, *task.val]))
+        tested = set(keys(task.test))
+        assert not trained & tested
+    assert 0.1 < len(tested) / 270 < 0.3
+
+
+def test_links_and_hidden_folders(cfg, disk):
+    name = tree(disk, "data/pets", "cat", "dog", count=4)
+    tree(disk, "elsewhere", "fox", count=4)
+    tree(disk, "data/pets", "cat/.thumbs", "cat/__MACOSX", ".trash")
+    pets = disk.root / "data/pets"
+    (pets / "fox").symlink_to(disk.root / "elsewhere/fox")
+    (pets / "cat/up").symlink_to(pets)
+    (pets / "dog/self").symlink_to(pets / "dog")
+    (pets / "dog/loop").symlink_to("..")
+    cfg.DATASET.NUM_SHOTS = -1
+    task = build_task(cfg, name)
+    assert task.classnames == ["cat", "dog", "fox"]
+    trained = [f"{name}/{k}.png" for name in task.classnames for k in range(4)]
+    everything = {*keys(task.train_x), *keys(task.val), *keys(task.test)}
+    assert everything == set(trained)
+    assert [path.relative_to(pets).as_posix() for path in find_images([pets])] == trained  # prediction sees the same
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are texts")
+def test_a_name_that_is_not_utf8_is_named(cfg, disk):
+    name = tree(disk, "pets", "cat", "dog")
+    path = os.fsencode(disk.root / "pets/cat") + b"/caf\xe9.png"
+    with open(path, "wb") as file:
+        file.write(disk.image())
+    with pytest.raises(ValueError, match=r"pets/cat has a file whose name is not UTF-8, b'caf\\xe9.png'; rename it"):
+        build_task(cfg, name)
+
+
 # -- tables ------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +430,20 @@ def test_a_table_of_several_labels(cfg, table):
     assert [sample.labels for sample in task.test] == [(0,), ()] and [sample.labels for sample in task.val] == [(2, 1)]
     dataset = MultitaskDataset([task], "test", 8, "bicubic", (0.5,) * 3, (0.5,) * 3)
     assert dataset.targets(0).tolist() == [[1, 0, 0], [0, 0, 0]]
+
+
+def test_spaces_before_quoted_fields(cfg, table):
+    rows = [f'"{row.split(",")[0]}", "{row.split(",")[1]}", "{row.split(",")[2]}"' for row in BIRDS]
+    plain = build_task(cfg, table(lines(BIRDS)))
+    task = build_task(cfg, table(lines(rows, 'path, "label", "split"'), file="quoted.csv"))
+    assert task.classnames == ["robin", "wren"] and task.train_x == plain.train_x and task.test == plain.test
+
+
+@pytest.mark.parametrize("label", ["ro\0bin", "\x1b[31mrobin", '"ro\nbin"'])
+def test_control_characters_in_labels_are_refused(cfg, table, label):
+    rows = [row.replace("robin", label) for row in BIRDS]
+    with pytest.raises(ValueError, match=r"birds.csv:\d+: (.* holds a control character|not a valid CSV line)"):
+        build_task(cfg, table(lines(rows)))
 
 
 @pytest.mark.parametrize("mark", [";", "\t", ","])

@@ -19,7 +19,7 @@ from prompting import (
     save_prompts,
 )
 from prompting.backbones import loading as backbone_module
-from prompting.backbones.architectures import configuration, refusal
+from prompting.backbones.architectures import configuration, unsupported_reason
 from tests.prompting.tiny import tiny_config
 
 TIMM = {"timm_model_pretrained": False, "image_size": 32, "timm_pool": "", "timm_proj": "linear"}
@@ -142,7 +142,7 @@ def test_other_text_towers_are_refused_with_a_reason(name, tmp_path):
 
 
 def test_every_architecture_of_open_clip_is_decided():
-    known = {name: refusal(open_clip.get_model_config(name)) for name in open_clip.list_models()}
+    known = {name: unsupported_reason(open_clip.get_model_config(name)) for name in open_clip.list_models()}
     for usable in ("ViT-B-16", "ViT-L-14-336", "ViT-bigG-14", "RN50x4", "convnext_base", "EVA02-L-14", "ViTamin-L"):
         assert known[usable] == ""
     for word in ("SigLIP", "CLIPA", "coca", "worldwide", "nllb", "roberta"):

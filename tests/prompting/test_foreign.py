@@ -10,9 +10,9 @@ from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, load_prompts, sav
 from prompting.__main__ import main
 from prompting.checkpoints.foreign import checkpoint_path, convert, position_in, read_checkpoint, read_prompt
 from prompting.checkpoints.reference import describe, prompt_from_reference, to_reference
-from prompting.checkpoints.unpickle import read
 from tests.prompting.foreign_files import TEXT, Attack, foreign_state, prompt_of, write_foreign
 from tests.prompting.tiny import random_images, tiny_clip
+from toolkit.common.unpickle import read
 
 METHODS = {"CoOp": "text", "VPT": "visual", "VPT-shallow": "visual", "UPT": "unified"}
 BUFFERS = ("token_prefix", "token_suffix")

@@ -9,13 +9,14 @@ import shlex
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 from report_runs import HOSTILE, write_images, write_run
 
 import train
 from scripts.report import __main__ as report
-from scripts.report import experiment, reproduce
+from scripts.report import experiment, findings, reproduce
 from trainers.engine.config import differences, load
 
 WRONG = {0: (1, 0.8), 1: (2, 0.95), 5: (0, 0.6)}  # of photos: two of class 0, one of class 1
@@ -110,6 +111,53 @@ def test_weakest_classes(page):
     section = page.split('id="task-photos"', 1)[1].split("<details", 1)[0]
     rows = re.findall(r'<th scope="row">([^<]*)</th><td class="num">([\d.]+)</td><td class="num">(\d+)</td>', section)
     assert [(value, count) for _, value, count in rows] == [("50.0", "4"), ("75.0", "4")]
+
+
+def test_the_confusion_matrix_counts_true_and_predicted_classes(page):
+    section = page.split('id="task-photos"', 1)[1].split("Confusion matrix", 1)[1].split("</table>", 1)[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in section.split("<tr>")[2:]]
+    counts = [[re.sub("<.*?>", "", cell) for cell in row] for row in rows]
+    assert counts == [["2", "1", "1"], ["1", "3", ""], ["", "", "4"]]
+    assert section.count('class="heat own"') == 3
+    assert "Confusion matrix" not in page.split('id="task-stones"', 1)[1]
+
+
+def test_of_many_classes_the_worst_pairs_are_shown():
+    targets = np.repeat(np.arange(30), 2)
+    probabilities = np.eye(30)[targets]
+    probabilities[[0, 1, 4]] = np.eye(30)[[7, 7, 9]]
+    found = findings.count_confusions([f"c{k}" for k in range(30)], targets, probabilities)
+    assert found.classes == () and found.pairs == [("c0", "c7", 2), ("c2", "c9", 1)]
+    assert findings.count_confusions(["a"] * 30, targets, np.eye(30)[targets]) is None
+
+
+def test_mistakes_have_a_rank_in_every_order(page):
+    section = page.split('id="task-photos"', 1)[1].split("<section", 1)[0]
+    assert re.findall(r'name="sort-task-photos" value="(\w+)"', section) == ["confidence", "true", "predicted", "file"]
+    ranks = re.findall(r"--confidence:(\d);--true:(\d);--predicted:(\d);--file:(\d);", section)
+    assert [rank[0] for rank in ranks] == ["0", "1", "2"]
+    assert all(sorted(column) == ["0", "1", "2"] for column in zip(*ranks, strict=True))
+    assert "test/green/1.png" in section
+
+
+def test_zero_shot_scores_that_are_not_the_recorded_ones_are_left_out(page):
+    assert "zero-shot (%)" not in page  # the runs of these tests are made up
+
+
+def test_custom_images_beside_the_run_are_found_from_any_folder(root, tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    shutil.copytree(root / "photos", project / "photos")
+    folder = write_run(project / "output" / "run", root, two_stages=False, wrong=WRONG)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    page = report.write([folder]).read_text(encoding="utf-8")
+    assert "Mistakes (3 most confident of 3" in page and "Confusion matrix" in page and page.count("<img") == 15
+    shutil.move(project / "photos", tmp_path / "elsewhere" / "photos")
+    (tmp_path / "nowhere").mkdir()
+    monkeypatch.chdir(tmp_path / "nowhere")
+    assert "--root names its folder" in report.write([folder]).read_text(encoding="utf-8")
+    page = report.write([folder], root=str(tmp_path / "elsewhere")).read_text(encoding="utf-8")
+    assert page.count("<img") == 15 and str(tmp_path) not in page
 
 
 def test_thumbnails_are_small_images_of_the_draw(page, run):

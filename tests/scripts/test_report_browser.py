@@ -55,6 +55,32 @@ def test_page_in_a_browser(page, browser, width, dark):
     assert browser.evaluate("document.querySelectorAll('svg').length") >= 3
 
 
+def test_mistakes_are_sorted_by_a_click(page, browser):
+    browser.open(page, 390)
+    mistakes = "document.querySelector('#task-pocket-landuse .mistakes')"
+    in_reading_order = f"""[...{mistakes}.querySelectorAll('figure')]
+        .sort((a, b) => a.offsetTop - b.offsetTop || a.offsetLeft - b.offsetLeft)
+        .map(e => [...e.querySelectorAll('figcaption span')].map(line => line.textContent))"""
+    confidences = [line[1].rsplit("(", 1)[1] for line in browser.evaluate(in_reading_order)]
+    assert len(confidences) > 5 and confidences == sorted(confidences, key=lambda text: -int(text.split()[0]))
+    for order, line in (("true", 0), ("predicted", 1), ("file", 2)):
+        browser.evaluate(f"{mistakes}.querySelector('[value={order}]').click()")
+        found = [lines[line].rsplit(" (", 1)[0] for lines in browser.evaluate(in_reading_order)]
+        assert found == sorted(found) and len(set(found)) > 1
+
+
+def test_classes_and_confusions_are_beside_zero_shot(page, browser):
+    browser.open(page, 390)
+    task = "document.getElementById('task-pocket-landuse')"
+    heads = browser.evaluate(f"[...{task}.querySelectorAll('table')].map(e => e.rows[0].textContent)")
+    assert any("recall (%)zero-shot (%)" in head for head in heads)
+    browser.evaluate(f"{task}.querySelectorAll('details').forEach(e => e.open = true)")
+    counts = browser.evaluate(f"[...{task}.querySelectorAll('.confusion .heat')].map(e => Number(e.textContent))")
+    images = browser.evaluate(f"{task}.querySelector('.facts').textContent.match(/(\\d+) test images/)[1]")
+    assert sum(counts) == int(images)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_wide_tables_scroll_inside_themselves(page, browser):
     browser.open(page, 390)
     wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"

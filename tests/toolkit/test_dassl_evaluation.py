@@ -81,6 +81,10 @@ def test_confusion_matrix(tmp_path):
     assert cmat.tolist() == [
         pytest.approx(row) for row in ([2 / 3, 1 / 3, 0, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0], [0, 0, 0, 0])
     ]
+    judge.reset()
+    judge.process(one_hot(torch.tensor([0, 3]), 4).float(), torch.tensor([3, 3]))
+    judge.evaluate()
+    assert torch.load(tmp_path / "cmat.pt").tolist() == [[0, 0], [0.5, 0.5]]  # labels that occur, as in Dassl
 
 
 def test_topk():

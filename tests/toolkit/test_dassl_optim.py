@@ -142,3 +142,20 @@ def test_nothing_to_train():
         build_optimizer(nn.Linear(1, 1).requires_grad_(False), optim_cfg())
     with pytest.raises(ValueError, match="did you mean 'rmsprop'"):
         build_optimizer(nn.Linear(1, 1), optim_cfg(NAME="rmsprp"))
+
+
+def test_radam_under_dassls_name():
+    from dassl.optim.radam import RAdam
+
+    found = []
+    for make in (RAdam, lambda params, **options: build_optimizer(params, optim_cfg(NAME="radam", LR=0.01))):
+        parameter = nn.Parameter(torch.ones(3))
+        optimizer = make([parameter], lr=0.01, weight_decay=5e-4)
+        for _ in range(8):
+            optimizer.zero_grad()
+            (parameter**2).sum().backward()
+            optimizer.step()
+        found.append(parameter.detach())
+    assert torch.equal(*found) and (found[0] < 1).all()
+    with pytest.raises(ValueError, match="degenerated_to_sgd"):
+        RAdam([nn.Parameter(torch.ones(1))], degenerated_to_sgd=False)

@@ -236,3 +236,12 @@ def test_unlabelled_pairs(cfg):
     cfg.TRAIN.COUNT_ITER = "both"
     with pytest.raises(ValueError, match="COUNT_ITER"):
         Pairs(cfg).run_epoch()
+
+
+def test_the_writer_is_found_where_dassl_has_it():
+    import dassl.engine.trainer as trainer
+    from torch.utils.tensorboard import SummaryWriter
+
+    assert trainer.SummaryWriter is SummaryWriter
+    with pytest.raises(AttributeError, match="nothing"):
+        trainer.nothing  # noqa: B018

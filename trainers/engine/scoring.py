@@ -20,6 +20,7 @@ from trainers.features.store import FeatureStore, LoadedBackbone
 from . import results
 from .config import differences, load
 
+PromptOrRun = Prompt | str | Path | None
 # Keys that say how images and features are computed: prompts are scored together if their runs agree in these.
 SHARED = (
     "MODEL.BACKBONE.",
@@ -33,7 +34,7 @@ SHARED = (
 
 
 def score_prompts(
-    prompts: Sequence[Prompt | str | Path | None], cfg, tasks: Sequence[Task | str], split: str = "test"
+    prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | str], split: str = "test"
 ) -> np.ndarray:
     """Return the official metric in percent, (P, T), of P prompts on T tasks, equal to that of P x T evaluations.
 
@@ -42,32 +43,41 @@ def score_prompts(
     Raises ValueError if a run's configuration computes features in another way than `cfg`, and if a class-specific prompt does
     not fit a task.
     """
-    columns = [scores for _, scores in scores_by_task(prompts, cfg, tasks, split)]
-    return np.stack(columns, axis=1) if columns else np.empty((len(prompts), 0))
+    scores = np.empty((len(prompts), len(tasks)))
+    for column, (_, values) in enumerate(scores_by_task(prompts, cfg, tasks, split)):
+        scores[:, column] = values
+    return scores
 
 
 def scores_by_task(
-    prompts: Sequence[Prompt | str | Path | None], cfg, tasks: Sequence[Task | str], split: str = "test"
+    prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | str], split: str = "test"
 ) -> Iterator[tuple[Task, np.ndarray]]:
     """Yield the columns of `score_prompts` one by one: a task and the scores (P,) on it."""
     store = build_store(cfg)
-    models = [_model(prompt, cfg, store.backbone) for prompt in prompts]
+    backbone = store.backbone
+    models = [_model(prompt, cfg, backbone) for prompt in prompts]
     for task in tasks:
-        task = build_task(cfg, task) if isinstance(task, str) else task
-        images = build_images(cfg, [task], split, store.backbone.preprocessing)
+        if isinstance(task, str):
+            task = build_task(cfg, task)
+        images = build_images(cfg, [task], split, backbone.preprocessing)
         if not len(images):
             raise ValueError(f"{task.name} has no {split} images")
-        targets = images.targets(0)
-        column, constant = [], None
-        for model, features in zip(models, _features(models, images, store), strict=True):
-            if model.prompt is None or model.has_text_prompt:
-                classes = _classes(model, task)
-            elif constant is None:  # the same for all prompts of the image tower
-                classes = constant = _classes(model, task)
-            else:
-                classes = constant
-            column.append(results.score(task, targets, probabilities(model, features, classes)))
-        yield task, np.array(column)
+        yield task, _scores(models, task, images, store)
+
+
+def _scores(models: Sequence[PromptedCLIP], task: Task, images: MultitaskDataset, store: FeatureStore) -> np.ndarray:
+    targets = images.targets(0)
+    scores, constant = [], None
+    for model, features in zip(models, _features(models, images, store), strict=True):
+        if model.has_text_prompt or not model.has_visual_prompt:
+            classes = _classes(model, task)
+        else:  # the same for all prompts of the image tower
+            if constant is None:
+                constant = _classes(model, task)
+            classes = constant
+        values = probabilities(model, features, classes)
+        scores.append(results.score(task, targets, values))
+    return np.array(scores)
 
 
 def _features(models: Sequence[PromptedCLIP], images: MultitaskDataset, store: FeatureStore) -> list[Tensor]:
@@ -80,16 +90,17 @@ def _features(models: Sequence[PromptedCLIP], images: MultitaskDataset, store: F
     return [next(rest) if model.has_visual_prompt else constant for model in models]
 
 
-def _model(prompt: Prompt | str | Path | None, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
+def _model(prompt: PromptOrRun, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
     """Return the prompted CLIP of a prompt, or of a run whose features are those of `cfg`."""
     name = ""
     if isinstance(prompt, (str, Path)):
         name = f"{prompt}: "
         prompt = read_run(prompt, cfg)
     try:
-        return PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(backbone.device).eval()
+        model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     except ValueError as error:
         raise ValueError(f"{name}{error}") from None
+    return model.to(backbone.device).eval()
 
 
 def read_run(folder: str | Path, cfg) -> Prompt | None:
@@ -100,7 +111,8 @@ def read_run(folder: str | Path, cfg) -> Prompt | None:
     file = Path(folder) / "config.yaml"
     if file.is_file():
         known = load(file)
-        other = [key for key in differences(known, cfg) if key.startswith(SHARED)]
+        changed = differences(known, cfg)
+        other = [key for key in changed if key.startswith(SHARED)]
         if other:
             raise ValueError(f"{folder} was run with another {', '.join(other)} than it is to be scored with")
         if known.TRAINER.NAME == "ZeroshotCLIP":

@@ -23,21 +23,25 @@ GB = 10**9
 
 def device_of(cfg) -> str:
     """Return the device of a run: "cuda" if there is a GPU and USE_CUDA is set, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu"
+    if cfg.USE_CUDA and torch.cuda.is_available():
+        return "cuda"
+    return "cpu"
 
 
 def precision_of(cfg, device: str) -> torch.dtype | None:
     """Return the type that TRAINER.MVLPT.PREC computes in, None for float32; a CPU takes float32 for fp16 and amp."""
     precision = PRECISIONS[cfg.TRAINER.MVLPT.PREC]
-    return None if device == "cpu" and precision is torch.float16 else precision
+    if device == "cpu" and precision is torch.float16:
+        return None
+    return precision
 
 
 def preprocessing_of(cfg, backbone: Preprocessing) -> Preprocessing:
     """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is False."""
     if cfg.INPUT.FROM_BACKBONE:
         return backbone
-    node = cfg.INPUT
-    return Preprocessing(node.SIZE[0], tuple(node.PIXEL_MEAN), tuple(node.PIXEL_STD), node.INTERPOLATION)
+    mean, std = tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)
+    return Preprocessing(cfg.INPUT.SIZE[0], mean, std, cfg.INPUT.INTERPOLATION)
 
 
 def build_images(
@@ -55,7 +59,15 @@ def build_images(
     pre = preprocessing_of(cfg, backbone)
     crop = None if cfg.DATASET.CENTER_CROP else "squash"
     return MultitaskDataset(
-        tasks, split, pre.size, pre.interpolation, pre.mean, pre.std, crop, transform, cache_budget=cache_budget
+        tasks,
+        split,
+        pre.size,
+        pre.interpolation,
+        pre.mean,
+        pre.std,
+        crop,
+        transform,
+        cache_budget,
     )
 
 
@@ -73,8 +85,12 @@ def build_feature_cache(cfg) -> FeatureCache | None:
 
 def build_store(cfg) -> FeatureStore:
     """Return the store of features of the configured backbone, with its device, precision and disk cache."""
-    device = device_of(cfg)
-    backbone = get_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device)
-    loading = cfg.DATALOADER
-    settings = EncoderSettings(device, precision_of(cfg, device), loading.TEST.BATCH_SIZE, loading.NUM_WORKERS)
+    device, node = device_of(cfg), cfg.MODEL.BACKBONE
+    backbone = get_backbone(node.NAME, node.PRETRAINED, device)
+    settings = EncoderSettings(
+        device=device,
+        precision=precision_of(cfg, device),
+        batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
+        workers=cfg.DATALOADER.NUM_WORKERS,
+    )
     return FeatureStore(backbone, settings, build_feature_cache(cfg))

@@ -71,7 +71,8 @@ class FeatureCache:
 
     def save(self, label: str, fingerprint: str, features: Tensor) -> None:
         """Write features (N, d), unless they are larger than the whole cache, and remove others to stay within it."""
-        array = np.ascontiguousarray(features.detach().float().cpu().numpy(), dtype="<f4")
+        array = features.detach().float().cpu().numpy()
+        array = np.ascontiguousarray(array, dtype="<f4")
         path = self.path(label, fingerprint)
         if array.nbytes > self.max_bytes:
             log.debug("%s: %d bytes are more than the cache holds", path.name, array.nbytes)
@@ -90,13 +91,14 @@ class FeatureCache:
         """Remove the least recently used entries until the rest fits, and files that dead processes left unfinished."""
         entries = []
         for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):  # removed by another process
+            with suppress(OSError):  # removed by another process
                 info = path.stat()
                 if path.suffix == ".npy":
                     entries.append((info.st_mtime_ns, info.st_size, path))
                 elif path.suffix == ".tmp" and time.time() - info.st_mtime > STALE:
                     path.unlink()
-        excess = sum(size for _, size, _ in entries) - self.max_bytes
+        total = sum(size for _, size, _ in entries)
+        excess = total - self.max_bytes
         for _, size, path in sorted(entries):
             if excess <= 0:
                 break
@@ -130,15 +132,17 @@ def _write(path: Path, fingerprint: str, array: np.ndarray) -> None:
 def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
     """Return the array of an open file, mapped. Raise ValueError if it is another than the one to be there."""
     header = _header(shape)
-    end = len(header) + 4 * shape[0] * shape[1]
+    start = len(header)
+    end = start + 4 * shape[0] * shape[1]
     size = os.fstat(file.fileno()).st_size
     if size != end + CHECKSUM:
         raise ValueError(f"its length is {size} bytes, not {end + CHECKSUM}")
     content = np.memmap(file, np.uint8, "c")  # private: what happens to the tensor does not reach the file
-    if content[: len(header)].tobytes() != header:
+    if content[:start].tobytes() != header:
         raise ValueError("its header is another")
-    array = np.asarray(content[len(header) : end]).view("<f4")
-    if _checksum(header, array, fingerprint) != content[end:].tobytes():
+    array = np.asarray(content[start:end]).view("<f4")
+    stored = content[end:].tobytes()
+    if _checksum(header, array, fingerprint) != stored:
         raise ValueError("its checksum is wrong")
     return torch.from_numpy(array.reshape(shape))
 

@@ -38,20 +38,26 @@ def encode_images(models: Sequence[PromptedCLIP], dataset: Dataset, settings: En
 
     Of several processes each encodes its share of the batches; all get all features.
     """
-    total, device = len(dataset), torch.device(settings.device)
-    share = distributed.rows(total, settings.batch_size)
-    loader = build_loader(_part(dataset, share), settings.batch_size, settings.workers, settings.device)
+    if not models:
+        return []
+    device = torch.device(settings.device)
+    total, batch_size = len(dataset), settings.batch_size
+    share = _part(dataset, distributed.rows(total, batch_size))
+    loader = build_loader(share, batch_size, settings.workers, settings.device)
     parts: list[list[Tensor]] = []
     for model in models:
-        parts.append([torch.empty(0, clip_shape(model.clip).embed_dim, device=device)])
-    with torch.autocast(device.type, settings.precision, enabled=settings.precision is not None):
+        dim = clip_shape(model.clip).embed_dim
+        parts.append([torch.empty(0, dim, device=device)])
+    precise = settings.precision is None
+    with torch.autocast(device.type, settings.precision, enabled=not precise):
         contexts = [model.contexts() for model in models]
         for batch in loader:
             images = batch["img"].to(device, non_blocking=True)
             for k, model in enumerate(models):
-                parts[k].append(model.encode_images(images, contexts[k]))
-    features = [torch.cat(part) for part in parts]
-    return [distributed.gather_rows(own, total, settings.batch_size) for own in features]
+                features = model.encode_images(images, contexts[k])
+                parts[k].append(features)
+    shares = [torch.cat(part) for part in parts]
+    return [distributed.gather_rows(own, total, batch_size) for own in shares]
 
 
 def _part(dataset: Dataset, rows: range) -> Dataset:
@@ -75,5 +81,6 @@ def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tenso
     out = torch.empty(len(images), len(classes))
     for first in range(0, len(images), LOGIT_ROWS):
         rows = slice(first, first + LOGIT_ROWS)
-        out[rows] = model.logits(images[rows], classes).float().softmax(1)
+        logits = model.logits(images[rows], classes)
+        out[rows] = logits.float().softmax(1)
     return out

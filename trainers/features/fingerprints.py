@@ -18,12 +18,15 @@ def of_tower(tower: nn.Module) -> str:
     """Return a fingerprint of a module's tensors and of its structure, such as numbers of heads and activations."""
     total = hashlib.sha256(repr(tower).encode())
     for name, module in tower.named_modules():
-        plain = sorted((key, value) for key, value in vars(module).items() if _is_plain(value))
-        attributes = [pair for pair in plain if pair[0] not in MODES]
+        attributes = []
+        for key, value in sorted(vars(module).items()):
+            if key not in MODES and _is_plain(value):
+                attributes.append((key, value))
         total.update(f"{name} {attributes}\n".encode())
     for name, value in tower.state_dict().items():
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        content = value.detach().cpu().contiguous()
+        total.update(content.reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
 
 
@@ -37,7 +40,8 @@ def of_images(samples: Sequence[Sample]) -> str:
 
 def of_text(*parts: object) -> str:
     """Return a fingerprint of plain values."""
-    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
+    text = "\n".join(map(repr, parts))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _content(path: str) -> str:

@@ -26,7 +26,11 @@ class FeatureDataset(Dataset):
         return len(self.labels)
 
     def __getitems__(self, rows: list[int]) -> dict[str, Tensor]:
-        return {"img": self.features[rows], "labels": self.labels[rows], "task": self.tasks[rows]}
+        return {
+            "img": self.features[rows],
+            "labels": self.labels[rows],
+            "task": self.tasks[rows],
+        }
 
     def set_epoch(self, epoch: int) -> None:
         """Take the view of an epoch, counted from 0."""
@@ -51,7 +55,9 @@ class ImageBatches(Dataset):
 
 def collate(items: dict | list[dict]) -> dict:
     """Return items as one batch, which they may be already."""
-    return items if isinstance(items, dict) else default_collate(items)
+    if isinstance(items, dict):
+        return items
+    return default_collate(items)
 
 
 def build_loader(

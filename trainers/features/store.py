@@ -81,10 +81,11 @@ class FeatureStore:
 
     def views(self, dataset: MultitaskDataset, count: int, seed: int) -> Tensor:
         """Return features (count, N, d) of augmented views of images with a random transform; they are not kept."""
-        views = []
+        features = []
         for number in range(count):
-            views += encode_images([self.encoder], View(dataset, number, seed), self.settings)
-        return torch.stack(views)
+            view = View(dataset, number, seed)
+            features += encode_images([self.encoder], view, self.settings)
+        return torch.stack(features)
 
     def of_task(
         self,
@@ -96,36 +97,43 @@ class FeatureStore:
         """Return the features (n, d) of the task at a position, and those of `prompted` models, in one pass over its images."""
         images = Subset(dataset, dataset.rows(task))
         label = f"{dataset.names[task]}-{dataset.split}"
-        cache = self.cache if in_files else None
-        fingerprint, memory = self._fingerprint(dataset, task), self.backbone.features
-        others: list[Tensor] | None = None
-        if fingerprint not in memory:
+        fingerprint = self._fingerprint(dataset, task)
+        known = self.backbone.features
+        if fingerprint not in known:
             found = None
-            if cache is not None:
-                shape = (len(images), clip_shape(self.backbone.clip).embed_dim)
-                found = cache.load(label, fingerprint, shape)
-            if not distributed.everywhere(found is not None):
-                found, *others = encode_images([self.encoder, *prompted], images, self.settings)
-                if cache is not None and distributed.main():
-                    cache.save(label, fingerprint, found)
-            memory[fingerprint] = found.to(self.settings.device)
-        if others is None:
-            others = encode_images(prompted, images, self.settings) if prompted else []
-        return memory[fingerprint], others
+            if in_files:
+                found = self._load(label, fingerprint, len(images))
+            if distributed.everywhere(found is not None):
+                known[fingerprint] = found.to(self.settings.device)
+        if fingerprint in known:
+            others = encode_images(prompted, images, self.settings)
+            return known[fingerprint], others
+        features, *others = encode_images([self.encoder, *prompted], images, self.settings)
+        if in_files and self.cache and distributed.main():
+            self.cache.save(label, fingerprint, features)
+        known[fingerprint] = features
+        return features, others
+
+    def _load(self, label: str, fingerprint: str, count: int) -> Tensor | None:
+        if self.cache is None:
+            return None
+        dim = clip_shape(self.backbone.clip).embed_dim
+        return self.cache.load(label, fingerprint, (count, dim))
 
     def _fingerprint(self, dataset: MultitaskDataset, task: int) -> str:
         """Return a fingerprint of all that the features of a task depend on."""
         rows, settings = dataset.rows(task), self.settings
+        samples = dataset.samples[rows.start : rows.stop]
         crop = dataset.crop or dataset.tasks[task].crop
-        pixels = (dataset.size, dataset.interpolation, dataset.mean, dataset.std, crop)
         gpu = torch.cuda.get_device_name() if settings.device == "cuda" else ""
         return fingerprints.of_text(
             LAYOUT,
             self.backbone.tower_fingerprint,
-            pixels,
-            f"{settings.precision} {settings.batch_size}",
+            (dataset.size, dataset.interpolation, crop),
+            (dataset.mean, dataset.std),
+            (str(settings.precision), settings.batch_size),
             (torch.__version__, settings.device, gpu),
-            fingerprints.of_images(dataset.samples[rows.start : rows.stop]),
+            fingerprints.of_images(samples),
         )
 
 
@@ -145,13 +153,15 @@ class LazyFeatures:
 
     def __getitem__(self, rows: list[int]) -> Tensor:
         owners = self._dataset.owners[rows]
-        for task in owners[self._missing[owners]].unique().tolist():
+        missing = owners[self._missing[owners]]
+        for task in missing.unique().tolist():
             self._place(task)
         return self._all[rows]
 
     def all(self) -> Tensor:
         """Return all features (N, d)."""
-        for task in self._missing.nonzero().flatten().tolist():
+        missing = self._missing.nonzero().flatten()
+        for task in missing.tolist():
             self._place(task)
         return self._all
 
@@ -163,10 +173,11 @@ class LazyFeatures:
 
     def _place(self, task: int) -> None:
         part, rows = self.of_task(task), self._dataset.rows(task)
-        if len(part) == len(self._dataset):
+        count, dim = len(self._dataset), part.shape[1]
+        if len(part) == count:  # no copy
             self._all = part
         else:
             if self._all is None:
-                self._all = part.new_empty(len(self._dataset), part.shape[1])
+                self._all = part.new_empty(count, dim)
             self._all[rows.start : rows.stop] = part
         self._missing[task] = False

@@ -134,7 +134,7 @@ _DEFAULTS = {
 
 
 def get_cfg_default() -> CfgNode:
-    """A fresh, unfrozen configuration with every key at its default."""
+    """Return a fresh, unfrozen configuration with every key at its default."""
     return CfgNode(copy.deepcopy(_DEFAULTS))
 
 

@@ -11,7 +11,7 @@ from ..utils import read_image
 from .datasets import build_dataset
 from .samplers import build_sampler
 from .transforms import INTERPOLATION_MODES, build_transform
-from .transforms.transforms import image_size
+from .transforms.transforms import image_size, normalization
 
 logger = logging.getLogger(__name__)
 
@@ -27,20 +27,15 @@ def build_data_loader(
     is_train: bool = True,
     dataset_wrapper: type[Dataset] | None = None,
 ) -> DataLoader:
-    """A loader of a list of items.
+    """Return a loader of a list of items. In training a last short batch is dropped, unless it is the only one.
 
-    In training a last short batch is dropped, unless it is the only one.
-
-    Raises:
-        ValueError: the loader would be empty.
+    Raises ValueError if the loader would be empty.
     """
-    data_source = [] if data_source is None else data_source
-    if len(data_source) == 0:
-        raise ValueError(f"No {'training' if is_train else 'evaluation'} data: the list of items is empty")
-    sampler = build_sampler(
-        sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
-    )
-    wrapper = DatasetWrapper if dataset_wrapper is None else dataset_wrapper
+    if data_source is None or len(data_source) == 0:
+        kind = "training" if is_train else "evaluation"
+        raise ValueError(f"No {kind} data: the list of items is empty")
+    sampler = build_sampler(sampler_type, cfg, data_source, batch_size, n_domain, n_ins)
+    wrapper = dataset_wrapper or DatasetWrapper
     loader = DataLoader(
         wrapper(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
@@ -55,7 +50,7 @@ def build_data_loader(
 
 
 class DataManager:
-    """The dataset of ``cfg.DATASET.NAME`` and loaders of its splits.
+    """The dataset ``cfg.DATASET.NAME`` and loaders of its splits.
 
     Args:
         custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
@@ -68,8 +63,10 @@ class DataManager:
 
     def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
         dataset = build_dataset(cfg)
-        tfm_train = build_transform(cfg, is_train=True) if custom_tfm_train is None else custom_tfm_train
-        tfm_test = build_transform(cfg, is_train=False) if custom_tfm_test is None else custom_tfm_test
+        if custom_tfm_train is None:
+            custom_tfm_train = build_transform(cfg, is_train=True)
+        if custom_tfm_test is None:
+            custom_tfm_test = build_transform(cfg, is_train=False)
 
         def loader(node, data, is_train):
             if not data:
@@ -81,17 +78,18 @@ class DataManager:
                 batch_size=node.BATCH_SIZE,
                 n_domain=node.get("N_DOMAIN", 0),
                 n_ins=node.get("N_INS", 2),
-                tfm=tfm_train if is_train else tfm_test,
+                tfm=custom_tfm_train if is_train else custom_tfm_test,
                 is_train=is_train,
                 dataset_wrapper=dataset_wrapper,
             )
 
         nodes = cfg.DATALOADER
+        unlabelled = nodes.TRAIN_X if nodes.TRAIN_U.SAME_AS_X else nodes.TRAIN_U
         self.dataset = dataset
-        self.train_loader_x = loader(nodes.TRAIN_X, dataset.train_x, True)
-        self.train_loader_u = loader(nodes.TRAIN_X if nodes.TRAIN_U.SAME_AS_X else nodes.TRAIN_U, dataset.train_u, True)
-        self.val_loader = loader(nodes.TEST, dataset.val, False)
-        self.test_loader = loader(nodes.TEST, dataset.test, False)
+        self.train_loader_x = loader(nodes.TRAIN_X, dataset.train_x, is_train=True)
+        self.train_loader_u = loader(unlabelled, dataset.train_u, is_train=True)
+        self.val_loader = loader(nodes.TEST, dataset.val, is_train=False)
+        self.test_loader = loader(nodes.TEST, dataset.test, is_train=False)
 
         self._num_classes = dataset.num_classes
         self._num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
@@ -145,10 +143,10 @@ class DatasetWrapper(Dataset):
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         if self.k_tfm > 1 and transform is None:
             raise ValueError("DATALOADER.K_TRANSFORMS > 1 needs a transform, but INPUT.NO_TRANSFORM is set")
-        steps = [T.Resize(image_size(cfg.INPUT), interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION])]
-        steps.append(T.ToTensor())
+        mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+        steps = [T.Resize(image_size(cfg.INPUT), interpolation=mode), T.ToTensor()]
         if "normalize" in cfg.INPUT.TRANSFORMS:
-            steps.append(T.Normalize(mean=list(cfg.INPUT.PIXEL_MEAN), std=list(cfg.INPUT.PIXEL_STD)))
+            steps.append(normalization(cfg.INPUT))
         self.to_tensor = T.Compose(steps)
 
     def __len__(self) -> int:
@@ -160,9 +158,10 @@ class DatasetWrapper(Dataset):
         image = read_image(item.impath)
         if self.transform is None:
             output["img"] = image
-        elif isinstance(self.transform, (list, tuple)):
+        elif isinstance(self.transform, list | tuple):
             for position, transform in enumerate(self.transform, start=1):
-                output["img" if position == 1 else f"img{position}"] = self._apply(transform, image)
+                key = "img" if position == 1 else f"img{position}"
+                output[key] = self._apply(transform, image)
         else:
             output["img"] = self._apply(self.transform, image)
         if self.return_img0:

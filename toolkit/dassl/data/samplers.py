@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
+SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
+
 
 class _GroupSampler(Sampler):
     """Batches of ``n_groups`` groups times ``n_ins`` items, until fewer than ``n_groups`` groups have items left.
@@ -20,20 +22,21 @@ class _GroupSampler(Sampler):
         self.n_ins = n_ins
 
     def chunks(self, indices: list[int]) -> list[list[int]]:
-        """A group's items of one epoch in random order, ``n_ins`` a chunk; a short rest is left out."""
+        """Return a group's items of one epoch in random order, ``n_ins`` a chunk, without a short rest."""
         order = random.sample(indices, len(indices))
-        return [order[i : i + self.n_ins] for i in range(0, len(order) - self.n_ins + 1, self.n_ins)]
+        starts = range(0, len(order) - self.n_ins + 1, self.n_ins)
+        return [order[start : start + self.n_ins] for start in starts]
 
     def arrange(self, chosen: list[int]) -> list[int]:
-        """The order of the chosen groups within a batch."""
+        """Return the order of the chosen groups within a batch."""
         return chosen
 
     def num_chunks(self, indices: list[int]) -> int:
-        """Length of ``chunks(indices)``."""
+        """Return the length of ``chunks(indices)``."""
         return len(indices) // self.n_ins
 
     def _choose(self, left: dict[int, int]) -> list[int]:
-        """The groups of the next batch; empty at the end."""
+        """Return the groups of the next batch, [] at the end."""
         ready = [group for group, count in left.items() if count > 0]
         if len(ready) < self.n_groups:
             return []
@@ -49,10 +52,12 @@ class _GroupSampler(Sampler):
                 yield from chunks[group].pop()
 
     def __len__(self) -> int:
-        left = sorted((self.num_chunks(indices) for indices in self.groups.values()), reverse=True)
+        left = [self.num_chunks(indices) for indices in self.groups.values()]
+        left.sort(reverse=True)
         batches = 0
         while len(left) >= self.n_groups and left[self.n_groups - 1] > 0:
-            left[: self.n_groups] = [count - 1 for count in left[: self.n_groups]]
+            for position in range(self.n_groups):
+                left[position] -= 1
             left.sort(reverse=True)
             batches += 1
         return batches * self.n_groups * self.n_ins
@@ -62,7 +67,7 @@ class RandomDomainSampler(_GroupSampler):
     """Batches of ``n_domain`` domains (<= 0: all) with equally many random items each.
 
     Raises:
-        ValueError: more domains asked for than there are, or a batch size that they don't divide.
+        ValueError: more domains asked for than there are, or a batch size that they do not divide.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_domain: int):
@@ -127,7 +132,7 @@ def build_sampler(
     n_domain: int = 0,
     n_ins: int = 16,
 ) -> Sampler:
-    """A sampler by name: RandomSampler, SequentialSampler, RandomDomainSampler, SeqDomainSampler, RandomClassSampler.
+    """Return a sampler by name: RandomSampler, SequentialSampler, RandomDomainSampler, SeqDomainSampler, RandomClassSampler.
 
     Raises:
         ValueError: unknown name, or sizes that do not fit the data.
@@ -142,7 +147,4 @@ def build_sampler(
         return SeqDomainSampler(data_source, batch_size)
     if sampler_type == "RandomClassSampler":
         return RandomClassSampler(data_source, batch_size, n_ins)
-    raise ValueError(
-        f"Unknown sampler {sampler_type!r}; choose one of RandomSampler, SequentialSampler, RandomDomainSampler, "
-        "SeqDomainSampler, RandomClassSampler"
-    )
+    raise ValueError(f"Unknown sampler {sampler_type!r}; choose one of {', '.join(SAMPLERS)}")

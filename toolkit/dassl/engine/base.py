@@ -3,7 +3,6 @@
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,8 @@ from ..utils import load_checkpoint, save_checkpoint, tolist_if_not
 from ..utils.checkpoint import BEST_FILE, last_checkpoint, restore
 
 logger = logging.getLogger(__name__)
+
+Names = str | list[str] | None  # of registered models; None for all
 
 
 class TrainerBase:
@@ -45,12 +46,8 @@ class TrainerBase:
         self._optims[name] = optim
         self._scheds[name] = sched
 
-    def get_model_names(self, names: str | list[str] | None = None) -> list[str]:
-        """All registered names, or ``names`` as a list after a check.
-
-        Raises:
-            ValueError: a name is not registered.
-        """
+    def get_model_names(self, names: Names = None) -> list[str]:
+        """Return all registered names, or ``names`` as a list. Raises ValueError if one is not registered."""
         if names is None:
             return list(self._models)
         names = tolist_if_not(names)
@@ -80,18 +77,18 @@ class TrainerBase:
         scaler = getattr(self, "scaler", None)
         best_result = getattr(self, "best_result", None)
         for name in self.get_model_names():
-            optim, sched = self._optims[name], self._scheds[name]
             state = {
                 "state_dict": self._models[name].state_dict(),
                 "epoch": epoch + 1,
-                "optimizer": None if optim is None else optim.state_dict(),
-                "scheduler": None if sched is None else sched.state_dict(),
+                "optimizer": _state_of(self._optims[name]),
+                "scheduler": _state_of(self._scheds[name]),
                 "val_result": None if val_result is None else float(val_result),
                 "best_result": None if best_result is None else float(best_result),
-                "scaler": None if scaler is None else scaler.state_dict(),
+                "scaler": _state_of(scaler),
                 "rng": get_random_state(),
             }
-            save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
+            folder = os.path.join(directory, name)
+            save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Continue from the last regular checkpoints in ``directory``.
@@ -100,9 +97,11 @@ class TrainerBase:
         random generators.
 
         Returns:
-            The epoch to go on with; 0 if a model has no regular checkpoint there, and then nothing is restored.
+            The epoch to continue with; 0 if a model has no regular checkpoint there, and then nothing is restored.
         """
-        paths = {name: last_checkpoint(os.path.join(directory, name)) for name in self.get_model_names()}
+        paths = {}
+        for name in self.get_model_names():
+            paths[name] = last_checkpoint(os.path.join(directory, name))
         if not paths or None in paths.values():
             logger.info("No checkpoint found in %s, train from scratch", directory)
             return 0
@@ -182,19 +181,19 @@ class TrainerBase:
         self.after_train()
 
     def before_train(self) -> None:
-        """Runs once, first."""
+        """Run once, first."""
 
     def after_train(self) -> None:
-        """Runs once, last."""
+        """Run once, last."""
 
     def before_epoch(self) -> None:
-        """Runs before each epoch."""
+        """Run before each epoch."""
 
     def after_epoch(self) -> None:
-        """Runs after each epoch."""
+        """Run after each epoch."""
 
     def run_epoch(self) -> None:
-        """One pass over the training data."""
+        """Make one pass over the training data."""
         raise NotImplementedError
 
     def test(self) -> float:
@@ -202,56 +201,48 @@ class TrainerBase:
         raise NotImplementedError
 
     def parse_batch_train(self, batch):
-        """Model input and labels of a training batch."""
+        """Return the model input and labels of a training batch."""
         raise NotImplementedError
 
     def parse_batch_test(self, batch):
-        """Model input and labels of a test batch."""
+        """Return the model input and labels of a test batch."""
         raise NotImplementedError
 
     def forward_backward(self, batch) -> dict | None:
-        """One training step; returns scalars to log."""
+        """Make one training step; return scalars to log."""
         raise NotImplementedError
 
     def model_inference(self, input: Tensor) -> Tensor:
-        """Scores (B, C) of a test batch."""
+        """Return the scores (B, C) of a test batch."""
         raise NotImplementedError
 
     # -- what a step is made of ----------------------------------------------------------------------------------
 
-    def set_model_mode(self, mode: str = "train", names: str | list[str] | None = None) -> None:
-        """Switch models to "train", or to "test" / "eval".
-
-        Raises:
-            KeyError: another mode.
-        """
+    def set_model_mode(self, mode: str = "train", names: Names = None) -> None:
+        """Switch models to "train", or to "test" / "eval". Raises KeyError for another mode."""
         if mode not in ("train", "test", "eval"):
             raise KeyError(f"Unknown mode {mode!r}; choose train, test or eval")
         for name in self.get_model_names(names):
             if self._models[name] is not None:
                 self._models[name].train(mode == "train")
 
-    def update_lr(self, names: str | list[str] | None = None) -> None:
+    def update_lr(self, names: Names = None) -> None:
         """Step the schedules; to be called once an epoch, after its last optimiser step."""
         for name in self.get_model_names(names):
             if self._scheds[name] is not None:
                 self._scheds[name].step()
 
-    def get_current_lr(self, names: str | list[str] | None = None) -> float:
-        """Learning rate of the first group of the first of ``names`` that has an optimiser; 0 without one."""
-        optims = [self._optims[name] for name in self.get_model_names(names) if self._optims[name] is not None]
+    def get_current_lr(self, names: Names = None) -> float:
+        """Return the learning rate of the first group of the first of ``names`` that has an optimiser; 0 without one."""
+        optims = self._optimizers(names)
         return optims[0].param_groups[0]["lr"] if optims else 0.0
 
     def detect_anomaly(self, loss: Tensor) -> None:
-        """Check a loss.
-
-        Raises:
-            FloatingPointError: it is infinite or NaN.
-        """
+        """Raise FloatingPointError if a loss is infinite or NaN."""
         if not torch.isfinite(loss).all():
             raise FloatingPointError("Loss is infinite or NaN!")
 
-    def model_zero_grad(self, names: str | list[str] | None = None) -> None:
+    def model_zero_grad(self, names: Names = None) -> None:
         """Clear gradients."""
         for optim in self._optimizers(names):
             optim.zero_grad()
@@ -261,16 +252,21 @@ class TrainerBase:
         self.detect_anomaly(loss)
         loss.backward()
 
-    def model_update(self, names: str | list[str] | None = None) -> None:
+    def model_update(self, names: Names = None) -> None:
         """Step the optimisers."""
         for optim in self._optimizers(names):
             optim.step()
 
-    def model_backward_and_update(self, loss: Tensor, names: str | list[str] | None = None) -> None:
+    def model_backward_and_update(self, loss: Tensor, names: Names = None) -> None:
         """Clear gradients, backpropagate, step."""
         self.model_zero_grad(names)
         self.model_backward(loss)
         self.model_update(names)
 
-    def _optimizers(self, names: str | list[str] | None) -> Iterable:
-        return [self._optims[name] for name in self.get_model_names(names) if self._optims[name] is not None]
+    def _optimizers(self, names: Names) -> list:
+        optims = [self._optims[name] for name in self.get_model_names(names)]
+        return [optim for optim in optims if optim is not None]
+
+
+def _state_of(part) -> dict | None:
+    return None if part is None else part.state_dict()

@@ -1,6 +1,7 @@
 """Trainers over one labelled loader (``TrainerX``), or over that and an unlabelled one (``TrainerXU``)."""
 
 import datetime
+import itertools
 import logging
 import os
 import shutil
@@ -49,24 +50,26 @@ class SimpleNet(nn.Module):
 
     @property
     def fdim(self) -> int:
-        """Width of the features."""
+        """Return the width of the features."""
         return self._fdim
 
     def forward(self, x: Tensor, return_feature: bool = False):
-        """Images (B, 3, H, W) -> scores (B, C), or features without a classifier; both with ``return_feature``."""
+        """Return scores (B, C) of images (B, 3, H, W), or features without a classifier; both with ``return_feature``."""
         features = self.backbone(x)
         if self.head is not None:
             features = self.head(features)
         if self.classifier is None:
             return features
         scores = self.classifier(features)
-        return (scores, features) if return_feature else scores
+        if return_feature:
+            return scores, features
+        return scores
 
 
 class SimpleTrainer(TrainerBase):
     """Builds data, model and evaluator from ``cfg``; tests and saves as ``cfg`` says.
 
-    Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue, does training go on from the
+    Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue, does training continue from the
     last regular checkpoint there. It then takes the same course as an uninterrupted run: learning rates, random
     generators, gradient scaler and the best result so far are restored.
     """
@@ -74,7 +77,8 @@ class SimpleTrainer(TrainerBase):
     def __init__(self, cfg):
         super().__init__()
         self.check_cfg(cfg)
-        self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
+        use_cuda = torch.cuda.is_available() and cfg.USE_CUDA
+        self.device = torch.device("cuda" if use_cuda else "cpu")
         self.start_epoch = self.epoch = 0
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.output_dir = cfg.OUTPUT_DIR
@@ -85,7 +89,7 @@ class SimpleTrainer(TrainerBase):
         self.best_result = float("-inf")
 
     def check_cfg(self, cfg) -> None:
-        """Raise ValueError for a configuration that the trainer can't run. Called first."""
+        """Raise ValueError for a configuration that the trainer cannot run. It is called first."""
 
     def build_data_loader(self) -> None:
         """Set ``dm``, the four loaders, ``num_classes``, ``num_source_domains`` and ``lab2cname``."""
@@ -125,17 +129,21 @@ class SimpleTrainer(TrainerBase):
         self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         if self.cfg.RESUME:
             self._resume(self.cfg.RESUME)
-        elif any(last_checkpoint(os.path.join(self.output_dir, name)) for name in self.get_model_names()):
-            logger.warning("%s holds checkpoints; set RESUME to continue from them", self.output_dir)
+        else:
+            folders = [os.path.join(self.output_dir, name) for name in self.get_model_names()]
+            if any(map(last_checkpoint, folders)):
+                logger.warning("%s holds checkpoints; set RESUME to continue from them", self.output_dir)
         self.time_start = time.time()
 
     def _resume(self, directory: str) -> None:
         self.start_epoch = self.resume_model_if_exist(directory)
         if self.start_epoch == 0:
-            folders = ", ".join(os.path.join(directory, name) for name in self.get_model_names())
+            names = self.get_model_names()
+            folders = ", ".join(os.path.join(directory, name) for name in names)
             raise FileNotFoundError(f"RESUME is set, but there is no regular checkpoint: {folders}")
-        for name in self.get_model_names():  # in a new folder the best model so far must be there, too
-            best, here = (os.path.join(root, name, BEST_FILE) for root in (directory, self.output_dir))
+        for name in self.get_model_names():  # a new folder needs the best model so far, too
+            best = os.path.join(directory, name, BEST_FILE)
+            here = os.path.join(self.output_dir, name, BEST_FILE)
             if os.path.isfile(best) and not os.path.exists(here):
                 os.makedirs(os.path.dirname(here), exist_ok=True)
                 shutil.copyfile(best, here)
@@ -162,7 +170,8 @@ class SimpleTrainer(TrainerBase):
             else:
                 logger.info("Deploy the last-epoch model")
             self.test()
-        logger.info("Elapsed: %s", datetime.timedelta(seconds=round(time.time() - self.time_start)))
+        seconds = round(time.time() - self.time_start)
+        logger.info("Elapsed: %s", datetime.timedelta(seconds=seconds))
         self.close_writer()
 
     @torch.no_grad()
@@ -198,11 +207,11 @@ class SimpleTrainer(TrainerBase):
         return next(iter(results.values()))
 
     def model_inference(self, input: Tensor) -> Tensor:
-        """``self.model(input)``: scores (B, C)."""
+        """Return ``self.model(input)``, scores (B, C)."""
         return self.model(input)
 
     def parse_batch_test(self, batch: dict) -> tuple[Tensor, Tensor]:
-        """Images and labels, on the device."""
+        """Return images and labels, on the device."""
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def _run_steps(self, batches, num_batches: int) -> None:
@@ -226,7 +235,8 @@ class SimpleTrainer(TrainerBase):
             end = time.time()
 
     def _log_step(self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter) -> None:
-        remaining = self.num_batches - self.batch_idx - 1 + (self.max_epoch - self.epoch - 1) * self.num_batches
+        later_epochs = self.max_epoch - self.epoch - 1
+        remaining = self.num_batches - self.batch_idx - 1 + later_epochs * self.num_batches
         fields = [
             f"epoch [{self.epoch + 1}/{self.max_epoch}]",
             f"batch [{self.batch_idx + 1}/{self.num_batches}]",
@@ -247,24 +257,24 @@ class TrainerX(SimpleTrainer):
     """
 
     def run_epoch(self) -> None:
-        """One pass over ``train_loader_x``."""
+        """Make one pass over ``train_loader_x``."""
         if self.train_loader_x is None:
             raise ValueError("There is no training data: the dataset's train_x is empty")
-        self._run_steps(((batch,) for batch in self.train_loader_x), len(self.train_loader_x))
+        self._run_steps(zip(self.train_loader_x, strict=True), len(self.train_loader_x))
 
     def parse_batch_train(self, batch: dict):
-        """Images, labels and domains, on the device; prompt trainers return the first two."""
+        """Return images, labels and domains, on the device; prompt trainers return the first two."""
         return tuple(batch[key].to(self.device) for key in ("img", "label", "domain"))
 
 
 class TrainerXU(SimpleTrainer):
     """Training on pairs of a labelled and an unlabelled batch: ``forward_backward(batch_x, batch_u)``.
 
-    ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts anew when it ends.
+    ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts again when it ends.
     """
 
     def run_epoch(self) -> None:
-        """One epoch of pairs.
+        """Make one epoch of pairs.
 
         Raises:
             ValueError: a loader is missing, or ``TRAIN.COUNT_ITER`` is unknown.
@@ -276,14 +286,23 @@ class TrainerXU(SimpleTrainer):
         if self.cfg.TRAIN.COUNT_ITER not in lengths:
             raise ValueError(f"TRAIN.COUNT_ITER is {self.cfg.TRAIN.COUNT_ITER!r}; choose {', '.join(lengths)}")
         length = lengths[self.cfg.TRAIN.COUNT_ITER]
-        pairs = zip(range(length), _cycle(self.train_loader_x), _cycle(self.train_loader_u), strict=False)
-        self._run_steps(((x, u) for _, x, u in pairs), length)
+        pairs = zip(_cycle(self.train_loader_x), _cycle(self.train_loader_u), strict=True)
+        self._run_steps(itertools.islice(pairs, length), length)
 
     def parse_batch_train(self, batch_x: dict, batch_u: dict):
-        """Labelled images, their labels, and unlabelled images, on the device."""
-        return tuple(t.to(self.device) for t in (batch_x["img"], batch_x["label"], batch_u["img"]))
+        """Return labelled images, their labels, and unlabelled images, on the device."""
+        tensors = (batch_x["img"], batch_x["label"], batch_u["img"])
+        return tuple(tensor.to(self.device) for tensor in tensors)
 
 
 def _cycle(loader):
     while True:
         yield from loader
+
+
+def __getattr__(name: str):
+    if name == "SummaryWriter":  # imported when it is used: tensorboard is slow to import, and optional
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

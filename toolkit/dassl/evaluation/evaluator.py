@@ -28,7 +28,7 @@ class EvaluatorBase:
         raise NotImplementedError
 
     def evaluate(self) -> OrderedDict:
-        """The results, the most important one first."""
+        """Return the results, the most important one first."""
         raise NotImplementedError
 
 
@@ -62,12 +62,15 @@ class Classification(EvaluatorBase):
         """
         if not self._y_true:
             raise ValueError("The evaluator has processed no batch since its last reset")
-        cmat = _confusion(torch.cat(self._y_true).long(), torch.cat(self._y_pred))
-        hits, truths, guesses = cmat.diagonal(), cmat.sum(dim=1), cmat.sum(dim=0)
+        truth = torch.cat(self._y_true).long()
+        cmat = _confusion(truth, torch.cat(self._y_pred))
+        hits = cmat.diagonal()
+        truths = cmat.sum(dim=1)
+        guesses = cmat.sum(dim=0)
         total, correct = int(truths.sum()), int(hits.sum())
-        present = truths > 0
         accuracy = 100.0 * correct / total
-        macro_f1 = 100.0 * float((2.0 * hits / (truths + guesses).clamp(min=1))[present].mean())
+        f1 = 2.0 * hits / (truths + guesses).clamp(min=1)
+        macro_f1 = 100.0 * float(f1[truths > 0].mean())
         results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1)
 
         logger.info("=> result")
@@ -81,27 +84,34 @@ class Classification(EvaluatorBase):
             results["perclass_accuracy"] = self._per_class(hits, truths)
         if self.cfg.TEST.COMPUTE_CMAT:
             path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
-            torch.save(cmat.double() / truths.clamp(min=1).unsqueeze(1), path)
+            torch.save(_normalized(cmat), path)
             logger.info("Confusion matrix is saved to %s", path)
         return results
 
     def _per_class(self, hits: Tensor, truths: Tensor) -> float:
-        """Log one line for each label that occurs; mean of their accuracies in percent."""
+        """Log one line for each label that occurs, and return the mean of their accuracies in percent."""
         logger.info("=> per-class result")
         accuracies = []
         for label in truths.nonzero().flatten().tolist():
             total, correct = int(truths[label]), int(hits[label])
-            accuracies.append(100.0 * correct / total)
-            logger.info(
-                "* class: %d (%s)\ttotal: %s\tcorrect: %s\tacc: %.1f%%",
-                label, self._lab2cname[label], f"{total:,}", f"{correct:,}", accuracies[-1],
-            )  # fmt: skip
+            accuracy = 100.0 * correct / total
+            accuracies.append(accuracy)
+            counts = f"total: {total:,}\tcorrect: {correct:,}"
+            logger.info("* class: %d (%s)\t%s\tacc: %.1f%%", label, self._lab2cname[label], counts, accuracy)
         mean = sum(accuracies) / len(accuracies)
         logger.info("* average: %.1f%%", mean)
         return mean
 
 
+def _normalized(cmat: Tensor) -> Tensor:
+    """Return shares of each row, (K, K), for the K labels that occur as true or predicted."""
+    occurs = (cmat.sum(dim=0) + cmat.sum(dim=1)) > 0
+    cmat = cmat[occurs][:, occurs]
+    return cmat / cmat.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 def _confusion(truth: Tensor, guess: Tensor) -> Tensor:
-    """Counts (L, L), rows by true label, columns by predicted label."""
+    """Return counts (L, L), rows by true label, columns by predicted label."""
     size = int(max(truth.max(), guess.max())) + 1
-    return torch.bincount(truth * size + guess, minlength=size * size).view(size, size).double()
+    counts = torch.bincount(truth * size + guess, minlength=size * size)
+    return counts.view(size, size).double()

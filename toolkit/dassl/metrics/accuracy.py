@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def compute_accuracy(output: Tensor | Sequence[Tensor], target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
-    """Top-k accuracies in percent.
+    """Return top-k accuracies in percent: a tensor of shape (1,) for each k.
 
     Args:
         output: scores (B, C); of a tuple or list the first element counts.
         target: labels (B,).
         topk: the values of k, each at most C.
-
-    Returns:
-        One tensor of shape (1,) for each k.
     """
-    if isinstance(output, (tuple, list)):
+    if isinstance(output, tuple | list):
         output = output[0]
     ranked = output.topk(max(topk), dim=1).indices  # (B, K)
     hits = ranked == target.view(-1, 1)
-    scale = 100.0 / target.numel()
-    return [hits[:, :k].sum(dtype=torch.float32).reshape(1) * scale for k in topk]
+    accuracies = []
+    for k in topk:
+        count = hits[:, :k].sum(dtype=torch.float32).reshape(1)
+        accuracies.append(count * (100.0 / target.numel()))
+    return accuracies

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..utils import check_availability
+from .radam import RAdam
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +16,7 @@ AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
 
 
 def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[dict] | None = None) -> Optimizer:
-    """The optimiser named by ``optim_cfg.NAME``, over trainable parameters only.
+    """Return the optimiser ``optim_cfg.NAME`` over trainable parameters only.
 
     Args:
         model: a module, or an iterable of parameters.
@@ -30,20 +31,24 @@ def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[d
     if param_groups is not None:
         if optim_cfg.STAGED_LR:
             logger.warning("OPTIM.STAGED_LR is ignored because parameter groups are given")
-        groups = [dict(group, params=_as_list(group["params"])) for group in param_groups]
+        groups = param_groups
     elif optim_cfg.STAGED_LR:
         groups = _staged_groups(model, optim_cfg)
     elif isinstance(model, nn.Module):
         groups = [{"params": list(model.parameters())}]
     else:
-        entries = list(model)
-        groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+        groups = list(model)
+        if not groups or not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
 
-    groups = [dict(g, params=[p for p in _as_list(g["params"]) if p.requires_grad]) for g in groups]
-    groups = [g for g in groups if g["params"]]
-    if not groups:
+    trainable = []
+    for group in groups:
+        parameters = [parameter for parameter in _as_list(group["params"]) if parameter.requires_grad]
+        if parameters:
+            trainable.append(dict(group, params=parameters))
+    if not trainable:
         raise ValueError("There is nothing to optimise: no parameter has requires_grad=True")
-    return _create(groups, optim_cfg)
+    return _create(trainable, optim_cfg)
 
 
 def _create(groups: list[dict], c) -> Optimizer:
@@ -56,7 +61,7 @@ def _create(groups: list[dict], c) -> Optimizer:
     if c.NAME == "adamw":
         return torch.optim.AdamW(groups, **common, **betas)
     if c.NAME == "radam":
-        return torch.optim.RAdam(groups, **common, **betas, decoupled_weight_decay=True)
+        return RAdam(groups, **common, **betas)
     if c.NAME == "rmsprop":
         return torch.optim.RMSprop(groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA)
     return torch.optim.SGD(groups, **common, momentum=c.MOMENTUM, dampening=c.SGD_DAMPNING, nesterov=c.SGD_NESTEROV)
@@ -71,7 +76,10 @@ def _staged_groups(model: nn.Module, c) -> list[dict]:
         logger.warning("OPTIM.NEW_LAYERS is empty: the whole model trains at LR * BASE_LR_MULT")
     base, new = [], []
     for name, parameter in model.named_parameters():
-        (new if name.split(".")[0] in new_layers else base).append(parameter)
+        if name.split(".")[0] in new_layers:
+            new.append(parameter)
+        else:
+            base.append(parameter)
     return [{"params": base, "lr": c.LR * c.BASE_LR_MULT}, {"params": new}]
 
 

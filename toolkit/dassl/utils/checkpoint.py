@@ -4,7 +4,6 @@ A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps ``model-bes
 ``checkpoint`` with one line: the name of the last regular file, from which a run continues.
 """
 
-import contextlib
 import io
 import logging
 import os
@@ -15,9 +14,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from toolkit.common import unpickle
+from toolkit.common.files import write_bytes, write_text
 from toolkit.common.plain_values import plain_values
 
-from .tools import mkdir_if_missing
+from .tools import StrPath
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +27,13 @@ POINTER_FILE = "checkpoint"
 
 
 def strip_module_prefix(state_dict: Mapping[str, Tensor]) -> OrderedDict:
-    """The same state dict without a leading ``module.`` in its keys."""
+    """Return the same state dict without a leading ``module.`` in its keys."""
     return OrderedDict((key.removeprefix("module."), value) for key, value in state_dict.items())
 
 
 def save_checkpoint(
     state: dict,
-    save_dir: str | os.PathLike,
+    save_dir: StrPath,
     is_best: bool = False,
     remove_module_from_keys: bool = True,
     model_name: str = "",
@@ -44,53 +45,51 @@ def save_checkpoint(
         is_best: also write ``model-best.pth.tar``.
         model_name: name of the file; default ``model.pth.tar-<epoch>``. The pointer file follows only that default.
     """
-    mkdir_if_missing(save_dir)
     state = plain_values(dict(state))
     if remove_module_from_keys:
         state["state_dict"] = strip_module_prefix(state["state_dict"])
     name = model_name or f"model.pth.tar-{state['epoch']}"
+    names = [name]
+    if is_best and name != BEST_FILE:
+        names.append(BEST_FILE)
     content = io.BytesIO()
     torch.save(state, content)
-    for target in [name, BEST_FILE] if is_best and name != BEST_FILE else [name]:
+    for target in names:
         path = os.path.join(save_dir, target)
-        _write_whole(path, content.getbuffer())
+        write_bytes(path, content.getbuffer())
         logger.info("Checkpoint saved to %s", path)
     if not model_name:
-        _write_whole(os.path.join(save_dir, POINTER_FILE), f"{name}\n".encode())
+        write_text(os.path.join(save_dir, POINTER_FILE), f"{name}\n")
 
 
-def _write_whole(path: str, content: bytes | memoryview) -> None:
-    """Write a file that takes the place of an earlier one when it is complete, and leaves that one if it fails."""
-    part = f"{path}.part"
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
+def load_checkpoint(fpath: StrPath) -> dict:
+    """Return the content of a checkpoint, on the CPU. Nothing in it is executed.
 
-
-def load_checkpoint(fpath: str | os.PathLike) -> dict:
-    """The content of a checkpoint, on the CPU. Only plain values are read, never code.
+    Of a checkpoint with pickled objects, as Dassl writes them, tensors and plain values are read. Its schedule is such an
+    object: it becomes None.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file holds pickled objects, or is no checkpoint.
+        ValueError: the file is damaged, or no checkpoint.
     """
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint found: {fpath}")
     try:
         return torch.load(fpath, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(
-            f"{fpath} can't be read as a checkpoint of plain values: it is damaged or holds pickled objects. "
-            "If you trust its origin, convert it once: torch.load(path, weights_only=False), then save its 'state_dict'"
-        ) from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError):
+        pass
+    content = unpickle.read(fpath)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{fpath} is no checkpoint: it holds {type(content).__name__}, not a dict")
+    content = dict(content)
+    if content.get("scheduler") is not None:
+        content["scheduler"] = None
+        logger.warning("%s holds pickled objects, which are not read; it has no state of the schedule", fpath)
+    return content
 
 
-def last_checkpoint(fdir: str | os.PathLike) -> str | None:
-    """Path of the regular file that ``fdir``'s pointer names; None without a pointer."""
+def last_checkpoint(fdir: StrPath) -> str | None:
+    """Return the path of the regular file that the pointer in ``fdir`` names, None without a pointer."""
     pointer = os.path.join(fdir, POINTER_FILE)
     if not os.path.isfile(pointer):
         return None
@@ -99,7 +98,7 @@ def last_checkpoint(fdir: str | os.PathLike) -> str | None:
 
 
 def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) -> int:
-    """Put a checkpoint into model, optimiser and schedule; the number of finished epochs.
+    """Put a checkpoint into model, optimiser and schedule, and return the number of finished epochs.
 
     Raises:
         KeyError: an optimiser or a schedule is given whose state the checkpoint lacks.
@@ -109,13 +108,13 @@ def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) 
         if target is None:
             continue
         if checkpoint.get(name) is None:
-            raise KeyError(f"The checkpoint has no state of the {name}: a run can't continue from it")
+            raise KeyError(f"The checkpoint has no state of the {name}: a run cannot continue from it")
         target.load_state_dict(checkpoint[name])
     return checkpoint["epoch"]
 
 
-def resume_from_checkpoint(fdir: str | os.PathLike, model: nn.Module, optimizer=None, scheduler=None) -> int:
-    """Continue from the last regular checkpoint in ``fdir``; the number of finished epochs.
+def resume_from_checkpoint(fdir: StrPath, model: nn.Module, optimizer=None, scheduler=None) -> int:
+    """Continue from the last regular checkpoint in ``fdir``, and return the number of finished epochs.
 
     Raises:
         FileNotFoundError: ``fdir`` has no regular checkpoint.

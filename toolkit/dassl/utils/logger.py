@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+from .tools import StrPath
+
 _handlers: list[logging.Handler] = []  # what setup_logger has installed, with _tees
 _tees: list["Logger"] = []
 
@@ -17,7 +19,7 @@ class Logger:
     (``isatty``, ``fileno``, ``encoding``, ...) is answered by the console; ``close`` closes the file alone.
     """
 
-    def __init__(self, fpath: str | os.PathLike | None = None):
+    def __init__(self, fpath: StrPath | None = None):
         self.console = sys.stdout
         self.file = None
         if fpath is not None:
@@ -67,7 +69,7 @@ class _ConsoleHandler(logging.StreamHandler):
         return sys.stdout.console if isinstance(sys.stdout, Logger) else sys.stdout
 
 
-def setup_logger(output: str | os.PathLike | None = None) -> None:
+def setup_logger(output: StrPath | None = None) -> None:
     """Show log records from level INFO on the console and, if ``output`` is given, in a file.
 
     Args:

@@ -7,7 +7,7 @@ import torch
 
 
 class AverageMeter:
-    """Last value ``val`` and mean ``avg`` of a series; with ``ema`` a moving average that weighs the past by 0.9."""
+    """Last value `val` and mean `avg` of a series; with `ema` a moving average from 0 that weighs the past by 0.9."""
 
     def __init__(self, ema: bool = False):
         self.ema = ema
@@ -19,19 +19,18 @@ class AverageMeter:
         self.count = 0
 
     def update(self, val: float | torch.Tensor, n: int = 1) -> None:
-        """Add ``val``, which stands for ``n`` items."""
+        """Add `val`, the mean of `n` items."""
         self.val = val.item() if isinstance(val, torch.Tensor) else val
-        first = self.count == 0
         self.sum += self.val * n
         self.count += n
-        if self.ema and not first:
+        if self.ema:
             self.avg = 0.9 * self.avg + 0.1 * self.val
         else:
             self.avg = self.sum / self.count
 
 
 class MetricMeter:
-    """An ``AverageMeter`` for each name; ``str()`` is ``name val (avg) name val (avg) ...``."""
+    """An `AverageMeter` for each name; `str()` is "name val (avg) name val (avg) ..."."""
 
     def __init__(self, delimiter: str = " "):
         self.meters: dict[str, AverageMeter] = defaultdict(AverageMeter)
@@ -47,4 +46,5 @@ class MetricMeter:
             self.meters[name].update(value)
 
     def __str__(self) -> str:
-        return self.delimiter.join(f"{name} {m.val:.4f} ({m.avg:.4f})" for name, m in self.meters.items())
+        texts = [f"{name} {meter.val:.4f} ({meter.avg:.4f})" for name, meter in self.meters.items()]
+        return self.delimiter.join(texts)

@@ -1,7 +1,12 @@
 """Name -> class, filled by decorators."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
+
+from .tools import check_availability
+
+logger = logging.getLogger(__name__)
 
 
 class Registry:
@@ -15,11 +20,7 @@ class Registry:
         self._obj_map: dict[str, Any] = {}
 
     def register(self, obj: Any = None, force: bool = False) -> Callable | None:
-        """Register under ``obj.__name__``; ``force`` replaces an entry of that name.
-
-        Raises:
-            KeyError: the name is taken.
-        """
+        """Register under ``obj.__name__``. Raises KeyError if the name is taken, unless `force` replaces it."""
         if obj is not None:
             self._register(obj, force)
             return None
@@ -37,15 +38,22 @@ class Registry:
         self._obj_map[name] = obj
 
     def get(self, name: str) -> Any:
-        """The entry called ``name``.
-
-        Raises:
-            KeyError: no such entry.
-        """
+        """Return the entry called `name`. Raises KeyError if there is none."""
         if name not in self._obj_map:
             raise KeyError(f"{name} is not registered in {self._name}")
         return self._obj_map[name]
 
     def registered_names(self) -> list[str]:
-        """Names in order of registration."""
+        """Return the names in order of registration."""
         return list(self._obj_map)
+
+
+def build_registered(registry: Registry, name: str, label: str, verbose: bool, *args, **kwargs) -> Any:
+    """Return the object registered as `name`, constructed with the other arguments; log "label: name" if `verbose`.
+
+    Raises ValueError if there is none; the message names the nearest one.
+    """
+    check_availability(name, registry.registered_names())
+    if verbose:
+        logger.info("%s: %s", label, name)
+    return registry.get(name)(*args, **kwargs)

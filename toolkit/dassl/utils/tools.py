@@ -1,6 +1,5 @@
 """Files, seeds, names, environment."""
 
-import difflib
 import json
 import logging
 import os
@@ -16,29 +15,33 @@ import PIL
 import torch
 from PIL import Image
 
+from toolkit.common.suggest import did_you_mean, nearest
+
 logger = logging.getLogger(__name__)
 
+StrPath = str | os.PathLike
 
-def mkdir_if_missing(dirname: str | os.PathLike) -> None:
+
+def mkdir_if_missing(dirname: StrPath) -> None:
     """Make a folder and its parents."""
     os.makedirs(dirname, exist_ok=True)
 
 
-def check_isfile(fpath: str | os.PathLike) -> bool:
-    """Whether ``fpath`` is a file; logs a warning if not."""
+def check_isfile(fpath: StrPath) -> bool:
+    """Return if ``fpath`` is a file; log a warning if not."""
     found = os.path.isfile(fpath)
     if not found:
         logger.warning("No file found at %s", fpath)
     return found
 
 
-def read_json(fpath: str | os.PathLike) -> Any:
-    """The content of a JSON file."""
+def read_json(fpath: StrPath) -> Any:
+    """Return the content of a JSON file."""
     with open(fpath, encoding="utf-8") as file:
         return json.load(file)
 
 
-def write_json(obj: Any, fpath: str | os.PathLike) -> None:
+def write_json(obj: Any, fpath: StrPath) -> None:
     """Write ``obj`` as indented JSON; makes the folder."""
     mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
     with open(fpath, "w", encoding="utf-8") as file:
@@ -52,7 +55,7 @@ def set_random_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def download_url(url: str, dst: str | os.PathLike) -> None:
+def download_url(url: str, dst: StrPath) -> None:
     """Download ``url`` to the file ``dst``; the file appears only when it is complete."""
     logger.info("Downloading %s to %s", url, dst)
     part = f"{os.fspath(dst)}.part"
@@ -60,12 +63,8 @@ def download_url(url: str, dst: str | os.PathLike) -> None:
     os.replace(part, dst)
 
 
-def read_image(path: str | os.PathLike) -> Image.Image:
-    """A file as a PIL image in RGB.
-
-    Raises:
-        FileNotFoundError: no such file.
-    """
+def read_image(path: StrPath) -> Image.Image:
+    """Return a file as a PIL image in RGB. Raises FileNotFoundError if there is none."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No image found: {path}")
     with Image.open(path) as image:
@@ -73,7 +72,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
 
 
 def collect_env_info() -> str:
-    """Versions and devices, a line each."""
+    """Return versions and devices, a line each."""
     import torchvision
 
     lines = [
@@ -88,34 +87,29 @@ def collect_env_info() -> str:
     return "\n".join(lines)
 
 
-def listdir_nohidden(path: str | os.PathLike, sort: bool = False) -> list[str]:
-    """Names in a folder, without those that begin with a dot."""
+def listdir_nohidden(path: StrPath, sort: bool = False) -> list[str]:
+    """Return the names in a folder, without those that begin with a dot."""
     names = [name for name in os.listdir(path) if not name.startswith(".")]
     return sorted(names) if sort else names
 
 
 def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
-    """The string of ``b`` that is most like ``a``; None for an empty ``b``."""
-
-    def likeness(candidate: str) -> float:
-        return difflib.SequenceMatcher(None, a.lower(), candidate.lower()).ratio()
-
-    return max(b, key=likeness, default=None)
+    """Return the string of ``b`` that is most like ``a``, None for an empty ``b``."""
+    found = nearest(a, b)
+    return found[0] if found else None
 
 
 def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Check a name against the possible ones.
-
-    Raises:
-        ValueError: ``requested`` is none of ``available``; the message names the nearest one.
-    """
+    """Raise ValueError if ``requested`` is none of ``available``; the message names the nearest one."""
     if requested in available:
         return
-    nearest = get_most_similar_str_to_a_from_b(requested, available)
-    hint = f"; did you mean {nearest!r}?" if nearest is not None else ""
-    raise ValueError(f"{requested!r} is not one of [{', '.join(available)}]{hint}")
+    message = f"{requested!r} is not one of [{', '.join(available)}]"
+    hint = did_you_mean(requested, available)
+    if hint:
+        message += f"; {hint}"
+    raise ValueError(message)
 
 
 def tolist_if_not(x: Any) -> list:
-    """``x`` itself if it is a list, else ``[x]``."""
+    """Return ``x`` itself if it is a list, else ``[x]``."""
     return x if isinstance(x, list) else [x]

@@ -1,5 +1,6 @@
 """Weights and parameters of torch modules."""
 
+import functools
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +12,9 @@ from .tools import tolist_if_not
 
 logger = logging.getLogger(__name__)
 
+LINEAR = (nn.modules.conv._ConvNd, nn.Linear)
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
     """Load from a checkpoint those entries whose name and shape the model has; the rest is logged.
@@ -19,28 +23,32 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
     """
     checkpoint = load_checkpoint(weight_path)
     given = strip_module_prefix(checkpoint.get("state_dict", checkpoint))
-    own = model.state_dict()
-    matched = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
-    discarded = [key for key in given if key not in matched]
+    state = model.state_dict()
+    matched, discarded = {}, []
+    for key, value in given.items():
+        if key in state and state[key].shape == value.shape:
+            matched[key] = value
+        else:
+            discarded.append(key)
     if not matched:
         logger.warning("Nothing was loaded from %s: no entry has the name and shape of one of the model", weight_path)
         return
-    own.update(matched)
-    model.load_state_dict(own)
+    state.update(matched)
+    model.load_state_dict(state)
     logger.info("Loaded %d entries from %s", len(matched), weight_path)
     if discarded:
         logger.warning("Discarded for a name or shape that the model lacks: %s", ", ".join(discarded))
 
 
 def open_all_layers(model: nn.Module) -> None:
-    """Training mode and gradients for every parameter."""
+    """Set training mode and gradients for every parameter."""
     model.train()
     for parameter in model.parameters():
         parameter.requires_grad = True
 
 
 def open_specified_layers(model: nn.Module, open_layers: str | Sequence[str]) -> None:
-    """Training mode and gradients for the named children, the opposite for all others.
+    """Set training mode and gradients for the named children, the opposite for all others.
 
     Raises:
         ValueError: the model has no child of such a name.
@@ -57,11 +65,7 @@ def open_specified_layers(model: nn.Module, open_layers: str | Sequence[str]) ->
 
 
 def count_num_param(model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None) -> int:
-    """Number of scalars in a model's parameters, or in ``params``.
-
-    Raises:
-        ValueError: neither is given.
-    """
+    """Return the number of scalars in a model's parameters, or in ``params``. Raises ValueError without either."""
     if model is not None:
         params = model.parameters()
     if params is None:
@@ -75,18 +79,19 @@ def init_network_weights(model: nn.Module, init_type: str = "normal", gain: floa
     ``gain`` is the standard deviation of "normal" and the gain of "xavier" and "orthogonal".
     """
     schemes = {
-        "normal": lambda w: nn.init.normal_(w, 0.0, gain),
-        "xavier": lambda w: nn.init.xavier_normal_(w, gain=gain),
-        "kaiming": lambda w: nn.init.kaiming_normal_(w, a=0, mode="fan_in"),
-        "orthogonal": lambda w: nn.init.orthogonal_(w, gain=gain),
+        "normal": functools.partial(nn.init.normal_, std=gain),
+        "xavier": functools.partial(nn.init.xavier_normal_, gain=gain),
+        "kaiming": nn.init.kaiming_normal_,
+        "orthogonal": functools.partial(nn.init.orthogonal_, gain=gain),
     }
     if init_type not in schemes:
         raise ValueError(f"Unknown init_type {init_type!r}; choose one of {', '.join(schemes)}")
     for module in model.modules():
-        weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
+        weight = getattr(module, "weight", None)
+        bias = getattr(module, "bias", None)
+        if isinstance(module, LINEAR):
             schemes[init_type](weight)
-        elif isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)) and weight is not None:
+        elif isinstance(module, NORMS) and weight is not None:
             nn.init.constant_(weight, 1.0)
         else:
             continue

@@ -97,12 +97,12 @@ class DatasetBase:
 
     @property
     def lab2cname(self) -> dict[int, str]:
-        """Label -> class name, in order of labels."""
+        """Return label -> class name, in order of labels."""
         return self._lab2cname
 
     @property
     def classnames(self) -> list[str]:
-        """Class names in order of labels."""
+        """Return the class names in order of labels."""
         return self._classnames
 
     @property
@@ -111,29 +111,25 @@ class DatasetBase:
 
     @staticmethod
     def get_num_classes(data_source: Iterable) -> int:
-        """Largest label + 1."""
+        """Return the largest label + 1."""
         return max((item.label for item in data_source), default=-1) + 1
 
     @staticmethod
     def get_lab2cname(data_source: Iterable) -> tuple[dict[int, str], list[str]]:
-        """(label -> class name, class names), both in order of labels."""
+        """Return (label -> class name, class names), both in order of labels."""
         names = {item.label: item.classname for item in data_source}
         lab2cname = {label: names[label] for label in sorted(names)}
         return lab2cname, list(lab2cname.values())
 
     def check_input_domains(self, source_domains: Sequence[str], target_domains: Sequence[str]) -> None:
-        """Check both lists; ValueError for a domain that the dataset lacks, or for an empty list of sources."""
+        """Raise ValueError for a domain that the dataset lacks, or for an empty list of sources."""
         if not source_domains:
             raise ValueError("DATASET.SOURCE_DOMAINS is empty: name at least one domain")
         self.is_input_domain_valid(source_domains)
         self.is_input_domain_valid(target_domains)
 
     def is_input_domain_valid(self, input_domains: Sequence[str]) -> None:
-        """Check names of domains.
-
-        Raises:
-            ValueError: the dataset lacks one of them.
-        """
+        """Raise ValueError for a domain that the dataset lacks."""
         for domain in input_domains:
             check_availability(domain, list(self.domains))
 
@@ -166,41 +162,44 @@ class DatasetBase:
             raise ValueError(f"{dst} is neither a zip nor a tar archive")
 
     def generate_fewshot_dataset(self, *data_sources: list, num_shots: int = -1, repeat: bool = False):
-        """Draw ``num_shots`` items of each class from each source, by Python's global random generator.
+        """Sample ``num_shots`` items of each class from each source, by Python's global random generator.
 
         Args:
             data_sources: lists of items.
-            num_shots: items a class; below 1 nothing is drawn and the sources come back.
-            repeat: draw with replacement for a class that has too few; else take all it has.
+            num_shots: items a class; below 1 the sources are returned.
+            repeat: sample a class that has too few items with replacement; otherwise take all of them.
 
         Returns:
-            One list for one source, else a list of lists.
+            One list for one source, otherwise a list of lists.
         """
-        if num_shots < 1:
-            return data_sources[0] if len(data_sources) == 1 else data_sources
-        logger.info("Creating a %d-shot dataset", num_shots)
-        drawn = []
-        for source in data_sources:
-            chosen = []
-            for items in self.split_dataset_by_label(source).values():
-                if len(items) >= num_shots:
-                    chosen += random.sample(items, num_shots)
-                elif repeat:
-                    chosen += random.choices(items, k=num_shots)
-                else:
-                    chosen += items
-            drawn.append(chosen)
-        return drawn[0] if len(drawn) == 1 else drawn
+        samples = data_sources
+        if num_shots >= 1:
+            logger.info("Creating a %d-shot dataset", num_shots)
+            samples = [self._sample(source, num_shots, repeat) for source in data_sources]
+        if len(samples) == 1:
+            return samples[0]
+        return samples
+
+    def _sample(self, source: list, num_shots: int, repeat: bool) -> list:
+        chosen = []
+        for items in self.split_dataset_by_label(source).values():
+            if len(items) >= num_shots:
+                chosen += random.sample(items, num_shots)
+            elif repeat:
+                chosen += random.choices(items, k=num_shots)
+            else:
+                chosen += items
+        return chosen
 
     def split_dataset_by_label(self, data_source: Iterable) -> dict[int, list]:
-        """Label -> items, labels in order of their first item."""
+        """Return label -> items, labels in order of their first item."""
         groups = defaultdict(list)
         for item in data_source:
             groups[item.label].append(item)
         return groups
 
     def split_dataset_by_domain(self, data_source: Iterable) -> dict[int, list]:
-        """Domain -> items, domains in order of their first item."""
+        """Return domain -> items, domains in order of their first item."""
         groups = defaultdict(list)
         for item in data_source:
             groups[item.domain].append(item)

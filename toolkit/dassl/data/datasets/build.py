@@ -1,21 +1,10 @@
 """The registry of datasets."""
 
-import logging
-
-from ...utils import Registry, check_availability
-
-logger = logging.getLogger(__name__)
+from ...utils.registry import Registry, build_registered
 
 DATASET_REGISTRY = Registry("DATASET")
 
 
 def build_dataset(cfg):
-    """The dataset named by ``cfg.DATASET.NAME``, constructed with ``cfg`` alone.
-
-    Raises:
-        ValueError: no such dataset; the message names the nearest one.
-    """
-    check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
-    if cfg.VERBOSE:
-        logger.info("Loading dataset: %s", cfg.DATASET.NAME)
-    return DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
+    """Return the dataset `cfg.DATASET.NAME`, constructed with `cfg` alone. Raises ValueError naming the nearest one."""
+    return build_registered(DATASET_REGISTRY, cfg.DATASET.NAME, "Loading dataset", cfg.VERBOSE, cfg)

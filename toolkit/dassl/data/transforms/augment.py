@@ -24,7 +24,7 @@ class RandomTranslation:
 
 
 class RandomMagnitudeAugment:
-    """RandAugment with a magnitude drawn anew for each of ``n`` operations, each applied with probability ``p``."""
+    """RandAugment with a magnitude sampled for each of ``n`` operations, each applied with probability ``p``."""
 
     def __init__(self, n: int = 2, p: float = 0.5):
         self.n = n
@@ -51,7 +51,9 @@ class Cutout:
         for _ in range(self.n_holes):
             top = random.randrange(height) - self.length // 2
             left = random.randrange(width) - self.length // 2
-            image[..., max(top, 0) : top + self.length, max(left, 0) : left + self.length] = 0.0
+            rows = slice(max(top, 0), top + self.length)
+            columns = slice(max(left, 0), left + self.length)
+            image[..., rows, columns] = 0.0
         return image
 
 
@@ -77,4 +79,5 @@ class InstanceNormalize:
 
     def __call__(self, image: Tensor) -> Tensor:
         flat = image.flatten(1)
-        return F.normalize(image, flat.mean(dim=1).tolist(), (flat.std(dim=1) + self.eps).tolist())
+        std = flat.std(dim=1) + self.eps
+        return F.normalize(image, flat.mean(dim=1).tolist(), std.tolist())

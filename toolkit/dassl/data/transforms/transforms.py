@@ -1,4 +1,4 @@
-"""The transform of a configuration: which steps is the user's choice, their order is fixed."""
+"""The transform of a configuration, which chooses the steps; their order is fixed."""
 
 import logging
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ INTERPOLATION_MODES = {
 
 
 def build_transform(cfg, is_train: bool = True, choices: Sequence[str] | None = None) -> T.Compose | None:
-    """The transform PIL -> float tensor (3, H, W) of ``cfg.INPUT``; None with ``INPUT.NO_TRANSFORM``.
+    """Return the transform PIL -> float tensor (3, H, W) of ``cfg.INPUT``; None with ``INPUT.NO_TRANSFORM``.
 
     Args:
         is_train: with augmentation; otherwise resize by the short side, centre crop, tensor, normalise.
@@ -56,56 +56,67 @@ def build_transform(cfg, is_train: bool = True, choices: Sequence[str] | None = 
     for choice in choices:
         check_availability(choice, AVAI_CHOICES)
     check_availability(cfg.INPUT.INTERPOLATION, list(INTERPOLATION_MODES))
-    steps = (_train_steps if is_train else _test_steps)(cfg.INPUT, choices)
-    logger.info("Building transform_%s", "train" if is_train else "test")
+    if is_train:
+        logger.info("Building transform_train")
+        steps = _train_steps(cfg.INPUT, choices)
+    else:
+        logger.info("Building transform_test")
+        steps = _test_steps(cfg.INPUT, choices)
     for step in steps:
         logger.info("+ %s", step if isinstance(step, T.Normalize) else type(step).__name__)
     return T.Compose(steps)
 
 
 def image_size(c) -> tuple[int, int]:
-    """(height, width) of ``INPUT.SIZE``, which may be one number."""
-    return (c.SIZE, c.SIZE) if isinstance(c.SIZE, int) else (c.SIZE[0], c.SIZE[1])
+    """Return (height, width) of ``INPUT.SIZE``, which may be one number."""
+    if isinstance(c.SIZE, int):
+        return c.SIZE, c.SIZE
+    return c.SIZE[0], c.SIZE[1]
 
 
-def _normalize(c) -> T.Normalize:
+def normalization(c) -> T.Normalize:
+    """Return the step "normalize" of an ``INPUT`` node."""
     return T.Normalize(mean=list(c.PIXEL_MEAN), std=list(c.PIXEL_STD))
 
 
 def _train_steps(c, choices: list[str]) -> list:
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
-    jitter = (c.COLORJITTER_B, c.COLORJITTER_C, c.COLORJITTER_S, c.COLORJITTER_H)
-    table = [  # (name, step) in the order of application
-        ("random_translation", lambda: RandomTranslation(size)),
-        ("random_crop", lambda: T.RandomCrop(size, padding=c.CROP_PADDING)),
-        ("random_resized_crop", lambda: T.RandomResizedCrop(size, scale=tuple(c.RRCROP_SCALE), interpolation=mode)),
-        ("random_flip", T.RandomHorizontalFlip),
-        ("imagenet_policy", lambda: T.AutoAugment(AutoAugmentPolicy.IMAGENET)),
-        ("cifar10_policy", lambda: T.AutoAugment(AutoAugmentPolicy.CIFAR10)),
-        ("svhn_policy", lambda: T.AutoAugment(AutoAugmentPolicy.SVHN)),
-        ("randaugment", lambda: T.RandAugment(c.RANDAUGMENT_N, c.RANDAUGMENT_M)),
-        ("randaugment_fixmatch", lambda: RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.5)),
-        ("randaugment2", lambda: RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.6)),
-        ("colorjitter", lambda: T.ColorJitter(*jitter)),
-        ("randomgrayscale", lambda: T.RandomGrayscale(p=c.RGS_P)),
-        ("gaussian_blur", lambda: T.RandomApply([T.GaussianBlur(c.GB_K)], p=c.GB_P)),
-        (None, T.ToTensor),
-        ("cutout", lambda: Cutout(c.CUTOUT_N, c.CUTOUT_LEN)),
-        ("normalize", lambda: _normalize(c)),
-        ("gaussian_noise", lambda: GaussianNoise(c.GN_MEAN, c.GN_STD)),
-        ("instance_norm", InstanceNormalize),
-    ]
-    steps = [make() for name, make in table if name is None or name in choices]
+    steps = []
     if "random_crop" not in choices and "random_resized_crop" not in choices:
-        steps.insert(0, T.Resize(size, interpolation=mode))
+        steps.append(T.Resize(size, interpolation=mode))
+    on_image = {  # in the order of application
+        "random_translation": RandomTranslation(size),
+        "random_crop": T.RandomCrop(size, padding=c.CROP_PADDING),
+        "random_resized_crop": T.RandomResizedCrop(size, scale=tuple(c.RRCROP_SCALE), interpolation=mode),
+        "random_flip": T.RandomHorizontalFlip(),
+        "imagenet_policy": T.AutoAugment(AutoAugmentPolicy.IMAGENET),
+        "cifar10_policy": T.AutoAugment(AutoAugmentPolicy.CIFAR10),
+        "svhn_policy": T.AutoAugment(AutoAugmentPolicy.SVHN),
+        "randaugment": T.RandAugment(c.RANDAUGMENT_N, c.RANDAUGMENT_M),
+        "randaugment_fixmatch": RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.5),
+        "randaugment2": RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.6),
+        "colorjitter": T.ColorJitter(c.COLORJITTER_B, c.COLORJITTER_C, c.COLORJITTER_S, c.COLORJITTER_H),
+        "randomgrayscale": T.RandomGrayscale(p=c.RGS_P),
+        "gaussian_blur": T.RandomApply([T.GaussianBlur(c.GB_K)], p=c.GB_P),
+    }
+    on_tensor = {
+        "cutout": Cutout(c.CUTOUT_N, c.CUTOUT_LEN),
+        "normalize": normalization(c),
+        "gaussian_noise": GaussianNoise(c.GN_MEAN, c.GN_STD),
+        "instance_norm": InstanceNormalize(),
+    }
+    steps += [step for name, step in on_image.items() if name in choices]
+    steps.append(T.ToTensor())
+    steps += [step for name, step in on_tensor.items() if name in choices]
     return steps
 
 
 def _test_steps(c, choices: list[str]) -> list:
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
-    steps = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor()]
+    resize = T.Resize(max(size), interpolation=mode)
+    steps = [resize, T.CenterCrop(size), T.ToTensor()]
     if "normalize" in choices:
-        steps.append(_normalize(c))
+        steps.append(normalization(c))
     if "instance_norm" in choices:
         steps.append(InstanceNormalize())
     return steps

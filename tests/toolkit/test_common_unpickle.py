@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from prompting.checkpoints.unpickle import Placeholder, read
 from tests.prompting.foreign_files import Attack, Warmup, write_foreign
+from toolkit.common.unpickle import Placeholder, read
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "stream"])
 KINDS = (

@@ -1,0 +1,104 @@
+"""What the benchmarks share: the machine, measuring in turns, cases in their own processes, result files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from toolkit.common.files import write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def machine(device: str = "cpu") -> dict:
+    """Return processor, cores, and the versions of torch and open_clip."""
+    import open_clip
+    import torch
+
+    processor = processor_name()
+    if device.startswith("cuda"):
+        processor = f"{torch.cuda.get_device_name()}, {processor}"
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "open_clip": open_clip.__version__,
+    }
+
+
+def processor_name() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if "model name" in line:
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def medians_in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Return the median of each measure over `rounds`; the measures take turns, so that all meet the same load."""
+    values: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            values[name].append(measure())
+    return {name: statistics.median(found) for name, found in values.items()}
+
+
+def run_case(module: str, case: dict, environment: Mapping[str, str] = os.environ) -> dict:
+    """Run `python -m MODULE --case JSON` and return the JSON of its last line. Raises RuntimeError if it fails."""
+    command = [sys.executable, "-m", module, "--case", json.dumps(case)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        output = done.stderr or done.stdout
+        raise RuntimeError(f"{case}: {output.strip()[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:
+    """Return a Markdown table; columns that are not in `left` are aligned to the right."""
+    marks = ["---" if name in left else "---:" for name in columns]
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(marks)}|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_result(folder: Path, name: str, result: dict, text: str = "") -> None:
+    """Write NAME.json, and NAME.md if there is a text."""
+    write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    if text:
+        write_text(folder / f"{name}.md", text)
+
+
+def comma_separated(kind: Callable = str) -> Callable[[str], list]:
+    """Return an argument type for comma separated values."""
+    return lambda text: [kind(part) for part in text.split(",") if part]
+
+
+def new_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser whose description is the first line of a module's docstring."""
+    return argparse.ArgumentParser(description=description.splitlines()[0])
+
+
+def add_output_dir(parser: argparse.ArgumentParser) -> None:
+    """Add --output-dir."""
+    parser.add_argument("--output-dir", type=Path, default=ROOT / "output" / "benchmark")
+
+
+def add_require(parser: argparse.ArgumentParser) -> None:
+    """Add --require."""
+    words = "exit code 1 if the ratio is below, such as 0.9"
+    parser.add_argument("--require", type=float, default=0.0, metavar="SHARE", help=words)
+
+
+def report_ratio(result: dict, required: float) -> int:
+    """Print a result and return the exit code: 1 if its ratio is below what is required."""
+    print(json.dumps(result, indent=1))
+    return int(result["ratio"] < required)

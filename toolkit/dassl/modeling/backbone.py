@@ -1,0 +1,21 @@
+"""Backbones: their base class and registry."""
+
+from torch import nn
+
+from ..utils.registry import Registry, build_registered
+
+BACKBONE_REGISTRY = Registry("BACKBONE")
+
+
+class Backbone(nn.Module):
+    """A module that makes features (B, `out_features`) of images; subclasses set `_out_features`."""
+
+    @property
+    def out_features(self) -> int | None:
+        """Return the width of the features, None if the subclass does not set it."""
+        return getattr(self, "_out_features", None)
+
+
+def build_backbone(name: str, verbose: bool = True, **kwargs):
+    """Return the backbone registered as `name`, constructed with `kwargs`. Raises ValueError if there is none."""
+    return build_registered(BACKBONE_REGISTRY, name, "backbone", verbose, **kwargs)

@@ -1,5 +1,0 @@
-"""Networks: a registry, filled by plugins."""
-
-from .build import NETWORK_REGISTRY, build_network
-
-__all__ = ["NETWORK_REGISTRY", "build_network"]
