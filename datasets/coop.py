@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from .catalog import names
 from .catalog.entries import Entry, entries
 from .few_shot import sample_per_class
+from .io.index_files import require_inside
 from .io.split_files import Splits, class_names, read_split, subsample_classes
-from .task import Sample, Task, register_task, require_train_images, sampling_seed
+from .task import Sample, Task, allows_outside, register_task, require_train_images, sampling_seed
 from .tools.annotations import find_split_file
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class CoopTask(Task):
         folder = self.data_folder(cfg, self.folder)
         train, val, test = self.read(folder)
         source = os.path.join(folder, self.split_json)
+        if not allows_outside(cfg):
+            require_inside([*train, *val, *test], folder, source)
         classnames = class_names([train, val, test], source)
         if shots != 0 and not self.test_only:
             require_train_images(train, classnames, source)

@@ -13,8 +13,8 @@ from toolkit.common.archives import require_files
 from .catalog import names
 from .catalog.entries import Entry, entries
 from .few_shot import sample_elevater
-from .io.index_files import read_coco, read_iris
-from .task import Sample, Task, register_task, require_train_images, sampling_seed
+from .io.index_files import read_coco, read_iris, require_inside
+from .task import Sample, Task, allows_outside, register_task, require_train_images, sampling_seed
 
 FORMATS = ("iris", "coco")
 
@@ -48,10 +48,10 @@ class ElevaterTask(Task):
     def __init__(self, cfg):
         shots = cfg.DATASET.NUM_SHOTS
         folder = self.data_folder(cfg, self.root_folder)
-        test, classnames = self.read(folder, self.test_index)
+        test, classnames = self._read_inside(cfg, folder, self.test_index)
         pool: list[Sample] = []
         if shots != 0:
-            pool, train_names = self.read(folder, self.train_index)
+            pool, train_names = self._read_inside(cfg, folder, self.train_index)
             classnames = self._common_names(folder, classnames, train_names)
         names_file = self.labelmap if self._has_labelmap() else self.test_index
         classnames = self.name_classes(classnames, os.path.join(folder, names_file))
@@ -84,6 +84,12 @@ class ElevaterTask(Task):
             known = len(self.prompt_names)
             raise ValueError(f"{source} has {len(found)} classes, but {self.name} has {known} prompt names")
         return list(self.prompt_names)
+
+    def _read_inside(self, cfg, folder: str, index: str) -> tuple[list[Sample], list[str]]:
+        samples, classnames = self.read(folder, index)
+        if not allows_outside(cfg):
+            require_inside(samples, folder, os.path.join(folder, index))
+        return samples, classnames
 
     def _has_labelmap(self) -> bool:
         return self.format == "iris" and bool(self.labelmap)

@@ -111,6 +111,11 @@ def sampling_seed(cfg) -> int:
     return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
 
 
+def allows_outside(cfg) -> bool:
+    """Return whether an index may name images that are not in its data set's folder (DATASET.ALLOW_OUTSIDE)."""
+    return bool(getattr(cfg.DATASET, "ALLOW_OUTSIDE", False))
+
+
 class _Wrapped(Task):
     """A plain Dassl dataset seen as a task."""
 

@@ -12,6 +12,7 @@ from prompting.checkpoints.foreign import convert
 from prompting.export import export
 from prompting.predict import find_images, load
 from prompting.prompts import POSITIONS
+from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import run_command
 
 
@@ -120,7 +121,10 @@ def run_predict(args: argparse.Namespace) -> None:
 
 
 def _split_names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Return comma-separated class names. Raises ValueError if two of them are the same text to CLIP."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    require_distinct(names, "--classes")
+    return names
 
 
 def check_device(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -18,8 +19,9 @@ from datasets.multitask import label_distribution
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
+from toolkit.common.structured import write_json
 
-from .engine import distributed, results, resume
+from .engine import distributed, resume
 from .engine.context import PromptSetup
 from .engine.run_dir import tidy
 from .evaluation import PromptEvaluator
@@ -40,7 +42,9 @@ class PromptTrainer(PromptEvaluator):
         prompt, cfg = self.model.prompt, self.cfg
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.scaler = torch.amp.GradScaler(self.device.type) if self.amp is torch.float16 else None
+        self.scaler = None
+        if self.amp is torch.float16:
+            self.scaler = torch.amp.GradScaler(self.device.type)
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.bar = None
         self.losses: list[Tensor] = []  # of the present epoch's steps
@@ -60,10 +64,9 @@ class PromptTrainer(PromptEvaluator):
                 )
 
     def _prepare_training(self) -> None:
-        """The training loader; a frozen image tower's features stand in for images that no augmentation changes."""
+        """Make the training loader; a frozen image tower's features stand in for images that no augmentation changes."""
         self.check_training(self.setup)
-        cfg, dataset = self.cfg, self.sets["train"]
-        multi = cfg.MULTITASK
+        cfg, dataset, multi = self.cfg, self.sets["train"], self.cfg.MULTITASK
         self.sampler = MixingSampler(
             dataset.sizes,
             cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
@@ -75,7 +78,9 @@ class PromptTrainer(PromptEvaluator):
         items = self._constant_items()
         self.cached = items is not None
         if items is None:
-            items = dataset if dataset.transform is None else View(dataset, 0, max(cfg.SEED, 0))
+            items = dataset
+            if dataset.transform is not None:
+                items = View(dataset, 0, max(cfg.SEED, 0))
         shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
         self.train_loader_x = self._loader(items, shares)
 
@@ -86,8 +91,9 @@ class PromptTrainer(PromptEvaluator):
             self.start_epoch, self.losses = resume.restore(self)
             self.epoch = max(0, self.start_epoch - 1)
         distributed.same_randomness()
-        label = ",".join(name.removeprefix("pocket-") for name in self.sets["train"].names)
-        label = label if len(label) < 24 else f"{len(self.tasks)} tasks"
+        label = ",".join(task.name.removeprefix("pocket-") for task in self.tasks)
+        if len(label) >= 24:
+            label = f"{len(self.tasks)} tasks"
         self.bar = tqdm(
             total=self.max_epoch,
             initial=self.start_epoch,
@@ -115,12 +121,12 @@ class PromptTrainer(PromptEvaluator):
         # once an epoch, as reading a loss waits for the device
         losses = distributed.mean(torch.stack(self.losses)).tolist()
         self.losses = []
-        broken = [step for step, loss in enumerate(losses) if not math.isfinite(loss)]
-        if broken:
-            raise FloatingPointError(
-                f"epoch {self.epoch + 1}, step {broken[0] + 1}: the loss is not finite; lower OPTIM.LR "
-                f"(it is {self.get_current_lr():.2g}), or set TRAINER.MVLPT.PREC to fp32"
-            )
+        for step, loss in enumerate(losses, start=1):
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"epoch {self.epoch + 1}, step {step}: the loss is not finite; lower OPTIM.LR "
+                    f"(it is {self.get_current_lr():.2g}), or set TRAINER.MVLPT.PREC to fp32"
+                )
         distributed.check_same(self.model.prompt)
         self.epoch_loss = sum(losses) / len(losses)
         self.write_scalar("train/loss", self.epoch_loss, self.epoch)
@@ -128,15 +134,11 @@ class PromptTrainer(PromptEvaluator):
 
     def after_epoch(self) -> None:
         super().after_epoch()
-        best = f" best val {self.best_result:.2f}" if self.best_result > float("-inf") else ""
-        log.debug(
-            "epoch %d/%d loss %.4f lr %.2e%s",
-            self.epoch + 1,
-            self.max_epoch,
-            self.epoch_loss,
-            self.get_current_lr(),
-            best,
-        )
+        best = ""
+        if self.best_result > -math.inf:
+            best = f" best val {self.best_result:.2f}"
+        lr, epoch = self.get_current_lr(), self.epoch + 1
+        log.debug("epoch %d/%d loss %.4f lr %.2e%s", epoch, self.max_epoch, self.epoch_loss, lr, best)
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
         resume.save(self, self.epoch + 1)
@@ -157,10 +159,11 @@ class PromptTrainer(PromptEvaluator):
         tidy(self.output_dir)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.
+        """Take one step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.
 
         In fp16 a step whose gradients are not finite is left out and the loss scale lowered; `run_epoch` ends a run
-        whose loss is not finite."""
+        whose loss is not finite.
+        """
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss = self.share_loss(batch)
         self.model_zero_grad()
@@ -176,12 +179,14 @@ class PromptTrainer(PromptEvaluator):
         return {"loss": loss.detach()}
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy against each image's label distribution, over its own task's classes or over the union; ().
+        """Return the cross-entropy () against each image's label distribution, over its own task's classes or over the union.
 
         Only classes that the loss needs are encoded: those of the tasks in the batch, or all for the union.
         """
         union = self.cfg.MULTITASK.LABEL_SPACE == "union"
-        present = list(range(len(self.tasks))) if union else batch["task"].unique().tolist()
+        present = batch["task"].unique().tolist()  # positions of tasks
+        if union:
+            present = list(range(len(self.tasks)))
         task = batch["task"].to(self.device, non_blocking=True)
         labels = batch["labels"].to(self.device, non_blocking=True)
         sizes = torch.tensor([self.tasks[k].num_classes for k in present], device=self.device)
@@ -190,8 +195,9 @@ class PromptTrainer(PromptEvaluator):
 
         contexts = self.model.contexts()
         images = batch["img"].to(self.device, non_blocking=True)
-        features = images if self.cached else self.model.encode_images(images, contexts)
-        logits = self.model.logits(features, self._class_features(present, contexts))
+        if not self.cached:
+            images = self.model.encode_images(images, contexts)
+        logits = self.model.logits(images, self._class_features(present, contexts))
         if not union and len(present) > 1:
             owner = torch.arange(len(present), device=self.device).repeat_interleave(sizes)
             logits = logits.masked_fill(owner != position[:, None], MASKED_LOGIT)
@@ -199,17 +205,18 @@ class PromptTrainer(PromptEvaluator):
         return F.cross_entropy(logits, label_distribution(columns, logits.shape[1]))
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Features of the classes of some tasks: in one pass with a text prompt; else each task's, which are kept."""
-        names = [self.tasks[k].classnames for k in present]
+        """Return features of the classes of some tasks: in one pass with a text prompt, else each task's, which are kept."""
+        tasks = [self.tasks[k] for k in present]
         if self.model.has_text_prompt:
-            return self.model.encode_classes([name for own in names for name in own], contexts=contexts)
-        return torch.cat([self.model.encode_classes(own) for own in names])
+            names = list(itertools.chain.from_iterable(task.classnames for task in tasks))
+            return self.model.encode_classes(names, contexts=contexts)
+        return torch.cat([self.model.encode_classes(task.classnames) for task in tasks])
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         if distributed.main():
             super().save_model(epoch, directory, is_best, val_result, model_name)
             if self.cfg.TRAINER.MVLPT.COOP.CSC:
-                results.write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames)
+                write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
 
 

@@ -86,14 +86,14 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
         the prompt in the folder `start`."""
         training_transform(setup.cfg, setup.backbone.preprocessing)
-        if cls.make_prompt is None:
-            return
-        with torch.random.fork_rng(devices=[]):
-            prompt = cls.make_prompt(setup)
-        check_fits(prompt, setup.backbone.clip)
+        prompt = None
+        if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
+            with torch.random.fork_rng(devices=[]):
+                prompt = cls.make_prompt(setup)
+            check_fits(prompt, setup.backbone.clip)
         if trains:
             cls.check_training(setup)
-        if start:
+        if start and prompt:
             load_start(prompt, setup, start, load_epoch)
 
     @classmethod
@@ -211,15 +211,15 @@ class PromptEvaluator(TrainerX):
         return key in ("average", name)
 
     def scores(self, split: str, probabilities: dict[str, Tensor]) -> dict[str, float]:
-        """The official metric of each task in percent."""
-        index = {task.name: k for k, task in enumerate(self.tasks)}
-        return {
-            name: results.score(self.tasks[index[name]], self.sets[split].targets(index[name]), values)
-            for name, values in probabilities.items()
-        }
+        """Return the official metric of each task in percent."""
+        scores = {}
+        for k, task in enumerate(self.tasks):
+            if task.name in probabilities:
+                scores[task.name] = results.score(task, self.sets[split].targets(k), probabilities[task.name])
+        return scores
 
     def test(self, split: str | None = None) -> float:
-        """The mean score of the tasks in percent. On the test split, predictions and results are written."""
+        """Return the mean score of the tasks in percent. On the test split, write predictions and results."""
         split = split or self.cfg.TEST.SPLIT
         probabilities = self.predict(split)
         scores = self.scores(split, probabilities)
@@ -227,12 +227,12 @@ class PromptEvaluator(TrainerX):
         if split == "test" and distributed.main():
             self.records = results.write(self, probabilities, scores)
         for name, value in scores.items():
-            self.write_scalar(f"{split}/{name}", value, getattr(self, "epoch", 0))
-        self.write_scalar(f"{split}/mean", mean, getattr(self, "epoch", 0))
+            self.write_scalar(f"{split}/{name}", value, self.epoch)
+        self.write_scalar(f"{split}/mean", mean, self.epoch)
         return mean
 
     def init_writer(self, log_dir: str) -> None:
-        """Curves are written by the main process."""
+        """Let the main process alone write curves."""
         if distributed.main():
             super().init_writer(log_dir)
 
@@ -253,7 +253,7 @@ class PromptEvaluator(TrainerX):
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load the prompt in a run's folder (see `load_start`) and log what is to be known of it."""
+        """Load the prompt in a run's folder (see `load_start`) and log its warnings."""
         if directory and self.model.prompt is not None:
             for warning in load_start(self.model.prompt, self.setup, directory, epoch):
                 log.warning("%s", warning)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from datasets.task import Sample
-from toolkit.common.archives import read_bytes
+from toolkit.common.archives import read_bytes, split_archive
 from toolkit.common.structured import parse_json
 
 Issue = Callable[[str, str, str], None]  # takes the kind of a fault, where it is, and what is wrong
@@ -163,6 +163,34 @@ def read_text(path: str) -> str:
         raise FileNotFoundError(f"no file {path}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
+    """Raise ValueError if an image, or the zip that it is in, is not in the set's folder. `source` names the index."""
+    base = os.path.realpath(folder)
+    zips: set[str] = set()
+    for sample in samples:
+        path, member = split_archive(sample.impath)
+        if leads_outside(sample.key):
+            is_outside = not _is_below(os.path.normpath(path), os.path.normpath(folder))
+        elif member is not None and path not in zips:  # may be a link
+            zips.add(path)
+            is_outside = not _is_below(os.path.realpath(path), base)
+        else:
+            is_outside = False
+        if is_outside:
+            advice = "--allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway"
+            raise ValueError(f"{source}: {sample.key!r} leads out of the folder of the data set; {advice}")
+
+
+def leads_outside(key: str) -> bool:
+    """Return whether a path of an index is absolute or has a part that leads upwards."""
+    path, _ = split_archive(key)
+    return os.path.isabs(path) or ".." in path.replace("\\", "/").split("/")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.commonpath([os.path.abspath(path), os.path.abspath(folder)]) == os.path.abspath(folder)
 
 
 def repeated(values: Sequence) -> list:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.io.index_files import MOST_CLASSES, Row, parse_coco, parse_iris
+from datasets.io.index_files import MOST_CLASSES, Row, leads_outside, parse_coco, parse_iris
 from datasets.io.split_files import parse_split
 from toolkit.common.structured import parse_json
 
@@ -117,11 +117,6 @@ class Reader:
             if leads_outside(row.key):
                 self.report.error("path-outside", row.where, f"the path {row.key!r} leads out of the set's folder")
         return rows
-
-
-def leads_outside(key: str) -> bool:
-    """Return whether a path of an index is absolute or climbs out of the folder that it is relative to."""
-    return os.path.isabs(key) or ".." in key.replace("\\", "/").split("/")
 
 
 def near(path: Path) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.transfer.matrix import Matrix
-
 from .experiment import Series, Stage
 
 WIDTH, STRIP, GAP = 180, 44, 14  # of a panel of curves: its width, the height of a strip, the space between two
@@ -144,44 +142,13 @@ def _strip(kind: str, words: str, series: Series, epochs: tuple[int, int], numbe
     return Strip(kind, words, top, path, dot)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a heat map: its text, its share of the strongest colour, and whether it is on the diagonal."""
-
-    text: str
-    share: str
-    is_own: bool
+def column_shares(scores: np.ndarray) -> np.ndarray:
+    """Return how far each score (S, T) is from its column's worst (0) to its best (1); NaN stays."""
+    low, high = np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)
+    shares = np.where(np.isnan(scores), np.nan, 0.5)
+    return np.divide(scores - low, high - low, out=shares, where=high > low)
 
 
-def transfer_cells(matrix: Matrix) -> list[list[Cell | None]]:
-    """Return the cells of a transfer matrix, whose colours run from the worst to the best source of each target."""
-    scores = np.where(np.isfinite(matrix.scores), matrix.scores, np.nan)
-    rows = []
-    for source, line in zip(matrix.sources, scores, strict=True):
-        cells: list[Cell | None] = []
-        for column, (target, value) in enumerate(zip(matrix.targets, line, strict=True)):
-            if np.isnan(value):
-                cells.append(None)
-                continue
-            low, high = np.nanmin(scores[:, column]), np.nanmax(scores[:, column])
-            share = 0.5
-            if high > low:
-                share = (value - low) / (high - low)
-            cells.append(Cell(f"{value:.1f}", f"{share:.2f}", source == target))
-        rows.append(cells)
-    return rows
-
-
-def confusion_cells(counts: Sequence[Sequence[int]]) -> list[list[Cell | None]]:
-    """Return the cells of a confusion matrix, coloured by their share of the row; None for 0."""
-    rows = []
-    for true, line in enumerate(counts):
-        total = sum(line)
-        cells: list[Cell | None] = []
-        for predicted, count in enumerate(line):
-            if count:
-                cells.append(Cell(str(count), f"{count / total:.2f}", true == predicted))
-            else:
-                cells.append(None)
-        rows.append(cells)
-    return rows
+def row_shares(counts: np.ndarray) -> np.ndarray:
+    """Return the share of each count in its row; NaN stays."""
+    return counts / np.nansum(counts, axis=1, keepdims=True)

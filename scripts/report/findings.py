@@ -51,10 +51,15 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of test images by true (row) and predicted class, of up to `MOST_IN_MATRIX` classes; else the worst pairs."""
+    """How often a true class was predicted as another.
 
-    classes: tuple[str, ...]
-    counts: list[list[int]]
+    Attributes:
+        counts: (C, C) test images by true (row) and predicted class, NaN for 0; None for more than `MOST_IN_MATRIX`.
+        pairs: (true, predicted, test images) of the most frequent mistakes.
+    """
+
+    classes: Sequence[str]
+    counts: np.ndarray | None
     pairs: list[tuple[str, str, int]]
 
 
@@ -181,8 +186,8 @@ def count_confusions(classes: Sequence[str], targets: np.ndarray, probabilities:
     if not pairs:
         return None
     if len(classes) > MOST_IN_MATRIX:
-        return Confusion((), [], pairs)
-    return Confusion(tuple(classes), counts.tolist(), pairs)
+        return Confusion(classes, None, pairs)
+    return Confusion(classes, np.where(counts > 0, counts, np.nan), pairs)
 
 
 def resample_scores(
@@ -274,10 +279,7 @@ def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> l
         "predicted": [task.classnames[predicted[row]] for row in rows],
         "file": [task.test[row].key.rpartition("@")[2] for row in rows],
     }
-    ranks = {}
-    for order, values in keys.items():
-        ranked = sorted(range(len(rows)), key=values.__getitem__)
-        ranks[order] = {position: rank for rank, position in enumerate(ranked)}
+    ranks = {order: np.unique(values, return_inverse=True)[1] for order, values in keys.items()}
     shown = []
     for position, row in enumerate(rows):
         sample, scores = task.test[row], probabilities[row]
@@ -285,7 +287,7 @@ def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> l
         if len(sample.labels) == 1:
             true += f" ({_percent(scores[sample.label])})"
         guess = f"predicted: {keys['predicted'][position]} ({_percent(scores.max())})"
-        own_ranks = {order: places[position] for order, places in ranks.items()}
+        own_ranks = {order: int(values[position]) for order, values in ranks.items()}
         lines = (true, guess, keys["file"][position])
         shown.append(Thumbnail(thumbnail(sample.impath), keys["true"][position], lines, own_ranks))
     return shown

@@ -32,7 +32,6 @@ SECTIONS = {
     "configuration": "Configuration",
     "reproduction": "How to reproduce",
 }
-Rows = list[tuple[str, list[float]]]
 
 
 def build(
@@ -75,13 +74,12 @@ def build(
         "mean_interval": _mean_interval(run, found),
         "gains": _gains(run, found),
         "seeds": _seed_rows(runs),
-        "matrices": [(name, matrix, charts.transfer_cells(matrix)) for name, matrix in matrices],
+        "matrices": matrices,
         "panels": panels,
         "shared": shared,
         "changed": changed,
         "command": reproduce.command(run, changed),
         "groups": reproduce.groups(run),
-        "findings": findings,
     }
     titles = dict(SECTIONS)
     if run.scores("zero_shot"):
@@ -115,8 +113,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        axis_of=charts.axis_of,
-        confusion_cells=charts.confusion_cells,
+        charts=charts,
+        findings=findings,
         reproduce=reproduce,
     )
     return environment
@@ -150,16 +148,18 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
     return sorted(gains, key=Gain.rank)
 
 
-def _seed_rows(runs: Sequence[Experiment]) -> Rows:
+def _seed_rows(runs: Sequence[Experiment]) -> list[tuple[str, list[float], float, float]]:
     """Return (task, a score for each seed, their mean and deviation); the mean of all tasks is last."""
-    rows = []
-    by_run = [dict(zip(run.tasks, run.scores(), strict=True)) for run in runs]
-    for task in runs[0].tasks:
-        rows.append((task, [scores[task] for scores in by_run]))
-    rows.append(("mean", [statistics.fmean(scores.values()) for scores in by_run]))
     if len(runs) == 1:
         return []
-    return [(name, values, statistics.fmean(values), statistics.stdev(values)) for name, values in rows]
+    rows = []
+    by_run = [dict(zip(run.tasks, run.scores(), strict=True)) for run in runs]
+    for scores in by_run:
+        scores["mean"] = statistics.fmean(scores.values())
+    for name in [*runs[0].tasks, "mean"]:
+        values = [scores[name] for scores in by_run]
+        rows.append((name, values, statistics.fmean(values), statistics.stdev(values)))
+    return rows
 
 
 def _panels(run: Experiment) -> tuple[list[charts.Panel], list[charts.Panel]]:

@@ -25,7 +25,7 @@ import trainers
 from datasets import pocket, task_name
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
-from trainers.engine import results
+from toolkit.common.structured import read_json
 from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
 from trainers.engine.run import Run, execute, next_action
 from trainers.engine.run_dir import Action, check_folder, exclusive_folder
@@ -169,9 +169,9 @@ def transfer(folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int)
         scores, zero_shot = transfer_matrix(
             [run.folder for run in runs], tasks, runs[0].cfg, jobs, kept, lambda ready: bar.update(ready - bar.n)
         )
-    key = fingerprints.of_text(results.read_json(kept))
+    key = fingerprints.of_text(read_json(kept))
     if all((folder / name).is_file() for name in FILES):
-        known = results.read_json(folder / "results.json")
+        known = read_json(folder / "results.json")
         if known.get("key") == key:
             return known
     matrix = Matrix.square([task_name(task) for task in tasks], scores)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.common.files import write_text
+from toolkit.common.structured import write_json
 from trainers.engine import results
 from trainers.engine.run import Run
 
@@ -33,7 +34,7 @@ def report(folder: Path, runs: Sequence[Run], matrix: Matrix, zero_shot: np.ndar
     write_matrix(folder / "matrix.csv", matrix, decimals=4)
     write_matrix(folder / "normalised.csv", shares, decimals=4)
     write_pairs(folder / "predictors.csv", matrix, shares, similar)
-    results.write_json(folder / "predictors.json", predictors)
+    write_json(folder / "predictors.json", predictors, indent=1)
     draw(folder, shares, f"Transfer of prompts: {cfg.TRAINER.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}")
     value = {
         "key": key,
@@ -47,7 +48,7 @@ def report(folder: Path, runs: Sequence[Run], matrix: Matrix, zero_shot: np.ndar
         "zero_shot": zero_shot.round(6).tolist(),
         "predictors": predictors,
     }
-    results.write_json(folder / "results.json", value)
+    write_json(folder / "results.json", value, indent=1)
     return value
 
 

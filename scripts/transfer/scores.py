@@ -14,7 +14,7 @@ import trainers
 from datasets import build_task, task_name
 from prompting.prompts import Prompt
 from scripts.jobs.local_executor import each
-from trainers.engine import results
+from toolkit.common.structured import read_json, write_json
 from trainers.engine.config import flatten, resolve, with_overrides, without_local_paths
 from trainers.engine.scoring import SHARED, read_run, score_prompts
 from trainers.features import fingerprints
@@ -50,7 +50,7 @@ def transfer_matrix(
         columns[name] = {"key": keys[name], "zero_shot": column.pop(), "scores": column}
         if kept:
             ordered = {name: columns[name] for name in keys if name in columns}
-            results.write_json(Path(kept), ordered)
+            write_json(Path(kept), ordered, indent=1)
         done(len(columns))
     matrix = np.array([columns[name]["scores"] for name in keys]).T
     zero_shot = np.array([columns[name]["zero_shot"] for name in keys])
@@ -101,7 +101,7 @@ def _read_columns(kept: str | Path | None, keys: dict[str, str]) -> dict[str, di
     """Return the kept columns whose keys are still the same."""
     if not kept or not Path(kept).is_file():
         return {}
-    known = results.read_json(Path(kept))
+    known = read_json(Path(kept))
     return {name: known[name] for name, key in keys.items() if known.get(name, {}).get("key") == key}
 
 

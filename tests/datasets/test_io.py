@@ -1,5 +1,7 @@
 import pytest
 
+from datasets.coop import CoopTask
+from datasets.elevater import ElevaterTask
 from datasets.io.index_files import read_coco, read_iris
 from datasets.io.split_files import class_names, read_split, subsample_classes
 from toolkit.common.archives import read_bytes, split_archive
@@ -167,3 +169,78 @@ def test_subsample_classes(disk):
     assert subsample_classes(splits, ["a", "b", "c"], "all")[0] == [list(split) for split in splits]
     with pytest.raises(ValueError, match="all, base or new"):
         subsample_classes(splits, [], "half")
+
+
+def outside(disk):
+    """An image and a zip beside the set's folder, and the set itself in ELEVATER's and in CoOp's layout."""
+    disk.iris("set", ["cat", "dog"], ["0", "1", "0"], ["0", "1"])
+    disk.write("secret.png", disk.image())
+    disk.zip("other.zip", {"m.png": disk.image()})
+    disk.write("set/images/a.png", disk.image())
+    disk.write("set/images/images/b.png", disk.image())
+
+
+OUTSIDE = ["../secret.png", "{root}/secret.png", "../other.zip@m.png", "images/../../secret.png", "link.zip@m.png"]
+
+
+@pytest.mark.parametrize("key", OUTSIDE)
+@pytest.mark.parametrize("layout", ["iris", "coco", "coop"])
+def test_what_leads_out_of_the_folder_is_refused(cfg, disk, layout, key):
+    outside(disk)
+    key = key.replace("{root}", str(disk.root))
+    (disk.root / "set/link.zip").symlink_to(disk.root / "other.zip")
+    (disk.root / "set/images/link.zip").symlink_to(disk.root / "other.zip")
+    if layout == "iris":
+        index, cls = "test.txt", type("Set", (ElevaterTask,), {"name": "set", "root_folder": "set"})
+        disk.write("set/test.txt", f"test.zip@test/0.png 0\n{key} 1\n")
+    elif layout == "coco":
+        index, options = "test.json", {"name": "set", "root_folder": "set", "format": "coco", "test_index": "test.json"}
+        cls = type("Set", (ElevaterTask,), options)
+        images = [{"id": 1, "file_name": "images/a.png"}, {"id": 2, "file_name": key}]
+        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        annotations = [{"image_id": k, "category_id": k} for k in (1, 2)]
+        disk.json("set/test.json", {"images": images, "categories": categories, "annotations": annotations})
+    else:
+        index, options = "split.json", {"name": "set", "folder": "set", "image_dir": "images", "split_json": "split.json"}
+        cls = type("Set", (CoopTask,), options)
+        key = key.replace("../secret", "../../secret").replace("../other", "../../other")
+        rows = [["a.png", 0, "cat"], [key, 1, "dog"]]
+        disk.json("set/split.json", {"train": [], "val": [], "test": rows})
+    cfg.DATASET.NUM_SHOTS = 0
+    with pytest.raises(ValueError, match=rf"{index}: '.*' leads out of the folder of the data set; --allow-outside"):
+        cls(cfg)
+    cfg.DATASET.ALLOW_OUTSIDE = True
+    assert [sample.key for sample in cls(cfg).test][-1] == key
+
+
+def test_what_stays_inside_is_read(cfg, disk):
+    outside(disk)
+    disk.write("set/test.txt", "test.zip@test/0.png 0\nimages/../images/a.png 1\n")
+    linked = disk.root / "linked"
+    linked.symlink_to(disk.root / "set")  # a link in the place of the whole folder is the user's own
+    cfg.DATASET.NUM_SHOTS = 0
+    for folder in ("set", "linked"):
+        cls = type("Set", (ElevaterTask,), {"name": "set", "root_folder": folder})
+        assert [sample.label for sample in cls(cfg).test] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": [{"id": 1, "file_name": 5}]}, r"images\[0\]: its file_name 5 is no text"),
+        ({"images": [{"id": [1], "file_name": "a"}]}, r"images\[0\]: its id is neither a number nor a text"),
+        ({"annotations": [{"image_id": 5, "category_id": {}}]}, r"annotations\[0\]: its category_id is neither"),
+        ({"annotations": [{"image_id": [], "category_id": 2}]}, r"annotations\[0\]: its image_id is neither"),
+        ({"images": [{"id": 1, "file_name": "a", "zip_file": 3}]}, r"images\[0\]: its zip_file 3 is no text"),
+    ],
+)
+def test_coco_values_of_another_kind_are_named(disk, changes, message):
+    disk.json("train.json", coco(**changes))
+    with pytest.raises(ValueError, match=message):
+        read_coco(str(disk.root), "train.json")
+
+
+@pytest.mark.parametrize("row", [[None, 1, "x"], [5, 1, "x"], ["a.jpg", 0.7, "x"], ["a.jpg", True, "x"], ["a.jpg", 1, 2]])
+def test_split_values_of_another_kind_are_named(disk, row):
+    with pytest.raises(ValueError, match=r"split\.json: val\[0\]: expected \[path, label, class name\]"):
+        split_json(disk, val=[row])

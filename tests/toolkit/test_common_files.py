@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.common.files import InUse, atomic_folder, atomic_write, exclusive_lock, write_bytes, write_text
+from toolkit.common.files import (
+    InUse,
+    atomic_folder,
+    atomic_write,
+    decode_text,
+    exclusive_lock,
+    write_bytes,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,3 +105,16 @@ with exclusive_lock(sys.argv[1], "in use"):
         holder.send_signal(signal.SIGKILL)
     with exclusive_lock(path, "run is in use"), exclusive_lock(path, "run is in use"):
         pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_text_with_and_without_a_byte_order_mark(encoding):
+    content = "Käfer\nBiene\n".encode(encoding)
+    if encoding == "utf-16-le":
+        content = b"\xff\xfe" + content
+    assert decode_text(content, "names.txt") == "Käfer\nBiene\n"
+
+
+def test_text_of_another_encoding_is_named():
+    with pytest.raises(ValueError, match="names.txt is not UTF-8 text"):
+        decode_text("Käfer".encode("latin-1"), "names.txt")

@@ -1,6 +1,7 @@
 """Suggestions, exit codes and random states of toolkit/common; and that it imports none of our other packages."""
 
 import ast
+import os
 import random
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, NotDone, run_command
 from toolkit.common.random_state import get_random_state, set_random_state
 from toolkit.common.suggest import did_you_mean, nearest
@@ -70,3 +72,22 @@ def test_common_imports_none_of_our_other_packages():
 def test_reading_an_image_needs_no_torchvision():
     code = "import sys, toolkit.common.images; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(encoding):
+    code = "import sys; from toolkit.common.cli import run_command; run_command(lambda: print('a\\u65e5\\udce9 b'))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True)
+    shown = "日" if encoding == "utf-8" else "\\u65e5"
+    assert done.returncode == 0 and done.stdout.decode(encoding).strip() == f"a{shown}\\udce9 b"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("night_bird", "night bird"), ("Boat", "boat"), ("caf\u00e9", "cafe\u0301"), ("R&amp;D", "r&d"), ("a  b", "a b")],
+)
+def test_names_that_are_one_text_to_clip(one, other):
+    with pytest.raises(ValueError, match="--classes: the classes .* are the same text to CLIP; rename one of them"):
+        require_distinct(["fox", one, "cat", other], "--classes")
+    require_distinct(["fox", one, "foxes"], "--classes")

@@ -22,13 +22,15 @@ _hashes: dict[str, tuple[tuple[int, ...], str]] = {}  # of plain files: the stat
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
-    """(zip file, member), or (path, None) for a plain file. Only ``.zip@`` separates: other ``@`` are part of names."""
+    """Return (zip file, member), or (path, None) for a plain file. Only ``.zip@`` separates: other ``@`` are part of names."""
     head, mark, member = path.partition(_MARK)
-    return (head + _MARK[:-1], member) if mark else (path, None)
+    if not mark:
+        return path, None
+    return head + _MARK[:-1], member
 
 
 def read_bytes(path: str) -> bytes:
-    """The content of a plain file or of a zip's member.
+    """Return the content of a plain file or of a zip's member.
 
     Raises:
         FileNotFoundError: the file, the zip or the member does not exist.
@@ -63,10 +65,12 @@ def read_bytes(path: str) -> bytes:
 
 
 def checksum(path: str) -> int:
-    """The CRC-32 of a zip's member, as the zip states it; the size in bytes of a plain file; -1 where it is not there."""
+    """Return the CRC-32 of a zip's member, as the zip states it; the size in bytes of a plain file; -1 if there is none."""
     archive, member = split_archive(path)
     try:
-        return os.path.getsize(path) if member is None else _open_archive(archive).getinfo(member).CRC
+        if member is None:
+            return os.path.getsize(path)
+        return _open_archive(archive).getinfo(member).CRC
     except (OSError, KeyError):
         return -1
 
@@ -95,7 +99,7 @@ def content_checksum(path: str) -> str:
 
 
 def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
-    """Raise ValueError where a member is packed by a method that Python unpacks without a bound, however much comes."""
+    """Raise ValueError if a member is packed by a method that Python unpacks without a bound, however much comes."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew")
 
@@ -117,11 +121,12 @@ def require_files(paths: Iterable[str]) -> None:
 class _File:
     """A zip's file as `ZipFile` reads it, which lets go of it between any two reads: `_files` keeps those used last open.
 
-    While a thread reads, the file is its own.
+    A thread that reads has the file for itself.
     """
 
     def __init__(self, path: str) -> None:
-        self.name, self._position = path, 0
+        self.name = path
+        self._position = 0
         self._size = os.path.getsize(path)
 
     def seekable(self) -> bool:
@@ -131,9 +136,10 @@ class _File:
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
+        position = origins[whence] + offset
         if position < 0:
-            raise OSError(f"{self.name} has no place {position}")
+            raise OSError(f"{self.name} has no position {position}")
         self._position = position
         return position
 
@@ -151,7 +157,7 @@ class _File:
         return content
 
     def close(self) -> None:
-        """The file stays among those that are kept open."""
+        """Keep the file among those that are open."""
 
 
 def _keep(key: tuple[int, str], file: BinaryIO) -> None:

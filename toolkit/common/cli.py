@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -20,8 +21,10 @@ def run_command(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code, `OK` if it returns None.
 
     Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`; MVLPT_DEBUG=1 adds the traceback.
-    A reader that closes the pipe ends the command quietly.
+    A reader that closes the pipe ends the command quietly. What the terminal can't show is escaped.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return command() or OK
     except NotDone as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import shutil
@@ -99,3 +100,12 @@ def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
             with contextlib.suppress(OSError):  # a file that is open cannot be removed on Windows
                 os.unlink(lock.lock_file)
         lock.release()
+
+
+def decode_text(content: bytes, where: str) -> str:
+    """Return UTF-8 text, or UTF-16 with a byte-order mark. Raises ValueError with `where` if it is neither."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where} is not UTF-8 text: {error}") from None

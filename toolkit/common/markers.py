@@ -8,15 +8,17 @@ from toolkit.common.files import write_text
 
 
 def replace(text: str, marker: str, content: str) -> str:
-    """`text` with the marker's part replaced. Raises ValueError where there is none."""
+    """Return `text` with the marker's part replaced. Raises ValueError if there is none."""
     begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
     if begin not in text or end not in text:
         raise ValueError(f"no markers {begin} and {end}")
-    return text.split(begin, 1)[0] + _part(marker, content) + text.split(end, 1)[1]
+    before = text.split(begin, 1)[0]
+    after = text.split(end, 1)[1]
+    return before + _part(marker, content) + after
 
 
 def replace_or_append(text: str, marker: str, content: str) -> str:
-    """`text` with the marker's part replaced, or with the part at its end where there is none."""
+    """Return `text` with the marker's part replaced, or with the part at its end if there is none."""
     try:
         return replace(text, marker, content)
     except ValueError:
@@ -24,7 +26,7 @@ def replace_or_append(text: str, marker: str, content: str) -> str:
 
 
 def fill(page: Path, marker: str, content: str) -> None:
-    """Replace the marker's part of a file. Raises ValueError naming the file where there is none."""
+    """Replace the marker's part of a file. Raises ValueError naming the file if there is none."""
     try:
         write_text(page, replace(page.read_text(encoding="utf-8"), marker, content))
     except ValueError as error:

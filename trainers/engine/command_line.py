@@ -9,6 +9,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from datasets import few_shot
+from toolkit.common.files import decode_text
 
 from .config import RunOptions, is_native, resolve, trainer_class, with_overrides
 from .run_dir import resumed_folder
@@ -40,6 +41,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--no-train", action="store_true", help="only build and evaluate")
     add("--dataset", default="", help="tasks, comma separated; folder:PATH and csv:FILE: custom images, @FILE: a list")
     add("--fewshot", default="", help="few-shot record, folder of them or earlier run: train on these very images")
+    add("--allow-outside", action="store_true", help="read images that are not in the folder of their data set")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
     add("--multi-task", action="store_true", help="learn the tasks of --dataset jointly")
     per_task = ("--multi-task-label_pertask", "--multi-task-label-pertask")
@@ -99,6 +101,7 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         "INPUT.TRANSFORMS": args.transforms,
         "DATASET.DATASET": expand_lists(args.dataset, "--dataset"),
         "DATASET.FEWSHOT": args.fewshot,
+        "DATASET.ALLOW_OUTSIDE": args.allow_outside,
         "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
         "MULTITASK.SOURCE": expand_lists(args.source, "--source"),
         "DATASET.MULTITASK": args.multi_task,
@@ -132,6 +135,6 @@ def expand_lists(names: str, flag: str) -> str:
         path = Path(name.strip()[1:]).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"{flag}: no file {path} of names")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = decode_text(path.read_bytes(), f"{flag}: {path}").splitlines()
         found += [line.strip() for line in lines if line.strip()]
     return ",".join(found)

@@ -3,7 +3,7 @@ pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 from .config_values import flatten, parse, set_value
-from .settings import extend
+from .settings import extend, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COOP_ALIASES = {
@@ -124,19 +124,21 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
         flags = {"MODEL.BACKBONE.NAME": backbone, **flags}
     for file, text in texts.items():
         written_by_run = "MVLPT" in (text.get("TRAINER") or {})  # it holds both names: the alias must not win
-        for key, value in flatten(text):
-            if not foreign and not written_by_run:
-                key = _without_alias(key)
-            set_value(cfg, key, value, file, foreign)
+        _set_all(cfg, flatten(text), foreign, foreign or written_by_run, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         set_value(cfg, key, value)
-    for key, value in pairs:
-        if not foreign:
-            key = _without_alias(key)
-        set_value(cfg, key, parse(value), free=foreign)
+    _set_all(cfg, [(key, parse(text)) for key, text in pairs], foreign, foreign)
     cfg.freeze()
     return cfg
+
+
+def _set_all(cfg: CfgNode, values: Iterable[tuple[str, Any]], free: bool, as_named: bool, file: str = "") -> None:
+    """Put values into `cfg`, those under CoOp's names into the keys that our trainers read unless `as_named`."""
+    for key, value in values:
+        if not as_named:
+            key = _without_alias(key)
+        set_value(cfg, key, value, file, free)
 
 
 def without_local_paths(cfg: CfgNode) -> CfgNode:
@@ -153,8 +155,9 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     record = Path(cfg.DATASET.FEWSHOT)
     if record.is_absolute():
         cfg.DATASET.FEWSHOT = record.name
-    for node, key in ((cfg.DATASET, "DATASET"), (cfg.DATASET, "NAME"), (cfg.MULTITASK, "SOURCE")):
-        node[key] = ",".join(custom.without_local_path(name.strip()) for name in node[key].split(","))
+    cfg.DATASET.DATASET = _names_without_paths(cfg.DATASET.DATASET)
+    cfg.DATASET.NAME = _names_without_paths(cfg.DATASET.NAME)
+    cfg.MULTITASK.SOURCE = _names_without_paths(cfg.MULTITASK.SOURCE)
     return cfg
 
 
@@ -177,7 +180,8 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     if a.keys() != b.keys():
         defaults = _default_values()
         a, b = defaults | a, defaults | b
-    return [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    keys = sorted(a.keys() | b.keys())
+    return [key for key in keys if a.get(key) != b.get(key)]
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
@@ -198,6 +202,10 @@ def load(path: Path) -> CfgNode:
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # of yacs
         raise ValueError(f"{path} is no configuration of a run: {error}") from None
+
+
+def _names_without_paths(names: str) -> str:
+    return ",".join(custom.without_local_path(name) for name in split_names(names))
 
 
 def _values(cfg: CfgNode) -> dict[str, Any]:

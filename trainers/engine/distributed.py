@@ -1,8 +1,8 @@
 """One run by several processes, as torchrun starts them; only this module knows `torch.distributed`.
 
 Each process takes its share of every training batch and of the images that are scored. All hold the same prompt and the
-same features, so that all decide alike; the main process alone writes files and speaks. Without torchrun there is one
-process, and what stands here costs and changes nothing.
+same features, so that all decide alike; the main process alone writes files and logs. Without torchrun there is one
+process, and this module costs and changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _console = sys.stderr  # this process's own, which only the main process writes 
 def start() -> None:
     """Join the processes that torchrun started, if it did; a second call does nothing.
 
-    From here on only the main process writes to stdout and stderr. Raises ValueError where a machine has GPUs, but fewer
+    From here on only the main process writes to stdout and stderr. Raises ValueError if a machine has GPUs, but fewer
     than processes.
     """
     global _rank, _world, _store, _console
@@ -61,16 +61,16 @@ def start() -> None:
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, store=_store, rank=_rank, world_size=_world, timeout=PATIENCE)
     atexit.register(dist.destroy_process_group)
-    sys.excepthook = _last_words
+    sys.excepthook = _fail_unexpectedly
 
 
 def world() -> int:
-    """The number of processes."""
+    """Return the number of processes."""
     return _world
 
 
 def main() -> bool:
-    """Whether this is the process that writes files and speaks."""
+    """Return True in the process that writes files and logs."""
     return _rank == 0
 
 
@@ -78,28 +78,28 @@ def main() -> bool:
 
 
 def failed(message: str, code: int) -> int:
-    """Write `message` to stderr and give back the exit code.
+    """Write `message` to stderr and return the exit code.
 
-    Of several processes one speaks, the main one where all fail alike, and each ends here: the others may be waiting
-    for it, until torchrun stops them.
+    Of several processes one writes, the main one if all fail alike, and each ends here: the others may be waiting for it,
+    until torchrun stops them.
     """
     if _world == 1:
         sys.stderr.write(message)
         return code
-    if _speaks() and message:
+    if _is_first_to_fail() and message:
         _console.write(message if main() else f"\n{message}")  # the main process may have a bar on the line
         _console.flush()
     sys.stdout.flush()
     os._exit(code)  # without waiting for others, as the end of a process group does
 
 
-def _last_words(kind, error, trace) -> None:
-    """`sys.excepthook` for what nobody expected."""
+def _fail_unexpectedly(kind, error, trace) -> None:
+    """End as `failed` does: `sys.excepthook` for errors in the program."""
     failed("".join(traceback.format_exception(kind, error, trace)), 1)
 
 
-def _speaks() -> bool:
-    """Whether no other process has said why the run ends."""
+def _is_first_to_fail() -> bool:
+    """Return True if no other process has written why the run ends."""
     if not main():
         time.sleep(1)
     try:
@@ -117,7 +117,7 @@ def barrier() -> None:
 
 
 def everywhere(here: bool) -> bool:
-    """Whether `here` is true in all processes."""
+    """Return True if `here` is true in all processes."""
     if _world == 1:
         return here
     flag = torch.tensor(int(here))
@@ -126,7 +126,7 @@ def everywhere(here: bool) -> bool:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What `make` gives in the main process, which alone calls it."""
+    """Return what `make` returns in the main process, which alone calls it."""
     if _world == 1:
         return make()
     box = [make() if main() else None]
@@ -136,8 +136,8 @@ def from_main(make: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """The main process runs the block before all others; they leave it together. Where it raises an error, the others
-    do not begin."""
+    """Let the main process run the block before all others; they leave it together. If it raises an error, the others do
+    not begin."""
     if not main():
         barrier()
     yield
@@ -147,8 +147,8 @@ def main_first() -> Iterator[None]:
 
 
 def check_same(module: nn.Module) -> None:
-    """Raise RuntimeError where processes hold other parameters than the main one, as they would if a trainer took its
-    steps by another loss than `share_training` gave it."""
+    """Raise RuntimeError if processes hold other parameters than the main one, as they do if a trainer steps by another
+    loss than `share_training` returned."""
     if _world == 1:
         return
     total = sum(parameter.detach().double().sum() for parameter in module.parameters())
@@ -159,7 +159,7 @@ def check_same(module: nn.Module) -> None:
 
 
 def same_randomness() -> None:
-    """Give torch's generators the state that they have in the main process, so that all draw the same dropout."""
+    """Give torch's generators the state that they have in the main process, so that all sample the same dropout."""
     if _world == 1:
         return
     torch.set_rng_state(from_main(torch.get_rng_state))
@@ -171,14 +171,14 @@ def same_randomness() -> None:
 
 
 def rows(total: int, step: int = 1, process: int | None = None) -> range:
-    """The rows of `total` that a process takes, by default this one: neighbours, in whole batches of `step`."""
+    """Return the rows of `total` that a process takes, by default this one: neighbours, in whole batches of `step`."""
     process = _rank if process is None else process
     batches = -(-total // step)
     return range(total)[batches * process // _world * step : batches * (process + 1) // _world * step]
 
 
 def gather_rows(own: Tensor, total: int, step: int = 1) -> Tensor:
-    """All rows (total, ...) in order, from each process's own rows(total, step)."""
+    """Return all rows (total, ...) in order, from each process's rows(total, step)."""
     if _world == 1:
         return own
     counts = [len(rows(total, step, process)) for process in range(_world)]
@@ -190,7 +190,7 @@ def gather_rows(own: Tensor, total: int, step: int = 1) -> Tensor:
 
 
 def mean(values: Tensor) -> Tensor:
-    """The mean over all processes of a tensor that each has."""
+    """Return the mean over all processes of a tensor that each has."""
     if _world == 1:
         return values
     total = values.clone()
@@ -201,10 +201,10 @@ def mean(values: Tensor) -> Tensor:
 def share_training(
     sampler: Sampler[list[int]], prompt: nn.Module, loss: Callable[[dict], Tensor]
 ) -> tuple[Sampler[list[int]], Callable[[dict], Tensor]]:
-    """This process's part of a training: a sampler of its shares of the batches, and the loss of a share.
+    """Return this process's part of a training: a sampler of its shares of the batches, and the loss of a share.
 
     The mean of all processes' losses, and of their gradients, is that of `loss` (a mean over images) on whole batches.
-    Each share that is drawn must go through the loss, in order.
+    Each share must go through the loss, in order.
     """
     if _world == 1:
         return sampler, loss
@@ -216,8 +216,8 @@ class Shares(Sampler[list[int]]):
     """This process's share of each batch of `sampler`. Positions are sorted first: as a dataset holds its tasks one after
     the other, a share is of few tasks, whose classes alone are encoded for it.
 
-    weights: of the shares not yet used, what makes the mean over processes that over the batch's images. Where a batch
-    has fewer images than there are processes, some take one that is another's, with weight 0.
+    weights: of the shares not yet used; with them the mean over processes is that over the batch's images. If a batch has
+    fewer images than there are processes, some take one of another's, with weight 0.
     """
 
     def __init__(self, sampler: Sampler[list[int]]) -> None:

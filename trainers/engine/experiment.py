@@ -24,7 +24,7 @@ import toolkit
 from datasets import few_shot, pocket, task_name
 from elevater_eval import combine
 from toolkit.common.files import atomic_write, write_text
-from toolkit.common.structured import read_json, read_yaml
+from toolkit.common.structured import read_json, read_yaml, write_json
 
 from . import distributed, external, results
 from .config import RunOptions, is_native, trainer_class, with_overrides
@@ -39,7 +39,7 @@ from .run_dir import (
     replaced_on_success,
     write_config,
 )
-from .settings import task_names
+from .settings import split_names, task_names
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +95,15 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
     """Return the configuration with its targets, the pocket suite's by default, and its output folder."""
-    names = [spec.task for spec in pocket.TARGETS] if whole_suite else task_names(cfg)
+    names = task_names(cfg)
+    if whole_suite:
+        names = [spec.task for spec in pocket.TARGETS]
     out = cfg.OUTPUT_DIR
     if out in ("", "./output"):
-        label = "pocket" if whole_suite else task_name(names[0])
-        if len(names) > 1 and not whole_suite:
+        label = task_name(names[0])
+        if whole_suite:
+            label = "pocket"
+        elif len(names) > 1:
             label += f"+{len(names) - 1}"
         out = f"{cfg.TRAINER.NAME}_{label}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
         if options.eval_only:
@@ -118,10 +122,27 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     names = task_names(cfg)
-    sources = [name.strip() for name in cfg.MULTITASK.SOURCE.split(",") if name.strip()]
-    groups = read_groups(options.groups, names, sources)
-    if whole_suite and not sources and cls.multitask and cls.learns and not options.model_dir:
-        sources = [spec.task for spec in pocket.SOURCES]
+    groups = read_groups(options.groups, names, split_names(cfg.MULTITASK.SOURCE))
+    sources = _sources(cfg, options, whole_suite)
+    trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not (options.eval_only or options.no_train)
+    tasks = [*sources, *names]
+    for related in groups.values():
+        tasks += related
+    start, epoch, source = options.model_dir, options.load_epoch, None
+    settings = {"trains": trains, "fresh": options.no_train, "resume": options.resume}
+    if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
+        return Experiment(cfg, [Run(cfg, start, epoch, **settings)], None, False, tasks)
+    cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
+    if sources:
+        source = source_run(cfg, sources, start, epoch, options.resume)
+        start, epoch = str(source.folder), None
+    return Experiment(cfg, target_runs(cfg, names, groups, start, epoch, **settings), source, True, tasks)
+
+
+def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
+    """Return the tasks that the source prompt is learned on."""
+    cls = trainer_class(cfg.TRAINER.NAME)
+    sources = split_names(cfg.MULTITASK.SOURCE)
     if sources and not cls.multitask:
         raise ValueError(
             f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
@@ -129,21 +150,10 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     if options.eval_only:
         if cls.learns and not options.model_dir:
             raise ValueError("--eval-only needs --model-dir, the folder of the run to evaluate")
-        sources = []
-    evaluates = options.eval_only or options.no_train or cfg.DATASET.NUM_SHOTS == 0
-    trains = cls.learns and not evaluates
-    related = [name for group in groups.values() for name in group]
-    tasks = [*sources, *names, *related]
-    if not (sources or groups or _one_by_one(cls, names, whole_suite, options.model_dir)):
-        only = Run(cfg, options.model_dir, options.load_epoch, trains, False, options.no_train, options.resume)
-        return Experiment(cfg, [only], None, False, tasks)
-    cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
-    start, epoch, source = options.model_dir, options.load_epoch, None
-    if sources:
-        source = source_run(cfg, sources, start, epoch, options.resume)
-        start, epoch = str(source.folder), None
-    targets = target_runs(cfg, names, groups, start, epoch, trains, options.no_train, options.resume)
-    return Experiment(cfg, targets, source, True, tasks)
+        return []
+    if whole_suite and not sources and cls.multitask and cls.learns and not options.model_dir:
+        return [spec.task for spec in pocket.SOURCES]
+    return sources
 
 
 def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: str) -> bool:
@@ -294,21 +304,23 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
             path.unlink()
     combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
-    results.write_json(out / "results.json", records)  # last: the experiment is finished
+    write_json(out / "results.json", records, indent=1)  # last: the experiment is finished
 
 
 def _is_collected(out: Path, records: Sequence[dict]) -> bool:
     """Return True if the top of an experiment holds these very results."""
     written = ("submission.zip", "results.md", "results.json")
-    predictions = len(list((out / "predictions").glob("*.json")))
-    if predictions != len(records) or not all((out / name).is_file() for name in written):
-        return False
-    return read_json(out / "results.json") == records
+    for name in written:
+        if not (out / name).is_file():
+            return False
+    predictions = list((out / "predictions").glob("*.json"))
+    return len(predictions) == len(records) and read_json(out / "results.json") == records
 
 
 def render_pocket_tasks(names: Sequence[str]) -> None:
     """Write the pocket tasks that are missing."""
-    rendered = pocket.ensure_all([name for name in dict.fromkeys(names) if name in pocket.SPECS])
+    wanted = [name for name in dict.fromkeys(names) if name in pocket.SPECS]
+    rendered = pocket.ensure_all(wanted)
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
 
@@ -325,7 +337,9 @@ def start_log(cfg: CfgNode) -> None:
         device += f", {distributed.world()} processes"
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
     names = task_names(cfg)
-    label = ", ".join(names) if len(names) < 6 else f"{len(names)} tasks"
+    label = ", ".join(names)
+    if len(names) > 5:
+        label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
     if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, the commit of this project, and what the images were."""
+"""The origin of numbers: versions, the commit of this project, and what the images were."""
 
 from __future__ import annotations
 
@@ -20,35 +20,41 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 
 @lru_cache(maxsize=1)
 def of_program() -> dict:
-    """{"versions": {package: version}, "commit": hash}; the commit ends in "-dirty" where files differ from it, and is
+    """Return {"versions": {package: version}, "commit": hash}; the commit ends in "-dirty" where files differ from it, and is
     "" outside a git checkout."""
-    return {"versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}} | {
-        "commit": _commit()
-    }
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        versions[name] = _version(name)
+    return {"versions": versions, "commit": _commit()}
 
 
 def of_lists(tasks: Sequence[Task]) -> str:
-    """A fingerprint of what tasks train, validate and test on: class names, paths in the index, labels; 16 hexadecimal
+    """Return a fingerprint of what tasks train, validate and test on: class names, paths in the index, labels; 16 hexadecimal
     digits, the same on every machine."""
     total = hashlib.sha256()
     for task in tasks:
-        for line in _lines(task):
-            total.update(line)
+        total.update(_head(task))
+        for sample in _samples(task):
+            total.update(_line(sample))
     return total.hexdigest()[:16]
 
 
 def of_data(task: Task) -> str:
-    """Like `of_lists` of one task, over the images' content too: the checksum that a zip has of it, or a file's size."""
-    total = hashlib.sha256()
-    for line, sample in zip(_lines(task), [None, *_samples(task)], strict=True):
-        total.update(line if sample is None else line + str(checksum(sample.impath)).encode())
+    """Return such a fingerprint of one task, over the images' content too: the checksum that a zip has of it, or a file's
+    size."""
+    total = hashlib.sha256(_head(task))
+    for sample in _samples(task):
+        total.update(_line(sample))
+        total.update(str(checksum(sample.impath)).encode())
     return total.hexdigest()[:16]
 
 
-def _lines(task: Task) -> Iterator[bytes]:
-    yield json.dumps([task.name, list(task.classnames)]).encode()
-    for sample in _samples(task):
-        yield f"{sample.key}\0{sample.labels}\n".encode("utf-8", "surrogateescape")
+def _head(task: Task) -> bytes:
+    return json.dumps([task.name, list(task.classnames)]).encode()
+
+
+def _line(sample: Sample) -> bytes:
+    return f"{sample.key}\0{sample.labels}\n".encode("utf-8", "surrogateescape")
 
 
 def _samples(task: Task) -> Iterator[Sample]:

@@ -79,7 +79,9 @@ class Run:
     @property
     def epochs(self) -> int:
         """The number of epochs that it trains for."""
-        return self.cfg.OPTIM.MAX_EPOCH if self.trains else 0
+        if self.trains:
+            return self.cfg.OPTIM.MAX_EPOCH
+        return 0
 
     def start_digest(self) -> str:
         """Return the fingerprint of the prompt that it starts from, "" without one."""
@@ -144,7 +146,9 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
 
 def _reuse(run: Run) -> list[dict]:
     tidy(run.folder)
-    name = run.names[0] if len(run.names) == 1 else f"on {len(run.names)} tasks"
+    name = run.names[0]
+    if len(run.names) > 1:
+        name = f"on {len(run.names)} tasks"
     with tqdm.external_write_mode():  # a bar may be open
         log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
     return distributed.from_main(lambda: read_json(run.folder / "results.json"))
@@ -180,7 +184,9 @@ def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
     if shots <= 0:
         return
     for task in tasks:
-        seed = run.cfg.DATASET.RANDOM_SEED_SAMPLING if task.drawn_seed is None else task.drawn_seed
+        seed = task.drawn_seed
+        if seed is None:
+            seed = run.cfg.DATASET.RANDOM_SEED_SAMPLING
         write_record(run.folder / "fewshot" / f"{task.name}.json", task, shots, seed)
 
 
@@ -188,7 +194,9 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
     """Log the tasks that have the same images for training and validation."""
     same = [task.name for task in tasks if task.val and task.val == task.train_x]
     if same and run.trains:
-        names = ", ".join(same) if len(same) < 6 else f"{len(same)} tasks"
+        names = ", ".join(same)
+        if len(same) > 5:
+            names = f"{len(same)} tasks"
         with tqdm.external_write_mode():
             log.info("%s: with one shot, the validation images are the training images", names)
 
@@ -196,7 +204,9 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
 def _with_custom_images_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
     """Return `state`, or OTHER if custom images have changed since the finished run."""
     tested = {record["task"]: record["test_images"] for record in read_json(run.folder / "results.json")}
-    for name in filter(is_custom, run.names):
+    for name in run.names:
+        if not is_custom(name):
+            continue
         (task,) = tasks.get(run.cfg, [name])
         same = tested.get(task.name, len(task.test)) == len(task.test)
         if same and (run.folder / "fewshot" / f"{task.name}.json").is_file():
@@ -211,7 +221,9 @@ def _with_custom_images_compared(run: Run, state: FolderState, tasks: TaskPool) 
 def _kept(run: Run) -> str:
     """Return what is left of a run that could not write."""
     reached = resume.reached(run.folder)
-    lost = f"{reached} are kept, the present epoch is lost" if reached else "nothing of it was done before"
+    lost = "nothing of it was done before"
+    if reached:
+        lost = f"{reached} are kept, the present epoch is lost"
     return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command goes on"
 
 

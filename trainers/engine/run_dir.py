@@ -18,7 +18,10 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+from yacs.config import CfgNode
 
 from toolkit.common.files import exclusive_lock, write_text
 from toolkit.common.structured import read_json
@@ -111,7 +114,17 @@ def experiment_status(cfg) -> FolderState:
 def different_keys(cfg) -> list[str]:
     """Return the keys in which the run in `cfg.OUTPUT_DIR` differs from `cfg`."""
     path = Path(cfg.OUTPUT_DIR) / "config.yaml"
-    return differences(load(path), cfg) if path.is_file() else []
+    if not path.is_file():
+        return []
+    written = path.stat()
+    return differences(_load_once(path, written.st_mtime_ns, written.st_size), cfg)
+
+
+@lru_cache(maxsize=128)
+def _load_once(path: Path, written: int, size: int) -> CfgNode:
+    """Load a configuration again only if its file has been written since: runs are looked at when they are checked and when
+    they are executed."""
+    return load(path)
 
 
 def another_run(different: Sequence[str]) -> FolderState:

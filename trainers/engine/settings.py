@@ -38,6 +38,7 @@ def extend(cfg: CfgNode) -> CfgNode:
 
     cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    cfg.DATASET.ALLOW_OUTSIDE = False  # read images that an index names outside of its data set's folder
     cfg.DATASET.FEWSHOT = (
         ""  # a few-shot record, a folder of them or a run, whose images are taken instead of a new sample
     )
@@ -78,7 +79,12 @@ def extend(cfg: CfgNode) -> CfgNode:
 
 def task_names(cfg: CfgNode) -> list[str]:
     """Return the tasks of a run, in order."""
-    names = [name.strip() for name in (cfg.DATASET.DATASET or cfg.DATASET.NAME).split(",")]
+    return split_names(cfg.DATASET.DATASET or cfg.DATASET.NAME)
+
+
+def split_names(text: str) -> list[str]:
+    """Return comma-separated names."""
+    names = [name.strip() for name in text.split(",")]
     return [name for name in names if name]
 
 
