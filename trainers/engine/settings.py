@@ -99,7 +99,12 @@ def _declare(cfg: CfgNode, key: str, value: object) -> None:
 
 def task_names(cfg: CfgNode) -> list[str]:
     """Return the tasks of a run, in order."""
-    names = [name.strip() for name in (cfg.DATASET.DATASET or cfg.DATASET.NAME).split(",")]
+    return split_names(cfg.DATASET.DATASET or cfg.DATASET.NAME)
+
+
+def split_names(text: str) -> list[str]:
+    """Return comma-separated names."""
+    names = [name.strip() for name in text.split(",")]
     return [name for name in names if name]
 
 
