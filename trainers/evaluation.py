@@ -65,9 +65,13 @@ class PromptEvaluator(TrainerX):
 
     def run(self) -> list[dict]:
         """Score the reference prompts, then train and test, or only test; return the records of results.json."""
-        for name in self.context.references:
-            predictions = self.predict("test", zero_shot=name == "zero_shot")
-            self.reference_scores[name] = self.scores("test", predictions)
+        split = self.cfg.TEST.SPLIT
+        references = self.context.references
+        if self.context.trains and self.cfg.TEST.NO_TEST:
+            references = ()
+        for name in references:
+            predictions = self.predict(split, zero_shot=name == "zero_shot")
+            self.reference_scores[name] = self.scores(split, predictions)
         if self.context.trains:
             self.train()
         else:
@@ -86,7 +90,7 @@ class PromptEvaluator(TrainerX):
     def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
         the prompt in the folder `start`."""
-        training_transform(setup.cfg, setup.backbone.preprocessing)
+        check_images(setup)
         prompt = None
         if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
             with torch.random.fork_rng(devices=[]):
@@ -220,13 +224,18 @@ class PromptEvaluator(TrainerX):
         return scores
 
     def test(self, split: str | None = None) -> float:
-        """Return the mean score of the tasks in percent. On the test split, write predictions and results."""
+        """Return the mean score of the tasks in percent.
+
+        Without `split` that of TEST.SPLIT, which is what a run is for: results are written, and predictions if it is
+        the test split.
+        """
+        is_final = split is None
         split = split or self.cfg.TEST.SPLIT
         probabilities = self.predict(split)
         scores = self.scores(split, probabilities)
         mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
-        if split == "test" and distributed.main():
-            self.records = results.write(self, probabilities, scores)
+        if is_final and distributed.main():
+            self.records = results.write(self, probabilities, scores, split)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
@@ -258,6 +267,24 @@ class PromptEvaluator(TrainerX):
         if directory and self.model.prompt is not None:
             for warning in load_start(self.model.prompt, self.setup, directory, epoch):
                 log.warning("%s", warning)
+
+
+def check_images(setup: PromptSetup) -> None:
+    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the tasks."""
+    cfg, own = setup.cfg, setup.backbone.preprocessing
+    size = preprocessing_of(cfg, own).size
+    if size != own.size:
+        name = results.backbone_name(cfg)
+        raise ValueError(f"INPUT.SIZE is {size}, but {name} takes images of {own.size} x {own.size} pixels")
+    try:
+        training_transform(cfg, own)
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}") from None
+    for task in setup.tasks:
+        if cfg.TEST.SPLIT == "val" and not task.val and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name):
+            raise ValueError(f"TEST.SPLIT is val, but {task.name} has no validation images")
+        if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
+            raise ValueError(f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix")
 
 
 def training_transform(cfg, own: Preprocessing) -> Callable[[Image.Image], Tensor] | None:

@@ -18,7 +18,7 @@ from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 from toolkit.common.structured import write_json
 
-from . import provenance
+from . import per_class, provenance
 
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
@@ -41,12 +41,18 @@ def backbone_name(cfg) -> str:
     return name
 
 
-def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float]) -> list[dict]:
-    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records."""
+def write(
+    trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test"
+) -> list[dict]:
+    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records.
+
+    Predictions are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
+    """
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
     counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
-    for name, values in probabilities.items():
+    predictions = probabilities if split == "test" else {}
+    for name, values in predictions.items():
         write_predictions(
             folder / "predictions" / f"seed{seed}_{name}.json",
             model_name=f"{cfg.TRAINER.NAME}-{backbone_name(cfg)}",
@@ -57,10 +63,16 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             **counts,
         )
     records = []
-    for task in trainer.tasks:
-        if task.name not in scores:
+    for position, task in enumerate(trainer.tasks):
+        if scores and task.name not in scores:
             continue
-        record = {"task": task.name, "metric": task.metric, "score": round(scores[task.name], 6)}
+        record = {"task": task.name, "metric": task.metric}
+        if scores:
+            record["score"] = round(scores[task.name], 6)
+            targets = trainer.sets[split].targets(position)
+            record |= per_class.write(cfg, task, targets, probabilities[task.name])
+        if split != "test":
+            record["split"] = split
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
         for column, values in trainer.reference_scores.items():
             if task.name in values:
@@ -97,6 +109,8 @@ def _digest_once(path: Path, written: int, size: int) -> str:
 def one_line(record: dict) -> str:
     """Return a record's scores in a line."""
     scores = [f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record]
+    if "score" not in record:
+        scores.append("not tested (TEST.NO_TEST)")
     return f"{record['task']}: {', '.join(scores)}"
 
 
