@@ -93,9 +93,14 @@ class PromptEvaluator(TrainerX):
         check_images(setup)
         prompt = None
         if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
-            with torch.random.fork_rng(devices=[]):
-                prompt = cls.make_prompt(setup)
-            check_fits(prompt, setup.backbone.clip)
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    prompt = cls.make_prompt(setup)
+                check_fits(prompt, setup.backbone.clip)
+            except ValueError as error:
+                if "TRAINER." in str(error):
+                    raise
+                raise ValueError(f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}") from None
         if trains:
             cls.check_training(setup)
         if start and prompt:

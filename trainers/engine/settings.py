@@ -23,7 +23,7 @@ from .dassl_keys import unread_keys
 
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
-MAX_VECTORS = 4096
+MAX_VECTORS = 1024
 MAX_WIDTH = 65536
 MAX = sys.float_info.max
 LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
@@ -183,7 +183,13 @@ def check(cfg: CfgNode, multitask: bool) -> None:
 
 def _wrong_choices(cfg: CfgNode) -> list[str]:
     node = cfg.TRAINER.MVLPT
+    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}  # of the reference: which file is which split
+    issues = []
+    for key, default in unread.items():
+        if cfg.DATASET[key] != default:
+            issues.append(f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}")
     return [
+        *issues,
         *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
         *_choice("TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)),
         *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
@@ -237,6 +243,8 @@ def _wrong_numbers(cfg: CfgNode) -> list[str]:
     if not optim.STEPSIZE or not all(type(epoch) is int for epoch in optim.STEPSIZE):
         issues.append(f"OPTIM.STEPSIZE is {optim.STEPSIZE}; it is a list of epochs, whole numbers")
     node = cfg.TRAINER.MVLPT
+    if node.VPT.PROJECT == 0:
+        issues.append("TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower")
     if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
         issues.append(
             f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
