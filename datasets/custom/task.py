@@ -60,6 +60,14 @@ def register(name: str) -> None:
         DATASET_REGISTRY.register(task_class(name))
 
 
+def _restore(name: str, attributes: dict) -> Task:
+    """Return a custom task with these attributes: its class is made for it, so pickle finds it under no name."""
+    cls = task_class(name)
+    task = cls.__new__(cls)
+    vars(task).update(attributes)
+    return task
+
+
 class CustomTask(Task):
     """The task that `spec` names.
 
@@ -99,6 +107,9 @@ class CustomTask(Task):
                 f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
             )
         super().__init__(classnames, train, val, test)
+
+    def __reduce__(self):
+        return _restore, (self.spec, vars(self))
 
     def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
         """Set how the task is labelled, prompted and scored."""

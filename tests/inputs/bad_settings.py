@@ -122,7 +122,7 @@ SECTIONS = {
         Case(
             "more context than the text tower takes",
             "train.py --trainer CoOp --dataset folder:photos TRAINER.MVLPT.COOP.N_CTX 80",
-            "error: n_ctx 80 leaves no room for a class name in a context of 32 tokens",
+            "error: keys below TRAINER, the prompt of CoOp: n_ctx 80 leaves no room for a class name in a context of 32 tokens",
         ),
         Case(
             "an unknown place of the class name",

@@ -234,6 +234,8 @@ def _wrong_numbers(cfg: CfgNode) -> list[str]:
     issues = []
     for text, keys in RANGES.items():
         for key, (low, high) in keys.items():
+            if key == "DATASET.RANDOM_SEED_SAMPLING" and values[key] == cfg.SEED:
+                continue  # one flag sets both
             if not low <= values[key] <= high:
                 name = LABELS.get(key, key)
                 issues.append(f"{name} is {values[key]}; {text.format(low=low, high=high)}")
