@@ -39,6 +39,7 @@ class MultitaskDataset(Dataset):
         crop: "squash" or "crop" for all tasks; None takes each task's setting.
         transform: called with the PIL image instead of `resize`. A float tensor that it returns is taken as normalised.
         cache_budget: decoded images are kept, as uint8, if all take at most as many bytes and there is no `transform`.
+        background: behind transparent pixels, see `read_image`.
 
     Attributes:
         tasks, names: the tasks and their names.
@@ -57,6 +58,7 @@ class MultitaskDataset(Dataset):
         crop: str | None = None,
         transform: Callable[[Image.Image], Tensor] | None = None,
         cache_budget: int = CACHE_BUDGET,
+        background: str = "white",
     ):
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; choose train, val or test")
@@ -66,6 +68,7 @@ class MultitaskDataset(Dataset):
         self.split, self.size, self.interpolation = split, size, interpolation
         self.mean, self.std = tuple(mean), tuple(std)
         self.crop, self.transform = crop, transform
+        self.background = background
 
         self.samples, self.sizes = [], []
         self.classnames, self.offsets = [], []
@@ -170,14 +173,14 @@ class MultitaskDataset(Dataset):
         """Return uint8 (3, S, S), or what `transform` makes of the image."""
         path = self.samples[index].impath
         if self.transform is not None:
-            return self.transform(read_image(path))
+            return self.transform(read_image(path, self.background))
         image = None
         if self._cache:
             image = self._cache.get(index)
         if image is None:
             task = self.tasks[self.task_of(index)]
             crop = self.crop or task.crop
-            image = resize(read_image(path), self.size, crop, self.interpolation)
+            image = resize(read_image(path, self.background), self.size, crop, self.interpolation)
             if self._cache:
                 self._cache.put(index, image)
         return image

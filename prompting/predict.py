@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,13 +23,13 @@ from prompting.checkpoints.prompt_files import load_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from toolkit.common.image_files import find_image_files
-from toolkit.common.images import INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
+from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
 
 logger = logging.getLogger(__name__)
 
 FILE = "prompts.safetensors"
 BATCHES_AHEAD = 2  # read while one is scored
-PREPROCESSING_TYPES = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str}
+PREPROCESSING_TYPES = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str, "background": str}
 
 
 class Predictor:
@@ -47,6 +48,9 @@ class Predictor:
         if self.mode not in MODES:
             raise ValueError(f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}")
         default = backbone.preprocessing
+        if stored and "background" not in stored:  # of a version that dropped transparency
+            stored["background"] = "none"
+            default = replace(default, background="none")
         self.preprocessing = Preprocessing(**(vars(default) | stored))
         if self.preprocessing.size != default.size:
             raise ValueError(
@@ -127,7 +131,7 @@ class Predictor:
     def prepare(self, image: ImageSource) -> Tensor:
         """Return an image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
         preprocessing = self.preprocessing
-        pixels = resize(read_image(image), preprocessing.size, self.mode, preprocessing.interpolation)
+        pixels = resize(read_image(image, preprocessing.background), preprocessing.size, self.mode, preprocessing.interpolation)
         return normalize(pixels, preprocessing.mean, preprocessing.std)
 
     def choose_classes(self, classes: Sequence[str] | None, task: str | None = None) -> tuple[list[str], Tensor | None]:
@@ -237,6 +241,9 @@ def _checked_preprocessing(value: object) -> dict:
     interpolation = value.get("interpolation", "bicubic")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}")
+    background = value.get("background", "none")
+    if background not in BACKGROUNDS:
+        raise ValueError(f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}")
     return dict(value)
 
 

@@ -24,7 +24,7 @@ from .views import View
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2  # to be raised when features are computed or kept in another way
+LAYOUT = 3  # to be raised when features are computed or kept in another way
 
 
 @dataclass
@@ -129,7 +129,7 @@ class FeatureStore:
         return fingerprints.of_text(
             LAYOUT,
             self.backbone.tower_fingerprint,
-            (dataset.size, dataset.interpolation, crop),
+            (dataset.size, dataset.interpolation, crop, dataset.background),
             (dataset.mean, dataset.std),
             (str(settings.precision), settings.batch_size),
             (torch.__version__, settings.device, gpu),
