@@ -87,11 +87,12 @@ class PromptedCLIP(nn.Module):
         templates: Sequence[str] | None = None,
         contexts: Contexts | None = None,
         rows: Tensor | None = None,
+        unit_templates: bool = True,
     ) -> Tensor:
         """Return unit-length class features (C, d).
 
-        templates: sentences with "{}" whose features are averaged (each of unit length); by default the model's
-        one. They matter only without a text context. rows: (C,) rows of class-specific contexts that belong to
+        templates: sentences with "{}" whose features are averaged, each of unit length if `unit_templates`; by default
+        the model's one. They matter only without a text context. rows: (C,) rows of class-specific contexts that belong to
         `classes`. Raises ValueError for an empty list, for a name that is too long and for a wrong number of
         class-specific contexts.
         """
@@ -99,7 +100,7 @@ class PromptedCLIP(nn.Module):
             raise ValueError(f"classes must be a list of at least one name, not {classes!r}")
         classes = tuple(classes)
         if not self.has_text_prompt:
-            return self._constant_features(classes, tuple(templates or (self.template,)))
+            return self._constant_features(classes, tuple(templates or (self.template,)), unit_templates)
         text = _layered((contexts or self.contexts()).text)
         if text.dim() == 4:
             if rows is not None:
@@ -171,8 +172,10 @@ class PromptedCLIP(nn.Module):
 
         return self._tokens.get((classes, n_ctx, position, words), len(classes), make)
 
-    def _constant_features(self, classes: tuple[str, ...], templates: tuple[str, ...]) -> Tensor:
-        key = (classes, templates)
+    def _constant_features(
+        self, classes: tuple[str, ...], templates: tuple[str, ...], unit_templates: bool = True
+    ) -> Tensor:
+        key = (classes, templates, unit_templates)
         if key in self._class_features:
             return self._class_features[key]
         _check_templates(templates)
@@ -185,7 +188,9 @@ class PromptedCLIP(nn.Module):
         with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
             batches = tokenize_sentences(self.tokenizer, sentences, length, self.trim_padding, max_tokens)
             batches = [batch.to(device) for batch in batches]
-            features = _unit(_in_order([encode_tokens(self.clip, batch) for batch in batches], batches))
+            features = _in_order([encode_tokens(self.clip, batch) for batch in batches], batches)
+            if unit_templates:
+                features = _unit(features)
             mean = features.view(len(templates), len(classes), -1).mean(0)
             self._class_features[key] = _unit(mean)
         return self._class_features[key]

@@ -90,6 +90,7 @@ class TextPrompt(Prompt):
         classes: int | None = None,
         position: str = "middle",
         init: Tensor | None = None,
+        fixed_words: str = "",
     ) -> None:
         super().__init__()
         check_positive(n_ctx=n_ctx, width=width)
@@ -105,19 +106,23 @@ class TextPrompt(Prompt):
             ctx = init.detach().float().expand(shape).clone()
         self.ctx = nn.Parameter(ctx)
         self.position = position
+        self.fixed_words = fixed_words
 
     def contexts(self) -> Contexts:
         return Contexts(text=self.ctx.unsqueeze(0))
 
     def config(self) -> dict:
         *classes, n_ctx, width = self.ctx.shape
-        return {
+        config = {
             "kind": self.kind,
             "n_ctx": n_ctx,
             "width": width,
             "classes": classes[0] if classes else None,
             "position": self.position,
         }
+        if self.fixed_words:
+            config["fixed_words"] = self.fixed_words
+        return config
 
 
 @register

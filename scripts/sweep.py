@@ -22,7 +22,7 @@ from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
 from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
-from scripts.study.work import Place, configuration_of, is_there
+from scripts.study.work import configuration_of
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
 log = logging.getLogger("sweep")
@@ -97,13 +97,11 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
 def describe(plan: Plan, args: argparse.Namespace) -> str:
     """Return the plan as text: how many jobs, and what they should take."""
     counts = plan.counts()
-    place = Place(args.output_dir, args.root)
-    missing = [job for job in plan if not is_there(job, place)]
+    missing = study.missing_jobs(plan, args)
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
-    if len(missing) < len(plan):
-        lines.append(f"{len(plan) - len(missing):,} of these {len(plan):,} jobs are done in {args.output_dir}")
+    lines += study.progress_lines(plan, missing, args)
     if backbones == ["pocket"]:
         lines.append(execution.time_needed(missing, args))
     else:

@@ -7,20 +7,21 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from dassl.optim import build_optimizer
 from torch import Tensor
 from tqdm import tqdm
 
 from datasets.mixing import MixingSampler
-from datasets.multitask import label_distribution
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import write_json
 
+from . import losses
+from .anchors import anchor_weights, build_anchors
 from .engine import distributed, resume
 from .engine.context import PromptSetup
 from .engine.run_dir import tidy
@@ -29,13 +30,12 @@ from .features.views import View
 
 log = logging.getLogger(__name__)
 
-MASKED_LOGIT = -1e4  # a logit of a class of another task: its exponential is exactly 0 in float32
-
 
 class PromptTrainer(PromptEvaluator):
     """Learns a prompt of a frozen CLIP; nothing but the prompt is in the optimiser."""
 
     learns = True
+    needs_anchor: ClassVar[bool] = False  # the loss has terms beside those that `loss_weights` names
 
     def build_model(self) -> None:
         super().build_model()
@@ -46,8 +46,16 @@ class PromptTrainer(PromptEvaluator):
         if self.amp is torch.float16:
             self.scaler = torch.amp.GradScaler(self.device.type)
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
+        self.average: losses.GaussianAverage | None = None  # of the prompt over epochs
+        self.weights = anchor_weights(cfg) | self.loss_weights(cfg)
+        self.anchors: list = []
         self.bar = None
         self.losses: list[Tensor] = []  # of the present epoch's steps
+
+    @staticmethod
+    def loss_weights(cfg) -> dict[str, float]:
+        """Return the weights of the method's own terms of the loss, by their names in `trainers.losses.TERMS`."""
+        return {}
 
     @classmethod
     def check_training(cls, setup: PromptSetup) -> None:
@@ -81,6 +89,8 @@ class PromptTrainer(PromptEvaluator):
             items = dataset
             if dataset.transform is not None:
                 items = View(dataset, 0, max(cfg.SEED, 0))
+        if self.weights or self.needs_anchor:
+            self.anchors = build_anchors(self)
         shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
         self.train_loader_x = self._loader(items, shares)
 
@@ -133,6 +143,10 @@ class PromptTrainer(PromptEvaluator):
         self.write_scalar("train/lr", self.get_current_lr(), self.epoch)
 
     def after_epoch(self) -> None:
+        if self.average is not None:
+            self.average.add(self.model.prompt, self.epoch)
+            if self.epoch + 1 == self.max_epoch:
+                self.average.load_into(self.model.prompt)
         super().after_epoch()
         best = ""
         if self.best_result > -math.inf:
@@ -164,22 +178,36 @@ class PromptTrainer(PromptEvaluator):
         In fp16 a step whose gradients are not finite is left out and the loss scale lowered; `run_epoch` ends a run
         whose loss is not finite.
         """
-        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            loss = self.share_loss(batch)
         self.model_zero_grad()
+        loss = self.compute_gradients(batch)
         if self.scaler is None:
-            loss.backward()
             self.optim.step()
         else:
-            self.scaler.scale(loss).backward()
             self.scaler.step(self.optim)
             self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return {"loss": loss.detach()}
 
+    def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
+        """Set the gradients of the prompt, times the loss scale in fp16; return the loss ()."""
+        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+            loss = self.share_loss(batch)
+        self._scaled(loss).backward()
+        return loss
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the cross-entropy () against each image's label distribution, over its own task's classes or over the union.
+        """Return cross-entropy against each image's label distribution, plus the terms of `weights`; ().
+
+        It is over the classes of the image's own task, or over the union.
+        """
+        return losses.total(self.outputs(batch), self.weights)
+
+    def outputs(self, batch: dict[str, Tensor]) -> losses.Outputs:
+        """Return features and logits of a batch that may mix tasks.
 
         Only classes that the loss needs are encoded: those of the tasks in the batch, or all for the union.
         """
@@ -191,18 +219,22 @@ class PromptTrainer(PromptEvaluator):
         labels = batch["labels"].to(self.device, non_blocking=True)
         sizes = torch.tensor([self.tasks[k].num_classes for k in present], device=self.device)
         first = sizes.cumsum(0) - sizes  # the first column of each present task
-        position = torch.searchsorted(torch.tensor(present, device=self.device), task)
+        groups = torch.searchsorted(torch.tensor(present, device=self.device), task)
+        columns = torch.where(labels < 0, -1, labels + first[groups][:, None])
+        if union:
+            groups, sizes = torch.zeros_like(groups), sizes.sum(0, keepdim=True)
 
         contexts = self.model.contexts()
         images = batch["img"].to(self.device, non_blocking=True)
-        if not self.cached:
-            images = self.model.encode_images(images, contexts)
-        logits = self.model.logits(images, self._class_features(present, contexts))
-        if not union and len(present) > 1:
-            owner = torch.arange(len(present), device=self.device).repeat_interleave(sizes)
-            logits = logits.masked_fill(owner != position[:, None], MASKED_LOGIT)
-        columns = torch.where(labels < 0, -1, labels + first[position][:, None])
-        return F.cross_entropy(logits, label_distribution(columns, logits.shape[1]))
+        features = images if self.cached else self.model.encode_images(images, contexts)
+        classes = self._class_features(present, contexts)
+        frozen = []
+        for anchor in self.anchors:
+            frozen_images = features
+            if self.model.has_visual_prompt:
+                frozen_images = anchor.images(batch, images)
+            frozen.append((frozen_images, anchor.classes(present)))
+        return losses.build_outputs(self.model, features, classes, columns, groups, sizes, frozen)
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
         """Return features of the classes of some tasks: in one pass with a text prompt, else each task's, which are kept."""

@@ -46,6 +46,7 @@ class PromptEvaluator(TrainerX):
     native: ClassVar[bool] = True  # False, or absent: written for Dassl alone
     learns: ClassVar[bool] = False
     multitask: ClassVar[bool] = False  # several tasks may share the prompt
+    keys: ClassVar[dict] = {}  # configuration keys that this trainer alone reads, with their defaults
     defaults: ClassVar[dict] = {}  # configuration keys of this trainer whose defaults differ
     make_prompt: ClassVar[Callable[[PromptSetup], Prompt] | None] = None  # None: plain CLIP; checks call it, too
 
@@ -152,7 +153,7 @@ class PromptEvaluator(TrainerX):
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def _constant_features(self, split: str) -> LazyFeatures:
+    def constant_features(self, split: str) -> LazyFeatures:
         """Return the features of a split's images without a prompt.
 
         In files are kept those of splits that all runs share: not of few-shot samples.
@@ -169,7 +170,7 @@ class PromptEvaluator(TrainerX):
             if task is not None:
                 images = Subset(images, images.rows(task))
             return encode_images([self.model], images, self.store.settings)[0]
-        features = self._constant_features(split)
+        features = self.constant_features(split)
         return features.all() if task is None else features.of_task(task)
 
     def _constant_items(self) -> FeatureDataset | None:
@@ -181,7 +182,7 @@ class PromptEvaluator(TrainerX):
         if self.model.has_visual_prompt:
             return None
         if dataset.transform is None:
-            features = self._constant_features("train")
+            features = self.constant_features("train")
             if distributed.world() > 1:  # computed together, so all at once
                 features.all()
             return FeatureDataset(dataset, [features])

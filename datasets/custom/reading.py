@@ -94,15 +94,24 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if len(found) < len(folders):
         names = ", ".join(folder.name for folder in folders)
         raise ValueError(f"{root} has several folders for one split: {names}")
+    if not folders:
+        _require_class_names(root, candidates)
+        return {}
     for folder in candidates:
-        if not folders and (len(candidates) == len(_folders(root)) or (folder / "metadata.csv").is_file()):
-            raise ValueError(f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split")
-        if folders and folder not in folders and split_of(folder.name) not in found:
+        if split_of(folder.name) not in found:
             raise ValueError(f"{folder} {_NO_CLASSES}")
     for split in ("train", "test"):
-        if folders and split not in found:
+        if split not in found:
             raise FileNotFoundError(f"no folder {root / split}, though there is {folders[0]}")
     return found
+
+
+def _require_class_names(root: Path, candidates: list[Path]) -> None:
+    """Raise ValueError if folders with the names of splits, which hold images alone, can't be classes."""
+    only_splits = len(candidates) == len(_folders(root))
+    for folder in candidates:
+        if only_splits or (folder / "metadata.csv").is_file() or (folder / "metadata.jsonl").is_file():
+            raise ValueError(f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split")
 
 
 def _folders(root: Path) -> list[Path]:

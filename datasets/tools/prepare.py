@@ -18,7 +18,7 @@ from toolkit.common.cli import NotDone
 from toolkit.common.files import atomic_folder
 
 from . import ORDER_FILE
-from .torchvision_copies import COPIES, ImageSource, Item, read_split
+from .torchvision_copies import COPIES, ImageSource, Item, read_copy
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def prepare(entry: Entry, root: str | Path, source: str | Path = "", download: b
     try:
         with atomic_folder(folder) as work:
             for split in COPIES[entry.name].splits:
-                items = read_split(entry.name, cls, split, source, download, classes)
+                items = read_copy(entry.name, cls, split, source, download, classes)
                 _write_split(entry, split, items, source, work)
             (work / entry.labelmap).write_text("\n".join(classes) + "\n", encoding="utf-8")
             (work / ORDER_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

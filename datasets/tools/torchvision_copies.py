@@ -71,8 +71,8 @@ COPIES = {
 }
 
 
-def read_split(name: str, cls: type, split: str, source: Path, download: bool, classes: Sequence[str]) -> list[Item]:
-    """(picture, labels) of every image of a split, labels in the order of `classes`.
+def read_copy(name: str, cls: type, split: str, source: Path, download: bool, classes: Sequence[str]) -> list[Item]:
+    """Return (image, labels) of every image of a split, labels in the order of `classes`.
 
     Args:
         name: of the set; `cls` is torchvision's class for it.
@@ -96,11 +96,12 @@ def read_split(name: str, cls: type, split: str, source: Path, download: bool, c
         return {"train": items, "val": items[:public], "test": items[public:]}[split]
     order: Sequence[int] = range(len(classes))
     if copy.by_name:
-        order = [
-            classes.index(own) for own in names.match(name, dataset.classes, f"torchvision.datasets.{cls.__name__}")
-        ]
+        matched = names.match(name, dataset.classes, f"torchvision.datasets.{cls.__name__}")
+        order = [classes.index(classname) for classname in matched]
     items = _items(dataset, order)
-    return _eurosat(items, split) if name == "eurosat_clip" else items
+    if name == "eurosat_clip":
+        return _eurosat(items, split)
+    return items
 
 
 def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
@@ -122,10 +123,10 @@ def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
 
 
 def _items(dataset, order: Sequence[int]) -> list[Item]:
-    """The files of a dataset where it has files, so that they are copied as they are; otherwise its images."""
+    """Return the files of a dataset if it has files, so that they are copied as they are; otherwise its images."""
     for attribute in ("samples", "_samples"):
         pairs = getattr(dataset, attribute, None)
-        if pairs and isinstance(pairs[0][0], (str, Path)):
+        if pairs and isinstance(pairs[0][0], str | Path):
             return [(str(path), (order[int(label)],)) for path, label in pairs]
     for attribute in ("_image_files", "_images"):
         files, labels = getattr(dataset, attribute, None), getattr(dataset, "_labels", None)
@@ -144,7 +145,7 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
 
 
 def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
-    """Labels of the objects in a file of VOC's annotations, those marked as difficult aside."""
+    """Return the labels of the objects in a file of VOC's annotations, without those marked as difficult."""
     shown = set()
     for item in ElementTree.parse(annotation).getroot().iter("object"):
         name = (item.findtext("name") or "").strip()
@@ -156,7 +157,7 @@ def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
 
 
 def _caltech(folder: Path, split: str) -> list[Item]:
-    """All 102 folders; torchvision itself leaves the background out. Labels: by lower-cased name, but for the two of faces."""
+    """Return images of all 102 folders (torchvision leaves the background out), in the order of lower-cased names."""
     folders = sorted((child.name for child in folder.iterdir() if child.is_dir()), key=str.lower)
     if {"Faces", "Faces_easy"} <= set(folders):  # the list of class names has the centred faces (Faces_easy) first
         first, second = folders.index("Faces"), folders.index("Faces_easy")
@@ -165,13 +166,13 @@ def _caltech(folder: Path, split: str) -> list[Item]:
     items: list[Item] = []
     for label, inner in enumerate(folders):
         files = sorted(str(file) for file in (folder / inner).glob("*.jpg"))
-        drawn = set(generator.sample(files, min(CALTECH_TRAIN, len(files) // 2)))
-        items += [(file, (label,)) for file in files if (file in drawn) == (split == "train")]
+        sampled = set(generator.sample(files, min(CALTECH_TRAIN, len(files) // 2)))
+        items += [(file, (label,)) for file in files if (file in sampled) == (split == "train")]
     return items
 
 
 def _eurosat(items: list[Item], split: str) -> list[Item]:
-    """The split's images of every class, of the three draws that do not overlap."""
+    """Return the split's images of every class: one of three samples that do not overlap."""
     generator = random.Random(0)
     groups: dict[tuple[int, ...], list[Item]] = {}
     for item in items:

@@ -154,7 +154,7 @@ def prompt_from_reference(
     elif "text" in state:
         prompt = _ivlp_prompt(state, fixed_words)
     else:
-        text = _text_prompt(state, position)
+        text = _text_prompt(state, position, fixed_words)
         visual = _visual_prompt(state, patch_size)
         if text is not None and visual is not None:
             prompt = _unified_prompt(state, text, visual, heads, theta)
@@ -168,12 +168,12 @@ def prompt_from_reference(
     return prompt
 
 
-def _text_prompt(state: State, position: str) -> TextPrompt | None:
+def _text_prompt(state: State, position: str, fixed_words: str) -> TextPrompt | None:
     ctx = state.get("text.ctx", state.get("ctx"))
     if ctx is None:
         return None
     *classes, n_ctx, width = ctx.shape
-    return TextPrompt(n_ctx, width, classes[0] if classes else None, position)
+    return TextPrompt(n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words)
 
 
 def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:

@@ -67,11 +67,8 @@ class Plan:
                 if name not in self.jobs:
                     raise ValueError(f"job {job.name} needs {name}, which is not in the plan")
             self.jobs[job.name] = job
-        elif (known.settings, known.needs) != (job.settings, job.needs):
-            keys = known.settings.keys() | job.settings.keys()
-            different = [key for key in sorted(keys) if known.settings.get(key) != job.settings.get(key)]
-            what = ", ".join(different or ["needs"])
-            raise ValueError(f"two different jobs are named {job.name}; they differ in {what}")
+        elif different := _differences(known, job):
+            raise ValueError(f"two different jobs are named {job.name}; they differ in {', '.join(different)}")
         return job.name
 
     def counts(self) -> dict[str, int]:
@@ -83,8 +80,20 @@ class Plan:
         weights = {job.name: job.weight for job in self}
         for job in reversed(self.jobs.values()):
             for name in job.needs:
-                weights[name] = max(weights[name], self.jobs[name].weight + weights[job.name])
+                chain = self.jobs[name].weight + weights[job.name]
+                weights[name] = max(weights[name], chain)
         return weights
+
+
+def _differences(one: Job, other: Job) -> list[str]:
+    """Return the settings in which two jobs differ, or "needs"."""
+    different = []
+    for key in sorted(one.settings.keys() | other.settings.keys()):
+        if one.settings.get(key) != other.settings.get(key):
+            different.append(key)
+    if not different and one.needs != other.needs:
+        different.append("needs")
+    return different
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,9 @@ class Clock:
 
     def seconds(self) -> float:
         """Return the expected seconds until the last job ends."""
-        total = sum(job.weight * self._correction(job.family) for job in self.left.values())
+        total = 0.0
+        for job in self.left.values():
+            total += job.weight * self._correction(job.family)
         return total / self.slots
 
     def _correction(self, family: str) -> float:
@@ -245,18 +256,26 @@ class _PlanRun:
 
     def queue_ready_jobs(self) -> None:
         """Queue the jobs whose needs are met; skip those that need a job that failed."""
-        result = self.result
         while names := self.graph.get_ready():
             for name in names:
                 job = self.plan.jobs[name]
-                missing = [need for need in job.needs if need in result.failed or need in result.skipped]
-                if missing:
-                    result.skipped[name] = result.skipped.get(missing[0], missing[0])
+                failed = self._failed_need(job)
+                if failed:
+                    self.result.skipped[name] = failed
                     self.clock.drop(name)
                 elif name in self.clock.left:  # neither reused nor failed
                     self.waiting.append(job)
                     continue
                 self.graph.done(name)
+
+    def _failed_need(self, job: Job) -> str:
+        """Return the failed job for want of which a job can't run, or ""."""
+        for name in job.needs:
+            if name in self.result.failed:
+                return name
+            if name in self.result.skipped:
+                return self.result.skipped[name]
+        return ""
 
     def start_jobs(self) -> None:
         """Submit waiting jobs while there are free slots."""

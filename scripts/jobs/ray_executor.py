@@ -76,7 +76,8 @@ class Ray:
         nodes = self._nodes()
         if not any(self._jobs_that_fit(node) for node in nodes):
             self.ray.shutdown()
-            cpus, gpus = (max((node.get(name, 0) for node in nodes), default=0) for name in ("CPU", "GPU"))
+            cpus = max([node.get("CPU", 0) for node in nodes], default=0)
+            gpus = max([node.get("GPU", 0) for node in nodes], default=0)
             raise ValueError(
                 f"--cpus {self.cpus:g} --gpus {self.gpus:g}: a job fits on no node of the cluster; the most that one has "
                 f"is {cpus:g} CPUs and {gpus:g} GPUs"
@@ -84,7 +85,8 @@ class Ray:
         if not self.gpus and any(node.get("GPU") for node in nodes):
             log.warning("the cluster has GPUs, and no job gets any of them: see --gpus")
         self.mark.write_text(self.token, encoding="utf-8")
-        self.worker = self.ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_restarts=0, max_task_retries=0)(_Worker)
+        options = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        self.worker = self.ray.remote(max_restarts=0, max_task_retries=0, **options)(_Worker)
         return self
 
     def __exit__(self, *_) -> None:
@@ -146,7 +148,8 @@ class Ray:
             actor = self.idle.pop()
             actor.job = self.queue.pop(0)
             actor.began = time.monotonic()
-            self.pending[actor.handle.do.remote(actor.job)] = actor
+            reference = actor.handle.do.remote(actor.job)
+            self.pending[reference] = actor
         starting = sum(actor.job is None for actor in self.pending.values())
         for _ in range(len(self.queue) - starting):
             actor = _Actor(self.worker.remote(*self.work))
@@ -166,7 +169,8 @@ class Ray:
                 actor.job = self.queue.pop(0)
             if actor.job is None:
                 return None
-            return Outcome(actor.job, time.monotonic() - actor.began, _reason(failure), lost=True)
+            seconds = time.monotonic() - actor.began
+            return Outcome(actor.job, seconds, _reason(failure), lost=True)
         self.idle.append(actor)
         if actor.job is None:
             actor.node = result
@@ -211,11 +215,14 @@ class _Worker:
 
     def do(self, job: Job) -> Outcome:
         """Try a job."""
-        return replace(attempt(self._do, self.place, job), where=platform.node())
+        outcome = attempt(self._do, self.place, job)
+        return replace(outcome, where=platform.node())
 
     def _do(self, job: Job, place: object) -> None:
-        sees_folder = self.mark.is_file() and self.mark.read_text(encoding="utf-8") == self.token
-        if not sees_folder or not Path(self.home).is_dir():
+        token = ""
+        if self.mark.is_file():
+            token = self.mark.read_text(encoding="utf-8")
+        if token != self.token or not Path(self.home).is_dir():
             folder = self.mark.parent
             raise OSError(f"node {platform.node()} does not see {folder}: all nodes must share its file system")
         os.chdir(self.home)  # relative paths are those of the command
@@ -236,10 +243,12 @@ def connect(address: str, environment: dict[str, str]) -> Any:
     host, _, port = address.rpartition(":")
     try:
         if port.isdigit():  # Ray itself tries for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
+            connection = socket.create_connection((host, int(port)), timeout=10)
+            connection.close()
     except OSError as error:
         raise ValueError(f"--address {address}: nothing answers there ({error})") from None
-    options = {"log_to_driver": bool(os.environ.get("MVLPT_DEBUG")), "logging_level": logging.WARNING}
+    shows_logs = bool(os.environ.get("MVLPT_DEBUG"))
+    options = {"log_to_driver": shows_logs, "logging_level": logging.WARNING}
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": 10**8}
     before = signal.getsignal(signal.SIGTERM)  # ray.init installs its own
@@ -267,8 +276,8 @@ def _environment(cpus: float) -> dict[str, str]:
 def _reason(failure: Exception) -> str:
     """Return a lost actor's end in a line; why it did not start is the last line of Ray's message."""
     if "creation task" in str(failure):
-        last_line = str(failure).strip().splitlines()[-1].strip()
-        return f"its worker did not start: {last_line}"
+        *_, last_line = str(failure).strip().splitlines()
+        return f"its worker did not start: {last_line.strip()}"
     return f"its worker or node was lost ({type(failure).__name__})"
 
 

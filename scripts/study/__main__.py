@@ -14,12 +14,13 @@ import argparse
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from scripts.jobs import execution
-from scripts.jobs.plan import Plan, Report
+from scripts.jobs.plan import Job, Plan, Report
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import methods, output, protocol
@@ -59,14 +60,17 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     for name in names:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
-    known = protocol.narrowed(known, [int(seed) for seed in dict.fromkeys(seeds)], _words(args.methods))
+    numbers = [int(seed) for seed in dict.fromkeys(seeds)]
+    known = protocol.narrowed(known, numbers, _words(args.methods))
     known = protocol.with_backbone(known, args.backbone)
-    plan, items = plan_items(known, list(dict.fromkeys(names)))
+    different_names = list(dict.fromkeys(names))
+    plan, items = plan_items(known, different_names)
     return known, plan, items
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in text.split(",")]
+    return [word for word in words if word]
 
 
 def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace) -> str:
@@ -74,22 +78,35 @@ def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.
     seeds = ", ".join(str(seed) for seed in known.seeds)
     lines = [f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}", ""]
     lines.append(f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}")
-    plans = {item.name: plan_items(known, [item.name])[0] for item in items}
-    plans["together"] = plan
-    for name, part in plans.items():
-        counts = part.counts()
-        source, adaptation, transfer = (counts.get(kind, 0) for kind in ("source", "adaptation", "transfer"))
-        images = sum(job.images for job in part) / 1e6
-        lines.append(f"{name:<10}{source:>15,}{adaptation:>13,}{transfer:>11,}{images:>16,.2f}")
-    place = Place(args.output_dir, args.root)
-    missing = [job for job in plan if not is_there(job, place)]
-    if len(missing) < len(plan):
-        lines.append(f"{len(plan) - len(missing):,} of these {len(plan):,} jobs are done in {args.output_dir}")
+    for item in items:
+        part, _ = plan_items(known, [item.name])
+        lines.append(_count_line(item.name, part))
+    lines.append(_count_line("together", plan))
+    missing = missing_jobs(plan, args)
+    lines += progress_lines(plan, missing, args)
     if known.backbone == "pocket":
         lines.append(execution.time_needed(missing, args))
     else:
         lines.append("images: seen in training; the time is known once the first runs are measured")
     return "\n".join(lines) + "\n"
+
+
+def _count_line(name: str, plan: Plan) -> str:
+    counts = Counter(plan.counts())
+    images = sum(job.images for job in plan) / 1e6
+    return f"{name:<10}{counts['source']:>15,}{counts['adaptation']:>13,}{counts['transfer']:>11,}{images:>16,.2f}"
+
+
+def missing_jobs(plan: Plan, args: argparse.Namespace) -> list[Job]:
+    """Return the jobs that have no results in `args.output_dir`."""
+    place = Place(args.output_dir, args.root)
+    return [job for job in plan if not is_there(job, place)]
+
+
+def progress_lines(plan: Plan, missing: Sequence[Job], args: argparse.Namespace) -> list[str]:
+    """Return a line that says how many jobs are done, if some are."""
+    done = len(plan) - len(missing)
+    return [f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"] if done else []
 
 
 def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool) -> Report:
@@ -100,16 +117,18 @@ def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespa
     from datasets import pocket
 
     pocket.ensure_all([task for task in dict.fromkeys(tasks) if task in pocket.SPECS])
+    folder = Path(args.output_dir)
     place = Place(args.output_dir, args.root)
     is_finished = partial(finished, place=place)
-    return execution.execute(plan, is_finished, (perform, place), Path(args.output_dir), name, args, trusted)
+    return execution.execute(plan, is_finished, (perform, place), folder, name, args, trusted)
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
     execution.check(args)
     known, plan, items = plan_of(args)
-    sys.stdout.write(describe(known, plan, items, args))
+    text = describe(known, plan, items, args)
+    sys.stdout.write(text)
     if args.dry_run:
         return 0
     is_pocket = known.backbone == "pocket"
@@ -117,8 +136,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--root: the folder of the data sets is needed")
     check_folder(args.output_dir)
     with exclusive_folder(args.output_dir):
-        result = run_jobs(plan, "study", [*known.sources, *known.targets], args, trusted=is_pocket)
-        output.write_all(known, items, Path(args.output_dir), args.results, args.root)
+        tasks = [*known.sources, *known.targets]
+        result = run_jobs(plan, "study", tasks, args, trusted=is_pocket)
+        folder = Path(args.output_dir)
+        output.write_all(known, items, folder, args.results, args.root)
     code = execution.summarise(result, log)
     log.info("tables in %s", os.path.join(args.output_dir, "tables"))
     return code

@@ -15,6 +15,15 @@ from elevater_eval.bootstrap import mean_interval
 from . import methods
 from .tables import Line, Table, markdown_rows
 
+Labels = tuple[str, ...]
+
+TABLE2_QUESTIONS = {"-": "adaptation in groups, no source prompt", "M": "source prompt and groups"}
+TABLE3_PAIRS = {
+    "best groups": ("S", "worst groups"),
+    "best 1": ("worst 1",),
+    "best 2": ("worst 2",),
+}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -46,7 +55,8 @@ def compare(question: str, first: Line, second: Line, names: tuple[str, str]) ->
         return None
     means = []
     for task in tasks:
-        means.append(statistics.fmean(first.scores[seed][task] - second.scores[seed][task] for seed in seeds))
+        over_seeds = [first.scores[seed][task] - second.scores[seed][task] for seed in seeds]
+        means.append(statistics.fmean(over_seeds))
     differences = np.array(means)
     low, high = mean_interval(differences)
     return Comparison(
@@ -65,10 +75,8 @@ def compare(question: str, first: Line, second: Line, names: tuple[str, str]) ->
 
 def _common_tasks(first: Line, second: Line, seeds: Sequence[int]) -> set[str]:
     """Return the tasks that both lines have for all these seeds; none without seeds."""
-    sets = []
-    for seed in seeds:
-        sets += [set(first.scores[seed]), set(second.scores[seed])]
-    return set.intersection(*sets) if sets else set()
+    sets = [line.scores[seed].keys() for line in (first, second) for seed in seeds]
+    return set.intersection(*map(set, sets)) if sets else set()
 
 
 def signed_rank(differences: np.ndarray) -> float:
@@ -85,32 +93,34 @@ def of_tables(tables: Sequence[Table]) -> list[Comparison]:
     """Return the comparisons that the paper's tables among these allow."""
     found = []
     for table in tables:
-        for question, first, second, names in _questions(table):
+        for question, first, second in _questions(table):
+            names = _names(table, first), _names(table, second)
             lines = table.line(*first), table.line(*second)
             if all(lines):
                 found.append(compare(question, *lines, names))
     return [comparison for comparison in found if comparison]
 
 
-def _questions(table: Table) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, str]]]:
-    """Yield (question, labels of the first line, labels of the second, their names) for a table of the paper."""
-    if table.name == "table1":
-        for shots, method in [line.labels for line in table.lines]:
-            single = _single_form(method)
-            if single:
-                yield f"a source prompt first, {shots} shots", (shots, method), (shots, single), (method, single)
-    if table.name == "table2":
-        for method in dict.fromkeys(line.labels[0] for line in table.lines):
-            alone = (_single_form(method), "-", "S")
-            for source, question in (("-", "adaptation in groups, no source prompt"), ("M", "source prompt and groups")):
-                grouped = (method, source, "M")
-                yield question, grouped, alone, (" ".join(grouped), " ".join(alone))
-    if table.name == "table3":
-        pairs = [("best groups", "S"), ("best groups", "worst groups"), ("best 1", "worst 1"), ("best 2", "worst 2")]
-        for method in dict.fromkeys(line.labels[0] for line in table.lines):
-            for first, second in pairs:
-                names = (f"{method} {first}", f"{method} {second}")
-                yield "grouping", (method, first), (method, second), names
+def _names(table: Table, labels: Labels) -> str:
+    """Return what a line is called in a comparison: in table 1, whose question names the shots, its method alone."""
+    return labels[1] if table.name == "table1" else " ".join(labels)
+
+
+def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
+    """Yield (question, labels of the first line, labels of the second) for a table of the paper."""
+    lines = [line.labels for line in table.lines]
+    groups = list(dict.fromkeys(labels[0] for labels in lines))
+    for labels in sorted(lines, key=lambda labels: groups.index(labels[0])):
+        if table.name == "table1":
+            shots, method = labels
+            yield f"a source prompt first, {shots} shots", labels, (shots, _single_form(method))
+        if table.name == "table2":
+            method, source, _ = labels
+            yield TABLE2_QUESTIONS[source], labels, (_single_form(method), "-", "S")
+        if table.name == "table3":
+            method, groups = labels
+            for other in TABLE3_PAIRS.get(groups, ()):
+                yield "grouping", labels, (method, other)
 
 
 def _single_form(method: str) -> str:
@@ -122,10 +132,15 @@ def _single_form(method: str) -> str:
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons as a table."""
-    rows = [["question", "first − second", "difference", "95 % interval", "Wilcoxon p", "better on"]]
+    rows = ["question|first − second|difference|95 % interval|Wilcoxon p|better on".split("|")]
     for c in comparisons:
-        interval = f"{c.low:+.2f} to {c.high:+.2f}"
-        names = f"{c.first} − {c.second}"
-        wins = f"{c.wins} of {c.tasks}"
-        rows.append([c.question, names, f"{c.difference:+.2f}", interval, f"{c.wilcoxon:.3f}", wins])
-    return markdown_rows(rows, ["---"] * 2 + ["---:"] * 4)
+        row = [
+            c.question,
+            f"{c.first} − {c.second}",
+            f"{c.difference:+.2f}",
+            f"{c.low:+.2f} to {c.high:+.2f}",
+            f"{c.wilcoxon:.3f}",
+            f"{c.wins} of {c.tasks}",
+        ]
+        rows.append(row)
+    return markdown_rows(rows, texts=2)

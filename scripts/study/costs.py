@@ -27,7 +27,11 @@ class Rates(NamedTuple):
     step_class: float
 
 
-RATES = {"CoOp": Rates(0.0, 0.1e-3, 6.5e-4), "VPT": Rates(1.5e-3, 1.1e-3, 0.0), "UPT": Rates(1.5e-3, 1.1e-3, 3.9e-4)}
+RATES = {
+    "CoOp": Rates(0.0, 0.1e-3, 6.5e-4),
+    "VPT": Rates(1.5e-3, 1.1e-3, 0.0),
+    "UPT": Rates(1.5e-3, 1.1e-3, 3.9e-4),
+}
 
 
 class Size(NamedTuple):
@@ -86,8 +90,8 @@ def run_seconds(method: str, tasks: Sequence[str], shots: int, epochs: int, batc
     evaluated = 0
     for task in tasks:
         one = size(task, shots)
-        absent = (1 - one.train / max(1, train)) ** batch
-        step_classes += one.classes * (1 - absent)
+        share = one.train / max(1, train)
+        step_classes += one.classes * (1 - (1 - share) ** batch)
         evaluated += epochs * one.val + tests * one.test
     steps = max(1, train // batch)
     epoch = train * rates.step_image + steps * step_classes * rates.step_class
@@ -100,4 +104,5 @@ def transfer_seconds(method: str, tasks: Sequence[str]) -> float:
     sizes = [size(task, 1) for task in tasks]
     images = sum(one.test for one in sizes)
     classes = sum(one.classes for one in sizes)
-    return len(tasks) * (images * rates.test_image + classes * rates.step_class + RUN_START / 10)
+    prompt = images * rates.test_image + classes * rates.step_class + RUN_START / 10
+    return len(tasks) * prompt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import task_name
@@ -12,7 +13,7 @@ from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
 
 from . import methods, tables, work
-from .items import Item, Row
+from .items import Item, Row, Runs
 from .plan_file import Entry
 from .planner import Planner, digest
 from .protocol import Protocol
@@ -35,11 +36,15 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
         labels = (*LABELS, "setting")
     for entry, grid in zip(entries, grids, strict=True):
         targets = tuple(task_name(target) for target in entry.targets)
-        item = items.setdefault((entry.backbone, targets), Item(entry.backbone, "", labels, targets))
+        key = (entry.backbone, targets)
+        if key not in items:
+            items[key] = Item(entry.backbone, "", labels, targets)
         for method, shots in itertools.product(entry.methods, entry.shots):
-            item.rows += _rows(plan, entry, grid, method, shots, len(labels))
+            items[key].rows += _rows(plan, entry, grid, method, shots)
     for item in items.values():
-        item.add_zero_shot("", "zero-shot", "0", *[""] * (len(labels) - len(LABELS)))
+        item.add_zero_shot("", "zero-shot", "0", "")
+        if labels == LABELS:
+            item.rows = [replace(row, labels=row.labels[:-1]) for row in item.rows]
     return plan, list(items.values())
 
 
@@ -48,7 +53,8 @@ def expand(entry: Entry) -> dict[str, dict]:
 
     A key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its values are lists.
     """
-    cfg = work.resolved(entry.methods[0], entry.shots[0], entry.seeds[0], entry.backbone, {})
+    method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
+    cfg = work.resolved(method, shots, seed, entry.backbone, {})
     varied = {}
     for key, value in entry.options.items():
         if not isinstance(value, list):
@@ -75,36 +81,37 @@ def _value_of(cfg, key: str) -> object:
     return node
 
 
-def _rows(plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int, width: int) -> list[Row]:
-    """Return a row for each setting, and one that chooses between them. width: number of labels."""
+def _rows(plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int) -> list[Row]:
+    """Return a row for each setting, and one that chooses between them."""
     labels = (entry.name, method, str(shots))
     rows = []
+    candidates: Runs = {}
     for name, options in grid.items():
-        cells = _cells(plan, entry, options, method, shots)
-        rows.append(Row((*labels, name)[:width], cells))
+        runs = _runs(plan, entry, options, method, shots)
+        rows.append(Row((*labels, name), runs))
+        for cell, names in runs.items():
+            candidates[cell] = candidates.get(cell, ()) + names
     if len(grid) > 1:
-        candidates = {}
-        for cell in rows[0].runs:
-            candidates[cell] = tuple(run for row in rows for run in row.runs[cell])
         rows.append(Row((*labels, BEST), candidates))
     return rows
 
 
-def _cells(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> dict[tuple[int, str], tuple[str, ...]]:
+def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> Runs:
     """Plan the runs of one row."""
-    protocol = Protocol("", entry.backbone, (), "", (), (), entry.seeds, {}, options, {})
+    protocol = Protocol(backbone=entry.backbone, seeds=entry.seeds, options=options)
     label = ""
     if entry.backbone != "pocket" or options:
         label = digest(entry.backbone, *sorted(options.items()))
     planner = Planner(protocol, plan, label)
-    cells = {}
+    runs = {}
     for seed in entry.seeds:
         start = ""
         if methods.is_multitask(method):
             start = planner.source(method, shots, seed, entry.sources)
         for target in entry.targets:
-            cells[seed, task_name(target)] = (planner.adapt(method, shots, seed, target, start),)
-    return cells
+            name = planner.adapt(method, shots, seed, target, start)
+            runs[seed, task_name(target)] = (name,)
+    return runs
 
 
 def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
@@ -117,13 +124,14 @@ def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
         sources = []
         if job.settings["start"]:
             sources = plan.jobs[job.settings["start"]].settings["tasks"]
-        for record in read_json(path):
-            more = {"run": job.name, "sources": sources, "options": job.settings["options"]}
-            records.append(record | more)
+        more = {"run": job.name, "sources": sources}
+        more["options"] = job.settings["options"]
+        records += [record | more for record in read_json(path)]
     write_json(folder / "results.json", records, indent=1)
     built = [tables.build(item, folder, compare=False) for item in items]
     write_text(folder / "results.csv", _csv(built, items[0].label_names))
-    write_text(folder / "results.md", "\n".join(f"{table.name}\n\n{tables.markdown(table)}" for table in built))
+    parts = [f"{table.name}\n\n{tables.markdown(table)}" for table in built]
+    write_text(folder / "results.md", "\n".join(parts))
 
 
 def _csv(built: Sequence[tables.Table], label_names: Sequence[str]) -> str:
@@ -133,5 +141,7 @@ def _csv(built: Sequence[tables.Table], label_names: Sequence[str]) -> str:
             numbers = ["", ""]
             if cell.mean is not None:
                 numbers = [f"{cell.mean:.4f}", f"{cell.std:.4f}"]
-            rows.append([table.name, *labels, task, *numbers, len(cell.values)])
-    return tables.csv_text(["backbone", *label_names, "task", "mean", "std", "seeds"], rows)
+            seeds = len(cell.values)
+            rows.append([table.name, *labels, task, *numbers, seeds])
+    header = ["backbone", *label_names, "task", "mean", "std", "seeds"]
+    return tables.csv_text(header, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scripts.jobs.plan import Plan
@@ -10,6 +10,8 @@ from scripts.jobs.plan import Plan
 from .methods import is_multitask, multitask_form
 from .planner import LENGTHS, Group, Planner
 from .protocol import Protocol
+
+Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Row:
     """
 
     labels: tuple[str, ...]
-    runs: dict[tuple[int, str], tuple[str, ...]] = field(hash=False)
+    runs: Runs = field(hash=False)
     column: str = "score"
 
 
@@ -41,17 +43,25 @@ class Item:
     label_names: tuple[str, ...]
     tasks: tuple[str, ...]
     rows: list[Row] = field(default_factory=list)
-    matrices: dict[str, dict[int, str]] = field(default_factory=dict)
+    matrices: dict[str, dict] = field(default_factory=dict)
+
+    def add(self, runs: Runs, *labels: str) -> None:
+        """Add a row."""
+        self.rows.append(Row(labels, runs))
 
     def add_zero_shot(self, *labels: str) -> None:
         """Put a row of plain CLIP first; its scores are in the records of the first row's runs."""
-        self.rows.insert(0, Row(labels, self.rows[0].runs, "zero_shot"))
+        row = Row(labels, self.rows[0].runs, "zero_shot")
+        self.rows.insert(0, row)
 
 
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:
     """Return one plan for some tables and figures, in which a run that several of them want is once."""
     planner = _ItemPlanner(protocol)
-    items = [getattr(planner, name)(protocol.items.get(name, {})) for name in names]
+    items = []
+    for name in names:
+        settings = protocol.items.get(name, {})
+        items.append(getattr(planner, name)(settings))
     return planner.plan, items
 
 
@@ -62,23 +72,26 @@ class _ItemPlanner(Planner):
         item = self._cross_task_item("table1", "Cross-task generalisation", "shots", "method")
         for shots in settings["shots"]:
             for method in self.protocol.methods:
-                item.rows.append(self._cross_task(method, shots, (str(shots), method)))
+                item.add(self._cross_task(method, shots), str(shots), method)
         item.add_zero_shot("0", "zero-shot")
         return item
 
     def table2(self, settings: dict) -> Item:
         shots = settings["shots"]
-        item = Item("table2", "Few-shot", ("method", "source", "adaptation"), self.protocol.targets)
+        item = self._target_item("table2", "Few-shot", "method", "source", "adaptation")
         for single in self.protocol.singles():
-            item.rows.append(self._grouped(single, shots, (single, "-", "S"), sizes=(1,)))
-        for from_source, label in ((False, "-"), (True, "M")):
+            runs = self._grouped(single, shots, sizes=(1,))
+            item.add(runs, single, "-", "S")
+        for from_source in (False, True):
+            label = "M" if from_source else "-"
             for single, multitask in self._pairs():
-                item.rows.append(self._grouped(single, shots, (multitask, label, "M"), from_source))
+                runs = self._grouped(single, shots, from_source)
+                item.add(runs, multitask, label, "M")
         item.add_zero_shot("CLIP", "-", "-")
         return item
 
     def table3(self, settings: dict) -> Item:
-        item = Item("table3", "Groups of tasks, source M", ("method", "adaptation"), self.protocol.targets)
+        item = self._target_item("table3", "Groups of tasks, source M", "method", "adaptation")
         kinds = [
             ("S", False, (1,)),
             ("best groups", False, (1, 2, 3)),
@@ -90,31 +103,39 @@ class _ItemPlanner(Planner):
         ]
         for single, multitask in self._pairs():
             for label, worst, sizes in kinds:
-                item.rows.append(self._grouped(single, settings["shots"], (multitask, label), True, worst, sizes))
+                runs = self._grouped(single, settings["shots"], True, worst, sizes)
+                item.add(runs, multitask, label)
         return item
 
     def table4(self, settings: dict) -> Item:
         item = self._cross_task_item("table4", "Source tasks", "method", "sources")
         sources, largest = self.protocol.sources, self.protocol.largest
-        rest = tuple(name for name in sources if name != largest)
-        sets = {f"{largest} alone": (largest,), f"{len(rest)} without it": rest, f"all {len(sources)}": sources}
+        rest = self.protocol.without_largest
+        sets = {
+            f"{largest} alone": (largest,),
+            f"{len(rest)} without it": rest,
+            f"all {len(sources)}": sources,
+        }
         for _, multitask in self._pairs():
             for label, tasks in sets.items():
-                item.rows.append(self._cross_task(multitask, settings["shots"], (multitask, label), tasks))
+                runs = self._cross_task(multitask, settings["shots"], tasks)
+                item.add(runs, multitask, label)
         return item
 
     def figure1(self, settings: dict) -> Item:
         item = self._cross_task_item("figure1", "Size of the model", "backbone", "method")
         for backbone in settings["backbones"]:
             for method in self.protocol.methods:
-                item.rows.append(self._cross_task(method, settings["shots"], (backbone, method), backbone=backbone))
+                runs = self._cross_task(method, settings["shots"], backbone=backbone)
+                item.add(runs, backbone, method)
         return item
 
     def figure4(self, settings: dict) -> Item:
-        item = Item("figure4", "Zero-shot transfer between tasks", ("source",), self.protocol.targets)
+        item = self._target_item("figure4", "Zero-shot transfer between tasks", "source")
         for single in self.protocol.singles():
-            jobs = {seed: self.transfer(single, settings["shots"], seed) for seed in self.protocol.seeds}
-            item.matrices[single] = jobs
+            jobs = item.matrices.setdefault(single, {})
+            for seed in self.protocol.seeds:
+                jobs[seed] = self.transfer(single, settings["shots"], seed)
         return item
 
     def figure5(self, settings: dict) -> Item:
@@ -123,8 +144,8 @@ class _ItemPlanner(Planner):
             if single not in LENGTHS:
                 continue
             for length in settings["lengths"]:
-                labels = (multitask, str(length))
-                item.rows.append(self._cross_task(multitask, settings["shots"], labels, length=length))
+                runs = self._cross_task(multitask, settings["shots"], length=length)
+                item.add(runs, multitask, str(length))
         return item
 
     def figure6(self, settings: dict) -> Item:
@@ -134,66 +155,63 @@ class _ItemPlanner(Planner):
         for key in ("heads", "layers", "widths"):
             for value in settings[key]:
                 variant = {key.removesuffix("s"): value}
-                item.rows.append(self._cross_task("MUPT", settings["shots"], (key, str(value)), **variant))
+                runs = self._cross_task("MUPT", settings["shots"], **variant)
+                item.add(runs, key, str(value))
         return item
 
-    # -- rows ----------------------------------------------------------------------------------------------------------
+    # -- their parts ---------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> list[tuple[str, str]]:
         """Return (single-task method, its multitask form) of the methods that are compared and have both."""
-        pairs = [(single, multitask_form(single)) for single in self.protocol.singles()]
+        singles = self.protocol.singles()
+        pairs = [(single, multitask_form(single)) for single in singles]
         return [pair for pair in pairs if pair[1]]
 
     def _cross_task_item(self, name: str, title: str, *label_names: str) -> Item:
         return Item(name, title, label_names, self.protocol.cross_targets)
 
-    def _cross_task(
-        self, method: str, shots: int, labels: tuple[str, ...], sources: Sequence[str] = (), **variant
-    ) -> Row:
+    def _target_item(self, name: str, title: str, *label_names: str) -> Item:
+        return Item(name, title, label_names, self.protocol.targets)
+
+    def _cross_task(self, method: str, shots: int, sources: Sequence[str] = (), **variant) -> Runs:
         """Plan setting 1: a source prompt if `method` is multitask, then each target alone."""
-
-        def run(seed: int, task: str) -> tuple[str, ...]:
-            start = ""
-            if is_multitask(method):
-                start = self.source(method, shots, seed, sources or self.protocol.sources, **variant)
-            return (self.adapt(method, shots, seed, task, start, **variant),)
-
-        return self._row(labels, self.protocol.cross_targets, run)
+        sources = sources or self.protocol.sources
+        runs = {}
+        for seed in self.protocol.seeds:
+            for task in self.protocol.cross_targets:
+                start = ""
+                if is_multitask(method):
+                    start = self.source(method, shots, seed, sources, **variant)
+                name = self.adapt(method, shots, seed, task, start, **variant)
+                runs[seed, task] = (name,)
+        return runs
 
     def _grouped(
         self,
         single: str,
         shots: int,
-        labels: tuple[str, ...],
         from_source: bool = False,
         worst: bool = False,
         sizes: Sequence[int] = (1, 2, 3),
-    ) -> Row:
+    ) -> Runs:
         """Plan setting 2: each target in groups of several sizes, by the seed's own transfer matrix of `single`."""
         multitask = multitask_form(single)
-
-        def run(seed: int, task: str) -> tuple[str, ...]:
-            start = ""
-            if from_source:
-                start = self.source(multitask, shots, seed, self.protocol.targets)
-            names = []
-            for size in sizes:
-                method = multitask
-                group = None
-                if size > 1:
-                    group = Group(self.transfer(single, shots, seed), worst, size)
-                elif not from_source:
-                    method = single
-                names.append(self.adapt(method, shots, seed, task, start, group))
-            return tuple(names)
-
-        return self._row(labels, self.protocol.targets, run)
-
-    def _row(
-        self, labels: tuple[str, ...], tasks: Sequence[str], run: Callable[[int, str], tuple[str, ...]]
-    ) -> Row:
         runs = {}
         for seed in self.protocol.seeds:
-            for task in tasks:
-                runs[seed, task] = run(seed, task)
-        return Row(labels, runs)
+            for task in self.protocol.targets:
+                start = ""
+                if from_source:
+                    start = self.source(multitask, shots, seed, self.protocol.targets)
+                names = []
+                for size in sizes:
+                    method = multitask
+                    group = None
+                    if size > 1:
+                        matrix = self.transfer(single, shots, seed)
+                        group = Group(matrix, worst, size)
+                    elif not from_source:
+                        method = single
+                    name = self.adapt(method, shots, seed, task, start, group)
+                    names.append(name)
+                runs[seed, task] = tuple(names)
+        return runs

@@ -52,7 +52,8 @@ def write_all(protocol: Protocol, items: Sequence[Item], folder: Path, page: str
             _plot(protocol, table, out)
     found = comparisons.of_tables(built)
     if found:
-        write_json(out / "comparisons.json", [asdict(comparison) for comparison in found], indent=1)
+        numbers = [asdict(comparison) for comparison in found]
+        write_json(out / "comparisons.json", numbers, indent=1)
         write_text(out / "comparisons.md", comparisons.markdown(found))
     if page:
         write_page(Path(page), protocol, items, built, out)
@@ -89,7 +90,8 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
                 matrices[seed] = read_square_matrix(path)
         if not matrices:
             continue
-        mean = Matrix.square(item.tasks, np.mean([matrix.scores for matrix in matrices.values()], axis=0))
+        scores = [matrix.scores for matrix in matrices.values()]
+        mean = Matrix.square(item.tasks, np.mean(scores, axis=0))
         share = normalised(mean)
         write_matrix(out / f"{item.name}_{method}.csv", mean)
         write_matrix(out / f"{item.name}_{method}_normalised.csv", share)
@@ -117,10 +119,11 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
         row = [target]
         for matrix in shares.values():
             column = matrix[:, k]
-            order = [j for j in np.argsort(-column, kind="stable") if j != k]
-            row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in order[:2]))
+            order = np.argsort(-column, kind="stable")
+            best = order[order != k][:2]
+            row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in best))
         rows.append(row)
-    return tables.markdown_rows(rows, ["---"] * len(rows[0]))
+    return tables.markdown_rows(rows, texts=len(rows[0]))
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -141,7 +144,8 @@ def write_page(
     text = replace_or_append(text, "protocol", _protocol_part(protocol, names))
     by_name = {table.name: table for table in built}
     for item in items:
-        text = replace_or_append(text, item.name, _item_part(item, by_name.get(item.name), copies, out))
+        part = _item_part(item, by_name.get(item.name), copies, out)
+        text = replace_or_append(text, item.name, part)
     comparison_part = _read(out / "comparisons.md")
     if comparison_part:
         text = replace_or_append(text, "comparisons", COMPARISONS_HEAD + comparison_part)
@@ -151,11 +155,12 @@ def write_page(
 def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
     seeds = ",".join(str(seed) for seed in protocol.seeds)
     command = f"python -m scripts.study {' '.join(names)} --suite {protocol.suite} --seeds {seeds}"
-    options = ", ".join(f"{key} {value}" for key, value in protocol.options.items()) or "the recipe's"
+    options = [f"{key} {value}" for key, value in protocol.options.items()]
+    settings = ", ".join(options) or "the recipe's"
     today = datetime.date.today().isoformat()
     return (
         f"`{command}`, {today}. Backbone {protocol.backbone}; {len(protocol.sources)} source and "
-        f"{len(protocol.targets)} target tasks; settings: {options} (configs/studies/{protocol.suite}.yaml)."
+        f"{len(protocol.targets)} target tasks; settings: {settings} (configs/studies/{protocol.suite}.yaml)."
     )
 
 

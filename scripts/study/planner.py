@@ -14,7 +14,11 @@ from .methods import single_form
 from .protocol import Protocol
 
 LENGTHS = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
-PROJECTION = {"head": ("HEADS", 1), "layer": ("LAYERS", 1), "width": ("DIM", 128)}  # variant -> key and default
+PROJECTION = {  # variant -> key and default
+    "head": ("HEADS", 1),
+    "layer": ("LAYERS", 1),
+    "width": ("DIM", 128),
+}
 
 
 class Group(NamedTuple):
@@ -46,18 +50,21 @@ class Planner:
     def source(self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant) -> str:
         """Plan one prompt over several tasks."""
         settings, label = self._settings(method, shots, seed, variant)
-        settings |= {"stage": "source", "tasks": list(tasks), "start": "", "group": None}
+        settings |= {"stage": "source", "tasks": list(tasks)}
+        settings |= {"start": "", "group": None}
         name = f"{label}_{self._source_set(tuple(tasks))}"
         seconds = costs.run_seconds(method, tasks, shots, self.source_epochs, self.batch)
         images = costs.training_images(tasks, shots) * self.source_epochs
-        return self.plan.add(Job(name, "source", settings, (), seconds, images, f"{method} source"))
+        job = Job(name, "source", settings, (), seconds, images, f"{method} source")
+        return self.plan.add(job)
 
     def adapt(
         self, method: str, shots: int, seed: int, target: str, start: str = "", group: Group | None = None, **variant
     ) -> str:
         """Plan a target's prompt, from a fresh one or from the source prompt of job `start`, alone or with a group."""
         settings, label = self._settings(method, shots, seed, variant)
-        settings |= {"stage": "adaptation", "tasks": [target], "start": start, "group": None}
+        settings |= {"stage": "adaptation", "tasks": [target]}
+        settings |= {"start": start, "group": None}
         needs = []
         tests = size = 1
         if start:
@@ -70,26 +77,38 @@ class Planner:
             label += f"_{order}{group.size}"
             needs.append(group.transfer)
             size = group.size
-        seconds = size * costs.run_seconds(method, [target], shots, self.epochs, self.batch, tests)
-        images = size * costs.training_images([target], shots) * self.epochs
-        name = f"{label}/{task_name(target)}"
-        return self.plan.add(Job(name, "adaptation", settings, tuple(needs), seconds, images, f"{method} adaptation"))
+        seconds = costs.run_seconds(method, [target], shots, self.epochs, self.batch, tests)
+        images = costs.training_images([target], shots) * self.epochs
+        job = Job(
+            name=f"{label}/{task_name(target)}",
+            kind="adaptation",
+            settings=settings,
+            needs=tuple(needs),
+            weight=size * seconds,
+            images=size * images,
+            family=f"{method} adaptation",
+        )
+        return self.plan.add(job)
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
         """Plan the scores of every target's own prompt on every target, and the groups that follow from them."""
         targets = self.protocol.targets
-        prompts = tuple(self.adapt(method, shots, seed, target) for target in targets)
+        prompts = [self.adapt(method, shots, seed, target) for target in targets]
         settings, label = self._settings(method, shots, seed, {})
-        settings |= {"stage": "transfer", "tasks": list(targets), "prompts": list(prompts)}
+        settings |= {"stage": "transfer", "tasks": list(targets), "prompts": prompts}
         name = "transfer/" + label.removeprefix("runs/")
         seconds = costs.transfer_seconds(method, targets)
-        return self.plan.add(Job(name, "transfer", settings, prompts, seconds, 0, "transfer"))
+        job = Job(name, "transfer", settings, tuple(prompts), seconds, family="transfer")
+        return self.plan.add(job)
 
     def _source_set(self, tasks: tuple[str, ...]) -> str:
         protocol = self.protocol
-        rest = tuple(name for name in protocol.sources if name != protocol.largest)
-        named = {protocol.sources: "source", protocol.targets: "targets", (protocol.largest,): "largest"}
-        named[rest] = "without-largest"
+        named = {
+            protocol.sources: "source",
+            protocol.targets: "targets",
+            (protocol.largest,): "largest",
+            protocol.without_largest: "without-largest",
+        }
         if tasks in named:
             return f"{named[tasks]}{len(tasks)}"
         return f"{len(tasks)}tasks-{digest(*tasks)}"
@@ -110,7 +129,8 @@ class Planner:
                 parts.append(f"{name}{value}")
                 options |= dict.fromkeys(keys, value)
         parts.append(f"{shots}shots_seed{seed}")
-        settings = {"method": method, "shots": shots, "seed": seed, "backbone": backbone, "options": options}
+        settings = {"method": method, "shots": shots, "seed": seed}
+        settings |= {"backbone": backbone, "options": options}
         return settings, "_".join(parts)
 
     def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:

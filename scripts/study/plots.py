@@ -46,8 +46,9 @@ def _figure(path: Path, size: tuple[float, float], columns: int = 1) -> Iterator
 def _averages(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and deviation of each line's average; NaN and 0 without runs."""
     cells = [line.cells[AVERAGE] for line in lines]
-    means = [np.nan if cell.mean is None else cell.mean for cell in cells]
-    return np.array(means), np.array([cell.std for cell in cells])
+    means = np.array([cell.mean for cell in cells], dtype=float)  # None becomes NaN
+    deviations = np.array([cell.std for cell in cells])
+    return means, deviations
 
 
 def _colour(line: Line) -> str:
@@ -65,7 +66,8 @@ def bars(table: Table, path: Path) -> None:
     """Draw the average of every row with its deviation; the paper's as a hollow mark."""
     lines = table.lines[::-1]
     means, deviations = _averages(lines)
-    with _figure(path, (7.2, 0.8 + 0.24 * len(lines))) as (_, (axis,)):
+    size = (7.2, 0.8 + 0.24 * len(lines))
+    with _figure(path, size) as (_, (axis,)):
         colours = [_colour(line) for line in lines]
         positions = np.arange(len(lines))
         axis.barh(positions, means, xerr=deviations, color=colours, ecolor="#444444", capsize=2)
@@ -76,10 +78,12 @@ def bars(table: Table, path: Path) -> None:
             if np.isfinite(means[k]):
                 end = (means[k] + deviations[k], k)
                 axis.annotate(f"{means[k]:.1f}", end, (4, 0), textcoords="offset points", va="center", fontsize=7)
-        axis.set_yticks(positions, [", ".join(line.labels) for line in lines], fontsize=8)
+        names = [", ".join(line.labels) for line in lines]
+        axis.set_yticks(positions, names, fontsize=8)
         axis.set_xlabel(f"{_scale_label(table)}, ± standard deviation over seeds", fontsize=8)
         if np.isfinite(means).any():
-            axis.set_xlim(max(0, np.nanmin(means) - 5), min(100, np.nanmax(means) + 3))
+            low, high = np.nanmin(means), np.nanmax(means)
+            axis.set_xlim(max(0, low - 5), min(100, high + 3))
         handles, labels = axis.get_legend_handles_labels()
         if handles:
             axis.legend(handles[:1], labels[:1], frameon=False, fontsize=8)
@@ -108,26 +112,29 @@ def lengths(table: Table, path: Path) -> None:
 def variations(table: Table, path: Path) -> None:
     """Draw averages over a number, the second label, with a panel for each first label, which is what varies."""
     groups = _by_label(table, 0)
-    with _figure(path, (2.6 * len(groups), 3), len(groups)) as (figure, axes):
+    size = (2.6 * len(groups), 3)
+    with _figure(path, size, len(groups)) as (figure, axes):
         for axis, (varied, lines) in zip(axes, groups.items(), strict=True):
             numbers = [int(line.labels[1]) for line in lines]
             _errorbar(axis, lines, numbers, "MUPT")
             axis.set_xticks(numbers)
             axis.set_xlabel(varied)
-        limits = np.array([axis.get_ylim() for axis in axes])
+        lows, highs = zip(*(axis.get_ylim() for axis in axes), strict=True)
         for axis in axes:
-            axis.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+            axis.set_ylim(min(lows), max(highs))
         axes[0].set_ylabel(_scale_label(table))
         figure.suptitle(table.title, fontsize=10)
 
 
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
     """Draw the accuracy of the models that there are, and what a step of the models in `costs` takes."""
-    columns = 2 if costs else 1
-    with _figure(path, (8.4, 3.6) if costs else (5, 3.6), columns) as (_, axes):
+    if not costs:
+        with _figure(path, (5, 3.6)) as (_, (axis,)):
+            _draw_accuracies(axis, table)
+        return
+    with _figure(path, (8.4, 3.6), columns=2) as (_, axes):
         _draw_accuracies(axes[0], table)
-        if costs:
-            _draw_costs(axes[1], costs)
+        _draw_costs(axes[1], costs)
 
 
 def _draw_accuracies(axis, table: Table) -> None:
@@ -135,7 +142,8 @@ def _draw_accuracies(axis, table: Table) -> None:
     groups = _by_label(table, 1)
     for k, (method, lines) in enumerate(groups.items()):
         shift = 0.13 * (k - (len(groups) - 1) / 2)
-        _errorbar(axis, lines, np.arange(len(lines)) + shift, method)
+        positions = np.arange(len(lines)) + shift
+        _errorbar(axis, lines, positions, method)
     axis.set_xticks(range(len(backbones)), backbones)
     axis.set_xlim(-0.6, len(backbones) - 0.4)
     axis.set_ylabel(_scale_label(table))
@@ -145,10 +153,11 @@ def _draw_accuracies(axis, table: Table) -> None:
 
 def _draw_costs(axis, costs: Sequence[dict]) -> None:
     names = {row["backbone"]: f"{row['backbone']}\n{row['parameters'] / 1e6:.0f} M" for row in costs}
-    for method in dict.fromkeys(row["method"] for row in costs):
-        seconds = {row["backbone"]: row["seconds_per_image"] for row in costs if row["method"] == method}
-        heights = [seconds[backbone] for backbone in names]
-        axis.plot(range(len(names)), heights, "o-", color=COLOURS[method], label=method)
+    seconds: dict[str, list[float]] = {}  # method -> in the order of backbones
+    for row in costs:
+        seconds.setdefault(row["method"], []).append(row["seconds_per_image"])
+    for method, heights in seconds.items():
+        axis.plot(heights, "o-", color=COLOURS[method], label=method)
     axis.set_xticks(range(len(names)), names.values(), fontsize=8)
     axis.set_xlabel("parameters of the backbone")
     axis.set_ylabel("training step, seconds an image")
@@ -161,5 +170,6 @@ def _by_label(table: Table, position: int) -> dict[str, list[Line]]:
     """Return the table's lines by one of their labels."""
     groups: dict[str, list[Line]] = {}
     for line in table.lines:
-        groups.setdefault(line.labels[position], []).append(line)
+        group = groups.setdefault(line.labels[position], [])
+        group.append(line)
     return groups

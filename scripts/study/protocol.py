@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from toolkit.common.structured import read_yaml
@@ -13,7 +13,8 @@ from . import methods
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 SUITES = ("pocket", "paper")
-ITEMS = ("table1", "table2", "table3", "table4", "figure1", "figure4", "figure5", "figure6")
+TABLES = ("table1", "table2", "table3", "table4")
+ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,30 @@ class Protocol:
         methods: the trainers that are compared, by default the paper's.
     """
 
-    suite: str
-    backbone: str
-    sources: tuple[str, ...]
-    largest: str
-    targets: tuple[str, ...]
-    cross_targets: tuple[str, ...]
-    seeds: tuple[int, ...]
-    lengths: dict[str, int]
-    options: dict
-    items: dict[str, dict]
+    suite: str = ""
+    backbone: str = "pocket"
+    sources: tuple[str, ...] = ()
+    largest: str = ""
+    targets: tuple[str, ...] = ()
+    cross_targets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    lengths: dict[str, int] = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
+    items: dict[str, dict] = field(default_factory=dict)
     methods: tuple[str, ...] = methods.PAPER
+
+    @property
+    def without_largest(self) -> tuple[str, ...]:
+        """The source tasks but for the largest."""
+        return tuple(name for name in self.sources if name != self.largest)
 
     def singles(self) -> list[str]:
         """Return the single-task methods of which either form is wanted."""
-        return list(dict.fromkeys(methods.single_form(method) for method in self.methods))
+        singles = [methods.single_form(method) for method in self.methods]
+        return list(dict.fromkeys(singles))
 
 
-KEYS = {field.name for field in fields(Protocol)} - {"suite", "methods"}
+KEYS = {known.name for known in fields(Protocol)} - {"suite", "methods"}
 
 
 def load(suite: str) -> Protocol:
@@ -73,7 +80,8 @@ def load(suite: str) -> Protocol:
 
 
 def _different_entries(values: object, where: str) -> tuple:
-    if not isinstance(values, list) or not values or len(set(values)) < len(values):
+    is_filled = isinstance(values, list) and values
+    if not is_filled or len(set(values)) < len(values):
         raise ValueError(f"{where} is a list of different entries, at least one")
     return tuple(values)
 

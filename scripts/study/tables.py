@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,8 +43,8 @@ class Line:
 
     labels: tuple[str, ...]
     cells: dict[str, Cell]
-    scores: dict[int, dict[str, float]] = field(default_factory=dict)  # seed -> task -> percent
-    chosen: dict[int, dict[str, int]] = field(default_factory=dict)  # seed -> task -> which of the candidate runs
+    scores: dict[int, dict] = field(default_factory=dict)  # seed -> task -> percent
+    chosen: dict[int, dict] = field(default_factory=dict)  # seed -> task -> which of the candidate runs
 
 
 @dataclass
@@ -58,7 +59,10 @@ class Table:
 
     def line(self, *labels: str) -> Line | None:
         """Return the line with these labels."""
-        return next((line for line in self.lines if line.labels == labels), None)
+        for line in self.lines:
+            if line.labels == labels:
+                return line
+        return None
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
@@ -73,8 +77,8 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
         for column, values in _values(line, item.tasks).items():
             if row.column == "zero_shot":
                 values = values[:1]  # nothing of it depends on the seed
-            known = paper.get((item.name, " / ".join(row.labels), column), (None, None))
-            line.cells[column] = Cell(values, *known)
+            key = (item.name, " / ".join(row.labels), column)
+            line.cells[column] = Cell(values, *paper.get(key, ()))
         lines.append(line)
     return Table(item.name, item.title, item.label_names, (AVERAGE, *item.tasks), lines)
 
@@ -89,18 +93,22 @@ def _read_line(row: Row, folder: Path) -> Line:
         records = [read_json(file)[0] for file in files]
         validation = [record.get("val_score", 0.0) for record in records]
         best = validation.index(max(validation))
-        line.scores.setdefault(seed, {})[task] = records[best][row.column]
+        scores = line.scores.setdefault(seed, {})
+        scores[task] = records[best][row.column]
         if len(runs) > 1:
-            line.chosen.setdefault(seed, {})[task] = best
+            chosen = line.chosen.setdefault(seed, {})
+            chosen[task] = best
     return line
 
 
 def _values(line: Line, tasks: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """Return for each column its scores over seeds; the average is over the seeds that have all tasks."""
-    complete = [scores for scores in line.scores.values() if scores.keys() == {*tasks}]
-    values = {AVERAGE: tuple(statistics.fmean(scores.values()) for scores in complete)}
-    for task in tasks:
-        values[task] = tuple(scores[task] for scores in line.scores.values() if task in scores)
+    values: dict[str, tuple] = {AVERAGE: (), **dict.fromkeys(tasks, ())}
+    for scores in line.scores.values():
+        for task, score in scores.items():
+            values[task] += (score,)
+        if scores.keys() == set(tasks):
+            values[AVERAGE] += (statistics.fmean(scores.values()),)
     return values
 
 
@@ -109,8 +117,9 @@ def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
     known = {}
     with open(FOLDER / "paper_scores.csv", newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
+            score = float(line["score"])
             std = float(line["std"]) if line["std"] else None
-            known[line["item"], line["row"], line["task"]] = (float(line["score"]), std)
+            known[line["item"], line["row"], line["task"]] = (score, std)
     return known
 
 
@@ -135,58 +144,64 @@ def short(task: str) -> str:
 
 def _text_rows(table: Table, columns: Sequence[str], latex: bool = False) -> list[list[str]]:
     """Return the table's header and rows as texts."""
-    rows = [[*table.label_names, *(short(column) for column in columns)]]
+    names = [short(column) for column in columns]
+    rows = [[*table.label_names, *names]]
     for line in table.lines:
-        rows.append([*line.labels, *(number(line.cells[column], latex) for column in columns)])
+        numbers = [number(line.cells[column], latex) for column in columns]
+        rows.append([*line.labels, *numbers])
     return rows
 
 
 def markdown(table: Table, columns: Sequence[str] = ()) -> str:
     """Return a Markdown table of some columns, or of all."""
     columns = columns or table.columns
-    aligned = ["---"] * len(table.label_names) + ["---:"] * len(columns)
-    return markdown_rows(_text_rows(table, columns), aligned)
+    return markdown_rows(_text_rows(table, columns), len(table.label_names))
 
 
-def markdown_rows(rows: Sequence[Sequence[str]], aligned: Sequence[str]) -> str:
-    """Return rows of texts, the header first, as a Markdown table. aligned: "---" or "---:" for each column."""
+def markdown_rows(rows: Sequence[Sequence[str]], texts: int) -> str:
+    """Return rows, the header first, as a Markdown table. texts: columns before those of numbers."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    lines.insert(1, f"|{'|'.join(aligned)}|")
+    numbers = len(rows[0]) - texts
+    lines.insert(1, "|" + "---|" * texts + "---:|" * numbers)
     return "\n".join(lines) + "\n"
 
 
 def latex(table: Table) -> str:
     """Return a LaTeX table of all columns, scaled to the page's width."""
-    header, *rows = [[_escape(text) for text in row] for row in _text_rows(table, table.columns, latex=True)]
+    header, *rows = _text_rows(table, table.columns, latex=True)
     alignment = "l" * len(table.label_names) + "r" * len(table.columns)
     lines = [
         f"% {table.title}; needs the packages booktabs and graphicx",
         "\\resizebox{\\textwidth}{!}{%",
         f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
-        " & ".join(header) + " \\\\",
+        _latex_row(header),
         "\\midrule",
-        *(" & ".join(row) + " \\\\" for row in rows),
+        *map(_latex_row, rows),
         "\\bottomrule",
         "\\end{tabular}}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _escape(text: str) -> str:
-    for mark in "&%_#":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+def _latex_row(texts: Sequence[str]) -> str:
+    row = " & ".join(re.sub("[&%_#]", r"\\\g<0>", text) for text in texts)
+    return row + " \\\\"
 
 
 def tidy(table: Table) -> str:
     """Return CSV with a line for each number: labels, task, mean, std, seeds, and the paper's mean and std."""
     rows = []
     for labels, column, cell in cells(table):
-        mean = "" if cell.mean is None else f"{cell.mean:.4f}"
-        known = ["" if value is None else f"{value:.2f}" for value in (cell.paper, cell.paper_std)]
-        rows.append([*labels, column, mean, f"{cell.std:.4f}", len(cell.values), *known])
-    return csv_text([*table.label_names, "task", "mean", "std", "seeds", "paper", "paper_std"], rows)
+        measured = [_decimals(cell.mean, 4), _decimals(cell.std, 4), len(cell.values)]
+        paper = [_decimals(cell.paper, 2), _decimals(cell.paper_std, 2)]
+        rows.append([*labels, column, *measured, *paper])
+    numbers = ["mean", "std", "seeds", "paper", "paper_std"]
+    return csv_text([*table.label_names, "task", *numbers], rows)
+
+
+def _decimals(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def cells(table: Table) -> Iterable[tuple[tuple[str, ...], str, Cell]]:
@@ -211,7 +226,7 @@ def to_dict(table: Table) -> dict:
     for line in table.lines:
         numbers = {}
         for column, cell in line.cells.items():
-            numbers[column] = {"mean": cell.mean, "std": cell.std, "values": list(cell.values), "paper": cell.paper}
-        rows.append({"labels": list(line.labels), "cells": numbers, "scores": line.scores, "chosen": line.chosen})
-    label_names = list(table.label_names)
-    return {"item": table.name, "title": table.title, "label_names": label_names, "rows": rows}
+            numbers[column] = {"mean": cell.mean, "std": cell.std, "values": cell.values, "paper": cell.paper}
+        rows.append({"labels": line.labels, "cells": numbers, "scores": line.scores, "chosen": line.chosen})
+    about = {"item": table.name, "title": table.title, "label_names": table.label_names}
+    return about | {"rows": rows}

@@ -58,7 +58,8 @@ def perform(job: Job, place: Place) -> None:
         from trainers.engine.run import execute
 
         execute(build_run(job, place))
-    write_json(Path(place.folder) / job.name / DONE_FILE, _done(job), indent=1)
+    path = Path(place.folder) / job.name / DONE_FILE
+    write_json(path, _done(job), indent=1)
 
 
 def build_run(job: Job, place: Place):
@@ -77,13 +78,15 @@ def build_run(job: Job, place: Place):
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
         (run,) = experiment.target_runs(cfg, [target], related, start)
-    return replace(run, cfg=with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name)), resume=True)
+    cfg = with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name))
+    return replace(run, cfg=cfg, resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """Return target -> the tasks it is grouped with, from the matrix of a transfer job."""
     matrix = read_square_matrix(folder / group["transfer"] / "scores.csv")
-    return {target: groups.choose(matrix, group["size"], group["worst"])[target]}
+    chosen = groups.choose(matrix, group["size"], group["worst"])
+    return {target: chosen[target]}
 
 
 def configuration_of(job: Job):
@@ -93,12 +96,13 @@ def configuration_of(job: Job):
 
 def resolved(method: str, shots: int, seed: int, backbone: str, options: dict):
     """Return the configuration that train.py resolves from the same flags."""
-    return _configuration(method, shots, seed, backbone, json.dumps(options, sort_keys=True))
+    text = json.dumps(options, sort_keys=True)
+    return _configuration(method, shots, seed, backbone, text)
 
 
 def _configuration_key(settings: dict) -> tuple:
-    options = json.dumps(settings["options"], sort_keys=True)
-    return settings["method"], settings["shots"], settings["seed"], settings["backbone"], options
+    parts = [settings[name] for name in ("method", "shots", "seed", "backbone")]
+    return *parts, json.dumps(settings["options"], sort_keys=True)
 
 
 @lru_cache(maxsize=256)
@@ -121,12 +125,14 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: s
 def _fingerprint(key: tuple) -> str:
     from trainers.engine.config import settings
 
-    return hashlib.sha256(json.dumps(settings(_configuration(*key))).encode()).hexdigest()[:16]
+    text = json.dumps(settings(_configuration(*key)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _done(job: Job) -> dict:
     """Return a finished job as plain data, as JSON gives it back."""
-    done = {"settings": job.settings, "configuration": _fingerprint(_configuration_key(job.settings))}
+    fingerprint = _fingerprint(_configuration_key(job.settings))
+    done = {"settings": job.settings, "configuration": fingerprint}
     return json.loads(json.dumps(done))
 
 
@@ -137,7 +143,8 @@ def _transfer(job: Job, place: Place) -> None:
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
-    scores = score_prompts([folder / name for name in job.settings["prompts"]], cfg, tasks)
+    prompts = [folder / name for name in job.settings["prompts"]]
+    scores = score_prompts(prompts, cfg, tasks)
     matrix = Matrix.square(tasks, scores)
     out = folder / job.name
     write_matrix(out / "scores.csv", matrix)

@@ -7,10 +7,13 @@ import http.server
 import io
 import json
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -449,3 +452,19 @@ def test_command_where_no_place_is_known(known, tmp_path, capsys):
 def test_unknown_name(known, tmp_path, capsys):
     assert main(["download", "pet", "--root", str(tmp_path)]) == 2
     assert "the nearest names are pets" in capsys.readouterr().err
+
+
+def test_another_command_at_the_same_file_is_refused(server, tmp_path):
+    server.files["/a.bin"] = CONTENT
+    lock = tmp_path / ".a.bin.part.lock"
+    code = "import sys, time; from toolkit.common.files import exclusive_lock\n"
+    code += "with exclusive_lock(sys.argv[1], ''): print('held', flush=True); time.sleep(60)"
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, cwd=root) as other:
+        assert other.stdout.readline().strip() == b"held"
+        with pytest.raises(NotDone, match="another process is fetching a.bin at this moment"):
+            fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+        other.kill()
+    assert not server.requests
+    fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+    assert names(tmp_path) == ["a.bin"]

@@ -52,6 +52,30 @@ SECTIONS = {
             {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\ntest.zip@1.png cat\n"},
         ),
         Case(
+            "an image outside of the folder",
+            "train.py --trainer CoOp --root data --dataset patch-camelyon",
+            "error: DIR/data/classification/patch_camelyon_20211007/test.txt: '../../../secret.png' leads out of the folder of "
+            "the data set; --allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway",
+            {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\n../../../secret.png 1\n"},
+        ),
+        Case(
+            "classes that are one text to CLIP",
+            "train.py --trainer CoOp --dataset csv:table.csv",
+            "error: DIR/table.csv: the classes 'night bird' and 'night_bird' are the same text to CLIP; rename one of them",
+            {
+                "table.csv": "path,label,split\na.png,night bird,train\nb.png,night_bird,test\n",
+                "a.png": "",
+                "b.png": "",
+            },
+        ),
+        Case(
+            "splits without class folders",
+            "train.py --trainer CoOp --dataset folder:shots",
+            "error: DIR/shots/Test has no sub-folders; each class is a sub-folder with its images, or use csv:FILE with a table "
+            "of path, label and split",
+            {"shots/Train/cat.png": "", "shots/Test/dog.png": ""},
+        ),
+        Case(
             "a label out of range",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: DIR/data/classification/patch_camelyon_20211007/test.txt:1: label 7 is out of range: labels.txt has 2 classes",

@@ -5,7 +5,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from prompting import TextPrompt, UnifiedPrompt, VisualPrompt, load_prompts, load_state, save_prompts
+from prompting import (
+    IVLPPrompt,
+    MaPLePrompt,
+    TextPrompt,
+    UnifiedPrompt,
+    VisualPrompt,
+    load_prompts,
+    load_state,
+    save_prompts,
+)
 
 METADATA = {"method": "MUPT", "backbone": "pocket", "preprocessing": {"size": 32, "mean": [0.5, 0.5, 0.5]}, "shots": 20}
 
@@ -16,6 +25,8 @@ def prompts():
         TextPrompt(4, 8, classes=3),
         VisualPrompt(4, 16, 3, 8),
         VisualPrompt(4, 16, 1, 8, dropout=0.1),
+        IVLPPrompt(4, 8, 3, 2, 16, 2, fixed_words="of a"),
+        MaPLePrompt(2, 8, 16, 3),
         UnifiedPrompt(TextPrompt(2, 8), VisualPrompt(2, 16, 3, 8), dim=12, heads=3, layers=2, theta="per-token"),
     ]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, load_prompts, save_prompts
+from prompting import IVLPPrompt, MaPLePrompt, PromptedCLIP, TextPrompt, UnifiedPrompt, load_prompts, save_prompts
 from prompting.__main__ import main
 from prompting.checkpoints.foreign import checkpoint_path, convert, position_in, read_checkpoint, read_prompt
 from prompting.checkpoints.reference import describe, prompt_from_reference, to_reference
@@ -213,3 +213,71 @@ def test_prompts_in_words():
     assert describe(TextPrompt(4, 8, classes=3)) == "a text prompt of 4 vectors, 8 wide, a set for each of 3 classes"
     assert describe(prompt_of("VPT")) == "a deep visual prompt in 2 layers of 4 vectors, 64 wide"
     assert describe(prompt_from_reference(to_reference(prompt_of("UPT")))).endswith("θ per-token")
+
+
+# -- newer methods -----------------------------------------------------------------------------------------------------
+
+
+def released_state(method: str, n_ctx: int = 2, words: bool = True) -> dict[str, torch.Tensor]:
+    """A state dict as the official code saves it: prompts, frozen weights, and the class names' embeddings."""
+    if method in ("KgCoOp", "ProGrad"):
+        state = {"ctx": torch.randn(n_ctx, TEXT)}
+    elif method == "MaPLe":
+        state = to_reference(MaPLePrompt(n_ctx, TEXT, 64, 2))
+    else:
+        state = to_reference(IVLPPrompt(n_ctx, TEXT, 2, 3, 64, 2))
+    if method == "KgCoOp":
+        state |= {"bias_vectors": torch.zeros(1, 512), "meta_net.linear1.weight": torch.zeros(4, 16)}
+    suffix = torch.randn(3, 72, TEXT)
+    if words:
+        suffix[:, : 4 - n_ctx] = suffix[0, : 4 - n_ctx]
+    prefix = "" if method in ("KgCoOp", "ProGrad") else "prompt_learner."
+    state |= {f"{prefix}token_prefix": torch.randn(3, 1, TEXT), f"{prefix}token_suffix": suffix}
+    if prefix:
+        frozen = ("image_encoder.conv1.weight", "text_encoder.transformer.resblocks.0.ln_1.weight", "logit_scale")
+        state |= {name: torch.randn(3) for name in frozen}
+        state["prompt_learner.ZS_image_encoder.conv1.weight"] = torch.randn(3)
+    return state
+
+
+@pytest.mark.parametrize("method", ["KgCoOp", "ProGrad", "IVLP", "MaPLe"])
+def test_released_checkpoints_become_ours_and_official_again(tmp_path, method):
+    stored = released_state(method)
+    folder = tmp_path / "nctx2_cscFalse_ctpend"
+    convert(write_foreign(folder, stored), tmp_path / "ours.safetensors")
+    prompt, _ = load_prompts(tmp_path / "ours.safetensors")
+    assert prompt.position == "end" and torch.isfinite(PromptedCLIP(tiny_clip(), prompt)(random_images(), ["a"])).all()
+    assert prompt.fixed_words == ("" if method in ("KgCoOp", "ProGrad") else "of a")
+    convert(tmp_path / "ours.safetensors", tmp_path / "back.pth.tar")
+    back = torch.load(tmp_path / "back.pth.tar", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, stored[name]) for name, value in back.items())
+    learnt = [name for name in stored if "VPT" in name or "proj" in name or "compound" in name or name.endswith("ctx")]
+    assert sorted(back) == sorted(learnt)
+
+
+def test_words_that_differ_between_classes_are_the_names(tmp_path):
+    path = write_foreign(tmp_path, released_state("MaPLe", words=False))
+    assert read_prompt(path)[0].fixed_words == ""
+    assert read_prompt(write_foreign(tmp_path, released_state("IVLP", n_ctx=4)))[0].fixed_words == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ctx": torch.zeros(4, 8), "meta_net.linear2.weight": torch.zeros(32, 2)}, "is TCP's"),
+        ({"representation_learner.compound_rep_tokens": torch.zeros(5, 8)}, "is MMRL's"),
+        ({"ctx": torch.zeros(2, 8), "proj.weight": torch.zeros(6, 8)}, "proj.bias is missing"),
+        ({"ctx": torch.zeros(2, 8), "image_encoder.VPT": torch.zeros(3, 6), "other": torch.zeros(1)}, "other"),
+    ],
+)
+def test_released_checkpoints_of_the_wrong_kind(tmp_path, capsys, change, message):
+    path = write_foreign(tmp_path, change)
+    assert main(["convert", str(path), str(tmp_path / "a.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
+def test_the_position_of_a_method_is_known(tmp_path):
+    path = write_foreign(tmp_path, released_state("KgCoOp"))
+    with pytest.raises(ValueError, match="is KgCoOp's: its class name is at the end, not at 'front'"):
+        read_prompt(path, position="front")

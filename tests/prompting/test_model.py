@@ -9,6 +9,8 @@ import torch.nn.functional as F
 import prompting.model
 from prompting import (
     Contexts,
+    IVLPPrompt,
+    MaPLePrompt,
     Prompt,
     PromptedCLIP,
     TextPrompt,
@@ -80,7 +82,14 @@ def test_class_specific_contexts():
 
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
 @pytest.mark.parametrize(
-    "savings", [{"trim_padding": False}, {"share_prefix": False}, {"max_tokens": 30}, {"max_tokens": 30, "max_cached_classes": 3}, {"max_cached_classes": 0}]
+    "savings",
+    [
+        {"trim_padding": False},
+        {"share_prefix": False},
+        {"max_tokens": 30},
+        {"max_tokens": 30, "max_cached_classes": 3},
+        {"max_cached_classes": 0},
+    ],
 )
 def test_savings_are_exact(position, savings):
     clip, prompt = tiny_clip().double(), text_prompt(position).double()
@@ -93,6 +102,68 @@ def test_savings_are_exact(position, savings):
     for features, gradient in results[1:]:
         torch.testing.assert_close(features, results[0][0], atol=1e-12, rtol=0)
         torch.testing.assert_close(gradient, results[0][1], atol=1e-8, rtol=1e-10)
+
+
+class DeepText(Prompt):
+    """Text vectors for both blocks, with the class name anywhere."""
+
+    def __init__(self, position):
+        super().__init__()
+        self.text = torch.nn.Parameter(torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1)))
+        self.position = position
+
+    def contexts(self):
+        return Contexts(text=self.text)
+
+
+def deep_by_hand(clip, text, position, name):
+    """As `by_hand`, with each block's vectors put in the places of those before it."""
+    n_ctx = text.shape[1]
+    before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
+    words = len(TOKENIZER.encode(name.replace("_", " ")))
+    places = torch.tensor([1 + k if k < before else 1 + k + words for k in range(n_ctx)])
+    ids = TOKENIZER([" ".join(["X"] * n_ctx) + " " + name.replace("_", " ") + "."], context_length=77)
+    embedded = clip.token_embedding(ids)[0]
+    order = [0, *places.tolist()]
+    x = embedded.new_zeros(77, 32)
+    x = x.index_put((places,), text[0])
+    rest = torch.tensor([place for place in range(77) if place not in order[1:]])
+    x = x.index_put((rest,), torch.cat([embedded[:1], embedded[1 + n_ctx :]]))
+    x = (x + clip.positional_embedding)[None]
+    for i, block in enumerate(clip.transformer.resblocks):
+        if i:
+            x = x.index_put((torch.tensor([0]), places), text[i])
+        x = block(x, attn_mask=clip.attn_mask)
+    return F.normalize(clip.ln_final(x)[0, ids.argmax()] @ clip.text_projection, dim=-1)
+
+
+@pytest.mark.parametrize("position", ["front", "middle", "end"])
+@pytest.mark.parametrize("savings", [{}, {"share_prefix": False}, {"trim_padding": False}, {"max_cached_classes": 0}])
+def test_deep_text_contexts_are_replaced_before_each_block(position, savings):
+    clip, prompt = tiny_clip().double(), DeepText(position).double()
+    expected = torch.stack([deep_by_hand(clip, prompt.text, position, name) for name in CLASSES])
+    weights = torch.arange(expected.numel()).view_as(expected)
+    (wanted,) = torch.autograd.grad((expected * weights).sum(), prompt.text)
+    features = PromptedCLIP(clip, prompt, **savings).encode_classes(CLASSES)
+    torch.testing.assert_close(features, expected, atol=1e-12, rtol=0)
+    (gradient,) = torch.autograd.grad((features * weights).sum(), prompt.text)
+    torch.testing.assert_close(gradient, wanted, atol=1e-8, rtol=1e-10)
+
+
+def test_the_shared_beginning_of_deep_contexts_is_computed_once(monkeypatch):
+    calls = []
+    original = prompting.model.encode_prefix
+    monkeypatch.setattr(prompting.model, "encode_prefix", lambda *args: calls.append(1) or original(*args))
+    PromptedCLIP(tiny_clip(), DeepText("end"), max_tokens=1).encode_classes(CLASSES)
+    assert calls == [1]
+
+
+def test_words_between_the_context_and_the_name_are_fixed():
+    prompt = IVLPPrompt(2, 32, 1, 0, 0, 0, fixed_words="of a")
+    features = PromptedCLIP(tiny_clip(), prompt).encode_classes(["cat", "red_brick"])
+    for k, name in enumerate(("of a cat", "of a red brick")):
+        expected = by_hand(tiny_clip(), prompt.text[0], "end", name)
+        torch.testing.assert_close(features[k], expected, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("image", ["vit", "resnet"])
@@ -208,7 +279,7 @@ def test_resnet_takes_text_prompts_only():
     model(random_images(), CLASSES).sum().backward()
     assert model.prompt.ctx.grad.abs().sum() > 0
     assert all(torch.equal(value, before[name]) for name, value in clip.state_dict().items())
-    for prompt in (visual_prompt(), unified_prompt()):
+    for prompt in (visual_prompt(), unified_prompt(), MaPLePrompt(2, 32, 64, 2)):
         with pytest.raises(ValueError, match="visual prompts need a vision transformer: .* ModifiedResNet"):
             PromptedCLIP(clip, prompt)
 
@@ -220,6 +291,8 @@ def test_resnet_takes_text_prompts_only():
         (lambda: TextPrompt(75, 32), "n_ctx 75 leaves no room"),
         (lambda: VisualPrompt(4, 48, 2, 8), "visual prompt is 48 wide, the image tower 64"),
         (lambda: VisualPrompt(4, 64, 3, 8), r"has 3 layers; the image tower takes 2 \(deep\)"),
+        (lambda: IVLPPrompt(2, 32, 3, 2, 64, 2), "the text prompt has 3 layers; the text tower has 2"),
+        (lambda: MaPLePrompt(2, 32, 48, 2), "visual prompt is 48 wide"),
     ],
 )
 def test_prompts_that_do_not_fit(prompt, message):

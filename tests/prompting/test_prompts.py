@@ -6,7 +6,15 @@ import math
 import pytest
 import torch
 
-from prompting import TextPrompt, UnifiedPrompt, VisualPrompt, build_prompt, prompt_from_reference
+from prompting import (
+    IVLPPrompt,
+    MaPLePrompt,
+    TextPrompt,
+    UnifiedPrompt,
+    VisualPrompt,
+    build_prompt,
+    prompt_from_reference,
+)
 
 
 def unified(theta: str = "attention", dim: int = 128, heads: int = 1, layers: int = 1, classes: int | None = None):
@@ -145,6 +153,10 @@ def test_dropout_only_in_training():
         TextPrompt(4, 8, classes=3),
         VisualPrompt(4, 8, 3, 16, dropout=0.1, project=6),
         unified("per-token", dim=64, heads=2, layers=2),
+        TextPrompt(4, 8, position="end", fixed_words="of a"),
+        IVLPPrompt(4, 8, 3, 2, 6, 2, fixed_words="of a"),
+        IVLPPrompt(4, 8, 3, 0, 0, 0),
+        MaPLePrompt(2, 8, 6, 3),
     ],
 )
 def test_config_describes_the_module(prompt):

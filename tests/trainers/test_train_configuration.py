@@ -12,8 +12,10 @@ from trainers.engine.config import differences, resolve, trainer_class, with_ove
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 FILES = sorted(file for kind in ("trainers", "datasets") for file in (CONFIGS / kind).rglob("*.y*ml"))
-COUNT = 59  # YAML files below configs/trainers and configs/datasets
+COUNT = 68  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
+ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC"]  # each with its multitask form
+NAMES += [*ANCHORED, *(f"M{name}" for name in ANCHORED)]
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
@@ -60,13 +62,13 @@ def test_every_trainer_has_a_recipe_for_every_backbone(backbone):
 
 
 def test_a_joint_trainer_has_the_recipe_of_its_method():
-    for name in ("CoOp", "VPT", "UPT"):
+    for name in ("CoOp", "VPT", "UPT", *ANCHORED):
         assert configuration.recipes(trainer_class(f"M{name}"), "pocket") == configuration.recipes(
             trainer_class(name), "pocket"
         )
 
 
-def test_there_are_eight_trainers_cocoop_and_no_more():
+def test_there_are_these_trainers_cocoop_and_no_more():
     from dassl.engine import TRAINER_REGISTRY
 
     own = [
@@ -78,6 +80,7 @@ def test_there_are_eight_trainers_cocoop_and_no_more():
         "MCoOp",
         "MVPT",
         "MUPT",
+        *(f"M{name}" for name in ANCHORED),
         "MVLPT",
     }
 

@@ -42,6 +42,10 @@ UNIFIED = {
     "visual_post.bias": (64,),
     **{f"mixer.resblocks.0.{name}": shape for name, shape in BLOCK.items()},
 }
+DEEP = {"text": (2, 4, 32), "visual": (2, 4, 64)}
+COUPLED = {"text": (2, 2, 32)}
+for layer in range(2):
+    COUPLED |= {f"projections.{layer}.weight": (64, 32), f"projections.{layer}.bias": (64,)}
 LEARNT = {
     "ZeroshotCLIP": {},
     "CoOp": CTX,
@@ -51,6 +55,16 @@ LEARNT = {
     "MVPT": TOKENS,
     "MUPT": UNIFIED,
     "MVLPT": UNIFIED,
+    "KgCoOp": CTX,
+    "MKgCoOp": CTX,
+    "ProGrad": CTX,
+    "MProGrad": CTX,
+    "IVLP": DEEP,
+    "MIVLP": DEEP,
+    "MaPLe": COUPLED,
+    "MMaPLe": COUPLED,
+    "PromptSRC": DEEP,
+    "MPromptSRC": DEEP,
 }
 METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
@@ -59,7 +73,8 @@ every_trainer = pytest.mark.parametrize("name", LEARNT)
 
 
 def tasks_of(name: str) -> list[str]:
-    return (SEVERAL if name.startswith(("M", "Z")) else SINGLE).split(",")
+    several = name.startswith(("M", "Z")) and name != "MaPLe"
+    return (SEVERAL if several else SINGLE).split(",")
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +274,7 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     ],
 )
 def test_the_prompt_alone_is_trained(build, name, opts, learnt):
-    trainer = build(name, SEVERAL if name.startswith("M") else SINGLE, "OPTIM.WEIGHT_DECAY", 0, *opts)
+    trainer = build(name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *opts)
     model = trainer.model
     assert {key: tuple(value.shape) for key, value in model.named_parameters() if value.requires_grad} == {
         f"prompt.{key}": shape for key, shape in learnt.items()

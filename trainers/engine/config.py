@@ -17,11 +17,12 @@ from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 from .config_values import flatten, parse, set_value
-from .settings import extend
+from .settings import extend, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COOP_ALIASES = {
     "TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC",
+    "TRAINER.COOP.W": "TRAINER.KGCOOP.W",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # CoOp's names of keys that our trainers read below TRAINER.MVLPT
 BACKBONE_CONFIGS = {
@@ -155,8 +156,9 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     record = Path(cfg.DATASET.FEWSHOT)
     if record.is_absolute():
         cfg.DATASET.FEWSHOT = record.name
-    for node, key in ((cfg.DATASET, "DATASET"), (cfg.DATASET, "NAME"), (cfg.MULTITASK, "SOURCE")):
-        node[key] = ",".join(custom.without_local_path(name.strip()) for name in node[key].split(","))
+    cfg.DATASET.DATASET = _names_without_paths(cfg.DATASET.DATASET)
+    cfg.DATASET.NAME = _names_without_paths(cfg.DATASET.NAME)
+    cfg.MULTITASK.SOURCE = _names_without_paths(cfg.MULTITASK.SOURCE)
     return cfg
 
 
@@ -179,7 +181,8 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     if a.keys() != b.keys():
         defaults = _default_values()
         a, b = defaults | a, defaults | b
-    return [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    keys = sorted(a.keys() | b.keys())
+    return [key for key in keys if a.get(key) != b.get(key)]
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
@@ -200,6 +203,10 @@ def load(path: Path) -> CfgNode:
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # of yacs
         raise ValueError(f"{path} is no configuration of a run: {error}") from None
+
+
+def _names_without_paths(names: str) -> str:
+    return ",".join(custom.without_local_path(name) for name in split_names(names))
 
 
 def _values(cfg: CfgNode) -> dict[str, Any]:

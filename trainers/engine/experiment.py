@@ -39,7 +39,7 @@ from .run_dir import (
     replaced_on_success,
     write_config,
 )
-from .settings import task_names
+from .settings import split_names, task_names
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +122,10 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     names = task_names(cfg)
-    groups = read_groups(options.groups, names, _split(cfg.MULTITASK.SOURCE))
+    groups = read_groups(options.groups, names, split_names(cfg.MULTITASK.SOURCE))
     sources = _sources(cfg, options, whole_suite)
     trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not (options.eval_only or options.no_train)
+    _check_anchor(cfg, from_scratch=trains and not sources and not options.model_dir)
     tasks = [*sources, *names]
     for related in groups.values():
         tasks += related
@@ -139,14 +140,10 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     return Experiment(cfg, target_runs(cfg, names, groups, start, epoch, **settings), source, True, tasks)
 
 
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
 def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     """Return the tasks that the source prompt is learned on."""
     cls = trainer_class(cfg.TRAINER.NAME)
-    sources = _split(cfg.MULTITASK.SOURCE)
+    sources = split_names(cfg.MULTITASK.SOURCE)
     if sources and not cls.multitask:
         raise ValueError(
             f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
@@ -158,6 +155,15 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     if whole_suite and not sources and cls.multitask and cls.learns and not options.model_dir:
         return [spec.task for spec in pocket.SOURCES]
     return sources
+
+
+def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
+    """Raise ValueError if a prompt that starts from none is to stay near the one that it starts from."""
+    to = cfg.TRAINER.ANCHOR.TO
+    if from_scratch and to in ("source", "both"):
+        raise ValueError(
+            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
+        )
 
 
 def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: str) -> bool:
@@ -314,15 +320,17 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
 def _is_collected(out: Path, records: Sequence[dict]) -> bool:
     """Return True if the top of an experiment holds these very results."""
     written = ("submission.zip", "results.md", "results.json")
-    predictions = len(list((out / "predictions").glob("*.json")))
-    if predictions != len(records) or not all((out / name).is_file() for name in written):
-        return False
-    return read_json(out / "results.json") == records
+    for name in written:
+        if not (out / name).is_file():
+            return False
+    predictions = list((out / "predictions").glob("*.json"))
+    return len(predictions) == len(records) and read_json(out / "results.json") == records
 
 
 def render_pocket_tasks(names: Sequence[str]) -> None:
     """Write the pocket tasks that are missing."""
-    rendered = pocket.ensure_all([name for name in dict.fromkeys(names) if name in pocket.SPECS])
+    wanted = [name for name in dict.fromkeys(names) if name in pocket.SPECS]
+    rendered = pocket.ensure_all(wanted)
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
 

@@ -33,8 +33,9 @@ def check(cfg: CfgNode, options: RunOptions) -> None:
     different = different_keys(cfg)
     if different:
         state = another_run(different)
-    elif not (options.eval_only or options.no_train) and any(folder.glob("*/model*.pth.tar*")):
-        state = FolderState(Status.INTERRUPTED)  # or finished: Dassl does not tell
+    elif not options.eval_only and not options.no_train:
+        if any(folder.glob("*/model*.pth.tar*")):
+            state = FolderState(Status.INTERRUPTED)  # or finished: Dassl does not tell
     decide(folder, state, options.resume)
 
 

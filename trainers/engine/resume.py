@@ -35,7 +35,9 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
         return
     state = {name: part.state_dict() for name, part in _parts(trainer).items()}
     state["epoch"] = epoch
-    state["losses"] = torch.stack(list(losses)).tolist() if losses else []
+    state["losses"] = []
+    if losses:
+        state["losses"] = torch.stack(list(losses)).tolist()
     state["best_result"] = trainer.best_result
     state["facts"] = dict(trainer.context.metadata)
     state["rng"] = get_random_state()
@@ -54,7 +56,8 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
         return 0, []
     state = load_checkpoint(str(path))
     known, wanted = state.get("facts", {}), trainer.context.metadata
-    other = [key for key in sorted(wanted.keys() | known.keys()) if known.get(key) != wanted.get(key)]
+    keys = sorted(wanted.keys() | known.keys())
+    other = [key for key in keys if known.get(key) != wanted.get(key)]
     if other:
         raise ValueError(
             f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run anew"
@@ -63,7 +66,8 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
         part.load_state_dict(state[name])
     trainer.best_result = state["best_result"]
     set_random_state(state["rng"])
-    return state["epoch"], [torch.tensor(loss, device=trainer.device) for loss in state["losses"]]
+    losses = [torch.tensor(loss, device=trainer.device) for loss in state["losses"]]
+    return state["epoch"], losses
 
 
 def reached(folder: str | os.PathLike) -> str:
@@ -82,4 +86,6 @@ def _parts(trainer) -> dict:
     parts = {"state_dict": trainer.model.prompt, "optimizer": trainer.optim, "scheduler": trainer.sched}
     if trainer.scaler is not None:
         parts["scaler"] = trainer.scaler
+    if trainer.average is not None:
+        parts["average"] = trainer.average
     return parts

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from dassl.engine import TRAINER_REGISTRY
 from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
@@ -34,6 +35,13 @@ def extend(cfg: CfgNode) -> CfgNode:
         {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"}
     )
     cfg.TRAINER.COCOOP = CfgNode({"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"})
+    cfg.TRAINER.ANCHOR = CfgNode()  # terms of the loss that keep any prompt near frozen features (trainers.losses)
+    cfg.TRAINER.ANCHOR.TO = "zero_shot"  # zero_shot | source (the prompt that training starts from) | both
+    cfg.TRAINER.ANCHOR.TEMPLATES = "task"  # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
+    cfg.TRAINER.ANCHOR.TEXT_COSINE = 0.0  # weights
+    cfg.TRAINER.ANCHOR.TEXT_L1 = 0.0
+    cfg.TRAINER.ANCHOR.IMAGE_L1 = 0.0
+    cfg.TRAINER.ANCHOR.KL = 0.0
     cfg.TRAINER.CUT_CONTEXTLEN = False  # kept for old command lines: text is always cut, which changes no number
     cfg.TRAINER.ACT_CKPT = 1  # kept for old command lines
 
@@ -76,12 +84,29 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.CACHE.FEATURES = True
     cfg.CACHE.DIR = ""  # default: MVLPT_CACHE, or the project's data/cache
     cfg.CACHE.MAX_GB = 4.0
+    for name in TRAINER_REGISTRY.registered_names():
+        for key, value in getattr(TRAINER_REGISTRY.get(name), "keys", {}).items():
+            _declare(cfg, key, value)
     return cfg
+
+
+def _declare(cfg: CfgNode, key: str, value: object) -> None:
+    """Add a trainer's key and its groups."""
+    *groups, leaf = key.split(".")
+    node = cfg
+    for group in groups:
+        node = node.setdefault(group, CfgNode())
+    node[leaf] = value
 
 
 def task_names(cfg: CfgNode) -> list[str]:
     """Return the tasks of a run, in order."""
-    names = [name.strip() for name in (cfg.DATASET.DATASET or cfg.DATASET.NAME).split(",")]
+    return split_names(cfg.DATASET.DATASET or cfg.DATASET.NAME)
+
+
+def split_names(text: str) -> list[str]:
+    """Return comma-separated names."""
+    names = [name.strip() for name in text.split(",")]
     return [name for name in names if name]
 
 
@@ -101,6 +126,8 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
         *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
         *_choice("TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)),
         *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
+        *_choice("TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")),
+        *_choice("TRAINER.ANCHOR.TEMPLATES", cfg.TRAINER.ANCHOR.TEMPLATES, ("task", "imagenet")),
         *_choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
         *_choice("MULTITASK.MIXING", cfg.MULTITASK.MIXING, ("proportional", "uniform", "temperature")),
         *_choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),

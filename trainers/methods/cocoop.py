@@ -12,7 +12,6 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from dassl.data import DataManager
-from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
@@ -29,6 +28,7 @@ from prompting.shape import clip_shape
 from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
+from trainers.evaluation import training_transform
 from trainers.features.builders import device_of, preprocessing_of
 from trainers.features.store import get_backbone
 
@@ -46,13 +46,13 @@ class PromptLearner(TextPrompt):
         self.meta_net = nn.Sequential(OrderedDict(layers))
 
     def conditional(self, features: Tensor) -> Tensor:
-        """Contexts (B, n_ctx, width) for image features (B, dim) of unit length."""
+        """Return contexts (B, n_ctx, width) for image features (B, dim) of unit length."""
         with full_precision(features):
             return self.ctx + self.meta_net(features.float()).unsqueeze(1)
 
 
 class CustomCLIP(nn.Module):
-    """A frozen CLIP that scores each image with class features of its own."""
+    """A frozen CLIP whose class features depend on the image."""
 
     def __init__(self, backbone: Backbone, learner: PromptLearner, classnames: list[str]) -> None:
         super().__init__()
@@ -60,23 +60,24 @@ class CustomCLIP(nn.Module):
         self.clip = PromptedCLIP(backbone.clip, learner, backbone.tokenizer)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, C) of normalised images (B, 3, H, W)."""
+        """Return logits (B, C) of normalised images (B, 3, H, W)."""
         features = self.clip.encode_images(image)
-        rows = [
-            self.clip.logits(row[None], self.clip.encode_classes(self.classnames, contexts=Contexts(text=context)))
-            for row, context in zip(features, self.prompt_learner.conditional(features), strict=True)
-        ]
+        contexts = self.prompt_learner.conditional(features)
+        rows = []
+        for feature, context in zip(features, contexts, strict=True):
+            classes = self.clip.encode_classes(self.classnames, contexts=Contexts(text=context))
+            rows.append(self.clip.logits(feature[None], classes))
         return torch.cat(rows)
 
 
 def pixels(image: Image.Image, pre: Preprocessing, mode: str) -> Tensor:
-    """A PIL image as normalised floats (3, S, S)."""
+    """Return a PIL image as normalised floats (3, S, S)."""
     return normalize(resize(image, pre.size, mode, pre.interpolation), pre.mean, pre.std)
 
 
 @TRAINER_REGISTRY.register()
 class CoCoOp(TrainerX):
-    """TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, after which the class name stands."""
+    """Learn TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, before the class name, and a net that moves them."""
 
     def check_cfg(self, cfg) -> None:
         node = cfg.TRAINER.COCOOP
@@ -86,16 +87,12 @@ class CoCoOp(TrainerX):
             raise ValueError(f"TRAINER.COCOOP.N_CTX is {node.N_CTX}; this trainer needs at least 1")
 
     def build_data_loader(self) -> None:
-        cfg = self.cfg.clone()
-        cfg.defrost()
+        cfg = self.cfg
         self.backbone = get_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
         pre = preprocessing_of(cfg, self.backbone.preprocessing)
-        cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION = (pre.size, pre.size), pre.interpolation
-        cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
         mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
         plain = T.Lambda(partial(pixels, pre=pre, mode=mode))
-        augments = set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}
-        train = build_transform(cfg, is_train=True) if augments else plain
+        train = training_transform(cfg, self.backbone.preprocessing) or plain
         self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
         self.train_loader_x, self.train_loader_u = self.dm.train_loader_x, self.dm.train_loader_u
         self.val_loader, self.test_loader = self.dm.val_loader, self.dm.test_loader

@@ -1,0 +1,60 @@
+"""`python -m scripts.parity`: our modules and losses against numbers of an independent implementation."""
+
+import numpy as np
+import pytest
+
+from scripts.parity import main
+from tests.prompting.method_files import CONFIGS, write_files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The file of a method, by its name; its backbone is beside it."""
+    folder = tmp_path_factory.mktemp("methods")
+    return {method: write_files(method, folder) for method in CONFIGS}
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_a_method_computes_what_the_file_says(files, capsys, method):
+    assert main([method, str(files[method])]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("a_case: logits ")
+    for kind in ("terms", "gradients", "step losses", "after three steps"):
+        assert f", {kind} " in out
+
+
+@pytest.mark.parametrize("name", ["logits", "terms/l1_text", "grad/image_encoder.VPT", "after3/prompt_learner.ctx"])
+def test_another_number_is_found(files, tmp_path, capsys, name):
+    with np.load(files["promptsrc"]) as stored:
+        arrays = dict(stored)
+    arrays[f"a_case/{name}"] = arrays[f"a_case/{name}"] + np.float32(1e-2)
+    np.savez(tmp_path / "other.npz", **arrays)
+    backbone = str(files["promptsrc"].with_name("backbone_a.npz"))
+    assert main(["promptsrc", str(tmp_path / "other.npz"), "--backbone", backbone]) == 1
+    assert "largest difference" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("method", "file", "message"),
+    [
+        ("ivlp", "gone.npz", "no file"),
+        ("ivlp", "text.npz", "is no .npz file"),
+        ("ivlp", "empty.npz", "holds no cases"),
+        ("maple", "ivlp.npz", "are 'maple'"),
+        ("kgcoop", "ivlp.npz", "lacks 'w'"),
+        ("ivlp", "backbone_a.npz", "holds no cases"),
+    ],
+)
+def test_wrong_input_is_one_sentence(files, capsys, method, file, message):
+    folder = files["ivlp"].parent
+    (folder / "text.npz").write_text("no archive")
+    np.savez(folder / "empty.npz", a=np.zeros(1))
+    assert main([method, str(folder / file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
+def test_an_unknown_method_ends_with_code_2(files):
+    with pytest.raises(SystemExit) as ended:
+        main(["mapel", str(files["ivlp"])])
+    assert ended.value.code == 2

@@ -1,0 +1,29 @@
+"""KgCoOp: CoOp whose class features stay near those of the frozen model (Yao et al. 2023), and MKgCoOp, its multitask form."""
+
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from .coop import CoOp
+
+
+@TRAINER_REGISTRY.register()
+class KgCoOp(CoOp):
+    """Learn a text prompt with cross-entropy + W (1 - mean cosine of learned and frozen class features)."""
+
+    keys = {"TRAINER.KGCOOP.W": 8.0}
+    defaults = {
+        "TRAINER.MVLPT.COOP.N_CTX": 4,
+        "TRAINER.MVLPT.COOP.CTX_INIT": "a photo of a",
+        "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "end",
+    }
+
+    @staticmethod
+    def loss_weights(cfg: CfgNode) -> dict[str, float]:
+        return {"text_cosine": cfg.TRAINER.KGCOOP.W}
+
+
+@TRAINER_REGISTRY.register()
+class MKgCoOp(KgCoOp):
+    """KgCoOp on batches of several tasks, each near its own templates' features."""
+
+    multitask = True

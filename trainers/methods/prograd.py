@@ -1,0 +1,51 @@
+"""ProGrad: CoOp without gradients against the frozen model's knowledge (Zhu et al. 2023), and MProGrad, its multitask form."""
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+
+from trainers import losses
+from trainers.engine import distributed
+
+from .coop import CoOp
+
+
+@TRAINER_REGISTRY.register()
+class ProGrad(CoOp):
+    """Learn a text prompt by the gradient of cross-entropy, projected where it is against that of distillation.
+
+    T is the temperature of distillation, LAMBDA the strength of the projection, for each parameter tensor on its own.
+    """
+
+    needs_anchor = True
+    keys = {"TRAINER.PROGRAD.T": 1.0, "TRAINER.PROGRAD.LAMBDA": 1.0}
+    defaults = {
+        "TRAINER.MVLPT.COOP.N_CTX": 16,
+        "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "end",
+    }
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return cross-entropy with the terms of `weights`, and distillation; (2,)."""
+        outputs = self.outputs(batch)
+        general = losses.distillation(outputs, self.cfg.TRAINER.PROGRAD.T)
+        return torch.stack([losses.total(outputs, self.weights), general])
+
+    def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
+        """Set the projected gradients of the prompt; return the cross-entropy ()."""
+        share_loss = getattr(self.share_loss, "module", self.share_loss)  # gradients are averaged below
+        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+            values = share_loss(batch)
+        loss, general = self._scaled(values)
+        parameters = [parameter for parameter in self.model.prompt.parameters() if parameter.requires_grad]
+        strength = self.cfg.TRAINER.PROGRAD.LAMBDA
+        gradients = losses.projected_gradients(loss, general, parameters, strength, distributed.mean)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return values[0]
+
+
+@TRAINER_REGISTRY.register()
+class MProGrad(ProGrad):
+    """ProGrad on batches of several tasks."""
+
+    multitask = True

@@ -1,0 +1,57 @@
+"""PromptSRC: IVLP that regularises itself by the frozen model (Khattak et al. 2023), and MPromptSRC, its multitask form."""
+
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from prompting.deep import IVLPPrompt
+from trainers.base import PromptTrainer
+from trainers.engine.context import PromptSetup
+from trainers.losses import GaussianAverage
+
+from .ivlp import build_ivlp_prompt
+
+
+@TRAINER_REGISTRY.register()
+class PromptSRC(PromptTrainer):
+    """Learn IVLP's vectors with three more terms: both kinds of features, and probabilities, stay near the frozen model's.
+
+    The prompt of the last epoch is the mean over epochs, weighted by a normal density (GPA_MEAN, GPA_STD).
+    """
+
+    keys = {
+        "TRAINER.PROMPTSRC.N_CTX_TEXT": 4,
+        "TRAINER.PROMPTSRC.N_CTX_VISION": 4,
+        "TRAINER.PROMPTSRC.CTX_INIT": "a photo of a",
+        "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT": 9,
+        "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION": 9,
+        "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT": 25.0,
+        "TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT": 10.0,
+        "TRAINER.PROMPTSRC.GPA_MEAN": 15.0,
+        "TRAINER.PROMPTSRC.GPA_STD": 1.0,
+    }
+    defaults = {"TRAINER.ANCHOR.TEMPLATES": "imagenet"}
+
+    @staticmethod
+    def make_prompt(setup: PromptSetup) -> IVLPPrompt:
+        """Return the prompt that TRAINER.PROMPTSRC.* describes."""
+        node = setup.cfg.TRAINER.PROMPTSRC
+        if node.GPA_STD <= 0:
+            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {node.GPA_STD}; it must be positive")
+        return build_ivlp_prompt(setup, "TRAINER.PROMPTSRC", node)
+
+    @staticmethod
+    def loss_weights(cfg: CfgNode) -> dict[str, float]:
+        node = cfg.TRAINER.PROMPTSRC
+        return {"text_l1": node.TEXT_LOSS_WEIGHT, "image_l1": node.IMAGE_LOSS_WEIGHT, "kl": 1.0}
+
+    def build_model(self) -> None:
+        super().build_model()
+        node = self.cfg.TRAINER.PROMPTSRC
+        self.average = GaussianAverage(self.max_epoch, node.GPA_MEAN, node.GPA_STD)
+
+
+@TRAINER_REGISTRY.register()
+class MPromptSRC(PromptSRC):
+    """PromptSRC on batches of several tasks."""
+
+    multitask = True
