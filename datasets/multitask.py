@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
-from toolkit.common.images import normalize, read_image, resize
+from toolkit.common.images import ImageError, normalize, read_image, resize
 
 from .task import Task
 
@@ -147,6 +150,32 @@ class MultitaskDataset(Dataset):
             self._cache = None
         elif self._cache:
             self._cache = _ImageCache(len(self.samples), self.size)
+
+    def decode(self, rows: Sequence[int]) -> None:
+        """Decode images before they are needed, several at a time; they are kept if this dataset keeps images.
+
+        Raises ImageError or FileNotFoundError naming the first that can't be decoded, and how many others there are.
+        """
+        first, others = None, 0
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+            for error in tqdm(pool.map(self._fault, rows), "test images", len(rows), leave=False):
+                if error is None:
+                    continue
+                if first is None:
+                    first = error
+                else:
+                    others += 1
+        if first is not None and others:
+            raise type(first)(f"{first} (and {others} more images of this split)")
+        if first is not None:
+            raise first
+
+    def _fault(self, index: int) -> ImageError | FileNotFoundError | None:
+        try:
+            self._image(index)
+        except (ImageError, FileNotFoundError) as error:
+            return error
+        return None
 
     def task_of(self, index: int) -> int:
         """Return the position of the task that item `index` belongs to."""

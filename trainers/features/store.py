@@ -114,6 +114,14 @@ class FeatureStore:
         known[fingerprint] = features
         return features, others
 
+    def has_features(self, dataset: MultitaskDataset, task: int) -> bool:
+        """Return True if the features of the task at a position are in memory or in a file."""
+        fingerprint = self._fingerprint(dataset, task)
+        if fingerprint in self.backbone.features:
+            return True
+        label = f"{dataset.names[task]}-{dataset.split}"
+        return self.cache is not None and self.cache.path(label, fingerprint).is_file()
+
     def _load(self, label: str, fingerprint: str, count: int) -> Tensor | None:
         if self.cache is None:
             return None
