@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
@@ -15,20 +16,10 @@ from torch import Tensor
 from toolkit.common.archives import read_bytes, split_archive
 from toolkit.common.image_metadata import exif_orientation, without_metadata, xmp_orientation
 
-try:
-    import pillow_heif
-except ImportError:
-    pillow_heif = None
-
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 BACKGROUNDS = ("white", "black", "none")
-FORMATS = ["JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP"]  # for some of the others Pillow runs programs
-if features.check("avif"):
-    FORMATS.append("AVIF")
-if pillow_heif is not None:
-    pillow_heif.register_heif_opener()
-    FORMATS.append("HEIF")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of the others Pillow runs programs
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
 BIT_DEPTHS = (8, 10, 12, 14, 16)
@@ -94,9 +85,23 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
         raise ImageError(f"cannot decode {path}: {error}") from error
 
 
+@functools.lru_cache
+def _formats() -> tuple[str, ...]:
+    """Return Pillow's formats that are read, with AVIF and HEIF if they are installed."""
+    formats = FORMATS
+    if features.check("avif"):
+        formats += ("AVIF",)
+    try:
+        import pillow_heif
+    except ImportError:
+        return formats
+    pillow_heif.register_heif_opener()
+    return (*formats, "HEIF")
+
+
 def _decode(content: bytes, background: str) -> Image.Image:
     content, orientation = without_metadata(content)
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    image = Image.open(io.BytesIO(content), formats=_formats())
     _check_sides(*image.size)
     has_16_bits = ";16" in str(image.tile)
     image.load()
@@ -183,7 +188,7 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
     highest = max(image.getchannel(band).getextrema()[1] for band in colors)
     if highest >= 64:  # more than 14 bits
         return image
-    other = Image.open(io.BytesIO(content), formats=FORMATS)
+    other = Image.open(io.BytesIO(content), formats=_formats())
     is_grey = "LA;16B" in str(other.tile)
     other.tile = [tile._replace(args=_low_byte_mode(tile.args)) for tile in other.tile]
     try:
