@@ -213,9 +213,7 @@ def test_a_damaged_test_image_of_a_target_is_named_before_the_sources_are_traine
     image = damaged / "pets" / "images" / "beagle" / "test_1.png"
     image.write_bytes(image.read_bytes()[:200])
     out = tmp_path / "out"
-    message = refuse(
-        "--trainer", "MVPT", "--source", "toy-shapes", "--dataset", "toy-pets", "--shots", 3, data=damaged
-    )
+    message = refuse("--trainer", "MVPT", "--source", "toy-shapes", "--dataset", "toy-pets", "--shots", 3, data=damaged)
     assert str(image) in message and not (out / "source").exists()
 
 

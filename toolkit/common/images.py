@@ -67,9 +67,7 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
     if background not in BACKGROUNDS:
         raise ValueError(f"unknown background {background!r}; choose one of {', '.join(BACKGROUNDS)}")
     if isinstance(source, Image.Image):
-        _check_sides(*source.size)
-        source.load()
-        return _to_rgb(_upright(source, _orientation(source)), background)
+        return _read_opened(source, background)
     path = os.fspath(source)
     try:
         return _decode(read_bytes(path), background)
@@ -83,6 +81,16 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
         raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever comes to them
         raise ImageError(f"cannot decode {path}: {error}") from error
+
+
+def _read_opened(image: Image.Image, background: str) -> Image.Image:
+    try:
+        _check_sides(*image.size)
+        image.load()
+        return _to_rgb(_upright(image, _orientation(image)), background)
+    except Exception as error:  # noqa: BLE001 - as above
+        name = getattr(image, "filename", "") or "an opened image"
+        raise ImageError(f"cannot decode {name}: {error}") from error
 
 
 @functools.lru_cache
