@@ -53,7 +53,7 @@ class Predictor:
         if self.mode not in MODES:
             raise ValueError(f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}")
         default = backbone.preprocessing
-        if stored and "background" not in stored:  # of a version that dropped transparency
+        if metadata.get("preprocessing") and "background" not in stored:  # of a version that dropped transparency
             stored["background"] = "none"
             default = replace(default, background="none")
         self.preprocessing = Preprocessing(**(vars(default) | stored))
