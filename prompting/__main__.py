@@ -6,12 +6,6 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-
-from prompting.checkpoints.foreign import convert
-from prompting.export import export
-from prompting.predict import find_images, load
-from prompting.prompts import POSITIONS
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import run_command
 
@@ -36,7 +30,7 @@ def _add_predict(commands) -> None:
     add("images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them")
     add("--json", action="store_true", help="write JSON")
     add("--top", type=int, default=5, metavar="K", help="the K most probable classes (default 5)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", default="", help="cpu, cuda, cuda:1, ...; default: cuda if there is one")
 
 
 def _add_export(commands) -> None:
@@ -63,7 +57,7 @@ def _add_convert(commands) -> None:
     add("target", metavar="OUT", help="OUT.safetensors, or OUT.pth.tar for the official names")
     add("--load-epoch", type=int, default=None, help="of a run's folder; default: the best")
     position_help = "of the class name; default: what the method or IN's path says, or middle"
-    add("--position", choices=POSITIONS, default=None, help=position_help)
+    add("--position", choices=("front", "middle", "end"), default=None, help=position_help)
     add("--backbone", default="", help="the backbone of the prompt, stored in OUT.safetensors")
     add("--classes", default="", help="the classes of the training, comma separated, stored in OUT.safetensors")
 
