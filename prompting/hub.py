@@ -6,6 +6,7 @@ Only safetensors and text are exchanged, so that loading executes nothing. Needs
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -20,7 +21,6 @@ FILE = "prompts.safetensors"
 RESULTS = "results.json"
 CARD = "README.md"
 MAX_SHOWN_CLASSES = 50
-LONGEST = 200  # characters of a name in the card
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 CARD_TEXT = """---
@@ -129,9 +129,21 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
 def _score(record: dict[str, Any]) -> str:
     """Return the score of a results.json's record, with what it is compared with and the data it was learned from."""
     text = f"{record['score']:.1f} % {record['metric']}"
+    images = record.get("test_images")
+    if record["metric"] == "accuracy" and images:
+        low, high = wilson_interval(record["score"] / 100, images)
+        text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
     if "zero_shot" in record:
         text += f" (zero-shot {record['zero_shot']:.1f} %)"
     return f"{text}, {record['shots']} shots, seed {record['seed']}, {record.get('test_images', '?')} test images"
+
+
+def wilson_interval(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's score interval of a rate in [0, 1] that was observed on `count` images."""
+    middle = rate + z * z / (2 * count)
+    half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return (middle - half) / scale, (middle + half) / scale
 
 
 def _some(names: list[str]) -> str:
@@ -143,8 +155,12 @@ def _some(names: list[str]) -> str:
 
 def _cell(value: object) -> str:
     """Return a value as a cell of a Markdown table in which nothing is markup."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", printable(text))
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    elif isinstance(value, dict):
+        value = ", ".join(f"{key} {item}" for key, item in value.items())
+    text = str(value)
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", printable(text, longest=5000))
 
 
 def _check_name(repository: str) -> None:
