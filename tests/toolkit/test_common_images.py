@@ -12,7 +12,7 @@ from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from toolkit.common.image_metadata import exif_orientation, without_metadata
-from toolkit.common.images import ImageError, read_image
+from toolkit.common.images import ImageError, image_size, read_image
 
 SHOWN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # the Image.Transpose that turns a stored image upright
 
@@ -385,3 +385,13 @@ def test_avif(read, orientation):
     start = content.index(b"II*\0") if b"II*\0" in content else content.index(b"MM\0*")
     for odd in (b"no order", exif((0x011A, 2, 4, b"72\0\0"))[6:], bytes(30)):
         assert np.array_equal(read(content[:start] + odd + content[start + len(odd) :]), plain)
+
+
+def test_the_size_that_a_file_declares(tmp_path):
+    path = tmp_path / "a.img"
+    for content in (jpeg_with((0xE1, ODD_EXIF["resolution as text"])), png_with((b"eXIf", b"")), encoded(photo(), "GIF")):
+        path.write_bytes(content)
+        assert image_size(path) == (24, 16)
+    path.write_bytes(b"hello")
+    with pytest.raises(ImageError, match=r"a\.img"):
+        image_size(path)

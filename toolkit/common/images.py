@@ -83,6 +83,20 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
         raise ImageError(f"cannot decode {path}: {error}") from error
 
 
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Return the width and height that a file declares; nothing is decoded.
+
+    Raises FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
+    """
+    content, _ = without_metadata(read_bytes(os.fspath(path)))
+    try:
+        return Image.open(io.BytesIO(content), formats=_formats()).size
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ImageError(f"cannot decode {path}: {error}") from error
+
+
 def _read_opened(image: Image.Image, background: str) -> Image.Image:
     try:
         _check_sides(*image.size)
