@@ -292,7 +292,9 @@ def check_images(setup: PromptSetup) -> None:
         if cfg.TEST.SPLIT == "val" and not task.val and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name):
             raise ValueError(f"TEST.SPLIT is val, but {task.name} has no validation images")
         if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
-            raise ValueError(f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix")
+            raise ValueError(
+                f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix"
+            )
 
 
 def training_transform(cfg, own: Preprocessing) -> Callable[[Image.Image], Tensor] | None:

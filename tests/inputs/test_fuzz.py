@@ -35,10 +35,38 @@ from trainers.features.disk_cache import FeatureCache
 
 SECONDS = 20
 REFUSALS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)  # one message, exit code 2
-BYTES = [b"\x00", b"\xff", b"\"", b"\n", b"\r", b",", b";", b"|", b"{", b"[", b"]", b"}", b":", b"-", b"#", b"&a", b"*a"]
+BYTES = [b"\x00", b"\xff", b'"', b"\n", b"\r", b",", b";", b"|", b"{", b"[", b"]", b"}", b":", b"-", b"#", b"&a", b"*a"]
 BYTES += [b"NaN", b"1e999", b"null", b"true", b"../", b"/etc/passwd", b"\xef\xbb\xbf", b"9" * 5000, b"[" * 3000]
-VALUES = [None, True, -1, 0, 10**30, 0.5, float("nan"), float("inf"), "", " ", "x\x1b[31m", "../..", "\ud800"[:0], "a,b"]
-VALUES += [[], {}, [[]], [None], {"a": {}}, [1, "a", None], {"1": 2}, "folder:nowhere", "9" * 400, "*", "${x}", "a\nerror: b"]
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    0.5,
+    float("nan"),
+    float("inf"),
+    "",
+    " ",
+    "x\x1b[31m",
+    "../..",
+    "\ud800"[:0],
+    "a,b",
+]
+VALUES += [
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": {}},
+    [1, "a", None],
+    {"1": 2},
+    "folder:nowhere",
+    "9" * 400,
+    "*",
+    "${x}",
+    "a\nerror: b",
+]
 
 
 @contextlib.contextmanager
@@ -174,7 +202,11 @@ def world(tmp_path_factory):
         "plan.yaml": PLAN,
         "groups.yaml": {"photos": ["table"], "table": []},
         "config.yaml": yaml.safe_load(run_config.dump()),
-        "settings.yaml": {"OPTIM": {"LR": 0.1, "NAME": "sgd"}, "TRAINER": {"NAME": "CoOp"}, "INPUT": {"SIZE": [48, 48]}},
+        "settings.yaml": {
+            "OPTIM": {"LR": 0.1, "NAME": "sgd"},
+            "TRAINER": {"NAME": "CoOp"},
+            "INPUT": {"SIZE": [48, 48]},
+        },
         "protocol.yaml": yaml.safe_load((protocol.FOLDER / "pocket.yaml").read_text()),
     }
     for name, value in examples.items():
@@ -322,7 +354,16 @@ FLAGS = {
     "--fewshot": ["nowhere", "text.txt", "table.csv"],
     "--resume": ["nowhere", "text.txt", "photos"],
     "--trainer": ["COOP", "''", "5", "Co Op"],
-    "--dataset": ["','", "''", "folder:", "csv:photos", "folder:table.csv", "photos", "folder:photos,folder:photos", "@text.tx"],
+    "--dataset": [
+        "','",
+        "''",
+        "folder:",
+        "csv:photos",
+        "folder:table.csv",
+        "photos",
+        "folder:photos,folder:photos",
+        "@text.tx",
+    ],
     "--source": ["','", "''", "nosuch"],
     "--multi-task-evalkey": ["nosuch", "5"],
     "--output-dir": ["text.txt", "text.txt/a", "/dev/null/a"],

@@ -17,6 +17,7 @@ from elevater_eval import metrics, write_predictions
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 from toolkit.common.structured import write_json
+from toolkit.common.text import printable
 
 from . import per_class, provenance
 
@@ -41,9 +42,7 @@ def backbone_name(cfg) -> str:
     return name
 
 
-def write(
-    trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test"
-) -> list[dict]:
+def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test") -> list[dict]:
     """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records.
 
     Predictions are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
@@ -111,12 +110,12 @@ def one_line(record: dict) -> str:
     scores = [f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record]
     if "score" not in record:
         scores.append("not tested (TEST.NO_TEST)")
-    return f"{record['task']}: {', '.join(scores)}"
+    return f"{printable(record['task'])}: {', '.join(scores)}"
 
 
 def markdown(records: Sequence[dict]) -> str:
     """Return a table of records: task, metric, and the scores that there are, in percent; the mean last."""
-    rows = [["task", "metric"], *([record["task"], record["metric"]] for record in records), ["mean", ""]]
+    rows = [["task", "metric"], *([_cell(record["task"]), record["metric"]] for record in records), ["mean", ""]]
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
         if not values:
@@ -132,6 +131,10 @@ def markdown(records: Sequence[dict]) -> str:
     rule += [f"{'-' * (width + 1)}:" for width in widths[2:]]
     lines.insert(1, f"|{'|'.join(rule)}|")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("|", "\\|")
 
 
 def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -92,7 +92,9 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.TRAINER.COCOOP = CfgNode({"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"})
     cfg.TRAINER.ANCHOR = CfgNode()  # terms of the loss that keep any prompt near frozen features (trainers.losses)
     cfg.TRAINER.ANCHOR.TO = "zero_shot"  # zero_shot | source (the prompt that training starts from) | both
-    cfg.TRAINER.ANCHOR.TEMPLATES = "task"  # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
+    cfg.TRAINER.ANCHOR.TEMPLATES = (
+        "task"  # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
+    )
     cfg.TRAINER.ANCHOR.TEXT_COSINE = 0.0  # weights
     cfg.TRAINER.ANCHOR.TEXT_L1 = 0.0
     cfg.TRAINER.ANCHOR.IMAGE_L1 = 0.0
