@@ -46,10 +46,16 @@ def build_task(cfg, name: str) -> Task:
         record = find_record(records, task_name(name))
     if record:
         cfg.DATASET.NUM_SHOTS = -1  # all images, to find the record's among
+    which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
+    if not issubclass(cls, Task):
+        cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # a data set written for Dassl may part its classes itself
     cfg.freeze()
     task = as_task(cls(cfg), name)
     if record:
         replay_record(task, record, shots)
+    cfg.defrost()
+    cfg.DATASET.SUBSAMPLE_CLASSES = which
+    task.subsample(cfg)
     return task
 
 

@@ -106,6 +106,8 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
         elif len(names) > 1:
             label += f"+{len(names) - 1}"
         out = f"{cfg.TRAINER.NAME}_{label}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
+        if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+            out += f"_{cfg.DATASET.SUBSAMPLE_CLASSES}"
         if options.eval_only:
             out += "_eval"
         out = os.path.join("output", out)
