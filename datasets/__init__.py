@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
+from toolkit.common import plugins
 from toolkit.common.suggest import nearest
 
 from .custom.task import is_custom, task_class, task_name
@@ -20,10 +21,12 @@ __all__ = ["Sample", "Task", "as_task", "build_task", "is_custom", "register_all
 
 
 def register_all() -> None:
-    """Import every module of this folder, so that their registrations run. Repeated calls cost nothing."""
+    """Import every module of this folder and the files of --import, so that their registrations run. Repeated calls cost
+    nothing."""
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         importlib.import_module(module.name)
     importlib.import_module("datasets.pocket.tasks")
+    plugins.import_all()
 
 
 def build_task(cfg, name: str) -> Task:

@@ -49,6 +49,7 @@ class RunOptions:
         model_dir: folder of a run whose prompt is the initial one, or is evaluated.
         load_epoch: its epoch; None: the best.
         groups: YAML file: target -> tasks to adapt it with.
+        coop_folders: name the default output folder as CoOp's scripts do.
     """
 
     resume: bool = False
@@ -58,6 +59,7 @@ class RunOptions:
     model_dir: str = ""
     load_epoch: int | None = None
     groups: str = ""
+    coop_folders: bool = False
 
 
 def trainer_class(name: str) -> type:
