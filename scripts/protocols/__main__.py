@@ -39,7 +39,7 @@ def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.protocols", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("protocol", metavar="PROTOCOL", help=f"all, or some of {', '.join(PROTOCOLS)}, comma separated")
+    add("protocols", nargs="+", metavar="PROTOCOL", help=f"all, or some of {', '.join(PROTOCOLS)}")
     add("--trainer", default="CoOp", help="methods, comma separated")
     add("--suite", default="pocket", help="pocket, coop, or a YAML like theirs (configs/protocols)")
     add("--seeds", default="", help="comma separated; default: the suite's")
@@ -51,7 +51,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--coop-folders", action="store_true", help="name folders as CoOp's scripts do, with a log.txt for its parser")
     add_import_flag(parser)
     execution.add_arguments(parser)
-    add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration, for every run")
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="configuration keys of all runs")
     return parser
 
 
@@ -68,15 +68,15 @@ def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
         _options(args.opts),
         args.coop_folders,
     )
-    planned = [planner.results(name) for name in _protocols(args.protocol)]
+    planned = [planner.results(name) for name in _protocols(args.protocols)]
     for job in planner.plan:
         configuration_of(job)  # keys or values that no run takes
     return suite, planner.plan, planned
 
 
-def _protocols(text: str) -> list[str]:
+def _protocols(chosen: Sequence[str]) -> list[str]:
     names = []
-    for name in study.words(text):
+    for name in chosen:
         if name not in ("all", *PROTOCOLS):
             choices = ("all", *PROTOCOLS)
             raise ValueError(f"unknown protocol {name!r}; the nearest is {nearest(name, choices)[0]!r}")
@@ -106,7 +106,7 @@ def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
 
 def _options(opts: Sequence[str]) -> dict:
     if len(opts) % 2:
-        raise ValueError(f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone")
+        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} stands alone")
     return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
 
 

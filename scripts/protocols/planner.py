@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from datasets import task_name
 from scripts.jobs.plan import Job, Plan
 from scripts.study import costs
 from scripts.study.methods import is_multitask
 from scripts.study.planner import digest
-from toolkit.common.structured import read_yaml
-from trainers.engine.config import BACKBONE_CONFIGS, CONFIGS
+from trainers.engine.config import BACKBONE_CONFIGS, coop_names
 
 from .suite import Suite
 
@@ -181,11 +179,3 @@ class ProtocolPlanner:
             return f"evaluation/{method}/{label}_{shots}shots/{name}/seed{seed}"
         return f"base2new/{stage}/{name}/shots_{shots}/{method}/{label}/seed{seed}"
 
-
-@cache
-def coop_names() -> dict[str, str]:
-    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name of folders."""
-    names = {}
-    for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
-        names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
-    return names

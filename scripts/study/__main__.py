@@ -21,6 +21,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan, Report
+from toolkit.common.plugins import add_import_flag
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import methods, output, protocol
@@ -44,6 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--output-dir", default=str(Path("output") / "study"))
     add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
     add("--results", default="", metavar="FILE", help="write tables, tests and plots into a Markdown file, too")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
 

@@ -61,6 +61,10 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         if task.name not in scores:
             continue
         record = {"task": task.name, "metric": task.metric, "score": round(scores[task.name], 6)}
+        if task.metric == "accuracy":
+            truth = trainer.sets["test"].targets(trainer.tasks.index(task))
+            predicted = probabilities[task.name].argmax(dim=1)
+            record["macro_f1"] = round(macro_f1(truth.numpy(), predicted.numpy()), 6)
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
         for column, values in trainer.reference_scores.items():
             if task.name in values:
