@@ -59,7 +59,7 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
     for line in lines:
         _add_published(line, protocol, published)
     names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
-    return Table(protocol, TITLES[protocol], names, (AVERAGE, *columns), lines, digits=2)
+    return Table(protocol, TITLES[protocol], names, (AVERAGE, *columns), lines, digits=2, averaged=len(averaged))
 
 
 def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], dict[int, dict[str, float]]]:

@@ -55,7 +55,10 @@ class Line:
 
 @dataclass
 class Table:
-    """An item with its numbers; `columns` begin with "average". Texts have `digits` decimals."""
+    """An item with its numbers; `columns` begin with "average".
+
+    digits: decimals in texts. averaged: number of tasks that the average is over; 0: all columns.
+    """
 
     name: str
     title: str
@@ -63,6 +66,7 @@ class Table:
     columns: tuple[str, ...]
     lines: list[Line]
     digits: int = 1
+    averaged: int = 0
 
     def line(self, *labels: str) -> Line | None:
         """Return the line with these labels."""
