@@ -91,9 +91,8 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log.info("\n%s", results.markdown(records))
-        if distributed.main():
-            with open(Path(cfg.OUTPUT_DIR) / "log.txt", "a", encoding="utf-8") as file:
-                file.write(results.parsed_lines(records, experiment.targets[0].trains))
+        for line in results.parsed_lines(records, experiment.targets[0].trains).splitlines():
+            log.info("%s", line)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
