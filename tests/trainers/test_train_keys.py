@@ -21,7 +21,7 @@ from trainers.features.builders import build_images
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
-def issues(*pairs, trainer="CoOp", dataset="toy-shapes"):
+def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
     cfg = resolve(trainer, [], {"DATASET.DATASET": dataset}, [str(text) for text in pairs])
     with pytest.raises(ValueError) as refused:
         check(cfg, trainer_class(trainer).multitask)
