@@ -11,12 +11,14 @@ from typing import ClassVar
 import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
+from dassl.utils import load_checkpoint
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.checkpoints.foreign import checkpoint_path
 from prompting.checkpoints.prompt_files import save_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
@@ -24,6 +26,7 @@ from prompting.shape import check_fits
 
 from .engine import distributed, results
 from .engine.context import PromptSetup, RunContext, TaskPool
+from .engine.run_dir import finish
 from .engine.settings import check, task_names
 from .engine.start import load_start, preprocessing_record
 from .features.builders import build_images, build_store, device_of, preprocessing_of
@@ -68,11 +71,14 @@ class PromptEvaluator(TrainerX):
         for name in self.context.references:
             predictions = self.predict("test", zero_shot=name == "zero_shot")
             self.reference_scores[name] = self.scores("test", predictions)
-        if self.context.trains:
+        if self.context.trains and not self.context.retest:
             self.train()
         else:
+            if self.context.retest:
+                self._load_trained()
             self.test()
             self.save_prompts(self.output_dir)
+            finish(self.output_dir, self.context.metadata)
         return distributed.from_main(lambda: self.records)
 
     # -- checked without a trainer -------------------------------------------------------------------------------
@@ -252,6 +258,13 @@ class PromptEvaluator(TrainerX):
             "classes": {task.name: list(task.classnames) for task in self.tasks},
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
+
+    def _load_trained(self) -> None:
+        """Load the prompt that the run in the output folder ended with, and its validation score."""
+        self.load_model(self.output_dir)
+        best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
+        if best is not None:
+            self.best_result = best
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompt in a run's folder (see `load_start`) and log its warnings."""

@@ -56,6 +56,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
+    machine = provenance.of_machine(trainer.device.type)
     records = []
     for task in trainer.tasks:
         if task.name not in scores:
@@ -71,6 +72,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             record["val_score"] = round(best, 6)
         record |= {"classes": task.num_classes, "test_images": len(task.test), **counts}
         record |= {"data": provenance.of_data(task), **provenance.of_program()}
+        record["machine"] = machine
         records.append(record)
     write_json(folder / "results.json", records, indent=1)
     return records
