@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
@@ -30,7 +30,7 @@ from .engine.run_dir import finish
 from .engine.settings import check, task_names
 from .engine.start import load_start, preprocessing_record
 from .features.builders import build_images, build_store, device_of, preprocessing_of
-from .features.extraction import class_features, encode_images, probabilities
+from .features.extraction import class_features, encode_images, probabilities, probabilities_in_parts
 from .features.loaders import FeatureDataset, build_loader
 from .features.store import LazyFeatures, get_backbone
 
@@ -69,8 +69,7 @@ class PromptEvaluator(TrainerX):
     def run(self) -> list[dict]:
         """Score the reference prompts, then train and test, or only test; return the records of results.json."""
         for name in self.context.references:
-            predictions = self.predict("test", zero_shot=name == "zero_shot")
-            self.reference_scores[name] = self.scores("test", predictions)
+            self.reference_scores[name] = self.evaluate("test", zero_shot=name == "zero_shot")
         if self.context.trains and not self.context.retest:
             self.train()
         else:
@@ -196,22 +195,35 @@ class PromptEvaluator(TrainerX):
             return None
         return FeatureDataset(dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0)))
 
-    @torch.no_grad()
     def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
-        """Probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the tasks'
-        templates."""
+        """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the
+        tasks' templates."""
+        found = {}
+        for k, *inputs in self._evaluated(split, zero_shot):
+            found[self.tasks[k].name] = probabilities(*inputs)
+        return found
+
+    def evaluate(self, split: str, zero_shot: bool = False) -> dict[str, float]:
+        """Return the scores of what `predict` returns, without holding it."""
+        found = {}
+        for k, *inputs in self._evaluated(split, zero_shot):
+            task, targets = self.tasks[k], self.sets[split].targets(k)
+            found[task.name] = results.score(task, targets, probabilities_in_parts(*inputs))
+        return found
+
+    @torch.no_grad()
+    def _evaluated(self, split: str, zero_shot: bool) -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
+        """Yield (task's position, model, image features, class features) of the evaluated tasks."""
         dataset = self.sets[split]
         self.set_model_mode("eval")
         model = self.store.encoder if zero_shot else self.model
         wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
         only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
         features = self._image_features(split, only, zero_shot)
-        out = {}
         for k in wanted:
             rows = dataset.rows(k)
             images = features if k == only else features[rows.start : rows.stop]
-            out[self.tasks[k].name] = probabilities(model, images, class_features(model, self.tasks[k]))
-        return out
+            yield k, model, images, class_features(model, self.tasks[k])
 
     def _evaluates(self, name: str) -> bool:
         key = self.cfg.DATASET.MULTITASK_EVALKEY
@@ -228,11 +240,14 @@ class PromptEvaluator(TrainerX):
     def test(self, split: str | None = None) -> float:
         """Return the mean score of the tasks in percent. On the test split, write predictions and results."""
         split = split or self.cfg.TEST.SPLIT
-        probabilities = self.predict(split)
-        scores = self.scores(split, probabilities)
+        if split == "test":
+            predictions = self.predict(split)
+            scores = self.scores(split, predictions)
+        else:
+            scores = self.evaluate(split)
         mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
         if split == "test" and distributed.main():
-            self.records = results.write(self, probabilities, scores)
+            self.records = results.write(self, predictions, scores)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
