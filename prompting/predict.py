@@ -257,5 +257,9 @@ def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator
 
 
 def _stack(batch: Iterable[Future[Tensor] | Tensor]) -> Tensor:
-    ready = [item.result() if isinstance(item, Future) else item for item in batch]
+    ready = []
+    for item in batch:
+        if isinstance(item, Future):
+            item = item.result()
+        ready.append(item)
     return torch.stack(ready)

@@ -97,6 +97,8 @@ class PromptEvaluator(TrainerX):
             with torch.random.fork_rng(devices=[]):
                 prompt = cls.make_prompt(setup)
             check_fits(prompt, setup.backbone.clip)
+        if cls.build_prompt is PromptEvaluator.build_prompt:
+            check_classes(setup, prompt)
         if trains:
             cls.check_training(setup)
         if start and prompt:
@@ -286,6 +288,25 @@ class PromptEvaluator(TrainerX):
         if directory and self.model.prompt is not None:
             for warning in load_start(self.model.prompt, self.setup, directory, epoch):
                 log.warning("%s", warning)
+
+
+def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
+    """Raise ValueError naming a class whose text is too long for a prompt, or an image of one class that has no label."""
+    backbone = setup.backbone
+    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
+    for task in setup.tasks:
+        templates = None
+        if prompt is None:
+            templates = task.templates
+        try:
+            model.check_classes(task.classnames, templates)
+        except ValueError as error:
+            raise ValueError(f"{task.name}: {error}") from None
+        if task.label_kind == "multilabel":
+            continue
+        for sample in [*task.val, *task.test]:
+            if not sample.labels:
+                raise ValueError(f"{task.name}: {sample.key} has no label; {task.metric} is of images with one")
 
 
 def training_transform(cfg, own: Preprocessing) -> Callable[[Image.Image], Tensor] | None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from prompting import load_prompts
+from prompting import IVLPPrompt, MaPLePrompt, TextPrompt, load_prompts
+from prompting.checkpoints.reference import to_reference
+from tests.prompting.foreign_files import write_foreign
 from trainers import losses
 from trainers.engine import resume
 
@@ -199,6 +201,30 @@ def test_wrong_input_is_one_message(main, tmp_path, capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["MaPLe", "PromptSRC", "KgCoOp"])
+def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
+    prompt = {
+        "MaPLe": MaPLePrompt(2, 32, 64, 2),
+        "PromptSRC": IVLPPrompt(4, 32, 2, 4, 64, 2),
+        "KgCoOp": TextPrompt(4, 32, position="end"),
+    }[name]
+    state = to_reference(prompt)
+    if name == "KgCoOp":
+        state |= {"bias_vectors": torch.zeros(1, 512), "meta_net.linear1.weight": torch.zeros(4, 16)}
+    else:
+        state |= {"image_encoder.conv1.weight": torch.zeros(3), "prompt_learner.token_suffix": torch.zeros(2, 70, 32)}
+    folder = tmp_path / "released"
+    write_foreign(folder, state)
+    data = ["--dataset", SINGLE, "--shots", 2, "--output-dir"]
+    assert main("--trainer", name, "--eval-only", "--model-dir", folder, *data, tmp_path / "run") == 0
+    found = load_prompts(tmp_path / "run" / "prompts.safetensors")[0].state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in prompt.state_dict().items())
+    capsys.readouterr()
+    assert main("--trainer", "VPT", "--eval-only", "--model-dir", folder, *data, tmp_path / "other") == 2
+    error = capsys.readouterr().err
+    assert "does not fit this 'visual' prompt" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp"])

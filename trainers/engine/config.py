@@ -23,6 +23,9 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COOP_ALIASES = {
     "TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.W": "TRAINER.KGCOOP.W",
+    "TRAINER.IVLP.PREC": "TRAINER.MVLPT.PREC",
+    "TRAINER.MAPLE.PREC": "TRAINER.MVLPT.PREC",
+    "TRAINER.PROMPTSRC.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # CoOp's names of keys that our trainers read below TRAINER.MVLPT
 MACHINE_KEYS = (

@@ -19,6 +19,7 @@ from datasets.few_shot import write_record
 from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
+from trainers.evaluation import check_classes
 
 from . import distributed, provenance, results, resume, settings
 from .config import trainer_class
@@ -120,6 +121,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
         setup = PromptSetup(run.cfg, tasks.get(run.cfg, run.names), backbone)
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
+        if run.compare:
+            check_classes(setup, None)
         if run.trainer.learns and not (run.trains or run.start or run.fresh):
             raise ValueError(
                 f"nothing to evaluate: without training (--eval-only, --shots 0) {run.cfg.TRAINER.NAME} needs "
