@@ -253,7 +253,7 @@ SECTIONS = {
         Case(
             "a folder whose run is damaged",
             "train.py --trainer CoOp --dataset folder:photos --output-dir run",
-            "error: run/config.yaml is no configuration of a run: it holds no keys",
+            "error: run/config.yaml is damaged or missing, and of another run than this one: --overwrite starts anew",
             {"run/config.yaml": "- 1\n"},
         ),
         Case(
