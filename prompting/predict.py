@@ -96,7 +96,7 @@ class Predictor:
         if rows is not None:
             rows = rows.to(device)
         contexts = self.model.contexts()
-        class_features = self.model.encode_classes(names, contexts=contexts, rows=rows)
+        class_features = self.model.encode_classes(names, self.templates(task), contexts, rows)
         parts = [torch.empty(0, len(names))]
         for pixels in self.prepared(images, batch_size):
             image_features = self.model.encode_images(pixels.to(device), contexts)
@@ -146,6 +146,15 @@ class Predictor:
         if classes is None:
             return names, torch.arange(len(names))
         return names, torch.tensor([_row(name, trained) for name in names])
+
+    def templates(self, task: str | None = None) -> list[str] | None:
+        """Return the templates of a task of the training, by default of the only one; None if the prompt uses none."""
+        known = self.metadata.get("templates")
+        if not self.model.prompt.task_templates or not isinstance(known, dict):
+            return None
+        if task is None and len(known) == 1:
+            task = next(iter(known))
+        return known.get(task)
 
     def _trained_classes(self, task: str | None, needed: bool) -> list[str]:
         """Return the classes of a task of the training, by default of the only one. Raises ValueError if it is not known."""
