@@ -56,12 +56,12 @@ class PromptTrainer(PromptEvaluator):
         self.losses: list[Tensor] = []  # of the present epoch's steps
 
     def _with_epochs(self, cfg: CfgNode) -> CfgNode:
-        """Return the configuration with as many epochs as OPTIM.UPDATES needs."""
-        updates = cfg.OPTIM.UPDATES
+        """Return the configuration with as many epochs as OPTIM.MIN_UPDATES needs."""
+        updates = cfg.OPTIM.MIN_UPDATES
         if not (updates and self.context.trains and len(self.sets["train"])):
             return cfg
         epochs = math.ceil(updates / len(self._build_sampler()))
-        return with_overrides(cfg, OPTIM__MAX_EPOCH=epochs)
+        return with_overrides(cfg, OPTIM__MAX_EPOCH=max(epochs, cfg.OPTIM.MAX_EPOCH))
 
     def _build_sampler(self) -> MixingSampler:
         cfg, multi = self.cfg, self.cfg.MULTITASK

@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from prompting import load_prompts
+from prompting import IVLPPrompt, MaPLePrompt, TextPrompt, load_prompts
+from prompting.checkpoints.reference import to_reference
+from tests.prompting.foreign_files import write_foreign
 from trainers import losses
 from trainers.engine import resume
 
@@ -142,6 +144,28 @@ def test_frozen_features_are_those_of_plain_clip_and_computed_once(build, monkey
     assert torch.equal(trainer.anchors[0].classes([0, 1])[: len(first)], first)
 
 
+@pytest.mark.parametrize(
+    "opts",
+    [
+        ["INPUT.TRANSFORMS", "['random_flip', 'normalize']"],
+        ["MULTITASK.LABEL_SPACE", "union"],
+        ["DATALOADER.TRAIN_X.BATCH_SIZE", 1],
+        ["TRAINER.MVLPT.PREC", "bf16"],
+    ],
+)
+@pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp", "MProGrad"])
+def test_anchored_methods_take_every_setting(main, tmp_path, name, opts):
+    out = tmp_path / "run"
+    assert main("--trainer", name, "--dataset", SEVERAL, "--shots", 2, "--output-dir", out, *opts) == 0
+
+
+def test_frozen_features_of_augmented_images_are_of_the_same_views(build):
+    trainer = build("MPromptSRC", SEVERAL, "INPUT.TRANSFORMS", "['random_resized_crop', 'normalize']")
+    batch = first_batch(trainer)
+    expected = trainer.store.encoder.encode_images(batch["img"])
+    torch.testing.assert_close(trainer.outputs(batch).anchors[0].images, expected)
+
+
 def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     start = tmp_path / "start"
     assert main("--trainer", "MVPT", "--dataset", "toy-pets", "--shots", 2, "--output-dir", start) == 0
@@ -199,6 +223,30 @@ def test_wrong_input_is_one_message(main, tmp_path, capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["MaPLe", "PromptSRC", "KgCoOp"])
+def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
+    prompt = {
+        "MaPLe": MaPLePrompt(2, 32, 64, 2),
+        "PromptSRC": IVLPPrompt(4, 32, 2, 4, 64, 2),
+        "KgCoOp": TextPrompt(4, 32, position="end"),
+    }[name]
+    state = to_reference(prompt)
+    if name == "KgCoOp":
+        state |= {"bias_vectors": torch.zeros(1, 512), "meta_net.linear1.weight": torch.zeros(4, 16)}
+    else:
+        state |= {"image_encoder.conv1.weight": torch.zeros(3), "prompt_learner.token_suffix": torch.zeros(2, 70, 32)}
+    folder = tmp_path / "released"
+    write_foreign(folder, state)
+    data = ["--dataset", SINGLE, "--shots", 2, "--output-dir"]
+    assert main("--trainer", name, "--eval-only", "--model-dir", folder, *data, tmp_path / "run") == 0
+    found = load_prompts(tmp_path / "run" / "prompts.safetensors")[0].state_dict()
+    assert all(torch.equal(value, found[key]) for key, value in prompt.state_dict().items())
+    capsys.readouterr()
+    assert main("--trainer", "VPT", "--eval-only", "--model-dir", folder, *data, tmp_path / "other") == 2
+    error = capsys.readouterr().err
+    assert "does not fit this 'visual' prompt" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp"])

@@ -212,7 +212,6 @@ def source_run(
         DATASET__NUM_SAMPLES_PER_CLASS=shots,
         DATASET__MULTITASK_EVALKEY="average",
         OPTIM__MAX_EPOCH=multi.SOURCE_EPOCH or cfg.OPTIM.MAX_EPOCH,
-        OPTIM__UPDATES=multi.SOURCE_UPDATES or cfg.OPTIM.UPDATES,
         OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
         MULTITASK__SOURCE="",
     )
