@@ -84,15 +84,15 @@ class PromptedCLIP(nn.Module):
         if not self.has_visual_prompt:
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
-<<<<<<< HEAD
         contexts = contexts or self.contexts()
         tokens = contexts.visual
-        features = self._encode_prompted_images(self.clip.visual, images, tokens, self.prompt.visual_before_norm)
+        before_norm = self.prompt.visual_before_norm
+        features = _unit(self._encode_prompted_images(self.clip.visual, images, tokens, before_norm))
         if contexts.weight == 1:
-            return _unit(features)
+            return features
         with torch.no_grad():
             zero_shot = _unit(self.clip.encode_image(images))
-        return _side_by_side(_unit(features), zero_shot, contexts.weight)
+        return _side_by_side(features, zero_shot, contexts.weight)
 
     def feature_dim(self, contexts: Contexts | None = None) -> int:
         """Return the width of features: the embedding's, twice that if two image towers are used together."""
@@ -100,11 +100,6 @@ class PromptedCLIP(nn.Module):
         if self.has_visual_prompt and (contexts or self.contexts()).weight != 1:
             return 2 * dim
         return dim
-=======
-        tokens = (contexts or self.contexts()).visual
-        before_norm = self.prompt.visual_before_norm
-        return _unit(self._encode_prompted_images(self.clip.visual, images, tokens, before_norm))
->>>>>>> main
 
     def encode_classes(
         self,

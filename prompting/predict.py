@@ -105,18 +105,6 @@ class Predictor:
         batch_size: int = 64,
         errors: dict[int, Exception] | None = None,
     ) -> Tensor:
-<<<<<<< HEAD
-        """Return probabilities (images, classes) in the order given, float32 on the CPU; arguments as in `predict`."""
-        names, rows = self.choose_classes(classes, task)
-        device = self.model.clip.logit_scale.device
-        if rows is not None:
-            rows = rows.to(device)
-        contexts = self.model.contexts()
-        class_features = self.model.encode_classes(names, self.templates(task), contexts, rows)
-        parts = [torch.empty(0, len(names))]
-        for pixels in self.prepared(images, batch_size):
-            image_features = self.model.encode_images(pixels.to(device), contexts)
-=======
         """Return probabilities (images, classes) in the order given, float32 on the CPU; arguments as in `predict`.
 
         Images that are put into `errors` have no row.
@@ -125,7 +113,6 @@ class Predictor:
         parts = [torch.empty(0, len(class_features))]
         for pixels in self.prepared(images, batch_size, errors):
             image_features = self.model.encode_images(pixels.to(class_features.device), self._contexts)
->>>>>>> main
             logits = self.model.logits(image_features, class_features)
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
@@ -144,7 +131,7 @@ class Predictor:
             rows = rows.to(device)
 
         def encode() -> Tensor:
-            return self.model.encode_classes(names, contexts=self._contexts, rows=rows)
+            return self.model.encode_classes(names, self.templates(task), self._contexts, rows)
 
         return self._class_features.get((task, tuple(names)), len(names), encode)
 

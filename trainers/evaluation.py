@@ -138,14 +138,10 @@ class PromptEvaluator(TrainerX):
 
     def _dataset(self, split: str) -> MultitaskDataset:
         cfg, own = self.cfg, self.backbone.preprocessing
-<<<<<<< HEAD
-        if split == "train":
-            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own))
-=======
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
-        augment = training_transform(cfg, own) if split == "train" else None
->>>>>>> main
+        if split == "train":
+            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own))
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
