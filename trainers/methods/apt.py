@@ -44,10 +44,6 @@ class APT(PromptTrainer):
         "TRAINER.ANCHOR.TEXT_L2": 1.0,
         "TRAINER.ANCHOR.IMAGE_L1": 0.3,
         "TRAINER.ANCHOR.KL": 0.03,
-        "OPTIM.MIN_UPDATES": 150,
-        "MULTITASK.SOURCE_SHOTS": 20,
-        "DATASET.TRAIN_ON_VAL": True,
-        "TEST.FINAL_MODEL": "last_step",
     }
     make_prompt = staticmethod(build_anchored_prompt)
 
