@@ -26,7 +26,7 @@ from .anchors import anchor_weights, build_anchors, zero_shot_odds
 from .engine import distributed, resume
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
-from .engine.run_dir import tidy
+from .engine.run_dir import finish
 from .evaluation import PromptEvaluator
 from .features.views import View
 
@@ -72,6 +72,7 @@ class PromptTrainer(PromptEvaluator):
             multi.TEMPERATURE,
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
+            drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
         )
 
     @staticmethod
@@ -193,7 +194,7 @@ class PromptTrainer(PromptEvaluator):
             self.sets[split].forget_images()
         super().after_train()
         self.save_prompts(self.output_dir)
-        tidy(self.output_dir)
+        finish(self.output_dir, self.context.metadata)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.

@@ -17,7 +17,6 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from datasets.few_shot import VAL_SHOTS, sample, sample_elevater
-from datasets.io.split_files import subsample_classes
 from datasets.task import Sample, Task, require_train_images, sampling_seed
 from toolkit.common.class_names import require_distinct
 from toolkit.common.suggest import nearest
@@ -26,6 +25,7 @@ from .reading import Row, read_csv, read_folder
 from .settings import Settings, read_settings
 
 KINDS = ("folder", "csv")
+LONGEST_NAME = 200  # bytes of a task's name, of the 255 that a file's name may have
 RANKED = ("11point_mAP", "roc_auc")  # metrics that take several labels an image
 
 
@@ -91,14 +91,8 @@ class CustomTask(Task):
         if shots != 0:
             require_train_images(train, classnames, str(path))
         train, val = _sample(train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg))
-        which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
-        if not multilabel:
-            (train, val, test), classnames = subsample_classes([train, val, test], classnames, which)
-        elif which != "all":
-            raise ValueError(
-                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
-            )
         super().__init__(classnames, train, val, test)
+        self.subsample(cfg)
 
     def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
         """Set how the task is labelled, prompted and scored."""
@@ -124,7 +118,8 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name
-    if not task.strip() or not task.isprintable() or set(task) & set("/\\,:"):
+    is_name = bool(task.strip()) and task.isprintable() and task not in (".", "..") and not set(task) & set("/\\,:")
+    if not is_name or len(task.encode()) > LONGEST_NAME:
         where = f"{settings.file}: name" if settings.name else name
         raise ValueError(f"{where}: {task!r} can't be the name of a task, as files are called after it")
     return kind, path, replace(settings, name=task)

@@ -17,10 +17,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan, Report
+from toolkit.common.hardware import processor_name
+from toolkit.common.plugins import add_import_flag
+from toolkit.common.structured import write_json
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import methods, output, protocol
@@ -44,13 +48,14 @@ def arguments() -> argparse.ArgumentParser:
     add("--output-dir", default=str(Path("output") / "study"))
     add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
     add("--results", default="", metavar="FILE", help="write tables, tests and plots into a Markdown file, too")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
-    seeds = _words(args.seeds)
+    seeds = words(args.seeds)
     if not all(seed.isdigit() for seed in seeds):
         raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {args.seeds!r}")
     known = protocol.load(args.suite)
@@ -61,16 +66,17 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
     numbers = [int(seed) for seed in dict.fromkeys(seeds)]
-    known = protocol.narrowed(known, numbers, _words(args.methods))
+    known = protocol.narrowed(known, numbers, words(args.methods))
     known = protocol.with_backbone(known, args.backbone)
     different_names = list(dict.fromkeys(names))
     plan, items = plan_items(known, different_names)
     return known, plan, items
 
 
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    return [word for word in words if word]
+def words(text: str) -> list[str]:
+    """Return comma-separated words."""
+    parts = [part.strip() for part in text.split(",")]
+    return [part for part in parts if part]
 
 
 def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace) -> str:
@@ -110,7 +116,7 @@ def progress_lines(plan: Plan, missing: Sequence[Job], args: argparse.Namespace)
 
 
 def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool) -> Report:
-    """Run a plan's jobs in `args.output_dir`, which the caller holds. See `execution.execute`.
+    """Run a plan's jobs in `args.output_dir`, which the caller holds; write machine.json. See `execution.execute`.
 
     tasks: those of the pocket suite are written before several processes want them.
     """
@@ -118,9 +124,19 @@ def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespa
 
     pocket.ensure_all([task for task in dict.fromkeys(tasks) if task in pocket.SPECS])
     folder = Path(args.output_dir)
+    write_json(folder / "machine.json", _machine(args))
     place = Place(args.output_dir, args.root)
     is_finished = partial(finished, place=place)
     return execution.execute(plan, is_finished, (perform, place), folder, name, args, trusted)
+
+
+def _machine(args: argparse.Namespace) -> dict:
+    """Return the machine that starts jobs, and how many at a time; each run's results.json has the one it ran on."""
+    jobs = args.jobs
+    if not args.address:
+        jobs = execution.processes(args)
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    return {"cpu": processor_name(), "cores": os.cpu_count(), "jobs": jobs, "versions": versions}
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,17 +27,20 @@ from toolkit.common.files import atomic_write, write_text
 from toolkit.common.structured import read_json, read_yaml, write_json
 
 from . import distributed, external, results
-from .config import RunOptions, is_native, trainer_class, with_overrides
+from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import Run, check_run, execute
 from .run_dir import (
+    RESULTS,
     Action,
     check_folder,
     decide,
     exclusive_folder,
     experiment_status,
+    read_manifest,
     replaced_on_success,
     write_config,
+    write_manifest,
 )
 from .settings import split_names, task_names
 
@@ -91,6 +94,8 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log.info("\n%s", results.markdown(records))
+        for line in results.parsed_lines(records, experiment.targets[0].trains).splitlines():
+            log.info("%s", line)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
@@ -106,10 +111,28 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
         elif len(names) > 1:
             label += f"+{len(names) - 1}"
         out = f"{cfg.TRAINER.NAME}_{label}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
+        if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+            out += f"_{cfg.DATASET.SUBSAMPLE_CLASSES}"
         if options.eval_only:
             out += "_eval"
+        if options.coop_folders:
+            out = coop_folder(cfg, names[0], options)
         out = os.path.join("output", out)
     return with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OUTPUT_DIR=out)
+
+
+def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
+    """Return the folder that CoOp's scripts give a run, for programs that read them."""
+    method, shots, seed = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, f"seed{cfg.SEED}"
+    recipe = BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
+    name = coop_names().get(task, task_name(task))
+    classes = cfg.DATASET.SUBSAMPLE_CLASSES
+    stage = "test" if options.eval_only else "train"
+    if classes != "all":
+        return os.path.join("base2new", f"{stage}_{classes}", name, f"shots_{shots}", method, recipe, seed)
+    if options.eval_only:
+        return os.path.join("evaluation", method, f"{recipe}_{shots}shots", name, seed)
+    return os.path.join(name, method, f"{recipe}_{shots}shots", seed)
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
@@ -279,8 +302,11 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
     cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
     if not experiment.staged:
         return execute(targets[0], tasks)
+    out = Path(cfg.OUTPUT_DIR)
     if distributed.main():
         write_config(cfg)
+        if read_manifest(out) is None:
+            write_manifest(out, finished=False)
     start = "an existing prompt" if targets[0].start else "a fresh prompt"
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.names))
@@ -295,8 +321,10 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    if distributed.main() and not _is_collected(Path(cfg.OUTPUT_DIR), records):
-        collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
+    if distributed.main() and not _is_collected(out, records):
+        write_manifest(out, finished=False)
+        collect(out, records, cfg.DATASET.ROOT or None)
+        write_manifest(out)
     return records
 
 
@@ -314,17 +342,19 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
             path.unlink()
     combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
-    write_json(out / "results.json", records, indent=1)  # last: the experiment is finished
+    write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
 
 
 def _is_collected(out: Path, records: Sequence[dict]) -> bool:
     """Return True if the top of an experiment holds these very results."""
-    written = ("submission.zip", "results.md", "results.json")
-    for name in written:
-        if not (out / name).is_file():
-            return False
-    predictions = list((out / "predictions").glob("*.json"))
-    return len(predictions) == len(records) and read_json(out / "results.json") == records
+    known = read_manifest(out)
+    if known is None or RESULTS not in known.files:
+        return False
+    damaged = known.damaged()
+    if damaged:
+        log.warning("%s: damaged or missing, and made again: %s", out, ", ".join(damaged))
+        return False
+    return read_json(out / RESULTS) == records
 
 
 def render_pocket_tasks(names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,20 +17,46 @@ from elevater_eval import metrics, write_predictions
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 from toolkit.common.structured import write_json
+from trainers.features.extraction import rows_at_once
 
 from . import provenance
 
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
-def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
-    """Return the task's official metric in percent, on probabilities (N, C) of six decimals, as a prediction file has
-    them."""
-    values = np.round(probabilities.numpy().astype(np.float64), 6)
+def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor]) -> float:
+    """Return the task's official metric in percent, on probabilities of six decimals, as a prediction file has them.
+
+    probabilities: (N, C), or parts of it, one after the other. Of a metric of the best class, no more than a part is held.
+    """
     truth = targets.numpy()
     if task.metric == "accuracy" and truth.ndim == 2:
         raise ValueError(f"{task.name} is multilabel; it can't be scored by accuracy")
-    return 100.0 * metrics.compute(task.metric, truth, values)
+    if isinstance(probabilities, Tensor):
+        rows = rows_at_once(probabilities.shape[1])
+        probabilities = probabilities.split(rows)
+    parts = map(_six_decimals, probabilities)
+    if task.metric not in ("accuracy", "mean-per-class") or truth.ndim == 2:
+        return 100.0 * metrics.compute(task.metric, truth, np.concatenate(list(parts)))
+    present = slice(None)
+    if task.metric == "mean-per-class":  # classes without an image are left out before the best is taken
+        present = np.unique(truth)
+    best = []
+    for values in parts:
+        if not np.isfinite(values).all():
+            raise ValueError("probabilities hold NaN or infinity")
+        best.append(values[:, present].argmax(axis=1))
+    classes = np.arange(task.num_classes)[present]
+    hits = classes[np.concatenate(best)] == truth
+    if task.metric == "accuracy":
+        return 100.0 * float(np.mean(hits))
+    _, position = np.unique(truth, return_inverse=True)
+    recalls = np.bincount(position, weights=hits) / np.bincount(position)
+    return 100.0 * float(np.mean(recalls))
+
+
+def _six_decimals(probabilities: Tensor) -> np.ndarray:
+    return np.round(probabilities.numpy().astype(np.float64), 6)
 
 
 def backbone_name(cfg) -> str:
@@ -56,11 +82,16 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
+    machine = provenance.of_machine(trainer.device.type)
     records = []
     for task in trainer.tasks:
         if task.name not in scores:
             continue
         record = {"task": task.name, "metric": task.metric, "score": round(scores[task.name], 6)}
+        if task.metric == "accuracy":
+            truth = trainer.sets["test"].targets(trainer.tasks.index(task))
+            predicted = probabilities[task.name].argmax(dim=1)
+            record["macro_f1"] = round(macro_f1(truth.numpy(), predicted.numpy()), 6)
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
         for column, values in trainer.reference_scores.items():
             if task.name in values:
@@ -71,6 +102,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             record["val_score"] = round(best, 6)
         record |= {"classes": task.num_classes, "test_images": len(task.test), **counts}
         record |= {"data": provenance.of_data(task), **provenance.of_program()}
+        record["machine"] = machine
         records.append(record)
     write_json(folder / "results.json", records, indent=1)
     return records
@@ -92,6 +124,26 @@ def _digest_once(path: Path, written: int, size: int) -> str:
         total.update(name.encode())
         total.update(state[name].float().cpu().numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
+    """Return F1 in percent, averaged over the labels (N,) that occur, of predicted labels (N,)."""
+    scores = []
+    for label in np.unique(targets):
+        hits = np.sum((targets == label) & (predicted == label))
+        scores.append(2 * hits / (np.sum(targets == label) + np.sum(predicted == label)))
+    return 100.0 * float(np.mean(scores))
+
+
+def parsed_lines(records: Sequence[dict], trained: bool) -> str:
+    """Return the lines that CoOp's parse_test_res.py reads from a log; of several tasks, means. "" without accuracies."""
+    scores = [record["score"] for record in records if record["metric"] == "accuracy" and "score" in record]
+    f1 = [record["macro_f1"] for record in records if "macro_f1" in record]
+    if not scores or len(f1) < len(records):
+        return ""
+    lines = ["Finish training"] if trained else []
+    lines += ["=> result", f"* accuracy: {sum(scores) / len(scores):.1f}%", f"* macro_f1: {sum(f1) / len(f1):.1f}%"]
+    return "\n".join(lines) + "\n"
 
 
 def one_line(record: dict) -> str:

@@ -63,6 +63,8 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.DATASET.MULTITASK_LABEL_PERTASK = False
     cfg.DATASET.MULTITASK_EVALKEY = "average"  # or the task whose score alone counts: only it is evaluated
 
+    cfg.DATALOADER.TRAIN_X.DROP_LAST = False  # drop the short last batch of an epoch, as Dassl does for CoOp's sets
+
     cfg.MULTITASK = CfgNode()
     cfg.MULTITASK.LABEL_SPACE = "task"  # task: the loss is over the sample's own task's classes; union: over all
     cfg.MULTITASK.MIXING = "proportional"  # proportional | uniform | temperature
@@ -89,9 +91,20 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.CACHE.DIR = ""  # default: MVLPT_CACHE, or the project's data/cache
     cfg.CACHE.MAX_GB = 4.0
     for name in TRAINER_REGISTRY.registered_names():
-        for key, value in getattr(TRAINER_REGISTRY.get(name), "keys", {}).items():
-            _declare(cfg, key, value)
+        for key, (default, _) in declared_keys(TRAINER_REGISTRY.get(name)).items():
+            _declare(cfg, key, default)
     return cfg
+
+
+def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
+    """Return key -> (default, meaning) of a trainer and its bases, which state `keys = {KEY: default}` or
+    `{KEY: (default, meaning)}`."""
+    declared = {}
+    for base in reversed(cls.__mro__):
+        for key, value in vars(base).get("keys", {}).items():
+            described = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str)
+            declared[key] = value if described else (value, "")
+    return declared
 
 
 def _declare(cfg: CfgNode, key: str, value: object) -> None:
