@@ -23,7 +23,7 @@ from toolkit.common.structured import write_json
 
 from . import losses
 from .anchors import anchor_weights, build_anchors, zero_shot_odds
-from .engine import distributed, resume
+from .engine import distributed, results, resume
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
@@ -193,6 +193,8 @@ class PromptTrainer(PromptEvaluator):
         for split in ("train", "val"):  # the test images may need the memory
             self.sets[split].forget_images()
         super().after_train()
+        if self.cfg.TEST.NO_TEST and distributed.main():
+            self.records = results.write(self, {}, {})
         self.save_prompts(self.output_dir)
         finish(self.output_dir, self.context.metadata)
 
