@@ -5,9 +5,10 @@ prompts, forward and backward, on the same batch in the same process.
     python -m scripts.benchmarks.training --methods VPT --classes 1000 --baseline
     python -m scripts.benchmarks.training --device cuda --precision bf16 --batch-size 32
 
-Every case runs in its own process, so that its peak memory is its own. CoOp's images are cached features, as in training. --baseline
-measures the naive way beside it: both towers in every step, texts cut to the longest prompt and no further. Writes benchmark.json and
-benchmark.md to --output-dir; --write fills the table of BENCHMARKS.md.
+Every case runs in its own process, so that its peak memory is its own. CoOp's images are cached features, as in training, and so are
+the frozen features of PromptSRC. --baseline measures the naive way beside it: both towers in every step, texts cut to the longest
+prompt and no further (of MaPLe and PromptSRC not cut, and frozen features computed in each step, as in published code). Writes
+benchmark.json and benchmark.md to --output-dir; --write fills the table of BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from toolkit.common.markers import fill
 
 from .common import ROOT, add_output_dir, comma_separated, machine, new_parser, run_case, table, write_result
-from .steps import Step, autocast_of, floor_step, naive_step, our_step, prompt_of, random_clip, source_names
+from .steps import WEIGHTS, Step, autocast_of, floor_step, naive_step, our_step, prompt_of, random_clip, source_names
 
 COLUMNS = {
     "method": ("method", "{}"),
@@ -49,7 +50,8 @@ def cases(options: argparse.Namespace) -> list[dict]:
     """Return the arguments of `case` for each; a class token position matters only if there is a text prompt."""
     found = []
     for method, classes, precision in itertools.product(options.methods, options.classes, options.precision):
-        for position in ["-"] if method == "VPT" else options.positions:
+        positions = {"VPT": ["-"], "MaPLe": ["end"], "PromptSRC": ["end"]}.get(method, options.positions)
+        for position in positions:
             found.append(
                 {
                     "method": method,
@@ -94,7 +96,7 @@ def case(
     labels = torch.randint(len(names), (batch_size,), device=device)
     autocast = autocast_of(device, precision)
     prompt = prompt_of(method, clip, n_ctx, position).to(device)
-    batch = clip, prompt, images, labels, names, autocast
+    batch = clip, prompt, images, labels, names, autocast, WEIGHTS.get(method)
 
     step = seconds(our_step(*batch), rounds, device)
     measured = {"peak_gigabytes": peak(device)}

@@ -10,7 +10,7 @@ from scripts.benchmarks import training as benchmark
 from scripts.benchmarks.steps import naive_step, our_step, prompt_of, random_clip, source_names
 
 
-@pytest.mark.parametrize("method", ["CoOp", "VPT", "UPT"])
+@pytest.mark.parametrize("method", ["CoOp", "VPT", "UPT", "MaPLe", "PromptSRC"])
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
 def test_our_step_and_the_naive_one_have_the_same_gradients(method, position):
     torch.manual_seed(0)
@@ -21,7 +21,7 @@ def test_our_step_and_the_naive_one_have_the_same_gradients(method, position):
     autocast = benchmark_steps.autocast_of("cpu", "fp32")
     gradients = []
     for make in (naive_step, our_step):  # ours changes the prompt after its gradients
-        make(clip, prompt, images, labels, names, autocast)()
+        make(clip, prompt, images, labels, names, autocast, benchmark_steps.WEIGHTS.get(method))()
         gradients.append([p.grad.clone() for p in prompt.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 0
     for naive, ours in zip(*gradients, strict=True):

@@ -28,6 +28,9 @@ RUNS = {
     "MVLPT": ["--dataset", SEVERAL, "--shots", 5, BATCH, 11, "MULTITASK.MIXING", "uniform"],
     "CoOp": ["--dataset", "toy-pets", "--shots", 5, BATCH, 5, "TRAINER.MVLPT.COOP.CSC", True],
     "VPT": ["--dataset", "toy-marks", "--shots", 1, BATCH, 1, "OPTIM.LR", 0.05],
+    "MPromptSRC": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "MProGrad": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "MaPLe": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "ZeroshotCLIP": ["--dataset", SEVERAL, TEST_BATCH, 2],
     "MVPT": ["--source", "toy-shapes,toy-scenes", "--dataset", "toy-marks,toy-pets", "--shots", 4],
 }

@@ -107,8 +107,8 @@ def test_our_trainers_take_a_dropped_in_dataset(main, tmp_path, trainer):
 
 def test_a_key_below_trainer_is_free_for_trainers_of_others_only(refuse, tmp_path):
     config = tmp_path / "method.yaml"
-    config.write_text(YAML)
-    assert "TRAINER.MAPLE" in refuse("--trainer", "CoOp", "--dataset", "toy-pets", config=config)
+    config.write_text(YAML.replace("MAPLE:", "TAPLE:"))
+    assert "TRAINER.TAPLE" in refuse("--trainer", "CoOp", "--dataset", "toy-pets", config=config)
     words = ["--trainer", "OthersMaPLe", "--dataset", "OthersPets", "OPTIMM.LR", 1]
     assert "OPTIMM.LR" in refuse(*words, config=config)
 

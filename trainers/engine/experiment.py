@@ -166,7 +166,7 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
 def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
     """Raise ValueError if a prompt that starts from none is to stay near the one that it starts from."""
     to = cfg.TRAINER.ANCHOR.TO
-    if from_scratch and to != "zero_shot":
+    if from_scratch and to in ("source", "both"):
         raise ValueError(
             f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
         )
