@@ -78,10 +78,11 @@ class Start:
 def prompt_record(setup: PromptSetup) -> dict:
     """Return what a prompt needs to be used besides its own configuration, as its files state it."""
     node = setup.cfg.MODEL.BACKBONE
-    recorded = {}
-    for key, value in flatten(setup.cfg):
-        if key in PREPROCESSING_KEYS or (key.startswith("TRAINER.") and key.endswith(_INITIAL_WORDS)):
-            recorded[key] = value
+    values = dict(flatten(setup.cfg))
+    names = [*PREPROCESSING_KEYS, _words_key(trainer_class(setup.cfg.TRAINER.NAME))]
+    if setup.cfg.INPUT.FROM_BACKBONE:
+        names = [name for name in names if name == "INPUT.FROM_BACKBONE" or not name.startswith("INPUT.")]
+    recorded = {name: values[name] for name in names}
     return {
         "method": setup.cfg.TRAINER.NAME,
         **setup.backbone.record(node.NAME, node.PRETRAINED),
@@ -150,7 +151,7 @@ def follow(
                 continue
             raise ValueError(f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given")
         set_value(changed, key, value, path)
-        lines.append(f"{key} {value}: taken from {path}")
+        lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
     changed.freeze()
     if not start.record.get("config") and not start.keys and not start.checkpoint.foreign:
         lines.append(f"{path} does not say what its prompt was trained with: the configuration is taken as it is")
@@ -218,14 +219,29 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
         wanted |= config_keys(config, cls)
     elif not start.keys:
         wanted |= _foreign_keys(given, start.checkpoint, cls)
-    for key, words in flatten(cfg):
-        if not key.endswith(_INITIAL_WORDS):
-            continue
-        if key not in given and (config or start.keys):
-            words = wanted[key] = start.keys.get(key, "")
-        if words:  # they give the length
-            wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
+    key = _words_key(cls)
+    words = dict(flatten(cfg))[key]
+    if key not in given and (config or start.keys):
+        words = wanted[key] = _initial_words(start, key)
+    if words:  # they give the length
+        wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
     return wanted
+
+
+def _words_key(cls: type) -> str:
+    """Return the key of the words that a trainer's text context starts from."""
+    for key in sorted(_keys_of(cls)):
+        if key.endswith(_INITIAL_WORDS):
+            return key
+    return "TRAINER.MVLPT.COOP" + _INITIAL_WORDS
+
+
+def _initial_words(start: Start, key: str) -> str:
+    """Return the words that a prompt started from; it may have been another trainer's."""
+    if key in start.keys:
+        return start.keys[key]
+    others = [words for other, words in start.keys.items() if other.endswith(_INITIAL_WORDS)]
+    return others[0] if len(others) == 1 else ""
 
 
 def _counts(key: str, state: dict, cls: type) -> bool:
