@@ -42,5 +42,5 @@ define install
 endef
 
 clean: ## remove caches, output/demo and the rendered pocket suite; .venv and other runs stay
-	rm -rf .pytest_cache .ruff_cache output/demo data/pocket
+	rm -rf .pytest_cache .ruff_cache .mypy_cache build dist mvlpt.egg-info output/demo data/pocket
 	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

@@ -8,40 +8,20 @@ Nothing here knows a configuration system, a trainer or a dataset file.
     logits = model(images, ["cat", "dog"])
 """
 
-from prompting.backbones.loading import Backbone, Preprocessing, load_backbone, load_pocket
-from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
-from prompting.checkpoints.reference import prompt_from_reference
-from prompting.deep import IVLPPrompt, MaPLePrompt
-from prompting.model import PromptedCLIP, count_parameters
-from prompting.predict import Predictor, load
-from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
-from prompting.shape import ClipShape, check_fits, clip_shape
-from prompting.tokens import words_to_context
-from prompting.unified import UnifiedPrompt
+from __future__ import annotations
 
-__all__ = [
-    "Backbone",
-    "ClipShape",
-    "Contexts",
-    "IVLPPrompt",
-    "MaPLePrompt",
-    "Predictor",
-    "Preprocessing",
-    "Prompt",
-    "PromptedCLIP",
-    "TextPrompt",
-    "UnifiedPrompt",
-    "VisualPrompt",
-    "build_prompt",
-    "check_fits",
-    "clip_shape",
-    "count_parameters",
-    "load",
-    "load_backbone",
-    "load_pocket",
-    "load_prompts",
-    "load_state",
-    "prompt_from_reference",
-    "save_prompts",
-    "words_to_context",
-]
+import importlib.util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prompting.api import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> object:
+        """Return a public name. The first one imports torch and open_clip, which command lines do without."""
+        is_private = name.startswith("_") and name != "__all__"
+        if is_private or importlib.util.find_spec(f"{__name__}.{name}"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from prompting import api
+
+        return getattr(api, name)

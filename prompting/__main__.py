@@ -1,28 +1,30 @@
-"""Use a learned prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`, `export PROMPTS OUT.onnx`, or
-`convert IN OUT`."""
+"""Use a learned prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`, `serve PROMPTS`, `export PROMPTS OUT.onnx`,
+`push PROMPTS USER/NAME`, or `convert IN OUT`.
+
+PROMPTS is a file or folder, or hf:USER/NAME on the Hugging Face Hub. torch is imported when a command runs, not for --help.
+"""
+
+from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
-from prompting.backbones.loading import is_path, load_backbone
-from prompting.checkpoints.foreign import convert
-from prompting.export import export
-from prompting.predict import find_images, load
-from prompting.prompts import POSITIONS
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the three commands; `args.run` is the function that does one."""
+    """Return the parser of the commands; `args.run` is the function that does one."""
     parser = argparse.ArgumentParser(prog="python -m prompting", description="Use a learned prompt.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_predict(commands)
+    _add_serve(commands)
     _add_export(commands)
+    _add_push(commands)
     _add_convert(commands)
     return parser
 
@@ -37,7 +39,39 @@ def _add_predict(commands) -> None:
     add("images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them")
     add("--json", action="store_true", help="write JSON")
     add("--top", type=int, default=5, metavar="K", help="the K most probable classes (default 5)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    _add_device(parser)
+
+
+def _add_serve(commands) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="classify uploaded images over HTTP",
+        description="Serve a learned prompt: POST /predict (images, and classes if they are others), GET /classes and "
+        "/health, and a page at / for trying it. Only uploads are read.",
+    )
+    parser.set_defaults(run=run_serve)
+    _add_prompt(parser)
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="the address to listen on; default: %(default)s, this machine alone")
+    add("--port", type=int, default=8000, help="default: %(default)s; 0: a free one")
+    add("--max-images", type=int, default=16, metavar="N", help="images a request may hold (default %(default)s)")
+    add("--max-megabytes", type=int, default=32, metavar="N", help="size of a request (default %(default)s)")
+    _add_device(parser)
+
+
+def _add_push(commands) -> None:
+    parser = commands.add_parser(
+        "push",
+        help="share a prompt on the Hugging Face Hub",
+        description="Upload prompts.safetensors and a generated model card. The token is that of `hf auth login` or "
+        "HF_TOKEN; afterwards hf:USER/NAME takes the place of PROMPTS in all commands.",
+    )
+    parser.set_defaults(run=run_push)
+    add = parser.add_argument
+    add("prompts", metavar="PROMPTS", help="the run's folder, whose scores enter the card, or its prompts.safetensors")
+    add("repository", metavar="USER/NAME", help="the model on the Hub; made if it is not there")
+    add("--private", action="store_true", help="make the model private")
+    add("--license", default="", help="of the prompt, such as mit or cc-by-4.0, for the card")
 
 
 def _add_export(commands) -> None:
@@ -64,7 +98,7 @@ def _add_convert(commands) -> None:
     add("target", metavar="OUT", help="OUT.safetensors, or OUT.pth.tar for the official names")
     add("--load-epoch", type=int, default=None, help="of a run's folder; default: the best")
     position_help = "of the class name, if neither the method nor IN's path tells it"
-    add("--position", choices=POSITIONS, default=None, help=position_help)
+    add("--position", choices=("front", "middle", "end"), default=None, help=position_help)
     add("--backbone", default="", help="the backbone of the prompt, stored in OUT.safetensors")
     add("--classes", default="", help="the classes of the training, comma separated, stored in OUT.safetensors")
 
@@ -79,8 +113,14 @@ def _add_prompt(parser: argparse.ArgumentParser) -> None:
     add("--pretrained", default=None, help="its weights, if they are a file; default: what PROMPTS says")
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="", help="cpu, cuda, cuda:1, ...; default: cuda if there is one")
+
+
 def run_convert(args: argparse.Namespace) -> None:
     """Write the prompt in the other form, and its description to standard output."""
+    from prompting.checkpoints.foreign import convert
+
     metadata: dict = {}
     if args.backbone:
         metadata |= backbone_metadata(args.backbone)
@@ -93,6 +133,8 @@ def run_convert(args: argparse.Namespace) -> None:
 
 def backbone_metadata(name: str) -> dict:
     """Return what a prompt's file says about a backbone: the name, and of a file or folder the fingerprint of its weights."""
+    from prompting.backbones.loading import is_path, load_backbone
+
     if not is_path(name):
         return {"backbone": name, "backbone_is_path": False}
     return load_backbone(name).record(name)
@@ -100,6 +142,9 @@ def backbone_metadata(name: str) -> dict:
 
 def run_export(args: argparse.Namespace) -> None:
     """Write the model, and its classes to standard output."""
+    from prompting.export import export
+    from prompting.predict import load
+
     if Path(args.out).is_dir():
         raise ValueError(f"{args.out} is a folder; give a file")
     predictor = load(args.prompts, args.backbone, args.pretrained)
@@ -109,11 +154,13 @@ def run_export(args: argparse.Namespace) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Write the predictions, a line an image or one JSON list."""
+    from prompting.predict import find_images, load
+
     if args.top < 1:
         raise ValueError(f"--top is {args.top}; it is at least 1")
-    check_device(args.device)
+    device = usable_device(args.device)
     images = find_images(args.images)
-    predictor = load(args.prompts, args.backbone, args.pretrained, args.device)
+    predictor = load(args.prompts, args.backbone, args.pretrained, device)
     predictions = predictor.predict(images, _split_names(args.classes) or None, args.task)
     records = []
     for image, ranked in zip(images, predictions, strict=True):
@@ -128,6 +175,41 @@ def run_predict(args: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
 
 
+def run_serve(args: argparse.Namespace) -> None:
+    """Serve until interrupted."""
+    require_packages("serve", "fastapi", "uvicorn", "python_multipart")
+    from prompting.predict import load
+    from prompting.serve.app import Limits, build_app, run
+
+    for flag, value in (("--max-images", args.max_images), ("--max-megabytes", args.max_megabytes)):
+        if value < 1:
+            raise ValueError(f"{flag} is {value}; it is at least 1")
+    if not 0 <= args.port <= 65535:
+        raise ValueError(f"--port is {args.port}; it is between 0 and 65535")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    device = usable_device(args.device)
+    predictor = load(args.prompts, args.backbone, args.pretrained, device)
+    limits = Limits(images=args.max_images, megabytes=args.max_megabytes)
+    app = build_app(predictor, _split_names(args.classes) or None, args.task, args.host, limits)
+    run(app, args.host, args.port)
+
+
+def run_push(args: argparse.Namespace) -> None:
+    """Upload a prompt, and write its address to standard output."""
+    require_packages("hub", "huggingface_hub")
+    from prompting.hub import push
+
+    url = push(args.prompts, args.repository, args.private, args.license)
+    sys.stdout.write(f"{url}\n")
+
+
+def require_packages(extra: str, *packages: str) -> None:
+    """Raise ValueError naming the extra that brings packages which are not installed."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"this needs {' and '.join(missing)}: pip install 'mvlpt[{extra}]'")
+
+
 def _split_names(text: str) -> list[str]:
     """Return comma-separated class names. Raises ValueError if two of them are the same text to CLIP."""
     names = [name.strip() for name in text.split(",") if name.strip()]
@@ -135,19 +217,35 @@ def _split_names(text: str) -> list[str]:
     return names
 
 
-def check_device(name: str) -> None:
-    """Raise ValueError if this machine has no such device."""
+def usable_device(name: str) -> str:
+    """Return a device's name, by default that of a GPU if there is one. Raises ValueError if this machine lacks it."""
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if not name:
+        return "cuda" if has_gpu else "cpu"
     try:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
-        available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        available = "cpu, cuda" if has_gpu else "cpu"
         raise ValueError(f"--device: {name!r} can't be used here; there is {available}") from None
+    return name
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; exit code 0, or 2 after one message about wrong input."""
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))
+
+
+def predict_command() -> int:
+    """Run the installed command mvlpt-predict."""
+    return main(["predict", *sys.argv[1:]])
+
+
+def serve_command() -> int:
+    """Run the installed command mvlpt-serve."""
+    return main(["serve", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

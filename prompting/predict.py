@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from prompting import hub
 from prompting.backbones.loading import Backbone, Preprocessing, differences, load_backbone
 from prompting.checkpoints.prompt_files import load_prompts
 from prompting.model import TEMPLATE, PromptedCLIP
@@ -168,11 +169,13 @@ def load(
     pretrained: str | None = None,
     device: str | torch.device = "cpu",
 ) -> Predictor:
-    """Return a predictor for the prompt at `path`, a run's folder or its prompts.safetensors.
+    """Return a predictor for the prompt at `path`, a run's folder or its prompts.safetensors, or hf:USER/NAME on the Hub.
 
     backbone, pretrained: the file of the backbone if it came from one; by default what the prompt's file says.
     Raises FileNotFoundError or ValueError if the file or its backbone is not available or does not fit.
     """
+    if str(path).startswith(hub.PREFIX):
+        path = hub.download(str(path))
     path = Path(path).expanduser()
     if path.is_dir():
         path = path / FILE
@@ -272,5 +275,9 @@ def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator
 
 
 def _stack(batch: Iterable[Future[Tensor] | Tensor]) -> Tensor:
-    ready = [item.result() if isinstance(item, Future) else item for item in batch]
+    ready = []
+    for item in batch:
+        if isinstance(item, Future):
+            item = item.result()
+        ready.append(item)
     return torch.stack(ready)

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -138,11 +138,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         fixed_words = _fixed_words(state["ctx"], suffix)
     if method == "KgCoOp":
         state = {"ctx": state["ctx"]}
-    epoch, value = content.get("epoch"), content.get("val_result")
-    if not isinstance(epoch, int):
-        epoch = None
-    value = float(value) if isinstance(value, int | float) else None
-    return Checkpoint(str(path), state, foreign, method, fixed_words, epoch, value, record)
+    found = Checkpoint(str(path), state, foreign, method, fixed_words, record=record)
+    epoch = content.get("epoch")
+    if isinstance(epoch, int):
+        found = replace(found, epoch=epoch)
+    value = content.get("val_result")
+    if isinstance(value, int | float):
+        found = replace(found, val_result=float(value))
+    return found
 
 
 def _record(content: object, path: str | Path) -> dict:
@@ -161,8 +164,12 @@ def _record(content: object, path: str | Path) -> dict:
 
 def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint's state dict in float32. Raises ValueError naming the file and a tensor."""
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(name, str) for name in state):
+    state = content
+    if isinstance(content, dict):
+        state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f"{path} holds no state dict")
+    if not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} holds no state dict")
     tensors: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -218,7 +225,11 @@ def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
     if wanted in present:
         return os.path.join(folder, wanted)
-    epochs = [int(name.rsplit("-", 1)[1]) for name in present if re.fullmatch(r"model\.pth\.tar-\d+", name)]
+    epochs = []
+    for name in present:
+        found = re.fullmatch(r"model\.pth\.tar-(\d+)", name)
+        if found:
+            epochs.append(int(found[1]))
     if epoch is None and epochs:
         return os.path.join(folder, f"model.pth.tar-{max(epochs)}")
     message = f"no checkpoint {os.path.join(folder, wanted)}"
@@ -250,14 +261,17 @@ def read_prompt(path: str | Path, position: str | None = None, load_epoch: int |
         prompt, metadata = load_prompts(path)
         check_position(prompt, position, path)
         return prompt, metadata
-    checkpoint = read_checkpoint(path)
+    return _prompt_of(read_checkpoint(path), position)
+
+
+def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, dict]:
     if checkpoint.left_out:
         logger.warning("%s", checkpoint.left_out)
     if checkpoint.foreign or "ctx" in checkpoint.state and not recorded_config(checkpoint):
         prompt = _foreign_prompt(checkpoint, position)
     else:
         prompt = _own_prompt(checkpoint)
-        check_position(prompt, position, path)
+        check_position(prompt, position, checkpoint.path)
     metadata = {key: value for key, value in checkpoint.record.items() if key != "config"}
     if checkpoint.epoch is not None:
         metadata["epoch"] = checkpoint.epoch

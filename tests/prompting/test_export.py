@@ -78,7 +78,7 @@ def test_command(monkeypatch, tmp_path, capsys):
     stub = Backbone("stub", tiny_clip(), clip_tokenizer(), Preprocessing(32))
     monkeypatch.setattr(prompting.predict, "load_backbone", lambda *args: stub)
     calls = []
-    monkeypatch.setattr(command, "export", lambda model, out, names, task: calls.append((out, names, task)) or names)
+    monkeypatch.setattr(prompting.export, "export", lambda model, out, names, task: calls.append((out, names, task)) or names)
     save_prompts(tmp_path / "prompts.safetensors", text(), {"backbone": "stub"})
     assert command.main(["export", str(tmp_path), "out.onnx", "--classes", "a, b"]) == 0
     assert calls == [("out.onnx", ["a", "b"], None)] and capsys.readouterr().out == "out.onnx: a, b\n"

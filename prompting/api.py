@@ -1,0 +1,39 @@
+"""The public names of `prompting`, which imports this module when one of them is first used."""
+
+from prompting.backbones.loading import Backbone, Preprocessing, load_backbone, load_pocket
+from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
+from prompting.checkpoints.reference import prompt_from_reference
+from prompting.deep import IVLPPrompt, MaPLePrompt
+from prompting.model import PromptedCLIP, count_parameters
+from prompting.predict import Predictor, load
+from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
+from prompting.shape import ClipShape, check_fits, clip_shape
+from prompting.tokens import words_to_context
+from prompting.unified import UnifiedPrompt
+
+__all__ = [
+    "Backbone",
+    "ClipShape",
+    "Contexts",
+    "IVLPPrompt",
+    "MaPLePrompt",
+    "Predictor",
+    "Preprocessing",
+    "Prompt",
+    "PromptedCLIP",
+    "TextPrompt",
+    "UnifiedPrompt",
+    "VisualPrompt",
+    "build_prompt",
+    "check_fits",
+    "clip_shape",
+    "count_parameters",
+    "load",
+    "load_backbone",
+    "load_pocket",
+    "load_prompts",
+    "load_state",
+    "prompt_from_reference",
+    "save_prompts",
+    "words_to_context",
+]

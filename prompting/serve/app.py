@@ -1,0 +1,236 @@
+"""The service's routes: POST /predict, GET /classes, /health and the page at /.
+
+Only uploads are read; no URL is fetched. Images are decoded and scored one after another, in a thread, so that requests
+take turns image by image and the memory is that of one image.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse
+from PIL import Image
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from prompting.predict import Predictor
+from prompting.serve.limits import BodyLimits, ImpatientProtocol
+from toolkit.common.class_names import require_distinct
+from toolkit.common.images import FORMATS, ImageError
+from toolkit.common.text import printable
+
+logger = logging.getLogger(__name__)
+
+PAGE = Path(__file__).with_name("page.html")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+LONGEST_NAME = 200  # characters of a class or a file
+TEXT_FIELDS = 8
+MAX_CONNECTIONS = 256  # more are answered 503
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may hold.
+
+    Attributes:
+        megabytes: of the whole request.
+        pixels: that an image declares; three bytes each when it is decoded.
+        seconds: until the request has arrived.
+    """
+
+    images: int = 16
+    classes: int = 1000
+    megabytes: int = 32
+    pixels: int = 50_000_000
+    seconds: float = 30.0
+
+
+def build_app(
+    predictor: Predictor,
+    classes: Sequence[str] | None = None,
+    task: str | None = None,
+    host: str = "127.0.0.1",
+    limits: Limits = Limits(),
+) -> FastAPI:
+    """Return the application that serves `predictor`.
+
+    classes, task: the default classes, as in `Predictor.predict`. host: if it is loopback, requests that name another host
+    are refused, as pages of other sites could make them. Raises ValueError if the default classes are not known.
+    """
+    default, _ = predictor.choose_classes(classes, task)
+    service = Service(predictor, default, task, limits)
+    app = FastAPI(title="MVLPT", docs_url=None, redoc_url=None, openapi_url=None, lifespan=service.lifespan)
+    app.add_middleware(BodyLimits, megabytes=limits.megabytes, seconds=limits.seconds)
+    if host in LOOPBACK:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "["])  # "[": of [::1], cut at its colon
+    app.add_api_route("/predict", service.predict, methods=["POST"])
+    app.add_api_route("/classes", service.describe, methods=["GET"])
+    app.add_api_route("/health", service.health, methods=["GET"])
+    app.add_api_route("/", service.page, methods=["GET"], response_class=HTMLResponse)
+    return app
+
+
+class Service:
+    """The routes, and the one thread at a time that decodes and scores."""
+
+    def __init__(self, predictor: Predictor, default: list[str], task: str | None, limits: Limits) -> None:
+        self.predictor = predictor
+        self.default = default
+        self.task = task
+        self.limits = limits
+        self._html = PAGE.read_text(encoding="utf-8")
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        self.turn = anyio.CapacityLimiter(1)
+        yield
+
+    async def page(self) -> HTMLResponse:
+        return HTMLResponse(self._html, headers=HEADERS)
+
+    async def health(self) -> dict:
+        """Answer while the service is up, also when it is busy."""
+        metadata = self.predictor.metadata
+        return {"status": "ok", "method": metadata.get("method"), "backbone": metadata.get("backbone")}
+
+    async def describe(self) -> dict:
+        """Return the default classes, and if others may be given."""
+        return {"classes": self.default, "fixed": self.predictor.model.has_class_contexts}
+
+    async def predict(self, request: Request) -> dict:
+        """Classify the images of a multipart form.
+
+        Fields: `images` (files, several), `classes` (comma separated or a line each; default: /classes), `top` (default 5).
+        An image that can't be read has an "error" in the place of "predictions"; if all have, it is the answer's status.
+        """
+        form = await self._read_form(request)
+        try:
+            images = _images(form)
+            classes = self._classes(form)
+            top = _top(form)
+            answers = []
+            failed: list[HTTPException] = []
+            for upload in images:
+                name = printable(upload.filename or "image", LONGEST_NAME)
+                job = partial(self._classify, upload, name, classes)
+                try:
+                    ranked = await anyio.to_thread.run_sync(job, limiter=self.turn)
+                except HTTPException as error:
+                    failed.append(error)
+                    answers.append({"image": name, "error": error.detail})
+                else:
+                    best = [{"class": label, "probability": round(p, 6)} for label, p in ranked[:top]]
+                    answers.append({"image": name, "predictions": best})
+        finally:
+            await form.close()
+        if len(failed) == len(answers):
+            raise failed[0]
+        return {"results": answers}
+
+    async def _read_form(self, request: Request) -> FormData:
+        try:
+            return await request.form(max_files=self.limits.images, max_fields=TEXT_FIELDS)
+        except StarletteHTTPException as error:
+            if error.detail.startswith("Too many"):
+                raise HTTPException(413, error.detail) from None
+            raise
+        except ValueError as error:  # of the parser
+            raise HTTPException(400, printable(error)) from None
+
+    def _classes(self, form: FormData) -> list[str] | None:
+        """Return the classes of the form, or None for the default ones."""
+        names: list[str] = []
+        for text in form.getlist("classes"):
+            if not isinstance(text, str):
+                raise HTTPException(422, "the field 'classes' is a file; give names")
+            for name in text.replace("\n", ",").split(","):
+                if name.strip():
+                    names.append(name.strip())
+        if not names:
+            return None
+        if len(names) > self.limits.classes:
+            raise HTTPException(413, f"{len(names)} classes; {self.limits.classes} is the most")
+        if max(map(len, names)) > LONGEST_NAME:
+            raise HTTPException(413, f"a class name is longer than {LONGEST_NAME} characters")
+        try:
+            require_distinct(names, "classes")
+        except ValueError as error:
+            raise HTTPException(422, printable(error)) from None
+        return names
+
+    def _classify(self, upload: UploadFile, name: str, classes: list[str] | None) -> list[tuple[str, float]]:
+        """Decode and score one image, in a thread."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "upload"
+            upload.file.seek(0)
+            path.write_bytes(upload.file.read())
+            self._check_pixels(path, name)
+            try:
+                return self.predictor.predict(path, classes or self.default, self.task)[0]
+            except ImageError as error:
+                raise HTTPException(415, printable(str(error).replace(str(path), name))) from None
+            except ValueError as error:
+                raise HTTPException(422, printable(error)) from None
+
+    def _check_pixels(self, path: Path, name: str) -> None:
+        """Raise HTTPException for an image that declares too many; what is no image has another error later."""
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+        except Image.DecompressionBombError:
+            raise HTTPException(413, f"{name} declares more than {self.limits.pixels:,} pixels") from None
+        except Exception:  # noqa: BLE001 - readers raise whatever comes to them
+            return
+        if width * height > self.limits.pixels:
+            raise HTTPException(413, f"{name} declares {width} x {height} pixels; {self.limits.pixels:,} is the most")
+
+
+def _images(form: FormData) -> list[UploadFile]:
+    images = [value for value in form.getlist("images") if isinstance(value, UploadFile)]
+    if not images:
+        raise HTTPException(400, "no file in the field 'images' of a multipart form")
+    return images
+
+
+def _top(form: FormData) -> int:
+    text = form.get("top", "5")
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1000:
+        raise HTTPException(422, "the field 'top' is a number from 1 to 1000")
+    return int(text)
+
+
+def run(app: FastAPI, host: str, port: int) -> None:
+    """Serve until the process is interrupted. Port 0 takes a free one. Raises OSError if the address can't be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listening:
+        address = f"[{host}]" if ":" in host else host
+        logger.info("serving at http://%s:%d", address, listening.getsockname()[1])
+        config = uvicorn.Config(
+            app,
+            http=ImpatientProtocol,
+            ws="none",
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=10,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
