@@ -149,7 +149,12 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
         state = without_text_prefix(state)
     state = {name: value for name, value in state.items() if name not in _SIZES}
     _check_config(config, state, source)
-    expected = _expected_state(config, source)
+    clip = None
+    if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds
+        clip = open_clip.CLIP(**config)
+        expected = clip.state_dict()
+    else:
+        expected = _expected_state(config, source)
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
     shapes = []
@@ -162,7 +167,8 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
             f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
         )
     check_finite(state, source)
-    clip = open_clip.CLIP(**config)
+    if clip is None:
+        clip = open_clip.CLIP(**config)
     state = {name: value.float() for name, value in state.items()}
     clip.load_state_dict({**clip.state_dict(), **state})
     return clip
@@ -183,9 +189,6 @@ def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
 
 def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
     """Return the state dict of a CLIP of this configuration without allocating it: tensors on the device "meta"."""
-    if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds
-        with torch.random.fork_rng(devices=[]):
-            return open_clip.CLIP(**config).state_dict()
     try:
         with torch.device("meta"):
             return open_clip.CLIP(**config).state_dict()

@@ -108,8 +108,10 @@ def recorded_backbone(directory: str, epoch: int | None, given: Collection[str])
 
     Raises ValueError if it is a file or folder, whose place only the user knows.
     """
+    if "MODEL.BACKBONE.NAME" in given:
+        return {}
     record = read_start(directory, epoch).record
-    if "MODEL.BACKBONE.NAME" in given or "backbone" not in record:
+    if "backbone" not in record:
         return {}
     name = str(record["backbone"])
     if record.get("backbone_is_path") or not is_known(name):
