@@ -23,6 +23,7 @@ from scripts.study import __main__ as study
 from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
 from scripts.study.work import configuration_of
+from toolkit.common.plugins import add_import_flag
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
 log = logging.getLogger("sweep")
@@ -36,6 +37,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--root", default="", help="folder of the data sets")
     add("--output-dir", default="", help="default: output/<name of the plan>; all nodes must see it")
     add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
 

@@ -47,12 +47,16 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1]."""
+    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1].
+
+    background: what shows through transparent pixels, as `toolkit.common.images.read_image` takes it.
+    """
 
     size: int
     mean: tuple[float, float, float] = OPENAI_DATASET_MEAN
     std: tuple[float, float, float] = OPENAI_DATASET_STD
     interpolation: str = "bicubic"
+    background: str = "white"
 
     def record(self, mode: str) -> dict:
         """Return it as a prompt's file states it.
@@ -65,6 +69,7 @@ class Preprocessing:
             "std": list(self.std),
             "interpolation": self.interpolation,
             "crop": mode,
+            "background": self.background,
         }
 
 

@@ -25,6 +25,7 @@ import trainers
 from datasets import pocket, task_name
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
+from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import read_json
 from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
 from trainers.engine.run import Run, execute, next_action
@@ -58,6 +59,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--backbone", default="", help="as for train.py")
     add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone")
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration, for every run")
     return parser

@@ -10,9 +10,11 @@ from yacs.config import CfgNode
 
 from datasets import few_shot
 from toolkit.common.files import decode_text
+from toolkit.common.plugins import add_import_flag
 
 from .config import RunOptions, given_keys, is_native, resolve, trainer_class, with_overrides
 from .run_dir import resumed_folder
+from .settings import declared_keys
 from .start import recorded_backbone
 
 
@@ -56,8 +58,23 @@ def arguments() -> argparse.ArgumentParser:
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
     add("--deterministic", action="store_true", help="the same bits on a GPU, too; a CPU gives them anyway")
     add("--overwrite", action="store_true", help="remove what the output folder holds")
+    add("--coop-folders", action="store_true", help="name the default output folder as CoOp's scripts do")
+    add("--list-keys", action="store_true", help="print the settings of --trainer, with defaults and meaning")
+    add_import_flag(parser)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser
+
+
+def key_table(trainer: str) -> str:
+    """Return the keys that a trainer declares, a line each: name, default, meaning. Raise ValueError for an unknown trainer."""
+    if not trainer:
+        raise ValueError("--list-keys: name the trainer with --trainer")
+    declared = declared_keys(trainer_class(trainer))
+    if not declared:
+        return f"{trainer} has no settings but those of all trainers\n"
+    width = max(len(key) for key in declared)
+    lines = [f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() for key, (default, meaning) in declared.items()]
+    return "\n".join(lines) + "\n"
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
@@ -90,6 +107,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         model_dir=args.model_dir,
         load_epoch=args.load_epoch,
         groups=args.groups,
+        coop_folders=args.coop_folders,
         given=given_keys(config_files(args), flag_values(args), args.opts),
     )
 

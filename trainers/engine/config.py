@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class RunOptions:
         load_epoch: its epoch; None: the best.
         groups: YAML file: target -> tasks to adapt it with.
         given: the keys that flags, files and KEY VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
+        coop_folders: name the default output folder as CoOp's scripts do.
     """
 
     resume: bool = False
@@ -60,6 +62,16 @@ class RunOptions:
     load_epoch: int | None = None
     groups: str = ""
     given: frozenset[str] | None = None
+    coop_folders: bool = False
+
+
+@cache
+def coop_names() -> dict[str, str]:
+    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name of folders."""
+    names = {}
+    for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
+        names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
+    return names
 
 
 def trainer_class(name: str) -> type:

@@ -28,7 +28,7 @@ from trainers.features.builders import preprocessing_of
 from .config import load, trainer_class, trainer_defaults
 from .config_values import flatten, set_value
 from .context import PromptSetup
-from .settings import PROJECTIONS
+from .settings import PROJECTIONS, declared_keys
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +232,7 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
 
 def _words_key(cls: type) -> str:
     """Return the key of the words that a trainer's text context starts from."""
-    for key in sorted(_keys_of(cls)):
+    for key in sorted(declared_keys(cls)):
         if key.endswith(_INITIAL_WORDS):
             return key
     return "TRAINER.MVLPT.COOP" + _INITIAL_WORDS
@@ -254,15 +254,7 @@ def _counts(key: str, state: dict, cls: type) -> bool:
         return "embeddings" in state or "visual.embeddings" in state
     if key.startswith("TRAINER.MVLPT.PROJECT_"):
         return "text.ctx" in state
-    return key in _keys_of(cls)
-
-
-def _keys_of(cls: type) -> set[str]:
-    """Return the keys that a trainer and its bases declare."""
-    found: set[str] = set()
-    for base in cls.__mro__:
-        found |= vars(base).get("keys", {}).keys()
-    return found
+    return key in declared_keys(cls)
 
 
 def config_keys(config: dict, cls: type) -> dict[str, Any]:
@@ -292,7 +284,7 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
             keys["TRAINER.MVLPT.PROJECT_LAYERS"] = config["layers"]
         return keys
     keys = {}
-    for key in sorted(_keys_of(cls)):
+    for key in sorted(declared_keys(cls)):
         name = _DEEP_KEYS.get(key.rpartition(".")[2])
         if config.get(name) is not None:
             keys[key] = config[name]
