@@ -27,9 +27,9 @@ from toolkit.common.structured import write_json
 
 from . import losses
 from .anchors import anchor_weights, build_anchors
-from .engine import distributed, resume
+from .engine import distributed, results, resume
 from .engine.context import PromptSetup
-from .engine.run_dir import tidy
+from .engine.run_dir import finish
 from .engine.start import prompt_record
 from .evaluation import PromptEvaluator
 from .features.views import View
@@ -88,6 +88,7 @@ class PromptTrainer(PromptEvaluator):
             multi.TEMPERATURE,
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
+            drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
         )
         items = self._constant_items()
         self.cached = items is not None
@@ -175,8 +176,10 @@ class PromptTrainer(PromptEvaluator):
         for split in ("train", "val"):  # the test images may need the memory
             self.sets[split].forget_images()
         super().after_train()
+        if self.cfg.TEST.NO_TEST and distributed.main():
+            self.records = results.write(self, {}, {})
         self.save_prompts(self.output_dir)
-        tidy(self.output_dir)
+        finish(self.output_dir, self.context.metadata)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.
