@@ -22,7 +22,7 @@ from toolkit.common.structured import write_json
 
 from . import losses
 from .anchors import anchor_weights, build_anchors
-from .engine import distributed, resume
+from .engine import distributed, results, resume
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
 from .evaluation import PromptEvaluator
@@ -170,6 +170,8 @@ class PromptTrainer(PromptEvaluator):
         for split in ("train", "val"):  # the test images may need the memory
             self.sets[split].forget_images()
         super().after_train()
+        if self.cfg.TEST.NO_TEST and distributed.main():
+            self.records = results.write(self, {}, {})
         self.save_prompts(self.output_dir)
         finish(self.output_dir, self.context.metadata)
 

@@ -68,8 +68,12 @@ class PromptEvaluator(TrainerX):
 
     def run(self) -> list[dict]:
         """Score the reference prompts, then train and test, or only test; return the records of results.json."""
-        for name in self.context.references:
-            self.reference_scores[name] = self.evaluate("test", zero_shot=name == "zero_shot")
+        split = self.cfg.TEST.SPLIT
+        references = self.context.references
+        if self.context.trains and self.cfg.TEST.NO_TEST:
+            references = ()
+        for name in references:
+            self.reference_scores[name] = self.evaluate(split, zero_shot=name == "zero_shot")
         if self.context.trains and not self.context.retest:
             self.train()
         else:
@@ -91,12 +95,17 @@ class PromptEvaluator(TrainerX):
     def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
         the prompt in the folder `start`."""
-        training_transform(setup.cfg, setup.backbone.preprocessing)
+        check_images(setup)
         prompt = None
         if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
-            with torch.random.fork_rng(devices=[]):
-                prompt = cls.make_prompt(setup)
-            check_fits(prompt, setup.backbone.clip)
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    prompt = cls.make_prompt(setup)
+                check_fits(prompt, setup.backbone.clip)
+            except ValueError as error:
+                if "TRAINER." in str(error):
+                    raise
+                raise ValueError(f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}") from None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             check_classes(setup, prompt)
         if trains:
@@ -243,16 +252,21 @@ class PromptEvaluator(TrainerX):
         return scores
 
     def test(self, split: str | None = None) -> float:
-        """Return the mean score of the tasks in percent. On the test split, write predictions and results."""
+        """Return the mean score of the tasks in percent.
+
+        Without `split` that of TEST.SPLIT, which is what a run is for: results are written, and predictions if it is
+        the test split.
+        """
+        is_final = split is None
         split = split or self.cfg.TEST.SPLIT
-        if split == "test":
+        if is_final:
             predictions = self.predict(split)
             scores = self.scores(split, predictions)
         else:
             scores = self.evaluate(split)
         mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
-        if split == "test" and distributed.main():
-            self.records = results.write(self, predictions, scores)
+        if is_final and distributed.main():
+            self.records = results.write(self, predictions, scores, split)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
@@ -291,6 +305,26 @@ class PromptEvaluator(TrainerX):
         if directory and self.model.prompt is not None:
             for warning in load_start(self.model.prompt, self.setup, directory, epoch):
                 log.warning("%s", warning)
+
+
+def check_images(setup: PromptSetup) -> None:
+    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the tasks."""
+    cfg, own = setup.cfg, setup.backbone.preprocessing
+    size = preprocessing_of(cfg, own).size
+    if size != own.size:
+        name = results.backbone_name(cfg)
+        raise ValueError(f"INPUT.SIZE is {size}, but {name} takes images of {own.size} x {own.size} pixels")
+    try:
+        training_transform(cfg, own)
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}") from None
+    for task in setup.tasks:
+        if cfg.TEST.SPLIT == "val" and not task.val and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name):
+            raise ValueError(f"TEST.SPLIT is val, but {task.name} has no validation images")
+        if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
+            raise ValueError(
+                f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix"
+            )
 
 
 def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
