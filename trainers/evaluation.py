@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import warnings
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.checkpoints.foreign import checkpoint_path
@@ -132,6 +134,9 @@ class PromptEvaluator(TrainerX):
         self.backbone, self.device = self.store.backbone, torch.device(self.store.settings.device)
         self.tasks = self.context.tasks or TaskPool().get(cfg, task_names(cfg))
         self.setup = PromptSetup(cfg, self.tasks, self.backbone)
+        self.train_tasks = self.tasks
+        if cfg.DATASET.TRAIN_ON_VAL:
+            self.train_tasks = [with_validation_images(task) for task in self.tasks]
         self.sets: dict[str, MultitaskDataset] = {}
         for split in SPLITS:
             self.sets[split] = self._dataset(split)
@@ -151,11 +156,12 @@ class PromptEvaluator(TrainerX):
         cfg, own = self.cfg, self.backbone.preprocessing
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
-        augment = training_transform(cfg, own) if split == "train" else None
+        if split == "train":
+            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own))
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
-        return build_images(cfg, self.tasks, split, own, augment, budget)
+        return build_images(cfg, self.tasks, split, own, cache_budget=budget)
 
     def build_model(self) -> None:
         backbone = self.backbone
@@ -301,6 +307,7 @@ class PromptEvaluator(TrainerX):
         metadata = prompt_record(self.setup) | {
             "tasks": [task.name for task in self.tasks],
             "classes": {task.name: list(task.classnames) for task in self.tasks},
+            "templates": {task.name: list(task.templates) for task in self.tasks},
         }
         if not self.model.has_text_prompt:
             metadata["template"] = self.model.template
@@ -318,6 +325,16 @@ class PromptEvaluator(TrainerX):
         if directory and self.model.prompt is not None:
             for warning in load_start(self.model.prompt, self.setup, directory, epoch):
                 log.warning("%s", warning)
+
+
+def with_validation_images(task: Task) -> Task:
+    """Return a copy of a task that trains on its validation images, too, each image once."""
+    images = list(task.train_x)
+    known = {sample.impath for sample in images}
+    images += [sample for sample in task.val or [] if sample.impath not in known]
+    merged = copy.copy(task)
+    merged._train_x = images
+    return merged
 
 
 def check_images(setup: PromptSetup) -> None:
@@ -346,7 +363,7 @@ def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     for task in setup.tasks:
         templates = None
-        if prompt is None:
+        if prompt is None or prompt.task_templates:
             templates = task.templates
         try:
             model.check_classes(task.classnames, templates)

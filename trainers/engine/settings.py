@@ -97,8 +97,10 @@ def extend(cfg: CfgNode) -> CfgNode:
     )
     cfg.TRAINER.ANCHOR.TEXT_COSINE = 0.0  # weights
     cfg.TRAINER.ANCHOR.TEXT_L1 = 0.0
+    cfg.TRAINER.ANCHOR.TEXT_L2 = 0.0
     cfg.TRAINER.ANCHOR.IMAGE_L1 = 0.0
     cfg.TRAINER.ANCHOR.KL = 0.0
+    cfg.TRAINER.ANCHOR.ADAPTIVE = False  # weights times the odds of zero-shot accuracy on the training images
     cfg.TRAINER.CUT_CONTEXTLEN = False  # kept for old command lines: text is always cut, which changes no number
     cfg.TRAINER.ACT_CKPT = 1  # kept for old command lines
 
@@ -110,6 +112,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     )
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of few-shot sampling
+    cfg.DATASET.TRAIN_ON_VAL = False  # train on the validation images, too; needs TEST.FINAL_MODEL last_step
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
     cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
     cfg.DATASET.COOP = False
@@ -127,6 +130,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.MULTITASK.SOURCE = ""  # source tasks of a two-stage run, comma separated
     cfg.MULTITASK.SOURCE_SHOTS = -2  # -2: as many as the targets have (20 when these have none)
     cfg.MULTITASK.SOURCE_EPOCH = 0  # epochs of the source stage; 0: OPTIM.MAX_EPOCH
+    cfg.OPTIM.MIN_UPDATES = 0  # steps of the optimiser at least: epochs beyond OPTIM.MAX_EPOCH if these are too few
 
     cfg.MODEL.BACKBONE.PRETRAINED = ""  # open_clip's tag, or a file
     cfg.MODEL.BACKBONE.NAME = "pocket"
