@@ -155,6 +155,17 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
         expected = clip.state_dict()
     else:
         expected = _expected_state(config, source)
+    _check_keys(state, expected, source)
+    check_finite(state, source)
+    if clip is None:
+        clip = open_clip.CLIP(**config)
+    state = {name: value.float() for name, value in state.items()}
+    clip.load_state_dict({**clip.state_dict(), **state})
+    return clip
+
+
+def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+    """Raise ValueError if tensors have other names or shapes than those of a model."""
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
     shapes = []
@@ -166,12 +177,6 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
             f"{source} does not fit the architecture: missing keys {_some(missing)}; "
             f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
         )
-    check_finite(state, source)
-    if clip is None:
-        clip = open_clip.CLIP(**config)
-    state = {name: value.float() for name, value in state.items()}
-    clip.load_state_dict({**clip.state_dict(), **state})
-    return clip
 
 
 def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
