@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from toolkit.common.cli import FAILED, OK, NotDone, run_command
+from toolkit.common.text import start_log
 
 from .catalog.entries import SUITES, Entry, entries, entry
 from .catalog.names import show
@@ -25,7 +25,7 @@ from .tools.report import SHOWN, Report, join_images
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    start_log()
     return run_command(lambda: options.run(options))
 
 

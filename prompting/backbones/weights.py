@@ -25,6 +25,16 @@ _NEEDED = (
     "ln_final.weight",
     "logit_scale",
 )
+_DIMENSIONS = {
+    "visual.conv1.weight": 4,
+    "visual.positional_embedding": 2,
+    "visual.attnpool.positional_embedding": 2,
+    "visual.layer1.0.conv1.weight": 4,
+    "text_projection": 2,
+    "token_embedding.weight": 2,
+    "positional_embedding": 2,
+    "ln_final.weight": 1,
+}  # of the tensors whose sizes tell the architecture
 _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.")
 _MAX_CONTEXT = 4096  # tokens; the causal mask has their square
 # Widths of open_clip's towers whose heads are not 64 wide
@@ -64,7 +74,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
     for name, value in content.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise ValueError(f"{path} holds no state dict of tensors")
         state[name.removeprefix("module.")] = value
     check_sizes(state, path)
@@ -109,11 +119,12 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
 
 
 def openai_config(state: dict[str, Tensor], source: str) -> dict:
-    """Return the open_clip configuration that tensors in OpenAI's layout imply."""
+    """Return the open_clip configuration that tensors in OpenAI's layout imply. Raise ValueError if they imply none."""
+    _check_dimensions(state, source)
     text_width = state["ln_final.weight"].shape[0]
     image_width = None
     if "visual.positional_embedding" in state:
-        vision = _vit_config(state)
+        vision = _vit_config(state, source)
         image_width = vision["width"]
     else:
         vision = _resnet_config(state, source)
@@ -123,8 +134,11 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
             "architecture's name and the file as its pretrained weights"
         )
     for tower, width in (("image", image_width), ("text", text_width)):
-        if width and width % 64:
+        if width is not None and (width % 64 or not width):
             raise ValueError(f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads")
+    text_layers = _count(state, "transformer.resblocks.")
+    if not text_layers:
+        raise ValueError(f"{source}: its text tower has no layers")
     return {
         "embed_dim": state["text_projection"].shape[1],
         "quick_gelu": True,
@@ -134,9 +148,19 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
             "vocab_size": state["token_embedding.weight"].shape[0],
             "width": text_width,
             "heads": text_width // 64,
-            "layers": _count(state, "transformer.resblocks."),
+            "layers": text_layers,
         },
     }
+
+
+def _check_dimensions(state: dict[str, Tensor], source: str) -> None:
+    """Raise ValueError if a tensor whose sizes tell the architecture has too few, too many or empty dimensions."""
+    for name, count in _DIMENSIONS.items():
+        if name not in state:
+            continue
+        shape = tuple(state[name].shape)
+        if len(shape) != count or 0 in shape:
+            raise ValueError(f"{source}: {name} has the shape {shape}; it should have {count} dimensions")
 
 
 def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
@@ -202,10 +226,12 @@ def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
         raise ValueError(f"{source}: its configuration describes no model: {first_line[:200]}") from error
 
 
-def _vit_config(state: dict[str, Tensor]) -> dict:
+def _vit_config(state: dict[str, Tensor], source: str) -> dict:
     width, _, patch, _ = state["visual.conv1.weight"].shape
     grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
     layers = _count(state, "visual.transformer.resblocks.")
+    if not layers:
+        raise ValueError(f"{source}: its image tower has no layers")
     return {"layers": layers, "width": width, "patch_size": patch, "image_size": patch * grid}
 
 
@@ -216,6 +242,8 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
             f"{source} is not in OpenAI's layout: it has neither visual.positional_embedding nor visual.attnpool"
         )
     layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
+    if 0 in layers:
+        raise ValueError(f"{source}: stage {layers.index(0) + 1} of its image tower has no layers")
     width = state["visual.layer1.0.conv1.weight"].shape[0]
     return {"layers": layers, "width": width, "image_size": 32 * round((position.shape[0] - 1) ** 0.5)}
 

@@ -25,6 +25,7 @@ from scripts.jobs.plan import Job, Plan, Report
 from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import write_json
+from toolkit.common.text import start_log
 from trainers.engine.run_dir import check_folder, exclusive_folder
 from trainers.engine.settings import MAX_SEED
 
@@ -182,7 +183,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_log()
     return execution.command(run, arguments(), argv)
 
 

@@ -79,6 +79,35 @@ def test_other_layouts_name_their_keys(tmp_path):
         build_from_openai_layout(state, "small")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("text_projection", torch.zeros(8), r"small: text_projection has the shape \(8,\); it should have 2 dimensions"),
+        ("text_projection", torch.zeros(()), r"text_projection has the shape \(\)"),
+        ("visual.conv1.weight", torch.zeros(64, 3), r"visual.conv1.weight has the shape \(64, 3\); .* 4 dimensions"),
+        ("visual.positional_embedding", torch.zeros(0, 64), r"visual.positional_embedding has the shape \(0, 64\)"),
+        ("ln_final.weight", torch.zeros(2, 64), r"ln_final.weight has the shape \(2, 64\); it should have 1 dimension"),
+        ("transformer.resblocks.", None, "small: its text tower has no layers"),
+        ("visual.transformer.resblocks.", None, "small: its image tower has no layers"),
+    ],
+)
+def test_tensors_that_tell_no_architecture_are_named(name, value, message):
+    state = openai_state()
+    if value is None:
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(name)}
+    else:
+        state[name] = value
+    with pytest.raises(ValueError, match=message):
+        build_from_openai_layout(state, "small")
+
+
+def test_keys_that_are_numbers_are_no_state_dict(tmp_path):
+    for content in ({0: torch.zeros(2), 1: torch.zeros(3)}, {"state_dict": {5: torch.zeros(2)}}):
+        torch.save(content, tmp_path / "numbers.pt")
+        with pytest.raises(ValueError, match=r"numbers.pt holds no state dict of tensors"):
+            load_backbone(str(tmp_path / "numbers.pt"))
+
+
 def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*missing.pt"):
         load_backbone(str(tmp_path / "missing.pt"))
