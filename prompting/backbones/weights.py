@@ -16,6 +16,10 @@ from prompting.checkpoints.tensors import check_finite, check_sizes
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+AS_WEIGHTS = (
+    "give the architecture's name as the backbone (--backbone ViT-B-32) and the file as its weights "
+    "(MODEL.BACKBONE.PRETRAINED FILE of train.py, --pretrained FILE of predict)"
+)
 _SIZES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's archives
 _NEEDED = (
     "visual.conv1.weight",
@@ -104,16 +108,18 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
     missing = [name for name in _NEEDED if name not in state]
     unexpected = [name for name in state if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)]
     if missing or unexpected:
+        advice = "it holds no CLIP, which has an image and a text tower"
+        if any(name.startswith("visual.") for name in state):
+            advice = f"for a checkpoint of open_clip's {AS_WEIGHTS}"
         raise ValueError(
-            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}. "
-            "For another checkpoint give the name of its open_clip architecture and the file as its pretrained weights"
+            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}; "
+            f"{advice}"
         )
     config = openai_config(state, source)
     if not has_openai_sizes(state):
         logger.warning(
-            "%s: taken for OpenAI's, with QuickGELU. For weights trained with GELU give the name of their open_clip "
-            "architecture and the file as its pretrained weights",
-            source,
+            "%s: taken for OpenAI's, with QuickGELU. For weights trained with GELU %s",
+            *(source, AS_WEIGHTS),
         )
     return build(config, state, source)
 
@@ -130,8 +136,7 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
         vision = _resnet_config(state, source)
     if vision["width"] in _OTHER_HEADS:
         raise ValueError(
-            f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: give that "
-            "architecture's name and the file as its pretrained weights"
+            f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: {AS_WEIGHTS}"
         )
     for tower, width in (("image", image_width), ("text", text_width)):
         if width is not None and (width % 64 or not width):

@@ -101,6 +101,18 @@ def test_tensors_that_tell_no_architecture_are_named(name, value, message):
         build_from_openai_layout(state, "small")
 
 
+def test_the_advice_names_flag_and_key_and_only_where_it_helps():
+    with pytest.raises(ValueError, match="small is not in OpenAI's layout: .*; it holds no CLIP") as caught:
+        build_from_openai_layout({"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}, "small")
+    assert "PRETRAINED" not in str(caught.value)
+    state = openai_state()
+    state["text.logit_bias"] = state.pop("logit_scale")
+    with pytest.raises(ValueError, match="--backbone .* MODEL.BACKBONE.PRETRAINED FILE .* --pretrained FILE of predict"):
+        build_from_openai_layout(state, "small")
+    with pytest.raises(ValueError, match=r"leave 'laion' \(MODEL.BACKBONE.PRETRAINED, --pretrained\) out"):
+        load_backbone("pocket", "laion")
+
+
 def test_keys_that_are_numbers_are_no_state_dict(tmp_path):
     for content in ({0: torch.zeros(2), 1: torch.zeros(3)}, {"state_dict": {5: torch.zeros(2)}}):
         torch.save(content, tmp_path / "numbers.pt")
@@ -138,7 +150,7 @@ def test_weights_that_cannot_be_had(monkeypatch):
 def test_tags_are_checked():
     with pytest.raises(ValueError, match="no weights 'laion3b' of ViT-B-32.*laion2b_s34b_b79k"):
         load_backbone("ViT-B-32", "laion3b")
-    with pytest.raises(ValueError, match="ViT-H-14 needs pretrained weights: .*laion2b_s32b_b79k"):
+    with pytest.raises(ValueError, match="ViT-H-14 needs pretrained weights .*: .*laion2b_s32b_b79k"):
         load_backbone("ViT-H-14")
     with pytest.raises(ValueError, match="ViT-B-16-SigLIP cannot be used: its text tower has no causal mask"):
         load_backbone("ViT-B-16-SigLIP", "webli")
