@@ -47,11 +47,15 @@ class Handler(BaseHTTPRequestHandler):
             name = "/".join(filter(None, [wanted.get("organization"), wanted["name"]]))
             status = 409 if name in self.server.files else 200
             self.server.files.setdefault(name, {})
-            self.server.private.setdefault(name, wanted.get("private"))
+            is_private = wanted.get("private") or wanted.get("visibility") == "private"
+            self.server.private.setdefault(name, is_private)
             self._json(status, {"url": f"{self.server.address}/{name}", "name": name})
         elif parts[4:5] == ["preupload"]:
             files = json.loads(body)["files"]
-            self._json(200, {"files": [{"path": file["path"], "uploadMode": "regular"} for file in files]})
+            self._json(
+                200,
+                {"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]},
+            )
         elif parts[4:5] == ["commit"]:
             repository = "/".join(parts[2:4])
             for line in body.splitlines():

@@ -14,6 +14,21 @@ from prompting.__main__ import main
 from tests.prompting import fake_hub, service
 
 ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+import contextlib, io, json, os, sys
+from prompting.__main__ import main
+done = []
+for argv in json.loads(sys.argv[1]):
+    if argv[0] == "token":
+        os.environ["HF_TOKEN"] = argv[1]
+        done.append(None)
+        continue
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(argv)
+    done.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(done))
+"""
 RECORD = {
     "task": "shapes",
     "metric": "accuracy",
@@ -33,45 +48,54 @@ def run(tmp_path):
     return folder
 
 
-def prompting_command(server: fake_hub.Hub, home: Path, *argv: str, token: str = "hf_test"):
-    """Run a command line whose Hub is `server`; the address is read when huggingface_hub is imported."""
+def prompting_commands(server: fake_hub.Hub, home: Path, *commands: list[str]) -> list[tuple[int, str, str]]:
+    """Return exit code, output and errors of command lines, run by one process whose Hub is `server`.
+
+    The Hub's address is read when huggingface_hub is imported; a command "token X" changes the token.
+    """
     environment = os.environ | {
         "HF_ENDPOINT": server.address,
         "HF_HOME": str(home),
-        "HF_TOKEN": token,
+        "HF_TOKEN": "hf_test",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": "1",
     }
     environment.pop("HF_HUB_OFFLINE", None)
-    command = [sys.executable, "-m", "prompting", *argv]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    argv = [sys.executable, "-c", RUN, json.dumps(commands)]
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_push_and_load_again(run, tmp_path):
     image = tmp_path / "a.png"
     image.write_bytes(service.picture(1))
     with fake_hub.running() as server:
-        pushed = prompting_command(server, tmp_path / "home", "push", str(run), "me/shapes", "--private")
-        assert pushed.returncode == 0, pushed.stderr
-        assert pushed.stdout == f"{server.address}/me/shapes\n"
-        files = server.files["me/shapes"]
-        assert sorted(files) == ["README.md", "prompts.safetensors"] and server.private["me/shapes"] is True
-        assert files["prompts.safetensors"] == (run / "prompts.safetensors").read_bytes()
-        assert files["README.md"].decode() == hub.model_card(run / "prompts.safetensors", "me/shapes")
-        again = prompting_command(server, tmp_path / "home", "predict", "hf:me/shapes", str(image), "--json")
-        assert again.returncode == 0, again.stderr
-        got = json.loads(again.stdout)[0]["predictions"]
-        wanted = load(run).predict(image)[0]
-        assert [pair["class"] for pair in got] == [name for name, _ in wanted]
-        assert [pair["probability"] for pair in got] == pytest.approx([p for _, p in wanted], abs=1e-6)
-        read = {request.split()[1] for request in server.requests if request.startswith(("GET", "HEAD"))}
-        assert read == {"/me/shapes/resolve/main/prompts.safetensors"}  # no code, no pickle, no configuration
-        missing = prompting_command(server, tmp_path / "home", "predict", "hf:me/others", str(image))
-        assert missing.returncode == 2 and "can't download prompts.safetensors of hf:me/others" in missing.stderr
-        refused = prompting_command(server, tmp_path / "home", "push", str(run), "me/shapes", token="hf_wrong")
-        assert refused.returncode == 2 and "can't upload to me/shapes" in refused.stderr
-        assert "Traceback" not in missing.stderr + refused.stderr
+        pushed, again, missing, _, refused = prompting_commands(
+            server,
+            tmp_path / "home",
+            ["push", str(run), "me/shapes", "--private"],
+            ["predict", "hf:me/shapes", str(image), "--json"],
+            ["predict", "hf:me/others", str(image)],
+            ["token", "hf_wrong"],
+            ["push", str(run), "me/shapes"],
+        )
+    assert pushed == [0, f"{server.address}/me/shapes\n", ""]
+    files = server.files["me/shapes"]
+    assert sorted(files) == ["README.md", "prompts.safetensors"] and server.private["me/shapes"] is True
+    assert files["prompts.safetensors"] == (run / "prompts.safetensors").read_bytes()
+    assert files["README.md"].decode() == hub.model_card(run / "prompts.safetensors", "me/shapes")
+    assert again[0] == 0, again
+    got = json.loads(again[1])[0]["predictions"]
+    wanted = load(run).predict(image)[0]
+    assert [pair["class"] for pair in got] == [name for name, _ in wanted]
+    assert [pair["probability"] for pair in got] == pytest.approx([p for _, p in wanted], abs=1e-6)
+    read = {request.split()[1] for request in server.requests if not request.startswith("POST")}
+    only = {f"/me/{name}/resolve/main/prompts.safetensors" for name in ("shapes", "others")}
+    assert read == only  # no code, no pickle, no configuration
+    assert missing[0] == 2 and "can't download prompts.safetensors of hf:me/others" in missing[2]
+    assert refused[0] == 2 and "can't upload to me/shapes" in refused[2]
 
 
 def test_card(run):
