@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
-from toolkit.common.images import normalize, read_image, resize
+from toolkit.common.images import ImageError, normalize, read_image, resize
 
 from .task import Task
 
@@ -39,6 +42,7 @@ class MultitaskDataset(Dataset):
         crop: "squash" or "crop" for all tasks; None takes each task's setting.
         transform: called with the PIL image instead of `resize`. A float tensor that it returns is taken as normalised.
         cache_budget: decoded images are kept, as uint8, if all take at most as many bytes and there is no `transform`.
+        background: behind transparent pixels, see `read_image`.
 
     Attributes:
         tasks, names: the tasks and their names.
@@ -57,6 +61,7 @@ class MultitaskDataset(Dataset):
         crop: str | None = None,
         transform: Callable[[Image.Image], Tensor] | None = None,
         cache_budget: int = CACHE_BUDGET,
+        background: str = "white",
     ):
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; choose train, val or test")
@@ -66,6 +71,7 @@ class MultitaskDataset(Dataset):
         self.split, self.size, self.interpolation = split, size, interpolation
         self.mean, self.std = tuple(mean), tuple(std)
         self.crop, self.transform = crop, transform
+        self.background = background
 
         self.samples, self.sizes = [], []
         self.classnames, self.offsets = [], []
@@ -145,6 +151,32 @@ class MultitaskDataset(Dataset):
         elif self._cache:
             self._cache = _ImageCache(len(self.samples), self.size)
 
+    def decode(self, rows: Sequence[int]) -> None:
+        """Decode images before they are needed, several at a time; they are kept if this dataset keeps images.
+
+        Raises ImageError or FileNotFoundError naming the first that can't be decoded, and how many others there are.
+        """
+        first, others = None, 0
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+            for error in tqdm(pool.map(self._fault, rows), "test images", len(rows), leave=False):
+                if error is None:
+                    continue
+                if first is None:
+                    first = error
+                else:
+                    others += 1
+        if first is not None and others:
+            raise type(first)(f"{first} (and {others} more images of this split)")
+        if first is not None:
+            raise first
+
+    def _fault(self, index: int) -> ImageError | FileNotFoundError | None:
+        try:
+            self._image(index)
+        except (ImageError, FileNotFoundError) as error:
+            return error
+        return None
+
     def task_of(self, index: int) -> int:
         """Return the position of the task that item `index` belongs to."""
         if not 0 <= index < len(self):
@@ -170,14 +202,14 @@ class MultitaskDataset(Dataset):
         """Return uint8 (3, S, S), or what `transform` makes of the image."""
         path = self.samples[index].impath
         if self.transform is not None:
-            return self.transform(read_image(path))
+            return self.transform(read_image(path, self.background))
         image = None
         if self._cache:
             image = self._cache.get(index)
         if image is None:
             task = self.tasks[self.task_of(index)]
             crop = self.crop or task.crop
-            image = resize(read_image(path), self.size, crop, self.interpolation)
+            image = resize(read_image(path, self.background), self.size, crop, self.interpolation)
             if self._cache:
                 self._cache.put(index, image)
         return image

@@ -7,14 +7,17 @@ PROMPTS is a file or folder, or hf:USER/NAME on the Hugging Face Hub. torch is i
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
 from toolkit.common.class_names import require_distinct
-from toolkit.common.cli import run_command
+from toolkit.common.cli import NotDone, run_command
+from toolkit.common.text import printable
+
+AT_ONCE = 1024  # images whose answers are written together
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,8 +40,12 @@ def _add_predict(commands) -> None:
     _add_prompt(parser)
     add = parser.add_argument
     add("images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them")
-    add("--json", action="store_true", help="write JSON")
+    add("--format", choices=FORMATS, default="text", help="text (default), csv, or JSON: a list, or jsonl: a line each")
+    add("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     add("--top", type=int, default=5, metavar="K", help="the K most probable classes (default 5)")
+    add("--threshold", type=float, default=0.0, metavar="P", help=f"below this probability the answer is {UNSURE!r}")
+    add("--sort-into", metavar="DIR", default="", help="link each image into DIR/<class>/; nothing is overwritten")
+    add("--copy", action="store_true", help="with --sort-into: copies in the place of links")
     _add_device(parser)
 
 
@@ -144,26 +151,44 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> None:
-    """Write the predictions, a line an image or one JSON list."""
+    """Write the predictions and, if asked for, sort the images. An image that can't be read is reported at the end."""
     from prompting.predict import find_images, load
 
     if args.top < 1:
         raise ValueError(f"--top is {args.top}; it is at least 1")
+    if not 0 <= args.threshold <= 1:
+        raise ValueError(f"--threshold is {args.threshold}; it is a probability, from 0 to 1")
+    if args.copy and not args.sort_into:
+        raise ValueError("--copy says how --sort-into puts images; give a folder with --sort-into")
     device = usable_device(args.device)
+    sorter = Sorter(args.sort_into, args.copy) if args.sort_into else None
     images = find_images(args.images)
     predictor = load(args.prompts, args.backbone, args.pretrained, device)
-    predictions = predictor.predict(images, _split_names(args.classes) or None, args.task)
-    records = []
-    for image, ranked in zip(images, predictions, strict=True):
-        best = ranked[: args.top]
-        if args.json:
-            pairs = [{"class": name, "probability": round(p, 6)} for name, p in best]
-            records.append({"image": str(image), "predictions": pairs})
-        else:
-            line = ", ".join(f"{name} {100 * p:.1f} %" for name, p in best)
-            sys.stdout.write(f"{image}: {line}\n")
-    if args.json:
-        sys.stdout.write(json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+    classes = _split_names(args.classes) or None
+    names, _ = predictor.choose_classes(classes, args.task)
+    predictor.class_features(classes, args.task)
+    writer = None
+    unread = 0
+    for start in range(0, len(images), AT_ONCE):
+        part = images[start : start + AT_ONCE]
+        errors: dict[int, Exception] = {}
+        predictions = predictor.predict(part, classes, args.task, errors=errors)
+        if errors and len(images) == 1:
+            raise errors[0]
+        if writer is None:
+            writer = Writer(sys.stdout, args.format, min(args.top, len(names)))
+        for position, (image, ranked) in enumerate(zip(part, predictions, strict=True)):
+            error = errors.get(position)
+            if error is not None:
+                sys.stderr.write(f"error: {printable(error)}\n")
+            found = answer(str(image), ranked, args.top, args.threshold, str(error or ""))
+            writer.write(found)
+            if sorter is not None:
+                sorter.put(found)
+        unread += len(errors)
+    writer.close()
+    if unread:
+        raise NotDone(f"{unread} of {len(images)} images could not be read")
 
 
 def run_serve(args: argparse.Namespace) -> None:
@@ -224,7 +249,7 @@ def usable_device(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit code 0, or 2 after one message about wrong input."""
+    """Run a command; exit code 0, 1 if some images could not be read, or 2 after one message about wrong input."""
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))
 

@@ -17,11 +17,15 @@ def qkv(block: ResidualAttentionBlock, x: Tensor, y: Tensor | None = None) -> tu
     """
     attention = block.attn
     width = x.shape[-1]
-    weight, bias, heads = attention.in_proj_weight, attention.in_proj_bias, attention.num_heads
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    x = block.ln_1(x)
     if y is None:
-        return _split_heads(F.linear(block.ln_1(x), weight, bias), 3, heads)
-    (q,) = _split_heads(F.linear(block.ln_1(x), weight[:width], bias[:width]), 1, heads)
-    k, v = _split_heads(F.linear(block.ln_1(y), weight[width:], bias[width:]), 2, heads)
+        packed = F.linear(x, weight, bias)
+        return _split_heads(packed, 3, attention.num_heads)
+    packed = F.linear(x, weight[:width], bias[:width])
+    (q,) = _split_heads(packed, 1, attention.num_heads)
+    packed = F.linear(block.ln_1(y), weight[width:], bias[width:])
+    k, v = _split_heads(packed, 2, attention.num_heads)
     return q, k, v
 
 
@@ -30,8 +34,10 @@ def attention_output_and_mlp(block: ResidualAttentionBlock, x: Tensor, attended:
 
     attended: (B, heads, L, width / heads).
     """
-    x = x + block.ls_1(block.attn.out_proj(attended.transpose(1, 2).flatten(2)))
-    return x + block.ls_2(_mlp(block.mlp, block.ln_2(x)))
+    joined = attended.transpose(1, 2).flatten(2)
+    x = x + block.ls_1(block.attn.out_proj(joined))
+    hidden = _mlp(block.mlp, block.ln_2(x))
+    return x + block.ls_2(hidden)
 
 
 def _mlp(mlp: nn.Sequential, x: Tensor) -> Tensor:
@@ -44,4 +50,5 @@ def _mlp(mlp: nn.Sequential, x: Tensor) -> Tensor:
 
 def _split_heads(packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     """Split (B, L, parts * width) into `parts` tensors (B, heads, L, width / heads)."""
-    return packed.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    split = packed.unflatten(-1, (parts, heads, -1))
+    return split.permute(2, 0, 3, 1, 4).unbind(0)

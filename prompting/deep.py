@@ -50,13 +50,16 @@ class IVLPPrompt(DeepPrompt):
         self.register_parameter("visual", None)
         if visual_layers:
             check_positive(n_visual=n_visual, image_width=image_width, visual_layers=visual_layers)
-            self.visual = nn.Parameter(torch.empty(visual_layers, n_visual, image_width).normal_(std=0.02))
+            visual = torch.empty(visual_layers, n_visual, image_width)
+            self.visual = nn.Parameter(visual.normal_(std=0.02))
 
     def contexts(self) -> Contexts:
         return Contexts(self.text, self.visual)
 
     def config(self) -> dict:
-        visual_layers, n_visual, image_width = (0, 0, 0) if self.visual is None else self.visual.shape
+        visual_layers, n_visual, image_width = 0, 0, 0
+        if self.visual is not None:
+            visual_layers, n_visual, image_width = self.visual.shape
         text_layers, n_text, text_width = self.text.shape
         return {
             "kind": self.kind,
@@ -96,7 +99,7 @@ class MaPLePrompt(DeepPrompt):
 
     def contexts(self) -> Contexts:
         with full_precision(self.text):
-            visual = [project(text) for project, text in zip(self.projections, self.text, strict=True)]
+            visual = [project(self.text[layer]) for layer, project in enumerate(self.projections)]
             return Contexts(self.text, torch.stack(visual))
 
     def config(self) -> dict:

@@ -32,21 +32,30 @@ def encode_prompted_images(
     n_ctx = tokens.shape[1]
     with torch.no_grad():
         position = visual.positional_embedding
-        patches = visual.ln_pre(visual.conv1(images).flatten(2).transpose(1, 2) + position[1:])
-        cls = visual.ln_pre(visual.class_embedding + position[0]).expand(batch, 1, -1)
+        patches = visual.conv1(images).flatten(2).transpose(1, 2)
+        patches = visual.ln_pre(patches + position[1:])
+        cls = visual.ln_pre(visual.class_embedding + position[0])
+        cls = cls.to(patches.dtype).expand(batch, 1, -1)
     if before_norm:
-        tokens = torch.cat([visual.ln_pre(tokens[:1]), tokens[1:]])
-    tokens = tokens.to(patches.dtype).unsqueeze(1).expand(-1, batch, -1, -1)
-    x = torch.cat([cls.to(patches.dtype), tokens[0], patches], dim=1)
+        first = visual.ln_pre(tokens[:1])
+        tokens = torch.cat([first, tokens[1:]])
+    tokens = tokens.to(patches.dtype).unsqueeze(1)
+    tokens = tokens.expand(-1, batch, -1, -1)
+    x = torch.cat([cls, tokens[0], patches], dim=1)
     standard = are_standard(blocks)
     recompute = visual.transformer.grad_checkpointing and torch.is_grad_enabled()
     for i, block in enumerate(blocks):
         if 0 < i < len(tokens):
-            x = torch.cat([x[:, :1], tokens[i], x[:, 1 + n_ctx :]], dim=1)
+            cls, patches = x[:, :1], x[:, 1 + n_ctx :]
+            x = torch.cat([cls, tokens[i], patches], dim=1)
         run = block
         if standard:
-            run = partial(_run_block, block, class_token_only=i == len(blocks) - 1)
-        x = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
+            is_last = i == len(blocks) - 1
+            run = partial(_run_block, block, class_token_only=is_last)
+        if recompute:
+            x = checkpoint(run, x, use_reentrant=False)
+        else:
+            x = run(x)
     x = visual.ln_post(x[:, 0])
     if visual.proj is None:
         return x

@@ -1,6 +1,6 @@
 """The prompted CLIP: a frozen model, a prompt, and the features and logits that they make together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,9 @@ class PromptedCLIP(nn.Module):
 
     def contexts(self) -> Contexts:
         """Return the prompt's vectors, for `encode_images` and `encode_classes` when a step needs both."""
-        return Contexts() if self.prompt is None else self.prompt.contexts()
+        if self.prompt is None:
+            return Contexts()
+        return self.prompt.contexts()
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Return unit-length image features (B, d) of normalised images (B, 3, H, W)."""
@@ -78,8 +80,8 @@ class PromptedCLIP(nn.Module):
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
         tokens = (contexts or self.contexts()).visual
-        features = self._encode_prompted_images(self.clip.visual, images, tokens, self.prompt.visual_before_norm)
-        return _unit(features)
+        before_norm = self.prompt.visual_before_norm
+        return _unit(self._encode_prompted_images(self.clip.visual, images, tokens, before_norm))
 
     def encode_classes(
         self,
@@ -111,7 +113,8 @@ class PromptedCLIP(nn.Module):
         prefix = None
         if self.share_prefix and text.dim() == 3 and len(classes) > 1:
             prefix = encode_prefix(self.clip, batches[0], text)
-        return _unit(_in_order(self._encode_batches(batches, text, prefix), batches))
+        features = self._encode_batches(batches, text, prefix)
+        return _unit(_in_order(features, batches))
 
     def _encode_batches(self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None) -> list[Tensor]:
         """Return the features of each batch; the backward pass computes those beyond `max_cached_classes` again."""
@@ -123,13 +126,16 @@ class PromptedCLIP(nn.Module):
         for number, batch in enumerate(batches):
             if many and number % 4 == 0:
                 release_free_memory()
-            contexts = text if text.dim() == 3 else text[:, batch.rows]
+            contexts = text
+            if text.dim() == 4:
+                contexts = text[:, batch.rows]
             inputs = (self.clip, batch, contexts, prefix)
             cached -= len(batch.ids)
             if cached >= 0:
-                features.append(encode_tokens(*inputs))
+                encoded = encode_tokens(*inputs)
             else:
-                features.append(checkpoint(_encode_again, *inputs, use_reentrant=False, preserve_rng_state=False))
+                encoded = checkpoint(_encode_again, *inputs, use_reentrant=False, preserve_rng_state=False)
+            features.append(encoded)
         return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
@@ -140,7 +146,9 @@ class PromptedCLIP(nn.Module):
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Return logits (B, C)."""
         contexts = self.contexts()
-        return self.logits(self.encode_images(images, contexts), self.encode_classes(classes, contexts=contexts))
+        image_features = self.encode_images(images, contexts)
+        class_features = self.encode_classes(classes, contexts=contexts)
+        return self.logits(image_features, class_features)
 
     def trainable_names(self) -> list[str]:
         """Return the names of the parameters that an optimiser should get; all belong to `prompt`."""
@@ -155,7 +163,8 @@ class PromptedCLIP(nn.Module):
     def _limit(self, value: int | None, by_device: dict[str, int]) -> int:
         if value is not None:
             return value
-        return by_device.get(self.clip.logit_scale.device.type, by_device["cuda"])
+        kind = self.clip.logit_scale.device.type
+        return by_device.get(kind, by_device["cuda"])
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         position, words = self.prompt.position, self.prompt.fixed_words
@@ -163,7 +172,9 @@ class PromptedCLIP(nn.Module):
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
             max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-            names = [f"{words} {name}" for name in classes] if words else classes
+            names = classes
+            if words:
+                names = [f"{words} {name}" for name in classes]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
                     self.tokenizer, names, n_ctx, position, length, self.trim_padding, max_tokens
@@ -182,13 +193,15 @@ class PromptedCLIP(nn.Module):
         sentences = []
         for template in templates:
             sentences += [template.replace("{}", plain_name(name)) for name in classes]
-        length, device = self.clip.positional_embedding.shape[0], self.clip.logit_scale.device
+        length = self.clip.positional_embedding.shape[0]
+        device = self.clip.logit_scale.device
         max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
         # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
         with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
             batches = tokenize_sentences(self.tokenizer, sentences, length, self.trim_padding, max_tokens)
             batches = [batch.to(device) for batch in batches]
-            features = _in_order([encode_tokens(self.clip, batch) for batch in batches], batches)
+            encoded = [encode_tokens(self.clip, batch) for batch in batches]
+            features = _in_order(encoded, batches)
             if unit_templates:
                 features = _unit(features)
             mean = features.view(len(templates), len(classes), -1).mean(0)
@@ -206,14 +219,21 @@ class PromptedCLIP(nn.Module):
 
 def count_parameters(clip: nn.Module, prompt: nn.Module | None = None) -> dict[str, int]:
     """Return the four counts of an ELEVATER prediction file: trainable, all, image tower, backbone (both towers)."""
-    backbone = sum(parameter.numel() for parameter in clip.parameters())
-    learned = [] if prompt is None else list(prompt.parameters())
+    backbone = _count(clip.parameters())
+    learned: list[nn.Parameter] = []
+    if prompt is not None:
+        learned = list(prompt.parameters())
+    trainable = [parameter for parameter in learned if parameter.requires_grad]
     return {
-        "num_trainable_params": sum(parameter.numel() for parameter in learned if parameter.requires_grad),
-        "num_params": backbone + sum(parameter.numel() for parameter in learned),
-        "num_visual_params": sum(parameter.numel() for parameter in clip.visual.parameters()),
+        "num_trainable_params": _count(trainable),
+        "num_params": backbone + _count(learned),
+        "num_visual_params": _count(clip.visual.parameters()),
         "num_backbone_params": backbone,
     }
+
+
+def _count(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def _encode_again(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:

@@ -6,11 +6,13 @@ predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,16 +22,18 @@ from torch import Tensor
 from prompting import hub
 from prompting.backbones.loading import Backbone, Preprocessing, differences, load_backbone
 from prompting.checkpoints.prompt_files import load_prompts
+from prompting.memory import LRUCache
 from prompting.model import PromptedCLIP
-from prompting.prompts import Prompt
+from prompting.prompts import Contexts, Prompt
 from toolkit.common.image_files import find_image_files
-from toolkit.common.images import INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
+from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
 
 logger = logging.getLogger(__name__)
 
 FILE = "prompts.safetensors"
+MAX_CLASSES = 1 << 16  # whose features are kept
 BATCHES_AHEAD = 2  # read while one is scored
-PREPROCESSING_TYPES = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str}
+PREPROCESSING_TYPES = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str, "background": str}
 
 
 class Predictor:
@@ -41,6 +45,8 @@ class Predictor:
 
     def __init__(self, backbone: Backbone, prompt: Prompt, metadata: dict) -> None:
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).eval()
+        self._contexts: Contexts | None = None
+        self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASSES)
         self.metadata = metadata
         self.classes = _checked_classes(metadata.get("classes") or {})
         stored = _checked_preprocessing(metadata.get("preprocessing") or {})
@@ -48,6 +54,9 @@ class Predictor:
         if self.mode not in MODES:
             raise ValueError(f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}")
         default = backbone.preprocessing
+        if metadata.get("preprocessing") and "background" not in stored:  # of a version that dropped transparency
+            stored["background"] = "none"
+            default = replace(default, background="none")
         self.preprocessing = Preprocessing(**(vars(default) | stored))
         if self.preprocessing.size != default.size:
             raise ValueError(
@@ -65,22 +74,26 @@ class Predictor:
         classes: Sequence[str] | None = None,
         task: str | None = None,
         batch_size: int = 64,
+        errors: dict[int, Exception] | None = None,
     ) -> list[list[tuple[str, float]]]:
         """Return for each image the pairs (class name, probability), the most probable first.
 
         images: paths or PIL images, or a single one. classes: names to choose among, which need not be those of the
         training; by default those of `task`, which is needed only if the prompt was trained on several tasks.
+        errors: if it is given, an image that can't be read has no pairs, and its error is put there by its position.
 
         Raises FileNotFoundError or ValueError naming an image that can't be read; ValueError if the classes are not
         known, or if the prompt holds a context for each of its own classes and others are asked for.
         """
         names, _ = self.choose_classes(classes, task)
-        table = self.probabilities(images, classes, task, batch_size)
+        table = self.probabilities(images, classes, task, batch_size, errors)
         ranked = table.sort(dim=1, descending=True, stable=True)
         predictions = []
         for columns, values in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True):
             ordered = [names[column] for column in columns]
             predictions.append(list(zip(ordered, values, strict=True)))
+        for position in sorted(errors or ()):
+            predictions.insert(position, [])
         return predictions
 
     @torch.no_grad()
@@ -90,45 +103,76 @@ class Predictor:
         classes: Sequence[str] | None = None,
         task: str | None = None,
         batch_size: int = 64,
+        errors: dict[int, Exception] | None = None,
     ) -> Tensor:
-        """Return probabilities (images, classes) in the order given, float32 on the CPU; arguments as in `predict`."""
-        names, rows = self.choose_classes(classes, task)
-        device = self.model.clip.logit_scale.device
-        if rows is not None:
-            rows = rows.to(device)
-        contexts = self.model.contexts()
-        class_features = self.model.encode_classes(names, contexts=contexts, rows=rows)
-        parts = [torch.empty(0, len(names))]
-        for pixels in self.prepared(images, batch_size):
-            image_features = self.model.encode_images(pixels.to(device), contexts)
+        """Return probabilities (images, classes) in the order given, float32 on the CPU; arguments as in `predict`.
+
+        Images that are put into `errors` have no row.
+        """
+        class_features = self.class_features(classes, task)
+        parts = [torch.empty(0, len(class_features))]
+        for pixels in self.prepared(images, batch_size, errors):
+            image_features = self.model.encode_images(pixels.to(class_features.device), self._contexts)
             logits = self.model.logits(image_features, class_features)
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
 
-    def prepared(self, images: ImageSource | Iterable[ImageSource], batch_size: int = 64) -> Iterator[Tensor]:
-        """Yield batches (B, 3, S, S) of `prepare`; threads read two batches ahead of the one that is scored."""
-        ahead: deque[list[Future[Tensor] | Tensor]] = deque()
+    @torch.no_grad()
+    def class_features(self, classes: Sequence[str] | None = None, task: str | None = None) -> Tensor:
+        """Return unit-length features (C, d) of the classes on the model's device; they are computed once and kept.
+
+        The prompt must not be changed between calls.
+        """
+        names, rows = self.choose_classes(classes, task)
+        device = self.model.clip.logit_scale.device
+        if self._contexts is None:
+            self._contexts = self.model.contexts()
+        if rows is not None:
+            rows = rows.to(device)
+
+        def encode() -> Tensor:
+            return self.model.encode_classes(names, contexts=self._contexts, rows=rows)
+
+        return self._class_features.get((task, tuple(names)), len(names), encode)
+
+    def prepared(
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        batch_size: int = 64,
+        errors: dict[int, Exception] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield batches (B, 3, S, S) of `prepare`; threads read two batches ahead of the one that is scored.
+
+        errors: takes the errors of images that can't be read by their positions; they are left out of their batches.
+        """
+        ahead: deque[list[Future[Tensor]]] = deque()
+        read = itertools.count()  # positions
         pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
         try:
             for batch in _batches(images, batch_size):
                 ahead.append([self._submit(pool, image) for image in batch])
                 if len(ahead) > BATCHES_AHEAD:
-                    yield _stack(ahead.popleft())
+                    yield from _stack(ahead.popleft(), read, errors)
             while ahead:
-                yield _stack(ahead.popleft())
+                yield from _stack(ahead.popleft(), read, errors)
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _submit(self, pool: ThreadPoolExecutor, image: ImageSource) -> Future[Tensor] | Tensor:
-        """Prepare an opened image at once, as two threads must not load it, and a file in the pool."""
-        if isinstance(image, Image.Image):
-            return self.prepare(image)
-        return pool.submit(self.prepare, image)
+    def _submit(self, pool: ThreadPoolExecutor, image: ImageSource) -> Future[Tensor]:
+        """Prepare a file in the pool, and an opened image at once, as two threads must not load it."""
+        if not isinstance(image, Image.Image):
+            return pool.submit(self.prepare, image)
+        done: Future[Tensor] = Future()
+        try:
+            done.set_result(self.prepare(image))
+        except (OSError, ValueError) as error:
+            done.set_exception(error)
+        return done
 
     def prepare(self, image: ImageSource) -> Tensor:
         """Return an image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
         preprocessing = self.preprocessing
-        pixels = resize(read_image(image), preprocessing.size, self.mode, preprocessing.interpolation)
+        pixels = resize(read_image(image, preprocessing.background), preprocessing.size, self.mode, preprocessing.interpolation)
         return normalize(pixels, preprocessing.mean, preprocessing.std)
 
     def choose_classes(self, classes: Sequence[str] | None, task: str | None = None) -> tuple[list[str], Tensor | None]:
@@ -240,6 +284,9 @@ def _checked_preprocessing(value: object) -> dict:
     interpolation = value.get("interpolation", "bicubic")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}")
+    background = value.get("background", "none")
+    if background not in BACKGROUNDS:
+        raise ValueError(f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}")
     return dict(value)
 
 
@@ -259,6 +306,17 @@ def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
-def _stack(batch: Iterable[Future[Tensor] | Tensor]) -> Tensor:
-    ready = [item.result() if isinstance(item, Future) else item for item in batch]
-    return torch.stack(ready)
+def _stack(
+    batch: Iterable[Future[Tensor]], positions: Iterator[int], errors: dict[int, Exception] | None
+) -> Iterator[Tensor]:
+    """Yield a batch, unless none of its images could be read."""
+    ready = []
+    for image, position in zip(batch, positions, strict=False):
+        try:
+            ready.append(image.result())
+        except (OSError, ValueError) as error:
+            if errors is None:
+                raise
+            errors[position] = error
+    if ready:
+        yield torch.stack(ready)

@@ -32,8 +32,9 @@ def encode_prefix(clip: nn.Module, batch: TokenBatch, contexts: Tensor) -> Prefi
     blocks = clip.transformer.resblocks
     if not are_standard(blocks):
         return None
+    ids = batch.ids[:1, : batch.prefix]
     slots = batch.slots[:1, : batch.prefix]
-    x = _embed(clip, batch.ids[:1, : batch.prefix], slots, contexts[0], 0)
+    x = _embed(clip, ids, slots, contexts[0], 0)
     prefix = []
     for i, block in enumerate(blocks):
         if 0 < i < len(contexts):
@@ -55,16 +56,20 @@ def encode_tokens(
     prefix: what `encode_prefix` returns for these contexts; the tokens that it covers are not computed again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
-    slots = None if batch.slots is None else batch.slots[:, start:]
-    first = None if contexts is None else contexts[0]
-    x = _embed(clip, batch.ids[:, start:], slots, first, start)
+    ids, slots, first = batch.ids[:, start:], None, None
+    if contexts is not None:
+        slots = batch.slots[:, start:]
+        first = contexts[0]
+    x = _embed(clip, ids, slots, first, start)
     ends = batch.ends - start
     if are_standard(clip.transformer.resblocks):
         x = _run_blocks(clip, x, ends, slots, contexts, prefix)
     else:
         length = x.shape[1]
-        x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
-        x = x[torch.arange(len(x), device=x.device), ends]
+        mask = clip.attn_mask[:length, :length]
+        x = clip.transformer(x, attn_mask=mask)
+        rows = torch.arange(len(x), device=x.device)
+        x = x[rows, ends]
     x = clip.ln_final(x)
     if clip.text_projection is None:
         return x
@@ -82,18 +87,22 @@ def _embed(clip: nn.Module, ids: Tensor, slots: Tensor | None, context: Tensor |
         with torch.no_grad():
             x = clip.token_embedding(ids)
             if slots is not None:
-                x = x * (1.0 - slots.sum(-1, keepdim=True))
-            x = x + clip.positional_embedding[start : start + x.shape[1]]
+                filled = slots.sum(-1, keepdim=True)
+                x = x * (1.0 - filled)
+            end = start + x.shape[1]
+            x = x + clip.positional_embedding[start:end]
         if context is not None:
-            x = x + (slots.to(context.dtype) @ context).to(x.dtype)
+            entering = slots.to(context.dtype) @ context
+            x = x + entering.to(x.dtype)
     return x
 
 
 def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
     """Return x (B, L, width) with a deeper layer's context (n_ctx, width) or (B, n_ctx, width) in the slots."""
     with full_precision(x):
-        entering = (slots.to(context.dtype) @ context).to(x.dtype)
-    return torch.where(slots.any(-1, keepdim=True), entering, x)
+        entering = slots.to(context.dtype) @ context
+    filled = slots.any(-1, keepdim=True)
+    return torch.where(filled, entering.to(x.dtype), x)
 
 
 def _run_blocks(
@@ -106,7 +115,8 @@ def _run_blocks(
     blocks = clip.transformer.resblocks
     rows = torch.arange(len(x), device=x.device)
     length = x.shape[1]
-    causal_mask = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+    causal_mask = torch.ones(length, length, dtype=torch.bool, device=x.device)
+    causal_mask = causal_mask.triu(1)
     layers = 0 if contexts is None else len(contexts)
     for i, block in enumerate(blocks):
         if 0 < i < layers:
@@ -120,10 +130,11 @@ def _run_blocks(
             causal_mask = causal_mask[ends, None]
         if prefix is not None:
             attended = _attend(q, k, v, causal_mask, *prefix[i])
-        elif causal_mask.dim() == 2:
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=~causal_mask)
         else:
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=~causal_mask.unsqueeze(1))
+            mask = ~causal_mask
+            if mask.dim() == 3:
+                mask = mask.unsqueeze(1)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = attention_output_and_mlp(block, x, attended)
     return x[:, 0]
 
@@ -133,14 +144,17 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, causal_mask: Tensor, prefix_k: Tens
 
     k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not copied for every sequence.
     """
-    q = (q * q.shape[-1] ** -0.5).transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here
+    q = q * q.shape[-1] ** -0.5
+    q = q.transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here
     k = k.transpose(0, 1).contiguous()
     v = v.transpose(0, 1).contiguous()
     scores = (q @ k.mT).masked_fill(causal_mask, float("-inf"))
     prefix_scores = _shared_matmul(q, prefix_k[0].mT)
-    weights = torch.cat([prefix_scores, scores], dim=-1).softmax(-1).to(v.dtype)
+    scores = torch.cat([prefix_scores, scores], dim=-1)
+    weights = scores.softmax(-1).to(v.dtype)
     length = prefix_k.shape[2]
-    attended = _shared_matmul(weights[..., :length], prefix_v[0]) + weights[..., length:] @ v
+    from_prefix = _shared_matmul(weights[..., :length], prefix_v[0])
+    attended = from_prefix + weights[..., length:] @ v
     return attended.transpose(0, 1)
 
 

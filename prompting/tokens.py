@@ -36,8 +36,12 @@ class TokenBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "TokenBatch":
         """Return the batch with its tensors on a device."""
-        slots = None if self.slots is None else self.slots.to(device)
-        return TokenBatch(self.rows.to(device), self.ids.to(device), self.ends.to(device), slots, self.prefix)
+        moved = {}
+        for name in ("rows", "ids", "ends", "slots"):
+            value = getattr(self, name)
+            if value is not None:
+                moved[name] = value.to(device)
+        return self._replace(**moved)
 
 
 @lru_cache(maxsize=1)
@@ -73,7 +77,8 @@ def tokenize_prompts(
         lengths = [context_length - before - 1] * len(names)
     batches = []
     for rows in _group_by_length(lengths, max_tokens):
-        covered = torch.tensor([names[row][0] for row in rows])[:, None]  # tokens of the name itself
+        covered = torch.tensor([names[row][0] for row in rows])  # tokens of the name itself
+        covered = covered[:, None]
         filled, tokens = _pad([names[row][1] for row in rows])
         ends = 1 + n_ctx + filled.sum(1)
         length = int(ends.max()) + 1 if trim_padding else context_length
@@ -87,7 +92,8 @@ def tokenize_prompts(
         slot_positions = 1 + slot + torch.where(slot < before, 0, covered)
         slots = torch.zeros(len(rows), length, n_ctx)
         slots.scatter_(1, slot_positions[:, None], 1.0)
-        batches.append(TokenBatch(torch.tensor(rows), ids, ends, slots, 1 + before))
+        batch = TokenBatch(torch.tensor(rows), ids, ends, slots, prefix=1 + before)
+        batches.append(batch)
     return batches
 
 
@@ -117,7 +123,8 @@ def tokenize_sentences(
         ids[:, 0] = tokenizer.sot_token_id
         ids[:, 1 : 1 + tokens.shape[1]] = tokens
         ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
-        batches.append(TokenBatch(torch.tensor(rows), ids, ends, None, 0))
+        batch = TokenBatch(torch.tensor(rows), ids, ends, slots=None, prefix=0)
+        batches.append(batch)
     return batches
 
 
@@ -131,7 +138,8 @@ def words_to_context(clip: nn.Module, tokenizer: SimpleTokenizer, text: str) -> 
     if not ids:
         raise ValueError(f"no tokens in the initial words {text!r}")
     weight = clip.token_embedding.weight
-    return weight[torch.tensor(ids, device=weight.device)].detach().float().clone()
+    rows = torch.tensor(ids, device=weight.device)
+    return weight[rows].detach().float().clone()
 
 
 def _tokenize_name(tokenizer: SimpleTokenizer, name: str) -> tuple[int, list[int]]:
@@ -152,7 +160,8 @@ def _pad(sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(tokens) for tokens in sequences])
     filled = torch.arange(int(lengths.max())) < lengths[:, None]
     tokens = torch.zeros(filled.shape, dtype=torch.long)
-    tokens[filled] = torch.tensor(list(chain.from_iterable(sequences)), dtype=torch.long)
+    joined = list(chain.from_iterable(sequences))
+    tokens[filled] = torch.tensor(joined, dtype=torch.long)
     return filled, tokens
 
 
@@ -164,7 +173,8 @@ def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         tokens = (len(group) + 1) * lengths[index]
         padding = tokens - filled - lengths[index]
-        if group and (tokens > max_tokens or padding > max(MAX_PADDING, tokens // 8)):
+        max_padding = max(MAX_PADDING, tokens // 8)
+        if group and (tokens > max_tokens or padding > max_padding):
             groups.append(sorted(group))
             group = []
             filled = 0

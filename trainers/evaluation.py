@@ -133,6 +133,8 @@ class PromptEvaluator(TrainerX):
 
     def _dataset(self, split: str) -> MultitaskDataset:
         cfg, own = self.cfg, self.backbone.preprocessing
+        if split == "test" and self.context.test_images is not None:
+            return self.context.test_images
         augment = training_transform(cfg, own) if split == "train" else None
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
@@ -146,7 +148,8 @@ class PromptEvaluator(TrainerX):
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
         if not self.model.has_visual_prompt:  # its features are kept in the place of an image
             for dataset in self.sets.values():
-                dataset.forget_images(for_good=True)
+                if dataset is not self.context.test_images:  # already decoded
+                    dataset.forget_images(for_good=True)
         if self.cfg.MODEL.COMPILE and self.model.has_visual_prompt:
             self.model.compile_image_tower()
         self.amp = self.store.settings.precision

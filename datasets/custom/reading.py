@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.common.archives import require_files
-from toolkit.common.image_files import SUFFIXES, find_image_files, is_hidden
+from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
 
 def _is_image(name: str) -> bool:
     """Return whether a file name is that of an image."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    return has_image_suffix(name) and not name.startswith(".")
 
 
 def _row(root: Path, path: Path, split: str, folder: Path) -> Row:

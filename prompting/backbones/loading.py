@@ -44,12 +44,16 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1]."""
+    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1].
+
+    background: what shows through transparent pixels, as `toolkit.common.images.read_image` takes it.
+    """
 
     size: int
     mean: tuple[float, float, float] = OPENAI_DATASET_MEAN
     std: tuple[float, float, float] = OPENAI_DATASET_STD
     interpolation: str = "bicubic"
+    background: str = "white"
 
     def record(self, mode: str) -> dict:
         """Return it as a prompt's file states it.
@@ -62,6 +66,7 @@ class Preprocessing:
             "std": list(self.std),
             "interpolation": self.interpolation,
             "crop": mode,
+            "background": self.background,
         }
 
 
@@ -110,7 +115,9 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
         return load_pocket(device=device)
     if name in ALIASES:
         return _load_architecture(name, ALIASES[name], pretrained, device)
-    path = _weights_in(Path(name)) if Path(name).is_dir() else Path(name)
+    path = Path(name)
+    if path.is_dir():
+        path = _weights_in(path)
     if path.is_file():
         if pretrained:
             raise ValueError(f"the backbone is already a file; pretrained is {pretrained!r}")
@@ -144,8 +151,10 @@ def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device =
     model, preprocess = config["model_cfg"], config["preprocess_cfg"]
     state = read_state_dict(weights_file)
     if "token_ids" in state and "token_embedding.rows" in state:
-        ids, rows = state.pop("token_ids"), state.pop("token_embedding.rows").float()
-        embedding = torch.zeros(model["text_cfg"].get("vocab_size", 49408), rows.shape[1])
+        ids = state.pop("token_ids")
+        rows = state.pop("token_embedding.rows").float()
+        vocab_size = model["text_cfg"].get("vocab_size", 49408)
+        embedding = torch.zeros(vocab_size, rows.shape[1])
         embedding[ids] = rows
         state["token_embedding.weight"] = embedding
     clip = build(model, state, str(weights_file))

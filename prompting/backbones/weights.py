@@ -53,9 +53,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    state = {}
+    if not isinstance(content, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
-    return {name.removeprefix("module."): value for name, value in content.items()}
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{path} holds no state dict of tensors")
+        state[name.removeprefix("module.")] = value
+    return state
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:

@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -123,17 +123,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         fixed_words = _fixed_words(state["ctx"], suffix)
     if method == "KgCoOp":
         state = {"ctx": state["ctx"]}
-    epoch, value = content.get("epoch"), content.get("val_result")
-    if not isinstance(epoch, int):
-        epoch = None
-    value = float(value) if isinstance(value, int | float) else None
-    return Checkpoint(str(path), state, foreign, method, fixed_words, epoch, value)
+    found = Checkpoint(str(path), state, foreign, method, fixed_words)
+    epoch = content.get("epoch")
+    if isinstance(epoch, int):
+        found = replace(found, epoch=epoch)
+    value = content.get("val_result")
+    if isinstance(value, int | float):
+        found = replace(found, val_result=float(value))
+    return found
 
 
 def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint's state dict in float32. Raises ValueError naming the file and a tensor."""
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(name, str) for name in state):
+    state = content
+    if isinstance(content, dict):
+        state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f"{path} holds no state dict")
+    if not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} holds no state dict")
     tensors: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -188,7 +195,11 @@ def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
     if wanted in present:
         return os.path.join(folder, wanted)
-    epochs = [int(name.rsplit("-", 1)[1]) for name in present if re.fullmatch(r"model\.pth\.tar-\d+", name)]
+    epochs = []
+    for name in present:
+        found = re.fullmatch(r"model\.pth\.tar-(\d+)", name)
+        if found:
+            epochs.append(int(found[1]))
     if epoch is None and epochs:
         return os.path.join(folder, f"model.pth.tar-{max(epochs)}")
     message = f"no checkpoint {os.path.join(folder, wanted)}"
@@ -218,7 +229,11 @@ def read_prompt(path: str | Path, position: str | None = None, load_epoch: int |
             path = Path(checkpoint_path(path, load_epoch))
     if path.suffix == ".safetensors":
         return load_prompts(path)
-    checkpoint = read_checkpoint(path)
+    return _prompt_of(read_checkpoint(path), position)
+
+
+def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, dict]:
+    path = checkpoint.path
     if not checkpoint.foreign and "ctx" not in checkpoint.state:
         raise ValueError(f"{path} is a run's checkpoint, which lacks the prompt's configuration: give the run's folder")
     if checkpoint.left_out:

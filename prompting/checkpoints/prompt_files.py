@@ -30,7 +30,9 @@ def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None)
         raise ValueError(f"the metadata name {_CONFIG!r} is taken by the prompt's configuration")
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
-    tensors = {name: value.detach().float().cpu().contiguous() for name, value in prompt.state_dict().items()}
+    tensors = {}
+    for name, value in prompt.state_dict().items():
+        tensors[name] = value.detach().float().cpu().contiguous()
     write_bytes(path, _in_order(save(tensors, metadata=strings)))
 
 

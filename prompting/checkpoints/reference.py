@@ -51,7 +51,10 @@ def rename(state: State) -> State:
     Names of older checkpoints (upt_proj...) are understood; buffers that depend on class names are dropped. Raises
     ValueError naming every key that is none of an official implementation's.
     """
-    state = {current_name(name): value.float() for name, value in state.items() if name not in BUFFERS}
+    given, state = state, {}
+    for name, value in given.items():
+        if name not in BUFFERS:
+            state[current_name(name)] = value.float()
     if is_maple(state):
         return _rename_maple(state)
     if is_ivlp(state):
@@ -113,20 +116,27 @@ def _stack(layers: list[Tensor]) -> Tensor:
 
 
 def _rename_ivlp(state: State) -> State:
-    renamed = {"text": _stack([state.pop("ctx"), *_pop_layers(state, TEXT_BLOCK, 1)])}
+    text = [state.pop("ctx")]
+    text += _pop_layers(state, TEXT_BLOCK, first=1)
+    renamed = {"text": _stack(text)}
     if IMAGE_FIRST in state:
-        renamed["visual"] = _stack([state.pop(IMAGE_FIRST), *_pop_layers(state, IMAGE_BLOCK, 1)])
+        visual = [state.pop(IMAGE_FIRST)]
+        visual += _pop_layers(state, IMAGE_BLOCK, first=1)
+        renamed["visual"] = _stack(visual)
     _check_unknown(list(state))
     return renamed
 
 
 def _rename_maple(state: State) -> State:
-    renamed = {"text": _stack([state.pop("ctx"), *_pop_layers(state, DEEP_TEXT, 0)])}
+    text = [state.pop("ctx")]
+    text += _pop_layers(state, DEEP_TEXT, first=0)
+    renamed = {"text": _stack(text)}
     for part in ("weight", "bias"):
-        layers = [state.pop(f"proj.{part}", None), *_pop_layers(state, f"{DEEP_MAP}.{part}", 0)]
+        if f"proj.{part}" not in state:
+            raise ValueError(f"MaPLe's proj.{part} is missing")
+        layers = [state.pop(f"proj.{part}")]
+        layers += _pop_layers(state, f"{DEEP_MAP}.{part}", first=0)
         for number, value in enumerate(layers):
-            if value is None:
-                raise ValueError(f"MaPLe's proj.{part} is missing")
             renamed[f"projections.{number}.{part}"] = value
     _check_unknown(list(state))
     return renamed

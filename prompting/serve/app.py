@@ -27,7 +27,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from prompting.predict import Predictor
 from prompting.serve.limits import BodyLimits, ImpatientProtocol
 from toolkit.common.class_names import require_distinct
-from toolkit.common.images import FORMATS, ImageError
+from toolkit.common.images import ImageError, image_size
 from toolkit.common.text import printable
 
 logger = logging.getLogger(__name__)
@@ -192,11 +192,10 @@ class Service:
     def _check_pixels(self, path: Path, name: str) -> None:
         """Raise HTTPException for an image that declares too many; what is no image has another error later."""
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
+            width, height = image_size(path)
         except Image.DecompressionBombError:
             raise HTTPException(413, f"{name} declares more than {self.limits.pixels:,} pixels") from None
-        except Exception:  # noqa: BLE001 - readers raise whatever comes to them
+        except ImageError:
             return
         if width * height > self.limits.pixels:
             raise HTTPException(413, f"{name} declares {width} x {height} pixels; {self.limits.pixels:,} is the most")

@@ -186,12 +186,12 @@ def test_base_and_new_classes(cfg, photos):
 
 
 def test_a_file_that_is_no_image_is_passed_over_with_a_warning(cfg, photos, disk, caplog):
-    disk.write("photos/cat/IMG_1.HEIC", b"")
+    disk.write("photos/cat/IMG_1.CR2", b"")
     disk.write("photos/cat/.DS_Store", b"")
     build_task(cfg, f"folder:{photos}")
     build_task(cfg, f"folder:{photos}")
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message == f"{photos}/cat: 1 of 11 files are passed over, such as IMG_1.HEIC"
+    assert message == f"{photos}/cat: 1 of 11 files are passed over, such as IMG_1.CR2"
 
 
 def remove(*folders):

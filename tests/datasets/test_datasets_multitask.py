@@ -90,7 +90,7 @@ def test_cached_images_equal_uncached_ones(tasks, monkeypatch):
     cached, uncached, too_large = dataset(tasks), dataset(tasks, cache_budget=0), dataset(tasks, cache_budget=1919)
     first = [cached[i]["img"] for i in range(10)]
     reads = []
-    monkeypatch.setattr("datasets.multitask.read_image", lambda path: reads.append(path) or read_image(path))
+    monkeypatch.setattr("datasets.multitask.read_image", lambda path, background: reads.append(path) or read_image(path))
     for index in range(10):
         assert torch.equal(cached[index]["img"], first[index])
     assert reads == []
@@ -109,7 +109,7 @@ def test_an_item_does_not_alias_the_cache(tasks):
 def test_what_workers_decode_the_parent_has(tasks, monkeypatch):
     both = dataset(tasks)
     read = torch.cat([batch["img"] for batch in DataLoader(both, batch_size=3, num_workers=2)])
-    monkeypatch.setattr("datasets.multitask.read_image", lambda path: pytest.fail("was decoded before"))
+    monkeypatch.setattr("datasets.multitask.read_image", lambda path, background: pytest.fail("was decoded before"))
     assert torch.equal(torch.stack([both[i]["img"] for i in range(10)]), read)
 
 

@@ -97,7 +97,6 @@ def test_odd_forms(disk, read):
         "animated.gif": encoded(red, "GIF", save_all=True, append_images=[blue]),
         "animated.webp": encoded(red, "WEBP", save_all=True, append_images=[blue], lossless=True),
         "palette.png": encoded(red.quantize(4)),
-        "see-through.png": encoded(red.quantize(4), transparency=0),
         "cmyk.jpg": encoded(red.convert("CMYK"), "JPEG", quality=100),
         "alpha.png": encoded(red.convert("RGBA")),
     }

@@ -181,6 +181,12 @@ SECTIONS = {
             begun=True,
         ),
         Case(
+            "a test image that is cut",
+            "train.py --trainer CoOp --dataset folder:photos",
+            "error: cannot decode DIR/photos/test/dog/1.png: image file is truncated...",
+            {"photos/test/dog/1.png": cut},
+        ),
+        Case(
             "an image that is none",
             "train.py --trainer CoOp --dataset folder:photos",
             "error: cannot decode DIR/photos/train/cat/0.png: not an image",

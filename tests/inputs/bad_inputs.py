@@ -23,7 +23,7 @@ HEAD = """\
 
 What each command line says to wrong input. The exit code is 2 where the input is wrong, and 1 where it is right but something can't be
 had. There is one message, on standard error (`elevater_eval validate` lists what it finds on standard output), and files
-stay as they were; where an image turns out damaged during a run, the run's folder is there without results. `MVLPT_DEBUG=1` adds the
+stay as they were; if a training image turns out damaged during a run, the run's folder is there without results. `MVLPT_DEBUG=1` adds the
 traceback to what `train.py` says.
 
 `DIR` stands for the working folder, `...` for more text. This page is written by `python tests/inputs/bad_inputs.py` from the cases that

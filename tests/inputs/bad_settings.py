@@ -105,6 +105,11 @@ SECTIONS = {
             "error: OPTIM.LR_SCHEDULER is 'cosin'; it is one of single_step, multi_step, cosine (nearest: cosine)",
         ),
         Case(
+            "an unknown background",
+            "train.py --trainer CoOp --dataset folder:photos INPUT.BACKGROUND grey",
+            "error: INPUT.BACKGROUND is 'grey'; it is one of white, black, none (nearest: ...)",
+        ),
+        Case(
             "an unknown precision",
             "train.py --trainer CoOp --dataset folder:photos TRAINER.MVLPT.PREC fp8",
             "error: TRAINER.MVLPT.PREC is 'fp8'; it is one of fp32, fp16, bf16, amp (nearest: fp32)",

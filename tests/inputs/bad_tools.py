@@ -159,6 +159,23 @@ SECTIONS = {
             {"photos/train/cat/0.png": cut},
         ),
         Case(
+            "predict: one image of a folder that is cut; the others are answered",
+            "-m prompting predict run photos/test/cat",
+            "error: cannot decode photos/test/cat/0.png: image file is truncated... error: 1 of 2 images could not be read",
+            {"photos/test/cat/0.png": cut},
+            code=1,
+        ),
+        Case(
+            "predict: a threshold that is no probability",
+            "-m prompting predict run photos/train/cat/0.png --threshold 50",
+            "error: --threshold is 50.0; it is a probability, from 0 to 1",
+        ),
+        Case(
+            "predict: a file in the place of the folder to sort into",
+            "-m prompting predict run photos/train/cat/0.png --sort-into table.csv",
+            "error: --sort-into: table.csv is a file, not a folder",
+        ),
+        Case(
             "predict: an image that declares 60,000 x 60,000 pixels",
             "-m prompting predict run photos/train/cat/0.png",
             "error: cannot decode photos/train/cat/0.png: it declares more than 178,956,970 pixels",

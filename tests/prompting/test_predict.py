@@ -1,7 +1,10 @@
 """Predictions with a learnt prompt, from Python and from the command line."""
 
+import csv
+import io
 import json
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 from tiny import tiny_clip
 
 import prompting
+import prompting.__main__
 import prompting.predict
 from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, VisualPrompt, clip_shape, load, save_prompts
 from prompting.__main__ import main
@@ -245,9 +249,196 @@ def test_json_output_of_a_folder(command, saved, photos):
         assert {one["class"], two["class"]} < {"owl", "a cat", "cat"}
 
 
+@pytest.fixture
+def mixed(photos):
+    """The photos with three files that can't be read."""
+    (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:80])
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "gone.png").symlink_to(photos / "nowhere.png")
+    return photos
+
+
+GOOD = ["a.png", "b.JPG", "d.gif", "deep/c.png", "e.png"]
+BAD = ["broken.png", "empty.jpg", "gone.png"]
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "jsonl", "json"])
+def test_unreadable_images_are_reported_and_the_others_answered(command, saved, mixed, form):
+    run = saved()
+    wanted = {str(mixed / name): load(run).predict(mixed / name)[0] for name in GOOD}
+    code, out, err = command(run, mixed, "--format", form)
+    assert code == 1
+    *lines, last = err.splitlines()
+    assert len(lines) == 3 and last == "error: 3 of 8 images could not be read"
+    for line, name in zip(lines, BAD, strict=True):
+        assert line.startswith("error: ") and str(mixed / name) in line
+    if form == "text":
+        assert [line.partition(":")[0] for line in out.splitlines()] == list(wanted)
+        return
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(out)))
+        found = {}
+        for row in rows:
+            pairs = [(row[f"class_{k}"], float(row[f"probability_{k}"] or 0)) for k in (1, 2, 3)]
+            found[row["image"]] = (row["predicted"], pairs, row["error"])
+    else:
+        records = json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+        found = {}
+        for record in records:
+            pairs = [(pair["class"], pair["probability"]) for pair in record.get("predictions", [])]
+            found[record["image"]] = (record.get("predicted", ""), pairs, record.get("error", ""))
+    assert list(found) == [str(mixed / name) for name in sorted(GOOD + BAD)]
+    for image, ranked in wanted.items():
+        predicted, pairs, error = found[image]
+        assert (predicted, error) == (ranked[0][0], "")
+        assert [name for name, _ in pairs] == [name for name, _ in ranked]
+        assert [p for _, p in pairs] == pytest.approx([p for _, p in ranked], abs=1e-5)
+    for name in BAD:
+        predicted, _, error = found[str(mixed / name)]
+        assert predicted == "" and str(mixed / name) in error
+
+
+def test_many_images_are_answered_in_parts(command, saved, mixed, monkeypatch):
+    run = saved()
+    _, whole, _ = command(run, mixed, "--format", "csv", "--top", 2)
+    monkeypatch.setattr(prompting.__main__, "AT_ONCE", 2)
+    code, parts, err = command(run, mixed, "--format", "csv", "--top", 2)
+    assert code == 1 and "3 of 8" in err
+    rounded = [re.sub(r"0\.(\d{4})\d\d", r"0.\1", text) for text in (whole, parts)]
+    assert rounded[0] == rounded[1] and whole.startswith("image,predicted,class_1,probability_1,class_2")
+
+
+def test_only_unreadable_images(command, saved, photos):
+    code, out, err = command(saved(), photos / "notes.txt", photos / "notes.txt")
+    assert (code, out) == (1, "") and err.endswith("error: 2 of 2 images could not be read\n")
+
+
+def test_errors_can_be_taken_from_python(saved, mixed):
+    errors = {}
+    images = [mixed / name for name in ("broken.png", "a.png", "empty.jpg", "e.png")]
+    predictor = load(saved())
+    predictions = predictor.predict(images, batch_size=1, errors=errors)
+    assert list(errors) == [0, 2] and [len(ranked) for ranked in predictions] == [0, 3, 0, 3]
+    assert predictions[1] == predictor.predict(mixed / "a.png")[0]
+    with pytest.raises(ValueError, match="broken.png"):
+        predictor.predict(images)
+    whole = (mixed / "a.png").read_bytes()
+    opened = Image.open(io.BytesIO(whole[: len(whole) // 2]))
+    errors = {}
+    assert predictor.predict([opened], errors=errors) == [[]]
+    assert str(errors[0]).startswith("cannot decode an opened image: ")
+
+
+def test_class_features_are_computed_once(saved, photos, monkeypatch):
+    predictor = load(saved())
+    calls, real = [], predictor.model.encode_classes
+    monkeypatch.setattr(predictor.model, "encode_classes", lambda *a, **k: calls.append(a) or real(*a, **k))
+    first = predictor.predict(photos / "a.png")
+    predictor.predict(photos / "e.png")
+    assert predictor.predict(photos / "a.png") == first and len(calls) == 1
+    predictor.predict(photos / "a.png", ["owl", "cat"])
+    predictor.predict(photos / "a.png", ["cat", "owl"])
+    predictor.predict(photos / "e.png", ["owl", "cat"])
+    assert len(calls) == 3
+
+
+def test_below_the_threshold_the_answer_is_unsure(command, saved, photos):
+    run = saved()
+    probabilities = [load(run).predict(photos / name)[0][0][1] for name in GOOD]
+    threshold = sorted(probabilities)[2]
+    code, out, _ = command(run, photos, "--format", "jsonl", "--threshold", threshold - 1e-7)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and sum(record["predicted"] == "unsure" for record in records) == 2
+    _, out, _ = command(run, photos, "--threshold", threshold - 1e-7, "--top", 1)
+    assert sum(": unsure, " in line for line in out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_images_are_sorted_into_folders(command, saved, mixed, tmp_path, copy):
+    Image.new("RGB", (40, 40), (9, 200, 60)).save(mixed / "deep" / "a.png")
+    run, out = saved(classes={"x": ["../up", "a/b", ".."]}), tmp_path / "sorted"
+    flags = ["--sort-into", out, *(["--copy"] if copy else [])]
+    names = {"../up": "_up", "a/b": "a_b", "..": "_"}
+    assert command(run, mixed, *flags)[0] == 1
+    sources = [mixed / name for name in [*GOOD, "deep/a.png"]]
+    listed = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*") if not path.is_dir())
+    assert len(listed) == 6
+    for source in sources:
+        predicted = names[load(run).predict(source)[0][0][0]]
+        same = [path for path in (out / predicted).iterdir() if path.read_bytes() == source.read_bytes()]
+        assert len(same) == 1 and same[0].is_symlink() is not copy
+        assert same[0].name in (source.name, "a-2.png")
+    command(run, mixed, *flags)  # again: nothing is added
+    again = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*") if not path.is_dir())
+    assert again == listed
+
+
+def test_nothing_is_overwritten_when_images_are_sorted(command, saved, photos, tmp_path):
+    run, out = saved(), tmp_path / "sorted"
+    predicted = load(run).predict(photos / "a.png")[0][0][0]
+    (out / predicted).mkdir(parents=True)
+    (out / predicted / "a.png").write_text("mine")
+    (out / predicted / "a-2.png").symlink_to(tmp_path / "nowhere")
+    assert command(run, photos / "a.png", "--sort-into", out, "--copy")[0] == 0
+    assert (out / predicted / "a.png").read_text() == "mine" and (out / predicted / "a-2.png").is_symlink()
+    assert (out / predicted / "a-3.png").read_bytes() == (photos / "a.png").read_bytes()
+    assert command(run, photos / "a.png", "--sort-into", out, "--threshold", 1)[0] == 0
+    assert (out / "unsure" / "a.png").resolve() == photos / "a.png"
+
+
+def test_names_of_files_do_not_steer_the_terminal(command, saved, photos):
+    (photos / "a.png").rename(photos / "x\x1b[31m\nerror: y.png")
+    run = saved()
+    for form in ("text", "csv"):
+        code, out, err = command(run, photos, "--format", form)
+        assert (code, err) == (0, "") and "\x1b" not in out and "x\\x1b[31m\\nerror: y.png" in out
+    _, out, _ = command(run, photos, "--format", "json")
+    assert str(photos / "x\x1b[31m\nerror: y.png") in [record["image"] for record in json.loads(out)]
+
+
+INK = [  # (recorded preprocessing, value of the pixels behind the ink)
+    (PREPROCESSING, 0),
+    (PREPROCESSING | {"background": "none"}, 0),
+    (PREPROCESSING | {"background": "white"}, 255),
+    (PREPROCESSING | {"background": "black"}, 0),
+    (None, 255),
+]
+
+
+@pytest.mark.parametrize(("preprocessing", "value"), INK)
+def test_transparent_images_are_prepared_as_in_the_training(saved, tmp_path, preprocessing, value):
+    Image.new("RGBA", (32, 32)).save(tmp_path / "ink.png")
+    predictor = load(saved(preprocessing=preprocessing))
+    red = predictor.prepare(tmp_path / "ink.png")[0, 0, 0].item()
+    mean, std = predictor.preprocessing.mean[0], predictor.preprocessing.std[0]
+    assert red == pytest.approx((value / 255 - mean) / std, abs=1e-5)
+
+
+def test_an_unknown_background_of_a_file_is_refused(saved):
+    with pytest.raises(ValueError, match="background 'grey' is none of white, black, none"):
+        load(saved(preprocessing=PREPROCESSING | {"background": "grey"}))
+
+
+@pytest.mark.parametrize("suffix, package", [("avif", "PIL._avif"), ("heic", "pillow_heif")])
+def test_avif_and_heic_where_they_can_be_decoded(command, saved, photos, suffix, package):
+    if find_spec(package) is None:
+        pytest.skip(f"needs {package}")
+    if suffix == "heic":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.new("RGB", (64, 32), (200, 10, 10)).save(photos / f"z.{suffix}")
+    code, out, _ = command(saved(), photos)
+    assert code == 0 and len(out.splitlines()) == 6 and f"z.{suffix}: " in out
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["{run}", "{photos}", "--threshold", "1.5"], "--threshold is 1.5"),
+        (["{run}", "{photos}", "--threshold", "nan"], "--threshold is nan"),
+        (["{run}", "{photos}", "--copy"], "--copy says how --sort-into"),
+        (["{run}", "{photos}", "--sort-into", "{photos}/a.png"], "a.png is a file, not a folder"),
         (["{run}", "{photos}/nothing.png"], "no image .*nothing.png"),
         (["{run}", "{photos}/notes.txt"], "cannot decode .*notes.txt: not an image"),
         (["{run}", "{run}"], "no images in .*run"),

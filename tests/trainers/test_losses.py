@@ -144,6 +144,28 @@ def test_frozen_features_are_those_of_plain_clip_and_computed_once(build, monkey
     assert torch.equal(trainer.anchors[0].classes([0, 1])[: len(first)], first)
 
 
+@pytest.mark.parametrize(
+    "opts",
+    [
+        ["INPUT.TRANSFORMS", "['random_flip', 'normalize']"],
+        ["MULTITASK.LABEL_SPACE", "union"],
+        ["DATALOADER.TRAIN_X.BATCH_SIZE", 1],
+        ["TRAINER.MVLPT.PREC", "bf16"],
+    ],
+)
+@pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp", "MProGrad"])
+def test_anchored_methods_take_every_setting(main, tmp_path, name, opts):
+    out = tmp_path / "run"
+    assert main("--trainer", name, "--dataset", SEVERAL, "--shots", 2, "--output-dir", out, *opts) == 0
+
+
+def test_frozen_features_of_augmented_images_are_of_the_same_views(build):
+    trainer = build("MPromptSRC", SEVERAL, "INPUT.TRANSFORMS", "['random_resized_crop', 'normalize']")
+    batch = first_batch(trainer)
+    expected = trainer.store.encoder.encode_images(batch["img"])
+    torch.testing.assert_close(trainer.outputs(batch).anchors[0].images, expected)
+
+
 def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     start = tmp_path / "start"
     assert main("--trainer", "MVPT", "--dataset", "toy-pets", "--shots", 2, "--output-dir", start) == 0

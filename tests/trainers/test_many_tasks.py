@@ -51,7 +51,7 @@ def many(build, suite):
 def decoded(monkeypatch) -> list[str]:
     """The paths of the images that are decoded."""
     paths, original = [], datasets.multitask.read_image
-    monkeypatch.setattr(datasets.multitask, "read_image", lambda path: (paths.append(path), original(path))[1])
+    monkeypatch.setattr(datasets.multitask, "read_image", lambda path, *others: (paths.append(path), original(path))[1])
     return paths
 
 

@@ -43,7 +43,7 @@ def images_read(monkeypatch):
     import datasets.multitask as multitask
 
     seen, original = [], multitask.read_image
-    monkeypatch.setattr(multitask, "read_image", lambda path: (seen.append(path), original(path))[1])
+    monkeypatch.setattr(multitask, "read_image", lambda path, *others: (seen.append(path), original(path))[1])
     return seen
 
 

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 import tiny_world
+from PIL import Image
 
-from datasets import register_task
+from datasets import multitask, register_task
+from prompting.checkpoints.prompt_files import load_prompts
+from trainers.engine import decoding
+from trainers.features import store
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 TWO = ["--dataset", "toy-shapes,toy-pets", "--shots", 3]
@@ -193,6 +197,61 @@ def test_a_label_out_of_range_is_named_by_its_line(refuse, damaged):
     with (damaged / "classification/shapes/train.txt").open("a") as file:
         file.write("train.zip@train/0.png 9\n")
     assert "train.txt:16" in refuse("--trainer", "CoOp", *ONE, data=damaged)
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "VPT"])
+def test_damaged_test_images_are_named_before_anything_is_written(refuse, damaged, tmp_path, trainer):
+    for name, length in (("test_0", 150), ("test_1", 200)):  # their headers are whole
+        image = damaged / "pets" / "images" / "beagle" / f"{name}.png"
+        image.write_bytes(image.read_bytes()[:length])
+    message = refuse("--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    assert "beagle/test_0.png" in message and "(and 1 more images of this split)" in message
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def test_a_damaged_test_image_of_a_target_is_named_before_the_sources_are_trained(refuse, damaged, tmp_path):
+    image = damaged / "pets" / "images" / "beagle" / "test_1.png"
+    image.write_bytes(image.read_bytes()[:200])
+    out = tmp_path / "out"
+    message = refuse("--trainer", "MVPT", "--source", "toy-shapes", "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    assert str(image) in message and not (out / "source").exists()
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "VPT", "ZeroshotCLIP"])
+def test_test_images_that_were_decoded_early_are_not_decoded_again(main, tmp_path, monkeypatch, trainer):
+    read, original = [], multitask.read_image
+    monkeypatch.setattr(multitask, "read_image", lambda path, *more: (read.append(path), original(path, *more))[1])
+    arguments = ["--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, "--no-cache"]
+    for name, most in (("early", 5000), ("late", 0)):
+        store.get_backbone.cache_clear()
+        read.clear()
+        monkeypatch.setattr(decoding, "MOST", most)
+        assert main("--output-dir", tmp_path / name, *arguments) == 0
+        tested = [path for path in read if "/test_" in path]
+        assert len(tested) == len(set(tested)) > 5
+        assert (tested == read[: len(tested)]) is (name == "early" or trainer == "ZeroshotCLIP")
+    predictions = [next((tmp_path / name / "predictions").iterdir()).read_bytes() for name in ("early", "late")]
+    assert predictions[0] == predictions[1]
+
+
+def test_transparent_images_are_laid_on_the_configured_background(main, damaged, tmp_path):
+    for path in (damaged / "pets" / "images").rglob("*.png"):
+        image = Image.open(path).convert("RGBA")
+        image.putalpha(60)
+        image.save(path)
+    scores = {}
+    for background in ("white", "black", "none"):
+        out = tmp_path / background
+        arguments = ["--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, "INPUT.BACKGROUND", background]
+        assert main("--output-dir", out, *arguments, data=damaged) == 0
+        assert load_prompts(out / "prompts.safetensors")[1]["preprocessing"]["background"] == background
+        scores[background] = next((out / "predictions").iterdir()).read_text()
+    assert len(set(scores.values())) == 3
+
+
+def test_an_unknown_background_is_refused(refuse):
+    message = refuse("--trainer", "CoOp", *ONE, "INPUT.BACKGROUND", "grey")
+    assert "INPUT.BACKGROUND is 'grey'; it is one of white, black, none" in message
 
 
 def test_a_damaged_task_among_good_targets_stops_before_anything_is_trained(refuse, damaged):

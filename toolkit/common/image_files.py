@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
@@ -22,13 +24,28 @@ def find_image_files(folder: str | os.PathLike) -> tuple[list[Path], list[Path]]
         for name in files:
             if name.startswith("."):
                 continue
-            if name.lower().endswith(SUFFIXES):
+            if has_image_suffix(name):
                 images.append(Path(base, name))
             else:
                 others.append(Path(base, name))
     images.sort(key=Path.as_posix)
     others.sort(key=Path.as_posix)
     return images, others
+
+
+def has_image_suffix(name: str) -> bool:
+    """Return whether a file's name ends as those of images that can be decoded here."""
+    return name.lower().endswith(_suffixes())
+
+
+@functools.lru_cache
+def _suffixes() -> tuple[str, ...]:
+    suffixes = SUFFIXES
+    if find_spec("PIL._avif"):
+        suffixes += (".avif",)
+    if find_spec("pillow_heif"):
+        suffixes += (".heic", ".heif")
+    return suffixes
 
 
 def is_hidden(name: str) -> bool:

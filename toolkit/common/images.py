@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
-import struct
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, features
 from torch import Tensor
 
 from toolkit.common.archives import read_bytes, split_archive
+from toolkit.common.image_metadata import exif_orientation, without_metadata, xmp_orientation
 
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+BACKGROUNDS = ("white", "black", "none")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of the others Pillow runs programs
 MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
 MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
+BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_NATIVE = "L" if sys.byteorder == "little" else "B"
+_OTHER_BYTE = {"L": "B", "B": "L"}
 
 ImageSource = str | os.PathLike | Image.Image
 
@@ -29,22 +44,33 @@ class ImageError(ValueError):
     """An image exists, but cannot be decoded."""
 
 
-def read_image(source: ImageSource) -> Image.Image:
+def read_image(source: ImageSource, background: str = "white") -> Image.Image:
     """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation, the first frame.
+
+    Of metadata only the orientation is read; what else is in it, broken or not, changes nothing.
+
+    Numbers that do not fill 8 bits are scaled by a rule that looks at the largest of the file:
+        integers: the smallest of 8, 10, 12, 14 and 16 bits (or more, of 32-bit integers) that holds it is the range,
+            whose upper 8 bits are taken; negative numbers are 0.
+        floats: x 255 if it is at most 1; as they are if it is at most 255; else x 255 / it. Negative numbers, infinity
+            and NaN are 0.
 
     Args:
         source: a file, ``<zip>@<member>``, or an open PIL image.
+        background: "white" or "black" is what shows through transparent pixels; "none" drops the transparency, so that
+            the colours show which the file holds below it.
 
     Raises:
         FileNotFoundError: no such file, zip or member.
         ImageError: the content is no image, is truncated or declares absurd sides, or its zip is damaged.
     """
+    if background not in BACKGROUNDS:
+        raise ValueError(f"unknown background {background!r}; choose one of {', '.join(BACKGROUNDS)}")
     if isinstance(source, Image.Image):
-        return _upright_rgb(source, in_place=False)
+        return _read_opened(source, background)
     path = os.fspath(source)
     try:
-        image = Image.open(io.BytesIO(read_bytes(path)), formats=FORMATS)
-        return _upright_rgb(image, in_place=True)
+        return _decode(read_bytes(path), background)
     except FileNotFoundError:
         if split_archive(path)[1] is not None:
             raise
@@ -53,18 +79,162 @@ def read_image(source: ImageSource) -> Image.Image:
         raise ImageError(f"cannot decode {path}: not an image") from None
     except Image.DecompressionBombError:
         raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+    except Exception as error:  # noqa: BLE001 - decoders raise whatever comes to them
         raise ImageError(f"cannot decode {path}: {error}") from error
 
 
-def _upright_rgb(image: Image.Image, in_place: bool) -> Image.Image:
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Return the width and height that a file declares; nothing is decoded.
+
+    Raises FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
+    """
+    content, _ = without_metadata(read_bytes(os.fspath(path)))
+    try:
+        return Image.open(io.BytesIO(content), formats=_formats()).size
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ImageError(f"cannot decode {path}: {error}") from error
+
+
+def _read_opened(image: Image.Image, background: str) -> Image.Image:
+    try:
+        _check_sides(*image.size)
+        image.load()
+        return _to_rgb(_upright(image, _orientation(image)), background)
+    except Exception as error:  # noqa: BLE001 - as above
+        name = getattr(image, "filename", "") or "an opened image"
+        raise ImageError(f"cannot decode {name}: {error}") from error
+
+
+@functools.lru_cache
+def _formats() -> tuple[str, ...]:
+    """Return Pillow's formats that are read, with AVIF and HEIF if they are installed."""
+    formats = FORMATS
+    if features.check("avif"):
+        formats += ("AVIF",)
+    try:
+        import pillow_heif
+    except ImportError:
+        return formats
+    pillow_heif.register_heif_opener()
+    return (*formats, "HEIF")
+
+
+def _decode(content: bytes, background: str) -> Image.Image:
+    content, orientation = without_metadata(content)
+    image = Image.open(io.BytesIO(content), formats=_formats())
     _check_sides(*image.size)
-    image = ImageOps.exif_transpose(image, in_place=in_place) or image  # None when in place
-    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would turn all above 255 white
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    has_16_bits = ";16" in str(image.tile)
+    image.load()
+    if has_16_bits and image.mode in ("RGB", "RGBA"):
+        image = _with_low_bytes(image, content)
+    if orientation is None:
+        orientation = _orientation(image)
+    return _to_rgb(_upright(image, orientation), background)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Return the EXIF orientation of an opened image, None if it states none. Pillow has turned TIFF files already."""
+    if image.format == "TIFF":
+        return None
+    try:
+        block, xmp = image.info.get("exif"), image.info.get("xmp")
+        if block is None and image.getexif():  # set by the caller
+            block = image.getexif().tobytes()
+    except Exception:  # noqa: BLE001 - an odd tag
+        return None
+    found = None
+    if isinstance(block, bytes):
+        found = exif_orientation(block)
+    if found is None and isinstance(xmp, bytes):
+        found = xmp_orientation(xmp)
+    return found
+
+
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    if orientation in _TURNS:
+        return image.transpose(_TURNS[orientation])
+    return image
+
+
+def _to_rgb(image: Image.Image, background: str) -> Image.Image:
+    if image.mode == "F":
+        image = Image.fromarray(_floats_to_bytes(np.asarray(image)))
+    elif image.mode.startswith("I"):  # `convert` would turn all above 255 white
+        image = Image.fromarray(_integers_to_bytes(np.asarray(image)))
+    if image.has_transparency_data and background != "none":
+        image = _on_background(image.convert("RGBA"), background)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return image
+
+
+def _on_background(image: Image.Image, color: str) -> Image.Image:
+    """Return an RGBA image on a ground of one color."""
+    alpha = image.getchannel("A")
+    image = image.convert("RGB")
+    if alpha.getextrema()[0] == 255:
+        return image
+    ground = Image.new("RGB", image.size, color)
+    ground.paste(image, mask=alpha)
+    return ground
+
+
+def _integers_to_bytes(values: np.ndarray) -> np.ndarray:
+    largest = int(values.max())
+    bits = max(largest, 0).bit_length()
+    for depth in BIT_DEPTHS:
+        if bits <= depth:
+            bits = depth
+            break
+    return (values.clip(0) >> (bits - 8)).astype(np.uint8)
+
+
+def _floats_to_bytes(values: np.ndarray) -> np.ndarray:
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+    largest = values.max()
+    if largest <= 1:
+        values = values * 255
+    elif largest > 255:
+        values = values / largest * 255
+    return values.round().astype(np.uint8)
+
+
+def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
+    """Return a color image of 16 bits a channel, of which Pillow keeps the upper 8, scaled as `read_image` says.
+
+    If their upper bytes do not fill 16 bits, the file is decoded again for the lower ones.
+    """
+    colors = [band for band in image.getbands() if band != "A"]
+    highest = max(image.getchannel(band).getextrema()[1] for band in colors)
+    if highest >= 64:  # more than 14 bits
+        return image
+    other = Image.open(io.BytesIO(content), formats=_formats())
+    is_grey = "LA;16B" in str(other.tile)
+    other.tile = [tile._replace(args=_low_byte_mode(tile.args)) for tile in other.tile]
+    try:
+        other.load()
+    except ValueError:  # Pillow has no such raw mode
+        return image
+    upper, lower = np.asarray(image), np.asarray(other)
+    if is_grey:
+        lower = lower[:, :, [1, 1, 1, 3]]
+    values = upper.astype(np.uint16) << 8 | lower
+    scaled = _integers_to_bytes(values[:, :, :3])
+    if image.mode == "RGBA":
+        scaled = np.dstack([scaled, _integers_to_bytes(values[:, :, 3])])
+    return Image.fromarray(scaled)
+
+
+def _low_byte_mode(args: str | tuple) -> str | tuple:
+    """Return the arguments of one of Pillow's decoders with a raw mode that takes the other byte of 16 bits."""
+    if isinstance(args, tuple):
+        return (_low_byte_mode(args[0]), *args[1:])
+    if args == "LA;16B":  # has no counterpart: all four bytes are taken
+        return "RGBA"
+    order = args[-1].replace("N", _NATIVE)
+    return args[:-1] + _OTHER_BYTE[order]
 
 
 def _check_sides(width: int, height: int) -> None:

@@ -10,6 +10,7 @@ from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
 from datasets import Task, build_task
+from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone
 from prompting.shape import ClipShape, clip_shape
 
@@ -25,6 +26,7 @@ class RunContext:
         load_epoch: epoch of `start`; None: its best.
         resume: continue from the state of an interrupted run in the output folder.
         references: prompts that are scored before training: "zero_shot", "source" (the initial one).
+        test_images: the tasks' test images, decoded when the run was checked; None: the trainer's own.
         metadata: added to each record of results.json, and compared when a run is resumed.
     """
 
@@ -35,6 +37,7 @@ class RunContext:
     resume: bool = False
     references: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+    test_images: MultitaskDataset | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ class TaskPool:
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[str, str], Task] = {}
+        self.test_images: dict[str, MultitaskDataset] = {}  # decoded when a run was checked, by its folder
+
+    @property
+    def cache_budget(self) -> int:
+        """The bytes that are left for decoded test images."""
+        return CACHE_BUDGET - sum(images.image_bytes for images in self.test_images.values())
 
     def get(self, cfg: CfgNode, names: Sequence[str]) -> list[Task]:
         """Return the tasks of these names as `cfg` describes them. Raise ValueError or FileNotFoundError if one can't be built."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from dassl.data import data_manager
@@ -45,7 +46,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     cfg = with_overrides(cfg, RESUME=cfg.OUTPUT_DIR if can_resume else "")
     written = cfg
     set_random_seed(cfg.SEED)
-    data_manager.read_image = images.read_image  # Dassl's loaders take images in zips, too
+    data_manager.read_image = partial(images.read_image, background=cfg.INPUT.BACKGROUND)  # takes images in zips, too
     if len(names) > 1:
         cfg = with_overrides(cfg, DATASET__NAME=register_union(names))
     else:

@@ -16,12 +16,14 @@ from yacs.config import CfgNode
 
 from datasets import Task, is_custom
 from datasets.few_shot import find_record, to_record, write_record
+from datasets.multitask import MultitaskDataset
 from toolkit.common.archives import require_files
 from toolkit.common.structured import read_json
 
 from . import distributed, provenance, results, resume, settings
 from .config import trainer_class
 from .context import PromptSetup, RunContext, TaskPool
+from .decoding import decode_test_images
 from .run_dir import (
     Action,
     FolderState,
@@ -121,6 +123,10 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
                 "--model-dir, the folder of a run, or a source stage"
             )
         require_files(item.impath for task in setup.tasks for item in task.test)  # they are read last
+        if distributed.main():
+            images = decode_test_images(run.cfg, setup.tasks, tasks.cache_budget)
+            if images is not None:
+                tasks.test_images[run.cfg.OUTPUT_DIR] = images
     return action
 
 
@@ -137,7 +143,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
             action = distributed.from_main(lambda: next_action(run, tasks))
             if action is Action.REUSE:
                 return _reuse(run)
-            return _train_and_test(run, tasks.get(run.cfg, run.names), action)
+            return _train_and_test(run, tasks, action)
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise OSError(error.errno, f"{error.strerror}; {_kept(run)}", error.filename) from error
@@ -154,10 +160,12 @@ def _reuse(run: Run) -> list[dict]:
     return distributed.from_main(lambda: read_json(run.folder / "results.json"))
 
 
-def _train_and_test(run: Run, tasks: Sequence[Task], action: Action) -> list[dict]:
+def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
+    tasks = pool.get(run.cfg, run.names)
+    images = pool.test_images.pop(run.cfg.OUTPUT_DIR, None)
     set_random_seed(run.cfg.SEED)  # a run's numbers depend on its own seed, not on what ran before it
     _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
-    trainer = run.trainer(run.cfg, _context(run, tasks, action))
+    trainer = run.trainer(run.cfg, _context(run, tasks, action, images))
     if distributed.main():
         remove_unfinished(run.folder)
         write_config(run.cfg)
@@ -167,7 +175,7 @@ def _train_and_test(run: Run, tasks: Sequence[Task], action: Action) -> list[dic
     return trainer.run()
 
 
-def _context(run: Run, tasks: Sequence[Task], action: Action) -> RunContext:
+def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None) -> RunContext:
     references = ()
     if run.compare:
         references = ("zero_shot",)
@@ -175,7 +183,7 @@ def _context(run: Run, tasks: Sequence[Task], action: Action) -> RunContext:
             references = ("zero_shot", "source")
     metadata = {"epochs": run.epochs, "start": run.start_digest(), "drawn": provenance.of_lists(tasks)}
     resumed = action is Action.RESUME
-    return RunContext(tasks, run.trains, run.start, run.load_epoch, resumed, references, metadata)
+    return RunContext(tasks, run.trains, run.start, run.load_epoch, resumed, references, metadata, images)
 
 
 def _write_samples(run: Run, tasks: Sequence[Task]) -> None:

@@ -12,6 +12,7 @@ from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
 from datasets import task_name
+from toolkit.common.images import BACKGROUNDS
 from toolkit.common.schedules import SCHEDULES
 from toolkit.common.suggest import nearest
 
@@ -72,6 +73,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.BACKBONE.NAME = "pocket"
     cfg.MODEL.COMPILE = False  # torch.compile for a prompted image tower; one machine's choice, so in no config.yaml
     cfg.INPUT.FROM_BACKBONE = True  # size, mean, std and interpolation are the backbone's own
+    cfg.INPUT.BACKGROUND = "white"  # white | black | none: behind transparent pixels; none drops the transparency
     cfg.INPUT.CACHED_VIEWS = (
         0  # text prompts with random transforms: views of an image, computed once; 0: a new one a step
     )
@@ -128,6 +130,7 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
         *_choice("TRAINER.ANCHOR.TEMPLATES", cfg.TRAINER.ANCHOR.TEMPLATES, ("task", "imagenet")),
         *_choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
         *_choice("MULTITASK.MIXING", cfg.MULTITASK.MIXING, ("proportional", "uniform", "temperature")),
+        *_choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
         *_choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
         *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
         *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,11 +38,11 @@ def precision_of(cfg, device: str) -> torch.dtype | None:
 
 
 def preprocessing_of(cfg, backbone: Preprocessing) -> Preprocessing:
-    """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is False."""
+    """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is False, with INPUT.BACKGROUND."""
     if cfg.INPUT.FROM_BACKBONE:
-        return backbone
+        return replace(backbone, background=cfg.INPUT.BACKGROUND)
     mean, std = tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)
-    return Preprocessing(cfg.INPUT.SIZE[0], mean, std, cfg.INPUT.INTERPOLATION)
+    return Preprocessing(cfg.INPUT.SIZE[0], mean, std, cfg.INPUT.INTERPOLATION, cfg.INPUT.BACKGROUND)
 
 
 def build_images(
@@ -68,6 +69,7 @@ def build_images(
         crop,
         transform,
         cache_budget,
+        pre.background,
     )
 
 

@@ -24,7 +24,7 @@ from .views import View
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2  # to be raised when features are computed or kept in another way
+LAYOUT = 3  # to be raised when features are computed or kept in another way
 
 
 @dataclass
@@ -114,6 +114,14 @@ class FeatureStore:
         known[fingerprint] = features
         return features, others
 
+    def has_features(self, dataset: MultitaskDataset, task: int) -> bool:
+        """Return True if the features of the task at a position are in memory or in a file."""
+        fingerprint = self._fingerprint(dataset, task)
+        if fingerprint in self.backbone.features:
+            return True
+        label = f"{dataset.names[task]}-{dataset.split}"
+        return self.cache is not None and self.cache.path(label, fingerprint).is_file()
+
     def _load(self, label: str, fingerprint: str, count: int) -> Tensor | None:
         if self.cache is None:
             return None
@@ -129,7 +137,7 @@ class FeatureStore:
         return fingerprints.of_text(
             LAYOUT,
             self.backbone.tower_fingerprint,
-            (dataset.size, dataset.interpolation, crop),
+            (dataset.size, dataset.interpolation, crop, dataset.background),
             (dataset.mean, dataset.std),
             (str(settings.precision), settings.batch_size),
             (torch.__version__, settings.device, gpu),

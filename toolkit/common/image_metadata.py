@@ -1,0 +1,184 @@
+"""Image files without their metadata: only the EXIF orientation is needed, and nothing else may stop a decoder."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+UPRIGHT = 1
+ORIENTATION = 0x0112
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF's types
+_XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+_MAX_PROFILE = 1 << 18  # bytes of a compressed EXIF block in a PNG
+
+_EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)  # its type in the list of items
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_TRNS_LENGTHS = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}  # by the colour type
+
+# Tags of TIFF that say how pixels are stored.
+_TIFF_PIXELS = {
+    *range(254, 260),
+    *(262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 334, 338, 339, 347),
+    *range(512, 522),
+    *(529, 530, 531, 532),
+}
+
+
+def without_metadata(content: bytes) -> tuple[bytes, int | None]:
+    """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF orientation, None if it states none.
+
+    Other formats, and files that are not as these formats say, are returned as they are.
+    """
+    try:
+        if content[:2] == b"\xff\xd8":
+            return _jpeg(content)
+        if content.startswith(_PNG):
+            return _png(content)
+        if content[:2] in (b"II", b"MM"):
+            return _tiff(content)
+        if content[4:8] == b"ftyp":  # AVIF, HEIF: they have an orientation of their own, which their decoders apply
+            return _EXIF_ITEM.sub(rb"\1free", content), None
+    except (struct.error, IndexError):  # cut off
+        pass
+    return content, None
+
+
+def exif_orientation(block: bytes) -> int | None:
+    """Return the orientation of an EXIF block, None if it holds none that can be read; other tags are passed over."""
+    block = block.removeprefix(b"Exif\0\0")
+    order = _byte_order(block)
+    if order is None:
+        return None
+    found = None
+    try:
+        (start,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, start)
+        for position in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(order + "HHI", block, position)
+            if tag == ORIENTATION and kind in _INTEGERS and values == 1:
+                (found,) = struct.unpack_from(order + _INTEGERS[kind], block, position + 8)
+    except struct.error:  # it ends too early; what was found counts
+        pass
+    return found
+
+
+def xmp_orientation(text: bytes) -> int | None:
+    """Return the orientation that an XMP packet states, or None."""
+    match = _XMP.search(text)
+    return int(match[1]) if match else None
+
+
+def _byte_order(block: bytes) -> str | None:
+    return {b"II": "<", b"MM": ">"}.get(block[:2])
+
+
+def _jpeg(content: bytes) -> tuple[bytes, int | None]:
+    """Keep all segments but APPn and comments; of APPn those of JFIF and Adobe, which say what the colours are."""
+    kept = [content[:2]]
+    orientation = in_xmp = None
+    position = 2
+    while True:
+        if content[position] != 0xFF:
+            return content, None
+        marker = content[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker == 0xDA:  # the pixels
+            break
+        (length,) = struct.unpack_from(">H", content, position + 2)
+        segment = content[position : position + 2 + length]
+        if length < 2 or len(segment) < 2 + length or marker in (0x01, *range(0xD0, 0xDA)):
+            return content, None
+        data = segment[4:]
+        if marker == 0xE1 and data.startswith(b"Exif\0\0") and orientation is None:
+            orientation = exif_orientation(data)
+        elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/"):
+            in_xmp = xmp_orientation(data)
+        is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
+        is_jfif = marker == 0xE0 and data.startswith(b"JFIF") and len(data) >= 14
+        is_adobe = marker == 0xEE and data.startswith(b"Adobe") and len(data) >= 12
+        if not is_metadata or is_jfif or is_adobe:
+            kept.append(segment)
+        position += 2 + length
+    kept.append(content[position:])
+    return b"".join(kept), in_xmp if orientation is None else orientation
+
+
+def _png(content: bytes) -> tuple[bytes, int | None]:
+    """Keep the header, palette, pixels and, if its length is right, transparency."""
+    kept = [_PNG]
+    orientation = in_profile = in_xmp = None
+    colour_type = content[25]
+    for kind, data, chunk in _png_chunks(content):
+        if kind in _PNG_PIXELS:
+            kept.append(chunk)
+        elif kind == b"tRNS" and len(data) in _TRNS_LENGTHS.get(colour_type, ()):
+            kept.append(chunk)
+        elif kind == b"eXIf":
+            orientation = exif_orientation(data)
+        elif kind in (b"tEXt", b"zTXt") and data.startswith(b"Raw profile type exif\0"):
+            in_profile = _profile_orientation(kind, data.partition(b"\0")[2])
+        elif kind == b"iTXt" and data.startswith(b"XML:com.adobe.xmp\0"):
+            in_xmp = xmp_orientation(data)
+    for other in (in_profile, in_xmp):
+        if orientation is None:
+            orientation = other
+    return b"".join(kept), orientation
+
+
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (kind, data, whole chunk) up to IEND; a last chunk that is cut off is as long as what is there."""
+    position = len(_PNG)
+    while position < len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        end = position + 12 + length
+        chunk = content[position:end]
+        yield kind, chunk[8 : 8 + length], chunk
+        if kind == b"IEND":
+            return
+        position = end
+
+
+def _profile_orientation(kind: bytes, text: bytes) -> int | None:
+    """Return the orientation of an EXIF block written as hexadecimal text, as ImageMagick does."""
+    try:
+        if kind == b"zTXt":
+            text = zlib.decompressobj().decompress(text[1:], 2 * _MAX_PROFILE)
+        lines = text[: 2 * _MAX_PROFILE].split(b"\n")
+        return exif_orientation(bytes.fromhex(b"".join(lines[3:]).decode("ascii")))
+    except (zlib.error, ValueError):
+        return None
+
+
+def _tiff(content: bytes) -> tuple[bytes, int | None]:
+    """Keep the tags of the first image that say how its pixels are stored. BigTIFF, with longer entries, has 43 for 42."""
+    order = _byte_order(content)
+    (version,) = struct.unpack_from(order + "H", content, 2)
+    if version == 42:
+        (start,) = struct.unpack_from(order + "I", content, 4)
+        counter, size, pointer = "H", 12, "I"
+    elif version == 43:
+        (start,) = struct.unpack_from(order + "Q", content, 8)
+        counter, size, pointer = "Q", 20, "Q"
+    else:
+        return content, None
+    (count,) = struct.unpack_from(order + counter, content, start)
+    first = start + struct.calcsize(counter)
+    kept = []
+    orientation = None
+    for position in range(first, min(first + size * count, len(content)), size):
+        entry = content[position : position + size]
+        tag, kind = struct.unpack_from(order + "HH", entry)
+        if tag in _TIFF_PIXELS:
+            kept.append(entry)
+        elif tag == ORIENTATION and kind in _INTEGERS:
+            (orientation,) = struct.unpack_from(order + _INTEGERS[kind], entry, size - struct.calcsize(pointer))
+    directory = struct.pack(order + counter, len(kept)) + b"".join(kept) + struct.pack(order + pointer, 0)
+    if start + len(directory) > len(content):
+        return content, None
+    return content[:start] + directory + content[start + len(directory) :], orientation
