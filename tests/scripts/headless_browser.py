@@ -31,7 +31,10 @@ def executable() -> str | None:
 
 
 class Browser:
-    """One page: `open` a file or an address at a width, `evaluate` JavaScript on it; `errors` and `requests` are of the page opened last."""
+    """One page: `open` a file or an address at a width, `evaluate` JavaScript on it.
+
+    `errors` and `requests` are of the page opened last.
+    """
 
     def __init__(self, folder: Path, patience: float = 120.0):
         """folder: for the browser's profile; patience: seconds until an answer is given up."""
