@@ -21,9 +21,8 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan, Report
-from trainers.engine.run_dir import check_folder, exclusive_folder
 
-from . import methods, output, protocol
+from . import methods, protocol
 from .items import Item, plan_items
 from .protocol import Protocol
 from .work import Place, finished, is_there, perform
@@ -125,6 +124,10 @@ def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespa
 
 def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
+    from . import output
+
     execution.check(args)
     known, plan, items = plan_of(args)
     text = describe(known, plan, items, args)

@@ -1,18 +1,20 @@
-"""The flags of train.py: those of Dassl, of the reference, and ours; and the configuration that they give."""
+"""The flags of train.py: those of Dassl, of the reference, and ours; and the configuration that they give.
+
+The parser alone imports neither torch nor Dassl.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yacs.config import CfgNode
-
-from datasets import few_shot
 from toolkit.common.files import decode_text
 
-from .config import RunOptions, is_native, resolve, trainer_class, with_overrides
-from .run_dir import resumed_folder
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+    from .config import RunOptions
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -61,6 +63,9 @@ def arguments() -> argparse.ArgumentParser:
 
 def configuration(args: argparse.Namespace) -> CfgNode:
     """Return the frozen configuration of a command line. Raise ValueError or FileNotFoundError."""
+    from .config import is_native, resolve, trainer_class, with_overrides
+    from .run_dir import resumed_folder
+
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flag_values(args), args.opts)
     node = cfg.TRAINER.MVLPT
@@ -77,6 +82,8 @@ def configuration(args: argparse.Namespace) -> CfgNode:
 
 def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
     """Return the options of a command line with this configuration."""
+    from .config import RunOptions
+
     return RunOptions(
         resume=cfg.RESUME == "auto",
         overwrite=args.overwrite,
@@ -90,6 +97,8 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
 
 def flag_values(args: argparse.Namespace) -> dict[str, Any]:
     """Return the configuration keys that flags set."""
+    from datasets import few_shot
+
     values = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
