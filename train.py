@@ -22,8 +22,9 @@ from collections.abc import Iterator, Sequence
 
 import datasets
 import trainers
+from toolkit.common import plugins
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED
-from trainers.engine.command_line import arguments, configuration, run_options
+from trainers.engine.command_line import arguments, configuration, key_table, run_options
 
 AGAIN = "with --resume auto the same command goes on"
 
@@ -31,8 +32,8 @@ AGAIN = "with --resume auto the same command goes on"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if training diverged or a disk is full,
-    130 when stopped.
+    0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if training diverged, a disk is full or a
+    plugin failed, 130 when stopped.
     """
     args = None
     if "LOCAL_RANK" not in os.environ:  # --help and wrong flags need no torch; of several processes one alone speaks
@@ -46,21 +47,32 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args = arguments().parse_args(argv)
             trainers.register_all()
             datasets.register_all()
+            if args.list_keys:
+                sys.stdout.write(key_table(args.trainer))
+                return OK
             cfg = configuration(args)
             experiment.run(cfg, run_options(args, cfg))
-    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        return distributed.failed(input_message(error), BAD_INPUT)
-    except FloatingPointError as error:
-        return distributed.failed(f"error: {error}\n", FAILED)
-    except OSError as error:
-        code = BAD_INPUT if error.errno == errno.EROFS else FAILED
-        return distributed.failed(disk_message(error), code)
+    except (ValueError, OSError, FloatingPointError) as error:
+        return distributed.failed(*ending(error))
     except KeyboardInterrupt:
         return distributed.failed(f"stopped; {AGAIN}\n", STOPPED)
     except SystemExit as end:  # of argparse, which has written its message
         distributed.failed("", end.code)
         raise
     return OK
+
+
+def ending(error: Exception) -> tuple[str, int]:
+    """Return the message and the exit code of an error. One in a plugin's own line is a traceback."""
+    if plugins.raised_by_user(error):
+        return traceback.format_exc(), FAILED
+    if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)):
+        return input_message(error), BAD_INPUT
+    if isinstance(error, FloatingPointError):
+        return f"error: {error}\n", FAILED
+    if error.errno == errno.EROFS:
+        return disk_message(error), BAD_INPUT
+    return disk_message(error), FAILED
 
 
 def input_message(error: Exception) -> str:

@@ -11,6 +11,7 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
+from toolkit.common import plugins
 from toolkit.common.suggest import nearest
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ def __getattr__(name: str) -> object:
 
 
 def register_all() -> None:
-    """Import every module of this folder, so that their registrations run. Repeated calls cost nothing."""
+    """Import every module of this folder and the files of --import, so that their registrations run. Repeated calls cost
+    nothing."""
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         importlib.import_module(module.name)
     importlib.import_module("datasets.pocket.tasks")
+    plugins.import_all()
 
 
 def build_task(cfg, name: str) -> Task:
@@ -59,10 +62,16 @@ def build_task(cfg, name: str) -> Task:
         record = find_record(records, task_name(name))
     if record:
         cfg.DATASET.NUM_SHOTS = -1  # all images, to find the record's among
+    which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
+    if not issubclass(cls, Task):
+        cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # a data set written for Dassl may part its classes itself
     cfg.freeze()
     task = as_task(cls(cfg), name)
     if record:
         replay_record(task, record, shots)
+    cfg.defrost()
+    cfg.DATASET.SUBSAMPLE_CLASSES = which
+    task.subsample(cfg)
     return task
 
 

@@ -13,7 +13,7 @@ from .catalog import names
 from .catalog.entries import Entry, entries
 from .few_shot import sample_per_class
 from .io.index_files import require_inside
-from .io.split_files import Splits, class_names, read_split, subsample_classes
+from .io.split_files import Splits, class_names, read_split
 from .task import Sample, Task, allows_outside, register_task, require_train_images, sampling_seed
 from .tools.annotations import find_split_file
 
@@ -58,9 +58,8 @@ class CoopTask(Task):
             require_train_images(train, classnames, source)
         classnames = self.name_classes(classnames, source)
         train, val = self.sample(train, val, shots, sampling_seed(cfg))
-        which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
-        (train, val, test), classnames = subsample_classes([train, val, test], classnames, which)
         super().__init__(classnames, train, val, test)
+        self.subsample(cfg)
 
     def read(self, folder: str) -> Splits:
         """Return (train, val, test) in full. Override for a dataset without a split file."""

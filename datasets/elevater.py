@@ -29,6 +29,7 @@ class ElevaterTask(Task):
 
     Few-shot follows ELEVATER's rule: `cfg.DATASET.NUM_SHOTS` (-1: all; 0: no training images, and the training index
     is not read) and `cfg.DATASET.RANDOM_SEED_SAMPLING`. The official val split is not used.
+    `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new) then selects classes.
 
     Attributes:
         root_folder: the dataset's folder below the data root.
@@ -60,6 +61,7 @@ class ElevaterTask(Task):
         train, val = sample_elevater(pool, len(classnames), self.label_kind, shots, sampling_seed(cfg))
         require_files(sample.impath for sample in [*train, *val, *test])
         super().__init__(classnames, train, val, test)
+        self.subsample(cfg)
 
     def read(self, folder: str, index: str) -> tuple[list[Sample], list[str]]:
         """Return the samples and class names of an index file in `folder`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 
@@ -43,6 +43,7 @@ class Task(DatasetBase):
     metric: str = "accuracy"
     templates: Sequence[str] = DEFAULT_TEMPLATES
     crop: str = "crop"
+    subsampled: bool = False  # classes were left out
     drawn_seed: int | None = None  # seed of the few-shot sample, if it is not the configuration's
 
     def __init__(
@@ -74,6 +75,29 @@ class Task(DatasetBase):
         self._val = list(val)
         self.drawn_seed = seed
 
+    def subsample(self, cfg) -> None:
+        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, their labels counted from 0 again; a second call changes
+        nothing.
+
+        "base" is CoOp's first half of the classes in label order, rounded up, "new" the rest. Raises ValueError for another
+        name, and for a multilabel task.
+        """
+        which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
+        kept = class_range(which, len(self._classnames))
+        if which == "all" or self.subsampled:
+            return
+        if self.label_kind == "multilabel":
+            raise ValueError(
+                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
+            )
+        self.subsampled = True
+        self._train_x = _of_classes(self._train_x, kept)
+        self._val = _of_classes(self._val, kept)
+        self._test = _of_classes(self._test, kept)
+        self._classnames = [self._classnames[label] for label in kept]
+        self._num_classes = len(kept)
+        self._lab2cname = dict(enumerate(self._classnames))
+
     def data_root(self, cfg) -> str:
         """Return the absolute folder of all data sets, `cfg.DATASET.ROOT`. Override for data in another place."""
         root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
@@ -88,6 +112,23 @@ class Task(DatasetBase):
             hint = "" if cfg.DATASET.ROOT else " (DATASET.ROOT is empty; pass --root)"
             raise FileNotFoundError(f"{self.name or type(self).__name__}: no folder {path}{hint}")
         return path
+
+
+def class_range(which: str, count: int) -> range:
+    """Return the labels of "all", "base" or "new" classes of `count`. Raise ValueError for another name."""
+    half = (count + 1) // 2
+    ranges = {"all": range(count), "base": range(half), "new": range(half, count)}
+    if which not in ranges:
+        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {which!r}; choose all, base or new")
+    return ranges[which]
+
+
+def _of_classes(samples: Sequence[Sample], kept: range) -> list[Sample]:
+    left = []
+    for sample in samples:
+        if sample.label in kept:
+            left.append(replace(sample, labels=(sample.label - kept.start,)))
+    return left
 
 
 def register_task(cls: type[Task]) -> type[Task]:

@@ -23,6 +23,7 @@ from scripts.study import __main__ as study
 from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
 from scripts.study.work import configuration_of
+from toolkit.common.plugins import add_import_flag
 
 log = logging.getLogger("sweep")
 
@@ -35,6 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--root", default="", help="folder of the data sets")
     add("--output-dir", default="", help="default: output/<name of the plan>; all nodes must see it")
     add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
 

@@ -9,12 +9,17 @@ import importlib
 import pkgutil
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
+from toolkit.common import plugins
 
 
 def register_all() -> None:
-    """Import every module of this folder and of `methods/`, so that their registrations run. Repeated calls cost nothing."""
+    """Import every module of this folder and of `methods/`, and the files of --import, so that their registrations run.
+
+    Repeated calls cost nothing.
+    """
     from . import methods
 
     for package in (methods.__name__, __name__):
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__, prefix=f"{package}."):
             importlib.import_module(module.name)
+    plugins.import_all()

@@ -46,7 +46,7 @@ class PromptEvaluator(TrainerX):
     native: ClassVar[bool] = True  # False, or absent: written for Dassl alone
     learns: ClassVar[bool] = False
     multitask: ClassVar[bool] = False  # several tasks may share the prompt
-    keys: ClassVar[dict] = {}  # configuration keys that this trainer alone reads, with their defaults
+    keys: ClassVar[dict] = {}  # configuration keys that this trainer alone reads: default, or (default, meaning)
     defaults: ClassVar[dict] = {}  # configuration keys of this trainer whose defaults differ
     make_prompt: ClassVar[Callable[[PromptSetup], Prompt] | None] = None  # None: plain CLIP; checks call it, too
 

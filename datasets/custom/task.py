@@ -17,7 +17,6 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from datasets.few_shot import VAL_SHOTS, sample, sample_elevater
-from datasets.io.split_files import subsample_classes
 from datasets.task import Sample, Task, require_train_images, sampling_seed
 from toolkit.common.class_names import require_distinct
 from toolkit.common.suggest import nearest
@@ -91,14 +90,8 @@ class CustomTask(Task):
         if shots != 0:
             require_train_images(train, classnames, str(path))
         train, val = _sample(train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg))
-        which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
-        if not multilabel:
-            (train, val, test), classnames = subsample_classes([train, val, test], classnames, which)
-        elif which != "all":
-            raise ValueError(
-                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
-            )
         super().__init__(classnames, train, val, test)
+        self.subsample(cfg)
 
     def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
         """Set how the task is labelled, prompted and scored."""

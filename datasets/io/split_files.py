@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from datasets.task import Sample
@@ -70,26 +69,6 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
         if label not in names:
             raise ValueError(f"{source}: no image has the label {label}, though labels go up to {max(names)}")
     return [names[label] for label in range(len(names))]
-
-
-def subsample_classes(
-    splits: Sequence[Sequence[Sample]], classnames: Sequence[str], which: str
-) -> tuple[list[list[Sample]], list[str]]:
-    """Return CoOp's base-to-new split: the first half of the classes ("base", rounded up), the rest ("new") or "all".
-
-    Returns:
-        (the splits without the other classes, labels counted from 0 again; the class names that are left)
-    """
-    half = (len(classnames) + 1) // 2
-    ranges = {"all": range(len(classnames)), "base": range(half), "new": range(half, len(classnames))}
-    if which not in ranges:
-        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {which!r}; choose all, base or new")
-    kept = ranges[which]
-    left = []
-    for split in splits:
-        samples = [sample for sample in split if sample.label in kept]
-        left.append([replace(sample, labels=(sample.label - kept.start,)) for sample in samples])
-    return left, [classnames[label] for label in kept]
 
 
 def _row(entry: Any, where: str, folder: str) -> Row | None:

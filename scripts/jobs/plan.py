@@ -17,6 +17,7 @@ from graphlib import TopologicalSorter
 from typing import Protocol
 
 from toolkit.common.files import InUse
+from toolkit.common.plugins import raised_by_user
 
 MAX_LOSSES = 3  # how often a job may lose its worker before the job itself is taken for the cause
 
@@ -121,7 +122,8 @@ class Outcome:
 def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:
     """Try a job; whatever it raises is its outcome.
 
-    ValueError and FileNotFoundError mean that its input is wrong; InUse, that a lost try still works in the folder.
+    ValueError and FileNotFoundError mean that its input is wrong; InUse, that a lost try still works in the folder. An
+    error in a plugin's own line comes with its traceback.
     """
     began = time.monotonic()
     try:
@@ -132,6 +134,8 @@ def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> 
         lost = isinstance(failure, InUse)
         wrong = isinstance(failure, (ValueError, FileNotFoundError)) and not lost
         error = f"{type(failure).__name__}: {failure}".strip()
+        if raised_by_user(failure):
+            error = f"{error}\n{traceback.format_exc().strip()}"
         return Outcome(job, time.monotonic() - began, error, wrong, lost)
     return Outcome(job, time.monotonic() - began)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan, Report
+from toolkit.common.plugins import add_import_flag
 
 from . import methods, protocol
 from .items import Item, plan_items
@@ -43,13 +44,14 @@ def arguments() -> argparse.ArgumentParser:
     add("--output-dir", default=str(Path("output") / "study"))
     add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
     add("--results", default="", metavar="FILE", help="write tables, tests and plots into a Markdown file, too")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
-    seeds = _words(args.seeds)
+    seeds = words(args.seeds)
     if not all(seed.isdigit() for seed in seeds):
         raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {args.seeds!r}")
     known = protocol.load(args.suite)
@@ -60,16 +62,17 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
     numbers = [int(seed) for seed in dict.fromkeys(seeds)]
-    known = protocol.narrowed(known, numbers, _words(args.methods))
+    known = protocol.narrowed(known, numbers, words(args.methods))
     known = protocol.with_backbone(known, args.backbone)
     different_names = list(dict.fromkeys(names))
     plan, items = plan_items(known, different_names)
     return known, plan, items
 
 
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    return [word for word in words if word]
+def words(text: str) -> list[str]:
+    """Return comma-separated words."""
+    parts = [part.strip() for part in text.split(",")]
+    return [part for part in parts if part]
 
 
 def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace) -> str:

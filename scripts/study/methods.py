@@ -8,14 +8,19 @@ PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
 
 @cache
+def _register() -> None:
+    import trainers
+
+    trainers.register_all()
+
+
 def known() -> tuple[str, ...]:
     """Return the names of all methods, those of the paper first."""
     from dassl.engine import TRAINER_REGISTRY
 
-    import trainers
     from trainers.engine.config import is_native, trainer_class
 
-    trainers.register_all()
+    _register()
     names = []
     for name in TRAINER_REGISTRY.registered_names():
         trainer = trainer_class(name)

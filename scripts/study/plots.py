@@ -59,7 +59,8 @@ def _colour(line: Line) -> str:
 
 
 def _scale_label(table: Table) -> str:
-    return f"mean of {len(table.columns) - 1} tasks (%)"
+    count = table.averaged or len(table.columns) - 1
+    return f"mean of {count} tasks (%)"
 
 
 def bars(table: Table, path: Path) -> None:

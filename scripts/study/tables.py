@@ -20,15 +20,21 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table in percent: its values over seeds, and the paper's."""
+    """One number of a table in percent: its values over seeds, and the paper's.
+
+    stated_mean: the mean, if it is not that of `values` (a harmonic mean of two means).
+    """
 
     values: tuple[float, ...] = ()
     paper: float | None = None
     paper_std: float | None = None
+    stated_mean: float | None = None
 
     @property
     def mean(self) -> float | None:
         """The mean over seeds; None without runs."""
+        if self.stated_mean is not None:
+            return self.stated_mean
         return statistics.fmean(self.values) if self.values else None
 
     @property
@@ -49,13 +55,18 @@ class Line:
 
 @dataclass
 class Table:
-    """An item with its numbers; `columns` begin with "average"."""
+    """An item with its numbers; `columns` begin with "average".
+
+    digits: decimals in texts. averaged: number of tasks that the average is over; 0: all columns.
+    """
 
     name: str
     title: str
     label_names: tuple[str, ...]
     columns: tuple[str, ...]
     lines: list[Line]
+    digits: int = 1
+    averaged: int = 0
 
     def line(self, *labels: str) -> Line | None:
         """Return the line with these labels."""
@@ -123,15 +134,15 @@ def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
     return known
 
 
-def number(cell: Cell, latex: bool = False) -> str:
+def number(cell: Cell, latex: bool = False, digits: int = 1) -> str:
     """Return a cell as text: 61.2 ± 0.4, and the paper's in brackets."""
     if cell.mean is None:
         text = "--" if latex else "–"
     else:
-        text = f"{cell.mean:.1f}"
+        text = f"{cell.mean:.{digits}f}"
         if len(cell.values) > 1:
             sign = "$\\,\\pm\\,$" if latex else " ± "
-            text += f"{sign}{cell.std:.1f}"
+            text += f"{sign}{cell.std:.{digits}f}"
     if cell.paper is not None:
         text += f" ({cell.paper:.2f})"
     return text
@@ -147,7 +158,7 @@ def _text_rows(table: Table, columns: Sequence[str], latex: bool = False) -> lis
     names = [short(column) for column in columns]
     rows = [[*table.label_names, *names]]
     for line in table.lines:
-        numbers = [number(line.cells[column], latex) for column in columns]
+        numbers = [number(line.cells[column], latex, table.digits) for column in columns]
         rows.append([*line.labels, *numbers])
     return rows
 

@@ -72,6 +72,8 @@ def build_run(job: Job, place: Place):
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
         run = experiment.source_run(cfg, settings["tasks"], start)
+    elif settings["stage"] == "evaluation":
+        (run,) = experiment.target_runs(cfg, settings["tasks"], {}, start, trains=False)
     else:
         (target,) = settings["tasks"]
         related = {}

@@ -26,6 +26,7 @@ import trainers
 from datasets import pocket
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
+from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import read_json
 
 from .matrix import Matrix
@@ -55,6 +56,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--backbone", default="", help="as for train.py")
     add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone")
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
+    add_import_flag(parser)
     execution.add_arguments(parser)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration, for every run")
     return parser

@@ -163,6 +163,15 @@ def test_coop_base_and_new_classes(cfg, pets):
     assert [s.key for s in new.train_x] == [s.key for s in whole.train_x if s.label == 1]
 
 
+def test_elevater_base_and_new_classes(cfg, shapes):
+    cfg.DATASET.NUM_SHOTS = 5
+    whole = Shapes(cfg)
+    cfg.DATASET.SUBSAMPLE_CLASSES = "base"
+    base = Shapes(cfg)
+    assert base.classnames == ["disc"] and len(base.test) == 1
+    assert [s.key for s in base.train_x] == [s.key for s in whole.train_x if s.label == 0]
+
+
 def test_coop_errors(cfg, pets, disk):
     disk.json("pets/split_zhou_Pets.json", {"train": [["a", 0, "cat"]], "val": [], "test": [["b", 1, "dog"]]})
     with pytest.raises(ValueError, match=r"class 1 \('dog'\) has no training image in .*split_zhou_Pets\.json"):

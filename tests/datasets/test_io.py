@@ -3,7 +3,8 @@ import pytest
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
 from datasets.io.index_files import read_coco, read_iris
-from datasets.io.split_files import class_names, read_split, subsample_classes
+from datasets.io.split_files import class_names, read_split
+from datasets.task import Task
 from toolkit.common.archives import read_bytes, split_archive
 
 
@@ -160,15 +161,22 @@ def test_coop_split_errors(disk):
         class_names(split_json(disk, test=[["a.jpg", 3, "x"]]), "split.json")
 
 
-def test_subsample_classes(disk):
-    splits = split_json(disk)
-    base, names = subsample_classes(splits, ["big cat", "dog", "emu"], "base")
-    assert names == ["big cat", "dog"] and [len(split) for split in base] == [2, 1, 0]
-    new, names = subsample_classes(splits, ["big cat", "dog", "emu"], "new")
-    assert names == ["emu"] and [s.labels for s in new[2]] == [(0,)]
-    assert subsample_classes(splits, ["a", "b", "c"], "all")[0] == [list(split) for split in splits]
+def test_subsample_classes(disk, cfg):
+    def task(which):
+        cfg.DATASET.SUBSAMPLE_CLASSES = which
+        task = Task(["big cat", "dog", "emu"], *split_json(disk))
+        task.subsample(cfg)
+        task.subsample(cfg)
+        return task
+
+    whole, base, new = task("all"), task("base"), task("new")
+    assert base.classnames == ["big cat", "dog"]
+    assert [len(split) for split in (base.train_x, base.val, base.test)] == [2, 1, 0]
+    assert (new.classnames, new.num_classes, new.lab2cname) == (["emu"], 1, {0: "emu"})
+    assert [s.labels for s in new.test] == [(0,)]
+    assert [whole.train_x, whole.val, whole.test] == [list(split) for split in split_json(disk)]
     with pytest.raises(ValueError, match="all, base or new"):
-        subsample_classes(splits, [], "half")
+        task("half")
 
 
 def outside(disk):

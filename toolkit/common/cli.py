@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from toolkit.common import plugins
 from toolkit.common.text import printable
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -20,7 +21,8 @@ class NotDone(Exception):
 def run_command(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code, `OK` if it returns None.
 
-    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`; MVLPT_DEBUG=1 adds the traceback.
+    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`; MVLPT_DEBUG=1 adds the traceback. An
+    error in a plugin's own line is a traceback and `FAILED`.
     A reader that closes the pipe ends the command quietly. What the terminal can't show is escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -33,6 +35,9 @@ def run_command(command: Callable[[], int | None]) -> int:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # nothing is left to flush into the closed pipe
         return OK
     except (OSError, ValueError) as error:
+        if plugins.raised_by_user(error):
+            traceback.print_exc()
+            return FAILED
         return fail(error, BAD_INPUT)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.common.files import decode_text
+from toolkit.common.plugins import add_import_flag
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -57,8 +58,26 @@ def arguments() -> argparse.ArgumentParser:
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
     add("--deterministic", action="store_true", help="the same bits on a GPU, too; a CPU gives them anyway")
     add("--overwrite", action="store_true", help="remove what the output folder holds")
+    add("--coop-folders", action="store_true", help="name the default output folder as CoOp's scripts do")
+    add("--list-keys", action="store_true", help="print the settings of --trainer, with defaults and meaning")
+    add_import_flag(parser)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser
+
+
+def key_table(trainer: str) -> str:
+    """Return the keys that a trainer declares, a line each: name, default, meaning. Raise ValueError for an unknown trainer."""
+    from .config import trainer_class
+    from .settings import declared_keys
+
+    if not trainer:
+        raise ValueError("--list-keys: name the trainer with --trainer")
+    declared = declared_keys(trainer_class(trainer))
+    if not declared:
+        return f"{trainer} has no settings but those of all trainers\n"
+    width = max(len(key) for key in declared)
+    lines = [f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() for key, (default, meaning) in declared.items()]
+    return "\n".join(lines) + "\n"
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
@@ -92,6 +111,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         model_dir=args.model_dir,
         load_epoch=args.load_epoch,
         groups=args.groups,
+        coop_folders=args.coop_folders,
     )
 
 

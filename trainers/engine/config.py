@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class RunOptions:
         model_dir: folder of a run whose prompt is the initial one, or is evaluated.
         load_epoch: its epoch; None: the best.
         groups: YAML file: target -> tasks to adapt it with.
+        coop_folders: name the default output folder as CoOp's scripts do.
     """
 
     resume: bool = False
@@ -58,6 +60,16 @@ class RunOptions:
     model_dir: str = ""
     load_epoch: int | None = None
     groups: str = ""
+    coop_folders: bool = False
+
+
+@cache
+def coop_names() -> dict[str, str]:
+    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name of folders."""
+    names = {}
+    for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
+        names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
+    return names
 
 
 def trainer_class(name: str) -> type:

@@ -27,7 +27,7 @@ from toolkit.common.files import atomic_write, write_text
 from toolkit.common.structured import read_json, read_yaml, write_json
 
 from . import distributed, external, results
-from .config import RunOptions, is_native, trainer_class, with_overrides
+from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import Run, check_run, execute
 from .run_dir import (
@@ -91,6 +91,8 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log.info("\n%s", results.markdown(records))
+        for line in results.parsed_lines(records, experiment.targets[0].trains).splitlines():
+            log.info("%s", line)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
@@ -106,10 +108,28 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
         elif len(names) > 1:
             label += f"+{len(names) - 1}"
         out = f"{cfg.TRAINER.NAME}_{label}_{cfg.DATASET.NUM_SHOTS}shots_seed{cfg.SEED}"
+        if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+            out += f"_{cfg.DATASET.SUBSAMPLE_CLASSES}"
         if options.eval_only:
             out += "_eval"
+        if options.coop_folders:
+            out = coop_folder(cfg, names[0], options)
         out = os.path.join("output", out)
     return with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OUTPUT_DIR=out)
+
+
+def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
+    """Return the folder that CoOp's scripts give a run, for programs that read them."""
+    method, shots, seed = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, f"seed{cfg.SEED}"
+    recipe = BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
+    name = coop_names().get(task, task_name(task))
+    classes = cfg.DATASET.SUBSAMPLE_CLASSES
+    stage = "test" if options.eval_only else "train"
+    if classes != "all":
+        return os.path.join("base2new", f"{stage}_{classes}", name, f"shots_{shots}", method, recipe, seed)
+    if options.eval_only:
+        return os.path.join("evaluation", method, f"{recipe}_{shots}shots", name, seed)
+    return os.path.join(name, method, f"{recipe}_{shots}shots", seed)
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------

@@ -61,6 +61,10 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         if task.name not in scores:
             continue
         record = {"task": task.name, "metric": task.metric, "score": round(scores[task.name], 6)}
+        if task.metric == "accuracy":
+            truth = trainer.sets["test"].targets(trainer.tasks.index(task))
+            predicted = probabilities[task.name].argmax(dim=1)
+            record["macro_f1"] = round(macro_f1(truth.numpy(), predicted.numpy()), 6)
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
         for column, values in trainer.reference_scores.items():
             if task.name in values:
@@ -92,6 +96,26 @@ def _digest_once(path: Path, written: int, size: int) -> str:
         total.update(name.encode())
         total.update(state[name].float().cpu().numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
+    """Return F1 in percent, averaged over the labels (N,) that occur, of predicted labels (N,)."""
+    scores = []
+    for label in np.unique(targets):
+        hits = np.sum((targets == label) & (predicted == label))
+        scores.append(2 * hits / (np.sum(targets == label) + np.sum(predicted == label)))
+    return 100.0 * float(np.mean(scores))
+
+
+def parsed_lines(records: Sequence[dict], trained: bool) -> str:
+    """Return the lines that CoOp's parse_test_res.py reads from a log; of several tasks, means. "" without accuracies."""
+    scores = [record["score"] for record in records if record["metric"] == "accuracy" and "score" in record]
+    f1 = [record["macro_f1"] for record in records if "macro_f1" in record]
+    if not scores or len(f1) < len(records):
+        return ""
+    lines = ["Finish training"] if trained else []
+    lines += ["=> result", f"* accuracy: {sum(scores) / len(scores):.1f}%", f"* macro_f1: {sum(f1) / len(f1):.1f}%"]
+    return "\n".join(lines) + "\n"
 
 
 def one_line(record: dict) -> str:

@@ -85,9 +85,20 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.CACHE.DIR = ""  # default: MVLPT_CACHE, or the project's data/cache
     cfg.CACHE.MAX_GB = 4.0
     for name in TRAINER_REGISTRY.registered_names():
-        for key, value in getattr(TRAINER_REGISTRY.get(name), "keys", {}).items():
-            _declare(cfg, key, value)
+        for key, (default, _) in declared_keys(TRAINER_REGISTRY.get(name)).items():
+            _declare(cfg, key, default)
     return cfg
+
+
+def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
+    """Return key -> (default, meaning) of a trainer and its bases, which state `keys = {KEY: default}` or
+    `{KEY: (default, meaning)}`."""
+    declared = {}
+    for base in reversed(cls.__mro__):
+        for key, value in vars(base).get("keys", {}).items():
+            described = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str)
+            declared[key] = value if described else (value, "")
+    return declared
 
 
 def _declare(cfg: CfgNode, key: str, value: object) -> None:

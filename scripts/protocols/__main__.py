@@ -1,0 +1,162 @@
+"""Run the field's protocols for some methods, or print what would be run.
+
+    python -m scripts.protocols all --suite pocket --trainer CoOp,MVPT --seeds 1,2
+    python -m scripts.protocols base2new --suite coop --trainer CoOp,MaPLe --root DATA
+
+Runs that exist below --output-dir are reused; a stopped command is resumed. Tables, plots and paired tests are written to
+OUTPUT_DIR/tables: see docs/protocols.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scripts.jobs import execution
+from scripts.jobs.plan import Plan
+from scripts.study import __main__ as study
+from scripts.study import methods
+from scripts.study.work import configuration_of
+from toolkit.common.plugins import add_import_flag
+from toolkit.common.suggest import canonical, nearest
+from trainers.engine.config_values import parse
+from trainers.engine.run_dir import check_folder, exclusive_folder
+
+from . import output
+from .planner import ProtocolPlanner, Results
+from .suite import PROTOCOLS, Suite, load
+
+log = logging.getLogger("protocols")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.protocols", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("protocols", nargs="+", metavar="PROTOCOL", help=f"all, or some of {', '.join(PROTOCOLS)}")
+    add("--trainer", default="CoOp", help="methods, comma separated")
+    add("--suite", default="pocket", help="pocket, coop, or a YAML like theirs (configs/protocols)")
+    add("--seeds", default="", help="comma separated; default: the suite's")
+    add("--shots", default="", help="of few-shot curves, comma separated; the other protocols take the most")
+    add("--root", default="", help="folder of the data sets")
+    add("--backbone", default="", help="another backbone than the suite's")
+    add("--output-dir", default="", help="default: output/protocols_<suite>")
+    add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
+    add("--coop-folders", action="store_true", help="name folders as CoOp's scripts do, with a log.txt for its parser")
+    add_import_flag(parser)
+    execution.add_arguments(parser)
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="configuration keys of all runs")
+    return parser
+
+
+def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
+    """Return the suite, the plan and where numbers will be. Raises ValueError or FileNotFoundError for wrong input."""
+    suite = load(args.suite)
+    if args.backbone:
+        suite = replace(suite, backbone=args.backbone)
+    planner = ProtocolPlanner(
+        suite,
+        _methods(args.trainer),
+        _numbers("--seeds", args.seeds, 0) or suite.seeds,
+        _numbers("--shots", args.shots, 1) or suite.shots,
+        _options(args.opts),
+        args.coop_folders,
+    )
+    planned = [planner.results(name) for name in _protocols(args.protocols)]
+    for job in planner.plan:
+        configuration_of(job)  # keys or values that no run takes
+    return suite, planner.plan, planned
+
+
+def _protocols(chosen: Sequence[str]) -> list[str]:
+    names = []
+    for name in chosen:
+        if name not in ("all", *PROTOCOLS):
+            choices = ("all", *PROTOCOLS)
+            raise ValueError(f"unknown protocol {name!r}; the nearest is {nearest(name, choices)[0]!r}")
+        names += PROTOCOLS if name == "all" else [name]
+    return list(dict.fromkeys(names))
+
+
+def _methods(text: str) -> list[str]:
+    known = methods.known()
+    found = []
+    for word in study.words(text):
+        name = canonical(word, known)
+        if name is None:
+            raise ValueError(f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}")
+        found.append(name)
+    if not found:
+        raise ValueError(f"--trainer: give some of {', '.join(known)}")
+    return list(dict.fromkeys(found))
+
+
+def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
+    words = study.words(text)
+    if not all(word.isdigit() and int(word) >= least for word in words):
+        raise ValueError(f"{flag}: whole numbers from {least}, comma separated, not {text!r}")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _options(opts: Sequence[str]) -> dict:
+    if len(opts) % 2:
+        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} stands alone")
+    return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
+
+
+def describe(suite: Suite, plan: Plan, planned: Sequence[Results], args: argparse.Namespace) -> str:
+    """Return the plan as text."""
+    counts = Counter(plan.counts())
+    names = ", ".join(results.protocol for results in planned)
+    lines = [f"{names} on {suite.name}, {suite.backbone}: {args.trainer}"]
+    lines.append(
+        f"{counts['adaptation']:,} trainings, {counts['source']:,} source prompts, {counts['evaluation']:,} evaluations"
+    )
+    missing = study.missing_jobs(plan, args)
+    lines += study.progress_lines(plan, missing, args)
+    if suite.backbone == "pocket":
+        lines.append(execution.time_needed(missing, args))
+    else:
+        images = sum(job.images for job in missing) / 1e6
+        lines.append(f"{images:,.2f} million images in training; the time is known once the first runs are measured")
+    return "\n".join(lines) + "\n"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, run, write. Return exit code 1 if a job failed."""
+    execution.check(args)
+    suite, plan, planned = plan_of(args)
+    args.output_dir = args.output_dir or os.path.join("output", f"protocols_{suite.name}")
+    sys.stdout.write(describe(suite, plan, planned, args))
+    if args.dry_run:
+        return 0
+    is_pocket = suite.backbone == "pocket"
+    if not args.root and not all(name.startswith("pocket-") for name in suite.sets):
+        raise ValueError("--root: the folder of the data sets is needed")
+    check_folder(args.output_dir)
+    folder = Path(args.output_dir)
+    with exclusive_folder(folder):
+        tasks = [*suite.sets, *suite.shifts]
+        result = study.run_jobs(plan, "protocols", tasks, args, trusted=is_pocket)
+        output.write_all(suite, planned, folder)
+        if args.coop_folders:
+            output.write_logs(plan, folder)
+    code = execution.summarise(result, log)
+    log.info("tables in %s", os.path.join(args.output_dir, "tables"))
+    return code
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code, see `execution.command`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return execution.command(run, arguments(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Published values of the protocols: ViT-B/16 (OpenAI), 16 shots, the means of three seeds (published.yaml)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.common.structured import read_yaml
+
+Published = dict[tuple[str, str, str, str], float]  # (protocol, method, label, set or "average") -> percent
+
+FILE = Path(__file__).with_name("published.yaml")
+BACKBONE = "ViT-B/16"
+SUITE = "coop"
+BASE_NEW_H = ("base", "new", "H")
+
+
+def values(suite: str, backbone: str) -> Published:
+    """Return what is published for this suite and backbone: nothing but for CoOp's suite on ViT-B/16."""
+    if (suite, backbone) != (SUITE, BACKBONE):
+        return {}
+    found: Published = {}
+    content = read_yaml(FILE)
+    for method, rows in content["base2new"].items():
+        for column, numbers in rows.items():
+            for label, number in zip(BASE_NEW_H, numbers, strict=True):
+                found["base2new", method, label, column] = number
+    for protocol in ("crossdataset", "domain"):
+        for method, numbers in content[protocol].items():
+            for column, number in numbers.items():
+                found[protocol, method, "", column] = number
+    for method, averages in content["fewshot"].items():
+        for shots, number in averages.items():
+            found["fewshot", method, str(shots), "average"] = number
+    return found

@@ -1,0 +1,166 @@
+"""From runs to the protocols' tables: averages over sets, harmonic means, and the published values beside them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scripts.study import comparisons
+from scripts.study.comparisons import Comparison
+from scripts.study.tables import AVERAGE, Cell, Line, Table
+from toolkit.common.structured import read_json
+
+from .planner import Results, Runs
+from .published import Published
+from .suite import Suite
+
+ZERO_SHOT = "zero-shot CLIP"
+TITLES = {
+    "base2new": "Base-to-new generalisation",
+    "crossdataset": "Cross-dataset transfer",
+    "domain": "Domain generalisation",
+    "fewshot": "Few-shot classification",
+}
+LABELS = {"base2new": "classes", "fewshot": "shots"}  # protocol -> the second column of labels
+
+
+def harmonic_mean(base: float, new: float) -> float:
+    """Return H = 2bn / (b + n), 0 if both are."""
+    if base + new == 0:
+        return 0.0
+    return 2 * base * new / (base + new)
+
+
+def averaged_tasks(suite: Suite, protocol: str) -> tuple[str, ...]:
+    """Return the sets that a protocol's average is over."""
+    sets = {"crossdataset": suite.others, "domain": suite.shifts}
+    return sets.get(protocol, suite.sets)
+
+
+def build(suite: Suite, results: Results, folder: Path, published: Published) -> Table:
+    """Return a protocol's table from the runs below `folder`; runs that are not there leave gaps."""
+    protocol = results.protocol
+    averaged = averaged_tasks(suite, protocol)
+    columns = averaged
+    if suite.largest not in averaged:  # the set that is trained on
+        columns = (suite.largest, *averaged)
+    scores = read_scores(results, folder)
+    lines = []
+    for (method, label), by_seed in scores.items():
+        labels = (method, label) if label else (method,)
+        values = by_seed
+        if method == ZERO_SHOT:
+            values = dict(list(by_seed.items())[:1])  # nothing of it depends on the seed
+        lines.append(Line(labels, line_cells(values, columns, averaged), by_seed))
+    if protocol == "base2new":
+        lines = with_harmonic_means(lines)
+    for line in lines:
+        _add_published(line, protocol, published)
+    names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
+    return Table(protocol, TITLES[protocol], names, (AVERAGE, *columns), lines, digits=2, averaged=len(averaged))
+
+
+def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+    """Return (method, label) -> seed -> task -> percent. Plain CLIP comes first, from the records of the first method."""
+    scores = {}
+    first = next(iter(results.runs))
+    for (method, label), runs in results.runs.items():
+        if results.protocol == "fewshot" and (method, label) == first:
+            scores[ZERO_SHOT, "0"] = _read(runs, folder, "zero_shot")
+        elif results.protocol != "fewshot" and method == first[0]:
+            scores[ZERO_SHOT, label] = _read(runs, folder, "zero_shot")
+    for key, runs in results.runs.items():
+        scores[key] = _read(runs, folder, "score")
+    return scores
+
+
+def _read(runs: Runs, folder: Path, column: str) -> dict[int, dict[str, float]]:
+    """Return seed -> task -> percent of the runs that are there."""
+    scores: dict[int, dict[str, float]] = {}
+    for (seed, task), name in runs.items():
+        file = folder / name / "results.json"
+        if file.is_file():
+            (record,) = read_json(file)
+            scores.setdefault(seed, {})[task] = record[column]
+    return scores
+
+
+def line_cells(
+    scores: Mapping[int, Mapping[str, float]], columns: Sequence[str], averaged: Sequence[str]
+) -> dict[str, Cell]:
+    """Return the cells of seed -> task -> percent; the average is over the seeds that have all `averaged` tasks."""
+    averages = []
+    for by_task in scores.values():
+        if by_task.keys() >= set(averaged):
+            averages.append(statistics.fmean(by_task[task] for task in averaged))
+    cells = {AVERAGE: Cell(tuple(averages))}
+    for task in columns:
+        cells[task] = Cell(tuple(by_task[task] for by_task in scores.values() if task in by_task))
+    return cells
+
+
+def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines with a line H after each "new": in every column of the averaged base and new values."""
+    found = []
+    base = None
+    for line in lines:
+        found.append(line)
+        method, label = line.labels
+        if label == "base":
+            base = line
+        if label != "new":
+            continue
+        cells = {}
+        for column, cell in line.cells.items():
+            cells[column] = _harmonic_cell(base.cells[column], cell)
+        found.append(Line((method, "H"), cells, _harmonic_scores(base, line)))
+    return found
+
+
+def _harmonic_cell(base: Cell, new: Cell) -> Cell:
+    """Return H of the two means over seeds, as papers have it; its deviation is that of H over seeds."""
+    if not base.values or len(base.values) != len(new.values):
+        return Cell()
+    by_seed = tuple(map(harmonic_mean, base.values, new.values))
+    return Cell(by_seed, stated_mean=harmonic_mean(base.mean, new.mean))
+
+
+def _harmonic_scores(base: Line, new: Line) -> dict[int, dict[str, float]]:
+    scores = {}
+    for seed in base.scores.keys() & new.scores.keys():
+        tasks = base.scores[seed].keys() & new.scores[seed].keys()
+        scores[seed] = {task: harmonic_mean(base.scores[seed][task], new.scores[seed][task]) for task in tasks}
+    return scores
+
+
+def _add_published(line: Line, protocol: str, published: Published) -> None:
+    method, label = (*line.labels, "")[:2]
+    for column, cell in line.cells.items():
+        value = published.get((protocol, method, label, column))
+        line.cells[column] = replace(cell, paper=value)
+
+
+def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
+    """Return paired tests of every two methods, over sets: for each kind of classes or number of shots."""
+    by_label: dict[str, list[Line]] = {}
+    for line in table.lines:
+        by_label.setdefault(line.labels[-1] if len(line.labels) > 1 else "", []).append(line)
+    found = []
+    for label, lines in by_label.items():
+        question = f"{table.title}, {table.label_names[1]} {label}" if label else table.title
+        for k, first in enumerate(lines):
+            for second in lines[k + 1 :]:
+                names = (second.labels[0], first.labels[0])
+                pair = [_of_tasks(line, averaged) for line in (second, first)]
+                found.append(comparisons.compare(question, *pair, names))
+    return [comparison for comparison in found if comparison]
+
+
+def _of_tasks(line: Line, tasks: Sequence[str]) -> Line:
+    """Return a line with the scores of these tasks alone."""
+    scores = {}
+    for seed, by_task in line.scores.items():
+        scores[seed] = {task: by_task[task] for task in tasks if task in by_task}
+    return Line(line.labels, {}, scores)

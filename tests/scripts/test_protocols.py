@@ -1,0 +1,209 @@
+"""The field's protocols: their plans, published numbers, a small run from nothing, and the same cells by train.py."""
+
+import csv
+import json
+
+import pytest
+
+import train
+from scripts.protocols import __main__ as protocols
+from scripts.protocols import output, published, suite, tables
+from scripts.protocols.planner import Results
+
+SMALL = """\
+backbone: pocket
+sets: [pocket-breeds, pocket-dishes]
+largest: pocket-breeds
+shifts: [pocket-objects-v2]
+seeds: [1]
+shots: [1]
+options: {OPTIM.MAX_EPOCH: 1, TEST.FINAL_MODEL: last_step}
+methods: {}
+"""
+
+
+def plan_of(*argv):
+    known, plan, _ = protocols.plan_of(protocols.arguments().parse_args(list(argv)))
+    return known, plan
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "adaptations", "sources", "evaluations"),
+    [
+        ("base2new", 22 * 2, 2, 2 * 2 * 22),  # CoOp and MVPT, 11 sets, 2 seeds
+        ("crossdataset", 2 * 2, 0, 2 * 2 * 10),
+        ("domain", 2 * 2, 0, 2 * 2 * 4),
+        ("fewshot", 22 * 2 * 5, 2 * 5, 0),
+        ("all", 266, 12, 144),  # CoOp's prompt of the largest set is that of the few-shot curve
+    ],
+)
+def test_runs_are_counted(names, adaptations, sources, evaluations):
+    _, plan = plan_of(names, "--trainer", "CoOp,MVPT", "--seeds", "1,2")
+    counts = plan.counts()
+    assert counts["adaptation"] == adaptations
+    assert (counts.get("source", 0), counts.get("evaluation", 0)) == (sources, evaluations)
+
+
+def test_settings_are_those_of_the_methods_authors():
+    known = suite.load("coop")
+    assert known.settings("CoOp", "fewshot", 2)["OPTIM.MAX_EPOCH"] == 100
+    assert known.settings("MCoOp", "fewshot", 2, "ImageNet")["OPTIM.MAX_EPOCH"] == 50
+    assert known.settings("CoOp", "base2new", 16)["TRAINER.MVLPT.COOP.N_CTX"] == 4
+    assert known.settings("MaPLe", "domain", 16)["OPTIM.LR"] == 0.0026
+    _, plan = plan_of("all", "--suite", "coop", "--trainer", "CoOp,MaPLe,PromptSRC,KgCoOp", "--seeds", "1")
+    assert len(plan) == 4 * (11 * 3 + 11 * 5 + 10 + 4) + 3  # MaPLe, PromptSRC: other settings for the largest set
+
+
+def test_folders_as_coop_names_them():
+    _, plan = plan_of("base2new", "--suite", "coop", "--seeds", "1", "--coop-folders")
+    label = next(iter(plan)).name.split("/")[5]
+    assert label.startswith("vit_b16_")
+    for stage in ("train_base", "test_new"):
+        assert f"base2new/{stage}/oxford_pets/shots_16/CoOp/{label}/seed1" in plan.jobs
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["base2old"], "unknown protocol 'base2old'; the nearest is 'base2new'"),
+        (["all", "--trainer", "CoOpp"], "the nearest is 'CoOp'"),
+        (["all", "--seeds", "one"], "--seeds: whole numbers from 0"),
+        (["all", "--suite", "nowhere"], "--suite: nowhere is none of pocket, coop"),
+        (["all", "--opts", "OPTIM.LRR", "1"], "OPTIM.LR"),
+        (["all", "--opts", "OPTIM.LR"], "--opts: pairs KEY VALUE"),
+    ],
+)
+def test_wrong_input_is_one_sentence(argv, message, capsys):
+    assert protocols.main([*argv, "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+
+
+# -- published numbers -----------------------------------------------------------------------------------------------
+
+
+def write_score(folder, score):
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps([{"task": folder.name, "score": score, "zero_shot": 0.0}]))
+
+
+def from_published(folder, protocol, labels):
+    """Return the table of runs whose scores are the published ones of every set, beside the published averages."""
+    known = suite.load("coop")
+    values = published.values("coop", "ViT-B/16")
+    results = Results(protocol)
+    for (name, method, label, column), score in values.items():
+        if name != protocol or label not in labels or column == "average" or method == tables.ZERO_SHOT:
+            continue
+        path = f"{method}/{label}/{column}"
+        write_score(folder / path, score)
+        results.runs.setdefault((method, label), {})[1, column] = path
+    return tables.build(known, results, folder, values)
+
+
+def test_averages_and_harmonic_means_are_the_published_ones(tmp_path):
+    checked = 0
+    for protocol, labels in (("base2new", ("base", "new")), ("crossdataset", ("",)), ("domain", ("",))):
+        table = from_published(tmp_path / protocol, protocol, labels)
+        for line in table.lines:
+            if line.labels[0] == tables.ZERO_SHOT:
+                continue
+            for column, cell in line.cells.items():
+                assert cell.mean == pytest.approx(cell.paper, abs=0.016), (protocol, line.labels, column)
+                checked += 1
+    methods = 5
+    assert checked == methods * 3 * 12 + (methods - 1) * 12 + (methods - 1) * 6
+    assert published.values("pocket", "pocket") == {} == published.values("coop", "RN50")
+
+
+def test_h_of_a_table_is_of_the_averages():
+    assert tables.harmonic_mean(0.0, 0.0) == 0.0
+    assert tables.harmonic_mean(82.69, 63.22) == pytest.approx(71.66, abs=0.005)
+    assert tables.harmonic_mean(80.47, 71.69) == pytest.approx(75.83, abs=0.005)
+    scores = {"base": {1: {"a": 80.0, "b": 40.0}}, "new": {1: {"a": 20.0, "b": 60.0}}}
+    lines = []
+    for label, by_seed in scores.items():
+        cells = tables.line_cells(by_seed, ("a", "b"), ("a", "b"))
+        lines.append(tables.Line(("CoOp", label), cells, by_seed))
+    *_, h = tables.with_harmonic_means(lines)
+    assert h.cells["a"].mean == pytest.approx(32.0)
+    assert h.cells["average"].mean == pytest.approx(48.0)  # of 60 and 40; the mean of H would be 40
+    assert h.scores == {1: {"a": pytest.approx(32.0), "b": pytest.approx(48.0)}}
+
+
+# -- a small run -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, log_as_before):
+    """The folder of the four protocols for CoOp on two small sets."""
+    folder = tmp_path_factory.mktemp("protocols")
+    (folder / "small.yaml").write_text(SMALL)
+    with log_as_before():
+        code = protocols.main(
+            ["all", "--suite", str(folder / "small.yaml"), "--jobs", "2", "--output-dir", str(folder / "out")]
+        )
+    assert code == 0
+    return folder
+
+
+def row(folder, name, **labels):
+    with open(folder / "out" / "tables" / f"{name}.csv", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if labels.items() <= row.items()]
+    (found,) = rows
+    return float(found["mean"])
+
+
+def test_every_protocol_has_its_files(small):
+    names = {path.name for path in (small / "out" / "tables").iterdir()}
+    expected = {f"{name}.{kind}" for name in suite.PROTOCOLS for kind in ("csv", "md", "tex", "json", "png")}
+    assert names == expected | {"comparisons.json", "comparisons.md"}
+    base = row(small, "base2new", method="CoOp", classes="base", task="average")
+    new = row(small, "base2new", method="CoOp", classes="new", task="average")
+    h = row(small, "base2new", method="CoOp", classes="H", task="average")
+    assert h == pytest.approx(tables.harmonic_mean(base, new), abs=1e-3)
+    assert 0 < row(small, "base2new", method=tables.ZERO_SHOT, classes="open", task="pocket-breeds") < 100
+    text = (small / "out" / "tables" / "base2new.md").read_text()
+    assert "| average |" in text and "CoOp open" in text
+
+
+def test_a_second_call_reuses_everything(small, caplog, log_as_before):
+    with log_as_before(), caplog.at_level("INFO", "protocols"):
+        argv = ["all", "--suite", str(small / "small.yaml"), "--output-dir", str(small / "out")]
+        assert protocols.main(argv) == 0
+    assert "10 jobs reused, 0 done" in caplog.text
+
+
+def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
+    def by_hand(name, *flags):
+        command = "--trainer CoOp --shots 1 --seed 1 --output-dir".split()
+        keys = "OPTIM.MAX_EPOCH 1 TEST.FINAL_MODEL last_step".split()
+        flags, more = flags[0].split(), flags[1].split()
+        with log_as_before():
+            assert train.main([*flags, *command, str(tmp_path / name), *keys, *more]) == 0
+        (record,) = json.loads((tmp_path / name / "results.json").read_text())
+        return record["score"]
+
+    base = by_hand("base", "--dataset pocket-dishes", "DATASET.SUBSAMPLE_CLASSES base")
+    start = f"--eval-only --model-dir {tmp_path / 'base'} --dataset pocket-dishes"
+    new = by_hand("new", start, "DATASET.SUBSAMPLE_CLASSES new")
+    everything = by_hand("open", start, "")
+    cells = {}
+    for label in ("base", "new", "open"):
+        cells[label] = row(small, "base2new", method="CoOp", classes=label, task="pocket-dishes")
+    assert cells == pytest.approx({"base": base, "new": new, "open": everything}, abs=1e-4)
+    log = (tmp_path / "base" / "log.txt").read_text().splitlines()
+    assert "Finish training" in log and f"* accuracy: {base:.1f}%" in log
+
+
+def test_logs_for_coops_parser(small):
+    known, plan, planned = protocols.plan_of(
+        protocols.arguments().parse_args(["base2new", "--suite", str(small / "small.yaml")])
+    )
+    output.write_logs(plan, small / "out")
+    found = planned[0].runs["CoOp", "new"][1, "pocket-dishes"]
+    lines = (small / "out" / found / "log.txt").read_text().splitlines()
+    assert lines[0] == "=> result" and lines[1].startswith("* accuracy: ") and lines[2].startswith("* macro_f1: ")
