@@ -15,6 +15,7 @@ from safetensors import safe_open
 import datasets
 import prompting
 import train
+from trainers.engine import command_line
 import trainers
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
@@ -186,7 +187,7 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
     assert (classes["photos"], metadata["backbone"]) == (["red_brick", "slate"], "pocket")
     predictor = prompting.load(run)
     for name, folder in (("signs", world / "mine"), ("photos", world / "mine/photos")):
-        cfg = train.configuration(train.arguments().parse_args(["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]))
+        cfg = command_line.configuration(train.arguments().parse_args(["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]))
         task = datasets.build_task(
             cfg, next(spec for spec in own(world).split(",") if datasets.task_name(spec) == name)
         )

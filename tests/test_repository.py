@@ -17,6 +17,7 @@ from PIL import Image
 import datasets
 import toolkit
 import train
+from trainers.engine import command_line
 import trainers
 from datasets.pocket import SOURCES, SPECS, TARGETS
 from elevater_eval.__main__ import _parser as evaluation_parser
@@ -94,11 +95,11 @@ def test_training_commands_are_understood(document, argv):
     trainers.register_all()
     datasets.register_all()
     args = train.arguments().parse_args(argv)
-    names = [name for names in (args.source, args.dataset) for name in names.split(",") if name]
+    names = [name for names in (args.source or "", args.dataset or "") for name in names.split(",") if name]
     assert all(name in SPECS for name in names if name.startswith("pocket-"))
     if args.trainer in ("", "LowRank"):
         return  # the trainer is named by a run's file, or shown in CONTRIBUTING alone
-    cfg = train.configuration(args)
+    cfg = command_line.configuration(args)
     assert cfg.TRAINER.NAME == args.trainer
 
 

@@ -25,6 +25,7 @@ from .reading import Row, read_csv, read_folder
 from .settings import Settings, read_settings
 
 KINDS = ("folder", "csv")
+LONGEST_NAME = 200  # bytes of a task's name, of the 255 that a file's name may have
 RANKED = ("11point_mAP", "roc_auc")  # metrics that take several labels an image
 
 
@@ -57,6 +58,14 @@ def register(name: str) -> None:
     """Let Dassl's registry know `name`, for trainers that ask the registry themselves. Other names are left alone."""
     if is_custom(name) and name not in DATASET_REGISTRY.registered_names():
         DATASET_REGISTRY.register(task_class(name))
+
+
+def _restore(name: str, attributes: dict) -> Task:
+    """Return a custom task with these attributes: its class is made for it, so pickle finds it under no name."""
+    cls = task_class(name)
+    task = cls.__new__(cls)
+    vars(task).update(attributes)
+    return task
 
 
 class CustomTask(Task):
@@ -93,6 +102,9 @@ class CustomTask(Task):
         super().__init__(classnames, train, val, test)
         self.subsample(cfg)
 
+    def __reduce__(self):
+        return _restore, (self.spec, vars(self))
+
     def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
         """Set how the task is labelled, prompted and scored."""
         self.label_kind = "multilabel" if multilabel else "multiclass"
@@ -117,7 +129,8 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name
-    if not task.strip() or not task.isprintable() or set(task) & set("/\\,:"):
+    is_name = bool(task.strip()) and task.isprintable() and task not in (".", "..") and not set(task) & set("/\\,:")
+    if not is_name or len(task.encode()) > LONGEST_NAME:
         where = f"{settings.file}: name" if settings.name else name
         raise ValueError(f"{where}: {task!r} can't be the name of a task, as files are called after it")
     return kind, path, replace(settings, name=task)

@@ -17,11 +17,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan, Report
+from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
+from toolkit.common.structured import write_json
 
 from . import methods, protocol
 from .items import Item, plan_items
@@ -37,8 +40,8 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("items", nargs="+", metavar="ITEM", help=f"all, or some of {', '.join(protocol.ITEMS)}")
     add("--suite", default="pocket", help="pocket, paper, or a YAML like theirs (configs/studies)")
-    add("--seeds", default="", help="comma separated; default: the suite's")
-    add("--methods", default="", help=f"trainers, comma separated; default: {','.join(methods.PAPER)}")
+    add("--seeds", help="comma separated; default: the suite's")
+    add("--methods", help=f"trainers, comma separated; default: {','.join(methods.PAPER)}")
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default=str(Path("output") / "study"))
@@ -51,8 +54,16 @@ def arguments() -> argparse.ArgumentParser:
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
-    seeds = words(args.seeds)
-    if not all(seed.isdigit() for seed in seeds):
+    from trainers.engine.settings import MAX_SEED
+
+    for flag in ("seeds", "methods"):
+        text = getattr(args, flag)
+        if text is not None and not words(text):
+            raise ValueError(f"--{flag} is {text!r}, which names none")
+    if args.root and not Path(args.root).expanduser().is_dir() and not args.dry_run:
+        raise FileNotFoundError(f"--root: no folder {args.root}")
+    seeds = words(args.seeds or "")
+    if not all(seed.isdecimal() and int(seed) <= MAX_SEED for seed in seeds):
         raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {args.seeds!r}")
     known = protocol.load(args.suite)
     names = []
@@ -62,7 +73,7 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
     numbers = [int(seed) for seed in dict.fromkeys(seeds)]
-    known = protocol.narrowed(known, numbers, words(args.methods))
+    known = protocol.narrowed(known, numbers, words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     different_names = list(dict.fromkeys(names))
     plan, items = plan_items(known, different_names)
@@ -112,7 +123,7 @@ def progress_lines(plan: Plan, missing: Sequence[Job], args: argparse.Namespace)
 
 
 def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool) -> Report:
-    """Run a plan's jobs in `args.output_dir`, which the caller holds. See `execution.execute`.
+    """Run a plan's jobs in `args.output_dir`, which the caller holds; write machine.json. See `execution.execute`.
 
     tasks: those of the pocket suite are written before several processes want them.
     """
@@ -120,9 +131,19 @@ def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespa
 
     pocket.ensure_all([task for task in dict.fromkeys(tasks) if task in pocket.SPECS])
     folder = Path(args.output_dir)
+    write_json(folder / "machine.json", _machine(args))
     place = Place(args.output_dir, args.root)
     is_finished = partial(finished, place=place)
     return execution.execute(plan, is_finished, (perform, place), folder, name, args, trusted)
+
+
+def _machine(args: argparse.Namespace) -> dict:
+    """Return the machine that starts jobs, and how many at a time; each run's results.json has the one it ran on."""
+    jobs = args.jobs
+    if not args.address:
+        jobs = execution.processes(args)
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    return {"cpu": processor_name(), "cores": os.cpu_count(), "jobs": jobs, "versions": versions}
 
 
 def run(args: argparse.Namespace) -> int:

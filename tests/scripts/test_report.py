@@ -15,6 +15,7 @@ from PIL import Image
 from report_runs import HOSTILE, write_images, write_run
 
 import train
+from trainers.engine import command_line
 from scripts.report import __main__ as report
 from scripts.report import experiment, findings, reproduce
 from trainers.engine.config import differences, load
@@ -181,7 +182,7 @@ def test_the_command_gives_the_same_configuration(run):
     read = experiment.read_experiment(run)
     words = shlex.split(reproduce.command(read, reproduce.changes(read.cfg)))
     assert words[:2] == ["python", "train.py"] and "OPTIM.LR" in words
-    cfg = train.configuration(train.arguments().parse_args(words[2:]))
+    cfg = command_line.configuration(train.arguments().parse_args(words[2:]))
     assert set(differences(cfg, load(run / "config.yaml"))) <= {"DATASET.NAME"}  # train.py sets it to the first task
 
 

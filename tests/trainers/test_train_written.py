@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import train
+from trainers.engine import command_line
 import trainers
 from trainers.engine.config import differences, load
 
@@ -15,7 +16,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 def configured(*argv):
     """The configuration of a command line."""
-    return train.configuration(train.arguments().parse_args([str(word) for word in argv]))
+    return command_line.configuration(train.arguments().parse_args([str(word) for word in argv]))
 
 
 @pytest.fixture(scope="module")

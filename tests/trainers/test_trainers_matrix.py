@@ -46,6 +46,7 @@ DEEP = {"text": (2, 4, 32), "visual": (2, 4, 64)}
 COUPLED = {"text": (2, 2, 32)}
 for layer in range(2):
     COUPLED |= {f"projections.{layer}.weight": (64, 32), f"projections.{layer}.bias": (64,)}
+ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
 LEARNT = {
     "ZeroshotCLIP": {},
     "CoOp": CTX,
@@ -65,9 +66,13 @@ LEARNT = {
     "MMaPLe": COUPLED,
     "PromptSRC": DEEP,
     "MPromptSRC": DEEP,
+    "APT": ANCHORED | {"class_offsets": (3, 16)},
+    "MAPT": ANCHORED,
 }
 METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
+
+BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
 
 every_trainer = pytest.mark.parametrize("name", LEARNT)
 
@@ -114,7 +119,13 @@ def files_below(folder: Path) -> set[str]:
 def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
     found = files_below(run(name))
     tasks = tasks_of(name)
-    expected = {"config.yaml", "log.txt", "results.json", *(f"predictions/seed1_{task}.json" for task in tasks)}
+    expected = {
+        "config.yaml",
+        "log.txt",
+        "manifest.json",
+        "results.json",
+        *(f"predictions/seed1_{task}.json" for task in tasks),
+    }
     if LEARNT[name]:
         curves = {file for file in found if file.startswith("tensorboard/")}
         assert len(curves) == 1
@@ -200,7 +211,7 @@ def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
     checkpoints = {}
     for file in ("model-best.pth.tar", "model.pth.tar-2"):
         checkpoint = torch.load(run(name) / "prompt_learner" / file, weights_only=True)
-        assert {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()} == LEARNT[name]
+        assert {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()} == LEARNT[name] | BUFFERS.get(name, {})
         checkpoints[file] = checkpoint
     assert checkpoints["model.pth.tar-2"]["epoch"] == 2
     prompt, metadata = load_prompts(run(name) / "prompts.safetensors")

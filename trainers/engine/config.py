@@ -29,6 +29,15 @@ COOP_ALIASES = {
     "TRAINER.PROMPTSRC.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # CoOp's names of keys that our trainers read below TRAINER.MVLPT
+MACHINE_KEYS = (
+    "DATALOADER.NUM_WORKERS",
+    "DATASET.ALLOW_OUTSIDE",
+    "TRAIN.PRINT_FREQ",
+    "TRAINER.ACT_CKPT",
+    "TRAINER.CUT_CONTEXTLEN",
+    "VERBOSE",
+    "VERSION",
+)  # keys of a run's config.yaml that change no bit of what our trainers compute
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
     "ViT-B/16": "vit_b16",
@@ -122,7 +131,11 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     Raises ValueError or FileNotFoundError with a sentence that names the key or file.
     """
     texts = {file: _read(file) for file in files}
-    trainer = trainer or _trainer_of(texts)
+    pairs = _pairs(opts)
+    given = dict(pairs).get("TRAINER.NAME", "")
+    trainer = trainer or given or _trainer_of(texts)
+    if given and given != trainer:
+        raise ValueError(f"TRAINER.NAME is {given!r}, but --trainer {trainer!r}: give one of them")
     if not trainer:
         raise ValueError(
             "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
@@ -132,7 +145,6 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     cfg = extend(get_cfg_default())
     for key, value in trainer_defaults(cls).items():
         set_value(cfg, key, value)
-    pairs = _pairs(opts)
     if all(set(text) == {"DATASET"} for text in texts.values()):  # no settings but the data set: the recipe's
         given = dict(pairs).get("MODEL.BACKBONE.NAME")
         backbone = flags.get("MODEL.BACKBONE.NAME") or given or cfg.MODEL.BACKBONE.NAME
@@ -181,8 +193,14 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
     """Return a frozen copy with other values; keys have "__" for ".": `with_overrides(cfg, DATASET__DATASET="a")`."""
     cfg = cfg.clone()
     cfg.defrost()
-    for key, value in values.items():
-        cfg.merge_from_list([key.replace("__", "."), value])
+    for name, value in values.items():
+        *groups, leaf = name.split("__")
+        node = cfg
+        for group in groups:
+            node = node[group]
+        if leaf not in node:
+            raise ValueError(f"unknown key {name.replace('__', '.')!r}")
+        node[leaf] = value
     cfg.freeze()
     return cfg
 
@@ -196,8 +214,11 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     if a.keys() != b.keys():
         defaults = _default_values()
         a, b = defaults | a, defaults | b
-    keys = sorted(a.keys() | b.keys())
-    return [key for key in keys if a.get(key) != b.get(key)]
+    keys = a.keys() | b.keys()
+    name = other.TRAINER.NAME
+    if name not in TRAINER_REGISTRY.registered_names() or is_native(TRAINER_REGISTRY.get(name)):
+        keys -= set(MACHINE_KEYS)
+    return [key for key in sorted(keys) if a.get(key) != b.get(key)]
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
@@ -215,6 +236,7 @@ def load(path: Path) -> CfgNode:
     try:
         cfg = CfgNode(content)
         without_local_paths(cfg)
+        cfg.DATALOADER.TRAIN_X.setdefault("DROP_LAST", True)  # before there was a key, it was dropped
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # of yacs
         raise ValueError(f"{path} is no configuration of a run: {error}") from None

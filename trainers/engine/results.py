@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,20 +17,47 @@ from elevater_eval import metrics, write_predictions
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 from toolkit.common.structured import write_json
+from toolkit.common.text import printable
+from trainers.features.extraction import rows_at_once
 
-from . import provenance
+from . import per_class, provenance
 
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
-def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
-    """Return the task's official metric in percent, on probabilities (N, C) of six decimals, as a prediction file has
-    them."""
-    values = np.round(probabilities.numpy().astype(np.float64), 6)
+def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor]) -> float:
+    """Return the task's official metric in percent, on probabilities of six decimals, as a prediction file has them.
+
+    probabilities: (N, C), or parts of it, one after the other. Of a metric of the best class, no more than a part is held.
+    """
     truth = targets.numpy()
     if task.metric == "accuracy" and truth.ndim == 2:
         raise ValueError(f"{task.name} is multilabel; it can't be scored by accuracy")
-    return 100.0 * metrics.compute(task.metric, truth, values)
+    if isinstance(probabilities, Tensor):
+        rows = rows_at_once(probabilities.shape[1])
+        probabilities = probabilities.split(rows)
+    parts = map(_six_decimals, probabilities)
+    if task.metric not in ("accuracy", "mean-per-class") or truth.ndim == 2:
+        return 100.0 * metrics.compute(task.metric, truth, np.concatenate(list(parts)))
+    present = slice(None)
+    if task.metric == "mean-per-class":  # classes without an image are left out before the best is taken
+        present = np.unique(truth)
+    best = []
+    for values in parts:
+        if not np.isfinite(values).all():
+            raise ValueError("probabilities hold NaN or infinity")
+        best.append(values[:, present].argmax(axis=1))
+    classes = np.arange(task.num_classes)[present]
+    hits = classes[np.concatenate(best)] == truth
+    if task.metric == "accuracy":
+        return 100.0 * float(np.mean(hits))
+    _, position = np.unique(truth, return_inverse=True)
+    recalls = np.bincount(position, weights=hits) / np.bincount(position)
+    return 100.0 * float(np.mean(recalls))
+
+
+def _six_decimals(probabilities: Tensor) -> np.ndarray:
+    return np.round(probabilities.numpy().astype(np.float64), 6)
 
 
 def backbone_name(cfg) -> str:
@@ -41,12 +68,16 @@ def backbone_name(cfg) -> str:
     return name
 
 
-def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float]) -> list[dict]:
-    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records."""
+def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test") -> list[dict]:
+    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records.
+
+    Predictions are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
+    """
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
     counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
-    for name, values in probabilities.items():
+    predictions = probabilities if split == "test" else {}
+    for name, values in predictions.items():
         write_predictions(
             folder / "predictions" / f"seed{seed}_{name}.json",
             model_name=f"{cfg.TRAINER.NAME}-{backbone_name(cfg)}",
@@ -56,15 +87,21 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
+    machine = provenance.of_machine(trainer.device.type)
     records = []
-    for task in trainer.tasks:
-        if task.name not in scores:
+    for position, task in enumerate(trainer.tasks):
+        if scores and task.name not in scores:
             continue
-        record = {"task": task.name, "metric": task.metric, "score": round(scores[task.name], 6)}
-        if task.metric == "accuracy":
-            truth = trainer.sets["test"].targets(trainer.tasks.index(task))
-            predicted = probabilities[task.name].argmax(dim=1)
-            record["macro_f1"] = round(macro_f1(truth.numpy(), predicted.numpy()), 6)
+        record = {"task": task.name, "metric": task.metric}
+        if scores:
+            record["score"] = round(scores[task.name], 6)
+            targets = trainer.sets[split].targets(position)
+            if task.metric == "accuracy":
+                predicted = probabilities[task.name].argmax(dim=1)
+                record["macro_f1"] = round(macro_f1(targets.numpy(), predicted.numpy()), 6)
+            record |= per_class.write(cfg, task, targets, probabilities[task.name])
+        if split != "test":
+            record["split"] = split
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
         for column, values in trainer.reference_scores.items():
             if task.name in values:
@@ -75,6 +112,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             record["val_score"] = round(best, 6)
         record |= {"classes": task.num_classes, "test_images": len(task.test), **counts}
         record |= {"data": provenance.of_data(task), **provenance.of_program()}
+        record["machine"] = machine
         records.append(record)
     write_json(folder / "results.json", records, indent=1)
     return records
@@ -121,12 +159,14 @@ def parsed_lines(records: Sequence[dict], trained: bool) -> str:
 def one_line(record: dict) -> str:
     """Return a record's scores in a line."""
     scores = [f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record]
-    return f"{record['task']}: {', '.join(scores)}"
+    if "score" not in record:
+        scores.append("not tested (TEST.NO_TEST)")
+    return f"{printable(record['task'])}: {', '.join(scores)}"
 
 
 def markdown(records: Sequence[dict]) -> str:
     """Return a table of records: task, metric, and the scores that there are, in percent; the mean last."""
-    rows = [["task", "metric"], *([record["task"], record["metric"]] for record in records), ["mean", ""]]
+    rows = [["task", "metric"], *([_cell(record["task"]), record["metric"]] for record in records), ["mean", ""]]
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
         if not values:
@@ -142,6 +182,10 @@ def markdown(records: Sequence[dict]) -> str:
     rule += [f"{'-' * (width + 1)}:" for width in widths[2:]]
     lines.insert(1, f"|{'|'.join(rule)}|")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("|", "\\|")
 
 
 def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:

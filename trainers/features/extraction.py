@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +11,11 @@ from torch.utils.data import Dataset, Subset
 
 from datasets import Task
 from prompting.model import PromptedCLIP
-from prompting.shape import clip_shape
 from trainers.engine import distributed
 
 from .loaders import build_loader
 
-LOGIT_ROWS = 4096  # images whose logits are computed at once
+LOGIT_ROWS, LOGITS = 4096, 1 << 22  # images, and logits of all of them, that are computed at once at most
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,12 @@ def encode_images(models: Sequence[PromptedCLIP], dataset: Dataset, settings: En
     total, batch_size = len(dataset), settings.batch_size
     share = _part(dataset, distributed.rows(total, batch_size))
     loader = build_loader(share, batch_size, settings.workers, settings.device)
-    parts: list[list[Tensor]] = []
-    for model in models:
-        dim = clip_shape(model.clip).embed_dim
-        parts.append([torch.empty(0, dim, device=device)])
     precise = settings.precision is None
     with torch.autocast(device.type, settings.precision, enabled=not precise):
         contexts = [model.contexts() for model in models]
+        parts = []
+        for k, model in enumerate(models):
+            parts.append([torch.empty(0, model.feature_dim(contexts[k]), device=device)])
         for batch in loader:
             images = batch["img"].to(device, non_blocking=True)
             for k, model in enumerate(models):
@@ -70,17 +68,34 @@ def _part(dataset: Dataset, rows: range) -> Dataset:
 
 @torch.no_grad()
 def class_features(model: PromptedCLIP, task: Task) -> Tensor:
-    """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates."""
-    templates = task.templates if model.prompt is None else None
+    """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates.
+
+    So are those of prompts that say so (`Prompt.task_templates`).
+    """
+    templates = None
+    if model.prompt is None or model.prompt.task_templates:
+        templates = task.templates
     return model.encode_classes(task.classnames, templates=templates)
 
 
-@torch.no_grad()
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
     """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
     out = torch.empty(len(images), len(classes))
-    for first in range(0, len(images), LOGIT_ROWS):
-        rows = slice(first, first + LOGIT_ROWS)
-        logits = model.logits(images[rows], classes)
-        out[rows] = logits.float().softmax(1)
+    first = 0
+    for part in probabilities_in_parts(model, images, classes):
+        out[first : first + len(part)] = part
+        first += len(part)
     return out
+
+
+@torch.no_grad()
+def probabilities_in_parts(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Iterator[Tensor]:
+    """Yield the rows of `probabilities`, some images at a time."""
+    for part in images.split(rows_at_once(len(classes))):
+        logits = model.logits(part, classes)
+        yield logits.float().softmax(1).cpu()
+
+
+def rows_at_once(classes: int) -> int:
+    """Return the number of images whose probabilities are computed at once."""
+    return max(1, min(LOGIT_ROWS, LOGITS // classes))
