@@ -15,11 +15,11 @@ from safetensors import safe_open
 import datasets
 import prompting
 import train
-from trainers.engine import command_line
 import trainers
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
 from prompting.__main__ import main as use
+from trainers.engine import command_line
 
 QUICK = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
 PETS, ROADS, SCENES = ("beagle", "pug"), ("near", "far", "none"), ("sea", "sky", "tree")

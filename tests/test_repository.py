@@ -17,11 +17,11 @@ from PIL import Image
 import datasets
 import toolkit
 import train
-from trainers.engine import command_line
 import trainers
 from datasets.pocket import SOURCES, SPECS, TARGETS
 from elevater_eval.__main__ import _parser as evaluation_parser
 from scripts.pocket import samples
+from trainers.engine import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "Makefile", "train.py")

@@ -15,9 +15,9 @@ from PIL import Image
 from report_runs import HOSTILE, write_images, write_run
 
 import train
-from trainers.engine import command_line
 from scripts.report import __main__ as report
 from scripts.report import experiment, findings, reproduce
+from trainers.engine import command_line
 from trainers.engine.config import differences, load
 
 WRONG = {0: (1, 0.8), 1: (2, 0.95), 5: (0, 0.6)}  # of photos: two of class 0, one of class 1

@@ -8,9 +8,9 @@ import yaml
 from run_files import read
 
 import train
-from trainers.engine import command_line
 import trainers
 from datasets.catalog.entries import entries
+from trainers.engine import command_line
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 SUITES = {

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 import train
-from trainers.engine import command_line
 import trainers
+from trainers.engine import command_line
 from trainers.engine import config as configuration
 from trainers.engine.config import differences, resolve, trainer_class, with_overrides
 

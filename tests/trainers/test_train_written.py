@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import train
-from trainers.engine import command_line
 import trainers
+from trainers.engine import command_line
 from trainers.engine.config import differences, load
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]

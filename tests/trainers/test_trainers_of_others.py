@@ -11,9 +11,9 @@ from run_files import read
 import datasets
 import toolkit
 import train
-from trainers.engine import command_line
 import trainers
 from prompting import load_backbone
+from trainers.engine import command_line
 
 OTHERS = Path(__file__).parent / "others"
 YAML = """\
