@@ -50,7 +50,7 @@ def build_task(cfg, name: str) -> Task:
     """
     from .custom.task import is_custom, task_class, task_name
     from .few_shot import find_record, replay_record
-    from .task import as_task
+    from .task import Task, as_task
 
     cls = task_class(name) if is_custom(name) else _registered(name)
     cfg = cfg.clone()
