@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from datasets import pocket
+from datasets.pocket.suite import folder_of
 from toolkit.common.files import atomic_folder
 from toolkit.common.structured import read_json, write_json
 
@@ -65,8 +66,8 @@ CHANGES = (grey, coarse, inverted, noisy)
 def write_changed(home: Path, changed: Path) -> None:
     """Write the source tasks below `changed` with other pictures and all other files as they are."""
     for number, spec in enumerate(pocket.SOURCES):
-        folder = home / pocket.folder_of(spec)
-        place = changed / pocket.folder_of(spec)
+        folder = home / folder_of(spec)
+        place = changed / folder_of(spec)
         if place.exists():
             continue
         change = CHANGES[number % len(CHANGES)]
