@@ -25,7 +25,6 @@ from scripts.study.plan_file import PlanFile
 from scripts.study.work import configuration_of
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.text import start_log
-from trainers.engine.run_dir import check_folder, exclusive_folder
 
 log = logging.getLogger("sweep")
 
@@ -76,6 +75,8 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
 
 def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
     execution.check(args)
     try:
         plan, items = free_runs.plan_entries(content.entries)

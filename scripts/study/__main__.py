@@ -26,10 +26,8 @@ from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import write_json
 from toolkit.common.text import start_log
-from trainers.engine.run_dir import check_folder, exclusive_folder
-from trainers.engine.settings import MAX_SEED
 
-from . import methods, output, protocol
+from . import methods, protocol
 from .items import Item, plan_items
 from .protocol import Protocol
 from .work import Place, finished, is_there, perform
@@ -74,6 +72,8 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
 
 def _numbers(seeds: str) -> list[int]:
     """Return the seeds of --seeds, each once. Raise ValueError for other text."""
+    from trainers.engine.settings import MAX_SEED
+
     numbers = []
     for word in dict.fromkeys(words(seeds)):
         if not word.isdecimal() or int(word) > MAX_SEED:
@@ -161,6 +161,10 @@ def _machine(args: argparse.Namespace) -> dict:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
+    from . import output
+
     execution.check(args)
     known, plan, items = plan_of(args)
     text = describe(known, plan, items, args)
