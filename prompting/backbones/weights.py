@@ -110,7 +110,7 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
     if missing or unexpected:
         advice = "it holds no CLIP, which has an image and a text tower"
         if any(name.startswith("visual.") for name in state):
-            advice = f"for a checkpoint of open_clip's {AS_WEIGHTS}"
+            advice = f"for weights of an open_clip architecture {AS_WEIGHTS}"
         raise ValueError(
             f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}; "
             f"{advice}"

@@ -442,7 +442,7 @@ def test_spaces_before_quoted_fields(cfg, table):
 def test_labels_that_are_numbers_stay_texts(cfg, table):
     rows = [row.replace("robin", "0.7").replace("wren", "0") for row in BIRDS]
     task = build_task(cfg, table(lines(rows)))
-    assert task.classnames == ["0", "0.7"] and [sample.label for sample in task.test] == [1, 0, 1, 0]
+    assert task.classnames == ["0", "0.7"] and [sample.label for sample in task.test] == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("label", ["ro\0bin", "\x1b[31mrobin", '"ro\nbin"'])

@@ -107,7 +107,7 @@ def test_the_advice_names_flag_and_key_and_only_where_it_helps():
     assert "PRETRAINED" not in str(caught.value)
     state = openai_state()
     state["text.logit_bias"] = state.pop("logit_scale")
-    with pytest.raises(ValueError, match="--backbone .* MODEL.BACKBONE.PRETRAINED FILE .* --pretrained FILE of predict"):
+    with pytest.raises(ValueError, match="--backbone ViT-B-32.*MODEL.BACKBONE.PRETRAINED FILE.*--pretrained FILE"):
         build_from_openai_layout(state, "small")
     with pytest.raises(ValueError, match=r"leave 'laion' \(MODEL.BACKBONE.PRETRAINED, --pretrained\) out"):
         load_backbone("pocket", "laion")
