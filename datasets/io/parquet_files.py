@@ -13,6 +13,7 @@ from .packed import Collection, PackedImage, image_suffix, require_label
 from .webdatasets import NAMES_FILE
 
 BATCH = 256  # rows that are in memory
+LABEL_COLUMNS = ("label", "labels", "cls", "fine_label")
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _SPLITS = {
     "train": "train", "training": "train",
@@ -159,32 +160,40 @@ def _image_column(schema: Any, file: Path) -> str:
 
 def _label_column(schema: Any, file: Path, wanted: str) -> tuple[str, list[str], bool]:
     """Return the column of labels, its class names if it has any, and if it holds lists."""
+    named = _named_columns(schema)
+    column = wanted or _usual_column(schema, file, list(named))
+    if column not in schema.names:
+        raise ValueError(f"{file} has no column {column!r}; it has {', '.join(schema.names)}")
+    types = _pyarrow().types
+    is_list = types.is_list(schema.field(column).type) or types.is_large_list(schema.field(column).type)
+    return column, named.get(column, []), is_list
+
+
+def _named_columns(schema: Any) -> dict[str, list[str]]:
+    """Return column -> class names, of the columns that have some."""
     described = _features(schema)
-    named: dict[str, tuple[list[str], bool]] = {}
+    named = {}
     for column in schema.names:
         feature = described.get(column)
-        is_list = isinstance(feature, list) or (isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List"))
-        if is_list:
-            feature = feature[0] if isinstance(feature, list) else feature.get("feature")
+        if isinstance(feature, list) and feature:
+            feature = feature[0]
+        elif isinstance(feature, dict) and "feature" in feature:
+            feature = feature["feature"]
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
-            named[column] = ([str(name) for name in feature.get("names") or []], is_list)
-    usual = [column for column in ("label", "labels", "cls", "fine_label") if column in schema.names]
-    if wanted:
-        chosen = wanted
-    elif len(named) == 1:
-        chosen = next(iter(named))
-    elif usual:
-        chosen = usual[0]
-    elif named:
+            named[column] = [str(name) for name in feature.get("names") or []]
+    return named
+
+
+def _usual_column(schema: Any, file: Path, named: list[str]) -> str:
+    """Return the only column with class names, or the one with a usual name."""
+    if len(named) == 1:
+        return named[0]
+    for column in LABEL_COLUMNS:
+        if column in schema.names:
+            return column
+    if named:
         raise ValueError(f"{file} has several columns of labels: {', '.join(named)}; name one of them label")
-    else:
-        raise ValueError(f"{file} has no column of labels; it has {', '.join(schema.names)}")
-    if chosen not in schema.names:
-        raise ValueError(f"{file} has no column {chosen!r}; it has {', '.join(schema.names)}")
-    types = _pyarrow().types
-    is_list = types.is_list(schema.field(chosen).type) or types.is_large_list(schema.field(chosen).type)
-    names, _ = named.get(chosen, ([], is_list))
-    return chosen, names, is_list
+    raise ValueError(f"{file} has no column of labels; it has {', '.join(schema.names)}")
 
 
 def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:

@@ -88,15 +88,20 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
         collection = read_parquet(path, copy.label, copy.splits)
     else:
         collection = _read_folder(path)
-    if entry.label_kind == "multilabel" and not collection.multilabel:
-        hint = f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}" if copy.wrong else ""
-        raise ValueError(f"{path}: {entry.name} is multilabel, but each image here has one label{hint}")
-    if entry.label_kind == "multiclass" and collection.multilabel:
-        raise ValueError(f"{path}: {entry.name} has one label an image, but each image here has a list of labels")
+    _check_labels(entry, path, collection.multilabel, copy)
     for split in ("train", "test"):
         if split not in collection.splits and entry.images.get(split):
             raise ValueError(f"{path} has no split {split}")
     return collection
+
+
+def _check_labels(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
+    """Raise ValueError if an image has one label in the copy and several in the set, or the other way round."""
+    if entry.label_kind == "multilabel" and not multilabel:
+        hint = f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}" if copy.wrong else ""
+        raise ValueError(f"{path}: {entry.name} is multilabel, but each image here has one label{hint}")
+    if entry.label_kind == "multiclass" and multilabel:
+        raise ValueError(f"{path}: {entry.name} has one label an image, but each image here has a list of labels")
 
 
 def label_map(entry: Entry, collection: Collection) -> list[int]:
@@ -115,8 +120,7 @@ def label_map(entry: Entry, collection: Collection) -> list[int]:
                 f"another order than those of {entry.name}"
             )
         found = [str(number) for number in numbers]
-    known = names.class_names(entry.name)
-    return [known.index(name) for name in names.match(entry.name, found, collection.names_from)]
+    return names.match_labels(entry.name, found, collection.names_from)
 
 
 def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:

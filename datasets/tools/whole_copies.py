@@ -84,6 +84,9 @@ def _require_files(entry: Entry, folder: Path, source: Path) -> None:
 
 
 def _record_elevater(entry: Entry, folder: Path, origin: str, revision: str = "") -> None:
+    """Write the record of ELEVATER's own files, unless they bring one."""
+    if record.read(folder) is not None:  # a prepared set was copied
+        return
     images = {}
     for split, index in entry.indexes.items():
         path = str(folder / index)
