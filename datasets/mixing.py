@@ -35,7 +35,7 @@ class MixingSampler(Sampler[list[int]]):
         temperature: float = 2.0,
         homogeneous: bool = False,
         seed: int = 0,
-        drop_last: bool = True,
+        drop_last: bool = False,
     ):
         if mixing not in MIXINGS:
             choices = ", ".join(MIXINGS)

@@ -154,12 +154,7 @@ def run_predict(args: argparse.Namespace) -> None:
     """Write the predictions and, if asked for, sort the images. An image that can't be read is reported at the end."""
     from prompting.predict import find_images, load
 
-    if args.top < 1:
-        raise ValueError(f"--top is {args.top}; it is at least 1")
-    if not 0 <= args.threshold <= 1:
-        raise ValueError(f"--threshold is {args.threshold}; it is a probability, from 0 to 1")
-    if args.copy and not args.sort_into:
-        raise ValueError("--copy says how --sort-into puts images; give a folder with --sort-into")
+    _check_predict(args)
     device = usable_device(args.device)
     sorter = Sorter(args.sort_into, args.copy) if args.sort_into else None
     images = find_images(args.images)
@@ -175,13 +170,13 @@ def run_predict(args: argparse.Namespace) -> None:
         predictions = predictor.predict(part, classes, args.task, errors=errors)
         if errors and len(images) == 1:
             raise errors[0]
-        if writer is None:
+        if writer is None:  # its header comes after all that can be wrong
             writer = Writer(sys.stdout, args.format, min(args.top, len(names)))
         for position, (image, ranked) in enumerate(zip(part, predictions, strict=True)):
-            error = errors.get(position)
-            if error is not None:
+            error = str(errors.get(position, ""))
+            if error:
                 sys.stderr.write(f"error: {printable(error)}\n")
-            found = answer(str(image), ranked, args.top, args.threshold, str(error or ""))
+            found = answer(str(image), ranked, args.top, args.threshold, error)
             writer.write(found)
             if sorter is not None:
                 sorter.put(found)
@@ -189,6 +184,15 @@ def run_predict(args: argparse.Namespace) -> None:
     writer.close()
     if unread:
         raise NotDone(f"{unread} of {len(images)} images could not be read")
+
+
+def _check_predict(args: argparse.Namespace) -> None:
+    if args.top < 1:
+        raise ValueError(f"--top is {args.top}; it is at least 1")
+    if not 0 <= args.threshold <= 1:
+        raise ValueError(f"--threshold is {args.threshold}; it is a probability, from 0 to 1")
+    if args.copy and not args.sort_into:
+        raise ValueError("--copy says how --sort-into puts images; give a folder with --sort-into")
 
 
 def run_serve(args: argparse.Namespace) -> None:

@@ -116,6 +116,23 @@ class PromptedCLIP(nn.Module):
         features = self._encode_batches(batches, text, prefix)
         return _unit(_in_order(features, batches))
 
+    def check_classes(self, classes: Sequence[str], templates: Sequence[str] | None = None) -> None:
+        """Raise ValueError naming a class whose text is longer than the text tower takes; see `encode_classes`."""
+        text = self.contexts().text
+        if text is not None:
+            self._prompt_tokens(tuple(classes), _layered(text).shape[-2])
+        else:
+            self._sentence_tokens(classes, templates or (self.template,))
+
+    def _sentence_tokens(self, classes: Sequence[str], templates: Sequence[str]) -> list[TokenBatch]:
+        _check_templates(templates)
+        sentences = []
+        for template in templates:
+            sentences += [template.replace("{}", plain_name(name)) for name in classes]
+        length = self.clip.positional_embedding.shape[0]
+        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+        return tokenize_sentences(self.tokenizer, sentences, length, self.trim_padding, max_tokens)
+
     def _encode_batches(self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None) -> list[Tensor]:
         """Return the features of each batch; the backward pass computes those beyond `max_cached_classes` again."""
         cached = float("inf")
@@ -189,16 +206,10 @@ class PromptedCLIP(nn.Module):
         key = (classes, templates, unit_templates)
         if key in self._class_features:
             return self._class_features[key]
-        _check_templates(templates)
-        sentences = []
-        for template in templates:
-            sentences += [template.replace("{}", plain_name(name)) for name in classes]
-        length = self.clip.positional_embedding.shape[0]
         device = self.clip.logit_scale.device
-        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
         # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
         with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
-            batches = tokenize_sentences(self.tokenizer, sentences, length, self.trim_padding, max_tokens)
+            batches = self._sentence_tokens(classes, templates)
             batches = [batch.to(device) for batch in batches]
             encoded = [encode_tokens(self.clip, batch) for batch in batches]
             features = _in_order(encoded, batches)

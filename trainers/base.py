@@ -24,7 +24,7 @@ from . import losses
 from .anchors import anchor_weights, build_anchors
 from .engine import distributed, resume
 from .engine.context import PromptSetup
-from .engine.run_dir import tidy
+from .engine.run_dir import finish
 from .evaluation import PromptEvaluator
 from .features.views import View
 
@@ -82,6 +82,7 @@ class PromptTrainer(PromptEvaluator):
             multi.TEMPERATURE,
             multi.HOMOGENEOUS,
             seed=max(cfg.SEED, 0),
+            drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
         )
         items = self._constant_items()
         self.cached = items is not None
@@ -170,7 +171,7 @@ class PromptTrainer(PromptEvaluator):
             self.sets[split].forget_images()
         super().after_train()
         self.save_prompts(self.output_dir)
-        tidy(self.output_dir)
+        finish(self.output_dir, self.context.metadata)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
+from dassl.utils import load_checkpoint
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.checkpoints.foreign import checkpoint_path
 from prompting.checkpoints.prompt_files import save_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
@@ -24,10 +26,11 @@ from prompting.shape import check_fits
 
 from .engine import distributed, results
 from .engine.context import PromptSetup, RunContext, TaskPool
+from .engine.run_dir import finish
 from .engine.settings import check, task_names
 from .engine.start import load_start, preprocessing_record
 from .features.builders import build_images, build_store, device_of, preprocessing_of
-from .features.extraction import class_features, encode_images, probabilities
+from .features.extraction import class_features, encode_images, probabilities, probabilities_in_parts
 from .features.loaders import FeatureDataset, build_loader
 from .features.store import LazyFeatures, get_backbone
 
@@ -66,13 +69,15 @@ class PromptEvaluator(TrainerX):
     def run(self) -> list[dict]:
         """Score the reference prompts, then train and test, or only test; return the records of results.json."""
         for name in self.context.references:
-            predictions = self.predict("test", zero_shot=name == "zero_shot")
-            self.reference_scores[name] = self.scores("test", predictions)
-        if self.context.trains:
+            self.reference_scores[name] = self.evaluate("test", zero_shot=name == "zero_shot")
+        if self.context.trains and not self.context.retest:
             self.train()
         else:
+            if self.context.retest:
+                self._load_trained()
             self.test()
             self.save_prompts(self.output_dir)
+            finish(self.output_dir, self.context.metadata)
         return distributed.from_main(lambda: self.records)
 
     # -- checked without a trainer -------------------------------------------------------------------------------
@@ -92,6 +97,8 @@ class PromptEvaluator(TrainerX):
             with torch.random.fork_rng(devices=[]):
                 prompt = cls.make_prompt(setup)
             check_fits(prompt, setup.backbone.clip)
+        if cls.build_prompt is PromptEvaluator.build_prompt:
+            check_classes(setup, prompt)
         if trains:
             cls.check_training(setup)
         if start and prompt:
@@ -193,22 +200,35 @@ class PromptEvaluator(TrainerX):
             return None
         return FeatureDataset(dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0)))
 
-    @torch.no_grad()
     def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
-        """Probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the tasks'
-        templates."""
+        """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the
+        tasks' templates."""
+        found = {}
+        for k, *inputs in self._evaluated(split, zero_shot):
+            found[self.tasks[k].name] = probabilities(*inputs)
+        return found
+
+    def evaluate(self, split: str, zero_shot: bool = False) -> dict[str, float]:
+        """Return the scores of what `predict` returns, without holding it."""
+        found = {}
+        for k, *inputs in self._evaluated(split, zero_shot):
+            task, targets = self.tasks[k], self.sets[split].targets(k)
+            found[task.name] = results.score(task, targets, probabilities_in_parts(*inputs))
+        return found
+
+    @torch.no_grad()
+    def _evaluated(self, split: str, zero_shot: bool) -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
+        """Yield (task's position, model, image features, class features) of the evaluated tasks."""
         dataset = self.sets[split]
         self.set_model_mode("eval")
         model = self.store.encoder if zero_shot else self.model
         wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
         only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
         features = self._image_features(split, only, zero_shot)
-        out = {}
         for k in wanted:
             rows = dataset.rows(k)
             images = features if k == only else features[rows.start : rows.stop]
-            out[self.tasks[k].name] = probabilities(model, images, class_features(model, self.tasks[k]))
-        return out
+            yield k, model, images, class_features(model, self.tasks[k])
 
     def _evaluates(self, name: str) -> bool:
         key = self.cfg.DATASET.MULTITASK_EVALKEY
@@ -225,11 +245,14 @@ class PromptEvaluator(TrainerX):
     def test(self, split: str | None = None) -> float:
         """Return the mean score of the tasks in percent. On the test split, write predictions and results."""
         split = split or self.cfg.TEST.SPLIT
-        probabilities = self.predict(split)
-        scores = self.scores(split, probabilities)
+        if split == "test":
+            predictions = self.predict(split)
+            scores = self.scores(split, predictions)
+        else:
+            scores = self.evaluate(split)
         mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
         if split == "test" and distributed.main():
-            self.records = results.write(self, probabilities, scores)
+            self.records = results.write(self, predictions, scores)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
@@ -256,11 +279,37 @@ class PromptEvaluator(TrainerX):
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
+    def _load_trained(self) -> None:
+        """Load the prompt that the run in the output folder ended with, and its validation score."""
+        self.load_model(self.output_dir)
+        best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
+        if best is not None:
+            self.best_result = best
+
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompt in a run's folder (see `load_start`) and log its warnings."""
         if directory and self.model.prompt is not None:
             for warning in load_start(self.model.prompt, self.setup, directory, epoch):
                 log.warning("%s", warning)
+
+
+def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
+    """Raise ValueError naming a class whose text is too long for a prompt, or an image of one class that has no label."""
+    backbone = setup.backbone
+    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
+    for task in setup.tasks:
+        templates = None
+        if prompt is None:
+            templates = task.templates
+        try:
+            model.check_classes(task.classnames, templates)
+        except ValueError as error:
+            raise ValueError(f"{task.name}: {error}") from None
+        if task.label_kind == "multilabel":
+            continue
+        for sample in [*task.val, *task.test]:
+            if not sample.labels:
+                raise ValueError(f"{task.name}: {sample.key} has no label; {task.metric} is of images with one")
 
 
 def training_transform(cfg, own: Preprocessing) -> Callable[[Image.Image], Tensor] | None:

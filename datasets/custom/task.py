@@ -25,6 +25,7 @@ from .reading import Row, read_csv, read_folder
 from .settings import Settings, read_settings
 
 KINDS = ("folder", "csv")
+LONGEST_NAME = 200  # bytes of a task's name, of the 255 that a file's name may have
 RANKED = ("11point_mAP", "roc_auc")  # metrics that take several labels an image
 
 
@@ -117,7 +118,8 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name
-    if not task.strip() or not task.isprintable() or set(task) & set("/\\,:"):
+    is_name = bool(task.strip()) and task.isprintable() and task not in (".", "..") and not set(task) & set("/\\,:")
+    if not is_name or len(task.encode()) > LONGEST_NAME:
         where = f"{settings.file}: name" if settings.name else name
         raise ValueError(f"{where}: {task!r} can't be the name of a task, as files are called after it")
     return kind, path, replace(settings, name=task)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.common.files import write_text
+from toolkit.common.hardware import processor_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,16 +31,6 @@ def machine(device: str = "cpu") -> dict:
         "torch": torch.__version__,
         "open_clip": open_clip.__version__,
     }
-
-
-def processor_name() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if "model name" in line:
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def medians_in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:

@@ -17,11 +17,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan, Report
+from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
+from toolkit.common.structured import write_json
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import methods, output, protocol
@@ -113,7 +116,7 @@ def progress_lines(plan: Plan, missing: Sequence[Job], args: argparse.Namespace)
 
 
 def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool) -> Report:
-    """Run a plan's jobs in `args.output_dir`, which the caller holds. See `execution.execute`.
+    """Run a plan's jobs in `args.output_dir`, which the caller holds; write machine.json. See `execution.execute`.
 
     tasks: those of the pocket suite are written before several processes want them.
     """
@@ -121,9 +124,19 @@ def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespa
 
     pocket.ensure_all([task for task in dict.fromkeys(tasks) if task in pocket.SPECS])
     folder = Path(args.output_dir)
+    write_json(folder / "machine.json", _machine(args))
     place = Place(args.output_dir, args.root)
     is_finished = partial(finished, place=place)
     return execution.execute(plan, is_finished, (perform, place), folder, name, args, trusted)
+
+
+def _machine(args: argparse.Namespace) -> dict:
+    """Return the machine that starts jobs, and how many at a time; each run's results.json has the one it ran on."""
+    jobs = args.jobs
+    if not args.address:
+        jobs = execution.processes(args)
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    return {"cpu": processor_name(), "cores": os.cpu_count(), "jobs": jobs, "versions": versions}
 
 
 def run(args: argparse.Namespace) -> int:

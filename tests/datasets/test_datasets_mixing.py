@@ -21,8 +21,14 @@ def test_proportional_shows_every_image_once():
     batches = list(sampler)
     assert len(batches) == len(sampler) == 6
     assert sorted(index for batch in batches for index in batch) == list(range(24))
-    assert [len(batch) for batch in MixingSampler([5, 20], 4)] == [4] * 6  # one image is dropped
+    assert [len(batch) for batch in MixingSampler([5, 20], 4, drop_last=True)] == [4] * 6  # one image is dropped
     assert any(len(set(tasks)) > 1 for tasks in tasks_of(batches, [5, 0, 17, 2]))
+
+
+@pytest.mark.parametrize(("images", "batches"), [(50, [32, 18]), (95, [32, 32, 31]), (33, [32, 1]), (64, [32, 32])])
+def test_the_short_last_batch_is_kept(images, batches):
+    assert [len(batch) for batch in MixingSampler([images], 32)] == batches
+    assert [len(batch) for batch in MixingSampler([images], 32, drop_last=True)] == [32] * (images // 32)
 
 
 @pytest.mark.parametrize("homogeneous", [False, True])
@@ -67,18 +73,18 @@ def test_temperature_flattens_the_proportions():
 
 def test_homogeneous_batches_are_from_one_task():
     sizes = [10, 3, 64, 0]
-    sampler = MixingSampler(sizes, 8, homogeneous=True)
+    sampler = MixingSampler(sizes, 8, homogeneous=True, drop_last=True)
     batches = list(sampler)
     assert len(batches) == len(sampler) == 1 + 1 + 8  # a task smaller than a batch has its short batch
     assert all(len(set(tasks)) == 1 for tasks in tasks_of(batches, sizes))
     assert len({index for batch in batches for index in batch}) == sum(map(len, batches)) == 8 + 3 + 64
-    whole = list(MixingSampler(sizes, 8, homogeneous=True, drop_last=False))
+    whole = list(MixingSampler(sizes, 8, homogeneous=True))
     assert sorted(index for batch in whole for index in batch) == list(range(77))
 
 
 def test_homogeneous_uniform_gives_every_task_the_same_number_of_batches():
     sizes = [10, 3, 64, 0, 90]
-    sampler = MixingSampler(sizes, 8, "uniform", homogeneous=True, seed=5)
+    sampler = MixingSampler(sizes, 8, "uniform", homogeneous=True, seed=5, drop_last=True)
     total = Counter()
     for epoch in range(40):
         sampler.set_epoch(epoch)

@@ -51,6 +51,7 @@ def test_the_folder_holds_a_source_run_a_run_per_target_and_what_they_give(two_s
         "predictions",
         "results.json",
         "results.md",
+        "manifest.json",
         "submission.zip",
     }
     assert {path.name for path in (out / "adapt").iterdir()} == set(TARGETS)

@@ -114,7 +114,13 @@ def files_below(folder: Path) -> set[str]:
 def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
     found = files_below(run(name))
     tasks = tasks_of(name)
-    expected = {"config.yaml", "log.txt", "results.json", *(f"predictions/seed1_{task}.json" for task in tasks)}
+    expected = {
+        "config.yaml",
+        "log.txt",
+        "manifest.json",
+        "results.json",
+        *(f"predictions/seed1_{task}.json" for task in tasks),
+    }
     if LEARNT[name]:
         curves = {file for file in found if file.startswith("tensorboard/")}
         assert len(curves) == 1

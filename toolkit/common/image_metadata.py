@@ -81,32 +81,44 @@ def _jpeg(content: bytes) -> tuple[bytes, int | None]:
     kept = [content[:2]]
     orientation = in_xmp = None
     position = 2
-    while True:
-        if content[position] != 0xFF:
-            return content, None
-        marker = content[position + 1]
-        if marker == 0xFF:  # a fill byte
+    while content[position : position + 2] != b"\xff\xda":  # the pixels
+        if content[position : position + 2] == b"\xff\xff":  # a fill byte
             position += 1
             continue
-        if marker == 0xDA:  # the pixels
-            break
-        (length,) = struct.unpack_from(">H", content, position + 2)
-        segment = content[position : position + 2 + length]
-        if length < 2 or len(segment) < 2 + length or marker in (0x01, *range(0xD0, 0xDA)):
+        segment = _jpeg_segment(content, position)
+        if segment is None:
             return content, None
-        data = segment[4:]
+        marker, data = segment[1], segment[4:]
         if marker == 0xE1 and data.startswith(b"Exif\0\0") and orientation is None:
             orientation = exif_orientation(data)
         elif marker == 0xE1 and data.startswith(b"http://ns.adobe.com/xap/1.0/"):
             in_xmp = xmp_orientation(data)
-        is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        is_jfif = marker == 0xE0 and data.startswith(b"JFIF") and len(data) >= 14
-        is_adobe = marker == 0xEE and data.startswith(b"Adobe") and len(data) >= 12
-        if not is_metadata or is_jfif or is_adobe:
+        if _is_kept(marker, data):
             kept.append(segment)
-        position += 2 + length
+        position += len(segment)
     kept.append(content[position:])
-    return b"".join(kept), in_xmp if orientation is None else orientation
+    if orientation is None:
+        orientation = in_xmp
+    return b"".join(kept), orientation
+
+
+def _jpeg_segment(content: bytes, position: int) -> bytes | None:
+    """Return the segment of a header that begins at a position, None if none does or it is cut off."""
+    start, marker, length = struct.unpack_from(">BBH", content, position)
+    segment = content[position : position + 2 + length]
+    if start != 0xFF or length < 2 or len(segment) < 2 + length:
+        return None
+    if marker == 0x01 or 0xD0 <= marker <= 0xD9:  # have no length
+        return None
+    return segment
+
+
+def _is_kept(marker: int, data: bytes) -> bool:
+    if marker == 0xE0:
+        return data.startswith(b"JFIF") and len(data) >= 14
+    if marker == 0xEE:
+        return data.startswith(b"Adobe") and len(data) >= 12
+    return marker != 0xFE and not 0xE0 <= marker <= 0xEF
 
 
 def _png(content: bytes) -> tuple[bytes, int | None]:

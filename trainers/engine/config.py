@@ -29,6 +29,15 @@ COOP_ALIASES = {
     "TRAINER.PROMPTSRC.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # CoOp's names of keys that our trainers read below TRAINER.MVLPT
+MACHINE_KEYS = (
+    "DATALOADER.NUM_WORKERS",
+    "DATASET.ALLOW_OUTSIDE",
+    "TRAIN.PRINT_FREQ",
+    "TRAINER.ACT_CKPT",
+    "TRAINER.CUT_CONTEXTLEN",
+    "VERBOSE",
+    "VERSION",
+)  # keys of a run's config.yaml that change no bit of what our trainers compute
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
     "ViT-B/16": "vit_b16",
@@ -196,8 +205,11 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     if a.keys() != b.keys():
         defaults = _default_values()
         a, b = defaults | a, defaults | b
-    keys = sorted(a.keys() | b.keys())
-    return [key for key in keys if a.get(key) != b.get(key)]
+    keys = a.keys() | b.keys()
+    name = other.TRAINER.NAME
+    if name not in TRAINER_REGISTRY.registered_names() or is_native(TRAINER_REGISTRY.get(name)):
+        keys -= set(MACHINE_KEYS)
+    return [key for key in sorted(keys) if a.get(key) != b.get(key)]
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
@@ -215,6 +227,7 @@ def load(path: Path) -> CfgNode:
     try:
         cfg = CfgNode(content)
         without_local_paths(cfg)
+        cfg.DATALOADER.TRAIN_X.setdefault("DROP_LAST", True)  # before there was a key, it was dropped
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # of yacs
         raise ValueError(f"{path} is no configuration of a run: {error}") from None

@@ -25,6 +25,7 @@ class RunContext:
         start: folder of the run whose prompt is the initial one, or is evaluated; "": a fresh prompt.
         load_epoch: epoch of `start`; None: its best.
         resume: continue from the state of an interrupted run in the output folder.
+        retest: the run in the output folder is trained; its results are to be made again.
         references: prompts that are scored before training: "zero_shot", "source" (the initial one).
         test_images: the tasks' test images, decoded when the run was checked; None: the trainer's own.
         metadata: added to each record of results.json, and compared when a run is resumed.
@@ -35,6 +36,7 @@ class RunContext:
     start: str = ""
     load_epoch: int | None = None
     resume: bool = False
+    retest: bool = False
     references: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
     test_images: MultitaskDataset | None = None

@@ -31,13 +31,16 @@ from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer
 from .context import TaskPool
 from .run import Run, check_run, execute
 from .run_dir import (
+    RESULTS,
     Action,
     check_folder,
     decide,
     exclusive_folder,
     experiment_status,
+    read_manifest,
     replaced_on_success,
     write_config,
+    write_manifest,
 )
 from .settings import split_names, task_names
 
@@ -299,8 +302,11 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
     cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
     if not experiment.staged:
         return execute(targets[0], tasks)
+    out = Path(cfg.OUTPUT_DIR)
     if distributed.main():
         write_config(cfg)
+        if read_manifest(out) is None:
+            write_manifest(out, finished=False)
     start = "an existing prompt" if targets[0].start else "a fresh prompt"
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.names))
@@ -315,8 +321,10 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    if distributed.main() and not _is_collected(Path(cfg.OUTPUT_DIR), records):
-        collect(Path(cfg.OUTPUT_DIR), records, cfg.DATASET.ROOT or None)
+    if distributed.main() and not _is_collected(out, records):
+        write_manifest(out, finished=False)
+        collect(out, records, cfg.DATASET.ROOT or None)
+        write_manifest(out)
     return records
 
 
@@ -334,17 +342,19 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
             path.unlink()
     combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
-    write_json(out / "results.json", records, indent=1)  # last: the experiment is finished
+    write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
 
 
 def _is_collected(out: Path, records: Sequence[dict]) -> bool:
     """Return True if the top of an experiment holds these very results."""
-    written = ("submission.zip", "results.md", "results.json")
-    for name in written:
-        if not (out / name).is_file():
-            return False
-    predictions = list((out / "predictions").glob("*.json"))
-    return len(predictions) == len(records) and read_json(out / "results.json") == records
+    known = read_manifest(out)
+    if known is None or RESULTS not in known.files:
+        return False
+    damaged = known.damaged()
+    if damaged:
+        log.warning("%s: damaged or missing, and made again: %s", out, ", ".join(damaged))
+        return False
+    return read_json(out / RESULTS) == records
 
 
 def render_pocket_tasks(names: Sequence[str]) -> None:

@@ -11,9 +11,14 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from datasets import Task
 from datasets.task import Sample
-from toolkit.common.archives import checksum
+from toolkit.common.archives import content_checksum
+from toolkit.common.hardware import processor_name
+
+from . import distributed
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 
@@ -28,6 +33,21 @@ def of_program() -> dict:
     return {"versions": versions, "commit": _commit()}
 
 
+def of_machine(device: str) -> dict:
+    """Return {"cpu", "threads", "processes", "device"}: numbers of the same program may differ where these do.
+
+    device: of the computation, "cpu" or "cuda".
+    """
+    if device.startswith("cuda"):
+        device = torch.cuda.get_device_name()
+    return {
+        "cpu": processor_name(),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.world(),
+        "device": device,
+    }
+
+
 def of_lists(tasks: Sequence[Task]) -> str:
     """Return a fingerprint of what tasks train, validate and test on: class names, paths in the index, labels; 16 hexadecimal
     digits, the same on every machine."""
@@ -40,12 +60,19 @@ def of_lists(tasks: Sequence[Task]) -> str:
 
 
 def of_data(task: Task) -> str:
-    """Return such a fingerprint of one task, over the images' content too: the checksum that a zip has of it, or a file's
-    size."""
+    """Return such a fingerprint of one task, over the images' content, too; 16 hexadecimal digits."""
     total = hashlib.sha256(_head(task))
     for sample in _samples(task):
         total.update(_line(sample))
-        total.update(str(checksum(sample.impath)).encode())
+        total.update(content_checksum(sample.impath).encode())
+    return total.hexdigest()[:16]
+
+
+def of_content(tasks: Sequence[Task]) -> str:
+    """Return such a fingerprint of several tasks: `of_data` of all; 16 hexadecimal digits."""
+    total = hashlib.sha256()
+    for task in tasks:
+        total.update(of_data(task).encode())
     return total.hexdigest()[:16]
 
 

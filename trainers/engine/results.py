@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,20 +17,46 @@ from elevater_eval import metrics, write_predictions
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 from toolkit.common.structured import write_json
+from trainers.features.extraction import rows_at_once
 
 from . import provenance
 
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
-def score(task: Task, targets: Tensor, probabilities: Tensor) -> float:
-    """Return the task's official metric in percent, on probabilities (N, C) of six decimals, as a prediction file has
-    them."""
-    values = np.round(probabilities.numpy().astype(np.float64), 6)
+def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor]) -> float:
+    """Return the task's official metric in percent, on probabilities of six decimals, as a prediction file has them.
+
+    probabilities: (N, C), or parts of it, one after the other. Of a metric of the best class, no more than a part is held.
+    """
     truth = targets.numpy()
     if task.metric == "accuracy" and truth.ndim == 2:
         raise ValueError(f"{task.name} is multilabel; it can't be scored by accuracy")
-    return 100.0 * metrics.compute(task.metric, truth, values)
+    if isinstance(probabilities, Tensor):
+        rows = rows_at_once(probabilities.shape[1])
+        probabilities = probabilities.split(rows)
+    parts = map(_six_decimals, probabilities)
+    if task.metric not in ("accuracy", "mean-per-class") or truth.ndim == 2:
+        return 100.0 * metrics.compute(task.metric, truth, np.concatenate(list(parts)))
+    present = slice(None)
+    if task.metric == "mean-per-class":  # classes without an image are left out before the best is taken
+        present = np.unique(truth)
+    best = []
+    for values in parts:
+        if not np.isfinite(values).all():
+            raise ValueError("probabilities hold NaN or infinity")
+        best.append(values[:, present].argmax(axis=1))
+    classes = np.arange(task.num_classes)[present]
+    hits = classes[np.concatenate(best)] == truth
+    if task.metric == "accuracy":
+        return 100.0 * float(np.mean(hits))
+    _, position = np.unique(truth, return_inverse=True)
+    recalls = np.bincount(position, weights=hits) / np.bincount(position)
+    return 100.0 * float(np.mean(recalls))
+
+
+def _six_decimals(probabilities: Tensor) -> np.ndarray:
+    return np.round(probabilities.numpy().astype(np.float64), 6)
 
 
 def backbone_name(cfg) -> str:
@@ -56,6 +82,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
+    machine = provenance.of_machine(trainer.device.type)
     records = []
     for task in trainer.tasks:
         if task.name not in scores:
@@ -75,6 +102,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             record["val_score"] = round(best, 6)
         record |= {"classes": task.num_classes, "test_images": len(task.test), **counts}
         record |= {"data": provenance.of_data(task), **provenance.of_program()}
+        record["machine"] = machine
         records.append(record)
     write_json(folder / "results.json", records, indent=1)
     return records

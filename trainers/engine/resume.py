@@ -2,27 +2,37 @@
 
 A state is written after every epoch, and within an epoch after a minute; it is removed when the run is finished. What is
 lost is the work since then. A step's batch, its augmentation and the learning rate depend on seed, epoch and step alone, so
-with the prompt, the optimiser, the schedule, the loss scale, the best score and the random generators it is complete.
+with the prompt, the optimiser, the schedule, the loss scale, the best prompt and the random generators it is complete. The
+file ends in a checksum of itself.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+import math
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from dassl.utils import load_checkpoint
+from dassl.utils.checkpoint import BEST_FILE
 from torch import Tensor
 
+from toolkit.common.archives import content_checksum
 from toolkit.common.files import write_bytes
+from toolkit.common.manifest import digest
 from toolkit.common.plain_values import plain_values
 from toolkit.common.random_state import get_random_state, set_random_state
 
 from . import distributed
 
+log = logging.getLogger(__name__)
+
 STATE = Path("prompt_learner") / "resume.pth.tar"
+BEST = STATE.with_name(BEST_FILE)
+CHECKSUM = 32  # bytes at the end of a state
 SECONDS = 60  # between two states within an epoch
 
 
@@ -41,20 +51,31 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
     state["best_result"] = trainer.best_result
     state["facts"] = dict(trainer.context.metadata)
     state["rng"] = get_random_state()
-    content = io.BytesIO()
-    torch.save(plain_values(state), content)
-    write_bytes(Path(trainer.output_dir) / STATE, content.getbuffer())
+    folder = Path(trainer.output_dir)
+    state["best"] = None
+    if trainer.best_result > -math.inf and (folder / BEST).is_file():
+        content = bytearray((folder / BEST).read_bytes())
+        state["best"] = torch.frombuffer(content, dtype=torch.uint8)
+    state["checkpoints"] = _checkpoints(folder, epoch)
+    stream = io.BytesIO()
+    torch.save(plain_values(state), stream)
+    content = stream.getvalue()
+    write_bytes(folder / STATE, content + digest(content).encode())
 
 
 def restore(trainer) -> tuple[int, list[Tensor]]:
     """Put the state in the trainer's folder, if there is one, into the trainer; return (whole epochs, losses of the next).
 
+    A best checkpoint that is missing or damaged is written again. If the state itself is damaged, or another checkpoint,
+    training begins again: a warning says so.
+
     Raises ValueError if it is that of a run with another initial prompt or other images.
     """
-    path = Path(trainer.output_dir) / STATE
-    if not path.is_file():
+    folder = Path(trainer.output_dir)
+    path = folder / STATE
+    state = _read_whole(path)
+    if not state:
         return 0, []
-    state = load_checkpoint(str(path))
     known, wanted = state.get("facts", {}), trainer.context.metadata
     keys = sorted(wanted.keys() | known.keys())
     other = [key for key in keys if known.get(key) != wanted.get(key)]
@@ -62,6 +83,14 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
         raise ValueError(
             f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run anew"
         )
+    there = _checkpoints(folder, state["epoch"])
+    damaged = [name for name, known in state["checkpoints"].items() if there.get(name) != known]
+    if damaged:
+        log.warning("%s: damaged or missing: %s; it is trained again from the start", folder, ", ".join(damaged))
+        return 0, []
+    if distributed.main():
+        _restore_best(folder, state["best"])
+    distributed.barrier()
     for name, part in _parts(trainer).items():
         part.load_state_dict(state[name])
     trainer.best_result = state["best_result"]
@@ -72,14 +101,54 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
 
 def reached(folder: str | os.PathLike) -> str:
     """Return in words what a state in a run's folder keeps, "" if there is none."""
-    path = Path(folder) / STATE
-    if not path.is_file():
+    state = _read(Path(folder) / STATE)
+    if not state:
         return ""
-    state = load_checkpoint(str(path))
     text = f"{state['epoch']} of {state['facts'].get('epochs', '?')} epochs"
     if state["losses"]:
         text += f" and {len(state['losses'])} steps"
     return text
+
+
+def _read_whole(path: Path) -> dict | None:
+    """Return the state in a file, None if there is none; log a warning if it is damaged."""
+    state = _read(path)
+    if state is None and path.exists():
+        log.warning("%s is damaged, or of an earlier version: the run is trained again from the start", path)
+    return state
+
+
+def _read(path: Path) -> dict | None:
+    """Return the state in a file, None if there is none or it is damaged."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    content, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
+    if digest(content).encode() != checksum:
+        return None
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError):
+        return None
+
+
+def _checkpoints(folder: Path, epochs: int) -> dict[str, str]:
+    """Return name -> checksum of the checkpoints of the first `epochs` epochs."""
+    found = {}
+    for epoch in range(1, epochs + 1):
+        path = folder / STATE.with_name(f"model.pth.tar-{epoch}")
+        if path.is_file():
+            found[path.name] = content_checksum(str(path))
+    return found
+
+
+def _restore_best(folder: Path, content: Tensor | None) -> None:
+    """Write the best checkpoint as it was when the state was saved."""
+    if content is None:
+        return
+    path, expected = folder / BEST, content.numpy().tobytes()
+    if not path.is_file() or path.read_bytes() != expected:
+        write_bytes(path, expected)
 
 
 def _parts(trainer) -> dict:

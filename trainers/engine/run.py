@@ -14,27 +14,33 @@ from dassl.utils import set_random_seed
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from datasets import Task, is_custom
-from datasets.few_shot import find_record, to_record, write_record
+from datasets import Task
+from datasets.few_shot import write_record
 from datasets.multitask import MultitaskDataset
 from toolkit.common.archives import require_files
-from toolkit.common.structured import read_json
+from toolkit.common.files import write_text
+from toolkit.common.structured import read_json, write_json
+from trainers.evaluation import check_classes
 
 from . import distributed, provenance, results, resume, settings
 from .config import trainer_class
 from .context import PromptSetup, RunContext, TaskPool
 from .decoding import decode_test_images
 from .run_dir import (
+    RESULTS,
     Action,
     FolderState,
     Status,
     another_run,
     decide,
     exclusive_folder,
+    finished_facts,
+    read_manifest,
     remove_unfinished,
     run_status,
     tidy,
     write_config,
+    write_manifest,
 )
 
 log = logging.getLogger(__name__)
@@ -99,8 +105,8 @@ def next_action(run: Run, tasks: TaskPool | None = None, start_exists: bool = Tr
     """
     start = run.start_digest() if start_exists else None
     state = run_status(run.cfg, run.epochs, start, run.trainer.learns)
-    if state.status is Status.FINISHED:
-        state = _with_custom_images_compared(run, state, tasks or TaskPool())
+    if state.status in (Status.FINISHED, Status.DAMAGED):
+        state = _with_data_compared(run, state, tasks or TaskPool())
     return decide(run.folder, state, run.resume)
 
 
@@ -117,6 +123,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
         setup = PromptSetup(run.cfg, tasks.get(run.cfg, run.names), backbone)
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
+        if run.compare:
+            check_classes(setup, None)
         if run.trainer.learns and not (run.trains or run.start or run.fresh):
             raise ValueError(
                 f"nothing to evaluate: without training (--eval-only, --shots 0) {run.cfg.TRAINER.NAME} needs "
@@ -140,7 +148,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
     tasks = tasks or TaskPool()
     with exclusive_folder(run.folder):
         try:
-            action = distributed.from_main(lambda: next_action(run, tasks))
+            action = distributed.from_main(lambda: _action_after_repair(run, tasks))
             if action is Action.REUSE:
                 return _reuse(run)
             return _train_and_test(run, tasks, action)
@@ -151,13 +159,15 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
 
 
 def _reuse(run: Run) -> list[dict]:
+    if distributed.main() and read_manifest(run.folder) is None:
+        write_manifest(run.folder, finished_facts(run.folder))
     tidy(run.folder)
     name = run.names[0]
     if len(run.names) > 1:
         name = f"on {len(run.names)} tasks"
     with tqdm.external_write_mode():  # a bar may be open
         log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
-    return distributed.from_main(lambda: read_json(run.folder / "results.json"))
+    return distributed.from_main(lambda: read_json(run.folder / RESULTS))
 
 
 def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
@@ -171,6 +181,8 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
         write_config(run.cfg)
         if run.trainer.learns:
             _write_samples(run, tasks)
+        if action is not Action.RETEST:
+            write_manifest(run.folder, finished=False)
     _log_shared_validation(run, tasks)
     return trainer.run()
 
@@ -181,9 +193,19 @@ def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskD
         references = ("zero_shot",)
         if run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0):
             references = ("zero_shot", "source")
-    metadata = {"epochs": run.epochs, "start": run.start_digest(), "drawn": provenance.of_lists(tasks)}
-    resumed = action is Action.RESUME
-    return RunContext(tasks, run.trains, run.start, run.load_epoch, resumed, references, metadata, images)
+    metadata = {"epochs": run.epochs, "start": run.start_digest()}
+    metadata |= {"drawn": provenance.of_lists(tasks), "content": provenance.of_content(tasks)}
+    return RunContext(
+        tasks,
+        run.trains,
+        run.start,
+        run.load_epoch,
+        resume=action is Action.RESUME,
+        retest=action is Action.RETEST,
+        references=references,
+        metadata=metadata,
+        test_images=images,
+    )
 
 
 def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
@@ -209,21 +231,56 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
             log.info("%s: with one shot, the validation images are the training images", names)
 
 
-def _with_custom_images_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
-    """Return `state`, or OTHER if custom images have changed since the finished run."""
-    tested = {record["task"]: record["test_images"] for record in read_json(run.folder / "results.json")}
-    for name in run.names:
-        if not is_custom(name):
-            continue
-        (task,) = tasks.get(run.cfg, [name])
-        same = tested.get(task.name, len(task.test)) == len(task.test)
-        if same and (run.folder / "fewshot" / f"{task.name}.json").is_file():
-            record = find_record(run.folder, task.name)
-            present = to_record(task, run.cfg.DATASET.NUM_SHOTS, 0)
-            same = record["train"] == present["train"] and record["val"] == present["val"]
-        if not same:
-            return another_run([f"the images of {task.name}"])
-    return state
+def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
+    """Return `state`, or OTHER if the images or labels of a task have changed since the run was finished."""
+    about = finished_facts(run.folder)
+    try:
+        built = tasks.get(run.cfg, run.names)
+        drawn, content = provenance.of_lists(built), provenance.of_content(built)
+    except FileNotFoundError as error:
+        log.warning("%s: its data are not compared: %s", run.folder, error)
+        return state
+    if about.get("drawn", drawn) == drawn and about.get("content", content) == content:
+        return state
+    known = {}
+    if state.status is Status.FINISHED:
+        for record in read_json(run.folder / RESULTS):
+            known[record["task"]] = record["data"]
+    names = []
+    for task in built:
+        if known.get(task.name, "") != provenance.of_data(task):
+            names.append(task.name)
+    return another_run([f"the images of {name}, or their labels" for name in names])
+
+
+def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
+    """Return `next_action`; of a finished run with damaged files, make again those that need no model, and return what
+    has to be done for the others."""
+    action = next_action(run, tasks)
+    if action is not Action.REPAIR:
+        return action
+    damaged = read_manifest(run.folder).damaged()
+    log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
+    built = tasks.get(run.cfg, run.names)
+    write_config(run.cfg)
+    if run.trainer.learns:
+        _write_samples(run, built)
+    learner = run.folder / "prompt_learner"
+    if "prompt_learner/checkpoint" in damaged:
+        write_text(learner / "checkpoint", f"model.pth.tar-{run.epochs}\n")
+    if "prompt_learner/classes.json" in damaged:
+        write_json(learner / "classes.json", built[0].classnames, indent=1)
+    left = read_manifest(run.folder).damaged()
+    if not left:
+        return Action.REUSE
+    for name in left:
+        (run.folder / name).unlink(missing_ok=True)
+    if run.epochs and not any(name.startswith("prompt_learner/") for name in left):
+        log.warning("%s: tested again with its best prompt", run.folder)
+        return Action.RETEST
+    log.warning("%s: run again from the start", run.folder)
+    (run.folder / RESULTS).unlink(missing_ok=True)
+    return Action.RUN
 
 
 def _kept(run: Run) -> str:

@@ -4,6 +4,7 @@
 |---------------------------|-------------------------|---------------|-------------|
 | nothing                   | run                     | run           | run         |
 | the same run, finished    | reuse                   | reuse         | run again   |
+| ... with damaged files    | error, naming the files | repair        | run again   |
 | the same run, interrupted | error                   | continue      | run again   |
 | another run               | error, naming the keys  | error         | run again   |
 
@@ -14,21 +15,29 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from yacs.config import CfgNode
 
+from toolkit.common import manifest
 from toolkit.common.files import exclusive_lock, write_text
 from toolkit.common.structured import read_json
 
 from . import distributed, resume
 from .config import differences, load, without_local_paths
 
+log = logging.getLogger(__name__)
+
+CONFIG, RESULTS = "config.yaml", "results.json"
+INPUTS = (CONFIG, "fewshot/*")  # written before training
+OUTPUTS = ("prompt_learner/*", "predictions/*", "prompts.safetensors", "results.*", "submission.zip")
+FACTS = ("epochs", "start", "drawn", "content")
 LOCK = ".lock"  # exists while a process works in the folder; a killed process leaves it, and nobody holds it then
 
 
@@ -37,6 +46,7 @@ class Status(enum.Enum):
 
     EMPTY = "nothing"
     FINISHED = "the same run, finished"
+    DAMAGED = "the same run, finished, with damaged or missing files"
     INTERRUPTED = "the same run, interrupted"
     OTHER = "another run"
 
@@ -46,6 +56,8 @@ class Action(enum.Enum):
 
     RUN = "run"
     REUSE = "reuse"
+    REPAIR = "repair"
+    RETEST = "test again"
     RESUME = "continue"
 
 
@@ -67,6 +79,13 @@ def decide(folder: str | os.PathLike, state: FolderState, resume_allowed: bool) 
         return Action.REUSE
     if state.status is Status.EMPTY:
         return Action.RUN
+    if state.status is Status.DAMAGED:
+        if resume_allowed:
+            return Action.REPAIR
+        raise ValueError(
+            f"{folder} holds a finished run with damaged or missing files: {state.detail}; --resume auto makes them "
+            "again, --overwrite starts anew"
+        )
     if resume_allowed:
         return Action.RESUME
     reached = f" ({state.detail})" if state.detail else ""
@@ -89,16 +108,24 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
         return another_run(different)
     if not epochs and (folder / "prompt_learner").is_dir():
         return another_run(["that it was trained"])
-    has_prompt = not learns or (folder / "prompts.safetensors").is_file()
-    if not has_prompt or not (folder / "results.json").is_file():
+    known = read_manifest(folder)
+    if known:
+        finished = RESULTS in known.files
+    else:  # lost, or the run is of an earlier version
+        has_prompt = not learns or (folder / "prompts.safetensors").is_file()
+        finished = has_prompt and (folder / RESULTS).is_file()
+    if not finished:
         return unfinished_status(folder)
-    record = read_json(folder / "results.json")[0]
-    same_start = start is None or record.get("start") == start
-    if record.get("epochs", 0) and not same_start:
+    about = finished_facts(folder)
+    same_start = start is None or about.get("start") == start
+    if about.get("epochs", 0) and not same_start:
         return another_run(["the prompt it started from (--model-dir)"])
-    if same_start and record.get("epochs") == epochs:
-        return FolderState(Status.FINISHED)
-    return unfinished_status(folder)
+    if not same_start or about.get("epochs") != epochs:
+        return unfinished_status(folder)
+    damaged = known.damaged() if known else []
+    if damaged:
+        return FolderState(Status.DAMAGED, ", ".join(damaged))
+    return FolderState(Status.FINISHED)
 
 
 def experiment_status(cfg) -> FolderState:
@@ -113,7 +140,12 @@ def experiment_status(cfg) -> FolderState:
 
 def different_keys(cfg) -> list[str]:
     """Return the keys in which the run in `cfg.OUTPUT_DIR` differs from `cfg`."""
-    path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    path = Path(cfg.OUTPUT_DIR) / CONFIG
+    known = read_manifest(path.parent)
+    if known and CONFIG in known.files and not known.is_whole(CONFIG):
+        if known.expects(CONFIG, config_text(cfg).encode()):
+            return []  # it is written again
+        raise ValueError(f"{path} is damaged or missing, and of another run than this one: --overwrite starts anew")
     if not path.is_file():
         return []
     written = path.stat()
@@ -134,14 +166,62 @@ def another_run(different: Sequence[str]) -> FolderState:
 
 def unfinished_status(folder: Path) -> FolderState:
     """Return INTERRUPTED if a run in `folder` has learned something, else EMPTY."""
-    if (folder / "config.yaml").is_file() and any(folder.rglob("prompt_learner/*")):
+    is_run = (folder / CONFIG).is_file() or (folder / manifest.NAME).is_file()
+    if is_run and any(folder.rglob("prompt_learner/*")):
         return FolderState(Status.INTERRUPTED, resume.reached(folder))
     return FolderState(Status.EMPTY)
 
 
 def write_config(cfg) -> None:
     """Write config.yaml, without what belongs to one machine."""
-    write_text(Path(cfg.OUTPUT_DIR) / "config.yaml", without_local_paths(cfg).dump())
+    write_text(Path(cfg.OUTPUT_DIR) / CONFIG, config_text(cfg))
+
+
+def config_text(cfg) -> str:
+    """Return the content of a run's config.yaml."""
+    return without_local_paths(cfg).dump()
+
+
+# -- its manifest ----------------------------------------------------------------------------------------------------
+
+
+def read_manifest(folder: Path) -> manifest.Manifest | None:
+    """Return a run's manifest, None if it is missing or damaged."""
+    try:
+        return manifest.read(folder)
+    except ValueError as error:
+        log.warning("%s", error)
+        return None
+
+
+def write_manifest(folder: Path, about: Mapping[str, object] | None = None, finished: bool = True) -> None:
+    """Write the manifest of a run's files: of a finished run all that it leaves but its log and curves."""
+    patterns = INPUTS
+    if finished:
+        patterns = INPUTS + OUTPUTS
+    names = []
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            name = path.relative_to(folder)
+            if path.is_file() and name != resume.STATE and not name.name.startswith("."):
+                names.append(name.as_posix())
+    manifest.write(folder, names, about)
+
+
+def finished_facts(folder: Path) -> Mapping:
+    """Return what a finished run was made of: "epochs", "start", "drawn" and "content"."""
+    known = read_manifest(folder)
+    if known:
+        return known.about
+    record = read_json(folder / RESULTS)[0]
+    return {key: record[key] for key in FACTS if key in record}
+
+
+def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
+    """Write the manifest of a finished run, and remove what only an unfinished one needs."""
+    if distributed.main():
+        write_manifest(Path(folder), about)
+    tidy(folder)
 
 
 def resumed_folder(cfg) -> str:
@@ -189,7 +269,7 @@ def check_folder(folder: str | os.PathLike) -> None:
 @contextlib.contextmanager
 def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
     """If `wanted`, put the run in `folder` aside while the new one is checked, and remove it if nothing is wrong."""
-    path = Path(folder)
+    path = Path(os.path.realpath(folder))  # a link stays where it is
     if not wanted or not path.exists() or not any(path.iterdir()):
         yield
         return
@@ -198,8 +278,10 @@ def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(aside)
     try:
+        path.mkdir()
         yield
     except BaseException:
+        shutil.rmtree(path)
         aside.rename(path)
         raise
     shutil.rmtree(aside)

@@ -60,6 +60,8 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.DATASET.MULTITASK_LABEL_PERTASK = False
     cfg.DATASET.MULTITASK_EVALKEY = "average"  # or the task whose score alone counts: only it is evaluated
 
+    cfg.DATALOADER.TRAIN_X.DROP_LAST = False  # drop the short last batch of an epoch, as Dassl does for CoOp's sets
+
     cfg.MULTITASK = CfgNode()
     cfg.MULTITASK.LABEL_SPACE = "task"  # task: the loss is over the sample's own task's classes; union: over all
     cfg.MULTITASK.MIXING = "proportional"  # proportional | uniform | temperature

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from trainers.engine import distributed
 
 from .loaders import build_loader
 
-LOGIT_ROWS = 4096  # images whose logits are computed at once
+LOGIT_ROWS, LOGITS = 4096, 1 << 22  # images, and logits of all of them, that are computed at once at most
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,24 @@ def class_features(model: PromptedCLIP, task: Task) -> Tensor:
     return model.encode_classes(task.classnames, templates=templates)
 
 
-@torch.no_grad()
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
     """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
     out = torch.empty(len(images), len(classes))
-    for first in range(0, len(images), LOGIT_ROWS):
-        rows = slice(first, first + LOGIT_ROWS)
-        logits = model.logits(images[rows], classes)
-        out[rows] = logits.float().softmax(1)
+    first = 0
+    for part in probabilities_in_parts(model, images, classes):
+        out[first : first + len(part)] = part
+        first += len(part)
     return out
+
+
+@torch.no_grad()
+def probabilities_in_parts(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Iterator[Tensor]:
+    """Yield the rows of `probabilities`, some images at a time."""
+    for part in images.split(rows_at_once(len(classes))):
+        logits = model.logits(part, classes)
+        yield logits.float().softmax(1).cpu()
+
+
+def rows_at_once(classes: int) -> int:
+    """Return the number of images whose probabilities are computed at once."""
+    return max(1, min(LOGIT_ROWS, LOGITS // classes))

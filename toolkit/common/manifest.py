@@ -1,0 +1,85 @@
+"""manifest.json: the files of a folder with size and checksum, so that damaged and missing ones are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.common.archives import content_checksum
+from toolkit.common.structured import read_json, write_json
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A folder's files as they were written.
+
+    Attributes:
+        files: name -> [size in bytes, checksum].
+        about: plain values that describe what made them.
+    """
+
+    folder: Path
+    files: Mapping[str, list] = field(default_factory=dict)
+    about: Mapping[str, object] = field(default_factory=dict)
+
+    def damaged(self) -> list[str]:
+        """Return the names of files that are missing or have another content."""
+        return [name for name in self.files if not self.is_whole(name)]
+
+    def is_whole(self, name: str) -> bool:
+        """Return True if a file has the content that it was written with."""
+        try:
+            return _entry(self.folder / name) == self.files[name]
+        except (OSError, ValueError):
+            return False
+
+    def expects(self, name: str, content: bytes) -> bool:
+        """Return True if a file was written with this content."""
+        return self.files[name] == [len(content), digest(content)]
+
+
+def digest(content: bytes) -> str:
+    """Return the checksum of a file's content: BLAKE2b, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def write(folder: Path, names: Iterable[str], about: Mapping[str, object] | None = None) -> None:
+    """Write the manifest of some files of a folder."""
+    files = {name: _entry(folder / name) for name in sorted(names)}
+    body = {"files": files, "about": dict(about or {})}
+    write_json(folder / NAME, {**body, "checksum": _checksum(body)}, indent=1)
+
+
+def read(folder: Path) -> Manifest | None:
+    """Return a folder's manifest, None if there is none. Raise ValueError if it is damaged."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("checksum") != _checksum(content):
+        raise ValueError(f"{path} is damaged: its checksum is wrong")
+    return Manifest(folder, content["files"], content["about"])
+
+
+def require_whole(folder: Path, prefix: str) -> None:
+    """Raise ValueError naming the files below `prefix` that the folder's manifest lists and that are damaged or missing."""
+    known = read(folder)
+    if known is None:
+        return
+    damaged = [name for name in known.files if name.startswith(prefix) and not known.is_whole(name)]
+    if damaged:
+        raise ValueError(f"{folder}: damaged or missing, by its {NAME}: {', '.join(damaged)}")
+
+
+def _entry(path: Path) -> list:
+    return [path.stat().st_size, content_checksum(str(path))]
+
+
+def _checksum(body: Mapping) -> str:
+    text = json.dumps([body.get("files"), body.get("about")], sort_keys=True)
+    return digest(text.encode())
