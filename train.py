@@ -16,14 +16,17 @@ import errno
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import datasets
 import trainers
 from toolkit.common import plugins
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED
+from toolkit.common.text import printable
 from trainers.engine import distributed, experiment
 from trainers.engine.command_line import arguments, configuration, key_table, run_options
 
@@ -72,12 +75,25 @@ def ending(error: Exception) -> tuple[str, int]:
 
 def input_message(error: Exception) -> str:
     """Return the line about wrong input."""
-    message = str(error).strip()
+    message = str(error).strip() + raised_in(error)
     if "Traceback" in message:  # from a worker of a loader: its last line is the message
         message = message.splitlines()[-1]
     if os.environ.get("MVLPT_DEBUG"):
-        return f"{traceback.format_exc()}error: {message}\n"
-    return f"error: {message}\n"
+        return f"{traceback.format_exc()}error: {printable(message, lines=True)}\n"
+    return f"error: {printable(message, lines=True)}\n"
+
+
+def raised_in(error: Exception) -> str:
+    """Return where a plugin raised an error, "" for our own: what is wrong may be the plugin."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    file = Path(frames[-1].filename).resolve()
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
+    for folder in (Path(__file__).resolve().parent, *installed):
+        if file.is_relative_to(folder):
+            return ""
+    return f" (raised in {file.name}, line {frames[-1].lineno}; MVLPT_DEBUG=1 shows how)"
 
 
 def disk_message(error: OSError) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+from pathlib import Path
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
 from toolkit.common import plugins
@@ -71,5 +72,10 @@ def _registered(name: str) -> type:
     register_all()
     names = DATASET_REGISTRY.registered_names()
     if name not in names:
-        raise ValueError(f"unknown dataset {name!r}; the nearest names are {', '.join(nearest(name, names, count=3))}")
+        hint = f"the nearest names are {', '.join(nearest(name, names, count=3))}"
+        path = Path(name).expanduser()
+        if path.exists():
+            kind = "folder" if path.is_dir() else "csv"
+            hint = f"custom images are called {kind}:{name}"
+        raise ValueError(f"unknown dataset {name!r}; {hint}")
     return DATASET_REGISTRY.get(name)

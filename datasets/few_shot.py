@@ -1,4 +1,4 @@
-"""Few-shot subsets: ELEVATER's rule image for image, CoOp's number of images per class, and records of what was sampled.
+"""Few-shot subsets: ELEVATER's rule image for image from two shots on, CoOp's number of images per class, and records of what was sampled.
 
 ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images with a private Mersenne Twister,
 walks them greedily until every class has its shots, and gives a fifth of each class to validation.
@@ -108,8 +108,11 @@ def sample_elevater(
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the (train, val) that an ELEVATER run uses, sampled from the official training images.
 
+    With one shot the rule is the reference MVLPT's: train and val are the same images. (ELEVATER's toolkit then takes
+    two images a class, one for each, and writes n_shot 2.)
+
     Args:
-        shots: per class, validation included; -1 takes all images, 0 none. With 1, val is train.
+        shots: per class, validation included; -1 takes all images, 0 none.
     """
     _check_shots(shots)
     if shots == 0:

@@ -28,7 +28,7 @@ class FixedClasses(nn.Module):
         self.model = predictor.model
         with torch.no_grad():
             self.contexts = self.model.contexts()
-            features = self.model.encode_classes(self.names, contexts=self.contexts, rows=rows)
+            features = self.model.encode_classes(self.names, predictor.templates(task), self.contexts, rows)
         self.register_buffer("class_features", features)
 
     def forward(self, images: Tensor) -> Tensor:

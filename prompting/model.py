@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from prompting.image_tower import encode_prompted_images
 from prompting.memory import MAX_CACHED_CLASSES, MAX_SEQUENCES, MAX_TOKENS, LRUCache, release_free_memory
 from prompting.prompts import Contexts, Prompt, full_precision
-from prompting.shape import check_fits
+from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import Prefix, check_text_tower, encode_prefix, encode_tokens
 from prompting.tokens import TokenBatch, clip_tokenizer, plain_name, tokenize_prompts, tokenize_sentences
 
@@ -49,7 +49,8 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
-        self.has_class_contexts = self.has_text_prompt and contexts.text.dim() == 4
+        has_class_texts = self.has_text_prompt and contexts.text.dim() == 4
+        self.has_class_contexts = has_class_texts or contexts.class_offsets is not None
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
@@ -75,13 +76,30 @@ class PromptedCLIP(nn.Module):
         return self.prompt.contexts()
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
-        """Return unit-length image features (B, d) of normalised images (B, 3, H, W)."""
+        """Return unit-length image features (B, d) of normalised images (B, 3, H, W).
+
+        With `Contexts.weight` below 1 they are (B, 2 d): prompted and zero-shot features side by side, scaled so that
+        a product with such class features is the weighted mean of both models' cosines.
+        """
         if not self.has_visual_prompt:
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
-        tokens = (contexts or self.contexts()).visual
+        contexts = contexts or self.contexts()
+        tokens = contexts.visual
         before_norm = self.prompt.visual_before_norm
-        return _unit(self._encode_prompted_images(self.clip.visual, images, tokens, before_norm))
+        features = _unit(self._encode_prompted_images(self.clip.visual, images, tokens, before_norm))
+        if contexts.weight == 1:
+            return features
+        with torch.no_grad():
+            zero_shot = _unit(self.clip.encode_image(images))
+        return _side_by_side(features, zero_shot, contexts.weight)
+
+    def feature_dim(self, contexts: Contexts | None = None) -> int:
+        """Return the width of features: the embedding's, twice that if two image towers are used together."""
+        dim = clip_shape(self.clip).embed_dim
+        if self.has_visual_prompt and (contexts or self.contexts()).weight != 1:
+            return 2 * dim
+        return dim
 
     def encode_classes(
         self,
@@ -101,14 +119,26 @@ class PromptedCLIP(nn.Module):
         if isinstance(classes, str) or not len(classes):
             raise ValueError(f"classes must be a list of at least one name, not {classes!r}")
         classes = tuple(classes)
-        if not self.has_text_prompt:
-            return self._constant_features(classes, tuple(templates or (self.template,)), unit_templates)
-        text = _layered((contexts or self.contexts()).text)
+        templates = tuple(templates or (self.template,))
+        if self.prompt is None:
+            return self._constant_features(classes, templates, unit_templates)
+        contexts = contexts or self.contexts()
+        if self.has_text_prompt:
+            features = self._prompted_features(classes, _layered(contexts.text), rows)
+        else:
+            features = self._constant_features(classes, templates, unit_templates)
+        if contexts.class_offsets is not None:
+            features = _unit(features + _rows_of(contexts.class_offsets, 0, rows, len(classes)))
+        if contexts.weight == 1:
+            return features
+        zero_shot = self._constant_features(classes, templates, unit_templates)
+        if self.has_visual_prompt:
+            return _side_by_side(features, zero_shot, contexts.weight)
+        return contexts.weight * features + (1 - contexts.weight) * zero_shot
+
+    def _prompted_features(self, classes: tuple[str, ...], text: Tensor, rows: Tensor | None) -> Tensor:
         if text.dim() == 4:
-            if rows is not None:
-                text = text[:, rows]
-            if text.shape[1] != len(classes):
-                raise ValueError(f"the prompt holds contexts for {text.shape[1]} classes, {len(classes)} are given")
+            text = _rows_of(text, 1, rows, len(classes))
         batches = self._prompt_tokens(classes, text.shape[-2])
         prefix = None
         if self.share_prefix and text.dim() == 3 and len(classes) > 1:
@@ -252,6 +282,19 @@ def _encode_again(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)
+
+
+def _side_by_side(prompted: Tensor, zero_shot: Tensor, weight: float) -> Tensor:
+    return torch.cat([weight**0.5 * prompted, (1 - weight) ** 0.5 * zero_shot], dim=-1)
+
+
+def _rows_of(values: Tensor, dim: int, rows: Tensor | None, count: int) -> Tensor:
+    """Return the class-specific values of `rows`. Raises ValueError if they are not those of `count` classes."""
+    if rows is not None:
+        values = values.index_select(dim, rows)
+    if values.shape[dim] != count:
+        raise ValueError(f"the prompt holds contexts for {values.shape[dim]} classes, {count} are given")
+    return values
 
 
 def _layered(text: Tensor) -> Tensor:

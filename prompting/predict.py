@@ -131,7 +131,7 @@ class Predictor:
             rows = rows.to(device)
 
         def encode() -> Tensor:
-            return self.model.encode_classes(names, contexts=self._contexts, rows=rows)
+            return self.model.encode_classes(names, self.templates(task), self._contexts, rows)
 
         return self._class_features.get((task, tuple(names)), len(names), encode)
 
@@ -191,6 +191,15 @@ class Predictor:
         if classes is None:
             return names, torch.arange(len(names))
         return names, torch.tensor([_row(name, trained) for name in names])
+
+    def templates(self, task: str | None = None) -> list[str] | None:
+        """Return the templates of a task of the training, by default of the only one; None if the prompt uses none."""
+        known = self.metadata.get("templates")
+        if not self.model.prompt.task_templates or not isinstance(known, dict):
+            return None
+        if task is None and len(known) == 1:
+            task = next(iter(known))
+        return known.get(task)
 
     def _trained_classes(self, task: str | None, needed: bool) -> list[str]:
         """Return the classes of a task of the training, by default of the only one. Raises ValueError if it is not known."""

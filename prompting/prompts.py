@@ -20,27 +20,38 @@ class Contexts(NamedTuple):
     visual: (layers, n_ctx, width).
 
     Layers is 1 when shallow; the vectors of layer i replace those of layer i - 1 before block i.
+
+    class_offsets: (classes, embed_dim), added to the class features. weight: of the prompted model's logits; those of
+    plain CLIP have 1 - weight.
     """
 
     text: Tensor | None = None
     visual: Tensor | None = None
+    class_offsets: Tensor | None = None
+    weight: float = 1.0
 
 
 class Prompt(nn.Module):
     """Base of all prompts.
 
     position: of the class name relative to the text context. fixed_words: between the context and the class name.
-    visual_before_norm: visual vectors of the first layer pass the image tower's ln_pre.
+    visual_before_norm: visual vectors of the first layer pass the image tower's ln_pre. task_templates: class features
+    without a text context are the mean over each task's own templates, as zero-shot CLIP's are.
     """
 
     kind: ClassVar[str]
     position: str = "end"
     fixed_words: str = ""
-    visual_before_norm: ClassVar[bool] = False
+    visual_before_norm: bool = False
+    task_templates: ClassVar[bool] = False
 
     def contexts(self) -> Contexts:
         """Return the context vectors, differentiable with respect to the parameters."""
         raise NotImplementedError
+
+    def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a stored state with what another task's prompt does not have; by default as it is."""
+        return state
 
     def config(self) -> dict:
         """Return plain JSON from which `build_prompt` makes the same module again; "kind" names the class."""

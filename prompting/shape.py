@@ -59,9 +59,12 @@ def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
     training = prompt.training
     prompt.eval()
     with torch.no_grad():
-        text, visual = prompt.contexts()
+        contexts = prompt.contexts()
     prompt.train(training)
+    text, visual, offsets = contexts.text, contexts.visual, contexts.class_offsets
     shape = clip_shape(clip)
+    if offsets is not None and offsets.shape[1] != shape.embed_dim:
+        raise ValueError(f"the prompt's class offsets are {offsets.shape[1]} wide, the features {shape.embed_dim}")
     if text is not None:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
@@ -69,7 +72,7 @@ def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
             raise ValueError("deep text prompts need a text tower of open_clip's standard blocks")
     if visual is not None:
         _check_visual(visual, shape)
-    return Contexts(text, visual)
+    return Contexts(text, visual, offsets)
 
 
 def _check_text(text: Tensor, shape: ClipShape) -> None:

@@ -94,7 +94,7 @@ def test_training_commands_are_understood(document, argv):
     trainers.register_all()
     datasets.register_all()
     args = train.arguments().parse_args(argv)
-    names = [name for names in (args.source, args.dataset) for name in names.split(",") if name]
+    names = [name for names in (args.source or "", args.dataset or "") for name in names.split(",") if name]
     assert all(name in SPECS for name in names if name.startswith("pocket-"))
     if args.trainer in ("", "LowRank"):
         return  # the trainer is named by a run's file, or shown in CONTRIBUTING alone

@@ -14,6 +14,7 @@ from prompting.model import PromptedCLIP
 from prompting.prompts import full_precision
 
 from .engine import distributed
+from .features.builders import build_images
 from .features.extraction import encode_images
 from .features.store import LazyFeatures
 
@@ -23,7 +24,13 @@ IMAGENET_TEMPLATES = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLA
 def anchor_weights(cfg: CfgNode) -> dict[str, float]:
     """Return the weights that TRAINER.ANCHOR.* gives to the terms of a loss, without zeros."""
     node = cfg.TRAINER.ANCHOR
-    weights = {"text_cosine": node.TEXT_COSINE, "text_l1": node.TEXT_L1, "image_l1": node.IMAGE_L1, "kl": node.KL}
+    weights = {
+        "text_cosine": node.TEXT_COSINE,
+        "text_l1": node.TEXT_L1,
+        "text_l2": node.TEXT_L2,
+        "image_l1": node.IMAGE_L1,
+        "kl": node.KL,
+    }
     return {name: weight for name, weight in weights.items() if weight}
 
 
@@ -84,11 +91,31 @@ def zero_shot_anchor(trainer) -> Anchor:
 def source_anchor(trainer) -> Anchor:
     """Return CLIP with the prompt that the trainer starts from."""
     prompt = copy.deepcopy(trainer.model.prompt).requires_grad_(False)
+    if hasattr(prompt, "weight"):
+        prompt.weight.fill_(1.0)  # the prompted model alone
     model = PromptedCLIP(trainer.backbone.clip, prompt, trainer.backbone.tokenizer).to(trainer.device).eval()
     images = None
     if model.has_visual_prompt and trainer.sets["train"].transform is None:
         (images,) = encode_images([model], trainer.sets["train"], trainer.store.settings)
     return Anchor(model, trainer.tasks, ["a photo of a {}."], images=images)
+
+
+@torch.no_grad()
+def zero_shot_odds(trainer) -> float:
+    """Return the odds a / (1 - a) of plain CLIP's accuracy a on the training images, one hit and one miss added.
+
+    An image counts as a hit if its most probable class is one of its labels.
+    """
+    dataset = trainer.sets["train"]
+    images = build_images(trainer.cfg, trainer.train_tasks, "train", trainer.backbone.preprocessing)
+    features = trainer.store.lazy(images).all()
+    hits = 0
+    for k, task in enumerate(trainer.tasks):
+        rows = dataset.rows(k)
+        classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
+        predicted = (features[rows.start : rows.stop] @ classes.T).argmax(1).cpu()
+        hits += (dataset.labels[rows.start : rows.stop] == predicted[:, None]).any(1).sum().item()
+    return (hits + 1) / (len(dataset) - hits + 1)
 
 
 def build_anchors(trainer) -> list[Anchor]:

@@ -13,6 +13,7 @@ import torch
 from dassl.optim import build_optimizer
 from torch import Tensor
 from tqdm import tqdm
+from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
 
@@ -21,8 +22,9 @@ from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import write_json
 
 from . import losses
-from .anchors import anchor_weights, build_anchors
-from .engine import distributed, resume
+from .anchors import anchor_weights, build_anchors, zero_shot_odds
+from .engine import distributed, results, resume
+from .engine.config import with_overrides
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
 from .evaluation import PromptEvaluator
@@ -39,7 +41,8 @@ class PromptTrainer(PromptEvaluator):
 
     def build_model(self) -> None:
         super().build_model()
-        prompt, cfg = self.model.prompt, self.cfg
+        prompt, cfg = self.model.prompt, self._with_epochs(self.cfg)
+        self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.scaler = None
@@ -51,6 +54,26 @@ class PromptTrainer(PromptEvaluator):
         self.anchors: list = []
         self.bar = None
         self.losses: list[Tensor] = []  # of the present epoch's steps
+
+    def _with_epochs(self, cfg: CfgNode) -> CfgNode:
+        """Return the configuration with as many epochs as OPTIM.MIN_UPDATES needs."""
+        updates = cfg.OPTIM.MIN_UPDATES
+        if not (updates and self.context.trains and len(self.sets["train"])):
+            return cfg
+        epochs = math.ceil(updates / len(self._build_sampler()))
+        return with_overrides(cfg, OPTIM__MAX_EPOCH=max(epochs, cfg.OPTIM.MAX_EPOCH))
+
+    def _build_sampler(self) -> MixingSampler:
+        cfg, multi = self.cfg, self.cfg.MULTITASK
+        return MixingSampler(
+            self.sets["train"].sizes,
+            cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
+            multi.MIXING,
+            multi.TEMPERATURE,
+            multi.HOMOGENEOUS,
+            seed=max(cfg.SEED, 0),
+            drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
+        )
 
     @staticmethod
     def loss_weights(cfg) -> dict[str, float]:
@@ -74,16 +97,8 @@ class PromptTrainer(PromptEvaluator):
     def _prepare_training(self) -> None:
         """Make the training loader; a frozen image tower's features stand in for images that no augmentation changes."""
         self.check_training(self.setup)
-        cfg, dataset, multi = self.cfg, self.sets["train"], self.cfg.MULTITASK
-        self.sampler = MixingSampler(
-            dataset.sizes,
-            cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
-            multi.MIXING,
-            multi.TEMPERATURE,
-            multi.HOMOGENEOUS,
-            seed=max(cfg.SEED, 0),
-            drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
-        )
+        cfg, dataset = self.cfg, self.sets["train"]
+        self.sampler = self._build_sampler()
         items = self._constant_items()
         self.cached = items is not None
         if items is None:
@@ -92,6 +107,9 @@ class PromptTrainer(PromptEvaluator):
                 items = View(dataset, 0, max(cfg.SEED, 0))
         if self.weights or self.needs_anchor:
             self.anchors = build_anchors(self)
+        if self.weights and cfg.TRAINER.ANCHOR.ADAPTIVE:
+            odds = zero_shot_odds(self)
+            self.weights = {name: weight * odds for name, weight in self.weights.items()}
         shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
         self.train_loader_x = self._loader(items, shares)
 
@@ -148,6 +166,8 @@ class PromptTrainer(PromptEvaluator):
             self.average.add(self.model.prompt, self.epoch)
             if self.epoch + 1 == self.max_epoch:
                 self.average.load_into(self.model.prompt)
+        if self.epoch + 1 == self.max_epoch:
+            self.finish_prompt()
         super().after_epoch()
         best = ""
         if self.best_result > -math.inf:
@@ -157,6 +177,9 @@ class PromptTrainer(PromptEvaluator):
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
         resume.save(self, self.epoch + 1)
+
+    def finish_prompt(self) -> None:
+        """Change the prompt after its last epoch, before it is validated and saved; by default nothing."""
 
     def train(self) -> None:
         try:
@@ -170,6 +193,8 @@ class PromptTrainer(PromptEvaluator):
         for split in ("train", "val"):  # the test images may need the memory
             self.sets[split].forget_images()
         super().after_train()
+        if self.cfg.TEST.NO_TEST and distributed.main():
+            self.records = results.write(self, {}, {})
         self.save_prompts(self.output_dir)
         finish(self.output_dir, self.context.metadata)
 
@@ -243,7 +268,11 @@ class PromptTrainer(PromptEvaluator):
         if self.model.has_text_prompt:
             names = list(itertools.chain.from_iterable(task.classnames for task in tasks))
             return self.model.encode_classes(names, contexts=contexts)
-        return torch.cat([self.model.encode_classes(task.classnames) for task in tasks])
+        features = []
+        for task in tasks:
+            templates = task.templates if self.model.prompt.task_templates else None
+            features.append(self.model.encode_classes(task.classnames, templates, contexts))
+        return torch.cat(features)
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         if distributed.main():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import warnings
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.checkpoints.foreign import checkpoint_path
@@ -68,8 +70,12 @@ class PromptEvaluator(TrainerX):
 
     def run(self) -> list[dict]:
         """Score the reference prompts, then train and test, or only test; return the records of results.json."""
-        for name in self.context.references:
-            self.reference_scores[name] = self.evaluate("test", zero_shot=name == "zero_shot")
+        split = self.cfg.TEST.SPLIT
+        references = self.context.references
+        if self.context.trains and self.cfg.TEST.NO_TEST:
+            references = ()
+        for name in references:
+            self.reference_scores[name] = self.evaluate(split, zero_shot=name == "zero_shot")
         if self.context.trains and not self.context.retest:
             self.train()
         else:
@@ -91,12 +97,17 @@ class PromptEvaluator(TrainerX):
     def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
         the prompt in the folder `start`."""
-        training_transform(setup.cfg, setup.backbone.preprocessing)
+        check_images(setup)
         prompt = None
         if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
-            with torch.random.fork_rng(devices=[]):
-                prompt = cls.make_prompt(setup)
-            check_fits(prompt, setup.backbone.clip)
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    prompt = cls.make_prompt(setup)
+                check_fits(prompt, setup.backbone.clip)
+            except ValueError as error:
+                if "TRAINER." in str(error):
+                    raise
+                raise ValueError(f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}") from None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             check_classes(setup, prompt)
         if trains:
@@ -123,6 +134,9 @@ class PromptEvaluator(TrainerX):
         self.backbone, self.device = self.store.backbone, torch.device(self.store.settings.device)
         self.tasks = self.context.tasks or TaskPool().get(cfg, task_names(cfg))
         self.setup = PromptSetup(cfg, self.tasks, self.backbone)
+        self.train_tasks = self.tasks
+        if cfg.DATASET.TRAIN_ON_VAL:
+            self.train_tasks = [with_validation_images(task) for task in self.tasks]
         self.sets: dict[str, MultitaskDataset] = {}
         for split in SPLITS:
             self.sets[split] = self._dataset(split)
@@ -142,11 +156,12 @@ class PromptEvaluator(TrainerX):
         cfg, own = self.cfg, self.backbone.preprocessing
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
-        augment = training_transform(cfg, own) if split == "train" else None
+        if split == "train":
+            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own))
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
-        return build_images(cfg, self.tasks, split, own, augment, budget)
+        return build_images(cfg, self.tasks, split, own, cache_budget=budget)
 
     def build_model(self) -> None:
         backbone = self.backbone
@@ -243,16 +258,21 @@ class PromptEvaluator(TrainerX):
         return scores
 
     def test(self, split: str | None = None) -> float:
-        """Return the mean score of the tasks in percent. On the test split, write predictions and results."""
+        """Return the mean score of the tasks in percent.
+
+        Without `split` that of TEST.SPLIT, which is what a run is for: results are written, and predictions if it is
+        the test split.
+        """
+        is_final = split is None
         split = split or self.cfg.TEST.SPLIT
-        if split == "test":
+        if is_final:
             predictions = self.predict(split)
             scores = self.scores(split, predictions)
         else:
             scores = self.evaluate(split)
         mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
-        if split == "test" and distributed.main():
-            self.records = results.write(self, predictions, scores)
+        if is_final and distributed.main():
+            self.records = results.write(self, predictions, scores, split)
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
@@ -276,6 +296,7 @@ class PromptEvaluator(TrainerX):
             "preprocessing": preprocessing_record(self.setup),
             "tasks": [task.name for task in self.tasks],
             "classes": {task.name: list(task.classnames) for task in self.tasks},
+            "templates": {task.name: list(task.templates) for task in self.tasks},
         }
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
@@ -293,13 +314,43 @@ class PromptEvaluator(TrainerX):
                 log.warning("%s", warning)
 
 
+def with_validation_images(task: Task) -> Task:
+    """Return a copy of a task that trains on its validation images, too, each image once."""
+    images = list(task.train_x)
+    known = {sample.impath for sample in images}
+    images += [sample for sample in task.val or [] if sample.impath not in known]
+    merged = copy.copy(task)
+    merged._train_x = images
+    return merged
+
+
+def check_images(setup: PromptSetup) -> None:
+    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the tasks."""
+    cfg, own = setup.cfg, setup.backbone.preprocessing
+    size = preprocessing_of(cfg, own).size
+    if size != own.size:
+        name = results.backbone_name(cfg)
+        raise ValueError(f"INPUT.SIZE is {size}, but {name} takes images of {own.size} x {own.size} pixels")
+    try:
+        training_transform(cfg, own)
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}") from None
+    for task in setup.tasks:
+        if cfg.TEST.SPLIT == "val" and not task.val and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name):
+            raise ValueError(f"TEST.SPLIT is val, but {task.name} has no validation images")
+        if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
+            raise ValueError(
+                f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix"
+            )
+
+
 def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
     """Raise ValueError naming a class whose text is too long for a prompt, or an image of one class that has no label."""
     backbone = setup.backbone
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     for task in setup.tasks:
         templates = None
-        if prompt is None:
+        if prompt is None or prompt.task_templates:
             templates = task.templates
         try:
             model.check_classes(task.classnames, templates)

@@ -101,6 +101,12 @@ def text_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
     return (outputs.class_weights * differences).sum()
 
 
+def text_l2(outputs: Outputs, frozen: Frozen) -> Tensor:
+    """Return the mean squared distance of class features and frozen ones over classes (CLAP, eq. 8)."""
+    distances = (outputs.classes - frozen.classes).square().sum(-1)
+    return (outputs.class_weights * distances).sum()
+
+
 def image_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
     """Return the mean absolute difference of image features over images and dimensions (PromptSRC, eq. 3)."""
     return (outputs.images - frozen.images).abs().mean()
@@ -113,7 +119,7 @@ def kl(outputs: Outputs, frozen: Frozen) -> Tensor:
     return (divergence / outputs.sizes[outputs.groups]).mean()
 
 
-TERMS = {"text_cosine": text_cosine, "text_l1": text_l1, "image_l1": image_l1, "kl": kl}
+TERMS = {"text_cosine": text_cosine, "text_l1": text_l1, "text_l2": text_l2, "image_l1": image_l1, "kl": kl}
 
 
 def terms(outputs: Outputs, names: Sequence[str]) -> dict[str, Tensor]:

@@ -60,6 +60,14 @@ def register(name: str) -> None:
         DATASET_REGISTRY.register(task_class(name))
 
 
+def _restore(name: str, attributes: dict) -> Task:
+    """Return a custom task with these attributes: its class is made for it, so pickle finds it under no name."""
+    cls = task_class(name)
+    task = cls.__new__(cls)
+    vars(task).update(attributes)
+    return task
+
+
 class CustomTask(Task):
     """The task that `spec` names.
 
@@ -93,6 +101,9 @@ class CustomTask(Task):
         train, val = _sample(train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg))
         super().__init__(classnames, train, val, test)
         self.subsample(cfg)
+
+    def __reduce__(self):
+        return _restore, (self.spec, vars(self))
 
     def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
         """Set how the task is labelled, prompted and scored."""

@@ -67,6 +67,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     """Copy `state` into the prompt, all of it or, with a ValueError that says what differs, nothing."""
+    state = prompt.complete_state(state)
     _check_state(prompt, state)
     prompt.load_state_dict(state)
 

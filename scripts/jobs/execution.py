@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--address", default="", help="a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)")
     add("--cpus", type=float, help="of the cluster, for each job (1)")
     add("--gpus", type=float, help="of the cluster, for each job; with 0.5 two share one (0)")
+    add("--job-timeout", type=float, help="of the cluster, hours that a try of a job may take (24)")
     add("--retries", type=int, help="how often a failed job is tried again (2)")
 
 
@@ -47,6 +48,12 @@ def check(args: argparse.Namespace) -> None:
         if not args.address:
             raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
         _check_share(name, value)
+    if args.job_timeout is None:
+        args.job_timeout = 24.0
+    elif not args.address:
+        raise ValueError("--job-timeout is of a Ray cluster: give its --address, too")
+    if not 0 < args.job_timeout < float("inf"):
+        raise ValueError(f"--job-timeout is {args.job_timeout:g}; it must be positive")
     if args.retries is None:
         args.retries = 2
     if args.retries < 0:
@@ -135,7 +142,7 @@ def _executor(work: tuple, folder: Path, args: argparse.Namespace) -> AbstractCo
         return Processes(processes(args), *work)
     from .ray_executor import Ray
 
-    return Ray(*work, folder, args.address, args.cpus, args.gpus, args.jobs)
+    return Ray(*work, folder, args.address, args.cpus, args.gpus, args.jobs, args.job_timeout * 3600)
 
 
 def summarise(result: Report, log: logging.Logger) -> int:

@@ -43,6 +43,7 @@ class Ray:
         address: "auto", "HOST:PORT", or "local" for a Ray on this machine that ends with this one.
         cpus, gpus: of the cluster for each job; 0.5 lets two share one.
         most: jobs at a time; None: as many as fit.
+        timeout: seconds that a try of a job may take; one that takes longer is lost, and so is its actor.
 
     Raises ValueError if Ray is not installed, does not answer, or has no node that one job fits on.
     """
@@ -58,6 +59,7 @@ class Ray:
         cpus: float = 1.0,
         gpus: float = 0.0,
         most: int | None = None,
+        timeout: float = 86400.0,
     ) -> None:
         self.mark = folder.resolve() / ".nodes"
         self.token = uuid.uuid4().hex
@@ -66,6 +68,7 @@ class Ray:
         self.cpus = cpus
         self.gpus = gpus
         self.most = most
+        self.timeout = timeout
         self.queue: list[Job] = []
         self.idle: list[_Actor] = []
         self.pending: dict[Any, _Actor] = {}  # reference of its node or outcome -> an actor that starts or works
@@ -134,6 +137,7 @@ class Ray:
                 self.lost.append((now + self.settle, outcome))
             else:
                 ended.append(outcome)
+        self._drop_hanging(now)
         held_back, self.lost = self.lost, []
         for when, outcome in held_back:
             if when <= now:
@@ -141,6 +145,17 @@ class Ray:
             else:
                 self.lost.append((when, outcome))
         return ended
+
+    def _drop_hanging(self, now: float) -> None:
+        """Kill the actors whose job takes too long; the job is lost."""
+        for reference, actor in list(self.pending.items()):
+            seconds = now - actor.began
+            if actor.job is None or seconds < self.timeout:
+                continue
+            del self.pending[reference]
+            self.ray.kill(actor.handle)
+            reason = f"it took more than {self.timeout / 3600:g} hours (--job-timeout)"
+            self.lost.append((now + self.settle, Outcome(actor.job, seconds, reason, lost=True)))
 
     def _dispatch(self) -> None:
         """Hand queued jobs to idle actors, and start an actor for each job that is left."""

@@ -26,6 +26,7 @@ from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import write_json
 from trainers.engine.run_dir import check_folder, exclusive_folder
+from trainers.engine.settings import MAX_SEED
 
 from . import methods, output, protocol
 from .items import Item, plan_items
@@ -41,8 +42,8 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("items", nargs="+", metavar="ITEM", help=f"all, or some of {', '.join(protocol.ITEMS)}")
     add("--suite", default="pocket", help="pocket, paper, or a YAML like theirs (configs/studies)")
-    add("--seeds", default="", help="comma separated; default: the suite's")
-    add("--methods", default="", help=f"trainers, comma separated; default: {','.join(methods.PAPER)}")
+    add("--seeds", help="comma separated; default: the suite's")
+    add("--methods", help=f"trainers, comma separated; default: {','.join(methods.PAPER)}")
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default=str(Path("output") / "study"))
@@ -55,8 +56,14 @@ def arguments() -> argparse.ArgumentParser:
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
-    seeds = words(args.seeds)
-    if not all(seed.isdigit() for seed in seeds):
+    for flag in ("seeds", "methods"):
+        text = getattr(args, flag)
+        if text is not None and not words(text):
+            raise ValueError(f"--{flag} is {text!r}, which names none")
+    if args.root and not Path(args.root).expanduser().is_dir() and not args.dry_run:
+        raise FileNotFoundError(f"--root: no folder {args.root}")
+    seeds = words(args.seeds or "")
+    if not all(seed.isdecimal() and int(seed) <= MAX_SEED for seed in seeds):
         raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {args.seeds!r}")
     known = protocol.load(args.suite)
     names = []
@@ -66,7 +73,7 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
     numbers = [int(seed) for seed in dict.fromkeys(seeds)]
-    known = protocol.narrowed(known, numbers, words(args.methods))
+    known = protocol.narrowed(known, numbers, words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     different_names = list(dict.fromkeys(names))
     plan, items = plan_items(known, different_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,6 +15,26 @@ from . import methods
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 SUITES = ("pocket", "paper")
 TABLES = ("table1", "table2", "table3", "table4")
+NAME, NAMES, SEEDS = "a name", "a list of names", "a list of whole numbers from 0"
+LENGTHS, OPTIONS, ITEM_SETTINGS = "methods with their lengths", "keys with values", "items with their settings"
+WHOLE, WHOLES = "a whole number from 1", "a list of whole numbers from 1"
+KINDS = {
+    "backbone": NAME,
+    "largest": NAME,
+    "sources": NAMES,
+    "targets": NAMES,
+    "cross_targets": NAMES,
+    "seeds": SEEDS,
+    "lengths": LENGTHS,
+    "options": OPTIONS,
+    "items": ITEM_SETTINGS,
+}  # key of a protocol -> what it is
+ITEM_KEYS = {
+    "table1": {"shots": WHOLES},
+    "figure1": {"shots": WHOLE, "backbones": NAMES, "cost": NAMES},
+    "figure5": {"shots": WHOLE, "lengths": WHOLES},
+    "figure6": {"shots": WHOLE, "heads": WHOLES, "layers": WHOLES, "widths": WHOLES},
+}  # of the other items: the number of shots alone
 ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
 
 
@@ -72,11 +93,39 @@ def load(suite: str) -> Protocol:
         raise ValueError(f"{path.name}: a protocol has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}")
     if content["cross_targets"] == "all":
         content["cross_targets"] = content["targets"]
+    for key, kind in KINDS.items():
+        if not _is_kind(content[key], kind):
+            raise ValueError(f"{path.name}: {key} is {reprlib.repr(content[key])}; it is {kind}")
     for key in ("sources", "targets", "cross_targets", "seeds"):
         content[key] = _different_entries(content[key], f"{path.name}: {key}")
     protocol = Protocol(suite=path.stem, **content)
     _check(protocol, path.name)
     return protocol
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    """Return True for a value of one of `KINDS`."""
+    if kind == NAME:
+        return isinstance(value, str) and bool(value)
+    if kind in (NAMES, SEEDS):
+        return isinstance(value, list) and all(_is_one(entry, kind) for entry in value)
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return False
+    if kind == LENGTHS:
+        return all(_is_whole(number, 1) for number in value.values())
+    if kind == ITEM_SETTINGS:
+        return all(isinstance(settings, dict) for settings in value.values())
+    return True
+
+
+def _is_one(entry: object, kind: str) -> bool:
+    if kind == SEEDS:
+        return _is_whole(entry, 0)
+    return isinstance(entry, str) and bool(entry)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**32
 
 
 def _different_entries(values: object, where: str) -> tuple:
@@ -92,9 +141,30 @@ def _check(protocol: Protocol, file: str) -> None:
     for name in protocol.cross_targets:
         if name not in protocol.targets:
             raise ValueError(f"{file}: cross_targets names {name!r}, which is none of its targets")
-    for item in protocol.items:
+    known = methods.known()
+    for name in protocol.lengths:
+        if name not in known:
+            raise ValueError(f"{file}: lengths: unknown method {name!r}; the nearest is {nearest(name, known)[0]!r}")
+    for item, settings in protocol.items.items():
         if item not in ITEMS:
             raise ValueError(f"{file}: unknown item {item!r}; there are {', '.join(ITEMS)}")
+        _check_item(settings, ITEM_KEYS.get(item, {"shots": WHOLE}), f"{file}: items: {item}")
+
+
+def _check_item(settings: dict, kinds: dict[str, str], where: str) -> None:
+    """Raise ValueError if the settings of a table or figure are others than it takes."""
+    if settings.keys() != kinds.keys():
+        raise ValueError(f"{where} has the keys {', '.join(kinds)}, not {', '.join(map(str, settings)) or 'none'}")
+    for key, kind in kinds.items():
+        value = settings[key]
+        if kind == WHOLE:
+            right = _is_whole(value, 1)
+        elif kind == WHOLES:
+            right = isinstance(value, list) and bool(value) and all(_is_whole(entry, 1) for entry in value)
+        else:
+            right = _is_kind(value, NAMES)
+        if not right:
+            raise ValueError(f"{where}: {key} is {reprlib.repr(value)}; it is {kind}")
 
 
 def narrowed(protocol: Protocol, seeds: Sequence[int], names: Sequence[str]) -> Protocol:

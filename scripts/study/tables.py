@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.common.structured import read_json
+from toolkit.common.text import printable
 
 from .items import Item, Row
 from .protocol import FOLDER
@@ -41,6 +41,14 @@ class Cell:
     def std(self) -> float:
         """The sample standard deviation over seeds; 0 for fewer than two."""
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
+
+
+LATEX = {
+    "\\": "\\textbackslash{}",
+    "^": "\\textasciicircum{}",
+    "~": "\\textasciitilde{}",
+    **{character: f"\\{character}" for character in "$&%#_{}"},
+}
 
 
 @dataclass
@@ -155,11 +163,12 @@ def short(task: str) -> str:
 
 def _text_rows(table: Table, columns: Sequence[str], latex: bool = False) -> list[list[str]]:
     """Return the table's header and rows as texts."""
-    names = [short(column) for column in columns]
-    rows = [[*table.label_names, *names]]
+    clean = latex_text if latex else markdown_text
+    names = [clean(short(column)) for column in columns]
+    rows = [[*map(clean, table.label_names), *names]]
     for line in table.lines:
         numbers = [number(line.cells[column], latex, table.digits) for column in columns]
-        rows.append([*line.labels, *numbers])
+        rows.append([*map(clean, line.labels), *numbers])
     return rows
 
 
@@ -196,8 +205,17 @@ def latex(table: Table) -> str:
 
 
 def _latex_row(texts: Sequence[str]) -> str:
-    row = " & ".join(re.sub("[&%_#]", r"\\\g<0>", text) for text in texts)
-    return row + " \\\\"
+    return " & ".join(texts) + " \\\\"
+
+
+def latex_text(text: str) -> str:
+    """Return text in which nothing means something to LaTeX."""
+    return "".join(LATEX.get(character, character) for character in printable(text))
+
+
+def markdown_text(text: str) -> str:
+    """Return text that stays within its cell of a Markdown table."""
+    return printable(text).replace("|", "\\|")
 
 
 def tidy(table: Table) -> str:

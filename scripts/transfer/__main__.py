@@ -52,7 +52,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--trainer", default="CoOp,VPT,UPT", help="methods, comma separated")
     add("--shots", type=int, default=20, help="training images per class; -1 all")
     add("--seed", type=int, default=0)
-    add("--tasks", default="", help="tasks, comma separated; default: the 20 targets of the pocket suite")
+    add("--tasks", help="tasks, comma separated; default: the 20 targets of the pocket suite")
     add("--output-dir", type=Path, default=ROOT / "output" / "transfer")
     add("--runs", type=Path, help="folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it")
     add("--root", default="", help="folder of the data sets")
@@ -74,12 +74,17 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--shots is 0: prompts are learnt here")
     if args.runs and not args.runs.is_dir():
         raise FileNotFoundError(f"--runs: no folder {args.runs}")
-    tasks = _split(args.tasks) or [spec.task for spec in pocket.TARGETS]
+    if args.tasks is not None and not _split(args.tasks):
+        raise ValueError(f"--tasks is {args.tasks!r}, which names no task")
+    tasks = _split(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
     if len({task_name(task) for task in tasks}) < max(2, len(tasks)):
         raise ValueError("--tasks: at least two tasks, each once, are compared")
     check_folder(args.output_dir)
     pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
-    plans = {method: plan(args, method, tasks) for method in _split(args.trainer)}
+    methods = _split(args.trainer)
+    if not methods:
+        raise ValueError(f"--trainer is {args.trainer!r}, which names no method")
+    plans = {method: plan(args, method, tasks) for method in methods}
     _check_plans(plans)
     for method, runs in plans.items():
         folder = args.output_dir / label(args, method)

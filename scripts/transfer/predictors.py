@@ -33,7 +33,8 @@ def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
     rows = []
     for folder in folders:
         prompt = read_prompt(folder)[0].eval()
-        contexts = [context.detach().flatten() for context in prompt.contexts() if context is not None]
+        text, visual = prompt.contexts()[:2]
+        contexts = [context.detach().flatten() for context in (text, visual) if context is not None]
         rows.append(torch.cat(contexts).double().numpy())
     if len({len(row) for row in rows}) > 1:
         raise ValueError("prompts of different sizes (class-specific contexts?) cannot be compared with each other")

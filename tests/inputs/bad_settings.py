@@ -127,7 +127,7 @@ SECTIONS = {
         Case(
             "more context than the text tower takes",
             "train.py --trainer CoOp --dataset folder:photos TRAINER.MVLPT.COOP.N_CTX 80",
-            "error: n_ctx 80 leaves no room for a class name in a context of 32 tokens",
+            "error: keys below TRAINER, the prompt of CoOp: n_ctx 80 leaves no room for a class name in a context of 32 tokens",
         ),
         Case(
             "an unknown place of the class name",
@@ -253,7 +253,7 @@ SECTIONS = {
         Case(
             "a folder whose run is damaged",
             "train.py --trainer CoOp --dataset folder:photos --output-dir run",
-            "error: run/config.yaml is no configuration of a run: it holds no keys",
+            "error: run/config.yaml is damaged or missing, and of another run than this one: --overwrite starts anew",
             {"run/config.yaml": "- 1\n"},
         ),
         Case(

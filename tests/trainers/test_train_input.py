@@ -47,7 +47,7 @@ WRONG = [
         ["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_METHOD", "transformr"],
         ["TRAINER.MVLPT.PROJECT_METHOD", "transformer"],
     ),
-    (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_HEADS", 5], ["heads", "5", "48"]),
+    (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_HEADS", 5], ["PROJECT_HEADS", "5", "48"]),
     (
         ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "centre"],
         ["CLASS_TOKEN_POSITION", "'centre'", "middle"],
@@ -70,7 +70,7 @@ WRONG = [
         ["--trainer", "MVLPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", 0, "TRAINER.MVLPT.COOP.N_CTX", 0],
         ["TRAINER.MVLPT.COOP.N_CTX", "TRAINER.MVLPT.VPT.N_CTX"],
     ),
-    (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.DROPOUT", 1.5], ["dropout", "1.5"]),
+    (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.DROPOUT", 1.5], ["DROPOUT", "1.5"]),
     (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.CTX_INIT", "a photo"], ["TRAINER.MVLPT.VPT.CTX_INIT"]),
     (["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", -3], ["NUM_SHOTS", "-3"]),
     (["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", 0], ["--model-dir"]),

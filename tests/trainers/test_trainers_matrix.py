@@ -46,6 +46,7 @@ DEEP = {"text": (2, 4, 32), "visual": (2, 4, 64)}
 COUPLED = {"text": (2, 2, 32)}
 for layer in range(2):
     COUPLED |= {f"projections.{layer}.weight": (64, 32), f"projections.{layer}.bias": (64,)}
+ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
 LEARNT = {
     "ZeroshotCLIP": {},
     "CoOp": CTX,
@@ -65,9 +66,13 @@ LEARNT = {
     "MMaPLe": COUPLED,
     "PromptSRC": DEEP,
     "MPromptSRC": DEEP,
+    "APT": ANCHORED | {"class_offsets": (3, 16)},
+    "MAPT": ANCHORED,
 }
 METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
+
+BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
 
 every_trainer = pytest.mark.parametrize("name", LEARNT)
 
@@ -206,7 +211,7 @@ def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
     checkpoints = {}
     for file in ("model-best.pth.tar", "model.pth.tar-2"):
         checkpoint = torch.load(run(name) / "prompt_learner" / file, weights_only=True)
-        assert {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()} == LEARNT[name]
+        assert {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()} == LEARNT[name] | BUFFERS.get(name, {})
         checkpoints[file] = checkpoint
     assert checkpoints["model.pth.tar-2"]["epoch"] == 2
     prompt, metadata = load_prompts(run(name) / "prompts.safetensors")

@@ -6,15 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
-from datasets import few_shot
+from datasets import few_shot, is_custom
 from toolkit.common.files import decode_text
 from toolkit.common.plugins import add_import_flag
 
 from .config import RunOptions, is_native, resolve, trainer_class, with_overrides
 from .run_dir import resumed_folder
-from .settings import declared_keys
+from .settings import declared_keys, split_names, task_names
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -41,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
     add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
     add("--no-train", action="store_true", help="only build and evaluate")
-    add("--dataset", default="", help="tasks, comma separated; folder:PATH and csv:FILE: custom images, @FILE: a list")
+    add("--dataset", help="tasks, comma separated; folder:PATH and csv:FILE: custom images, @FILE: a list")
     add("--fewshot", default="", help="few-shot record, folder of them or earlier run: train on these very images")
     add("--allow-outside", action="store_true", help="read images that are not in the folder of their data set")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")
@@ -52,7 +53,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--dataset-coop", action="store_true", help="kept for old command lines: a name tells its suite")
     add("--cut-contextlen", action="store_true", help="kept for old command lines: text is always cut")
     add("--act-ckpt", type=int, default=None, help="kept for old command lines")
-    add("--source", default="", help="source tasks of a two-stage run, comma separated")
+    add("--source", help="source tasks of a two-stage run, comma separated")
     add("--groups", default="", help="YAML: target -> tasks to adapt it with")
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
     add("--deterministic", action="store_true", help="the same bits on a GPU, too; a CPU gives them anyway")
@@ -78,6 +79,7 @@ def key_table(trainer: str) -> str:
 
 def configuration(args: argparse.Namespace) -> CfgNode:
     """Return the frozen configuration of a command line. Raise ValueError or FileNotFoundError."""
+    _check_combinations(args)
     files = [file for file in (args.dataset_config_file, args.config_file) if file]
     cfg = resolve(args.trainer, files, flag_values(args), args.opts)
     node = cfg.TRAINER.MVLPT
@@ -87,9 +89,32 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
         cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+    if not args.dataset:
+        _check_custom(cfg, args.config_file)
     if cfg.RESUME not in ("", "auto"):
         cfg = with_overrides(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
     return cfg
+
+
+def _check_combinations(args: argparse.Namespace) -> None:
+    """Raise ValueError if a flag is given that would have no effect."""
+    if args.load_epoch is not None and not args.model_dir:
+        raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
+    keys, values = args.opts[::2], args.opts[1::2]
+    for key, value in zip(keys, values, strict=False):
+        if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
+            _require_names(value, key)
+
+
+def _check_custom(cfg: CfgNode, file: str) -> None:
+    """Raise FileNotFoundError if the custom images of a configuration file are not there: a run's has no full path."""
+    for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
+        kind, _, path = name.partition(":")
+        if is_custom(name) and not Path(path).expanduser().exists():
+            raise FileNotFoundError(
+                f"{file or 'DATASET.DATASET'}: no images at {name}; the config.yaml of a run has the last part of a path "
+                f"alone: give --dataset {kind}:PATH"
+            )
 
 
 def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
@@ -117,11 +142,11 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         "DATASET.SOURCE_DOMAINS": args.source_domains,
         "DATASET.TARGET_DOMAINS": args.target_domains,
         "INPUT.TRANSFORMS": args.transforms,
-        "DATASET.DATASET": expand_lists(args.dataset, "--dataset"),
+        "DATASET.DATASET": named_tasks(args.dataset, "--dataset"),
         "DATASET.FEWSHOT": args.fewshot,
         "DATASET.ALLOW_OUTSIDE": args.allow_outside,
         "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
-        "MULTITASK.SOURCE": expand_lists(args.source, "--source"),
+        "MULTITASK.SOURCE": named_tasks(args.source, "--source"),
         "DATASET.MULTITASK": args.multi_task,
         "DATASET.MULTITASK_LABEL_PERTASK": args.multi_task_label_pertask,
         "DATASET.COOP": args.dataset_coop,
@@ -141,6 +166,30 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
     if args.act_ckpt is not None:
         values["TRAINER.ACT_CKPT"] = args.act_ckpt
     return values
+
+
+def named_tasks(names: str | None, flag: str) -> str:
+    """Return the tasks of a flag, "" if it is not given. Raise ValueError if it names none, or FileNotFoundError."""
+    if names is None:
+        return ""
+    expanded = expand_lists(names, flag)
+    _require_names(expanded, flag)
+    known = DATASET_REGISTRY.registered_names()
+    parts = split_names(expanded)
+    for name, following in zip(parts, parts[1:], strict=False):
+        _, _, path = name.partition(":")
+        broken = is_custom(name) and not Path(path).expanduser().exists()
+        if broken and not is_custom(following) and following not in known:
+            raise ValueError(
+                f"{flag}: there is neither {name!r} nor {following!r}: a comma separates data sets, so rename a folder or "
+                "file that has one in its name"
+            )
+    return expanded
+
+
+def _require_names(text: str, flag: str) -> None:
+    if not split_names(text.strip("'\"")):
+        raise ValueError(f"{flag} is {text!r}, which names no task")
 
 
 def expand_lists(names: str, flag: str) -> str:

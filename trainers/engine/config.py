@@ -131,7 +131,11 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     Raises ValueError or FileNotFoundError with a sentence that names the key or file.
     """
     texts = {file: _read(file) for file in files}
-    trainer = trainer or _trainer_of(texts)
+    pairs = _pairs(opts)
+    given = dict(pairs).get("TRAINER.NAME", "")
+    trainer = trainer or given or _trainer_of(texts)
+    if given and given != trainer:
+        raise ValueError(f"TRAINER.NAME is {given!r}, but --trainer {trainer!r}: give one of them")
     if not trainer:
         raise ValueError(
             "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
@@ -141,7 +145,6 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     cfg = extend(get_cfg_default())
     for key, value in trainer_defaults(cls).items():
         set_value(cfg, key, value)
-    pairs = _pairs(opts)
     if all(set(text) == {"DATASET"} for text in texts.values()):  # no settings but the data set: the recipe's
         given = dict(pairs).get("MODEL.BACKBONE.NAME")
         backbone = flags.get("MODEL.BACKBONE.NAME") or given or cfg.MODEL.BACKBONE.NAME
@@ -190,8 +193,14 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
     """Return a frozen copy with other values; keys have "__" for ".": `with_overrides(cfg, DATASET__DATASET="a")`."""
     cfg = cfg.clone()
     cfg.defrost()
-    for key, value in values.items():
-        cfg.merge_from_list([key.replace("__", "."), value])
+    for name, value in values.items():
+        *groups, leaf = name.split("__")
+        node = cfg
+        for group in groups:
+            node = node[group]
+        if leaf not in node:
+            raise ValueError(f"unknown key {name.replace('__', '.')!r}")
+        node[leaf] = value
     cfg.freeze()
     return cfg
 

@@ -333,6 +333,10 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
 
     root: the data root, in which a test set's order may be marked as unofficial; a warning then says so.
     """
+    if not has_predictions(records):
+        write_text(out / "results.md", results.markdown(records))
+        write_json(out / "results.json", records, indent=1)
+        return
     names = {record["task"]: f"seed{record['seed']}_{record['task']}.json" for record in records}
     for task, name in names.items():
         with atomic_write(out / "predictions" / name) as temporary:
@@ -343,6 +347,11 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
     combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
     write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
+
+
+def has_predictions(records: Sequence[dict]) -> bool:
+    """Return True for results on test sets, False with TEST.NO_TEST or TEST.SPLIT val."""
+    return all("score" in record and "split" not in record for record in records)
 
 
 def _is_collected(out: Path, records: Sequence[dict]) -> bool:
@@ -382,6 +391,10 @@ def start_log(cfg: CfgNode) -> None:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
     log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
+    if cfg.TEST.NO_TEST:
+        log.info("nothing is scored (TEST.NO_TEST)")
+    elif cfg.TEST.SPLIT != "test":
+        log.info("scores are of validation images (TEST.SPLIT %s), so no predictions are written", cfg.TEST.SPLIT)
     if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
         log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
 

@@ -17,9 +17,10 @@ from elevater_eval import metrics, write_predictions
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.model import count_parameters
 from toolkit.common.structured import write_json
+from toolkit.common.text import printable
 from trainers.features.extraction import rows_at_once
 
-from . import provenance
+from . import per_class, provenance
 
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
@@ -67,12 +68,16 @@ def backbone_name(cfg) -> str:
     return name
 
 
-def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float]) -> list[dict]:
-    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records."""
+def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test") -> list[dict]:
+    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records.
+
+    Predictions are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
+    """
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
     counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
-    for name, values in probabilities.items():
+    predictions = probabilities if split == "test" else {}
+    for name, values in predictions.items():
         write_predictions(
             folder / "predictions" / f"seed{seed}_{name}.json",
             model_name=f"{cfg.TRAINER.NAME}-{backbone_name(cfg)}",
@@ -84,14 +89,19 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         )
     machine = provenance.of_machine(trainer.device.type)
     records = []
-    for task in trainer.tasks:
-        if task.name not in scores:
+    for position, task in enumerate(trainer.tasks):
+        if scores and task.name not in scores:
             continue
-        record = {"task": task.name, "metric": task.metric, "score": round(scores[task.name], 6)}
-        if task.metric == "accuracy":
-            truth = trainer.sets["test"].targets(trainer.tasks.index(task))
-            predicted = probabilities[task.name].argmax(dim=1)
-            record["macro_f1"] = round(macro_f1(truth.numpy(), predicted.numpy()), 6)
+        record = {"task": task.name, "metric": task.metric}
+        if scores:
+            record["score"] = round(scores[task.name], 6)
+            targets = trainer.sets[split].targets(position)
+            if task.metric == "accuracy":
+                predicted = probabilities[task.name].argmax(dim=1)
+                record["macro_f1"] = round(macro_f1(targets.numpy(), predicted.numpy()), 6)
+            record |= per_class.write(cfg, task, targets, probabilities[task.name])
+        if split != "test":
+            record["split"] = split
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
         for column, values in trainer.reference_scores.items():
             if task.name in values:
@@ -149,12 +159,14 @@ def parsed_lines(records: Sequence[dict], trained: bool) -> str:
 def one_line(record: dict) -> str:
     """Return a record's scores in a line."""
     scores = [f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record]
-    return f"{record['task']}: {', '.join(scores)}"
+    if "score" not in record:
+        scores.append("not tested (TEST.NO_TEST)")
+    return f"{printable(record['task'])}: {', '.join(scores)}"
 
 
 def markdown(records: Sequence[dict]) -> str:
     """Return a table of records: task, metric, and the scores that there are, in percent; the mean last."""
-    rows = [["task", "metric"], *([record["task"], record["metric"]] for record in records), ["mean", ""]]
+    rows = [["task", "metric"], *([_cell(record["task"]), record["metric"]] for record in records), ["mean", ""]]
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
         if not values:
@@ -170,6 +182,10 @@ def markdown(records: Sequence[dict]) -> str:
     rule += [f"{'-' * (width + 1)}:" for width in widths[2:]]
     lines.insert(1, f"|{'|'.join(rule)}|")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("|", "\\|")
 
 
 def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:

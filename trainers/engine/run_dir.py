@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 CONFIG, RESULTS = "config.yaml", "results.json"
 INPUTS = (CONFIG, "fewshot/*")  # written before training
-OUTPUTS = ("prompt_learner/*", "predictions/*", "prompts.safetensors", "results.*", "submission.zip")
+OUTPUTS = ("prompt_learner/*", "predictions/*", "prompts.safetensors", "results.*", "submission.zip", "cmat*")
 FACTS = ("epochs", "start", "drawn", "content")
 LOCK = ".lock"  # exists while a process works in the folder; a killed process leaves it, and nobody holds it then
 

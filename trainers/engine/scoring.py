@@ -34,9 +34,7 @@ SHARED = (
 )
 
 
-def score_prompts(
-    prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | str], split: str = "test"
-) -> np.ndarray:
+def score_prompts(prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | str], split: str = "test") -> np.ndarray:
     """Return the official metric in percent, (P, T), of P prompts on T tasks, equal to that of P x T evaluations.
 
     prompts: prompt modules, folders of runs or checkpoints (see `prompting.checkpoints.foreign.read_prompt`); None is plain

@@ -4,18 +4,73 @@ built."""
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.engine import TRAINER_REGISTRY
 from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
 from datasets import task_name
-from toolkit.common.images import BACKGROUNDS
-from toolkit.common.schedules import SCHEDULES
+from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS
+from toolkit.common.schedules import SCHEDULES, WARMUPS
 from toolkit.common.suggest import nearest
 
+from .config_values import flatten
+from .dassl_keys import unread_keys
+
+MAX_SEED = 2**32 - 1  # of numpy
+MAX_SIDE = 8192
+MAX_VECTORS = 1024
+MAX_WIDTH = 65536
+MAX = sys.float_info.max
+LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
+RANGES = {
+    "it must be positive": {
+        "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
+        "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
+        "OPTIM.MAX_EPOCH": (1, MAX),
+        "OPTIM.GAMMA": (sys.float_info.min, MAX),
+        "MULTITASK.TEMPERATURE": (sys.float_info.min, MAX),
+    },
+    "it is 0 or more": {
+        "INPUT.CACHED_VIEWS": (0, MAX),
+        "CACHE.MAX_GB": (0, MAX),
+        "OPTIM.WEIGHT_DECAY": (0, MAX),
+        "OPTIM.WARMUP_CONS_LR": (0, MAX),
+        "OPTIM.WARMUP_MIN_LR": (0, MAX),
+        "MULTITASK.SOURCE_EPOCH": (0, MAX),
+        "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
+        "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
+        "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
+        "TRAINER.ANCHOR.KL": (0, MAX),
+    },
+    "a learning rate is 0 or more": {"OPTIM.LR": (0, MAX)},
+    "a seed is 0 or more": {"SEED": (0, math.inf), "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf)},
+    "a seed is at most {high}": {"SEED": (-math.inf, MAX_SEED), "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED)},
+    "it is from {low} to {high}": {
+        "DATALOADER.NUM_WORKERS": (0, 1024),
+        "OPTIM.MOMENTUM": (0, 1),
+        "OPTIM.SGD_DAMPNING": (0, 1),
+        "OPTIM.RMSPROP_ALPHA": (0, 1),
+        "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
+        "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
+        "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
+        "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
+        "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
+        "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
+        "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
+    },
+    "it is 0 or more, and below 1": {
+        "OPTIM.ADAM_BETA1": (0, math.nextafter(1, 0)),
+        "OPTIM.ADAM_BETA2": (0, math.nextafter(1, 0)),
+    },
+    "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have": {
+        "MULTITASK.SOURCE_SHOTS": (-2, MAX),
+    },
+}  # what a number is -> key -> (lowest, highest)
 PRECISIONS = ("fp32", "fp16", "bf16", "amp")
 PROJECTIONS = {"transformer": "attention", "per-token": "per-token", "mlp": "mlp", "identity": "identity"}
 
@@ -37,11 +92,15 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.TRAINER.COCOOP = CfgNode({"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"})
     cfg.TRAINER.ANCHOR = CfgNode()  # terms of the loss that keep any prompt near frozen features (trainers.losses)
     cfg.TRAINER.ANCHOR.TO = "zero_shot"  # zero_shot | source (the prompt that training starts from) | both
-    cfg.TRAINER.ANCHOR.TEMPLATES = "task"  # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
+    cfg.TRAINER.ANCHOR.TEMPLATES = (
+        "task"  # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
+    )
     cfg.TRAINER.ANCHOR.TEXT_COSINE = 0.0  # weights
     cfg.TRAINER.ANCHOR.TEXT_L1 = 0.0
+    cfg.TRAINER.ANCHOR.TEXT_L2 = 0.0
     cfg.TRAINER.ANCHOR.IMAGE_L1 = 0.0
     cfg.TRAINER.ANCHOR.KL = 0.0
+    cfg.TRAINER.ANCHOR.ADAPTIVE = False  # weights times the odds of zero-shot accuracy on the training images
     cfg.TRAINER.CUT_CONTEXTLEN = False  # kept for old command lines: text is always cut, which changes no number
     cfg.TRAINER.ACT_CKPT = 1  # kept for old command lines
 
@@ -53,6 +112,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     )
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of few-shot sampling
+    cfg.DATASET.TRAIN_ON_VAL = False  # train on the validation images, too; needs TEST.FINAL_MODEL last_step
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
     cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
     cfg.DATASET.COOP = False
@@ -70,6 +130,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.MULTITASK.SOURCE = ""  # source tasks of a two-stage run, comma separated
     cfg.MULTITASK.SOURCE_SHOTS = -2  # -2: as many as the targets have (20 when these have none)
     cfg.MULTITASK.SOURCE_EPOCH = 0  # epochs of the source stage; 0: OPTIM.MAX_EPOCH
+    cfg.OPTIM.MIN_UPDATES = 0  # steps of the optimiser at least: epochs beyond OPTIM.MAX_EPOCH if these are too few
 
     cfg.MODEL.BACKBONE.PRETRAINED = ""  # open_clip's tag, or a file
     cfg.MODEL.BACKBONE.NAME = "pocket"
@@ -128,14 +189,27 @@ def check(cfg: CfgNode, multitask: bool) -> None:
 
     multitask: the trainer learns several tasks at a time.
     """
-    issues = [*_wrong_choices(cfg), *_wrong_tasks(cfg, multitask), *_wrong_numbers(cfg), *_wrong_contexts(cfg)]
+    issues = [
+        *_wrong_choices(cfg),
+        *_wrong_tasks(cfg, multitask),
+        *_wrong_numbers(cfg),
+        *_wrong_images(cfg),
+        *_wrong_contexts(cfg),
+        *unread_keys(cfg, task_names(cfg)),
+    ]
     if issues:
         raise ValueError("\n".join(issues))
 
 
 def _wrong_choices(cfg: CfgNode) -> list[str]:
     node = cfg.TRAINER.MVLPT
+    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}  # of the reference: which file is which split
+    issues = []
+    for key, default in unread.items():
+        if cfg.DATASET[key] != default:
+            issues.append(f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}")
     return [
+        *issues,
         *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
         *_choice("TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)),
         *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
@@ -146,6 +220,10 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
         *_choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
         *_choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
         *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
+        *_choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
+        *_choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
+        *_choice("DATASET.SUBSAMPLE_CLASSES", cfg.DATASET.SUBSAMPLE_CLASSES, ("all", "base", "new")),
+        *_choice("TEST.SPLIT", cfg.TEST.SPLIT, ("test", "val")),
         *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
     ]
 
@@ -173,20 +251,53 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
 
 
 def _wrong_numbers(cfg: CfgNode) -> list[str]:
-    positive = {
-        "DATALOADER.TRAIN_X.BATCH_SIZE": cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
-        "DATALOADER.TEST.BATCH_SIZE": cfg.DATALOADER.TEST.BATCH_SIZE,
-        "OPTIM.MAX_EPOCH": cfg.OPTIM.MAX_EPOCH,
-        "MULTITASK.TEMPERATURE": cfg.MULTITASK.TEMPERATURE,
-    }
-    issues = [f"{key} is {value}; it must be positive" for key, value in positive.items() if value <= 0]
-    not_negative = {"INPUT.CACHED_VIEWS": cfg.INPUT.CACHED_VIEWS, "CACHE.MAX_GB": cfg.CACHE.MAX_GB}
-    issues += [f"{key} is {value}; it is 0 or more" for key, value in not_negative.items() if value < 0]
-    if not 0 <= cfg.OPTIM.LR < math.inf:
-        issues.append(f"OPTIM.LR is {cfg.OPTIM.LR}; a learning rate is 0 or more")
-    if cfg.SEED < 0:
-        issues.append(f"SEED (--seed) is {cfg.SEED}; a seed is 0 or more")
+    values = dict(flatten(cfg))
+    issues = []
+    for text, keys in RANGES.items():
+        for key, (low, high) in keys.items():
+            if key == "DATASET.RANDOM_SEED_SAMPLING" and values[key] == cfg.SEED:
+                continue  # one flag sets both
+            if not low <= values[key] <= high:
+                name = LABELS.get(key, key)
+                issues.append(f"{name} is {values[key]}; {text.format(low=low, high=high)}")
+    optim = cfg.OPTIM
+    if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
+        issues.append("OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0")
+    if not optim.STEPSIZE or not all(type(epoch) is int for epoch in optim.STEPSIZE):
+        issues.append(f"OPTIM.STEPSIZE is {optim.STEPSIZE}; it is a list of epochs, whole numbers")
+    node = cfg.TRAINER.MVLPT
+    if node.VPT.PROJECT == 0:
+        issues.append("TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower")
+    if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
+        issues.append(
+            f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
+        )
     return issues
+
+
+def _wrong_images(cfg: CfgNode) -> list[str]:
+    node = cfg.INPUT
+    issues = []
+    sides = list(node.SIZE)
+    if not sides or len(set(sides)) > 1 or not _are_numbers(sides, 1, MAX_SIDE) or type(sides[0]) is not int:
+        issues.append(f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}")
+    if len(node.PIXEL_MEAN) != 3 or not _are_numbers(node.PIXEL_MEAN, -math.inf, math.inf):
+        issues.append(f"INPUT.PIXEL_MEAN is {node.PIXEL_MEAN}; it is three numbers: of red, green and blue")
+    if len(node.PIXEL_STD) != 3 or not _are_numbers(node.PIXEL_STD, sys.float_info.min, math.inf):
+        issues.append(f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue")
+    for name in node.TRANSFORMS:
+        issues += _choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
+    return issues
+
+
+def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
+    """Return True if all are finite numbers from `low` to `high`."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        if not math.isfinite(value) or not low <= value <= high:
+            return False
+    return True
 
 
 def _wrong_contexts(cfg: CfgNode) -> list[str]:
@@ -202,7 +313,7 @@ def _wrong_contexts(cfg: CfgNode) -> list[str]:
     return issues
 
 
-def _choice(key: str, value: str, choices: Sequence[str]) -> list[str]:
+def _choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
     if value in choices:
         return []
     return [f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"]

@@ -11,7 +11,6 @@ from torch.utils.data import Dataset, Subset
 
 from datasets import Task
 from prompting.model import PromptedCLIP
-from prompting.shape import clip_shape
 from trainers.engine import distributed
 
 from .loaders import build_loader
@@ -44,13 +43,12 @@ def encode_images(models: Sequence[PromptedCLIP], dataset: Dataset, settings: En
     total, batch_size = len(dataset), settings.batch_size
     share = _part(dataset, distributed.rows(total, batch_size))
     loader = build_loader(share, batch_size, settings.workers, settings.device)
-    parts: list[list[Tensor]] = []
-    for model in models:
-        dim = clip_shape(model.clip).embed_dim
-        parts.append([torch.empty(0, dim, device=device)])
     precise = settings.precision is None
     with torch.autocast(device.type, settings.precision, enabled=not precise):
         contexts = [model.contexts() for model in models]
+        parts = []
+        for k, model in enumerate(models):
+            parts.append([torch.empty(0, model.feature_dim(contexts[k]), device=device)])
         for batch in loader:
             images = batch["img"].to(device, non_blocking=True)
             for k, model in enumerate(models):
@@ -70,8 +68,13 @@ def _part(dataset: Dataset, rows: range) -> Dataset:
 
 @torch.no_grad()
 def class_features(model: PromptedCLIP, task: Task) -> Tensor:
-    """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates."""
-    templates = task.templates if model.prompt is None else None
+    """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates.
+
+    So are those of prompts that say so (`Prompt.task_templates`).
+    """
+    templates = None
+    if model.prompt is None or model.prompt.task_templates:
+        templates = task.templates
     return model.encode_classes(task.classnames, templates=templates)
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import functools
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate, get_worker_info
 
 from datasets.multitask import MultitaskDataset
+
+log = logging.getLogger(__name__)
+
+SHARED_MEMORY = "/dev/shm"  # workers hand their batches over in it
+BATCHES = 4  # of a worker at a time: two read ahead, one in the making, one in use
+TIMEOUT = 900  # seconds that a batch may take
+REMEDY = f"set DATALOADER.NUM_WORKERS 0, or give more shared memory ({SHARED_MEMORY}; of a container: --shm-size 1g)"
 
 
 class FeatureDataset(Dataset):
@@ -54,10 +66,52 @@ class ImageBatches(Dataset):
 
 
 def collate(items: dict | list[dict]) -> dict:
-    """Return items as one batch, which they may be already."""
-    if isinstance(items, dict):
-        return items
-    return default_collate(items)
+    """Return items as one batch, which they may be already.
+
+    A worker moves it into shared memory here, where a failure reaches the main process; later it would be lost, and the
+    main process would wait for ever.
+    """
+    batch = items if isinstance(items, dict) else default_collate(items)
+    if get_worker_info() is not None:
+        for value in batch.values():
+            if isinstance(value, Tensor):
+                value.share_memory_()
+    return batch
+
+
+class WatchedLoader(DataLoader):
+    """A DataLoader whose workers end or hang in one message, an OSError."""
+
+    def __iter__(self) -> Iterator:
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            message = str(error)
+            if "DataLoader worker" not in message and "DataLoader timed out" not in message and "shm" not in message:
+                raise
+            reason = "a worker that reads images ended or gave no answer"
+            raise OSError(errno.ENOMEM, f"DATALOADER.NUM_WORKERS: {reason}; {REMEDY}") from None
+
+
+def affordable_workers(workers: int, batch_bytes: int) -> int:
+    """Return how many of `workers` the free shared memory is enough for, with a warning if these are fewer."""
+    if not workers or not os.path.isdir(SHARED_MEMORY):
+        return workers
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    affordable = min(workers, free // (BATCHES * batch_bytes))
+    if affordable < workers:
+        need, there = BATCHES * batch_bytes / 1e6, free / 1e6
+        _warn(
+            f"{affordable} of {workers} workers read images: each needs {need:.1f} MB of {SHARED_MEMORY}, which has "
+            f"{there:.1f} MB free (of a container: --shm-size 1g)"
+        )
+    return affordable
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Warn, once: a run has several loaders."""
+    log.warning(message)
 
 
 def build_loader(
@@ -77,14 +131,16 @@ def build_loader(
     if features or len(dataset) < 4 * batch_size:
         workers = 0
     if isinstance(images, MultitaskDataset):
+        workers = affordable_workers(workers, batch_size * 3 * images.size**2 * 4)
         dataset = ImageBatches(dataset)
-    return DataLoader(
+    return WatchedLoader(
         dataset,
         batch_size=batch_size if batch_sampler is None else 1,
         batch_sampler=batch_sampler,
         num_workers=workers,
         generator=torch.Generator(),
         persistent_workers=workers > 0,
+        timeout=TIMEOUT if workers else 0,
         collate_fn=collate,
         pin_memory=device.startswith("cuda") and not features,
     )

@@ -1,0 +1,247 @@
+"""Keys of Dassl: those that say what is scored work, those that nobody reads are errors; workers of any kind."""
+
+import csv
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from run_files import read
+
+from datasets import build_task
+from datasets.custom.task import task_class
+from scripts.study.tables import latex_text, markdown_text, paper_scores
+from trainers.engine.config import resolve, trainer_class, with_overrides
+from trainers.engine.per_class import class_scores, confusion
+from trainers.engine.settings import check
+from trainers.features import loaders
+from trainers.features.builders import build_images
+
+ONE = ["--dataset", "toy-shapes", "--shots", 3]
+
+
+def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
+    cfg = resolve(trainer, [], {"DATASET.DATASET": dataset}, [str(text) for text in pairs])
+    with pytest.raises(ValueError) as refused:
+        check(cfg, trainer_class(trainer).multitask)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("DATALOADER.TRAIN_X.SAMPLER", "NoSuchSampler"),
+        ("DATALOADER.TRAIN_U.BATCH_SIZE", "4"),
+        ("DATALOADER.K_TRANSFORMS", "2"),
+        ("MODEL.INIT_WEIGHTS", "/nowhere.pth"),
+        ("MODEL.HEAD.NAME", "mlp"),
+        ("OPTIM.STAGED_LR", "True"),
+        ("OPTIM.NEW_LAYERS", "[ctx]"),
+        ("TEST.EVALUATOR", "Detection"),
+        ("TRAIN.COUNT_ITER", "train_u"),
+        ("DATASET.SOURCE_DOMAINS", "[a]"),
+        ("DATASET.TEST_SET", "test"),
+        ("TRAINER.DDAIG.ALPHA", "0.2"),
+    ],
+)
+def test_a_key_that_nobody_reads_is_named(key, value):
+    message = issues(key, value)
+    assert message.startswith(f"{key} is ") and "read" in message and "\n" not in message
+
+
+def test_defaults_of_unread_keys_may_be_given():
+    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes"}, ["DATALOADER.TRAIN_X.SAMPLER", "RandomSampler"])
+    check(cfg, False)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        (("INPUT.SIZE", "-1"), "INPUT.SIZE is (-1,)"),
+        (("INPUT.SIZE", "(32,48)"), "INPUT.SIZE is (32, 48)"),
+        (("INPUT.PIXEL_MEAN", "0.5"), "INPUT.PIXEL_MEAN is [0.5]; it is three numbers"),
+        (("INPUT.TRANSFORMS", "5"), "INPUT.TRANSFORMS is 5"),
+        (("TEST.SPLIT", "nosuch"), "TEST.SPLIT is 'nosuch'; it is one of test, val"),
+        (("TRAINER.MVLPT.VPT.N_CTX", "100000000"), "TRAINER.MVLPT.VPT.N_CTX is 100000000; it is from 0 to 1024"),
+        (("CACHE.MAX_GB", "nan"), "CACHE.MAX_GB is nan"),
+        (("SEED", "99999999999"), "SEED (--seed) is 99999999999; a seed is at most 4294967295"),
+        (("OPTIM.STEPSIZE", "x"), "OPTIM.STEPSIZE is ('x',)"),
+        (("MULTITASK.TEMPERATURE", "nan"), "MULTITASK.TEMPERATURE is nan"),
+        (("TRAINER.MVLPT.PROJECT_HEADS", "3"), "TRAINER.MVLPT.PROJECT_DIM is 128; it is a multiple"),
+    ],
+)
+def test_a_value_out_of_range_is_named(pair, words):
+    assert words in issues(*pair)
+
+
+def test_scores_of_classes_and_the_confusion_matrix(main, tmp_path):
+    out = tmp_path / "run"
+    pairs = ["TEST.PER_CLASS_RESULT", "True", "TEST.COMPUTE_CMAT", "True"]
+    assert main("--trainer", "CoOp", *ONE, "--output-dir", out, *pairs) == 0
+    (record,) = read(out / "results.json")
+    entries = record["per_class"]
+    assert sum(entry["images"] for entry in entries) == record["test_images"]
+    right = sum(entry["images"] * (entry["accuracy"] or 0) for entry in entries) / record["test_images"]
+    assert right == pytest.approx(record["score"], abs=1e-4)
+    with open(out / "cmat_toy-shapes.csv", newline="") as stream:
+        head, *rows = csv.reader(stream)
+    counts = np.array([[int(cell) for cell in row[1:]] for row in rows])
+    assert head[1:] == [row[0] for row in rows] == [entry["class"] for entry in entries]
+    assert counts.sum() == record["test_images"]
+    assert 100 * counts.trace() / counts.sum() == pytest.approx(record["score"], abs=1e-4)
+    shares = torch.load(out / "cmat.pt", weights_only=True)
+    assert shares.sum(dim=1).max() <= 1 + 1e-9
+    assert "toy-shapes: per class" in (out / "log.txt").read_text()
+
+
+def test_class_scores_by_hand():
+    task = type("Stub", (), {"classnames": ["a", "b", "c"]})
+    values = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
+    truth = np.array([0, 1, 1])
+    assert [entry["accuracy"] for entry in class_scores(task, truth, values)] == [100.0, 50.0, None]
+    assert confusion(truth, values).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    several = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
+    found = [entry["average_precision"] for entry in class_scores(task, several, values)]
+    assert found[0] == 100.0 and 0 < found[1] <= 100 and found[2] is None
+
+
+@pytest.mark.parametrize("tasks", ["toy-shapes", "toy-shapes,toy-pets"])
+def test_a_run_without_a_test_ends(tasks, main, tmp_path):
+    out = tmp_path / "run"
+    line = ["--trainer", "CoOp", "--dataset", tasks, "--shots", 3, "--output-dir", out, "TEST.NO_TEST", "True"]
+    assert main(*line) == 0
+    records = read(out / "results.json")
+    assert [record["task"] for record in records] == tasks.split(",")
+    assert all("score" not in record for record in records)
+    assert not (out / "predictions").exists()
+    assert main(*line) == 0  # reused
+
+
+@pytest.mark.parametrize("tasks", ["toy-shapes", "toy-shapes,toy-pets"])
+def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
+    out = tmp_path / "run"
+    line = ["--trainer", "CoOp", "--dataset", tasks, "--shots", 3, "--output-dir", out, "TEST.SPLIT", "val"]
+    assert main(*line) == 0
+    for record in read(out / "results.json"):
+        assert record["split"] == "val"
+        assert record["score"] == pytest.approx(record["val_score"], abs=1e-4)  # of the best epoch
+    assert not (out / "predictions").exists() and not (out / "submission.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "folder:/x/My Photos, 2024"], "a comma separates data sets"),
+        (["--dataset", ","], "--dataset is ',', which names no task"),
+        (["--dataset", ""], "--dataset is '', which names no task"),
+        (["--dataset", "toy-shapes", "--load-epoch", "2"], "--load-epoch is an epoch of --model-dir"),
+        (["--dataset", "toy-shapes", "TRAINER.NAME", "VPT"], "TRAINER.NAME is 'VPT'"),
+        (["--dataset", "toy-shapes", "INPUT.FROM_BACKBONE", "False"], "INPUT.SIZE is 224, but"),
+    ],
+)
+def test_ordinary_mistakes_are_named(words, message, main, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main("--trainer", "CoOp", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bare_path_is_told_how_it_is_called(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "table.csv").write_text("path,label,split\n")
+    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes"}, [])
+    for name, kind in (("photos", "folder"), ("table.csv", "csv")):
+        with pytest.raises(ValueError, match=f"custom images are called {kind}:"):
+            build_task(cfg, str(tmp_path / name))
+
+
+def test_overrides_keep_text_as_it_is():
+    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes"}, [])
+    for text in ("5", "1, 2", "None", "folder:/x/My Photos, 2024"):
+        assert with_overrides(cfg, OUTPUT_DIR=text).OUTPUT_DIR == text
+
+
+# -- workers -----------------------------------------------------------------------------------------------------
+
+
+def write_images(folder, count=6):
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+            (folder / split / name).mkdir(parents=True)
+            for k in range(count):
+                Image.new("RGB", (20, 20), colour).save(folder / split / name / f"{k}.png")
+
+
+def test_custom_tasks_can_be_pickled(tmp_path):
+    write_images(tmp_path / "photos", 2)
+    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes", "DATASET.NUM_SHOTS": -1}, [])
+    task = task_class(f"folder:{tmp_path / 'photos'}")(cfg)
+    again = pickle.loads(pickle.dumps(task))
+    assert again.name == task.name == "photos"
+    assert again.test == task.test and again.classnames == ["blue", "red"]
+    assert type(again).__name__ == type(task).__name__
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_that_are_not_forked_read_custom_images(method, tmp_path):
+    write_images(tmp_path / "photos")
+    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes", "DATASET.NUM_SHOTS": -1}, [])
+    task = task_class(f"folder:{tmp_path / 'photos'}")(cfg)
+    preprocessing = trainer_class("CoOp").load_backbone(with_overrides(cfg, MODEL__BACKBONE__NAME="pocket")).preprocessing
+    images = build_images(cfg, [task], "test", preprocessing)
+    loader = loaders.build_loader(images, 2, workers=2)
+    loader.multiprocessing_context = multiprocessing.get_context(method)
+    read_there = torch.cat([batch["img"] for batch in loader])
+    read_here = torch.cat([batch["img"] for batch in loaders.build_loader(images, 2)])
+    assert torch.equal(read_there, read_here)
+
+
+def test_no_more_workers_than_shared_memory_allows(monkeypatch, caplog):
+    loaders._warn.cache_clear()
+    monkeypatch.setattr(loaders, "SHARED_MEMORY", "/")
+    free = type("Usage", (), {"free": 10 * 4 * 1000})
+    monkeypatch.setattr(loaders.shutil, "disk_usage", lambda path: free)
+    assert loaders.affordable_workers(4, 1000) == 4
+    assert loaders.affordable_workers(16, 1000) == 10
+    assert loaders.affordable_workers(2, 10**6) == 0
+    assert loaders.affordable_workers(0, 10**6) == 0
+    assert "0 of 2 workers read images" in caplog.text and "--shm-size" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DataLoader worker (pid 5) is killed by signal: Bus error.",
+        "DataLoader timed out after 900 seconds",
+        "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)",
+    ],
+)
+def test_a_worker_that_fails_is_one_message(message, monkeypatch):
+    def fail(self):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(loaders.DataLoader, "__iter__", fail)
+    with pytest.raises(OSError, match="NUM_WORKERS 0, or give more shared memory"):
+        list(loaders.WatchedLoader([1, 2]))
+
+
+# -- tables ------------------------------------------------------------------------------------------------------
+
+
+def test_text_in_tables_is_harmless():
+    assert latex_text("a_b & 5%") == "a\\_b \\& 5\\%"
+    assert latex_text("${x}^~#\\") == "\\$\\{x\\}\\textasciicircum{}\\textasciitilde{}\\#\\textbackslash{}"
+    assert markdown_text("a|b\nerror: c\x1b[31m") == "a\\|b\\nerror: c\\x1b[31m"
+
+
+def test_the_papers_zero_shot_row_is_under_its_tasks():
+    known = paper_scores()
+    row = {task: score for (item, label, task), (score, _) in known.items() if label == "CLIP / - / -"}
+    expected = {"food-101": 88.7, "gtsrb": 43.5, "hateful-memes": 58.1, "kitti-distance": 27.0, "mnist": 52.0}
+    assert expected | {"oxford-flower-102": 69.4} == {name: row[name] for name in (*expected, "oxford-flower-102")}
+    mean = sum(score for task, score in row.items() if task != "average") / 20
+    assert mean == pytest.approx(row["average"], abs=0.06)

@@ -1,0 +1,63 @@
+"""APT: a visual prompt and class offsets that stay near zero-shot CLIP, and MAPT, its multitask form.
+
+The loss is cross-entropy plus anchors to plain CLIP: L1 of image features and KL of probabilities (PromptSRC, Khattak et
+al. 2023) and the squared distance of class features (CLAP, Silva-Rodriguez et al. 2024), each times the odds of zero-shot
+accuracy on the training images: the prompt may leave a zero-shot model that is wrong, and hardly one that is right.
+"""
+
+from dassl.engine import TRAINER_REGISTRY
+
+from prompting.anchored import AnchoredPrompt
+from trainers.base import PromptTrainer
+from trainers.engine.context import PromptSetup
+from trainers.losses import GaussianAverage
+
+from .vpt import build_visual_prompt
+
+
+def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
+    """Return a visual prompt with zero-shot CLIP beside it; of a run on one task, with offsets of its classes."""
+    visual = build_visual_prompt(setup)
+    if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
+        return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
+    return AnchoredPrompt(visual)
+
+
+def interpolation_weight(shots: int, half: float) -> float:
+    """Return the weight of the prompted model, shots / (shots + half): 1/2 at `half` images a class, 1 without bound."""
+    if shots < 0:
+        return 1.0
+    return shots / (shots + half)
+
+
+@TRAINER_REGISTRY.register()
+class APT(PromptTrainer):
+    """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in evaluation the two are interpolated."""
+
+    keys = {
+        "TRAINER.APT.CLASS_OFFSETS": True,
+        "TRAINER.APT.HALF_WEIGHT_SHOTS": 1.0,
+    }
+    defaults = {
+        "TRAINER.MVLPT.VPT.N_CTX": 8,
+        "TRAINER.ANCHOR.ADAPTIVE": True,
+        "TRAINER.ANCHOR.TEXT_L2": 1.0,
+        "TRAINER.ANCHOR.IMAGE_L1": 0.3,
+        "TRAINER.ANCHOR.KL": 0.03,
+    }
+    make_prompt = staticmethod(build_anchored_prompt)
+
+    def build_model(self) -> None:
+        super().build_model()
+        self.average = GaussianAverage(self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch)
+
+    def finish_prompt(self) -> None:
+        weight = interpolation_weight(self.cfg.DATASET.NUM_SHOTS, self.cfg.TRAINER.APT.HALF_WEIGHT_SHOTS)
+        self.model.prompt.weight.fill_(weight)
+
+
+@TRAINER_REGISTRY.register()
+class MAPT(APT):
+    """APT on batches of several tasks. Its source prompt has no class offsets, so it serves any classes."""
+
+    multitask = True
