@@ -104,7 +104,7 @@ def _add_convert(commands) -> None:
     add("source", metavar="IN", help="a checkpoint, prompts.safetensors, or the folder of a run")
     add("target", metavar="OUT", help="OUT.safetensors, or OUT.pth.tar for the official names")
     add("--load-epoch", type=int, default=None, help="of a run's folder; default: the best")
-    position_help = "of the class name; default: what the method or IN's path says, or middle"
+    position_help = "of the class name, if neither the method nor IN's path tells it"
     add("--position", choices=("front", "middle", "end"), default=None, help=position_help)
     add("--backbone", default="", help="the backbone of the prompt, stored in OUT.safetensors")
     add("--classes", default="", help="the classes of the training, comma separated, stored in OUT.safetensors")
@@ -130,12 +130,21 @@ def run_convert(args: argparse.Namespace) -> None:
 
     metadata: dict = {}
     if args.backbone:
-        metadata["backbone"] = args.backbone
+        metadata |= backbone_metadata(args.backbone)
     classes = _split_names(args.classes)
     if classes:
         metadata["classes"] = {"converted": classes}
     description = convert(args.source, args.target, args.position, args.load_epoch, metadata)
     sys.stdout.write(f"{args.target}: {description}\n")
+
+
+def backbone_metadata(name: str) -> dict:
+    """Return what a prompt's file says about a backbone: the name, and of a file or folder the fingerprint of its weights."""
+    from prompting.backbones.loading import is_path, load_backbone
+
+    if not is_path(name):
+        return {"backbone": name, "backbone_is_path": False}
+    return load_backbone(name).record(name)
 
 
 def run_export(args: argparse.Namespace) -> None:

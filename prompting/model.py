@@ -15,6 +15,8 @@ from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import Prefix, check_text_tower, encode_prefix, encode_tokens
 from prompting.tokens import TokenBatch, clip_tokenizer, plain_name, tokenize_prompts, tokenize_sentences
 
+TEMPLATE = "a photo of a {}."  # around class names if there is no text context
+
 
 class PromptedCLIP(nn.Module):
     """An open_clip CLIP, frozen and always in evaluation mode, with a prompt, the only thing that trains.
@@ -36,7 +38,7 @@ class PromptedCLIP(nn.Module):
         clip: nn.Module,
         prompt: Prompt | None = None,
         tokenizer: SimpleTokenizer | None = None,
-        template: str = "a photo of a {}.",
+        template: str = TEMPLATE,
         *,
         trim_padding: bool = True,
         share_prefix: bool = True,

@@ -23,7 +23,7 @@ from prompting import hub
 from prompting.backbones.loading import Backbone, Preprocessing, differences, load_backbone
 from prompting.checkpoints.prompt_files import load_prompts
 from prompting.memory import LRUCache
-from prompting.model import PromptedCLIP
+from prompting.model import TEMPLATE, PromptedCLIP
 from prompting.prompts import Contexts, Prompt
 from toolkit.common.image_files import find_image_files
 from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
@@ -44,7 +44,10 @@ class Predictor:
     """
 
     def __init__(self, backbone: Backbone, prompt: Prompt, metadata: dict) -> None:
-        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).eval()
+        template = metadata.get("template") or TEMPLATE
+        if not isinstance(template, str):
+            raise ValueError(f"its metadata 'template' is no text: {str(template)[:40]!r}")
+        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer, template).eval()
         self._contexts: Contexts | None = None
         self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASSES)
         self.metadata = metadata
@@ -235,6 +238,7 @@ def load(
         model = load_backbone(name, pretrained, device)
     else:
         model = _load_stored_backbone(path, metadata, device)
+    model.check_record(metadata, str(path))
     try:
         return Predictor(model, prompt.to(device), metadata)
     except ValueError as error:
@@ -259,9 +263,20 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 def _load_stored_backbone(path: Path, metadata: dict, device: str | torch.device) -> Backbone:
     """Load the backbone that a prompt's file names, in whose errors the file is named."""
-    name = metadata.get("backbone") or "pocket"
+    name = str(metadata.get("backbone") or "pocket")
+    if metadata.get("backbone_is_path"):
+        if not Path(name).exists():
+            raise FileNotFoundError(
+                f"{path}: its backbone is a file or folder called {name}: give it with --backbone PATH"
+            )
+        name = os.path.abspath(name)  # never a known model that is called like it
+    pretrained = str(metadata.get("pretrained") or "") or None
+    if pretrained and metadata.get("pretrained_is_path") and not Path(pretrained).is_file():
+        raise FileNotFoundError(
+            f"{path}: the weights of its backbone {name} are a file called {pretrained}: give it with --pretrained PATH"
+        )
     try:
-        return load_backbone(name, metadata.get("pretrained") or None, device)
+        return load_backbone(name, pretrained, device)
     except (FileNotFoundError, ValueError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(

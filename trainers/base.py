@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 import time
@@ -11,11 +12,15 @@ from typing import ClassVar
 
 import torch
 from dassl.optim import build_optimizer
+from dassl.utils import save_checkpoint
 from torch import Tensor
 from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
+from prompting.checkpoints.foreign import RECORD
+from toolkit.common.plain_values import plain_values
+from toolkit.common.random_state import get_random_state
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
@@ -27,6 +32,7 @@ from .engine import distributed, results, resume
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
+from .engine.start import prompt_record
 from .evaluation import PromptEvaluator
 from .features.views import View
 
@@ -275,10 +281,25 @@ class PromptTrainer(PromptEvaluator):
         return torch.cat(features)
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
+        """Write a checkpoint of the prompt with what is needed to use it, as prompts.safetensors has it."""
         if distributed.main():
-            super().save_model(epoch, directory, is_best, val_result, model_name)
+            folder = Path(directory) / "prompt_learner"
+            prompt = self.model.prompt
+            record = prompt_record(self.setup) | {"config": prompt.config()}
+            state = {
+                "state_dict": prompt.state_dict(),
+                "epoch": epoch + 1,
+                "optimizer": self.optim.state_dict(),
+                "scheduler": self.sched.state_dict(),
+                "val_result": None if val_result is None else float(val_result),
+                "best_result": float(self.best_result),
+                "scaler": None if self.scaler is None else self.scaler.state_dict(),
+                "rng": get_random_state(),
+                RECORD: json.dumps(record),
+            }
+            save_checkpoint(plain_values(state), str(folder), is_best=is_best, model_name=model_name)
             if self.cfg.TRAINER.MVLPT.COOP.CSC:
-                write_json(Path(directory) / "prompt_learner" / "classes.json", self.tasks[0].classnames, indent=1)
+                write_json(folder / "classes.json", self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
 
 

@@ -6,7 +6,7 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 import torch
@@ -30,7 +30,7 @@ from .engine import distributed, results
 from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.run_dir import finish
 from .engine.settings import check, task_names
-from .engine.start import load_start, preprocessing_record
+from .engine.start import load_start, prompt_record
 from .features.builders import build_images, build_store, device_of, preprocessing_of
 from .features.extraction import class_features, encode_images, probabilities, probabilities_in_parts
 from .features.loaders import FeatureDataset, build_loader
@@ -228,7 +228,8 @@ class PromptEvaluator(TrainerX):
         found = {}
         for k, *inputs in self._evaluated(split, zero_shot):
             task, targets = self.tasks[k], self.sets[split].targets(k)
-            found[task.name] = results.score(task, targets, probabilities_in_parts(*inputs))
+            parts = self._finite(split, task.name, probabilities_in_parts(*inputs))
+            found[task.name] = results.score(task, targets, parts)
         return found
 
     @torch.no_grad()
@@ -250,12 +251,26 @@ class PromptEvaluator(TrainerX):
         return key in ("average", name)
 
     def scores(self, split: str, probabilities: dict[str, Tensor]) -> dict[str, float]:
-        """Return the official metric of each task in percent."""
+        """Return the official metric of each task in percent. Raise FloatingPointError if probabilities are not finite."""
         scores = {}
         for k, task in enumerate(self.tasks):
             if task.name in probabilities:
+                self._check_finite(split, task.name, probabilities[task.name])
                 scores[task.name] = results.score(task, self.sets[split].targets(k), probabilities[task.name])
         return scores
+
+    def _finite(self, split: str, task: str, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        for part in parts:
+            self._check_finite(split, task, part)
+            yield part
+
+    def _check_finite(self, split: str, task: str, probabilities: Tensor) -> None:
+        if torch.isfinite(probabilities).all():
+            return
+        message = f"the {split} probabilities of {task} are not finite"
+        if self.learns and self.context.trains:
+            message = f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR"
+        raise FloatingPointError(f"{message}, or set TRAINER.MVLPT.PREC to fp32")
 
     def test(self, split: str | None = None) -> float:
         """Return the mean score of the tasks in percent.
@@ -289,15 +304,13 @@ class PromptEvaluator(TrainerX):
         """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
         if self.model.prompt is None or not distributed.main():
             return
-        metadata = {
-            "method": self.cfg.TRAINER.NAME,
-            "backbone": results.backbone_name(self.cfg),
-            "pretrained": os.path.basename(self.cfg.MODEL.BACKBONE.PRETRAINED),
-            "preprocessing": preprocessing_record(self.setup),
+        metadata = prompt_record(self.setup) | {
             "tasks": [task.name for task in self.tasks],
             "classes": {task.name: list(task.classnames) for task in self.tasks},
             "templates": {task.name: list(task.templates) for task in self.tasks},
         }
+        if not self.model.has_text_prompt:
+            metadata["template"] = self.model.template
         save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
 
     def _load_trained(self) -> None:

@@ -1,9 +1,11 @@
 """Backbones: a frozen CLIP, its tokenizer and its preprocessing, by name or from a file."""
 
+import hashlib
 import json
 import logging
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import open_clip
@@ -21,6 +23,7 @@ from prompting.backbones.architectures import (
     weights_location,
 )
 from prompting.backbones.weights import SUFFIXES, build, build_from_openai_layout, has_openai_sizes, read_state_dict
+from prompting.checkpoints.tensors import check_finite
 from prompting.tokens import clip_tokenizer
 from toolkit.common.suggest import nearest
 
@@ -70,6 +73,22 @@ class Preprocessing:
         }
 
 
+def is_path(name: str) -> bool:
+    """Return True if `load_backbone` takes a name for a path: it is none of the fixed names, and a file or folder."""
+    return name != "pocket" and name not in ALIASES and (os.path.isabs(name) or Path(name).exists())
+
+
+def is_known(name: str) -> bool:
+    """Return True for the names of `load_backbone` that are no paths."""
+    return name == "pocket" or name in ALIASES or name in open_clip.list_models()
+
+
+def _last_part(name: str) -> str:
+    if is_path(name):
+        return Path(name).name
+    return name
+
+
 def differences(stored: dict, used: dict) -> str:
     """Return what differs between two records of preprocessing, naming both values; "" if nothing that both hold does."""
     found = []
@@ -95,6 +114,48 @@ class Backbone:
     clip: nn.Module
     tokenizer: SimpleTokenizer
     preprocessing: Preprocessing
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over its weights, whatever file or device they come from."""
+        total = hashlib.sha256()
+        for name, value in sorted(self.clip.state_dict().items()):
+            total.update(f"{name} {tuple(value.shape)}\n".encode())
+            total.update(value.detach().float().cpu().reshape(-1).contiguous().numpy())
+        return total.hexdigest()[:16]
+
+    @property
+    def activation(self) -> str:
+        """The activation of its text tower: "QuickGELU" or "GELU", which weights do not tell."""
+        return type(self.clip.transformer.resblocks[0].mlp.gelu).__name__
+
+    def record(self, name: str, pretrained: str = "") -> dict:
+        """Return what a prompt's file says about it; of a path only its last part.
+
+        name, pretrained: as given to `load_backbone`.
+        """
+        return {
+            "backbone": _last_part(name),
+            "backbone_is_path": is_path(name),
+            "backbone_fingerprint": self.fingerprint,
+            "pretrained": Path(pretrained).name,
+            "pretrained_is_path": Path(pretrained).is_file(),
+            "activation": self.activation,
+        }
+
+    def check_record(self, record: dict, source: str) -> None:
+        """Raise ValueError naming both if a prompt's record states another backbone's weights or activation."""
+        stored = record.get("backbone_fingerprint")
+        if stored not in (None, self.fingerprint):
+            raise ValueError(
+                f"{source}: its prompt was trained on the backbone {record.get('backbone')} (weights {stored}), not on "
+                f"{self.name} (weights {self.fingerprint}): give its own with --backbone, the path if it is a file"
+            )
+        activation = record.get("activation")
+        if activation not in (None, self.activation):
+            raise ValueError(
+                f"{source}: its prompt was trained with {activation}; {self.name} has {self.activation} here"
+            )
 
 
 def load_backbone(name: str = "pocket", pretrained: str | None = None, device: str | torch.device = "cpu") -> Backbone:
@@ -186,6 +247,7 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
             f"{weights_location(architecture, tag)}. Give a file instead: the path of a "
             f"checkpoint in OpenAI's layout as the backbone, or {name} with the file as its pretrained weights"
         ) from error
+    check_finite(clip.state_dict(), name)
     values = clip.visual.preprocess_cfg
     if config.get("custom_text"):
         config["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)

@@ -7,7 +7,6 @@ buffers are read.
 import ast
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +16,7 @@ from toolkit.common.unpickle import read_data
 _CLASS = re.compile(r"^class (\w+)\(\w*\):\n((?:  __\w+__ = \[.*\]\n)+)", re.MULTILINE)
 _LIST = re.compile(r"^  __(?:parameters|buffers)__ = (\[.*\])$", re.MULTILINE)
 _MAX_DEPTH = 100  # modules in modules
+_MAX_MODULES = 100_000  # visited: an archive can hold one module in many places
 _MAX_TEXT = 1 << 24  # bytes
 
 
@@ -52,7 +52,7 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
         root = read_data(archive, f"{top}/", _find_module)
     if not isinstance(root, _Module):
         raise ValueError("it holds no module")
-    return dict(_tensors(root, saved))
+    return _tensors(root, saved)
 
 
 def _find_module(module: str, name: str) -> type | None:
@@ -80,14 +80,20 @@ def _saved_names(text: str, module: str) -> dict[str, set[str]]:
     return saved
 
 
-def _tensors(
-    module: _Module, saved: dict[str, set[str]], prefix: str = "", depth: int = 0
-) -> Iterator[tuple[str, Tensor]]:
-    if depth > _MAX_DEPTH:
-        raise ValueError("its modules hold one another")
-    names = saved.get(module.kind, set())
-    for name, value in module.attributes.items():
-        if isinstance(value, Tensor) and name in names:
-            yield prefix + name, value
-        elif isinstance(value, _Module):
-            yield from _tensors(value, saved, f"{prefix}{name}.", depth + 1)
+def _tensors(root: _Module, saved: dict[str, set[str]]) -> dict[str, Tensor]:
+    """Return parameters and buffers by name. Raises ValueError for modules that hold one another, or too many."""
+    found = {}
+    waiting = [(root, "", 0)]
+    visited = 0
+    while waiting:
+        module, prefix, depth = waiting.pop()
+        visited += 1
+        if depth > _MAX_DEPTH or visited > _MAX_MODULES:
+            raise ValueError("its modules hold one another, or are too many")
+        names = saved.get(module.kind, set())
+        for name, value in module.attributes.items():
+            if isinstance(value, Tensor) and name in names:
+                found[prefix + name] = value
+            elif isinstance(value, _Module):
+                waiting.append((value, f"{prefix}{name}.", depth + 1))
+    return found

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import zipfile
 from pathlib import Path
 
 import open_clip
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
+from prompting.checkpoints.tensors import check_finite, check_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ _NEEDED = (
     "logit_scale",
 )
 _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.")
+_MAX_CONTEXT = 4096  # tokens; the causal mask has their square
 # Widths of open_clip's towers whose heads are not 64 wide
 _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
@@ -32,7 +35,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors in a checkpoint, on the CPU.
 
     The file is .safetensors, a pickled state dict, bare or under "state_dict" (read with weights_only), or a
-    TorchScript archive. Raises FileNotFoundError, or ValueError when the file is none of these.
+    TorchScript archive. Raises FileNotFoundError, or ValueError when the file is none of these, or when its tensors
+    claim more values than it holds.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,7 +47,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
             return load_file(path)
         if is_torchscript(path):
-            return read_torchscript(path)
+            state = read_torchscript(path)
+            check_sizes(state, "it")
+            return state
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
         raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
@@ -60,12 +67,23 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if not isinstance(value, Tensor):
             raise ValueError(f"{path} holds no state dict of tensors")
         state[name.removeprefix("module.")] = value
+    check_sizes(state, path)
     return state
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
     """Return True if the state dict holds the numbers of OpenAI's own archives, whose activation is QuickGELU."""
     return all(name in state for name in _SIZES)
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError for a zip archive whose members are larger than the file; torch.save compresses nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        total = sum(entry.file_size for entry in archive.infolist())
+    if total > path.stat().st_size:
+        raise ValueError("its members are compressed, which torch.save never does")
 
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module:
@@ -129,9 +147,14 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     config = dict(config)
     if config.pop("custom_text", False):
         state = without_text_prefix(state)
-    clip = open_clip.CLIP(**config)
-    state = {name: value.float() for name, value in state.items() if name not in _SIZES}
-    expected = clip.state_dict()
+    state = {name: value for name, value in state.items() if name not in _SIZES}
+    _check_config(config, state, source)
+    clip = None
+    if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds
+        clip = open_clip.CLIP(**config)
+        expected = clip.state_dict()
+    else:
+        expected = _expected_state(config, source)
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
     shapes = []
@@ -143,8 +166,35 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
             f"{source} does not fit the architecture: missing keys {_some(missing)}; "
             f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
         )
-    clip.load_state_dict({**expected, **state})
+    check_finite(state, source)
+    if clip is None:
+        clip = open_clip.CLIP(**config)
+    state = {name: value.float() for name, value in state.items()}
+    clip.load_state_dict({**clip.state_dict(), **state})
     return clip
+
+
+def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
+    """Raise ValueError if an untrusted configuration has more layers than the file tensors, or too long a context."""
+    for tower in ("vision_cfg", "text_cfg"):
+        layers = config[tower].get("layers", 0)
+        if isinstance(layers, list | tuple):
+            layers = sum(layers)
+        if layers > len(state):
+            raise ValueError(f"{source}: its {tower} has {layers} layers, but the file holds {len(state)} tensors")
+    length = config["text_cfg"].get("context_length", 0)
+    if length > _MAX_CONTEXT:
+        raise ValueError(f"{source}: its text tower reads {length} tokens; {_MAX_CONTEXT} is the most")
+
+
+def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
+    """Return the state dict of a CLIP of this configuration without allocating it: tensors on the device "meta"."""
+    try:
+        with torch.device("meta"):
+            return open_clip.CLIP(**config).state_dict()
+    except (RuntimeError, TypeError, ValueError, ZeroDivisionError, OverflowError, AssertionError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise ValueError(f"{source}: its configuration describes no model: {first_line[:200]}") from error
 
 
 def _vit_config(state: dict[str, Tensor]) -> dict:

@@ -5,16 +5,17 @@ and pickled objects; only tensors and plain values are read (`toolkit.common.unp
 """
 
 import io
+import json
 import logging
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from prompting.checkpoints.prompt_files import load_prompts, save_prompts
+from prompting.checkpoints.prompt_files import check_config, load_prompts, load_state, save_prompts
 from prompting.checkpoints.reference import (
     BUFFERS,
     current_name,
@@ -25,7 +26,9 @@ from prompting.checkpoints.reference import (
     rename,
     to_reference,
 )
-from prompting.prompts import POSITIONS, Prompt
+from prompting.checkpoints.tensors import check_finite, check_sizes
+from prompting.prompts import POSITIONS, Prompt, TextPrompt, build_prompt
+from prompting.unified import UnifiedPrompt
 from toolkit.common.files import write_bytes
 from toolkit.common.unpickle import read
 
@@ -35,6 +38,8 @@ _NET = "meta_net."  # maps an image to a change of the context (CoCoOp) or class
 _KGCOOP_UNUSED = "bias_vectors"
 _FROZEN = ("image_encoder.", "text_encoder.", "ZS_image_encoder.", "logit_scale")  # CLIP's weights
 _OFFICIAL = ("vpt_", "mvlpt_", "upt_", "cocoop_", "compound_", _KGCOOP_UNUSED, _NET, *BUFFERS, *_FROZEN)
+_AT_THE_END = ("KgCoOp", "CoCoOp", "IVLP", "MaPLe")  # methods whose class name is at the end
+RECORD = "prompt"  # the entry of a run's checkpoint that says what its prompt needs to be used, as JSON
 _WORDS = ("a", "photo", "of", "a")  # of IVLP, MaPLe and PromptSRC: the vectors replace the first of them
 
 
@@ -49,6 +54,8 @@ class Checkpoint:
         method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell it, else "".
         fixed_words: words between the vectors and the class name.
         epoch, val_result: as stored; None if they are missing or no numbers.
+        record: what our runs store beside the tensors: the metadata of prompts.safetensors, and the prompt's
+            `config`; {} if there is none.
     """
 
     path: str
@@ -58,6 +65,7 @@ class Checkpoint:
     fixed_words: str = ""
     epoch: int | None = None
     val_result: float | None = None
+    record: dict = field(default_factory=dict)
 
     def prompt_state(self) -> dict[str, Tensor]:
         """Return the state under the names of our prompt modules; of CoCoOp its context alone, see `left_out`.
@@ -81,10 +89,15 @@ class Checkpoint:
 
     @property
     def position(self) -> str | None:
-        """The class name's position, if the method or the path tells it."""
-        if self.method in ("KgCoOp", "IVLP", "MaPLe"):
+        """The class name's position, if the method or the path tells it; None for prompts without text, too."""
+        if "ctx" not in self.state:
+            return None
+        if self.method in _AT_THE_END:
             return "end"
-        return position_in(os.path.abspath(self.path))
+        found = position_in(os.path.abspath(self.path))
+        if found is None and "vpt_embeddings" in self.state:
+            return "middle"  # of the reference MVLPT, the only one whose prompts have both
+        return found
 
     def unconditional(self) -> dict[str, Tensor]:
         """Return the state as stored, without CoCoOp's net."""
@@ -109,21 +122,23 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises FileNotFoundError, or ValueError naming the file when it holds no state dict of tensors.
     """
     content = read(path)
+    record = _record(content, path)
     tensors = _state_tensors(content, path)
     suffix = tensors.get("token_suffix")
     foreign = any(name.startswith(_OFFICIAL) for name in tensors)
     state = {name: value for name, value in tensors.items() if not _is_frozen(name) and name not in BUFFERS}
-    if "cocoop_ctx" in state:
+    is_cocoop = "cocoop_ctx" in state  # of the reference MVLPT
+    if is_cocoop:
         if "ctx" in state:
             raise ValueError(f"{path} holds both ctx and cocoop_ctx: which of them was used can't be told")
         state["ctx"] = state.pop("cocoop_ctx")
-    method = _method(state, path)
+    method = _method(state, path) or ("CoCoOp" if is_cocoop else "")
     fixed_words = ""
     if method in ("IVLP", "MaPLe"):
         fixed_words = _fixed_words(state["ctx"], suffix)
     if method == "KgCoOp":
         state = {"ctx": state["ctx"]}
-    found = Checkpoint(str(path), state, foreign, method, fixed_words)
+    found = Checkpoint(str(path), state, foreign, method, fixed_words, record=record)
     epoch = content.get("epoch")
     if isinstance(epoch, int):
         found = replace(found, epoch=epoch)
@@ -131,6 +146,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if isinstance(value, int | float):
         found = replace(found, val_result=float(value))
     return found
+
+
+def _record(content: object, path: str | Path) -> dict:
+    """Return what a checkpoint of our runs says about its prompt, {} if it says nothing. Raises ValueError."""
+    text = content.get(RECORD) if isinstance(content, dict) else None
+    if text is None:
+        return {}
+    try:
+        record = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        raise ValueError(f"{path}: its entry {RECORD!r} is damaged")
+    return record
 
 
 def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
@@ -146,9 +175,10 @@ def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{path}: {name} in its state dict is no tensor")
-        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise ValueError(f"{path}: {name} claims more values than the file holds")
+    check_sizes(state, path)
+    for name, value in state.items():
         tensors[current_name(name)] = value.float().clone()
+    check_finite({name: value for name, value in tensors.items() if not _is_frozen(name)}, path)
     return tensors
 
 
@@ -218,7 +248,7 @@ def read_prompt(path: str | Path, position: str | None = None, load_epoch: int |
     """Return the prompt, and what is known of it, in a checkpoint, a run's folder or a prompts.safetensors.
 
     position: of the class name relative to a text context, if the file does not hold it; by default what the method or the
-    path says, else "middle", the reference's. Raises FileNotFoundError or ValueError.
+    path says. Raises FileNotFoundError, or ValueError if it is not known or contradicts the method.
     """
     path = Path(path)
     if path.is_dir():
@@ -228,29 +258,74 @@ def read_prompt(path: str | Path, position: str | None = None, load_epoch: int |
         else:
             path = Path(checkpoint_path(path, load_epoch))
     if path.suffix == ".safetensors":
-        return load_prompts(path)
+        prompt, metadata = load_prompts(path)
+        check_position(prompt, position, path)
+        return prompt, metadata
     return _prompt_of(read_checkpoint(path), position)
 
 
 def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, dict]:
-    path = checkpoint.path
-    if not checkpoint.foreign and "ctx" not in checkpoint.state:
-        raise ValueError(f"{path} is a run's checkpoint, which lacks the prompt's configuration: give the run's folder")
     if checkpoint.left_out:
         logger.warning("%s", checkpoint.left_out)
-    if checkpoint.method in ("KgCoOp", "IVLP", "MaPLe") and position not in (None, "end"):
-        raise ValueError(f"{path} is {checkpoint.method}'s: its class name is at the end, not at {position!r}")
-    position = position or checkpoint.position or "middle"
-    try:
-        prompt = prompt_from_reference(checkpoint.unconditional(), position, fixed_words=checkpoint.fixed_words)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    metadata = {}
+    if checkpoint.foreign or "ctx" in checkpoint.state and not recorded_config(checkpoint):
+        prompt = _foreign_prompt(checkpoint, position)
+    else:
+        prompt = _own_prompt(checkpoint)
+        check_position(prompt, position, checkpoint.path)
+    metadata = {key: value for key, value in checkpoint.record.items() if key != "config"}
     if checkpoint.epoch is not None:
         metadata["epoch"] = checkpoint.epoch
     if checkpoint.val_result is not None:
         metadata["val_result"] = checkpoint.val_result
     return prompt, metadata
+
+
+def recorded_config(checkpoint: Checkpoint) -> dict:
+    """Return the configuration of a run's prompt, from its checkpoint or its prompts.safetensors; {} if neither has it."""
+    if checkpoint.record:
+        return checkpoint.record["config"]
+    prompts = Path(checkpoint.path).absolute().parent.parent / "prompts.safetensors"
+    if checkpoint.foreign or not prompts.is_file():
+        return {}
+    return load_prompts(prompts)[0].config()
+
+
+def check_position(prompt: Prompt, position: str | None, path: str | Path) -> None:
+    """Raise ValueError naming both if the class name's position is given and is another than the prompt's."""
+    if prompt.kind != "visual" and position not in (None, prompt.position):
+        raise ValueError(f"{path}: its class name is at the position {prompt.position!r}, not {position!r}")
+
+
+def _own_prompt(checkpoint: Checkpoint) -> Prompt:
+    config = recorded_config(checkpoint)
+    if not config:
+        raise ValueError(
+            f"{checkpoint.path} is a run's checkpoint, which lacks the prompt's configuration: give the run's folder"
+        )
+    try:
+        check_config(config, checkpoint.state)
+        prompt = build_prompt(config)
+        load_state(prompt, checkpoint.state)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.path}: {error}") from None
+    return prompt
+
+
+def _foreign_prompt(checkpoint: Checkpoint, position: str | None) -> Prompt:
+    known, path = checkpoint.position, checkpoint.path
+    if checkpoint.method in _AT_THE_END and position not in (None, "end"):
+        raise ValueError(f"{path} is {checkpoint.method}'s: its class name is at the end, not at {position!r}")
+    try:
+        state = checkpoint.unconditional()
+        prompt = prompt_from_reference(state, position or known or "middle", fixed_words=checkpoint.fixed_words)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if "ctx" in checkpoint.state and not (position or known):
+        raise ValueError(
+            f"{path}: neither its tensors nor its folder's name tell where the class name is; give the position "
+            f"(--position: {', '.join(POSITIONS)}), as it was in training"
+        )
+    return prompt
 
 
 def convert(
@@ -271,9 +346,12 @@ def convert(
     if target.suffix != ".safetensors" and not is_checkpoint:
         raise ValueError(f"{target} is neither .safetensors nor .pth.tar: its ending says what is written")
     prompt, known = read_prompt(source, position, load_epoch)
+    description = describe(prompt)
+    if isinstance(prompt, TextPrompt | UnifiedPrompt):
+        description += f", class name at the {prompt.position}"
     if target.suffix == ".safetensors":
         save_prompts(target, prompt, known | (metadata or {}))
-        return describe(prompt)
+        return description
     try:
         content = {"state_dict": to_reference(prompt), "epoch": int(known.get("epoch") or 0)}
     except ValueError as error:
@@ -283,4 +361,4 @@ def convert(
     file = io.BytesIO()
     torch.save(content, file)
     write_bytes(target, file.getbuffer())
-    return describe(prompt)
+    return description

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from prompting.checkpoints.tensors import check_finite
 from prompting.prompts import Prompt, build_prompt
 from toolkit.common.files import write_bytes
 
@@ -55,13 +56,12 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
         raise ValueError(f"{path} holds no prompt: its metadata lacks {_CONFIG!r}")
     try:
         config = json.loads(strings.pop(_CONFIG))
-        _check_config(config)
-        with torch.device("meta"):  # nothing is allocated before the sizes that it states are those of the tensors
-            _check_state(build_prompt(config), state)
+        check_config(config, state)
         prompt = build_prompt(config)
         load_state(prompt, state)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
+    check_finite(state, path)
     return prompt, {key: _decode(value) for key, value in strings.items()}
 
 
@@ -72,15 +72,41 @@ def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     prompt.load_state_dict(state)
 
 
-def _check_config(config: object) -> None:
+def check_config(config: object, state: dict[str, Tensor]) -> dict:
+    """Return an untrusted configuration with its defaults. Raises ValueError unless it is that of a prompt of these tensors.
+
+    Nothing is allocated.
+    """
+    _check_numbers(config)
+    _check_modules(config, len(state))
+    with torch.device("meta"):
+        prompt = build_prompt(config)
+    _check_state(prompt, state)
+    return prompt.config()
+
+
+def _check_numbers(config: object) -> None:
     """Raise ValueError unless the configuration of an untrusted file is an object with numbers that a prompt can have."""
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
     for name, value in config.items():
         if isinstance(value, dict):
-            _check_config(value)
+            _check_numbers(value)
         elif isinstance(value, (int, float)) and not abs(value) <= _MAX_NUMBER:
             raise ValueError(f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MAX_NUMBER:,} is the most")
+
+
+def _check_modules(config: dict, tensors: int) -> None:
+    """Raise ValueError if layers that are modules, each with tensors, are more than a file's tensors."""
+    for part in config.values():
+        if isinstance(part, dict):
+            _check_modules(part, tensors)
+    is_mixed = config.get("kind") == "unified" and config.get("theta", "attention") in ("attention", "per-token")
+    if not is_mixed and config.get("kind") != "maple":
+        return
+    layers = config.get("layers", 1)
+    if isinstance(layers, int | float) and layers > tensors:
+        raise ValueError(f"its metadata {_CONFIG!r} has layers {layers}, but the file holds {tensors} tensors")
 
 
 def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:

@@ -193,8 +193,15 @@ SECTIONS = {
         ),
         Case(
             "a prompt of another shape",
-            "train.py --trainer CoOp --dataset folder:photos --model-dir run --eval-only",
+            "train.py --trainer CoOp --dataset folder:photos --model-dir run --eval-only TRAINER.MVLPT.COOP.N_CTX 8",
             "error: run/prompt_learner/model-best.pth.tar holds a text prompt of 5 vectors, 128 wide: ...: ctx has n_ctx 5, not 8",
+        ),
+        Case(
+            "a key that contradicts the prompt",
+            "train.py --trainer CoOp --dataset folder:photos --model-dir run --eval-only "
+            "TRAINER.COOP.CLASS_TOKEN_POSITION front",
+            "error: run/prompt_learner/model-best.pth.tar: its prompt was trained with "
+            "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION middle, but front is given",
         ),
         Case(
             "a prompt of another method",

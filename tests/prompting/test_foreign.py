@@ -24,7 +24,7 @@ BUFFERS = ("token_prefix", "token_suffix")
 def test_a_checkpoint_becomes_ours_and_the_references_again(tmp_path, method, half, old):
     stored = foreign_state(method, half, old)
     source = write_foreign(tmp_path / "run", stored)
-    convert(source, tmp_path / "ours.safetensors")
+    convert(source, tmp_path / "ours.safetensors", "end" if method == "CoOp" else None)
     prompt, metadata = load_prompts(tmp_path / "ours.safetensors")
     assert prompt.kind == METHODS[method]
     assert metadata == {"epoch": 50, "val_result": 71.5}
@@ -100,7 +100,7 @@ def test_cocoops_context(tmp_path, caplog, method):
 
 def test_class_specific_contexts(tmp_path):
     stored = foreign_state("CoOp", classes=3)
-    convert(write_foreign(tmp_path, stored), tmp_path / "a.safetensors", metadata={"classes": {"t": ["a", "b", "c"]}})
+    convert(write_foreign(tmp_path, stored), tmp_path / "a.safetensors", "end", metadata={"classes": {"t": ["a", "b", "c"]}})
     prompt, metadata = load_prompts(tmp_path / "a.safetensors")
     assert prompt.config()["classes"] == 3 and metadata["classes"] == {"t": ["a", "b", "c"]}
     assert torch.equal(prompt.ctx, stored["ctx"].float())
@@ -112,8 +112,8 @@ def test_nothing_in_a_checkpoint_runs(tmp_path):
     torch.load(path, weights_only=False)
     assert marker.is_dir(), "the file does what it is meant to prove"
     marker.rmdir()
-    convert(path, tmp_path / "a.safetensors")
-    assert main(["convert", str(tmp_path), str(tmp_path / "b.safetensors")]) == 0
+    convert(path, tmp_path / "a.safetensors", "end")
+    assert main(["convert", str(tmp_path), str(tmp_path / "b.safetensors"), "--position", "end"]) == 0
     assert not marker.exists() and (tmp_path / "b.safetensors").is_file()
 
 
@@ -135,7 +135,9 @@ def test_the_position_of_a_converted_prompt(tmp_path):
     write_foreign(folder, foreign_state("CoOp"))
     write_foreign(tmp_path / "other", foreign_state("CoOp"))
     assert read_prompt(folder)[0].position == "end"
-    assert read_prompt(tmp_path / "other")[0].position == "middle"
+    with pytest.raises(ValueError, match="tell where the class name is; give the position"):
+        read_prompt(tmp_path / "other")
+    assert read_prompt(tmp_path / "other", position="middle")[0].position == "middle"
     assert read_prompt(folder, position="front")[0].position == "front"
 
 
@@ -143,10 +145,10 @@ def test_which_checkpoint_of_a_folder(tmp_path):
     for epoch in (5, 50, 100):
         write_foreign(tmp_path, foreign_state("CoOp"), epoch, f"model.pth.tar-{epoch}")
     write_foreign(tmp_path, foreign_state("CoOp"), 7, "model.pth.tar-9.backup")
-    assert read_prompt(tmp_path)[1]["epoch"] == 100
-    assert read_prompt(tmp_path, load_epoch=5)[1]["epoch"] == 5
+    assert read_prompt(tmp_path, "end")[1]["epoch"] == 100
+    assert read_prompt(tmp_path, "end", load_epoch=5)[1]["epoch"] == 5
     write_foreign(tmp_path, foreign_state("CoOp"), 50)
-    assert read_prompt(tmp_path)[1]["epoch"] == 50
+    assert read_prompt(tmp_path, "end")[1]["epoch"] == 50
     with pytest.raises(FileNotFoundError, match="model.pth.tar-6; there are .*model.pth.tar-50"):
         read_prompt(tmp_path, load_epoch=6)
     with pytest.raises(FileNotFoundError, match="no checkpoint .*model-best"):
@@ -197,7 +199,7 @@ def test_convert_on_the_command_line(tmp_path, capsys):
     out = tmp_path / "a.safetensors"
     arguments = [str(tmp_path), str(out), "--position", "end", "--backbone", "ViT-B/16", "--classes", "cat, dog"]
     assert main(["convert", *arguments]) == 0
-    assert capsys.readouterr().out == f"{out}: a text prompt of 4 vectors, {TEXT} wide\n"
+    assert capsys.readouterr().out == f"{out}: a text prompt of 4 vectors, {TEXT} wide, class name at the end\n"
     prompt, metadata = load_prompts(out)
     assert prompt.position == "end"
     assert metadata["backbone"] == "ViT-B/16" and metadata["classes"] == {"converted": ["cat", "dog"]}

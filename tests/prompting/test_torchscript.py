@@ -1,6 +1,12 @@
 """TorchScript archives are read as `torch.jit.load` reads them, but nothing in them runs."""
 
+import io
+import pickle
+import sys
+import time
+import types
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -91,3 +97,58 @@ def test_damaged_archives_are_named(tmp_path, damage):
             new.writestr(entry.filename, content, packed)
     with pytest.raises(ValueError, match=r"broken\.pt cannot be read as a checkpoint"):
         read_state_dict(broken)
+
+
+def write_shared(path, depth: int) -> None:
+    """An archive of `depth` modules, each of which holds the next one twice: 2 ** depth tensors by name."""
+    tree = type("Tree", (), {"__module__": "__torch__.tree"})
+    leaf = torch.zeros(1)
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            if isinstance(obj, torch.storage.TypedStorage):
+                return ("storage", torch.FloatStorage, "0", "cpu", 1)
+            return None
+
+        def reducer_override(self, obj):
+            if obj is tree:
+                return "Tree"
+            if isinstance(obj, torch.Tensor):
+                storage = obj._typed_storage()
+                return torch._utils._rebuild_tensor_v2, (storage, 0, (1,), (1,), False, OrderedDict())
+            return NotImplemented
+
+    node = tree()
+    node.w = leaf
+    for _ in range(depth):
+        parent = tree()
+        parent.a = parent.b = node
+        node = parent
+    module = types.ModuleType("__torch__.tree")
+    module.Tree = tree
+    content = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "__torch__", types.ModuleType("__torch__"))
+        patch.setitem(sys.modules, "__torch__.tree", module)
+        Pickler(content, protocol=2).dump(node)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/constants.pkl", pickle.dumps(()))
+        archive.writestr("net/code/__torch__/tree.py", 'class Tree(Module):\n  __parameters__ = ["w", ]\n')
+        archive.writestr("net/data.pkl", content.getvalue())
+        archive.writestr("net/data/0", b"\0" * 4)
+
+
+@pytest.mark.parametrize("depth", [17, 40, 90])
+def test_modules_in_many_places_are_bounded(tmp_path, depth):
+    write_shared(tmp_path / "net.pt", depth)
+    assert (tmp_path / "net.pt").stat().st_size < 10_000
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"net\.pt.*(too many|claim more values)"):
+        read_state_dict(tmp_path / "net.pt")
+    assert time.monotonic() - start < 5
+
+
+def test_a_module_in_two_places_is_read(tmp_path):
+    write_shared(tmp_path / "net.pt", 1)
+    found = read_state_dict(tmp_path / "net.pt")
+    assert sorted(found) == ["a.w", "b.w"] and torch.equal(found["a.w"], torch.zeros(1))

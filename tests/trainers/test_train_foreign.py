@@ -7,14 +7,16 @@ from run_files import prompt_in, read
 from tests.prompting.foreign_files import Attack, foreign_state, write_foreign
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
+END = ["TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "end"]
 TWO_VISUAL = ["TRAINER.MVLPT.VPT.N_CTX", 4]
 PER_TOKEN = [*TWO_VISUAL, "TRAINER.MVLPT.PROJECT_METHOD", "per-token"]
+ATTENTION = ["TRAINER.MVLPT.PROJECT_METHOD", "transformer"]
 
 
 @pytest.mark.parametrize(
     ("method", "argv", "names"),
     [
-        ("CoOp", ["--trainer", "CoOp"], {"ctx": "ctx"}),
+        ("CoOp", ["--trainer", "CoOp", *END], {"ctx": "ctx"}),
         ("CoCoOp", ["--trainer", "CoOp"], {"ctx": "ctx"}),
         ("VPT", ["--trainer", "VPT", *TWO_VISUAL], {"vpt_embeddings_deep": "embeddings_deep"}),
         (
@@ -44,7 +46,7 @@ def test_a_foreign_prompt_is_adapted_from_its_epoch(main, tmp_path):
     write_foreign(tmp_path / "theirs", foreign_state("CoOp"), 9)
     write_foreign(tmp_path / "theirs", stored, 5, "model.pth.tar-5")
     argv = ["--trainer", "CoOp", *ONE, "--model-dir", tmp_path / "theirs", "--load-epoch", 5]
-    assert main(*argv, "--output-dir", tmp_path / "out", "OPTIM.LR", "1e-9") == 0
+    assert main(*argv, "--output-dir", tmp_path / "out", "OPTIM.LR", "1e-9", *END) == 0
     moved = (prompt_in(tmp_path / "out")["ctx"] - stored["ctx"].float()).abs().max()
     assert moved < 1e-4
 
@@ -53,11 +55,11 @@ def test_a_foreign_prompt_is_adapted_from_its_epoch(main, tmp_path):
     ("method", "argv", "words"),
     [
         ("VPT", ["--trainer", "CoOp"], ["a deep visual prompt in 2 layers of 4 vectors, 64 wide", "another method"]),
-        ("CoOp", ["--trainer", "VPT"], ["a text prompt of 4 vectors", "missing: embeddings", "unexpected: ctx"]),
-        ("CoOp", ["--trainer", "CoOp", "TRAINER.MVLPT.COOP.N_CTX", 16], ["n_ctx 4, not 16"]),
+        ("CoOp", ["--trainer", "VPT", *END], ["a text prompt of 4 vectors", "missing: embeddings", "unexpected: ctx"]),
+        ("CoOp", ["--trainer", "CoOp", *END, "TRAINER.MVLPT.COOP.N_CTX", 16], ["n_ctx 4, not 16"]),
         ("VPT", ["--trainer", "VPT"], ["n_ctx 4, not 2"]),
         ("VPT-shallow", ["--trainer", "VPT", *TWO_VISUAL], ["a shallow visual prompt", "embeddings_deep"]),
-        ("UPT", ["--trainer", "UPT", *TWO_VISUAL], ["PROJECT_METHOD", "per-token", "transformer"]),
+        ("UPT", ["--trainer", "UPT", *TWO_VISUAL, *ATTENTION], ["PROJECT_METHOD", "per-token", "transformer"]),
         (
             "UPT",
             ["--trainer", "UPT", *PER_TOKEN, "TRAINER.MVLPT.PROJECT_DIM", 16],
@@ -81,7 +83,7 @@ def test_foreign_keys_are_named(refuse, tmp_path):
 @pytest.mark.parametrize(
     ("method", "argv", "words"),
     [
-        ("CoOp", [], "class names stand at the end; TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION is middle"),
+        ("CoOp", [], "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION end: taken from"),
         ("CoOp", ["TRAINER.MVLPT.COOP.CSC", True], "in the order of this task's classes"),
         ("CoCoOp", [], "its context is read without meta_net.linear1.weight"),
     ],
@@ -99,7 +101,7 @@ def test_a_position_as_the_folder_says_it_is_not_mentioned(main, tmp_path):
     folder, out = tmp_path / "nctx4_cscFalse_ctpmiddle" / "seed1", tmp_path / "out"
     write_foreign(folder, foreign_state("CoOp"))
     assert main("--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", folder, "--output-dir", out) == 0
-    assert "class names stand" not in (out / "log.txt").read_text()
+    assert "CLASS_TOKEN_POSITION" not in (out / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("method", ["CoCoOp", "MVLPT-CoCoOp"])

@@ -13,9 +13,10 @@ from datasets import few_shot, is_custom
 from toolkit.common.files import decode_text
 from toolkit.common.plugins import add_import_flag
 
-from .config import RunOptions, is_native, resolve, trainer_class, with_overrides
+from .config import RunOptions, given_keys, is_native, resolve, trainer_class, with_overrides
 from .run_dir import resumed_folder
 from .settings import declared_keys, split_names, task_names
+from .start import recorded_backbone
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -80,8 +81,12 @@ def key_table(trainer: str) -> str:
 def configuration(args: argparse.Namespace) -> CfgNode:
     """Return the frozen configuration of a command line. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
-    files = [file for file in (args.dataset_config_file, args.config_file) if file]
-    cfg = resolve(args.trainer, files, flag_values(args), args.opts)
+    files, flags = config_files(args), flag_values(args)
+    cfg = resolve(args.trainer, files, flags, args.opts)
+    cls = trainer_class(cfg.TRAINER.NAME)
+    if args.model_dir and is_native(cls) and cls.learns:
+        recorded = recorded_backbone(args.model_dir, args.load_epoch, given_keys(files, flags, args.opts))
+        cfg = resolve(args.trainer, files, flags | recorded, args.opts)
     node = cfg.TRAINER.MVLPT
     if cfg.TRAINER.NAME == "MVLPT" and node.COCOOP.N_CTX and not (node.COOP.N_CTX or node.VPT.N_CTX):
         given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
@@ -128,7 +133,13 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         load_epoch=args.load_epoch,
         groups=args.groups,
         coop_folders=args.coop_folders,
+        given=given_keys(config_files(args), flag_values(args), args.opts),
     )
+
+
+def config_files(args: argparse.Namespace) -> list[str]:
+    """Return the YAML files of a command line."""
+    return [file for file in (args.dataset_config_file, args.config_file) if file]
 
 
 def flag_values(args: argparse.Namespace) -> dict[str, Any]:

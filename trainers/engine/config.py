@@ -59,6 +59,7 @@ class RunOptions:
         model_dir: folder of a run whose prompt is the initial one, or is evaluated.
         load_epoch: its epoch; None: the best.
         groups: YAML file: target -> tasks to adapt it with.
+        given: the keys that flags, files and KEY VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
         coop_folders: name the default output folder as CoOp's scripts do.
     """
 
@@ -69,6 +70,7 @@ class RunOptions:
     model_dir: str = ""
     load_epoch: int | None = None
     groups: str = ""
+    given: frozenset[str] | None = None
     coop_folders: bool = False
 
 
@@ -159,6 +161,18 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     _set_all(cfg, [(key, parse(text)) for key, text in pairs], foreign, foreign)
     cfg.freeze()
     return cfg
+
+
+def given_keys(files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]) -> frozenset[str]:
+    """Return the keys that a user sets, under the names that our trainers read. Raises as `resolve` does."""
+    keys = set(flags)
+    for file in files:
+        text = _read(file)
+        as_named = "MVLPT" in (text.get("TRAINER") or {})
+        for key, _ in flatten(text):
+            keys.add(key if as_named else _without_alias(key))
+    keys.update(_without_alias(key) for key, _ in _pairs(opts))
+    return frozenset(keys)
 
 
 def _set_all(cfg: CfgNode, values: Iterable[tuple[str, Any]], free: bool, as_named: bool, file: str = "") -> None:

@@ -43,6 +43,7 @@ from .run_dir import (
     write_manifest,
 )
 from .settings import split_names, task_names
+from .start import follow
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +86,17 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             start_log(cfg)
             external.run(cfg, options)
         return
+    lines: list[str] = []
+    if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
+        cfg, lines = follow(cfg, options.given, options.model_dir, options.load_epoch)
     experiment = plan(with_overrides(cfg, RESUME=""), options, whole_suite)
     tasks = TaskPool()
     with distributed.main_first(), replaced_on_success(cfg.OUTPUT_DIR, overwrite):
         check(experiment, tasks)
     with exclusive_folder(cfg.OUTPUT_DIR):
         start_log(cfg)
+        for line in lines:
+            log.info("%s", line)
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log.info("\n%s", results.markdown(records))

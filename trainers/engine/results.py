@@ -39,6 +39,9 @@ def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor])
     parts = map(_six_decimals, probabilities)
     if task.metric not in ("accuracy", "mean-per-class") or truth.ndim == 2:
         return 100.0 * metrics.compute(task.metric, truth, np.concatenate(list(parts)))
+    unlabelled = int((truth < 0).sum())
+    if unlabelled:
+        raise ValueError(f"{task.name}: {unlabelled} image without a label can't be scored by {task.metric}")
     present = slice(None)
     if task.metric == "mean-per-class":  # classes without an image are left out before the best is taken
         present = np.unique(truth)

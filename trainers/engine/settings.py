@@ -265,13 +265,6 @@ def _wrong_numbers(cfg: CfgNode) -> list[str]:
         issues.append("OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0")
     if not optim.STEPSIZE or not all(type(epoch) is int for epoch in optim.STEPSIZE):
         issues.append(f"OPTIM.STEPSIZE is {optim.STEPSIZE}; it is a list of epochs, whole numbers")
-    node = cfg.TRAINER.MVLPT
-    if node.VPT.PROJECT == 0:
-        issues.append("TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower")
-    if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
-        issues.append(
-            f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
-        )
     return issues
 
 
@@ -303,6 +296,12 @@ def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
 def _wrong_contexts(cfg: CfgNode) -> list[str]:
     node = cfg.TRAINER.MVLPT
     issues = []
+    if node.VPT.PROJECT == 0:
+        issues.append("TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower")
+    if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
+        issues.append(
+            f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
+        )
     if node.COCOOP.N_CTX:
         issues.append(
             "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learnt alone: "

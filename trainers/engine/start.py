@@ -1,49 +1,94 @@
-"""The prompt that a run starts from: loaded strictly, after checking that it fits the configuration and the tasks."""
+"""The prompt that a run starts from: what it was trained with is taken from it, and it is loaded strictly.
+
+A run's checkpoint and its prompts.safetensors hold a record: the prompt's configuration, its backbone with a fingerprint of
+the weights, and the preprocessing. A configuration key that is not given follows the record; one that is given and
+contradicts it is an error. Runs of earlier versions lack parts of it; their config.yaml has the keys.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from prompting.backbones.loading import differences
-from prompting.checkpoints.foreign import Checkpoint, checkpoint_path, position_in, read_checkpoint
-from prompting.checkpoints.prompt_files import load_prompts, load_state
+from yacs.config import CfgNode
+
+from prompting.backbones.loading import differences, is_known
+from prompting.backbones.weights import SUFFIXES
+from prompting.checkpoints.foreign import Checkpoint, checkpoint_path, read_checkpoint
+from prompting.checkpoints.prompt_files import check_config, load_prompts, load_state
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 from toolkit.common.structured import read_json
 from trainers.features.builders import preprocessing_of
 
+from .config import load, trainer_class, trainer_defaults
+from .config_values import flatten, set_value
 from .context import PromptSetup
+from .settings import PROJECTIONS, declared_keys
 
 log = logging.getLogger(__name__)
 
+POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
+THETA = "TRAINER.MVLPT.PROJECT_METHOD"
+PREPROCESSING_KEYS = (
+    "DATASET.CENTER_CROP",
+    "INPUT.FROM_BACKBONE",
+    "INPUT.SIZE",
+    "INPUT.PIXEL_MEAN",
+    "INPUT.PIXEL_STD",
+    "INPUT.INTERPOLATION",
+)
+_NOT_IN_SHAPES = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", *PREPROCESSING_KEYS)
+_INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
+_DEEP_KEYS = {  # of IVLP, PromptSRC and MaPLe: the last part of a key -> the name in the prompt's configuration
+    "N_CTX_TEXT": "n_text",
+    "N_CTX_VISION": "n_visual",
+    "PROMPT_DEPTH_TEXT": "text_layers",
+    "PROMPT_DEPTH_VISION": "visual_layers",
+    "N_CTX": "n_ctx",
+    "PROMPT_DEPTH": "layers",
+}
+_PROMPT_KEYS = (
+    *_DEEP_KEYS,
+    *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
+    *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
+)  # the last parts of keys
+_INITIAL = ("classes", "dropout", "patch_size", "init")  # of a prompt's configuration: told by shapes, or for training
 
-def load_start(prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None) -> list[str]:
-    """Load the prompt in a run's folder into `prompt`; return warnings about it.
 
-    The folder may be the reference's or CoOp's. Loaded is the best prompt, the last one if no best was kept, or that
-    of `epoch`. Raises ValueError if it does not fit, and FileNotFoundError.
+@dataclass(frozen=True)
+class Start:
+    """A prompt that runs start from.
+
+    Attributes:
+        checkpoint: its tensors.
+        record: what its files say about it, see `prompt_record`; {} if nothing.
+        keys: configuration keys that it was trained with.
     """
-    path = checkpoint_path(directory, epoch)
-    checkpoint = read_checkpoint(path)
-    _check_classes(setup, directory, path)
-    state = checkpoint.prompt_state()
-    warnings = _compare_preprocessing(setup, directory)
-    if checkpoint.foreign:
-        _check_projection(setup, prompt, checkpoint)
-        warnings += _foreign_warnings(setup, prompt, checkpoint)
-    try:
-        load_state(prompt, state)
-    except ValueError as error:
-        source = path
-        holds = checkpoint.describe()
-        if holds:
-            source = f"{path} holds {holds}"
-        raise ValueError(f"{source}: {error}") from None
-    label = "?" if checkpoint.epoch is None else checkpoint.epoch
-    log.debug("loaded the prompt of epoch %s from %s", label, os.path.basename(os.path.normpath(directory)))
-    return warnings
+
+    checkpoint: Checkpoint
+    record: dict = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+
+
+def prompt_record(setup: PromptSetup) -> dict:
+    """Return what a prompt needs to be used besides its own configuration, as its files state it."""
+    node = setup.cfg.MODEL.BACKBONE
+    values = dict(flatten(setup.cfg))
+    names = [*PREPROCESSING_KEYS, _words_key(trainer_class(setup.cfg.TRAINER.NAME))]
+    if setup.cfg.INPUT.FROM_BACKBONE:
+        names = [name for name in names if name == "INPUT.FROM_BACKBONE" or not name.startswith("INPUT.")]
+    recorded = {name: values[name] for name in names}
+    return {
+        "method": setup.cfg.TRAINER.NAME,
+        **setup.backbone.record(node.NAME, node.PRETRAINED),
+        "preprocessing": preprocessing_record(setup),
+        "keys": recorded,
+    }
 
 
 def preprocessing_record(setup: PromptSetup) -> dict:
@@ -53,6 +98,255 @@ def preprocessing_record(setup: PromptSetup) -> dict:
         modes = {task.crop for task in setup.tasks}
         mode = modes.pop() if len(modes) == 1 else "crop"
     return preprocessing_of(setup.cfg, setup.backbone.preprocessing).record(mode)
+
+
+# -- the configuration follows ---------------------------------------------------------------------------------------
+
+
+def recorded_backbone(directory: str, epoch: int | None, given: Collection[str]) -> dict[str, str]:
+    """Return the keys of the backbone that are not given and that the prompt in a run's folder names.
+
+    Raises ValueError if it is a file or folder, whose place only the user knows.
+    """
+    if "MODEL.BACKBONE.NAME" in given:
+        return {}
+    record = read_start(directory, epoch).record
+    if "backbone" not in record:
+        return {}
+    name = str(record["backbone"])
+    if record.get("backbone_is_path") or not is_known(name):
+        raise ValueError(f"{directory}: its prompt was trained on the file or folder {name}: give it with --backbone PATH")
+    found = {"MODEL.BACKBONE.NAME": name}
+    pretrained = str(record.get("pretrained") or "")
+    if pretrained and "MODEL.BACKBONE.PRETRAINED" not in given:
+        if record.get("pretrained_is_path") or pretrained.endswith(SUFFIXES):
+            raise ValueError(
+                f"{directory}: its prompt was trained on {name} with the weights in the file {pretrained}: give it with "
+                "MODEL.BACKBONE.PRETRAINED PATH"
+            )
+        found["MODEL.BACKBONE.PRETRAINED"] = pretrained
+    return found
+
+
+def follow(
+    cfg: CfgNode, given: Collection[str] | None, directory: str, epoch: int | None = None
+) -> tuple[CfgNode, list[str]]:
+    """Return the configuration with the keys that are not given as the prompt in a run's folder needs them, and a line
+    for the log about each that changed.
+
+    given: keys that flags, files or KEY VALUE pairs set; None: all. Raises ValueError naming a key whose given value
+    contradicts the prompt (`load_start` finds those that change shapes), or that must be given as nothing tells its value.
+    """
+    values = dict(flatten(cfg))
+    if given is None:
+        given = values.keys()
+    start = read_start(directory, epoch)
+    path = start.checkpoint.path
+    changed = cfg.clone()
+    changed.defrost()
+    lines = []
+    for key, value in _wanted_keys(cfg, given, start).items():
+        if key not in values or _same(values[key], value):
+            continue
+        if key in given:
+            if key not in _NOT_IN_SHAPES:
+                continue
+            raise ValueError(f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given")
+        set_value(changed, key, value, path)
+        lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
+    changed.freeze()
+    if not start.record.get("config") and not start.keys and not start.checkpoint.foreign:
+        lines.append(f"{path} does not say what its prompt was trained with: the configuration is taken as it is")
+    return changed, lines
+
+
+def read_start(directory: str, epoch: int | None = None) -> Start:
+    """Return the prompt in a run's folder with all that its files say. Raises ValueError or FileNotFoundError.
+
+    Of an experiment, whose targets have their own prompts, the first target's is returned.
+    """
+    folder = Path(directory)
+    targets = sorted(folder.glob("adapt/*/prompt_learner"))
+    if targets and not (folder / "prompt_learner").is_dir():
+        folder = targets[0].parent
+    checkpoint = read_checkpoint(checkpoint_path(folder, epoch))
+    if checkpoint.foreign:
+        return Start(checkpoint)
+    record = checkpoint.record
+    if record:
+        record = record | {"config": _checked_config(checkpoint)}
+    elif (folder / "prompts.safetensors").is_file():
+        prompt, metadata = load_prompts(folder / "prompts.safetensors")
+        record = metadata | {"config": prompt.config()}
+    keys = record.get("keys")
+    if keys is None:
+        keys = _written_keys(folder / "config.yaml")
+    if not isinstance(keys, dict):
+        raise ValueError(f"{checkpoint.path}: its record 'keys' is no object")
+    return Start(checkpoint, record, keys)
+
+
+def _checked_config(checkpoint: Checkpoint) -> dict:
+    """Return the configuration of a checkpoint's prompt. Raises ValueError if its tensors are of another one."""
+    try:
+        return check_config(checkpoint.record["config"], checkpoint.state)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.path}: {error}") from None
+
+
+def _written_keys(file: Path) -> dict[str, Any]:
+    """Return the keys of a run's config.yaml that a prompt needs, {} if there is none."""
+    if not file.is_file():
+        return {}
+    found = {}
+    for key, value in flatten(load(file)):
+        is_prompt = key.startswith("TRAINER.") and key.rpartition(".")[2] in _PROMPT_KEYS
+        if is_prompt or key in PREPROCESSING_KEYS:
+            found[key] = value
+    return found
+
+
+def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
+    """Return the keys that a prompt was trained with and that count for it."""
+    cls = trainer_class(cfg.TRAINER.NAME)
+    state, config = start.checkpoint.state, start.record.get("config")
+    wanted = {}
+    for key, value in start.keys.items():
+        if key in PREPROCESSING_KEYS:
+            if key.startswith("DATASET.") or key == "INPUT.FROM_BACKBONE" or not start.keys.get("INPUT.FROM_BACKBONE"):
+                wanted[key] = value
+        elif not config and not key.endswith(_INITIAL_WORDS) and _counts(key, state, cls):
+            wanted[key] = value
+    if config:
+        wanted |= config_keys(config, cls)
+    elif not start.keys:
+        wanted |= _foreign_keys(given, start.checkpoint, cls)
+    key = _words_key(cls)
+    words = dict(flatten(cfg))[key]
+    if key not in given and (config or start.keys):
+        words = wanted[key] = _initial_words(start, key)
+    if words:  # they give the length
+        wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
+    return wanted
+
+
+def _words_key(cls: type) -> str:
+    """Return the key of the words that a trainer's text context starts from."""
+    for key in sorted(declared_keys(cls)):
+        if key.endswith(_INITIAL_WORDS):
+            return key
+    return "TRAINER.MVLPT.COOP" + _INITIAL_WORDS
+
+
+def _initial_words(start: Start, key: str) -> str:
+    """Return the words that a prompt started from; it may have been another trainer's."""
+    if key in start.keys:
+        return start.keys[key]
+    others = [words for other, words in start.keys.items() if other.endswith(_INITIAL_WORDS)]
+    return others[0] if len(others) == 1 else ""
+
+
+def _counts(key: str, state: dict, cls: type) -> bool:
+    """Return True if a key of a run's configuration says how a prompt of these tensors is built."""
+    if key.startswith("TRAINER.MVLPT.COOP."):
+        return "ctx" in state or "text.ctx" in state
+    if key.startswith("TRAINER.MVLPT.VPT."):
+        return "embeddings" in state or "visual.embeddings" in state
+    if key.startswith("TRAINER.MVLPT.PROJECT_"):
+        return "text.ctx" in state
+    return key in declared_keys(cls)
+
+
+def config_keys(config: dict, cls: type) -> dict[str, Any]:
+    """Return the configuration keys by which a trainer builds the prompt of `prompt.config()`."""
+    kind = config.get("kind")
+    if kind == "text":
+        return {
+            "TRAINER.MVLPT.COOP.N_CTX": config["n_ctx"],
+            "TRAINER.MVLPT.COOP.CSC": config.get("classes") is not None,
+            POSITION: config["position"],
+        }
+    if kind == "visual":
+        return {
+            "TRAINER.MVLPT.VPT.N_CTX": config["n_ctx"],
+            "TRAINER.MVLPT.VPT.DEEP": config["layers"] > 1,
+            "TRAINER.MVLPT.VPT.PROJECT": config.get("project") or -1,
+        }
+    if kind == "unified":
+        keys = config_keys(config["text"], cls) | config_keys(config["visual"], cls)
+        theta = config["theta"]
+        keys[THETA] = next(name for name, value in PROJECTIONS.items() if value == theta)
+        if theta == "identity":
+            return keys
+        keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
+        if theta != "mlp":
+            keys["TRAINER.MVLPT.PROJECT_HEADS"] = config["heads"]
+            keys["TRAINER.MVLPT.PROJECT_LAYERS"] = config["layers"]
+        return keys
+    keys = {}
+    for key in sorted(declared_keys(cls)):
+        name = _DEEP_KEYS.get(key.rpartition(".")[2])
+        if config.get(name) is not None:
+            keys[key] = config[name]
+    return keys
+
+
+def _foreign_keys(given: Collection[str], checkpoint: Checkpoint, cls: type) -> dict[str, Any]:
+    """Return what a checkpoint without a record tells of its prompt. Raises ValueError if its position must be given."""
+    checkpoint.prompt_state()  # raises for names of no prompt
+    keys = {}
+    if checkpoint.per_token:
+        keys[THETA] = "per-token"
+    if "ctx" not in checkpoint.state or checkpoint.method in ("IVLP", "MaPLe"):
+        return keys
+    position = checkpoint.position
+    if position:
+        keys[POSITION] = position
+    elif POSITION not in given and POSITION not in trainer_defaults(cls):  # KgCoOp's and ProGrad's is the method's
+        raise ValueError(
+            f"{checkpoint.path}: neither its tensors nor its folder's name tell where the class name is: set {POSITION} "
+            "to front, middle or end, as it was in training"
+        )
+    return keys
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return list(one) == list(other)
+    return one == other
+
+
+# -- loaded ----------------------------------------------------------------------------------------------------------
+
+
+def load_start(prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None) -> list[str]:
+    """Load the prompt in a run's folder into `prompt`; return warnings about it.
+
+    The folder may be the reference's or CoOp's. Loaded is the best prompt, the last one if no best was kept, or that
+    of `epoch`. Raises ValueError if it does not fit or was trained on another backbone, and FileNotFoundError.
+    """
+    start = read_start(directory, epoch)
+    checkpoint, path = start.checkpoint, start.checkpoint.path
+    _check_classes(setup, directory, path)
+    state = checkpoint.prompt_state()
+    warnings = []
+    if checkpoint.foreign:
+        _check_projection(setup, prompt, checkpoint)
+        warnings += _foreign_warnings(setup, prompt, checkpoint)
+    try:
+        load_state(prompt, state)
+        _check_settings(prompt.config(), start.record.get("config") or {})
+    except ValueError as error:
+        source = path
+        holds = checkpoint.describe()
+        if holds:
+            source = f"{path} holds {holds}"
+        raise ValueError(f"{source}: {error}") from None
+    setup.backbone.check_record(start.record, path)
+    _check_preprocessing(setup, start)
+    label = "?" if checkpoint.epoch is None else checkpoint.epoch
+    log.debug("loaded the prompt of epoch %s from %s", label, os.path.basename(os.path.normpath(directory)))
+    return warnings
 
 
 def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:
@@ -70,14 +364,25 @@ def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:
         )
 
 
-def _compare_preprocessing(setup: PromptSetup, directory: str) -> list[str]:
-    """Return a warning if the prompt was learned on images that were prepared differently."""
-    path = Path(directory) / "prompts.safetensors"
-    if not path.is_file():
-        return []
-    stored = load_prompts(path)[1].get("preprocessing") or {}
-    other = differences(stored, preprocessing_record(setup))
-    return [f"{path}: its prompt was learnt with another preprocessing: {other}"] if other else []
+def _check_settings(built: dict, stored: dict) -> None:
+    """Raise ValueError naming both values if a prompt is used in another way than it was trained: shapes do not tell."""
+    for name, value in stored.items():
+        if name in _INITIAL or name not in built:
+            continue
+        if isinstance(value, dict) and isinstance(built[name], dict):
+            _check_settings(built[name], value)
+        elif value != built[name]:
+            raise ValueError(f"its prompt was trained with {name} {value!r}, not {built[name]!r}")
+
+
+def _check_preprocessing(setup: PromptSetup, start: Start) -> None:
+    """Raise ValueError if the prompt was trained on images that were prepared differently."""
+    used = preprocessing_record(setup)
+    if setup.cfg.DATASET.CENTER_CROP:
+        del used["crop"]  # each task's own
+    other = differences(start.record.get("preprocessing") or {}, used)
+    if other:
+        raise ValueError(f"{start.checkpoint.path}: its prompt was trained with another preprocessing: {other}")
 
 
 def _check_projection(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint) -> None:
@@ -92,16 +397,7 @@ def _check_projection(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
 def _foreign_warnings(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint) -> list[str]:
     """Return what the shapes of a foreign checkpoint do not tell."""
     warnings = [checkpoint.left_out] if checkpoint.left_out else []
-    if check_fits(prompt, setup.backbone.clip).text is None:
-        return warnings
-    file = os.path.basename(checkpoint.path)
-    node = setup.cfg.TRAINER.MVLPT.COOP
-    position = position_in(os.path.abspath(checkpoint.path))
-    if position not in (None, node.CLASS_TOKEN_POSITION):
-        warnings.append(
-            f"{file}: its folder's name says that class names stand at the {position}; "
-            f"TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION is {node.CLASS_TOKEN_POSITION}"
-        )
-    if node.CSC:
+    if check_fits(prompt, setup.backbone.clip).text is not None and setup.cfg.TRAINER.MVLPT.COOP.CSC:
+        file = os.path.basename(checkpoint.path)
         warnings.append(f"{file}: its contexts are taken to be in the order of this task's classes")
     return warnings
