@@ -24,7 +24,6 @@ from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
 from scripts.study.work import configuration_of
 from toolkit.common.plugins import add_import_flag
-from trainers.engine.run_dir import check_folder, exclusive_folder
 
 log = logging.getLogger("sweep")
 
@@ -75,6 +74,8 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
 
 def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
     execution.check(args)
     try:
         plan, items = free_runs.plan_entries(content.entries)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import task_name
+import datasets
 from scripts.jobs.plan import Plan
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
@@ -35,7 +35,7 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     if any(len(grid) > 1 for grid in grids):
         labels = (*LABELS, "setting")
     for entry, grid in zip(entries, grids, strict=True):
-        targets = tuple(task_name(target) for target in entry.targets)
+        targets = tuple(datasets.task_name(target) for target in entry.targets)
         key = (entry.backbone, targets)
         if key not in items:
             items[key] = Item(entry.backbone, "", labels, targets)
@@ -131,7 +131,7 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
             start = planner.source(method, shots, seed, entry.sources)
         for target in entry.targets:
             name = planner.adapt(method, shots, seed, target, start)
-            runs[seed, task_name(target)] = (name,)
+            runs[seed, datasets.task_name(target)] = (name,)
             if entry.evaluated_tasks is None:
                 continue
             for task, classes in itertools.product(entry.evaluated_tasks or [target], entry.evaluated_classes):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import is_custom
+import datasets
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import canonical, nearest
 
@@ -163,8 +163,6 @@ def _entry(value: _Value, default_name: str) -> Entry:
 
 
 def _known_tasks() -> list[str]:
-    import datasets
-
     datasets.register_all()
     from dassl.data.datasets import DATASET_REGISTRY
 
@@ -248,7 +246,7 @@ class _Value:
     def tasks(self, known: Sequence[str]) -> tuple[str, ...]:
         words = self.words()
         for word in words:
-            if not is_custom(word) and word not in known:
+            if not datasets.is_custom(word) and word not in known:
                 raise self.error(f"unknown dataset {word!r}; the nearest is {nearest(word, known)[0]!r}")
         return tuple(words)
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from datasets import task_name
+import datasets
 from scripts.jobs.plan import Job, Plan
 
 from . import costs
@@ -80,7 +80,7 @@ class Planner:
         seconds = costs.run_seconds(method, [target], shots, self.epochs, self.batch, tests)
         images = costs.training_images([target], shots) * self.epochs
         job = Job(
-            name=f"{label}/{task_name(target)}",
+            name=f"{label}/{datasets.task_name(target)}",
             kind="adaptation",
             settings=settings,
             needs=tuple(needs),
