@@ -97,7 +97,7 @@ class Planner:
         settings["options"] = settings["options"] | {"DATASET.SUBSAMPLE_CLASSES": classes}
         method = settings["method"]
         seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
-        name = f"evaluations/{trained.removeprefix('runs/')}/{task_name(task)}_{classes}"
+        name = f"evaluations/{trained.removeprefix('runs/')}/{datasets.task_name(task)}_{classes}"
         return self.plan.add(Job(name, "evaluation", settings, (trained,), seconds, family=f"{method} evaluation"))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
