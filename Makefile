@@ -9,8 +9,10 @@ PY := $(VENV)/bin/python
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: setup ## two stages of MVPT on the pocket suite, the check of its submission and its report, in output/demo
+demo: setup ## two stages of MVPT and of the recommended MAPT on the pocket suite, side by side; a submission and a report in output/demo
 	$(PY) train.py --trainer MVPT --shots 5 --seed 0 --resume auto --output-dir output/demo
+	$(PY) train.py --trainer MAPT --shots 5 --seed 0 --resume auto --output-dir output/demo_anchored
+	$(PY) -m scripts.study.compare_runs output/demo output/demo_anchored --by-task
 	$(PY) -m elevater_eval validate output/demo/submission.zip
 	$(PY) -m scripts.report output/demo
 
