@@ -24,7 +24,7 @@ lint: setup-dev ## ruff alone
 	$(PY) -m ruff check .
 
 docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an error
-	$(PY) -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
 
 setup: $(PY) ## .venv with requirements.txt
 	$(call install,requirements.txt)
