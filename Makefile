@@ -26,7 +26,9 @@ lint: setup-dev ## ruff alone
 docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
 
-setup: $(PY) ## .venv with requirements.txt
+setup: $(PY) ## .venv with requirements.txt; TORCH_INDEX=... names an index with torch's CPU build
+	@if [ -n "$(TORCH_INDEX)" ] && ! command -v nvidia-smi >/dev/null && ! $(PY) -c "import torch" 2>/dev/null; then \
+		$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision -i "$(TORCH_INDEX)"; fi
 	$(call install,requirements.txt)
 
 setup-dev: setup ## .venv with requirements-dev.txt too
