@@ -1,10 +1,10 @@
-# make demo | test | test-long | lint | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
+# make demo | test | test-long | lint | docs | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint setup setup-dev clean
+.PHONY: help demo test test-long lint docs setup setup-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ test-long: setup-dev ## the tests that take minutes each
 
 lint: setup-dev ## ruff alone
 	$(PY) -m ruff check .
+
+docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
 
 setup: $(PY) ## .venv with requirements.txt; TORCH_INDEX=... names an index with torch's CPU build
 	@if [ -n "$(TORCH_INDEX)" ] && ! command -v nvidia-smi >/dev/null && ! $(PY) -c "import torch" 2>/dev/null; then \

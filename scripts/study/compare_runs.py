@@ -49,6 +49,7 @@ class Scores:
             "interval": [low, high],
             "tasks_below_zero_shot": int((gains < -POINT).sum()),
             "gain_by_task": dict(zip(self.tasks, gains.round(2).tolist(), strict=True)),
+            "zero_shot_by_task": dict(zip(self.tasks, self.zero_shot.mean(0).round(2).tolist(), strict=True)),
         }
 
 
