@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -42,11 +43,17 @@ def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Pat
     except ImportError:
         raise ValueError("--from hub needs huggingface_hub: pip install huggingface_hub") from None
     try:
-        info = HfApi().repo_info(copy.repo, repo_type=copy.type, revision=revision)
+        endpoint = os.environ.get("HF_ENDPOINT") or None
+        info = HfApi(endpoint).repo_info(copy.repo, repo_type=copy.type, revision=revision)
         files = [file.rfilename for file in info.siblings or []]
         patterns = PATTERNS.get(form) or [find_zip(entry, files, copy.repo)]
         snapshot_download(
-            copy.repo, repo_type=copy.type, revision=info.sha, local_dir=target, allow_patterns=patterns
+            copy.repo,
+            repo_type=copy.type,
+            revision=info.sha,
+            local_dir=target,
+            allow_patterns=patterns,
+            endpoint=endpoint,
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
