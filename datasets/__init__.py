@@ -40,7 +40,9 @@ def register_all() -> None:
 
 
 def build_task(cfg, name: str) -> Task:
-    """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`, `wds:PATH`, `parquet:PATH`), leaving `cfg` untouched.
+    """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`, `wds:PATH`, `parquet:PATH`).
+
+    `cfg` is left untouched.
 
     If `cfg.DATASET.FEWSHOT` holds a record of the task, its images are taken instead of a new sample.
 

@@ -39,7 +39,6 @@ def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Pat
     target = folder / copy.repo.rpartition("/")[2]
     try:
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise ValueError("--from hub needs huggingface_hub: pip install huggingface_hub") from None
     try:
@@ -55,7 +54,9 @@ def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Pat
             allow_patterns=patterns,
             endpoint=endpoint,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 - those of the HTTP client depend on huggingface_hub's version
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{copy.repo} ({revision}) could not be fetched from the Hub: {reason}. With a local copy, use "
