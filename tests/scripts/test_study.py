@@ -182,7 +182,7 @@ def test_the_papers_figures_are_there_for_every_row_that_has_them():
     assert known["table1", "20 / MVPT", "average"] == (71.73, 0.3)
     assert (
         known["table2", "MVPT / M / M", "average"] == (74.13, 0.3)
-        and known["table2", "CLIP / - / -", "mnist"][0] == 69.4
+        and known["table2", "CLIP / - / -", "mnist"][0] == 52.0
     )
     _, planned = items.plan_items(protocol.load("paper"), ["table1", "table2", "table3", "table4"])
     rows = {(item.name, " / ".join(row.labels)) for item in planned for row in item.rows}
