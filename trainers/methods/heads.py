@@ -73,7 +73,6 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     means = means / counts.clamp(min=1)[:, None]
     means[counts == 0] = features.mean(0)
     centred = features - means[owners]
-    centred = centred - centred.mean(0)
     scatter = centred.T @ centred  # (n - 1) times the covariance
     trace = scatter.trace() / max(len(features) - 1, 1)
     shrunk = scatter + trace * torch.eye(dim, dtype=images.dtype, device=images.device)
@@ -96,9 +95,6 @@ class FittedHead(PromptTrainer):
     def check_training(cls, setup: PromptSetup) -> None:
         super().check_training(setup)
         strengths = cls.strengths(setup.cfg)
-        for value in strengths:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-                raise ValueError(f"{cls.strengths_key} is {strengths}; it is a list of positive numbers")
         if not strengths:
             raise ValueError(f"{cls.strengths_key} is empty; it is a list of positive numbers")
         if len(strengths) > 1 and not setup.tasks[0].val:
@@ -115,12 +111,19 @@ class FittedHead(PromptTrainer):
 
     @classmethod
     def strengths(cls, cfg) -> list[float]:
-        """Return the strengths to choose from."""
+        """Return the strengths to choose from. Raise ValueError if they are no positive numbers."""
         *groups, leaf = cls.strengths_key.split(".")
         node = cfg
         for group in groups:
             node = node[group]
-        return list(node[leaf])
+        try:
+            strengths = [float(value) for value in node[leaf]]  # YAML reads 1e-5 as text
+        except (TypeError, ValueError):
+            strengths = [math.nan]
+        for value in strengths:
+            if not 0 < value < math.inf:
+                raise ValueError(f"{cls.strengths_key} is {node[leaf]}; it is a list of positive numbers")
+        return strengths
 
     def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
         """Return the weights (C, d) and biases (C,) of logits; zero_shot: the weights of plain CLIP's. All are float64."""
