@@ -63,9 +63,12 @@ def test_gda_of_a_class_without_an_image_has_the_mean_of_all(images):
     torch.testing.assert_close(bias[4], -np.log(5) - (precision_times_mean @ mean) / 2)
 
 
-@pytest.mark.parametrize("name, opts", [("GDA", ["TRAINER.GDA.ALPHAS", "[100.0]"]), ("LinearProbe", ["TRAINER.LINEARPROBE.PENALTIES", "[0.01]"])])
-def test_the_trained_head_has_the_logits_of_its_formula(build, name, opts):
-    trainer = build(name, "toy-shapes", *opts, shots=5)
+@pytest.mark.parametrize(
+    "name, key, values",
+    [("GDA", "TRAINER.GDA.ALPHAS", "[100.0]"), ("LinearProbe", "TRAINER.LINEARPROBE.PENALTIES", "[0.01]")],
+)
+def test_the_trained_head_has_the_logits_of_its_formula(build, name, key, values):
+    trainer = build(name, "toy-shapes", key, values, shots=5)
     trainer.train()
     dataset = trainer.sets["train"]
     features = trainer.constant_features("train").all().double()

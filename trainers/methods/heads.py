@@ -15,7 +15,6 @@ from torch import Tensor
 
 from datasets.multitask import label_distribution
 from prompting.head import HeadPrompt
-from trainers import losses
 from trainers.anchors import anchor_weights
 from trainers.base import PromptTrainer
 from trainers.engine import distributed, results
