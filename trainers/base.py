@@ -181,19 +181,18 @@ class PromptTrainer(PromptEvaluator):
         if self.epoch + 1 == self.max_epoch:
             self.finish_prompt()
         super().after_epoch()
-        best = self._val_text()
+        best = ""
+        if self.best_result > -math.inf:
+            best = f" best val {self.best_result:.2f}"
         lr, epoch = self.get_current_lr(), self.epoch + 1
-        values = f"loss {self.epoch_loss:.4f} lr {lr:.2e}{best}"
+        val = ""
+        if "val" in self.means:
+            val = f" val {self.means['val']:.2f}"
+        values = f"loss {self.epoch_loss:.4f} lr {lr:.2e}{val}{best}"
         log.debug("%s: epoch %d/%d %s", self._label(), epoch, self.max_epoch, values)  # in log.txt alone
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
         resume.save(self, self.epoch + 1)
-
-    def _val_text(self) -> str:
-        """Return the validation score of the present epoch, and the best one so far; "" without validation."""
-        if self.best_result == -math.inf:
-            return ""
-        return f" best val {self.best_result:.2f}"
 
     def finish_prompt(self) -> None:
         """Change the prompt after its last epoch, before it is validated and saved; by default nothing."""

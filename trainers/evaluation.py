@@ -66,6 +66,7 @@ class PromptEvaluator(TrainerX):
         self.context = context or RunContext()
         self.reference_scores: dict[str, dict[str, float]] = {}  # of other prompts on the same tasks
         self.zero_shot_classes: dict[str, list[dict]] = {}  # task -> the scores of its classes
+        self.means: dict[str, float] = {}  # split -> the mean score of the latest test
         self.records: list[dict] = []  # of results.json
         super().__init__(cfg)
         self.load_model(self.context.start, self.context.load_epoch)
@@ -301,6 +302,7 @@ class PromptEvaluator(TrainerX):
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
+        self.means[split] = mean
         return mean
 
     def init_writer(self, log_dir: str) -> None:

@@ -20,7 +20,6 @@ TWO = ["--dataset", "toy-shapes,toy-pets", "--shots", 3]
 WRONG = [
     (["--trainer", "CoOpp", *ONE], ["'CoOpp'", "'CoOp'", "--trainer"]),
     (["--trainer", "vpt", *ONE], ["'vpt'", "'VPT'"]),
-    (ONE, ["--trainer"]),
     (["--trainer", "CoOp", "--dataset", "toy-shape", "--shots", 3], ["'toy-shape'", "toy-shapes"]),
     (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-pet", "--shots", 3], ["'toy-pet'", "toy-pets"]),
     (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-shapes", "--shots", 3], ["toy-shapes", "twice"]),

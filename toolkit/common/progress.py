@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -22,9 +21,17 @@ def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
     """
     if not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE")):
         return ProgressLines(items, **options)
-    if shutil.get_terminal_size().columns < NARROW:
+    if _columns() < NARROW:
         options["bar_format"] = SHORT_BAR
     return tqdm(items, dynamic_ncols=True, **options)
+
+
+def _columns() -> int:
+    """Return the width of the terminal that stderr is."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return 80
 
 
 class ProgressLines:

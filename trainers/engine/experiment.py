@@ -429,7 +429,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.DEBUG)
-    logging.getLogger("trainers").setLevel(logging.DEBUG)
+    logging.getLogger("trainers.base").setLevel(logging.DEBUG)
     if first_line:
         log.info("%s", first_line)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA

@@ -208,13 +208,14 @@ def below_zero_shot(records: Sequence[dict]) -> str:
     for record in compared:
         if record["score"] < record["zero_shot"] - TOLERATED_LOSS:
             worse.append(printable(record["task"]))
-    total = f"{len(compared)} tasks"
+    count = f"{len(worse)} of {len(compared)} tasks are"
+    if len(worse) == 1:
+        count = f"1 of {len(compared)} tasks is"
     if len(compared) == 1:
-        total = "1 task"
-    sentence = f"{len(worse)} of {total} more than a point below zero-shot"
+        count = "The task is"
     if worse:
-        sentence += ": " + ", ".join(worse)
-    return sentence
+        return f"{count} more than a point below zero-shot: {', '.join(worse)}"
+    return "No task is more than a point below zero-shot"
 
 
 def _cell(text: str) -> str:
