@@ -23,7 +23,9 @@ test-long: setup-dev ## the tests that take minutes each
 lint: setup-dev ## ruff alone
 	$(PY) -m ruff check .
 
-setup: $(PY) ## .venv with requirements.txt
+setup: $(PY) ## .venv with requirements.txt; TORCH_INDEX=... names an index with torch's CPU build
+	@if [ -n "$(TORCH_INDEX)" ] && ! command -v nvidia-smi >/dev/null && ! $(PY) -c "import torch" 2>/dev/null; then \
+		$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision -i "$(TORCH_INDEX)"; fi
 	$(call install,requirements.txt)
 
 setup-dev: setup ## .venv with requirements-dev.txt too

@@ -27,8 +27,7 @@ import trainers
 from toolkit.common import plugins
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED
 from toolkit.common.text import printable
-from trainers.engine import distributed, experiment
-from trainers.engine.command_line import arguments, configuration, key_table, run_options
+from trainers.engine.flags import arguments
 
 AGAIN = "with --resume auto the same command goes on"
 
@@ -39,10 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if training diverged, a disk is full or a
     plugin failed, 130 when stopped.
     """
+    args = None
+    if "LOCAL_RANK" not in os.environ:  # --help and wrong flags need no torch; of several processes one alone speaks
+        args = arguments().parse_args(argv)
+    from trainers.engine import distributed, experiment
+    from trainers.engine.command_line import configuration, key_table, run_options
+
     try:
         distributed.start()
-        with stopped_by_sigterm():
-            args = arguments().parse_args(argv)
+        with stopped_by_sigterm(distributed.world() == 1):
+            if args is None:
+                args = arguments().parse_args(argv)
             trainers.register_all()
             datasets.register_all()
             if args.list_keys:
@@ -107,13 +113,13 @@ def disk_message(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
+def stopped_by_sigterm(is_alone: bool) -> Iterator[None]:
     """Treat a request to end as an interrupt: batch systems send it before they take a machine away."""
 
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread() or distributed.world() > 1:
+    if threading.current_thread() is not threading.main_thread() or not is_alone:
         yield  # no handler can be set, or a process that waits for another would not hear it
         return
     before = signal.signal(signal.SIGTERM, stop)

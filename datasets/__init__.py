@@ -9,16 +9,25 @@ import contextlib
 import importlib
 import pkgutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
 from toolkit.common import plugins
 from toolkit.common.suggest import nearest
 
-from .custom.task import is_custom, task_class, task_name
-from .few_shot import find_record, replay_record
-from .task import Sample, Task, as_task, register_task
+if TYPE_CHECKING:
+    from .custom.task import is_custom, task_name
+    from .task import Sample, Task, as_task, register_task
 
 __all__ = ["Sample", "Task", "as_task", "build_task", "is_custom", "register_all", "register_task", "task_name"]
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name. The first one imports Dassl and torch, which command lines do without."""
+    if name in __all__:
+        module = ".custom.task" if name in ("is_custom", "task_name") else ".task"
+        return getattr(importlib.import_module(module, __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def register_all() -> None:
@@ -39,6 +48,10 @@ def build_task(cfg, name: str) -> Task:
         ValueError: the name is not registered, or the data on disk contradict themselves or the record.
         FileNotFoundError: the data, or a part of them, are not there.
     """
+    from .custom.task import is_custom, task_class, task_name
+    from .few_shot import find_record, replay_record
+    from .task import Task, as_task
+
     cls = task_class(name) if is_custom(name) else _registered(name)
     cfg = cfg.clone()
     cfg.defrost()

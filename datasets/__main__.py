@@ -1,4 +1,4 @@
-"""Command line: ``python -m datasets list | show | doctor | prepare | download``.
+"""Command line: ``python -m datasets list | show | doctor | prepare | download | few-shot``.
 
 Exit code 0: done; 1: a set is damaged, a named one is missing, or a file is not available; 2: the command is wrong.
 """
@@ -77,6 +77,14 @@ def _parser() -> argparse.ArgumentParser:
         "--mirror", default="", metavar="URL", help="a copy of the data root on a web server, to take the files from"
     )
     command.set_defaults(run=_download)
+
+    command = commands.add_parser("few-shot", help="write the images of a few-shot sample, a line of JSON each")
+    command.add_argument("name", metavar="NAME", help="a task, also folder:PATH or csv:FILE")
+    command.add_argument("--root", default="", metavar="ROOT", help="data root")
+    command.add_argument("--shots", type=int, required=True, help="training images per class")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="train.py --fewshot FILE takes it back")
+    command.set_defaults(run=_few_shot)
     return parser
 
 
@@ -229,6 +237,24 @@ def _download(options: argparse.Namespace) -> None:
             _write(f"{known.name}: all files are in {root / known.folder}; `{examine}` examines them")
     if failed:
         raise NotDone("\n".join(failed))
+
+
+def _few_shot(options: argparse.Namespace) -> None:
+    from dassl.config import get_cfg_default
+
+    from datasets import build_task
+
+    from .io.few_shot_lists import write_list
+
+    cfg = get_cfg_default()
+    cfg.DATASET.ROOT = options.root
+    cfg.DATASET.NUM_SHOTS = options.shots
+    cfg.DATASET.RANDOM_SEED_SAMPLING = options.seed
+    task = build_task(cfg, options.name)
+    if task.label_kind == "multilabel":
+        raise ValueError(f"{options.name}: such a list has one label an image, and this task several")
+    write_list(options.output, task.train_x)
+    _write(f"{len(task.train_x)} images in {options.output}")
 
 
 if __name__ == "__main__":

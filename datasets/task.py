@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 
+from datasets.catalog.names import DEFAULT_TEMPLATES
+
 LABEL_KINDS = ("multiclass", "multilabel")
 METRICS = ("accuracy", "mean-per-class", "11point_mAP", "roc_auc")
-DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
 
 @dataclass(frozen=True)

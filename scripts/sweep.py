@@ -24,7 +24,6 @@ from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
 from scripts.study.work import configuration_of
 from toolkit.common.plugins import add_import_flag
-from trainers.engine.run_dir import check_folder, exclusive_folder
 
 log = logging.getLogger("sweep")
 
@@ -75,6 +74,8 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
 
 def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
     execution.check(args)
     try:
         plan, items = free_runs.plan_entries(content.entries)
@@ -102,6 +103,8 @@ def describe(plan: Plan, args: argparse.Namespace) -> str:
     missing = study.missing_jobs(plan, args)
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
+    if "evaluation" in counts:
+        kinds += f", {counts['evaluation']:,} evaluations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
     lines += study.progress_lines(plan, missing, args)
     if backbones == ["pocket"]:

@@ -19,6 +19,7 @@ import trainers
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
 from prompting.__main__ import main as use
+from trainers.engine import command_line
 
 QUICK = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
 PETS, ROADS, SCENES = ("beagle", "pug"), ("near", "far", "none"), ("sea", "sky", "tree")
@@ -186,7 +187,7 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
     assert (classes["photos"], metadata["backbone"]) == (["red_brick", "slate"], "pocket")
     predictor = prompting.load(run)
     for name, folder in (("signs", world / "mine"), ("photos", world / "mine/photos")):
-        cfg = train.configuration(train.arguments().parse_args(["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]))
+        cfg = command_line.configuration(train.arguments().parse_args(["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]))
         task = datasets.build_task(
             cfg, next(spec for spec in own(world).split(",") if datasets.task_name(spec) == name)
         )

@@ -21,6 +21,7 @@ import trainers
 from datasets.pocket import SOURCES, SPECS, TARGETS
 from elevater_eval.__main__ import _parser as evaluation_parser
 from scripts.pocket import samples
+from trainers.engine import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "Makefile", "train.py")
@@ -98,7 +99,7 @@ def test_training_commands_are_understood(document, argv):
     assert all(name in SPECS for name in names if name.startswith("pocket-"))
     if args.trainer in ("", "LowRank"):
         return  # the trainer is named by a run's file, or shown in CONTRIBUTING alone
-    cfg = train.configuration(args)
+    cfg = command_line.configuration(args)
     assert cfg.TRAINER.NAME == args.trainer
 
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from datasets.task import DEFAULT_TEMPLATES
 from toolkit.common.suggest import nearest
 
 from .entries import entry
 
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
 _HERE = Path(__file__).parent
 _FILES = {"ImageNet": "imagenet-1k", "ImageNetV2": "imagenet-1k", "ImageNetSketch": "imagenet-1k"}
 _WORDNET = re.compile(r"n\d{8}")

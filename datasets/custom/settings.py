@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from datasets.task import DEFAULT_TEMPLATES, LABEL_KINDS, METRICS
+from datasets.catalog.names import DEFAULT_TEMPLATES
+from datasets.task import LABEL_KINDS, METRICS
 from toolkit.common.images import MODES
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest

@@ -36,7 +36,7 @@ PAGE = Path(__file__).with_name("page.html")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "img-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -79,7 +79,7 @@ def build_app(
     app = FastAPI(title="MVLPT", docs_url=None, redoc_url=None, openapi_url=None, lifespan=service.lifespan)
     app.add_middleware(BodyLimits, megabytes=limits.megabytes, seconds=limits.seconds)
     if host in LOOPBACK:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "["])  # "[": of [::1], cut at its colon
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     app.add_api_route("/predict", service.predict, methods=["POST"])
     app.add_api_route("/classes", service.describe, methods=["GET"])
     app.add_api_route("/health", service.health, methods=["GET"])
@@ -215,21 +215,26 @@ def _top(form: FormData) -> int:
     return int(text)
 
 
+def make_server(app: FastAPI) -> uvicorn.Server:
+    """Return a server that keeps slow and many connections in bounds."""
+    config = uvicorn.Config(
+        app,
+        http=ImpatientProtocol,
+        ws="none",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=10,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
 def run(app: FastAPI, host: str, port: int) -> None:
     """Serve until the process is interrupted. Port 0 takes a free one. Raises OSError if the address can't be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:
         address = f"[{host}]" if ":" in host else host
         logger.info("serving at http://%s:%d", address, listening.getsockname()[1])
-        config = uvicorn.Config(
-            app,
-            http=ImpatientProtocol,
-            ws="none",
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=10,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(app).run(sockets=[listening])

@@ -25,10 +25,8 @@ from scripts.jobs.plan import Job, Plan, Report
 from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import write_json
-from trainers.engine.run_dir import check_folder, exclusive_folder
-from trainers.engine.settings import MAX_SEED
 
-from . import methods, output, protocol
+from . import methods, protocol
 from .items import Item, plan_items
 from .protocol import Protocol
 from .work import Place, finished, is_there, perform
@@ -56,6 +54,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
+    from trainers.engine.settings import MAX_SEED
+
     for flag in ("seeds", "methods"):
         text = getattr(args, flag)
         if text is not None and not words(text):
@@ -148,6 +148,10 @@ def _machine(args: argparse.Namespace) -> dict:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
+    from . import output
+
     execution.check(args)
     known, plan, items = plan_of(args)
     text = describe(known, plan, items, args)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import task_name
+import datasets
 from scripts.jobs.plan import Plan
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
@@ -35,7 +35,7 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     if any(len(grid) > 1 for grid in grids):
         labels = (*LABELS, "setting")
     for entry, grid in zip(entries, grids, strict=True):
-        targets = tuple(task_name(target) for target in entry.targets)
+        targets = tuple(datasets.task_name(target) for target in entry.targets)
         key = (entry.backbone, targets)
         if key not in items:
             items[key] = Item(entry.backbone, "", labels, targets)
@@ -131,7 +131,11 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
             start = planner.source(method, shots, seed, entry.sources)
         for target in entry.targets:
             name = planner.adapt(method, shots, seed, target, start)
-            runs[seed, task_name(target)] = (name,)
+            runs[seed, datasets.task_name(target)] = (name,)
+            if entry.evaluated_tasks is None:
+                continue
+            for task, classes in itertools.product(entry.evaluated_tasks or [target], entry.evaluated_classes):
+                planner.evaluate(name, task, classes)
     return runs
 
 
@@ -140,12 +144,14 @@ def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
     records = []
     for job in plan:
         path = folder / job.name / "results.json"
-        if job.kind != "adaptation" or not path.is_file():
+        if job.kind == "source" or not path.is_file():
             continue
-        sources = []
-        if job.settings["start"]:
-            sources = plan.jobs[job.settings["start"]].settings["tasks"]
-        more = {"run": job.name, "sources": sources}
+        more: dict = {"run": job.name}
+        start = job.settings["start"]
+        if job.kind == "evaluation":
+            more["from"] = start
+            start = plan.jobs[start].settings["start"]
+        more["sources"] = plan.jobs[start].settings["tasks"] if start else []
         more["options"] = job.settings["options"]
         records += [record | more for record in read_json(path)]
     write_json(folder / "results.json", records, indent=1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-from trainers.engine.config import is_native, trainer_class
-
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
 
@@ -20,6 +18,8 @@ def known() -> tuple[str, ...]:
     """Return the names of all methods, those of the paper first."""
     from dassl.engine import TRAINER_REGISTRY
 
+    from trainers.engine.config import is_native, trainer_class
+
     _register()
     names = []
     for name in TRAINER_REGISTRY.registered_names():
@@ -32,6 +32,8 @@ def known() -> tuple[str, ...]:
 @cache
 def is_multitask(method: str) -> bool:
     """Return whether several tasks may share the method's prompt; it then learns a source prompt first."""
+    from trainers.engine.config import trainer_class
+
     known()
     return trainer_class(method).multitask
 
@@ -39,6 +41,8 @@ def is_multitask(method: str) -> bool:
 @cache
 def single_form(method: str) -> str:
     """Return the single-task method that a multitask one extends ("MVPT": "VPT"); of others, the method itself."""
+    from trainers.engine.config import trainer_class
+
     if is_multitask(method):
         for base in trainer_class(method).__mro__[1:]:
             if base.__name__ in known() and not is_multitask(base.__name__):

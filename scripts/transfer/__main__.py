@@ -17,25 +17,22 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 import datasets
 import trainers
-from datasets import pocket, task_name
+from datasets import pocket
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import read_json
-from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
-from trainers.engine.run import Run, execute, next_action
-from trainers.engine.run_dir import Action, check_folder, exclusive_folder
-from trainers.engine.settings import check
-from trainers.features import fingerprints
 
 from .matrix import Matrix
-from .output import FILES, report, summary
-from .scores import transfer_matrix
+
+if TYPE_CHECKING:
+    from trainers.engine.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 log = logging.getLogger("transfer")
@@ -67,6 +64,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, then make one method's matrix after the other. Return 1 if a run failed."""
+    from trainers.engine.run_dir import check_folder
+
+    from .output import summary
+
     execution.check(args)
     trainers.register_all()
     datasets.register_all()
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.tasks is not None and not _split(args.tasks):
         raise ValueError(f"--tasks is {args.tasks!r}, which names no task")
     tasks = _split(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
-    if len({task_name(task) for task in tasks}) < max(2, len(tasks)):
+    if len({datasets.task_name(task) for task in tasks}) < max(2, len(tasks)):
         raise ValueError("--tasks: at least two tasks, each once, are compared")
     check_folder(args.output_dir)
     pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
@@ -97,6 +98,10 @@ def run(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[Run]:
     """Return a run for each task, each from a fresh prompt; one that exists below --runs is taken from there."""
+    from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
+    from trainers.engine.run import Run
+    from trainers.engine.settings import check
+
     flags = {
         "SEED": args.seed,
         "DATASET.RANDOM_SEED_SAMPLING": args.seed,
@@ -116,7 +121,7 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
         raise ValueError(f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT")
     runs = []
     for task in tasks:
-        folder = str(_run_folder(args, trainer, task_name(task)))
+        folder = str(_run_folder(args, trainer, datasets.task_name(task)))
         one = with_overrides(cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder)
         check(one, cls.multitask)
         runs.append(Run(one, resume=True))
@@ -139,6 +144,8 @@ def _run_folder(args: argparse.Namespace, trainer: str, name: str) -> Path:
 
 def _check_plans(plans: dict[str, list[Run]]) -> None:
     """Raise ValueError for a task without data, and for a folder that holds another run."""
+    from trainers.engine.run import next_action
+
     first = next(iter(plans.values()))
     for one in first:
         datasets.build_task(one.cfg, one.cfg.DATASET.DATASET)
@@ -149,6 +156,9 @@ def _check_plans(plans: dict[str, list[Run]]) -> None:
 
 def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
     """Execute the runs that are not finished, each as a job, and return the exit code."""
+    from trainers.engine.run import next_action
+    from trainers.engine.run_dir import Action, exclusive_folder
+
     missing = {run.folder.name: run for run in runs if next_action(run) is not Action.REUSE}
     if not missing:
         return 0
@@ -164,6 +174,8 @@ def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
 
 def perform(job: Job, runs: dict[str, Run]) -> None:
     """Execute one run, in whatever process."""
+    from trainers.engine.run import execute
+
     datasets.register_all()
     trainers.register_all()
     execute(runs[job.name])
@@ -171,6 +183,11 @@ def perform(job: Job, runs: dict[str, Run]) -> None:
 
 def transfer(folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int) -> dict:
     """Return results.json of one method whose runs are finished; write what is missing of its files."""
+    from trainers.features import fingerprints
+
+    from .output import FILES, report
+    from .scores import transfer_matrix
+
     kept = folder / "scores.json"
     with tqdm(total=len(tasks), desc="scores", unit="task", dynamic_ncols=True, leave=False) as bar:
         scores, zero_shot = transfer_matrix(
@@ -181,7 +198,7 @@ def transfer(folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int)
         known = read_json(folder / "results.json")
         if known.get("key") == key:
             return known
-    matrix = Matrix.square([task_name(task) for task in tasks], scores)
+    matrix = Matrix.square([datasets.task_name(task) for task in tasks], scores)
     return report(folder, runs, matrix, zero_shot, key)
 
 

@@ -31,7 +31,10 @@ def executable() -> str | None:
 
 
 class Browser:
-    """One page: `open` a file at a width, `evaluate` JavaScript on it; `errors` and `requests` are of the page opened last."""
+    """One page: `open` a file or an address at a width, `evaluate` JavaScript on it.
+
+    `errors` and `requests` are of the page opened last.
+    """
 
     def __init__(self, folder: Path, patience: float = 120.0):
         """folder: for the browser's profile; patience: seconds until an answer is given up."""
@@ -93,15 +96,16 @@ class Browser:
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
 
-    def open(self, path: Path, width: int, height: int = 900, dark: bool = False) -> None:
-        """Load a file from disk into a window of this size, in CSS pixels."""
+    def open(self, page: Path | str, width: int, height: int = 900, dark: bool = False) -> None:
+        """Load a file from disk, or an address, into a window of this size, in CSS pixels."""
         mobile = width < 600
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.errors.clear()
         self.requests.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         self._until(lambda message: message.get("method") == "Page.loadEventFired")
 
     def evaluate(self, expression: str):

@@ -17,6 +17,7 @@ from report_runs import HOSTILE, write_images, write_run
 import train
 from scripts.report import __main__ as report
 from scripts.report import experiment, findings, reproduce
+from trainers.engine import command_line
 from trainers.engine.config import differences, load
 
 WRONG = {0: (1, 0.8), 1: (2, 0.95), 5: (0, 0.6)}  # of photos: two of class 0, one of class 1
@@ -181,7 +182,7 @@ def test_the_command_gives_the_same_configuration(run):
     read = experiment.read_experiment(run)
     words = shlex.split(reproduce.command(read, reproduce.changes(read.cfg)))
     assert words[:2] == ["python", "train.py"] and "OPTIM.LR" in words
-    cfg = train.configuration(train.arguments().parse_args(words[2:]))
+    cfg = command_line.configuration(train.arguments().parse_args(words[2:]))
     assert set(differences(cfg, load(run / "config.yaml"))) <= {"DATASET.NAME"}  # train.py sets it to the first task
 
 

@@ -16,6 +16,7 @@ from datasets.pocket import SPECS
 from prompting import load_prompts
 from scripts.jobs import local_executor
 from scripts.transfer import __main__ as transfer
+from scripts.transfer import output as transfer_output
 from scripts.transfer import picture as transfer_picture
 from scripts.transfer import predictors as transfer_predictors
 from scripts.transfer import scores as transfer_scores
@@ -97,7 +98,7 @@ def test_the_second_call_does_nothing(done, capsys, monkeypatch):
 
     monkeypatch.setattr(transfer.execution, "execute", refuse)
     monkeypatch.setattr(transfer_scores, "score_prompts", refuse)
-    monkeypatch.setattr(transfer, "report", refuse)
+    monkeypatch.setattr(transfer_output, "report", refuse)
     for jobs in ("1", "2"):
         assert transfer.main(command(done.parent, "--jobs", jobs)) == 0
     assert stamps(done) == before

@@ -10,6 +10,7 @@ from run_files import read
 import train
 import trainers
 from datasets.catalog.entries import entries
+from trainers.engine import command_line
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 SUITES = {
@@ -53,7 +54,7 @@ def test_every_invocation_of_the_reference_parses(script, method, config):
     suite, joint, _ = SCRIPTS[script]
     tasks = SUITES[suite] if joint else SUITES[suite].split(",")[3]
     argv = invocation(script, method, "data", "out", tasks, config, start="" if joint else "source/")
-    cfg = train.configuration(train.arguments().parse_args(argv))
+    cfg = command_line.configuration(train.arguments().parse_args(argv))
     assert len(cfg.DATASET.DATASET.split(",")) == (1 if not joint else 11 if suite == "coop" else 20)
     assert (cfg.SEED, cfg.DATASET.NUM_SHOTS, cfg.TEST.FINAL_MODEL, cfg.OPTIM.LR) == (1, 3, "best_val", 0.002)
     if method == "COCOOP":
@@ -117,7 +118,7 @@ def test_coop_s_command_line_parses(config):
     argv += ["--dataset-config-file", str(CONFIGS / "datasets" / "dtd.yaml")]
     argv += ["--config-file", str(CONFIGS / "trainers" / "CoOp" / f"{config}.yaml")]
     argv += ["TRAINER.COOP.N_CTX", "16", "TRAINER.COOP.CSC", "True", "TRAINER.COOP.CLASS_TOKEN_POSITION", "end"]
-    cfg = train.configuration(train.arguments().parse_args([*argv, "DATASET.NUM_SHOTS", "16"]))
+    cfg = command_line.configuration(train.arguments().parse_args([*argv, "DATASET.NUM_SHOTS", "16"]))
     assert (cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS) == ("DescribableTextures", 16)
     node = cfg.TRAINER.MVLPT.COOP
     assert (node.N_CTX, node.CSC, node.CLASS_TOKEN_POSITION) == (16, True, "end")
@@ -148,7 +149,7 @@ def test_command_lines_of_coop_and_cocoop_run(main, root, tmp_path, trainer, con
 
 def test_a_file_that_only_names_a_data_set_leaves_the_recipe_in_place():
     words = ["--trainer", "CoOp", "--dataset-config-file", str(CONFIGS / "datasets" / "dtd.yaml"), "--backbone", "RN50"]
-    cfg = train.configuration(train.arguments().parse_args(words))
+    cfg = command_line.configuration(train.arguments().parse_args(words))
     assert (cfg.OPTIM.NAME, cfg.OPTIM.MAX_EPOCH, cfg.DATASET.NAME) == ("sgd", 200, "DescribableTextures")
     assert cfg.INPUT.TRANSFORMS == ()
 
@@ -158,7 +159,7 @@ def test_tuples_as_coop_s_files_write_them(tmp_path, text):
     file = tmp_path / "one.yaml"
     file.write_text(f"INPUT:\n  SIZE: {text}\n")
     for words in (["--config-file", str(file)], ["INPUT.SIZE", text]):
-        cfg = train.configuration(train.arguments().parse_args(["--trainer", "CoOp", *words]))
+        cfg = command_line.configuration(train.arguments().parse_args(["--trainer", "CoOp", *words]))
         assert cfg.INPUT.SIZE == (32, 48)
 
 

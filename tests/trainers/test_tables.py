@@ -8,9 +8,10 @@ import pytest
 import torch
 from run_files import prompt_in, read, same
 
-import train
 from datasets import Sample
 from trainers.engine import tables
+from trainers.engine.command_line import configuration, run_options
+from trainers.engine.flags import arguments
 from trainers.engine.results import below_zero_shot, markdown
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
@@ -185,9 +186,9 @@ def test_an_experiment_has_the_tables_of_its_targets(main, tmp_path):
 
 
 def chosen(*argv) -> tuple[str, str]:
-    args = train.arguments().parse_args([str(word) for word in argv])
-    cfg = train.configuration(args)
-    return cfg.TRAINER.NAME, train.run_options(args, cfg).chosen
+    args = arguments().parse_args([str(word) for word in argv])
+    cfg = configuration(args)
+    return cfg.TRAINER.NAME, run_options(args, cfg).chosen
 
 
 def test_the_trainer_without_a_name(main, tmp_path):

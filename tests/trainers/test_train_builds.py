@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from run_files import read
 
-from trainers.engine import command_line, context, experiment
+from trainers.engine import command_line, context, experiment, flags
 from trainers.engine.config import trainer_class
 from trainers.engine.context import RunContext, TaskPool
 from trainers.engine.run_dir import Action, FolderState, Status, decide
@@ -77,7 +77,7 @@ def test_a_task_in_the_groups_of_several_targets_is_read_once(main, built, read_
 
 def test_a_check_builds_no_trainer_and_writes_nothing(root, quick, built, read_tasks, tmp_path):
     words = ["--root", root, "--config-file", quick, *TWO_STAGES, "--output-dir", tmp_path / "run"]
-    args = command_line.arguments().parse_args([str(word) for word in words])
+    args = flags.arguments().parse_args([str(word) for word in words])
     cfg = command_line.configuration(args)
     plan = experiment.plan(cfg, command_line.run_options(args, cfg))
     experiment.check(plan, TaskPool())

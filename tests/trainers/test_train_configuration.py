@@ -7,6 +7,7 @@ import yaml
 
 import train
 import trainers
+from trainers.engine import command_line
 from trainers.engine import config as configuration
 from trainers.engine.config import differences, resolve, trainer_class, with_overrides
 
@@ -21,7 +22,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 def configured(*argv):
     """The configuration of a command line."""
-    return train.configuration(train.arguments().parse_args([str(word) for word in argv]))
+    return command_line.configuration(train.arguments().parse_args([str(word) for word in argv]))
 
 
 def test_the_number_of_configuration_files():

@@ -8,6 +8,7 @@ import pytest
 
 import train
 import trainers
+from trainers.engine import command_line
 from trainers.engine.config import differences, load
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
@@ -15,7 +16,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 def configured(*argv):
     """The configuration of a command line."""
-    return train.configuration(train.arguments().parse_args([str(word) for word in argv]))
+    return command_line.configuration(train.arguments().parse_args([str(word) for word in argv]))
 
 
 @pytest.fixture(scope="module")

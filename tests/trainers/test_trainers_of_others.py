@@ -13,6 +13,7 @@ import toolkit
 import train
 import trainers
 from prompting import load_backbone
+from trainers.engine import command_line
 
 OTHERS = Path(__file__).parent / "others"
 YAML = """\
@@ -94,7 +95,7 @@ def test_keys_of_their_own_have_the_values_that_yacs_gives_them(tmp_path):
     config.write_text(YAML)
     words = ["TRAINER.MAPLE.DECAY", "1e-5", "TRAINER.MAPLE.SIZES", "(1, 2)", "TRAINER.MAPLE.N_CTX", "3"]
     argv = ["--trainer", "OthersMaPLe", "--config-file", str(config), *words]
-    node = train.configuration(train.arguments().parse_args(argv)).TRAINER.MAPLE
+    node = command_line.configuration(train.arguments().parse_args(argv)).TRAINER.MAPLE
     assert (node.DECAY, node.SIZES, node.N_CTX, node.CTX_INIT) == (1e-5, (1, 2), 3, "a photo of a")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from tqdm import tqdm
 
 NARROW = 60  # columns: below, a bar has no room for rates
-SHORT_BAR = "{desc} {n_fmt}/{total_fmt} {remaining}{postfix}{bar}"
+SHORT_BAR = "{desc} {n_fmt}/{total_fmt}{postfix} {remaining}{bar}"
 TENTH, SECONDS, AT_LEAST = 0.1, 30, 1  # a line after this share or this time, and never more often than each second
 
 

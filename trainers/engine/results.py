@@ -104,7 +104,8 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             record["score"] = round(scores[task.name], 6)
             truth, found = targets[task.name], probabilities[task.name]
             if task.metric == "accuracy":
-                record["macro_f1"] = round(macro_f1(truth.numpy(), found.argmax(dim=1).numpy()), 6)
+                predicted = tables.six_decimals(found).argmax(axis=1)
+                record["macro_f1"] = round(macro_f1(truth.numpy(), predicted), 6)
             record |= tables.asked_for(cfg, task, truth, found)
         if split != "test":
             record["split"] = split

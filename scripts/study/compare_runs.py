@@ -1,0 +1,146 @@
+"""Compare finished runs with zero-shot CLIP and with each other, task by task.
+
+    python -m scripts.study.compare_runs output/MAPT-5-0 output/MAPT-5-1 output/APT-5-0 output/APT-5-1 -o comparison.json
+
+A folder is the --output-dir of a two-stage run, or of one over several targets. Runs of one trainer and number of shots are
+seeds. For each trainer and number of shots: the mean score over tasks, its standard deviation over seeds, the gain over
+zero-shot with a 95 % interval over tasks, and how many tasks are more than a point below zero-shot (means over seeds).
+Trainers are compared at the same shots by the differences of their tasks, with an interval over tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from elevater_eval.bootstrap import mean_interval
+from toolkit.common.cli import run_command
+from toolkit.common.structured import read_json, write_json
+
+POINT = 1.0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores and zero-shot scores in percent (seeds, tasks) of one trainer at one number of shots."""
+
+    tasks: tuple[str, ...]
+    scores: np.ndarray
+    zero_shot: np.ndarray
+
+    def record(self) -> dict:
+        """Return the figures of a row."""
+        gains = (self.scores - self.zero_shot).mean(0)
+        low, high = mean_interval(gains)
+        return {
+            "seeds": len(self.scores),
+            "tasks": len(self.tasks),
+            "score": float(self.scores.mean()),
+            "deviation": float(self.scores.mean(1).std(ddof=1)) if len(self.scores) > 1 else 0.0,
+            "zero_shot": float(self.zero_shot.mean()),
+            "gain": float(gains.mean()),
+            "interval": [low, high],
+            "tasks_below_zero_shot": int((gains < -POINT).sum()),
+            "gain_by_task": dict(zip(self.tasks, gains.round(2).tolist(), strict=True)),
+        }
+
+
+def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
+    """Return the scores of runs by (shots, trainer).
+
+    Raises FileNotFoundError for a folder without results, and ValueError if runs of a group differ in their tasks or a
+    record lacks zero-shot.
+    """
+    groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
+    for folder in folders:
+        records = read_json(folder / "results.json")
+        first = records[0]
+        groups[first["shots"], first["trainer"]].append(records)
+    found = {}
+    for key in sorted(groups):
+        found[key] = _stacked(groups[key], f"{key[1]}, {key[0]} shots")
+    return found
+
+
+def _stacked(runs: list[list[dict]], label: str) -> Scores:
+    tasks = tuple(record["task"] for record in runs[0])
+    rows, references = [], []
+    for records in runs:
+        if tuple(record["task"] for record in records) != tasks:
+            raise ValueError(f"{label}: the runs are over different tasks")
+        if not all("zero_shot" in record for record in records):
+            raise ValueError(f"{label}: results.json has no zero-shot scores")
+        rows.append([record["score"] for record in records])
+        references.append([record["zero_shot"] for record in records])
+    return Scores(tasks, np.array(rows), np.array(references))
+
+
+def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
+    """Return the difference of each two trainers at the same shots: the second minus the first, over the same tasks."""
+    records = []
+    for (first, one), (second, other) in itertools.combinations(scores.items(), 2):
+        if first[0] != second[0] or one.tasks != other.tasks:
+            continue
+        differences = other.scores.mean(0) - one.scores.mean(0)
+        low, high = mean_interval(differences)
+        records.append(
+            {
+                "shots": first[0],
+                "first": first[1],
+                "second": second[1],
+                "difference": float(differences.mean()),
+                "interval": [low, high],
+            }
+        )
+    return records
+
+
+def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
+    """Return both tables."""
+    lines = ["| shots | trainer | score | zero-shot | gain | 95 % interval | tasks below zero-shot |"]
+    lines.append("|---:|---|---:|---:|---:|---|---:|")
+    for (shots, trainer), row in rows.items():
+        score = f"{row['score']:.1f} ± {row['deviation']:.1f}"
+        low, high = row["interval"]
+        interval = f"{low:+.1f} to {high:+.1f}"
+        below = f"{row['tasks_below_zero_shot']} of {row['tasks']}"
+        lines.append(
+            f"| {shots} | {trainer} | {score} | {row['zero_shot']:.1f} | {row['gain']:+.1f} | {interval} | {below} |"
+        )
+    lines += ["", "| shots | difference | points | 95 % interval |", "|---:|---|---:|---|"]
+    for record in comparisons:
+        low, high = record["interval"]
+        name = f"{record['second']} - {record['first']}"
+        lines.append(f"| {record['shots']} | {name} | {record['difference']:+.2f} | {low:+.2f} to {high:+.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the tables and write them as JSON."""
+    scores = read_scores(args.folders)
+    rows = {key: group.record() for key, group in scores.items()}
+    comparisons = compare(scores)
+    sys.stdout.write(markdown(rows, comparisons))
+    if args.output:
+        records = [{"shots": shots, "trainer": trainer, **row} for (shots, trainer), row in rows.items()]
+        write_json(args.output, {"trainers": records, "comparisons": comparisons}, indent=1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0, or 2 after one line about wrong input."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.study.compare_runs", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file of both tables and the gains by task")
+    args = parser.parse_args(argv)
+    return run_command(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

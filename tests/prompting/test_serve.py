@@ -1,0 +1,234 @@
+"""The service: its answers, and what wrong, hostile, slow and many requests get."""
+
+import concurrent.futures
+import json
+import socket
+import time
+
+import pytest
+
+import prompting.__main__ as command
+from prompting import load
+from tests.prompting import service
+from tests.prompting.service import CLASSES, bomb, picture, predict, request
+
+pytest.importorskip("fastapi")
+
+from prompting.serve import limits  # noqa: E402
+from prompting.serve.app import Limits, build_app  # noqa: E402
+
+SECONDS = 0.6
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    return load(service.save_pocket_prompt(tmp_path_factory.mktemp("prompt")))
+
+
+@pytest.fixture(scope="module")
+def port(predictor):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "HEADER_SECONDS", SECONDS)
+        bounds = Limits(images=3, classes=5, megabytes=1, pixels=1_000_000, seconds=SECONDS)
+        with service.in_thread(build_app(predictor, limits=bounds)) as port:
+            yield port
+
+
+def wanted(predictor, tmp_path, content, classes=None):
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    return [{"class": name, "probability": round(p, 6)} for name, p in predictor.predict(path, classes)[0]]
+
+
+def test_answers_are_the_predictors(port, predictor, tmp_path):
+    files = [("a.png", picture(1)), ("b.jpg", picture(2, "JPEG")), ("c.png", picture(3))]
+    status, answer = predict(port, files)
+    assert status == 200
+    assert [result["image"] for result in answer["results"]] == ["a.png", "b.jpg", "c.png"]
+    for (_, content), result in zip(files, answer["results"], strict=True):
+        assert result["predictions"] == wanted(predictor, tmp_path, content)
+
+
+def test_other_classes_and_fewer_of_them(port, predictor, tmp_path):
+    fields = [("classes", "red, blue\ngreen"), ("classes", "grey"), ("top", "2")]
+    status, answer = predict(port, [("a.png", picture(1))], fields)
+    names = ["red", "blue", "green", "grey"]
+    assert status == 200
+    assert answer["results"][0]["predictions"] == wanted(predictor, tmp_path, picture(1), names)[:2]
+
+
+def test_classes_health_and_page(port):
+    assert request(port, "GET", "/classes") == (200, {"classes": CLASSES, "fixed": False})
+    assert request(port, "GET", "/health") == (200, {"status": "ok", "method": "CoOp", "backbone": "pocket"})
+    status, page = request(port, "GET", "/")
+    assert status == 200 and "//" not in page.replace("<!doctype", "") and "predict" in page
+
+
+@pytest.mark.parametrize(
+    ("files", "fields", "status", "message"),
+    [
+        ([], [], 400, "no file in the field 'images'"),
+        ([], [("images", "http://127.0.0.1:1/a.png")], 400, "no file in the field 'images'"),
+        ([("a.png", b"")], [], 415, "not an image"),
+        ([("a.png", b"hello")], [], 415, "cannot decode a.png: not an image"),
+        ([("a.png", picture(0)[:80])], [], 415, "cannot decode a.png"),
+        ([("a.png", bomb(2000, 2000))], [], 413, "a.png declares 2000 x 2000 pixels; 1,000,000 is the most"),
+        ([("a.png", bomb(200_000, 200_000))], [], 413, "a.png declares"),
+        ([("a.png", bomb(5000, 1))], [], 415, "one side is more than 1,000 times the other"),
+        ([("a.png", picture(0))] * 4, [], 413, "Too many files"),
+        ([("a.png", b"x" * (1 << 20))], [], 413, "larger than 1 MB"),
+        ([("a.png", b"x" * (5 << 20))], [], 413, "larger than 1 MB"),
+        ([("a.png", picture(0))], [("classes", "a")] * 9, 413, "Too many fields"),
+        ([("a.png", picture(0))], [("classes", "a,b,c,d,e,f")], 413, "6 classes; 5 is the most"),
+        ([("a.png", picture(0))], [("classes", "a" * 201)], 413, "longer than 200 characters"),
+        ([("a.png", picture(0))], [("classes", "a,b,A")], 422, "'a' and 'A' are the same text"),
+        ([("a.png", picture(0))], [("classes", "a " * 99)], 422, "tokens"),
+        ([("a.png", picture(0))], [("top", "0")], 422, "'top' is a number"),
+        ([("a.png", picture(0))], [("top", "9" * 5000)], 422, "'top' is a number"),
+    ],
+)
+def test_wrong_requests(port, files, fields, status, message):
+    got, answer = predict(port, files, fields)
+    assert got == status and message in answer["detail"]
+    assert request(port, "GET", "/health")[0] == 200
+
+
+def test_one_unreadable_image_stops_no_other(port):
+    status, answer = predict(port, [("a.png", picture(1)), ("b.png", b"no"), ("c.png", bomb(9000, 9000))])
+    assert status == 200
+    assert [sorted(result) for result in answer["results"]] == [["image", "predictions"], *[["error", "image"]] * 2]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a@b.zip@c", "\x1b[2Jx", "x" * 3000, "<script>", "\udcff\udcfe", "a;b"]
+)
+def test_hostile_names(port, name):
+    status, answer = predict(port, [(name, picture(1))])
+    assert status == 200
+    shown = answer["results"][0]["image"]
+    assert shown.isprintable() and len(shown) < 300
+
+
+def test_requests_that_are_no_forms(port):
+    assert request(port, "POST", "/predict", b"{}", {"Content-Type": "application/json"})[0] == 400
+    assert request(port, "POST", "/predict", b"junk", {"Content-Type": "multipart/form-data"})[0] == 400
+    assert request(port, "POST", "/predict", b"junk", {"Content-Type": "multipart/form-data; boundary=x"})[0] == 400
+    assert request(port, "GET", "/predict")[0] == 405
+    assert request(port, "GET", "/docs")[0] == 404
+
+
+def test_a_large_body_without_a_length(port):
+    head = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+    pieces = (head if number == 0 else b"y" * 65536 for number in range(40))
+    status, answer = request(port, "POST", "/predict", pieces, {"Content-Type": "multipart/form-data; boundary=x"})
+    assert (status, answer) == (413, {"detail": "the request is larger than 1 MB"})
+
+
+def test_pages_of_other_hosts_are_refused(port):
+    assert request(port, "GET", "/health", headers={"Host": "example.org"})[0] == 400
+    assert request(port, "GET", "/health", headers={"Host": "localhost:1"})[0] == 200
+    assert request(port, "GET", "/health", headers={"Host": "[::1]:1"})[0] == 200
+
+
+def test_slow_clients_are_cut_off_and_block_nobody(port):
+    """Headers and bodies that stop arriving; meanwhile the others are served."""
+    silent = socket.create_connection(("127.0.0.1", port))
+    header = socket.create_connection(("127.0.0.1", port))
+    header.sendall(b"GET /health HT")
+    body = socket.create_connection(("127.0.0.1", port))
+    body.sendall(
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"Content-Length: 5000\r\n\r\n--x\r\n"
+    )
+    started = time.monotonic()
+    assert request(port, "GET", "/health")[0] == 200
+    assert time.monotonic() - started < SECONDS * 20
+    for client in (silent, header, body):
+        client.settimeout(60)
+    assert silent.recv(100) == b"" and header.recv(100) == b""
+    assert body.recv(4096).startswith(b"HTTP/1.1 408 ")
+    for client in (silent, header, body):
+        client.close()
+
+
+def test_a_connection_is_kept_for_the_next_request(port):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(60)
+        for _ in range(2):
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            reply = client.recv(4096)
+            while b"}" not in reply:
+                reply += client.recv(4096)
+            assert reply.startswith(b"HTTP/1.1 200 ")
+        client.sendall(b"GET /hea")  # and no more
+        assert client.recv(4096) == b""
+
+
+def test_more_connections_than_are_served(port):
+    """They fill the service until the time for headers is over."""
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+    deadline = time.monotonic() + 60
+    while request(port, "GET", "/health")[0] != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert request(port, "GET", "/health")[0] == 200
+    for client in clients:
+        client.close()
+
+
+def test_command_line(tmp_path, capsys, monkeypatch):
+    folder = service.save_pocket_prompt(tmp_path)
+    for argv, message in (
+        (["--port", "70000"], "--port is 70000"),
+        (["--max-images", "0"], "--max-images is 0"),
+        (["--classes", "a,A"], "same text"),
+        (["--task", "other"], "task 'other'"),
+    ):
+        assert command.main(["serve", str(folder), *argv]) == 2
+        assert message in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert command.main(["serve", str(folder), "--port", str(taken.getsockname()[1])]) == 2
+        assert "in use" in capsys.readouterr().err
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "uvicorn" else name)
+    assert command.main(["serve", str(folder)]) == 2
+    assert "this needs uvicorn: pip install 'mvlpt[serve]'" in capsys.readouterr().err
+
+
+def resident_megabytes(pid: int) -> float:
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+    raise ValueError("no VmRSS")
+
+
+@pytest.mark.long
+def test_a_thousand_requests_eight_at_a_time(tmp_path):
+    """Nothing is lost or mixed up, beside hostile clients; the memory stays."""
+    folder = service.save_pocket_prompt(tmp_path / "prompt")
+    predictor = load(folder)
+    contents = [picture(seed) for seed in range(20)]
+    expected = [wanted(predictor, tmp_path, content) for content in contents]
+    with service.in_process(folder) as (port, process):
+
+        def ask(number: int) -> str:
+            if number % 10 == 9:
+                status, _ = predict(port, [("bomb.png", bomb(20_000, 20_000))])
+                return "refused" if status == 413 else f"status {status}"
+            status, answer = predict(port, [("a.png", contents[number % 20])])
+            if status != 200:
+                return f"status {status}"
+            right = answer["results"][0]["predictions"] == expected[number % 20]
+            return "right" if right else json.dumps(answer)
+
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            first = list(pool.map(ask, range(200)))
+            before = resident_megabytes(process.pid)
+            rest = list(pool.map(ask, range(200, 1000)))
+        assert sorted(set(first + rest)) == ["refused", "right"]
+        assert (first + rest).count("right") == 900
+        assert resident_megabytes(process.pid) < before + 64
+        assert request(port, "GET", "/health")[0] == 200
+        for client in slow:
+            client.close()
+    assert process.returncode == 0

@@ -1,0 +1,178 @@
+"""The package `mvlpt`: its metadata agree with the requirements, and it works where the checkout is not."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.prompting import service
+
+ROOT = Path(__file__).resolve().parents[1]
+OF_THE_CHECKOUT = {"scipy", "yacs", "gdown"}  # needed by datasets, trainers and scripts alone
+HEAVY = ("torch", "open_clip", "torchvision", "matplotlib", "scipy", "sklearn", "timm", "dassl", "sympy", "ray")
+COMMANDS = (
+    *("train.py --help", "-m prompting --help", "-m prompting serve --help", "-m elevater_eval --help"),
+    *("-m datasets --help", "-m datasets list", "-m scripts.study --help", "-m scripts.sweep --help"),
+    *("-m scripts.transfer --help", "-m scripts.groups --help", "-m scripts.report --help"),
+)
+COUNT = """
+import json, runpy, sys
+sys.path.insert(0, ".")
+argv = sys.argv[1:]
+try:
+    if argv[0] == "-m":
+        sys.argv = argv[1:]
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = argv
+        runpy.run_path(argv[0], run_name="__main__")
+except SystemExit as end:
+    if end.code:
+        raise
+sys.stderr.write(json.dumps(sorted(sys.modules)))
+"""
+
+
+def read_requirements(name: str) -> set[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").split("\n")
+    return {line.strip() for line in lines if line.strip() and not line.startswith(("-r", "#"))}
+
+
+def project() -> dict:
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def names(requirements) -> set[str]:
+    return {re.split(r"[><=~!\[; ]", requirement)[0] for requirement in requirements}
+
+
+def test_requirements_and_extras_agree():
+    metadata = project()["project"]
+    extras = metadata["optional-dependencies"]
+    needed = {*metadata["dependencies"], *extras["report"]}
+    in_checkout = read_requirements("requirements.txt")
+    assert needed <= in_checkout and names(in_checkout - needed) == OF_THE_CHECKOUT
+    optional = set()
+    for extra, requirements in extras.items():
+        if extra != "report":
+            optional.update(requirements)
+    assert optional == read_requirements("requirements-dev.txt")
+
+
+def test_every_package_and_its_data_are_listed():
+    tool = project()["tool"]["setuptools"]
+    found = {"toolkit.common"}
+    for package in ("prompting", "elevater_eval"):
+        for file in (ROOT / package).rglob("__init__.py"):
+            found.add(".".join(file.parent.relative_to(ROOT).parts))
+    assert set(tool["packages"]) == found
+    listed = set()
+    for package, patterns in tool["package-data"].items():
+        folder = ROOT.joinpath(*package.split("."))
+        for pattern in patterns:
+            matches = set(folder.glob(pattern))
+            assert matches, (package, pattern)
+            listed |= matches
+    others = set()
+    for package in ("prompting", "elevater_eval", "toolkit/common"):
+        for file in (ROOT / package).rglob("*"):
+            if file.is_file() and file.suffix not in (".py", ".pyc"):
+                others.add(file)
+    assert listed == others
+
+
+def test_commands_exist():
+    for target in project()["project"]["scripts"].values():
+        module, function = target.split(":")
+        assert callable(getattr(import_module(module), function))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command):
+    argv = [sys.executable, "-c", COUNT, *command.split()]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) > 100
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert not loaded & set(HEAVY)
+    assert len(loaded) < 500
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A new environment with the wheel that is built from the sdist; torch and the rest are this environment's."""
+    folder = tmp_path_factory.mktemp("install")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (wheel,) = (folder / "dist").glob("mvlpt-*.whl")
+    assert list((folder / "dist").glob("mvlpt-*.tar.gz"))
+    environment = folder / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    (site,) = environment.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder, wheel, environment / "bin"
+
+
+def outside(folder: Path, *argv) -> str:
+    """Return the output of a command that runs outside of the checkout."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["OMP_NUM_THREADS"] = "1"
+    done = subprocess.run([*map(str, argv)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.long
+def test_the_wheel_holds_the_two_packages_and_what_they_need(fresh):
+    _, wheel, _ = fresh
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name for name in archive.namelist() if ".dist-info/" not in name}
+        typed = {"prompting/py.typed", "elevater_eval/py.typed", "toolkit/common/py.typed"}
+        data = {"prompting/pocket/model.safetensors", "prompting/serve/page.html", "elevater_eval/tasks.json"}
+        assert typed | data <= files
+        assert all(name.startswith(("prompting/", "elevater_eval/", "toolkit/common/")) for name in files)
+
+
+@pytest.mark.long
+def test_installed_packages_work_outside_the_checkout(fresh):
+    folder, _, programs = fresh
+    site = str(programs.parent)
+    program = """
+import sys, elevater_eval, prompting, toolkit.common.files
+for module in (elevater_eval, prompting, toolkit.common.files):
+    print(module.__file__)
+print(hasattr(toolkit, "which_dassl"), any(path.endswith("toolkit") for path in sys.path), "torch" in sys.modules)
+print(prompting.load_pocket().preprocessing.size, len(elevater_eval.load_tasks()) > 20)
+"""
+    lines = outside(folder, programs / "python", "-c", program).splitlines()
+    assert all(line.startswith(site) for line in lines[:3])
+    assert lines[3:] == ["False False False", "48 True"]
+    prompt = service.save_pocket_prompt(folder / "prompt")
+    image = folder / "a.png"
+    image.write_bytes(service.picture(1))
+    installed = outside(folder, programs / "mvlpt-predict", prompt, image, "--json")
+    here = outside(ROOT, sys.executable, "-m", "prompting", "predict", prompt, image, "--json")
+    assert json.loads(installed) == json.loads(here) and "circle" in installed
+    assert "--max-images" in outside(folder, programs / "mvlpt-serve", "--help")
+    assert "validate" in outside(folder, programs / "elevater-eval", "--help")
+
+
+@pytest.mark.long
+def test_the_checkout_wins_in_its_own_folder(fresh):
+    _, _, programs = fresh
+    program = "import prompting, toolkit; print(toolkit.which_dassl()); print(prompting.__file__)"
+    dassl, module = outside(ROOT, programs / "python", "-c", program).splitlines()
+    assert dassl.startswith(("toolkit/dassl", "dassl ")) and module == str(ROOT / "prompting" / "__init__.py")
