@@ -76,7 +76,7 @@ def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
     elif table.name == "figure6":
         plots.variations(table, path)
     else:
-        plots.bars(table, path)
+        plots.dots(table, path)
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:

@@ -121,8 +121,9 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     settings.check(run.cfg, run.trainer.multitask)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:
-        backbone = run.trainer.load_backbone(run.cfg)
-        setup = PromptSetup(run.cfg, tasks.get(run.cfg, run.names), backbone)
+        built = tasks.get(run.cfg, run.names)  # missing data are found before a large backbone is loaded
+        require_files(item.impath for task in built for item in task.test)  # they are read last
+        setup = PromptSetup(run.cfg, built, run.trainer.load_backbone(run.cfg))
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
         if "zero_shot" in run.references and run.cfg.TEST.ZERO_SHOT:
@@ -132,7 +133,6 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
                 f"nothing to evaluate: without training (--eval-only, --shots 0) {run.cfg.TRAINER.NAME} needs "
                 "--model-dir, the folder of a run, or a source stage"
             )
-        require_files(item.impath for task in setup.tasks for item in task.test)  # they are read last
         if distributed.main():
             images = decode_test_images(run.cfg, setup.tasks, tasks.cache_budget)
             if images is not None:

@@ -369,6 +369,8 @@ def _check_settings(built: dict, stored: dict) -> None:
     for name, value in stored.items():
         if name in _INITIAL or name not in built:
             continue
+        if value is None:  # a part that the stored prompt does without, such as class offsets
+            continue
         if isinstance(value, dict) and isinstance(built[name], dict):
             _check_settings(built[name], value)
         elif value != built[name]:
