@@ -7,7 +7,6 @@ PROMPTS is a file or folder, or hf:USER/NAME on the Hugging Face Hub. torch is i
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
-from toolkit.common.text import printable
+from toolkit.common.text import printable, start_log
 
 AT_ONCE = 1024  # images whose answers are written together
 
@@ -215,7 +214,7 @@ def run_serve(args: argparse.Namespace) -> None:
             raise ValueError(f"{flag} is {value}; it is at least 1")
     if not 0 <= args.port <= 65535:
         raise ValueError(f"--port is {args.port}; it is between 0 and 65535")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    start_log()
     device = usable_device(args.device)
     predictor = load(args.prompts, args.backbone, args.pretrained, device)
     limits = Limits(images=args.max_images, megabytes=args.max_megabytes)

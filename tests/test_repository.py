@@ -131,7 +131,7 @@ def test_training_commands_are_understood(document, argv, monkeypatch):
 
 def test_there_are_training_commands_in_the_documents():
     documents = [name for name, _ in commands("train.py")]
-    assert documents.count("Makefile") == 1
+    assert documents.count("Makefile") == 2
     assert documents.count("README.md") >= 5
     assert documents.count("CONTRIBUTING.md") >= 4
     assert documents.count("docs/training.md") >= 12
@@ -173,7 +173,7 @@ def test_results_state_the_scores_of_the_study():
         shots, method = row["labels"]
         value = row["cells"]["average"]
         shown = f"{value['mean']:.1f}"
-        if method != "zero-shot":
+        if not method.startswith("zero-shot"):
             shown += f" ± {value['std']:.1f}"
         assert f"| {shots} | {method} | {shown} |" in results
 

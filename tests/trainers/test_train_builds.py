@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from run_files import read
 
-from trainers.engine import command_line, context, experiment, flags
+from trainers.engine import command_line, context, experiment, flags, results
 from trainers.engine.config import trainer_class
 from trainers.engine.context import RunContext, TaskPool
 from trainers.engine.run_dir import Action, FolderState, Status, decide
 from trainers.evaluation import PromptEvaluator
+from trainers.features.extraction import probabilities
 
 PROGRAM = Path(__file__).resolve().parents[2] / "train.py"
 TWO_STAGES = ["--trainer", "MCoOp", "--source", "toy-shapes,toy-pets", "--dataset", "toy-marks,toy-scenes", "--shots", 3]
@@ -91,11 +92,18 @@ def test_a_trainer_takes_all_it_needs_at_construction(build, tmp_path):
     cfg = build("CoOp", "toy-shapes").cfg
     tasks = TaskPool().get(cfg, ["toy-shapes"])
     metadata = {"epochs": 2, "note": "kept"}
-    built = trainer_class("CoOp")(cfg, RunContext(tasks=tasks, references=("zero_shot",), metadata=metadata))
+    references = ("zero_shot", "zero_shot_one_template")
+    built = trainer_class("CoOp")(cfg, RunContext(tasks=tasks, references=references, metadata=metadata))
     (record,) = built.run()
     assert built.tasks is tasks
     assert record == read(Path(cfg.OUTPUT_DIR) / "results.json")[0]
-    assert record["note"] == "kept" and 0 <= record["zero_shot"] <= 100
+    assert record["note"] == "kept"
+    images = built.constant_features("test").all()
+    sentences = {"zero_shot": tasks[0].templates, "zero_shot_one_template": ["a photo of a {}."]}
+    for reference, templates in sentences.items():
+        classes = built.store.encoder.encode_classes(tasks[0].classnames, templates)
+        expected = results.score(tasks[0], built.sets["test"].targets(0), probabilities(built.store.encoder, images, classes))
+        assert record[reference] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -137,13 +137,7 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
     given = dict(pairs).get("TRAINER.NAME", "")
-    trainer = trainer or named_trainer(files, opts)
-    if given and given != trainer:
-        raise ValueError(f"TRAINER.NAME is {given!r}, but --trainer {trainer!r}: give one of them")
-    if not trainer:
-        raise ValueError(
-            "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
-        )
+    trainer = _one_trainer(trainer or named_trainer(files, opts), given)
     cls = trainer_class(trainer)
     foreign = not is_native(cls)  # CoOp's names stay, and it may have keys of its own
     cfg = extend(get_cfg_default())
@@ -175,6 +169,17 @@ def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
         if "NAME" in node:
             return node["NAME"]
     return ""
+
+
+def _one_trainer(name: str, pair: str) -> str:
+    """Return the trainer's name. Raise ValueError if there is none, or if a KEY VALUE pair gives another."""
+    if pair and pair != name:
+        raise ValueError(f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them")
+    if not name:
+        raise ValueError(
+            "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
+        )
+    return name
 
 
 def given_keys(files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]) -> frozenset[str]:

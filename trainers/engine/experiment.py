@@ -27,6 +27,7 @@ from elevater_eval import combine
 from toolkit.common.files import atomic_write, write_bytes, write_text
 from toolkit.common.progress import progress
 from toolkit.common.structured import read_json, read_yaml, write_json
+from toolkit.common.text import printable
 
 from . import distributed, external, results, tables
 from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer_class, with_overrides
@@ -48,6 +49,8 @@ from .settings import split_names, task_names
 from .start import follow
 
 log = logging.getLogger(__name__)
+
+REFERENCES = ("zero_shot", "zero_shot_one_template", "source")  # scored beside the prompt of a target
 
 
 @dataclass(frozen=True)
@@ -301,7 +304,7 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        runs.append(Run(stage, folder, load_epoch, trains, ("zero_shot", "source"), fresh, resume))
+        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume))
     return runs
 
 
@@ -407,7 +410,7 @@ def _is_collected(out: Path, records: Sequence[dict]) -> bool:
         return False
     damaged = known.damaged()
     if damaged:
-        log.warning("%s: damaged or missing, and made again: %s", out, ", ".join(damaged))
+        log.warning("%s: damaged or missing, and made again: %s", out, printable(", ".join(damaged)))
         return False
     return read_json(out / RESULTS) == records
 
@@ -438,7 +441,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
         device += f", {distributed.world()} processes"
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
     names = task_names(cfg)
-    label = ", ".join(names)
+    label = printable(", ".join(names))
     if len(names) > 5:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)

@@ -164,7 +164,7 @@ def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
         write_manifest(run.folder, finished_facts(run.folder))
     tidy(run.folder)
-    name = run.names[0]
+    name = printable(run.names[0])
     if len(run.names) > 1:
         name = f"on {len(run.names)} tasks"
     with tqdm.external_write_mode():  # a bar may be open
@@ -200,8 +200,8 @@ def _log_counts(trainer) -> None:
 
 def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None) -> RunContext:
     references = list(run.references)
-    if "zero_shot" in references and not run.cfg.TEST.ZERO_SHOT:
-        references.remove("zero_shot")
+    if not run.cfg.TEST.ZERO_SHOT:
+        references = [name for name in references if not name.startswith("zero_shot")]
     if "source" in references and not (run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0)):
         references.remove("source")
     metadata = {"epochs": run.epochs, "start": run.start_digest()}
@@ -235,7 +235,7 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
     """Log the tasks that have the same images for training and validation."""
     same = [task.name for task in tasks if task.val and task.val == task.train_x]
     if same and run.trains:
-        names = ", ".join(same)
+        names = printable(", ".join(same))
         if len(same) > 5:
             names = f"{len(same)} tasks"
         with tqdm.external_write_mode():
@@ -271,7 +271,7 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     if action is not Action.REPAIR:
         return action
     damaged = read_manifest(run.folder).damaged()
-    log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
+    log.warning("%s: damaged or missing: %s", run.folder, printable(", ".join(damaged)))
     built = tasks.get(run.cfg, run.names)
     write_config(run.cfg)
     if run.trainer.learns:
