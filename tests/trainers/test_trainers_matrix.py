@@ -129,6 +129,9 @@ def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
         "manifest.json",
         "results.json",
         *(f"predictions/seed1_{task}.json" for task in tasks),
+        "results/predictions.csv",
+        *(f"results/classes_{task}.csv" for task in tasks),
+        *(f"results/confusion_{task}.csv" for task in tasks if METRICS[task] == "accuracy"),
     }
     if LEARNT[name]:
         curves = {file for file in found if file.startswith("tensorboard/")}

@@ -112,6 +112,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     )
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of few-shot sampling
+    cfg.TEST.ZERO_SHOT = True  # score zero-shot CLIP beside the prompt; False for huge sets
     cfg.DATASET.TRAIN_ON_VAL = False  # train on the validation images, too; needs TEST.FINAL_MODEL last_step
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
     cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
