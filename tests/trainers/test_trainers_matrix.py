@@ -47,6 +47,7 @@ COUPLED = {"text": (2, 2, 32)}
 for layer in range(2):
     COUPLED |= {f"projections.{layer}.weight": (64, 32), f"projections.{layer}.bias": (64,)}
 ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
+LINEAR = {"class_offsets": (3, 16), "bias": (3,)}
 LEARNT = {
     "ZeroshotCLIP": {},
     "CoOp": CTX,
@@ -68,6 +69,9 @@ LEARNT = {
     "MPromptSRC": DEEP,
     "APT": ANCHORED | {"class_offsets": (3, 16)},
     "MAPT": ANCHORED,
+    "LinearProbe": LINEAR,
+    "GDA": LINEAR,
+    "CLAP": {"class_offsets": (3, 16)},
 }
 METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}

@@ -102,7 +102,8 @@ def is_native(cls: type) -> bool:
 
 
 def recipes(cls: type, backbone: str) -> list[Path]:
-    """Return the YAMLs with this backbone's settings: what our trainers share, then what the trainer or its base adds.
+    """Return the YAMLs with this backbone's settings: what our trainers share, then what the trainer or its base adds for
+    all backbones (all.yaml) and for this one.
 
     A trainer that was written for Dassl alone has its own file, which is complete. CoOp's published files, too, are
     complete and are taken by name only; all methods are compared with the shared settings.
@@ -115,9 +116,12 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     published = {"MVLPT"} if stem == "pocket" else {"MVLPT", "CoOp"}
     found = [folder / "MVLPT" / f"{stem}.yaml"]
     for base in reversed(cls.__mro__):
-        path = folder / base.__name__ / f"{stem}.yaml"
-        if base.__name__ not in published and path.is_file():
-            found.append(path)
+        if base.__name__ in published:
+            continue
+        for name in ("all", stem):
+            path = folder / base.__name__ / f"{name}.yaml"
+            if path.is_file():
+                found.append(path)
     return found
 
 

@@ -45,7 +45,7 @@ from .run_dir import (
     write_config,
     write_manifest,
 )
-from .settings import split_names, task_names
+from .settings import multitask_advice, split_names, task_names
 from .start import follow
 
 log = logging.getLogger(__name__)
@@ -201,9 +201,8 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     cls = trainer_class(cfg.TRAINER.NAME)
     sources = split_names(cfg.MULTITASK.SOURCE)
     if sources and not cls.multitask:
-        raise ValueError(
-            f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
-        )
+        name = cfg.TRAINER.NAME
+        raise ValueError(f"--source (MULTITASK.SOURCE): {name} learns one task at a time{multitask_advice(name)}")
     if options.eval_only:
         if cls.learns and not options.model_dir:
             raise ValueError("--eval-only needs --model-dir, the folder of the run to evaluate")

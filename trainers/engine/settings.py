@@ -229,15 +229,22 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
     ]
 
 
+def multitask_advice(trainer: str) -> str:
+    """Return the end of a message about several tasks: the name of the trainer's multitask form, if there is one."""
+    form = f"M{trainer}"
+    if form in TRAINER_REGISTRY.registered_names():
+        return f"; use {form}"
+    return ""
+
+
 def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
     names = task_names(cfg)
     issues = []
     if not names:
         issues.append("no task is given: use --dataset (DATASET.DATASET)")
     if len(names) > 1 and not multitask:
-        issues.append(
-            f"{cfg.TRAINER.NAME} learns one task at a time, DATASET.DATASET names {len(names)}; use M{cfg.TRAINER.NAME}"
-        )
+        name = cfg.TRAINER.NAME
+        issues.append(f"{name} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(name)}")
     if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
         issues.append(
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
