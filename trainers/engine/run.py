@@ -121,6 +121,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     if action is not Action.REUSE:
         backbone = run.trainer.load_backbone(run.cfg)
         setup = PromptSetup(run.cfg, tasks.get(run.cfg, run.names), backbone)
+        for task in setup.tasks:
+            backbone.check_classes(task.classnames, task.name, run.cfg.DATASET.ALLOW_UNKNOWN_WORDS)
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
         if run.compare:
