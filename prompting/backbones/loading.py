@@ -257,8 +257,7 @@ def _load_folder(folder: Path, name: str, pretrained: str | None, device: str | 
     if pretrained:
         files = [Path(pretrained)]
     if is_transformers:
-        weights = files[0] if pretrained else transformers_layout.weights_of(folder)
-        return _load_transformers(folder, weights, name, device)
+        return _load_transformers(folder, pretrained, name, device)
     if not files or not has_config:
         raise FileNotFoundError(
             f"{folder} holds no model: neither {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}, nor "
@@ -272,16 +271,20 @@ def _load_file(path: Path, device: str | torch.device) -> Backbone:
     if (folder / HUB_CONFIG).is_file():
         return _load_hub_file(path, folder, path.name, device)
     if path.name in transformers_layout.WEIGHTS and (folder / transformers_layout.CONFIG).is_file():
-        return _load_transformers(folder, path, path.name, device)
+        return _load_transformers(folder, str(path), path.name, device)
     clip = build_from_openai_layout(read_state_dict(path), str(path))
     return _backbone(path.name, clip, Preprocessing(_size(clip)), device)
 
 
-def _load_transformers(folder: Path, weights: Path, name: str, device: str | torch.device) -> Backbone:
-    """Load a `CLIPModel` of transformers with the config.json of `folder`."""
+def _load_transformers(folder: Path, file: str | None, name: str, device: str | torch.device) -> Backbone:
+    """Load a `CLIPModel` of transformers with the config.json of `folder`; file: weights, by default those of the folder."""
     config = transformers_layout.read_config(folder / transformers_layout.CONFIG)
     transformers_layout.check_tokenizer(folder)
     values = transformers_layout.read_preprocessing(folder, config["vision_cfg"]["image_size"])
+    if file:
+        weights = Path(file)
+    else:
+        weights = transformers_layout.weights_of(folder)
     clip = build(config, transformers_layout.read_weights(weights), str(weights))
     return _backbone(name, clip, Preprocessing(_size(clip), **values), device)
 
