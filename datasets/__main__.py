@@ -1,4 +1,4 @@
-"""Command line: ``python -m datasets list | show | doctor | prepare | download``.
+"""Command line: ``python -m datasets list | show | doctor | prepare | download | few-shot``.
 
 Exit code 0: done; 1: a set is damaged, a named one is missing, or a file is not available; 2: the command is wrong.
 """
@@ -12,14 +12,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from toolkit.common.cli import FAILED, OK, NotDone, run_command
+from toolkit.common.text import printable
 
 from .catalog.entries import SUITES, Entry, entries, entry
 from .catalog.names import show
 from .tools.report import SHOWN, Report, join_images
+
+if TYPE_CHECKING:
+    from .tools.batch import Outcome
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,13 +66,25 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "prepare",
-        help="write the split file of a CoOp set from its raw annotations, or ELEVATER's layout from another copy",
+        help="write the split file of a CoOp set from its raw annotations, or any set from a copy (--from)",
     )
     _add_names(command, "+")
     command.add_argument(
-        "--from", dest="origin", choices=["torchvision"], help="write ELEVATER's layout from torchvision's copy"
+        "--from",
+        dest="origin",
+        choices=["wds", "parquet", "zip", "torchvision", "folder", "hub"],
+        help="write the set from a copy: webdataset shards, parquet files, a zip, torchvision's files, split folders, "
+        "or what the Hugging Face Hub has",
     )
-    command.add_argument("--source", default="", metavar="DIR", help="folder of that copy (default: ROOT/torchvision)")
+    command.add_argument(
+        "--at",
+        "--source",
+        dest="at",
+        metavar="PATH",
+        help="the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
+        "default ROOT/hub)",
+    )
+    command.add_argument("--revision", default="", help="branch, tag or commit of the copy on the Hub")
     command.add_argument("--offline", action="store_true", help="download nothing")
     command.set_defaults(run=_prepare)
 
@@ -77,6 +94,14 @@ def _parser() -> argparse.ArgumentParser:
         "--mirror", default="", metavar="URL", help="a copy of the data root on a web server, to take the files from"
     )
     command.set_defaults(run=_download)
+
+    command = commands.add_parser("few-shot", help="write the images of a few-shot sample, a line of JSON each")
+    command.add_argument("name", metavar="NAME", help="a task, also folder:PATH or csv:FILE")
+    command.add_argument("--root", default="", metavar="ROOT", help="data root")
+    command.add_argument("--shots", type=int, required=True, help="training images per class")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="train.py --fewshot FILE takes it back")
+    command.set_defaults(run=_few_shot)
     return parser
 
 
@@ -178,12 +203,14 @@ def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
     _write(", ".join(f"{statuses.count(status)} {status}" for status in ("ok", "damaged", "missing")))
 
 
-def _prepare(options: argparse.Namespace) -> None:
+def _prepare(options: argparse.Namespace) -> int:
     root = Path(options.root).expanduser()
     if options.origin:
-        _prepare_from_torchvision(_named(options), root, options)
-    else:
-        _prepare_splits(_named(options), root)
+        return _prepare_from_copies(root, options)
+    if options.names == ["all"]:
+        raise ValueError("prepare all needs --from, which says what to make the sets from")
+    _prepare_splits(_named(options), root)
+    return OK
 
 
 def _prepare_splits(chosen: Sequence[Entry], root: Path) -> None:
@@ -196,18 +223,34 @@ def _prepare_splits(chosen: Sequence[Entry], root: Path) -> None:
         _write(f"{known.name}: {path}")
 
 
-def _prepare_from_torchvision(chosen: Sequence[Entry], root: Path, options: argparse.Namespace) -> None:
-    from .tools.doctor import examine
-    from .tools.prepare import check, prepare
+def _prepare_from_copies(root: Path, options: argparse.Namespace) -> int:
+    from .tools import batch
 
-    for known in chosen:
-        check(known, root)
-    for known in chosen:
-        folder = prepare(known, root, options.source, download=not options.offline)
-        report = examine(known, root, quick=True)
-        for line in report.lines():
-            sys.stderr.write(f"{line}\n")
-        _write(f"wrote {folder} ({join_images(report.images)})")
+    at = Path(options.at).expanduser() if options.at else None
+    if options.origin == "hub" and options.offline:
+        raise ValueError("--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy")
+    source = batch.Source(options.origin, at, options.revision, options.offline)
+    every = options.names == ["all"]
+    chosen = batch.available(options.origin) if every else _named(options)
+    batch.require_available([] if every else chosen, source, root)
+    outcomes = batch.prepare_all(chosen, root, source, every, lambda outcome: _print_outcome(outcome, root))
+    if len(outcomes) > 1:
+        _write(batch.table(outcomes))
+    return max(outcome.code for outcome in outcomes)
+
+
+def _print_outcome(outcome: Outcome, root: Path) -> None:
+    from .tools.doctor import examine
+
+    if outcome.status == "failed":
+        sys.stderr.write(f"error: {printable(outcome.detail, lines=True)}\n")
+    if outcome.status != "written":
+        return
+    known = entry(outcome.name)
+    report = examine(known, root, quick=True)
+    for line in report.lines():
+        sys.stderr.write(f"{line}\n")
+    _write(f"wrote {root / known.folder} ({join_images(report.images)})")
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -229,6 +272,24 @@ def _download(options: argparse.Namespace) -> None:
             _write(f"{known.name}: all files are in {root / known.folder}; `{examine}` examines them")
     if failed:
         raise NotDone("\n".join(failed))
+
+
+def _few_shot(options: argparse.Namespace) -> None:
+    from dassl.config import get_cfg_default
+
+    from datasets import build_task
+
+    from .io.few_shot_lists import write_list
+
+    cfg = get_cfg_default()
+    cfg.DATASET.ROOT = options.root
+    cfg.DATASET.NUM_SHOTS = options.shots
+    cfg.DATASET.RANDOM_SEED_SAMPLING = options.seed
+    task = build_task(cfg, options.name)
+    if task.label_kind == "multilabel":
+        raise ValueError(f"{options.name}: such a list has one label an image, and this task several")
+    write_list(options.output, task.train_x)
+    _write(f"{len(task.train_x)} images in {options.output}")
 
 
 if __name__ == "__main__":

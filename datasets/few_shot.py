@@ -16,6 +16,7 @@ from pathlib import Path
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json
 
+from .io.few_shot_lists import find_listed, is_list, read_list
 from .task import Sample, Task
 
 VAL_SHOTS = 4  # CoOp: at most so many validation images per class
@@ -197,7 +198,7 @@ def replay(record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ())
 def find_record(where: str | os.PathLike, task: str) -> dict | None:
     """Return the record of `task` in `where`: one file, a folder of them, or a run's folder.
 
-    Returns None for the file of another task.
+    Returns None for the file of another task; a published list (a line of JSON an image) names none, and is of any.
 
     Raises:
         FileNotFoundError: there is no such file, or no record of the task in the folder.
@@ -206,7 +207,7 @@ def find_record(where: str | os.PathLike, task: str) -> dict | None:
     where = Path(where).expanduser()
     if not where.is_dir():
         record = _read_record(where)
-        return record if record["task"] == task else None
+        return record if record["task"] in (task, None) else None
     for folder in ("", "fewshot", "source/fewshot", f"adapt/{task}/fewshot"):
         path = where / folder / f"{task}.json"
         if path.is_file():
@@ -230,7 +231,7 @@ def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
     where = Path(where).expanduser()
     if where.is_file():
         task = _read_record(where)["task"]
-        if task not in tasks:
+        if task is not None and task not in tasks:
             raise ValueError(f"DATASET.FEWSHOT: {where} is a record of none of the tasks, but of {task}")
 
 
@@ -248,6 +249,9 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
         )
     if not record["train"]:
         raise ValueError(f"{file}: its list train is empty")
+    if "labels" in record:  # a published list
+        task.set_split(find_listed(record, task.train_x), [], None)
+        return
     try:
         train, val = replay(record, task.train_x, task.val)
     except ValueError as error:
@@ -258,6 +262,8 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
 def _read_record(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"DATASET.FEWSHOT: no file {path}")
+    if is_list(path):
+        return read_list(path)
     record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("task"), str):
         raise ValueError(f"{path} is no few-shot record: it needs the keys task, train and val")

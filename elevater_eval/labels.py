@@ -15,6 +15,7 @@ from toolkit.common.structured import read_json
 
 LABELS = re.compile(r"\d+(,\d+)*")
 ORDER_FILE = "order.json"  # marks test sets whose images are not in ELEVATER's order; `datasets prepare` writes it
+OTHER_SPLIT = "another split"  # its verdict on test sets with other images
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +56,27 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
     return Labels(targets, classes)
 
 
-def order_warning(root: Root, task: TaskInfo) -> str:
-    """Return a warning if the task's test images below the data root are not in ELEVATER's order, otherwise ""."""
+def order_note(root: Root, task: TaskInfo) -> tuple[str, bool]:
+    """Return why predictions on a task's test set below the data root cannot be submitted, "" if they can.
+
+    Returns:
+        (message, True if the test images are others than ELEVATER's, False if they are in another order alone)
+    """
     marker = (Path(root) / task.test_index).parent / ORDER_FILE
     if not marker.is_file():
-        return ""
+        return "", False
     try:
-        source = str(read_json(marker)["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        source = "elsewhere"
-    return f"made on a copy from {source}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
+        content = dict(read_json(marker))
+    except (OSError, ValueError, TypeError):
+        content = {}
+    if content.get("order") == "official":
+        return "", False
+    source = str(content.get("source") or "elsewhere")
+    if content.get("verdict") == OTHER_SPLIT:
+        note = f" ({content['note']})" if content.get("note") else ""
+        return f"made on a copy from {source}, whose test images are another split{note}: not to be submitted ({marker})", True
+    message = f"made on a copy from {source}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
+    return message, False
 
 
 def _check_rows(index: Path, rows: list[list[int]], classes: int, multiclass: bool) -> None:

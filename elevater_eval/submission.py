@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from elevater_eval.entry import PredictionFile
-from elevater_eval.issues import error, errors_of, raise_errors
+from elevater_eval.issues import WARNING, error, errors_of, raise_errors
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.predictions import json_pieces
 from elevater_eval.reading import MEMBER, Sources, prediction_files, read_merged
@@ -35,7 +35,8 @@ def combine(
 
     Args:
         sources: one or several of: a run's folder (its predictions/ is taken), a folder of prediction files, a file.
-        root: data root; a warning is logged for each task whose test images there are not in ELEVATER's order.
+        root: data root; a warning is logged for each task whose test images there are not in ELEVATER's order. Those of
+            another split are an error.
         allow_partial: tasks may differ in their seeds.
 
     Raises:
@@ -53,9 +54,11 @@ def combine(
                 issues += found
                 if entry is None:
                     continue
+                noted = order_issues(entry, tasks, root)
+                issues += errors_of(noted)
+                warnings += [issue for issue in noted if issue.level == WARNING]
                 if not errors_of(issues):
                     _write_entry(stream, entry, first=not outlines)
-                warnings += order_issues(entry, tasks, root)
                 outlines.append(entry.outline())
             stream.write(b"]}")
         issues += one_experiment(outlines)

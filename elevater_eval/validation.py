@@ -10,7 +10,7 @@ import numpy as np
 
 from elevater_eval.entry import PredictionFile, seed_list
 from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors_of, warning
-from elevater_eval.labels import Labels, order_warning, read_labels
+from elevater_eval.labels import Labels, order_note, read_labels
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.reading import Sources, path_list, read_entries
 from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
@@ -95,12 +95,14 @@ def labels_of(
 
 
 def order_issues(entry: PredictionFile, tasks: Tasks, root: Root | None) -> Issues:
-    """Return a warning if the entry's test set below the data root is not in ELEVATER's order."""
+    """Return a warning if the entry's test set below the data root is in another order, an error if it has other images."""
     if root is None or entry.dataset_name not in tasks:
         return []
-    message = order_warning(root, tasks[entry.dataset_name])
+    message, is_other_split = order_note(root, tasks[entry.dataset_name])
     if not message:
         return []
+    if is_other_split:
+        return [error(entry.where(), message)]
     return [warning(entry.where(), message)]
 
 

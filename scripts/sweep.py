@@ -103,6 +103,8 @@ def describe(plan: Plan, args: argparse.Namespace) -> str:
     missing = study.missing_jobs(plan, args)
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
+    if "evaluation" in counts:
+        kinds += f", {counts['evaluation']:,} evaluations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
     lines += study.progress_lines(plan, missing, args)
     if backbones == ["pocket"]:

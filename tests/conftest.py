@@ -7,6 +7,15 @@ import sys
 import pytest
 
 
+def pytest_addoption(parser):
+    """Name what the contract tests are run for: `pytest tests/contracts --import my_method.py --trainer MyMethod`."""
+    group = parser.getgroup("contracts")
+    group.addoption("--trainer", action="append", default=[], help="a registered trainer")
+    group.addoption("--task", action="append", default=[], help="a registered data set")
+    group.addoption("--root", default="", help="data root of --task")
+    group.addoption("--import", action="append", default=[], dest="imports", help="a file that registers them")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Features that runs keep in files lie in a folder of this test run."""

@@ -51,7 +51,13 @@ def templates(name: str) -> list[str]:
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
-    """Return the names for prompts of the class names `found` in the data, in the data's order.
+    """Return the names for prompts of the class names `found` in the data, in the data's order, as `match_labels` does."""
+    known = class_names(name)
+    return [known[label] for label in match_labels(name, found, source)]
+
+
+def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
+    """Return the labels of the class names `found` in the data, in the data's order.
 
     Case, spaces and punctuation do not count. A name that fits several classes is that of its own position. Numbers
     in order (0, 1, ... or 1, 2, ...) name nothing, and stand for the classes in their order.
@@ -68,7 +74,7 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
     if len(found) != len(known):
         raise ValueError(f"{source} has {len(found)} classes, but {name} has {len(known)}")
     if _are_numbers(found):
-        return class_names(name)
+        return list(range(len(known)))
     candidates = _index(name)
     taken: dict[int, int] = {}  # class -> position in `found`
     for position, label in enumerate(found):
@@ -84,7 +90,7 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
             both = f"classes {taken[chosen]} ({first!r}) and {position} ({label!r})"
             raise ValueError(f"{source}: {both} are both {known[chosen][0]!r}")
         taken[chosen] = position
-    return [known[chosen][0] for chosen in taken]
+    return list(taken)
 
 
 def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import logging
 import os
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,38 +15,19 @@ from toolkit.common.archives import require_files
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
 
+from .metadata_files import FILES, find_tables, read_tables
+from .rows import LABEL_MARKS, SPLITS, Row, split_of, split_paths
+
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
-TEST_SHARE = 0.2  # of the images, if a folder has no splits
-_FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos"
-_SPLIT_NAME = re.compile(rf"(?:(?:{_FILLER})[_\-. ]?)?(?P<split>{'|'.join(FOLDER_SPLITS)})(?:[_\-. ]?(?:{_FILLER}))?")
 _NO_CLASSES = "has no sub-folders; each class is a sub-folder with its images"
 DELIMITERS = ",;\t"
-_LABEL_MARKS = re.compile(r"[|;,]")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One image.
-
-    Attributes:
-        split: "train", "val" or "test".
-        key: its path in the folder or table, the same on every machine.
-        labels: as the data have them.
-        where: the folder or line that it is from, for messages.
-    """
-
-    split: str
-    impath: str
-    key: str
-    labels: tuple[str, ...]
-    where: str
-
-
-def read_folder(root: Path, known: Iterable[str] = ()) -> list[Row]:
+def read_folder(root: Path, known: Iterable[str] = (), splits_needed: bool = False) -> list[Row]:
     """Return the images below `root`: `<split>/<class>/...`, or `<class>/...`, which is then split.
+
+    A table metadata.csv or metadata.jsonl with labels is read instead (`metadata_files`).
 
     A split's folder is called train, val, test or a usual variant of it, such as Training or seg_test. Of a folder
     without splits, a fifth of all images are test images: those whose paths have a small SHA-256, so that an image
@@ -56,6 +35,7 @@ def read_folder(root: Path, known: Iterable[str] = ()) -> list[Row]:
 
     Args:
         known: the folders that are classes even if they hold folders of images only.
+        splits_needed: raise ValueError if there are no splits.
 
     Raises:
         FileNotFoundError: `root`, or its train/ or test/ if it has the other one, is not there.
@@ -64,6 +44,12 @@ def read_folder(root: Path, known: Iterable[str] = ()) -> list[Row]:
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
     split_folders = _split_folders(root)
+    tables = find_tables(root, split_folders)
+    if tables:
+        rows = read_tables(root, tables)
+        return _with_known_labels(rows, "the training images")
+    if splits_needed and not split_folders:
+        raise ValueError(f"{root} has no folders train and test")
     rows = []
     if not split_folders:
         for folder in _class_folders(root, known):
@@ -72,30 +58,30 @@ def read_folder(root: Path, known: Iterable[str] = ()) -> list[Row]:
     for split, split_folder in split_folders.items():
         for folder in _class_folders(split_folder, known):
             rows += [_row(root, path, split, folder) for path in _images(folder)]
-    classes = {row.labels[0] for row in rows if row.split == "train"}
+    return _with_known_labels(rows, split_folders["train"])
+
+
+def _with_known_labels(rows: list[Row], source: object) -> list[Row]:
+    """Return the rows. Raises ValueError if one has a label that no training image has."""
+    classes = {label for row in rows if row.split == "train" for label in row.labels}
     for row in rows:
-        if row.labels[0] not in classes:
-            hint = _nearest(row.labels[0], classes)
-            raise ValueError(f"{row.where}: {row.labels[0]!r} is no class of {split_folders['train']}{hint}")
+        for label in row.labels:
+            if label not in classes:
+                raise ValueError(f"{row.where}: {label!r} is no class of {source}{_nearest(label, classes)}")
     return rows
-
-
-def split_of(name: str) -> str:
-    """Return the split that a folder's name stands for, "train", "val" or "test", or ""."""
-    found = _SPLIT_NAME.fullmatch(name.lower())
-    return FOLDER_SPLITS[found["split"]] if found else ""
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Return split -> its folder, or {} if `root` holds class folders."""
     candidates = [folder for folder in _folders(root) if split_of(folder.name)]
-    folders = [folder for folder in candidates if _folders(folder)]  # else a class of that name
+    folders = [folder for folder in candidates if _folders(folder) or _has_table(folder)]  # else a class of that name
     found = {split_of(folder.name): folder for folder in folders}
     if len(found) < len(folders):
         names = ", ".join(folder.name for folder in folders)
         raise ValueError(f"{root} has several folders for one split: {names}")
     if not folders:
-        _require_class_names(root, candidates)
+        if not _has_table(root):
+            _require_class_names(root, candidates)
         return {}
     for folder in candidates:
         if split_of(folder.name) not in found:
@@ -106,12 +92,16 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return found
 
 
+def _has_table(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in FILES)
+
+
 def _require_class_names(root: Path, candidates: list[Path]) -> None:
     """Raise ValueError if folders with the names of splits, which hold images alone, can't be classes."""
     only_splits = len(candidates) == len(_folders(root))
     for folder in candidates:
-        if only_splits or (folder / "metadata.csv").is_file() or (folder / "metadata.jsonl").is_file():
-            raise ValueError(f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split")
+        if only_splits:
+            raise ValueError(f"{folder} {_NO_CLASSES}, or lists them in metadata.csv with the columns file_name and label")
 
 
 def _folders(root: Path) -> list[Path]:
@@ -147,21 +137,10 @@ def _row(root: Path, path: Path, split: str, folder: Path) -> Row:
 
 def _split_class(root: Path, folder: Path) -> Iterator[Row]:
     """Yield the images of one class in order, each with its split."""
-    paths = _images(folder)
-    if len(paths) < 2:
-        count = "1 image" if len(paths) == 1 else f"{len(paths)} images"
-        raise ValueError(f"{folder} has {count}; a class needs two, to train and to test")
-    shares = {path: _share(path.relative_to(root).as_posix()) for path in paths}
-    ranked = sorted(paths, key=shares.__getitem__)
-    for path in paths:
-        is_test = shares[path] < TEST_SHARE and path != ranked[-1]
-        yield _row(root, path, "test" if is_test or path == ranked[0] else "train", folder)
-
-
-def _share(name: str) -> float:
-    """Return a number from 0 to 1 that depends on the name alone."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    paths = {path.relative_to(root).as_posix(): path for path in _images(folder)}
+    splits = split_paths(list(paths), str(folder))
+    for key, path in paths.items():
+        yield _row(root, path, splits[key], folder)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -273,7 +252,7 @@ def _table_row(file: Path, line: list[str], columns: _Columns, multilabel: bool,
     if split.lower() not in SPLITS:
         raise ValueError(f"{where}: unknown split {split!r}; it is train, val or test")
     if multilabel:
-        parts = [part.strip() for part in _LABEL_MARKS.split(label)]
+        parts = [part.strip() for part in LABEL_MARKS.split(label)]
         labels = [part for part in parts if part]
     elif label:
         labels = [label]

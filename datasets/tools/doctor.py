@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from datasets.catalog import names
 from datasets.catalog.entries import Entry
 from datasets.io.index_files import Row, repeated
 
-from . import ORDER_FILE, annotations
+from . import ORDER_FILE, annotations, record
 from .check_images import Members, Progress, check_overlap, check_present, check_readable
 from .lenient_readers import Listing, Reader, near
 from .report import Report
@@ -82,20 +81,22 @@ def _check_files(entry: Entry, root: Path, report: Report) -> None:
     for part in sorted(folder.rglob(".*.part")):
         message = "a download that was stopped; the same download command goes on with it"
         report.warn("unfinished-download", part.relative_to(root).as_posix(), message)
-    order = folder / ORDER_FILE
-    if order.is_file():
-        message = f"made from {_source_of(order)}: the order of the test images is not ELEVATER's, so predictions"
-        report.warn("unofficial-order", f"{entry.folder}/{ORDER_FILE}", f"{message} cannot be submitted")
+    _check_record(entry, folder, report)
 
 
-def _source_of(order: Path) -> str:
-    try:
-        content = json.loads(order.read_text(encoding="utf-8"))
-    except ValueError:
-        return "elsewhere"
-    if not isinstance(content, dict):
-        return "elsewhere"
-    return content.get("source", "elsewhere")
+def _check_record(entry: Entry, folder: Path, report: Report) -> None:
+    """Report a prepared set whose test images are not the published ones, or in another order."""
+    made = record.read(folder)
+    if made is None or made.verdict == record.SAME:
+        return
+    where = f"{entry.folder}/{ORDER_FILE}"
+    note = f" ({made.note})" if made.note else ""
+    if made.verdict == record.OTHER_SPLIT:
+        message = f"made from {made.source}: another split{note}; scores on it are not comparable, and predictions"
+        report.warn("another-split", where, f"{message} cannot be submitted")
+    else:
+        message = f"made from {made.source}: the order of the test images is not ELEVATER's{note}, so predictions"
+        report.warn("unofficial-order", where, f"{message} cannot be submitted")
 
 
 # -- index files -------------------------------------------------------------------------------------------------
@@ -265,6 +266,7 @@ def _check_classes(entry: Entry, split: str, listing: Listing, classes: int, rep
 
 def _check_counts(entry: Entry, splits: dict[str, Listing], root: Path, report: Report) -> None:
     """Report numbers of images that are not the published ones; a warning for ELEVATER's val split, which is unused."""
+    made = record.read(root / entry.folder)
     for split, listing in splits.items():
         if split in entry.indexes:
             where = f"{entry.folder}/{entry.indexes[split]}"
@@ -278,5 +280,6 @@ def _check_counts(entry: Entry, splits: dict[str, Listing], root: Path, report: 
             report.error("no-images", where, "no image is listed")
         elif expected and count != expected:
             is_unused = split == "val" and entry.layout in ("iris", "coco")
-            level = report.warn if is_unused else report.error
+            is_recorded = made is not None and made.images.get(split) == count
+            level = report.warn if is_unused or is_recorded else report.error
             level("image-count", where, f"{count} images, but {entry.name} has {expected}")

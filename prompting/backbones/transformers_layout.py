@@ -35,7 +35,6 @@ _VISION_DEFAULTS = {
     "patch_size": 32,
 }
 _HIGHEST_ID = 2  # the eos_token_id of older files: the result is read at the highest token id, which is CLIP's end token
-_LEAST = {"mean": -1e6, "std": 1e-6}
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _NAMES = {
     "text_model.embeddings.token_embedding.": "token_embedding.",
@@ -146,35 +145,40 @@ def read_preprocessing(folder: Path, size: int) -> dict:
     given = read_json(path)
     if not isinstance(given, dict):
         raise ValueError(f"{path} holds no settings of an image processor")
-    key = "crop_size" if given.get("do_center_crop", True) and "crop_size" in given else "size"
-    stated = given.get(key, size)
-    if isinstance(stated, dict):
-        sides = set(stated.values())
-    else:
-        sides = {stated}
-    if sides != {size}:
-        raise ValueError(f"{path}: {key} is {json.dumps(stated)[:60]}; the image tower takes {size} pixels")
+    _check_size(given, size, path)
     factor = given.get("rescale_factor", 1 / 255)
     if not given.get("do_rescale", True) or not isinstance(factor, float) or abs(factor * 255 - 1) > 1e-3:
         raise ValueError(f"{path}: images must be rescaled by 1/255 (do_rescale, rescale_factor)")
-    chosen: dict[str, Any] = {}
     resample = given.get("resample", 3)
-    if resample not in _RESAMPLE:
+    if not isinstance(resample, int) or resample not in _RESAMPLE:
         raise ValueError(f"{path}: resample is {str(resample)[:20]}; known are 0 (nearest), 2 (bilinear), 3 (bicubic)")
-    chosen["interpolation"] = _RESAMPLE[resample]
+    chosen: dict[str, Any] = {"interpolation": _RESAMPLE[resample]}
     if not given.get("do_normalize", True):
         return chosen | {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    for name in ("mean", "std"):
-        key = f"image_{name}"
-        if key not in given:
-            continue
-        values = given[key]
-        if not isinstance(values, list) or len(values) != 3:
-            raise ValueError(f"{path}: {key} is no list of three numbers")
-        for value in values:
-            _check_number(value, float, f"{path}: {key}", _LEAST[name])
-        chosen[name] = tuple(values)
+    for name, least in (("mean", -1e6), ("std", 1e-6)):
+        if f"image_{name}" in given:
+            chosen[name] = _three_numbers(given[f"image_{name}"], f"{path}: image_{name}", least)
     return chosen
+
+
+def _check_size(given: dict, size: int, path: Path) -> None:
+    key = "size"
+    if given.get("do_center_crop", True) and "crop_size" in given:
+        key = "crop_size"
+    stated = given.get(key, size)
+    sides = [stated]
+    if isinstance(stated, dict):
+        sides = list(stated.values())
+    if any(side != size for side in sides):
+        raise ValueError(f"{path}: {key} is {json.dumps(stated)[:60]}; the image tower takes {size} pixels")
+
+
+def _three_numbers(values: object, where: str, least: float) -> tuple[float, ...]:
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError(f"{where} is no list of three numbers")
+    for value in values:
+        _check_number(value, float, where, least)
+    return tuple(values)
 
 
 def check_tokenizer(folder: Path) -> None:

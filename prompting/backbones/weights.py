@@ -182,9 +182,8 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     config.pop("custom_text", None)
     state = without_text_prefix(state)
     state = {name: value for name, value in state.items() if name not in _SIZES}
-    scale = state.get("logit_scale")
-    if scale is not None and scale.shape == (1,):
-        state["logit_scale"] = scale[0]
+    if "logit_scale" in state and state["logit_scale"].shape == (1,):
+        state["logit_scale"] = state["logit_scale"][0]
     _check_config(config, state, source)
     clip = None
     if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from scripts.jobs.plan import Job, Plan
 from scripts.study import comparisons, plots, tables
-from scripts.study.tables import Table
+from scripts.study.tables import Line, Table
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
 from trainers.engine.results import parsed_lines
@@ -42,10 +43,31 @@ def write_table(table: Table, out: Path) -> None:
     write_text(out / f"{table.name}.md", markdown(table))
     write_text(out / f"{table.name}.tex", tables.latex(table))
     write_json(out / f"{table.name}.json", tables.to_dict(table), indent=1)
+    for line in table.lines:
+        name = "_".join([table.name, *line.labels]).replace(" ", "-")
+        write_text(out / "rows" / f"{name}.csv", one_row(line))
     if table.name == "fewshot":
         plots.lengths(table, out / f"{table.name}.png")
     else:
         plots.bars(table, out / f"{table.name}.png")
+
+
+def one_row(line: Line) -> str:
+    """Return a line of a table as CSV: a header of sets, and one row of means in percent."""
+    numbers = ["" if cell.mean is None else f"{cell.mean:.2f}" for cell in line.cells.values()]
+    return tables.csv_text(list(line.cells), [numbers])
+
+
+def read_row(path: Path) -> dict[str, float]:
+    """Return set -> percent of a one-row CSV. Raise ValueError naming a file that is none."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    if len(rows) != 1:
+        raise ValueError(f"{path} has {len(rows)} rows below its header; expected one")
+    try:
+        return {name: float(text) for name, text in rows[0].items() if text}
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: a cell is no number") from None
 
 
 def markdown(table: Table) -> str:

@@ -132,6 +132,10 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
         for target in entry.targets:
             name = planner.adapt(method, shots, seed, target, start)
             runs[seed, datasets.task_name(target)] = (name,)
+            if entry.evaluated_tasks is None:
+                continue
+            for task, classes in itertools.product(entry.evaluated_tasks or [target], entry.evaluated_classes):
+                planner.evaluate(name, task, classes)
     return runs
 
 
@@ -140,12 +144,14 @@ def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
     records = []
     for job in plan:
         path = folder / job.name / "results.json"
-        if job.kind != "adaptation" or not path.is_file():
+        if job.kind == "source" or not path.is_file():
             continue
-        sources = []
-        if job.settings["start"]:
-            sources = plan.jobs[job.settings["start"]].settings["tasks"]
-        more = {"run": job.name, "sources": sources}
+        more: dict = {"run": job.name}
+        start = job.settings["start"]
+        if job.kind == "evaluation":
+            more["from"] = start
+            start = plan.jobs[start].settings["start"]
+        more["sources"] = plan.jobs[start].settings["tasks"] if start else []
         more["options"] = job.settings["options"]
         records += [record | more for record in read_json(path)]
     write_json(folder / "results.json", records, indent=1)

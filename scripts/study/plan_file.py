@@ -17,7 +17,7 @@ from .protocol import ITEMS
 
 COMMON = ("root", "output_dir", "resources", "retries")
 STUDY = ("items", "suite", "seeds", "methods", "backbone")
-ENTRY = ("name", "methods", "sources", "targets", "shots", "seeds", "options", "backbone")
+ENTRY = ("name", "methods", "sources", "targets", "shots", "seeds", "options", "backbone", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Entry:
         name: what tables call it.
         sources: tasks that multitask methods (MCoOp, MVPT, MUPT) train a prompt on first, which targets start from.
         options: configuration keys, as train.py takes them; a list of values for a key that takes one is a grid.
+        evaluated_tasks: tasks that each prompt is tested on, too; (): its own; None: there are no such tests.
+        evaluated_classes: all, base or new: the classes in these tests.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Entry:
     seeds: tuple[int, ...]
     options: dict = field(hash=False)
     backbone: str
+    evaluated_tasks: tuple[str, ...] | None = None
+    evaluated_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,12 @@ def _entry(value: _Value, default_name: str) -> Entry:
         raise value.get("targets").error("is empty")
     options = value.get("options", {})
     options.check_keys()
+    evaluated_tasks, evaluated_classes = None, ()
+    if "evaluate" in value.value:
+        evaluate = value.get("evaluate")
+        evaluate.check_keys(("tasks", "classes"))
+        evaluated_tasks = evaluate.get("tasks", []).tasks(known_tasks)
+        evaluated_classes = evaluate.get("classes", "all").choices(("all", "base", "new"))
     return Entry(
         name=value.get("name", default_name).word(),
         methods=names,
@@ -147,6 +157,8 @@ def _entry(value: _Value, default_name: str) -> Entry:
         seeds=value.get("seeds", 0).numbers(0),
         options=options.value,
         backbone=value.get("backbone", "pocket").word(),
+        evaluated_tasks=evaluated_tasks,
+        evaluated_classes=evaluated_classes,
     )
 
 

@@ -90,6 +90,16 @@ class Planner:
         )
         return self.plan.add(job)
 
+    def evaluate(self, trained: str, task: str, classes: str = "all") -> str:
+        """Plan the evaluation of a job's prompt on a task, or on its base or new classes."""
+        settings = dict(self.plan.jobs[trained].settings)
+        settings |= {"stage": "evaluation", "tasks": [task], "start": trained}
+        settings["options"] = settings["options"] | {"DATASET.SUBSAMPLE_CLASSES": classes}
+        method = settings["method"]
+        seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
+        name = f"evaluations/{trained.removeprefix('runs/')}/{datasets.task_name(task)}_{classes}"
+        return self.plan.add(Job(name, "evaluation", settings, (trained,), seconds, family=f"{method} evaluation"))
+
     def transfer(self, method: str, shots: int, seed: int) -> str:
         """Plan the scores of every target's own prompt on every target, and the groups that follow from them."""
         targets = self.protocol.targets

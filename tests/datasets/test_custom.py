@@ -330,7 +330,7 @@ def test_folders_in_classes(cfg, disk):
 def test_a_table_in_the_place_of_class_folders_is_refused(cfg, disk, split):
     name = tree(disk, "hub", split, "test", "other")
     disk.write(f"hub/{split}/metadata.csv", "file_name,label\n0.png,cat\n1.png,dog\n")
-    with pytest.raises(ValueError, match=f"hub/{split} has no sub-folders.*, or use csv:FILE with a table"):
+    with pytest.raises(ValueError, match="hub/test has no sub-folders"):
         build_task(cfg, name)
 
 

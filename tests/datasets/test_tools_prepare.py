@@ -314,7 +314,7 @@ def test_prepared_set_is_elevaters_layout(name, copies, tmp_path, cfg, capsys):
         fields = [line.rpartition(" ")[2] if " " in line else "" for line in lines]
         assert fields == [",".join(map(str, label if isinstance(label, tuple) else (label,))) for label in labels]
     report = examine(entry, tmp_path)
-    allowed = {"image-count", "unofficial-order"} | (
+    allowed = {"image-count", "unofficial-order", "another-split"} | (
         {"empty-class"} if name in ("voc-2007-classification", "caltech-101") else set()
     )
     assert {finding.kind for finding in report.findings} <= allowed

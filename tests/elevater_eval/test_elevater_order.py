@@ -57,6 +57,25 @@ def test_validate_warns_too(run, marker, tmp_path):
     assert [problem.level for problem in found] == ["warning"]
 
 
+OTHER_SPLIT = '{"order": "unofficial", "verdict": "another split", "source": "wds x", "note": "test: 5 of 711 images"}'
+
+
+def test_another_split_is_refused(run, marker, tmp_path):
+    marker(OTHER_SPLIT)
+    with pytest.raises(ValueError, match=r"kitti-distance: .* wds x, whose test images are another split \(test: 5 of"):
+        combine(run, tmp_path / "a.zip", tmp_path / "data")
+    assert not (tmp_path / "a.zip").exists()
+    found = [issue for issue in validate(run, tmp_path / "data") if "another split" in issue.message]
+    assert [issue.level for issue in found] == ["error"]
+    assert main(["combine", str(run), "-o", str(tmp_path / "a.zip"), "--root", str(tmp_path / "data")]) != 0
+
+
+def test_same_images_and_split_are_silent(run, marker, tmp_path, caplog):
+    marker('{"order": "official", "verdict": "same images and split", "source": "zip x"}')
+    combine(run, tmp_path / "a.zip", tmp_path / "data")
+    assert not caplog.records
+
+
 def test_commands(run, marker, tmp_path, capsys, caplog):
     marker()
     assert main(["combine", str(run), "-o", str(tmp_path / "a.zip"), "--root", str(tmp_path / "data")]) == 0

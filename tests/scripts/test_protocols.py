@@ -159,12 +159,15 @@ def row(folder, name, **labels):
 
 def test_every_protocol_has_its_files(small):
     names = {path.name for path in (small / "out" / "tables").iterdir()}
+    names.remove("rows")
     expected = {f"{name}.{kind}" for name in suite.PROTOCOLS for kind in ("csv", "md", "tex", "json", "png")}
     assert names == expected | {"comparisons.json", "comparisons.md"}
     base = row(small, "base2new", method="CoOp", classes="base", task="average")
     new = row(small, "base2new", method="CoOp", classes="new", task="average")
     h = row(small, "base2new", method="CoOp", classes="H", task="average")
     assert h == pytest.approx(tables.harmonic_mean(base, new), abs=1e-3)
+    one = output.read_row(small / "out" / "tables" / "rows" / "base2new_CoOp_H.csv")
+    assert one["average"] == pytest.approx(h, abs=0.005) and list(one) == ["average", "pocket-breeds", "pocket-dishes"]
     assert 0 < row(small, "base2new", method=tables.ZERO_SHOT, classes="open", task="pocket-breeds") < 100
     text = (small / "out" / "tables" / "base2new.md").read_text()
     assert "| average |" in text and "CoOp open" in text

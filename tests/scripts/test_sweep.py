@@ -402,3 +402,63 @@ def test_a_node_that_does_not_see_the_output_folder_says_so(cluster, tmp_path):
         (tmp_path / ".nodes").write_text("of another file system")
         result = run_plan(chain(("raises",)), executor, lambda job: False)
     assert f"does not see {tmp_path}" in result.failed["raises"]
+
+
+# -- jobs that only evaluate ---------------------------------------------------------------------------------------------
+
+EVALUATE = """\
+runs:
+  - methods: CoOp
+    targets: [pocket-breeds, pocket-dishes]
+    shots: 1
+    options: {OPTIM.MAX_EPOCH: 1, DATASET.SUBSAMPLE_CLASSES: base}
+    evaluate: {classes: [new, all]}
+  - name: elsewhere
+    methods: CoOp
+    targets: pocket-breeds
+    shots: 1
+    options: {OPTIM.MAX_EPOCH: 1, DATASET.SUBSAMPLE_CLASSES: base}
+    evaluate: {tasks: pocket-dishes}
+"""
+
+
+def test_prompts_are_evaluated_on_other_classes_and_tasks(tmp_path):
+    entries = plan_file.read(written(tmp_path, EVALUATE)).entries
+    plan, _ = plan_entries(entries)
+    assert plan.counts() == {"adaptation": 2, "evaluation": 5}
+    found = {}
+    for job in plan:
+        if job.kind == "evaluation":
+            (task,) = job.settings["tasks"]
+            classes = job.settings["options"]["DATASET.SUBSAMPLE_CLASSES"]
+            found.setdefault(job.settings["start"].rsplit("/", 1)[1], set()).add((task, classes))
+            assert job.needs == (job.settings["start"],)
+    assert found == {
+        "pocket-breeds": {("pocket-breeds", "new"), ("pocket-breeds", "all"), ("pocket-dishes", "all")},
+        "pocket-dishes": {("pocket-dishes", "new"), ("pocket-dishes", "all")},
+    }
+
+
+@pytest.mark.long
+def test_results_of_evaluations_name_their_run(tmp_path):
+    path = written(tmp_path, EVALUATE)
+    assert sweep.main([str(path), "--output-dir", str(tmp_path / "out"), "--jobs", "2"]) == 0
+    records = json.loads((tmp_path / "out" / "results.json").read_text())
+    evaluated = [record for record in records if "from" in record]
+    assert len(records) == 7 and len(evaluated) == 5
+    assert {record["epochs"] for record in evaluated} == {0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("evaluate: {classes: old}", "runs[0].evaluate.classes: unknown 'old', nearest"),
+        ("evaluate: {class: new}", "runs[0].evaluate.class: is no key; the nearest is 'classes'"),
+        ("evaluate: {tasks: pocket-cell}", "runs[0].evaluate.tasks: unknown dataset 'pocket-cell'; the nearest is 'pocket-cells'"),
+    ],
+)
+def test_wrong_evaluations(tmp_path, change, message):
+    text = SMALL + f"    {change}\n"
+    with pytest.raises(ValueError) as error:
+        plan_file.read(written(tmp_path, text))
+    assert message in str(error.value)

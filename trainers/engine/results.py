@@ -100,8 +100,8 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             record["score"] = round(scores[task.name], 6)
             targets = trainer.sets[split].targets(position)
             if task.metric == "accuracy":
-                predicted = probabilities[task.name].argmax(dim=1)
-                record["macro_f1"] = round(macro_f1(targets.numpy(), predicted.numpy()), 6)
+                predicted = _six_decimals(probabilities[task.name]).argmax(axis=1)
+                record["macro_f1"] = round(macro_f1(targets.numpy(), predicted), 6)
             record |= per_class.write(cfg, task, targets, probabilities[task.name])
         if split != "test":
             record["split"] = split

@@ -119,10 +119,12 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     settings.check(run.cfg, run.trainer.multitask)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:
+        built = tasks.get(run.cfg, run.names)  # missing data are found before a large backbone is loaded
+        require_files(item.impath for task in built for item in task.test)  # they are read last
         backbone = run.trainer.load_backbone(run.cfg)
-        setup = PromptSetup(run.cfg, tasks.get(run.cfg, run.names), backbone)
-        for task in setup.tasks:
+        for task in built:
             backbone.check_classes(task.classnames, task.name, run.cfg.DATASET.ALLOW_UNKNOWN_WORDS)
+        setup = PromptSetup(run.cfg, built, backbone)
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
         if run.compare:
@@ -132,7 +134,6 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
                 f"nothing to evaluate: without training (--eval-only, --shots 0) {run.cfg.TRAINER.NAME} needs "
                 "--model-dir, the folder of a run, or a source stage"
             )
-        require_files(item.impath for task in setup.tasks for item in task.test)  # they are read last
         if distributed.main():
             images = decode_test_images(run.cfg, setup.tasks, tasks.cache_budget)
             if images is not None:

@@ -1,0 +1,64 @@
+"""One form for images that come packed: a class list, and for each split a stream of images with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+SIGNATURES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"), (b"BM", "bmp"))
+
+
+@dataclass(frozen=True, slots=True)
+class PackedImage:
+    """One image.
+
+    Attributes:
+        name: a file name that no other image of the split has.
+        content: the bytes of its file.
+        labels: positions in the class list; () is a negative image.
+        where: file and member or row, for messages.
+    """
+
+    name: str
+    content: bytes
+    labels: tuple[int, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Packed images of one data set.
+
+    Attributes:
+        classnames: in label order, as the source spells them.
+        names_from: the file of the class names, for messages.
+        splits: split of this project (train, val, test) -> opens the stream of its images.
+        multilabel: an image may have several labels, or none.
+        templates: the source's own prompts, with {} for the class, or ().
+    """
+
+    classnames: list[str]
+    names_from: str
+    splits: Mapping[str, Callable[[], Iterator[PackedImage]]]
+    multilabel: bool = False
+    templates: tuple[str, ...] = field(default=())
+
+
+def image_suffix(content: bytes, where: str) -> str:
+    """Return "png", "jpg", ... by the first bytes of an image. Raises ValueError with `where` if it is none of these."""
+    for signature, suffix in SIGNATURES:
+        if content.startswith(signature):
+            return suffix
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    if content[:4] in (b"II*\0", b"MM\0*"):
+        return "tif"
+    if content[:2] in (b"P5", b"P6"):
+        return "ppm"
+    raise ValueError(f"{where} is no image: it begins with {content[:8]!r}")
+
+
+def require_label(label: int, classnames: list[str], where: str, names_from: str) -> None:
+    """Raise ValueError if a label has no class name."""
+    if not 0 <= label < len(classnames):
+        raise ValueError(f"{where}: label {label} is out of range: {names_from} has {len(classnames)} classes")

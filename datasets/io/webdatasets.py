@@ -1,0 +1,215 @@
+"""Webdatasets as CLIP_benchmark writes them: tars with an image and a label a sample, and a class list beside them.
+
+    classnames.txt                        a class a line, in label order
+    zeroshot_classification_templates.txt optional, "{c}" is the class
+    dataset_type.txt                      optional: multilabel
+    train/nshards.txt, train/0.tar, ...   members s0000000.webp and s0000000.cls (or .npy, a 0/1 vector)
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.common.image_files import has_image_suffix
+
+from .packed import Collection, PackedImage, require_label
+
+NAMES_FILE = "classnames.txt"
+TEMPLATES_FILE = "zeroshot_classification_templates.txt"
+TYPE_FILE = "dataset_type.txt"
+SHARDS_FILE = "nshards.txt"
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+LABELS = ("cls", "npy")
+MAX_LABEL = 1 << 20  # bytes of a label's file
+_BLOCK = 512
+_INTEGER = re.compile(rb"\s*\d{1,9}\s*")
+
+
+def read_webdataset(path: Path) -> Collection:
+    """Return the images of a folder of shards, read as they are asked for.
+
+    Raises:
+        FileNotFoundError: the folder, the class list or a shard is missing.
+        ValueError: there is no split, it is no classification set, or a file is not as it should be. Streams raise it
+            with tar and member.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder {path}")
+    kind = _text(path / TYPE_FILE).strip() if (path / TYPE_FILE).is_file() else ""
+    if kind not in ("", "multiclass", "classification", "multilabel"):
+        raise ValueError(f"{path / TYPE_FILE}: {kind!r} is no kind of classification")
+    names_file = path / NAMES_FILE
+    if not names_file.is_file():
+        raise FileNotFoundError(f"no class list {names_file}: a line a class, in label order")
+    classnames = [line.strip() for line in _text(names_file).splitlines() if line.strip()]
+    if not classnames:
+        raise ValueError(f"{names_file} names no class")
+    multilabel = kind == "multilabel"
+    splits = {}
+    for split, spellings in SPLITS.items():
+        for folder in spellings:
+            if (path / folder).is_dir():
+                tars = _shards(path / folder)
+                splits[split] = functools.partial(_read, tars, classnames, str(names_file), multilabel)
+    if not splits:
+        raise ValueError(f"{path} has none of the folders train, val and test with shards 0.tar, 1.tar, ...")
+    templates = _templates(path / TEMPLATES_FILE)
+    return Collection(classnames, str(names_file), splits, multilabel, templates)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def _templates(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    lines = [line.strip().replace("{c}", "{}") for line in _text(path).splitlines()]
+    return tuple(line for line in lines if "{}" in line)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the tars of a split in order. Raises an error if one is missing."""
+    found = sorted((path for path in folder.glob("*.tar") if path.stem.isdecimal()), key=lambda path: int(path.stem))
+    count = len(found)
+    counter = folder / SHARDS_FILE
+    if counter.is_file():
+        text = _text(counter).strip()
+        if not text.isdecimal() or int(text) == 0:
+            raise ValueError(f"{counter}: {text!r} is no number of shards")
+        count = int(text)
+    elif found:
+        count = int(found[-1].stem) + 1
+    if not count:
+        raise FileNotFoundError(f"no shard {folder / '0.tar'}")
+    known = {int(path.stem): path for path in found}
+    for number in range(count):
+        if number not in known:
+            raise FileNotFoundError(f"no shard {folder / f'{number}.tar'}, though there are {count}")
+    if len(found) > count:
+        raise ValueError(f"{counter} says {count} shards, but there is {found[-1]}")
+    return found
+
+
+def _read(tars: list[Path], classnames: list[str], names_from: str, multilabel: bool) -> Iterator[PackedImage]:
+    """Yield the images of a split in the order of its shards."""
+    seen: set[str] = set()
+    for tar in tars:
+        for key, files in _samples(tar):
+            where = f"{tar}: {key}"
+            image, suffix = _image_of(files, where)
+            if key in seen:
+                raise ValueError(f"{where} occurs twice in the split")
+            seen.add(key)
+            labels = _labels(files, len(classnames), multilabel, where)
+            for label in labels:
+                require_label(label, classnames, where, names_from)
+            yield PackedImage(f"{key}.{suffix}", image, labels, where)
+    if not seen:
+        raise ValueError(f"{tars[0].parent} holds no sample")
+
+
+def _samples(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield (key, suffix -> content) of each sample: consecutive members whose names differ only behind the first dot."""
+    key, files = "", {}
+    for name, content in _members(tar):
+        folder, _, file = name.rpartition("/")
+        stem, _, suffix = file.partition(".")
+        current = f"{folder}/{stem}" if folder else stem
+        suffix = suffix.lstrip(".").lower()
+        if current != key:
+            if files:
+                yield key, files
+            key, files = current, {}
+        if suffix in files:
+            raise ValueError(f"{tar}: member {name!r} occurs twice")
+        files[suffix] = content
+    if files:
+        yield key, files
+
+
+def _members(tar: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of each file of a tar. Raises ValueError for links, odd paths and a tar that ends too early."""
+    name = "its first member"
+    try:
+        with open(tar, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            while member := archive.next():
+                name = member.name
+                archive.members.clear()  # millions of members are not kept
+                if member.isdir():
+                    continue
+                _require_plain(member, tar)
+                file.seek(member.offset_data)
+                content = file.read(member.size)
+                if len(content) < member.size:
+                    raise ValueError(f"{tar} is truncated: it ends within {name!r}")
+                yield name.removeprefix("./"), content
+            file.seek(archive.offset)
+            if file.read(_BLOCK) != bytes(_BLOCK):
+                raise ValueError(f"{tar} is truncated: it ends after {name!r}")
+    except tarfile.TarError as error:
+        raise ValueError(f"{tar} is truncated or no tar: {error} (at {name!r})") from None
+
+
+def _require_plain(member: tarfile.TarInfo, tar: Path) -> None:
+    if not member.isreg() or member.issparse():
+        raise ValueError(f"{tar}: member {member.name!r} is a link or a device, not a file")
+    name = member.name
+    if name.startswith("/") or "\\" in name or ".." in name.split("/") or ":" in name.split("/")[0]:
+        raise ValueError(f"{tar}: member {name!r} leads out of the folder")
+
+
+def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
+    found = [suffix for suffix in files if has_image_suffix(f".{suffix}")]
+    if not found:
+        raise ValueError(f"{where} has a label, but no image: its files are {', '.join(files)}")
+    if len(found) > 1:
+        raise ValueError(f"{where} has {len(found)} images: {', '.join(found)}")
+    if not files[found[0]]:
+        raise ValueError(f"{where}.{found[0]} is empty")
+    return files[found[0]], found[0]
+
+
+def _labels(files: dict[str, bytes], classes: int, multilabel: bool, where: str) -> tuple[int, ...]:
+    """Return the labels of one sample. Raises ValueError if it has none, or one of the other kind."""
+    found = [suffix for suffix in LABELS if suffix in files]
+    if not found:
+        raise ValueError(f"{where} has an image, but no label (.cls or .npy)")
+    suffix = found[0]
+    content = files[suffix]
+    if len(content) > MAX_LABEL:
+        raise ValueError(f"{where}.{suffix} has {len(content):,} bytes; a label has fewer")
+    if suffix == "cls":
+        if multilabel:
+            raise ValueError(f"{where}.cls holds one label, but the set is multilabel")
+        if not _INTEGER.fullmatch(content):
+            raise ValueError(f"{where}.cls: {content[:40]!r} is no label such as 3")
+        return (int(content),)
+    vector = _vector(content, f"{where}.npy")
+    if not multilabel:
+        raise ValueError(f"{where}.npy is a vector of labels, but {TYPE_FILE} does not say multilabel")
+    if vector.shape != (classes,):
+        raise ValueError(f"{where}.npy has the shape {vector.shape}, but there are {classes} classes")
+    if not np.isin(vector, (0, 1)).all():
+        raise ValueError(f"{where}.npy holds other numbers than 0 and 1")
+    return tuple(int(label) for label in np.flatnonzero(vector))
+
+
+def _vector(content: bytes, where: str) -> np.ndarray:
+    try:
+        vector = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{where} is no array of numbers: {error}") from None
+    if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "biuf":
+        raise ValueError(f"{where} is no array of numbers")
+    return vector

@@ -1,0 +1,155 @@
+"""What is known of the public copies of the sets (catalog/copies.yaml), and the local copies as collections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import datasets.catalog
+from datasets.catalog import names
+from datasets.catalog.entries import Entry
+from datasets.custom.reading import read_folder
+from datasets.io.packed import Collection, PackedImage
+from datasets.io.parquet_files import read_parquet
+from datasets.io.webdatasets import read_webdataset
+from toolkit.common.structured import read_yaml
+
+from .record import OTHER_ORDER
+
+FORMS = ("wds", "parquet", "folder")
+WDS_OWNER = "clip-benchmark"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A public copy of a set.
+
+    Attributes:
+        repo: its repository on the Hub, "" if none is known.
+        type: of the repository, "dataset" or "model".
+        revision: what to read of it.
+        verdict: of the test images, if the files are complete.
+        label, splits: as `read_parquet` takes them.
+        note: differences besides.
+        wrong: the name of a repository that looks like it and holds other images, or "".
+    """
+
+    repo: str = ""
+    type: str = "dataset"
+    revision: str = "main"
+    verdict: str = OTHER_ORDER
+    label: str = ""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    wrong: str = ""
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    return read_yaml(Path(datasets.catalog.__file__).parent / "copies.yaml")
+
+
+def find_copy(entry: Entry, form: str) -> Copy | None:
+    """Return the public copy of a set in the form wds, parquet or zip, None if there is none."""
+    if form == "zip":
+        if entry.suite not in ("coop", "imagenet-variant") or entry.name == "ImageNet":
+            return None
+        return Copy(**_facts()["zip"])
+    facts = _facts()["sets"].get(entry.name, {}).get(form)
+    if facts is None:
+        return None
+    facts = dict(facts)
+    facts["wrong"] = facts.pop("not", "")
+    if form == "wds":
+        facts["repo"] = f"{WDS_OWNER}/{facts['repo']}"
+    return Copy(**facts)
+
+
+def test_counts(entry: Entry) -> list[int]:
+    """Return the published number of test images of each class, [] if it is not stated."""
+    return _facts()["sets"].get(entry.name, {}).get("test_counts", [])
+
+
+def open_copy(entry: Entry, form: str, path: Path) -> Collection:
+    """Return the images of a local copy in the form wds, parquet or folder.
+
+    Raises:
+        FileNotFoundError, ValueError: the copy is not there, is not of this form, or is another set's.
+    """
+    copy = find_copy(entry, form) or Copy()
+    if copy.wrong and path.resolve().name == copy.wrong:
+        raise ValueError(f"{path}: {copy.wrong} holds cropped objects with one label; take {copy.repo}")
+    if form == "wds":
+        collection = read_webdataset(path)
+    elif form == "parquet":
+        collection = read_parquet(path, copy.label, copy.splits)
+    else:
+        collection = _read_folder(path)
+    _check_labels(entry, path, collection.multilabel, copy)
+    for split in ("train", "test"):
+        if split not in collection.splits and entry.images.get(split):
+            raise ValueError(f"{path} has no split {split}")
+    return collection
+
+
+def _check_labels(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
+    """Raise ValueError if an image has one label in the copy and several in the set, or the other way round."""
+    if entry.label_kind == "multilabel" and not multilabel:
+        hint = f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}" if copy.wrong else ""
+        raise ValueError(f"{path}: {entry.name} is multilabel, but each image here has one label{hint}")
+    if entry.label_kind == "multiclass" and multilabel:
+        raise ValueError(f"{path}: {entry.name} has one label an image, but each image here has a list of labels")
+
+
+def label_map(entry: Entry, collection: Collection) -> list[int]:
+    """Return position in the copy's class list -> label of the set, matched by name.
+
+    Raises:
+        ValueError: the lists do not match, or the copy numbers its classes as texts (0, 1, 10, ...).
+    """
+    found = collection.classnames
+    if all(name.isdecimal() for name in found):
+        numbers = [int(name) for name in found]
+        is_sorted_as_text = numbers != sorted(numbers) and found == sorted(found)
+        if is_sorted_as_text:
+            raise ValueError(
+                f"{collection.names_from} numbers the classes as texts ({', '.join(found[:4])}, ...): its labels are in "
+                f"another order than those of {entry.name}"
+            )
+        found = [str(number) for number in numbers]
+    return names.match_labels(entry.name, found, collection.names_from)
+
+
+def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:
+    """Raise ValueError if the test images of each class are those of another class, numbered as texts."""
+    expected = test_counts(entry)
+    if not expected or list(counts) == expected or sum(counts) != sum(expected):
+        return
+    as_text = [expected[int(text)] for text in sorted(str(label) for label in range(len(expected)))]
+    if list(counts) == as_text:
+        raise ValueError(f"{source}: its labels are in the order of texts (0, 1, 10, ...), not of {entry.name}")
+
+
+def _read_folder(path: Path) -> Collection:
+    """Return a folder of split folders, each with class folders or a metadata file, as a collection."""
+    rows = read_folder(path, splits_needed=True)
+    classnames = sorted({row.labels[0] for row in rows})
+    if all(name.isdecimal() for name in classnames):
+        classnames.sort(key=int)
+    position_of = {name: position for position, name in enumerate(classnames)}
+    streams = {}
+    for split in ("train", "val", "test"):
+        chosen = [row for row in rows if row.split == split]
+        if chosen:
+            streams[split] = lambda chosen=chosen: _stream(chosen, position_of)
+    return Collection(classnames, str(path), streams)
+
+
+def _stream(rows: Sequence[Any], position_of: Mapping[str, int]):
+    for row in rows:
+        labels = tuple(position_of[label] for label in row.labels)
+        name = row.key.replace(" ", "_")
+        yield PackedImage(name, Path(row.impath).read_bytes(), labels, row.impath)

@@ -1,0 +1,73 @@
+"""Fetch the public copy of a set from the Hugging Face Hub, through huggingface_hub, which resumes stopped downloads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from datasets.catalog.entries import Entry
+
+from .copies import Copy, find_copy
+
+PATTERNS = {
+    "wds": ["*.txt", "train/*", "val*/*", "test/*"],
+    "parquet": ["*.parquet"],
+}
+
+
+def hub_form(entry: Entry) -> tuple[str, Copy]:
+    """Return the form of the public copy of a set that is read, and the copy. Raises ValueError if none is known."""
+    for form in ("wds", "parquet", "zip"):
+        copy = find_copy(entry, form)
+        if copy and copy.repo:
+            return form, copy
+    raise ValueError(f"no copy of {entry.name} on the Hub is known. {entry.note}".strip())
+
+
+def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Path, str, str]:
+    """Fetch what is missing of the public copy of a set to a folder of its own below `folder`.
+
+    Returns:
+        (form, path of the copy, repository, the commit that was read)
+
+    Raises:
+        ValueError: no copy is known, or the Hub does not answer or has no such repository or revision.
+    """
+    form, copy = hub_form(entry)
+    revision = revision or copy.revision
+    target = folder / copy.repo.rpartition("/")[2]
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ValueError("--from hub needs huggingface_hub: pip install huggingface_hub") from None
+    try:
+        info = HfApi().repo_info(copy.repo, repo_type=copy.type, revision=revision)
+        files = [file.rfilename for file in info.siblings or []]
+        patterns = PATTERNS.get(form) or [find_zip(entry, files, copy.repo)]
+        snapshot_download(
+            copy.repo, repo_type=copy.type, revision=info.sha, local_dir=target, allow_patterns=patterns
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{copy.repo} ({revision}) could not be fetched from the Hub: {reason}. With a local copy, use "
+            f"--from {form} --at PATH"
+        ) from None
+    path = target
+    if form == "zip":
+        path = target / find_zip(entry, files, copy.repo)
+    return form, path, copy.repo, info.sha
+
+
+def find_zip(entry: Entry, files: list[str], where: str) -> str:
+    """Return the zip of a CoOp set among file names: the one that is called as its folder, whatever the punctuation."""
+    wanted = _plain(entry.folder)
+    for file in files:
+        if file.endswith(".zip") and _plain(Path(file).stem) == wanted:
+            return file
+    raise ValueError(f"{where} has no zip {entry.folder}.zip for {entry.name}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,0 +1,112 @@
+"""Take over a set that is in its published layout already: a zip of a CoOp set, or a folder or zip of ELEVATER's own files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from datasets.catalog.entries import Entry
+from datasets.custom.rows import FOLDER_SPLITS
+from datasets.io.index_files import parse_coco, parse_iris, raise_issue, read_json, read_text
+from toolkit.common.image_files import find_image_files
+
+from . import record
+from .copies import find_copy
+from .prepare import prepare_copy, require_empty, writing
+from .record import SAME, Record
+from .unpack import unpack
+
+
+def prepare_zip(entry: Entry, root: Path, zip_file: Path, revision: str = "", origin: str = "") -> Path:
+    """Unpack a zip of a set into its folder below the data root and return the folder.
+
+    A set of CoOp's comes with its split file; one of ELEVATER's in ELEVATER's own files, or as split folders of class
+    folders.
+
+    Raises:
+        FileNotFoundError, ValueError: the zip is not there, damaged, or lacks files of the set.
+    """
+    require_empty(entry, root)
+    if not zip_file.is_file():
+        raise FileNotFoundError(f"no file {zip_file}")
+    origin = origin or f"zip {zip_file.name}"
+    if entry.suite == "elevater":
+        return _prepare_elevater(entry, root, zip_file, revision, origin)
+    copy = find_copy(entry, "zip")
+    with writing(entry, root) as work:
+        paths = (*entry.files, *entry.annotations, entry.image_dir)
+        unpack(zip_file, work, [path for path in paths if path])
+        _require_files(entry, work, zip_file)
+        images = _count_coop(entry, work)
+        verdict = record.judge(entry, images, SAME)
+        note = record.describe_differences(entry, images, copy.note if copy else "")
+        record.write(work, Record(origin, verdict, revision, images, note))
+    return root / entry.folder
+
+
+def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> Path:
+    """Copy a folder of ELEVATER's own files, or write ELEVATER's layout from split folders, and return the new folder."""
+    if entry.suite != "elevater":
+        raise ValueError(f"{entry.name} is in CoOp's layout: move its folder to {root / entry.folder}, or use --from zip")
+    origin = origin or f"folder {folder.resolve().name}"
+    if not all((folder / file).exists() for file in entry.files):
+        return prepare_copy(entry, root, "folder", folder, origin=origin)
+    require_empty(entry, root)
+    with writing(entry, root) as work:
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+        _record_elevater(entry, work, origin)
+    return root / entry.folder
+
+
+def _prepare_elevater(entry: Entry, root: Path, zip_file: Path, revision: str, origin: str) -> Path:
+    wanted = [*entry.files, *FOLDER_SPLITS, *(name.capitalize() for name in FOLDER_SPLITS)]
+    with writing(entry, root) as work:
+        unpacked = work / ".unpacked"
+        unpacked.mkdir()
+        unpack(zip_file, unpacked, wanted)
+        if all((unpacked / file).exists() for file in entry.files):
+            for child in unpacked.iterdir():
+                child.rename(work / child.name)
+            _record_elevater(entry, work, origin, revision)
+        else:
+            inner = prepare_copy(entry, work, "folder", unpacked, revision, origin)
+            for child in inner.iterdir():
+                child.rename(work / child.name)
+            shutil.rmtree(work / Path(entry.folder).parts[0])
+        shutil.rmtree(unpacked)
+    return root / entry.folder
+
+
+def _require_files(entry: Entry, folder: Path, source: Path) -> None:
+    for file in entry.files:
+        if not (folder / file).exists():
+            raise ValueError(f"{source} has no {file}, which {entry.name} needs")
+
+
+def _record_elevater(entry: Entry, folder: Path, origin: str, revision: str = "") -> None:
+    """Write the record of ELEVATER's own files, unless they bring one."""
+    if record.read(folder) is not None:  # a prepared set was copied
+        return
+    images = {}
+    for split, index in entry.indexes.items():
+        path = str(folder / index)
+        if not (folder / index).exists():
+            continue
+        if entry.layout == "coco":
+            rows, _ = parse_coco(read_json(path), path, str(folder), raise_issue)
+        else:
+            rows = parse_iris(read_text(path), path, str(folder), raise_issue)
+        images[split] = len(rows)
+    verdict = record.judge(entry, images, SAME)
+    record.write(folder, Record(origin, verdict, revision, images, record.describe_differences(entry, images)))
+
+
+def _count_coop(entry: Entry, folder: Path) -> dict[str, int]:
+    """Return split -> number of images: those of the split file, or of the folder of a test set."""
+    if entry.split_json and (folder / entry.split_json).is_file():
+        content = read_json(str(folder / entry.split_json))
+        if not isinstance(content, dict):
+            raise ValueError(f"{folder / entry.split_json}: expected the lists train, val, test")
+        return {split: len(content.get(split) or []) for split in ("train", "val", "test")}
+    images, _ = find_image_files(folder / entry.image_dir)
+    return {"test": len(images)}
