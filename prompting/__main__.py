@@ -126,7 +126,7 @@ def _add_prompt(parser: argparse.ArgumentParser) -> None:
     pretrained_help = "its weights: a tag of open_clip, or a file; default: what PROMPTS says"
     add("--pretrained", default=None, metavar="TAG_OR_FILE", help=pretrained_help)
     add("--template", default="", help='with zeroshot: the sentence around class names (default "a photo of a {}.")')
-    add("--force", action="store_true", help="take class names with words that the backbone does not know")
+    add("--force", action="store_true", help="use class names whose words the backbone does not know")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

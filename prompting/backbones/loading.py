@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
 
+UNKNOWN = -1  # in the place of a token without a vector
 LOCAL_PREFIX = "local-dir:"
 EXAMPLE = "ViT-B/16"  # a backbone that knows all words, for messages
 POCKET_FOLDER = Path(__file__).resolve().parents[1] / "pocket"
@@ -136,18 +138,23 @@ class Backbone:
     known_tokens: frozenset[int] | None = None
 
     def unknown_classes(self, classes: Iterable[str]) -> list[str]:
-        """Return the class names with words that this backbone has no vectors for."""
+        """Return the class names of which this backbone knows no word, or too few to tell them from another one."""
         if self.known_tokens is None:
             return []
-        unknown = []
+        texts: dict[str, tuple[int, ...]] = {}
         for name in classes:
             tokens = self.tokenizer.encode(plain_name(name))
-            if not self.known_tokens.issuperset(tokens):
+            texts[name] = tuple(token if token in self.known_tokens else UNKNOWN for token in tokens)
+        counts = Counter(texts.values())
+        unknown = []
+        for name, text in texts.items():
+            is_blank = set(text) == {UNKNOWN}
+            if is_blank or (UNKNOWN in text and counts[text] > 1):
                 unknown.append(name)
         return unknown
 
     def check_classes(self, classes: Iterable[str], source: str = "", force: bool = False) -> None:
-        """Raise ValueError naming class names with words that this backbone does not know; with `force`, log a warning.
+        """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
 
         source: what the names belong to, for the message.
         """
@@ -158,8 +165,8 @@ class Backbone:
         if len(unknown) > 5:
             names += f" and {len(unknown) - 5} more"
         message = (
-            f"the backbone {self.name} knows few words, and not all of the class names {names}: it cannot tell such classes "
-            f"apart. Take another with --backbone, such as {EXAMPLE}"
+            f"the backbone {self.name} knows few words, and too few of the class names {names} to tell them apart. Take another "
+            f"with --backbone, such as {EXAMPLE}"
         )
         if source:
             message = f"{source}: {message}"

@@ -180,10 +180,7 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     """
     config = dict(config)
     config.pop("custom_text", None)
-    state = without_text_prefix(state)
-    state = {name: value for name, value in state.items() if name not in _SIZES}
-    if "logit_scale" in state and state["logit_scale"].shape == (1,):
-        state["logit_scale"] = state["logit_scale"][0]
+    state = _as_in_clip(state)
     _check_config(config, state, source)
     clip = None
     if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds
@@ -208,6 +205,17 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     state = {name: value.float() for name, value in state.items()}
     clip.load_state_dict({**clip.state_dict(), **state})
     return clip
+
+
+def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes, and with a scalar temperature."""
+    found = {}
+    for name, value in without_text_prefix(state).items():
+        if name == "logit_scale" and value.shape == (1,):
+            value = value[0]
+        if name not in _SIZES:
+            found[name] = value
+    return found
 
 
 def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:

@@ -215,8 +215,8 @@ SECTIONS = {
         Case(
             "predict: classes whose words the backbone does not know",
             "-m prompting predict run photos/train/cat/0.png --classes birds,wrens",
-            "error: the backbone pocket knows few words, and not all of the class names 'birds', 'wrens': it cannot tell such "
-            "classes apart. Take another with --backbone, such as ViT-B/16 (--force: use them all the same)",
+            "error: the backbone pocket knows few words, and too few of the class names 'birds', 'wrens' to tell them "
+            "apart. Take another with --backbone, such as ViT-B/16 (--force: use them all the same)",
         ),
         Case(
             "predict: plain CLIP without classes",

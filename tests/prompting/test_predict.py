@@ -498,7 +498,7 @@ def test_plain_clip(capsys, clip, photos):
         (["zeroshot", "{photos}", "--classes", "cat,dog", "--task", "photos"], "--task is of a prompt's training"),
         (["zeroshot", "{photos}", "--classes", "cat,dog", "--template", "a photo"], "has no {} for the class name"),
         (["{run}", "{photos}", "--template", "a {}"], "--template belongs to zeroshot"),
-        (["zeroshot", "{photos}", "--classes", "cat,wren"], "the backbone pocket knows few words, .*'wren': .*ViT-B/16"),
+        (["zeroshot", "{photos}", "--classes", "cat,wren"], "the backbone pocket knows few words, .*'wren' to .*ViT-B/16"),
     ],
 )
 def test_wrong_words_about_plain_clip(capsys, saved, photos, words, message):

@@ -28,7 +28,7 @@ def arguments() -> argparse.ArgumentParser:
     backbone_help = "pocket, ViT-B/16, RN50, an open_clip name, a checkpoint's path or folder, or USER/NAME on the Hub"
     add("--backbone", default="", help=backbone_help)
     add("--pretrained", default="", metavar="TAG_OR_FILE", help="weights of --backbone: a tag of open_clip, or a file")
-    add("--force", action="store_true", help="use class names with words that the backbone does not know")
+    add("--force", action="store_true", help="use class names whose words the backbone does not know")
     add("--head", default="")
     add("--eval-only", action="store_true", help="evaluate --model-dir")
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
