@@ -1,16 +1,18 @@
-# make demo | test | test-long | lint | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
+# make demo | test | test-long | lint | docs | clean | help. Each does its own set-up; PYTHON=... chooses the interpreter, 3.10 or newer.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint setup setup-dev clean
+.PHONY: help demo test test-long lint docs setup setup-dev clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: setup ## two stages of MVPT on the pocket suite, the check of its submission and its report, in output/demo
+demo: setup ## two stages of MVPT and of the recommended MAPT on the pocket suite, side by side; a submission and a report in output/demo
 	$(PY) train.py --trainer MVPT --shots 5 --seed 0 --resume auto --output-dir output/demo
+	$(PY) train.py --trainer MAPT --shots 5 --seed 0 --resume auto --output-dir output/demo_anchored
+	$(PY) -m scripts.study.compare_runs output/demo output/demo_anchored --by-task
 	$(PY) -m elevater_eval validate output/demo/submission.zip
 	$(PY) -m scripts.report output/demo
 
@@ -22,6 +24,9 @@ test-long: setup-dev ## the tests that take minutes each
 
 lint: setup-dev ## ruff alone
 	$(PY) -m ruff check .
+
+docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
 
 setup: $(PY) ## .venv with requirements.txt; TORCH_INDEX=... names an index with torch's CPU build
 	@if [ -n "$(TORCH_INDEX)" ] && ! command -v nvidia-smi >/dev/null && ! $(PY) -c "import torch" 2>/dev/null; then \

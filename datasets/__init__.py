@@ -40,7 +40,9 @@ def register_all() -> None:
 
 
 def build_task(cfg, name: str) -> Task:
-    """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`), leaving `cfg` untouched.
+    """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`, `wds:PATH`, `parquet:PATH`).
+
+    `cfg` is left untouched.
 
     If `cfg.DATASET.FEWSHOT` holds a record of the task, its images are taken instead of a new sample.
 
@@ -88,7 +90,15 @@ def _registered(name: str) -> type:
         hint = f"the nearest names are {', '.join(nearest(name, names, count=3))}"
         path = Path(name).expanduser()
         if path.exists():
-            kind = "folder" if path.is_dir() else "csv"
-            hint = f"custom images are called {kind}:{name}"
+            hint = f"custom images are called {_custom_kind(path)}:{name}"
         raise ValueError(f"unknown dataset {name!r}; {hint}")
     return DATASET_REGISTRY.get(name)
+
+
+def _custom_kind(path: Path) -> str:
+    """Return the kind of custom images that a file or folder seems to be."""
+    if path.suffix == ".parquet" or any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
+        return "parquet"
+    if (path / "classnames.txt").is_file():
+        return "wds"
+    return "folder" if path.is_dir() else "csv"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from toolkit.common.cli import FAILED, OK, NotDone, run_command
-from toolkit.common.text import printable
+from toolkit.common.text import printable, start_log
 
 from .catalog.entries import SUITES, Entry, entries, entry
 from .catalog.names import show
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    start_log()
     return run_command(lambda: options.run(options))
 
 

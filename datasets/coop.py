@@ -9,6 +9,8 @@ import logging
 import os
 from collections.abc import Sequence
 
+from toolkit.common.text import printable
+
 from .catalog import names
 from .catalog.entries import Entry, entries
 from .few_shot import sample_per_class
@@ -98,7 +100,7 @@ class CoopSet(CoopTask):
         adopted, unknown = names.adopt(self.name, found)
         if unknown:
             message = "%s: %d class names of %s are not the published ones (%r); they stay"
-            log.warning(message, self.name, len(unknown), source, unknown[0])
+            log.warning(message, self.name, len(unknown), source, printable(unknown[0], 200))
         return adopted
 
 

@@ -8,7 +8,6 @@ PROMPTS is a file or folder, hf:USER/NAME on the Hugging Face Hub, or "zeroshot"
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
-from toolkit.common.text import printable
+from toolkit.common.text import printable, start_log
 
 if TYPE_CHECKING:
     from prompting.predict import Predictor
@@ -240,7 +239,7 @@ def run_serve(args: argparse.Namespace) -> None:
             raise ValueError(f"{flag} is {value}; it is at least 1")
     if not 0 <= args.port <= 65535:
         raise ValueError(f"--port is {args.port}; it is between 0 and 65535")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    start_log()
     device = usable_device(args.device)
     predictor = load_predictor(args, device)
     limits = Limits(images=args.max_images, megabytes=args.max_megabytes)

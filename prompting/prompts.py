@@ -3,6 +3,7 @@
 A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
 """
 
+import importlib
 import math
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 POSITIONS = ("front", "middle", "end")
 PROMPT_KINDS: dict[str, type["Prompt"]] = {}
+KIND_MODULES = ("prompting.anchored", "prompting.deep", "prompting.unified")  # that register kinds beside this one
 
 
 class Contexts(NamedTuple):
@@ -66,6 +68,8 @@ def register(cls: type[Prompt]) -> type[Prompt]:
 
 def build_prompt(config: dict) -> Prompt:
     """Return the module that `prompt.config()` describes, with new values. Raises ValueError for an unknown kind."""
+    for module in KIND_MODULES:
+        importlib.import_module(module)
     arguments = dict(config)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROMPT_KINDS:

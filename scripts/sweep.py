@@ -24,6 +24,7 @@ from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
 from scripts.study.work import configuration_of
 from toolkit.common.plugins import add_import_flag
+from toolkit.common.text import start_log
 
 log = logging.getLogger("sweep")
 
@@ -117,7 +118,7 @@ def describe(plan: Plan, args: argparse.Namespace) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_log()
     return execution.command(run, arguments(), argv)
 
 

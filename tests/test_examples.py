@@ -19,8 +19,8 @@ FOLDERS = ("configs", "datasets", "elevater_eval", "prompting", "scripts", "tool
 
 
 def block(name):
-    """Return the code of CONTRIBUTING whose first line is the comment `name`."""
-    (found,) = re.findall(rf"```(?:python|yaml)\n(# {re.escape(name)}\n.*?)```", TEXT, re.S)
+    """Return the code of CONTRIBUTING whose first line is a comment that begins with `name`."""
+    (found,) = re.findall(rf"```(?:python|yaml)\n(# {re.escape(name)}\b.*?)```", TEXT, re.S)
     return found
 
 
@@ -71,23 +71,24 @@ def birds(tmp_path):
 @pytest.mark.long
 def test_a_method_and_a_data_set_are_dropped_in(tree, run, birds, tmp_path):
     before = files(tree)
-    (tree / "trainers" / "lowrank.py").write_text(block("trainers/lowrank.py"))
+    (tree / "trainers" / "methods" / "shallow.py").write_text(block("trainers/methods/shallow.py"))
     (tree / "datasets" / "birds.py").write_text(block("datasets/birds.py"))
     out = tmp_path / "run"
     for _ in range(2):
-        run(f"train.py --trainer LowRank --root {birds} --dataset birds --shots 5 --output-dir {out} OPTIM.MAX_EPOCH 1")
+        run(f"train.py --trainer ShallowVPT --root {birds} --dataset birds --shots 5 --output-dir {out} OPTIM.MAX_EPOCH 1")
     assert (out / "predictions" / "seed0_birds.json").is_file()
-    assert "TRAINER.LOWRANK.RANK  2" in run("train.py --trainer LowRank --list-keys")
+    assert "TRAINER.SHALLOWVPT.N_CTX  8" in run("train.py --trainer ShallowVPT --list-keys")
     run(f"-m pytest -q tests/contracts --root {birds}")  # they find both
-    assert files(tree) - before == {Path("trainers/lowrank.py"), Path("datasets/birds.py")}
+    assert files(tree) - before == {Path("trainers/methods/shallow.py"), Path("datasets/birds.py")}
 
 
 @pytest.mark.long
 def test_a_method_outside_the_tree_and_its_grid(tree, run, tmp_path):
     before = files(tree)
     method, plan = tmp_path / "lowrank.py", tmp_path / "ranks.yaml"
-    method.write_text(block("trainers/lowrank.py"))
-    plan.write_text(block("ranks.yaml"))
+    method.write_text(block("plugins/lowrank.py"))
+    (tmp_path / "lowrank_prompt.py").write_text(block("plugins/lowrank_prompt.py"))
+    plan.write_text(block("plugins/ranks.yaml"))
     out = tmp_path / "out"
     for _ in range(2):
         run(f"-m scripts.sweep {plan} --import {method} --jobs 2 --output-dir {out / 'sweep'}")

@@ -20,21 +20,32 @@ import train
 import trainers
 from datasets.pocket import SOURCES, SPECS, TARGETS
 from elevater_eval.__main__ import _parser as evaluation_parser
+from prompting.__main__ import build_parser as prompt_parser
 from scripts.pocket import samples
+from scripts.site import configuration
+from scripts.study import gains
 from trainers.engine import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "Makefile", "train.py")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "RESULTS.md", "BENCHMARKS.md", "Makefile", "train.py", *PAGES)
 PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "trainers")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+README, CONTRIBUTING = TEXTS["README.md"], TEXTS["CONTRIBUTING.md"]
+SHOWN = {"ShallowVPT", "LowRank"}  # trainers that CONTRIBUTING shows how to write
 
 
 def commands(program: str) -> list[tuple[str, list[str]]]:
-    """(document, arguments) of every `python <program> ...` in the documents."""
+    """Return (document, arguments) of every `python <program> ...` in the documents."""
     pattern = re.compile(rf"(?:python|\$\(PY\)) {re.escape(program)}(?![\w.])([^`\n]*)")
-    lines = [(name, line) for name in DOCUMENTS for line in pattern.findall((ROOT / name).read_text(encoding="utf-8"))]
-    return [(name, shlex.split(line, comments=True)) for name, line in lines]
+    found = []
+    for name, text in TEXTS.items():
+        if name == "docs/errors.md":  # commands that are wrong
+            continue
+        for line in pattern.findall(text.replace("\\\n", " ")):
+            if "--help" not in line:
+                found.append((name, shlex.split(line, comments=True)))
+    return found
 
 
 def between(text: str, marker: str) -> str:
@@ -70,42 +81,60 @@ def modules() -> list[str]:
 # -- documents ---------------------------------------------------------------------------------------------------
 
 
-def test_folder_map_names_every_folder_and_nothing_else():
-    section = README.split("## What is where", 1)[1].split("\n## ", 1)[0]
-    named = re.findall(r"^    (\S+)  ", section, re.M)
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1200
+
+
+def test_the_folder_map_names_every_folder_and_nothing_else():
+    named = re.findall(r"^    ([\w.]+/|train\.py)  ", README, re.M)
     assert named and all((ROOT / name).exists() for name in named)
     tracked = {path.relative_to(ROOT).parts[0] for path in repository_files() if len(path.relative_to(ROOT).parts) > 1}
-    assert {name for name in tracked if not name.startswith(".")} == {
-        name.split("/")[0] for name in named if "/" in name
-    }
+    folders = {name for name in tracked if not name.startswith(".")}
+    assert folders == {name.split("/")[0] for name in named if "/" in name}
 
 
-def test_documents_link_only_to_what_exists():
-    for text in (README, CONTRIBUTING):
-        links = re.findall(r"\]\((?!https?://)([^)#]+)\)", text)
-        assert all((ROOT / link).is_file() for link in links)
-    assert "docs/pocket_tasks.png" in README
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name.endswith(".md")])
+def test_documents_link_only_to_what_exists(document):
+    folder = (ROOT / document).parent
+    for link in re.findall(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)", TEXTS[document]):
+        assert (folder / link).is_file(), link
+
+
+def test_the_picture_of_the_tasks_is_small():
+    assert "pocket_tasks.png" in TEXTS["docs/datasets.md"]
     assert (ROOT / "docs" / "pocket_tasks.png").stat().st_size < 700_000
+
+
+def test_the_readme_links_to_every_page():
+    for page in PAGES:
+        assert f"({page})" in README, page
 
 
 @pytest.mark.parametrize(
     ("document", "argv"), commands("train.py"), ids=lambda value: value if isinstance(value, str) else " ".join(value)
 )
-def test_training_commands_are_understood(document, argv):
+def test_training_commands_are_understood(document, argv, monkeypatch):
     trainers.register_all()
     datasets.register_all()
+    monkeypatch.setenv("MVLPT_IMPORT", "")  # --import adds to it
+    monkeypatch.setattr(command_line, "named_tasks", lambda names, flag: names or "")  # there are no such files
     args = train.arguments().parse_args(argv)
     names = [name for names in (args.source or "", args.dataset or "") for name in names.split(",") if name]
     assert all(name in SPECS for name in names if name.startswith("pocket-"))
-    if args.trainer in ("", "LowRank"):
+    if args.list_keys or args.trainer in ("", *SHOWN):
         return  # the trainer is named by a run's file, or shown in CONTRIBUTING alone
+    args.model_dir = ""  # nor such a run
     cfg = command_line.configuration(args)
     assert cfg.TRAINER.NAME == args.trainer
 
 
-def test_there_are_training_commands_in_both_documents():
-    count = {document: sum(name == document for name, _ in commands("train.py")) for document in DOCUMENTS}
-    assert count["README.md"] >= 12 and count["CONTRIBUTING.md"] >= 4 and count["Makefile"] == 1
+def test_there_are_training_commands_in_the_documents():
+    documents = [name for name, _ in commands("train.py")]
+    assert documents.count("Makefile") == 2
+    assert documents.count("README.md") >= 5
+    assert documents.count("CONTRIBUTING.md") >= 4
+    assert documents.count("docs/training.md") >= 12
 
 
 def test_other_commands_are_understood():
@@ -113,17 +142,21 @@ def test_other_commands_are_understood():
     assert len(evaluations) >= 4
     for _, argv in evaluations:
         evaluation_parser().parse_args(argv)
-    for text in (README, CONTRIBUTING):
-        for module in re.findall(r"python -m (scripts\.\w+)", text):
+    uses = commands("-m prompting")
+    assert len(uses) >= 8
+    for _, argv in uses:
+        prompt_parser().parse_args(argv)
+    makefile = TEXTS["Makefile"]
+    for text in TEXTS.values():
+        for module in re.findall(r"python -m (scripts(?:\.\w+)+)", text):
             assert importlib.util.find_spec(module), module
-        for target in re.findall(
-            r"make ([a-z-]+)(?=[`\s])", "\n".join(re.findall(r"`make [^`]*`|^    make .*$", text, re.M))
-        ):
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
+        shown = "\n".join(re.findall(r"`make [^`]*`|^    make .*$", text, re.M))
+        for target in re.findall(r"make ([a-z-]+)(?=[`\s])", shown):
+            assert re.search(rf"^{target}:", makefile, re.M), target
 
 
-def test_pocket_table_is_that_of_the_specifications():
-    block = between(README, "tasks")
+def test_the_pocket_table_is_that_of_the_specifications():
+    block = between(TEXTS["docs/datasets.md"], "tasks")
     assert block == samples.markdown()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
     assert [row[0] for row in rows] == [spec.task for spec in SOURCES + TARGETS]
@@ -133,61 +166,115 @@ def test_pocket_table_is_that_of_the_specifications():
     assert {row[0]: row[3] for row in rows}["pocket-digits"] == "1297"
 
 
-def test_readme_states_the_results_of_the_study():
+def test_results_state_the_scores_of_the_study():
     table = json.loads((ROOT / "docs" / "study" / "table1.json").read_text(encoding="utf-8"))
-    cells = {tuple(row["labels"]): row["cells"]["average"] for row in table["rows"]}
-    methods = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
-    for shots in ("1", "5", "20"):
-        values = [cells[shots, method] for method in methods]
-        texts = [f"{value['mean']:.1f} ± {value['std']:.1f}" for value in values]
-        line = f"| {shots} | {cells['0', 'zero-shot']['mean']:.1f} | {' | '.join(texts)} |"
-        assert line in README
-    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
-    for (shots, method), value in cells.items():
-        shown = f"{value['mean']:.1f}" + (f" ± {value['std']:.1f}" if method != "zero-shot" else "")
+    results = TEXTS["RESULTS.md"]
+    for row in table["rows"]:
+        shots, method = row["labels"]
+        value = row["cells"]["average"]
+        shown = f"{value['mean']:.1f}"
+        if not method.startswith("zero-shot"):
+            shown += f" ± {value['std']:.1f}"
         assert f"| {shots} | {method} | {shown} |" in results
 
 
-def test_readme_has_each_marker_once():
-    for marker in ("tasks", "backbones"):
-        assert README.count(f"<!-- {marker}:begin -->") == README.count(f"<!-- {marker}:end -->") == 1
-        between(README, marker)
+def test_the_readme_states_the_scores_of_the_recommended_trainers():
+    file = ROOT / "docs" / "study" / "anchored.json"
+    if not file.is_file():
+        pytest.skip("no docs/study/anchored.json")
+    records = json.loads(file.read_text(encoding="utf-8"))["trainers"]
+    assert between(README, "gains") == gains.markdown(records).strip()
 
 
-def test_examples_of_contributing_work(tmp_path):
-    """The trainer and the data set that CONTRIBUTING shows, together: a run over one task, in a process of its own."""
+def test_the_page_of_configuration_keys_is_up_to_date():
+    assert TEXTS["docs/configuration.md"] == configuration.markdown(), "run python -m scripts.site.configuration"
+
+
+@pytest.mark.parametrize(
+    ("document", "marker"),
+    [("docs/datasets.md", "tasks"), ("docs/backbones.md", "backbones"), ("README.md", "gains"), ("CONTRIBUTING.md", "measures")],
+)
+def test_each_marker_is_there_once(document, marker):
+    text = TEXTS[document]
+    assert text.count(f"<!-- {marker}:begin -->") == text.count(f"<!-- {marker}:end -->") == 1
+    between(text, marker)
+
+
+def test_links_of_the_root_and_of_the_pages_lead_to_the_site():
+    pages = pytest.importorskip("scripts.site.pages")
+    text = "[a](docs/training.md#resume) [b](../RESULTS.md) [c](https://x.y/docs/a.md) ![d](docs/study/gains.png) [e](methods.md#apt)"
+    expected = "[a](training.md#resume) [b](results.md) [c](https://x.y/docs/a.md) ![d](study/gains.png) [e](methods.md#apt)"
+    assert pages.rewrite_links(text) == expected
+
+
+def examples() -> dict[str, str]:
+    """Return the Python blocks of CONTRIBUTING by their path."""
+    return {path: text for text, path in re.findall(r"```python\n(# ([\w/]+\.py).*?)```", CONTRIBUTING, re.S)}
+
+
+def test_examples_of_contributing_are_short():
+    shown = examples()
+    assert len(shown) == 5
+    for path, text in shown.items():
+        lines = [line for line in text.splitlines()[1:] if line.strip()]
+        assert len(lines) <= 15, path
+
+
+def write_birds(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 3)):
         for k, name in enumerate(("robin", "wren")):
-            folder = tmp_path / "data" / "birds" / split / name
-            folder.mkdir(parents=True)
+            (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 90, (20, 24, 3)) + [150 * k, 60, 0]
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-    blocks = re.findall(r"```python\n(# (?:trainers|datasets)/\w+\.py\n.*?)```", CONTRIBUTING, re.S)
-    assert len(blocks) == 2
-    argv = [
-        "--trainer",
-        "LowRank",
-        "--root",
-        str(tmp_path / "data"),
-        "--dataset",
-        "birds",
-        "--shots",
-        "5",
-        "--seed",
-        "0",
-        "--output-dir",
-        str(tmp_path / "run"),
-        "OPTIM.MAX_EPOCH",
-        "1",
-    ]
-    program = "\n".join(["import toolkit", *blocks, "import sys, train", f"sys.exit(train.main({argv!r}))"])
-    done = in_process(program, tmp_path)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
+
+
+@pytest.mark.parametrize("trainer", ["LowRank", "ShallowVPT"])
+def test_examples_of_contributing_work(tmp_path, trainer):
+    """Run a trainer and the data set that CONTRIBUTING shows, as plugins, over one task in a process of its own."""
+    write_birds(tmp_path / "data" / "birds")
+    imports = ""
+    for path, text in examples().items():
+        if "test_" not in path:
+            (tmp_path / Path(path).name).write_text(text)
+    for name in ("lowrank", "shallow", "birds"):
+        imports += f" --import {name}.py"
+    command = f"--trainer {trainer} --root data --dataset birds --shots 5 --seed 0 --output-dir run{imports} OPTIM.MAX_EPOCH 1"
+    done = in_process(f"import sys, train\nsys.exit(train.main({command.split()!r}))", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "predictions" / "seed0_birds.json").is_file()
     record = (tmp_path / "run" / "fewshot" / "birds.json").read_text()
     assert record.count("train/robin/") == record.count("train/wren/") == 5  # 4 for training, 1 for validation
+
+
+@pytest.mark.long
+def test_the_tutorial_runs(tmp_path):
+    """Run the commands and the Python of docs/tutorial.md in order, from its second section on."""
+    text = TEXTS["docs/tutorial.md"].split("## 2.", 1)[1]
+    for block, command in re.findall(r"```python\n(.*?)```|^    (python .*)$", text, re.S | re.M):
+        argv = ["-c", block] if block else shlex.split(command)[1:]
+        if argv[0] == "train.py":
+            argv[0] = str(ROOT / "train.py")
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, *argv], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert (tmp_path / "output" / "two" / "report.html").is_file()
+
+
+@pytest.mark.long
+def test_the_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r'(?:src|rel="stylesheet" href)="https?://', page)  # nothing is loaded from elsewhere
 
 
 # -- files -------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class PromptEvaluator(TrainerX):
         if self.context.trains and self.cfg.TEST.NO_TEST:
             references = ()
         for name in references:
-            self.reference_scores[name] = self.evaluate(split, zero_shot=name == "zero_shot")
+            self.reference_scores[name] = self.evaluate(split, name)
         if self.context.trains and not self.context.retest:
             self.train()
         else:
@@ -215,28 +215,30 @@ class PromptEvaluator(TrainerX):
             return None
         return FeatureDataset(dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0)))
 
-    def predict(self, split: str, zero_shot: bool = False) -> dict[str, Tensor]:
-        """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU; `zero_shot`: of plain CLIP with the
-        tasks' templates."""
+    def predict(self, split: str) -> dict[str, Tensor]:
+        """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU."""
         found = {}
-        for k, *inputs in self._evaluated(split, zero_shot):
+        for k, *inputs in self._evaluated(split):
             found[self.tasks[k].name] = probabilities(*inputs)
         return found
 
-    def evaluate(self, split: str, zero_shot: bool = False) -> dict[str, float]:
-        """Return the scores of what `predict` returns, without holding it."""
+    def evaluate(self, split: str, reference: str = "") -> dict[str, float]:
+        """Return the scores of what `predict` returns, without holding it, or those of a reference: "zero_shot" is plain
+        CLIP with the tasks' templates, "zero_shot_one_template" with the sentence that prompts begin as, "source" the
+        prompt as it is."""
         found = {}
-        for k, *inputs in self._evaluated(split, zero_shot):
+        for k, *inputs in self._evaluated(split, reference):
             task, targets = self.tasks[k], self.sets[split].targets(k)
             parts = self._finite(split, task.name, probabilities_in_parts(*inputs))
             found[task.name] = results.score(task, targets, parts)
         return found
 
     @torch.no_grad()
-    def _evaluated(self, split: str, zero_shot: bool) -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
+    def _evaluated(self, split: str, reference: str = "") -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
         """Yield (task's position, model, image features, class features) of the evaluated tasks."""
         dataset = self.sets[split]
         self.set_model_mode("eval")
+        zero_shot = reference.startswith("zero_shot")
         model = self.store.encoder if zero_shot else self.model
         wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
         only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
@@ -244,7 +246,7 @@ class PromptEvaluator(TrainerX):
         for k in wanted:
             rows = dataset.rows(k)
             images = features if k == only else features[rows.start : rows.stop]
-            yield k, model, images, class_features(model, self.tasks[k])
+            yield k, model, images, class_features(model, self.tasks[k], reference == "zero_shot_one_template")
 
     def _evaluates(self, name: str) -> bool:
         key = self.cfg.DATASET.MULTITASK_EVALKEY

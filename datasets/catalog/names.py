@@ -1,7 +1,7 @@
 """Class names in label order, the other spellings by which data may call them, and prompt templates.
 
 `class_names/<set>.txt` has a class a line: its name in prompts, then other spellings after a `|`. A missing spelling
-can be added to its line. README.md says where the lists and `templates.json` come from.
+can be added to its line. `python -m datasets show NAME` prints the sources of the lists and of `templates.json`.
 """
 
 from __future__ import annotations

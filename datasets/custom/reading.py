@@ -14,6 +14,7 @@ from pathlib import Path
 from toolkit.common.archives import require_files
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
+from toolkit.common.text import printable
 
 from .metadata_files import FILES, find_tables, read_tables
 from .rows import LABEL_MARKS, SPLITS, Row, split_of, split_paths
@@ -148,7 +149,7 @@ def _images(folder: Path) -> list[Path]:
     images, others = find_image_files(folder)
     if others:
         total = len(images) + len(others)
-        _warn(f"{folder}: {len(others)} of {total} files are passed over, such as {others[0].name}")
+        _warn(f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}")
     for path in images:
         if _is_no_utf8(str(path)):
             raise ValueError(f"{folder} has a file whose name is not UTF-8, {os.fsencode(path.name)!r}; rename it")

@@ -1,7 +1,10 @@
 """Custom images as a task, without a line of code: `folder:PATH` or `csv:FILE` as the name of a data set.
 
     folder:photos      photos/<train, val or test>/<class>/..., or photos/<class>/..., about a fifth of them test images
+    folder:photos      the same folders with metadata.csv or metadata.jsonl: columns file_name and label
     csv:birds.csv      columns path, label or labels, and split
+    wds:wds_cars       webdataset shards: classnames.txt, train/0.tar, test/0.tar, ...
+    parquet:data       parquet files with a column of images and one of labels
 
 A YAML of the same name beside the folder or file (photos.yaml, birds.yaml) may say more: see `settings`. The task has
 the name of the folder or file, so that the files of a run name no path of the machine.
@@ -17,14 +20,16 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from datasets.few_shot import VAL_SHOTS, sample, sample_elevater
-from datasets.task import Sample, Task, require_train_images, sampling_seed
+from datasets.task import DEFAULT_TEMPLATES, Sample, Task, require_train_images, sampling_seed
 from toolkit.common.class_names import require_distinct
 from toolkit.common.suggest import nearest
 
-from .reading import Row, read_csv, read_folder
+from . import packed
+from .reading import read_csv, read_folder
+from .rows import Row
 from .settings import Settings, read_settings
 
-KINDS = ("folder", "csv")
+KINDS = ("folder", "csv", *packed.KINDS)
 LONGEST_NAME = 200  # bytes of a task's name, of the 255 that a file's name may have
 RANKED = ("11point_mAP", "roc_auc")  # metrics that take several labels an image
 
@@ -88,7 +93,7 @@ class CustomTask(Task):
                 f"{self.spec}: {self.name!r} is the name of a registered data set; "
                 f"give another one with 'name: ...' in {_stem(kind, path)}.yaml"
             )
-        rows, multilabel = _read_rows(kind, path, settings)
+        rows, multilabel, settings = _read_rows(kind, path, settings)
         labels = _labels(rows, settings, path)
         self._set_attributes(settings, multilabel, len(labels), path)
         train, val, test = [_samples(rows, split, labels) for split in ("train", "val", "test")]
@@ -138,17 +143,40 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
 
 def _stem(kind: str, path: Path) -> Path:
     """Return the path that a YAML's is made from: photos/ -> photos, birds.csv -> birds."""
-    return path.with_suffix("") if kind == "csv" else path
+    is_file = kind == "csv" or path.suffix == ".parquet"
+    return path.with_suffix("") if is_file else path
 
 
-def _read_rows(kind: str, path: Path, settings: Settings) -> tuple[list[Row], bool]:
-    """Return the images, and whether they may have several labels."""
+def _read_rows(kind: str, path: Path, settings: Settings) -> tuple[list[Row], bool, Settings]:
+    """Return the images, if they may have several labels, and the settings with what the source itself states."""
     multilabel = None
     if settings.label_kind:
         multilabel = settings.label_kind == "multilabel"
     if kind == "csv":
-        return read_csv(path, multilabel)
-    return read_folder(path, settings.names or ()), bool(multilabel)
+        rows, multilabel = read_csv(path, multilabel)
+        return rows, multilabel, settings
+    if kind == "folder":
+        rows = read_folder(path, settings.names or ())
+        several = [row for row in rows if len(row.labels) != 1]
+    else:
+        source = packed.read_packed(kind, path)
+        rows, several = source.rows, []
+        settings = _with_source(settings, source, path)
+        if source.multilabel:
+            several = rows
+    if several and multilabel is False:
+        raise ValueError(f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass")
+    return rows, bool(multilabel or several), settings
+
+
+def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Settings:
+    """Return the settings with the class names and templates of packed images, where the YAML states none."""
+    if not settings.names:
+        names = dict(zip(source.classnames, source.classnames, strict=True))
+        settings = replace(settings, names=names, file=settings.file or str(path))
+    if source.templates and settings.templates == DEFAULT_TEMPLATES:
+        settings = replace(settings, templates=source.templates)
+    return settings
 
 
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import io
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from toolkit.common.image_files import has_image_suffix
 
 from .packed import Collection, PackedImage, require_label
+from .tar_files import tar_members
 
 NAMES_FILE = "classnames.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
@@ -28,7 +28,6 @@ SHARDS_FILE = "nshards.txt"
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 LABELS = ("cls", "npy")
 MAX_LABEL = 1 << 20  # bytes of a label's file
-_BLOCK = 512
 _INTEGER = re.compile(rb"\s*\d{1,9}\s*")
 
 
@@ -122,7 +121,7 @@ def _read(tars: list[Path], classnames: list[str], names_from: str, multilabel: 
 def _samples(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield (key, suffix -> content) of each sample: consecutive members whose names differ only behind the first dot."""
     key, files = "", {}
-    for name, content in _members(tar):
+    for name, content in tar_members(tar):
         folder, _, file = name.rpartition("/")
         stem, _, suffix = file.partition(".")
         current = f"{folder}/{stem}" if folder else stem
@@ -136,37 +135,6 @@ def _samples(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         files[suffix] = content
     if files:
         yield key, files
-
-
-def _members(tar: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of each file of a tar. Raises ValueError for links, odd paths and a tar that ends too early."""
-    name = "its first member"
-    try:
-        with open(tar, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            while member := archive.next():
-                name = member.name
-                archive.members.clear()  # millions of members are not kept
-                if member.isdir():
-                    continue
-                _require_plain(member, tar)
-                file.seek(member.offset_data)
-                content = file.read(member.size)
-                if len(content) < member.size:
-                    raise ValueError(f"{tar} is truncated: it ends within {name!r}")
-                yield name.removeprefix("./"), content
-            file.seek(archive.offset)
-            if file.read(_BLOCK) != bytes(_BLOCK):
-                raise ValueError(f"{tar} is truncated: it ends after {name!r}")
-    except tarfile.TarError as error:
-        raise ValueError(f"{tar} is truncated or no tar: {error} (at {name!r})") from None
-
-
-def _require_plain(member: tarfile.TarInfo, tar: Path) -> None:
-    if not member.isreg() or member.issparse():
-        raise ValueError(f"{tar}: member {member.name!r} is a link or a device, not a file")
-    name = member.name
-    if name.startswith("/") or "\\" in name or ".." in name.split("/") or ":" in name.split("/")[0]:
-        raise ValueError(f"{tar}: member {name!r} leads out of the folder")
 
 
 def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:

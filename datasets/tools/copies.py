@@ -151,5 +151,4 @@ def _read_folder(path: Path) -> Collection:
 def _stream(rows: Sequence[Any], position_of: Mapping[str, int]):
     for row in rows:
         labels = tuple(position_of[label] for label in row.labels)
-        name = row.key.replace(" ", "_")
-        yield PackedImage(name, Path(row.impath).read_bytes(), labels, row.impath)
+        yield PackedImage(row.key, Path(row.impath).read_bytes(), labels, row.impath)

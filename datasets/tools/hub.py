@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -38,17 +39,24 @@ def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Pat
     target = folder / copy.repo.rpartition("/")[2]
     try:
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise ValueError("--from hub needs huggingface_hub: pip install huggingface_hub") from None
     try:
-        info = HfApi().repo_info(copy.repo, repo_type=copy.type, revision=revision)
+        endpoint = os.environ.get("HF_ENDPOINT") or None
+        info = HfApi(endpoint).repo_info(copy.repo, repo_type=copy.type, revision=revision)
         files = [file.rfilename for file in info.siblings or []]
         patterns = PATTERNS.get(form) or [find_zip(entry, files, copy.repo)]
         snapshot_download(
-            copy.repo, repo_type=copy.type, revision=info.sha, local_dir=target, allow_patterns=patterns
+            copy.repo,
+            repo_type=copy.type,
+            revision=info.sha,
+            local_dir=target,
+            allow_patterns=patterns,
+            endpoint=endpoint,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 - those of the HTTP client depend on huggingface_hub's version
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{copy.repo} ({revision}) could not be fetched from the Hub: {reason}. With a local copy, use "

@@ -188,9 +188,15 @@ def _coco_index(rows: list[tuple[str, tuple[int, ...]]], zip_name: str, classes:
 
 def _relabelled(images: Iterable[PackedImage], order: list[int], split: str) -> Iterator[PackedImage]:
     """Yield the images with the labels of the set, in a folder of their split."""
+    seen: set[str] = set()
     for image in images:
         labels = tuple(sorted(order[label] for label in image.labels))
-        name = image.name if image.name.startswith(f"{split}/") else f"{split}/{image.name}"
+        name = image.name.replace(" ", "_")  # an index line without labels can't hold a space
+        if not name.startswith(f"{split}/"):
+            name = f"{split}/{name}"
+        if name in seen:
+            raise ValueError(f"{image.where}: another image of the split is called {name}, too")
+        seen.add(name)
         yield PackedImage(name, image.content, labels, image.where)
 
 

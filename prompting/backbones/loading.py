@@ -233,7 +233,10 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
     name = str(name).removeprefix(LOCAL_PREFIX)
     if name == "pocket":
         if pretrained:
-            raise ValueError(f"the pocket backbone has its own weights; pretrained is {pretrained!r}")
+            raise ValueError(
+                f"the pocket backbone has its own weights: leave {pretrained!r} (MODEL.BACKBONE.PRETRAINED, --pretrained) "
+                "out, or name the architecture that it is for with --backbone"
+            )
         return load_pocket(device=device)
     if name in ALIASES:
         return _load_architecture(name, ALIASES[name], pretrained, device)
@@ -242,7 +245,10 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
         return _load_folder(path, path.name, pretrained, device)
     if path.is_file():
         if pretrained:
-            raise ValueError(f"the backbone is already a file; pretrained is {pretrained!r}")
+            raise ValueError(
+                f"the backbone {name} is a file with its weights: leave {pretrained!r} (MODEL.BACKBONE.PRETRAINED, "
+                "--pretrained) out"
+            )
         return _load_file(path, device)
     if name in open_clip.list_models():
         return _load_architecture(name, name, pretrained, device)
@@ -337,7 +343,10 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
         what = f"{name} needs pretrained weights"
         if pretrained:
             what = f"no weights {tag!r} of {name}"
-        raise ValueError(f"{what}: give a file or one of open_clip's tags: {', '.join(tags) or 'it has none'}")
+        choice = "it has none of open_clip's tags: give a file"
+        if tags:
+            choice = f"give a file or one of open_clip's tags: {', '.join(tags)}"
+        raise ValueError(f"{what} (MODEL.BACKBONE.PRETRAINED, --pretrained): {choice}")
     quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
         raise ValueError(f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}")
@@ -347,8 +356,9 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
-            f"{weights_location(architecture, tag)}. Give a file instead: the path of a "
-            f"checkpoint in OpenAI's layout as the backbone, or {name} with the file as its pretrained weights"
+            f"{weights_location(architecture, tag)}. Give a file instead: a checkpoint in OpenAI's layout with "
+            f"--backbone FILE, or {name} with the file as its weights (MODEL.BACKBONE.PRETRAINED FILE of train.py, "
+            "--pretrained FILE of predict)"
         ) from error
     check_finite(clip.state_dict(), name)
     values = clip.visual.preprocess_cfg

@@ -16,6 +16,10 @@ from prompting.checkpoints.tensors import check_finite, check_sizes
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+AS_WEIGHTS = (
+    "give the architecture's name as the backbone (--backbone ViT-B-32) and the file as its weights "
+    "(MODEL.BACKBONE.PRETRAINED FILE of train.py, --pretrained FILE of predict)"
+)
 _SIZES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's archives
 _NEEDED = (
     "visual.conv1.weight",
@@ -25,6 +29,16 @@ _NEEDED = (
     "ln_final.weight",
     "logit_scale",
 )
+_DIMENSIONS = {
+    "visual.conv1.weight": 4,
+    "visual.positional_embedding": 2,
+    "visual.attnpool.positional_embedding": 2,
+    "visual.layer1.0.conv1.weight": 4,
+    "text_projection": 2,
+    "token_embedding.weight": 2,
+    "positional_embedding": 2,
+    "ln_final.weight": 1,
+}  # of the tensors whose sizes tell the architecture
 _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES_OF_WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -67,7 +81,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
     for name, value in content.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise ValueError(f"{path} holds no state dict of tensors")
         state[str(name)] = value
     check_sizes(state, path)
@@ -128,37 +142,42 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
     missing = [name for name in _NEEDED if name not in state]
     unexpected = [name for name in state if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)]
     if missing or unexpected:
+        advice = "it holds no CLIP, which has an image and a text tower"
+        if any(name.startswith("visual.") for name in state):
+            advice = f"for weights of an open_clip architecture {AS_WEIGHTS}"
         raise ValueError(
-            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}. "
-            "For another checkpoint give the name of its open_clip architecture and the file as its pretrained weights"
+            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}; "
+            f"{advice}"
         )
     config = openai_config(state, source)
     if not has_openai_sizes(state):
         logger.warning(
-            "%s: taken for OpenAI's, with QuickGELU. For weights trained with GELU give the name of their open_clip "
-            "architecture and the file as its pretrained weights",
-            source,
+            "%s: taken for OpenAI's, with QuickGELU. For weights trained with GELU %s",
+            *(source, AS_WEIGHTS),
         )
     return build(config, state, source)
 
 
 def openai_config(state: dict[str, Tensor], source: str) -> dict:
-    """Return the open_clip configuration that tensors in OpenAI's layout imply."""
+    """Return the open_clip configuration that tensors in OpenAI's layout imply. Raise ValueError if they imply none."""
+    _check_dimensions(state, source)
     text_width = state["ln_final.weight"].shape[0]
     image_width = None
     if "visual.positional_embedding" in state:
-        vision = _vit_config(state)
+        vision = _vit_config(state, source)
         image_width = vision["width"]
     else:
         vision = _resnet_config(state, source)
     if vision["width"] in _OTHER_HEADS:
         raise ValueError(
-            f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: give that "
-            "architecture's name and the file as its pretrained weights"
+            f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: {AS_WEIGHTS}"
         )
     for tower, width in (("image", image_width), ("text", text_width)):
-        if width and width % 64:
+        if width is not None and (width % 64 or not width):
             raise ValueError(f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads")
+    text_layers = _count(state, "transformer.resblocks.")
+    if not text_layers:
+        raise ValueError(f"{source}: its text tower has no layers")
     return {
         "embed_dim": state["text_projection"].shape[1],
         "quick_gelu": True,
@@ -168,9 +187,19 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
             "vocab_size": state["token_embedding.weight"].shape[0],
             "width": text_width,
             "heads": text_width // 64,
-            "layers": _count(state, "transformer.resblocks."),
+            "layers": text_layers,
         },
     }
+
+
+def _check_dimensions(state: dict[str, Tensor], source: str) -> None:
+    """Raise ValueError if a tensor whose sizes tell the architecture has too few, too many or empty dimensions."""
+    for name, count in _DIMENSIONS.items():
+        if name not in state:
+            continue
+        shape = tuple(state[name].shape)
+        if len(shape) != count or 0 in shape:
+            raise ValueError(f"{source}: {name} has the shape {shape}; it should have {count} dimensions")
 
 
 def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
@@ -188,6 +217,17 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
         expected = clip.state_dict()
     else:
         expected = _expected_state(config, source)
+    _check_keys(state, expected, source)
+    check_finite(state, source)
+    if clip is None:
+        clip = open_clip.CLIP(**config)
+    state = {name: value.float() for name, value in state.items()}
+    clip.load_state_dict({**clip.state_dict(), **state})
+    return clip
+
+
+def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+    """Raise ValueError if tensors have other names or shapes than those of a model."""
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected]
     shapes = []
@@ -199,12 +239,6 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
             f"{source} does not fit the architecture: missing keys {_some(missing)}; "
             f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
         )
-    check_finite(state, source)
-    if clip is None:
-        clip = open_clip.CLIP(**config)
-    state = {name: value.float() for name, value in state.items()}
-    clip.load_state_dict({**clip.state_dict(), **state})
-    return clip
 
 
 def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -241,10 +275,12 @@ def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
         raise ValueError(f"{source}: its configuration describes no model: {first_line[:200]}") from error
 
 
-def _vit_config(state: dict[str, Tensor]) -> dict:
+def _vit_config(state: dict[str, Tensor], source: str) -> dict:
     width, _, patch, _ = state["visual.conv1.weight"].shape
     grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
     layers = _count(state, "visual.transformer.resblocks.")
+    if not layers:
+        raise ValueError(f"{source}: its image tower has no layers")
     return {"layers": layers, "width": width, "patch_size": patch, "image_size": patch * grid}
 
 
@@ -255,6 +291,8 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
             f"{source} is not in OpenAI's layout: it has neither visual.positional_embedding nor visual.attnpool"
         )
     layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
+    if 0 in layers:
+        raise ValueError(f"{source}: stage {layers.index(0) + 1} of its image tower has no layers")
     width = state["visual.layer1.0.conv1.weight"].shape[0]
     return {"layers": layers, "width": width, "image_size": 32 * round((position.shape[0] - 1) ** 0.5)}
 

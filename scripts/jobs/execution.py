@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--address", default="", help="a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)")
     add("--cpus", type=float, help="of the cluster, for each job (1)")
     add("--gpus", type=float, help="of the cluster, for each job; with 0.5 two share one (0)")
-    add("--job-timeout", type=float, help="of the cluster, hours that a try of a job may take (24)")
+    add("--job-timeout", type=float, help="hours that a try of a job may take (24)")
     add("--retries", type=int, help="how often a failed job is tried again (2)")
 
 
@@ -50,8 +50,6 @@ def check(args: argparse.Namespace) -> None:
         _check_share(name, value)
     if args.job_timeout is None:
         args.job_timeout = 24.0
-    elif not args.address:
-        raise ValueError("--job-timeout is of a Ray cluster: give its --address, too")
     if not 0 < args.job_timeout < float("inf"):
         raise ValueError(f"--job-timeout is {args.job_timeout:g}; it must be positive")
     if args.retries is None:
@@ -138,11 +136,12 @@ def _state(outcome: Outcome) -> str:
 
 
 def _executor(work: tuple, folder: Path, args: argparse.Namespace) -> AbstractContextManager[Executor]:
+    timeout = args.job_timeout * 3600
     if not args.address:
-        return Processes(processes(args), *work)
+        return Processes(processes(args), *work, timeout)
     from .ray_executor import Ray
 
-    return Ray(*work, folder, args.address, args.cpus, args.gpus, args.jobs, args.job_timeout * 3600)
+    return Ray(*work, folder, args.address, args.cpus, args.gpus, args.jobs, timeout)
 
 
 def summarise(result: Report, log: logging.Logger) -> int:

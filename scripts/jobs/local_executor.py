@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,9 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, TypeVar
 
-from .plan import Job, Outcome, attempt
+from toolkit.common.text import start_log
+
+from .plan import Job, Outcome, attempt, too_long
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,10 +66,11 @@ class WorkerPool:
         with contextlib.suppress(OSError):  # the process ended while it was idle: `wait` sees its closed pipe
             worker.pipe.send(item)
 
-    def wait(self) -> list[tuple[Any, Any]]:
-        """Return (item, result) of the items that have ended, at least one; the result may be a ProcessEnded."""
+    def wait(self, seconds: float | None = None) -> list[tuple[Any, Any]]:
+        """Return (item, result) of the items that have ended, at least one, or those of the next `seconds`; the result
+        may be a ProcessEnded."""
         ended = []
-        for pipe in wait(list(self.busy)):
+        for pipe in wait(list(self.busy), seconds):
             worker, item = self.busy.pop(pipe)
             try:
                 ended.append((item, pipe.recv()))
@@ -90,11 +92,17 @@ class WorkerPool:
 
 
 class Processes(WorkerPool):
-    """The executor: runs `perform(job, place)` in `slots` processes."""
+    """The executor: runs `perform(job, place)` in `slots` processes.
 
-    def __init__(self, slots: int, perform: Callable[[Job, object], None], place: object) -> None:
+    timeout: seconds that a try of a job may take; one that takes longer is lost, and so is its process.
+    """
+
+    def __init__(
+        self, slots: int, perform: Callable[[Job, object], None], place: object, timeout: float = 86400.0
+    ) -> None:
         super().__init__(slots, partial(attempt, perform, place))
         self.slots = slots
+        self.timeout = timeout
         self.started: dict[str, float] = {}
 
     def submit(self, job: Job) -> None:
@@ -104,12 +112,28 @@ class Processes(WorkerPool):
 
     def wait(self) -> list[Outcome]:
         """Return the outcomes of at least one job; a job whose process ended is lost."""
+        outcomes: list[Outcome] = []
+        while not outcomes:
+            for job, outcome in super().wait(1.0):
+                if isinstance(outcome, ProcessEnded):
+                    seconds = time.monotonic() - self.started[job.name]
+                    outcome = Outcome(job, seconds, str(outcome), lost=True)
+                outcomes.append(outcome)
+            outcomes += self._drop_hanging()
+        return outcomes
+
+    def _drop_hanging(self) -> list[Outcome]:
+        """Kill the processes whose job takes too long; return the jobs as lost."""
         outcomes = []
-        for job, outcome in super().wait():
-            if isinstance(outcome, ProcessEnded):
-                seconds = time.monotonic() - self.started[job.name]
-                outcome = Outcome(job, seconds, str(outcome), lost=True)
-            outcomes.append(outcome)
+        for pipe, (worker, job) in list(self.busy.items()):
+            seconds = time.monotonic() - self.started[job.name]
+            if seconds < self.timeout:
+                continue
+            del self.busy[pipe]
+            worker.process.kill()
+            worker.process.join()
+            pipe.close()
+            outcomes.append(Outcome(job, seconds, too_long(self.timeout), lost=True))
         return outcomes
 
 
@@ -164,7 +188,7 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    start_log(logging.WARNING)
     while True:
         try:
             item = pipe.recv()

@@ -140,6 +140,11 @@ def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> 
     return Outcome(job, time.monotonic() - began)
 
 
+def too_long(timeout: float) -> str:
+    """Return the reason that a job is lost which took more than `timeout` seconds."""
+    return f"it took more than {timeout / 3600:g} hours (--job-timeout)"
+
+
 class Executor(Protocol):
     """Runs jobs, at most `slots` at a time; `slots` is at least 1 and may change."""
 

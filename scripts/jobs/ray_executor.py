@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .plan import Job, Outcome, attempt
+from .plan import Job, Outcome, attempt, too_long
 
 ROOT = Path(__file__).resolve().parents[2]
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Ray:
                 continue
             del self.pending[reference]
             self.ray.kill(actor.handle)
-            reason = f"it took more than {self.timeout / 3600:g} hours (--job-timeout)"
+            reason = too_long(self.timeout)
             self.lost.append((now + self.settle, Outcome(actor.job, seconds, reason, lost=True)))
 
     def _dispatch(self) -> None:

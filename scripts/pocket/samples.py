@@ -1,4 +1,4 @@
-"""Show the pocket tasks in the README: docs/pocket_tasks.png and the table of tasks.
+"""Show the pocket tasks in docs/datasets.md: docs/pocket_tasks.png and the table of tasks.
 
     python -m scripts.pocket.samples
 
@@ -142,7 +142,7 @@ def main() -> None:
     sheet = draw(groups, cfg).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     (ROOT / "docs").mkdir(exist_ok=True)
     sheet.save(ROOT / "docs" / "pocket_tasks.png", optimize=True)
-    fill(ROOT / "README.md", "tasks", markdown())
+    fill(ROOT / "docs" / "datasets.md", "tasks", markdown())
 
 
 if __name__ == "__main__":

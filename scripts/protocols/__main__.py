@@ -25,6 +25,7 @@ from scripts.study import methods
 from scripts.study.work import configuration_of
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.suggest import canonical, nearest
+from toolkit.common.text import start_log
 from trainers.engine.config_values import parse
 from trainers.engine.run_dir import check_folder, exclusive_folder
 
@@ -154,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_log()
     return execution.command(run, arguments(), argv)
 
 

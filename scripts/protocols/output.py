@@ -49,7 +49,7 @@ def write_table(table: Table, out: Path) -> None:
     if table.name == "fewshot":
         plots.lengths(table, out / f"{table.name}.png")
     else:
-        plots.bars(table, out / f"{table.name}.png")
+        plots.dots(table, out / f"{table.name}.png")
 
 
 def one_row(line: Line) -> str:

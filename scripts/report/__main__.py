@@ -16,12 +16,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from toolkit.common.cli import run_command
 from toolkit.common.files import write_text
+from toolkit.common.text import start_log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and return the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    start_log(logging.WARNING, form="%(levelname)s: %(message)s")
     return run_command(lambda: _run(options))
 
 

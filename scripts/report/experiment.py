@@ -183,6 +183,11 @@ def _check_record(record: object, path: Path) -> None:
     for key in ("zero_shot", "source"):
         if not _is_score(record.get(key, 0.0)):
             raise ValueError(message)
+    if "score" not in record and "trainer" in record:
+        raise ValueError(f"{path}: {record['task']} was not scored (TEST.NO_TEST True): a report needs scores of a test")
+    if record.get("split", "test") != "test":
+        split = record["split"]
+        raise ValueError(f"{path}: the score of {record['task']} is of its {split} images (TEST.SPLIT {split}), not of a test")
     if not _is_score(record.get("score")):
         raise ValueError(f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent")
 

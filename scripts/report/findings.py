@@ -16,6 +16,7 @@ from datasets import Sample, Task
 from elevater_eval import metrics
 from elevater_eval.bootstrap import resample, statistic_of, task_generator
 from toolkit.common.images import ImageError, read_image
+from toolkit.common.text import printable
 
 from .experiment import Stage
 from .zero_shot import zero_shot_probabilities
@@ -99,7 +100,7 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_
     try:
         task = stage.task(label, root)
     except (OSError, ValueError) as error:
-        log.warning("%s: neither images nor intervals: %s", label, error)
+        log.warning("%s: neither images nor intervals: %s", printable(label), printable(error))
         return Findings(problem=UNREADABLE)
     trained = []
     if stage.has_shots(label):
@@ -217,7 +218,7 @@ def thumbnail(path: str, side: int = SIDE) -> str:
     try:
         image = read_image(path)
     except (OSError, ImageError) as error:
-        log.warning("%s", error)
+        log.warning("%s", printable(error))
         return ""
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
@@ -230,7 +231,7 @@ def _read_predictions(stage: Stage, record: dict, task: Task, targets: np.ndarra
     try:
         probabilities = stage.probabilities(record)
     except ValueError as error:
-        log.warning("%s: %s", task.name, error)
+        log.warning("%s: %s", printable(task.name), printable(error))
         return None, "The prediction file is damaged."
     if probabilities is None:
         return None, "There is no prediction file."
@@ -248,7 +249,7 @@ def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarra
     try:
         return resample_scores(record["task"], record["metric"], targets, probabilities)
     except ValueError as error:
-        log.warning("%s: no interval: %s", record["task"], error)
+        log.warning("%s: no interval: %s", printable(record["task"]), printable(error))
         return None
 
 

@@ -25,6 +25,7 @@ from scripts.jobs.plan import Job, Plan, Report
 from toolkit.common.hardware import processor_name
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import write_json
+from toolkit.common.text import start_log
 
 from . import methods, protocol
 from .items import Item, plan_items
@@ -54,30 +55,42 @@ def arguments() -> argparse.ArgumentParser:
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
-    from trainers.engine.settings import MAX_SEED
-
     for flag in ("seeds", "methods"):
         text = getattr(args, flag)
         if text is not None and not words(text):
             raise ValueError(f"--{flag} is {text!r}, which names none")
     if args.root and not Path(args.root).expanduser().is_dir() and not args.dry_run:
         raise FileNotFoundError(f"--root: no folder {args.root}")
-    seeds = words(args.seeds or "")
-    if not all(seed.isdecimal() and int(seed) <= MAX_SEED for seed in seeds):
-        raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {args.seeds!r}")
+    seeds = _numbers(args.seeds or "")
     known = protocol.load(args.suite)
+    names = _item_names(args.items, known)
+    known = protocol.narrowed(known, seeds, words(args.methods or ""))
+    known = protocol.with_backbone(known, args.backbone)
+    plan, items = plan_items(known, names)
+    return known, plan, items
+
+
+def _numbers(seeds: str) -> list[int]:
+    """Return the seeds of --seeds, each once. Raise ValueError for other text."""
+    from trainers.engine.settings import MAX_SEED
+
+    numbers = []
+    for word in dict.fromkeys(words(seeds)):
+        if not word.isdecimal() or int(word) > MAX_SEED:
+            raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {seeds!r}")
+        numbers.append(int(word))
+    return numbers
+
+
+def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
+    """Return the tables and figures of the command line, each once. Raise ValueError for an unknown one."""
     names = []
-    for item in args.items:
+    for item in given:
         names += known.items if item == "all" else [item]
     for name in names:
         if name not in known.items:
             raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
-    numbers = [int(seed) for seed in dict.fromkeys(seeds)]
-    known = protocol.narrowed(known, numbers, words(args.methods or ""))
-    known = protocol.with_backbone(known, args.backbone)
-    different_names = list(dict.fromkeys(names))
-    plan, items = plan_items(known, different_names)
-    return known, plan, items
+    return list(dict.fromkeys(names))
 
 
 def words(text: str) -> list[str]:
@@ -174,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start_log()
     return execution.command(run, arguments(), argv)
 
 

@@ -49,6 +49,7 @@ class Scores:
             "interval": [low, high],
             "tasks_below_zero_shot": int((gains < -POINT).sum()),
             "gain_by_task": dict(zip(self.tasks, gains.round(2).tolist(), strict=True)),
+            "zero_shot_by_task": dict(zip(self.tasks, self.zero_shot.mean(0).round(2).tolist(), strict=True)),
         }
 
 
@@ -122,11 +123,34 @@ def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
+    """Return a table of the tasks that all groups have: zero-shot, then each trainer's mean over seeds.
+
+    Raises ValueError if their tasks differ.
+    """
+    groups = list(scores.values())
+    tasks = groups[0].tasks
+    if any(group.tasks != tasks for group in groups):
+        raise ValueError("--by-task: the runs are over different tasks")
+    labels = [f"{trainer}, {shots} shots" for shots, trainer in scores]
+    columns = [groups[0].zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
+    lines = ["| task | zero-shot | " + " | ".join(labels) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    for number, task in enumerate(tasks):
+        values = [f"{column[number]:.1f}" for column in columns]
+        lines.append(f"| {task} | " + " | ".join(values) + " |")
+    means = [f"{column.mean():.1f}" for column in columns]
+    lines.append("| mean | " + " | ".join(means) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def run(args: argparse.Namespace) -> None:
     """Print the tables and write them as JSON."""
     scores = read_scores(args.folders)
     rows = {key: group.record() for key, group in scores.items()}
     comparisons = compare(scores)
+    if args.by_task:
+        sys.stdout.write(markdown_by_task(scores) + "\n")
     sys.stdout.write(markdown(rows, comparisons))
     if args.output:
         records = [{"shots": shots, "trainer": trainer, **row} for (shots, trainer), row in rows.items()]
@@ -138,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.study.compare_runs", description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
     parser.add_argument("-o", "--output", type=Path, help="JSON file of both tables and the gains by task")
+    parser.add_argument("--by-task", action="store_true", help="also print the scores of each task side by side")
     args = parser.parse_args(argv)
     return run_command(lambda: run(args))
 

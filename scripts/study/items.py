@@ -11,6 +11,7 @@ from .methods import is_multitask, multitask_form
 from .planner import LENGTHS, Group, Planner
 from .protocol import Protocol
 
+ONE_TEMPLATE = ", one template"  # after the label of plain CLIP
 Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
 
 
@@ -21,7 +22,7 @@ class Row:
     Attributes:
         labels: one for each of the item's label columns.
         runs: (seed, task) -> the runs to choose from by the task's validation score; of equals, the first.
-        column: which of a record's scores ("score", "zero_shot").
+        column: which of a record's scores ("score", "zero_shot", "zero_shot_one_template").
     """
 
     labels: tuple[str, ...]
@@ -50,9 +51,16 @@ class Item:
         self.rows.append(Row(labels, runs))
 
     def add_zero_shot(self, *labels: str) -> None:
-        """Put a row of plain CLIP first; its scores are in the records of the first row's runs."""
-        row = Row(labels, self.rows[0].runs, "zero_shot")
-        self.rows.insert(0, row)
+        """Put two rows of plain CLIP first, with the tasks' templates and with the one sentence that prompts begin as;
+        their scores are in the records of the first row's runs."""
+        runs = self.rows[0].runs
+        one_template = []
+        for label in labels:
+            if label in ("CLIP", "zero-shot"):
+                label += ONE_TEMPLATE
+            one_template.append(label)
+        rows = [Row(labels, runs, "zero_shot"), Row(tuple(one_template), runs, "zero_shot_one_template")]
+        self.rows = rows + self.rows
 
 
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:

@@ -26,9 +26,14 @@ PAGE_HEAD = """# Results
 What `python -m scripts.study` measured, as measured: every part between markers is generated. Scores are the tasks' official
 metrics in percent on the original test sets, mean ± standard deviation over seeds.
 """
+CHOSEN_ON_TEST = (
+    "Groups are chosen by scores on test images, as in the paper: what is better with the best groups is an upper bound of "
+    "what groups that are chosen without them would give."
+)
 COMPARISONS_HEAD = (
     "## Paired comparisons\n\nTasks are the units, each with its mean over seeds; the interval is a bootstrap over "
-    "tasks, p is Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests.\n\n"
+    "tasks, p is Wilcoxon's signed-rank test, two-sided, not corrected for the number of tests. Of the questions about "
+    f"groups: {CHOSEN_ON_TEST}\n\n"
 )
 
 
@@ -76,7 +81,7 @@ def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
     elif table.name == "figure6":
         plots.variations(table, path)
     else:
-        plots.bars(table, path)
+        plots.dots(table, path)
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
@@ -101,8 +106,9 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
             "mean": mean.scores.tolist(),
             "normalised": share.scores.tolist(),
             "seeds": {seed: matrix.scores.tolist() for seed, matrix in matrices.items()},
+            "predictors": predictors.compare_over_seeds(method, matrices, folder / "runs", root),
         }
-        found += predictors.compare_over_seeds(method, matrices, folder / "runs", root)
+        found += numbers[method]["predictors"]
     if shares:
         names = [tables.short(task) for task in item.tasks]
         heat_maps([out / f"{item.name}.png"], names, shares, f"{item.title} (share of each target's best)")
@@ -129,9 +135,7 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-def write_page(
-    page: Path, protocol: Protocol, items: Sequence[Item], built: Sequence[tables.Table], out: Path
-) -> None:
+def write_page(page: Path, protocol: Protocol, items: Sequence[Item], built: Sequence[tables.Table], out: Path) -> None:
     """Fill the page's parts of these items, so that text around them stays, and copy plots and numbers to docs/study."""
     text = page.read_text(encoding="utf-8") if page.is_file() else PAGE_HEAD
     copies = page.parent / "docs" / "study"
@@ -169,11 +173,17 @@ def _item_part(item: Item, table: tables.Table | None, copies: Path, out: Path) 
     parts = [f"## {item.title} (the paper's {kind} {number})", ""]
     if (copies / f"{item.name}.png").is_file():
         parts += [f"![{item.title}](docs/study/{item.name}.png)", ""]
+    if item.name in ("table2", "table3", "figure4"):
+        parts += [CHOSEN_ON_TEST, ""]
     if table:
         parts.append(tables.markdown(table, [tables.AVERAGE]))
         parts += ["<details><summary>Every task</summary>", "", tables.markdown(table), "</details>"]
     else:
-        parts += [_read(out / f"{item.name}.md"), "What predicts transfer (rank correlation with a target's column):", ""]
+        parts += [
+            _read(out / f"{item.name}.md"),
+            "What predicts transfer (rank correlation with a target's column):",
+            "",
+        ]
         parts.append(_read(out / "predictors.md"))
     return "\n".join(parts)
 

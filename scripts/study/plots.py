@@ -1,8 +1,8 @@
-"""The plots of a study: averages as bars, as lines over what is varied, and over the size of the model."""
+"""The plots of a study: averages as dots, scores before and after by task, as lines over what is varied, and over the size of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,14 +13,18 @@ from toolkit.common.files import atomic_write
 from .tables import AVERAGE, Line, Table
 
 COLOURS = {
-    "CoOp": "#9ecae1",
-    "VPT": "#a1d99b",
-    "UPT": "#fdae6b",
-    "MCoOp": "#3182bd",
-    "MVPT": "#31a354",
-    "MUPT": "#e6550d",
-}
-GREY = "#969696"
+    "CoOp": "#56b4e9",
+    "VPT": "#66c2a5",
+    "UPT": "#e69f00",
+    "MCoOp": "#0072b2",
+    "MVPT": "#00714f",
+    "MUPT": "#d55e00",
+    "APT": "#cc79a7",
+    "MAPT": "#882255",
+}  # after Okabe and Ito: colour-blind readers can tell them apart; a multitask form is the darker one
+GREY = "#808080"
+BETTER, WORSE = COLOURS["MCoOp"], COLOURS["MUPT"]
+POINT = 1.0  # scores that are nearer than this are as good
 
 
 @contextmanager
@@ -63,15 +67,16 @@ def _scale_label(table: Table) -> str:
     return f"mean of {count} tasks (%)"
 
 
-def bars(table: Table, path: Path) -> None:
-    """Draw the average of every row with its deviation; the paper's as a hollow mark."""
+def dots(table: Table, path: Path) -> None:
+    """Draw the average of every row as a dot with its deviation; the paper's as a hollow mark."""
     lines = table.lines[::-1]
     means, deviations = _averages(lines)
     size = (7.2, 0.8 + 0.24 * len(lines))
     with _figure(path, size) as (_, (axis,)):
         colours = [_colour(line) for line in lines]
         positions = np.arange(len(lines))
-        axis.barh(positions, means, xerr=deviations, color=colours, ecolor="#444444", capsize=2)
+        for k, colour in enumerate(colours):
+            axis.errorbar(means[k], positions[k], xerr=deviations[k], fmt="o", color=colour, ms=6, capsize=3)
         for k, line in enumerate(lines):
             paper = line.cells[AVERAGE].paper
             if paper is not None:
@@ -81,6 +86,8 @@ def bars(table: Table, path: Path) -> None:
                 axis.annotate(f"{means[k]:.1f}", end, (4, 0), textcoords="offset points", va="center", fontsize=7)
         names = [", ".join(line.labels) for line in lines]
         axis.set_yticks(positions, names, fontsize=8)
+        axis.grid(axis="x", color="#dddddd", lw=0.8)
+        axis.set_axisbelow(True)
         axis.set_xlabel(f"{_scale_label(table)}, ± standard deviation over seeds", fontsize=8)
         if np.isfinite(means).any():
             low, high = np.nanmin(means), np.nanmax(means)
@@ -89,6 +96,40 @@ def bars(table: Table, path: Path) -> None:
         if handles:
             axis.legend(handles[:1], labels[:1], frameon=False, fontsize=8)
         axis.set_title(table.title, fontsize=10)
+
+
+def dumbbells(scores: Mapping[str, tuple[float, float]], title: str, path: Path) -> None:
+    """Draw a hollow dot for the first and a full dot for the second score of each task, the largest gain on top.
+
+    scores: task -> (zero-shot, adapted) in percent.
+    """
+    ordered = sorted(scores.items(), key=lambda item: item[1][1] - item[1][0])
+    size = (5.2, 1.2 + 0.27 * len(ordered))
+    with _figure(path, size) as (figure, (axis,)):
+        for k, (_, (start, end)) in enumerate(ordered):
+            colour = GREY
+            if end - start > POINT:
+                colour = BETTER
+            elif start - end > POINT:
+                colour = WORSE
+            axis.plot([start, end], [k, k], "-", color=colour, lw=2, zorder=1)
+            axis.plot(start, k, "o", mfc="white", mec="#444444", ms=6, zorder=2)
+            axis.plot(end, k, "o", color=colour, ms=7, zorder=3)
+            right = max(start, end)
+            gain = f"{round(end - start):+d}"
+            axis.annotate(gain, (right, k), (8, 0), textcoords="offset points", va="center", fontsize=9)
+        axis.plot([], [], "o", mfc="white", mec="#444444", ms=6, label="zero-shot")
+        axis.plot([], [], "o", color=BETTER, ms=7, label="adapted")
+        axis.plot([], [], "o", color=WORSE, ms=7, label=f"more than {POINT:g} point worse")
+        names = [task for task, _ in ordered]
+        axis.set_yticks(range(len(names)), names, fontsize=10)
+        axis.set_xlim(0, 106)
+        axis.set_xticks(range(0, 101, 20))
+        axis.set_xlabel("score on the test set (%)", fontsize=10)
+        axis.grid(axis="x", color="#dddddd", lw=0.8)
+        axis.set_axisbelow(True)
+        axis.legend(loc="lower left", frameon=False, fontsize=9)
+        figure.suptitle(title, fontsize=11)
 
 
 def _errorbar(axis, lines: Sequence[Line], positions: Sequence[float], label: str) -> None:

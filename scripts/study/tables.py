@@ -94,7 +94,7 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
     for row in item.rows:
         line = _read_line(row, folder)
         for column, values in _values(line, item.tasks).items():
-            if row.column == "zero_shot":
+            if row.column.startswith("zero_shot"):
                 values = values[:1]  # nothing of it depends on the seed
             key = (item.name, " / ".join(row.labels), column)
             line.cells[column] = Cell(values, *paper.get(key, ()))
@@ -112,6 +112,8 @@ def _read_line(row: Row, folder: Path) -> Line:
         records = [read_json(file)[0] for file in files]
         validation = [record.get("val_score", 0.0) for record in records]
         best = validation.index(max(validation))
+        if row.column not in records[best]:  # of an earlier version
+            continue
         scores = line.scores.setdefault(seed, {})
         scores[task] = records[best][row.column]
         if len(runs) > 1:

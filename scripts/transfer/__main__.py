@@ -28,6 +28,7 @@ from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import read_json
+from toolkit.common.text import start_log
 
 from .matrix import Matrix
 
@@ -204,7 +205,7 @@ def transfer(folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int)
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line. Exit code 0; 1 if a run failed; 2 after one line about wrong input; 130 when stopped."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    start_log(logging.WARNING, sys.stdout)
     log.setLevel(logging.INFO)
     return execution.command(run, arguments(), argv)
 

@@ -13,7 +13,9 @@ MOST_NUMBERED = 20  # tasks up to which the cells hold their values
 
 
 def heat_maps(paths: Sequence[Path], names: Sequence[str], maps: Mapping[str, np.ndarray], title: str) -> None:
-    """Draw column-normalised matrices (T, T) side by side into files such as PNG and PDF; sources down, targets across.
+    """Draw column-normalised matrices (T, T) below each other into files such as PNG and PDF; sources down, targets across.
+
+    All have one scale of colours.
 
     maps: title of a matrix -> its values, of which 1 is the best.
     """
@@ -23,18 +25,19 @@ def heat_maps(paths: Sequence[Path], names: Sequence[str], maps: Mapping[str, np
     import matplotlib.pyplot as plt
 
     side = max(4.0, 0.42 * len(names) + 2.0)
-    size = ((side + 0.8) * len(maps), side)
-    figure, axes = plt.subplots(1, len(maps), figsize=size, layout="constrained", squeeze=False)
-    for axis, (name, values) in zip(axes[0], maps.items(), strict=True):
-        image = axis.imshow(values, cmap="viridis", vmin=float(values.min()), vmax=1.0)
+    size = (side + 0.8, side * len(maps))
+    lowest = min(float(values.min()) for values in maps.values())
+    figure, axes = plt.subplots(len(maps), 1, figsize=size, layout="constrained", squeeze=False)
+    for axis, (name, values) in zip(axes[:, 0], maps.items(), strict=True):
+        image = axis.imshow(values, cmap="viridis", vmin=lowest, vmax=1.0)
         axis.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
         axis.set_yticks(range(len(names)), names, fontsize=9)
         axis.set_xlabel("target task")
         axis.set_title(name, fontsize=11)
         if len(names) <= MOST_NUMBERED:
-            _write_numbers(axis, values)
+            _write_numbers(axis, values, lowest)
+        axis.set_ylabel("prompt learned on")
         figure.colorbar(image, ax=axis, shrink=0.8, label="score / best score on the target")
-    axes[0, 0].set_ylabel("prompt learned on")
     figure.suptitle(title, fontsize=11)
     for path in paths:
         metadata = {}
@@ -45,9 +48,9 @@ def heat_maps(paths: Sequence[Path], names: Sequence[str], maps: Mapping[str, np
     plt.close(figure)
 
 
-def _write_numbers(axis, values: np.ndarray) -> None:
-    """Write each value into its cell, the diagonal in bold."""
-    middle = (float(values.min()) + 1.0) / 2
+def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
+    """Write each value into its cell, the diagonal in bold; `lowest` is the value of the darkest colour."""
+    middle = (lowest + 1.0) / 2
     for row, column in np.ndindex(values.shape):
         value = float(values[row, column])
         text = "1"

@@ -439,6 +439,12 @@ def test_spaces_before_quoted_fields(cfg, table):
     assert task.classnames == ["robin", "wren"] and task.train_x == plain.train_x and task.test == plain.test
 
 
+def test_labels_that_are_numbers_stay_texts(cfg, table):
+    rows = [row.replace("robin", "0.7").replace("wren", "0") for row in BIRDS]
+    task = build_task(cfg, table(lines(rows)))
+    assert task.classnames == ["0", "0.7"] and [sample.label for sample in task.test] == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize("label", ["ro\0bin", "\x1b[31mrobin", '"ro\nbin"'])
 def test_control_characters_in_labels_are_refused(cfg, table, label):
     rows = [row.replace("robin", label) for row in BIRDS]

@@ -248,6 +248,27 @@ def test_coco_values_of_another_kind_are_named(disk, changes, message):
         read_coco(str(disk.root), "train.json")
 
 
+@pytest.mark.parametrize("label", ["0.7", "-1", "1e0", "0,0.7", "NaN"])
+def test_labels_that_are_no_whole_numbers_are_named(disk, label):
+    disk.write("test.txt", f"a.png 0\nb.png {label}\n")
+    with pytest.raises(ValueError, match=rf"test.txt:2: '{label}' is not a list of labels such as 3 or 0,4,17"):
+        read_iris(str(disk.root), "test.txt")
+
+
+def test_coco_ids_of_mixed_kinds_are_numbers_before_texts(disk):
+    images = [{"id": "b", "file_name": "b.png"}, {"id": 3, "file_name": "3.png"}, {"id": 1.5, "file_name": "1.png"}]
+    categories = [{"id": "cat", "name": "cat"}, {"id": 7, "name": "dog"}]
+    annotations = [
+        {"image_id": "b", "category_id": 7},
+        {"image_id": 3, "category_id": "cat"},
+        {"image_id": 1.5, "category_id": 7},
+    ]
+    disk.json("train.json", {"images": images, "categories": categories, "annotations": annotations})
+    samples, names = read_coco(str(disk.root), "train.json")
+    assert names == ["dog", "cat"]
+    assert [(sample.key, sample.label) for sample in samples] == [("1.png", 0), ("3.png", 1), ("b.png", 0)]
+
+
 @pytest.mark.parametrize("row", [[None, 1, "x"], [5, 1, "x"], ["a.jpg", 0.7, "x"], ["a.jpg", True, "x"], ["a.jpg", 1, 2]])
 def test_split_values_of_another_kind_are_named(disk, row):
     with pytest.raises(ValueError, match=r"split\.json: val\[0\]: expected \[path, label, class name\]"):

@@ -9,11 +9,13 @@ import zipfile
 
 import pytest
 from copies import image, write_parquet, write_tar, write_wds
+from hub_server import COMMIT, serve
 
 from datasets import build_task
 from datasets.__main__ import main
 from datasets.catalog import entries as catalog
 from datasets.catalog import names
+from datasets.io.webdatasets import read_webdataset
 from datasets.tools import batch, copies
 from datasets.tools.record import OTHER_ORDER, OTHER_SPLIT, SAME
 from elevater_eval.labels import read_labels
@@ -22,6 +24,7 @@ from toolkit.common.archives import read_bytes
 
 pyarrow = pytest.importorskip("pyarrow")
 
+PARTS = ("train", "val", "test")
 OTHER_SPLITS = {"caltech-101", "eurosat_clip", "fer-2013", "resisc45_clip", "hateful-memes"}
 ELEVATER = [entry.name for entry in catalog.entries().values() if entry.suite == "elevater"]
 WDS = [name for name in ELEVATER if name != "hateful-memes"]
@@ -280,6 +283,30 @@ def test_bad_webdataset(case, tmp_path, capsys):
     assert message.replace("{f}", str(folder)) in refused(tmp_path, capsys, "mnist", "wds", folder)
 
 
+def test_tars_of_other_writers(tmp_path, capsys):
+    """Times with fractions, long and other names and old formats are read as well."""
+    found = names.class_names("mnist")
+    members = [("./s0.png", image(0)), ("./s0.cls", b"3\n")]
+    members += [("n" * 120 + ".png", image(1)), ("n" * 120 + ".cls", b"4"), ("ü.png", image(2)), ("ü.cls", b"5")]
+    members += [("a b..png", image(3)), ("a b.cls", b"6")]
+    for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        folder = tmp_path / str(format)
+        mnist_shards(folder)
+        for split in ("train", "test"):
+            (folder / split / "nshards.txt").write_text("1")
+            (folder / split / "1.tar").unlink()
+            with tarfile.open(folder / split / "0.tar", "w", format=format) as archive:
+                for number, (name, content) in enumerate(members):
+                    info = tarfile.TarInfo(name)
+                    info.size, info.mtime = len(content), 1700000000.25 + number
+                    archive.addfile(info, io.BytesIO(content))
+        images = list(read_webdataset(folder).splits["test"]())
+        assert [item.labels for item in images] == [(3,), (4,), (5,), (6,)]
+        assert [item.content for item in images] == [image(k) for k in range(4)]
+        assert [item.name for item in images] == ["s0.png", "n" * 120 + ".png", "ü.png", "a b.png"]
+        assert read_webdataset(folder).classnames == found
+
+
 def parquet_table(folder, columns, files=("train", "test")):
     import pyarrow.parquet
 
@@ -424,3 +451,57 @@ def test_command_is_checked_first(tmp_path, capsys):
     assert prepare(tmp_path, "hateful-memes", "wds", tmp_path) == 2
     assert "hateful-memes cannot be prepared from wds" in capsys.readouterr().err
     assert main(["prepare", "all", "--root", str(tmp_path)]) == 2
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A local Hub with a webdataset of mnist and CoOp's zip of OxfordPets."""
+    pytest.importorskip("huggingface_hub")
+    mnist_shards(tmp_path / "shards")
+    shards = {}
+    for path in sorted((tmp_path / "shards").rglob("*")):
+        if path.is_file():
+            shards[path.relative_to(tmp_path / "shards").as_posix()] = path.read_bytes()
+    entry = catalog.entry("OxfordPets")
+    found = names.class_names("OxfordPets")
+    split = {part: [[f"{name}_{part}.jpg", label, name] for label, name in enumerate(found)] for part in PARTS}
+    coop_zip(tmp_path / "pets.zip", entry, split)
+    repos = {
+        "datasets/clip-benchmark/wds_mnist": shards | {"README.md": b"no"},
+        "models/zhengli97/prompt_learning_dataset": {"oxford_pets.zip": (tmp_path / "pets.zip").read_bytes(), "dtd.zip": b"no"},
+    }
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with serve(repos) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+def test_sets_from_the_hub(tmp_path, hub, capsys):
+    assert main(["prepare", "mnist", "OxfordPets", "--from", "hub", "--root", str(tmp_path / "root")]) == 0
+    about = record_of(tmp_path / "root", catalog.entry("mnist"))
+    assert (about["source"], about["revision"]) == ("clip-benchmark/wds_mnist", COMMIT)
+    assert record_of(tmp_path / "root", catalog.entry("OxfordPets"))["source"] == "zhengli97/prompt_learning_dataset"
+    asked = {path.split("/resolve/")[1].split("/", 1)[1] for _, path, _ in hub.requests if "/resolve/" in path}
+    assert "test/1.tar" in asked and not asked & {"README.md", "dtd.zip"}
+    hub.requests.clear()
+    capsys.readouterr()
+    again = ["prepare", "mnist", "--from", "hub", "--at", str(tmp_path / "root/hub"), "--root", str(tmp_path / "other")]
+    assert main(again) == 0  # what is there is not fetched again
+    assert not [request for request in hub.requests if request[0] == "GET" and "/resolve/" in request[1]]
+
+
+def test_hub_that_has_nothing_or_does_not_answer(tmp_path, hub, monkeypatch, capsys):
+    root = tmp_path / "root"
+    command = ["--from", "hub", "--root", str(root)]
+    assert main(["prepare", "dtd", *command]) == 2
+    error = capsys.readouterr().err
+    assert error.count("error: ") == 1 and "clip-benchmark/wds_vtab-dtd (main) could not be fetched" in error
+    assert main(["prepare", "mnist", *command, "--revision", "nowhere"]) == 2
+    assert "clip-benchmark/wds_mnist (nowhere) could not be fetched" in capsys.readouterr().err
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert main(["prepare", "mnist", *command]) == 2
+    error = capsys.readouterr().err
+    assert error.count("error: ") == 1 and "With a local copy, use --from wds --at PATH" in error
+    assert not (root / "classification").exists()
+    assert main(["prepare", "hateful-memes", *command]) == 2
+    assert "cannot be prepared from hub" in capsys.readouterr().err

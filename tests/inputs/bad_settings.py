@@ -260,7 +260,8 @@ SECTIONS = {
         Case(
             "unknown weights of a backbone",
             "train.py --trainer CoOp --dataset folder:photos --backbone RN50 MODEL.BACKBONE.PRETRAINED laion",
-            "error: no weights 'laion' of RN50: give a file or one of open_clip's tags: openai, ...",
+            "error: no weights 'laion' of RN50 (MODEL.BACKBONE.PRETRAINED, --pretrained): give a file or one of open_clip's "
+            "tags: openai, ...",
         ),
         Case(
             "a folder with another run",

@@ -80,6 +80,47 @@ def test_other_layouts_name_their_keys(tmp_path):
         build_from_openai_layout(state, "small")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("text_projection", torch.zeros(8), r"small: text_projection has the shape \(8,\); it should have 2 dimensions"),
+        ("text_projection", torch.zeros(()), r"text_projection has the shape \(\)"),
+        ("visual.conv1.weight", torch.zeros(64, 3), r"visual.conv1.weight has the shape \(64, 3\); .* 4 dimensions"),
+        ("visual.positional_embedding", torch.zeros(0, 64), r"visual.positional_embedding has the shape \(0, 64\)"),
+        ("ln_final.weight", torch.zeros(2, 64), r"ln_final.weight has the shape \(2, 64\); it should have 1 dimension"),
+        ("transformer.resblocks.", None, "small: its text tower has no layers"),
+        ("visual.transformer.resblocks.", None, "small: its image tower has no layers"),
+    ],
+)
+def test_tensors_that_tell_no_architecture_are_named(name, value, message):
+    state = openai_state()
+    if value is None:
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(name)}
+    else:
+        state[name] = value
+    with pytest.raises(ValueError, match=message):
+        build_from_openai_layout(state, "small")
+
+
+def test_the_advice_names_flag_and_key_and_only_where_it_helps():
+    with pytest.raises(ValueError, match="small is not in OpenAI's layout: .*; it holds no CLIP") as caught:
+        build_from_openai_layout({"fc.weight": torch.zeros(2, 2), "fc.bias": torch.zeros(2)}, "small")
+    assert "PRETRAINED" not in str(caught.value)
+    state = openai_state()
+    state["text.logit_bias"] = state.pop("logit_scale")
+    with pytest.raises(ValueError, match="--backbone ViT-B-32.*MODEL.BACKBONE.PRETRAINED FILE.*--pretrained FILE"):
+        build_from_openai_layout(state, "small")
+    with pytest.raises(ValueError, match=r"leave 'laion' \(MODEL.BACKBONE.PRETRAINED, --pretrained\) out"):
+        load_backbone("pocket", "laion")
+
+
+def test_keys_that_are_numbers_are_no_state_dict(tmp_path):
+    for content in ({0: torch.zeros(2), 1: torch.zeros(3)}, {"state_dict": {5: torch.zeros(2)}}):
+        torch.save(content, tmp_path / "numbers.pt")
+        with pytest.raises(ValueError, match=r"numbers.pt holds no state dict of tensors"):
+            load_backbone(str(tmp_path / "numbers.pt"))
+
+
 def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*missing.pt"):
         load_backbone(str(tmp_path / "missing.pt"))
@@ -110,7 +151,7 @@ def test_weights_that_cannot_be_had(monkeypatch):
 def test_tags_are_checked():
     with pytest.raises(ValueError, match="no weights 'laion3b' of ViT-B-32.*laion2b_s34b_b79k"):
         load_backbone("ViT-B-32", "laion3b")
-    with pytest.raises(ValueError, match="ViT-H-14 needs pretrained weights: .*laion2b_s32b_b79k"):
+    with pytest.raises(ValueError, match="ViT-H-14 needs pretrained weights .*: .*laion2b_s32b_b79k"):
         load_backbone("ViT-H-14")
     with pytest.raises(ValueError, match="ViT-B-16-SigLIP cannot be used: its text tower has no causal mask"):
         load_backbone("ViT-B-16-SigLIP", "webli")

@@ -66,3 +66,14 @@ def test_wrong_folders_are_one_sentence(runs, tmp_path, capsys):
     assert capsys.readouterr().err == "error: APT, 5 shots: the runs are over different tasks\n"
     assert compare_runs.main([str(tmp_path / "nowhere")]) == 2
     assert "no file" in capsys.readouterr().err
+
+
+def test_tasks_side_by_side(runs, capsys):
+    assert compare_runs.main([*map(str, runs), "--by-task"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| task | zero-shot | MAPT, 1 shots | APT, 5 shots | MAPT, 5 shots |"
+    assert lines[2:5] == [
+        "| a | 50.0 | 50.0 | 53.0 | 61.0 |",
+        "| b | 60.0 | 60.0 | 58.2 | 60.0 |",
+        "| mean | 55.0 | 55.0 | 55.6 | 60.5 |",
+    ]

@@ -274,6 +274,20 @@ def test_damaged_results_are_named(run, tmp_path, capsys, content):
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({}, "was not scored (TEST.NO_TEST True): a report needs scores of a test"),
+        ({"score": 50.0, "split": "val"}, "is of its val images (TEST.SPLIT val), not of a test"),
+    ],
+)
+def test_a_run_without_a_test_is_refused(run, tmp_path, capsys, more, message):
+    shutil.copytree(run, tmp_path / "run")
+    record = {"task": "cells", "metric": "accuracy", "trainer": "CoOp", "seed": 0, "shots": 1} | more
+    (tmp_path / "run" / "results.json").write_text(json.dumps([record]))
+    assert message in refused(capsys, tmp_path / "run", "-o", tmp_path / "page.html")
+
+
 def test_a_damaged_prediction_file_is_said_on_the_page(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run/adapt/photos/predictions/seed0_photos.json").write_text("{")

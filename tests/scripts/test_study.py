@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from scripts.study import __main__ as study
 from scripts.study import (
@@ -92,7 +93,7 @@ def test_seeds_and_methods_narrow_a_plan():
     plan, (item,) = items.plan_items(narrow, ["table1"])
     assert counted(plan) == (3, 72, 0)
     assert [row.labels for row in item.rows] == [
-        ("0", "zero-shot"), *((shots, m) for shots in ("1", "5", "20") for m in ("VPT", "MVPT"))
+        ("0", "zero-shot"), ("0", "zero-shot, one template"), *((shots, m) for shots in ("1", "5", "20") for m in ("VPT", "MVPT"))
     ]  # fmt: skip
 
 
@@ -135,6 +136,12 @@ def test_a_dry_run_needs_no_data(capsys, tmp_path):
         (["table1", "--seeds", "a"], "--seeds: whole numbers"),
         (["table1", "--suite", "nowhere"], "--suite: nowhere"),
         (["table1", "--jobs", "0"], "--jobs is 0"),
+        (["table1", "--seeds", ""], "--seeds is '', which names none"),
+        (["table1", "--seeds", "-1"], "--seeds: whole numbers from 0"),
+        (["table1", "--seeds", "4294967296"], "--seeds: whole numbers from 0"),
+        (["table1", "--methods", " , "], "--methods is ' , ', which names none"),
+        (["table1", "--root", "nowhere"], "--root: no folder nowhere"),
+        (["table1", "--job-timeout", "0"], "--job-timeout is 0; it must be positive"),
         (["table1", "--suite", "paper"], "--root"),
     ],
 )
@@ -144,13 +151,54 @@ def test_wrong_input_ends_in_one_line(argv, message, capsys, tmp_path):
     assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("backbone", 5, "backbone is 5; it is a name"),
+        ("backbone", "", "backbone is ''; it is a name"),
+        ("sources", "pocket-objects", "sources is 'pocket-objects'; it is a list of names"),
+        ("sources", [], "sources is a list of different entries, at least one"),
+        ("targets", ["pocket-cells", None], "targets is ['pocket-cells', None]; it is a list of names"),
+        ("targets", ["pocket-cells", "pocket-cells"], "targets is a list of different entries"),
+        ("cross_targets", {"pocket-cells": 1}, "cross_targets is {'pocket-cells': 1}; it is a list of names"),
+        ("cross_targets", ["pocket-objects"], "cross_targets names 'pocket-objects', which is none of its targets"),
+        ("seeds", 0, "seeds is 0; it is a list of whole numbers from 0"),
+        ("seeds", [0.5], "seeds is [0.5]; it is a list of whole numbers from 0"),
+        ("seeds", [True], "seeds is [True]; it is a list of whole numbers from 0"),
+        ("seeds", [-1], "seeds is [-1]; it is a list of whole numbers from 0"),
+        ("lengths", [8], "lengths is [8]; it is methods with their lengths"),
+        ("lengths", {"CoOp": "8"}, "lengths is {'CoOp': '8'}; it is methods with their lengths"),
+        ("lengths", {"CoOpp": 8}, "lengths: unknown method 'CoOpp'; the nearest is 'CoOp'"),
+        ("options", "OPTIM.MAX_EPOCH 1", "options is 'OPTIM.MAX_EPOCH 1'; it is keys with values"),
+        ("options", {1: 2}, "options is {1: 2}; it is keys with values"),
+        ("items", ["table1"], "items is ['table1']; it is items with their settings"),
+        ("items", {"table1": 5}, "items is {'table1': 5}; it is items with their settings"),
+        ("items", {"table9": {"shots": 5}}, "unknown item 'table9'; there are table1"),
+        ("items", {"table1": {"shots": 5}}, "items: table1: shots is 5; it is a list of whole numbers from 1"),
+        ("items", {"table2": {"shots": "five"}}, "items: table2: shots is 'five'; it is a whole number from 1"),
+        ("items", {"table2": {"shots": 0}}, "items: table2: shots is 0; it is a whole number from 1"),
+        ("items", {"table2": {}}, "items: table2 has the keys shots, not none"),
+        ("items", {"figure5": {"shots": 5, "length": [4]}}, "items: figure5 has the keys shots, lengths, not length, shots"),
+        ("largest", "pocket-cells", "largest is 'pocket-cells', which is none of its sources"),
+    ],
+)  # fmt: skip
+def test_a_protocol_of_the_wrong_kind_is_named(key, value, message, capsys, tmp_path):
+    content = yaml.safe_load((protocol.FOLDER / "pocket.yaml").read_text())
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | {key: value}))
+    assert study.main(["all", "--suite", str(path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert f"error: mine.yaml: {message}" in error and error.count("\n") == 1
+
+
 # -- tables ------------------------------------------------------------------------------------------------------
 
 
 def written(folder, name, task, score, val=None, zero=10.0):
     path = folder / name / "results.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"task": task, "score": score, "zero_shot": zero} | ({} if val is None else {"val_score": val})
+    record = {"task": task, "score": score, "zero_shot": zero, "zero_shot_one_template": zero / 2}
+    record |= {} if val is None else {"val_score": val}
     path.write_text(json.dumps([record]))
     return name
 
@@ -164,12 +212,16 @@ def test_means_and_deviations_and_the_choice_by_validation(tmp_path):
             runs[seed, task] = (small, large)
     item = items.Item("table2", "T", ("method",), ("a", "b"), [items.Row(("MVPT",), runs)])
     item.rows.append(items.Row(("CLIP",), {key: value[:1] for key, value in runs.items()}, "zero_shot"))
+    item.rows.append(items.Row(("CLIP, one template",), item.rows[-1].runs, "zero_shot_one_template"))
+    item.rows.append(items.Row(("an older version",), runs, "no_such_score"))
     item.rows.append(items.Row(("gone",), {key: ("nowhere",) for key in runs}))
-    line, zero, gone = tables.build(item, tmp_path, compare=False).lines
+    line, zero, one_template, older, gone = tables.build(item, tmp_path, compare=False).lines
     assert line.chosen == {0: {"a": 0, "b": 1}, 1: {"a": 0, "b": 1}}  # of equals the smaller group
     assert line.cells["a"].mean == 52.0 and line.cells["a"].std == pytest.approx(8**0.5)
     assert line.cells["average"].values == (70.0, 72.0)
     assert zero.cells["average"].values == (10.0,)
+    assert one_template.cells["average"].values == (5.0,)
+    assert older.cells["average"].mean is None and older.scores == {}
     assert gone.cells["average"].mean is None and tables.number(gone.cells["a"]) == "–"
     table = tables.build(item, tmp_path, compare=False)
     assert "| MVPT | 71.0 ± 1.4 | 52.0 ± 2.8 | 90.0 ± 0.0 |" in tables.markdown(table)
@@ -182,7 +234,7 @@ def test_the_papers_figures_are_there_for_every_row_that_has_them():
     assert known["table1", "20 / MVPT", "average"] == (71.73, 0.3)
     assert (
         known["table2", "MVPT / M / M", "average"] == (74.13, 0.3)
-        and known["table2", "CLIP / - / -", "mnist"][0] == 69.4
+        and known["table2", "CLIP / - / -", "mnist"][0] == 52.0
     )
     _, planned = items.plan_items(protocol.load("paper"), ["table1", "table2", "table3", "table4"])
     rows = {(item.name, " / ".join(row.labels)) for item in planned for row in item.rows}
@@ -341,10 +393,28 @@ def test_a_process_that_dies_fails_its_job_alone(tmp_path):
     assert report.failed == {"dies": "its process ended with code 3", "raises": "ValueError: no such luck"}
 
 
+def test_a_process_that_hangs_is_killed_and_its_job_lost(tmp_path):
+    from scripts.jobs.local_executor import Processes
+    from scripts.jobs.plan import Job
+
+    hangs, well = (Job(name, "run", {"name": name}) for name in ("hangs", "well"))
+    with Processes(2, perform_for_test, str(tmp_path), timeout=0.36) as executor:
+        executor.submit(hangs)
+        (outcome,) = executor.wait()
+        assert outcome.job is hangs and outcome.lost and not executor.busy
+        assert outcome.error == "it took more than 0.0001 hours (--job-timeout)"
+        executor.timeout = 600.0
+        executor.submit(well)
+        (outcome,) = executor.wait()
+    assert outcome.job == well and not outcome.error and (tmp_path / "well").read_text() == "well"
+
+
 def perform_for_test(job, place):
-    """What the processes of the test above do."""
+    """What the processes of the tests above do."""
     if job.name == "dies":
         os._exit(3)
+    if job.name == "hangs":
+        time.sleep(3600)
     if job.name == "raises":
         raise ValueError("no such luck")
     (Path(place) / job.name).write_text(job.settings["name"])

@@ -65,6 +65,9 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL + SMALL.removeprefix("runs:\n").replace("- methods", "- name: '1'\n    methods"), "runs[1].name: '1' is that of runs[0]"),
         (SMALL.replace("OPTIM.MAX_EPOCH", "OPTIM.MAX_EPOCHS"), "plan.yaml: options: unknown key 'OPTIM.MAX_EPOCHS'; the nearest"),
         (SMALL.replace("EPOCH: 2", "EPOCH: []"), "plan.yaml: options: OPTIM.MAX_EPOCH has no values"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OUTPUT_DIR: elsewhere"), "plan.yaml: options: OUTPUT_DIR is no option of a run"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "SEED: [1, 2]"), "plan.yaml: options: SEED is no option of a run: see seeds"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TEST.NO_TEST: True"), "TEST.NO_TEST is no option of a run: a table needs scores"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
         ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, paper"),
@@ -85,6 +88,10 @@ def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, 
         (["--address", "auto", "--cpus", "0"], "--cpus is 0"),
         (["--jobs", "0"], "--jobs is 0"),
         (["--retries", "-1"], "--retries is -1"),
+        (["--job-timeout", "0"], "--job-timeout is 0; it must be positive"),
+        (["--job-timeout", "-2"], "--job-timeout is -2"),
+        (["--job-timeout", "nan"], "--job-timeout is nan"),
+        (["--job-timeout", "inf"], "--job-timeout is inf"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(flags, message, tmp_path, capsys):
@@ -122,7 +129,10 @@ def test_a_plan_may_be_a_study(tmp_path, capsys):
 def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
     plan, items = plan_entries(plan_file.read(written(tmp_path, SMALL)).entries)
     assert plan.counts() == {"source": 2, "adaptation": 8} and len(items) == 1
-    assert [row.labels for row in items[0].rows] == [("", "zero-shot", "0"), ("1", "CoOp", "1"), ("1", "MCoOp", "1")]
+    assert [row.labels for row in items[0].rows] == [
+        *(("", "zero-shot", "0"), ("", "zero-shot, one template", "0")),
+        *(("1", "CoOp", "1"), ("1", "MCoOp", "1")),
+    ]
     job = next(job for job in plan if job.needs)
     assert job.settings["options"]["OPTIM.MAX_EPOCH"] == 2 and job.settings["start"] == job.needs[0]
     assert plan.jobs[job.needs[0]].settings["tasks"] == ["pocket-memes", "pocket-reviews"]
@@ -130,7 +140,7 @@ def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
     more = SMALL + SMALL.removeprefix("runs:\n") + SMALL.removeprefix("runs:\n").replace("EPOCH: 2", "EPOCH: 3")
     again, items = plan_entries(plan_file.read(written(tmp_path, more)).entries)
     assert again.counts() == {"source": 4, "adaptation": 16}  # the second entry adds nothing, the third all of its own
-    assert len(items) == 1 and len(items[0].rows) == 7
+    assert len(items) == 1 and len(items[0].rows) == 8
 
 
 def test_a_list_of_values_is_a_grid_and_the_best_is_chosen_by_validation(tmp_path):

@@ -1,6 +1,9 @@
 """Text from files in messages."""
 
-from toolkit.common.text import printable
+import io
+import logging
+
+from toolkit.common.text import PrintableFormatter, printable
 
 
 def test_plain_text_is_unchanged():
@@ -19,3 +22,18 @@ def test_characters_that_steer_a_terminal_are_escaped():
 def test_long_text_loses_its_middle():
     text = printable("a" * 1_000_000 + "z", longest=20)
     assert text == "a" * 10 + " ... " + "a" * 9 + "z"
+
+
+def test_a_log_does_not_steer_the_terminal():
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    log = logging.Logger("test")
+    log.addHandler(handler)
+    log.warning("%s: no label", "a\x1b[2Jb\r\x9b.png")
+    log.info("| task\tscore |\n| %s |", "größer")
+    log.error("%s", "x" * 1_000_000)
+    first, second, third, last = stream.getvalue().splitlines()
+    assert first == r"WARNING: a\x1b[2Jb\r\x9b.png: no label"
+    assert (second, third) == ("INFO: | task\tscore |", "| größer |")
+    assert last.startswith("ERROR: xxx") and len(last) < 2100

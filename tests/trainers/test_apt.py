@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trainers.anchors import zero_shot_odds
+from trainers.engine.start import _check_settings
 from trainers.methods.apt import interpolation_weight
 
 
@@ -60,6 +61,16 @@ def test_offsets_are_for_one_task(build):
     without = build("APT", "toy-shapes", "TRAINER.APT.CLASS_OFFSETS", "False", shots=3)
     assert without.model.prompt.class_offsets is None
     assert torch.isfinite(without.loss(next(iter(_loader(without))))).all()
+
+
+def test_a_source_prompt_without_offsets_starts_one_with_offsets(build):
+    source = build("MAPT", "toy-shapes,toy-pets", shots=3).model.prompt
+    target = build("MAPT", "toy-shapes", shots=3).model.prompt
+    _check_settings(target.config(), source.config())
+    target.load_state_dict(target.complete_state(source.state_dict()))
+    for name, value in source.base.state_dict().items():
+        assert torch.equal(target.base.state_dict()[name], value)
+    assert not target.class_offsets.any()
 
 
 def _loader(trainer):

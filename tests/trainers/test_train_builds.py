@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from run_files import read
 
-from trainers.engine import command_line, context, experiment, flags
+from trainers.engine import command_line, context, experiment, flags, results
 from trainers.engine.config import trainer_class
 from trainers.engine.context import RunContext, TaskPool
 from trainers.engine.run_dir import Action, FolderState, Status, decide
 from trainers.evaluation import PromptEvaluator
+from trainers.features.extraction import probabilities
 
 PROGRAM = Path(__file__).resolve().parents[2] / "train.py"
 TWO_STAGES = ["--trainer", "MCoOp", "--source", "toy-shapes,toy-pets", "--dataset", "toy-marks,toy-scenes", "--shots", 3]
@@ -54,7 +55,9 @@ def test_a_trainer_is_built_once_a_run_and_for_no_reused_one(main, built, read_t
     built.clear()
     read_tasks.clear()
     assert main(*command) == 0
-    assert built == [] and read_tasks == {}
+    assert built == []
+    # a run is reused only if its images and labels are the same, so each index is read, once
+    assert read_tasks == {"toy-shapes": 1, "toy-pets": 1, "toy-marks": 1, "toy-scenes": 1}
 
 
 def test_only_missing_runs_build_a_trainer(main, built, tmp_path):
@@ -89,11 +92,18 @@ def test_a_trainer_takes_all_it_needs_at_construction(build, tmp_path):
     cfg = build("CoOp", "toy-shapes").cfg
     tasks = TaskPool().get(cfg, ["toy-shapes"])
     metadata = {"epochs": 2, "note": "kept"}
-    built = trainer_class("CoOp")(cfg, RunContext(tasks=tasks, references=("zero_shot",), metadata=metadata))
+    references = ("zero_shot", "zero_shot_one_template")
+    built = trainer_class("CoOp")(cfg, RunContext(tasks=tasks, references=references, metadata=metadata))
     (record,) = built.run()
     assert built.tasks is tasks
     assert record == read(Path(cfg.OUTPUT_DIR) / "results.json")[0]
-    assert record["note"] == "kept" and 0 <= record["zero_shot"] <= 100
+    assert record["note"] == "kept"
+    images = built.constant_features("test").all()
+    sentences = {"zero_shot": tasks[0].templates, "zero_shot_one_template": ["a photo of a {}."]}
+    for reference, templates in sentences.items():
+        classes = built.store.encoder.encode_classes(tasks[0].classnames, templates)
+        expected = results.score(tasks[0], built.sets["test"].targets(0), probabilities(built.store.encoder, images, classes))
+        assert record[reference] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

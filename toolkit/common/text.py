@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import TextIO
+
 LONGEST = 2000  # characters of a message
 
 
@@ -9,7 +12,7 @@ def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
     """Return text with control characters escaped ("\\x1b") and its middle left out if it is longer than `longest`.
 
     Args:
-        lines: keep line breaks. Without them, text from a file cannot look like a message of its own.
+        lines: keep line breaks and tabs. Without them, text from a file cannot look like a message of its own.
     """
     text = str(text)
     if len(text) > longest:
@@ -21,6 +24,22 @@ def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
 
 
 def _escaped(character: str, lines: bool) -> str:
-    if character.isprintable() or (lines and character == "\n"):
+    if character.isprintable() or (lines and character in "\n\t"):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats messages so that what a file holds does not steer the terminal; each line is of bounded length."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        lines = super().format(record).split("\n")
+        return "\n".join(printable(line, lines=True) for line in lines)
+
+
+def start_log(level: int = logging.INFO, stream: TextIO | None = None, form: str = "%(message)s") -> None:
+    """Log messages of a level and above to a stream, standard error by default, unless a log is set up already."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PrintableFormatter(form))
+    logging.basicConfig(level=level, handlers=[handler])

@@ -136,13 +136,7 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
     given = dict(pairs).get("TRAINER.NAME", "")
-    trainer = trainer or given or _trainer_of(texts)
-    if given and given != trainer:
-        raise ValueError(f"TRAINER.NAME is {given!r}, but --trainer {trainer!r}: give one of them")
-    if not trainer:
-        raise ValueError(
-            "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
-        )
+    trainer = _one_trainer(trainer, given, texts)
     cls = trainer_class(trainer)
     foreign = not is_native(cls)  # CoOp's names stay, and it may have keys of its own
     cfg = extend(get_cfg_default())
@@ -162,6 +156,18 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     _set_all(cfg, [(key, parse(text)) for key, text in pairs], foreign, foreign)
     cfg.freeze()
     return cfg
+
+
+def _one_trainer(flag: str, pair: str, texts: Mapping[str, dict]) -> str:
+    """Return the trainer that a flag, a KEY VALUE pair or files name. Raise ValueError if none or two are given."""
+    name = flag or pair or _trainer_of(texts)
+    if pair and pair != name:
+        raise ValueError(f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them")
+    if not name:
+        raise ValueError(
+            "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
+        )
+    return name
 
 
 def given_keys(files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]) -> frozenset[str]:

@@ -26,7 +26,7 @@ class RunContext:
         load_epoch: epoch of `start`; None: its best.
         resume: continue from the state of an interrupted run in the output folder.
         retest: the run in the output folder is trained; its results are to be made again.
-        references: prompts that are scored before training: "zero_shot", "source" (the initial one).
+        references: what is scored before training: "zero_shot", "zero_shot_one_template", "source" (the initial prompt).
         test_images: the tasks' test images, decoded when the run was checked; None: the trainer's own.
         metadata: added to each record of results.json, and compared when a run is resumed.
     """

@@ -25,6 +25,7 @@ from datasets import few_shot, pocket, task_name
 from elevater_eval import combine
 from toolkit.common.files import atomic_write, write_text
 from toolkit.common.structured import read_json, read_yaml, write_json
+from toolkit.common.text import printable
 
 from . import distributed, external, results
 from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer_class, with_overrides
@@ -367,7 +368,7 @@ def _is_collected(out: Path, records: Sequence[dict]) -> bool:
         return False
     damaged = known.damaged()
     if damaged:
-        log.warning("%s: damaged or missing, and made again: %s", out, ", ".join(damaged))
+        log.warning("%s: damaged or missing, and made again: %s", out, printable(", ".join(damaged)))
         return False
     return read_json(out / RESULTS) == records
 
@@ -392,7 +393,7 @@ def start_log(cfg: CfgNode) -> None:
         device += f", {distributed.world()} processes"
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
     names = task_names(cfg)
-    label = ", ".join(names)
+    label = printable(", ".join(names))
     if len(names) > 5:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)

@@ -34,7 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")
     add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
     add("--no-train", action="store_true", help="only build and evaluate")
-    add("--dataset", help="tasks, comma separated; folder:PATH and csv:FILE: custom images, @FILE: a list")
+    add("--dataset", help="tasks, comma separated; folder:, csv:, wds: and parquet: with a path: custom images, @FILE: a list")
     add("--fewshot", default="", help="few-shot record, folder of them or earlier run: train on these very images")
     add("--allow-outside", action="store_true", help="read images that are not in the folder of their data set")
     add("--shots", type=int, default=None, help="training images per class; 0 none, -1 all (default 20)")

@@ -25,6 +25,7 @@ from toolkit.common.files import write_bytes
 from toolkit.common.manifest import digest
 from toolkit.common.plain_values import plain_values
 from toolkit.common.random_state import get_random_state, set_random_state
+from toolkit.common.text import printable
 
 from . import distributed
 
@@ -86,7 +87,8 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
     there = _checkpoints(folder, state["epoch"])
     damaged = [name for name, known in state["checkpoints"].items() if there.get(name) != known]
     if damaged:
-        log.warning("%s: damaged or missing: %s; it is trained again from the start", folder, ", ".join(damaged))
+        names = printable(", ".join(damaged))
+        log.warning("%s: damaged or missing: %s; it is trained again from the start", folder, names)
         return 0, []
     if distributed.main():
         _restore_best(folder, state["best"])

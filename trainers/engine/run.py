@@ -20,6 +20,7 @@ from datasets.multitask import MultitaskDataset
 from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import printable
 from trainers.evaluation import check_classes
 
 from . import distributed, provenance, results, resume, settings
@@ -165,7 +166,7 @@ def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
         write_manifest(run.folder, finished_facts(run.folder))
     tidy(run.folder)
-    name = run.names[0]
+    name = printable(run.names[0])
     if len(run.names) > 1:
         name = f"on {len(run.names)} tasks"
     with tqdm.external_write_mode():  # a bar may be open
@@ -193,9 +194,9 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
 def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None) -> RunContext:
     references = ()
     if run.compare:
-        references = ("zero_shot",)
+        references = ("zero_shot", "zero_shot_one_template")
         if run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0):
-            references = ("zero_shot", "source")
+            references = (*references, "source")
     metadata = {"epochs": run.epochs, "start": run.start_digest()}
     metadata |= {"drawn": provenance.of_lists(tasks), "content": provenance.of_content(tasks)}
     return RunContext(
@@ -227,7 +228,7 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
     """Log the tasks that have the same images for training and validation."""
     same = [task.name for task in tasks if task.val and task.val == task.train_x]
     if same and run.trains:
-        names = ", ".join(same)
+        names = printable(", ".join(same))
         if len(same) > 5:
             names = f"{len(same)} tasks"
         with tqdm.external_write_mode():
@@ -263,7 +264,7 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     if action is not Action.REPAIR:
         return action
     damaged = read_manifest(run.folder).damaged()
-    log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
+    log.warning("%s: damaged or missing: %s", run.folder, printable(", ".join(damaged)))
     built = tasks.get(run.cfg, run.names)
     write_config(run.cfg)
     if run.trainer.learns:

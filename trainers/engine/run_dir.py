@@ -109,12 +109,7 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     if not epochs and (folder / "prompt_learner").is_dir():
         return another_run(["that it was trained"])
     known = read_manifest(folder)
-    if known:
-        finished = RESULTS in known.files
-    else:  # lost, or the run is of an earlier version
-        has_prompt = not learns or (folder / "prompts.safetensors").is_file()
-        finished = has_prompt and (folder / RESULTS).is_file()
-    if not finished:
+    if not _is_finished(folder, known, learns):
         return unfinished_status(folder)
     about = finished_facts(folder)
     same_start = start is None or about.get("start") == start
@@ -126,6 +121,15 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     if damaged:
         return FolderState(Status.DAMAGED, ", ".join(damaged))
     return FolderState(Status.FINISHED)
+
+
+def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) -> bool:
+    """Return True if the run in `folder` has left all that it leaves."""
+    if known:
+        return RESULTS in known.files
+    # the manifest is lost, or the run is of an earlier version
+    has_prompt = not learns or (folder / "prompts.safetensors").is_file()
+    return has_prompt and (folder / RESULTS).is_file()
 
 
 def experiment_status(cfg) -> FolderState:

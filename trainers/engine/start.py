@@ -209,17 +209,13 @@ def _written_keys(file: Path) -> dict[str, Any]:
 def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
     """Return the keys that a prompt was trained with and that count for it."""
     cls = trainer_class(cfg.TRAINER.NAME)
-    state, config = start.checkpoint.state, start.record.get("config")
-    wanted = {}
-    for key, value in start.keys.items():
-        if key in PREPROCESSING_KEYS:
-            if key.startswith("DATASET.") or key == "INPUT.FROM_BACKBONE" or not start.keys.get("INPUT.FROM_BACKBONE"):
-                wanted[key] = value
-        elif not config and not key.endswith(_INITIAL_WORDS) and _counts(key, state, cls):
-            wanted[key] = value
+    config = start.record.get("config")
+    wanted = _preprocessing_keys(start.keys)
     if config:
         wanted |= config_keys(config, cls)
-    elif not start.keys:
+    elif start.keys:
+        wanted |= _shape_keys(start, cls)
+    else:
         wanted |= _foreign_keys(given, start.checkpoint, cls)
     key = _words_key(cls)
     words = dict(flatten(cfg))[key]
@@ -227,6 +223,28 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
         words = wanted[key] = _initial_words(start, key)
     if words:  # they give the length
         wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
+    return wanted
+
+
+def _preprocessing_keys(keys: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a prompt's keys that say how its images were prepared."""
+    from_backbone = keys.get("INPUT.FROM_BACKBONE")
+    wanted = {}
+    for key in PREPROCESSING_KEYS:
+        is_overruled = from_backbone and key.startswith("INPUT.") and key != "INPUT.FROM_BACKBONE"
+        if key in keys and not is_overruled:
+            wanted[key] = keys[key]
+    return wanted
+
+
+def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
+    """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
+    wanted = {}
+    for key, value in start.keys.items():
+        if key in PREPROCESSING_KEYS or key.endswith(_INITIAL_WORDS):
+            continue
+        if _counts(key, start.checkpoint.state, cls):
+            wanted[key] = value
     return wanted
 
 
@@ -368,6 +386,8 @@ def _check_settings(built: dict, stored: dict) -> None:
     """Raise ValueError naming both values if a prompt is used in another way than it was trained: shapes do not tell."""
     for name, value in stored.items():
         if name in _INITIAL or name not in built:
+            continue
+        if value is None:  # a part that the stored prompt does without, such as class offsets
             continue
         if isinstance(value, dict) and isinstance(built[name], dict):
             _check_settings(built[name], value)

@@ -67,13 +67,13 @@ def _part(dataset: Dataset, rows: range) -> Dataset:
 
 
 @torch.no_grad()
-def class_features(model: PromptedCLIP, task: Task) -> Tensor:
+def class_features(model: PromptedCLIP, task: Task, one_template: bool = False) -> Tensor:
     """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates.
 
-    So are those of prompts that say so (`Prompt.task_templates`).
+    So are those of prompts that say so (`Prompt.task_templates`). one_template: take the model's one sentence instead.
     """
     templates = None
-    if model.prompt is None or model.prompt.task_templates:
+    if not one_template and (model.prompt is None or model.prompt.task_templates):
         templates = task.templates
     return model.encode_classes(task.classnames, templates=templates)
 

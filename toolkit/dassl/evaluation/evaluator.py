@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from toolkit.common.text import printable
+
 from .build import EVALUATOR_REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -97,7 +99,8 @@ class Classification(EvaluatorBase):
             accuracy = 100.0 * correct / total
             accuracies.append(accuracy)
             counts = f"total: {total:,}\tcorrect: {correct:,}"
-            logger.info("* class: %d (%s)\t%s\tacc: %.1f%%", label, self._lab2cname[label], counts, accuracy)
+            name = printable(self._lab2cname[label])
+            logger.info("* class: %d (%s)\t%s\tacc: %.1f%%", label, name, counts, accuracy)
         mean = sum(accuracies) / len(accuracies)
         logger.info("* average: %.1f%%", mean)
         return mean

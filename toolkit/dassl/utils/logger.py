@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+from toolkit.common.text import PrintableFormatter
+
 from .tools import StrPath
 
 _handlers: list[logging.Handler] = []  # what setup_logger has installed, with _tees
@@ -102,7 +104,7 @@ def setup_logger(output: StrPath | None = None) -> None:
         sys.stdout = _tees[0]
 
     for handler in _handlers:
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(PrintableFormatter("%(message)s"))
         handler.setLevel(logging.INFO)
         root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -1,0 +1,122 @@
+"""Webdataset shards and parquet files as tasks: their images are unpacked once into zips, which are read like any others.
+
+The zips are kept in data/packed of the project, or in the folder that MVLPT_PACKED names; the name of a folder there
+changes with names, sizes and times of the source's files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets.io.packed import Collection
+from datasets.io.parquet_files import read_parquet
+from datasets.io.webdatasets import read_webdataset
+from toolkit.common.files import atomic_folder
+from toolkit.common.structured import read_json
+
+from .metadata_files import split_rows
+from .rows import Row
+
+log = logging.getLogger(__name__)
+
+KINDS = ("wds", "parquet")
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The images of a source, with its class names in label order, and its prompt templates, which may be ()."""
+
+    rows: list[Row]
+    classnames: list[str]
+    multilabel: bool
+    templates: tuple[str, ...]
+
+
+def home() -> Path:
+    """Return the folder of unpacked images: data/packed of the project, or the one named by MVLPT_PACKED."""
+    named = os.environ.get("MVLPT_PACKED")
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "data" / "packed"
+
+
+def read_packed(kind: str, path: Path) -> Packed:
+    """Return the images of a source, unpacking them if they are not yet.
+
+    Without a test split, the validation images are the test images; of a single split, a fifth of each class.
+
+    Raises:
+        FileNotFoundError, ValueError: the source is not there or not as it should be; the message names file and place.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no file or folder {path}")
+    folder = home() / f"{path.stem}-{_fingerprint(kind, path)}"
+    if not (folder / INDEX).is_file():
+        collection = read_webdataset(path) if kind == "wds" else read_parquet(path)
+        _unpack(collection, folder)
+    index = read_json(folder / INDEX)
+    names = index["classnames"]
+    rows = []
+    for split, images in index["images"].items():
+        for name, labels in images:
+            impath = f"{folder / split}.zip@{name}"
+            texts = tuple(names[label] for label in labels)
+            rows.append(Row(split, impath, f"{split}/{name}", texts, f"{path}: {split}/{name}"))
+    return Packed(_with_test_split(rows), names, index["multilabel"], tuple(index["templates"]))
+
+
+def _fingerprint(kind: str, path: Path) -> str:
+    """Return 12 hexadecimal digits that change with the names, sizes and times of a source's files."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+    digest = hashlib.sha256(kind.encode())
+    for file in files:
+        info = file.stat()
+        name = file.relative_to(path.parent).as_posix()
+        digest.update(f"{name} {info.st_size} {info.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:12]
+
+
+def _unpack(collection: Collection, folder: Path) -> None:
+    images: dict[str, list] = {}
+    try:
+        with atomic_folder(folder) as work:
+            for split, stream in collection.splits.items():
+                images[split] = []
+                with zipfile.ZipFile(work / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
+                    for image in tqdm(stream(), f"{folder.name} {split}", unit="image", dynamic_ncols=True):
+                        archive.writestr(zipfile.ZipInfo(image.name), image.content)
+                        images[split].append((image.name, image.labels))
+            index = {
+                "classnames": collection.classnames,
+                "multilabel": collection.multilabel,
+                "templates": collection.templates,
+                "images": images,
+            }
+            (work / INDEX).write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
+    except OSError:
+        if not (folder / INDEX).is_file():  # else another process was faster
+            raise
+    log.info("unpacked the images of %s to %s", collection.names_from, folder)
+
+
+def _with_test_split(rows: list[Row]) -> list[Row]:
+    found = {row.split for row in rows}
+    if "test" in found:
+        return rows
+    if found == {"train", "val"}:
+        return [_moved(row, {"val": "test"}) for row in rows]
+    return split_rows(rows)
+
+
+def _moved(row: Row, splits: Mapping[str, str]) -> Row:
+    return Row(splits.get(row.split, row.split), row.impath, row.key, row.labels, row.where)

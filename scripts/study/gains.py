@@ -1,0 +1,101 @@
+"""Draw zero-shot and adapted scores task by task, and fill the README's table, from the JSON of scripts.study.compare_runs.
+
+    python -m scripts.study.gains docs/study/anchored.json --trainer MAPT --shots 5 -o docs/study/gains.png --page README.md
+
+A file without `zero_shot_by_task` takes these scores from docs/study/table1.json, whose tasks are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from toolkit.common.cli import run_command
+from toolkit.common.markers import fill
+from toolkit.common.structured import read_json
+
+from .plots import dumbbells
+from .tables import short
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "study" / "table1.json"
+FORMER = ("VPT", "MVPT")  # methods of table 1 that the README's table also shows
+
+
+def reference_scores(path: Path = REFERENCE) -> dict[str, float]:
+    """Return the zero-shot score in percent of each task, by its short name, from the JSON of table 1."""
+    for row in read_json(path)["rows"]:
+        if row["labels"][-1] == "zero-shot":
+            return {short(task): cell["mean"] for task, cell in row["cells"].items()}
+    raise ValueError(f"{path}: no row of zero-shot")
+
+
+def find_record(records: Sequence[Mapping], trainer: str, shots: int) -> Mapping:
+    """Return the record of a trainer at a number of shots. Raise ValueError naming those that there are."""
+    for record in records:
+        if (record["trainer"], record["shots"]) == (trainer, shots):
+            return record
+    known = ", ".join(f"{record['trainer']} at {record['shots']}" for record in records)
+    raise ValueError(f"no record of {trainer} at {shots} shots; there are {known}")
+
+
+def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
+    """Return the zero-shot and the adapted score in percent of each task, by its short name."""
+    zero_shot = {short(task): score for task, score in record.get("zero_shot_by_task", {}).items()}
+    if not zero_shot:
+        zero_shot = reference_scores()
+    scores = {}
+    for task, gain in record["gain_by_task"].items():
+        start = zero_shot[short(task)]
+        scores[short(task)] = (start, start + gain)
+    return scores
+
+
+def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
+    """Return a table of mean scores: a row for each number of shots, a column for each trainer, former methods first."""
+    former = {}
+    for row in read_json(reference)["rows"]:
+        former[tuple(row["labels"])] = row["cells"]["average"]
+    trainers = sorted({record["trainer"] for record in records})
+    names = ["shots", "zero-shot", *FORMER, *trainers]
+    lines = [f"| {' | '.join(names)} |", f"|{'---:|' * len(names)}"]
+    for shots in sorted({record["shots"] for record in records}):
+        cells = []
+        for method in FORMER:
+            cell = former[str(shots), method]
+            cells.append(f"{cell['mean']:.1f} ± {cell['std']:.1f}")
+        for trainer in trainers:
+            record = find_record(records, trainer, shots)
+            cells.append(f"{record['score']:.1f} ± {record['deviation']:.1f}")
+        lines.append(f"| {shots} | {record['zero_shot']:.1f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the picture, and the table if a page is given."""
+    records = read_json(args.file)["trainers"]
+    record = find_record(records, args.trainer, args.shots)
+    scores = task_scores(record)
+    title = f"{args.trainer}, {args.shots} images a class: {record['zero_shot']:.1f} to {record['score']:.1f} % on average"
+    dumbbells(scores, title, args.output)
+    if args.page:
+        fill(args.page, "gains", markdown(records))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0, or 2 after one line about wrong input."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.study.gains", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("file", type=Path, help="JSON of scripts.study.compare_runs")
+    add("--trainer", default="MAPT")
+    add("--shots", type=int, default=5)
+    add("-o", "--output", type=Path, default=ROOT / "docs" / "study" / "gains.png", help="the picture")
+    add("--page", type=Path, help="Markdown page whose part `gains` becomes the table")
+    args = parser.parse_args(argv)
+    return run_command(lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
