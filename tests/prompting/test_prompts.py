@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -199,3 +202,10 @@ def test_reference_checkpoint_with_other_names_is_refused():
         prompt_from_reference({"ctx": torch.zeros(4, 8), "meta_net.linear1.weight": torch.zeros(1, 1)})
     with pytest.raises(ValueError, match="neither ctx nor vpt_embeddings"):
         prompt_from_reference({"token_prefix": torch.zeros(1)})
+
+
+def test_every_kind_is_known_when_a_prompt_is_read():
+    """A process that has imported nothing but this module builds all kinds."""
+    program = "from prompting import prompts; prompts.build_prompt({'kind': 'none of them'})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True)
+    assert "known: anchored, ivlp, maple, text, unified, visual" in done.stderr
