@@ -99,11 +99,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         record = {"task": task.name, "metric": task.metric}
         if scores:
             record["score"] = round(scores[task.name], 6)
-            truth, found = targets[task.name], probabilities[task.name]
-            if task.metric == "accuracy":
-                predicted = tables.six_decimals(found).argmax(axis=1)
-                record["macro_f1"] = round(macro_f1(truth.numpy(), predicted), 6)
-            record |= tables.asked_for(cfg, task, truth, found)
+            record |= _more_scores(cfg, task, targets[task.name], probabilities[task.name])
         if split != "test":
             record["split"] = split
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
@@ -121,6 +117,15 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         records.append(record)
     write_json(folder / "results.json", records, indent=1)
     return records
+
+
+def _more_scores(cfg, task: Task, truth: Tensor, found: Tensor) -> dict:
+    """Return macro F1 if the metric is accuracy, and what keys ask for."""
+    more = {}
+    if task.metric == "accuracy":
+        predicted = tables.six_decimals(found).argmax(axis=1)
+        more["macro_f1"] = round(macro_f1(truth.numpy(), predicted), 6)
+    return more | tables.asked_for(cfg, task, truth, found)
 
 
 def _targets(trainer, names: Iterable[str], split: str) -> dict[str, Tensor]:
