@@ -87,10 +87,7 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
-    targets = {}
-    for position, task in enumerate(trainer.tasks):
-        if task.name in scores:
-            targets[task.name] = trainer.sets[split].targets(position)
+    targets = _targets(trainer, scores, split)
     if predictions:
         tested = [task for task in trainer.tasks if task.name in predictions]
         tables.write(folder, tested, targets, predictions, trainer.zero_shot_classes)
@@ -124,6 +121,15 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         records.append(record)
     write_json(folder / "results.json", records, indent=1)
     return records
+
+
+def _targets(trainer, names: Iterable[str], split: str) -> dict[str, Tensor]:
+    """Return the labels of a split's images by task."""
+    targets = {}
+    for position, task in enumerate(trainer.tasks):
+        if task.name in names:
+            targets[task.name] = trainer.sets[split].targets(position)
+    return targets
 
 
 def digest(directory: str, epoch: int | None = None) -> str:
