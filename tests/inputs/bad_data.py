@@ -71,8 +71,8 @@ SECTIONS = {
         Case(
             "splits without class folders",
             "train.py --trainer CoOp --dataset folder:shots",
-            "error: DIR/shots/Test has no sub-folders; each class is a sub-folder with its images, or lists them in metadata.csv "
-            "with the columns file_name and label",
+            "error: DIR/shots/Test has no sub-folders; each class is a sub-folder with its images, or use csv:FILE with a table "
+            "of path, label and split",
             {"shots/Train/cat.png": "", "shots/Test/dog.png": ""},
         ),
         Case(
