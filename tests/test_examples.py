@@ -59,7 +59,7 @@ def birds(tmp_path):
     """A data root with the folder that the example of a data set reads."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 3)):
-        for k, name in enumerate(("robin", "wren")):
+        for k, name in enumerate(("cat", "dog")):
             folder = tmp_path / "data" / "birds" / split / name
             folder.mkdir(parents=True)
             for number in range(count):

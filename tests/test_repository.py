@@ -223,7 +223,7 @@ def test_examples_of_contributing_are_short():
 def write_birds(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 3)):
-        for k, name in enumerate(("robin", "wren")):
+        for k, name in enumerate(("cat", "dog")):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 90, (20, 24, 3)) + [150 * k, 60, 0]
@@ -245,7 +245,7 @@ def test_examples_of_contributing_work(tmp_path, trainer):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "predictions" / "seed0_birds.json").is_file()
     record = (tmp_path / "run" / "fewshot" / "birds.json").read_text()
-    assert record.count("train/robin/") == record.count("train/wren/") == 5  # 4 for training, 1 for validation
+    assert record.count("train/cat/") == record.count("train/dog/") == 5  # 4 for training, 1 for validation
 
 
 @pytest.mark.long
