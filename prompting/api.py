@@ -1,9 +1,11 @@
 """The public names of `prompting`, which imports this module when one of them is first used."""
 
+from prompting.anchored import AnchoredPrompt
 from prompting.backbones.loading import Backbone, Preprocessing, load_backbone, load_pocket
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
 from prompting.checkpoints.reference import prompt_from_reference
 from prompting.deep import IVLPPrompt, MaPLePrompt
+from prompting.head import HeadPrompt
 from prompting.model import PromptedCLIP, count_parameters
 from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
@@ -12,9 +14,11 @@ from prompting.tokens import words_to_context
 from prompting.unified import UnifiedPrompt
 
 __all__ = [
+    "AnchoredPrompt",
     "Backbone",
     "ClipShape",
     "Contexts",
+    "HeadPrompt",
     "IVLPPrompt",
     "MaPLePrompt",
     "Predictor",

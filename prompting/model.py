@@ -111,7 +111,7 @@ class PromptedCLIP(nn.Module):
         rows: Tensor | None = None,
         unit_templates: bool = True,
     ) -> Tensor:
-        """Return unit-length class features (C, d).
+        """Return unit-length class features (C, d); those of a linear head are of any length, with its bias in column d + 1.
 
         templates: sentences with "{}" whose features are averaged, each of unit length if `unit_templates`; by default
         the model's one. They matter only without a text context. rows: (C,) rows of class-specific contexts that belong to
@@ -130,7 +130,11 @@ class PromptedCLIP(nn.Module):
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
-            features = _unit(features + _rows_of(contexts.class_offsets, 0, rows, len(classes)))
+            features = features + _rows_of(contexts.class_offsets, 0, rows, len(classes))
+            if contexts.class_bias is not None:
+                bias = _rows_of(contexts.class_bias, 0, rows, len(classes))
+                return torch.cat([features, bias[:, None]], dim=1)
+            features = _unit(features)
         if contexts.weight == 1:
             return features
         zero_shot = self._constant_features(classes, templates, unit_templates)
@@ -188,9 +192,17 @@ class PromptedCLIP(nn.Module):
         return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
-        """Return exp(logit_scale) * cosine, (B, C), in float32 at least."""
+        """Return exp(logit_scale) * cosine, (B, C), in float32 at least.
+
+        A column of class features beyond those of image features is a bias, added to the cosine.
+        """
+        dim = image_features.shape[1]
         with full_precision(image_features):
-            return self.clip.logit_scale.exp() * image_features @ class_features.T
+            scale = self.clip.logit_scale.exp()
+            logits = scale * image_features @ class_features[:, :dim].T
+            if class_features.shape[1] > dim:
+                logits = logits + scale * class_features[:, dim]
+            return logits
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
         """Return logits (B, C)."""

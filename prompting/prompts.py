@@ -23,13 +23,15 @@ class Contexts(NamedTuple):
 
     Layers is 1 when shallow; the vectors of layer i replace those of layer i - 1 before block i.
 
-    class_offsets: (classes, embed_dim), added to the class features. weight: of the prompted model's logits; those of
-    plain CLIP have 1 - weight.
+    class_offsets: (classes, embed_dim), added to the class features. class_bias: (classes,), added to the cosines; class
+    features with a bias are the weights of a linear head, of any length. weight: of the prompted model's logits; those
+    of plain CLIP have 1 - weight.
     """
 
     text: Tensor | None = None
     visual: Tensor | None = None
     class_offsets: Tensor | None = None
+    class_bias: Tensor | None = None
     weight: float = 1.0
 
 

@@ -72,7 +72,7 @@ def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
             raise ValueError("deep text prompts need a text tower of open_clip's standard blocks")
     if visual is not None:
         _check_visual(visual, shape)
-    return Contexts(text, visual, offsets)
+    return contexts._replace(text=text)
 
 
 def _check_text(text: Tensor, shape: ClipShape) -> None:

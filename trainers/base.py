@@ -14,17 +14,18 @@ import torch
 from dassl.optim import build_optimizer
 from dassl.utils import save_checkpoint
 from torch import Tensor
-from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
 from prompting.checkpoints.foreign import RECORD
 from toolkit.common.plain_values import plain_values
+from toolkit.common.progress import progress
 from toolkit.common.random_state import get_random_state
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import write_json
+from toolkit.common.text import printable
 
 from . import losses
 from .anchors import anchor_weights, build_anchors, zero_shot_odds
@@ -126,17 +127,22 @@ class PromptTrainer(PromptEvaluator):
             self.start_epoch, self.losses = resume.restore(self)
             self.epoch = max(0, self.start_epoch - 1)
         distributed.same_randomness()
+        self.bar = progress(
+            total=self.max_epoch,
+            initial=self.start_epoch,
+            desc=self._label(),
+            unit="epoch",
+            leave=False,
+        )
+
+    def _label(self) -> str:
+        """Return the method and its tasks, in few letters."""
         label = ",".join(task.name.removeprefix("pocket-") for task in self.tasks)
         if len(label) >= 24:
             label = f"{len(self.tasks)} tasks"
-        self.bar = tqdm(
-            total=self.max_epoch,
-            initial=self.start_epoch,
-            desc=f"{self.cfg.TRAINER.NAME} {label}",
-            unit="epoch",
-            leave=False,
-            dynamic_ncols=True,
-        )
+            if len(self.tasks) == 1:
+                label = self.tasks[0].name[:24]
+        return printable(f"{self.cfg.TRAINER.NAME} {label}")
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch, first=len(self.losses))
@@ -179,7 +185,11 @@ class PromptTrainer(PromptEvaluator):
         if self.best_result > -math.inf:
             best = f" best val {self.best_result:.2f}"
         lr, epoch = self.get_current_lr(), self.epoch + 1
-        log.debug("epoch %d/%d loss %.4f lr %.2e%s", epoch, self.max_epoch, self.epoch_loss, lr, best)
+        val = ""
+        if "val" in self.means:
+            val = f" val {self.means['val']:.2f}"
+        values = f"loss {self.epoch_loss:.4f} lr {lr:.2e}{val}{best}"
+        log.debug("%s: epoch %d/%d %s", self._label(), epoch, self.max_epoch, values)  # in log.txt alone
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
         resume.save(self, self.epoch + 1)

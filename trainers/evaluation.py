@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
+import numpy as np
 import torch
 from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
@@ -26,7 +27,7 @@ from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 
-from .engine import distributed, results
+from .engine import distributed, results, tables
 from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.run_dir import finish
 from .engine.settings import check, task_names
@@ -64,6 +65,8 @@ class PromptEvaluator(TrainerX):
     def __init__(self, cfg, context: RunContext | None = None) -> None:
         self.context = context or RunContext()
         self.reference_scores: dict[str, dict[str, float]] = {}  # of other prompts on the same tasks
+        self.zero_shot_classes: dict[str, list[dict]] = {}  # task -> the scores of its classes
+        self.means: dict[str, float] = {}  # split -> the mean score of the latest test
         self.records: list[dict] = []  # of results.json
         super().__init__(cfg)
         self.load_model(self.context.start, self.context.load_epoch)
@@ -75,7 +78,10 @@ class PromptEvaluator(TrainerX):
         if self.context.trains and self.cfg.TEST.NO_TEST:
             references = ()
         for name in references:
-            self.reference_scores[name] = self.evaluate(split, name)
+            classes = None
+            if name == "zero_shot":
+                classes = self.zero_shot_classes
+            self.reference_scores[name] = self.evaluate(split, name, classes)
         if self.context.trains and not self.context.retest:
             self.train()
         else:
@@ -222,15 +228,20 @@ class PromptEvaluator(TrainerX):
             found[self.tasks[k].name] = probabilities(*inputs)
         return found
 
-    def evaluate(self, split: str, reference: str = "") -> dict[str, float]:
+    def evaluate(self, split: str, reference: str = "", by_class: dict | None = None) -> dict[str, float]:
         """Return the scores of what `predict` returns, without holding it, or those of a reference: "zero_shot" is plain
         CLIP with the tasks' templates, "zero_shot_one_template" with the sentence that prompts begin as, "source" the
-        prompt as it is."""
+        prompt as it is. The scores of each task's classes are added to `by_class`."""
         found = {}
         for k, *inputs in self._evaluated(split, reference):
             task, targets = self.tasks[k], self.sets[split].targets(k)
             parts = self._finite(split, task.name, probabilities_in_parts(*inputs))
-            found[task.name] = results.score(task, targets, parts)
+            if by_class is None:
+                found[task.name] = results.score(task, targets, parts)
+                continue
+            truth, judged = targets.numpy(), []
+            found[task.name] = results.score(task, targets, tables.watch(parts, truth, judged))
+            by_class[task.name] = tables.class_scores(task, truth, np.concatenate(judged))
         return found
 
     @torch.no_grad()
@@ -293,6 +304,7 @@ class PromptEvaluator(TrainerX):
         for name, value in scores.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         self.write_scalar(f"{split}/mean", mean, self.epoch)
+        self.means[split] = mean
         return mean
 
     def init_writer(self, log_dir: str) -> None:

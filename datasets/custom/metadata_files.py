@@ -1,4 +1,4 @@
-"""Folders of images with a table, as Hugging Face's imagefolder has them: metadata.csv or metadata.jsonl with file_name and a label.
+"""Folders of images with a table as in Hugging Face's imagefolder: metadata.csv or .jsonl with file_name and a label.
 
 The table is beside the images, in each split's folder, or in the root; then the first folder of a path or a column
 `split` tells the split. Without either, the images are split as those of class folders are.
@@ -84,7 +84,12 @@ def split_rows(rows: list[Row]) -> list[Row]:
 
 
 def _has_folders(folder: Path) -> bool:
-    return any(child.is_dir() and not child.name.startswith(".") and not split_of(child.name) for child in folder.iterdir())
+    """Return if a folder holds others than those of splits, which may be classes."""
+    for child in folder.iterdir():
+        is_class = child.is_dir() and not child.name.startswith(".") and not split_of(child.name)
+        if is_class:
+            return True
+    return False
 
 
 def _label_column(table: Path, optional: bool) -> str:
@@ -100,7 +105,8 @@ def _label_column(table: Path, optional: bool) -> str:
             return columns[name]
     if optional:
         return ""
-    raise ValueError(f"{table}: no column {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}; it has {', '.join(columns)}")
+    usual = f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
+    raise ValueError(f"{table}: no column {usual}; it has {', '.join(columns)}")
 
 
 def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -218,9 +218,9 @@ def _read(
     pyarrow = _pyarrow()
     for file in files:
         opened = _open(file)
-        missing = [column for column in columns if column not in opened.schema_arrow.names]
-        if missing:
-            raise ValueError(f"{file} has no column {missing[0]!r}, unlike {files[0]}")
+        for column in columns:
+            if column not in opened.schema_arrow.names:
+                raise ValueError(f"{file} has no column {column!r}, but another file has one")
         row = 0
         try:
             for batch in opened.iter_batches(BATCH, columns=list(columns)):

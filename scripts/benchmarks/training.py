@@ -44,6 +44,7 @@ COLUMNS = {
     "naive_ratio": ("naive / step", "{:.1f}"),
     "naive_peak_gigabytes": ("naive peak, GB", "{:.1f}"),
 }
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def cases(options: argparse.Namespace) -> list[dict]:
@@ -63,6 +64,7 @@ def cases(options: argparse.Namespace) -> list[dict]:
                     "batch_size": options.batch_size,
                     "n_ctx": options.n_ctx,
                     "rounds": options.rounds,
+                    "clock": options.clock,
                     "baseline": options.baseline and classes <= options.baseline_classes,
                 }
             )
@@ -79,9 +81,10 @@ def case(
     batch_size: int,
     n_ctx: int,
     rounds: int,
+    clock: str,
     baseline: bool,
 ) -> dict:
-    """Measure one case in this process.
+    """Measure one case in this process, by `CLOCKS[clock]`.
 
     Returns seconds a step (median of `rounds`), of the floor, and of the naive way if `baseline`. Memory is the peak of
     the process (CPU) or of torch (GPU) after the steps and before the other two.
@@ -98,13 +101,13 @@ def case(
     prompt = prompt_of(method, clip, n_ctx, position).to(device)
     batch = clip, prompt, images, labels, names, autocast, WEIGHTS.get(method)
 
-    step = seconds(our_step(*batch), rounds, device)
+    step = seconds(our_step(*batch), rounds, device, clock)
     measured = {"peak_gigabytes": peak(device)}
-    floor = seconds(floor_step(clip, n_ctx, images, autocast), rounds, device)
+    floor = seconds(floor_step(clip, n_ctx, images, autocast), rounds, device, clock)
     measured |= {"floor_seconds": floor, "step_seconds": step, "ratio": step / floor}
     measured["images_per_second"] = batch_size / step
     if baseline:
-        naive = seconds(naive_step(*batch), 1, device, warm=False)
+        naive = seconds(naive_step(*batch), 1, device, clock, warm=False)
         measured |= {"naive_seconds": naive, "naive_ratio": naive / step, "naive_peak_gigabytes": peak(device)}
     return {
         "method": method,
@@ -116,23 +119,25 @@ def case(
         "batch_size": batch_size,
         "n_ctx": n_ctx,
         "rounds": rounds,
+        "clock": clock,
         **{key: round(value, 4) for key, value in measured.items()},
     }
 
 
-def seconds(step: Step, rounds: int, device: str, warm: bool = True) -> float:
+def seconds(step: Step, rounds: int, device: str, clock: str = "wall", warm: bool = True) -> float:
     """Return the median time of a step, after one that does not count if `warm`."""
     if warm:
         step()
+    now = CLOCKS[clock]
     times = []
     for _ in range(rounds):
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        start = time.perf_counter()
+        start = now()
         step()
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(now() - start)
     return statistics.median(times)
 
 
@@ -157,6 +162,8 @@ def markdown(results: list[dict], where: dict) -> str:
         f"{first['n_ctx']} vectors, union loss; {where['cores']} cores of {where['processor']}, {first['device']}, "
         f"torch {version}. Medians of {first['rounds']} steps."
     )
+    if first["clock"] == "cpu":
+        heading += " Seconds are of processor time, as other programs ran on the machine."
     keys = [key for key in COLUMNS if any(key in result for result in results)]
     titles = [COLUMNS[key][0] for key in keys]
     rows = []
@@ -179,6 +186,7 @@ def main() -> int:
     add("--batch-size", type=int, default=8)
     add("--n-ctx", type=int, default=16)
     add("--rounds", type=int, default=3)
+    add("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a CPU with other load")
     add("--baseline", action="store_true", help="the naive way too")
     add("--baseline-classes", type=int, default=1000, help="no baseline beyond this many classes (memory)")
     add("--write", action="store_true", help="put the table into BENCHMARKS.md")

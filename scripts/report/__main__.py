@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
     add("--root", default="", help="the folder of the data sets, as train.py takes it")
     add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
-    add("--no-zero-shot", action="store_true", help="leave out the classes' zero-shot scores, which need the backbone")
+    add("--no-zero-shot", action="store_true", help="leave out the classes' zero-shot scores")
     return parser
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +14,11 @@ from yacs.config import CfgNode
 
 from datasets import Task, build_task, is_custom, task_name
 from elevater_eval import read_predictions
+from trainers.engine import tables
 from trainers.engine.config import load
 from trainers.engine.settings import task_names
+
+log = logging.getLogger(__name__)
 
 Series = list[tuple[int, float]]  # (epoch, counted from 1; value)
 
@@ -45,6 +50,22 @@ class Stage:
         if not path.is_file():
             return None
         return read_predictions(path).predictions[0]
+
+    def zero_shot_of_classes(self, task: str) -> dict[int, float]:
+        """Return label -> zero-shot's score in percent of a task's classes, {} if the run has not written them."""
+        path = self.folder / tables.FOLDER / f"classes_{task}.csv"
+        if not path.is_file():
+            return {}
+        found = {}
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                for label, row in enumerate(csv.DictReader(file)):
+                    if row.get("zero_shot"):
+                        found[label] = float(row["zero_shot"])
+        except (ValueError, csv.Error) as error:
+            log.warning("%s is damaged: %s", path, error)
+            return {}
+        return found
 
     def task(self, label: str, root: str) -> Task:
         """Return the task with the run's own few-shot images. Raises FileNotFoundError or ValueError without its data."""

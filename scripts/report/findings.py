@@ -19,7 +19,6 @@ from toolkit.common.images import ImageError, read_image
 from toolkit.common.text import printable
 
 from .experiment import Stage
-from .zero_shot import zero_shot_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_
 
     Args:
         most_mistakes: mistakes that are shown.
-        with_zero_shot: compute the zero-shot scores of the classes.
+        with_zero_shot: show the zero-shot scores of the classes that the run has written.
     """
     label = record["task"]
     try:
@@ -115,9 +114,9 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_
     probabilities, problem = _read_predictions(stage, record, task, targets)
     if probabilities is None:
         return Findings(**known, problem=problem)
-    zero_shot = None
+    zero_shot = {}
     if with_zero_shot:
-        zero_shot = zero_shot_probabilities(stage, record, task, targets)
+        zero_shot = stage.zero_shot_of_classes(label)
     wrong = find_mistakes(targets, probabilities)
     return Findings(
         **known,
@@ -254,15 +253,12 @@ def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarra
 
 
 def _name_classes(
-    task: Task, targets: np.ndarray, probabilities: np.ndarray, zero_shot: np.ndarray | None
+    task: Task, targets: np.ndarray, probabilities: np.ndarray, zero_shot: dict[int, float]
 ) -> list[ClassScore]:
-    """Return the scores of the classes that have test images, the worst first."""
-    base = {}
-    if zero_shot is not None:
-        base = {label: score for label, score, _ in score_classes(targets, zero_shot)}
+    """Return the scores of the classes that have test images, the worst first, with the label's zero-shot score."""
     found = []
     for label, score, images in score_classes(targets, probabilities):
-        found.append(ClassScore(task.classnames[label], score, images, base.get(label)))
+        found.append(ClassScore(task.classnames[label], score, images, zero_shot.get(label)))
     return found
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from elevater_eval.bootstrap import interval
 from scripts.transfer.matrix import Matrix
+from trainers.engine import results
 
 from . import charts, findings, reproduce
 from .charts import Gain
@@ -45,7 +46,7 @@ def build(
     Args:
         root: the folder of the data sets, for images and labels.
         matrices: (title, transfer matrix).
-        with_zero_shot: compute the zero-shot scores of the tasks' classes, with the run's backbone.
+        with_zero_shot: show the zero-shot scores of the tasks' classes, if the run has written them.
     """
     run = runs[0]
     units = run.units()
@@ -73,6 +74,7 @@ def build(
         "mean": {key: statistics.fmean(run.scores(key)) for key in ("score", *_columns(run))},
         "mean_interval": _mean_interval(run, found),
         "gains": _gains(run, found),
+        "below_zero_shot": results.below_zero_shot(run.records),
         "seeds": _seed_rows(runs),
         "matrices": matrices,
         "panels": panels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import platform
 import shlex
@@ -103,7 +104,9 @@ def versions(run: Experiment) -> list[tuple[str, str]]:
     path = run.folder / "log.txt"
     if path.is_file():
         with open(path, encoding="utf-8", errors="replace") as file:
-            found.append(("the run", file.readline().strip()))
+            for line in itertools.islice(file, 2):  # the first may say which trainer was chosen
+                if ", torch " in line:
+                    found.append(("the run", line.strip()))
     found.append(("Python, at this page's time", platform.python_version()))
     for package in PACKAGES:
         try:

@@ -5,11 +5,6 @@ from damage import Case, cut, hostile
 SECTIONS = {
     "train.py: the command line": [
         Case(
-            "no trainer",
-            "train.py --dataset folder:photos",
-            "error: no trainer is given: use --trainer, with one of ...",
-        ),
-        Case(
             "an unknown trainer",
             "train.py --trainer CoOpp --dataset folder:photos",
             "error: unknown trainer 'CoOpp' (--trainer, TRAINER.NAME): the nearest is 'CoOp'; there are ...",

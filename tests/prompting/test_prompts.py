@@ -134,7 +134,7 @@ def test_no_maps_where_widths_agree():
         (lambda: TextPrompt(0, 8), "n_ctx is 0"),
         (lambda: VisualPrompt(2, 8, 0, 16), "layers is 0"),
         (lambda: VisualPrompt(2, 8, 2, 16, dropout=1.0), "dropout is 1.0"),
-        (lambda: build_prompt({"kind": "audio"}), "unknown kind of prompt 'audio'; known: ivlp, maple, text, unified, visual"),
+        (lambda: build_prompt({"kind": "audio"}), "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, text, unified, visual"),
         (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "does not fit.*width"),
     ],
 )

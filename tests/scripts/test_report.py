@@ -140,8 +140,8 @@ def test_mistakes_have_a_rank_in_every_order(page):
     assert "test/green/1.png" in section
 
 
-def test_zero_shot_scores_that_are_not_the_recorded_ones_are_left_out(page):
-    assert "zero-shot (%)" not in page  # the runs of these tests are made up
+def test_zero_shot_scores_that_the_run_has_not_written_are_left_out(page):
+    assert "zero-shot (%)" not in page
 
 
 def test_custom_images_beside_the_run_are_found_from_any_folder(root, tmp_path, monkeypatch):
@@ -294,3 +294,36 @@ def test_a_damaged_prediction_file_is_said_on_the_page(run, tmp_path):
     (tmp_path / "run/adapt/stones/predictions/seed0_stones.json").unlink()
     page = report.write([tmp_path / "run"]).read_text(encoding="utf-8")
     assert "The prediction file is damaged." in page and "There is no prediction file." in page
+
+
+def test_zero_shot_scores_of_classes_are_read_from_the_run(root, tmp_path):
+    folder = write_run(tmp_path / "run", root, wrong=WRONG)
+    table = folder / "adapt" / "photos" / "results" / "classes_photos.csv"
+    table.parent.mkdir()
+    lines = [f"{name},4,0.0,{score}" for name, score in zip(("red", "green", "blue"), (12.5, 37.5, ""), strict=True)]
+    table.write_text("\n".join(["class,test_images,accuracy,zero_shot", *lines]) + "\n")
+    stage = experiment.read_experiment(folder).units()[0][0]
+    assert stage.zero_shot_of_classes("photos") == {0: 12.5, 1: 37.5} and stage.zero_shot_of_classes("stones") == {}
+    page = report.write([folder]).read_text(encoding="utf-8")
+    section = page.split('id="task-photos"', 1)[1].split("<section", 1)[0]
+    assert "zero-shot (%)" in section and "12.5" in section and "37.5" in section
+    assert "zero-shot (%)" not in report.write([folder], with_zero_shot=False).read_text(encoding="utf-8")
+    table.write_text("class,test_images,accuracy,zero_shot\nred,4,0.0,many\n")
+    assert stage.zero_shot_of_classes("photos") == {}
+
+
+def test_the_page_says_what_is_below_zero_shot(root, tmp_path):
+    folder = write_run(tmp_path / "run", root, wrong=WRONG)
+    records = json.loads((folder / "results.json").read_text())
+    records[0]["zero_shot"] = records[0]["score"] + 1.5
+    (folder / "results.json").write_text(json.dumps(records))
+    page = report.write([folder]).read_text(encoding="utf-8")
+    assert f"1 of {len(records)} tasks is more than a point below zero-shot: {records[0]['task']}." in page
+
+
+def test_the_run_s_versions_are_found_below_the_line_about_its_trainer(root, tmp_path):
+    folder = write_run(tmp_path / "run", root, wrong=WRONG)
+    log = folder / "log.txt"
+    log.write_text("no --trainer given: MAPT, anchored to zero-shot; see README\n" + log.read_text())
+    found = reproduce.versions(experiment.read_experiment(folder))
+    assert found[0] == ("the run", "toolkit/dassl (built in), torch 0.0, CPU")

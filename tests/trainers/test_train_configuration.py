@@ -13,10 +13,11 @@ from trainers.engine.config import differences, resolve, trainer_class, with_ove
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
 FILES = sorted(file for kind in ("trainers", "datasets") for file in (CONFIGS / kind).rglob("*.y*ml"))
-COUNT = 68  # YAML files below configs/trainers and configs/datasets
+COUNT = 72  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
-ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC"]  # each with its multitask form
+ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "APT"]  # each with its multitask form
 NAMES += [*ANCHORED, *(f"M{name}" for name in ANCHORED)]
+NAMES += ["LinearProbe", "GDA", "CLAP"]  # of one task each
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 

@@ -20,7 +20,6 @@ TWO = ["--dataset", "toy-shapes,toy-pets", "--shots", 3]
 WRONG = [
     (["--trainer", "CoOpp", *ONE], ["'CoOpp'", "'CoOp'", "--trainer"]),
     (["--trainer", "vpt", *ONE], ["'vpt'", "'VPT'"]),
-    (ONE, ["--trainer"]),
     (["--trainer", "CoOp", "--dataset", "toy-shape", "--shots", 3], ["'toy-shape'", "toy-shapes"]),
     (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-pet", "--shots", 3], ["'toy-pet'", "toy-pets"]),
     (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-shapes", "--shots", 3], ["toy-shapes", "twice"]),
@@ -221,7 +220,7 @@ def test_a_damaged_test_image_of_a_target_is_named_before_the_sources_are_traine
 def test_test_images_that_were_decoded_early_are_not_decoded_again(main, tmp_path, monkeypatch, trainer):
     read, original = [], multitask.read_image
     monkeypatch.setattr(multitask, "read_image", lambda path, *more: (read.append(path), original(path, *more))[1])
-    arguments = ["--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, "--no-cache"]
+    arguments = ["--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, "--no-cache", "--no-zero-shot"]
     for name, most in (("early", 5000), ("late", 0)):
         store.get_backbone.cache_clear()
         read.clear()

@@ -13,8 +13,8 @@ from datasets import build_task
 from datasets.custom.task import task_class
 from scripts.study.tables import latex_text, markdown_text, paper_scores
 from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.per_class import class_scores, confusion
 from trainers.engine.settings import check
+from trainers.engine.tables import class_scores, confusion
 from trainers.features import loaders
 from trainers.features.builders import build_images
 
@@ -99,8 +99,9 @@ def test_class_scores_by_hand():
     task = type("Stub", (), {"classnames": ["a", "b", "c"]})
     values = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
     truth = np.array([0, 1, 1])
-    assert [entry["accuracy"] for entry in class_scores(task, truth, values)] == [100.0, 50.0, None]
-    assert confusion(truth, values).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    predicted = values.argmax(axis=1)
+    assert [entry["accuracy"] for entry in class_scores(task, truth, predicted)] == [100.0, 50.0, None]
+    assert confusion(truth, predicted, 3).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
     several = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
     found = [entry["average_precision"] for entry in class_scores(task, several, values)]
     assert found[0] == 100.0 and 0 < found[1] <= 100 and found[2] is None

@@ -109,7 +109,7 @@ def test_the_log_says_what_the_console_showed(main, tmp_path, capsys):
     assert main("--trainer", "CoOp", *ONE, "--seed", 0, "--output-dir", out) == 0
     shown = capsys.readouterr().out
     log = (out / "log.txt").read_text()
-    assert log == shown
+    assert [line for line in log.splitlines() if ": epoch " not in line] == shown.splitlines()
     assert "dassl" in log.splitlines()[0]
     assert "3 shots" in log and "seed 0" in log and "toy-shapes" in log
 

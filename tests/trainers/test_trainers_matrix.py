@@ -47,6 +47,7 @@ COUPLED = {"text": (2, 2, 32)}
 for layer in range(2):
     COUPLED |= {f"projections.{layer}.weight": (64, 32), f"projections.{layer}.bias": (64,)}
 ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
+LINEAR = {"class_offsets": (3, 16), "bias": (3,)}
 LEARNT = {
     "ZeroshotCLIP": {},
     "CoOp": CTX,
@@ -68,6 +69,9 @@ LEARNT = {
     "MPromptSRC": DEEP,
     "APT": ANCHORED | {"class_offsets": (3, 16)},
     "MAPT": ANCHORED,
+    "LinearProbe": LINEAR,
+    "GDA": LINEAR,
+    "CLAP": {"class_offsets": (3, 16)},
 }
 METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
@@ -125,6 +129,9 @@ def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
         "manifest.json",
         "results.json",
         *(f"predictions/seed1_{task}.json" for task in tasks),
+        "results/predictions.csv",
+        *(f"results/classes_{task}.csv" for task in tasks),
+        *(f"results/confusion_{task}.csv" for task in tasks if METRICS[task] == "accuracy"),
     }
     if LEARNT[name]:
         curves = {file for file in found if file.startswith("tensorboard/")}

@@ -6,6 +6,7 @@ import logging
 from typing import TextIO
 
 LONGEST = 2000  # characters of a message
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets begin one with
 
 
 def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
@@ -27,6 +28,13 @@ def _escaped(character: str, lines: bool) -> str:
     if character.isprintable() or (lines and character in "\n\t"):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return text for a cell of a CSV file: a quote before what a spreadsheet would take for a formula."""
+    if text.startswith(FORMULA):
+        return f"'{text}"
+    return text
 
 
 class PrintableFormatter(logging.Formatter):

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets import few_shot, is_custom
 from toolkit.common.files import decode_text
 
-from .config import RunOptions, given_keys, is_native, resolve, trainer_class, with_overrides
+from .config import RunOptions, given_keys, is_native, named_trainer, resolve, trainer_class, with_overrides
 from .run_dir import resumed_folder
 from .settings import declared_keys, split_names, task_names
-from .start import recorded_backbone
+from .start import read_start, recorded_backbone
+
+DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
 
 def key_table(trainer: str) -> str:
@@ -34,11 +37,12 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     """Return the frozen configuration of a command line. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
     files, flags = config_files(args), flag_values(args)
-    cfg = resolve(args.trainer, files, flags, args.opts)
+    trainer, _ = chosen_trainer(args, files, flags)
+    cfg = resolve(trainer, files, flags, args.opts)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.model_dir and is_native(cls) and cls.learns:
         recorded = recorded_backbone(args.model_dir, args.load_epoch, given_keys(files, flags, args.opts))
-        cfg = resolve(args.trainer, files, flags | recorded, args.opts)
+        cfg = resolve(trainer, files, flags | recorded, args.opts)
     node = cfg.TRAINER.MVLPT
     if cfg.TRAINER.NAME == "MVLPT" and node.COCOOP.N_CTX and not (node.COOP.N_CTX or node.VPT.N_CTX):
         given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
@@ -51,6 +55,26 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     if cfg.RESUME not in ("", "auto"):
         cfg = with_overrides(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
     return cfg
+
+
+def chosen_trainer(args: argparse.Namespace, files: list[str], flags: dict[str, Any]) -> tuple[str, str]:
+    """Return the trainer of a command line, and a line that says why if none is given.
+
+    It is that of the prompt in --model-dir if its files tell it, else MAPT, or APT if there is one task.
+    """
+    given = args.trainer or named_trainer(files, args.opts)
+    if given:
+        return given, ""
+    if args.model_dir:
+        method = str(read_start(args.model_dir, args.load_epoch).record.get("method", ""))
+        if method in TRAINER_REGISTRY.registered_names():
+            return method, f"no --trainer given: {method}, the method of the prompt in --model-dir"
+    cfg = resolve(DEFAULT_MULTITASK, files, flags, args.opts)
+    tasks = [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]
+    name = DEFAULT_MULTITASK
+    if len(tasks) == 1 and not (args.multi_task or args.groups):
+        name = DEFAULT
+    return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -76,6 +100,8 @@ def _check_custom(cfg: CfgNode, file: str) -> None:
 
 def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
     """Return the options of a command line with this configuration."""
+    files, flags = config_files(args), flag_values(args)
+    _, chosen = chosen_trainer(args, files, flags)
     return RunOptions(
         resume=cfg.RESUME == "auto",
         overwrite=args.overwrite,
@@ -85,7 +111,8 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         load_epoch=args.load_epoch,
         groups=args.groups,
         coop_folders=args.coop_folders,
-        given=given_keys(config_files(args), flag_values(args), args.opts),
+        given=given_keys(files, flags, args.opts),
+        chosen=chosen,
     )
 
 
@@ -117,6 +144,8 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         "TRAINER.CUT_CONTEXTLEN": args.cut_contextlen,
     }
     values = {key: value for key, value in values.items() if value}
+    if args.no_zero_shot:
+        values["TEST.ZERO_SHOT"] = False
     if args.no_cache:
         values["CACHE.FEATURES"] = False
     if args.seed is not None:

@@ -61,6 +61,7 @@ class RunOptions:
         groups: YAML file: target -> tasks to adapt it with.
         given: the keys that flags, files and KEY VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
         coop_folders: name the default output folder as CoOp's scripts do.
+        chosen: the line that says which trainer was chosen, and why; "" if one was given.
     """
 
     resume: bool = False
@@ -72,6 +73,7 @@ class RunOptions:
     groups: str = ""
     given: frozenset[str] | None = None
     coop_folders: bool = False
+    chosen: str = ""
 
 
 @cache
@@ -100,7 +102,8 @@ def is_native(cls: type) -> bool:
 
 
 def recipes(cls: type, backbone: str) -> list[Path]:
-    """Return the YAMLs with this backbone's settings: what our trainers share, then what the trainer or its base adds.
+    """Return the YAMLs with this backbone's settings: what our trainers share, then what the trainer or its base adds for
+    all backbones (all.yaml) and for this one.
 
     A trainer that was written for Dassl alone has its own file, which is complete. CoOp's published files, too, are
     complete and are taken by name only; all methods are compared with the shared settings.
@@ -113,9 +116,12 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     published = {"MVLPT"} if stem == "pocket" else {"MVLPT", "CoOp"}
     found = [folder / "MVLPT" / f"{stem}.yaml"]
     for base in reversed(cls.__mro__):
-        path = folder / base.__name__ / f"{stem}.yaml"
-        if base.__name__ not in published and path.is_file():
-            found.append(path)
+        if base.__name__ in published:
+            continue
+        for name in ("all", stem):
+            path = folder / base.__name__ / f"{name}.yaml"
+            if path.is_file():
+                found.append(path)
     return found
 
 
@@ -135,7 +141,7 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
     given = dict(pairs).get("TRAINER.NAME", "")
-    trainer = _one_trainer(trainer, given, texts)
+    trainer = _one_trainer(trainer or named_trainer(files, opts), given)
     cls = trainer_class(trainer)
     foreign = not is_native(cls)  # CoOp's names stay, and it may have keys of its own
     cfg = extend(get_cfg_default())
@@ -157,9 +163,20 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     return cfg
 
 
-def _one_trainer(flag: str, pair: str, texts: Mapping[str, dict]) -> str:
-    """Return the trainer that a flag, a KEY VALUE pair or files name. Raise ValueError if none or two are given."""
-    name = flag or pair or _trainer_of(texts)
+def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
+    """Return the trainer that KEY VALUE pairs, or else YAML files name first; "" if none does."""
+    given = dict(_pairs(opts)).get("TRAINER.NAME", "")
+    if given:
+        return given
+    for file in files:
+        node = _read(file).get("TRAINER") or {}
+        if "NAME" in node:
+            return node["NAME"]
+    return ""
+
+
+def _one_trainer(name: str, pair: str) -> str:
+    """Return the trainer's name. Raise ValueError if there is none, or if a KEY VALUE pair gives another."""
     if pair and pair != name:
         raise ValueError(f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them")
     if not name:
@@ -292,14 +309,6 @@ def _read(file: str) -> dict:
     if not isinstance(content.get("TRAINER") or {}, dict):
         raise ValueError(f"{file}: TRAINER is a group of keys, not {content['TRAINER']!r}")
     return {key: value for key, value in content.items() if value is not None}
-
-
-def _trainer_of(texts: Mapping[str, dict]) -> str:
-    """Return the first TRAINER.NAME in YAML files, "" if there is none."""
-    for text in texts.values():
-        if "NAME" in (text.get("TRAINER") or {}):
-            return text["TRAINER"]["NAME"]
-    return ""
 
 
 def _without_alias(key: str) -> str:

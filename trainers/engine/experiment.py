@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from yacs.config import CfgNode
 import toolkit
 from datasets import few_shot, pocket, task_name
 from elevater_eval import combine
-from toolkit.common.files import atomic_write, write_text
+from toolkit.common.files import atomic_write, write_bytes, write_text
+from toolkit.common.progress import progress
 from toolkit.common.structured import read_json, read_yaml, write_json
 from toolkit.common.text import printable
 
-from . import distributed, external, results
+from . import distributed, external, results, tables
 from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import Run, check_run, execute
@@ -43,10 +45,12 @@ from .run_dir import (
     write_config,
     write_manifest,
 )
-from .settings import split_names, task_names
+from .settings import multitask_advice, split_names, task_names
 from .start import follow
 
 log = logging.getLogger(__name__)
+
+REFERENCES = ("zero_shot", "zero_shot_one_template", "source")  # scored beside the prompt of a target
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
             external.check(cfg, options)
         with exclusive_folder(cfg.OUTPUT_DIR):
-            start_log(cfg)
+            start_log(cfg, options.chosen)
             external.run(cfg, options)
         return
     lines: list[str] = []
@@ -95,7 +99,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     with distributed.main_first(), replaced_on_success(cfg.OUTPUT_DIR, overwrite):
         check(experiment, tasks)
     with exclusive_folder(cfg.OUTPUT_DIR):
-        start_log(cfg)
+        start_log(cfg, options.chosen)
         for line in lines:
             log.info("%s", line)
         with without_dassl_lines():
@@ -103,6 +107,27 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         log.info("\n%s", results.markdown(records))
         for line in results.parsed_lines(records, experiment.targets[0].trains).splitlines():
             log.info("%s", line)
+        for line in next_commands(experiment, records):
+            log.info("%s", line)
+
+
+def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
+    """Return lines that say where the results are, and which commands look at them and use the prompt."""
+    out = Path(os.path.relpath(experiment.cfg.OUTPUT_DIR))
+    place = shlex.quote(str(out))
+    lines = [f"results: {out / RESULTS}"]
+    if (out / tables.FOLDER / tables.PREDICTIONS).is_file():
+        lines.append(f"each prediction, confusions, scores of classes: {out / tables.FOLDER}")
+    if (out / "submission.zip").is_file():
+        lines.append(f"submission: {out / 'submission.zip'}")
+    if has_predictions(records):
+        lines.append(f"look at it: python -m scripts.report {place}")
+    prompt = out
+    if experiment.staged:
+        prompt = out / "adapt" / records[0]["task"]
+    if (prompt / "prompts.safetensors").is_file():
+        lines.append(f"use it: python -m prompting predict {shlex.quote(str(prompt))} IMAGE_OR_FOLDER")
+    return lines
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
@@ -162,7 +187,8 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     start, epoch, source = options.model_dir, options.load_epoch, None
     settings = {"trains": trains, "fresh": options.no_train, "resume": options.resume}
     if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
-        return Experiment(cfg, [Run(cfg, start, epoch, **settings)], None, False, tasks)
+        references = ("zero_shot",) if cls.learns else ()
+        return Experiment(cfg, [Run(cfg, start, epoch, references=references, **settings)], None, False, tasks)
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
     if sources:
         source = source_run(cfg, sources, start, epoch, options.resume)
@@ -175,9 +201,8 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     cls = trainer_class(cfg.TRAINER.NAME)
     sources = split_names(cfg.MULTITASK.SOURCE)
     if sources and not cls.multitask:
-        raise ValueError(
-            f"--source (MULTITASK.SOURCE): {cfg.TRAINER.NAME} learns one task at a time; use M{cfg.TRAINER.NAME}"
-        )
+        name = cfg.TRAINER.NAME
+        raise ValueError(f"--source (MULTITASK.SOURCE): {name} learns one task at a time{multitask_advice(name)}")
     if options.eval_only:
         if cls.learns and not options.model_dir:
             raise ValueError("--eval-only needs --model-dir, the folder of the run to evaluate")
@@ -278,7 +303,7 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        runs.append(Run(stage, folder, load_epoch, trains, True, fresh, resume))
+        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume))
     return runs
 
 
@@ -321,7 +346,7 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
         start = "the source prompt"
     log.info("stage 2: %d targets, each from %s", len(targets), start)
     records = []
-    with tqdm(targets, desc="targets", unit="task", dynamic_ncols=True) as bar:
+    with progress(targets, desc="targets", unit="task") as bar:
         for target in bar:
             found = execute(target, tasks)
             records += found
@@ -351,9 +376,25 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
     for path in (out / "predictions").iterdir():
         if path.name not in names.values():
             path.unlink()
+    collect_tables(out, names)
     combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
     write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
+
+
+def collect_tables(out: Path, tasks: Iterable[str]) -> None:
+    """Gather the targets' tables in results/ at the top of an experiment: predictions one below the other, others as they are."""
+    predictions = b""
+    for task in tasks:
+        for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
+            content = path.read_bytes()
+            if path.name == tables.PREDICTIONS:
+                _, _, lines = content.partition(b"\n")
+                predictions += lines if predictions else content
+            else:
+                write_bytes(out / tables.FOLDER / path.name, content)
+    if predictions:  # of targets of an earlier version there are none
+        write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
 
 
 def has_predictions(records: Sequence[dict]) -> bool:
@@ -384,9 +425,15 @@ def render_pocket_tasks(names: Sequence[str]) -> None:
 # -- the log ---------------------------------------------------------------------------------------------------------
 
 
-def start_log(cfg: CfgNode) -> None:
-    """Open log.txt; its first lines say what runs on what."""
+def start_log(cfg: CfgNode, first_line: str = "") -> None:
+    """Open log.txt; its first lines say what runs on what. It has the lines of epochs, which the console does not show."""
     setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.DEBUG)
+    logging.getLogger("trainers.base").setLevel(logging.DEBUG)
+    if first_line:
+        log.info("%s", first_line)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA
     device = "GPU" if gpu else "CPU"
     if distributed.world() > 1:

@@ -24,7 +24,8 @@ def arguments() -> argparse.ArgumentParser:
     add("--transforms", nargs="+", default=None)
     add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone in configs/trainers")
     add("--dataset-config-file", default="", help="YAML that names a data set")
-    add("--trainer", default="", help="ZeroshotCLIP, CoOp, CoCoOp, VPT, UPT, MCoOp, MVPT, MUPT, MVLPT")
+    trainers = "ZeroshotCLIP, CoOp, CoCoOp, VPT, UPT, APT, MCoOp, MVPT, MUPT, MAPT, MVLPT, ..."
+    add("--trainer", default="", help=f"{trainers}; without it MAPT, or APT if one task is named")
     add("--backbone", default="", help="pocket, ViT-B/16, RN50, an open_clip name, or a checkpoint's path")
     add("--head", default="")
     add("--eval-only", action="store_true", help="evaluate --model-dir")
@@ -44,6 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--act-ckpt", type=int, default=None, help="kept for old command lines")
     add("--source", help="source tasks of a two-stage run, comma separated")
     add("--groups", default="", help="YAML: target -> tasks to adapt it with")
+    add("--no-zero-shot", action="store_true", help="leave out zero-shot CLIP's score beside the prompt's")
     add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
     add("--deterministic", action="store_true", help="the same bits on a GPU, too; a CPU gives them anyway")
     add("--overwrite", action="store_true", help="remove what the output folder holds")

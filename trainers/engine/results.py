@@ -20,8 +20,9 @@ from toolkit.common.structured import write_json
 from toolkit.common.text import printable
 from trainers.features.extraction import rows_at_once
 
-from . import per_class, provenance
+from . import provenance, tables
 
+TOLERATED_LOSS = 1.0  # percent points below zero-shot
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
@@ -36,7 +37,7 @@ def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor])
     if isinstance(probabilities, Tensor):
         rows = rows_at_once(probabilities.shape[1])
         probabilities = probabilities.split(rows)
-    parts = map(_six_decimals, probabilities)
+    parts = map(tables.six_decimals, probabilities)
     if task.metric not in ("accuracy", "mean-per-class") or truth.ndim == 2:
         return 100.0 * metrics.compute(task.metric, truth, np.concatenate(list(parts)))
     unlabelled = int((truth < 0).sum())
@@ -59,10 +60,6 @@ def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor])
     return 100.0 * float(np.mean(recalls))
 
 
-def _six_decimals(probabilities: Tensor) -> np.ndarray:
-    return np.round(probabilities.numpy().astype(np.float64), 6)
-
-
 def backbone_name(cfg) -> str:
     """Return the name of the backbone in results: of a checkpoint, the file's."""
     name = cfg.MODEL.BACKBONE.NAME
@@ -72,9 +69,9 @@ def backbone_name(cfg) -> str:
 
 
 def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test") -> list[dict]:
-    """Write predictions/seed<seed>_<task>.json for every task, and results.json; return its records.
+    """Write predictions/seed<seed>_<task>.json for every task, the tables in results/, and results.json; return its records.
 
-    Predictions are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
+    Predictions and tables are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
     """
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
@@ -90,6 +87,13 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
+    targets = {}
+    for position, task in enumerate(trainer.tasks):
+        if task.name in scores:
+            targets[task.name] = trainer.sets[split].targets(position)
+    if predictions:
+        tested = [task for task in trainer.tasks if task.name in predictions]
+        tables.write(folder, tested, targets, predictions, trainer.zero_shot_classes)
     machine = provenance.of_machine(trainer.device.type)
     records = []
     for position, task in enumerate(trainer.tasks):
@@ -98,11 +102,11 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         record = {"task": task.name, "metric": task.metric}
         if scores:
             record["score"] = round(scores[task.name], 6)
-            targets = trainer.sets[split].targets(position)
+            truth, found = targets[task.name], probabilities[task.name]
             if task.metric == "accuracy":
-                predicted = _six_decimals(probabilities[task.name]).argmax(axis=1)
-                record["macro_f1"] = round(macro_f1(targets.numpy(), predicted), 6)
-            record |= per_class.write(cfg, task, targets, probabilities[task.name])
+                predicted = tables.six_decimals(found).argmax(axis=1)
+                record["macro_f1"] = round(macro_f1(truth.numpy(), predicted), 6)
+            record |= tables.asked_for(cfg, task, truth, found)
         if split != "test":
             record["split"] = split
         record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
@@ -113,7 +117,8 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         best = float(getattr(trainer, "best_result", -math.inf))
         if math.isfinite(best):  # in percent, of the epoch that training keeps; of several tasks, their mean
             record["val_score"] = round(best, 6)
-        record |= {"classes": task.num_classes, "test_images": len(task.test), **counts}
+        sizes = {f"{name}_images": trainer.sets[name].sizes[position] for name in ("train", "val", "test")}
+        record |= {"classes": task.num_classes, **sizes, **counts}
         record |= {"data": provenance.of_data(task), **provenance.of_program()}
         record["machine"] = machine
         records.append(record)
@@ -168,7 +173,10 @@ def one_line(record: dict) -> str:
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Return a table of records: task, metric, and the scores that there are, in percent; the mean last."""
+    """Return a table of records: task, metric, and the scores that there are, in percent; of several, the mean last.
+
+    Below it, the tasks that are worse than zero-shot.
+    """
     rows = [["task", "metric"], *([_cell(record["task"]), record["metric"]] for record in records), ["mean", ""]]
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
@@ -179,12 +187,36 @@ def markdown(records: Sequence[dict]) -> str:
             row.append(f"{record[column]:.1f}" if column in record else "")
         complete = len(values) == len(records)
         rows[-1].append(f"{sum(values) / len(values):.1f}" if complete else "")
+    if len(records) == 1:
+        del rows[-1]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = [_table_row(row, widths) for row in rows]
     rule = [f"{'-' * (width + 2)}" for width in widths[:2]]
     rule += [f"{'-' * (width + 1)}:" for width in widths[2:]]
     lines.insert(1, f"|{'|'.join(rule)}|")
+    worse = below_zero_shot(records)
+    if worse:
+        lines += ["", worse]
     return "\n".join(lines) + "\n"
+
+
+def below_zero_shot(records: Sequence[dict]) -> str:
+    """Return a sentence about the tasks that are more than `TOLERATED_LOSS` below zero-shot, "" without its scores."""
+    compared = [record for record in records if "zero_shot" in record and "score" in record]
+    if not compared:
+        return ""
+    worse = []
+    for record in compared:
+        if record["score"] < record["zero_shot"] - TOLERATED_LOSS:
+            worse.append(printable(record["task"]))
+    count = f"{len(worse)} of {len(compared)} tasks are"
+    if len(worse) == 1:
+        count = f"1 of {len(compared)} tasks is"
+    if len(compared) == 1:
+        count = "The task is"
+    if worse:
+        return f"{count} more than a point below zero-shot: {', '.join(worse)}"
+    return "No task is more than a point below zero-shot"
 
 
 def _cell(text: str) -> str:

@@ -21,7 +21,7 @@ from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import printable
-from trainers.evaluation import check_classes
+from trainers.evaluation import SPLITS, check_classes
 
 from . import distributed, provenance, results, resume, settings
 from .config import trainer_class
@@ -57,7 +57,8 @@ class Run:
         start: folder of the run whose prompt is the initial one, or is evaluated; "": a fresh prompt.
         load_epoch: of `start`; None: its best.
         trains: False only evaluates.
-        compare: also score zero-shot CLIP and, before training, the prompt it starts from.
+        references: what is scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT is False) and, before training,
+            "source", the prompt it starts from.
         fresh: evaluating a prompt that was never trained is intended (--no-train).
         resume: continue an interrupted run in the folder; without it, that is an error.
     """
@@ -66,7 +67,7 @@ class Run:
     start: str = ""
     load_epoch: int | None = None
     trains: bool = True
-    compare: bool = False
+    references: tuple[str, ...] = ()
     fresh: bool = False
     resume: bool = False
 
@@ -125,7 +126,7 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
         setup = PromptSetup(run.cfg, built, run.trainer.load_backbone(run.cfg))
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
-        if run.compare:
+        if "zero_shot" in run.references and run.cfg.TEST.ZERO_SHOT:
             check_classes(setup, None)
         if run.trainer.learns and not (run.trains or run.start or run.fresh):
             raise ValueError(
@@ -184,16 +185,25 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
             _write_samples(run, tasks)
         if action is not Action.RETEST:
             write_manifest(run.folder, finished=False)
+    _log_counts(trainer)
     _log_shared_validation(run, tasks)
     return trainer.run()
 
 
+def _log_counts(trainer) -> None:
+    """Log the classes and images of each task."""
+    with tqdm.external_write_mode():
+        for task, *sizes in zip(trainer.tasks, *(trainer.sets[split].sizes for split in SPLITS), strict=True):
+            counts = "{} training, {} validation, {} test images".format(*sizes)
+            log.info("%s: %d classes, %s", printable(task.name), task.num_classes, counts)
+
+
 def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None) -> RunContext:
-    references = ()
-    if run.compare:
-        references = ("zero_shot", "zero_shot_one_template")
-        if run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0):
-            references = (*references, "source")
+    references = list(run.references)
+    if not run.cfg.TEST.ZERO_SHOT:
+        references = [name for name in references if not name.startswith("zero_shot")]
+    if "source" in references and not (run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0)):
+        references.remove("source")
     metadata = {"epochs": run.epochs, "start": run.start_digest()}
     metadata |= {"drawn": provenance.of_lists(tasks), "content": provenance.of_content(tasks)}
     return RunContext(
@@ -203,7 +213,7 @@ def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskD
         run.load_epoch,
         resume=action is Action.RESUME,
         retest=action is Action.RETEST,
-        references=references,
+        references=tuple(references),
         metadata=metadata,
         test_images=images,
     )

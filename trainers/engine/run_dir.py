@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 CONFIG, RESULTS = "config.yaml", "results.json"
 INPUTS = (CONFIG, "fewshot/*")  # written before training
-OUTPUTS = ("prompt_learner/*", "predictions/*", "prompts.safetensors", "results.*", "submission.zip", "cmat*")
+OUTPUTS = ("prompt_learner/*", "predictions/*", "prompts.safetensors", "results.*", "results/*", "submission.zip", "cmat*")
 FACTS = ("epochs", "start", "drawn", "content")
 LOCK = ".lock"  # exists while a process works in the folder; a killed process leaves it, and nobody holds it then
 
@@ -296,7 +296,7 @@ def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
 
 def remove_unfinished(folder: str | os.PathLike) -> None:
     """Remove files that a killed process left unfinished in a folder."""
-    for name in ("", "prompt_learner", "fewshot", "predictions"):
+    for name in ("", "prompt_learner", "fewshot", "predictions", "results"):
         for pattern in (".*.tmp", "*.part"):
             for path in (Path(folder) / name).glob(pattern):
                 path.unlink(missing_ok=True)

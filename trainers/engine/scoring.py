@@ -68,7 +68,7 @@ def _scores(models: Sequence[PromptedCLIP], task: Task, images: MultitaskDataset
     targets = images.targets(0)
     scores, constant = [], None
     for model, features in zip(models, _features(models, images, store), strict=True):
-        if model.has_text_prompt or not model.has_visual_prompt:
+        if not _has_constant_classes(model):
             classes = _classes(model, task)
         else:  # the same for all prompts of the image tower
             if constant is None:
@@ -117,6 +117,13 @@ def read_run(folder: str | Path, cfg) -> Prompt | None:
         if known.TRAINER.NAME == "ZeroshotCLIP":
             return None
     return read_prompt(folder)[0]
+
+
+def _has_constant_classes(model: PromptedCLIP) -> bool:
+    """Return True for a prompt of the image tower alone, whose class features are plain CLIP's with one template."""
+    if not model.has_visual_prompt or model.has_text_prompt or model.has_class_contexts:
+        return False
+    return not model.prompt.task_templates and model.contexts().weight == 1
 
 
 def _classes(model: PromptedCLIP, task: Task) -> Tensor:

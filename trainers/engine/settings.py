@@ -112,6 +112,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     )
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of few-shot sampling
+    cfg.TEST.ZERO_SHOT = True  # score zero-shot CLIP beside the prompt; False for huge sets
     cfg.DATASET.TRAIN_ON_VAL = False  # train on the validation images, too; needs TEST.FINAL_MODEL last_step
     cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
     cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
@@ -228,15 +229,22 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
     ]
 
 
+def multitask_advice(trainer: str) -> str:
+    """Return the end of a message about several tasks: the name of the trainer's multitask form, if there is one."""
+    form = f"M{trainer}"
+    if form in TRAINER_REGISTRY.registered_names():
+        return f"; use {form}"
+    return ""
+
+
 def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
     names = task_names(cfg)
     issues = []
     if not names:
         issues.append("no task is given: use --dataset (DATASET.DATASET)")
     if len(names) > 1 and not multitask:
-        issues.append(
-            f"{cfg.TRAINER.NAME} learns one task at a time, DATASET.DATASET names {len(names)}; use M{cfg.TRAINER.NAME}"
-        )
+        name = cfg.TRAINER.NAME
+        issues.append(f"{name} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(name)}")
     if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
         issues.append(
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "

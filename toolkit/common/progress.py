@@ -1,0 +1,95 @@
+"""Progress on stderr: a bar in a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+from tqdm import tqdm
+
+NARROW = 60  # columns: below, a bar has no room for rates
+SHORT_BAR = "{desc} {n_fmt}/{total_fmt}{postfix} {remaining}{bar}"
+TENTH, SECONDS, AT_LEAST = 0.1, 30, 1  # a line after this share or this time, and never more often than each second
+
+
+def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
+    """Return a progress of `items`, or one to be updated. It is a context manager, as tqdm's.
+
+    options: `total`, `desc`, `unit`, `initial` and `leave` of tqdm.
+    """
+    if not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE")):
+        return ProgressLines(items, **options)
+    if _columns() < NARROW:
+        options["bar_format"] = SHORT_BAR
+    return tqdm(items, dynamic_ncols=True, **options)
+
+
+def _columns() -> int:
+    """Return the width of the terminal that stderr is."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return 80
+
+
+class ProgressLines:
+    """Progress where there is no terminal: a line after every tenth or 30 s, without carriage returns."""
+
+    def __init__(
+        self,
+        items: Iterable | None = None,
+        total: int | None = None,
+        desc: str = "",
+        unit: str = "it",
+        initial: int = 0,
+        leave: bool = True,
+    ) -> None:
+        if total is None and hasattr(items, "__len__"):
+            total = len(items)
+        self.items, self.total, self.desc, self.unit = items, total, desc, unit
+        self.n = self._shown = initial
+        self.postfix = ""
+        self._started = self._last = time.monotonic()
+
+    def __iter__(self) -> Iterator:
+        for item in self.items:
+            yield item
+            self.update()
+
+    def __enter__(self) -> ProgressLines:
+        return self
+
+    def __exit__(self, *args) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing, as there is no bar to remove."""
+
+    def set_postfix_str(self, text: str = "", refresh: bool = True) -> None:
+        """Set the end of the lines to come."""
+        self.postfix = text
+
+    def update(self, n: int = 1) -> None:
+        """Count `n` more, and write a line if it is time."""
+        self.n += n
+        now = time.monotonic()
+        since = now - self._last
+        is_tenth = bool(self.total) and self.n - self._shown >= TENTH * self.total
+        if since < AT_LEAST or not (is_tenth or since >= SECONDS):
+            return
+        self._shown, self._last = self.n, now
+        sys.stderr.write(self.line(now - self._started) + "\n")
+        sys.stderr.flush()
+
+    def line(self, seconds: float) -> str:
+        """Return the present state after some seconds."""
+        parts = [f"{self.desc}: {self.n}"]
+        if self.total:
+            parts[0] += f"/{self.total}"
+        parts[0] += f" {self.unit}s"
+        parts.append(tqdm.format_interval(seconds))
+        if self.postfix:
+            parts.append(self.postfix)
+        return ", ".join(parts)

@@ -1,0 +1,215 @@
+"""Tables of a run in results/: every prediction, the confusions and the scores of classes; and those of TEST.*."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets import Sample, Task
+from elevater_eval import metrics
+from toolkit.common.files import atomic_write, write_bytes
+from toolkit.common.text import printable, spreadsheet_text
+from trainers.features.extraction import rows_at_once
+
+log = logging.getLogger(__name__)
+
+FOLDER, PREDICTIONS = "results", "predictions.csv"
+TOP = 5  # most probable classes of an image
+MOST_IN_MATRIX = 1000  # classes up to which there is a confusion matrix
+
+
+def write(
+    folder: Path,
+    tasks: Sequence[Task],
+    targets: Mapping[str, Tensor],
+    probabilities: Mapping[str, Tensor],
+    zero_shot: Mapping[str, Sequence[dict]],
+) -> None:
+    """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each task, to `folder`/results.
+
+    Args:
+        targets: by task, labels (N,) or 0 and 1 (N, C) of its test images.
+        probabilities: by task, (N, C).
+        zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
+    """
+    out = folder / FOLDER
+    head = ["task", "image", "true", "predicted"]
+    for rank in range(1, TOP + 1):
+        head += [f"top_{rank}", f"probability_{rank}"]
+    lines = [head]
+    for task in tasks:
+        truth, found = targets[task.name].numpy(), probabilities[task.name]
+        top, values = most_probable(found)
+        lines += _prediction_lines(task, top, values)
+        predicted = top[:, 0]
+        judged = predicted if truth.ndim == 1 else six_decimals(found)
+        scores = class_scores(task, truth, judged)
+        write_csv(out / f"classes_{task.name}.csv", _class_lines(scores, zero_shot.get(task.name)))
+        if truth.ndim == 1 and task.num_classes <= MOST_IN_MATRIX:
+            write_csv(out / f"confusion_{task.name}.csv", _matrix_lines(task, confusion(truth, predicted, task.num_classes)))
+    write_csv(out / PREDICTIONS, lines)
+
+
+def _prediction_lines(task: Task, top: np.ndarray, values: np.ndarray) -> Iterator[list[str]]:
+    for sample, labels, shares in zip(task.test, top.tolist(), values.tolist(), strict=True):
+        line = [task.name, sample.key, true_names(task, sample), task.classnames[labels[0]]]
+        for label, share in zip(labels, shares, strict=True):
+            line += [task.classnames[label], f"{share:.6f}"]
+        yield line + [""] * (4 + 2 * TOP - len(line))
+
+
+def true_names(task: Task, sample: Sample) -> str:
+    """Return an image's classes, several with "; " between them, "" for none."""
+    return "; ".join(task.classnames[label] for label in sample.labels)
+
+
+def _class_lines(scores: Sequence[dict], zero_shot: Sequence[dict] | None) -> list[list]:
+    """Return classes_<task>.csv: name, test images, score and, if it is known, zero-shot's score, in label order."""
+    column = list(scores[0])[-1]
+    lines = [["class", "test_images", column]]
+    lines += [[entry["class"], entry["images"], entry[column]] for entry in scores]
+    if zero_shot is not None:
+        lines[0].append("zero_shot")
+        for line, entry in zip(lines[1:], zero_shot, strict=True):
+            line.append(entry[column])
+    return lines
+
+
+def _matrix_lines(task: Task, counts: np.ndarray) -> list[list]:
+    """Return a confusion matrix with class names: a row for each true class, a column for each predicted one."""
+    lines = [["true \\ predicted", *task.classnames]]
+    for name, row in zip(task.classnames, counts.tolist(), strict=True):
+        lines.append([name, *row])
+    return lines
+
+
+def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
+    """Write a CSV file; no name in it is a formula to a spreadsheet."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    for line in lines:
+        writer.writerow([spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in line])
+    write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))  # file names may not be UTF-8
+
+
+# -- what they hold --------------------------------------------------------------------------------------------------
+
+
+def six_decimals(probabilities: Tensor) -> np.ndarray:
+    """Return probabilities as a prediction file has them."""
+    return np.round(probabilities.numpy().astype(np.float64), 6)
+
+
+def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels (N, TOP or C) of the most probable classes, best first, and their probabilities (N, C).
+
+    Of classes with the same six decimals the first is the better one, as in every metric.
+    """
+    classes = probabilities.shape[1]
+    handicap = 1e-12 * torch.arange(classes, dtype=torch.float64)
+    labels, values = [], []
+    for part in probabilities.split(rows_at_once(classes)):
+        rounded = torch.from_numpy(six_decimals(part))
+        _, best = (rounded - handicap).topk(min(TOP, classes))
+        labels.append(best)
+        values.append(rounded.gather(1, best))
+    return torch.cat(labels).numpy(), torch.cat(values).numpy()
+
+
+def watch(parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]) -> Iterator[Tensor]:
+    """Yield parts of probabilities (N, C), and append what `class_scores` needs of each to `judged`."""
+    for part in parts:
+        values = six_decimals(part)
+        judged.append(values.argmax(axis=1) if truth.ndim == 1 else values)
+        yield part
+
+
+def class_scores(task: Task, truth: np.ndarray, judged: np.ndarray) -> list[dict]:
+    """Return a dictionary for each class, in label order: its name, its test images, and its score in percent.
+
+    The score is the accuracy on the class's images, or of a multilabel task the 11-point average precision; None for a
+    class without images.
+
+    Args:
+        truth: labels (N,), or 0 and 1 (N, C) of a multilabel task.
+        judged: predicted labels (N,), or probabilities (N, C) of a multilabel task.
+    """
+    multilabel = truth.ndim == 2
+    if multilabel:
+        column, images = "average_precision", (truth == 1).sum(axis=0)
+    else:
+        column, images = "accuracy", np.bincount(truth, minlength=len(task.classnames))
+        hits = np.bincount(truth[truth == judged], minlength=len(task.classnames))
+    scores = []
+    for label, name in enumerate(task.classnames):
+        score = None
+        if images[label] and multilabel:
+            score = metrics.eleven_point_map(truth[:, [label]], judged[:, [label]])
+        elif images[label]:
+            score = hits[label] / images[label]
+        if score is not None:
+            score = round(100 * float(score), 6)
+        scores.append({"class": name, "images": int(images[label]), column: score})
+    return scores
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return counts (C, C): rows by true label, columns by predicted label."""
+    cells = truth * classes + predicted
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+# -- TEST.PER_CLASS_RESULT and TEST.COMPUTE_CMAT ---------------------------------------------------------------------
+
+
+def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
+    """Return what a task's record in results.json has of its classes, {} unless it is asked for; log it.
+
+    With TEST.COMPUTE_CMAT write cmat_<task>.csv: counts, a row for each true class, a column for each predicted one. A
+    run on one task also has Dassl's cmat.pt: shares of each row, of the classes that occur.
+
+    Args:
+        targets: (N,) labels, or (N, C) of 0 and 1.
+        probabilities: (N, C).
+    """
+    truth = targets.numpy()
+    found = {}
+    if not (cfg.TEST.PER_CLASS_RESULT or cfg.TEST.COMPUTE_CMAT):
+        return found
+    values = six_decimals(probabilities)
+    predicted = values.argmax(axis=1)
+    if cfg.TEST.PER_CLASS_RESULT:
+        found["per_class"] = class_scores(task, truth, predicted if truth.ndim == 1 else values)
+        log.info("%s: per class", printable(task.name))
+        for entry in found["per_class"]:
+            _log_class(entry)
+    if cfg.TEST.COMPUTE_CMAT and truth.ndim == 1:
+        counts = confusion(truth, predicted, task.num_classes)
+        folder = Path(cfg.OUTPUT_DIR)
+        write_csv(folder / f"cmat_{task.name}.csv", _matrix_lines(task, counts))
+        if "," not in cfg.DATASET.DATASET:
+            with atomic_write(folder / "cmat.pt") as temporary:
+                torch.save(_shares(counts), temporary)
+    return found
+
+
+def _shares(counts: np.ndarray) -> Tensor:
+    """Return shares of each row, of the classes that occur as true or predicted."""
+    occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
+    kept = counts[occurs][:, occurs].astype(np.float64)
+    return torch.from_numpy(kept / np.maximum(kept.sum(axis=1, keepdims=True), 1))
+
+
+def _log_class(entry: dict) -> None:
+    name, count, score = entry.values()
+    if score is None:
+        log.info("  %s: no images", printable(name))
+    else:
+        log.info("  %s: %.1f %% of %d images", printable(name), score, count)

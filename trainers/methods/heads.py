@@ -1,0 +1,250 @@
+"""Heads on image features of the frozen model, baselines of prompts: LinearProbe, GDA and CLAP.
+
+Each is for the classes of one task and begins as zero-shot CLIP with the task's templates. Images are encoded once. Those of
+LinearProbe and GDA are not augmented: both are fitted to all images at once, as often as there are epochs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+
+from datasets.multitask import label_distribution
+from prompting.head import HeadPrompt
+from trainers.anchors import anchor_weights
+from trainers.base import PromptTrainer
+from trainers.engine import distributed, results
+from trainers.engine.context import PromptSetup
+from trainers.features.builders import build_images
+
+GRID = [10000.0, 1000.0, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001, 0.0001]
+LBFGS_STEPS = 300
+
+
+def build_linear_head(setup: PromptSetup) -> HeadPrompt:
+    """Return a head with a bias."""
+    return HeadPrompt(setup.num_classes, setup.shape.embed_dim)
+
+
+def build_prototypes(setup: PromptSetup) -> HeadPrompt:
+    """Return a head without a bias, whose class features stay of unit length."""
+    return HeadPrompt(setup.num_classes, setup.shape.embed_dim, bias=False)
+
+
+def logistic_regression(images: Tensor, targets: Tensor, prior: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Return weights W (C, d) and biases b (C,) that minimise mean cross-entropy + penalty / 2 |W - prior|^2.
+
+    images: features (N, d). targets: label distributions (N, C). prior: (C, d). All are float64.
+    """
+    weights = prior.clone().requires_grad_()
+    bias = prior.new_zeros(len(prior)).requires_grad_()
+    optimiser = torch.optim.LBFGS(
+        [weights, bias], max_iter=LBFGS_STEPS, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(images @ weights.T + bias, targets)
+        loss = loss + penalty / 2 * (weights - prior).square().sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return weights.detach(), bias.detach()
+
+
+def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weights (C, d) and biases (C,) of Gaussian discriminant analysis with equal priors (Wang et al. 2024, eq. 8).
+
+    images: features (N, d). targets: (N, C), positive for each class of an image. The inverse of the shared covariance is
+    shrunk: d ((n - 1) covariance + trace(covariance) 1)^+, where n counts an image once for each of its classes. A class
+    without an image has the mean of all.
+    """
+    rows, owners = (targets > 0).nonzero(as_tuple=True)
+    features = images[rows]
+    classes, dim = targets.shape[1], images.shape[1]
+    counts = torch.bincount(owners, minlength=classes)
+    means = images.new_zeros(classes, dim).index_add_(0, owners, features)
+    means = means / counts.clamp(min=1)[:, None]
+    means[counts == 0] = features.mean(0)
+    centred = features - means[owners]
+    scatter = centred.T @ centred  # (n - 1) times the covariance
+    trace = scatter.trace() / max(len(features) - 1, 1)
+    shrunk = scatter + trace * torch.eye(dim, dtype=images.dtype, device=images.device)
+    precision = dim * torch.linalg.pinv(shrunk, hermitian=True)
+    weights = means @ precision
+    bias = -math.log(classes) - (weights * means).sum(1) / 2
+    return weights, bias
+
+
+class FittedHead(PromptTrainer):
+    """A head that is fitted to all training images at once, with the strength that scores best on the validation images.
+
+    The strength is chosen with the head of the training images; DATASET.TRAIN_ON_VAL fits the head again to both.
+    """
+
+    make_prompt = staticmethod(build_linear_head)
+    strengths_key = ""  # key of the strengths to choose from, those nearest to zero-shot first: of equal ones the first is kept
+
+    @classmethod
+    def check_training(cls, setup: PromptSetup) -> None:
+        super().check_training(setup)
+        strengths = cls.strengths(setup.cfg)
+        if not strengths:
+            raise ValueError(f"{cls.strengths_key} is empty; it is a list of positive numbers")
+        if len(strengths) > 1 and not setup.tasks[0].val:
+            name = setup.tasks[0].name
+            raise ValueError(f"{cls.strengths_key} has several values, but {name} has no validation images: give one value")
+        if anchor_weights(setup.cfg):
+            raise ValueError(f"TRAINER.ANCHOR.*: {setup.cfg.TRAINER.NAME} has no such terms; leave them at 0")
+
+    @classmethod
+    def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
+        if trains and start:
+            raise ValueError(f"--model-dir {start}: {setup.cfg.TRAINER.NAME} is fitted from nothing; leave it out")
+        super().check_setup(setup, trains, start, load_epoch)
+
+    @classmethod
+    def strengths(cls, cfg) -> list[float]:
+        """Return the strengths to choose from. Raise ValueError if they are no positive numbers."""
+        *groups, leaf = cls.strengths_key.split(".")
+        node = cfg
+        for group in groups:
+            node = node[group]
+        try:
+            strengths = [float(value) for value in node[leaf]]  # YAML reads 1e-5 as text
+        except (TypeError, ValueError):
+            strengths = [math.nan]
+        for value in strengths:
+            if not 0 < value < math.inf:
+                raise ValueError(f"{cls.strengths_key} is {node[leaf]}; it is a list of positive numbers")
+        return strengths
+
+    def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        """Return the weights (C, d) and biases (C,) of logits; zero_shot: the weights of plain CLIP's. All are float64."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def run_epoch(self) -> None:
+        """Fit the head."""
+        self.set_model_mode("train")
+        head = self.model.prompt
+        zero_shot = zero_shot_weights(self)
+        strength = self._choose_strength(zero_shot)
+        images, targets = encoded_images(self, self.train_tasks, "train")
+        weights, bias = self._fit(images, targets, zero_shot, strength)
+        self.epoch_loss = F.cross_entropy(images @ weights.T + bias, targets).item()
+        if not math.isfinite(self.epoch_loss):
+            raise FloatingPointError(f"the head at {self.strengths_key} {strength:g} is not finite")
+        scale = self.model.clip.logit_scale.exp().double()
+        head.class_offsets.copy_((weights - zero_shot) / scale)
+        head.bias.copy_(bias / scale)
+        distributed.check_same(head)
+        self.write_scalar("train/loss", self.epoch_loss, self.epoch)
+
+    def _choose_strength(self, zero_shot: Tensor) -> float:
+        strengths = self.strengths(self.cfg)
+        if len(strengths) == 1:
+            return strengths[0]
+        (task,) = self.tasks
+        train = encoded_images(self, self.tasks, "train")
+        images, _ = encoded_images(self, self.tasks, "val")
+        best, chosen = -math.inf, strengths[0]
+        for strength in strengths:
+            weights, bias = self._fit(*train, zero_shot, strength)
+            probabilities = (images @ weights.T + bias).softmax(1)
+            score = results.score(task, self.sets["val"].targets(0), probabilities.float().cpu())
+            if score > best:
+                best, chosen = score, strength
+        return chosen
+
+    def _fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            return self.fit(images, targets, zero_shot, strength)
+
+
+@TRAINER_REGISTRY.register()
+class LinearProbe(FittedHead):
+    """Fit a linear classifier by logistic regression (Radford et al. 2021).
+
+    INIT "text" starts from zero-shot weights and penalises the distance from them, as ELEVATER's language-initialised
+    probe starts (Li et al. 2022); "zero" is the linear probe without the text tower.
+    """
+
+    keys = {
+        "TRAINER.LINEARPROBE.INIT": "text",
+        "TRAINER.LINEARPROBE.PENALTIES": [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001, 0.000001],
+    }
+    strengths_key = "TRAINER.LINEARPROBE.PENALTIES"
+
+    @classmethod
+    def check_training(cls, setup: PromptSetup) -> None:
+        super().check_training(setup)
+        init = setup.cfg.TRAINER.LINEARPROBE.INIT
+        if init not in ("text", "zero"):
+            raise ValueError(f"TRAINER.LINEARPROBE.INIT is {init!r}; it is one of text, zero")
+
+    def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        prior = zero_shot
+        if self.cfg.TRAINER.LINEARPROBE.INIT == "zero":
+            prior = torch.zeros_like(zero_shot)
+        return logistic_regression(images, targets, prior, strength)
+
+
+@TRAINER_REGISTRY.register()
+class GDA(FittedHead):
+    """Add the logits of Gaussian discriminant analysis, times a weight, to zero-shot logits (Wang et al. 2024)."""
+
+    keys = {"TRAINER.GDA.ALPHAS": GRID[::-1]}
+    strengths_key = "TRAINER.GDA.ALPHAS"
+
+    def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        weights, bias = gaussian_discriminant(images, targets)
+        return zero_shot + strength * weights, strength * bias
+
+
+@TRAINER_REGISTRY.register()
+class CLAP(PromptTrainer):
+    """Learn class features with cross-entropy + the mean over classes c of l_c |w_c - z_c|^2 (Silva-Rodriguez et al. 2024).
+
+    z are zero-shot class features, and l_c is the mean zero-shot probability of class c on its training images.
+    """
+
+    make_prompt = staticmethod(build_prototypes)
+
+    def _prepare_training(self) -> None:
+        super()._prepare_training()
+        self.multipliers = class_multipliers(self)
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        distances = self.model.prompt.class_offsets.square().sum(1)
+        return super().loss(batch) + (self.multipliers * distances).mean()
+
+
+def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, Tensor]:
+    """Return features (N, d) of a split's images as they are, and their label distributions (N, C), float64."""
+    images = build_images(trainer.cfg, tasks, split, trainer.backbone.preprocessing)
+    features = trainer.store.lazy(images, in_files=False).all()
+    targets = label_distribution(images.labels, trainer.num_classes)
+    return features.double(), targets.to(features.device).double()
+
+
+def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
+    """Return the weights (C, d) of plain CLIP's logits with the task's templates, float64."""
+    (task,) = trainer.tasks
+    classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
+    return trainer.model.clip.logit_scale.exp().double() * classes.double()
+
+
+@torch.no_grad()
+def class_multipliers(trainer: PromptTrainer) -> Tensor:
+    """Return each class's mean zero-shot probability on its training images (C,), 0 for a class without any."""
+    images, targets = encoded_images(trainer, trainer.train_tasks, "train")
+    probabilities = (images @ zero_shot_weights(trainer).T).softmax(1)
+    members = (targets > 0).to(probabilities)
+    sums = (probabilities * members).sum(0)
+    return (sums / members.sum(0).clamp(min=1)).float()
