@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from toolkit.common.images import ImageError, normalize, read_image, resize
+from toolkit.common.progress import progress
 
 from .task import Task
 
@@ -158,7 +158,8 @@ class MultitaskDataset(Dataset):
         """
         first, others = None, 0
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-            for error in tqdm(pool.map(self._fault, rows), "test images", len(rows), leave=False):
+            faults = pool.map(self._fault, rows)
+            for error in progress(faults, total=len(rows), desc="test images", unit="image", leave=False):
                 if error is None:
                     continue
                 if first is None:

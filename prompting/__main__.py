@@ -1,7 +1,8 @@
 """Use a learned prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`, `serve PROMPTS`, `export PROMPTS OUT.onnx`,
 `push PROMPTS USER/NAME`, or `convert IN OUT`.
 
-PROMPTS is a file or folder, or hf:USER/NAME on the Hugging Face Hub. torch is imported when a command runs, not for --help.
+PROMPTS is a file or folder, hf:USER/NAME on the Hugging Face Hub, or "zeroshot" for plain CLIP: `predict zeroshot IMAGE...
+--backbone B --classes a,b`. torch is imported when a command runs, not for --help.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import argparse
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
 from toolkit.common.text import printable, start_log
 
+if TYPE_CHECKING:
+    from prompting.predict import Predictor
+
+ZERO_SHOT = "zeroshot"  # in the place of PROMPTS: no prompt
 AT_ONCE = 1024  # images whose answers are written together
 
 
@@ -112,11 +118,14 @@ def _add_convert(commands) -> None:
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the prompt, its backbone and the classes."""
     add = parser.add_argument
-    add("prompts", metavar="PROMPTS", help="prompts.safetensors, or the run's folder that holds it")
+    add("prompts", metavar="PROMPTS", help="prompts.safetensors, or the run's folder that holds it; zeroshot: none")
     add("--classes", default="", help="names to choose among, comma separated; default: those of the training")
     add("--task", default=None, help="take the classes of this task, if the prompt was trained on several")
-    add("--backbone", default=None, help="the backbone, if it is a file; default: what PROMPTS says")
-    add("--pretrained", default=None, help="its weights, if they are a file; default: what PROMPTS says")
+    add("--backbone", default=None, help="name, file, folder or Hub id of the backbone; default: what PROMPTS says")
+    pretrained_help = "its weights: a tag of open_clip, or a file; default: what PROMPTS says"
+    add("--pretrained", default=None, metavar="TAG_OR_FILE", help=pretrained_help)
+    add("--template", default="", help='with zeroshot: the sentence around class names (default "a photo of a {}.")')
+    add("--force", action="store_true", help="use class names whose words the backbone does not know")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -146,27 +155,44 @@ def backbone_metadata(name: str) -> dict:
     return load_backbone(name).record(name)
 
 
+def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
+    """Return the predictor of PROMPTS and its options. Raises ValueError if one has no effect or is missing."""
+    from prompting.predict import load, load_zero_shot
+
+    if args.prompts != ZERO_SHOT:
+        if args.template:
+            raise ValueError(f"--template belongs to {ZERO_SHOT}; a prompt has its own text")
+        return load(args.prompts, args.backbone, args.pretrained, device, args.force)
+    if args.task:
+        raise ValueError(f"--task is of a prompt's training; {ZERO_SHOT} needs --classes")
+    if not _split_names(args.classes):
+        raise ValueError(f"{ZERO_SHOT} needs --classes, the names to choose among")
+    options = {}
+    if args.template:
+        options["template"] = args.template
+    return load_zero_shot(args.backbone or "pocket", args.pretrained, device=device, force=args.force, **options)
+
+
 def run_export(args: argparse.Namespace) -> None:
     """Write the model, and its classes to standard output."""
     from prompting.export import export
-    from prompting.predict import load
 
     if Path(args.out).is_dir():
         raise ValueError(f"{args.out} is a folder; give a file")
-    predictor = load(args.prompts, args.backbone, args.pretrained)
+    predictor = load_predictor(args)
     names = export(predictor, args.out, _split_names(args.classes) or None, args.task)
     sys.stdout.write(f"{args.out}: {', '.join(names)}\n")
 
 
 def run_predict(args: argparse.Namespace) -> None:
     """Write the predictions and, if asked for, sort the images. An image that can't be read is reported at the end."""
-    from prompting.predict import find_images, load
+    from prompting.predict import find_images
 
     _check_predict(args)
     device = usable_device(args.device)
     sorter = Sorter(args.sort_into, args.copy) if args.sort_into else None
     images = find_images(args.images)
-    predictor = load(args.prompts, args.backbone, args.pretrained, device)
+    predictor = load_predictor(args, device)
     classes = _split_names(args.classes) or None
     names, _ = predictor.choose_classes(classes, args.task)
     predictor.class_features(classes, args.task)
@@ -206,7 +232,6 @@ def _check_predict(args: argparse.Namespace) -> None:
 def run_serve(args: argparse.Namespace) -> None:
     """Serve until interrupted."""
     require_packages("serve", "fastapi", "uvicorn", "python_multipart")
-    from prompting.predict import load
     from prompting.serve.app import Limits, build_app, run
 
     for flag, value in (("--max-images", args.max_images), ("--max-megabytes", args.max_megabytes)):
@@ -216,7 +241,7 @@ def run_serve(args: argparse.Namespace) -> None:
         raise ValueError(f"--port is {args.port}; it is between 0 and 65535")
     start_log()
     device = usable_device(args.device)
-    predictor = load(args.prompts, args.backbone, args.pretrained, device)
+    predictor = load_predictor(args, device)
     limits = Limits(images=args.max_images, megabytes=args.max_megabytes)
     app = build_app(predictor, _split_names(args.classes) or None, args.task, args.host, limits)
     run(app, args.host, args.port)

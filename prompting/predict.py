@@ -41,15 +41,18 @@ class Predictor:
 
     classes: task -> class names in label order, of the tasks that the prompt was trained on.
     preprocessing, mode: "squash" resizes both sides of an image, "crop" the short one and cuts the centre.
+    force: accept class names with words that the backbone does not know, with a warning.
     """
 
-    def __init__(self, backbone: Backbone, prompt: Prompt, metadata: dict) -> None:
+    def __init__(self, backbone: Backbone, prompt: Prompt | None, metadata: dict, force: bool = False) -> None:
         template = metadata.get("template") or TEMPLATE
         if not isinstance(template, str):
             raise ValueError(f"its metadata 'template' is no text: {str(template)[:40]!r}")
         self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer, template).eval()
         self._contexts: Contexts | None = None
         self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASSES)
+        self.backbone, self.force = backbone, force
+        self._checked: list[str] = []  # the class names whose words were checked last
         self.metadata = metadata
         self.classes = _checked_classes(metadata.get("classes") or {})
         stored = _checked_preprocessing(metadata.get("preprocessing") or {})
@@ -181,7 +184,8 @@ class Predictor:
     def choose_classes(self, classes: Sequence[str] | None, task: str | None = None) -> tuple[list[str], Tensor | None]:
         """Return the class names to choose among and, for class-specific contexts, their rows of the contexts.
 
-        Raises ValueError if the names are not known, or if a class-specific prompt holds no context for one.
+        Raises ValueError if the names are not known, if the backbone does not know their words, or if a class-specific
+        prompt holds no context for one.
         """
         if isinstance(classes, str):
             raise ValueError(f"classes must be a list of names, not {classes!r}")
@@ -189,16 +193,23 @@ class Predictor:
         names = trained if classes is None else list(classes)
         if not names:
             raise ValueError("the prompt's file holds no class names; give the classes to choose among")
+        self._check_words(names)
         if not self.model.has_class_contexts:
             return names, None
         if classes is None:
             return names, torch.arange(len(names))
         return names, torch.tensor([_row(name, trained) for name in names])
 
+    def _check_words(self, names: list[str]) -> None:
+        if names != self._checked:
+            self.backbone.check_classes(names, force=self.force)
+            self._checked = list(names)
+
     def templates(self, task: str | None = None) -> list[str] | None:
         """Return the templates of a task of the training, by default of the only one; None if the prompt uses none."""
         known = self.metadata.get("templates")
-        if not self.model.prompt.task_templates or not isinstance(known, dict):
+        prompt = self.model.prompt
+        if prompt is None or not prompt.task_templates or not isinstance(known, dict):
             return None
         if task is None and len(known) == 1:
             task = next(iter(known))
@@ -221,10 +232,12 @@ def load(
     backbone: str | None = None,
     pretrained: str | None = None,
     device: str | torch.device = "cpu",
+    force: bool = False,
 ) -> Predictor:
     """Return a predictor for the prompt at `path`, a run's folder or its prompts.safetensors, or hf:USER/NAME on the Hub.
 
     backbone, pretrained: the file of the backbone if it came from one; by default what the prompt's file says.
+    force: accept class names with words that the backbone does not know.
     Raises FileNotFoundError or ValueError if the file or its backbone is not available or does not fit.
     """
     if str(path).startswith(hub.PREFIX):
@@ -240,9 +253,25 @@ def load(
         model = _load_stored_backbone(path, metadata, device)
     model.check_record(metadata, str(path))
     try:
-        return Predictor(model, prompt.to(device), metadata)
+        return Predictor(model, prompt.to(device), metadata, force)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def load_zero_shot(
+    backbone: str = "pocket",
+    pretrained: str | None = None,
+    template: str = TEMPLATE,
+    device: str | torch.device = "cpu",
+    force: bool = False,
+) -> Predictor:
+    """Return a predictor without a prompt: plain CLIP, with its preprocessing (the centre of an image is cut out).
+
+    template: the sentence around class names, which stand for its "{}". Other arguments as in `load`.
+    """
+    model = load_backbone(backbone, pretrained, device)
+    metadata = {"template": template, "preprocessing": model.preprocessing.record("crop")}
+    return Predictor(model, None, metadata, force)
 
 
 def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:

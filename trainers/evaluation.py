@@ -163,7 +163,7 @@ class PromptEvaluator(TrainerX):
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
         if split == "train":
-            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own))
+            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own), CACHE_BUDGET)
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes

@@ -102,7 +102,7 @@ def _require_class_names(root: Path, candidates: list[Path]) -> None:
     only_splits = len(candidates) == len(_folders(root))
     for folder in candidates:
         if only_splits:
-            raise ValueError(f"{folder} {_NO_CLASSES}, or lists them in metadata.csv with the columns file_name and label")
+            raise ValueError(f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split")
 
 
 def _folders(root: Path) -> list[Path]:

@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
 
+from prompting.backbones import hub_models, transformers_layout
 from prompting.backbones.architectures import (
     configuration,
     has_quick_gelu_weights,
@@ -22,15 +25,18 @@ from prompting.backbones.architectures import (
     unsupported_reason,
     weights_location,
 )
+from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
+from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
 from prompting.backbones.weights import SUFFIXES, build, build_from_openai_layout, has_openai_sizes, read_state_dict
 from prompting.checkpoints.tensors import check_finite
-from prompting.tokens import clip_tokenizer
+from prompting.tokens import clip_tokenizer, plain_name
 from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
 
-HUB_CONFIG = "open_clip_config.json"  # what repositories of open_clip models hold beside the weights
-HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+UNKNOWN = -1  # in the place of a token without a vector
+LOCAL_PREFIX = "local-dir:"
+EXAMPLE = "ViT-B/16"  # a backbone that knows all words, for messages
 POCKET_FOLDER = Path(__file__).resolve().parents[1] / "pocket"
 ALIASES = {
     "RN50": "RN50",
@@ -75,12 +81,24 @@ class Preprocessing:
 
 def is_path(name: str) -> bool:
     """Return True if `load_backbone` takes a name for a path: it is none of the fixed names, and a file or folder."""
-    return name != "pocket" and name not in ALIASES and (os.path.isabs(name) or Path(name).exists())
+    if name == "pocket" or name in ALIASES:
+        return False
+    return name.startswith(LOCAL_PREFIX) or os.path.isabs(name) or Path(name).exists()
 
 
 def is_known(name: str) -> bool:
     """Return True for the names of `load_backbone` that are no paths."""
-    return name == "pocket" or name in ALIASES or name in open_clip.list_models()
+    return name == "pocket" or name in ALIASES or name in open_clip.list_models() or _is_on_hub(name)
+
+
+def _is_on_hub(name: str) -> bool:
+    """Return True for hf-hub:USER/NAME, and for USER/NAME unless it looks like a CoOp name or a file."""
+    if name.startswith(hub_models.PREFIX):
+        return True
+    owners = {alias.partition("/")[0] for alias in ALIASES}
+    if name.partition("/")[0] in owners or name.endswith(SUFFIXES):
+        return False
+    return hub_models.is_repository(name) and not name.startswith(".")
 
 
 def _last_part(name: str) -> str:
@@ -108,12 +126,53 @@ def differences(stored: dict, used: dict) -> str:
 
 @dataclass
 class Backbone:
-    """A frozen open_clip CLIP in float32 and evaluation mode, with its tokenizer. name: as given to `load_backbone`."""
+    """A frozen open_clip CLIP in float32 and evaluation mode, with its tokenizer.
+
+    name: as given to `load_backbone`. known_tokens: the ids that have vectors; None: all.
+    """
 
     name: str
     clip: nn.Module
     tokenizer: SimpleTokenizer
     preprocessing: Preprocessing
+    known_tokens: frozenset[int] | None = None
+
+    def unknown_classes(self, classes: Iterable[str]) -> list[str]:
+        """Return the class names of which this backbone knows no word, or too few to tell them from another one."""
+        if self.known_tokens is None:
+            return []
+        texts: dict[str, tuple[int, ...]] = {}
+        for name in classes:
+            tokens = self.tokenizer.encode(plain_name(name))
+            texts[name] = tuple(token if token in self.known_tokens else UNKNOWN for token in tokens)
+        counts = Counter(texts.values())
+        unknown = []
+        for name, text in texts.items():
+            is_blank = set(text) == {UNKNOWN}
+            if is_blank or (UNKNOWN in text and counts[text] > 1):
+                unknown.append(name)
+        return unknown
+
+    def check_classes(self, classes: Iterable[str], source: str = "", force: bool = False) -> None:
+        """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
+
+        source: what the names belong to, for the message.
+        """
+        unknown = self.unknown_classes(classes)
+        if not unknown:
+            return
+        names = ", ".join(repr(name) for name in unknown[:5])
+        if len(unknown) > 5:
+            names += f" and {len(unknown) - 5} more"
+        message = (
+            f"the backbone {self.name} knows few words, and too few of the class names {names} to tell them apart. Take another "
+            f"with --backbone, such as {EXAMPLE}"
+        )
+        if source:
+            message = f"{source}: {message}"
+        if not force:
+            raise ValueError(f"{message} (--force: use them all the same)")
+        logger.warning("%s", message)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -163,13 +222,15 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
 
     name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which means OpenAI's weights; the name
     of an open_clip architecture; a checkpoint's path, in OpenAI's layout (state dict, .safetensors, TorchScript) or with
-    its open_clip_config.json beside it; or a folder that holds both.
-    pretrained: for an architecture, one of open_clip's tags (default: "openai") or a file.
+    its configuration beside it; a folder (or local-dir:FOLDER) in the form of open_clip's repositories or of transformers'
+    `CLIPModel`; or such a model on the Hugging Face Hub, USER/NAME or hf-hub:USER/NAME[@REVISION].
+    pretrained: for an architecture, one of open_clip's tags (default: "openai") or a file; for a folder a file.
 
     The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a name that is none of these,
     with the nearest ones, and FileNotFoundError when weights are not available.
     """
-    name = str(name)
+    is_local = str(name).startswith(LOCAL_PREFIX)
+    name = str(name).removeprefix(LOCAL_PREFIX)
     if name == "pocket":
         if pretrained:
             raise ValueError(
@@ -181,7 +242,7 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
         return _load_architecture(name, ALIASES[name], pretrained, device)
     path = Path(name)
     if path.is_dir():
-        path = _weights_in(path)
+        return _load_folder(path, path.name, pretrained, device)
     if path.is_file():
         if pretrained:
             raise ValueError(
@@ -191,16 +252,54 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
         return _load_file(path, device)
     if name in open_clip.list_models():
         return _load_architecture(name, name, pretrained, device)
-    if name.endswith(SUFFIXES) or name.startswith((".", os.sep)):
+    if is_local or name.endswith(SUFFIXES) or name.startswith((".", os.sep)):
         raise FileNotFoundError(f"no checkpoint at {name}")
-    raise ValueError(f"unknown backbone {name!r}; {_nearest(name)}, or the path of a checkpoint in OpenAI's layout")
+    if _is_on_hub(name):
+        return _load_folder(hub_models.download(name), name, pretrained, device)
+    raise ValueError(
+        f"unknown backbone {name!r}; {_nearest(name)}, the path of a checkpoint in OpenAI's layout, or a model of the "
+        "Hugging Face Hub, hf-hub:USER/NAME"
+    )
+
+
+def _load_folder(folder: Path, name: str, pretrained: str | None, device: str | torch.device) -> Backbone:
+    """Load a folder in the form of open_clip's or of transformers' repositories; with other weights for `pretrained`."""
+    files = [folder / weights for weights in HUB_WEIGHTS if (folder / weights).is_file()]
+    has_config = (folder / HUB_CONFIG).is_file()
+    is_transformers = (folder / transformers_layout.CONFIG).is_file() and not (has_config and files)
+    if pretrained:
+        files = [Path(pretrained)]
+    if is_transformers:
+        return _load_transformers(folder, pretrained, name, device)
+    if not files or not has_config:
+        raise FileNotFoundError(
+            f"{folder} holds no model: neither {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}, nor "
+            f"{transformers_layout.CONFIG} and {' or '.join(transformers_layout.WEIGHTS)}"
+        )
+    return _load_hub_file(files[0], folder, name, device)
 
 
 def _load_file(path: Path, device: str | torch.device) -> Backbone:
-    if (path.parent / HUB_CONFIG).is_file():
-        return _load_hub_file(path, device)
+    folder = path.parent
+    if (folder / HUB_CONFIG).is_file():
+        return _load_hub_file(path, folder, path.name, device)
+    if path.name in transformers_layout.WEIGHTS and (folder / transformers_layout.CONFIG).is_file():
+        return _load_transformers(folder, str(path), path.name, device)
     clip = build_from_openai_layout(read_state_dict(path), str(path))
     return _backbone(path.name, clip, Preprocessing(_size(clip)), device)
+
+
+def _load_transformers(folder: Path, file: str | None, name: str, device: str | torch.device) -> Backbone:
+    """Load a `CLIPModel` of transformers with the config.json of `folder`; file: weights, by default those of the folder."""
+    config = transformers_layout.read_config(folder / transformers_layout.CONFIG)
+    transformers_layout.check_tokenizer(folder)
+    values = transformers_layout.read_preprocessing(folder, config["vision_cfg"]["image_size"])
+    if file:
+        weights = Path(file)
+    else:
+        weights = transformers_layout.weights_of(folder)
+    clip = build(config, transformers_layout.read_weights(weights), str(weights))
+    return _backbone(name, clip, Preprocessing(_size(clip), **values), device)
 
 
 def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device = "cpu") -> Backbone:
@@ -217,9 +316,11 @@ def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device =
     config = json.loads(config_file.read_text(encoding="utf-8"))
     model, preprocess = config["model_cfg"], config["preprocess_cfg"]
     state = read_state_dict(weights_file)
+    known_tokens = None
     if "token_ids" in state and "token_embedding.rows" in state:
         ids = state.pop("token_ids")
         rows = state.pop("token_embedding.rows").float()
+        known_tokens = frozenset(ids.tolist())
         vocab_size = model["text_cfg"].get("vocab_size", 49408)
         embedding = torch.zeros(vocab_size, rows.shape[1])
         embedding[ids] = rows
@@ -228,7 +329,9 @@ def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device =
     interpolation = preprocess.get("interpolation", "bicubic")
     mean, std = tuple(preprocess["mean"]), tuple(preprocess["std"])
     preprocessing = Preprocessing(preprocess["size"], mean, std, interpolation)
-    return _backbone("pocket", clip, preprocessing, device)
+    backbone = _backbone("pocket", clip, preprocessing, device)
+    backbone.known_tokens = known_tokens
+    return backbone
 
 
 def _load_architecture(name: str, architecture: str, pretrained: str | None, device: str | torch.device) -> Backbone:
@@ -286,32 +389,24 @@ def _load_architecture_file(name: str, architecture: str, path: str, device: str
     return _backbone(name, clip, Preprocessing(_size(clip), **pretrained_values(architecture)), device)
 
 
-def _load_hub_file(path: Path, device: str | torch.device) -> Backbone:
-    """Load weights with open_clip's configuration file beside them."""
+def _load_hub_file(path: Path, folder: Path, name: str, device: str | torch.device) -> Backbone:
+    """Load weights with open_clip's configuration file of a folder."""
+    config_path = folder / HUB_CONFIG
     try:
-        config = json.loads((path.parent / HUB_CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(config_path.read_text(encoding="utf-8"))
         model, values = config["model_cfg"], config.get("preprocess_cfg", {})
         reason = unsupported_reason(model)
         model["vision_cfg"]["timm_model_pretrained"] = False  # the weights are here: nothing is fetched
         if ":" in str(model["vision_cfg"].get("timm_model_name")):
             reason = f"its image tower {model['vision_cfg']['timm_model_name']} is no model of timm's own"
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        config_path = path.parent / HUB_CONFIG
         raise ValueError(f"{config_path} is no configuration of open_clip: {str(error)[:200]!r}") from error
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
     clip = build(model, read_state_dict(path), str(path))
     chosen = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
     interpolation = values.get("interpolation", "bicubic")
-    return _backbone(path.name, clip, Preprocessing(_size(clip), **chosen, interpolation=interpolation), device)
-
-
-def _weights_in(folder: Path) -> Path:
-    """Return the weights in a folder made like open_clip's repositories."""
-    found = [folder / name for name in HUB_WEIGHTS if (folder / name).is_file()]
-    if not found or not (folder / HUB_CONFIG).is_file():
-        raise FileNotFoundError(f"{folder} holds no open_clip model: {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}")
-    return found[0]
+    return _backbone(name, clip, Preprocessing(_size(clip), **chosen, interpolation=interpolation), device)
 
 
 def _backbone(name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device) -> Backbone:

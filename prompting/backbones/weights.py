@@ -40,6 +40,8 @@ _DIMENSIONS = {
     "ln_final.weight": 1,
 }  # of the tensors whose sizes tell the architecture
 _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.")
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_PREFIXES_OF_WRAPPERS = ("module.", "_orig_mod.", "model.")
 _MAX_CONTEXT = 4096  # tokens; the causal mask has their square
 # Widths of open_clip's towers whose heads are not 64 wide
 _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
@@ -48,8 +50,10 @@ _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors in a checkpoint, on the CPU.
 
-    The file is .safetensors, a pickled state dict, bare or under "state_dict" (read with weights_only), or a
-    TorchScript archive. Raises FileNotFoundError, or ValueError when the file is none of these, or when its tensors
+    The file is .safetensors, a pickled state dict, bare or under a key such as "state_dict" (read with weights_only), or a
+    TorchScript archive. Prefixes that wrappers give all names ("module.", "model.", "_orig_mod.") are removed.
+
+    Raises FileNotFoundError, or ValueError when the file is none of these, or when its tensors
     claim more values than it holds.
     """
     path = Path(path)
@@ -59,7 +63,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
+            return _without_prefixes(load_file(path))
         if is_torchscript(path):
             state = read_torchscript(path)
             check_sizes(state, "it")
@@ -72,17 +76,41 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         first_line = str(error).partition("\n")[0]
         what = f"{type(error).__name__}: {first_line[:200]}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    content = _unwrapped(content)
     state = {}
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
     for name, value in content.items():
         if not isinstance(value, Tensor) or not isinstance(name, str):
             raise ValueError(f"{path} holds no state dict of tensors")
-        state[name.removeprefix("module.")] = value
+        state[str(name)] = value
     check_sizes(state, path)
+    return _without_prefixes(state)
+
+
+def _unwrapped(content: object) -> object:
+    """Return the state dict in what training programs save: under one of `_WRAPPERS` beside epoch, optimiser, ..."""
+    for key in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            return content[key]
+    return content
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without the prefixes that all of them have."""
+    found = True
+    while found and state:
+        found = False
+        for prefix in _PREFIXES_OF_WRAPPERS:
+            if all(name.startswith(prefix) for name in state):
+                state = {name.removeprefix(prefix): value for name, value in state.items()}
+                found = True
     return state
+
+
+def has_transformers_names(state: dict[str, Tensor]) -> bool:
+    """Return True if tensors are named as in transformers' CLIP models."""
+    return any(name.startswith(("text_model.", "vision_model.")) for name in state)
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
@@ -105,6 +133,12 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
 
     source: the file's name in messages. Raises ValueError naming missing and unexpected keys for other layouts.
     """
+    if has_transformers_names(state):
+        raise ValueError(
+            f"{source} has the names of transformers' CLIPModel: put its config.json beside it, or give the folder of the "
+            "model that it was trained from as the backbone and the file as its pretrained weights"
+        )
+    state = without_text_prefix(state)
     missing = [name for name in _NEEDED if name not in state]
     unexpected = [name for name in state if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)]
     if missing or unexpected:
@@ -174,9 +208,8 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
     config = dict(config)
-    if config.pop("custom_text", False):
-        state = without_text_prefix(state)
-    state = {name: value for name, value in state.items() if name not in _SIZES}
+    config.pop("custom_text", None)
+    state = _as_in_clip(state)
     _check_config(config, state, source)
     clip = None
     if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds
@@ -206,6 +239,17 @@ def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], source: s
             f"{source} does not fit the architecture: missing keys {_some(missing)}; "
             f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
         )
+
+
+def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes, and with a scalar temperature."""
+    found = {}
+    for name, value in without_text_prefix(state).items():
+        if name == "logit_scale" and value.shape == (1,):
+            value = value[0]
+        if name not in _SIZES:
+            found[name] = value
+    return found
 
 
 def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:

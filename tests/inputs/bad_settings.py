@@ -224,7 +224,17 @@ SECTIONS = {
         Case(
             "an unknown backbone",
             "train.py --trainer CoOp --dataset folder:photos --backbone ViT-B/61",
-            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., or the path of a checkpoint in OpenAI's layout",
+            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., the path of a checkpoint in OpenAI's layout, ...",
+        ),
+        Case(
+            "classes whose words the backbone does not know",
+            "train.py --trainer VPT --dataset csv:words.csv --shots 2",
+            "error: words: the backbone pocket knows few words, and too few of the class names 'robin', 'wren' to tell them "
+            "apart. Take another with --backbone, such as ViT-B/16 (--force: use them all the same)",
+            {
+                "words.csv": "path,label,split\nphotos/train/cat/0.png,robin,train\nphotos/train/dog/0.png,wren,train\n"
+                "photos/test/cat/0.png,robin,test\nphotos/test/dog/0.png,wren,test\n"
+            },
         ),
         Case(
             "a backbone's file that is missing",

@@ -199,7 +199,34 @@ SECTIONS = {
         Case(
             "predict: an unknown backbone",
             "-m prompting predict run photos/train/cat/0.png --backbone ViT-B/61",
-            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., or the path of a checkpoint in OpenAI's layout",
+            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., the path of a checkpoint in OpenAI's layout, ...",
+        ),
+        Case(
+            "predict: a folder without a model as the backbone",
+            "-m prompting predict run photos/train/cat/0.png --backbone photos",
+            "error: photos holds no model: neither open_clip_config.json and one of ..., nor config.json and ...",
+        ),
+        Case(
+            "predict: a folder of another model of transformers",
+            "-m prompting predict run photos/train/cat/0.png --backbone photos",
+            "error: photos/config.json: its model_type is 'siglip'; of transformers' models only clip (CLIPModel) can be used",
+            {"photos/config.json": '{"model_type": "siglip"}'},
+        ),
+        Case(
+            "predict: classes whose words the backbone does not know",
+            "-m prompting predict run photos/train/cat/0.png --classes birds,wrens",
+            "error: the backbone pocket knows few words, and too few of the class names 'birds', 'wrens' to tell them "
+            "apart. Take another with --backbone, such as ViT-B/16 (--force: use them all the same)",
+        ),
+        Case(
+            "predict: plain CLIP without classes",
+            "-m prompting predict zeroshot photos/train/cat/0.png",
+            "error: zeroshot needs --classes, the names to choose among",
+        ),
+        Case(
+            "predict: a template for a prompt",
+            "-m prompting predict run photos/train/cat/0.png --template 'a {}'",
+            "error: --template belongs to zeroshot; a prompt has its own text",
         ),
         Case(
             "predict: an unknown device",

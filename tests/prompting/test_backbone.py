@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from datasets.pocket import SPECS
 from prompting import PromptedCLIP, load_backbone, load_pocket
 from prompting.backbones import loading as backbone_module
 from prompting.backbones.weights import build_from_openai_layout, openai_config
@@ -66,8 +67,8 @@ def test_resnet_in_openai_layout():
 
 def test_other_layouts_name_their_keys(tmp_path):
     path = tmp_path / "custom.safetensors"
-    save_file({"text.token_embedding.weight": torch.zeros(2), "visual.conv1.weight": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="missing keys text_projection.*unexpected keys text.token_embedding.weight"):
+    save_file({"text.embeddings.weight": torch.zeros(2), "visual.conv1.weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="missing keys text_projection.*unexpected keys text.embeddings.weight"):
         load_backbone(str(path))
     state = openai_state()
     state["visual.extra"] = state.pop("visual.ln_post.bias")
@@ -168,6 +169,43 @@ def test_architecture_with_a_file(tmp_path, monkeypatch, sizes, activation):
     backbone = load_backbone("tiny", str(tmp_path / "a.pt"))
     assert type(backbone.clip.visual.transformer.resblocks[0].mlp.gelu).__name__ == activation
     assert torch.equal(backbone.clip.text_projection, clip.text_projection)
+
+
+@pytest.mark.parametrize("wrapper", ["", "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_fine_tuned_files(tmp_path, wrapper, prefix):
+    state = openai_state()
+    expected = build_from_openai_layout(state, "small").state_dict()
+    scale = state.pop("logit_scale")
+    found = {f"{prefix}logit_scale": scale.reshape(1)}
+    for name, value in state.items():
+        tower = "" if name.startswith("visual.") else "text."
+        found[prefix + tower + name] = value
+    content = {wrapper: found, "epoch": 3, "optimizer": {"lr": 0.1}} if wrapper else found
+    torch.save(content, tmp_path / "tuned.pt")
+    torch.testing.assert_close(load_backbone(str(tmp_path / "tuned.pt")).clip.state_dict(), expected, rtol=0, atol=0)
+
+
+def test_the_pocket_knows_the_classes_of_its_own_tasks():
+    backbone = load_backbone("pocket")
+    for name, spec in SPECS.items():
+        assert not backbone.unknown_classes(spec.classes.values()), name
+
+
+def test_words_that_the_pocket_does_not_know(caplog):
+    backbone = load_backbone("pocket")
+    classes = ["cat", "red_flower", "birds", "wren", "night bird", "red brick"]
+    assert backbone.unknown_classes(classes) == ["birds", "wren"]
+    assert backbone.unknown_classes(["night wren", "night robin", "night bird"]) == ["night wren", "night robin"]
+    message = "photos: the backbone pocket knows few words.* of the class names 'birds', 'wren' to .*--backbone, such as ViT-B/16"
+    with pytest.raises(ValueError, match=f"{message} .--force"):
+        backbone.check_classes(classes, "photos")
+    backbone.check_classes(["cat", "red_flower"])
+    assert not caplog.messages
+    backbone.check_classes(classes, "photos", force=True)
+    assert "'birds', 'wren'" in caplog.text
+    with pytest.raises(ValueError, match="'wren', 'wren wren', .* and 2 more"):
+        backbone.check_classes([" ".join(["wren"] * number) for number in range(1, 8)])
 
 
 def write_pocket(folder, clip):

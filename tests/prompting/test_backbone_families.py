@@ -155,7 +155,7 @@ def test_a_folder_like_open_clips_repositories(tmp_path):
     values = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bilinear"}
     text = json.dumps({"model_cfg": config, "preprocess_cfg": values})
     (tmp_path / "open_clip_config.json").write_text(text)
-    with pytest.raises(FileNotFoundError, match="holds no open_clip model: open_clip_config.json and one of"):
+    with pytest.raises(FileNotFoundError, match="holds no model: neither open_clip_config.json and one of"):
         load_backbone(str(tmp_path))
     file = tmp_path / "open_clip_model.safetensors"
     save_file({name: value.contiguous() for name, value in clip.state_dict().items()}, file)

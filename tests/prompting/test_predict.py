@@ -463,3 +463,54 @@ def test_another_preprocessing_than_the_backbones_is_told(saved, caplog):
     assert caplog.messages == [
         "the prompt was learnt with another preprocessing than stub's, and keeps it: interpolation bilinear, not bicubic"
     ]
+
+
+# -- plain CLIP, and words that the backbone does not know -----------------------------------------------------------
+
+
+def predict(capsys, *words) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_plain_clip(capsys, clip, photos):
+    image = find_images([photos])[0]
+    words = ["predict", "zeroshot", image, "--backbone", "stub", "--classes", "cat,red brick", "--device", "cpu", "--json"]
+    for template in ("", "a sketch of the {}."):
+        options = ["--template", template] if template else []
+        code, out, _ = predict(capsys, *words, *options)
+        assert code == 0
+        (record,) = json.loads(out)
+        predictor = prompting.predict.load_zero_shot("stub")
+        assert predictor.mode == "crop"
+        plain = PromptedCLIP(clip, template=template or "a photo of a {}.")
+        with torch.no_grad():
+            logits = plain(predictor.prepare(image)[None], ["cat", "red brick"])
+        found = {pair["class"]: pair["probability"] for pair in record["predictions"]}
+        assert np.allclose([found["cat"], found["red brick"]], logits.softmax(1)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["zeroshot", "{photos}"], "zeroshot needs --classes, the names to choose among"),
+        (["zeroshot", "{photos}", "--classes", "cat,dog", "--task", "photos"], "--task is of a prompt's training"),
+        (["zeroshot", "{photos}", "--classes", "cat,dog", "--template", "a photo"], "has no {} for the class name"),
+        (["{run}", "{photos}", "--template", "a {}"], "--template belongs to zeroshot"),
+        (["zeroshot", "{photos}", "--classes", "cat,wren"], "the backbone pocket knows few words, .*'wren' to .*ViT-B/16"),
+    ],
+)
+def test_wrong_words_about_plain_clip(capsys, saved, photos, words, message):
+    words = [word.format(run=saved(), photos=photos) if word[:1] == "{" else word for word in words]
+    code, out, err = predict(capsys, "predict", *words, "--device", "cpu")
+    assert code == 2 and not out and re.search(message, err) and err.count("\n") == 1
+
+
+def test_unknown_words_with_force(capsys, photos, caplog):
+    image = find_images([photos])[0]
+    code, out, _ = predict(
+        *(capsys, "predict", "zeroshot", image, "--classes", "wren,robin", "--device", "cpu", "--json", "--force")
+    )
+    assert code == 0 and len(json.loads(out)) == 1
+    assert caplog.text.count("'wren', 'robin'") == 1

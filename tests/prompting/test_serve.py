@@ -50,9 +50,9 @@ def test_answers_are_the_predictors(port, predictor, tmp_path):
 
 
 def test_other_classes_and_fewer_of_them(port, predictor, tmp_path):
-    fields = [("classes", "red, blue\ngreen"), ("classes", "grey"), ("top", "2")]
+    fields = [("classes", "red, blue\ngreen"), ("classes", "gray"), ("top", "2")]
     status, answer = predict(port, [("a.png", picture(1))], fields)
-    names = ["red", "blue", "green", "grey"]
+    names = ["red", "blue", "green", "gray"]
     assert status == 200
     assert answer["results"][0]["predictions"] == wanted(predictor, tmp_path, picture(1), names)[:2]
 

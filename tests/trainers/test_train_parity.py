@@ -21,7 +21,7 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 COOP, VPT = ["TRAINER.MVLPT.COOP.N_CTX", "4"], ["TRAINER.MVLPT.VPT.N_CTX", "3"]
 THETA = ["TRAINER.MVLPT.PROJECT_METHOD", "per-token", "TRAINER.MVLPT.PROJECT_DIM", "32"]
 METHODS = {  # trainer -> the case of `oracle.random_prompt`, its keys
-    "CoOp": ("middle", COOP),
+    "CoOp": ("middle", [*COOP, "TRAINER.COOP.CLASS_TOKEN_POSITION", "middle"]),
     "VPT": ("deep", VPT),
     "UPT": ("unified", COOP + VPT + THETA),
 }
@@ -80,8 +80,10 @@ def test_a_prompt_learnt_on_other_crops_is_told(main, tmp_path, cifar, capsys):
     again = [*flags, "--eval-only", "--model-dir", tmp_path / "squash"]
     assert main(*again, "--output-dir", tmp_path / "same", *last, data=cifar[0]) == 0
     assert "another preprocessing" not in (tmp_path / "same" / "log.txt").read_text()
-    assert main(*again, *crop, *last, "DATASET.CENTER_CROP", "True", data=cifar[0]) == 0
-    assert "learnt with another preprocessing: resizing squash, not crop" in (tmp_path / "crop" / "log.txt").read_text()
+    capsys.readouterr()
+    assert main(*again, *crop, *last, "DATASET.CENTER_CROP", "True", data=cifar[0]) == 2
+    assert "trained with DATASET.CENTER_CROP False, but True is given" in capsys.readouterr().err
+    assert not (tmp_path / "crop").exists()
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (128, 3, 16, 48, 128, 2, 32), (192, 2, 14, 28, 128, 3, 24)])

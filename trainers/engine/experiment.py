@@ -6,22 +6,18 @@ An experiment is checked as a whole before anything is written; its tasks are bu
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from dassl.utils import setup_logger
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-import toolkit
 from datasets import few_shot, pocket, task_name
 from elevater_eval import combine
 from toolkit.common.files import atomic_write, write_bytes, write_text
@@ -45,6 +41,7 @@ from .run_dir import (
     write_config,
     write_manifest,
 )
+from .run_log import start_log, without_dassl_lines
 from .settings import multitask_advice, split_names, task_names
 from .start import follow
 
@@ -420,46 +417,3 @@ def render_pocket_tasks(names: Sequence[str]) -> None:
     rendered = pocket.ensure_all(wanted)
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
-
-
-# -- the log ---------------------------------------------------------------------------------------------------------
-
-
-def start_log(cfg: CfgNode, first_line: str = "") -> None:
-    """Open log.txt; its first lines say what runs on what. It has the lines of epochs, which the console does not show."""
-    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.setLevel(logging.DEBUG)
-    logging.getLogger("trainers.base").setLevel(logging.DEBUG)
-    if first_line:
-        log.info("%s", first_line)
-    gpu = torch.cuda.is_available() and cfg.USE_CUDA
-    device = "GPU" if gpu else "CPU"
-    if distributed.world() > 1:
-        device += f", {distributed.world()} processes"
-    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
-    names = task_names(cfg)
-    label = printable(", ".join(names))
-    if len(names) > 5:
-        label = f"{len(names)} tasks"
-    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
-    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
-    if cfg.TEST.NO_TEST:
-        log.info("nothing is scored (TEST.NO_TEST)")
-    elif cfg.TEST.SPLIT != "test":
-        log.info("scores are of validation images (TEST.SPLIT %s), so no predictions are written", cfg.TEST.SPLIT)
-    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
-        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
-
-
-@contextlib.contextmanager
-def without_dassl_lines() -> Iterator[None]:
-    """Keep Dassl's lines out of the log: native trainers have their own."""
-    logger = logging.getLogger("dassl")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

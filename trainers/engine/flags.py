@@ -26,7 +26,10 @@ def arguments() -> argparse.ArgumentParser:
     add("--dataset-config-file", default="", help="YAML that names a data set")
     trainers = "ZeroshotCLIP, CoOp, CoCoOp, VPT, UPT, APT, MCoOp, MVPT, MUPT, MAPT, MVLPT, ..."
     add("--trainer", default="", help=f"{trainers}; without it MAPT, or APT if one task is named")
-    add("--backbone", default="", help="pocket, ViT-B/16, RN50, an open_clip name, or a checkpoint's path")
+    backbone_help = "pocket, ViT-B/16, RN50, an open_clip name, a checkpoint's path or folder, or USER/NAME on the Hub"
+    add("--backbone", default="", help=backbone_help)
+    add("--pretrained", default="", metavar="TAG_OR_FILE", help="weights of --backbone: a tag of open_clip, or a file")
+    add("--force", action="store_true", help="use class names whose words the backbone does not know")
     add("--head", default="")
     add("--eval-only", action="store_true", help="evaluate --model-dir")
     add("--model-dir", default="", help="folder of a run whose prompt is evaluated or adapted")

@@ -87,43 +87,60 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
             probabilities=values.numpy(),
             **counts,
         )
-    targets = {}
-    for position, task in enumerate(trainer.tasks):
-        if task.name in scores:
-            targets[task.name] = trainer.sets[split].targets(position)
+    targets = _targets(trainer, scores, split)
     if predictions:
         tested = [task for task in trainer.tasks if task.name in predictions]
         tables.write(folder, tested, targets, predictions, trainer.zero_shot_classes)
-    machine = provenance.of_machine(trainer.device.type)
     records = []
     for position, task in enumerate(trainer.tasks):
-        if scores and task.name not in scores:
-            continue
-        record = {"task": task.name, "metric": task.metric}
-        if scores:
-            record["score"] = round(scores[task.name], 6)
-            truth, found = targets[task.name], probabilities[task.name]
-            if task.metric == "accuracy":
-                predicted = tables.six_decimals(found).argmax(axis=1)
-                record["macro_f1"] = round(macro_f1(truth.numpy(), predicted), 6)
-            record |= tables.asked_for(cfg, task, truth, found)
-        if split != "test":
-            record["split"] = split
-        record |= {"trainer": cfg.TRAINER.NAME, "shots": shots, "seed": seed}
-        for column, values in trainer.reference_scores.items():
-            if task.name in values:
-                record[column] = round(values[task.name], 6)
-        record |= {"backbone": backbone_name(cfg), **trainer.context.metadata}
-        best = float(getattr(trainer, "best_result", -math.inf))
-        if math.isfinite(best):  # in percent, of the epoch that training keeps; of several tasks, their mean
-            record["val_score"] = round(best, 6)
-        sizes = {f"{name}_images": trainer.sets[name].sizes[position] for name in ("train", "val", "test")}
-        record |= {"classes": task.num_classes, **sizes, **counts}
-        record |= {"data": provenance.of_data(task), **provenance.of_program()}
-        record["machine"] = machine
-        records.append(record)
+        if not scores:
+            records.append(_record(trainer, position, {}, split))
+        elif task.name in scores:
+            judged = _judged(trainer.cfg, task, scores[task.name], targets[task.name], probabilities[task.name])
+            records.append(_record(trainer, position, judged, split))
     write_json(folder / "results.json", records, indent=1)
     return records
+
+
+def _judged(cfg, task: Task, score: float, targets: Tensor, probabilities: Tensor) -> dict:
+    """Return what a record says of the scores in percent, macro F1 of single labels included."""
+    judged = {"score": round(score, 6)}
+    if task.metric == "accuracy":
+        predicted = tables.six_decimals(probabilities).argmax(axis=1)
+        judged["macro_f1"] = round(macro_f1(targets.numpy(), predicted), 6)
+    return judged | tables.asked_for(cfg, task, targets, probabilities)
+
+
+def _record(trainer, position: int, judged: dict, split: str) -> dict:
+    """Return the record of the task at a position: what was run, on which images, by which program and machine."""
+    cfg, task = trainer.cfg, trainer.tasks[position]
+    record = {"task": task.name, "metric": task.metric, **judged}
+    if split != "test":
+        record["split"] = split
+    record |= {"trainer": cfg.TRAINER.NAME, "shots": int(cfg.DATASET.NUM_SHOTS), "seed": max(cfg.SEED, 0)}
+    for column, values in trainer.reference_scores.items():
+        if task.name in values:
+            record[column] = round(values[task.name], 6)
+    record |= {"backbone": backbone_name(cfg), **trainer.context.metadata}
+    best = float(getattr(trainer, "best_result", -math.inf))
+    if math.isfinite(best):  # in percent, of the epoch that training keeps; of several tasks, their mean
+        record["val_score"] = round(best, 6)
+    record["classes"] = task.num_classes
+    for name in ("train", "val", "test"):
+        record[f"{name}_images"] = trainer.sets[name].sizes[position]
+    record |= count_parameters(trainer.backbone.clip, trainer.model.prompt)
+    record |= {"data": provenance.of_data(task), **provenance.of_program()}
+    record["machine"] = provenance.of_machine(trainer.device.type)
+    return record
+
+
+def _targets(trainer, names: Iterable[str], split: str) -> dict[str, Tensor]:
+    """Return the labels of a split's images by task."""
+    targets = {}
+    for position, task in enumerate(trainer.tasks):
+        if task.name in names:
+            targets[task.name] = trainer.sets[split].targets(position)
+    return targets
 
 
 def digest(directory: str, epoch: int | None = None) -> str:

@@ -123,7 +123,10 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     if action is not Action.REUSE:
         built = tasks.get(run.cfg, run.names)  # missing data are found before a large backbone is loaded
         require_files(item.impath for task in built for item in task.test)  # they are read last
-        setup = PromptSetup(run.cfg, built, run.trainer.load_backbone(run.cfg))
+        backbone = run.trainer.load_backbone(run.cfg)
+        for task in built:
+            backbone.check_classes(task.classnames, task.name, run.cfg.DATASET.ALLOW_UNKNOWN_WORDS)
+        setup = PromptSetup(run.cfg, built, backbone)
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
         if "zero_shot" in run.references and run.cfg.TEST.ZERO_SHOT:

@@ -107,6 +107,7 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     cfg.DATASET.ALLOW_OUTSIDE = False  # read images that an index names outside of its data set's folder
+    cfg.DATASET.ALLOW_UNKNOWN_WORDS = False  # --force: use class names whose words the backbone does not know
     cfg.DATASET.FEWSHOT = (
         ""  # a few-shot record, a folder of them or a run, whose images are taken instead of a new sample
     )

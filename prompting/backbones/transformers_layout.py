@@ -1,0 +1,269 @@
+"""CLIP models in the folders that transformers writes for `CLIPModel`: config.json, weights, preprocessing, tokenizer files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prompting.backbones.weights import read_state_dict
+from prompting.tokens import clip_tokenizer
+from toolkit.common.structured import read_json
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+PREPROCESSING = "preprocessor_config.json"
+TOKENIZERS = ("vocab.json", "tokenizer.json")
+ACTIVATIONS = {"quick_gelu": "QuickGELU", "gelu": "GELU"}
+_SHARED_DEFAULTS = {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+_TEXT_DEFAULTS = {
+    **_SHARED_DEFAULTS,
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 77,
+    "eos_token_id": 49407,
+}  # of transformers' CLIPTextConfig: a config.json may lack what equals them
+_VISION_DEFAULTS = {
+    **_SHARED_DEFAULTS,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "image_size": 224,
+    "patch_size": 32,
+}
+_HIGHEST_ID = 2  # the eos_token_id of older files: the result is read at the highest token id, which is CLIP's end token
+_RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_NAMES = {
+    "text_model.embeddings.token_embedding.": "token_embedding.",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.encoder.layers.": "transformer.resblocks.",
+    "text_model.final_layer_norm.": "ln_final.",
+    "text_projection.weight": "text_projection",
+    "vision_model.embeddings.class_embedding": "visual.class_embedding",
+    "vision_model.embeddings.patch_embedding.": "visual.conv1.",
+    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+    "vision_model.encoder.layers.": "visual.transformer.resblocks.",
+    "vision_model.pre_layrnorm.": "visual.ln_pre.",
+    "vision_model.post_layernorm.": "visual.ln_post.",
+    "visual_projection.weight": "visual.proj",
+}  # the beginnings of names -> open_clip's
+_BLOCK_NAMES = {
+    ".self_attn.out_proj.": ".attn.out_proj.",
+    ".layer_norm1.": ".ln_1.",
+    ".layer_norm2.": ".ln_2.",
+    ".mlp.fc1.": ".mlp.c_fc.",
+    ".mlp.fc2.": ".mlp.c_proj.",
+}
+
+
+def read_config(path: Path) -> dict:
+    """Return the open_clip configuration that a config.json of a `CLIPModel` describes.
+
+    Raises ValueError naming the file and the key if it is of another model, or of one that CLIP's towers cannot be.
+    """
+    given = read_json(path)
+    kind = given.get("model_type") if isinstance(given, dict) else None
+    if kind != "clip":
+        raise ValueError(f"{path}: its model_type is {kind!r}; of transformers' models only clip (CLIPModel) can be used")
+    text = _tower(given, "text_config", _TEXT_DEFAULTS, path)
+    vision = _tower(given, "vision_config", _VISION_DEFAULTS, path)
+    activation = text["hidden_act"]
+    if activation not in ACTIVATIONS or vision["hidden_act"] != activation:
+        raise ValueError(
+            f"{path}: hidden_act is {activation!r} in the text tower and {vision['hidden_act']!r} in the image tower; both "
+            f"must be the same of {', '.join(ACTIVATIONS)}"
+        )
+    vocabulary = len(clip_tokenizer().encoder)
+    if text["vocab_size"] < vocabulary:
+        raise ValueError(f"{path}: vocab_size is {text['vocab_size']}; CLIP's tokenizer has {vocabulary} tokens")
+    if text["eos_token_id"] not in (_HIGHEST_ID, clip_tokenizer().eot_token_id):
+        raise ValueError(
+            f"{path}: eos_token_id is {text['eos_token_id']}; prompts need CLIP's end token, {clip_tokenizer().eot_token_id}"
+        )
+    embed_dim = given.get("projection_dim", 512)
+    _check_number(embed_dim, int, f"{path}: projection_dim")
+    text_cfg = {
+        "context_length": text["max_position_embeddings"],
+        "vocab_size": text["vocab_size"],
+        "heads": text["num_attention_heads"],
+    }
+    vision_cfg = {
+        "image_size": vision["image_size"],
+        "patch_size": vision["patch_size"],
+        "head_width": vision["hidden_size"] // vision["num_attention_heads"],
+    }
+    return {
+        "embed_dim": embed_dim,
+        "quick_gelu": activation == "quick_gelu",
+        "vision_cfg": vision_cfg | _common(vision),
+        "text_cfg": text_cfg | _common(text),
+    }
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file with transformers' names, or of the shards that an index lists, under open_clip's names."""
+    if path.name.endswith(".index.json"):
+        state = _read_shards(path)
+    else:
+        state = read_state_dict(path)
+    renamed = {}
+    for name, value in state.items():
+        if name.endswith((".position_ids", ".k_proj.weight", ".k_proj.bias", ".v_proj.weight", ".v_proj.bias")):
+            continue
+        if ".self_attn.q_proj." in name:
+            parts = [state.get(name.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+            if any(part is None for part in parts):
+                raise ValueError(f"{path} does not fit the architecture: beside {name} the keys or values are missing")
+            name = name.replace(".self_attn.q_proj.", ".attn.in_proj_")
+            value = torch.cat(parts)
+        elif name in ("text_projection.weight", "visual_projection.weight"):
+            value = value.T.contiguous()
+        renamed[_open_clip_name(name)] = value
+    return renamed
+
+
+def weights_of(folder: Path) -> Path:
+    """Return the weights in a folder with a config.json: a file, or the index of shards. Raises FileNotFoundError."""
+    names = [*WEIGHTS, *(f"{name}.index.json" for name in WEIGHTS)]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{folder} holds {CONFIG}, but no weights: {' or '.join(WEIGHTS)}")
+
+
+def read_preprocessing(folder: Path, size: int) -> dict:
+    """Return mean, std and interpolation of a folder's preprocessor_config.json as far as it states them, {} without one.
+
+    size: the image tower's, in pixels. Raises ValueError if the file says another, or what cannot be followed.
+    """
+    path = folder / PREPROCESSING
+    if not path.is_file():
+        return {}
+    given = read_json(path)
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} holds no settings of an image processor")
+    _check_size(given, size, path)
+    factor = given.get("rescale_factor", 1 / 255)
+    if not given.get("do_rescale", True) or not isinstance(factor, float) or abs(factor * 255 - 1) > 1e-3:
+        raise ValueError(f"{path}: images must be rescaled by 1/255 (do_rescale, rescale_factor)")
+    resample = given.get("resample", 3)
+    if not isinstance(resample, int) or resample not in _RESAMPLE:
+        raise ValueError(f"{path}: resample is {str(resample)[:20]}; known are 0 (nearest), 2 (bilinear), 3 (bicubic)")
+    chosen: dict[str, Any] = {"interpolation": _RESAMPLE[resample]}
+    if not given.get("do_normalize", True):
+        return chosen | {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    for name, least in (("mean", -1e6), ("std", 1e-6)):
+        if f"image_{name}" in given:
+            chosen[name] = _three_numbers(given[f"image_{name}"], f"{path}: image_{name}", least)
+    return chosen
+
+
+def _check_size(given: dict, size: int, path: Path) -> None:
+    key = "size"
+    if given.get("do_center_crop", True) and "crop_size" in given:
+        key = "crop_size"
+    stated = given.get(key, size)
+    sides = [stated]
+    if isinstance(stated, dict):
+        sides = list(stated.values())
+    if any(side != size for side in sides):
+        raise ValueError(f"{path}: {key} is {json.dumps(stated)[:60]}; the image tower takes {size} pixels")
+
+
+def _three_numbers(values: object, where: str, least: float) -> tuple[float, ...]:
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError(f"{where} is no list of three numbers")
+    for value in values:
+        _check_number(value, float, where, least)
+    return tuple(values)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raise ValueError naming a tokenizer file of the folder if its tokens are not CLIP's."""
+    tokenizer = clip_tokenizer()
+    special = tokenizer.all_special_ids  # of other names here and there
+    expected = {token: number for token, number in tokenizer.encoder.items() if number not in special}
+    for name in TOKENIZERS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        tokens = read_json(path)
+        if name == "tokenizer.json":
+            tokens = tokens.get("model", {}).get("vocab") if isinstance(tokens, dict) else None
+        if not isinstance(tokens, dict):
+            raise ValueError(f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need")
+        different = [token for token, number in expected.items() if tokens.get(token) != number]
+        if different:
+            raise ValueError(
+                f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need: {different[0]!r} is "
+                f"{tokens.get(different[0])}, not {expected[different[0]]}"
+            )
+
+
+def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
+    """Return a tower's values, with transformers' defaults. As in transformers, KEY_dict of older files goes before KEY."""
+    values = given.get(f"{key}_dict") or given.get(key) or {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: {key} is no set of values")
+    found = {}
+    for name, default in defaults.items():
+        value = values.get(name, default)
+        if name == "hidden_act":
+            value = str(value)[:40]
+        else:
+            _check_number(value, type(default), f"{path}: {key}.{name}")
+        found[name] = value
+    width, heads = found["hidden_size"], found["num_attention_heads"]
+    if width % heads:
+        raise ValueError(f"{path}: {key}.hidden_size {width} is no multiple of num_attention_heads {heads}")
+    return found
+
+
+def _check_number(value: object, kind: type, where: str, least: float | None = None) -> None:
+    """Raise ValueError unless a value is an int, or for `kind` float a number, of at least 1 or `least`."""
+    kinds, noun, lowest = (int,), "whole number", 1.0
+    if kind is float:
+        kinds, noun, lowest = (int, float), "number", 0.0
+    if least is not None:
+        lowest = least
+    if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value < 1e9:
+        raise ValueError(f"{where} is {str(value)[:40]!r}; a {noun} of at least {lowest:g} is needed")
+
+
+def _common(tower: dict) -> dict:
+    """Return the values that open_clip's configurations of both towers hold."""
+    width = tower["hidden_size"]
+    values = {
+        "width": width,
+        "layers": tower["num_hidden_layers"],
+        "mlp_ratio": (tower["intermediate_size"] + 0.5) / width,  # open_clip takes the whole part of width x ratio
+    }
+    if tower["layer_norm_eps"] != 1e-5:
+        values["norm_kwargs"] = {"eps": tower["layer_norm_eps"]}
+    return values
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    content = read_json(index)
+    files = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise ValueError(f"{index} holds no weight_map from tensors to files")
+    state: dict[str, Tensor] = {}
+    for name in sorted(set(files.values())):
+        if Path(name).name != name:
+            raise ValueError(f"{index}: {name[:80]!r} is no file beside it")
+        state |= read_state_dict(index.parent / name)
+    return state
+
+
+def _open_clip_name(name: str) -> str:
+    for old, new in _NAMES.items():
+        if name.startswith(old):
+            name = new + name.removeprefix(old)
+            break
+    for old, new in _BLOCK_NAMES.items():
+        name = name.replace(old, new)
+    return name

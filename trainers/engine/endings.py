@@ -1,0 +1,61 @@
+"""The message of a command line after an error, and its exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+
+from toolkit.common import plugins
+from toolkit.common.cli import BAD_INPUT, FAILED
+from toolkit.common.text import printable
+
+AGAIN = "with --resume auto the same command goes on"
+
+
+def ending(error: Exception) -> tuple[str, int]:
+    """Return the message and the exit code of an error. One in a plugin's own line is a traceback."""
+    if plugins.raised_by_user(error):
+        return traceback.format_exc(), FAILED
+    if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)):
+        return input_message(error), BAD_INPUT
+    if isinstance(error, FloatingPointError):
+        return f"error: {error}\n", FAILED
+    if error.errno == errno.EROFS:
+        return disk_message(error), BAD_INPUT
+    return disk_message(error), FAILED
+
+
+def input_message(error: Exception) -> str:
+    """Return the line about wrong input."""
+    message = str(error).strip() + raised_in(error)
+    if "Traceback" in message:  # from a worker of a loader: its last line is the message
+        message = message.splitlines()[-1]
+    if os.environ.get("MVLPT_DEBUG"):
+        return f"{traceback.format_exc()}error: {printable(message, lines=True)}\n"
+    return f"error: {printable(message, lines=True)}\n"
+
+
+def raised_in(error: Exception) -> str:
+    """Return where a plugin raised an error, "" for our own: what is wrong may be the plugin."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    file = Path(frames[-1].filename).resolve()
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
+    for folder in (Path(__file__).resolve().parents[2], *installed):
+        if file.is_relative_to(folder):
+            return ""
+    return f" (raised in {file.name}, line {frames[-1].lineno}; MVLPT_DEBUG=1 shows how)"
+
+
+def disk_message(error: OSError) -> str:
+    """Return the line about a file that could not be written."""
+    message = f"error: {error.strerror or error}"
+    if error.filename:
+        message = f"error: {error.filename}: {error.strerror or error}"
+    if error.errno != errno.EROFS and "--resume" not in message:
+        message += f"; all that was finished is kept, {AGAIN}"
+    return message + "\n"

@@ -1,0 +1,60 @@
+"""log.txt of a run: what runs on what, and nothing of Dassl's own lines."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+import torch
+from dassl.utils import setup_logger
+from yacs.config import CfgNode
+
+import toolkit
+from toolkit.common.text import printable
+
+from . import distributed
+from .settings import task_names
+
+log = logging.getLogger(__name__)
+
+
+def start_log(cfg: CfgNode, first_line: str = "") -> None:
+    """Open log.txt; its first lines say what runs on what. It has the lines of epochs, which the console does not show."""
+    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.DEBUG)
+    logging.getLogger("trainers.base").setLevel(logging.DEBUG)
+    if first_line:
+        log.info("%s", first_line)
+    gpu = torch.cuda.is_available() and cfg.USE_CUDA
+    device = "GPU" if gpu else "CPU"
+    if distributed.world() > 1:
+        device += f", {distributed.world()} processes"
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
+    names = task_names(cfg)
+    label = printable(", ".join(names))
+    if len(names) > 5:
+        label = f"{len(names)} tasks"
+    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
+    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
+    if cfg.TEST.NO_TEST:
+        log.info("nothing is scored (TEST.NO_TEST)")
+    elif cfg.TEST.SPLIT != "test":
+        log.info("scores are of validation images (TEST.SPLIT %s), so no predictions are written", cfg.TEST.SPLIT)
+    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
+        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
+
+
+@contextlib.contextmanager
+def without_dassl_lines() -> Iterator[None]:
+    """Keep Dassl's lines out of the log: native trainers have their own."""
+    logger = logging.getLogger("dassl")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
