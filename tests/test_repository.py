@@ -252,7 +252,7 @@ def test_examples_of_contributing_work(tmp_path, trainer):
 def test_the_tutorial_runs(tmp_path):
     """Run the commands and the Python of docs/tutorial.md in order, from its second section on."""
     text = TEXTS["docs/tutorial.md"].split("## 2.", 1)[1]
-    for block, command in re.findall(r"```python\n(.*?)```|^    (python .*)$", text, re.S | re.M):
+    for block, command in re.findall(r"```python\n(.*?)```|^    (python [^\n]*)$", text, re.S | re.M):
         argv = ["-c", block] if block else shlex.split(command)[1:]
         if argv[0] == "train.py":
             argv[0] = str(ROOT / "train.py")
