@@ -393,6 +393,7 @@ def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.long
 def test_a_compiled_image_tower_gives_the_same_features_and_gradients():
     clip, prompt, images = tiny_clip(), visual_prompt(), random_images()
     results = []

@@ -337,6 +337,7 @@ def start(suite: Path, out: Path, *options: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_killed_study_goes_on_and_gives_the_same_tables(tmp_path):
     suite = tmp_path / "tiny.yaml"
     suite.write_text(TINY)
@@ -380,6 +381,7 @@ def test_a_killed_study_goes_on_and_gives_the_same_tables(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")} == before
 
 
+@pytest.mark.long
 def test_a_process_that_dies_fails_its_job_alone(tmp_path):
     from scripts.jobs.local_executor import Processes
     from scripts.jobs.plan import Job, Plan, run_plan

@@ -250,6 +250,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled",
 LOCAL = ("--jobs", str(os.cpu_count()))  # a thread each
 
 
+@pytest.mark.long
 def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
     text = SMALL.replace("[CoOp, MCoOp]", "CoOp").replace("    sources: [pocket-memes, pocket-reviews]\n", "")
     plan, out = written(tmp_path, text.replace("seeds: [0, 1]", "seeds: 0")), tmp_path / "out"

@@ -138,6 +138,7 @@ def test_columns_of_other_prompts_are_not_taken(done, tmp_path):
     assert again == [3]
 
 
+@pytest.mark.long
 def test_processes_give_the_same_matrix(tmp_path):
     datasets.register_all()
     trainers.register_all()

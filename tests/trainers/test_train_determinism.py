@@ -25,6 +25,7 @@ def argv(out, *more) -> list:
 
 
 @pytest.mark.parametrize("trainer", ["MVPT", "MUPT", "MCoOp"])
+@pytest.mark.long
 def test_the_number_of_loader_workers_changes_nothing(main, tmp_path, trainer):
     prompts = []
     for workers in (0, 1, 2):

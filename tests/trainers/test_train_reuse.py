@@ -88,6 +88,7 @@ def test_a_folder_can_be_overwritten(main, tmp_path):
     assert {path.name for path in (out / "predictions").iterdir()} == {"seed5_toy-marks.json"}
 
 
+@pytest.mark.long
 def test_another_start_is_another_run(finished, main, tmp_path):
     """The same command with another --model-dir must not pass off the first one's results as its own."""
     other, out = tmp_path / "other", tmp_path / "out"
