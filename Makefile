@@ -22,8 +22,9 @@ test: lint ## ruff and all tests but the long ones
 test-long: setup-dev ## the tests that take minutes each
 	$(PY) -m pytest -m long --durations=10
 
-lint: setup-dev ## ruff alone
+lint: setup-dev ## ruff alone: rules and format
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check --quiet .
 
 docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict

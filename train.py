@@ -6,7 +6,8 @@
     --shots 20
     torchrun --nproc-per-node 2 train.py --trainer MVPT               # the same by two processes, or two GPUs
 
-Flags -> configuration -> experiment. Without --dataset the pocket suite's tasks are used.
+Flags -> configuration -> experiment. Without --dataset the pocket suite's tasks are
+used.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from trainers.engine.flags import arguments
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if training diverged, a disk is full or a
-    plugin failed, 130 when stopped.
+    0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if
+    training diverged, a disk is full or a plugin failed, 130 when stopped.
     """
     args = None
-    if "LOCAL_RANK" not in os.environ:  # --help and wrong flags need no torch; of several processes one alone speaks
+    # --help and wrong flags need no torch; of several processes one alone speaks
+    if "LOCAL_RANK" not in os.environ:
         args = arguments().parse_args(argv)
     from trainers.engine import distributed, experiment
     from trainers.engine.command_line import configuration, key_table, run_options
@@ -61,13 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def stopped_by_sigterm(is_alone: bool) -> Iterator[None]:
-    """Treat a request to end as an interrupt: batch systems send it before they take a machine away."""
+    """Treat a request to end as an interrupt: batch systems send it before they take a
+    machine away.
+    """
 
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread() or not is_alone:
-        yield  # no handler can be set, or a process that waits for another would not hear it
+        # no handler can be set, or a process that waits for another would not hear it
+        yield
         return
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -1,6 +1,7 @@
 """Tasks: Dassl datasets that also say how they are labelled, prompted and scored.
 
-Every module and package in this folder may register datasets; to add one, drop a file in.
+Every module and package in this folder may register datasets; to add one, drop a file
+in.
 """
 
 from __future__ import annotations
@@ -19,11 +20,23 @@ if TYPE_CHECKING:
     from .custom.task import is_custom, task_name
     from .task import Sample, Task, as_task, register_task
 
-__all__ = ["Sample", "Task", "as_task", "build_task", "is_custom", "register_all", "register_task", "task_name"]
+__all__ = [
+    "Sample",
+    "Task",
+    "as_task",
+    "build_task",
+    "is_custom",
+    "register_all",
+    "register_task",
+    "task_name",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Return a public name. The first one imports Dassl and torch, which command lines do without."""
+    """Return a public name.
+
+    The first one imports Dassl and torch, which command lines do without.
+    """
     if name in __all__:
         module = ".custom.task" if name in ("is_custom", "task_name") else ".task"
         return getattr(importlib.import_module(module, __name__), name)
@@ -31,8 +44,9 @@ def __getattr__(name: str) -> object:
 
 
 def register_all() -> None:
-    """Import every module of this folder and the files of --import, so that their registrations run. Repeated calls cost
-    nothing."""
+    """Import every module of this folder and the files of --import, so that their
+    registrations run. Repeated calls cost nothing.
+    """
     for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
         importlib.import_module(module.name)
     importlib.import_module("datasets.pocket.tasks")
@@ -40,15 +54,18 @@ def register_all() -> None:
 
 
 def build_task(cfg, name: str) -> Task:
-    """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`, `wds:PATH`, `parquet:PATH`).
+    """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`,
+    `wds:PATH`, `parquet:PATH`).
 
     `cfg` is left untouched.
 
-    If `cfg.DATASET.FEWSHOT` holds a record of the task, its images are taken instead of a new sample.
+    If `cfg.DATASET.FEWSHOT` holds a record of the task, its images are taken instead of
+    a new sample.
 
     Raises:
-        ValueError: the name is not registered, or the data on disk contradict themselves or the record.
-        FileNotFoundError: the data, or a part of them, are not there.
+        ValueError: the name is not registered, or the data on disk contradict
+        themselves or the record. FileNotFoundError: the data, or a part of them, are
+        not there.
     """
     from .custom.task import is_custom, task_class, task_name
     from .few_shot import find_record, replay_record
@@ -67,7 +84,8 @@ def build_task(cfg, name: str) -> Task:
         cfg.DATASET.NUM_SHOTS = -1  # all images, to find the record's among
     which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
     if not issubclass(cls, Task):
-        cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # a data set written for Dassl may part its classes itself
+        # a data set written for Dassl may part its classes itself
+        cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     cfg.freeze()
     task = as_task(cls(cfg), name)
     if record:
@@ -79,7 +97,9 @@ def build_task(cfg, name: str) -> Task:
 
 
 def _registered(name: str) -> type:
-    """Return the dataset registered under `name`, importing the modules of this folder only if it is not there yet."""
+    """Return the dataset registered under `name`, importing the modules of this folder
+    only if it is not there yet.
+    """
     from dassl.data.datasets import DATASET_REGISTRY
 
     with contextlib.suppress(KeyError):
@@ -97,7 +117,11 @@ def _registered(name: str) -> type:
 
 def _custom_kind(path: Path) -> str:
     """Return the kind of custom images that a file or folder seems to be."""
-    if path.suffix == ".parquet" or any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
+    if (
+        path.suffix == ".parquet"
+        or any(path.glob("*.parquet"))
+        or any(path.glob("data/*.parquet"))
+    ):
         return "parquet"
     if (path / "classnames.txt").is_file():
         return "wds"

@@ -1,6 +1,8 @@
-"""Command line: ``python -m datasets list | show | doctor | prepare | download | few-shot``.
+"""Command line: ``python -m datasets list | show | doctor | prepare | download |
+few-shot``.
 
-Exit code 0: done; 1: a set is damaged, a named one is missing, or a file is not available; 2: the command is wrong.
+Exit code 0: done; 1: a set is damaged, a named one is missing, or a file is not
+available; 2: the command is wrong.
 """
 
 from __future__ import annotations
@@ -35,29 +37,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m datasets", description="The sets that tasks can be made from, and their files."
+        prog="python -m datasets",
+        description="The sets that tasks can be made from, and their files.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("list", help="all sets: suite, classes, metric, images, folder")
+    command = commands.add_parser(
+        "list", help="all sets: suite, classes, metric, images, folder"
+    )
     command.add_argument("--suite", choices=SUITES, help="those of one suite")
     command.add_argument("--json", action="store_true", help="as json")
     command.set_defaults(run=_list)
 
-    command = commands.add_parser("show", help="one set, with its class names in label order and its templates")
+    command = commands.add_parser(
+        "show", help="one set, with its class names in label order and its templates"
+    )
     command.add_argument("name", metavar="NAME")
     command.add_argument(
-        "--json", action="store_true", help="name, suite, classes, metric, label_kind and templates as json"
+        "--json",
+        action="store_true",
+        help="name, suite, classes, metric, label_kind and templates as json",
     )
     command.set_defaults(run=_show)
 
-    command = commands.add_parser("doctor", help="what is present, missing or damaged; changes nothing")
+    command = commands.add_parser(
+        "doctor", help="what is present, missing or damaged; changes nothing"
+    )
     _add_names(command, "*")
     command.add_argument(
-        "--quick", action="store_true", help="index files and zip directories alone, without reading images"
+        "--quick",
+        action="store_true",
+        help="index files and zip directories alone, without reading images",
     )
     command.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads that read images"
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="threads that read images",
     )
     command.add_argument("--all", action="store_true", help="write every finding out")
     command.add_argument("--json", action="store_true", help="as json")
@@ -83,23 +100,42 @@ def _parser() -> argparse.ArgumentParser:
         help="the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
         "default ROOT/hub)",
     )
-    command.add_argument("--revision", default="", help="branch, tag or commit of the copy on the Hub")
+    command.add_argument(
+        "--revision", default="", help="branch, tag or commit of the copy on the Hub"
+    )
     command.add_argument("--offline", action="store_true", help="download nothing")
     command.set_defaults(run=_prepare)
 
-    command = commands.add_parser("download", help="fetch the files of a set; a stopped download is resumed")
+    command = commands.add_parser(
+        "download", help="fetch the files of a set; a stopped download is resumed"
+    )
     _add_names(command, "+")
     command.add_argument(
-        "--mirror", default="", metavar="URL", help="a copy of the data root on a web server, to take the files from"
+        "--mirror",
+        default="",
+        metavar="URL",
+        help="a copy of the data root on a web server, to take the files from",
     )
     command.set_defaults(run=_download)
 
-    command = commands.add_parser("few-shot", help="write the images of a few-shot sample, a line of JSON each")
-    command.add_argument("name", metavar="NAME", help="a task, also folder:PATH or csv:FILE")
+    command = commands.add_parser(
+        "few-shot", help="write the images of a few-shot sample, a line of JSON each"
+    )
+    command.add_argument(
+        "name", metavar="NAME", help="a task, also folder:PATH or csv:FILE"
+    )
     command.add_argument("--root", default="", metavar="ROOT", help="data root")
-    command.add_argument("--shots", type=int, required=True, help="training images per class")
+    command.add_argument(
+        "--shots", type=int, required=True, help="training images per class"
+    )
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("-o", "--output", required=True, metavar="FILE", help="train.py --fewshot FILE takes it back")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="train.py --fewshot FILE takes it back",
+    )
     command.set_defaults(run=_few_shot)
     return parser
 
@@ -125,7 +161,9 @@ def _named(options: argparse.Namespace) -> list[Entry]:
 def _list(options: argparse.Namespace) -> None:
     from .tools import tables
 
-    chosen = [known for known in entries().values() if options.suite in (None, known.suite)]
+    chosen = [
+        known for known in entries().values() if options.suite in (None, known.suite)
+    ]
     if options.json:
         _write_json(tables.to_records(chosen))
     else:
@@ -169,16 +207,29 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
     from .tools.doctor import examine
 
     total = sum(count or 0 for count in known.images.values())
-    quiet = options.quick or not (root / known.folder).is_dir() or not sys.stderr.isatty()
+    quiet = (
+        options.quick or not (root / known.folder).is_dir() or not sys.stderr.isatty()
+    )
     with tqdm(
-        total=total or None, desc=known.name, unit="image", leave=False, disable=quiet, dynamic_ncols=True
+        total=total or None,
+        desc=known.name,
+        unit="image",
+        leave=False,
+        disable=quiet,
+        dynamic_ncols=True,
     ) as bar:
         return examine(known, root, options.quick, max(1, options.workers), bar.update)
 
 
 def _all_below(root: Path) -> list[Entry]:
-    """Return all sets; pocket tasks, which have another root by default, only if they are below `root`."""
-    return [known for known in entries().values() if known.suite != "pocket" or (root / known.folder).is_dir()]
+    """Return all sets; pocket tasks, which have another root by default, only if they
+    are below `root`.
+    """
+    return [
+        known
+        for known in entries().values()
+        if known.suite != "pocket" or (root / known.folder).is_dir()
+    ]
 
 
 def _print_report(known: Entry, report: Report, root: Path, everything: bool) -> None:
@@ -199,7 +250,12 @@ def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
     if missing and not is_named:
         _write(f"missing: {', '.join(missing)}")
     statuses = [report.status for report in reports]
-    _write(", ".join(f"{statuses.count(status)} {status}" for status in ("ok", "damaged", "missing")))
+    _write(
+        ", ".join(
+            f"{statuses.count(status)} {status}"
+            for status in ("ok", "damaged", "missing")
+        )
+    )
 
 
 def _prepare(options: argparse.Namespace) -> int:
@@ -207,7 +263,9 @@ def _prepare(options: argparse.Namespace) -> int:
     if options.origin:
         return _prepare_from_copies(root, options)
     if options.names == ["all"]:
-        raise ValueError("prepare all needs --from, which says what to make the sets from")
+        raise ValueError(
+            "prepare all needs --from, which says what to make the sets from"
+        )
     _prepare_splits(_named(options), root)
     return OK
 
@@ -227,12 +285,16 @@ def _prepare_from_copies(root: Path, options: argparse.Namespace) -> int:
 
     at = Path(options.at).expanduser() if options.at else None
     if options.origin == "hub" and options.offline:
-        raise ValueError("--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy")
+        raise ValueError(
+            "--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy"
+        )
     source = batch.Source(options.origin, at, options.revision, options.offline)
     every = options.names == ["all"]
     chosen = batch.available(options.origin) if every else _named(options)
     batch.require_available([] if every else chosen, source, root)
-    outcomes = batch.prepare_all(chosen, root, source, every, lambda outcome: _print_outcome(outcome, root))
+    outcomes = batch.prepare_all(
+        chosen, root, source, every, lambda outcome: _print_outcome(outcome, root)
+    )
     if len(outcomes) > 1:
         _write(batch.table(outcomes))
     return max(outcome.code for outcome in outcomes)
@@ -268,7 +330,9 @@ def _download(options: argparse.Namespace) -> None:
             failed.append(f"{lacks} {by_hand(known, root)}")
         else:
             examine = f"python -m datasets doctor {known.name} --root {root}"
-            _write(f"{known.name}: all files are in {root / known.folder}; `{examine}` examines them")
+            _write(
+                f"{known.name}: all files are in {root / known.folder}; `{examine}` examines them"
+            )
     if failed:
         raise NotDone("\n".join(failed))
 
@@ -286,7 +350,9 @@ def _few_shot(options: argparse.Namespace) -> None:
     cfg.DATASET.RANDOM_SEED_SAMPLING = options.seed
     task = build_task(cfg, options.name)
     if task.label_kind == "multilabel":
-        raise ValueError(f"{options.name}: such a list has one label an image, and this task several")
+        raise ValueError(
+            f"{options.name}: such a list has one label an image, and this task several"
+        )
     write_list(options.output, task.train_x)
     _write(f"{len(task.train_x)} images in {options.output}")
 

@@ -1,6 +1,8 @@
-"""Tasks in CoOp's layout: a folder of images and a split file; CoOp's source sets but ImageNet.
+"""Tasks in CoOp's layout: a folder of images and a split file; CoOp's source sets but
+ImageNet.
 
-The sets are registered under CoOp's names with the metadata of `catalog/coop_sets.yaml`.
+The sets are registered under CoOp's names with the metadata of
+`catalog/coop_sets.yaml`.
 """
 
 from __future__ import annotations
@@ -16,14 +18,22 @@ from .catalog.entries import Entry, entries
 from .few_shot import sample_per_class
 from .io.index_files import require_inside
 from .io.split_files import Splits, class_names, read_split
-from .task import Sample, Task, allows_outside, register_task, require_train_images, sampling_seed
+from .task import (
+    Sample,
+    Task,
+    allows_outside,
+    register_task,
+    require_train_images,
+    sampling_seed,
+)
 from .tools.annotations import find_split_file
 
 log = logging.getLogger(__name__)
 
 
 class CoopTask(Task):
-    """State these attributes and decorate the class with `register_task`; see `Task` for the others.
+    """State these attributes and decorate the class with `register_task`; see `Task`
+    for the others.
 
         @register_task
         class OxfordPets(CoopTask):
@@ -32,9 +42,10 @@ class CoopTask(Task):
             image_dir = "images"
             split_json = "split_zhou_OxfordPets.json"
 
-    Few-shot samples `cfg.DATASET.NUM_SHOTS` training images per class (-1: all; 0: none) and at most 4 for validation
-    with `cfg.DATASET.RANDOM_SEED_SAMPLING`. `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new) then selects classes.
-    Class names are those of the file, underscores included.
+    Few-shot samples `cfg.DATASET.NUM_SHOTS` training images per class (-1: all; 0:
+    none) and at most 4 for validation with `cfg.DATASET.RANDOM_SEED_SAMPLING`.
+    `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new) then selects classes. Class names
+    are those of the file, underscores included.
 
     Attributes:
         folder: the dataset's folder below the data root.
@@ -64,18 +75,27 @@ class CoopTask(Task):
         self.subsample(cfg)
 
     def read(self, folder: str) -> Splits:
-        """Return (train, val, test) in full. Override for a dataset without a split file."""
+        """Return (train, val, test) in full.
+
+        Override for a dataset without a split file.
+        """
         images = os.path.join(folder, self.image_dir)
         if not os.path.isdir(images):
             raise FileNotFoundError(f"{self.name}: no image folder {images}")
         return read_split(self.split_file(folder), images)
 
     def split_file(self, folder: str) -> str:
-        """Return the path of the split file. Override for a dataset that may make one first."""
+        """Return the path of the split file.
+
+        Override for a dataset that may make one first.
+        """
         return os.path.join(folder, self.split_json)
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
-        """Return the class names for prompts, in label order. `found` are those of the data, read from `source`."""
+        """Return the class names for prompts, in label order.
+
+        `found` are those of the data, read from `source`.
+        """
         return found
 
     def sample(
@@ -86,7 +106,10 @@ class CoopTask(Task):
 
 
 class CoopSet(CoopTask):
-    """A set of the catalog. Without the published split file, one is made from the raw annotations."""
+    """A set of the catalog.
+
+    Without the published split file, one is made from the raw annotations.
+    """
 
     def __init__(self, cfg):
         self.templates = names.templates(self.name)
@@ -96,11 +119,17 @@ class CoopSet(CoopTask):
         return find_split_file(self.name, folder)
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
-        """Return the published names: raw spellings are replaced, unknown names kept with a warning."""
+        """Return the published names: raw spellings are replaced, unknown names kept
+        with a warning.
+        """
         adopted, unknown = names.adopt(self.name, found)
         if unknown:
-            message = "%s: %d class names of %s are not the published ones (%r); they stay"
-            log.warning(message, self.name, len(unknown), source, printable(unknown[0], 200))
+            message = (
+                "%s: %d class names of %s are not the published ones (%r); they stay"
+            )
+            log.warning(
+                message, self.name, len(unknown), source, printable(unknown[0], 200)
+            )
         return adopted
 
 

@@ -1,6 +1,8 @@
-"""Tasks in ELEVATER's layout: index files, a labelmap and zips in one folder; its 20 sets and ImageNet-1K.
+"""Tasks in ELEVATER's layout: index files, a labelmap and zips in one folder; its 20
+sets and ImageNet-1K.
 
-The sets are registered under ELEVATER's names with the metadata of `catalog/elevater_sets.yaml`.
+The sets are registered under ELEVATER's names with the metadata of
+`catalog/elevater_sets.yaml`.
 """
 
 from __future__ import annotations
@@ -14,29 +16,37 @@ from .catalog import names
 from .catalog.entries import Entry, entries
 from .few_shot import sample_elevater
 from .io.index_files import read_coco, read_iris, require_inside
-from .task import Sample, Task, allows_outside, register_task, require_train_images, sampling_seed
+from .task import (
+    Sample,
+    Task,
+    allows_outside,
+    register_task,
+    require_train_images,
+    sampling_seed,
+)
 
 FORMATS = ("iris", "coco")
 
 
 class ElevaterTask(Task):
-    """State these attributes and decorate the class with `register_task`; see `Task` for the others.
+    """State these attributes and decorate the class with `register_task`; see `Task`
+    for the others.
 
         @register_task
         class Mnist(ElevaterTask):
             name = "mnist"
             root_folder = "classification/mnist_20211008"
 
-    Few-shot follows ELEVATER's rule: `cfg.DATASET.NUM_SHOTS` (-1: all; 0: no training images, and the training index
-    is not read) and `cfg.DATASET.RANDOM_SEED_SAMPLING`. The official val split is not used.
-    `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new) then selects classes.
+    Few-shot follows ELEVATER's rule: `cfg.DATASET.NUM_SHOTS` (-1: all; 0: no training
+    images, and the training index is not read) and `cfg.DATASET.RANDOM_SEED_SAMPLING`.
+    The official val split is not used. `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new)
+    then selects classes.
 
     Attributes:
-        root_folder: the dataset's folder below the data root.
-        format: "iris" or "coco".
-        train_index, test_index: index files in it.
-        labelmap: class names, one a line; only IRIS has one, and "" numbers the classes.
-        prompt_names: names for prompts that replace those on disk, in label order.
+        root_folder: the dataset's folder below the data root. format: "iris" or "coco".
+        train_index, test_index: index files in it. labelmap: class names, one a line;
+        only IRIS has one, and "" numbers the classes. prompt_names: names for prompts
+        that replace those on disk, in label order.
     """
 
     root_folder: str = ""
@@ -57,8 +67,12 @@ class ElevaterTask(Task):
         names_file = self.labelmap if self._has_labelmap() else self.test_index
         classnames = self.name_classes(classnames, os.path.join(folder, names_file))
         if shots != 0:
-            require_train_images(pool, classnames, os.path.join(folder, self.train_index))
-        train, val = sample_elevater(pool, len(classnames), self.label_kind, shots, sampling_seed(cfg))
+            require_train_images(
+                pool, classnames, os.path.join(folder, self.train_index)
+            )
+        train, val = sample_elevater(
+            pool, len(classnames), self.label_kind, shots, sampling_seed(cfg)
+        )
         require_files(sample.impath for sample in [*train, *val, *test])
         super().__init__(classnames, train, val, test)
         self.subsample(cfg)
@@ -66,7 +80,9 @@ class ElevaterTask(Task):
     def read(self, folder: str, index: str) -> tuple[list[Sample], list[str]]:
         """Return the samples and class names of an index file in `folder`."""
         if self.format not in FORMATS:
-            raise ValueError(f"{self.name}: format {self.format!r} is none of {', '.join(FORMATS)}")
+            raise ValueError(
+                f"{self.name}: format {self.format!r} is none of {', '.join(FORMATS)}"
+            )
         if self.format == "coco":
             samples, classnames = read_coco(folder, index)
         else:
@@ -75,19 +91,28 @@ class ElevaterTask(Task):
             for sample in samples:
                 if len(sample.labels) > 1:
                     where = f"{os.path.join(folder, index)}: {sample.key}"
-                    raise ValueError(f"{where} has {len(sample.labels)} labels, but {self.name} is multiclass")
+                    raise ValueError(
+                        f"{where} has {len(sample.labels)} labels, but {self.name} is multiclass"
+                    )
         return samples, classnames
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
-        """Return the class names for prompts, in label order. `found` are those of the data, read from `source`."""
+        """Return the class names for prompts, in label order.
+
+        `found` are those of the data, read from `source`.
+        """
         if self.prompt_names is None:
             return found
         if len(self.prompt_names) != len(found):
             known = len(self.prompt_names)
-            raise ValueError(f"{source} has {len(found)} classes, but {self.name} has {known} prompt names")
+            raise ValueError(
+                f"{source} has {len(found)} classes, but {self.name} has {known} prompt names"
+            )
         return list(self.prompt_names)
 
-    def _read_inside(self, cfg, folder: str, index: str) -> tuple[list[Sample], list[str]]:
+    def _read_inside(
+        self, cfg, folder: str, index: str
+    ) -> tuple[list[Sample], list[str]]:
         samples, classnames = self.read(folder, index)
         if not allows_outside(cfg):
             require_inside(samples, folder, os.path.join(folder, index))
@@ -96,17 +121,23 @@ class ElevaterTask(Task):
     def _has_labelmap(self) -> bool:
         return self.format == "iris" and bool(self.labelmap)
 
-    def _common_names(self, folder: str, test: list[str], train: list[str]) -> list[str]:
+    def _common_names(
+        self, folder: str, test: list[str], train: list[str]
+    ) -> list[str]:
         is_numbered = self.format == "iris" and not self.labelmap
         if test != train and not is_numbered:
             train_index = os.path.join(folder, self.train_index)
             test_index = os.path.join(folder, self.test_index)
-            raise ValueError(f"{train_index} and {test_index} do not have the same classes")
+            raise ValueError(
+                f"{train_index} and {test_index} do not have the same classes"
+            )
         return max(test, train, key=len)
 
 
 class ElevaterSet(ElevaterTask):
-    """A set of the catalog: the class names of its labelmap or categories are mapped to those of prompts by name."""
+    """A set of the catalog: the class names of its labelmap or categories are mapped to
+    those of prompts by name.
+    """
 
     def __init__(self, cfg):
         self.templates = names.templates(self.name)

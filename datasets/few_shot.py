@@ -1,7 +1,9 @@
-"""Few-shot subsets: ELEVATER's rule image for image from two shots on, CoOp's number of images per class, and records of what was sampled.
+"""Few-shot subsets: ELEVATER's rule image for image from two shots on, CoOp's number of
+images per class, and records of what was sampled.
 
-ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images with a private Mersenne Twister,
-walks them greedily until every class has its shots, and gives a fifth of each class to validation.
+ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images
+with a private Mersenne Twister, walks them greedily until every class has its shots,
+and gives a fifth of each class to validation.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from .task import Sample, Task
 VAL_SHOTS = 4  # CoOp: at most so many validation images per class
 
 
-def sample(samples: Sequence[Sample], num_classes: int, shots: int, seed: int) -> list[Sample]:
+def sample(
+    samples: Sequence[Sample], num_classes: int, shots: int, seed: int
+) -> list[Sample]:
     """Return ELEVATER's `shots` images per class.
 
-    An image is skipped if all its classes have their shots. It is kept if its rarest class has at most half of them,
-    or its most frequent one at most one and a half times as many. Up to `shots` negative images are kept on the way.
-    A class with too few images gives all it has.
+    An image is skipped if all its classes have their shots. It is kept if its rarest
+    class has at most half of them, or its most frequent one at most one and a half
+    times as many. Up to `shots` negative images are kept on the way. A class with too
+    few images gives all it has.
 
     Returns:
         the kept samples in shuffled order, which `split_val` builds on
@@ -62,10 +67,12 @@ def sample(samples: Sequence[Sample], num_classes: int, shots: int, seed: int) -
 def split_val(
     samples: Sequence[Sample], num_classes: int, label_kind: str, ratio: float = 0.2
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return ELEVATER's (train, val), both in the order of `samples`: of every class, ceil(count * ratio) go to val.
+    """Return ELEVATER's (train, val), both in the order of `samples`: of every class,
+    ceil(count * ratio) go to val.
 
-    Multiclass: the first ones of each class. Multilabel: for the lowest class that still lacks images, the first
-    image that shows it, which counts for all its classes. Negative images stay in train. There is no randomness.
+    Multiclass: the first ones of each class. Multilabel: for the lowest class that
+    still lacks images, the first image that shows it, which counts for all its classes.
+    Negative images stay in train. There is no randomness.
 
     Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
     """
@@ -76,7 +83,11 @@ def split_val(
         for label in set(labels):
             counts[label] += 1
     wanted = [math.ceil(count * ratio) for count in counts]
-    chosen = _first_of_class(samples, wanted) if multiclass else _cover_classes(samples, wanted)
+    chosen = (
+        _first_of_class(samples, wanted)
+        if multiclass
+        else _cover_classes(samples, wanted)
+    )
     train = [item for position, item in enumerate(samples) if position not in chosen]
     return train, [samples[position] for position in sorted(chosen)]
 
@@ -92,7 +103,8 @@ def _first_of_class(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
 
 def _cover_classes(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
     chosen: set[int] = set()
-    for label in range(len(wanted)):  # an earlier class never lacks images again: amounts only fall
+    # an earlier class never lacks images again: amounts only fall
+    for label in range(len(wanted)):
         for position, item in enumerate(samples):
             if wanted[label] <= 0:
                 break
@@ -106,10 +118,12 @@ def _cover_classes(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
 def sample_elevater(
     train: Sequence[Sample], num_classes: int, label_kind: str, shots: int, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return the (train, val) that an ELEVATER run uses, sampled from the official training images.
+    """Return the (train, val) that an ELEVATER run uses, sampled from the official
+    training images.
 
-    With one shot the rule is the reference MVLPT's: train and val are the same images. (ELEVATER's toolkit then takes
-    two images a class, one for each, and writes n_shot 2.)
+    With one shot the rule is the reference MVLPT's: train and val are the same images.
+    (ELEVATER's toolkit then takes two images a class, one for each, and writes n_shot
+    2.)
 
     Args:
         shots: per class, validation included; -1 takes all images, 0 none.
@@ -125,15 +139,22 @@ def sample_elevater(
     return split_val(sampled, num_classes, label_kind)
 
 
-draw_elevater = sample_elevater  # the earlier name; kept for custom data sets and to be removed
+# the earlier name; kept for custom data sets and to be removed
+draw_elevater = sample_elevater
 
 
 def sample_per_class(
-    train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int, task: str = ""
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    shots: int,
+    seed: int,
+    task: str = "",
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return CoOp's few-shot (train, val): `shots` training images per class and min(shots, 4) validation images.
+    """Return CoOp's few-shot (train, val): `shots` training images per class and
+    min(shots, 4) validation images.
 
-    The sample depends on `task` and `seed` alone. A class with too few images gives all it has.
+    The sample depends on `task` and `seed` alone. A class with too few images gives all
+    it has.
 
     Args:
         shots: -1 takes all images, 0 none.
@@ -144,10 +165,14 @@ def sample_per_class(
     if shots < 0:
         return list(train), list(val)
     generator = random.Random(f"{task}-{seed}")
-    return _per_class(train, shots, generator), _per_class(val, min(shots, VAL_SHOTS), generator)
+    return _per_class(train, shots, generator), _per_class(
+        val, min(shots, VAL_SHOTS), generator
+    )
 
 
-def _per_class(samples: Iterable[Sample], shots: int, generator: random.Random) -> list[Sample]:
+def _per_class(
+    samples: Iterable[Sample], shots: int, generator: random.Random
+) -> list[Sample]:
     groups: dict[int, list[Sample]] = {}
     for item in samples:
         groups.setdefault(item.label, []).append(item)
@@ -159,11 +184,15 @@ def _per_class(samples: Iterable[Sample], shots: int, generator: random.Random) 
 
 def _check_shots(shots: int) -> None:
     if shots < -1:
-        raise ValueError(f"DATASET.NUM_SHOTS (--shots) is {shots}; give the images per class, 0 for none or -1 for all")
+        raise ValueError(
+            f"DATASET.NUM_SHOTS (--shots) is {shots}; give the images per class, 0 for none or -1 for all"
+        )
 
 
 def to_record(task: Task, shots: int, seed: int) -> dict:
-    """Return what `task` is trained on: task, shots, seed, and the images' keys, the same on every machine."""
+    """Return what `task` is trained on: task, shots, seed, and the images' keys, the
+    same on every machine.
+    """
     train = [item.key for item in task.train_x]
     val = [item.key for item in task.val or []]
     return {"task": task.name, "shots": shots, "seed": seed, "train": train, "val": val}
@@ -175,10 +204,14 @@ def write_record(path: str | os.PathLike, task: Task, shots: int, seed: int) -> 
     write_text(path, f"{text}\n")
 
 
-def replay(record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()) -> tuple[list[Sample], list[Sample]]:
-    """Return the (train, val) that a record names, found among the full `train` and `val`.
+def replay(
+    record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()
+) -> tuple[list[Sample], list[Sample]]:
+    """Return the (train, val) that a record names, found among the full `train` and
+    `val`.
 
-    ELEVATER's val images come from the training images, so both are searched, the split's own first.
+    ELEVATER's val images come from the training images, so both are searched, the
+    split's own first.
 
     Raises:
         ValueError: the record lacks a list, or names an image that is in neither.
@@ -186,23 +219,29 @@ def replay(record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ())
     found = []
     for split, pool in (("train", [*train, *val]), ("val", [*val, *train])):
         if split not in record:
-            raise ValueError(f"the few-shot record of task {record.get('task')!r} has no list {split!r}")
+            raise ValueError(
+                f"the few-shot record of task {record.get('task')!r} has no list {split!r}"
+            )
         by_key = {item.key: item for item in reversed(pool)}
         for key in record[split]:
             if key not in by_key:
-                raise ValueError(f"the few-shot record of task {record.get('task')!r} names {key}, which is not there")
+                raise ValueError(
+                    f"the few-shot record of task {record.get('task')!r} names {key}, which is not there"
+                )
         found.append([by_key[key] for key in record[split]])
     return found[0], found[1]
 
 
 def find_record(where: str | os.PathLike, task: str) -> dict | None:
-    """Return the record of `task` in `where`: one file, a folder of them, or a run's folder.
+    """Return the record of `task` in `where`: one file, a folder of them, or a run's
+    folder.
 
-    Returns None for the file of another task; a published list (a line of JSON an image) names none, and is of any.
+    Returns None for the file of another task; a published list (a line of JSON an
+    image) names none, and is of any.
 
     Raises:
-        FileNotFoundError: there is no such file, or no record of the task in the folder.
-        ValueError: the file is no record.
+        FileNotFoundError: there is no such file, or no record of the task in the
+        folder. ValueError: the file is no record.
     """
     where = Path(where).expanduser()
     if not where.is_dir():
@@ -212,11 +251,15 @@ def find_record(where: str | os.PathLike, task: str) -> dict | None:
         path = where / folder / f"{task}.json"
         if path.is_file():
             return _read_record(path)
-    raise FileNotFoundError(f"DATASET.FEWSHOT: {where} has no few-shot record {task}.json")
+    raise FileNotFoundError(
+        f"DATASET.FEWSHOT: {where} has no few-shot record {task}.json"
+    )
 
 
 def recorded_shots(where: str | os.PathLike) -> int | None:
-    """Return the shots that the records in `where` state, or None if they state none or several different ones."""
+    """Return the shots that the records in `where` state, or None if they state none or
+    several different ones.
+    """
     where = Path(where).expanduser()
     paths = [where]
     if where.is_dir():
@@ -232,14 +275,17 @@ def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
     if where.is_file():
         task = _read_record(where)["task"]
         if task is not None and task not in tasks:
-            raise ValueError(f"DATASET.FEWSHOT: {where} is a record of none of the tasks, but of {task}")
+            raise ValueError(
+                f"DATASET.FEWSHOT: {where} is a record of none of the tasks, but of {task}"
+            )
 
 
 def replay_record(task: Task, record: Mapping, shots: int) -> None:
     """Give `task`, which was built with all its images, those of a record.
 
     Raises:
-        ValueError: the record states other shots than `shots`, or names an image that is not there.
+        ValueError: the record states other shots than `shots`, or names an image that
+        is not there.
     """
     file = record["file"]
     stated = record.get("shots", shots)
@@ -266,11 +312,15 @@ def _read_record(path: Path) -> dict:
         return read_list(path)
     record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("task"), str):
-        raise ValueError(f"{path} is no few-shot record: it needs the keys task, train and val")
+        raise ValueError(
+            f"{path} is no few-shot record: it needs the keys task, train and val"
+        )
     for split in ("train", "val"):
         keys = record.get(split)
         if not isinstance(keys, list):
-            raise ValueError(f"{path} is no few-shot record: it needs the keys task, train and val")
+            raise ValueError(
+                f"{path} is no few-shot record: it needs the keys task, train and val"
+            )
         if not all(isinstance(key, str) for key in keys):
             raise ValueError(f"{path}: train and val are lists of images' paths")
     for key in ("shots", "seed"):

@@ -1,4 +1,6 @@
-"""ImageNet and its four variants in CoOp's layout: a folder a class, named by WordNet id (ImageNetV2: by label)."""
+"""ImageNet and its four variants in CoOp's layout: a folder a class, named by WordNet
+id (ImageNetV2: by label).
+"""
 
 from __future__ import annotations
 
@@ -13,45 +15,62 @@ from .task import Sample, register_task
 
 
 class ImageNetSet(CoopTask):
-    """Class names are those of classnames.txt (lines "<WordNet id> <name>") if the folder has one, else the usual ones."""
+    """Class names are those of classnames.txt (lines "<WordNet id> <name>") if the
+    folder has one, else the usual ones.
+    """
 
     def __init__(self, cfg):
         self.templates = names.templates(self.name)
         super().__init__(cfg)
 
     def scan(self, folder: str, below: str) -> list[Sample]:
-        """Return the images of `folder`/`below`, class by class; labels are positions of the sorted class folders.
+        """Return the images of `folder`/`below`, class by class; labels are positions
+        of the sorted class folders.
 
         Raises:
-            FileNotFoundError: the folder is not there.
-            ValueError: it has no class folder, or one that is neither in classnames.txt nor in ImageNet.
+            FileNotFoundError: the folder is not there. ValueError: it has no class
+            folder, or one that is neither in classnames.txt nor in ImageNet.
         """
         root = os.path.join(folder, below)
         if not os.path.isdir(root):
             raise FileNotFoundError(f"{self.name}: no image folder {root}")
-        folders = [found.name for found in os.scandir(root) if found.is_dir() and not found.name.startswith(".")]
+        folders = [
+            found.name
+            for found in os.scandir(root)
+            if found.is_dir() and not found.name.startswith(".")
+        ]
         if not folders:
             raise ValueError(f"{self.name}: {root} has no class folders")
         named = self.name_folders(self.sort_folders(folders, root), folder, root)
         samples = []
         for label, (inner, classname) in enumerate(named.items()):
-            files = sorted(file for file in os.listdir(os.path.join(root, inner)) if not file.startswith("."))
+            files = sorted(
+                file
+                for file in os.listdir(os.path.join(root, inner))
+                if not file.startswith(".")
+            )
             for file in files:
                 key = f"{below}/{inner}/{file}"
-                samples.append(Sample(os.path.join(root, inner, file), (label,), key, classname))
+                samples.append(
+                    Sample(os.path.join(root, inner, file), (label,), key, classname)
+                )
         return samples
 
     def sort_folders(self, folders: list[str], root: str) -> list[str]:
         """Return the class folders in label order."""
         return sorted(folders)
 
-    def name_folders(self, folders: list[str], folder: str, root: str) -> dict[str, str]:
+    def name_folders(
+        self, folders: list[str], folder: str, root: str
+    ) -> dict[str, str]:
         """Return class folder -> class name."""
         known = self.wordnet_names(folder)
         for inner in folders:
             if inner not in known:
                 path = os.path.join(root, inner)
-                raise ValueError(f"{self.name}: {path} is no class: classnames.txt has no {inner!r}")
+                raise ValueError(
+                    f"{self.name}: {path} is no class: classnames.txt has no {inner!r}"
+                )
         return {inner: known[inner] for inner in folders}
 
     def wordnet_names(self, folder: str) -> dict[str, str]:
@@ -65,27 +84,35 @@ class ImageNetSet(CoopTask):
         for number, line in enumerate(lines, start=1):
             wnid, _, classname = line.partition(" ")
             if not classname:
-                raise ValueError(f"{path}:{number}: expected <WordNet id> <class name>, found {wnid!r}")
+                raise ValueError(
+                    f"{path}:{number}: expected <WordNet id> <class name>, found {wnid!r}"
+                )
             found[wnid] = classname
         return found
 
 
 @register_task
 class ImageNet(ImageNetSet):
-    """ImageNet-1K. Its official val images are both val and test, and val stays whole in few-shot runs."""
+    """ImageNet-1K.
+
+    Its official val images are both val and test, and val stays whole in few-shot runs.
+    """
 
     name, folder, image_dir = "ImageNet", "imagenet", "images"
     wants_train = True
 
     def read(self, folder: str) -> Splits:
-        """Return (train, val, test); images are in images/train and images/val, or in train and val as in MVLPT."""
+        """Return (train, val, test); images are in images/train and images/val, or in
+        train and val as in MVLPT.
+        """
         below = "images/" if os.path.isdir(os.path.join(folder, "images")) else ""
         val = self.scan(folder, f"{below}val")
         train = self.scan(folder, f"{below}train") if self.wants_train else []
         return train, val, val
 
     def __init__(self, cfg):
-        self.wants_train = cfg.DATASET.NUM_SHOTS != 0  # else 1.28 million images are not listed
+        # else 1.28 million images are not listed
+        self.wants_train = cfg.DATASET.NUM_SHOTS != 0
         super().__init__(cfg)
 
     def sample(
@@ -108,21 +135,34 @@ class Variant(ImageNetSet):
 
 @register_task
 class ImageNetV2(Variant):
-    """ImageNetV2, matched frequency. Folders are labels: the lines of classnames.txt counted from 0."""
+    """ImageNetV2, matched frequency.
 
-    name, folder, image_dir = "ImageNetV2", "imagenetv2", "imagenetv2-matched-frequency-format-val"
+    Folders are labels: the lines of classnames.txt counted from 0.
+    """
+
+    name, folder, image_dir = (
+        "ImageNetV2",
+        "imagenetv2",
+        "imagenetv2-matched-frequency-format-val",
+    )
 
     def sort_folders(self, folders: list[str], root: str) -> list[str]:
         for inner in folders:
             if not inner.isdecimal():
                 path = os.path.join(root, inner)
-                raise ValueError(f"{self.name}: {path} is no class: folders are numbers from 0 on")
+                raise ValueError(
+                    f"{self.name}: {path} is no class: folders are numbers from 0 on"
+                )
         return sorted(folders, key=int)
 
-    def name_folders(self, folders: list[str], folder: str, root: str) -> dict[str, str]:
+    def name_folders(
+        self, folders: list[str], folder: str, root: str
+    ) -> dict[str, str]:
         known = list(self.wordnet_names(folder).values())
         if [int(inner) for inner in folders] != list(range(len(known))):
-            raise ValueError(f"{self.name}: {root} has {len(folders)} class folders, not 0 to {len(known) - 1}")
+            raise ValueError(
+                f"{self.name}: {root} has {len(folders)} class folders, not 0 to {len(known) - 1}"
+            )
         return dict(zip(folders, known, strict=True))
 
 
@@ -135,7 +175,9 @@ class ImageNetSketch(Variant):
 
 @register_task
 class ImageNetA(Variant):
-    """ImageNet-A: natural images of 200 classes that mislead a ResNet-50; labels are counted from 0 again."""
+    """ImageNet-A: natural images of 200 classes that mislead a ResNet-50; labels are
+    counted from 0 again.
+    """
 
     name, folder, image_dir = "ImageNetA", "imagenet-adversarial", "imagenet-a"
 

@@ -13,18 +13,22 @@ MIXINGS = ("proportional", "uniform", "temperature")
 
 
 class MixingSampler(Sampler[list[int]]):
-    """Batches of positions in a dataset that holds its tasks one after the other; a DataLoader's `batch_sampler`.
+    """Batches of positions in a dataset that holds its tasks one after the other; a
+    DataLoader's `batch_sampler`.
 
-    An epoch's order is a function of (seed, epoch) alone: call `set_epoch` before each epoch, or it repeats.
+    An epoch's order is a function of (seed, epoch) alone: call `set_epoch` before each
+    epoch, or it repeats.
 
     Args:
-        sizes: the number of images of each task; tasks without images are never sampled.
-        mixing: "proportional" shows every image once an epoch. "uniform" gives every task the same share of the epoch,
-            "temperature" a share proportional to size ** (1 / temperature). A task's images come in shuffled
-            passes, so that none is seen twice before all are seen once.
+        sizes: the number of images of each task; tasks without images are never
+        sampled. mixing: "proportional" shows every image once an epoch. "uniform" gives
+        every task the same share of the epoch,
+            "temperature" a share proportional to size ** (1 / temperature). A task's
+            images come in shuffled passes, so that none is seen twice before all are
+            seen once.
         temperature: 1 gives shares proportional to size, more evens them out.
-        homogeneous: every batch is from one task.
-        drop_last: drop the short last batch (if homogeneous: of each pass over a task), unless it is the only one.
+        homogeneous: every batch is from one task. drop_last: drop the short last batch
+        (if homogeneous: of each pass over a task), unless it is the only one.
     """
 
     def __init__(
@@ -39,9 +43,13 @@ class MixingSampler(Sampler[list[int]]):
     ):
         if mixing not in MIXINGS:
             choices = ", ".join(MIXINGS)
-            raise ValueError(f"unknown mixing {mixing!r}; the nearest of {choices} is {nearest(mixing, MIXINGS)[0]!r}")
+            raise ValueError(
+                f"unknown mixing {mixing!r}; the nearest of {choices} is {nearest(mixing, MIXINGS)[0]!r}"
+            )
         if batch_size < 1 or temperature <= 0:
-            raise ValueError(f"batch size {batch_size} and temperature {temperature} must be positive")
+            raise ValueError(
+                f"batch size {batch_size} and temperature {temperature} must be positive"
+            )
         if sum(sizes) == 0:
             raise ValueError("there are no training images to sample batches from")
         self.sizes = np.array(sizes)
@@ -52,11 +60,15 @@ class MixingSampler(Sampler[list[int]]):
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Set the epoch whose order the next iteration has, and the batch that it begins with."""
+        """Set the epoch whose order the next iteration has, and the batch that it
+        begins with.
+        """
         self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
-        """Return the batches of an epoch: for every mixing as many as proportional mixing needs."""
+        """Return the batches of an epoch: for every mixing as many as proportional
+        mixing needs.
+        """
         if not self.homogeneous:
             return self._num_batches(self.sizes.sum())
         return sum(self._num_batches(size) for size in self.sizes)
@@ -73,7 +85,11 @@ class MixingSampler(Sampler[list[int]]):
     @property
     def shares(self) -> np.ndarray:
         """Each task's expected share of an epoch, (tasks,); sums to 1."""
-        powers = {"proportional": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}
+        powers = {
+            "proportional": 1.0,
+            "uniform": 0.0,
+            "temperature": 1.0 / self.temperature,
+        }
         weights = self.sizes.clip(1).astype(float) ** powers[self.mixing]
         weights[self.sizes == 0] = 0.0
         return weights / weights.sum()
@@ -112,7 +128,9 @@ class MixingSampler(Sampler[list[int]]):
         return self.starts[task] + order
 
     def _allot(self, total: int, generator: np.random.Generator) -> np.ndarray:
-        """Split `total` into whole numbers by `shares`: each within 1 of its share, and exactly it on average."""
+        """Split `total` into whole numbers by `shares`: each within 1 of its share, and
+        exactly it on average.
+        """
         edges = np.cumsum([0.0, *self.shares])
         edges = edges / edges[-1] * total + generator.random()
         return np.diff(np.floor(edges)).astype(int)

@@ -37,17 +37,17 @@ class MultitaskDataset(Dataset):
         impath   str, the path as the task's index has it
 
     Args:
-        split: "train", "val" or "test".
-        size: the side S of the images in pixels.
-        crop: "squash" or "crop" for all tasks; None takes each task's setting.
-        transform: called with the PIL image instead of `resize`. A float tensor that it returns is taken as normalised.
-        cache_budget: decoded images are kept, as uint8, if all take at most as many bytes and there is no `transform`.
-        background: behind transparent pixels, see `read_image`.
+        split: "train", "val" or "test". size: the side S of the images in pixels. crop:
+        "squash" or "crop" for all tasks; None takes each task's setting. transform:
+        called with the PIL image instead of `resize`. A float tensor that it returns is
+        taken as normalised. cache_budget: decoded images are kept, as uint8, if all
+        take at most as many bytes and there is no `transform`. background: behind
+        transparent pixels, see `read_image`.
 
     Attributes:
-        tasks, names: the tasks and their names.
-        offsets: per task, the first of its columns in the union of all classes.
-        num_classes, classnames, lab2cname: of the union. Classes of the same name in two tasks stay two classes.
+        tasks, names: the tasks and their names. offsets: per task, the first of its
+        columns in the union of all classes. num_classes, classnames, lab2cname: of the
+        union. Classes of the same name in two tasks stay two classes.
     """
 
     def __init__(
@@ -105,7 +105,9 @@ class MultitaskDataset(Dataset):
         }
 
     def batch(self, rows: Sequence[int]) -> dict:
-        """Return the items of `rows` as `default_collate` stacks them, normalised at once."""
+        """Return the items of `rows` as `default_collate` stacks them, normalised at
+        once.
+        """
         images = None
         if self._cache:
             images = self._cache.get_all(rows)
@@ -129,7 +131,9 @@ class MultitaskDataset(Dataset):
     def labels(self) -> Tensor:
         """Labels within their tasks, int64 (N, K), padded with -1."""
         padding = [-1] * self.max_labels
-        padded = [(*sample.labels, *padding)[: self.max_labels] for sample in self.samples]
+        padded = [
+            (*sample.labels, *padding)[: self.max_labels] for sample in self.samples
+        ]
         labels = torch.tensor(padded, dtype=torch.int64)
         return labels.view(-1, self.max_labels)
 
@@ -145,21 +149,27 @@ class MultitaskDataset(Dataset):
         return self._cache.nbytes if self._cache else 0
 
     def forget_images(self, for_good: bool = False) -> None:
-        """Free the memory of decoded images; with `for_good`, those to come are not kept either."""
+        """Free the memory of decoded images; with `for_good`, those to come are not
+        kept either.
+        """
         if for_good:
             self._cache = None
         elif self._cache:
             self._cache = _ImageCache(len(self.samples), self.size)
 
     def decode(self, rows: Sequence[int]) -> None:
-        """Decode images before they are needed, several at a time; they are kept if this dataset keeps images.
+        """Decode images before they are needed, several at a time; they are kept if
+        this dataset keeps images.
 
-        Raises ImageError or FileNotFoundError naming the first that can't be decoded, and how many others there are.
+        Raises ImageError or FileNotFoundError naming the first that can't be decoded,
+        and how many others there are.
         """
         first, others = None, 0
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             faults = pool.map(self._fault, rows)
-            for error in progress(faults, total=len(rows), desc="test images", unit="image", leave=False):
+            for error in progress(
+                faults, total=len(rows), desc="test images", unit="image", leave=False
+            ):
                 if error is None:
                     continue
                 if first is None:
@@ -181,7 +191,9 @@ class MultitaskDataset(Dataset):
     def task_of(self, index: int) -> int:
         """Return the position of the task that item `index` belongs to."""
         if not 0 <= index < len(self):
-            raise IndexError(f"index {index} is out of range: the dataset has {len(self)} items")
+            raise IndexError(
+                f"index {index} is out of range: the dataset has {len(self)} items"
+            )
         return bisect_right(self._starts, index) - 1
 
     def rows(self, task: int) -> range:
@@ -189,7 +201,9 @@ class MultitaskDataset(Dataset):
         return range(self._starts[task], self._starts[task + 1])
 
     def targets(self, task: int) -> Tensor:
-        """Return labels within the task: int64 (N,) if multiclass (-1: negative image), 0/1 int64 (N, C) if multilabel."""
+        """Return labels within the task: int64 (N,) if multiclass (-1: negative image),
+        0/1 int64 (N, C) if multilabel.
+        """
         rows = self.rows(task)
         if self.tasks[task].label_kind == "multiclass":
             return self.labels[rows.start : rows.stop, 0].clone()
@@ -210,7 +224,9 @@ class MultitaskDataset(Dataset):
         if image is None:
             task = self.tasks[self.task_of(index)]
             crop = self.crop or task.crop
-            image = resize(read_image(path, self.background), self.size, crop, self.interpolation)
+            image = resize(
+                read_image(path, self.background), self.size, crop, self.interpolation
+            )
             if self._cache:
                 self._cache.put(index, image)
         return image
@@ -230,7 +246,8 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 class _ImageCache:
-    """uint8 images in anonymous shared memory: all processes have what a forked worker decodes.
+    """uint8 images in anonymous shared memory: all processes have what a forked worker
+    decodes.
 
     Pages take memory once they are written. The copy of a spawned worker starts empty.
     """
@@ -259,18 +276,22 @@ class _ImageCache:
 
 
 def _shared_bytes(count: int) -> Tensor:
-    """Return zeros, uint8 (count,), in memory that this process and those that it forks share."""
+    """Return zeros, uint8 (count,), in memory that this process and those that it forks
+    share.
+    """
     memory = mmap.mmap(-1, max(count, 1))
     return torch.frombuffer(memory, dtype=torch.uint8)[:count]
 
 
 def label_distribution(labels: Tensor, num_classes: int) -> Tensor:
-    """Return target distributions (B, num_classes) of labels (B, K) padded with -1: 1/k on each of an image's k labels.
+    """Return target distributions (B, num_classes) of labels (B, K) padded with -1: 1/k
+    on each of an image's k labels.
 
     The row of an image without labels is all zeros, so that its cross-entropy is 0.
     """
     distribution = torch.zeros(len(labels), num_classes + 1, device=labels.device)
-    columns = torch.where(labels < 0, num_classes, labels)  # the last column takes the padding
+    # the last column takes the padding
+    columns = torch.where(labels < 0, num_classes, labels)
     distribution.scatter_(1, columns, 1.0)
     distribution = distribution[:, :num_classes]
     counts = distribution.sum(dim=1, keepdim=True)

@@ -1,4 +1,6 @@
-"""A task: a registered Dassl dataset that also says how it is labelled, prompted and scored."""
+"""A task: a registered Dassl dataset that also says how it is labelled, prompted and
+scored.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ METRICS = ("accuracy", "mean-per-class", "11point_mAP", "roc_auc")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a task. It has the attributes of Dassl's Datum, may lie in a zip and have any number of labels."""
+    """One image of a task.
+
+    It has the attributes of Dassl's Datum, may lie in a zip and have any number of
+    labels.
+    """
 
     impath: str  # "/data/a.png" or "/data/train.zip@a/b.png"
     labels: tuple[int, ...]  # local to the task; () is a negative image
@@ -33,9 +39,9 @@ class Sample:
 class Task(DatasetBase):
     """Images with labels, class names, a metric and prompt templates.
 
-    Subclasses state the class attributes and call this constructor with what they read; Dassl constructs a registered
-    subclass with `cfg` alone. `train_x`, `val` and `test` are lists of `Sample`, few-shot already applied; `val` may be
-    empty.
+    Subclasses state the class attributes and call this constructor with what they read;
+    Dassl constructs a registered subclass with `cfg` alone. `train_x`, `val` and `test`
+    are lists of `Sample`, few-shot already applied; `val` may be empty.
     """
 
     name: str = ""
@@ -44,10 +50,15 @@ class Task(DatasetBase):
     templates: Sequence[str] = DEFAULT_TEMPLATES
     crop: str = "crop"
     subsampled: bool = False  # classes were left out
-    drawn_seed: int | None = None  # seed of the few-shot sample, if it is not the configuration's
+    # seed of the few-shot sample, if it is not the configuration's
+    drawn_seed: int | None = None
 
     def __init__(
-        self, classnames: Sequence[str], train: Sequence[Sample], val: Sequence[Sample], test: Sequence[Sample]
+        self,
+        classnames: Sequence[str],
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        test: Sequence[Sample],
     ):
         self.name = self.name or type(self).__name__
         self.templates = list(self.templates)
@@ -62,25 +73,33 @@ class Task(DatasetBase):
 
     def _check(self) -> None:
         if self.label_kind not in LABEL_KINDS:
-            raise ValueError(f"{self.name}: label_kind {self.label_kind!r} is none of {', '.join(LABEL_KINDS)}")
+            raise ValueError(
+                f"{self.name}: label_kind {self.label_kind!r} is none of {', '.join(LABEL_KINDS)}"
+            )
         if self.metric not in METRICS:
-            raise ValueError(f"{self.name}: metric {self.metric!r} is none of {', '.join(METRICS)}")
+            raise ValueError(
+                f"{self.name}: metric {self.metric!r} is none of {', '.join(METRICS)}"
+            )
         for template in self.templates:
             if "{}" not in template:
-                raise ValueError(f"{self.name}: template {template!r} has no {{}} for the class name")
+                raise ValueError(
+                    f"{self.name}: template {template!r} has no {{}} for the class name"
+                )
 
-    def set_split(self, train: Sequence[Sample], val: Sequence[Sample], seed: int | None) -> None:
+    def set_split(
+        self, train: Sequence[Sample], val: Sequence[Sample], seed: int | None
+    ) -> None:
         """Train on these images, which were sampled with `seed`."""
         self._train_x = list(train)
         self._val = list(val)
         self.drawn_seed = seed
 
     def subsample(self, cfg) -> None:
-        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, their labels counted from 0 again; a second call changes
-        nothing.
+        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, their labels counted
+        from 0 again; a second call changes nothing.
 
-        "base" is CoOp's first half of the classes in label order, rounded up, "new" the rest. Raises ValueError for another
-        name, and for a multilabel task.
+        "base" is CoOp's first half of the classes in label order, rounded up, "new" the
+        rest. Raises ValueError for another name, and for a multilabel task.
         """
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
         kept = class_range(which, len(self._classnames))
@@ -99,27 +118,40 @@ class Task(DatasetBase):
         self._lab2cname = dict(enumerate(self._classnames))
 
     def data_root(self, cfg) -> str:
-        """Return the absolute folder of all data sets, `cfg.DATASET.ROOT`. Override for data in another place."""
+        """Return the absolute folder of all data sets, `cfg.DATASET.ROOT`.
+
+        Override for data in another place.
+        """
         root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
         if not os.path.isdir(root):
             raise FileNotFoundError(f"no data root {root}; pass --root (DATASET.ROOT)")
         return root
 
     def data_folder(self, cfg, folder: str) -> str:
-        """Return the path of `folder` below the data root. Raises FileNotFoundError naming it if it does not exist."""
+        """Return the path of `folder` below the data root.
+
+        Raises FileNotFoundError naming it if it does not exist.
+        """
         path = os.path.join(self.data_root(cfg), folder)
         if not os.path.isdir(path):
             hint = "" if cfg.DATASET.ROOT else " (DATASET.ROOT is empty; pass --root)"
-            raise FileNotFoundError(f"{self.name or type(self).__name__}: no folder {path}{hint}")
+            raise FileNotFoundError(
+                f"{self.name or type(self).__name__}: no folder {path}{hint}"
+            )
         return path
 
 
 def class_range(which: str, count: int) -> range:
-    """Return the labels of "all", "base" or "new" classes of `count`. Raise ValueError for another name."""
+    """Return the labels of "all", "base" or "new" classes of `count`.
+
+    Raise ValueError for another name.
+    """
     half = (count + 1) // 2
     ranges = {"all": range(count), "base": range(half), "new": range(half, count)}
     if which not in ranges:
-        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {which!r}; choose all, base or new")
+        raise ValueError(
+            f"DATASET.SUBSAMPLE_CLASSES is {which!r}; choose all, base or new"
+        )
     return ranges[which]
 
 
@@ -132,7 +164,9 @@ def _of_classes(samples: Sequence[Sample], kept: range) -> list[Sample]:
 
 
 def register_task(cls: type[Task]) -> type[Task]:
-    """Register a task class under its `name`, which need not be a Python identifier ("cifar-10")."""
+    """Register a task class under its `name`, which need not be a Python identifier
+    ("cifar-10").
+    """
     if not cls.name:
         raise ValueError(f"{cls.__name__} has no name to be registered under")
     cls.__name__ = cls.name
@@ -140,21 +174,32 @@ def register_task(cls: type[Task]) -> type[Task]:
     return cls
 
 
-def require_train_images(samples: Sequence[Sample], classnames: Sequence[str], source: str) -> None:
-    """Raise ValueError naming the first class that no image of `samples` (read from the file `source`) shows."""
+def require_train_images(
+    samples: Sequence[Sample], classnames: Sequence[str], source: str
+) -> None:
+    """Raise ValueError naming the first class that no image of `samples` (read from the
+    file `source`) shows.
+    """
     present = {label for sample in samples for label in sample.labels}
     for label, classname in enumerate(classnames):
         if label not in present:
-            raise ValueError(f"class {label} ({classname!r}) has no training image in {source}")
+            raise ValueError(
+                f"class {label} ({classname!r}) has no training image in {source}"
+            )
 
 
 def sampling_seed(cfg) -> int:
-    """Return the seed of few-shot samples: `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` if there is no such key."""
+    """Return the seed of few-shot samples:
+
+    `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` if there is no such key.
+    """
     return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
 
 
 def allows_outside(cfg) -> bool:
-    """Return whether an index may name images that are not in its data set's folder (DATASET.ALLOW_OUTSIDE)."""
+    """Return whether an index may name images that are not in its data set's folder
+    (DATASET.ALLOW_OUTSIDE).
+    """
     return bool(getattr(cfg.DATASET, "ALLOW_OUTSIDE", False))
 
 
@@ -166,8 +211,12 @@ class _Wrapped(Task):
         for attribute in ("label_kind", "metric", "templates", "crop"):
             if hasattr(dataset, attribute):
                 setattr(self, attribute, getattr(dataset, attribute))
-        splits = [list(items or []) for items in (dataset.train_x, dataset.val, dataset.test)]
-        base = _base_folder(dataset, [item.impath for items in splits for item in items])
+        splits = [
+            list(items or []) for items in (dataset.train_x, dataset.val, dataset.test)
+        ]
+        base = _base_folder(
+            dataset, [item.impath for items in splits for item in items]
+        )
         train, val, test = [[_sample(item, base) for item in items] for items in splits]
         super().__init__(dataset.classnames, train, val, test)
 
@@ -175,7 +224,13 @@ class _Wrapped(Task):
 def _sample(item, base: str) -> Sample:
     if isinstance(item, Sample):
         return item
-    return Sample(item.impath, (item.label,), _relative(item.impath, base), item.classname, item.domain)
+    return Sample(
+        item.impath,
+        (item.label,),
+        _relative(item.impath, base),
+        item.classname,
+        item.domain,
+    )
 
 
 def _relative(path: str, base: str) -> str:
@@ -183,7 +238,9 @@ def _relative(path: str, base: str) -> str:
 
 
 def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
-    """Return the folder that keys are relative to: the dataset's `dataset_dir`, or the deepest one common to all."""
+    """Return the folder that keys are relative to: the dataset's `dataset_dir`, or the
+    deepest one common to all.
+    """
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
     stated = getattr(dataset, "dataset_dir", None)
     if stated:
@@ -194,10 +251,12 @@ def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
 
 
 def as_task(dataset: DatasetBase, name: str) -> Task:
-    """Return a Dassl dataset (with Datum items) as a task called `name`; a `Task` is returned as it is.
+    """Return a Dassl dataset (with Datum items) as a task called `name`; a `Task` is
+    returned as it is.
 
-    A plain dataset is multiclass, scored by accuracy and prompted with "a photo of a {}.", unless it has attributes
-    `label_kind`, `metric`, `templates` or `crop` that say otherwise.
+    A plain dataset is multiclass, scored by accuracy and prompted with "a photo of a
+    {}.", unless it has attributes `label_kind`, `metric`, `templates` or `crop` that
+    say otherwise.
     """
     if isinstance(dataset, Task):
         return dataset

@@ -1,4 +1,6 @@
-"""Several tasks as one dataset over the union of their classes, for trainers that know a single dataset only."""
+"""Several tasks as one dataset over the union of their classes, for trainers that know
+a single dataset only.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ from .task import Sample, Task
 
 
 def register_union(names: Sequence[str]) -> str:
-    """Register the union of `names` as one dataset and return its name, which joins theirs by commas.
+    """Register the union of `names` as one dataset and return its name, which joins
+    theirs by commas.
 
-    Labels count on from task to task, in order; an image's `domain` is its task. An image with several labels keeps
-    them all, but Dassl's loaders see the first; images without labels are left out.
+    Labels count on from task to task, in order; an image's `domain` is its task. An
+    image with several labels keeps them all, but Dassl's loaders see the first; images
+    without labels are left out.
     """
 
     class Union(Task):

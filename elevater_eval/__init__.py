@@ -1,7 +1,9 @@
-"""ELEVATER evaluation: official metrics, prediction files, submissions. Usable without the rest of the repository.
+"""ELEVATER evaluation: official metrics, prediction files, submissions. Usable without
+the rest of the repository.
 
-Any model's probabilities can be written, packed, checked, scored and compared. Here those of two models on a test set of
-four images, in a custom table of tasks (without ``tasks``, the table is that of ELEVATER and the pocket suite):
+Any model's probabilities can be written, packed, checked, scored and compared. Here
+those of two models on a test set of four images, in a custom table of tasks (without
+``tasks``, the table is that of ELEVATER and the pocket suite):
 
 >>> import elevater_eval, tempfile
 >>> from pathlib import Path

@@ -1,7 +1,9 @@
-"""The bootstrap over test images: how far a score, or a difference of scores, depends on which images there are.
+"""The bootstrap over test images: how far a score, or a difference of scores, depends
+on which images there are.
 
-A sample is a count for each image, (N,) integers that sum to N, so what is costly about a metric (argmax, sorting) is done
-once for all samples. Samples depend on the given generator alone.
+A sample is a count for each image, (N,) integers that sum to N, so what is costly about
+a metric (argmax, sorting) is done once for all samples. Samples depend on the given
+generator alone.
 """
 
 from __future__ import annotations
@@ -13,18 +15,24 @@ import numpy as np
 
 from elevater_eval.metrics import RECALL_LEVELS
 
-Statistic = Callable[[np.ndarray], float]  # of a sample's counts; NaN if it is undefined on the sample
+# of a sample's counts; NaN if it is undefined on the sample
+Statistic = Callable[[np.ndarray], float]
 
 TRIES = 10  # samples for each wanted value, of a statistic that is undefined on some
 
 
 def task_generator(task: str, seed: int) -> np.random.Generator:
-    """Return the generator of a task's samples, so that tasks are sampled independently of each other."""
+    """Return the generator of a task's samples, so that tasks are sampled independently
+    of each other.
+    """
     return np.random.default_rng([seed, zlib.crc32(task.encode())])
 
 
-def resample(statistic: Statistic, images: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `statistic` on `resamples` samples of `images` images; samples on which it is undefined are replaced.
+def resample(
+    statistic: Statistic, images: int, resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return `statistic` on `resamples` samples of `images` images; samples on which it
+    is undefined are replaced.
 
     Raises ValueError if it is defined on fewer than a tenth of the samples.
     """
@@ -37,13 +45,22 @@ def resample(statistic: Statistic, images: int, resamples: int, rng: np.random.G
             values.append(value)
         if len(values) == resamples:
             return np.array(values)
-    raise ValueError(f"the metric is not defined on most samples of the {images} test images")
+    raise ValueError(
+        f"the metric is not defined on most samples of the {images} test images"
+    )
 
 
-def resample_means(differences: np.ndarray, groups: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return means of integer differences (N,) on samples of N images: each the mean of the means of `groups` (N,).
+def resample_means(
+    differences: np.ndarray,
+    groups: np.ndarray,
+    resamples: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return means of integer differences (N,) on samples of N images: each the mean of
+    the means of `groups` (N,).
 
-    Images of one group and one difference are alike, so only the number of each kind is sampled.
+    Images of one group and one difference are alike, so only the number of each kind is
+    sampled.
     """
     values, value_index = np.unique(differences, return_inverse=True)
     names, group_index = np.unique(groups, return_inverse=True)
@@ -64,22 +81,30 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(values: np.ndarray, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of values (T,), of which each is as likely to be sampled."""
+def mean_interval(
+    values: np.ndarray, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean of values (T,), of which each is
+    as likely to be sampled.
+    """
     count = len(values)
     rows = np.random.default_rng(seed).integers(0, count, (resamples, count))
     return interval(values[rows].mean(axis=1))
 
 
 def p_value(resampled: np.ndarray) -> float:
-    """Return the two-sided p-value of resampled differences: twice the smaller share on one side of zero, never 0."""
+    """Return the two-sided p-value of resampled differences: twice the smaller share on
+    one side of zero, never 0.
+    """
     below = int((resampled <= 0).sum())
     above = int((resampled >= 0).sum())
     p = 2 * (1 + min(below, above)) / (1 + len(resampled))
     return min(1.0, p)
 
 
-def statistic_of(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> Statistic:
+def statistic_of(
+    metric: str, targets: np.ndarray, probabilities: np.ndarray
+) -> Statistic:
     """Return an official metric of `elevater_eval.metrics` as a function of counts.
 
     Args:
@@ -106,7 +131,9 @@ def statistic_of(metric: str, targets: np.ndarray, probabilities: np.ndarray) ->
 
 
 class Ranking:
-    """Scores (N,) of one class in falling order, for metrics of samples in which images repeat."""
+    """Scores (N,) of one class in falling order, for metrics of samples in which images
+    repeat.
+    """
 
     def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
         self.order = np.argsort(-scores, kind="stable")
@@ -116,7 +143,9 @@ class Ranking:
         self.last = np.append(changes, len(falling) - 1)  # of each run of equal scores
 
     def curve(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of positives, and of images, with at least each score, the highest score first."""
+        """Return the number of positives, and of images, with at least each score, the
+        highest score first.
+        """
         counts = counts[self.order]
         positives = np.cumsum(counts * self.positive)
         images = np.cumsum(counts)
@@ -167,7 +196,9 @@ def _roc_auc(rankings: list[Ranking]) -> Statistic:
 
 
 def _eleven_point_map(rankings: list[Ranking]) -> Statistic:
-    """Return the mean 11-point precision over the classes with a positive; undefined if there is none."""
+    """Return the mean 11-point precision over the classes with a positive; undefined if
+    there is none.
+    """
     levels = RECALL_LEVELS[:-1]  # at recall 0 the precision is 1
 
     def average(hits: np.ndarray, images: np.ndarray) -> float:

@@ -1,4 +1,6 @@
-"""Two submissions side by side: the difference on each task and on average, with paired tests over the test images."""
+"""Two submissions side by side: the difference on each task and on average, with paired
+tests over the test images.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class _Side:
     model_name: str
     labels: Labels
     scores: dict[int, float]  # by seed
-    evidence: dict[int, np.ndarray]  # by seed: hits (N,) if the metric is a mean of hits, otherwise the fold (N, C)
+    # by seed: hits (N,) if the metric is a mean of hits, otherwise the fold (N, C)
+    evidence: dict[int, np.ndarray]
 
     def mean_score(self, seeds: list[int]) -> float:
         return float(np.mean([self.scores[seed] for seed in seeds]))
@@ -45,14 +48,18 @@ def compare(
     seed: int = 0,
     tasks: Tasks | None = None,
 ) -> Record:
-    """Compare two submissions (all that `score` takes) on the tasks and seeds that both have.
+    """Compare two submissions (all that `score` takes) on the tasks and seeds that both
+    have.
 
-    Returns ``{"a", "b", "resamples", "seed", "tasks", "suites", "absent"}``. Each task has both scores (means over the
-    common seeds), their ``difference`` b - a, its 95 % bootstrap interval ``low``, ``high``, and the two-sided ``p`` of
-    ``test``: for accuracy exact McNemar, and with several seeds its extension, which flips the signs of all seeds of an
-    image together; otherwise a paired bootstrap over images, the seeds of an image together. Each suite has the same
-    of the mean over its tasks, images sampled within each task. ``absent`` names what only one side has. Scores are
-    fractions; no p-value is corrected for the number of tasks. Equal ``seed`` and ``resamples`` give equal results.
+    Returns ``{"a", "b", "resamples", "seed", "tasks", "suites", "absent"}``. Each task
+    has both scores (means over the common seeds), their ``difference`` b - a, its 95 %
+    bootstrap interval ``low``, ``high``, and the two-sided ``p`` of ``test``: for
+    accuracy exact McNemar, and with several seeds its extension, which flips the signs
+    of all seeds of an image together; otherwise a paired bootstrap over images, the
+    seeds of an image together. Each suite has the same of the mean over its tasks,
+    images sampled within each task. ``absent`` names what only one side has. Scores are
+    fractions; no p-value is corrected for the number of tasks. Equal ``seed`` and
+    ``resamples`` give equal results.
     """
     if resamples < 1:
         raise ValueError(f"resamples must be 1 or more, got {resamples}")
@@ -67,7 +74,9 @@ def compare(
     records, resampled = [], {}
     for name in tqdm(common, desc="compare", unit="task", **BAR):
         rng = bootstrap.task_generator(name, seed)
-        record, resampled[name] = _compare_task(tasks[name], a[name], b[name], resamples, rng)
+        record, resampled[name] = _compare_task(
+            tasks[name], a[name], b[name], resamples, rng
+        )
         records.append(record)
     return {
         "a": next(iter(a.values())).model_name,
@@ -80,9 +89,7 @@ def compare(
     }
 
 
-def _read(
-    source: Sources, root: Root, only: Only, tasks: Tasks
-) -> dict[str, _Side]:
+def _read(source: Sources, root: Root, only: Only, tasks: Tasks) -> dict[str, _Side]:
     sides, outlines, issues = {}, [], []
     for entry, labels, found in entries_with_labels(source, root, only, tasks):
         issues += found
@@ -90,7 +97,9 @@ def _read(
             continue
         outlines.append(entry.outline())
         try:
-            sides[entry.dataset_name] = _side(entry, labels, tasks[entry.dataset_name].metric)
+            sides[entry.dataset_name] = _side(
+                entry, labels, tasks[entry.dataset_name].metric
+            )
         except ValueError as reason:
             issues.append(error(entry.where(), str(reason)))
     raise_errors(issues + one_experiment(outlines))
@@ -114,8 +123,12 @@ def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
     return fold
 
 
-def _pairs(first: dict[str, _Side], second: dict[str, _Side]) -> tuple[list[str], list[str]]:
-    """Return what only one side has, in words, and the names of tasks that share a seed."""
+def _pairs(
+    first: dict[str, _Side], second: dict[str, _Side]
+) -> tuple[list[str], list[str]]:
+    """Return what only one side has, in words, and the names of tasks that share a
+    seed.
+    """
     absent, common = [], []
     for name in sorted(first.keys() | second.keys()):
         if name not in second:
@@ -172,10 +185,18 @@ def _estimate(a: float, b: float, resampled: np.ndarray) -> dict[str, float]:
     return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
 
 
-def _difference(metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]) -> bootstrap.Statistic:
-    """Return the mean over seeds of b's metric less that of a's, as a function of counts."""
-    statistics_a = [bootstrap.statistic_of(metric, targets, a.evidence[seed]) for seed in seeds]
-    statistics_b = [bootstrap.statistic_of(metric, targets, b.evidence[seed]) for seed in seeds]
+def _difference(
+    metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]
+) -> bootstrap.Statistic:
+    """Return the mean over seeds of b's metric less that of a's, as a function of
+    counts.
+    """
+    statistics_a = [
+        bootstrap.statistic_of(metric, targets, a.evidence[seed]) for seed in seeds
+    ]
+    statistics_b = [
+        bootstrap.statistic_of(metric, targets, b.evidence[seed]) for seed in seeds
+    ]
 
     def statistic(counts: np.ndarray) -> float:
         mean_a = np.mean([score(counts) for score in statistics_a])
@@ -186,7 +207,8 @@ def _difference(metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: lis
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
-    """Return the exact two-sided p-value of integers (N,) under the hypothesis that each is as likely as its negative.
+    """Return the exact two-sided p-value of integers (N,) under the hypothesis that
+    each is as likely as its negative.
 
     With differences of -1, 0 and 1, as from one seed, this is McNemar's exact test.
     """
@@ -198,7 +220,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     chances = np.ones(1)  # of the sums -h..h; the sum 0 is in the middle
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         steps = binom.pmf(np.arange(count + 1), count, 0.5)
-        steps = steps[np.minimum(steps, steps[::-1]) > SMALLEST_P * 1e-10]  # the tails change no p-value above it
+        # the tails change no p-value above it
+        steps = steps[np.minimum(steps, steps[::-1]) > SMALLEST_P * 1e-10]
         spread = np.zeros(2 * size * (len(steps) - 1) + 1)
         spread[:: 2 * size] = steps
         chances = np.convolve(chances, spread)
@@ -217,7 +240,9 @@ def _suites(
         if a["score"] is None:
             continue
         wanted = members(tasks, a["suite"])
-        counted = [resampled[record["task"]] for record in records if record["task"] in wanted]
+        counted = [
+            resampled[record["task"]] for record in records if record["task"] in wanted
+        ]
         values = np.mean(counted, axis=0)
         suites.append(
             {

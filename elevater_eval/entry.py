@@ -26,7 +26,12 @@ KEYS = (
     "rnd_seeds",
     "predictions",
 )
-COUNTS = ("num_trainable_params", "num_params", "num_visual_params", "num_backbone_params")
+COUNTS = (
+    "num_trainable_params",
+    "num_params",
+    "num_visual_params",
+    "num_backbone_params",
+)
 LARGEST_COUNT = 2**63
 LONGEST_NAME = 1000
 FOLDS_NAMED = 3  # of those without a seed
@@ -38,7 +43,9 @@ Folds = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True, eq=False)
 class PredictionFile:
-    """Predictions of one task: the content of one prediction file, or of several seeds merged."""
+    """Predictions of one task: the content of one prediction file, or of several seeds
+    merged.
+    """
 
     model_name: str
     dataset_name: str
@@ -49,7 +56,8 @@ class PredictionFile:
     n_shot: int  # 0: zero-shot, -1: the whole training set
     rnd_seeds: tuple[int, ...]
     predictions: Folds  # probabilities (N, C) float64, one array a seed
-    sources: tuple[str, ...]  # the file of each seed, for messages; not part of the format
+    # the file of each seed, for messages; not part of the format
+    sources: tuple[str, ...]
 
     def where(self, seed_index: int | None = None) -> str:
         """Return the name of this entry, or of one of its seeds, for messages."""
@@ -64,13 +72,18 @@ class PredictionFile:
 
 
 def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]:
-    """Check the form of a decoded JSON object, whose predictions `read_folds` has read, and make an entry of it.
+    """Check the form of a decoded JSON object, whose predictions `read_folds` has read,
+    and make an entry of it.
 
-    Returns the entry, None if a part of it cannot be read, and all that is wrong with its form. Sizes and row sums
-    depend on the task and are checked by `validation`.
+    Returns the entry, None if a part of it cannot be read, and all that is wrong with
+    its form. Sizes and row sums depend on the task and are checked by `validation`.
     """
     if not isinstance(record, dict):
-        return None, [error(where, f"an object with the nine keys is expected, got {kind(record)}")]
+        return None, [
+            error(
+                where, f"an object with the nine keys is expected, got {kind(record)}"
+            )
+        ]
     place = place_of(record, where)
     field_issues = _name_issues(record, place) + _seed_issues(record, place)
     field_issues += _count_issues(record, place) + _shot_issues(record, place)
@@ -115,7 +128,9 @@ def _key_issues(record: Record, where: str) -> Issues:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KEYS)}"
-            issues.append(error(where, f"unknown key {printable(repr(key), 100)}; {hint}"))
+            issues.append(
+                error(where, f"unknown key {printable(repr(key), 100)}; {hint}")
+            )
     return issues
 
 
@@ -133,12 +148,22 @@ def _seed_issues(record: Record, where: str) -> Issues:
         return []
     seeds = record["rnd_seeds"]
     if not isinstance(seeds, list) or not seeds or set(map(type, seeds)) != {int}:
-        return [error(where, f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}")]
+        return [
+            error(
+                where,
+                f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}",
+            )
+        ]
     counts = Counter(seeds)
     repeated = [seed for seed in counts if counts[seed] > 1]
     if not repeated:
         return []
-    return [error(where, f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once")]
+    return [
+        error(
+            where,
+            f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once",
+        )
+    ]
 
 
 def _count_issues(record: Record, where: str) -> Issues:
@@ -154,7 +179,8 @@ def _count_issues(record: Record, where: str) -> Issues:
 
 def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
     if key == "num_trainable_params" and type(value) is float:
-        # A merge writes the mean over seeds, which is a float and may fall between two integers.
+        # A merge writes the mean over seeds, which is a float and may fall between two
+        # integers.
         integer = math.isfinite(value) and (several_seeds or value.is_integer())
     else:
         integer = type(value) is int
@@ -167,16 +193,37 @@ def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
     return ""
 
 
-def _relation_issues(trainable: float, total: int, visual: int, backbone: int, where: str) -> Issues:
+def _relation_issues(
+    trainable: float, total: int, visual: int, backbone: int, where: str
+) -> Issues:
     issues = []
     if total < visual:
-        issues.append(error(where, f"num_params ({total}) is less than num_visual_params ({visual})"))
+        issues.append(
+            error(
+                where, f"num_params ({total}) is less than num_visual_params ({visual})"
+            )
+        )
     if backbone < visual:
-        issues.append(error(where, f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})"))
+        issues.append(
+            error(
+                where,
+                f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})",
+            )
+        )
     if visual <= total < backbone:
-        issues.append(warning(where, f"num_params ({total}) is less than num_backbone_params ({backbone})"))
+        issues.append(
+            warning(
+                where,
+                f"num_params ({total}) is less than num_backbone_params ({backbone})",
+            )
+        )
     if trainable > total:
-        issues.append(warning(where, f"num_trainable_params ({trainable}) is more than num_params ({total})"))
+        issues.append(
+            warning(
+                where,
+                f"num_trainable_params ({trainable}) is more than num_params ({total})",
+            )
+        )
     return issues
 
 
@@ -184,7 +231,9 @@ def _shot_issues(record: Record, where: str) -> Issues:
     shots = record.get("n_shot", 0)
     if type(shots) is int and shots >= -1:
         return []
-    return [error(where, f"n_shot must be -1, 0 or a positive integer, got {show(shots)}")]
+    return [
+        error(where, f"n_shot must be -1, 0 or a positive integer, got {show(shots)}")
+    ]
 
 
 def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
@@ -192,13 +241,20 @@ def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
         return None, []
     predictions = record["predictions"]
     if not isinstance(predictions, list):
-        return None, [error(where, f"predictions must be a list, got {kind(predictions)}")]
+        return None, [
+            error(where, f"predictions must be a list, got {kind(predictions)}")
+        ]
     seeds = record.get("rnd_seeds")
     if not isinstance(seeds, list):
         seeds = []
     issues = []
     if len(predictions) != len(seeds) or not predictions:
-        issues.append(error(where, f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds"))
+        issues.append(
+            error(
+                where,
+                f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds",
+            )
+        )
     named = max(len(seeds), FOLDS_NAMED)
     for i, fold in enumerate(predictions[:named]):
         place = fold_place(where, seeds, i)
@@ -211,7 +267,9 @@ def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
 
 
 def fold_place(where: str, seeds: Any, fold: int) -> str:
-    """Return the name of a fold by its seed, or by its position if it has none, for messages."""
+    """Return the name of a fold by its seed, or by its position if it has none, for
+    messages.
+    """
     if isinstance(seeds, list) and fold < len(seeds):
         seed = seeds[fold]
         if type(seed) is int:

@@ -1,4 +1,6 @@
-"""Folds: the matrix (N, C) that an entry holds for each seed, read from JSON and checked."""
+"""Folds: the matrix (N, C) that an entry holds for each seed, read from JSON and
+checked.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import numpy as np
 
 from elevater_eval.jsonstream import JSONError, Reader
 
-MOST = 1 << 29  # numbers of a task over all folds, 4 GB; ImageNet-1K has 50 million a seed
+# numbers of a task over all folds, 4 GB; ImageNet-1K has 50 million a seed
+MOST = 1 << 29
 KINDS = {
     dict: "an object",
     list: "a list",
@@ -37,7 +40,9 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return the value of "predictions": if it is a list, a float64 (N, C) or a `Defect` for each fold."""
+    """Return the value of "predictions": if it is a list, a float64 (N, C) or a
+    `Defect` for each fold.
+    """
     if reader.peek() != "[":
         return reader.value()
     folds = []
@@ -81,7 +86,10 @@ def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
 
 
 def _matrix(rows: list[Any], first: int, columns: int | None) -> np.ndarray | Defect:
-    """Return decoded rows as an array; `first` is the number of the first one, `columns` what earlier ones have."""
+    """Return decoded rows as an array;
+
+    `first` is the number of the first one, `columns` what earlier ones have.
+    """
     if set(map(type, rows)) == {list}:
         columns_here = columns or len(rows[0])
         numbers = list(chain.from_iterable(rows))
@@ -111,12 +119,16 @@ def _first_fault(rows: list[Any], first: int, columns: int | None) -> str:
 
 
 def fold_faults(fold: np.ndarray) -> list[str]:
-    """Return a message for values that are not finite, and one for those outside [0, 1]."""
+    """Return a message for values that are not finite, and one for those outside [0,
+    1].
+    """
     if fold.min() >= 0 and fold.max() <= 1:  # False if there is a NaN
         return []
     finite = np.isfinite(fold)
     outside = finite & ((fold < 0) | (fold > 1))
-    return _faults(fold, ~finite, "is not finite") + _faults(fold, outside, "is outside [0, 1]")
+    return _faults(fold, ~finite, "is not finite") + _faults(
+        fold, outside, "is outside [0, 1]"
+    )
 
 
 def _faults(fold: np.ndarray, wrong: np.ndarray, text: str) -> list[str]:

@@ -12,7 +12,11 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True)
 class Issue:
-    """One finding: `level` is "error" or "warning", `where` names the file and, if it has them, task and seed."""
+    """One finding:
+
+    `level` is "error" or "warning", `where` names the file and, if it has them, task
+    and seed.
+    """
 
     level: str
     where: str
@@ -26,7 +30,10 @@ Issues = list[Issue]
 
 
 class InvalidSubmissionError(ValueError):
-    """Prediction files cannot be used; `issues` (and `problems`) holds every finding."""
+    """Prediction files cannot be used;
+
+    `issues` (and `problems`) holds every finding.
+    """
 
     def __init__(self, issues: Iterable[Issue]):
         self.issues = list(issues)
@@ -54,7 +61,9 @@ def errors_of(issues: Iterable[Issue]) -> Issues:
 
 
 def raise_errors(issues: Iterable[Issue]) -> None:
-    """Raise InvalidSubmissionError with the errors among the findings, if there are any."""
+    """Raise InvalidSubmissionError with the errors among the findings, if there are
+    any.
+    """
     errors = errors_of(issues)
     if errors:
         raise InvalidSubmissionError(errors)

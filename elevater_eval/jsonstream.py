@@ -1,4 +1,6 @@
-"""Strict JSON read from a stream piece by piece: a long document never exists as one text or one tree of objects."""
+"""Strict JSON read from a stream piece by piece: a long document never exists as one
+text or one tree of objects.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from toolkit.common.text import printable
 BLOCK = 1 << 20  # bytes read at once
 MARGIN = 32  # characters that must follow a value before it is known to end there
 LONGEST = 1 << 26  # characters of a value that is decoded whole
-MOST_KEYS, MOST_ELEMENTS = 1_000, 10_000  # of an object and a list that are walked through
+# of an object and a list that are walked through
+MOST_KEYS, MOST_ELEMENTS = 1_000, 10_000
 SPACE = re.compile(r"[ \t\r\n]*")
 CLOSED_TWICE = re.compile(r"\][ \t\r\n]*\]")
 
@@ -23,17 +26,21 @@ class JSONError(ValueError):
 
 
 class Reader:
-    """A cursor in JSON text. Its user decides what is decoded whole (`value`) and what is walked through.
+    """A cursor in JSON text. Its user decides what is decoded whole (`value`) and what
+    is walked through.
 
-    What `json` accepts beyond the standard is kept as faults: NaN and infinities, which become floats so that their
-    position can be named, and keys that occur more than once in an object.
+    What `json` accepts beyond the standard is kept as faults: NaN and infinities, which
+    become floats so that their position can be named, and keys that occur more than
+    once in an object.
     """
 
     def __init__(self, stream: BinaryIO, block: int = BLOCK) -> None:
         self._stream = stream
         self._block = block
         self._utf8 = codecs.getincrementaldecoder("utf-8")("strict")
-        self._json = json.JSONDecoder(parse_constant=self._constant, object_pairs_hook=self._unique)
+        self._json = json.JSONDecoder(
+            parse_constant=self._constant, object_pairs_hook=self._unique
+        )
         self._text = ""  # the buffer
         self._at = 0  # position in the buffer
         self._passed = 0  # characters before the buffer
@@ -56,7 +63,10 @@ class Reader:
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                unfinished = error.msg.startswith("Unterminated") or error.pos > len(self._text) - MARGIN
+                unfinished = (
+                    error.msg.startswith("Unterminated")
+                    or error.pos > len(self._text) - MARGIN
+                )
                 if not unfinished or not self._more():
                     raise self._error(error.msg, error.pos) from None
             except RecursionError:
@@ -69,7 +79,9 @@ class Reader:
                     return value
 
     def members(self) -> Iterator[str]:
-        """Yield the keys of the next object; read the value of each before asking for the next key."""
+        """Yield the keys of the next object; read the value of each before asking for
+        the next key.
+        """
         self._take("{")
         seen = set()
         if self.peek() == "}":
@@ -81,7 +93,9 @@ class Reader:
             key = self.value()
             self._take(":")
             if len(seen) > MOST_KEYS:
-                raise self._error(f"an object has more than {MOST_KEYS:,} keys", self._at)
+                raise self._error(
+                    f"an object has more than {MOST_KEYS:,} keys", self._at
+                )
             if key in seen:
                 self._add_repeated(key)
             seen.add(key)
@@ -90,7 +104,9 @@ class Reader:
                 return
 
     def elements(self) -> Iterator[int]:
-        """Yield the positions 0, 1, ... of the next list; read the element at each before asking for the next."""
+        """Yield the positions 0, 1, ... of the next list; read the element at each
+        before asking for the next.
+        """
         self._take("[")
         if self.peek() == "]":
             self._take("]")
@@ -132,7 +148,9 @@ class Reader:
         return faults
 
     def _end_of_lists(self) -> int:
-        """Return the end of the list of lists, or else of the last one in the buffer that may be whole."""
+        """Return the end of the list of lists, or else of the last one in the buffer
+        that may be whole.
+        """
         if len(self._text) - self._at < self._block // 2:
             self._more()
         end = CLOSED_TWICE.search(self._text, self._at)
@@ -141,7 +159,10 @@ class Reader:
         return self._text.rfind("]", self._at) + 1
 
     def _decode_lists(self, end: int) -> list[Any] | None:
-        """Decode the lists up to a position; None if it is within a string or a nested list, or the text is damaged."""
+        """Decode the lists up to a position;
+
+        None if it is within a string or a nested list, or the text is damaged.
+        """
         try:
             elements = self._json.decode(f"[{self._text[self._at : end]}]")
         except (ValueError, RecursionError):
@@ -161,18 +182,24 @@ class Reader:
         return found
 
     def _more(self) -> bool:
-        """Drop what is read from the buffer and double the rest; return False at the end of the text."""
+        """Drop what is read from the buffer and double the rest; return False at the
+        end of the text.
+        """
         if self._ended:
             return False
         if len(self._text) - self._at > LONGEST:
-            raise self._error(f"a value is longer than {LONGEST:,} characters", self._at)
+            raise self._error(
+                f"a value is longer than {LONGEST:,} characters", self._at
+            )
         rest = len(self._text) - self._at
         block = self._stream.read(max(self._block, rest))
         self._ended = not block
         try:
             text = self._utf8.decode(block, final=self._ended)
         except UnicodeDecodeError as error:
-            raise self._error(f"not UTF-8 text: {error.reason}", len(self._text)) from None
+            raise self._error(
+                f"not UTF-8 text: {error.reason}", len(self._text)
+            ) from None
         if text.startswith("\ufeff") and not self._passed and not self._text:
             raise self._error("a byte order mark", 0)
         if not self._ended:
@@ -199,4 +226,6 @@ class Reader:
         return record
 
     def _add_repeated(self, key: str) -> None:
-        self._faults.add(f"key {printable(repr(key), 100)} occurs more than once in an object")
+        self._faults.add(
+            f"key {printable(repr(key), 100)} occurs more than once in an object"
+        )

@@ -1,4 +1,6 @@
-"""Labels of a test set, read from its index file in the order in which predictions are submitted."""
+"""Labels of a test set, read from its index file in the order in which predictions are
+submitted.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from elevater_eval.tasks import Root, TaskInfo
 from toolkit.common.structured import read_json
 
 LABELS = re.compile(r"\d+(,\d+)*")
-ORDER_FILE = "order.json"  # marks test sets whose images are not in ELEVATER's order; `datasets prepare` writes it
+# marks test sets whose images are not in ELEVATER's order; `datasets prepare` writes it
+ORDER_FILE = "order.json"
 OTHER_SPLIT = "another split"  # its verdict on test sets with other images
 
 
@@ -27,7 +30,8 @@ class Labels:
 
 
 def read_labels(root: Root, task: TaskInfo) -> Labels:
-    """Return the test labels of a task under the data root: IRIS in the order of lines, COCO by ascending image id.
+    """Return the test labels of a task under the data root: IRIS in the order of lines,
+    COCO by ascending image id.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -44,7 +48,9 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
     elif task.format == "coco":
         rows, classes = _read_coco(index)
     else:
-        raise ValueError(f"task {task.name!r}: unknown format {task.format!r}; known: iris, coco")
+        raise ValueError(
+            f"task {task.name!r}: unknown format {task.format!r}; known: iris, coco"
+        )
     multiclass = task.label_kind == "multiclass"
     _check_rows(index, rows, classes, multiclass)
     if multiclass:
@@ -57,10 +63,12 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
 
 
 def order_note(root: Root, task: TaskInfo) -> tuple[str, bool]:
-    """Return why predictions on a task's test set below the data root cannot be submitted, "" if they can.
+    """Return why predictions on a task's test set below the data root cannot be
+    submitted, "" if they can.
 
     Returns:
-        (message, True if the test images are others than ELEVATER's, False if they are in another order alone)
+        (message, True if the test images are others than ELEVATER's, False if they are
+        in another order alone)
     """
     marker = (Path(root) / task.test_index).parent / ORDER_FILE
     if not marker.is_file():
@@ -74,23 +82,33 @@ def order_note(root: Root, task: TaskInfo) -> tuple[str, bool]:
     source = str(content.get("source") or "elsewhere")
     if content.get("verdict") == OTHER_SPLIT:
         note = f" ({content['note']})" if content.get("note") else ""
-        return f"made on a copy from {source}, whose test images are another split{note}: not to be submitted ({marker})", True
+        return (
+            f"made on a copy from {source}, whose test images are another split{note}: not to be submitted ({marker})",
+            True,
+        )
     message = f"made on a copy from {source}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
     return message, False
 
 
-def _check_rows(index: Path, rows: list[list[int]], classes: int, multiclass: bool) -> None:
+def _check_rows(
+    index: Path, rows: list[list[int]], classes: int, multiclass: bool
+) -> None:
     if not rows:
         raise ValueError(f"{index}: no images")
     for i, row in enumerate(rows):
         if row and max(row) >= classes:
-            raise ValueError(f"{index}: image {i} has label {max(row)}, but there are {classes} classes")
+            raise ValueError(
+                f"{index}: image {i} has label {max(row)}, but there are {classes} classes"
+            )
         if multiclass and not row:
             raise ValueError(f"{index}: image {i} has no label")
 
 
 def _read_iris(path: Path) -> list[list[int]]:
-    """Read `<path> <label>[,<label>...]` lines; one without labels is a negative image. Paths may hold spaces."""
+    """Read `<path> <label>[,<label>...]` lines; one without labels is a negative image.
+
+    Paths may hold spaces.
+    """
     rows = []
     for line in _read(path).split("\n"):
         line = line.strip()
@@ -109,7 +127,9 @@ def _count_names(path: Path) -> int:
 
 
 def _read_coco(path: Path) -> tuple[list[list[int]], int]:
-    """Return labels for each image, by id, as positions of the categories, sorted by id."""
+    """Return labels for each image, by id, as positions of the categories, sorted by
+    id.
+    """
     try:
         content: Any = json.loads(_read(path))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -122,7 +142,9 @@ def _read_coco(path: Path) -> tuple[list[list[int]], int]:
         for annotation in content["annotations"]:
             rows[annotation["image_id"]].append(position[annotation["category_id"]])
     except KeyError as error:
-        raise ValueError(f"{path}: a key is missing, or an annotation's image or category unknown: {error}") from None
+        raise ValueError(
+            f"{path}: a key is missing, or an annotation's image or category unknown: {error}"
+        ) from None
     except TypeError as error:
         raise ValueError(f"{path}: not a COCO index: {error}") from None
     if len(rows) != len(images) or len(position) != len(categories):
@@ -134,6 +156,8 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; is the data root right?") from None
+        raise FileNotFoundError(
+            f"{path} does not exist; is the data root right?"
+        ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text: {error}") from None

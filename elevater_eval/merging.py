@@ -1,4 +1,6 @@
-"""Consistency: the parts of one task over seeds, merged, and the tasks of one experiment."""
+"""Consistency: the parts of one task over seeds, merged, and the tasks of one
+experiment.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,21 @@ import numpy as np
 from elevater_eval.entry import PredictionFile, seed_list
 from elevater_eval.issues import Issues, error
 
-SAME_OVER_SEEDS = ("model_name", "num_params", "num_visual_params", "num_backbone_params", "n_shot")
+SAME_OVER_SEEDS = (
+    "model_name",
+    "num_params",
+    "num_visual_params",
+    "num_backbone_params",
+    "n_shot",
+)
 SAME_OVER_TASKS = ("model_name", "n_shot")
 
 
 def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issues]:
-    """Return one entry of the parts of one task, its seeds ascending; None with the issues if the parts conflict."""
+    """Return one entry of the parts of one task, its seeds ascending;
+
+    None with the issues if the parts conflict.
+    """
     issues = []
     for part in parts[1:]:
         issues += _conflicts(parts[0], part)
@@ -31,7 +42,11 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
     seeds, predictions, sources = zip(*folds, strict=True)
     trainable = float(np.mean([part.num_trainable_params for part in parts]))
     merged = replace(
-        parts[0], num_trainable_params=trainable, rnd_seeds=seeds, predictions=predictions, sources=sources
+        parts[0],
+        num_trainable_params=trainable,
+        rnd_seeds=seeds,
+        predictions=predictions,
+        sources=sources,
     )
     return merged, []
 
@@ -45,7 +60,12 @@ def _conflicts(first: PredictionFile, other: PredictionFile) -> Issues:
             issues.append(error(other.where(), message))
     size, other_size = _size(first), _size(other)
     if size != other_size:
-        issues.append(error(other.where(), f"predictions are {other_size}, but {size} in {first.sources[0]}"))
+        issues.append(
+            error(
+                other.where(),
+                f"predictions are {other_size}, but {size} in {first.sources[0]}",
+            )
+        )
     return issues
 
 
@@ -54,17 +74,25 @@ def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
     for part in parts:
         for i, seed in enumerate(part.rnd_seeds):
             if seed in seen:
-                issues.append(error(part.where(i), f"seed {seed} is also in {seen[seed]}"))
+                issues.append(
+                    error(part.where(i), f"seed {seed} is also in {seen[seed]}")
+                )
             seen.setdefault(seed, part.sources[i])
     return issues
 
 
 def one_experiment(entries: Sequence[PredictionFile]) -> Issues:
-    """Return errors for repeated tasks, and for those whose model_name or n_shot is not that of most tasks."""
+    """Return errors for repeated tasks, and for those whose model_name or n_shot is not
+    that of most tasks.
+    """
     issues, seen = [], set()
     for entry in entries:
         if entry.dataset_name in seen:
-            issues.append(error(entry.where(), f"task {entry.dataset_name!r} occurs more than once"))
+            issues.append(
+                error(
+                    entry.where(), f"task {entry.dataset_name!r} occurs more than once"
+                )
+            )
         seen.add(entry.dataset_name)
     for key in SAME_OVER_TASKS:
         values = [getattr(entry, key) for entry in entries]
@@ -92,13 +120,18 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
             parts.append(f"{_seeds(surplus)} too many")
         if parts:
             example = entries[seeds.index(usual)]
-            others = f"{example.dataset_name} has {_seeds(usual)} ({example.sources[0]})"
+            others = (
+                f"{example.dataset_name} has {_seeds(usual)} ({example.sources[0]})"
+            )
             found.append((entry.where(), f"{' and '.join(parts)}; {others}"))
     return found
 
 
 def _most_frequent(values: list[Any]) -> Any:
-    """Return the most frequent value; of several, the longest tuple, then the first. None if there is no value."""
+    """Return the most frequent value; of several, the longest tuple, then the first.
+
+    None if there is no value.
+    """
     counts = Counter(values)
 
     def rank(value: Any) -> tuple[int, int]:

@@ -1,7 +1,9 @@
-"""The four metrics of the ELEVATER benchmark, with the semantics of its toolkit; below them ``EXTRA`` ones for insight.
+"""The four metrics of the ELEVATER benchmark, with the semantics of its toolkit; below
+them ``EXTRA`` ones for insight.
 
-Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in [0, 1] as a Python float. Numpy
-arrays, or what ``np.asarray`` makes one of, are taken; a wrong shape, dtype or a NaN raises ``ValueError``.
+Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in
+[0, 1] as a Python float. Numpy arrays, or what ``np.asarray`` makes one of, are taken;
+a wrong shape, dtype or a NaN raises ``ValueError``.
 """
 
 from __future__ import annotations
@@ -13,28 +15,35 @@ from numpy.typing import ArrayLike
 
 from toolkit.common.suggest import did_you_mean
 
-RECALL_LEVELS = np.linspace(1, 0, 11)  # descending, as the toolkit computes them: 0.3 is 0.29999999999999993
+# descending, as the toolkit computes them: 0.3 is 0.29999999999999993
+RECALL_LEVELS = np.linspace(1, 0, 11)
 
 
 def accuracy(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the top-1 accuracy of integer ``targets`` (N,); equal probabilities go to the lowest class."""
+    """Return the top-1 accuracy of integer ``targets`` (N,); equal probabilities go to
+    the lowest class.
+    """
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     return float(np.mean(scores.argmax(axis=1) == labels))
 
 
 def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return recall averaged over the classes that occur in ``targets``: integers (N,) or one-hot rows (N, C).
+    """Return recall averaged over the classes that occur in ``targets``: integers (N,)
+    or one-hot rows (N, C).
 
-    Classes without a test image are removed before the argmax, so a prediction of such a class becomes the best of the
-    classes that are present. On the full test sets, where every class occurs, this is plain balanced accuracy.
+    Classes without a test image are removed before the argmax, so a prediction of such
+    a class becomes the best of the classes that are present. On the full test sets,
+    where every class occurs, this is plain balanced accuracy.
     """
     scores = _scores(probabilities)
     targets = np.asarray(targets)
     if targets.ndim == 2:
         indicators = _indicators(targets, scores)
         if (indicators.sum(axis=1) != 1).any():
-            raise ValueError("mean-per-class: every row of one-hot targets must hold exactly one 1")
+            raise ValueError(
+                "mean-per-class: every row of one-hot targets must hold exactly one 1"
+            )
         labels = indicators.argmax(axis=1)
     else:
         labels = _labels(targets, scores)
@@ -45,10 +54,12 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return 11-point interpolated average precision, averaged over the classes that have a positive.
+    """Return 11-point interpolated average precision, averaged over the classes that
+    have a positive.
 
-    ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one class against the rest. The precision-recall curve
-    is scikit-learn's, which ends at (recall 0, precision 1): the value at recall 0 is always 1.
+    ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one class against the
+    rest. The precision-recall curve is scikit-learn's, which ends at (recall 0,
+    precision 1): the value at recall 0 is always 1.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -71,7 +82,8 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1 and two classes.
+    """Return the area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1
+    and two classes.
 
     A 0/1 matrix (N, C) with more than two columns is averaged over its columns.
     """
@@ -84,13 +96,19 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
         constant = targets.min(axis=0) == targets.max(axis=0)
         one_sided = np.flatnonzero(constant)
         if one_sided.size:
-            raise ValueError(f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed")
+            raise ValueError(
+                f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed"
+            )
         return float(roc_auc_score(targets, scores))
     if scores.shape[1] != 2:
-        raise ValueError(f"roc_auc: targets of shape (N,) need two classes, probabilities have {scores.shape[1]}")
+        raise ValueError(
+            f"roc_auc: targets of shape (N,) need two classes, probabilities have {scores.shape[1]}"
+        )
     labels = _labels(targets, scores)
     if labels.min() == labels.max():
-        raise ValueError(f"roc_auc: targets hold only class {labels[0]}; both 0 and 1 are needed")
+        raise ValueError(
+            f"roc_auc: targets hold only class {labels[0]}; both 0 and 1 are needed"
+        )
     return float(roc_auc_score(labels, scores[:, 1]))
 
 
@@ -103,7 +121,9 @@ METRICS = {
 
 
 def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the metric with ELEVATER's name: accuracy, mean-per-class, 11point_mAP or roc_auc."""
+    """Return the metric with ELEVATER's name: accuracy, mean-per-class, 11point_mAP or
+    roc_auc.
+    """
     known(name, METRICS, "metric")
     return METRICS[name](targets, probabilities)
 
@@ -120,7 +140,9 @@ def known(name: str, table: Mapping[str, object], what: str) -> None:
 
 
 def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the share of images whose class is among the five most probable; of equal ones the lowest count as more probable."""
+    """Return the share of images whose class is among the five most probable; of equal
+    ones the lowest count as more probable.
+    """
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     of_label = scores[np.arange(len(labels)), labels][:, None]
@@ -130,15 +152,22 @@ def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return F1 of the top-1 class, averaged over the classes that occur in targets or among the predicted."""
+    """Return F1 of the top-1 class, averaged over the classes that occur in targets or
+    among the predicted.
+    """
     hits, actual, predicted = _confusion(targets, probabilities)
     occurs = actual + predicted > 0
     f1 = 2 * hits[occurs] / (actual + predicted)[occurs]
     return float(np.mean(f1))
 
 
-def per_class_recall(targets: ArrayLike, probabilities: ArrayLike) -> list[float | None]:
-    """Return recall of the top-1 class for each class; None for a class without an image."""
+def per_class_recall(
+    targets: ArrayLike, probabilities: ArrayLike
+) -> list[float | None]:
+    """Return recall of the top-1 class for each class;
+
+    None for a class without an image.
+    """
     hits, actual, _ = _confusion(targets, probabilities)
     recalls = []
     for hit, count in zip(hits, actual, strict=True):
@@ -147,21 +176,34 @@ def per_class_recall(targets: ArrayLike, probabilities: ArrayLike) -> list[float
 
 
 def ece(targets: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
-    """Return the expected calibration error of the top-1 class (Guo et al. 2017, equation 3) over ``bins`` equal bins of (0, 1]."""
+    """Return the expected calibration error of the top-1 class (Guo et al. 2017,
+    equation 3) over ``bins`` equal bins of (0, 1].
+    """
     scores = _scores(probabilities)
     hits = scores.argmax(axis=1) == _labels(targets, scores)
     confidence = scores.max(axis=1)
     upper_edges = np.ceil(confidence * bins).astype(np.int64)
     bin_index = np.clip(upper_edges - 1, 0, bins - 1)
-    gaps = np.bincount(bin_index, weights=hits - confidence)  # accuracy less confidence, times images
+    # accuracy less confidence, times images
+    gaps = np.bincount(bin_index, weights=hits - confidence)
     return float(np.abs(gaps).sum() / len(hits))
 
 
-EXTRA = {"top5": top5, "macro_f1": macro_f1, "per_class_recall": per_class_recall, "ece": ece}  # no official ones
+# no official ones
+EXTRA = {
+    "top5": top5,
+    "macro_f1": macro_f1,
+    "per_class_recall": per_class_recall,
+    "ece": ece,
+}
 
 
-def _confusion(targets: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each class: images of it that are predicted as it, images of it, images predicted as it."""
+def _confusion(
+    targets: ArrayLike, probabilities: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each class: images of it that are predicted as it, images of it,
+    images predicted as it.
+    """
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     best = scores.argmax(axis=1)
@@ -175,9 +217,13 @@ def _confusion(targets: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray
 def _scores(probabilities: ArrayLike) -> np.ndarray:
     scores = np.asarray(probabilities)
     if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}")
+        raise ValueError(
+            f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}"
+        )
     if scores.dtype.kind not in "fiu":
-        raise ValueError(f"probabilities must be real numbers, got dtype {scores.dtype}")
+        raise ValueError(
+            f"probabilities must be real numbers, got dtype {scores.dtype}"
+        )
     if not np.isfinite(scores).all():
         raise ValueError("probabilities hold NaN or infinity")
     return scores
@@ -186,17 +232,23 @@ def _scores(probabilities: ArrayLike) -> np.ndarray:
 def _labels(targets: ArrayLike, scores: np.ndarray) -> np.ndarray:
     labels = np.asarray(targets)
     if labels.shape != scores.shape[:1]:
-        raise ValueError(f"targets must have shape ({scores.shape[0]},) to fit the probabilities, got {labels.shape}")
+        raise ValueError(
+            f"targets must have shape ({scores.shape[0]},) to fit the probabilities, got {labels.shape}"
+        )
     if labels.dtype.kind not in "iu":
         raise ValueError(f"targets must be integers, got dtype {labels.dtype}")
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
-        raise ValueError(f"targets must lie in 0..{scores.shape[1] - 1}, got {labels.min()}..{labels.max()}")
+        raise ValueError(
+            f"targets must lie in 0..{scores.shape[1] - 1}, got {labels.min()}..{labels.max()}"
+        )
     return labels
 
 
 def _indicators(targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
     if targets.shape != scores.shape:
-        raise ValueError(f"targets of shape {targets.shape} do not fit probabilities of shape {scores.shape}")
+        raise ValueError(
+            f"targets of shape {targets.shape} do not fit probabilities of shape {scores.shape}"
+        )
     if not np.isin(targets, (0, 1)).all():
         raise ValueError("a matrix of targets must hold only 0 and 1")
     return targets.astype(np.int64)

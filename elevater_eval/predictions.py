@@ -1,4 +1,6 @@
-"""Prediction files: one JSON object for one task and one seed, with nine keys and probabilities of six decimals."""
+"""Prediction files: one JSON object for one task and one seed, with nine keys and
+probabilities of six decimals.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,17 @@ def write_predictions(
     seed: int,
     probabilities: ArrayLike,
 ) -> Path:
-    """Write a prediction file, whole or not at all, and return its path. Its folder is made.
+    """Write a prediction file, whole or not at all, and return its path. Its folder is
+    made.
 
     Args:
-        probabilities: (N, C); rows in the order of the test index (IRIS: its lines; COCO: ascending image id), columns
+        probabilities: (N, C); rows in the order of the test index (IRIS: its lines;
+        COCO: ascending image id), columns
             in the order of the labels.
 
     Raises:
-        ValueError: probabilities are not finite numbers in [0, 1], or names or counts would make an invalid file.
+        ValueError: probabilities are not finite numbers in [0, 1], or names or counts
+        would make an invalid file.
     """
     path = Path(path)
     head = {
@@ -57,13 +62,19 @@ def write_predictions(
     record = head | {"predictions": [_checked(path, np.asarray(probabilities))]}
     entry, issues = parse_entry(record, str(path))
     raise_errors(issues)
-    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+    ):
         file.writelines(json_pieces(entry))
     return path
 
 
 def _checked(path: Path, values: np.ndarray) -> np.ndarray:
-    """Return probabilities rounded to six decimals, as float64. Raises ValueError naming the first that is none."""
+    """Return probabilities rounded to six decimals, as float64.
+
+    Raises ValueError naming the first that is none.
+    """
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiu":
         raise ValueError(
             f"{path}: probabilities must be numbers of shape (images, classes), got {values.dtype} {values.shape}"
@@ -72,19 +83,26 @@ def _checked(path: Path, values: np.ndarray) -> np.ndarray:
     wrong = ~((probabilities >= 0) & (probabilities <= 1))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        raise ValueError(f"{path}: row {row}, column {column}: {values[row, column]} is no probability in [0, 1]")
+        raise ValueError(
+            f"{path}: row {row}, column {column}: {values[row, column]} is no probability in [0, 1]"
+        )
     return probabilities
 
 
 def read_predictions(path: str | Path) -> PredictionFile:
-    """Read a prediction file. Raises InvalidSubmissionError (a ValueError) naming all that is wrong with its form."""
+    """Read a prediction file.
+
+    Raises InvalidSubmissionError (a ValueError) naming all that is wrong with its form.
+    """
     entry, issues = read_file(Path(path))
     raise_errors(issues)
     return entry
 
 
 def json_pieces(entry: PredictionFile) -> Iterator[str]:
-    """Yield the entry as JSON text, in pieces, so that large predictions never exist as one string."""
+    """Yield the entry as JSON text, in pieces, so that large predictions never exist as
+    one string.
+    """
     head = {key: getattr(entry, key) for key in KEYS if key != "predictions"}
     yield json.dumps(head, ensure_ascii=False)[:-1] + ', "predictions": ['
     for i, fold in enumerate(entry.predictions):
@@ -104,9 +122,11 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def rows_as_text(values: np.ndarray) -> str:
-    """Return the matrix (N, C) of numbers in [0, 1] as the text ``[a,b],[c,d]``, rounded; equal to that of `json`.
+    """Return the matrix (N, C) of numbers in [0, 1] as the text ``[a,b],[c,d]``,
+    rounded; equal to that of `json`.
 
-    A large matrix takes a fifth of the time of `json`: each of its numbers is one of 1,000,001 texts.
+    A large matrix takes a fifth of the time of `json`: each of its numbers is one of
+    1,000,001 texts.
     """
     if values.size < LARGE:
         text = json.dumps(rounded(values).tolist(), separators=(",", ":"))

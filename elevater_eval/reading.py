@@ -1,4 +1,6 @@
-"""Entries of submissions and prediction files, one task at a time: only one task is in memory at once."""
+"""Entries of submissions and prediction files, one task at a time: only one task is in
+memory at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
-from elevater_eval.entry import KEYS, PredictionFile, Record, fold_place, is_name, parse_entry, place_of
+from elevater_eval.entry import (
+    KEYS,
+    PredictionFile,
+    Record,
+    fold_place,
+    is_name,
+    parse_entry,
+    place_of,
+)
 from elevater_eval.folds import FoldError, kind, read_folds
 from elevater_eval.issues import Issue, Issues, error
 from elevater_eval.jsonstream import JSONError, Reader
@@ -20,19 +30,30 @@ from toolkit.common.text import printable
 
 MEMBER = "all_predictions.json"
 MEMBERS_NAMED = 5
-BAR = {"leave": False, "dynamic_ncols": True, "disable": None, "delay": 1}  # of tqdm: for terminals alone
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
+# of tqdm: for terminals alone
+BAR = {"leave": False, "dynamic_ncols": True, "disable": None, "delay": 1}
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 Sources = str | Path | Iterable[str | Path]
 Only = Collection[str] | None  # names of tasks; None for all
-Found = tuple[PredictionFile | None, Issues]  # an entry, None if it cannot be read, and what is wrong with it
+# an entry, None if it cannot be read, and what is wrong with it
+Found = tuple[PredictionFile | None, Issues]
 
 
 def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
-    """Yield the entries of a submission: a zip, its unpacked JSON, or all that `combine` takes, its files merged by task.
+    """Yield the entries of a submission: a zip, its unpacked JSON, or all that
+    `combine` takes, its files merged by task.
 
-    With `only`, prediction files of other tasks are skipped. Damage is returned, never raised; a path that does not
-    exist raises FileNotFoundError. On a terminal, a bar shows how much is read.
+    With `only`, prediction files of other tasks are skipped. Damage is returned, never
+    raised; a path that does not exist raises FileNotFoundError. On a terminal, a bar
+    shows how much is read.
     """
     paths = path_list(sources)
     if len(paths) == 1 and paths[0].is_file():
@@ -43,7 +64,9 @@ def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
         if _first_member(path, {"data", *KEYS})[0] == "data":
             size = path.stat().st_size
             with path.open("rb") as stream, _progress(size, path.name) as bar:
-                yield from _read_submission(CallbackIOWrapper(bar.update, stream), str(path))
+                yield from _read_submission(
+                    CallbackIOWrapper(bar.update, stream), str(path)
+                )
             return
     yield from read_merged(prediction_files(paths), only)
 
@@ -56,7 +79,9 @@ def path_list(sources: Sources) -> list[Path]:
 
 
 def prediction_files(sources: Sources) -> list[Path]:
-    """Return the prediction files of folders, run folders and files, sorted within each folder, each once."""
+    """Return the prediction files of folders, run folders and files, sorted within each
+    folder, each once.
+    """
     files: dict[Path, Path] = {}
     for source in path_list(sources):
         if source.is_dir():
@@ -77,7 +102,9 @@ def _files_of_folder(source: Path) -> list[Path]:
     if not folder.is_dir():
         folder = source
         if (source / "adapt").is_dir():
-            raise FileNotFoundError(f"{source} holds no predictions/ yet: its run of two stages has not ended")
+            raise FileNotFoundError(
+                f"{source} holds no predictions/ yet: its run of two stages has not ended"
+            )
     files = sorted(folder.glob("*.json"))
     if not files:
         raise FileNotFoundError(f"{folder} holds no prediction files (*.json)")
@@ -85,7 +112,9 @@ def _files_of_folder(source: Path) -> list[Path]:
 
 
 def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
-    """Yield prediction files merged by task: first those that name no task, as issues, then the tasks by name."""
+    """Yield prediction files merged by task: first those that name no task, as issues,
+    then the tasks by name.
+    """
     groups: dict[str, list[Path]] = {}
     for file in files:
         name = _first_member(file, {"dataset_name"})[1]
@@ -128,7 +157,11 @@ def read_file(path: Path, bar: tqdm | None = None) -> Found:
             return None, [_damage_issue(damage, record, where)]
     issues = [error(where, fault) for fault in reader.take_faults()]
     if isinstance(content, dict) and not set(content) & set(KEYS):
-        reason = "a whole submission" if "data" in content else "it has none of the nine keys"
+        reason = (
+            "a whole submission"
+            if "data" in content
+            else "it has none of the nine keys"
+        )
         return None, [*issues, error(where, f"not a prediction file: {reason}")]
     entry, found = parse_entry(content, where)
     return entry, issues + found
@@ -146,28 +179,47 @@ def _read_zip(path: Path) -> Iterator[Found]:
                 return
             size = archive.getinfo(MEMBER).file_size
             with archive.open(MEMBER) as stream, _progress(size, path.name) as bar:
-                yield from _read_submission(CallbackIOWrapper(bar.update, stream), f"{path}/{MEMBER}")
+                yield from _read_submission(
+                    CallbackIOWrapper(bar.update, stream), f"{path}/{MEMBER}"
+                )
     except DAMAGED as damage:
-        yield None, [error(str(path), f"the zip cannot be read, it is damaged or encrypted: {damage}")]
+        yield (
+            None,
+            [
+                error(
+                    str(path),
+                    f"the zip cannot be read, it is damaged or encrypted: {damage}",
+                )
+            ],
+        )
 
 
 def _member_fault(archive: zipfile.ZipFile) -> str:
-    """Return why an archive is no submission, "" if it may be one. Its checksum is checked before it is read."""
+    """Return why an archive is no submission, "" if it may be one.
+
+    Its checksum is checked before it is read.
+    """
     names = archive.namelist()
     if names != [MEMBER]:
         found = ", ".join(map(repr, names[:MEMBERS_NAMED])) or "none"
         if len(names) > MEMBERS_NAMED:
             found += ", ..."
         return f"the zip must hold exactly one member, {MEMBER!r}; it holds {found}"
-    if archive.getinfo(MEMBER).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise NotImplementedError("its member is neither stored nor deflated")  # Python unpacks it without a bound
+    if archive.getinfo(MEMBER).compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
+        # Python unpacks it without a bound
+        raise NotImplementedError("its member is neither stored nor deflated")
     if archive.testzip():
         raise zipfile.BadZipFile("its checksum is wrong")
     return ""
 
 
 def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
-    """Yield the entries below "data" of a submission's text, and at the end what is wrong with the whole."""
+    """Yield the entries below "data" of a submission's text, and at the end what is
+    wrong with the whole.
+    """
     reader = Reader(stream)
     record: Record = {}
     issues = []
@@ -176,7 +228,12 @@ def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
             yield from _read_members(reader, record, where, issues)
         else:
             found = kind(reader.value())
-            issues.append(error(where, f"the top level must be an object with the key 'data', got {found}"))
+            issues.append(
+                error(
+                    where,
+                    f"the top level must be an object with the key 'data', got {found}",
+                )
+            )
         reader.end()
     except JSONError as damage:
         issues.append(_damage_issue(damage, record, where))
@@ -184,13 +241,17 @@ def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
     yield None, faults + issues
 
 
-def _read_members(reader: Reader, record: Record, where: str, issues: Issues) -> Iterator[Found]:
+def _read_members(
+    reader: Reader, record: Record, where: str, issues: Issues
+) -> Iterator[Found]:
     """Yield the entries below "data"; add what is wrong with the object to `issues`."""
     has_data = False
     for key in reader.members():
         if key != "data":
             reader.value()
-            issues.append(error(where, f"unknown key {printable(repr(key), 100)} beside 'data'"))
+            issues.append(
+                error(where, f"unknown key {printable(repr(key), 100)} beside 'data'")
+            )
             continue
         has_data = True
         entries = 0
@@ -204,7 +265,9 @@ def _read_members(reader: Reader, record: Record, where: str, issues: Issues) ->
         if not entries:
             issues.append(error(where, "'data' must be a non-empty list of tasks"))
     if not has_data:
-        issues.append(error(where, "the top level must be an object with the key 'data'"))
+        issues.append(
+            error(where, "the top level must be an object with the key 'data'")
+        )
 
 
 def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Found:
@@ -218,7 +281,9 @@ def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Fo
 
 
 def _read_record(reader: Reader, record: Record) -> Any:
-    """Return the next value; an object is read into `record`, which holds what precedes the damage if there is any."""
+    """Return the next value; an object is read into `record`, which holds what precedes
+    the damage if there is any.
+    """
     if reader.peek() != "{":
         return reader.value()
     for key in reader.members():
@@ -240,7 +305,9 @@ def _damage_issue(damage: JSONError, record: Record, where: str) -> Issue:
 
 
 def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
-    """Return the first of `keys` in a file's object with its value (not that of "data"), or (None, None)."""
+    """Return the first of `keys` in a file's object with its value (not that of
+    "data"), or (None, None).
+    """
     with path.open("rb") as stream:
         reader = Reader(stream, block=1 << 12)
         try:

@@ -1,4 +1,6 @@
-"""Scores of prediction files or a submission against the labels of a data root, by each task's official metric."""
+"""Scores of prediction files or a submission against the labels of a data root, by each
+task's official metric.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,18 @@ def score(
     extra: Sequence[str] = (),
     tasks: Tasks | None = None,
 ) -> Record:
-    """Score a submission, prediction files, or folders of them; `only` restricts it to the named tasks.
+    """Score a submission, prediction files, or folders of them; `only` restricts it to
+    the named tasks.
 
-    Returns ``{"model_name", "n_shot", "tasks": [...], "suites": [...]}``: for each task its metric, seeds, the score of
-    each seed and their mean; for each suite the mean over its tasks that are present. Scores are fractions. With names
-    of `metrics.EXTRA`, each task has ``"extra"``: for each name its value for each seed and their mean, or None for
-    a multilabel task.
+    Returns ``{"model_name", "n_shot", "tasks": [...], "suites": [...]}``: for each task
+    its metric, seeds, the score of each seed and their mean; for each suite the mean
+    over its tasks that are present. Scores are fractions. With names of
+    `metrics.EXTRA`, each task has ``"extra"``: for each name its value for each seed
+    and their mean, or None for a multilabel task.
 
     Raises:
-        InvalidSubmissionError: predictions or labels cannot be used; it names all that is wrong.
-        ValueError: no task is left to score, or a name is unknown.
+        InvalidSubmissionError: predictions or labels cannot be used; it names all that
+        is wrong. ValueError: no task is left to score, or a name is unknown.
     """
     tasks = load_tasks() if tasks is None else tasks
     for name in extra:
@@ -89,8 +93,12 @@ def entries_with_labels(
         raise ValueError(message)
 
 
-def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]) -> Record:
-    scores = [metrics.compute(task.metric, labels.targets, fold) for fold in entry.predictions]
+def _record(
+    entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]
+) -> Record:
+    scores = [
+        metrics.compute(task.metric, labels.targets, fold) for fold in entry.predictions
+    ]
     record = {
         "task": task.name,
         "suite": task.suite,
@@ -106,8 +114,12 @@ def _record(entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequen
     return record
 
 
-def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> Record | None:
-    """Return ``{"scores", "score"}``: a number, or a list over the classes, for each seed and as the mean over seeds."""
+def _extra(
+    name: str, entry: PredictionFile, task: TaskInfo, labels: Labels
+) -> Record | None:
+    """Return ``{"scores", "score"}``: a number, or a list over the classes, for each
+    seed and as the mean over seeds.
+    """
     if task.label_kind != "multiclass":
         return None
     scores = [metrics.EXTRA[name](labels.targets, fold) for fold in entry.predictions]
@@ -122,8 +134,12 @@ def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels) -> 
     return {"scores": scores, "score": means}
 
 
-def suite_means(records: list[Record], tasks: Tasks, key: str = "score") -> list[Record]:
-    """Return the mean of the records' score over the tasks of each suite; reference tasks do not count."""
+def suite_means(
+    records: list[Record], tasks: Tasks, key: str = "score"
+) -> list[Record]:
+    """Return the mean of the records' score over the tasks of each suite; reference
+    tasks do not count.
+    """
     means = []
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)

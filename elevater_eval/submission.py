@@ -1,4 +1,6 @@
-"""Submissions: prediction files of many tasks and seeds, merged into one zip with the member all_predictions.json."""
+"""Submissions: prediction files of many tasks and seeds, merged into one zip with the
+member all_predictions.json.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ from toolkit.common.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal predictions make equal bytes
-LEVEL = 4  # of compression: a third of the time of level 6 for a file that is a tenth larger
+# a fixed time, so that equal predictions make equal bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)
+# of compression: a third of the time of level 6 for a file that is a tenth larger
+LEVEL = 4
 
 
 def combine(
@@ -34,13 +38,15 @@ def combine(
     Tasks are sorted by name and seeds ascending, so equal input gives equal bytes.
 
     Args:
-        sources: one or several of: a run's folder (its predictions/ is taken), a folder of prediction files, a file.
-        root: data root; a warning is logged for each task whose test images there are not in ELEVATER's order. Those of
+        sources: one or several of: a run's folder (its predictions/ is taken), a folder
+        of prediction files, a file. root: data root; a warning is logged for each task
+        whose test images there are not in ELEVATER's order. Those of
             another split are an error.
         allow_partial: tasks may differ in their seeds.
 
     Raises:
-        InvalidSubmissionError: files do not agree in all but seeds, predictions and `num_trainable_params` (which is
+        InvalidSubmissionError: files do not agree in all but seeds, predictions and
+        `num_trainable_params` (which is
             averaged), or tasks in their seeds. It names them, and nothing is written.
         FileNotFoundError: there are no prediction files.
     """
@@ -63,7 +69,9 @@ def combine(
             stream.write(b"]}")
         issues += one_experiment(outlines)
         if not allow_partial:
-            issues += [error(where, message) for where, message in uneven_seeds(outlines)]
+            issues += [
+                error(where, message) for where, message in uneven_seeds(outlines)
+            ]
         raise_errors(issues)
     for warning in warnings:
         log.warning("%s", warning)
@@ -75,7 +83,8 @@ def _member(files: list[Path]) -> zipfile.ZipInfo:
     member.compress_type = zipfile.ZIP_DEFLATED
     member._compresslevel = LEVEL
     member.external_attr = 0o644 << 16
-    member.file_size = sum(file.stat().st_size for file in files)  # zipfile chooses the 64-bit form by it
+    # zipfile chooses the 64-bit form by it
+    member.file_size = sum(file.stat().st_size for file in files)
     return member
 
 

@@ -11,7 +11,9 @@ DIFFERENCE_COLUMNS = "task|metric|images|seeds|A|B|B - A|from|to|p|test".split("
 
 
 def scores(result: Record) -> str:
-    """Return the result of `score`: a row for each task and the mean of each suite, a column for each seed."""
+    """Return the result of `score`: a row for each task and the mean of each suite, a
+    column for each seed.
+    """
     seeds = sorted({seed for record in result["tasks"] for seed in record["seeds"]})
     rows = []
     for record in result["tasks"]:
@@ -27,7 +29,9 @@ def scores(result: Record) -> str:
 
 
 def extras(result: Record, names: Sequence[str]) -> str:
-    """Return the extra metrics of the result of `score`; of one with a value for each class, the lowest and its class."""
+    """Return the extra metrics of the result of `score`; of one with a value for each
+    class, the lowest and its class.
+    """
     rows = []
     for record in result["tasks"]:
         cells = [_extra(record["extra"][name]) for name in names]
@@ -36,11 +40,21 @@ def extras(result: Record, names: Sequence[str]) -> str:
 
 
 def differences(result: Record) -> str:
-    """Return the result of `compare`: a row for each task and for the mean of each suite."""
+    """Return the result of `compare`: a row for each task and for the mean of each
+    suite.
+    """
     rows = []
     for record in result["tasks"]:
         seeds = seed_list(record["seeds"])
-        rows.append([record["task"], record["metric"], record["images"], seeds, *_difference(record)])
+        rows.append(
+            [
+                record["task"],
+                record["metric"],
+                record["images"],
+                seeds,
+                *_difference(record),
+            ]
+        )
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), "", "", *_difference(suite)])
     return aligned(DIFFERENCE_COLUMNS, rows)
@@ -57,14 +71,18 @@ def outlines(entries: Sequence[PredictionFile]) -> str:
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return lines of equal columns: the first column to the left, the others to the right."""
+    """Return lines of equal columns: the first column to the left, the others to the
+    right.
+    """
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     texts = []
     for first, *others in lines:
         cells = [first.ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        cells += [
+            cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)
+        ]
         texts.append("  ".join(cells))
     return "\n".join(texts)
 

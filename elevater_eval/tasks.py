@@ -32,7 +32,10 @@ Tasks = Mapping[str, TaskInfo]
 
 
 def load_tasks(path: str | Path = TASKS_FILE) -> dict[str, TaskInfo]:
-    """Return the tasks of a table, by name. Fields that this package does not use are ignored."""
+    """Return the tasks of a table, by name.
+
+    Fields that this package does not use are ignored.
+    """
     known = {field.name for field in fields(TaskInfo)}
     tasks = {}
     for name, record in read_json(path).items():
@@ -46,4 +49,8 @@ def load_tasks(path: str | Path = TASKS_FILE) -> dict[str, TaskInfo]:
 
 def members(tasks: Tasks, suite: str) -> list[str]:
     """Return the names of the tasks that make up a suite's average."""
-    return [task.name for task in tasks.values() if task.suite == suite and not task.reference]
+    return [
+        task.name
+        for task in tasks.values()
+        if task.suite == suite and not task.reference
+    ]

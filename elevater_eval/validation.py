@@ -1,4 +1,6 @@
-"""Checks of a submission: is it well formed, does it fit its tasks, is it complete for the leaderboard."""
+"""Checks of a submission: is it well formed, does it fit its tasks, is it complete for
+the leaderboard.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from zipfile import is_zipfile
 import numpy as np
 
 from elevater_eval.entry import PredictionFile, seed_list
-from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors_of, warning
+from elevater_eval.issues import (
+    ERROR,
+    WARNING,
+    Issue,
+    Issues,
+    error,
+    errors_of,
+    warning,
+)
 from elevater_eval.labels import Labels, order_note, read_labels
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.reading import Sources, path_list, read_entries
@@ -21,7 +31,8 @@ NEAR = 0.75  # similarity from which an unknown task is a misspelt one
 
 Entries = Sequence[PredictionFile]
 Gap = tuple[str, str]  # where, message
-TRACKS = {0: [0], 5: [0, 1, 2], -1: [0]}  # n_shot of a leaderboard track: the seeds it takes
+# n_shot of a leaderboard track: the seeds it takes
+TRACKS = {0: [0], 5: [0, 1, 2], -1: [0]}
 
 
 def validate(
@@ -31,10 +42,12 @@ def validate(
     leaderboard: bool = False,
     tasks: Tasks | None = None,
 ) -> Issues:
-    """Return all that is wrong with a submission, or with prediction files and folders of them.
+    """Return all that is wrong with a submission, or with prediction files and folders
+    of them.
 
-    Sizes are those of the table of tasks, or of the index files if a data `root` is given. What is well formed but
-    not complete for the leaderboard is a warning, and an error with `leaderboard`.
+    Sizes are those of the table of tasks, or of the index files if a data `root` is
+    given. What is well formed but not complete for the leaderboard is a warning, and an
+    error with `leaderboard`.
     """
     return inspect(path, root, leaderboard=leaderboard, tasks=tasks)[1]
 
@@ -70,7 +83,13 @@ def inspect(
     for where, message in leaderboard_gaps(outlines, tasks, all_read):
         issues.append(Issue(level, where, message))
     if outlines and not is_zipfile(paths[0]):
-        issues.append(Issue(level, str(paths[0]), "not a zip archive; the leaderboard takes what `combine` writes"))
+        issues.append(
+            Issue(
+                level,
+                str(paths[0]),
+                "not a zip archive; the leaderboard takes what `combine` writes",
+            )
+        )
     return outlines, issues
 
 
@@ -83,7 +102,10 @@ def check_root(root: Root) -> None:
 def labels_of(
     entry: PredictionFile, tasks: Tasks, root: Root, missing_level: str = WARNING
 ) -> tuple[Labels | None, Issues]:
-    """Return the labels of the entry's task. A missing index file is an issue of the given level, a damaged one an error."""
+    """Return the labels of the entry's task.
+
+    A missing index file is an issue of the given level, a damaged one an error.
+    """
     if entry.dataset_name not in tasks:
         return None, []
     try:
@@ -95,7 +117,9 @@ def labels_of(
 
 
 def order_issues(entry: PredictionFile, tasks: Tasks, root: Root | None) -> Issues:
-    """Return a warning if the entry's test set below the data root is in another order, an error if it has other images."""
+    """Return a warning if the entry's test set below the data root is in another order,
+    an error if it has other images.
+    """
     if root is None or entry.dataset_name not in tasks:
         return []
     message, is_other_split = order_note(root, tasks[entry.dataset_name])
@@ -120,11 +144,18 @@ def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> 
 def _unknown(entry: PredictionFile, tasks: Tasks) -> Issue:
     near = nearest(entry.dataset_name, tasks, cutoff=NEAR)
     if near:
-        return error(entry.where(), f"unknown task {entry.dataset_name!r}; did you mean {near[0]!r}?")
-    return warning(entry.where(), f"unknown task {entry.dataset_name!r}, sizes not checked")
+        return error(
+            entry.where(),
+            f"unknown task {entry.dataset_name!r}; did you mean {near[0]!r}?",
+        )
+    return warning(
+        entry.where(), f"unknown task {entry.dataset_name!r}, sizes not checked"
+    )
 
 
-def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | None) -> Issues:
+def _size_issues(
+    entry: PredictionFile, task: TaskInfo | None, labels: Labels | None
+) -> Issues:
     if labels is not None:
         images, classes = len(labels.targets), labels.classes
         origin = "in the index file"
@@ -140,7 +171,9 @@ def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | 
         if rows != images:
             issues.append(error(entry.where(i), f"{rows} rows, but {images} {origin}"))
         if columns != classes:
-            issues.append(error(entry.where(i), f"{columns} columns, but {classes} {origin}"))
+            issues.append(
+                error(entry.where(i), f"{columns} columns, but {classes} {origin}")
+            )
     return issues
 
 
@@ -148,20 +181,27 @@ def _sum_issues(entry: PredictionFile) -> Issues:
     issues = []
     for i, fold in enumerate(entry.predictions):
         sums = fold.sum(axis=1)
-        wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE + 1e-9)  # NaN is reported as not finite
+        # NaN is reported as not finite
+        wrong = np.flatnonzero(np.abs(sums - 1) > ROW_SUM_TOLERANCE + 1e-9)
         if not wrong.size:
             continue
         total = sums[wrong[0]]
         shown = f"{total:.6f}" if abs(total) < 1e6 else f"{total:g}"
-        message = f"row {wrong[0]} sums to {shown}, not to 1 within {ROW_SUM_TOLERANCE:g}"
+        message = (
+            f"row {wrong[0]} sums to {shown}, not to 1 within {ROW_SUM_TOLERANCE:g}"
+        )
         if wrong.size > 1:
             message += f" (and {wrong.size - 1} more rows)"
         issues.append(error(entry.where(i), message))
     return issues
 
 
-def leaderboard_gaps(entries: Entries, tasks: Tasks, all_read: bool = True) -> list[Gap]:
-    """Return (where, message) for each way in which well-formed entries are no complete leaderboard entry."""
+def leaderboard_gaps(
+    entries: Entries, tasks: Tasks, all_read: bool = True
+) -> list[Gap]:
+    """Return (where, message) for each way in which well-formed entries are no complete
+    leaderboard entry.
+    """
     on_track = [entry for entry in entries if entry.n_shot in TRACKS]
     off_track = [entry for entry in entries if entry.n_shot not in TRACKS]
     gaps = []
@@ -199,7 +239,9 @@ def _missing_tasks(entries: Entries, tasks: Tasks) -> list[Gap]:
     return gaps
 
 
-def _grouped(entries: Entries, key: Callable[[PredictionFile], object]) -> list[Entries]:
+def _grouped(
+    entries: Entries, key: Callable[[PredictionFile], object]
+) -> list[Entries]:
     groups: dict[object, list[PredictionFile]] = {}
     for entry in entries:
         groups.setdefault(key(entry), []).append(entry)

@@ -1,4 +1,5 @@
-"""Prompt learning for frozen CLIP models, in plain torch: backbones, prompt modules and the prompted CLIP.
+"""Prompt learning for frozen CLIP models, in plain torch: backbones, prompt modules and
+the prompted CLIP.
 
 Nothing here knows a configuration system, a trainer or a dataset file.
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Return a public name. The first one imports torch and open_clip, which command lines do without."""
+        """Return a public name.
+
+        The first one imports torch and open_clip, which command lines do without.
+        """
         is_private = name.startswith("_") and name != "__all__"
         if is_private or importlib.util.find_spec(f"{__name__}.{name}"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,9 @@
-"""Use a learned prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`, `serve PROMPTS`, `export PROMPTS OUT.onnx`,
-`push PROMPTS USER/NAME`, or `convert IN OUT`.
+"""Use a learned prompt: `python -m prompting predict PROMPTS IMAGE_OR_FOLDER...`,
+`serve PROMPTS`, `export PROMPTS OUT.onnx`, `push PROMPTS USER/NAME`, or `convert IN
+OUT`.
 
-PROMPTS is a file or folder, hf:USER/NAME on the Hugging Face Hub, or "zeroshot" for plain CLIP: `predict zeroshot IMAGE...
+PROMPTS is a file or folder, hf:USER/NAME on the Hugging Face Hub, or "zeroshot" for
+plain CLIP: `predict zeroshot IMAGE...
 --backbone B --classes a,b`. torch is imported when a command runs, not for --help.
 """
 
@@ -27,7 +29,9 @@ AT_ONCE = 1024  # images whose answers are written together
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the commands; `args.run` is the function that does one."""
-    parser = argparse.ArgumentParser(prog="python -m prompting", description="Use a learned prompt.")
+    parser = argparse.ArgumentParser(
+        prog="python -m prompting", description="Use a learned prompt."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_predict(commands)
     _add_serve(commands)
@@ -39,18 +43,57 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_predict(commands) -> None:
     parser = commands.add_parser(
-        "predict", help="classify images", description="Classify images with a learned prompt."
+        "predict",
+        help="classify images",
+        description="Classify images with a learned prompt.",
     )
     parser.set_defaults(run=run_predict)
     _add_prompt(parser)
     add = parser.add_argument
-    add("images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them")
-    add("--format", choices=FORMATS, default="text", help="text (default), csv, or JSON: a list, or jsonl: a line each")
-    add("--json", dest="format", action="store_const", const="json", help="the same as --format json")
-    add("--top", type=int, default=5, metavar="K", help="the K most probable classes (default 5)")
-    add("--threshold", type=float, default=0.0, metavar="P", help=f"below this probability the answer is {UNSURE!r}")
-    add("--sort-into", metavar="DIR", default="", help="link each image into DIR/<class>/; nothing is overwritten")
-    add("--copy", action="store_true", help="with --sort-into: copies in the place of links")
+    add(
+        "images",
+        metavar="IMAGE_OR_FOLDER",
+        nargs="+",
+        help="image files, or folders of them",
+    )
+    add(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text (default), csv, or JSON: a list, or jsonl: a line each",
+    )
+    add(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
+    )
+    add(
+        "--top",
+        type=int,
+        default=5,
+        metavar="K",
+        help="the K most probable classes (default 5)",
+    )
+    add(
+        "--threshold",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help=f"below this probability the answer is {UNSURE!r}",
+    )
+    add(
+        "--sort-into",
+        metavar="DIR",
+        default="",
+        help="link each image into DIR/<class>/; nothing is overwritten",
+    )
+    add(
+        "--copy",
+        action="store_true",
+        help="with --sort-into: copies in the place of links",
+    )
     _add_device(parser)
 
 
@@ -64,10 +107,26 @@ def _add_serve(commands) -> None:
     parser.set_defaults(run=run_serve)
     _add_prompt(parser)
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="the address to listen on; default: %(default)s, this machine alone")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on; default: %(default)s, this machine alone",
+    )
     add("--port", type=int, default=8000, help="default: %(default)s; 0: a free one")
-    add("--max-images", type=int, default=16, metavar="N", help="images a request may hold (default %(default)s)")
-    add("--max-megabytes", type=int, default=32, metavar="N", help="size of a request (default %(default)s)")
+    add(
+        "--max-images",
+        type=int,
+        default=16,
+        metavar="N",
+        help="images a request may hold (default %(default)s)",
+    )
+    add(
+        "--max-megabytes",
+        type=int,
+        default=32,
+        metavar="N",
+        help="size of a request (default %(default)s)",
+    )
     _add_device(parser)
 
 
@@ -80,10 +139,22 @@ def _add_push(commands) -> None:
     )
     parser.set_defaults(run=run_push)
     add = parser.add_argument
-    add("prompts", metavar="PROMPTS", help="the run's folder, whose scores enter the card, or its prompts.safetensors")
-    add("repository", metavar="USER/NAME", help="the model on the Hub; made if it is not there")
+    add(
+        "prompts",
+        metavar="PROMPTS",
+        help="the run's folder, whose scores enter the card, or its prompts.safetensors",
+    )
+    add(
+        "repository",
+        metavar="USER/NAME",
+        help="the model on the Hub; made if it is not there",
+    )
     add("--private", action="store_true", help="make the model private")
-    add("--license", default="", help="of the prompt, such as mit or cc-by-4.0, for the card")
+    add(
+        "--license",
+        default="",
+        help="of the prompt, such as mit or cc-by-4.0, for the card",
+    )
 
 
 def _add_export(commands) -> None:
@@ -106,30 +177,86 @@ def _add_convert(commands) -> None:
     )
     parser.set_defaults(run=run_convert)
     add = parser.add_argument
-    add("source", metavar="IN", help="a checkpoint, prompts.safetensors, or the folder of a run")
-    add("target", metavar="OUT", help="OUT.safetensors, or OUT.pth.tar for the official names")
-    add("--load-epoch", type=int, default=None, help="of a run's folder; default: the best")
+    add(
+        "source",
+        metavar="IN",
+        help="a checkpoint, prompts.safetensors, or the folder of a run",
+    )
+    add(
+        "target",
+        metavar="OUT",
+        help="OUT.safetensors, or OUT.pth.tar for the official names",
+    )
+    add(
+        "--load-epoch",
+        type=int,
+        default=None,
+        help="of a run's folder; default: the best",
+    )
     position_help = "of the class name, if neither the method nor IN's path tells it"
-    add("--position", choices=("front", "middle", "end"), default=None, help=position_help)
-    add("--backbone", default="", help="the backbone of the prompt, stored in OUT.safetensors")
-    add("--classes", default="", help="the classes of the training, comma separated, stored in OUT.safetensors")
+    add(
+        "--position",
+        choices=("front", "middle", "end"),
+        default=None,
+        help=position_help,
+    )
+    add(
+        "--backbone",
+        default="",
+        help="the backbone of the prompt, stored in OUT.safetensors",
+    )
+    add(
+        "--classes",
+        default="",
+        help="the classes of the training, comma separated, stored in OUT.safetensors",
+    )
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the prompt, its backbone and the classes."""
     add = parser.add_argument
-    add("prompts", metavar="PROMPTS", help="prompts.safetensors, or the run's folder that holds it; zeroshot: none")
-    add("--classes", default="", help="names to choose among, comma separated; default: those of the training")
-    add("--task", default=None, help="take the classes of this task, if the prompt was trained on several")
-    add("--backbone", default=None, help="name, file, folder or Hub id of the backbone; default: what PROMPTS says")
-    pretrained_help = "its weights: a tag of open_clip, or a file; default: what PROMPTS says"
+    add(
+        "prompts",
+        metavar="PROMPTS",
+        help="prompts.safetensors, or the run's folder that holds it; zeroshot: none",
+    )
+    add(
+        "--classes",
+        default="",
+        help="names to choose among, comma separated; default: those of the training",
+    )
+    add(
+        "--task",
+        default=None,
+        help="take the classes of this task, if the prompt was trained on several",
+    )
+    add(
+        "--backbone",
+        default=None,
+        help="name, file, folder or Hub id of the backbone; default: what PROMPTS says",
+    )
+    pretrained_help = (
+        "its weights: a tag of open_clip, or a file; default: what PROMPTS says"
+    )
     add("--pretrained", default=None, metavar="TAG_OR_FILE", help=pretrained_help)
-    add("--template", default="", help='with zeroshot: the sentence around class names (default "a photo of a {}.")')
-    add("--force", action="store_true", help="use class names whose words the backbone does not know")
+    add(
+        "--template",
+        default="",
+        help='with zeroshot: the sentence around class names (default "a photo of a {}.")',
+    )
+    add(
+        "--force",
+        action="store_true",
+        help="use class names whose words the backbone does not know",
+    )
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="", help="cpu, cuda, cuda:1, ...; default: cuda if there is one")
+    parser.add_argument(
+        "--device",
+        default="",
+        help="cpu, cuda, cuda:1, ...; default: cuda if there is one",
+    )
 
 
 def run_convert(args: argparse.Namespace) -> None:
@@ -142,12 +269,16 @@ def run_convert(args: argparse.Namespace) -> None:
     classes = _split_names(args.classes)
     if classes:
         metadata["classes"] = {"converted": classes}
-    description = convert(args.source, args.target, args.position, args.load_epoch, metadata)
+    description = convert(
+        args.source, args.target, args.position, args.load_epoch, metadata
+    )
     sys.stdout.write(f"{args.target}: {description}\n")
 
 
 def backbone_metadata(name: str) -> dict:
-    """Return what a prompt's file says about a backbone: the name, and of a file or folder the fingerprint of its weights."""
+    """Return what a prompt's file says about a backbone: the name, and of a file or
+    folder the fingerprint of its weights.
+    """
     from prompting.backbones.loading import is_path, load_backbone
 
     if not is_path(name):
@@ -156,21 +287,34 @@ def backbone_metadata(name: str) -> dict:
 
 
 def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
-    """Return the predictor of PROMPTS and its options. Raises ValueError if one has no effect or is missing."""
+    """Return the predictor of PROMPTS and its options.
+
+    Raises ValueError if one has no effect or is missing.
+    """
     from prompting.predict import load, load_zero_shot
 
     if args.prompts != ZERO_SHOT:
         if args.template:
-            raise ValueError(f"--template belongs to {ZERO_SHOT}; a prompt has its own text")
+            raise ValueError(
+                f"--template belongs to {ZERO_SHOT}; a prompt has its own text"
+            )
         return load(args.prompts, args.backbone, args.pretrained, device, args.force)
     if args.task:
-        raise ValueError(f"--task is of a prompt's training; {ZERO_SHOT} needs --classes")
+        raise ValueError(
+            f"--task is of a prompt's training; {ZERO_SHOT} needs --classes"
+        )
     if not _split_names(args.classes):
         raise ValueError(f"{ZERO_SHOT} needs --classes, the names to choose among")
     options = {}
     if args.template:
         options["template"] = args.template
-    return load_zero_shot(args.backbone or "pocket", args.pretrained, device=device, force=args.force, **options)
+    return load_zero_shot(
+        args.backbone or "pocket",
+        args.pretrained,
+        device=device,
+        force=args.force,
+        **options,
+    )
 
 
 def run_export(args: argparse.Namespace) -> None:
@@ -185,7 +329,10 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> None:
-    """Write the predictions and, if asked for, sort the images. An image that can't be read is reported at the end."""
+    """Write the predictions and, if asked for, sort the images.
+
+    An image that can't be read is reported at the end.
+    """
     from prompting.predict import find_images
 
     _check_predict(args)
@@ -224,9 +371,13 @@ def _check_predict(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise ValueError(f"--top is {args.top}; it is at least 1")
     if not 0 <= args.threshold <= 1:
-        raise ValueError(f"--threshold is {args.threshold}; it is a probability, from 0 to 1")
+        raise ValueError(
+            f"--threshold is {args.threshold}; it is a probability, from 0 to 1"
+        )
     if args.copy and not args.sort_into:
-        raise ValueError("--copy says how --sort-into puts images; give a folder with --sort-into")
+        raise ValueError(
+            "--copy says how --sort-into puts images; give a folder with --sort-into"
+        )
 
 
 def run_serve(args: argparse.Namespace) -> None:
@@ -234,7 +385,10 @@ def run_serve(args: argparse.Namespace) -> None:
     require_packages("serve", "fastapi", "uvicorn", "python_multipart")
     from prompting.serve.app import Limits, build_app, run
 
-    for flag, value in (("--max-images", args.max_images), ("--max-megabytes", args.max_megabytes)):
+    for flag, value in (
+        ("--max-images", args.max_images),
+        ("--max-megabytes", args.max_megabytes),
+    ):
         if value < 1:
             raise ValueError(f"{flag} is {value}; it is at least 1")
     if not 0 <= args.port <= 65535:
@@ -243,7 +397,9 @@ def run_serve(args: argparse.Namespace) -> None:
     device = usable_device(args.device)
     predictor = load_predictor(args, device)
     limits = Limits(images=args.max_images, megabytes=args.max_megabytes)
-    app = build_app(predictor, _split_names(args.classes) or None, args.task, args.host, limits)
+    app = build_app(
+        predictor, _split_names(args.classes) or None, args.task, args.host, limits
+    )
     run(app, args.host, args.port)
 
 
@@ -260,18 +416,26 @@ def require_packages(extra: str, *packages: str) -> None:
     """Raise ValueError naming the extra that brings packages which are not installed."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise ValueError(f"this needs {' and '.join(missing)}: pip install 'mvlpt[{extra}]'")
+        raise ValueError(
+            f"this needs {' and '.join(missing)}: pip install 'mvlpt[{extra}]'"
+        )
 
 
 def _split_names(text: str) -> list[str]:
-    """Return comma-separated class names. Raises ValueError if two of them are the same text to CLIP."""
+    """Return comma-separated class names.
+
+    Raises ValueError if two of them are the same text to CLIP.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
     require_distinct(names, "--classes")
     return names
 
 
 def usable_device(name: str) -> str:
-    """Return a device's name, by default that of a GPU if there is one. Raises ValueError if this machine lacks it."""
+    """Return a device's name, by default that of a GPU if there is one.
+
+    Raises ValueError if this machine lacks it.
+    """
     import torch
 
     has_gpu = torch.cuda.is_available()
@@ -281,12 +445,16 @@ def usable_device(name: str) -> str:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
         available = "cpu, cuda" if has_gpu else "cpu"
-        raise ValueError(f"--device: {name!r} can't be used here; there is {available}") from None
+        raise ValueError(
+            f"--device: {name!r} can't be used here; there is {available}"
+        ) from None
     return name
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit code 0, 1 if some images could not be read, or 2 after one message about wrong input."""
+    """Run a command; exit code 0, 1 if some images could not be read, or 2 after one
+    message about wrong input.
+    """
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))
 

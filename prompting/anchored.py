@@ -1,4 +1,6 @@
-"""A prompt that stays near zero-shot CLIP: offsets of class features, and logits between the two models."""
+"""A prompt that stays near zero-shot CLIP: offsets of class features, and logits
+between the two models.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -8,17 +10,22 @@ from prompting.prompts import Contexts, Prompt, check_positive, register
 
 @register
 class AnchoredPrompt(Prompt):
-    """Another prompt with offsets of its task's class features, used together with plain CLIP.
+    """Another prompt with offsets of its task's class features, used together with
+    plain CLIP.
 
-    class_offsets: (classes, dim), zeros at the start, so that class features begin as zero-shot's (as task residuals,
-    Yu et al. 2023); None without `classes`: the prompt then serves any classes. weight: in evaluation, logits are
-    weight * prompted + (1 - weight) * zero-shot (WiSE-FT, Wortsman et al. 2022); training sees the prompted ones alone.
+    class_offsets: (classes, dim), zeros at the start, so that class features begin as
+    zero-shot's (as task residuals, Yu et al. 2023); None without `classes`: the prompt
+    then serves any classes. weight: in evaluation, logits are weight * prompted + (1 -
+    weight) * zero-shot (WiSE-FT, Wortsman et al. 2022); training sees the prompted ones
+    alone.
     """
 
     kind = "anchored"
     task_templates = True
 
-    def __init__(self, base: Prompt, classes: int | None = None, dim: int | None = None) -> None:
+    def __init__(
+        self, base: Prompt, classes: int | None = None, dim: int | None = None
+    ) -> None:
         super().__init__()
         self.base = base
         self.position = base.position
@@ -34,10 +41,14 @@ class AnchoredPrompt(Prompt):
         weight = 1.0
         if not self.training:
             weight = float(self.weight)
-        return self.base.contexts()._replace(class_offsets=self.class_offsets, weight=weight)
+        return self.base.contexts()._replace(
+            class_offsets=self.class_offsets, weight=weight
+        )
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the state of a prompt of any classes with offsets of zero for this one's."""
+        """Return the state of a prompt of any classes with offsets of zero for this
+        one's.
+        """
         if self.class_offsets is None or "class_offsets" in state:
             return state
         return {**state, "class_offsets": torch.zeros_like(self.class_offsets)}
@@ -46,4 +57,9 @@ class AnchoredPrompt(Prompt):
         classes, dim = None, None
         if self.class_offsets is not None:
             classes, dim = self.class_offsets.shape
-        return {"kind": self.kind, "base": self.base.config(), "classes": classes, "dim": dim}
+        return {
+            "kind": self.kind,
+            "base": self.base.config(),
+            "classes": classes,
+            "dim": dim,
+        }

@@ -1,4 +1,6 @@
-"""What `python -m prompting predict` writes: lines for people, CSV, JSON, and images sorted into folders."""
+"""What `python -m prompting predict` writes: lines for people, CSV, JSON, and images
+sorted into folders.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ _LONGEST_NAME = 100  # characters of a folder
 
 @dataclass(frozen=True)
 class Answer:
-    """An image and its most probable classes, (name, probability) each; or why it can't be read.
+    """An image and its most probable classes, (name, probability) each; or why it can't
+    be read.
 
     predicted: the first class, `UNSURE` if it is below the threshold.
     """
@@ -39,8 +42,16 @@ class Answer:
         return {"image": self.image, "predicted": self.predicted, "predictions": pairs}
 
 
-def answer(image: str, ranked: list[tuple[str, float]], top: int, threshold: float, error: str = "") -> Answer:
-    """Return the answer for an image whose classes are `ranked`, `top` of them. error: why there are none."""
+def answer(
+    image: str,
+    ranked: list[tuple[str, float]],
+    top: int,
+    threshold: float,
+    error: str = "",
+) -> Answer:
+    """Return the answer for an image whose classes are `ranked`, `top` of them. error:
+    why there are none.
+    """
     if error:
         return Answer(image, "", [], error)
     predicted, probability = ranked[0]
@@ -50,7 +61,8 @@ def answer(image: str, ranked: list[tuple[str, float]], top: int, threshold: flo
 
 
 class Writer:
-    """Writes answers to a stream, each at once but for "json", whose list `close` writes.
+    """Writes answers to a stream, each at once but for "json", whose list `close`
+    writes.
 
     columns: the classes of a row of CSV.
     """
@@ -78,7 +90,9 @@ class Writer:
     def close(self) -> None:
         """Write what is left."""
         if self.form == "json":
-            self.stream.write(json.dumps(self._records, indent=1, ensure_ascii=False) + "\n")
+            self.stream.write(
+                json.dumps(self._records, indent=1, ensure_ascii=False) + "\n"
+            )
         self.stream.flush()
 
     def _row(self, found: Answer) -> list[str]:
@@ -98,7 +112,8 @@ def _line(found: Answer) -> str:
 
 
 class Sorter:
-    """Puts images into `folder`/<predicted class>/, as links or copies, under their names.
+    """Puts images into `folder`/<predicted class>/, as links or copies, under their
+    names.
 
     Nothing is overwritten: an image whose name is taken by another gets a number.
     """
@@ -110,7 +125,10 @@ class Sorter:
             raise ValueError(f"--sort-into: {folder} is a file, not a folder")
 
     def put(self, found: Answer) -> None:
-        """Link or copy the image of an answer. Raises OSError if it can't be written."""
+        """Link or copy the image of an answer.
+
+        Raises OSError if it can't be written.
+        """
         if found.error:
             return
         source = Path(found.image)
@@ -129,9 +147,16 @@ class Sorter:
             target.symlink_to(source.absolute())
 
     def _folder(self, name: str) -> Path:
-        """Return the folder of a class, under a name that no file system takes for a path."""
+        """Return the folder of a class, under a name that no file system takes for a
+        path.
+        """
         if name not in self._folders:
-            safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", name)[:_LONGEST_NAME].strip(". ") or "_"
+            safe = (
+                re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", name)[:_LONGEST_NAME].strip(
+                    ". "
+                )
+                or "_"
+            )
             taken = {folder.name.lower() for folder in self._folders.values()}
             number, unique = 1, safe
             while unique.lower() in taken:
@@ -146,4 +171,8 @@ class Sorter:
             return False
         if target.is_symlink():
             return os.path.samefile(source, target)
-        return self.copy and target.is_file() and filecmp.cmp(source, target, shallow=False)
+        return (
+            self.copy
+            and target.is_file()
+            and filecmp.cmp(source, target, shallow=False)
+        )

@@ -1,7 +1,14 @@
-"""The public names of `prompting`, which imports this module when one of them is first used."""
+"""The public names of `prompting`, which imports this module when one of them is first
+used.
+"""
 
 from prompting.anchored import AnchoredPrompt
-from prompting.backbones.loading import Backbone, Preprocessing, load_backbone, load_pocket
+from prompting.backbones.loading import (
+    Backbone,
+    Preprocessing,
+    load_backbone,
+    load_pocket,
+)
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
 from prompting.checkpoints.reference import prompt_from_reference
 from prompting.deep import IVLPPrompt, MaPLePrompt

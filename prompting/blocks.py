@@ -1,4 +1,6 @@
-"""The parts of a transformer block, so that towers can say what attends to what and which outputs are needed at all."""
+"""The parts of a transformer block, so that towers can say what attends to what and
+which outputs are needed at all.
+"""
 
 import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock
@@ -10,8 +12,11 @@ def are_standard(blocks: nn.ModuleList) -> bool:
     return all(type(block) is ResidualAttentionBlock for block in blocks)
 
 
-def qkv(block: ResidualAttentionBlock, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries of x (B, L, width) and keys and values of y (B, M, width), by default x.
+def qkv(
+    block: ResidualAttentionBlock, x: Tensor, y: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries of x (B, L, width) and keys and values of y (B, M, width), by
+    default x.
 
     Each is (B, heads, L or M, width / heads).
     """
@@ -29,7 +34,9 @@ def qkv(block: ResidualAttentionBlock, x: Tensor, y: Tensor | None = None) -> tu
     return q, k, v
 
 
-def attention_output_and_mlp(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
+def attention_output_and_mlp(
+    block: ResidualAttentionBlock, x: Tensor, attended: Tensor
+) -> Tensor:
     """Return the block's output after attention: output map, residuals and MLP.
 
     attended: (B, heads, L, width / heads).
@@ -43,7 +50,8 @@ def attention_output_and_mlp(block: ResidualAttentionBlock, x: Tensor, attended:
 def _mlp(mlp: nn.Sequential, x: Tensor) -> Tensor:
     if type(mlp.gelu) is not QuickGELU:
         return mlp(x)
-    # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory, and one tensor kept for backward
+    # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory,
+    # and one tensor kept for backward
     hidden = mlp.c_fc(x).mul_(1.702)
     return mlp.c_proj(F.silu(hidden).div_(1.702))
 

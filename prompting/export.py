@@ -1,4 +1,5 @@
-"""A prompted CLIP with fixed classes as an ONNX model: normalised images in, probabilities out.
+"""A prompted CLIP with fixed classes as an ONNX model: normalised images in,
+probabilities out.
 
 Needs the packages onnx and onnxscript.
 """
@@ -20,15 +21,24 @@ INPUT, OUTPUT = "images", "probabilities"
 
 
 class FixedClasses(nn.Module):
-    """The image tower with its prompt, and the class features as constants: images (B, 3, S, S) -> (B, C)."""
+    """The image tower with its prompt, and the class features as constants: images (B,
+    3, S, S) -> (B, C).
+    """
 
-    def __init__(self, predictor: Predictor, classes: Sequence[str] | None = None, task: str | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        classes: Sequence[str] | None = None,
+        task: str | None = None,
+    ) -> None:
         super().__init__()
         self.names, rows = predictor.choose_classes(classes, task)
         self.model = predictor.model
         with torch.no_grad():
             self.contexts = self.model.contexts()
-            features = self.model.encode_classes(self.names, predictor.templates(task), self.contexts, rows)
+            features = self.model.encode_classes(
+                self.names, predictor.templates(task), self.contexts, rows
+            )
         self.register_buffer("class_features", features)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -37,19 +47,26 @@ class FixedClasses(nn.Module):
 
 
 def export(
-    predictor: Predictor, path: str | os.PathLike, classes: Sequence[str] | None = None, task: str | None = None
+    predictor: Predictor,
+    path: str | os.PathLike,
+    classes: Sequence[str] | None = None,
+    task: str | None = None,
 ) -> list[str]:
-    """Write an ONNX model, whole or not at all, and return its class names in the order of its output.
+    """Write an ONNX model, whole or not at all, and return its class names in the order
+    of its output.
 
-    Input "images" (batch, 3, S, S), float32, normalised; output "probabilities" (batch, C). The names and the
-    preprocessing are in the model's metadata as JSON, under "classes" and "preprocessing". classes, task: as in
-    `Predictor.predict`; the predictor must be on the CPU.
+    Input "images" (batch, 3, S, S), float32, normalised; output "probabilities" (batch,
+    C). The names and the preprocessing are in the model's metadata as JSON, under
+    "classes" and "preprocessing". classes, task: as in `Predictor.predict`; the
+    predictor must be on the CPU.
 
     Raises ValueError if a package is missing, or as `Predictor.choose_classes` does.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ValueError(f"the ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+        raise ValueError(
+            f"the ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+        )
     fixed = FixedClasses(predictor, classes, task).eval()
     program = _to_onnx(fixed, predictor.preprocessing.size)
     metadata = {
@@ -61,7 +78,8 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         program.save(Path(folder) / path.name)
-        for file in sorted(Path(folder).iterdir(), reverse=True):  # weights of more than 1.5 GB are a file of their own
+        # weights of more than 1.5 GB are a file of their own
+        for file in sorted(Path(folder).iterdir(), reverse=True):
             os.replace(file, path.with_name(file.name))
     return fixed.names
 

@@ -1,4 +1,6 @@
-"""A head on image features in the place of a prompt: class features that are moved, and a bias for each class."""
+"""A head on image features in the place of a prompt: class features that are moved, and
+a bias for each class.
+"""
 
 import torch
 from torch import nn
@@ -8,11 +10,13 @@ from prompting.prompts import Contexts, Prompt, check_positive, register
 
 @register
 class HeadPrompt(Prompt):
-    """A head for the classes of one task, which begins as zero-shot CLIP with the task's templates.
+    """A head for the classes of one task, which begins as zero-shot CLIP with the
+    task's templates.
 
-    class_offsets: (classes, dim), zeros at the start, added to zero-shot class features. bias: (classes,), zeros at the
-    start; logits are then exp(logit_scale) * (image features @ (class features + class_offsets).T + bias). Without
-    `bias` class features are scaled to unit length, and logits stay cosines.
+    class_offsets: (classes, dim), zeros at the start, added to zero-shot class
+    features. bias: (classes,), zeros at the start; logits are then exp(logit_scale) *
+    (image features @ (class features + class_offsets).T + bias). Without `bias` class
+    features are scaled to unit length, and logits stay cosines.
     """
 
     kind = "head"
@@ -31,4 +35,9 @@ class HeadPrompt(Prompt):
 
     def config(self) -> dict:
         classes, dim = self.class_offsets.shape
-        return {"kind": self.kind, "classes": classes, "dim": dim, "bias": self.bias is not None}
+        return {
+            "kind": self.kind,
+            "classes": classes,
+            "dim": dim,
+            "bias": self.bias is not None,
+        }

@@ -1,6 +1,8 @@
-"""Prompts on the Hugging Face Hub: prompts.safetensors and a model card that is generated from it.
+"""Prompts on the Hugging Face Hub: prompts.safetensors and a model card that is
+generated from it.
 
-Only safetensors and text are exchanged, so that loading executes nothing. Needs the package huggingface_hub.
+Only safetensors and text are exchanged, so that loading executes nothing. Needs the
+package huggingface_hub.
 """
 
 from __future__ import annotations
@@ -57,11 +59,18 @@ The file is safetensors: loading it executes nothing.
 """
 
 
-def push(path: str | os.PathLike, repository: str, private: bool = False, license_name: str = "") -> str:
-    """Upload a prompt and its model card in one commit, and return the address of the model.
+def push(
+    path: str | os.PathLike,
+    repository: str,
+    private: bool = False,
+    license_name: str = "",
+) -> str:
+    """Upload a prompt and its model card in one commit, and return the address of the
+    model.
 
-    path: a run's folder, whose results.json enters the card, or its prompts.safetensors. repository: USER/NAME, made if it
-    is not there. Raises FileNotFoundError or ValueError if the prompt can't be read or the Hub refuses it.
+    path: a run's folder, whose results.json enters the card, or its
+    prompts.safetensors. repository: USER/NAME, made if it is not there. Raises
+    FileNotFoundError or ValueError if the prompt can't be read or the Hub refuses it.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -76,16 +85,20 @@ def push(path: str | os.PathLike, repository: str, private: bool = False, licens
     api = HfApi()
     try:
         api.create_repo(repository, private=private, exist_ok=True)
-        commit = api.create_commit(repository, operations, commit_message="Upload a prompt")
+        commit = api.create_commit(
+            repository, operations, commit_message="Upload a prompt"
+        )
     except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
         raise ValueError(f"can't upload to {repository}: {printable(error)}") from error
     return str(commit.repo_url)
 
 
 def download(name: str) -> Path:
-    """Return the local copy of the prompt `hf:USER/NAME` or `hf:USER/NAME@REVISION`, downloaded unless it is there.
+    """Return the local copy of the prompt `hf:USER/NAME` or `hf:USER/NAME@REVISION`,
+    downloaded unless it is there.
 
-    Raises FileNotFoundError if the Hub or the cache does not have it, and ValueError for a wrong name.
+    Raises FileNotFoundError if the Hub or the cache does not have it, and ValueError
+    for a wrong name.
     """
     from huggingface_hub import hf_hub_download
 
@@ -94,13 +107,19 @@ def download(name: str) -> Path:
     try:
         return Path(hf_hub_download(repository, FILE, revision=revision or None))
     except Exception as error:  # noqa: BLE001 - as above
-        raise FileNotFoundError(f"can't download {FILE} of {name}: {printable(error)}") from error
+        raise FileNotFoundError(
+            f"can't download {FILE} of {name}: {printable(error)}"
+        ) from error
 
 
 def model_card(file: Path, repository: str, license_name: str = "") -> str:
-    """Return the card of a prompt: method, backbone, classes, data and, if results.json is beside it, scores."""
+    """Return the card of a prompt: method, backbone, classes, data and, if results.json
+    is beside it, scores.
+    """
     prompt, metadata = load_prompts(file)
-    records = read_json(file.with_name(RESULTS)) if file.with_name(RESULTS).is_file() else []
+    records = (
+        read_json(file.with_name(RESULTS)) if file.with_name(RESULTS).is_file() else []
+    )
     facts = {
         "method": metadata.get("method"),
         "backbone": metadata.get("backbone"),
@@ -115,7 +134,9 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
             facts[f"classes of {task}"] = _some(names)
     for record in records:
         facts[f"score on {record['task']}"] = _score(record)
-    rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in facts.items() if value]
+    rows = [
+        f"| {_cell(key)} | {_cell(value)} |" for key, value in facts.items() if value
+    ]
     license_line = f"license: {json.dumps(license_name)}\n" if license_name else ""
     return CARD_TEXT.format(
         license=license_line,
@@ -127,7 +148,9 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
 
 
 def _score(record: dict[str, Any]) -> str:
-    """Return the score of a results.json's record, with what it is compared with and the data it was learned from."""
+    """Return the score of a results.json's record, with what it is compared with and
+    the data it was learned from.
+    """
     text = f"{record['score']:.1f} % {record['metric']}"
     images = record.get("test_images")
     if record["metric"] == "accuracy" and images:
@@ -139,7 +162,9 @@ def _score(record: dict[str, Any]) -> str:
 
 
 def wilson_interval(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval of a rate in [0, 1] that was observed on `count` images."""
+    """Return Wilson's score interval of a rate in [0, 1] that was observed on `count`
+    images.
+    """
     middle = rate + z * z / (2 * count)
     half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count

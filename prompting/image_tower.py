@@ -14,20 +14,27 @@ from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 def encode_prompted_images(
     visual: VisionTransformer, images: Tensor, tokens: Tensor, before_norm: bool = False
 ) -> Tensor:
-    """Return image features (B, d), not normalised, of images (B, 3, H, W) with prompt tokens (layers, n_ctx, width).
+    """Return image features (B, d), not normalised, of images (B, 3, H, W) with prompt
+    tokens (layers, n_ctx, width).
 
-    The first set enters after the positional embedding, between class token and patches: [c, v_1 .. v_n, patches]; after
-    ln_pre, or before it if `before_norm`. When deep, each further block replaces the previous set by its own (paper,
-    eq. 3); behind the last set the blocks see the outputs. Honours open_clip's `set_grad_checkpointing`.
+    The first set enters after the positional embedding, between class token and
+    patches: [c, v_1 .. v_n, patches]; after ln_pre, or before it if `before_norm`. When
+    deep, each further block replaces the previous set by its own (paper, eq. 3); behind
+    the last set the blocks see the outputs. Honours open_clip's
+    `set_grad_checkpointing`.
 
     Raises ValueError for images or a number of layers that the tower does not take.
     """
     expected = tuple(visual.image_size)
     if tuple(images.shape[-2:]) != expected:
-        raise ValueError(f"images of {tuple(images.shape[-2:])} pixels; this image tower takes {expected}")
+        raise ValueError(
+            f"images of {tuple(images.shape[-2:])} pixels; this image tower takes {expected}"
+        )
     blocks = visual.transformer.resblocks
     if not 1 <= len(tokens) <= len(blocks):
-        raise ValueError(f"prompts for {len(tokens)} layers; the tower has {len(blocks)}")
+        raise ValueError(
+            f"prompts for {len(tokens)} layers; the tower has {len(blocks)}"
+        )
     batch = images.shape[0]
     n_ctx = tokens.shape[1]
     with torch.no_grad():
@@ -63,7 +70,9 @@ def encode_prompted_images(
 
 
 def _run_block(block: nn.Module, x: Tensor, class_token_only: bool) -> Tensor:
-    """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the last block's other outputs."""
+    """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the
+    last block's other outputs.
+    """
     if class_token_only:
         class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)

@@ -1,4 +1,6 @@
-"""Limits of the text tower's work that is held at once, and memory that the C library would otherwise hold back."""
+"""Limits of the text tower's work that is held at once, and memory that the C library
+would otherwise hold back.
+"""
 
 import ctypes
 import functools
@@ -7,29 +9,37 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Tokens (sequences x length) that enter the text tower at once. On a CPU few enough that the largest activation (6 MB
-# of ViT-B/16's) is neither mapped again by the C library for each operation nor falls out of the processor's cache.
+# Tokens (sequences x length) that enter the text tower at once. On a CPU few enough
+# that the largest activation (6 MB of ViT-B/16's) is neither mapped again by the C
+# library for each operation nor falls out of the processor's cache.
 MAX_TOKENS = {"cpu": 768, "cuda": 16384}
-# Classes whose activations are kept for the backward pass; with ViT-B/16 in float32, names of two tokens and 16 vectors
-# 0.6 GB on a CPU and 8 GB on a GPU (class token at the end), or three times that (in the middle).
+# Classes whose activations are kept for the backward pass; with ViT-B/16 in float32,
+# names of two tokens and 16 vectors 0.6 GB on a CPU and 8 GB on a GPU (class token at
+# the end), or three times that (in the middle).
 MAX_CACHED_CLASSES = {"cpu": 640, "cuda": 8192}
-# Classes whose token sequences are kept: some 2 kB each with 16 vectors. Others are made again from their names' tokens.
+# Classes whose token sequences are kept: some 2 kB each with 16 vectors. Others are
+# made again from their names' tokens.
 MAX_SEQUENCES = 16384
 
 
 class LRUCache(Generic[T]):
-    """Values by key; the least recently used go when their sizes exceed `capacity`, but one always stays."""
+    """Values by key; the least recently used go when their sizes exceed `capacity`, but
+    one always stays.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.size = 0
-        self._kept: dict[Hashable, tuple[int, T]] = {}  # the most recently used is the last
+        # the most recently used is the last
+        self._kept: dict[Hashable, tuple[int, T]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, key: Hashable, size: int, make: Callable[[], T]) -> T:
-        """Return the value of `key`, made by `make` unless it is kept; it takes `size` of the capacity."""
+        """Return the value of `key`, made by `make` unless it is kept; it takes `size`
+        of the capacity.
+        """
         if key in self._kept:
             self._kept[key] = self._kept.pop(key)
             return self._kept[key][1]
@@ -50,8 +60,9 @@ class LRUCache(Generic[T]):
 def release_free_memory() -> None:
     """Return the free memory of the process to the system, if the C library can.
 
-    glibc before 2.38 does not use the hole of an aligned block for one of the same size, so that chunk after chunk
-    takes new memory: some 80 % more than the tensors hold.
+    glibc before 2.38 does not use the hole of an aligned block for one of the same
+    size, so that chunk after chunk takes new memory: some 80 % more than the tensors
+    hold.
     """
     trim = _malloc_trim()
     if trim is not None:

@@ -1,4 +1,6 @@
-"""The prompted CLIP: a frozen model, a prompt, and the features and logits that they make together."""
+"""The prompted CLIP: a frozen model, a prompt, and the features and logits that they
+make together.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,28 +11,43 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from prompting.image_tower import encode_prompted_images
-from prompting.memory import MAX_CACHED_CLASSES, MAX_SEQUENCES, MAX_TOKENS, LRUCache, release_free_memory
+from prompting.memory import (
+    MAX_CACHED_CLASSES,
+    MAX_SEQUENCES,
+    MAX_TOKENS,
+    LRUCache,
+    release_free_memory,
+)
 from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import Prefix, check_text_tower, encode_prefix, encode_tokens
-from prompting.tokens import TokenBatch, clip_tokenizer, plain_name, tokenize_prompts, tokenize_sentences
+from prompting.tokens import (
+    TokenBatch,
+    clip_tokenizer,
+    plain_name,
+    tokenize_prompts,
+    tokenize_sentences,
+)
 
 TEMPLATE = "a photo of a {}."  # around class names if there is no text context
 
 
 class PromptedCLIP(nn.Module):
-    """An open_clip CLIP, frozen and always in evaluation mode, with a prompt, the only thing that trains.
+    """An open_clip CLIP, frozen and always in evaluation mode, with a prompt, the only
+    thing that trains.
 
-    clip: an open_clip `CLIP`; its parameters lose requires_grad.
-    prompt: None scores as plain zero-shot CLIP does.
-    template: the sentence around a class name ("{}") if there is no text context.
-    trim_padding, share_prefix: exact savings of the text tower (classes batched by length; the tokens before the names
-    computed once a step). max_tokens: of sequences x length that enter it at once. max_cached_classes: the classes whose
-    activations are kept for the backward pass, which computes the others again, so that memory does not grow with the
-    number of classes. Both depend on the device by default (`prompting.memory`).
+    clip: an open_clip `CLIP`; its parameters lose requires_grad. prompt: None scores as
+    plain zero-shot CLIP does. template: the sentence around a class name ("{}") if
+    there is no text context. trim_padding, share_prefix: exact savings of the text
+    tower (classes batched by length; the tokens before the names computed once a step).
+    max_tokens: of sequences x length that enter it at once. max_cached_classes: the
+    classes whose activations are kept for the backward pass, which computes the others
+    again, so that memory does not grow with the number of classes. Both depend on the
+    device by default (`prompting.memory`).
 
-    A tower without a prompt is constant: class features are computed once in float32 and kept. They are dropped
-    when the module is moved or loaded. Raises ValueError when the prompt does not fit the model (`check_fits`).
+    A tower without a prompt is constant: class features are computed once in float32
+    and kept. They are dropped when the module is moved or loaded. Raises ValueError
+    when the prompt does not fit the model (`check_fits`).
     """
 
     def __init__(
@@ -67,12 +84,16 @@ class PromptedCLIP(nn.Module):
         self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
     def compile_image_tower(self) -> "PromptedCLIP":
-        """Have `torch.compile` fuse the image tower with its prompt tokens; the first batch takes a minute or so."""
+        """Have `torch.compile` fuse the image tower with its prompt tokens; the first
+        batch takes a minute or so.
+        """
         self._encode_prompted_images = torch.compile(encode_prompted_images)
         return self
 
     def contexts(self) -> Contexts:
-        """Return the prompt's vectors, for `encode_images` and `encode_classes` when a step needs both."""
+        """Return the prompt's vectors, for `encode_images` and `encode_classes` when a
+        step needs both.
+        """
         if self.prompt is None:
             return Contexts()
         return self.prompt.contexts()
@@ -80,8 +101,9 @@ class PromptedCLIP(nn.Module):
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Return unit-length image features (B, d) of normalised images (B, 3, H, W).
 
-        With `Contexts.weight` below 1 they are (B, 2 d): prompted and zero-shot features side by side, scaled so that
-        a product with such class features is the weighted mean of both models' cosines.
+        With `Contexts.weight` below 1 they are (B, 2 d): prompted and zero-shot
+        features side by side, scaled so that a product with such class features is the
+        weighted mean of both models' cosines.
         """
         if not self.has_visual_prompt:
             with torch.no_grad():
@@ -89,7 +111,9 @@ class PromptedCLIP(nn.Module):
         contexts = contexts or self.contexts()
         tokens = contexts.visual
         before_norm = self.prompt.visual_before_norm
-        features = _unit(self._encode_prompted_images(self.clip.visual, images, tokens, before_norm))
+        features = _unit(
+            self._encode_prompted_images(self.clip.visual, images, tokens, before_norm)
+        )
         if contexts.weight == 1:
             return features
         with torch.no_grad():
@@ -97,7 +121,9 @@ class PromptedCLIP(nn.Module):
         return _side_by_side(features, zero_shot, contexts.weight)
 
     def feature_dim(self, contexts: Contexts | None = None) -> int:
-        """Return the width of features: the embedding's, twice that if two image towers are used together."""
+        """Return the width of features: the embedding's, twice that if two image towers
+        are used together.
+        """
         dim = clip_shape(self.clip).embed_dim
         if self.has_visual_prompt and (contexts or self.contexts()).weight != 1:
             return 2 * dim
@@ -111,15 +137,19 @@ class PromptedCLIP(nn.Module):
         rows: Tensor | None = None,
         unit_templates: bool = True,
     ) -> Tensor:
-        """Return unit-length class features (C, d); those of a linear head are of any length, with its bias in column d + 1.
+        """Return unit-length class features (C, d); those of a linear head are of any
+        length, with its bias in column d + 1.
 
-        templates: sentences with "{}" whose features are averaged, each of unit length if `unit_templates`; by default
-        the model's one. They matter only without a text context. rows: (C,) rows of class-specific contexts that belong to
-        `classes`. Raises ValueError for an empty list, for a name that is too long and for a wrong number of
-        class-specific contexts.
+        templates: sentences with "{}" whose features are averaged, each of unit length
+        if `unit_templates`; by default the model's one. They matter only without a text
+        context. rows: (C,) rows of class-specific contexts that belong to `classes`.
+        Raises ValueError for an empty list, for a name that is too long and for a wrong
+        number of class-specific contexts.
         """
         if isinstance(classes, str) or not len(classes):
-            raise ValueError(f"classes must be a list of at least one name, not {classes!r}")
+            raise ValueError(
+                f"classes must be a list of at least one name, not {classes!r}"
+            )
         classes = tuple(classes)
         templates = tuple(templates or (self.template,))
         if self.prompt is None:
@@ -130,7 +160,9 @@ class PromptedCLIP(nn.Module):
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
-            features = features + _rows_of(contexts.class_offsets, 0, rows, len(classes))
+            features = features + _rows_of(
+                contexts.class_offsets, 0, rows, len(classes)
+            )
             if contexts.class_bias is not None:
                 bias = _rows_of(contexts.class_bias, 0, rows, len(classes))
                 return torch.cat([features, bias[:, None]], dim=1)
@@ -142,7 +174,9 @@ class PromptedCLIP(nn.Module):
             return _side_by_side(features, zero_shot, contexts.weight)
         return contexts.weight * features + (1 - contexts.weight) * zero_shot
 
-    def _prompted_features(self, classes: tuple[str, ...], text: Tensor, rows: Tensor | None) -> Tensor:
+    def _prompted_features(
+        self, classes: tuple[str, ...], text: Tensor, rows: Tensor | None
+    ) -> Tensor:
         if text.dim() == 4:
             text = _rows_of(text, 1, rows, len(classes))
         batches = self._prompt_tokens(classes, text.shape[-2])
@@ -152,25 +186,37 @@ class PromptedCLIP(nn.Module):
         features = self._encode_batches(batches, text, prefix)
         return _unit(_in_order(features, batches))
 
-    def check_classes(self, classes: Sequence[str], templates: Sequence[str] | None = None) -> None:
-        """Raise ValueError naming a class whose text is longer than the text tower takes; see `encode_classes`."""
+    def check_classes(
+        self, classes: Sequence[str], templates: Sequence[str] | None = None
+    ) -> None:
+        """Raise ValueError naming a class whose text is longer than the text tower
+        takes; see `encode_classes`.
+        """
         text = self.contexts().text
         if text is not None:
             self._prompt_tokens(tuple(classes), _layered(text).shape[-2])
         else:
             self._sentence_tokens(classes, templates or (self.template,))
 
-    def _sentence_tokens(self, classes: Sequence[str], templates: Sequence[str]) -> list[TokenBatch]:
+    def _sentence_tokens(
+        self, classes: Sequence[str], templates: Sequence[str]
+    ) -> list[TokenBatch]:
         _check_templates(templates)
         sentences = []
         for template in templates:
             sentences += [template.replace("{}", plain_name(name)) for name in classes]
         length = self.clip.positional_embedding.shape[0]
         max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-        return tokenize_sentences(self.tokenizer, sentences, length, self.trim_padding, max_tokens)
+        return tokenize_sentences(
+            self.tokenizer, sentences, length, self.trim_padding, max_tokens
+        )
 
-    def _encode_batches(self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None) -> list[Tensor]:
-        """Return the features of each batch; the backward pass computes those beyond `max_cached_classes` again."""
+    def _encode_batches(
+        self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None
+    ) -> list[Tensor]:
+        """Return the features of each batch; the backward pass computes those beyond
+        `max_cached_classes` again.
+        """
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -187,14 +233,20 @@ class PromptedCLIP(nn.Module):
             if cached >= 0:
                 encoded = encode_tokens(*inputs)
             else:
-                encoded = checkpoint(_encode_again, *inputs, use_reentrant=False, preserve_rng_state=False)
+                encoded = checkpoint(
+                    _encode_again,
+                    *inputs,
+                    use_reentrant=False,
+                    preserve_rng_state=False,
+                )
             features.append(encoded)
         return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale) * cosine, (B, C), in float32 at least.
 
-        A column of class features beyond those of image features is a bias, added to the cosine.
+        A column of class features beyond those of image features is a bias, added to
+        the cosine.
         """
         dim = image_features.shape[1]
         with full_precision(image_features):
@@ -212,11 +264,19 @@ class PromptedCLIP(nn.Module):
         return self.logits(image_features, class_features)
 
     def trainable_names(self) -> list[str]:
-        """Return the names of the parameters that an optimiser should get; all belong to `prompt`."""
-        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        """Return the names of the parameters that an optimiser should get; all belong
+        to `prompt`.
+        """
+        return [
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad
+        ]
 
     def train(self, mode: bool = True) -> "PromptedCLIP":
-        """Change the mode of the prompt only (dropout); the backbone stays in evaluation mode."""
+        """Change the mode of the prompt only (dropout); the backbone stays in
+        evaluation mode.
+        """
         super().train(mode)
         self.clip.eval()
         return self
@@ -238,21 +298,35 @@ class PromptedCLIP(nn.Module):
                 names = [f"{words} {name}" for name in classes]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
-                    self.tokenizer, names, n_ctx, position, length, self.trim_padding, max_tokens
+                    self.tokenizer,
+                    names,
+                    n_ctx,
+                    position,
+                    length,
+                    self.trim_padding,
+                    max_tokens,
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
         return self._tokens.get((classes, n_ctx, position, words), len(classes), make)
 
     def _constant_features(
-        self, classes: tuple[str, ...], templates: tuple[str, ...], unit_templates: bool = True
+        self,
+        classes: tuple[str, ...],
+        templates: tuple[str, ...],
+        unit_templates: bool = True,
     ) -> Tensor:
         key = (classes, templates, unit_templates)
         if key in self._class_features:
             return self._class_features[key]
         device = self.clip.logit_scale.device
-        # Ordinary float32 tensors, whatever mode the first caller is in: a later one may train with them.
-        with torch.inference_mode(False), torch.no_grad(), full_precision(self.clip.logit_scale):
+        # Ordinary float32 tensors, whatever mode the first caller is in: a later one
+        # may train with them.
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            full_precision(self.clip.logit_scale),
+        ):
             batches = self._sentence_tokens(classes, templates)
             batches = [batch.to(device) for batch in batches]
             encoded = [encode_tokens(self.clip, batch) for batch in batches]
@@ -272,8 +346,12 @@ class PromptedCLIP(nn.Module):
         self._class_features.clear()
 
 
-def count_parameters(clip: nn.Module, prompt: nn.Module | None = None) -> dict[str, int]:
-    """Return the four counts of an ELEVATER prediction file: trainable, all, image tower, backbone (both towers)."""
+def count_parameters(
+    clip: nn.Module, prompt: nn.Module | None = None
+) -> dict[str, int]:
+    """Return the four counts of an ELEVATER prediction file: trainable, all, image
+    tower, backbone (both towers).
+    """
     backbone = _count(clip.parameters())
     learned: list[nn.Parameter] = []
     if prompt is not None:
@@ -292,7 +370,9 @@ def _count(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def _encode_again(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:
-    """Run `encode_tokens` for one of many batches that the backward pass computes again."""
+    """Run `encode_tokens` for one of many batches that the backward pass computes
+    again.
+    """
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)
@@ -303,11 +383,16 @@ def _side_by_side(prompted: Tensor, zero_shot: Tensor, weight: float) -> Tensor:
 
 
 def _rows_of(values: Tensor, dim: int, rows: Tensor | None, count: int) -> Tensor:
-    """Return the class-specific values of `rows`. Raises ValueError if they are not those of `count` classes."""
+    """Return the class-specific values of `rows`.
+
+    Raises ValueError if they are not those of `count` classes.
+    """
     if rows is not None:
         values = values.index_select(dim, rows)
     if values.shape[dim] != count:
-        raise ValueError(f"the prompt holds contexts for {values.shape[dim]} classes, {count} are given")
+        raise ValueError(
+            f"the prompt holds contexts for {values.shape[dim]} classes, {count} are given"
+        )
     return values
 
 
@@ -334,4 +419,6 @@ def _in_order(features: list[Tensor], batches: list[TokenBatch]) -> Tensor:
 def _check_templates(templates: Sequence[str]) -> None:
     for template in templates:
         if "{}" not in template:
-            raise ValueError(f"the template {template!r} has no {{}} for the class name")
+            raise ValueError(
+                f"the template {template!r} has no {{}} for the class name"
+            )

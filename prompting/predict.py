@@ -1,4 +1,5 @@
-"""From a learned prompt to predictions for images: the preprocessing and class names are those it was trained with.
+"""From a learned prompt to predictions for images: the preprocessing and class names
+are those it was trained with.
 
 predictor = prompting.load("output/run")
 predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
@@ -20,35 +21,67 @@ from PIL import Image
 from torch import Tensor
 
 from prompting import hub
-from prompting.backbones.loading import Backbone, Preprocessing, differences, load_backbone
+from prompting.backbones.loading import (
+    Backbone,
+    Preprocessing,
+    differences,
+    load_backbone,
+)
 from prompting.checkpoints.prompt_files import load_prompts
 from prompting.memory import LRUCache
 from prompting.model import TEMPLATE, PromptedCLIP
 from prompting.prompts import Contexts, Prompt
 from toolkit.common.image_files import find_image_files
-from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS, MODES, ImageSource, normalize, read_image, resize
+from toolkit.common.images import (
+    BACKGROUNDS,
+    INTERPOLATIONS,
+    MODES,
+    ImageSource,
+    normalize,
+    read_image,
+    resize,
+)
 
 logger = logging.getLogger(__name__)
 
 FILE = "prompts.safetensors"
 MAX_CLASSES = 1 << 16  # whose features are kept
 BATCHES_AHEAD = 2  # read while one is scored
-PREPROCESSING_TYPES = {"size": int, "mean": list, "std": list, "interpolation": str, "crop": str, "background": str}
+PREPROCESSING_TYPES = {
+    "size": int,
+    "mean": list,
+    "std": list,
+    "interpolation": str,
+    "crop": str,
+    "background": str,
+}
 
 
 class Predictor:
-    """A prompt on its backbone. `metadata` is that of its file; its keys classes and preprocessing are used.
+    """A prompt on its backbone. `metadata` is that of its file; its keys classes and
+    preprocessing are used.
 
-    classes: task -> class names in label order, of the tasks that the prompt was trained on.
-    preprocessing, mode: "squash" resizes both sides of an image, "crop" the short one and cuts the centre.
-    force: accept class names with words that the backbone does not know, with a warning.
+    classes: task -> class names in label order, of the tasks that the prompt was
+    trained on. preprocessing, mode: "squash" resizes both sides of an image, "crop" the
+    short one and cuts the centre. force: accept class names with words that the
+    backbone does not know, with a warning.
     """
 
-    def __init__(self, backbone: Backbone, prompt: Prompt | None, metadata: dict, force: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        prompt: Prompt | None,
+        metadata: dict,
+        force: bool = False,
+    ) -> None:
         template = metadata.get("template") or TEMPLATE
         if not isinstance(template, str):
-            raise ValueError(f"its metadata 'template' is no text: {str(template)[:40]!r}")
-        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer, template).eval()
+            raise ValueError(
+                f"its metadata 'template' is no text: {str(template)[:40]!r}"
+            )
+        self.model = PromptedCLIP(
+            backbone.clip, prompt, backbone.tokenizer, template
+        ).eval()
         self._contexts: Contexts | None = None
         self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASSES)
         self.backbone, self.force = backbone, force
@@ -58,9 +91,12 @@ class Predictor:
         stored = _checked_preprocessing(metadata.get("preprocessing") or {})
         self.mode = stored.pop("crop", "squash")
         if self.mode not in MODES:
-            raise ValueError(f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}")
+            raise ValueError(
+                f"the prompt's preprocessing is {self.mode!r}; known are {', '.join(MODES)}"
+            )
         default = backbone.preprocessing
-        if metadata.get("preprocessing") and "background" not in stored:  # of a version that dropped transparency
+        # of a version that dropped transparency
+        if metadata.get("preprocessing") and "background" not in stored:
             stored["background"] = "none"
             default = replace(default, background="none")
         self.preprocessing = Preprocessing(**(vars(default) | stored))
@@ -68,10 +104,14 @@ class Predictor:
             raise ValueError(
                 f"the prompt was learnt on {self.preprocessing.size} pixels; {backbone.name} takes {default.size}"
             )
-        other = differences(self.preprocessing.record(self.mode), default.record(self.mode))
+        other = differences(
+            self.preprocessing.record(self.mode), default.record(self.mode)
+        )
         if other:
             logger.warning(
-                "the prompt was learnt with another preprocessing than %s's, and keeps it: %s", backbone.name, other
+                "the prompt was learnt with another preprocessing than %s's, and keeps it: %s",
+                backbone.name,
+                other,
             )
 
     def predict(
@@ -82,20 +122,26 @@ class Predictor:
         batch_size: int = 64,
         errors: dict[int, Exception] | None = None,
     ) -> list[list[tuple[str, float]]]:
-        """Return for each image the pairs (class name, probability), the most probable first.
+        """Return for each image the pairs (class name, probability), the most probable
+        first.
 
-        images: paths or PIL images, or a single one. classes: names to choose among, which need not be those of the
-        training; by default those of `task`, which is needed only if the prompt was trained on several tasks.
-        errors: if it is given, an image that can't be read has no pairs, and its error is put there by its position.
+        images: paths or PIL images, or a single one. classes: names to choose among,
+        which need not be those of the training; by default those of `task`, which is
+        needed only if the prompt was trained on several tasks. errors: if it is given,
+        an image that can't be read has no pairs, and its error is put there by its
+        position.
 
-        Raises FileNotFoundError or ValueError naming an image that can't be read; ValueError if the classes are not
-        known, or if the prompt holds a context for each of its own classes and others are asked for.
+        Raises FileNotFoundError or ValueError naming an image that can't be read;
+        ValueError if the classes are not known, or if the prompt holds a context for
+        each of its own classes and others are asked for.
         """
         names, _ = self.choose_classes(classes, task)
         table = self.probabilities(images, classes, task, batch_size, errors)
         ranked = table.sort(dim=1, descending=True, stable=True)
         predictions = []
-        for columns, values in zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True):
+        for columns, values in zip(
+            ranked.indices.tolist(), ranked.values.tolist(), strict=True
+        ):
             ordered = [names[column] for column in columns]
             predictions.append(list(zip(ordered, values, strict=True)))
         for position in sorted(errors or ()):
@@ -111,21 +157,27 @@ class Predictor:
         batch_size: int = 64,
         errors: dict[int, Exception] | None = None,
     ) -> Tensor:
-        """Return probabilities (images, classes) in the order given, float32 on the CPU; arguments as in `predict`.
+        """Return probabilities (images, classes) in the order given, float32 on the
+        CPU; arguments as in `predict`.
 
         Images that are put into `errors` have no row.
         """
         class_features = self.class_features(classes, task)
         parts = [torch.empty(0, len(class_features))]
         for pixels in self.prepared(images, batch_size, errors):
-            image_features = self.model.encode_images(pixels.to(class_features.device), self._contexts)
+            image_features = self.model.encode_images(
+                pixels.to(class_features.device), self._contexts
+            )
             logits = self.model.logits(image_features, class_features)
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
 
     @torch.no_grad()
-    def class_features(self, classes: Sequence[str] | None = None, task: str | None = None) -> Tensor:
-        """Return unit-length features (C, d) of the classes on the model's device; they are computed once and kept.
+    def class_features(
+        self, classes: Sequence[str] | None = None, task: str | None = None
+    ) -> Tensor:
+        """Return unit-length features (C, d) of the classes on the model's device; they
+        are computed once and kept.
 
         The prompt must not be changed between calls.
         """
@@ -137,7 +189,9 @@ class Predictor:
             rows = rows.to(device)
 
         def encode() -> Tensor:
-            return self.model.encode_classes(names, self.templates(task), self._contexts, rows)
+            return self.model.encode_classes(
+                names, self.templates(task), self._contexts, rows
+            )
 
         return self._class_features.get((task, tuple(names)), len(names), encode)
 
@@ -147,9 +201,11 @@ class Predictor:
         batch_size: int = 64,
         errors: dict[int, Exception] | None = None,
     ) -> Iterator[Tensor]:
-        """Yield batches (B, 3, S, S) of `prepare`; threads read two batches ahead of the one that is scored.
+        """Yield batches (B, 3, S, S) of `prepare`; threads read two batches ahead of
+        the one that is scored.
 
-        errors: takes the errors of images that can't be read by their positions; they are left out of their batches.
+        errors: takes the errors of images that can't be read by their positions; they
+        are left out of their batches.
         """
         ahead: deque[list[Future[Tensor]]] = deque()
         read = itertools.count()  # positions
@@ -165,7 +221,9 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, image: ImageSource) -> Future[Tensor]:
-        """Prepare a file in the pool, and an opened image at once, as two threads must not load it."""
+        """Prepare a file in the pool, and an opened image at once, as two threads must
+        not load it.
+        """
         if not isinstance(image, Image.Image):
             return pool.submit(self.prepare, image)
         done: Future[Tensor] = Future()
@@ -176,23 +234,35 @@ class Predictor:
         return done
 
     def prepare(self, image: ImageSource) -> Tensor:
-        """Return an image as the backbone takes it: upright, RGB, resized and normalised, (3, S, S)."""
+        """Return an image as the backbone takes it: upright, RGB, resized and
+        normalised, (3, S, S).
+        """
         preprocessing = self.preprocessing
-        pixels = resize(read_image(image, preprocessing.background), preprocessing.size, self.mode, preprocessing.interpolation)
+        pixels = resize(
+            read_image(image, preprocessing.background),
+            preprocessing.size,
+            self.mode,
+            preprocessing.interpolation,
+        )
         return normalize(pixels, preprocessing.mean, preprocessing.std)
 
-    def choose_classes(self, classes: Sequence[str] | None, task: str | None = None) -> tuple[list[str], Tensor | None]:
-        """Return the class names to choose among and, for class-specific contexts, their rows of the contexts.
+    def choose_classes(
+        self, classes: Sequence[str] | None, task: str | None = None
+    ) -> tuple[list[str], Tensor | None]:
+        """Return the class names to choose among and, for class-specific contexts,
+        their rows of the contexts.
 
-        Raises ValueError if the names are not known, if the backbone does not know their words, or if a class-specific
-        prompt holds no context for one.
+        Raises ValueError if the names are not known, if the backbone does not know
+        their words, or if a class-specific prompt holds no context for one.
         """
         if isinstance(classes, str):
             raise ValueError(f"classes must be a list of names, not {classes!r}")
         trained = self._trained_classes(task, needed=classes is None)
         names = trained if classes is None else list(classes)
         if not names:
-            raise ValueError("the prompt's file holds no class names; give the classes to choose among")
+            raise ValueError(
+                "the prompt's file holds no class names; give the classes to choose among"
+            )
         self._check_words(names)
         if not self.model.has_class_contexts:
             return names, None
@@ -206,7 +276,10 @@ class Predictor:
             self._checked = list(names)
 
     def templates(self, task: str | None = None) -> list[str] | None:
-        """Return the templates of a task of the training, by default of the only one; None if the prompt uses none."""
+        """Return the templates of a task of the training, by default of the only one;
+
+        None if the prompt uses none.
+        """
         known = self.metadata.get("templates")
         prompt = self.model.prompt
         if prompt is None or not prompt.task_templates or not isinstance(known, dict):
@@ -216,14 +289,21 @@ class Predictor:
         return known.get(task)
 
     def _trained_classes(self, task: str | None, needed: bool) -> list[str]:
-        """Return the classes of a task of the training, by default of the only one. Raises ValueError if it is not known."""
+        """Return the classes of a task of the training, by default of the only one.
+
+        Raises ValueError if it is not known.
+        """
         known = ", ".join(self.classes) or "none"
         if task is not None:
             if task not in self.classes:
-                raise ValueError(f"the prompt was not learnt on a task {task!r}; it knows {known}")
+                raise ValueError(
+                    f"the prompt was not learnt on a task {task!r}; it knows {known}"
+                )
             return list(self.classes[task])
         if needed and len(self.classes) > 1:
-            raise ValueError(f"the prompt was learnt on several tasks: choose one (--task) of {known}, or give classes")
+            raise ValueError(
+                f"the prompt was learnt on several tasks: choose one (--task) of {known}, or give classes"
+            )
         return list(next(iter(self.classes.values()), []))
 
 
@@ -234,11 +314,13 @@ def load(
     device: str | torch.device = "cpu",
     force: bool = False,
 ) -> Predictor:
-    """Return a predictor for the prompt at `path`, a run's folder or its prompts.safetensors, or hf:USER/NAME on the Hub.
+    """Return a predictor for the prompt at `path`, a run's folder or its
+    prompts.safetensors, or hf:USER/NAME on the Hub.
 
-    backbone, pretrained: the file of the backbone if it came from one; by default what the prompt's file says.
-    force: accept class names with words that the backbone does not know.
-    Raises FileNotFoundError or ValueError if the file or its backbone is not available or does not fit.
+    backbone, pretrained: the file of the backbone if it came from one; by default what
+    the prompt's file says. force: accept class names with words that the backbone does
+    not know. Raises FileNotFoundError or ValueError if the file or its backbone is not
+    available or does not fit.
     """
     if str(path).startswith(hub.PREFIX):
         path = hub.download(str(path))
@@ -265,17 +347,25 @@ def load_zero_shot(
     device: str | torch.device = "cpu",
     force: bool = False,
 ) -> Predictor:
-    """Return a predictor without a prompt: plain CLIP, with its preprocessing (the centre of an image is cut out).
+    """Return a predictor without a prompt: plain CLIP, with its preprocessing (the
+    centre of an image is cut out).
 
-    template: the sentence around class names, which stand for its "{}". Other arguments as in `load`.
+    template: the sentence around class names, which stand for its "{}". Other arguments
+    as in `load`.
     """
     model = load_backbone(backbone, pretrained, device)
-    metadata = {"template": template, "preprocessing": model.preprocessing.record("crop")}
+    metadata = {
+        "template": template,
+        "preprocessing": model.preprocessing.record("crop"),
+    }
     return Predictor(model, None, metadata, force)
 
 
 def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Return files as they are, and of each folder all images below it, sorted. Raises FileNotFoundError naming a path."""
+    """Return files as they are, and of each folder all images below it, sorted.
+
+    Raises FileNotFoundError naming a path.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -290,7 +380,9 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
     return found
 
 
-def _load_stored_backbone(path: Path, metadata: dict, device: str | torch.device) -> Backbone:
+def _load_stored_backbone(
+    path: Path, metadata: dict, device: str | torch.device
+) -> Backbone:
     """Load the backbone that a prompt's file names, in whose errors the file is named."""
     name = str(metadata.get("backbone") or "pocket")
     if metadata.get("backbone_is_path"):
@@ -300,7 +392,11 @@ def _load_stored_backbone(path: Path, metadata: dict, device: str | torch.device
             )
         name = os.path.abspath(name)  # never a known model that is called like it
     pretrained = str(metadata.get("pretrained") or "") or None
-    if pretrained and metadata.get("pretrained_is_path") and not Path(pretrained).is_file():
+    if (
+        pretrained
+        and metadata.get("pretrained_is_path")
+        and not Path(pretrained).is_file()
+    ):
         raise FileNotFoundError(
             f"{path}: the weights of its backbone {name} are a file called {pretrained}: give it with --pretrained PATH"
         )
@@ -314,43 +410,65 @@ def _load_stored_backbone(path: Path, metadata: dict, device: str | torch.device
 
 
 def _checked_classes(value: object) -> dict[str, list[str]]:
-    """Return the classes of an untrusted file. Raises ValueError unless they are lists of names by task."""
+    """Return the classes of an untrusted file.
+
+    Raises ValueError unless they are lists of names by task.
+    """
     message = "its metadata 'classes' are no lists of names by task"
     if not isinstance(value, dict):
         raise ValueError(message)
     for names in value.values():
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) for name in names
+        ):
             raise ValueError(message)
     return dict(value)
 
 
 def _checked_preprocessing(value: object) -> dict:
-    """Return the preprocessing of an untrusted file. Raises ValueError naming a key that can't be used."""
+    """Return the preprocessing of an untrusted file.
+
+    Raises ValueError naming a key that can't be used.
+    """
     if not isinstance(value, dict):
         value = {"preprocessing": value}
     for key, setting in value.items():
-        right = key in PREPROCESSING_TYPES and isinstance(setting, PREPROCESSING_TYPES[key])
+        right = key in PREPROCESSING_TYPES and isinstance(
+            setting, PREPROCESSING_TYPES[key]
+        )
         if right and isinstance(setting, list):
-            right = len(setting) == 3 and all(isinstance(number, int | float) for number in setting)
+            right = len(setting) == 3 and all(
+                isinstance(number, int | float) for number in setting
+            )
         if not right:
-            raise ValueError(f"its metadata 'preprocessing' can't be used: {key} is {str(setting)[:40]!r}")
+            raise ValueError(
+                f"its metadata 'preprocessing' can't be used: {key} is {str(setting)[:40]!r}"
+            )
     interpolation = value.get("interpolation", "bicubic")
     if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}")
+        raise ValueError(
+            f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}"
+        )
     background = value.get("background", "none")
     if background not in BACKGROUNDS:
-        raise ValueError(f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}")
+        raise ValueError(
+            f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}"
+        )
     return dict(value)
 
 
 def _row(name: str, trained: list[str]) -> int:
     """Return a class's row of class-specific contexts."""
     if name not in trained:
-        raise ValueError(f"the prompt holds a context for each of its own classes; {name!r} is none of them")
+        raise ValueError(
+            f"the prompt holds a context for each of its own classes; {name!r} is none of them"
+        )
     return trained.index(name)
 
 
-def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
+def _batches(
+    images: ImageSource | Iterable[ImageSource], size: int
+) -> Iterator[list[ImageSource]]:
     if size < 1:
         raise ValueError(f"batch_size is {size}; it is at least 1")
     if isinstance(images, ImageSource):
@@ -360,7 +478,9 @@ def _batches(images: ImageSource | Iterable[ImageSource], size: int) -> Iterator
 
 
 def _stack(
-    batch: Iterable[Future[Tensor]], positions: Iterator[int], errors: dict[int, Exception] | None
+    batch: Iterable[Future[Tensor]],
+    positions: Iterator[int],
+    errors: dict[int, Exception] | None,
 ) -> Iterator[Tensor]:
     """Yield a batch, unless none of its images could be read."""
     ready = []

@@ -1,4 +1,5 @@
-"""Prompt modules: they hold the learned tensors and make context vectors; the towers say where these enter CLIP.
+"""Prompt modules: they hold the learned tensors and make context vectors; the towers
+say where these enter CLIP.
 
 A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
 """
@@ -12,20 +13,23 @@ from torch import Tensor, nn
 
 POSITIONS = ("front", "middle", "end")
 PROMPT_KINDS: dict[str, type["Prompt"]] = {}
-KIND_MODULES = ("prompting.anchored", "prompting.deep", "prompting.unified")  # that register kinds beside this one
+# that register kinds beside this one
+KIND_MODULES = ("prompting.anchored", "prompting.deep", "prompting.unified")
 
 
 class Contexts(NamedTuple):
     """The vectors of one step, in float32; None where a tower holds no prompt.
 
-    text: (layers, n_ctx, width), or (layers, classes, n_ctx, width) when class-specific; (n_ctx, width) is one layer.
-    visual: (layers, n_ctx, width).
+    text: (layers, n_ctx, width), or (layers, classes, n_ctx, width) when
+    class-specific; (n_ctx, width) is one layer. visual: (layers, n_ctx, width).
 
-    Layers is 1 when shallow; the vectors of layer i replace those of layer i - 1 before block i.
+    Layers is 1 when shallow; the vectors of layer i replace those of layer i - 1 before
+    block i.
 
-    class_offsets: (classes, embed_dim), added to the class features. class_bias: (classes,), added to the cosines; class
-    features with a bias are the weights of a linear head, of any length. weight: of the prompted model's logits; those
-    of plain CLIP have 1 - weight.
+    class_offsets: (classes, embed_dim), added to the class features. class_bias:
+    (classes,), added to the cosines; class features with a bias are the weights of a
+    linear head, of any length. weight: of the prompted model's logits; those of plain
+    CLIP have 1 - weight.
     """
 
     text: Tensor | None = None
@@ -38,9 +42,10 @@ class Contexts(NamedTuple):
 class Prompt(nn.Module):
     """Base of all prompts.
 
-    position: of the class name relative to the text context. fixed_words: between the context and the class name.
-    visual_before_norm: visual vectors of the first layer pass the image tower's ln_pre. task_templates: class features
-    without a text context are the mean over each task's own templates, as zero-shot CLIP's are.
+    position: of the class name relative to the text context. fixed_words: between the
+    context and the class name. visual_before_norm: visual vectors of the first layer
+    pass the image tower's ln_pre. task_templates: class features without a text context
+    are the mean over each task's own templates, as zero-shot CLIP's are.
     """
 
     kind: ClassVar[str]
@@ -54,11 +59,15 @@ class Prompt(nn.Module):
         raise NotImplementedError
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a stored state with what another task's prompt does not have; by default as it is."""
+        """Return a stored state with what another task's prompt does not have; by
+        default as it is.
+        """
         return state
 
     def config(self) -> dict:
-        """Return plain JSON from which `build_prompt` makes the same module again; "kind" names the class."""
+        """Return plain JSON from which `build_prompt` makes the same module again;
+        "kind" names the class.
+        """
         raise NotImplementedError
 
 
@@ -69,20 +78,31 @@ def register(cls: type[Prompt]) -> type[Prompt]:
 
 
 def build_prompt(config: dict) -> Prompt:
-    """Return the module that `prompt.config()` describes, with new values. Raises ValueError for an unknown kind."""
+    """Return the module that `prompt.config()` describes, with new values.
+
+    Raises ValueError for an unknown kind.
+    """
     for module in KIND_MODULES:
         importlib.import_module(module)
     arguments = dict(config)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROMPT_KINDS:
-        raise ValueError(f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}")
+        raise ValueError(
+            f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}"
+        )
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
             arguments[name] = build_prompt(value)
     try:
         return PROMPT_KINDS[kind](**arguments)
-    except (TypeError, AttributeError, RuntimeError) as error:  # values of other kinds, or sizes beyond all memory
-        raise ValueError(f"the configuration of a {kind!r} prompt does not fit: {error}") from None
+    except (
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # values of other kinds, or sizes beyond all memory
+        raise ValueError(
+            f"the configuration of a {kind!r} prompt does not fit: {error}"
+        ) from None
 
 
 def full_precision(like: Tensor) -> torch.autocast:
@@ -94,8 +114,9 @@ def full_precision(like: Tensor) -> torch.autocast:
 class TextPrompt(Prompt):
     """Learned words around the class name (CoOp; paper, eq. 2).
 
-    n_ctx vectors of the text tower's width, shared by all classes, or one set for each of `classes` when that is
-    given. `ctx` starts from Normal(0, 0.02), or from `init` (n_ctx, width), such as the embeddings of some words.
+    n_ctx vectors of the text tower's width, shared by all classes, or one set for each
+    of `classes` when that is given. `ctx` starts from Normal(0, 0.02), or from `init`
+    (n_ctx, width), such as the embeddings of some words.
     """
 
     kind = "text"
@@ -114,7 +135,9 @@ class TextPrompt(Prompt):
         if classes is not None:
             check_positive(classes=classes)
         if position not in POSITIONS:
-            raise ValueError(f"position is {position!r}; it is one of {', '.join(POSITIONS)}")
+            raise ValueError(
+                f"position is {position!r}; it is one of {', '.join(POSITIONS)}"
+            )
         shape = (n_ctx, width) if classes is None else (classes, n_ctx, width)
         if init is None:
             ctx = torch.empty(shape).normal_(std=0.02)
@@ -146,9 +169,10 @@ class TextPrompt(Prompt):
 class VisualPrompt(Prompt):
     """Learned tokens among the patches (VPT; paper, eq. 3).
 
-    layers: the number of blocks of the image tower (deep: fresh tokens before every block), or 1 (shallow).
-    patch_size: in pixels; sets the bound v of the uniform initialisation, v^2 = 6 / (3 * patch_size^2 + d).
-    project: learn the tokens in this dimension d instead of `width`, followed by a linear map to `width`.
+    layers: the number of blocks of the image tower (deep: fresh tokens before every
+    block), or 1 (shallow). patch_size: in pixels; sets the bound v of the uniform
+    initialisation, v^2 = 6 / (3 * patch_size^2 + d). project: learn the tokens in this
+    dimension d instead of `width`, followed by a linear map to `width`.
     """
 
     kind = "visual"
@@ -174,9 +198,13 @@ class VisualPrompt(Prompt):
             self.proj = nn.Linear(dim, width)
             nn.init.kaiming_normal_(self.proj.weight, a=0, mode="fan_out")
         bound = math.sqrt(6.0 / (3 * patch_size * patch_size + dim))
-        self.embeddings = nn.Parameter(torch.empty(1, n_ctx, dim).uniform_(-bound, bound))
+        self.embeddings = nn.Parameter(
+            torch.empty(1, n_ctx, dim).uniform_(-bound, bound)
+        )
         if layers > 1:
-            self.embeddings_deep = nn.Parameter(torch.empty(layers - 1, n_ctx, dim).uniform_(-bound, bound))
+            self.embeddings_deep = nn.Parameter(
+                torch.empty(layers - 1, n_ctx, dim).uniform_(-bound, bound)
+            )
         else:
             self.register_parameter("embeddings_deep", None)
         self.dropout = nn.Dropout(dropout)
@@ -208,7 +236,9 @@ class VisualPrompt(Prompt):
 def check_init(init: Tensor, n_ctx: int, width: int) -> None:
     """Raise ValueError unless `init` is (n_ctx, width)."""
     if tuple(init.shape) != (n_ctx, width):
-        raise ValueError(f"init has shape {tuple(init.shape)}; (n_ctx, width) is {(n_ctx, width)}")
+        raise ValueError(
+            f"init has shape {tuple(init.shape)}; (n_ctx, width) is {(n_ctx, width)}"
+        )
 
 
 def check_positive(**sizes: int) -> None:

@@ -13,7 +13,8 @@ from prompting.prompts import Contexts, Prompt
 
 @dataclass(frozen=True)
 class ClipShape:
-    """Sizes of an open_clip CLIP; those of the image tower's tokens are None if it cannot hold visual prompts.
+    """Sizes of an open_clip CLIP; those of the image tower's tokens are None if it
+    cannot hold visual prompts.
 
     unsupported_reason says why it cannot ("" if it can).
     """
@@ -54,7 +55,8 @@ def clip_shape(clip: nn.Module) -> ClipShape:
 def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
     """Return the vectors of `prompt` after checking that it can enter `clip`.
 
-    Raises ValueError when its widths or its number of layers differ, or when the image tower takes no visual prompt.
+    Raises ValueError when its widths or its number of layers differ, or when the image
+    tower takes no visual prompt.
     """
     training = prompt.training
     prompt.eval()
@@ -64,12 +66,16 @@ def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
     text, visual, offsets = contexts.text, contexts.visual, contexts.class_offsets
     shape = clip_shape(clip)
     if offsets is not None and offsets.shape[1] != shape.embed_dim:
-        raise ValueError(f"the prompt's class offsets are {offsets.shape[1]} wide, the features {shape.embed_dim}")
+        raise ValueError(
+            f"the prompt's class offsets are {offsets.shape[1]} wide, the features {shape.embed_dim}"
+        )
     if text is not None:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
         if len(text) > 1 and not are_standard(clip.transformer.resblocks):
-            raise ValueError("deep text prompts need a text tower of open_clip's standard blocks")
+            raise ValueError(
+                "deep text prompts need a text tower of open_clip's standard blocks"
+            )
     if visual is not None:
         _check_visual(visual, shape)
     return contexts._replace(text=text)
@@ -78,11 +84,17 @@ def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
 def _check_text(text: Tensor, shape: ClipShape) -> None:
     layers, n_ctx, width = len(text), text.shape[-2], text.shape[-1]
     if width != shape.text_width:
-        raise ValueError(f"the text prompt is {width} wide, the text tower {shape.text_width}")
+        raise ValueError(
+            f"the text prompt is {width} wide, the text tower {shape.text_width}"
+        )
     if n_ctx > shape.context_length - 3:
-        raise ValueError(f"n_ctx {n_ctx} leaves no room for a class name in a context of {shape.context_length} tokens")
+        raise ValueError(
+            f"n_ctx {n_ctx} leaves no room for a class name in a context of {shape.context_length} tokens"
+        )
     if layers > shape.text_layers:
-        raise ValueError(f"the text prompt has {layers} layers; the text tower has {shape.text_layers}")
+        raise ValueError(
+            f"the text prompt has {layers} layers; the text tower has {shape.text_layers}"
+        )
 
 
 def _check_visual(visual: Tensor, shape: ClipShape) -> None:
@@ -92,7 +104,9 @@ def _check_visual(visual: Tensor, shape: ClipShape) -> None:
             f"visual prompts need a vision transformer: {shape.unsupported_reason}; use a text prompt instead"
         )
     if width != shape.image_width:
-        raise ValueError(f"the visual prompt is {width} wide, the image tower {shape.image_width}")
+        raise ValueError(
+            f"the visual prompt is {width} wide, the image tower {shape.image_width}"
+        )
     if layers > shape.image_layers:
         raise ValueError(
             f"the visual prompt has {layers} layers; the image tower takes {shape.image_layers} (deep) or fewer"

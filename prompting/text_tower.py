@@ -1,7 +1,8 @@
 """The forward pass of CLIP's text tower over sequences that hold context vectors.
 
-Contexts are (layers, n_ctx, width), shared by all sequences, or (layers, B, n_ctx, width). The first layer enters with
-the tokens; each further one replaces its predecessor before its block, without positional embeddings.
+Contexts are (layers, n_ctx, width), shared by all sequences, or (layers, B, n_ctx,
+width). The first layer enters with the tokens; each further one replaces its
+predecessor before its block, without positional embeddings.
 """
 
 import torch
@@ -12,22 +13,32 @@ from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
 
-Prefix = list[tuple[Tensor, Tensor]]  # each block's keys and values (1, heads, P, width / heads) of the first P tokens
+# each block's keys and values (1, heads, P, width / heads) of the first P tokens
+Prefix = list[tuple[Tensor, Tensor]]
 
 
 def check_text_tower(clip: nn.Module) -> None:
-    """Raise ValueError unless the text tower is causal and reads its result at the end token, as CLIP's does."""
+    """Raise ValueError unless the text tower is causal and reads its result at the end
+    token, as CLIP's does.
+    """
     if clip.attn_mask is None:
-        raise ValueError("this text tower has no causal mask; prompts need CLIP's causal text tower")
+        raise ValueError(
+            "this text tower has no causal mask; prompts need CLIP's causal text tower"
+        )
     if clip.text_pool_type not in ("argmax", "eos"):
-        raise ValueError(f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos)")
+        raise ValueError(
+            f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos)"
+        )
 
 
-def encode_prefix(clip: nn.Module, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
-    """Return what all sequences with shared contexts (layers, n_ctx, width) have in common.
+def encode_prefix(
+    clip: nn.Module, batch: TokenBatch, contexts: Tensor
+) -> Prefix | None:
+    """Return what all sequences with shared contexts (layers, n_ctx, width) have in
+    common.
 
-    These are the keys and values of the tokens before the name, which see nothing of the name as attention is causal.
-    None if a block is not of the standard kind.
+    These are the keys and values of the tokens before the name, which see nothing of
+    the name as attention is causal. None if a block is not of the standard kind.
     """
     blocks = clip.transformer.resblocks
     if not are_standard(blocks):
@@ -48,12 +59,16 @@ def encode_prefix(clip: nn.Module, batch: TokenBatch, contexts: Tensor) -> Prefi
 
 
 def encode_tokens(
-    clip: nn.Module, batch: TokenBatch, contexts: Tensor | None = None, prefix: Prefix | None = None
+    clip: nn.Module,
+    batch: TokenBatch,
+    contexts: Tensor | None = None,
+    prefix: Prefix | None = None,
 ) -> Tensor:
     """Return text features (B, d), not normalised.
 
-    contexts: put into the slots of `batch`; None if it has none.
-    prefix: what `encode_prefix` returns for these contexts; the tokens that it covers are not computed again. Exact.
+    contexts: put into the slots of `batch`; None if it has none. prefix: what
+    `encode_prefix` returns for these contexts; the tokens that it covers are not
+    computed again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots, first = batch.ids[:, start:], None, None
@@ -78,8 +93,15 @@ def encode_tokens(
     return x @ clip.text_projection
 
 
-def _embed(clip: nn.Module, ids: Tensor, slots: Tensor | None, context: Tensor | None, start: int) -> Tensor:
-    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts in their slots, and positions.
+def _embed(
+    clip: nn.Module,
+    ids: Tensor,
+    slots: Tensor | None,
+    context: Tensor | None,
+    start: int,
+) -> Tensor:
+    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts in
+    their slots, and positions.
 
     In float32 if weights are.
     """
@@ -98,7 +120,9 @@ def _embed(clip: nn.Module, ids: Tensor, slots: Tensor | None, context: Tensor |
 
 
 def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
-    """Return x (B, L, width) with a deeper layer's context (n_ctx, width) or (B, n_ctx, width) in the slots."""
+    """Return x (B, L, width) with a deeper layer's context (n_ctx, width) or (B, n_ctx,
+    width) in the slots.
+    """
     with full_precision(x):
         entering = slots.to(context.dtype) @ context
     filled = slots.any(-1, keepdim=True)
@@ -106,9 +130,15 @@ def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
 
 
 def _run_blocks(
-    clip: nn.Module, x: Tensor, ends: Tensor, slots: Tensor | None, contexts: Tensor | None, prefix: Prefix | None
+    clip: nn.Module,
+    x: Tensor,
+    ends: Tensor,
+    slots: Tensor | None,
+    contexts: Tensor | None,
+    prefix: Prefix | None,
 ) -> Tensor:
-    """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x (B, L, width).
+    """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x
+    (B, L, width).
 
     The last block computes `ends` only.
     """
@@ -139,10 +169,19 @@ def _run_blocks(
     return x[:, 0]
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, causal_mask: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
-    """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which all see, and to k, v.
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal_mask: Tensor,
+    prefix_k: Tensor,
+    prefix_v: Tensor,
+) -> Tensor:
+    """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which
+    all see, and to k, v.
 
-    k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not copied for every sequence.
+    k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not
+    copied for every sequence.
     """
     q = q * q.shape[-1] ** -0.5
     q = q.transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here

@@ -1,7 +1,8 @@
 """From class names to token sequences with free slots for context vectors.
 
-A sequence is [SOT], name and slots in the order that the position says, ".", [EOT]. The period follows any name;
-if the two merge into one token (a name that ends in punctuation), the name still covers as many tokens as alone.
+A sequence is [SOT], name and slots in the order that the position says, ".", [EOT]. The
+period follows any name; if the two merge into one token (a name that ends in
+punctuation), the name still covers as many tokens as alone.
 """
 
 from collections.abc import Sequence
@@ -16,16 +17,20 @@ from torch import Tensor, nn
 
 MAX_PADDING = 128  # tokens of padding that cost less than another pass does
 
-_name_tokens: WeakKeyDictionary[SimpleTokenizer, dict[str, tuple[int, list[int]]]] = WeakKeyDictionary()  # by name
+# by name
+_name_tokens: WeakKeyDictionary[SimpleTokenizer, dict[str, tuple[int, list[int]]]] = (
+    WeakKeyDictionary()
+)
 
 
 class TokenBatch(NamedTuple):
-    """Sequences of similar length L, trimmed to the longest of them (exact: the text tower is causal).
+    """Sequences of similar length L, trimmed to the longest of them (exact: the text
+    tower is causal).
 
-    rows: (B,) indices of the classes. ids: (B, L) token ids, 0 in the slots and after EOT.
-    ends: (B,) positions of EOT.
-    slots: (B, L, n_ctx) one-hot rows that put a context vector into its slot, or None without slots.
-    prefix: number of leading tokens that are the same for all sequences: SOT and the slots before the name.
+    rows: (B,) indices of the classes. ids: (B, L) token ids, 0 in the slots and after
+    EOT. ends: (B,) positions of EOT. slots: (B, L, n_ctx) one-hot rows that put a
+    context vector into its slot, or None without slots. prefix: number of leading
+    tokens that are the same for all sequences: SOT and the slots before the name.
     """
 
     rows: Tensor
@@ -66,18 +71,24 @@ def tokenize_prompts(
 ) -> list[TokenBatch]:
     """Return sequences with n_ctx slots for each class, in batches of similar length.
 
-    A batch has at most `max_tokens` tokens after the prefix. Raises ValueError naming the first class that does not fit.
+    A batch has at most `max_tokens` tokens after the prefix. Raises ValueError naming
+    the first class that does not fit.
     """
     names = [_tokenize_name(tokenizer, plain_name(classname)) for classname in classes]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
     for classname, (_, tokens) in zip(classes, names, strict=True):
-        _check_length(f"{classname!r} with {n_ctx} context vectors", n_ctx + len(tokens) + 2, context_length)
+        _check_length(
+            f"{classname!r} with {n_ctx} context vectors",
+            n_ctx + len(tokens) + 2,
+            context_length,
+        )
     lengths = [n_ctx - before + len(tokens) + 1 for _, tokens in names]
     if not trim_padding:
         lengths = [context_length - before - 1] * len(names)
     batches = []
     for rows in _group_by_length(lengths, max_tokens):
-        covered = torch.tensor([names[row][0] for row in rows])  # tokens of the name itself
+        # tokens of the name itself
+        covered = torch.tensor([names[row][0] for row in rows])
         covered = covered[:, None]
         filled, tokens = _pad([names[row][1] for row in rows])
         ends = 1 + n_ctx + filled.sum(1)
@@ -104,7 +115,8 @@ def tokenize_sentences(
     trim_padding: bool = True,
     max_tokens: int = 768,
 ) -> list[TokenBatch]:
-    """Return sentences without slots in batches of similar length of at most `max_tokens` tokens.
+    """Return sentences without slots in batches of similar length of at most
+    `max_tokens` tokens.
 
     Raises ValueError naming the first sentence that does not fit.
     """
@@ -129,10 +141,11 @@ def tokenize_sentences(
 
 
 def words_to_context(clip: nn.Module, tokenizer: SimpleTokenizer, text: str) -> Tensor:
-    """Return token embeddings (n_ctx, width) of some words ("a photo of a"), as the start of a text prompt.
+    """Return token embeddings (n_ctx, width) of some words ("a photo of a"), as the
+    start of a text prompt.
 
-    n_ctx is the number of byte-pair tokens, which may exceed the number of words. Raises ValueError for an empty
-    text.
+    n_ctx is the number of byte-pair tokens, which may exceed the number of words.
+    Raises ValueError for an empty text.
     """
     ids = tokenizer.encode(plain_name(text))
     if not ids:
@@ -143,9 +156,11 @@ def words_to_context(clip: nn.Module, tokenizer: SimpleTokenizer, text: str) -> 
 
 
 def _tokenize_name(tokenizer: SimpleTokenizer, name: str) -> tuple[int, list[int]]:
-    """Return how many tokens of its sequence a name covers, and the tokens of the name with its period.
+    """Return how many tokens of its sequence a name covers, and the tokens of the name
+    with its period.
 
-    Names are kept: a step on a mix of many tasks has known names, though it has never had this set of them.
+    Names are kept: a step on a mix of many tasks has known names, though it has never
+    had this set of them.
     """
     known = _name_tokens.setdefault(tokenizer, {})
     if name not in known:
@@ -166,7 +181,9 @@ def _pad(sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:
-    """Return indices in groups of similar length, each of at most `max_tokens` with its padding (one index at least)."""
+    """Return indices in groups of similar length, each of at most `max_tokens` with its
+    padding (one index at least).
+    """
     groups: list[list[int]] = []
     group: list[int] = []
     filled = 0
@@ -186,4 +203,6 @@ def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:
 
 def _check_length(text: str, tokens: int, context_length: int) -> None:
     if tokens > context_length:
-        raise ValueError(f"{text} takes {tokens} tokens; the text tower takes at most {context_length}")
+        raise ValueError(
+            f"{text} takes {tokens} tokens; the text tower takes at most {context_length}"
+        )

@@ -1,10 +1,19 @@
-"""The unified prompt: text and visual vectors that pass through one light Transformer θ (UPT; paper, eq. 4)."""
+"""The unified prompt: text and visual vectors that pass through one light Transformer θ
+(UPT; paper, eq. 4).
+"""
 
 import torch
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
-from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, full_precision, register
+from prompting.prompts import (
+    Contexts,
+    Prompt,
+    TextPrompt,
+    VisualPrompt,
+    full_precision,
+    register,
+)
 
 THETAS = ("attention", "per-token", "mlp", "identity")
 
@@ -12,12 +21,16 @@ THETAS = ("attention", "per-token", "mlp", "identity")
 class Mixer(nn.Module):
     """`layers` CLIP blocks (pre-norm, QuickGELU) of width `dim` without a mask.
 
-    across_tokens: attend over all tokens; otherwise each token is a sequence of length 1, so that tokens never meet.
+    across_tokens: attend over all tokens; otherwise each token is a sequence of length
+    1, so that tokens never meet.
     """
 
     def __init__(self, dim: int, heads: int, layers: int, across_tokens: bool) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(ResidualAttentionBlock(dim, heads, act_layer=QuickGELU) for _ in range(layers))
+        self.resblocks = nn.ModuleList(
+            ResidualAttentionBlock(dim, heads, act_layer=QuickGELU)
+            for _ in range(layers)
+        )
         self.across_tokens = across_tokens
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -33,12 +46,13 @@ class Mixer(nn.Module):
 class UnifiedPrompt(Prompt):
     """A text and a visual prompt, coupled by θ.
 
-    Both sets of vectors are mapped to `dim` (no map if the widths agree), mixed by θ as one sequence and mapped
-    back:
+    Both sets of vectors are mapped to `dim` (no map if the widths agree), mixed by θ as
+    one sequence and mapped back:
 
     - "attention": a Transformer in which every vector attends to all others, as the paper describes it.
     - "per-token": the same Transformer over sequences of length 1, as the released code computes it: the
-      vectors share θ's weights but do not see each other. Needed for checkpoints that were trained this way.
+      vectors share θ's weights but do not see each other. Needed for checkpoints that
+      were trained this way.
     - "mlp": Linear - GELU - Linear on each vector. - "identity": no coupling; `dim`, `heads` and `layers` play no
       part.
 
@@ -60,7 +74,9 @@ class UnifiedPrompt(Prompt):
         if theta not in THETAS:
             raise ValueError(f"theta is {theta!r}; it is one of {', '.join(THETAS)}")
         if dim < 1 or heads < 1 or layers < 1:
-            raise ValueError(f"dim {dim}, heads {heads} and layers {layers} must be positive")
+            raise ValueError(
+                f"dim {dim}, heads {heads} and layers {layers} must be positive"
+            )
         if dim % heads:
             raise ValueError(f"theta's heads ({heads}) must divide its dim ({dim})")
         self.text, self.visual = text, visual
@@ -99,7 +115,9 @@ class UnifiedPrompt(Prompt):
         visual = self.visual_pre(tokens.flatten(0, -2))
         mixed = self.mixer(torch.cat([text, visual]))
         text, visual = mixed.split([len(text), len(visual)])
-        return self.text_post(text).view_as(ctx), self.visual_post(visual).view_as(tokens)
+        return self.text_post(text).view_as(ctx), self.visual_post(visual).view_as(
+            tokens
+        )
 
     def config(self) -> dict:
         return {

@@ -1,4 +1,8 @@
-"""Command line: `python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml`; see `scripts.transfer.groups`."""
+"""Command line:
+
+`python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml`; see
+`scripts.transfer.groups`.
+"""
 
 import sys
 

@@ -1,9 +1,11 @@
-"""Compare a prompt method with numbers that its official code computed: `python -m scripts.parity METHOD FILE.npz`.
+"""Compare a prompt method with numbers that its official code computed: `python -m
+scripts.parity METHOD FILE.npz`.
 
-A file holds cases of one method on tiny backbones (`case/config`, `case/prompt/<name>`, ..., names with `/`); a case's
-backbone is backbone_<case/backbone>.npz beside it, or that of --backbone. Printed are the largest differences of each case:
-absolute ones of logits, features, loss terms and parameters after three steps, relative ones of gradients. Exit code 1 if one
-is above 1e-4, 2 for wrong input.
+A file holds cases of one method on tiny backbones (`case/config`, `case/prompt/<name>`,
+..., names with `/`); a case's backbone is backbone_<case/backbone>.npz beside it, or
+that of --backbone. Printed are the largest differences of each case: absolute ones of
+logits, features, loss terms and parameters after three steps, relative ones of
+gradients. Exit code 1 if one is above 1e-4, 2 for wrong input.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from prompting.backbones.weights import build, openai_config
-from prompting.checkpoints.reference import current_name, official_names, prompt_from_reference
+from prompting.checkpoints.reference import (
+    current_name,
+    official_names,
+    prompt_from_reference,
+)
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.tokens import clip_tokenizer, plain_name
@@ -35,14 +41,28 @@ from trainers.engine.settings import extend
 
 LIMIT = 1e-4
 LEARNING_RATE = 0.01
-TRAINERS = {"ivlp": "IVLP", "maple": "MaPLe", "promptsrc": "PromptSRC", "kgcoop": "KgCoOp", "prograd": "ProGrad"}
-TERMS = {"l1_text": "text_l1", "l1_image": "image_l1", "kl": "kl", "score": "text_cosine"}  # official -> ours
+TRAINERS = {
+    "ivlp": "IVLP",
+    "maple": "MaPLe",
+    "promptsrc": "PromptSRC",
+    "kgcoop": "KgCoOp",
+    "prograd": "ProGrad",
+}
+# official -> ours
+TERMS = {
+    "l1_text": "text_l1",
+    "l1_image": "image_l1",
+    "kl": "kl",
+    "score": "text_cosine",
+}
 Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case: its arrays without the case's name, its settings, the prompted model and the frozen one."""
+    """One case: its arrays without the case's name, its settings, the prompted model
+    and the frozen one.
+    """
 
     method: str
     arrays: Arrays
@@ -67,7 +87,9 @@ class Case:
         groups = torch.zeros(len(pixels), dtype=torch.int64)
         sizes = torch.tensor([len(self.classes)])
         frozen = [(self.anchor.images({}, pixels), self.anchor.classes([0]))]
-        return losses.build_outputs(self.model, images, classes, labels[:, None], groups, sizes, frozen)
+        return losses.build_outputs(
+            self.model, images, classes, labels[:, None], groups, sizes, frozen
+        )
 
     def losses(self, outputs: losses.Outputs) -> tuple[Tensor, Tensor | None]:
         """Return the loss, and ProGrad's distillation."""
@@ -84,11 +106,15 @@ class Case:
             values = torch.autograd.grad(loss, parameters)
         else:
             strength = self.cfg.TRAINER.PROGRAD.LAMBDA
-            values = losses.projected_gradients(loss, general, parameters, strength, lambda gradient: gradient)
+            values = losses.projected_gradients(
+                loss, general, parameters, strength, lambda gradient: gradient
+            )
         return dict(zip(names, values, strict=True))
 
     def step(self, rows: np.ndarray, labels: np.ndarray) -> Tensor:
-        """Take one step of SGD; return the loss before it, and ProGrad's distillation beside it."""
+        """Take one step of SGD; return the loss before it, and ProGrad's distillation
+        beside it.
+        """
         loss, general = self.losses(self.outputs(rows, labels))
         gradients = self.gradients(loss, general)
         optimizer = torch.optim.SGD(self.model.prompt.parameters(), lr=LEARNING_RATE)
@@ -115,13 +141,19 @@ def compare(case: Case) -> dict[str, float]:
             _difference(outputs.classes, arrays["features/text"]),
         ),
         "terms": _compare_terms(case, outputs, loss, general),
-        "gradients": _compare_named(case, case.gradients(loss, general), "grad", relative=True),
+        "gradients": _compare_named(
+            case, case.gradients(loss, general), "grad", relative=True
+        ),
     }
     known = {"text": frozen.classes, "image": frozen.images, "logits": frozen.logits}
     stored = [name for name in known if f"frozen/{name}" in arrays]
     if stored:
-        found["frozen"] = max(_difference(known[name], arrays[f"frozen/{name}"]) for name in stored)
-    step_losses = torch.stack([case.step(rows, own) for rows, own in zip(steps, labels, strict=True)])
+        found["frozen"] = max(
+            _difference(known[name], arrays[f"frozen/{name}"]) for name in stored
+        )
+    step_losses = torch.stack(
+        [case.step(rows, own) for rows, own in zip(steps, labels, strict=True)]
+    )
     found["step losses"] = _difference(step_losses, arrays["step_losses"])
     found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
     if "gpa/steps" in arrays:
@@ -130,7 +162,9 @@ def compare(case: Case) -> dict[str, float]:
     return found
 
 
-def _compare_terms(case: Case, outputs: losses.Outputs, loss: Tensor, general: Tensor | None) -> float:
+def _compare_terms(
+    case: Case, outputs: losses.Outputs, loss: Tensor, general: Tensor | None
+) -> float:
     values = {"cross_entropy": losses.cross_entropy(outputs)}
     if general is None:
         for name, ours in TERMS.items():
@@ -138,7 +172,10 @@ def _compare_terms(case: Case, outputs: losses.Outputs, loss: Tensor, general: T
                 values |= {name: losses.terms(outputs, [ours])[ours]}
     else:
         values["kl"] = general
-    found = [_difference(value, case.arrays[f"terms/{name}"]) for name, value in values.items()]
+    found = [
+        _difference(value, case.arrays[f"terms/{name}"])
+        for name, value in values.items()
+    ]
     if "loss" in case.arrays:
         found.append(_difference(loss, case.arrays["loss"]))
     return max(found)
@@ -158,10 +195,17 @@ def _compare_average(case: Case) -> float:
     return max(found)
 
 
-def _compare_named(case: Case, values: dict[str, Tensor], group: str, relative: bool = False) -> float:
-    """Return the largest difference of tensors by official names, in parts of a tensor's largest value if `relative`."""
+def _compare_named(
+    case: Case, values: dict[str, Tensor], group: str, relative: bool = False
+) -> float:
+    """Return the largest difference of tensors by official names, in parts of a
+    tensor's largest value if `relative`.
+    """
     found = []
-    ours = {current_name(name): value for name, value in official_names(case.model.prompt, values).items()}
+    ours = {
+        current_name(name): value
+        for name, value in official_names(case.model.prompt, values).items()
+    }
     for name, value in ours.items():
         wanted = _official(case.arrays, group)[name]
         scale = float(np.abs(wanted).max()) if relative else 1.0
@@ -172,12 +216,18 @@ def _compare_named(case: Case, values: dict[str, Tensor], group: str, relative: 
 def _official(arrays: Arrays, group: str) -> dict[str, np.ndarray]:
     """Return the arrays `group/<official name>` by name."""
     prefix = f"{group}/"
-    return {current_name(key.removeprefix(prefix)): value for key, value in arrays.items() if key.startswith(prefix)}
+    return {
+        current_name(key.removeprefix(prefix)): value
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
 
 
 def _difference(value: Tensor, wanted: np.ndarray) -> float:
     if tuple(value.shape) != wanted.shape:
-        raise ValueError(f"an array is {wanted.shape}, the computed one {tuple(value.shape)}")
+        raise ValueError(
+            f"an array is {wanted.shape}, the computed one {tuple(value.shape)}"
+        )
     difference = np.abs(value.detach().double().numpy() - wanted.astype(np.float64))
     return float(np.nan_to_num(difference, nan=np.inf).max())
 
@@ -186,31 +236,60 @@ def _difference(value: Tensor, wanted: np.ndarray) -> float:
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Return all arrays of an .npz file. Raise FileNotFoundError, or ValueError if it is none."""
+    """Return all arrays of an .npz file.
+
+    Raise FileNotFoundError, or ValueError if it is none.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {path}")
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise ValueError(f"{path} is no .npz file of arrays: {error}") from None
 
 
 def load_backbone_arrays(path: Path) -> tuple[nn.Module, Tensor]:
     """Return the frozen CLIP and the images of a backbone's file."""
     arrays = read_arrays(path)
-    state = {name.removeprefix("clip/"): torch.from_numpy(value) for name, value in arrays.items() if "clip/" in name}
-    if "token_ids" not in arrays or "images" not in arrays or "token_embedding.weight" not in state:
-        raise ValueError(f"{path} is no backbone: it lacks token_ids, images or clip/token_embedding.weight")
+    state = {
+        name.removeprefix("clip/"): torch.from_numpy(value)
+        for name, value in arrays.items()
+        if "clip/" in name
+    }
+    if (
+        "token_ids" not in arrays
+        or "images" not in arrays
+        or "token_embedding.weight" not in state
+    ):
+        raise ValueError(
+            f"{path} is no backbone: it lacks token_ids, images or clip/token_embedding.weight"
+        )
     embedding = torch.zeros(49408, state["token_embedding.weight"].shape[1])
-    embedding[torch.from_numpy(arrays["token_ids"]).long()] = state["token_embedding.weight"]
+    embedding[torch.from_numpy(arrays["token_ids"]).long()] = state[
+        "token_embedding.weight"
+    ]
     state["token_embedding.weight"] = embedding
-    clip = build(openai_config(state, str(path)), state, str(path)).eval().requires_grad_(False)
+    clip = (
+        build(openai_config(state, str(path)), state, str(path))
+        .eval()
+        .requires_grad_(False)
+    )
     return clip, torch.from_numpy(arrays["images"])
 
 
 def read_cases(method: str, path: Path, backbone: Path | None) -> dict[str, Case]:
-    """Return the cases of a file by name. Raise ValueError if it holds none of this method."""
+    """Return the cases of a file by name.
+
+    Raise ValueError if it holds none of this method.
+    """
     arrays = read_arrays(path)
     names = [key.removesuffix("/config") for key in arrays if key.endswith("/config")]
     if not names:
@@ -219,14 +298,20 @@ def read_cases(method: str, path: Path, backbone: Path | None) -> dict[str, Case
     cases = {}
     for name in names:
         prefix = f"{name}/"
-        own = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+        own = {
+            key.removeprefix(prefix): value
+            for key, value in arrays.items()
+            if key.startswith(prefix)
+        }
         file = backbone or path.with_name(f"backbone_{own.get('backbone', 'a')}.npz")
         if file not in backbones:
             backbones[file] = load_backbone_arrays(file)
         try:
             cases[name] = build_case(method, own, *backbones[file])
         except KeyError as error:
-            raise ValueError(f"{path}: {name} is no case of {method}: it lacks {error}") from None
+            raise ValueError(
+                f"{path}: {name} is no case of {method}: it lacks {error}"
+            ) from None
     return cases
 
 
@@ -246,25 +331,43 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
         cfg.TRAINER.PROGRAD.LAMBDA = float(settings["lam"])
     if method in ("kgcoop", "prograd"):
         anchor_templates = [str(arrays["template"])]
-    state = {name: torch.from_numpy(value) for name, value in _official(arrays, "prompt").items()}
+    state = {
+        name: torch.from_numpy(value)
+        for name, value in _official(arrays, "prompt").items()
+    }
     words = _fixed_words(arrays, state["ctx"].shape[-2])
     prompt = prompt_from_reference(state, settings.get("pos", "end"), fixed_words=words)
     _check_method(method, prompt)
     model = PromptedCLIP(clip, prompt, clip_tokenizer())
     task = SimpleNamespace(classnames=[str(name) for name in arrays["classnames"]])
     unit_templates = method != "promptsrc"
-    anchor = Anchor(PromptedCLIP(clip, None, clip_tokenizer()), [task], anchor_templates, unit_templates)
+    anchor = Anchor(
+        PromptedCLIP(clip, None, clip_tokenizer()),
+        [task],
+        anchor_templates,
+        unit_templates,
+    )
     return Case(method, arrays, settings, cfg, model, anchor, images)
 
 
 def _check_method(method: str, prompt: Prompt) -> None:
-    kinds = {"ivlp": "ivlp", "promptsrc": "ivlp", "maple": "maple", "kgcoop": "text", "prograd": "text"}
+    kinds = {
+        "ivlp": "ivlp",
+        "promptsrc": "ivlp",
+        "maple": "maple",
+        "kgcoop": "text",
+        "prograd": "text",
+    }
     if prompt.kind != kinds[method]:
-        raise ValueError(f"its prompts are of the kind {prompt.kind!r}, those of {method} are {kinds[method]!r}")
+        raise ValueError(
+            f"its prompts are of the kind {prompt.kind!r}, those of {method} are {kinds[method]!r}"
+        )
 
 
 def _fixed_words(arrays: Arrays, n_ctx: int) -> str:
-    """Return the words between the vectors and the class name, from the tokens of the first class."""
+    """Return the words between the vectors and the class name, from the tokens of the
+    first class.
+    """
     tokenizer = clip_tokenizer()
     ids = arrays["text_tokens"][0]
     rest = ids[1 + n_ctx : ids.argmax()].tolist()
@@ -275,10 +378,24 @@ def _fixed_words(arrays: Arrays, n_ctx: int) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the differences; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.parity", description="Compare with official numbers.")
-    parser.add_argument("method", metavar="METHOD", choices=sorted(TRAINERS), help=", ".join(sorted(TRAINERS)))
-    parser.add_argument("file", metavar="FILE.npz", type=Path, help="numbers of the official code")
-    parser.add_argument("--backbone", metavar="FILE.npz", type=Path, help="default: backbone_<name>.npz beside FILE")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.parity", description="Compare with official numbers."
+    )
+    parser.add_argument(
+        "method",
+        metavar="METHOD",
+        choices=sorted(TRAINERS),
+        help=", ".join(sorted(TRAINERS)),
+    )
+    parser.add_argument(
+        "file", metavar="FILE.npz", type=Path, help="numbers of the official code"
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="FILE.npz",
+        type=Path,
+        help="default: backbone_<name>.npz beside FILE",
+    )
     args = parser.parse_args(argv)
     register_all()
     try:
@@ -290,7 +407,9 @@ def main(argv: list[str] | None = None) -> int:
             text = ", ".join(f"{kind} {value:.1e}" for kind, value in found.items())
             sys.stdout.write(f"{name}: {text}\n")
     except KeyError as error:
-        return fail(ValueError(f"{args.file}: a case of {args.method} lacks {error}"), BAD_INPUT)
+        return fail(
+            ValueError(f"{args.file}: a case of {args.method} lacks {error}"), BAD_INPUT
+        )
     except (OSError, ValueError) as error:
         return fail(error, BAD_INPUT)
     sys.stdout.write(f"largest difference: {largest:.1e} (limit {LIMIT:.0e})\n")

@@ -4,9 +4,10 @@
     python -m scripts.sweep configs/sweeps/pocket_small.yaml
     python -m scripts.sweep PLAN.yaml --address auto --gpus 0.5 --cpus 2
 
-The plan is a study (`items`, `suite`, `seeds`, `methods`, `backbone`: see scripts.study) or free `runs`; flags win over
-the file. A failed job is tried again, a lost one is resumed from its last finished epoch, and the same command does only
-what is missing. Free runs leave results.json, results.csv and results.md in the output folder.
+The plan is a study (`items`, `suite`, `seeds`, `methods`, `backbone`: see
+scripts.study) or free `runs`; flags win over the file. A failed job is tried again, a
+lost one is resumed from its last finished epoch, and the same command does only what is
+missing. Free runs leave results.json, results.csv and results.md in the output folder.
 """
 
 from __future__ import annotations
@@ -31,12 +32,24 @@ log = logging.getLogger("sweep")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.sweep", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.sweep", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
-    add("plan", type=Path, metavar="PLAN.yaml", help="for example one of configs/sweeps")
+    add(
+        "plan", type=Path, metavar="PLAN.yaml", help="for example one of configs/sweeps"
+    )
     add("--root", default="", help="folder of the data sets")
-    add("--output-dir", default="", help="default: output/<name of the plan>; all nodes must see it")
-    add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
+    add(
+        "--output-dir",
+        default="",
+        help="default: output/<name of the plan>; all nodes must see it",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print the plan; needs neither data nor a backbone",
+    )
     add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
@@ -61,7 +74,9 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
     flags = [f"--output-dir={args.output_dir}"]
     for key, value in content.study.items():
         if key != "items":
-            text = value if isinstance(value, str) else ",".join(str(one) for one in value)
+            text = (
+                value if isinstance(value, str) else ",".join(str(one) for one in value)
+            )
             flags.append(f"--{key}={text}")
     study_args = study.arguments().parse_args([*flags, "--", *content.study["items"]])
     for name in ("root", "dry_run", "jobs", "address", "cpus", "gpus", "retries"):
@@ -112,7 +127,9 @@ def describe(plan: Plan, args: argparse.Namespace) -> str:
         lines.append(execution.time_needed(missing, args))
     else:
         images = sum(job.images for job in missing) / 1e6
-        lines.append(f"{images:,.2f} million images in training; the time is known once the first runs are measured")
+        lines.append(
+            f"{images:,.2f} million images in training; the time is known once the first runs are measured"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -8,12 +8,23 @@ import pytest
 
 
 def pytest_addoption(parser):
-    """Name what the contract tests are run for: `pytest tests/contracts --import my_method.py --trainer MyMethod`."""
+    """Name what the contract tests are run for:
+
+    `pytest tests/contracts --import my_method.py --trainer MyMethod`.
+    """
     group = parser.getgroup("contracts")
-    group.addoption("--trainer", action="append", default=[], help="a registered trainer")
+    group.addoption(
+        "--trainer", action="append", default=[], help="a registered trainer"
+    )
     group.addoption("--task", action="append", default=[], help="a registered data set")
     group.addoption("--root", default="", help="data root of --task")
-    group.addoption("--import", action="append", default=[], dest="imports", help="a file that registers them")
+    group.addoption(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        help="a file that registers them",
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,15 +37,23 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def log_as_before():
-    """A context in which a command may set up its log; afterwards logging and sys.stdout are what they were."""
+    """A context in which a command may set up its log; afterwards logging and
+    sys.stdout are what they were.
+    """
 
     @contextlib.contextmanager
     def restored():
-        stream, handlers, level = sys.stdout, logging.root.handlers[:], logging.root.level
+        stream, handlers, level = (
+            sys.stdout,
+            logging.root.handlers[:],
+            logging.root.level,
+        )
         try:
             yield
         finally:
-            for handler in [handler for handler in logging.root.handlers if handler not in handlers]:
+            for handler in [
+                handler for handler in logging.root.handlers if handler not in handlers
+            ]:
                 logging.root.removeHandler(handler)
                 handler.close()
             sys.stdout = stream

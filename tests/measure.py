@@ -1,8 +1,10 @@
-"""Measure how dense the code is: `python tests/measure.py [FOLDER_OR_FILE...]` prints a table, and functions with many branches.
+"""Measure how dense the code is: `python tests/measure.py [FOLDER_OR_FILE...]` prints a
+table, and functions with many branches.
 
-A decision point is an `if`, a loop, an `except`, a ternary, each further operand of `and` or `or`, and each condition of a
-comprehension. A hidden branch is one inside an expression: a ternary, `and`, `or`, a comprehension and its conditions.
-Tokens are counted for each line that holds code; comments and docstrings do not count.
+A decision point is an `if`, a loop, an `except`, a ternary, each further operand of
+`and` or `or`, and each condition of a comprehension. A hidden branch is one inside an
+expression: a ternary, `and`, `or`, a comprehension and its conditions. Tokens are
+counted for each line that holds code; comments and docstrings do not count.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Measures:
     lines: int = 0
     branches: Counter = field(default_factory=Counter)  # "statements" and "hidden"
     tokens: list[int] = field(default_factory=list)  # of each line with code, sorted
-    functions: list[tuple[int, str]] = field(default_factory=list)  # (decision points, "file:function")
+    # (decision points, "file:function")
+    functions: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def hidden_share(self) -> float:
@@ -51,9 +54,24 @@ class Measures:
 
 def source_files(places: list[str] | None = None) -> list[Path]:
     """Return the tracked Python files without tests, or those below `places`."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *(places or ["*.py"])]
-    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    return [ROOT / name for name in names if name.endswith(".py") and not name.startswith("tests/") and (ROOT / name).is_file()]
+    command = [
+        "git",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        *(places or ["*.py"]),
+    ]
+    names = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return [
+        ROOT / name
+        for name in names
+        if name.endswith(".py")
+        and not name.startswith("tests/")
+        and (ROOT / name).is_file()
+    ]
 
 
 def measure(files: list[Path]) -> Measures:
@@ -68,7 +86,9 @@ def measure(files: list[Path]) -> Measures:
             found.branches.update(kinds_of(node))
         for node in ast.walk(tree):
             if isinstance(node, Function):
-                found.functions.append((decisions(node), f"{file.relative_to(ROOT)}:{node.name}"))
+                found.functions.append(
+                    (decisions(node), f"{file.relative_to(ROOT)}:{node.name}")
+                )
     found.tokens.sort()
     found.functions.sort(reverse=True)
     return found
@@ -76,7 +96,15 @@ def measure(files: list[Path]) -> Measures:
 
 def kinds_of(node: ast.AST) -> Counter:
     """Return the branches that one node is, as statements or hidden."""
-    if isinstance(node, ast.If | ast.For | ast.AsyncFor | ast.While | ast.ExceptHandler | ast.match_case):
+    if isinstance(
+        node,
+        ast.If
+        | ast.For
+        | ast.AsyncFor
+        | ast.While
+        | ast.ExceptHandler
+        | ast.match_case,
+    ):
         return Counter(statements=1)
     if isinstance(node, ast.IfExp):
         return Counter(hidden=1)
@@ -107,7 +135,9 @@ def tokens_by_line(source: str) -> Counter:
     """Return the number of tokens of each line with code."""
     counts: Counter = Counter()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        is_docstring = token.type == tokenize.STRING and token.string.lstrip("rR").startswith(('"""', "'''"))
+        is_docstring = token.type == tokenize.STRING and token.string.lstrip(
+            "rR"
+        ).startswith(('"""', "'''"))
         if token.type not in NO_CODE and not is_docstring:
             counts[token.start[0]] += 1
     return counts

@@ -1,4 +1,6 @@
-"""The files that CONTRIBUTING shows, used as a reader would: in a copy of the tree, twice in a row, leaving it clean."""
+"""The files that CONTRIBUTING shows, used as a reader would: in a copy of the tree,
+twice in a row, leaving it clean.
+"""
 
 import os
 import re
@@ -15,12 +17,25 @@ from datasets import pocket
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FOLDERS = ("configs", "datasets", "elevater_eval", "prompting", "scripts", "toolkit", "trainers", "tests")
+FOLDERS = (
+    "configs",
+    "datasets",
+    "elevater_eval",
+    "prompting",
+    "scripts",
+    "toolkit",
+    "trainers",
+    "tests",
+)
 
 
 def block(name):
-    """Return the code of CONTRIBUTING whose first line is a comment that begins with `name`."""
-    (found,) = re.findall(rf"```(?:python|yaml)\n(# {re.escape(name)}\b.*?)```", TEXT, re.S)
+    """Return the code of CONTRIBUTING whose first line is a comment that begins with
+    `name`.
+    """
+    (found,) = re.findall(
+        rf"```(?:python|yaml)\n(# {re.escape(name)}\b.*?)```", TEXT, re.S
+    )
     return found
 
 
@@ -29,7 +44,9 @@ def tree(tmp_path):
     """A copy of the tree."""
     copy = tmp_path / "tree"
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("train.py", "pyproject.toml"):
         shutil.copyfile(ROOT / name, copy / name)
     return copy
@@ -40,18 +57,34 @@ def run(tree, tmp_path):
     """Run a command, as one types it, in the copy."""
 
     def command(text):
-        environment = os.environ | {"MVLPT_POCKET": str(pocket.home()), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | {
+            "MVLPT_POCKET": str(pocket.home()),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         environment |= {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": "-p no:cacheprovider"}
         words = [sys.executable, *text.split()]
-        done = subprocess.run(words, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        done = subprocess.run(
+            words,
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (
+            f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
         return done.stdout
 
     return command
 
 
 def files(folder):
-    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return {
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 @pytest.fixture
@@ -71,15 +104,24 @@ def birds(tmp_path):
 @pytest.mark.long
 def test_a_method_and_a_data_set_are_dropped_in(tree, run, birds, tmp_path):
     before = files(tree)
-    (tree / "trainers" / "methods" / "shallow.py").write_text(block("trainers/methods/shallow.py"))
+    (tree / "trainers" / "methods" / "shallow.py").write_text(
+        block("trainers/methods/shallow.py")
+    )
     (tree / "datasets" / "birds.py").write_text(block("datasets/birds.py"))
     out = tmp_path / "run"
     for _ in range(2):
-        run(f"train.py --trainer ShallowVPT --root {birds} --dataset birds --shots 5 --output-dir {out} OPTIM.MAX_EPOCH 1")
+        run(
+            f"train.py --trainer ShallowVPT --root {birds} --dataset birds --shots 5 --output-dir {out} OPTIM.MAX_EPOCH 1"
+        )
     assert (out / "predictions" / "seed0_birds.json").is_file()
-    assert "TRAINER.SHALLOWVPT.N_CTX  8" in run("train.py --trainer ShallowVPT --list-keys")
+    assert "TRAINER.SHALLOWVPT.N_CTX  8" in run(
+        "train.py --trainer ShallowVPT --list-keys"
+    )
     run(f"-m pytest -q tests/contracts --root {birds}")  # they find both
-    assert files(tree) - before == {Path("trainers/methods/shallow.py"), Path("datasets/birds.py")}
+    assert files(tree) - before == {
+        Path("trainers/methods/shallow.py"),
+        Path("datasets/birds.py"),
+    }
 
 
 @pytest.mark.long
@@ -91,9 +133,18 @@ def test_a_method_outside_the_tree_and_its_grid(tree, run, tmp_path):
     plan.write_text(block("plugins/ranks.yaml"))
     out = tmp_path / "out"
     for _ in range(2):
-        run(f"-m scripts.sweep {plan} --import {method} --jobs 2 --output-dir {out / 'sweep'}")
+        run(
+            f"-m scripts.sweep {plan} --import {method} --jobs 2 --output-dir {out / 'sweep'}"
+        )
     table = (out / "sweep" / "results.md").read_text()
-    assert all(text in table for text in ("TRAINER.LOWRANK.RANK 1", "TRAINER.LOWRANK.RANK 2", "best by validation"))
+    assert all(
+        text in table
+        for text in (
+            "TRAINER.LOWRANK.RANK 1",
+            "TRAINER.LOWRANK.RANK 2",
+            "best by validation",
+        )
+    )
     small = tmp_path / "suite.yaml"
     small.write_text(
         "backbone: pocket\nsets: [pocket-breeds, pocket-dishes]\nlargest: pocket-breeds\nshifts: [pocket-objects-v2]\n"
@@ -103,5 +154,7 @@ def test_a_method_outside_the_tree_and_its_grid(tree, run, tmp_path):
         command = f"-m scripts.protocols base2new --suite {small} --trainer LowRank --import {method} --jobs 2"
         run(f"{command} --output-dir {out / 'protocols'}")
     assert "LowRank H" in (out / "protocols" / "tables" / "base2new.md").read_text()
-    run(f"-m scripts.study table1 --import {method} --methods LowRank --dry-run --output-dir {out / 'study'}")
+    run(
+        f"-m scripts.study table1 --import {method} --methods LowRank --dry-run --output-dir {out / 'study'}"
+    )
     assert files(tree) == before

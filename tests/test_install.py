@@ -1,4 +1,6 @@
-"""The package `mvlpt`: its metadata agree with the requirements, and it works where the checkout is not."""
+"""The package `mvlpt`: its metadata agree with the requirements, and it works where the
+checkout is not.
+"""
 
 import json
 import os
@@ -15,12 +17,38 @@ import pytest
 from tests.prompting import service
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_THE_CHECKOUT = {"scipy", "yacs", "gdown"}  # needed by datasets, trainers and scripts alone
-HEAVY = ("torch", "open_clip", "torchvision", "matplotlib", "scipy", "sklearn", "timm", "dassl", "sympy", "ray")
+# needed by datasets, trainers and scripts alone
+OF_THE_CHECKOUT = {"scipy", "yacs", "gdown"}
+HEAVY = (
+    "torch",
+    "open_clip",
+    "torchvision",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "timm",
+    "dassl",
+    "sympy",
+    "ray",
+)
 COMMANDS = (
-    *("train.py --help", "-m prompting --help", "-m prompting serve --help", "-m elevater_eval --help"),
-    *("-m datasets --help", "-m datasets list", "-m scripts.study --help", "-m scripts.sweep --help"),
-    *("-m scripts.transfer --help", "-m scripts.groups --help", "-m scripts.report --help"),
+    *(
+        "train.py --help",
+        "-m prompting --help",
+        "-m prompting serve --help",
+        "-m elevater_eval --help",
+    ),
+    *(
+        "-m datasets --help",
+        "-m datasets list",
+        "-m scripts.study --help",
+        "-m scripts.sweep --help",
+    ),
+    *(
+        "-m scripts.transfer --help",
+        "-m scripts.groups --help",
+        "-m scripts.report --help",
+    ),
 )
 COUNT = """
 import json, runpy, sys
@@ -42,7 +70,11 @@ sys.stderr.write(json.dumps(sorted(sys.modules)))
 
 def read_requirements(name: str) -> set[str]:
     lines = (ROOT / name).read_text(encoding="utf-8").split("\n")
-    return {line.strip() for line in lines if line.strip() and not line.startswith(("-r", "#"))}
+    return {
+        line.strip()
+        for line in lines
+        if line.strip() and not line.startswith(("-r", "#"))
+    }
 
 
 def project() -> dict:
@@ -108,19 +140,41 @@ def test_help_imports_nothing_heavy(command):
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A new environment with the wheel that is built from the sdist; torch and the rest are this environment's."""
+    """A new environment with the wheel that is built from the sdist; torch and the rest
+    are this environment's.
+    """
     folder = tmp_path_factory.mktemp("install")
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        str(folder / "dist"),
+        str(ROOT),
+    ]
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     (wheel,) = (folder / "dist").glob("mvlpt-*.whl")
     assert list((folder / "dist").glob("mvlpt-*.tar.gz"))
     environment = folder / "fresh"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True
+    )
     python = environment / "bin" / "python"
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "others.pth").write_text(sysconfig.get_path("purelib"))
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
     done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder, wheel, environment / "bin"
@@ -128,9 +182,18 @@ def fresh(tmp_path_factory):
 
 def outside(folder: Path, *argv) -> str:
     """Return the output of a command that runs outside of the checkout."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONPATH"
+    }
     environment["OMP_NUM_THREADS"] = "1"
-    done = subprocess.run([*map(str, argv)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [*map(str, argv)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -140,10 +203,21 @@ def test_the_wheel_holds_the_two_packages_and_what_they_need(fresh):
     _, wheel, _ = fresh
     with zipfile.ZipFile(wheel) as archive:
         files = {name for name in archive.namelist() if ".dist-info/" not in name}
-        typed = {"prompting/py.typed", "elevater_eval/py.typed", "toolkit/common/py.typed"}
-        data = {"prompting/pocket/model.safetensors", "prompting/serve/page.html", "elevater_eval/tasks.json"}
+        typed = {
+            "prompting/py.typed",
+            "elevater_eval/py.typed",
+            "toolkit/common/py.typed",
+        }
+        data = {
+            "prompting/pocket/model.safetensors",
+            "prompting/serve/page.html",
+            "elevater_eval/tasks.json",
+        }
         assert typed | data <= files
-        assert all(name.startswith(("prompting/", "elevater_eval/", "toolkit/common/")) for name in files)
+        assert all(
+            name.startswith(("prompting/", "elevater_eval/", "toolkit/common/"))
+            for name in files
+        )
 
 
 @pytest.mark.long
@@ -164,7 +238,9 @@ print(prompting.load_pocket().preprocessing.size, len(elevater_eval.load_tasks()
     image = folder / "a.png"
     image.write_bytes(service.picture(1))
     installed = outside(folder, programs / "mvlpt-predict", prompt, image, "--json")
-    here = outside(ROOT, sys.executable, "-m", "prompting", "predict", prompt, image, "--json")
+    here = outside(
+        ROOT, sys.executable, "-m", "prompting", "predict", prompt, image, "--json"
+    )
     assert json.loads(installed) == json.loads(here) and "circle" in installed
     assert "--max-images" in outside(folder, programs / "mvlpt-serve", "--help")
     assert "validate" in outside(folder, programs / "elevater-eval", "--help")
@@ -175,4 +251,6 @@ def test_the_checkout_wins_in_its_own_folder(fresh):
     _, _, programs = fresh
     program = "import prompting, toolkit; print(toolkit.which_dassl()); print(prompting.__file__)"
     dassl, module = outside(ROOT, programs / "python", "-c", program).splitlines()
-    assert dassl.startswith(("toolkit/dassl", "dassl ")) and module == str(ROOT / "prompting" / "__init__.py")
+    assert dassl.startswith(("toolkit/dassl", "dassl ")) and module == str(
+        ROOT / "prompting" / "__init__.py"
+    )

@@ -1,4 +1,6 @@
-"""One command over tasks of every kind: a set in CoOp's layout, a COCO set, a multilabel set, a folder and a CSV."""
+"""One command over tasks of every kind: a set in CoOp's layout, a COCO set, a
+multilabel set, a folder and a CSV.
+"""
 
 import io
 import json
@@ -22,7 +24,11 @@ from prompting.__main__ import main as use
 from trainers.engine import command_line
 
 QUICK = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
-PETS, ROADS, SCENES = ("beagle", "pug"), ("left", "far", "right"), ("sea", "sky", "tree")
+PETS, ROADS, SCENES = (
+    ("beagle", "pug"),
+    ("left", "far", "right"),
+    ("sea", "sky", "tree"),
+)
 
 
 def png(rng: np.random.Generator, label: int) -> bytes:
@@ -39,7 +45,9 @@ def put(path: Path, content: bytes | str) -> None:
 
 
 def write_all(root: Path) -> None:
-    """data/pets (CoOp), data/classification/roads (COCO) and scenes (IRIS), mine/photos, mine/signs.csv."""
+    """data/pets (CoOp), data/classification/roads (COCO) and scenes (IRIS),
+    mine/photos, mine/signs.csv.
+    """
     rng = np.random.default_rng(0)
     split = {"train": [], "val": [], "test": []}
     for part, rows in split.items():
@@ -56,8 +64,13 @@ def write_all(root: Path) -> None:
                 archive.writestr(f"{k}.png", png(rng, k))
         content = {
             "categories": [{"id": c + 1, "name": name} for c, name in enumerate(ROADS)],
-            "images": [{"id": k + 1, "file_name": f"{k}.png", "zip_file": f"{part}.zip"} for k in range(9)],
-            "annotations": [{"id": k, "image_id": k + 1, "category_id": k % 3 + 1} for k in range(9)],
+            "images": [
+                {"id": k + 1, "file_name": f"{k}.png", "zip_file": f"{part}.zip"}
+                for k in range(9)
+            ],
+            "annotations": [
+                {"id": k, "image_id": k + 1, "category_id": k % 3 + 1} for k in range(9)
+            ],
         }
         put(folder / f"roads/{part}.json", json.dumps(content))
         with zipfile.ZipFile(folder / f"scenes/{part}.zip", "w") as archive:
@@ -66,7 +79,9 @@ def write_all(root: Path) -> None:
         fields = ["0", "1,2", "2", "0,1", "", "1", "0,2", "2", "1"]
         put(
             folder / f"scenes/{part}.txt",
-            "".join(f"{part}.zip@{k}.png {f}".strip() + "\n" for k, f in enumerate(fields)),
+            "".join(
+                f"{part}.zip@{k}.png {f}".strip() + "\n" for k, f in enumerate(fields)
+            ),
         )
     put(root / "data/classification/scenes/labels.txt", "\n".join(SCENES))
     for label, name in enumerate(("red_flower", "tulip")):
@@ -75,13 +90,22 @@ def write_all(root: Path) -> None:
     lines = ["path,labels,split"]
     for k in range(12):
         put(root / f"mine/images/{k}.png", png(rng, k))
-        lines.append(f"images/{k}.png,{('stop', 'stop|yield', 'yield')[k % 3]},{'test' if k > 7 else 'train'}")
+        lines.append(
+            f"images/{k}.png,{('stop', 'stop|yield', 'yield')[k % 3]},{'test' if k > 7 else 'train'}"
+        )
     put(root / "mine/signs.csv", "\n".join(lines))
-    put(root / "mine/signs.yaml", "names: {stop: stop sign, yield: yield sign}\ntemplates: a {} by the road.\n")
+    put(
+        root / "mine/signs.yaml",
+        "names: {stop: stop sign, yield: yield sign}\ntemplates: a {} by the road.\n",
+    )
 
 
 def task_classes() -> list[type]:
-    iris = {"root_folder": "classification/scenes", "label_kind": "multilabel", "metric": "11point_mAP"}
+    iris = {
+        "root_folder": "classification/scenes",
+        "label_kind": "multilabel",
+        "metric": "11point_mAP",
+    }
     coco = {
         "root_folder": "classification/roads",
         "format": "coco",
@@ -89,8 +113,15 @@ def task_classes() -> list[type]:
         "test_index": "test.json",
     }
     coop = {"folder": "pets", "image_dir": "images", "split_json": "split.json"}
-    facts = {"run-pets": (CoopTask, coop), "run-roads": (ElevaterTask, coco), "run-scenes": (ElevaterTask, iris)}
-    return [type(name, (base,), {"name": name, **values}) for name, (base, values) in facts.items()]
+    facts = {
+        "run-pets": (CoopTask, coop),
+        "run-roads": (ElevaterTask, coco),
+        "run-scenes": (ElevaterTask, iris),
+    }
+    return [
+        type(name, (base,), {"name": name, **values})
+        for name, (base, values) in facts.items()
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,11 +150,15 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def main(world, log_as_before):
-    """`train.main` with the data root, one epoch and the pocket model; it leaves logging as it was."""
+    """`train.main` with the data root, one epoch and the pocket model; it leaves
+    logging as it was.
+    """
 
     def run(*argv, quick=QUICK) -> int:
         with log_as_before():
-            return train.main([str(word) for word in ("--root", world / "data", *argv, *quick)])
+            return train.main(
+                [str(word) for word in ("--root", world / "data", *argv, *quick)]
+            )
 
     return run
 
@@ -145,8 +180,23 @@ def run(world, main, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run") / "out"
     tasks = f"run-pets,run-roads,run-scenes,{own(world)}"
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*")}
-    assert main("--trainer", "MVPT", "--dataset", tasks, "--shots", 2, "--seed", 3, "--output-dir", out) == 0
-    assert {path: path.stat().st_mtime_ns for path in world.rglob("*")} == before  # nothing is written into the data
+    assert (
+        main(
+            "--trainer",
+            "MVPT",
+            "--dataset",
+            tasks,
+            "--shots",
+            2,
+            "--seed",
+            3,
+            "--output-dir",
+            out,
+        )
+        == 0
+    )
+    # nothing is written into the data
+    assert {path: path.stat().st_mtime_ns for path in world.rglob("*")} == before
     return out
 
 
@@ -162,21 +212,36 @@ def test_one_run_over_five_kinds_of_tasks(run):
     }
     assert [record["test_images"] for record in records.values()] == [6, 9, 9, 3, 4]
     assert [record["classes"] for record in records.values()] == [2, 3, 3, 2, 2]
-    assert {path.name for path in (run / "predictions").iterdir()} == {f"seed3_{name}.json" for name in NAMES}
-    assert {path.name for path in (run / "fewshot").iterdir()} == {f"{name}.json" for name in NAMES}
+    assert {path.name for path in (run / "predictions").iterdir()} == {
+        f"seed3_{name}.json" for name in NAMES
+    }
+    assert {path.name for path in (run / "fewshot").iterdir()} == {
+        f"{name}.json" for name in NAMES
+    }
     drawn = read(run / "fewshot" / "photos.json")
     assert (drawn["task"], drawn["shots"], drawn["seed"]) == ("photos", 2, 3)
     assert re.fullmatch(r"(red_flower|tulip)/\d.png", drawn["train"][0])
-    assert all(key.startswith("images/") for key in read(run / "fewshot" / "signs.json")["train"])
+    assert all(
+        key.startswith("images/")
+        for key in read(run / "fewshot" / "signs.json")["train"]
+    )
 
 
 def test_no_shared_file_names_a_path_of_the_machine(run, world):
-    files = [path for path in run.rglob("*") if path.is_file() and path.name != "log.txt"]
+    files = [
+        path for path in run.rglob("*") if path.is_file() and path.name != "log.txt"
+    ]
     assert len(files) > 12
     for path in files:
         content = path.read_bytes()
-        assert str(world).encode() not in content and str(run.parent).encode() not in content, path.name
-    assert "DATASET: run-pets,run-roads,run-scenes,folder:photos,csv:signs.csv" in (run / "config.yaml").read_text()
+        assert (
+            str(world).encode() not in content
+            and str(run.parent).encode() not in content
+        ), path.name
+    assert (
+        "DATASET: run-pets,run-roads,run-scenes,folder:photos,csv:signs.csv"
+        in (run / "config.yaml").read_text()
+    )
 
 
 def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, capsys):
@@ -184,41 +249,92 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
         metadata = file.metadata()
     classes = json.loads(metadata["classes"])
     assert list(classes) == NAMES and classes["signs"] == ["stop sign", "yield sign"]
-    assert (classes["photos"], metadata["backbone"]) == (["red_flower", "tulip"], "pocket")
+    assert (classes["photos"], metadata["backbone"]) == (
+        ["red_flower", "tulip"],
+        "pocket",
+    )
     predictor = prompting.load(run)
     for name, folder in (("signs", world / "mine"), ("photos", world / "mine/photos")):
-        cfg = command_line.configuration(train.arguments().parse_args(["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]))
+        cfg = command_line.configuration(
+            train.arguments().parse_args(
+                ["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]
+            )
+        )
         task = datasets.build_task(
-            cfg, next(spec for spec in own(world).split(",") if datasets.task_name(spec) == name)
+            cfg,
+            next(
+                spec
+                for spec in own(world).split(",")
+                if datasets.task_name(spec) == name
+            ),
         )
         assert task.test[0].impath.startswith(str(folder))
-        got = predictor.probabilities([sample.impath for sample in task.test], task=name)
+        got = predictor.probabilities(
+            [sample.impath for sample in task.test], task=name
+        )
         wanted = read(run / "predictions" / f"seed3_{name}.json")["predictions"][0]
         assert np.allclose(got.numpy(), wanted, atol=2e-5)
     assert (
-        use(["predict", str(run), str(world / "mine/photos/tulip"), "--task", "photos", "--json", "--device", "cpu"])
+        use(
+            [
+                "predict",
+                str(run),
+                str(world / "mine/photos/tulip"),
+                "--task",
+                "photos",
+                "--json",
+                "--device",
+                "cpu",
+            ]
+        )
         == 0
     )
     records = json.loads(capsys.readouterr().out)
-    assert len(records) == 8 and {row["class"] for row in records[0]["predictions"]} == {"red_flower", "tulip"}
-    assert use(["predict", str(run), str(world / "mine/photos"), "--device", "cpu"]) == 2
+    assert len(records) == 8 and {
+        row["class"] for row in records[0]["predictions"]
+    } == {"red_flower", "tulip"}
+    assert (
+        use(["predict", str(run), str(world / "mine/photos"), "--device", "cpu"]) == 2
+    )
     assert "--task" in capsys.readouterr().err
 
 
-def test_the_same_images_are_drawn_alone_and_can_be_replayed(run, main, world, tmp_path):
+def test_the_same_images_are_drawn_alone_and_can_be_replayed(
+    run, main, world, tmp_path
+):
     photos = ["--trainer", "CoOp", "--dataset", f"folder:{world}/mine/photos"]
-    assert main(*photos, "--shots", 2, "--seed", 3, "--output-dir", tmp_path / "alone") == 0
+    assert (
+        main(*photos, "--shots", 2, "--seed", 3, "--output-dir", tmp_path / "alone")
+        == 0
+    )
     record = read(run / "fewshot/photos.json")
     assert read(tmp_path / "alone/fewshot/photos.json") == record
     for k, where in enumerate((run, run / "fewshot", run / "fewshot/photos.json")):
         out = tmp_path / str(k)
-        assert main(*photos, "--seed", 9, "--fewshot", where, "--output-dir", out) == 0  # shots are the record's
+        # shots are the record's
+        assert main(*photos, "--seed", 9, "--fewshot", where, "--output-dir", out) == 0
         assert read(out / "fewshot/photos.json") == record
-        assert read(out / "results.json")[0]["shots"] == 2 and read(out / "results.json")[0]["seed"] == 9
+        assert (
+            read(out / "results.json")[0]["shots"] == 2
+            and read(out / "results.json")[0]["seed"] == 9
+        )
         assert str(run) not in (out / "config.yaml").read_text()
-    pets = ["--trainer", "CoOp", "--dataset", "run-pets", "--shots", 2, "--seed", 5, "--fewshot", run]
+    pets = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "run-pets",
+        "--shots",
+        2,
+        "--seed",
+        5,
+        "--fewshot",
+        run,
+    ]
     assert main(*pets, "--output-dir", tmp_path / "pets") == 0
-    assert read(tmp_path / "pets/fewshot/run-pets.json") == read(run / "fewshot/run-pets.json")
+    assert read(tmp_path / "pets/fewshot/run-pets.json") == read(
+        run / "fewshot/run-pets.json"
+    )
 
 
 def test_two_stages_with_groups(main, world, tmp_path):
@@ -236,21 +352,62 @@ def test_two_stages_with_groups(main, world, tmp_path):
         "--groups",
         tmp_path / "groups.yaml",
     ]
-    assert main(*argv, "--output-dir", out, quick=[*QUICK, "MULTITASK.SOURCE_SHOTS", "1"]) == 0
+    assert (
+        main(*argv, "--output-dir", out, quick=[*QUICK, "MULTITASK.SOURCE_SHOTS", "1"])
+        == 0
+    )
     assert {path.name for path in (out / "adapt").iterdir()} == {"photos", "run-roads"}
-    assert [record["task"] for record in read(out / "results.json")] == ["photos", "run-roads"]
-    assert {path.name for path in (out / "adapt/photos/fewshot").iterdir()} == {"photos.json", "signs.json"}
-    assert str(world) not in (out / "adapt/photos/config.yaml").read_text() + (out / "config.yaml").read_text()
-    shots = [read(out / folder / "fewshot/signs.json")["shots"] for folder in ("source", "adapt/photos")]
+    assert [record["task"] for record in read(out / "results.json")] == [
+        "photos",
+        "run-roads",
+    ]
+    assert {path.name for path in (out / "adapt/photos/fewshot").iterdir()} == {
+        "photos.json",
+        "signs.json",
+    }
+    assert (
+        str(world)
+        not in (out / "adapt/photos/config.yaml").read_text()
+        + (out / "config.yaml").read_text()
+    )
+    shots = [
+        read(out / folder / "fewshot/signs.json")["shots"]
+        for folder in ("source", "adapt/photos")
+    ]
     assert shots == [1, 2]
 
 
 def test_a_two_stage_run_is_replayed_whole(main, world, tmp_path):
-    argv = ["--trainer", "MCoOp", "--source", "run-pets", "--dataset", f"folder:{world}/mine/photos,run-roads"]
+    argv = [
+        "--trainer",
+        "MCoOp",
+        "--source",
+        "run-pets",
+        "--dataset",
+        f"folder:{world}/mine/photos,run-roads",
+    ]
     assert main(*argv, "--shots", 2, "--output-dir", tmp_path / "one") == 0
-    assert main(*argv, "--seed", 8, "--fewshot", tmp_path / "one", "--output-dir", tmp_path / "two") == 0
-    records = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("fewshot/*.json"))
-    assert [path.name for path in records] == ["photos.json", "run-roads.json", "run-pets.json"]
+    assert (
+        main(
+            *argv,
+            "--seed",
+            8,
+            "--fewshot",
+            tmp_path / "one",
+            "--output-dir",
+            tmp_path / "two",
+        )
+        == 0
+    )
+    records = sorted(
+        path.relative_to(tmp_path / "one")
+        for path in (tmp_path / "one").rglob("fewshot/*.json")
+    )
+    assert [path.name for path in records] == [
+        "photos.json",
+        "run-roads.json",
+        "run-pets.json",
+    ]
     for path in records:
         assert read(tmp_path / "two" / path) == read(tmp_path / "one" / path)
     assert read(tmp_path / "two/results.json")[0]["seed"] == 8
@@ -261,7 +418,16 @@ def test_own_images_that_changed_are_not_taken_for_the_same_run(main, tmp_path, 
     for label, name in enumerate(("cat", "dog")):
         for k in range(6):
             put(tmp_path / f"p/{name}/{k}.png", png(rng, label))
-    argv = ["--trainer", "CoOp", "--dataset", f"folder:{tmp_path}/p", "--shots", 2, "--output-dir", tmp_path / "out"]
+    argv = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        f"folder:{tmp_path}/p",
+        "--shots",
+        2,
+        "--output-dir",
+        tmp_path / "out",
+    ]
     assert main(*argv) == 0
     before = (tmp_path / "out/results.json").stat().st_mtime_ns
     assert main(*argv) == 0
@@ -277,7 +443,18 @@ def refused(main, world, tmp_path, capsys):
     """The message of a run that ends with code 2 and writes nothing."""
 
     def run(*argv) -> str:
-        assert main("--trainer", "MCoOp", "--shots", 2, "--output-dir", tmp_path / "out", *argv) == 2
+        assert (
+            main(
+                "--trainer",
+                "MCoOp",
+                "--shots",
+                2,
+                "--output-dir",
+                tmp_path / "out",
+                *argv,
+            )
+            == 2
+        )
         assert not (tmp_path / "out").exists()
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("error: ")
@@ -287,14 +464,25 @@ def refused(main, world, tmp_path, capsys):
 
 
 def test_wrong_data_end_with_code_2_and_the_line(refused, world, tmp_path):
-    put(tmp_path / "a.csv", f"path,label,split\n{world}/mine/images/0.png,x,train\n{world}/mine/images/1.png,y,dev\n")
-    assert f"{tmp_path}/a.csv:3: unknown split 'dev'" in refused("--dataset", f"csv:{tmp_path}/a.csv")
-    assert f"{tmp_path}/a.csv:3" in refused("--dataset", f"run-pets,csv:{tmp_path}/a.csv")
+    put(
+        tmp_path / "a.csv",
+        f"path,label,split\n{world}/mine/images/0.png,x,train\n{world}/mine/images/1.png,y,dev\n",
+    )
+    assert f"{tmp_path}/a.csv:3: unknown split 'dev'" in refused(
+        "--dataset", f"csv:{tmp_path}/a.csv"
+    )
+    assert f"{tmp_path}/a.csv:3" in refused(
+        "--dataset", f"run-pets,csv:{tmp_path}/a.csv"
+    )
     put(tmp_path / "one/cat/0.png", png(np.random.default_rng(0), 0))
     put(tmp_path / "one/cat/1.png", png(np.random.default_rng(0), 0))
-    assert f"{tmp_path}/one has one class, 'cat'" in refused("--dataset", f"folder:{tmp_path}/one")
+    assert f"{tmp_path}/one has one class, 'cat'" in refused(
+        "--dataset", f"folder:{tmp_path}/one"
+    )
     put(tmp_path / "one.yaml", "metrics: accuracy")
-    assert "one.yaml: unknown key 'metrics'; the nearest is 'metric'" in refused("--dataset", f"folder:{tmp_path}/one")
+    assert "one.yaml: unknown key 'metrics'; the nearest is 'metric'" in refused(
+        "--dataset", f"folder:{tmp_path}/one"
+    )
     assert "no folder" in refused("--dataset", "folder:nowhere/at/all")
 
 
@@ -302,11 +490,17 @@ def test_two_tasks_of_one_name(refused, world, tmp_path):
     put(tmp_path / "signs.csv", (world / "mine/signs.csv").read_bytes())
     both = f"csv:{world}/mine/signs.csv,csv:{tmp_path}/signs.csv"
     assert "task signs is given twice" in refused("--dataset", both)
-    assert "task signs is given twice" in refused("--trainer", "CoOp", "--dataset", both)
+    assert "task signs is given twice" in refused(
+        "--trainer", "CoOp", "--dataset", both
+    )
 
 
 def test_records_that_do_not_belong(refused, run, world, tmp_path):
     photos = ["--dataset", f"folder:{world}/mine/photos"]
-    assert "is a record of none of the tasks, but of signs" in refused(*photos, "--fewshot", run / "fewshot/signs.json")
+    assert "is a record of none of the tasks, but of signs" in refused(
+        *photos, "--fewshot", run / "fewshot/signs.json"
+    )
     assert "no file" in refused(*photos, "--fewshot", tmp_path / "no.json")
-    assert "was drawn with 2 shots, but DATASET.NUM_SHOTS is 5" in refused(*photos, "--shots", 5, "--fewshot", run)
+    assert "was drawn with 2 shots, but DATASET.NUM_SHOTS is 5" in refused(
+        *photos, "--shots", 5, "--fewshot", run
+    )

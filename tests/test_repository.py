@@ -1,4 +1,6 @@
-"""The repository as a whole: what documents promise, what files must not hold, and that importing does nothing."""
+"""The repository as a whole: what documents promise, what files must not hold, and that
+importing does nothing.
+"""
 
 import ast
 import importlib.util
@@ -27,8 +29,18 @@ from scripts.study import gains
 from trainers.engine import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "RESULTS.md", "BENCHMARKS.md", "Makefile", "train.py", *PAGES)
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")
+)
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "RESULTS.md",
+    "BENCHMARKS.md",
+    "Makefile",
+    "train.py",
+    *PAGES,
+)
 PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "trainers")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 README, CONTRIBUTING = TEXTS["README.md"], TEXTS["CONTRIBUTING.md"]
@@ -49,14 +61,21 @@ def commands(program: str) -> list[tuple[str, list[str]]]:
 
 
 def between(text: str, marker: str) -> str:
-    return text.split(f"<!-- {marker}:begin -->", 1)[1].split(f"<!-- {marker}:end -->", 1)[0].strip()
+    return (
+        text.split(f"<!-- {marker}:begin -->", 1)[1]
+        .split(f"<!-- {marker}:end -->", 1)[0]
+        .strip()
+    )
 
 
 def repository_files() -> list[Path]:
     """Files under version control, or about to be."""
     try:
         listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
@@ -65,7 +84,9 @@ def repository_files() -> list[Path]:
 
 
 def modules() -> list[str]:
-    """Every module, by the name under which it is imported; those of toolkit/dassl only where that one runs."""
+    """Every module, by the name under which it is imported; those of toolkit/dassl only
+    where that one runs.
+    """
     names, built_in = ["train"], "built in" in toolkit.which_dassl()
     for package in PACKAGES:
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -89,12 +110,18 @@ def test_the_readme_is_short():
 def test_the_folder_map_names_every_folder_and_nothing_else():
     named = re.findall(r"^    ([\w.]+/|train\.py)  ", README, re.M)
     assert named and all((ROOT / name).exists() for name in named)
-    tracked = {path.relative_to(ROOT).parts[0] for path in repository_files() if len(path.relative_to(ROOT).parts) > 1}
+    tracked = {
+        path.relative_to(ROOT).parts[0]
+        for path in repository_files()
+        if len(path.relative_to(ROOT).parts) > 1
+    }
     folders = {name for name in tracked if not name.startswith(".")}
     assert folders == {name.split("/")[0] for name in named if "/" in name}
 
 
-@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name.endswith(".md")])
+@pytest.mark.parametrize(
+    "document", [name for name in DOCUMENTS if name.endswith(".md")]
+)
 def test_documents_link_only_to_what_exists(document):
     folder = (ROOT / document).parent
     for link in re.findall(r"\]\((?!https?://|#)([^)#\s]+)[^)]*\)", TEXTS[document]):
@@ -112,15 +139,23 @@ def test_the_readme_links_to_every_page():
 
 
 @pytest.mark.parametrize(
-    ("document", "argv"), commands("train.py"), ids=lambda value: value if isinstance(value, str) else " ".join(value)
+    ("document", "argv"),
+    commands("train.py"),
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_training_commands_are_understood(document, argv, monkeypatch):
     trainers.register_all()
     datasets.register_all()
     monkeypatch.setenv("MVLPT_IMPORT", "")  # --import adds to it
-    monkeypatch.setattr(command_line, "named_tasks", lambda names, flag: names or "")  # there are no such files
+    # there are no such files
+    monkeypatch.setattr(command_line, "named_tasks", lambda names, flag: names or "")
     args = train.arguments().parse_args(argv)
-    names = [name for names in (args.source or "", args.dataset or "") for name in names.split(",") if name]
+    names = [
+        name
+        for names in (args.source or "", args.dataset or "")
+        for name in names.split(",")
+        if name
+    ]
     assert all(name in SPECS for name in names if name.startswith("pocket-"))
     if args.list_keys or args.trainer in ("", *SHOWN):
         return  # the trainer is named by a run's file, or shown in CONTRIBUTING alone
@@ -158,16 +193,27 @@ def test_other_commands_are_understood():
 def test_the_pocket_table_is_that_of_the_specifications():
     block = between(TEXTS["docs/datasets.md"], "tasks")
     assert block == samples.markdown()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in block.splitlines()[2:]
+    ]
     assert [row[0] for row in rows] == [spec.task for spec in SOURCES + TARGETS]
     for row in rows:
         spec = SPECS[row[0]]
-        assert row[1:3] + row[4:7] == [spec.like, str(len(spec.classes)), str(spec.test), spec.metric, spec.layout]
+        assert row[1:3] + row[4:7] == [
+            spec.like,
+            str(len(spec.classes)),
+            str(spec.test),
+            spec.metric,
+            spec.layout,
+        ]
     assert {row[0]: row[3] for row in rows}["pocket-digits"] == "1297"
 
 
 def test_results_state_the_scores_of_the_study():
-    table = json.loads((ROOT / "docs" / "study" / "table1.json").read_text(encoding="utf-8"))
+    table = json.loads(
+        (ROOT / "docs" / "study" / "table1.json").read_text(encoding="utf-8")
+    )
     results = TEXTS["RESULTS.md"]
     for row in table["rows"]:
         shots, method = row["labels"]
@@ -187,16 +233,27 @@ def test_the_readme_states_the_scores_of_the_recommended_trainers():
 
 
 def test_the_page_of_configuration_keys_is_up_to_date():
-    assert TEXTS["docs/configuration.md"] == configuration.markdown(), "run python -m scripts.site.configuration"
+    assert TEXTS["docs/configuration.md"] == configuration.markdown(), (
+        "run python -m scripts.site.configuration"
+    )
 
 
 @pytest.mark.parametrize(
     ("document", "marker"),
-    [("docs/datasets.md", "tasks"), ("docs/backbones.md", "backbones"), ("README.md", "gains"), ("CONTRIBUTING.md", "measures")],
+    [
+        ("docs/datasets.md", "tasks"),
+        ("docs/backbones.md", "backbones"),
+        ("README.md", "gains"),
+        ("CONTRIBUTING.md", "measures"),
+    ],
 )
 def test_each_marker_is_there_once(document, marker):
     text = TEXTS[document]
-    assert text.count(f"<!-- {marker}:begin -->") == text.count(f"<!-- {marker}:end -->") == 1
+    assert (
+        text.count(f"<!-- {marker}:begin -->")
+        == text.count(f"<!-- {marker}:end -->")
+        == 1
+    )
     between(text, marker)
 
 
@@ -209,7 +266,12 @@ def test_links_of_the_root_and_of_the_pages_lead_to_the_site():
 
 def examples() -> dict[str, str]:
     """Return the Python blocks of CONTRIBUTING by their path."""
-    return {path: text for text, path in re.findall(r"```python\n(# ([\w/]+\.py).*?)```", CONTRIBUTING, re.S)}
+    return {
+        path: text
+        for text, path in re.findall(
+            r"```python\n(# ([\w/]+\.py).*?)```", CONTRIBUTING, re.S
+        )
+    }
 
 
 def test_examples_of_contributing_are_short():
@@ -227,12 +289,16 @@ def write_birds(folder: Path) -> None:
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 90, (20, 24, 3)) + [150 * k, 60, 0]
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number}.png")
+                Image.fromarray(pixels.astype(np.uint8)).save(
+                    folder / split / name / f"{number}.png"
+                )
 
 
 @pytest.mark.parametrize("trainer", ["LowRank", "ShallowVPT"])
 def test_examples_of_contributing_work(tmp_path, trainer):
-    """Run a trainer and the data set that CONTRIBUTING shows, as plugins, over one task in a process of its own."""
+    """Run a trainer and the data set that CONTRIBUTING shows, as plugins, over one task
+    in a process of its own.
+    """
     write_birds(tmp_path / "data" / "birds")
     imports = ""
     for path, text in examples().items():
@@ -241,23 +307,36 @@ def test_examples_of_contributing_work(tmp_path, trainer):
     for name in ("lowrank", "shallow", "birds"):
         imports += f" --import {name}.py"
     command = f"--trainer {trainer} --root data --dataset birds --shots 5 --seed 0 --output-dir run{imports} OPTIM.MAX_EPOCH 1"
-    done = in_process(f"import sys, train\nsys.exit(train.main({command.split()!r}))", tmp_path)
+    done = in_process(
+        f"import sys, train\nsys.exit(train.main({command.split()!r}))", tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "predictions" / "seed0_birds.json").is_file()
     record = (tmp_path / "run" / "fewshot" / "birds.json").read_text()
-    assert record.count("train/cat/") == record.count("train/dog/") == 5  # 4 for training, 1 for validation
+    # 4 for training, 1 for validation
+    assert record.count("train/cat/") == record.count("train/dog/") == 5
 
 
 @pytest.mark.long
 def test_the_tutorial_runs(tmp_path):
-    """Run the commands and the Python of docs/tutorial.md in order, from its second section on."""
+    """Run the commands and the Python of docs/tutorial.md in order, from its second
+    section on.
+    """
     text = TEXTS["docs/tutorial.md"].split("## 2.", 1)[1]
-    for block, command in re.findall(r"```python\n(.*?)```|^    (python [^\n]*)$", text, re.S | re.M):
+    for block, command in re.findall(
+        r"```python\n(.*?)```|^    (python [^\n]*)$", text, re.S | re.M
+    ):
         argv = ["-c", block] if block else shlex.split(command)[1:]
         if argv[0] == "train.py":
             argv[0] = str(ROOT / "train.py")
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run([sys.executable, *argv], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, *argv],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert (tmp_path / "output" / "two" / "report.html").is_file()
 
@@ -266,7 +345,16 @@ def test_the_tutorial_runs(tmp_path):
 def test_the_pages_build_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")],
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--quiet",
+            "--strict",
+            "--site-dir",
+            str(tmp_path / "site"),
+        ],
         cwd=ROOT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -274,13 +362,17 @@ def test_the_pages_build_without_a_warning(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r'(?:src|rel="stylesheet" href)="https?://', page)  # nothing is loaded from elsewhere
+    # nothing is loaded from elsewhere
+    assert not re.search(r'(?:src|rel="stylesheet" href)="https?://', page)
 
 
 # -- files -------------------------------------------------------------------------------------------------------
 
-PATHS = re.compile(r"(?<![\w.:/-])/(?:(?:home|Users)/(?!me\b)|(?:root|work|mnt|tmp|scratch|media)/)\w|\b[A-Z]:\\\w")
-HOSTS = re.compile(r"--(?:extra-)?index-url|--find[-]links")  # options that name a package registry
+PATHS = re.compile(
+    r"(?<![\w.:/-])/(?:(?:home|Users)/(?!me\b)|(?:root|work|mnt|tmp|scratch|media)/)\w|\b[A-Z]:\\\w"
+)
+# options that name a package registry
+HOSTS = re.compile(r"--(?:extra-)?index-url|--find[-]links")
 
 
 def test_no_file_names_a_path_of_one_machine_or_a_registry():
@@ -290,7 +382,11 @@ def test_no_file_names_a_path_of_one_machine_or_a_registry():
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        found += [f"{path.relative_to(ROOT)}: {match}" for pattern in (PATHS, HOSTS) for match in pattern.findall(text)]
+        found += [
+            f"{path.relative_to(ROOT)}: {match}"
+            for pattern in (PATHS, HOSTS)
+            for match in pattern.findall(text)
+        ]
     assert not found
 
 
@@ -300,7 +396,9 @@ def test_the_patterns_find_what_they_look_for():
         and PATHS.search("C" + ":\\Data")
         and HOSTS.search("pip install --index" + "-url x")
     )
-    assert not PATHS.search("data/" + "home/x") and not PATHS.search("https://a.b/" + "root/x")
+    assert not PATHS.search("data/" + "home/x") and not PATHS.search(
+        "https://a.b/" + "root/x"
+    )
 
 
 def test_asserts_are_in_tests_only():
@@ -309,7 +407,9 @@ def test_asserts_are_in_tests_only():
         if path.suffix == ".py" and "tests" not in path.relative_to(ROOT).parts:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             found += [
-                f"{path.relative_to(ROOT)}:{node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)
+                f"{path.relative_to(ROOT)}:{node.lineno}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Assert)
             ]
     assert not found
 
@@ -352,17 +452,37 @@ def in_process(program: str, folder: Path) -> subprocess.CompletedProcess:
         "HOME": str(folder),
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_imports_do_nothing(tmp_path):
     names = modules()
-    assert {"train", "toolkit", "trainers.base", "datasets.pocket", "elevater_eval.__main__", "scripts.pocket.samples"} <= set(
-        names
-    )
+    assert {
+        "train",
+        "toolkit",
+        "trainers.base",
+        "datasets.pocket",
+        "elevater_eval.__main__",
+        "scripts.pocket.samples",
+    } <= set(names)
     done = in_process(IMPORT_ALL.format(names=names), tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2, done.stdout
-    assert {"ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"} <= set(lines[0].split())
+    assert {
+        "ZeroshotCLIP",
+        "CoOp",
+        "VPT",
+        "UPT",
+        "MCoOp",
+        "MVPT",
+        "MUPT",
+        "MVLPT",
+    } <= set(lines[0].split())
     assert set(SPECS) <= set(lines[1].split())

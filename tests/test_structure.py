@@ -1,4 +1,6 @@
-"""How the tree is built: imports follow the data, without circles; folders stay small; functions and lines stay plain."""
+"""How the tree is built: imports follow the data, without circles; folders stay small;
+functions and lines stay plain.
+"""
 
 import ast
 import graphlib
@@ -18,13 +20,29 @@ MAY_IMPORT = {  # package: the packages of ours that it may import
     "prompting": {"toolkit.common"},
     "elevater_eval": {"toolkit.common"},
     "datasets": {"toolkit.common", "toolkit", "dassl"},
-    "trainers": {"toolkit.common", "toolkit", "dassl", "datasets", "prompting", "elevater_eval"},
+    "trainers": {
+        "toolkit.common",
+        "toolkit",
+        "dassl",
+        "datasets",
+        "prompting",
+        "elevater_eval",
+    },
 }
-OURS = {"toolkit.common", "toolkit.dassl", "toolkit", "dassl", "train", "tests", *PACKAGES}
+OURS = {
+    "toolkit.common",
+    "toolkit.dassl",
+    "toolkit",
+    "dassl",
+    "train",
+    "tests",
+    *PACKAGES,
+}
 MOST_ENTRIES = {"trainers": 12, "scripts": 12, "datasets": 16}
 MOST_LONG_FUNCTIONS = 5
 not_yet = pytest.mark.xfail(strict=False, reason="to be reached")
-LONG_FUNCTIONS: set[str] = set()  # "file:function" with more than 12 decision points, at most 5
+# "file:function" with more than 12 decision points, at most 5
+LONG_FUNCTIONS: set[str] = set()
 
 
 def module_name(file: Path) -> str:
@@ -43,7 +61,10 @@ def source_files(*packages: str) -> dict[str, Path]:
 
 
 def imports(file: Path) -> set[str]:
-    """Return all that a file imports, also within functions, as absolute names: `a.b.c` for `from a.b import c`."""
+    """Return all that a file imports, also within functions, as absolute names:
+
+    `a.b.c` for `from a.b import c`.
+    """
     package = module_name(file).split(".")
     if file.name != "__init__.py":
         package = package[:-1]
@@ -107,7 +128,9 @@ def test_dassl_is_imported_as_dassl_only():
     files = source_files(*PACKAGES, "tests") | {"train": ROOT / "train.py"}
     wrong = []
     for name, file in files.items():
-        absolute = [target for target in imports(file) if target.startswith("toolkit.dassl")]
+        absolute = [
+            target for target in imports(file) if target.startswith("toolkit.dassl")
+        ]
         if absolute and not name.startswith("toolkit.dassl"):
             wrong.append(name)
     assert wrong == []
@@ -115,7 +138,11 @@ def test_dassl_is_imported_as_dassl_only():
 
 @pytest.mark.parametrize("folder", MOST_ENTRIES)
 def test_folders_are_small(folder):
-    entries = [entry.name for entry in (ROOT / folder).iterdir() if entry.name not in ("__pycache__", ".gitignore")]
+    entries = [
+        entry.name
+        for entry in (ROOT / folder).iterdir()
+        if entry.name not in ("__pycache__", ".gitignore")
+    ]
     assert len(entries) <= MOST_ENTRIES[folder], sorted(entries)
 
 
@@ -148,7 +175,11 @@ assert sys.modules["dassl.engine.build"].TRAINER_REGISTRY is TRAINER_REGISTRY
 def test_no_module_is_loaded_under_two_names():
     names = [name for name in source_files(*PACKAGES) if not name.endswith("__main__")]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, input="\n".join([*names, "train"]), capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        input="\n".join([*names, "train"]),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -159,7 +190,9 @@ def measures() -> measure.Measures:
 
 
 def test_few_functions_have_many_branches(measures):
-    long = {name for count, name in measures.functions if count > measure.MOST_DECISIONS}
+    long = {
+        name for count, name in measures.functions if count > measure.MOST_DECISIONS
+    }
     assert len(LONG_FUNCTIONS) <= MOST_LONG_FUNCTIONS
     assert long == LONG_FUNCTIONS
 

@@ -1,4 +1,6 @@
-"""The program as a user starts it: another working folder, nothing but the embedded model and suite."""
+"""The program as a user starts it: another working folder, nothing but the embedded
+model and suite.
+"""
 
 import json
 import os
@@ -13,7 +15,9 @@ PROGRAM = Path(__file__).resolve().parents[1] / "train.py"
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """Runs train.py with arguments in an empty folder; the pocket suite is rendered into another one."""
+    """Runs train.py with arguments in an empty folder; the pocket suite is rendered
+    into another one.
+    """
     folder = tmp_path_factory.mktemp("anywhere")
     surroundings = {
         **os.environ,
@@ -24,17 +28,38 @@ def command(tmp_path_factory):
 
     def run(*argv):
         words = [sys.executable, PROGRAM, *map(str, argv)]
-        return folder, subprocess.run(words, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=300)
+        return folder, subprocess.run(
+            words,
+            cwd=folder,
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
 
     return run
 
 
 def test_one_task_of_the_pocket_suite_without_any_other_setting(command):
-    folder, done = command("--trainer", "CoOp", "--dataset", "pocket-digits", "--shots", 1, "OPTIM.MAX_EPOCH", 1)
+    folder, done = command(
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "pocket-digits",
+        "--shots",
+        1,
+        "OPTIM.MAX_EPOCH",
+        1,
+    )
     assert done.returncode == 0, done.stderr
     run = folder / "output" / "CoOp_pocket-digits_1shots_seed0"
     (record,) = json.loads((run / "results.json").read_text())
-    assert (record["task"], record["metric"], record["backbone"], record["classes"]) == (
+    assert (
+        record["task"],
+        record["metric"],
+        record["backbone"],
+        record["classes"],
+    ) == (
         "pocket-digits",
         "accuracy",
         "pocket",
@@ -46,9 +71,22 @@ def test_one_task_of_the_pocket_suite_without_any_other_setting(command):
 
 
 def test_wrong_input_ends_with_code_2_and_one_line(command):
-    folder, done = command("--trainer", "CoOp", "--dataset", "pocket-digit", "--shots", 1, "--output-dir", "wrong")
+    folder, done = command(
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "pocket-digit",
+        "--shots",
+        1,
+        "--output-dir",
+        "wrong",
+    )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and "pocket-digits" in done.stderr
+    assert (
+        done.stderr.startswith("error: ")
+        and done.stderr.count("\n") == 1
+        and "pocket-digits" in done.stderr
+    )
     assert not (folder / "wrong").exists()
 
 

@@ -1,7 +1,7 @@
 """Makes ``import dassl`` work with or without an installed Dassl.
 
-Importing this package appends its own folder to the *end* of ``sys.path``: an installed Dassl is found first,
-otherwise the built-in one in ``toolkit/dassl``.
+Importing this package appends its own folder to the *end* of ``sys.path``: an installed
+Dassl is found first, otherwise the built-in one in ``toolkit/dassl``.
 """
 
 import sys
@@ -13,7 +13,10 @@ if _FOLDER not in sys.path:
 
 
 def which_dassl() -> str:
-    """Which Dassl runs: ``"toolkit/dassl (built in)"`` or e.g. ``"dassl 0.6.3 (installed)"``."""
+    """Which Dassl runs:
+
+    ``"toolkit/dassl (built in)"`` or e.g. ``"dassl 0.6.3 (installed)"``.
+    """
     import dassl
 
     origin = Path(dassl.__file__).resolve()

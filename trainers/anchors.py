@@ -1,4 +1,6 @@
-"""Frozen models that a prompt stays near: plain CLIP, or CLIP with the prompt that training starts from."""
+"""Frozen models that a prompt stays near: plain CLIP, or CLIP with the prompt that
+training starts from.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ from .features.builders import build_images
 from .features.extraction import encode_images
 from .features.store import LazyFeatures
 
-IMAGENET_TEMPLATES = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:60])
+IMAGENET_TEMPLATES = tuple(
+    template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:60]
+)
 
 
 def anchor_weights(cfg: CfgNode) -> dict[str, float]:
-    """Return the weights that TRAINER.ANCHOR.* gives to the terms of a loss, without zeros."""
+    """Return the weights that TRAINER.ANCHOR.* gives to the terms of a loss, without
+    zeros.
+    """
     node = cfg.TRAINER.ANCHOR
     weights = {
         "text_cosine": node.TEXT_COSINE,
@@ -35,9 +41,11 @@ def anchor_weights(cfg: CfgNode) -> dict[str, float]:
 
 
 class Anchor:
-    """A frozen model: features of classes are computed once; those of images once unless they have a random transform.
+    """A frozen model: features of classes are computed once; those of images once
+    unless they have a random transform.
 
-    templates: for classes without a text prompt; None means each task's own. unit_templates: see `encode_classes`.
+    templates: for classes without a text prompt; None means each task's own.
+    unit_templates: see `encode_classes`.
     """
 
     def __init__(
@@ -57,7 +65,9 @@ class Anchor:
 
     @torch.no_grad()
     def classes(self, present: Sequence[int]) -> Tensor:
-        """Return the features (C, d) of the classes of some tasks, one task after the other."""
+        """Return the features (C, d) of the classes of some tasks, one task after the
+        other.
+        """
         for k in present:
             if k not in self._classes:
                 self._classes[k] = self._encode_task(self.tasks[k])
@@ -66,7 +76,9 @@ class Anchor:
     def _encode_task(self, task) -> Tensor:
         templates = self.templates or task.templates
         with full_precision(self.model.clip.logit_scale):
-            return self.model.encode_classes(task.classnames, templates, unit_templates=self.unit_templates)
+            return self.model.encode_classes(
+                task.classnames, templates, unit_templates=self.unit_templates
+            )
 
     @torch.no_grad()
     def images(self, batch: dict[str, Tensor], pixels: Tensor) -> Tensor:
@@ -84,7 +96,9 @@ def zero_shot_anchor(trainer) -> Anchor:
         if distributed.world() > 1:  # computed together, so all at once
             images.all()
     if trainer.cfg.TRAINER.ANCHOR.TEMPLATES == "imagenet":
-        return Anchor(trainer.store.encoder, trainer.tasks, IMAGENET_TEMPLATES, False, images)
+        return Anchor(
+            trainer.store.encoder, trainer.tasks, IMAGENET_TEMPLATES, False, images
+        )
     return Anchor(trainer.store.encoder, trainer.tasks, images=images)
 
 
@@ -93,33 +107,49 @@ def source_anchor(trainer) -> Anchor:
     prompt = copy.deepcopy(trainer.model.prompt).requires_grad_(False)
     if hasattr(prompt, "weight"):
         prompt.weight.fill_(1.0)  # the prompted model alone
-    model = PromptedCLIP(trainer.backbone.clip, prompt, trainer.backbone.tokenizer).to(trainer.device).eval()
+    model = (
+        PromptedCLIP(trainer.backbone.clip, prompt, trainer.backbone.tokenizer)
+        .to(trainer.device)
+        .eval()
+    )
     images = None
     if model.has_visual_prompt and trainer.sets["train"].transform is None:
-        (images,) = encode_images([model], trainer.sets["train"], trainer.store.settings)
+        (images,) = encode_images(
+            [model], trainer.sets["train"], trainer.store.settings
+        )
     return Anchor(model, trainer.tasks, ["a photo of a {}."], images=images)
 
 
 @torch.no_grad()
 def zero_shot_odds(trainer) -> float:
-    """Return the odds a / (1 - a) of plain CLIP's accuracy a on the training images, one hit and one miss added.
+    """Return the odds a / (1 - a) of plain CLIP's accuracy a on the training images,
+    one hit and one miss added.
 
     An image counts as a hit if its most probable class is one of its labels.
     """
     dataset = trainer.sets["train"]
-    images = build_images(trainer.cfg, trainer.train_tasks, "train", trainer.backbone.preprocessing)
+    images = build_images(
+        trainer.cfg, trainer.train_tasks, "train", trainer.backbone.preprocessing
+    )
     features = trainer.store.lazy(images).all()
     hits = 0
     for k, task in enumerate(trainer.tasks):
         rows = dataset.rows(k)
         classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
         predicted = (features[rows.start : rows.stop] @ classes.T).argmax(1).cpu()
-        hits += (dataset.labels[rows.start : rows.stop] == predicted[:, None]).any(1).sum().item()
+        hits += (
+            (dataset.labels[rows.start : rows.stop] == predicted[:, None])
+            .any(1)
+            .sum()
+            .item()
+        )
     return (hits + 1) / (len(dataset) - hits + 1)
 
 
 def build_anchors(trainer) -> list[Anchor]:
-    """Return the anchors that TRAINER.ANCHOR.TO names; a run that starts from no prompt has plain CLIP alone."""
+    """Return the anchors that TRAINER.ANCHOR.TO names; a run that starts from no prompt
+    has plain CLIP alone.
+    """
     to = trainer.cfg.TRAINER.ANCHOR.TO
     has_source = bool(trainer.context.start)
     anchors = []

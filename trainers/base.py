@@ -44,7 +44,8 @@ class PromptTrainer(PromptEvaluator):
     """Learns a prompt of a frozen CLIP; nothing but the prompt is in the optimiser."""
 
     learns = True
-    needs_anchor: ClassVar[bool] = False  # the loss has terms beside those that `loss_weights` names
+    # the loss has terms beside those that `loss_weights` names
+    needs_anchor: ClassVar[bool] = False
 
     def build_model(self) -> None:
         super().build_model()
@@ -84,7 +85,9 @@ class PromptTrainer(PromptEvaluator):
 
     @staticmethod
     def loss_weights(cfg) -> dict[str, float]:
-        """Return the weights of the method's own terms of the loss, by their names in `trainers.losses.TERMS`."""
+        """Return the weights of the method's own terms of the loss, by their names in
+        `trainers.losses.TERMS`.
+        """
         return {}
 
     @classmethod
@@ -92,7 +95,9 @@ class PromptTrainer(PromptEvaluator):
         cfg = setup.cfg
         if not any(task.train_x for task in setup.tasks):
             names = ", ".join(task.name for task in setup.tasks)
-            raise ValueError(f"{names}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})")
+            raise ValueError(
+                f"{names}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})"
+            )
         if cfg.TEST.FINAL_MODEL != "best_val" or cfg.TEST.NO_TEST:
             return
         for task in setup.tasks:
@@ -102,7 +107,9 @@ class PromptTrainer(PromptEvaluator):
                 )
 
     def _prepare_training(self) -> None:
-        """Make the training loader; a frozen image tower's features stand in for images that no augmentation changes."""
+        """Make the training loader; a frozen image tower's features stand in for images
+        that no augmentation changes.
+        """
         self.check_training(self.setup)
         cfg, dataset = self.cfg, self.sets["train"]
         self.sampler = self._build_sampler()
@@ -116,8 +123,12 @@ class PromptTrainer(PromptEvaluator):
             self.anchors = build_anchors(self)
         if self.weights and cfg.TRAINER.ANCHOR.ADAPTIVE:
             odds = zero_shot_odds(self)
-            self.weights = {name: weight * odds for name, weight in self.weights.items()}
-        shares, self.share_loss = distributed.share_training(self.sampler, self.model.prompt, self.loss)
+            self.weights = {
+                name: weight * odds for name, weight in self.weights.items()
+            }
+        shares, self.share_loss = distributed.share_training(
+            self.sampler, self.model.prompt, self.loss
+        )
         self.train_loader_x = self._loader(items, shares)
 
     def before_train(self) -> None:
@@ -146,7 +157,8 @@ class PromptTrainer(PromptEvaluator):
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch, first=len(self.losses))
-        if hasattr(self.train_loader_x.dataset, "set_epoch"):  # features or images in views
+        # features or images in views
+        if hasattr(self.train_loader_x.dataset, "set_epoch"):
             self.train_loader_x.dataset.set_epoch(self.epoch)
 
     def run_epoch(self) -> None:
@@ -156,7 +168,10 @@ class PromptTrainer(PromptEvaluator):
         for step, batch in enumerate(self.train_loader_x, start=len(self.losses)):
             self.batch_idx = step
             self.losses.append(self.forward_backward(batch)["loss"])
-            if time.monotonic() - saved > resume.SECONDS and step + 1 < self.num_batches:
+            if (
+                time.monotonic() - saved > resume.SECONDS
+                and step + 1 < self.num_batches
+            ):
                 resume.save(self, self.epoch, self.losses)
                 saved = time.monotonic()
         # once an epoch, as reading a loss waits for the device
@@ -189,13 +204,16 @@ class PromptTrainer(PromptEvaluator):
         if "val" in self.means:
             val = f" val {self.means['val']:.2f}"
         values = f"loss {self.epoch_loss:.4f} lr {lr:.2e}{val}{best}"
-        log.debug("%s: epoch %d/%d %s", self._label(), epoch, self.max_epoch, values)  # in log.txt alone
+        # in log.txt alone
+        log.debug("%s: epoch %d/%d %s", self._label(), epoch, self.max_epoch, values)
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
         resume.save(self, self.epoch + 1)
 
     def finish_prompt(self) -> None:
-        """Change the prompt after its last epoch, before it is validated and saved; by default nothing."""
+        """Change the prompt after its last epoch, before it is validated and saved; by
+        default nothing.
+        """
 
     def train(self) -> None:
         try:
@@ -215,10 +233,11 @@ class PromptTrainer(PromptEvaluator):
         finish(self.output_dir, self.context.metadata)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take one step on a batch that may mix tasks; the learning rate moves after the last batch of an epoch.
+        """Take one step on a batch that may mix tasks; the learning rate moves after
+        the last batch of an epoch.
 
-        In fp16 a step whose gradients are not finite is left out and the loss scale lowered; `run_epoch` ends a run
-        whose loss is not finite.
+        In fp16 a step whose gradients are not finite is left out and the loss scale
+        lowered; `run_epoch` ends a run whose loss is not finite.
         """
         self.model_zero_grad()
         loss = self.compute_gradients(batch)
@@ -232,7 +251,9 @@ class PromptTrainer(PromptEvaluator):
         return {"loss": loss.detach()}
 
     def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
-        """Set the gradients of the prompt, times the loss scale in fp16; return the loss ()."""
+        """Set the gradients of the prompt, times the loss scale in fp16; return the
+        loss ().
+        """
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss = self.share_loss(batch)
         self._scaled(loss).backward()
@@ -242,7 +263,8 @@ class PromptTrainer(PromptEvaluator):
         return loss if self.scaler is None else self.scaler.scale(loss)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return cross-entropy against each image's label distribution, plus the terms of `weights`; ().
+        """Return cross-entropy against each image's label distribution, plus the terms
+        of `weights`; ().
 
         It is over the classes of the image's own task, or over the union.
         """
@@ -251,7 +273,8 @@ class PromptTrainer(PromptEvaluator):
     def outputs(self, batch: dict[str, Tensor]) -> losses.Outputs:
         """Return features and logits of a batch that may mix tasks.
 
-        Only classes that the loss needs are encoded: those of the tasks in the batch, or all for the union.
+        Only classes that the loss needs are encoded: those of the tasks in the batch,
+        or all for the union.
         """
         union = self.cfg.MULTITASK.LABEL_SPACE == "union"
         present = batch["task"].unique().tolist()  # positions of tasks
@@ -259,7 +282,9 @@ class PromptTrainer(PromptEvaluator):
             present = list(range(len(self.tasks)))
         task = batch["task"].to(self.device, non_blocking=True)
         labels = batch["labels"].to(self.device, non_blocking=True)
-        sizes = torch.tensor([self.tasks[k].num_classes for k in present], device=self.device)
+        sizes = torch.tensor(
+            [self.tasks[k].num_classes for k in present], device=self.device
+        )
         first = sizes.cumsum(0) - sizes  # the first column of each present task
         groups = torch.searchsorted(torch.tensor(present, device=self.device), task)
         columns = torch.where(labels < 0, -1, labels + first[groups][:, None])
@@ -276,22 +301,34 @@ class PromptTrainer(PromptEvaluator):
             if self.model.has_visual_prompt:
                 frozen_images = anchor.images(batch, images)
             frozen.append((frozen_images, anchor.classes(present)))
-        return losses.build_outputs(self.model, features, classes, columns, groups, sizes, frozen)
+        return losses.build_outputs(
+            self.model, features, classes, columns, groups, sizes, frozen
+        )
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Return features of the classes of some tasks: in one pass with a text prompt, else each task's, which are kept."""
+        """Return features of the classes of some tasks: in one pass with a text prompt,
+        else each task's, which are kept.
+        """
         tasks = [self.tasks[k] for k in present]
         if self.model.has_text_prompt:
-            names = list(itertools.chain.from_iterable(task.classnames for task in tasks))
+            names = list(
+                itertools.chain.from_iterable(task.classnames for task in tasks)
+            )
             return self.model.encode_classes(names, contexts=contexts)
         features = []
         for task in tasks:
             templates = task.templates if self.model.prompt.task_templates else None
-            features.append(self.model.encode_classes(task.classnames, templates, contexts))
+            features.append(
+                self.model.encode_classes(task.classnames, templates, contexts)
+            )
         return torch.cat(features)
 
-    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
-        """Write a checkpoint of the prompt with what is needed to use it, as prompts.safetensors has it."""
+    def save_model(
+        self, epoch, directory, is_best=False, val_result=None, model_name=""
+    ) -> None:
+        """Write a checkpoint of the prompt with what is needed to use it, as
+        prompts.safetensors has it.
+        """
         if distributed.main():
             folder = Path(directory) / "prompt_learner"
             prompt = self.model.prompt
@@ -307,14 +344,21 @@ class PromptTrainer(PromptEvaluator):
                 "rng": get_random_state(),
                 RECORD: json.dumps(record),
             }
-            save_checkpoint(plain_values(state), str(folder), is_best=is_best, model_name=model_name)
+            save_checkpoint(
+                plain_values(state), str(folder), is_best=is_best, model_name=model_name
+            )
             if self.cfg.TRAINER.MVLPT.COOP.CSC:
                 write_json(folder / "classes.json", self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
 
 
 def context_length(node: str, length: int) -> int:
-    """Return `length`, the number of context vectors. Raise ValueError naming TRAINER.MVLPT.<node>.N_CTX when it is below 1."""
+    """Return `length`, the number of context vectors.
+
+    Raise ValueError naming TRAINER.MVLPT.<node>.N_CTX when it is below 1.
+    """
     if length < 1:
-        raise ValueError(f"TRAINER.MVLPT.{node}.N_CTX is {length}; this trainer needs at least 1")
+        raise ValueError(
+            f"TRAINER.MVLPT.{node}.N_CTX is {length}; this trainer needs at least 1"
+        )
     return length

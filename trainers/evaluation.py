@@ -1,4 +1,6 @@
-"""Tasks, a frozen CLIP with a prompt, and their scores: everything of a trainer but the training."""
+"""Tasks, a frozen CLIP with a prompt, and their scores: everything of a trainer but the
+training.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,12 @@ from .engine.run_dir import finish
 from .engine.settings import check, task_names
 from .engine.start import load_start, prompt_record
 from .features.builders import build_images, build_store, device_of, preprocessing_of
-from .features.extraction import class_features, encode_images, probabilities, probabilities_in_parts
+from .features.extraction import (
+    class_features,
+    encode_images,
+    probabilities,
+    probabilities_in_parts,
+)
 from .features.loaders import FeatureDataset, build_loader
 from .features.store import LazyFeatures, get_backbone
 
@@ -45,34 +52,45 @@ SPLITS = ("train", "val", "test")
 class PromptEvaluator(TrainerX):
     """Scores a prompt of a frozen CLIP on one or several tasks.
 
-    A trainer states its prompt (`make_prompt`, or `build_prompt`), its defaults, and whether several tasks may share the
-    prompt (`multitask`).
+    A trainer states its prompt (`make_prompt`, or `build_prompt`), its defaults, and
+    whether several tasks may share the prompt (`multitask`).
     """
 
     native: ClassVar[bool] = True  # False, or absent: written for Dassl alone
     learns: ClassVar[bool] = False
     multitask: ClassVar[bool] = False  # several tasks may share the prompt
-    keys: ClassVar[dict] = {}  # configuration keys that this trainer alone reads: default, or (default, meaning)
-    defaults: ClassVar[dict] = {}  # configuration keys of this trainer whose defaults differ
-    make_prompt: ClassVar[Callable[[PromptSetup], Prompt] | None] = None  # None: plain CLIP; checks call it, too
+    # configuration keys that this trainer alone reads: default, or (default, meaning)
+    keys: ClassVar[dict] = {}
+    # configuration keys of this trainer whose defaults differ
+    defaults: ClassVar[dict] = {}
+    # None: plain CLIP; checks call it, too
+    make_prompt: ClassVar[Callable[[PromptSetup], Prompt] | None] = None
 
     def __init_subclass__(cls, **options) -> None:
         super().__init_subclass__(**options)
         if "joint" in vars(cls):  # the name of `multitask` in version 1
             cls.multitask = cls.joint
-            warnings.warn(f"{cls.__name__}.joint is now called multitask", DeprecationWarning, stacklevel=2)
+            warnings.warn(
+                f"{cls.__name__}.joint is now called multitask",
+                DeprecationWarning,
+                stacklevel=2,
+            )
 
     def __init__(self, cfg, context: RunContext | None = None) -> None:
         self.context = context or RunContext()
-        self.reference_scores: dict[str, dict[str, float]] = {}  # of other prompts on the same tasks
-        self.zero_shot_classes: dict[str, list[dict]] = {}  # task -> the scores of its classes
+        # of other prompts on the same tasks
+        self.reference_scores: dict[str, dict[str, float]] = {}
+        # task -> the scores of its classes
+        self.zero_shot_classes: dict[str, list[dict]] = {}
         self.means: dict[str, float] = {}  # split -> the mean score of the latest test
         self.records: list[dict] = []  # of results.json
         super().__init__(cfg)
         self.load_model(self.context.start, self.context.load_epoch)
 
     def run(self) -> list[dict]:
-        """Score the reference prompts, then train and test, or only test; return the records of results.json."""
+        """Score the reference prompts, then train and test, or only test; return the
+        records of results.json.
+        """
         split = self.cfg.TEST.SPLIT
         references = self.context.references
         if self.context.trains and self.cfg.TEST.NO_TEST:
@@ -97,12 +115,21 @@ class PromptEvaluator(TrainerX):
     @staticmethod
     def load_backbone(cfg) -> Backbone:
         """Return the frozen CLIP of a configuration, loaded once."""
-        return get_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
+        return get_backbone(
+            cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)
+        )
 
     @classmethod
-    def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
-        """Raise ValueError or FileNotFoundError if the trainer could not be built for a setup, trained, or started from
-        the prompt in the folder `start`."""
+    def check_setup(
+        cls,
+        setup: PromptSetup,
+        trains: bool,
+        start: str = "",
+        load_epoch: int | None = None,
+    ) -> None:
+        """Raise ValueError or FileNotFoundError if the trainer could not be built for a
+        setup, trained, or started from the prompt in the folder `start`.
+        """
         check_images(setup)
         prompt = None
         if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
@@ -113,7 +140,9 @@ class PromptEvaluator(TrainerX):
             except ValueError as error:
                 if "TRAINER." in str(error):
                     raise
-                raise ValueError(f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}") from None
+                raise ValueError(
+                    f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}"
+                ) from None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             check_classes(setup, prompt)
         if trains:
@@ -123,7 +152,9 @@ class PromptEvaluator(TrainerX):
 
     @classmethod
     def check_training(cls, setup: PromptSetup) -> None:
-        """Raise ValueError if there is nothing to learn from, or nothing to choose the best epoch by."""
+        """Raise ValueError if there is nothing to learn from, or nothing to choose the
+        best epoch by.
+        """
 
     def check_cfg(self, cfg) -> None:
         check(cfg, self.multitask)
@@ -137,7 +168,10 @@ class PromptEvaluator(TrainerX):
     def build_data_loader(self) -> None:
         cfg = self.cfg
         self.store = build_store(cfg)
-        self.backbone, self.device = self.store.backbone, torch.device(self.store.settings.device)
+        self.backbone, self.device = (
+            self.store.backbone,
+            torch.device(self.store.settings.device),
+        )
         self.tasks = self.context.tasks or TaskPool().get(cfg, task_names(cfg))
         self.setup = PromptSetup(cfg, self.tasks, self.backbone)
         self.train_tasks = self.tasks
@@ -147,23 +181,45 @@ class PromptEvaluator(TrainerX):
         for split in SPLITS:
             self.sets[split] = self._dataset(split)
         union = self.sets["test"]
-        self.num_classes, self.lab2cname, self.num_source_domains = union.num_classes, union.lab2cname, 0
+        self.num_classes, self.lab2cname, self.num_source_domains = (
+            union.num_classes,
+            union.lab2cname,
+            0,
+        )
         self.train_loader_x = self.train_loader_u = None
-        self.val_loader = self._loader(self.sets["val"]) if len(self.sets["val"]) else None
+        self.val_loader = (
+            self._loader(self.sets["val"]) if len(self.sets["val"]) else None
+        )
         self.test_loader = self._loader(self.sets["test"])
-        self._features: dict[str, LazyFeatures] = {}  # of the splits' images without a prompt
+        # of the splits' images without a prompt
+        self._features: dict[str, LazyFeatures] = {}
 
     def _loader(self, dataset, batch_sampler=None) -> DataLoader:
-        """Return a loader of batches of the test size in order, or of a sampler's batches."""
+        """Return a loader of batches of the test size in order, or of a sampler's
+        batches.
+        """
         settings = self.store.settings
-        return build_loader(dataset, settings.batch_size, settings.workers, settings.device, batch_sampler)
+        return build_loader(
+            dataset,
+            settings.batch_size,
+            settings.workers,
+            settings.device,
+            batch_sampler,
+        )
 
     def _dataset(self, split: str) -> MultitaskDataset:
         cfg, own = self.cfg, self.backbone.preprocessing
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
         if split == "train":
-            return build_images(cfg, self.train_tasks, split, own, training_transform(cfg, own), CACHE_BUDGET)
+            return build_images(
+                cfg,
+                self.train_tasks,
+                split,
+                own,
+                training_transform(cfg, own),
+                CACHE_BUDGET,
+            )
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
@@ -173,8 +229,11 @@ class PromptEvaluator(TrainerX):
         backbone = self.backbone
         self.shape = self.setup.shape
         prompt = self.build_prompt()
-        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(self.device)
-        if not self.model.has_visual_prompt:  # its features are kept in the place of an image
+        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(
+            self.device
+        )
+        # its features are kept in the place of an image
+        if not self.model.has_visual_prompt:
             for dataset in self.sets.values():
                 if dataset is not self.context.test_images:  # already decoded
                     dataset.forget_images(for_good=True)
@@ -194,8 +253,12 @@ class PromptEvaluator(TrainerX):
             self._features[split] = self.store.lazy(self.sets[split], in_files=shared)
         return self._features[split]
 
-    def _image_features(self, split: str, task: int | None = None, zero_shot: bool = False) -> Tensor:
-        """Return image features (N, d) of a split, or of one of its tasks; with `zero_shot` those without a prompt."""
+    def _image_features(
+        self, split: str, task: int | None = None, zero_shot: bool = False
+    ) -> Tensor:
+        """Return image features (N, d) of a split, or of one of its tasks; with
+        `zero_shot` those without a prompt.
+        """
         if self.model.has_visual_prompt and not zero_shot:
             images = self.sets[split]
             if task is not None:
@@ -205,9 +268,11 @@ class PromptEvaluator(TrainerX):
         return features.all() if task is None else features.of_task(task)
 
     def _constant_items(self) -> FeatureDataset | None:
-        """Return the training images as features, or None if they are not constant and few.
+        """Return the training images as features, or None if they are not constant and
+        few.
 
-        They are if no prompt is in the image tower and images have no random transform, or INPUT.CACHED_VIEWS views.
+        They are if no prompt is in the image tower and images have no random transform,
+        or INPUT.CACHED_VIEWS views.
         """
         dataset, views = self.sets["train"], self.cfg.INPUT.CACHED_VIEWS
         if self.model.has_visual_prompt:
@@ -219,7 +284,9 @@ class PromptEvaluator(TrainerX):
             return FeatureDataset(dataset, [features])
         if not views:
             return None
-        return FeatureDataset(dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0)))
+        return FeatureDataset(
+            dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0))
+        )
 
     def predict(self, split: str) -> dict[str, Tensor]:
         """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU."""
@@ -228,10 +295,14 @@ class PromptEvaluator(TrainerX):
             found[self.tasks[k].name] = probabilities(*inputs)
         return found
 
-    def evaluate(self, split: str, reference: str = "", by_class: dict | None = None) -> dict[str, float]:
-        """Return the scores of what `predict` returns, without holding it, or those of a reference: "zero_shot" is plain
-        CLIP with the tasks' templates, "zero_shot_one_template" with the sentence that prompts begin as, "source" the
-        prompt as it is. The scores of each task's classes are added to `by_class`."""
+    def evaluate(
+        self, split: str, reference: str = "", by_class: dict | None = None
+    ) -> dict[str, float]:
+        """Return the scores of what `predict` returns, without holding it, or those of
+        a reference: "zero_shot" is plain CLIP with the tasks' templates,
+        "zero_shot_one_template" with the sentence that prompts begin as, "source" the
+        prompt as it is. The scores of each task's classes are added to `by_class`.
+        """
         found = {}
         for k, *inputs in self._evaluated(split, reference):
             task, targets = self.tasks[k], self.sets[split].targets(k)
@@ -240,39 +311,65 @@ class PromptEvaluator(TrainerX):
                 found[task.name] = results.score(task, targets, parts)
                 continue
             truth, judged = targets.numpy(), []
-            found[task.name] = results.score(task, targets, tables.watch(parts, truth, judged))
-            by_class[task.name] = tables.class_scores(task, truth, np.concatenate(judged))
+            found[task.name] = results.score(
+                task, targets, tables.watch(parts, truth, judged)
+            )
+            by_class[task.name] = tables.class_scores(
+                task, truth, np.concatenate(judged)
+            )
         return found
 
     @torch.no_grad()
-    def _evaluated(self, split: str, reference: str = "") -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
-        """Yield (task's position, model, image features, class features) of the evaluated tasks."""
+    def _evaluated(
+        self, split: str, reference: str = ""
+    ) -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
+        """Yield (task's position, model, image features, class features) of the
+        evaluated tasks.
+        """
         dataset = self.sets[split]
         self.set_model_mode("eval")
         zero_shot = reference.startswith("zero_shot")
         model = self.store.encoder if zero_shot else self.model
-        wanted = [k for k, task in enumerate(self.tasks) if self._evaluates(task.name) and dataset.rows(k)]
+        wanted = [
+            k
+            for k, task in enumerate(self.tasks)
+            if self._evaluates(task.name) and dataset.rows(k)
+        ]
         only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
         features = self._image_features(split, only, zero_shot)
         for k in wanted:
             rows = dataset.rows(k)
             images = features if k == only else features[rows.start : rows.stop]
-            yield k, model, images, class_features(model, self.tasks[k], reference == "zero_shot_one_template")
+            yield (
+                k,
+                model,
+                images,
+                class_features(
+                    model, self.tasks[k], reference == "zero_shot_one_template"
+                ),
+            )
 
     def _evaluates(self, name: str) -> bool:
         key = self.cfg.DATASET.MULTITASK_EVALKEY
         return key in ("average", name)
 
     def scores(self, split: str, probabilities: dict[str, Tensor]) -> dict[str, float]:
-        """Return the official metric of each task in percent. Raise FloatingPointError if probabilities are not finite."""
+        """Return the official metric of each task in percent.
+
+        Raise FloatingPointError if probabilities are not finite.
+        """
         scores = {}
         for k, task in enumerate(self.tasks):
             if task.name in probabilities:
                 self._check_finite(split, task.name, probabilities[task.name])
-                scores[task.name] = results.score(task, self.sets[split].targets(k), probabilities[task.name])
+                scores[task.name] = results.score(
+                    task, self.sets[split].targets(k), probabilities[task.name]
+                )
         return scores
 
-    def _finite(self, split: str, task: str, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _finite(
+        self, split: str, task: str, parts: Iterable[Tensor]
+    ) -> Iterator[Tensor]:
         for part in parts:
             self._check_finite(split, task, part)
             yield part
@@ -282,14 +379,16 @@ class PromptEvaluator(TrainerX):
             return
         message = f"the {split} probabilities of {task} are not finite"
         if self.learns and self.context.trains:
-            message = f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR"
+            message = (
+                f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR"
+            )
         raise FloatingPointError(f"{message}, or set TRAINER.MVLPT.PREC to fp32")
 
     def test(self, split: str | None = None) -> float:
         """Return the mean score of the tasks in percent.
 
-        Without `split` that of TEST.SPLIT, which is what a run is for: results are written, and predictions if it is
-        the test split.
+        Without `split` that of TEST.SPLIT, which is what a run is for: results are
+        written, and predictions if it is the test split.
         """
         is_final = split is None
         split = split or self.cfg.TEST.SPLIT
@@ -315,7 +414,9 @@ class PromptEvaluator(TrainerX):
     # -- prompts in files ------------------------------------------------------------------------------------------
 
     def save_prompts(self, directory: str) -> None:
-        """Write prompts.safetensors: what `prompting` needs to use the prompt elsewhere."""
+        """Write prompts.safetensors: what `prompting` needs to use the prompt
+        elsewhere.
+        """
         if self.model.prompt is None or not distributed.main():
             return
         metadata = prompt_record(self.setup) | {
@@ -325,10 +426,14 @@ class PromptEvaluator(TrainerX):
         }
         if not self.model.has_text_prompt:
             metadata["template"] = self.model.template
-        save_prompts(os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata)
+        save_prompts(
+            os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata
+        )
 
     def _load_trained(self) -> None:
-        """Load the prompt that the run in the output folder ended with, and its validation score."""
+        """Load the prompt that the run in the output folder ended with, and its
+        validation score.
+        """
         self.load_model(self.output_dir)
         best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
         if best is not None:
@@ -342,7 +447,9 @@ class PromptEvaluator(TrainerX):
 
 
 def with_validation_images(task: Task) -> Task:
-    """Return a copy of a task that trains on its validation images, too, each image once."""
+    """Return a copy of a task that trains on its validation images, too, each image
+    once.
+    """
     images = list(task.train_x)
     known = {sample.impath for sample in images}
     images += [sample for sample in task.val or [] if sample.impath not in known]
@@ -352,19 +459,31 @@ def with_validation_images(task: Task) -> Task:
 
 
 def check_images(setup: PromptSetup) -> None:
-    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the tasks."""
+    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the
+    tasks.
+    """
     cfg, own = setup.cfg, setup.backbone.preprocessing
     size = preprocessing_of(cfg, own).size
     if size != own.size:
         name = results.backbone_name(cfg)
-        raise ValueError(f"INPUT.SIZE is {size}, but {name} takes images of {own.size} x {own.size} pixels")
+        raise ValueError(
+            f"INPUT.SIZE is {size}, but {name} takes images of {own.size} x {own.size} pixels"
+        )
     try:
         training_transform(cfg, own)
     except (TypeError, IndexError, ValueError) as error:
-        raise ValueError(f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}") from None
+        raise ValueError(
+            f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
+        ) from None
     for task in setup.tasks:
-        if cfg.TEST.SPLIT == "val" and not task.val and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name):
-            raise ValueError(f"TEST.SPLIT is val, but {task.name} has no validation images")
+        if (
+            cfg.TEST.SPLIT == "val"
+            and not task.val
+            and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
+        ):
+            raise ValueError(
+                f"TEST.SPLIT is val, but {task.name} has no validation images"
+            )
         if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
             raise ValueError(
                 f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix"
@@ -372,7 +491,9 @@ def check_images(setup: PromptSetup) -> None:
 
 
 def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
-    """Raise ValueError naming a class whose text is too long for a prompt, or an image of one class that has no label."""
+    """Raise ValueError naming a class whose text is too long for a prompt, or an image
+    of one class that has no label.
+    """
     backbone = setup.backbone
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     for task in setup.tasks:
@@ -387,11 +508,18 @@ def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
             continue
         for sample in [*task.val, *task.test]:
             if not sample.labels:
-                raise ValueError(f"{task.name}: {sample.key} has no label; {task.metric} is of images with one")
+                raise ValueError(
+                    f"{task.name}: {sample.key} has no label; {task.metric} is of images with one"
+                )
 
 
-def training_transform(cfg, own: Preprocessing) -> Callable[[Image.Image], Tensor] | None:
-    """Return the random transform that INPUT.TRANSFORMS names, None without one. Raise ValueError for unknown names."""
+def training_transform(
+    cfg, own: Preprocessing
+) -> Callable[[Image.Image], Tensor] | None:
+    """Return the random transform that INPUT.TRANSFORMS names, None without one.
+
+    Raise ValueError for unknown names.
+    """
     if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
         return None
     pre = preprocessing_of(cfg, own)

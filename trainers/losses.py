@@ -1,7 +1,9 @@
-"""Terms that keep a prompt near what frozen features know, for any method and any number of tasks.
+"""Terms that keep a prompt near what frozen features know, for any method and any
+number of tasks.
 
-A term is a mean over the images of a batch, as cross-entropy is: a term over classes counts the classes of each image's own
-task. With one task these are the published definitions.
+A term is a mean over the images of a batch, as cross-entropy is: a term over classes
+counts the classes of each image's own task. With one task these are the published
+definitions.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from torch import Tensor
 from datasets.multitask import label_distribution
 from prompting.model import PromptedCLIP
 
-MASKED_LOGIT = -1e4  # a logit of a class of another task: its exponential is exactly 0 in float32
+# a logit of a class of another task: its exponential is exactly 0 in float32
+MASKED_LOGIT = -1e4
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """Features of a frozen model for the images and classes of a batch: images (B, d), classes (C, d), logits (B, C)."""
+    """Features of a frozen model for the images and classes of a batch: images (B, d),
+    classes (C, d), logits (B, C).
+    """
 
     images: Tensor
     classes: Tensor
@@ -34,13 +39,11 @@ class Outputs:
     """The features and logits of a batch, of which the terms of a loss are functions.
 
     Attributes:
-        images: (B, d), of unit length.
-        classes: (C, d), of unit length; the classes of one task after those of the other.
-        logits: (B, C), `MASKED_LOGIT` outside the image's own classes.
-        labels: (B, K), columns of `logits`, padded with -1.
-        groups: (B,), the task of each image.
-        sizes: (T,), the number of classes of each task.
-        anchors: frozen models that the prompt stays near.
+        images: (B, d), of unit length. classes: (C, d), of unit length; the classes of
+        one task after those of the other. logits: (B, C), `MASKED_LOGIT` outside the
+        image's own classes. labels: (B, K), columns of `logits`, padded with -1.
+        groups: (B,), the task of each image. sizes: (T,), the number of classes of each
+        task. anchors: frozen models that the prompt stays near.
     """
 
     images: Tensor
@@ -53,7 +56,9 @@ class Outputs:
 
     @cached_property
     def class_weights(self) -> Tensor:
-        """The share of each class (C,) in a mean over images and the classes of their tasks."""
+        """The share of each class (C,) in a mean over images and the classes of their
+        tasks.
+        """
         counts = torch.bincount(self.groups, minlength=len(self.sizes))
         return (counts / len(self.groups) / self.sizes).repeat_interleave(self.sizes)
 
@@ -67,11 +72,16 @@ def build_outputs(
     sizes: Tensor,
     frozen: Sequence[tuple[Tensor, Tensor]] = (),
 ) -> Outputs:
-    """Return the outputs of image and class features; frozen: those of each anchor. Other arguments as in `Outputs`."""
+    """Return the outputs of image and class features; frozen: those of each anchor.
+
+    Other arguments as in `Outputs`.
+    """
     logits = mask_other_tasks(model.logits(images, classes), groups, sizes)
     anchors = []
     for frozen_images, frozen_classes in frozen:
-        frozen_logits = mask_other_tasks(model.logits(frozen_images, frozen_classes), groups, sizes)
+        frozen_logits = mask_other_tasks(
+            model.logits(frozen_images, frozen_classes), groups, sizes
+        )
         anchors.append(Frozen(frozen_images, frozen_classes, frozen_logits))
     return Outputs(images, classes, logits, labels, groups, sizes, anchors)
 
@@ -86,7 +96,9 @@ def mask_other_tasks(logits: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
 
 def cross_entropy(outputs: Outputs) -> Tensor:
     """Return the cross-entropy against each image's label distribution."""
-    return F.cross_entropy(outputs.logits, label_distribution(outputs.labels, outputs.logits.shape[1]))
+    return F.cross_entropy(
+        outputs.logits, label_distribution(outputs.labels, outputs.logits.shape[1])
+    )
 
 
 def text_cosine(outputs: Outputs, frozen: Frozen) -> Tensor:
@@ -96,30 +108,44 @@ def text_cosine(outputs: Outputs, frozen: Frozen) -> Tensor:
 
 
 def text_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
-    """Return the mean absolute difference of class features over classes and dimensions (PromptSRC, eq. 3)."""
+    """Return the mean absolute difference of class features over classes and dimensions
+    (PromptSRC, eq. 3).
+    """
     differences = (outputs.classes - frozen.classes).abs().mean(-1)
     return (outputs.class_weights * differences).sum()
 
 
 def text_l2(outputs: Outputs, frozen: Frozen) -> Tensor:
-    """Return the mean squared distance of class features and frozen ones over classes (CLAP, eq. 8)."""
+    """Return the mean squared distance of class features and frozen ones over classes
+    (CLAP, eq. 8).
+    """
     distances = (outputs.classes - frozen.classes).square().sum(-1)
     return (outputs.class_weights * distances).sum()
 
 
 def image_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
-    """Return the mean absolute difference of image features over images and dimensions (PromptSRC, eq. 3)."""
+    """Return the mean absolute difference of image features over images and dimensions
+    (PromptSRC, eq. 3).
+    """
     return (outputs.images - frozen.images).abs().mean()
 
 
 def kl(outputs: Outputs, frozen: Frozen) -> Tensor:
-    """Return KL(frozen || prompted), summed over classes and divided by their number, as PromptSRC's code does (eq. 4)."""
+    """Return KL(frozen || prompted), summed over classes and divided by their number,
+    as PromptSRC's code does (eq. 4).
+    """
     prompted, target = outputs.logits.log_softmax(1), frozen.logits.log_softmax(1)
     divergence = F.kl_div(prompted, target, log_target=True, reduction="none").sum(1)
     return (divergence / outputs.sizes[outputs.groups]).mean()
 
 
-TERMS = {"text_cosine": text_cosine, "text_l1": text_l1, "text_l2": text_l2, "image_l1": image_l1, "kl": kl}
+TERMS = {
+    "text_cosine": text_cosine,
+    "text_l1": text_l1,
+    "text_l2": text_l2,
+    "image_l1": image_l1,
+    "kl": kl,
+}
 
 
 def terms(outputs: Outputs, names: Sequence[str]) -> dict[str, Tensor]:
@@ -140,7 +166,9 @@ def total(outputs: Outputs, weights: Mapping[str, float]) -> Tensor:
 
 
 def distillation(outputs: Outputs, temperature: float = 1.0) -> Tensor:
-    """Return T^2 times the cross-entropy with the frozen probabilities, at temperature T (ProGrad, eq. 3)."""
+    """Return T^2 times the cross-entropy with the frozen probabilities, at temperature
+    T (ProGrad, eq. 3).
+    """
     values = []
     for frozen in outputs.anchors:
         target = (frozen.logits / temperature).softmax(1)
@@ -150,9 +178,14 @@ def distillation(outputs: Outputs, temperature: float = 1.0) -> Tensor:
 
 
 def projected_gradients(
-    loss: Tensor, general: Tensor, parameters: Sequence[Tensor], strength: float, average: Callable[[Tensor], Tensor]
+    loss: Tensor,
+    general: Tensor,
+    parameters: Sequence[Tensor],
+    strength: float,
+    average: Callable[[Tensor], Tensor],
 ) -> list[Tensor]:
-    """Return the gradients of `loss`, each tensor's projected by that of `general` (ProGrad).
+    """Return the gradients of `loss`, each tensor's projected by that of `general`
+    (ProGrad).
 
     average: makes the mean over processes of a gradient.
     """
@@ -164,10 +197,14 @@ def projected_gradients(
     return projected
 
 
-def project_gradient(gradient: Tensor, general: Tensor, strength: float = 1.0) -> Tensor:
-    """Return a gradient without its part against the direction of general knowledge (ProGrad, eq. 4).
+def project_gradient(
+    gradient: Tensor, general: Tensor, strength: float = 1.0
+) -> Tensor:
+    """Return a gradient without its part against the direction of general knowledge
+    (ProGrad, eq. 4).
 
-    If gradient . general < 0, that part times `strength` is taken away; else the gradient is returned as it is.
+    If gradient . general < 0, that part times `strength` is taken away; else the
+    gradient is returned as it is.
     """
     direction = general / general.norm()
     along = (gradient * direction).sum()
@@ -177,13 +214,17 @@ def project_gradient(gradient: Tensor, general: Tensor, strength: float = 1.0) -
 
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> Tensor:
-    """Return the weights (epochs,) of epochs 1, 2, ..., a normal density that sums to 1, float64 (PromptSRC, eq. 6)."""
+    """Return the weights (epochs,) of epochs 1, 2, ..., a normal density that sums to
+    1, float64 (PromptSRC, eq. 6).
+    """
     numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
     return torch.softmax(-((numbers - mean) ** 2) / (2 * std**2), dim=0)
 
 
 class GaussianAverage:
-    """The average of a prompt over epochs with Gaussian weights; the sum so far is float64."""
+    """The average of a prompt over epochs with Gaussian weights; the sum so far is
+    float64.
+    """
 
     def __init__(self, epochs: int, mean: float, std: float) -> None:
         self.weights = gaussian_weights(epochs, mean, std)
@@ -197,7 +238,10 @@ class GaussianAverage:
 
     def load_into(self, prompt: torch.nn.Module) -> None:
         """Copy the average into the prompt."""
-        state = {name: value.to(prompt.state_dict()[name].dtype) for name, value in self.sums.items()}
+        state = {
+            name: value.to(prompt.state_dict()[name].dtype)
+            for name, value in self.sums.items()
+        }
         prompt.load_state_dict(state)
 
     def state_dict(self) -> dict[str, Tensor]:

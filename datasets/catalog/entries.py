@@ -1,6 +1,7 @@
 """Metadata of every known set: its folder, size, metric and sources. No data are read.
 
-They come from `elevater_sets.yaml`, `coop_sets.yaml` and the pocket suite; class names are in `names`.
+They come from `elevater_sets.yaml`, `coop_sets.yaml` and the pocket suite; class names
+are in `names`.
 """
 
 from __future__ import annotations
@@ -26,27 +27,23 @@ class Entry:
     """One set.
 
     Attributes:
-        name: what it is registered under.
-        suite: one of `SUITES`.
-        folder: its folder below the data root ("pocket": below `datasets.pocket.home()`).
-        layout: "iris" or "coco" (ELEVATER: index files and zips), "coop" (a split file and loose images) or "folders" (a folder a class).
-        classes: number of classes.
-        images: split -> number of images as published, or None if it is not stated.
-        metric, label_kind: as in `Task`.
-        files: required files and folders, relative to `folder`.
-        zips: those of `files` that are zips.
-        downloads: (URL or "gdrive:<id>", where to put it relative to `folder`).
-        torchvision: the class in `torchvision.datasets` that reads the same images, or "".
-        note: a sentence or two for users.
-        indexes: split -> index file ("iris", "coco"), for the splits that the set has.
-        split_zips: split -> zip of its images ("iris", "coco" of ELEVATER).
-        labelmap: file of class names ("iris").
-        image_dir: folder that the split's paths are relative to ("coop", "folders").
-        split_json: CoOp's published split ("coop"), or "" if the set has lists instead.
-        annotations: raw annotations that a split is made from if `split_json` is absent.
-        crop: as in `Task`.
-        template: CoOp's template of the set, or "".
-        class_names, templates: those of a pocket task; of other sets they are in files.
+        name: what it is registered under. suite: one of `SUITES`. folder: its folder
+        below the data root ("pocket": below `datasets.pocket.home()`). layout: "iris"
+        or "coco" (ELEVATER: index files and zips), "coop" (a split file and loose
+        images) or "folders" (a folder a class). classes: number of classes. images:
+        split -> number of images as published, or None if it is not stated. metric,
+        label_kind: as in `Task`. files: required files and folders, relative to
+        `folder`. zips: those of `files` that are zips. downloads: (URL or
+        "gdrive:<id>", where to put it relative to `folder`). torchvision: the class in
+        `torchvision.datasets` that reads the same images, or "". note: a sentence or
+        two for users. indexes: split -> index file ("iris", "coco"), for the splits
+        that the set has. split_zips: split -> zip of its images ("iris", "coco" of
+        ELEVATER). labelmap: file of class names ("iris"). image_dir: folder that the
+        split's paths are relative to ("coop", "folders"). split_json: CoOp's published
+        split ("coop"), or "" if the set has lists instead. annotations: raw annotations
+        that a split is made from if `split_json` is absent. crop: as in `Task`.
+        template: CoOp's template of the set, or "". class_names, templates: those of a
+        pocket task; of other sets they are in files.
     """
 
     name: str
@@ -76,19 +73,30 @@ class Entry:
 
 @cache
 def _entries() -> dict[str, Entry]:
-    known = [_coop(name, facts) for name, facts in _read_facts("coop_sets.yaml").items()]
-    known += [_elevater(name, facts) for name, facts in _read_facts("elevater_sets.yaml").items()]
+    known = [
+        _coop(name, facts) for name, facts in _read_facts("coop_sets.yaml").items()
+    ]
+    known += [
+        _elevater(name, facts)
+        for name, facts in _read_facts("elevater_sets.yaml").items()
+    ]
     known += [Entry(**facts) for facts in catalog_facts()]
     return {entry.name: entry for entry in known}
 
 
 def entries() -> dict[str, Entry]:
-    """Return all sets by name: CoOp's 11, 4 variants of ImageNet, ELEVATER's 20 and imagenet-1k, 35 pocket tasks."""
+    """Return all sets by name:
+
+    CoOp's 11, 4 variants of ImageNet, ELEVATER's 20 and imagenet-1k, 35 pocket tasks.
+    """
     return dict(_entries())
 
 
 def entry(name: str) -> Entry:
-    """Return the set called `name`. Raises ValueError with the nearest names if there is none."""
+    """Return the set called `name`.
+
+    Raises ValueError with the nearest names if there is none.
+    """
     known = _entries()
     if name not in known:
         names = ", ".join(nearest(name, known, count=3))
@@ -118,7 +126,8 @@ def _elevater(name: str, facts: dict[str, Any]) -> Entry:
             images[split] = facts[split]["images"]
             indexes[split] = facts[split].get("index", f"{split}.{suffix}")
             split_zips[split] = facts[split].get("zip", f"{split}.zip")
-    needed = [split for split in images if images[split] and split != "val"]  # ELEVATER's val split is never used
+    # ELEVATER's val split is never used
+    needed = [split for split in images if images[split] and split != "val"]
     zips = _unique(*(split_zips[split] for split in needed))
     files = _unique(labelmap, *(indexes[split] for split in needed), *zips)
     folder = f"classification/{facts['folder']}"

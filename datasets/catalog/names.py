@@ -1,7 +1,9 @@
-"""Class names in label order, the other spellings by which data may call them, and prompt templates.
+"""Class names in label order, the other spellings by which data may call them, and
+prompt templates.
 
-`class_names/<set>.txt` has a class a line: its name in prompts, then other spellings after a `|`. A missing spelling
-can be added to its line. `python -m datasets show NAME` prints the sources of the lists and of `templates.json`.
+`class_names/<set>.txt` has a class a line: its name in prompts, then other spellings
+after a `|`. A missing spelling can be added to its line. `python -m datasets show NAME`
+prints the sources of the lists and of `templates.json`.
 """
 
 from __future__ import annotations
@@ -18,12 +20,18 @@ from .entries import entry
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 _HERE = Path(__file__).parent
-_FILES = {"ImageNet": "imagenet-1k", "ImageNetV2": "imagenet-1k", "ImageNetSketch": "imagenet-1k"}
+_FILES = {
+    "ImageNet": "imagenet-1k",
+    "ImageNetV2": "imagenet-1k",
+    "ImageNetSketch": "imagenet-1k",
+}
 _WORDNET = re.compile(r"n\d{8}")
 
 
 def show(name: str) -> dict:
-    """Return a set's name, suite, classes (names in label order), metric, label_kind and templates."""
+    """Return a set's name, suite, classes (names in label order), metric, label_kind
+    and templates.
+    """
     known = entry(name)
     return {
         "name": name,
@@ -36,12 +44,18 @@ def show(name: str) -> dict:
 
 
 def class_names(name: str) -> list[str]:
-    """Return the class names of a set in label order. CoOp's are its own, some with underscores."""
+    """Return the class names of a set in label order.
+
+    CoOp's are its own, some with underscores.
+    """
     return [spellings[0] for spellings in _spellings(name)]
 
 
 def templates(name: str) -> list[str]:
-    """Return the zero-shot templates of a set: OpenAI's for ELEVATER's sets, CoOp's one for CoOp's."""
+    """Return the zero-shot templates of a set:
+
+    OpenAI's for ELEVATER's sets, CoOp's one for CoOp's.
+    """
     known = entry(name)
     if known.templates:
         return list(known.templates)
@@ -51,7 +65,9 @@ def templates(name: str) -> list[str]:
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
-    """Return the names for prompts of the class names `found` in the data, in the data's order, as `match_labels` does."""
+    """Return the names for prompts of the class names `found` in the data, in the
+    data's order, as `match_labels` does.
+    """
     known = class_names(name)
     return [known[label] for label in match_labels(name, found, source)]
 
@@ -59,20 +75,24 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
 def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
     """Return the labels of the class names `found` in the data, in the data's order.
 
-    Case, spaces and punctuation do not count. A name that fits several classes is that of its own position. Numbers
-    in order (0, 1, ... or 1, 2, ...) name nothing, and stand for the classes in their order.
+    Case, spaces and punctuation do not count. A name that fits several classes is that
+    of its own position. Numbers in order (0, 1, ... or 1, 2, ...) name nothing, and
+    stand for the classes in their order.
 
     Args:
         name: the set.
         source: the file that `found` is from, for messages.
 
     Raises:
-        ValueError: there are more or fewer names than classes, or one is unknown, fits several classes or is the name
+        ValueError: there are more or fewer names than classes, or one is unknown, fits
+        several classes or is the name
             of a class that another has.
     """
     known = _spellings(name)
     if len(found) != len(known):
-        raise ValueError(f"{source} has {len(found)} classes, but {name} has {len(known)}")
+        raise ValueError(
+            f"{source} has {len(found)} classes, but {name} has {len(known)}"
+        )
     if _are_numbers(found):
         return list(range(len(known)))
     candidates = _index(name)
@@ -84,7 +104,9 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
         elif len(fits) == 1:
             chosen = fits[0]
         else:
-            raise ValueError(f"{source}: class {position} is called {label!r}; {_explain(name, label, fits)}")
+            raise ValueError(
+                f"{source}: class {position} is called {label!r}; {_explain(name, label, fits)}"
+            )
         if chosen in taken:
             first = found[taken[chosen]]
             both = f"classes {taken[chosen]} ({first!r}) and {position} ({label!r})"
@@ -94,7 +116,9 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
 
 
 def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return `found` with raw spellings replaced by the set's names, and those that the set does not know (kept)."""
+    """Return `found` with raw spellings replaced by the set's names, and those that the
+    set does not know (kept).
+    """
     known = _spellings(name)
     adopted = []
     unknown = []
@@ -110,7 +134,9 @@ def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def wordnet_names(name: str) -> dict[str, str]:
-    """Return WordNet id -> class name, in label order, of ImageNet or one of its variants."""
+    """Return WordNet id -> class name, in label order, of ImageNet or one of its
+    variants.
+    """
     found = {}
     for spellings in _spellings(name):
         for spelling in spellings:
@@ -132,7 +158,9 @@ def _explain(name: str, label: str, fits: Sequence[int]) -> str:
     for spellings in known:
         for spelling in spellings:
             spelled[_plain(spelling)] = spelling
-    near = ", ".join(repr(spelled[found]) for found in nearest(_plain(label), spelled, count=3))
+    near = ", ".join(
+        repr(spelled[found]) for found in nearest(_plain(label), spelled, count=3)
+    )
     file = f"datasets/catalog/class_names/{_FILES.get(name, name)}.txt"
     return f"{name} has no such class (nearest: {near}). If it is another spelling, add it after a | in {file}"
 

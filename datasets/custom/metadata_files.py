@@ -1,7 +1,9 @@
-"""Folders of images with a table as in Hugging Face's imagefolder: metadata.csv or .jsonl with file_name and a label.
+"""Folders of images with a table as in Hugging Face's imagefolder: metadata.csv or
+.jsonl with file_name and a label.
 
-The table is beside the images, in each split's folder, or in the root; then the first folder of a path or a column
-`split` tells the split. Without either, the images are split as those of class folders are.
+The table is beside the images, in each split's folder, or in the root; then the first
+folder of a path or a column `split` tells the split. Without either, the images are
+split as those of class folders are.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 
 
 def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str]:
-    """Return table -> its split ("" for that of the root), {} if there is none with labels.
+    """Return table -> its split ("" for that of the root), {} if there is none with
+    labels.
 
     Raises:
         ValueError: a folder has two tables, or only some of the split folders have one.
@@ -34,14 +37,22 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
     for folder, split in places.items():
         tables = [folder / file for file in FILES if (folder / file).is_file()]
         if len(tables) > 1:
-            raise ValueError(f"{folder} has both {' and '.join(FILES)}; one of them is needed")
+            raise ValueError(
+                f"{folder} has both {' and '.join(FILES)}; one of them is needed"
+            )
         if tables and _label_column(tables[0], _has_folders(folder)):
             found[tables[0]] = split
     if "" in found.values() and len(found) > 1:
-        raise ValueError(f"there is both {' and '.join(map(str, found))}; one of them is needed")
-    without = [folder for split, folder in split_folders.items() if split not in found.values()]
+        raise ValueError(
+            f"there is both {' and '.join(map(str, found))}; one of them is needed"
+        )
+    without = [
+        folder for split, folder in split_folders.items() if split not in found.values()
+    ]
     if found and without and "" not in found.values():
-        raise ValueError(f"{next(iter(found))} lists images, but {without[0]} has no {FILES[0]} or {FILES[1]}")
+        raise ValueError(
+            f"{next(iter(found))} lists images, but {without[0]} has no {FILES[0]} or {FILES[1]}"
+        )
     return found
 
 
@@ -49,7 +60,8 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
     """Return the images that tables list, in their order.
 
     Raises:
-        FileNotFoundError, ValueError: with table and line, for an image that is not there or is listed twice, a label
+        FileNotFoundError, ValueError: with table and line, for an image that is not
+        there or is listed twice, a label
             that is not there, or a line that is none.
     """
     rows = []
@@ -67,7 +79,9 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
     if any(row.split for row in rows):
         for row in rows:
             if not row.split:
-                raise ValueError(f"{row.where}: {row.key} is in no split's folder, unlike others")
+                raise ValueError(
+                    f"{row.where}: {row.key} is in no split's folder, unlike others"
+                )
         return rows
     return split_rows(rows)
 
@@ -79,27 +93,41 @@ def split_rows(rows: list[Row]) -> list[Row]:
         groups.setdefault(row.labels, []).append(row)
     split: dict[str, str] = {}
     for group in groups.values():
-        split |= split_paths([row.key for row in group], f"{group[0].where}: {'|'.join(group[0].labels)!r}")
-    return [Row(split[row.key], row.impath, row.key, row.labels, row.where) for row in rows]
+        split |= split_paths(
+            [row.key for row in group],
+            f"{group[0].where}: {'|'.join(group[0].labels)!r}",
+        )
+    return [
+        Row(split[row.key], row.impath, row.key, row.labels, row.where) for row in rows
+    ]
 
 
 def _has_folders(folder: Path) -> bool:
     """Return if a folder holds others than those of splits, which may be classes."""
     for child in folder.iterdir():
-        is_class = child.is_dir() and not child.name.startswith(".") and not split_of(child.name)
+        is_class = (
+            child.is_dir()
+            and not child.name.startswith(".")
+            and not split_of(child.name)
+        )
         if is_class:
             return True
     return False
 
 
 def _label_column(table: Path, optional: bool) -> str:
-    """Return the column of labels. Without one, "" if the images may be in class folders."""
+    """Return the column of labels.
+
+    Without one, "" if the images may be in class folders.
+    """
     _, record = next(_records(table), ("", None))
     if record is None:
         raise ValueError(f"{table} lists no image")
     columns = {str(column).strip().lower(): column for column in record}
     if PATH_COLUMN not in columns and not optional:
-        raise ValueError(f"{table}: no column {PATH_COLUMN}; it has {', '.join(columns)}")
+        raise ValueError(
+            f"{table}: no column {PATH_COLUMN}; it has {', '.join(columns)}"
+        )
     for name in LABEL_COLUMNS:
         if name in columns:
             return columns[name]
@@ -123,13 +151,19 @@ def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if not any(line):
                 continue
             if len(line) != len(header):
-                raise ValueError(f"{where}: {len(line)} fields, but the header has {len(header)}")
+                raise ValueError(
+                    f"{where}: {len(line)} fields, but the header has {len(header)}"
+                )
             yield where, dict(zip(header, line, strict=True))
     except csv.Error as error:
-        raise ValueError(f"{table}:{reader.line_num}: not a valid CSV line: {error}") from None
+        raise ValueError(
+            f"{table}:{reader.line_num}: not a valid CSV line: {error}"
+        ) from None
 
 
-def _json_records(table: Path, lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_records(
+    table: Path, lines: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         where = f"{table}:{number}"
         if not line.strip():
@@ -139,14 +173,20 @@ def _json_records(table: Path, lines: list[str]) -> Iterator[tuple[str, dict[str
         except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{where}: not JSON: {error}") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{where}: expected an object with {PATH_COLUMN} and a label, found {line[:40]!r}")
+            raise ValueError(
+                f"{where}: expected an object with {PATH_COLUMN} and a label, found {line[:40]!r}"
+            )
         yield where, record
 
 
-def _row(root: Path, table: Path, where: str, record: dict[str, Any], column: str, split: str) -> Row:
+def _row(
+    root: Path, table: Path, where: str, record: dict[str, Any], column: str, split: str
+) -> Row:
     path = record.get(PATH_COLUMN)
     if not isinstance(path, str) or not path.strip():
-        raise ValueError(f"{where}: {PATH_COLUMN} is {path!r}, not the path of an image")
+        raise ValueError(
+            f"{where}: {PATH_COLUMN} is {path!r}, not the path of an image"
+        )
     path = path.strip()
     if leads_outside(path):
         raise ValueError(f"{where}: {path!r} leads out of the folder")
@@ -159,7 +199,9 @@ def _row(root: Path, table: Path, where: str, record: dict[str, Any], column: st
     if not split and stated:
         split = split_of(str(stated))
         if not split:
-            raise ValueError(f"{where}: unknown split {stated!r}; it is train, val or test")
+            raise ValueError(
+                f"{where}: unknown split {stated!r}; it is train, val or test"
+            )
     if not split and "/" in path:
         split = split_of(path.split("/")[0])
     labels = _labels(record.get(column), column, where)
@@ -168,7 +210,9 @@ def _row(root: Path, table: Path, where: str, record: dict[str, Any], column: st
 
 
 def _labels(value: Any, column: str, where: str) -> tuple[str, ...]:
-    """Return the labels of a line; several only in a column `labels`, or in a list of a .jsonl."""
+    """Return the labels of a line; several only in a column `labels`, or in a list of a
+    .jsonl.
+    """
     if isinstance(value, str) and column.lower() == "labels":
         parts = [part.strip() for part in LABEL_MARKS.split(value)]
         return tuple(dict.fromkeys(part for part in parts if part))

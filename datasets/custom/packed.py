@@ -1,7 +1,9 @@
-"""Webdataset shards and parquet files as tasks: their images are unpacked once into zips, which are read like any others.
+"""Webdataset shards and parquet files as tasks: their images are unpacked once into
+zips, which are read like any others.
 
-The zips are kept in data/packed of the project, or in the folder that MVLPT_PACKED names; the name of a folder there
-changes with names, sizes and times of the source's files.
+The zips are kept in data/packed of the project, or in the folder that MVLPT_PACKED
+names; the name of a folder there changes with names, sizes and times of the source's
+files.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class Packed:
-    """The images of a source, with its class names in label order, and its prompt templates, which may be ()."""
+    """The images of a source, with its class names in label order, and its prompt
+    templates, which may be ().
+    """
 
     rows: list[Row]
     classnames: list[str]
@@ -43,18 +47,26 @@ class Packed:
 
 
 def home() -> Path:
-    """Return the folder of unpacked images: data/packed of the project, or the one named by MVLPT_PACKED."""
+    """Return the folder of unpacked images: data/packed of the project, or the one
+    named by MVLPT_PACKED.
+    """
     named = os.environ.get("MVLPT_PACKED")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "data" / "packed"
+    return (
+        Path(named)
+        if named
+        else Path(__file__).resolve().parents[2] / "data" / "packed"
+    )
 
 
 def read_packed(kind: str, path: Path) -> Packed:
     """Return the images of a source, unpacking them if they are not yet.
 
-    Without a test split, the validation images are the test images; of a single split, a fifth of each class.
+    Without a test split, the validation images are the test images; of a single split,
+    a fifth of each class.
 
     Raises:
-        FileNotFoundError, ValueError: the source is not there or not as it should be; the message names file and place.
+        FileNotFoundError, ValueError: the source is not there or not as it should be;
+        the message names file and place.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")
@@ -69,12 +81,18 @@ def read_packed(kind: str, path: Path) -> Packed:
         for name, labels in images:
             impath = f"{folder / split}.zip@{name}"
             texts = tuple(names[label] for label in labels)
-            rows.append(Row(split, impath, f"{split}/{name}", texts, f"{path}: {split}/{name}"))
-    return Packed(_with_test_split(rows), names, index["multilabel"], tuple(index["templates"]))
+            rows.append(
+                Row(split, impath, f"{split}/{name}", texts, f"{path}: {split}/{name}")
+            )
+    return Packed(
+        _with_test_split(rows), names, index["multilabel"], tuple(index["templates"])
+    )
 
 
 def _fingerprint(kind: str, path: Path) -> str:
-    """Return 12 hexadecimal digits that change with the names, sizes and times of a source's files."""
+    """Return 12 hexadecimal digits that change with the names, sizes and times of a
+    source's files.
+    """
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -82,7 +100,11 @@ def _fingerprint(kind: str, path: Path) -> str:
     for file in files:
         info = file.stat()
         name = file.relative_to(path.parent).as_posix()
-        digest.update(f"{name} {info.st_size} {info.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{name} {info.st_size} {info.st_mtime_ns}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return digest.hexdigest()[:12]
 
 
@@ -92,8 +114,15 @@ def _unpack(collection: Collection, folder: Path) -> None:
         with atomic_folder(folder) as work:
             for split, stream in collection.splits.items():
                 images[split] = []
-                with zipfile.ZipFile(work / f"{split}.zip", "w", zipfile.ZIP_STORED) as archive:
-                    for image in tqdm(stream(), f"{folder.name} {split}", unit="image", dynamic_ncols=True):
+                with zipfile.ZipFile(
+                    work / f"{split}.zip", "w", zipfile.ZIP_STORED
+                ) as archive:
+                    for image in tqdm(
+                        stream(),
+                        f"{folder.name} {split}",
+                        unit="image",
+                        dynamic_ncols=True,
+                    ):
                         archive.writestr(zipfile.ZipInfo(image.name), image.content)
                         images[split].append((image.name, image.labels))
             index = {
@@ -102,7 +131,9 @@ def _unpack(collection: Collection, folder: Path) -> None:
                 "templates": collection.templates,
                 "images": images,
             }
-            (work / INDEX).write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
+            (work / INDEX).write_text(
+                json.dumps(index, ensure_ascii=False), encoding="utf-8"
+            )
     except OSError:
         if not (folder / INDEX).is_file():  # else another process was faster
             raise
@@ -119,4 +150,6 @@ def _with_test_split(rows: list[Row]) -> list[Row]:
 
 
 def _moved(row: Row, splits: Mapping[str, str]) -> Row:
-    return Row(splits.get(row.split, row.split), row.impath, row.key, row.labels, row.where)
+    return Row(
+        splits.get(row.split, row.split), row.impath, row.key, row.labels, row.where
+    )

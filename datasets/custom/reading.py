@@ -1,4 +1,7 @@
-"""Reading custom images: a folder of class folders, or a CSV. Both give rows; messages name the file and line."""
+"""Reading custom images: a folder of class folders, or a CSV.
+
+Both give rows; messages name the file and line.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +28,29 @@ _NO_CLASSES = "has no sub-folders; each class is a sub-folder with its images"
 DELIMITERS = ",;\t"
 
 
-def read_folder(root: Path, known: Iterable[str] = (), splits_needed: bool = False) -> list[Row]:
-    """Return the images below `root`: `<split>/<class>/...`, or `<class>/...`, which is then split.
+def read_folder(
+    root: Path, known: Iterable[str] = (), splits_needed: bool = False
+) -> list[Row]:
+    """Return the images below `root`: `<split>/<class>/...`, or `<class>/...`, which is
+    then split.
 
-    A table metadata.csv or metadata.jsonl with labels is read instead (`metadata_files`).
+    A table metadata.csv or metadata.jsonl with labels is read instead
+    (`metadata_files`).
 
-    A split's folder is called train, val, test or a usual variant of it, such as Training or seg_test. Of a folder
-    without splits, a fifth of all images are test images: those whose paths have a small SHA-256, so that an image
-    keeps its part when others are added. At least one image of each class is for testing, and one for training.
+    A split's folder is called train, val, test or a usual variant of it, such as
+    Training or seg_test. Of a folder without splits, a fifth of all images are test
+    images: those whose paths have a small SHA-256, so that an image keeps its part when
+    others are added. At least one image of each class is for testing, and one for
+    training.
 
     Args:
         known: the folders that are classes even if they hold folders of images only.
         splits_needed: raise ValueError if there are no splits.
 
     Raises:
-        FileNotFoundError: `root`, or its train/ or test/ if it has the other one, is not there.
-        ValueError: there are no class folders, or a class has too few images; the message names the folder.
+        FileNotFoundError: `root`, or its train/ or test/ if it has the other one, is
+        not there. ValueError: there are no class folders, or a class has too few
+        images; the message names the folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
@@ -63,19 +73,27 @@ def read_folder(root: Path, known: Iterable[str] = (), splits_needed: bool = Fal
 
 
 def _with_known_labels(rows: list[Row], source: object) -> list[Row]:
-    """Return the rows. Raises ValueError if one has a label that no training image has."""
+    """Return the rows.
+
+    Raises ValueError if one has a label that no training image has.
+    """
     classes = {label for row in rows if row.split == "train" for label in row.labels}
     for row in rows:
         for label in row.labels:
             if label not in classes:
-                raise ValueError(f"{row.where}: {label!r} is no class of {source}{_nearest(label, classes)}")
+                raise ValueError(
+                    f"{row.where}: {label!r} is no class of {source}{_nearest(label, classes)}"
+                )
     return rows
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Return split -> its folder, or {} if `root` holds class folders."""
     candidates = [folder for folder in _folders(root) if split_of(folder.name)]
-    folders = [folder for folder in candidates if _folders(folder) or _has_table(folder)]  # else a class of that name
+    # else a class of that name
+    folders = [
+        folder for folder in candidates if _folders(folder) or _has_table(folder)
+    ]
     found = {split_of(folder.name): folder for folder in folders}
     if len(found) < len(folders):
         names = ", ".join(folder.name for folder in folders)
@@ -89,7 +107,9 @@ def _split_folders(root: Path) -> dict[str, Path]:
             raise ValueError(f"{folder} {_NO_CLASSES}")
     for split in ("train", "test"):
         if split not in found:
-            raise FileNotFoundError(f"no folder {root / split}, though there is {folders[0]}")
+            raise FileNotFoundError(
+                f"no folder {root / split}, though there is {folders[0]}"
+            )
     return found
 
 
@@ -98,27 +118,43 @@ def _has_table(folder: Path) -> bool:
 
 
 def _require_class_names(root: Path, candidates: list[Path]) -> None:
-    """Raise ValueError if folders with the names of splits, which hold images alone, can't be classes."""
+    """Raise ValueError if folders with the names of splits, which hold images alone,
+    can't be classes.
+    """
     only_splits = len(candidates) == len(_folders(root))
     for folder in candidates:
         if only_splits:
-            raise ValueError(f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split")
+            raise ValueError(
+                f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split"
+            )
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
+    return sorted(
+        path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name)
+    )
 
 
 def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
-    """Return the class folders. Raises ValueError if they seem to be categories that hold the class folders."""
+    """Return the class folders.
+
+    Raises ValueError if they seem to be categories that hold the class folders.
+    """
     folders = _folders(root)
     if not folders:
         raise ValueError(f"{root} {_NO_CLASSES}")
     inner: list[str] = []
     for folder in folders:
         names = [child.name for child in _folders(folder)]
-        has_images = any(_is_image(file.name) for file in folder.iterdir() if not file.is_dir())
-        if folder.name in known or has_images or len(names) < 2 or set(names) & set(inner):
+        has_images = any(
+            _is_image(file.name) for file in folder.iterdir() if not file.is_dir()
+        )
+        if (
+            folder.name in known
+            or has_images
+            or len(names) < 2
+            or set(names) & set(inner)
+        ):
             return folders
         inner += names
     raise ValueError(
@@ -133,7 +169,9 @@ def _is_image(name: str) -> bool:
 
 
 def _row(root: Path, path: Path, split: str, folder: Path) -> Row:
-    return Row(split, str(path), path.relative_to(root).as_posix(), (folder.name,), str(folder))
+    return Row(
+        split, str(path), path.relative_to(root).as_posix(), (folder.name,), str(folder)
+    )
 
 
 def _split_class(root: Path, folder: Path) -> Iterator[Row]:
@@ -149,10 +187,14 @@ def _images(folder: Path) -> list[Path]:
     images, others = find_image_files(folder)
     if others:
         total = len(images) + len(others)
-        _warn(f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}")
+        _warn(
+            f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}"
+        )
     for path in images:
         if _is_no_utf8(str(path)):
-            raise ValueError(f"{folder} has a file whose name is not UTF-8, {os.fsencode(path.name)!r}; rename it")
+            raise ValueError(
+                f"{folder} has a file whose name is not UTF-8, {os.fsencode(path.name)!r}; rename it"
+            )
     return images
 
 
@@ -178,20 +220,24 @@ class _Columns:
 
 
 def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], bool]:
-    """Return the rows of a table with a header and the columns path, split, and label or labels; others are ignored.
+    """Return the rows of a table with a header and the columns path, split, and label
+    or labels; others are ignored.
 
-    Paths are relative to the file's folder and may point into a zip (`a.zip@b.png`). Several labels of a row are
-    separated by "|", ";" or ","; an empty field in `labels` is an image that shows none of the classes.
+    Paths are relative to the file's folder and may point into a zip (`a.zip@b.png`).
+    Several labels of a row are separated by "|", ";" or ","; an empty field in `labels`
+    is an image that shows none of the classes.
 
     Args:
-        multilabel: a row may have several labels; None: if the column is called `labels`.
+        multilabel: a row may have several labels; None: if the column is called
+        `labels`.
 
     Returns:
         (rows in file order, whether they are multilabel)
 
     Raises:
         FileNotFoundError: the file, or an image that it names, is not there.
-        ValueError: a column is missing, or a line is malformed, names an unknown split or an image twice.
+        ValueError: a column is missing, or a line is malformed, names an unknown split
+        or an image twice.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}")
@@ -201,15 +247,23 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
             header = stream.readline()
             delimiter = max(DELIMITERS, key=header.count)
             stream.seek(0)
-            lines = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
+            lines = csv.reader(
+                stream, delimiter=delimiter, strict=True, skipinitialspace=True
+            )
             columns = _columns(next(lines, []), file)
             if multilabel is None:
                 multilabel = columns.multilabel
             for line in lines:
                 if any(line):
-                    rows.append(_table_row(file, line, columns, multilabel, f"{file}:{lines.line_num}"))
+                    rows.append(
+                        _table_row(
+                            file, line, columns, multilabel, f"{file}:{lines.line_num}"
+                        )
+                    )
         except csv.Error as error:
-            raise ValueError(f"{file}:{lines.line_num}: not a valid CSV line: {error}") from None
+            raise ValueError(
+                f"{file}:{lines.line_num}: not a valid CSV line: {error}"
+            ) from None
         except UnicodeDecodeError as error:
             raise ValueError(f"{file} is not UTF-8 text: {error}") from None
     if not rows:
@@ -230,18 +284,26 @@ def _columns(header: list[str], file: Path) -> _Columns:
             f"and it has {found}"
         )
     if "label" in names and "labels" in names:
-        raise ValueError(f"{file}:1: there are both columns label and labels; one of them is needed")
+        raise ValueError(
+            f"{file}:1: there are both columns label and labels; one of them is needed"
+        )
     for name in ("path", "split", "label", "labels"):
         if names.count(name) > 1:
             raise ValueError(f"{file}:1: there are two columns {name}")
     multilabel = "labels" in names
     label = names.index("labels" if multilabel else "label")
-    return _Columns(len(names), names.index("path"), names.index("split"), label, multilabel)
+    return _Columns(
+        len(names), names.index("path"), names.index("split"), label, multilabel
+    )
 
 
-def _table_row(file: Path, line: list[str], columns: _Columns, multilabel: bool, where: str) -> Row:
+def _table_row(
+    file: Path, line: list[str], columns: _Columns, multilabel: bool, where: str
+) -> Row:
     if len(line) != columns.count:
-        raise ValueError(f"{where}: {len(line)} fields, but the header has {columns.count}")
+        raise ValueError(
+            f"{where}: {len(line)} fields, but the header has {columns.count}"
+        )
     path = line[columns.path].strip()
     split = line[columns.split].strip()
     label = line[columns.label].strip()
@@ -260,7 +322,8 @@ def _table_row(file: Path, line: list[str], columns: _Columns, multilabel: bool,
     else:
         raise ValueError(f"{where}: the label is empty")
     folder = os.path.abspath(file.parent)
-    key = os.path.relpath(path, folder) if os.path.isabs(path) else path  # the same on every machine
+    # the same on every machine
+    key = os.path.relpath(path, folder) if os.path.isabs(path) else path
     return Row(
         split=SPLITS[split.lower()],
         impath=os.path.join(folder, path),

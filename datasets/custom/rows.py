@@ -7,12 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
 LABEL_MARKS = re.compile(r"[|;,]")
 _FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos"
-_SPLIT_NAME = re.compile(rf"(?:(?:{_FILLER})[_\-. ]?)?(?P<split>{'|'.join(FOLDER_SPLITS)})(?:[_\-. ]?(?:{_FILLER}))?")
+_SPLIT_NAME = re.compile(
+    rf"(?:(?:{_FILLER})[_\-. ]?)?(?P<split>{'|'.join(FOLDER_SPLITS)})(?:[_\-. ]?(?:{_FILLER}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -34,19 +42,24 @@ class Row:
 
 
 def split_of(name: str) -> str:
-    """Return the split that a folder's name stands for, "train", "val" or "test", or ""."""
+    """Return the split that a folder's name stands for, "train", "val" or "test", or
+    "".
+    """
     found = _SPLIT_NAME.fullmatch(name.lower())
     return FOLDER_SPLITS[found["split"]] if found else ""
 
 
 def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:
-    """Return path -> "train" or "test" of the images of one class, at least one each; their names alone decide.
+    """Return path -> "train" or "test" of the images of one class, at least one each;
+    their names alone decide.
 
     Raises ValueError with `where` if there are fewer than two.
     """
     if len(paths) < 2:
         count = "1 image" if len(paths) == 1 else f"{len(paths)} images"
-        raise ValueError(f"{where} has {count}; a class needs two, to train and to test")
+        raise ValueError(
+            f"{where} has {count}; a class needs two, to train and to test"
+        )
     shares = {path: _share(path) for path in paths}
     ranked = sorted(paths, key=shares.__getitem__)
     splits = {}

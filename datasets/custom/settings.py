@@ -1,4 +1,5 @@
-"""The optional YAML beside custom images: class names, metric, templates, label kind, name, crop.
+"""The optional YAML beside custom images: class names, metric, templates, label kind,
+name, crop.
 
 name: birds                       # the task's name; default: the name of the folder or file
 names: {rob: robin, wrn: wren}    # label -> name in prompts, in label order; a list if both are the same
@@ -30,8 +31,8 @@ class Settings:
     """The content of the YAML; empty fields are not stated in it.
 
     Attributes:
-        names: label -> the name in prompts, in label order; empty: the labels themselves, sorted.
-        file: the YAML, for messages; "" without a file.
+        names: label -> the name in prompts, in label order; empty: the labels
+        themselves, sorted. file: the YAML, for messages; "" without a file.
     """
 
     name: str = ""
@@ -47,10 +48,12 @@ KEYS = tuple(field.name for field in fields(Settings) if field.name != "file")
 
 
 def read_settings(stem: Path) -> Settings:
-    """Return the settings in `<stem>.yaml` or `<stem>.yml`, or the defaults if there is neither.
+    """Return the settings in `<stem>.yaml` or `<stem>.yml`, or the defaults if there is
+    neither.
 
     Raises:
-        ValueError: the file is no YAML, has an unknown key or an impossible value; the message names file and key.
+        ValueError: the file is no YAML, has an unknown key or an impossible value; the
+        message names file and key.
     """
     for suffix in SUFFIXES:
         path = Path(f"{stem}{suffix}")
@@ -61,12 +64,16 @@ def read_settings(stem: Path) -> Settings:
 
 def _parse(content: Any, path: Path) -> Settings:
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected keys such as 'names: [...]', found {content!r}")
+        raise ValueError(
+            f"{path}: expected keys such as 'names: [...]', found {content!r}"
+        )
     values: dict[str, Any] = {}
     for key, value in content.items():
         where = f"{path}: {key}"
         if key not in KEYS:
-            raise ValueError(f"{path}: unknown key {key!r}; the nearest is {nearest(key, KEYS)[0]!r}")
+            raise ValueError(
+                f"{path}: unknown key {key!r}; the nearest is {nearest(key, KEYS)[0]!r}"
+            )
         if key == "names":
             values[key] = _names(value, where)
         elif key == "templates":
@@ -74,12 +81,17 @@ def _parse(content: Any, path: Path) -> Settings:
         else:
             values[key] = _text(value, where)
         if key in CHOICES and values[key] not in CHOICES[key]:
-            raise ValueError(f"{where} is {values[key]!r}; it is one of {', '.join(CHOICES[key])}")
+            raise ValueError(
+                f"{where} is {values[key]!r}; it is one of {', '.join(CHOICES[key])}"
+            )
     return Settings(**values, file=str(path))
 
 
 def _text(value: object, where: str) -> str:
-    """Return a word or a whole number as text. YAML reads yes, no and null as something else: these need quotes."""
+    """Return a word or a whole number as text.
+
+    YAML reads yes, no and null as something else: these need quotes.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{where}: {value!r} is no text; put it in quotes")
     text = str(value).strip()
@@ -90,7 +102,9 @@ def _text(value: object, where: str) -> str:
 
 def _names(value: object, where: str) -> dict[str, str]:
     if not isinstance(value, list | dict) or not value:
-        raise ValueError(f"{where}: expected a list of labels or 'label: name' pairs, found {value!r}")
+        raise ValueError(
+            f"{where}: expected a list of labels or 'label: name' pairs, found {value!r}"
+        )
     if isinstance(value, list):
         pairs = list(zip(value, value, strict=True))
     else:

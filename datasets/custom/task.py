@@ -1,4 +1,5 @@
-"""Custom images as a task, without a line of code: `folder:PATH` or `csv:FILE` as the name of a data set.
+"""Custom images as a task, without a line of code: `folder:PATH` or `csv:FILE` as the
+name of a data set.
 
     folder:photos      photos/<train, val or test>/<class>/..., or photos/<class>/..., about a fifth of them test images
     folder:photos      the same folders with metadata.csv or metadata.jsonl: columns file_name and label
@@ -6,8 +7,9 @@
     wds:wds_cars       webdataset shards: classnames.txt, train/0.tar, test/0.tar, ...
     parquet:data       parquet files with a column of images and one of labels
 
-A YAML of the same name beside the folder or file (photos.yaml, birds.yaml) may say more: see `settings`. The task has
-the name of the folder or file, so that the files of a run name no path of the machine.
+A YAML of the same name beside the folder or file (photos.yaml, birds.yaml) may say
+more: see `settings`. The task has the name of the folder or file, so that the files of
+a run name no path of the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from datasets.few_shot import VAL_SHOTS, sample, sample_elevater
-from datasets.task import DEFAULT_TEMPLATES, Sample, Task, require_train_images, sampling_seed
+from datasets.task import (
+    DEFAULT_TEMPLATES,
+    Sample,
+    Task,
+    require_train_images,
+    sampling_seed,
+)
 from toolkit.common.class_names import require_distinct
 from toolkit.common.suggest import nearest
 
@@ -40,14 +48,18 @@ def is_custom(name: str) -> bool:
 
 
 def task_name(name: str) -> str:
-    """Return the task's name: of custom images, the folder's, the file's or the YAML's; else `name` itself."""
+    """Return the task's name: of custom images, the folder's, the file's or the YAML's;
+    else `name` itself.
+    """
     if not is_custom(name):
         return name
     return _describe(name)[2].name
 
 
 def without_local_path(name: str) -> str:
-    """Return the name without what belongs to one machine: of an absolute path, the last part is left."""
+    """Return the name without what belongs to one machine: of an absolute path, the
+    last part is left.
+    """
     kind, _, path = name.partition(":")
     if not is_custom(name) or not os.path.isabs(path):
         return name
@@ -55,18 +67,25 @@ def without_local_path(name: str) -> str:
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the class of a custom task: like a registered one, it is constructed with a configuration."""
+    """Return the class of a custom task: like a registered one, it is constructed with
+    a configuration.
+    """
     return type(name, (CustomTask,), {"spec": name, "__module__": __name__})
 
 
 def register(name: str) -> None:
-    """Let Dassl's registry know `name`, for trainers that ask the registry themselves. Other names are left alone."""
+    """Let Dassl's registry know `name`, for trainers that ask the registry themselves.
+
+    Other names are left alone.
+    """
     if is_custom(name) and name not in DATASET_REGISTRY.registered_names():
         DATASET_REGISTRY.register(task_class(name))
 
 
 def _restore(name: str, attributes: dict) -> Task:
-    """Return a custom task with these attributes: its class is made for it, so pickle finds it under no name."""
+    """Return a custom task with these attributes: its class is made for it, so pickle
+    finds it under no name.
+    """
     cls = task_class(name)
     task = cls.__new__(cls)
     vars(task).update(attributes)
@@ -76,11 +95,13 @@ def _restore(name: str, attributes: dict) -> Task:
 class CustomTask(Task):
     """The task that `spec` names.
 
-    Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them, the same sampling of
-    `cfg.DATASET.NUM_SHOTS` training and at most 4 validation images per class. -1 takes all, 0 no training images.
+    Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them,
+    the same sampling of `cfg.DATASET.NUM_SHOTS` training and at most 4 validation
+    images per class. -1 takes all, 0 no training images.
 
     Raises:
-        FileNotFoundError, ValueError: the message names the file, and the line of a CSV.
+        FileNotFoundError, ValueError: the message names the file, and the line of a
+        CSV.
     """
 
     spec: str = ""
@@ -96,21 +117,27 @@ class CustomTask(Task):
         rows, multilabel, settings = _read_rows(kind, path, settings)
         labels = _labels(rows, settings, path)
         self._set_attributes(settings, multilabel, len(labels), path)
-        train, val, test = [_samples(rows, split, labels) for split in ("train", "val", "test")]
+        train, val, test = [
+            _samples(rows, split, labels) for split in ("train", "val", "test")
+        ]
         if not test:
             raise ValueError(f"{path} has no test images")
         classnames = list(labels.values())
         shots = cfg.DATASET.NUM_SHOTS
         if shots != 0:
             require_train_images(train, classnames, str(path))
-        train, val = _sample(train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg))
+        train, val = _sample(
+            train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg)
+        )
         super().__init__(classnames, train, val, test)
         self.subsample(cfg)
 
     def __reduce__(self):
         return _restore, (self.spec, vars(self))
 
-    def _set_attributes(self, settings: Settings, multilabel: bool, classes: int, path: Path) -> None:
+    def _set_attributes(
+        self, settings: Settings, multilabel: bool, classes: int, path: Path
+    ) -> None:
         """Set how the task is labelled, prompted and scored."""
         self.label_kind = "multilabel" if multilabel else "multiclass"
         self.templates = settings.templates
@@ -121,7 +148,9 @@ class CustomTask(Task):
                 f"{settings.file}: metric {self.metric!r} takes one label an image; use {RANKED[0]} for several"
             )
         if self.metric == "roc_auc" and not multilabel and classes != 2:
-            raise ValueError(f"{settings.file}: metric 'roc_auc' takes two classes, {path} has {classes}")
+            raise ValueError(
+                f"{settings.file}: metric 'roc_auc' takes two classes, {path} has {classes}"
+            )
 
 
 def _describe(name: str) -> tuple[str, Path, Settings]:
@@ -129,26 +158,41 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
     kind, _, text = name.partition(":")
     text = text.strip()
     if not text:
-        raise ValueError(f"{name!r}: expected {kind}:{'FILE' if kind == 'csv' else 'PATH'}")
+        raise ValueError(
+            f"{name!r}: expected {kind}:{'FILE' if kind == 'csv' else 'PATH'}"
+        )
     path = Path(os.path.abspath(os.path.expanduser(text)))
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name
-    is_name = bool(task.strip()) and task.isprintable() and task not in (".", "..") and not set(task) & set("/\\,:")
+    is_name = (
+        bool(task.strip())
+        and task.isprintable()
+        and task not in (".", "..")
+        and not set(task) & set("/\\,:")
+    )
     if not is_name or len(task.encode()) > LONGEST_NAME:
         where = f"{settings.file}: name" if settings.name else name
-        raise ValueError(f"{where}: {task!r} can't be the name of a task, as files are called after it")
+        raise ValueError(
+            f"{where}: {task!r} can't be the name of a task, as files are called after it"
+        )
     return kind, path, replace(settings, name=task)
 
 
 def _stem(kind: str, path: Path) -> Path:
-    """Return the path that a YAML's is made from: photos/ -> photos, birds.csv -> birds."""
+    """Return the path that a YAML's is made from: photos/ -> photos, birds.csv ->
+    birds.
+    """
     is_file = kind == "csv" or path.suffix == ".parquet"
     return path.with_suffix("") if is_file else path
 
 
-def _read_rows(kind: str, path: Path, settings: Settings) -> tuple[list[Row], bool, Settings]:
-    """Return the images, if they may have several labels, and the settings with what the source itself states."""
+def _read_rows(
+    kind: str, path: Path, settings: Settings
+) -> tuple[list[Row], bool, Settings]:
+    """Return the images, if they may have several labels, and the settings with what
+    the source itself states.
+    """
     multilabel = None
     if settings.label_kind:
         multilabel = settings.label_kind == "multilabel"
@@ -165,12 +209,16 @@ def _read_rows(kind: str, path: Path, settings: Settings) -> tuple[list[Row], bo
         if source.multilabel:
             several = rows
     if several and multilabel is False:
-        raise ValueError(f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass")
+        raise ValueError(
+            f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass"
+        )
     return rows, bool(multilabel or several), settings
 
 
 def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Settings:
-    """Return the settings with the class names and templates of packed images, where the YAML states none."""
+    """Return the settings with the class names and templates of packed images, where
+    the YAML states none.
+    """
     if not settings.names:
         names = dict(zip(source.classnames, source.classnames, strict=True))
         settings = replace(settings, names=names, file=settings.file or str(path))
@@ -180,7 +228,9 @@ def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Setti
 
 
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:
-    """Return label -> name in prompts, in label order: that of the YAML, or sorted, whole numbers by value."""
+    """Return label -> name in prompts, in label order: that of the YAML, or sorted,
+    whole numbers by value.
+    """
     first: dict[str, Row] = {}
     for row in rows:
         for label in row.labels:
@@ -189,14 +239,20 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
         labels = dict(settings.names)
         for label, row in first.items():
             if label not in labels:
-                message = f"{label!r} is none of the names in {settings.file}; the nearest is"
-                raise ValueError(f"{row.where}: {message} {nearest(label, labels)[0]!r}")
+                message = (
+                    f"{label!r} is none of the names in {settings.file}; the nearest is"
+                )
+                raise ValueError(
+                    f"{row.where}: {message} {nearest(label, labels)[0]!r}"
+                )
     else:
         labels = {label: label for label in _sorted(list(first))}
     if not labels:
         raise ValueError(f"{path} has no labels; at least two classes are needed")
     if len(labels) < 2:
-        raise ValueError(f"{path} has one class, {next(iter(labels))!r}; at least two classes are needed")
+        raise ValueError(
+            f"{path} has one class, {next(iter(labels))!r}; at least two classes are needed"
+        )
     require_distinct(labels.values(), settings.file or str(path))
     return labels
 
@@ -219,19 +275,30 @@ def _samples(rows: Sequence[Row], split: str, labels: dict[str, str]) -> list[Sa
 
 
 def _sample(
-    train: list[Sample], val: list[Sample], num_classes: int, label_kind: str, shots: int, seed: int
+    train: list[Sample],
+    val: list[Sample],
+    num_classes: int,
+    label_kind: str,
+    shots: int,
+    seed: int,
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the few-shot (train, val)."""
     if not val or shots == 0:
-        return _with_all_classes(*sample_elevater(train, num_classes, label_kind, shots, seed))
+        return _with_all_classes(
+            *sample_elevater(train, num_classes, label_kind, shots, seed)
+        )
     if shots == -1:
         return train, val
     few = min(shots, VAL_SHOTS)
     return sample(train, num_classes, shots, seed), sample(val, num_classes, few, seed)
 
 
-def _with_all_classes(train: list[Sample], val: list[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Return (train, val) with the only image of a class, which ELEVATER's rule gives to val, in both."""
+def _with_all_classes(
+    train: list[Sample], val: list[Sample]
+) -> tuple[list[Sample], list[Sample]]:
+    """Return (train, val) with the only image of a class, which ELEVATER's rule gives
+    to val, in both.
+    """
     train = list(train)
     shown = {label for item in train for label in item.labels}
     for item in val:

@@ -1,4 +1,6 @@
-"""The published few-shot lists: a line of JSON for each training image, with _impath, _label, _domain and _classname."""
+"""The published few-shot lists: a line of JSON for each training image, with _impath,
+_label, _domain and _classname.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,15 @@ FIELDS = ("_impath", "_label", "_domain", "_classname")
 
 
 def write_list(path: str | os.PathLike, samples: Sequence[Sample]) -> None:
-    """Write the images of one label each; paths are those in the index, so that no path of this machine is in the file."""
+    """Write the images of one label each; paths are those in the index, so that no path
+    of this machine is in the file.
+    """
     lines = []
     for sample in samples:
         values = (sample.key, sample.label, sample.domain, sample.classname)
-        lines.append(json.dumps(dict(zip(FIELDS, values, strict=True)), ensure_ascii=False))
+        lines.append(
+            json.dumps(dict(zip(FIELDS, values, strict=True)), ensure_ascii=False)
+        )
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -31,12 +37,15 @@ def is_list(path: Path) -> bool:
 
 
 def read_list(path: Path) -> dict:
-    """Return a list as a few-shot record of whatever task, with the labels beside the paths.
+    """Return a list as a few-shot record of whatever task, with the labels beside the
+    paths.
 
     Raises ValueError naming the line that is no image.
     """
     paths, labels = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8").splitlines(), start=1
+    ):
         if not line.strip():
             continue
         try:
@@ -44,14 +53,23 @@ def read_list(path: Path) -> dict:
             paths.append(str(item["_impath"]).replace("\\", "/"))
             labels.append(int(item["_label"]))
         except (ValueError, TypeError, KeyError):
-            raise ValueError(f"{path}:{number}: expected a JSON object with {', '.join(FIELDS)}") from None
+            raise ValueError(
+                f"{path}:{number}: expected a JSON object with {', '.join(FIELDS)}"
+            ) from None
     shots = max(Counter(labels).values())
-    return {"task": None, "shots": shots, "train": paths, "val": [], "labels": labels, "file": str(path)}
+    return {
+        "task": None,
+        "shots": shots,
+        "train": paths,
+        "val": [],
+        "labels": labels,
+        "file": str(path),
+    }
 
 
 def find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
-    """Return the images of a list among `pool`: those whose path in the index ends a listed path, which may be another
-    machine's.
+    """Return the images of a list among `pool`: those whose path in the index ends a
+    listed path, which may be another machine's.
 
     Raises ValueError naming an image that is not there or has another label.
     """
@@ -62,7 +80,9 @@ def find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
         if sample is None:
             raise ValueError(f"{record['file']} names {path}, which is not there")
         if sample.label != label:
-            raise ValueError(f"{record['file']}: {path} has the label {label}, but {sample.label} in this data set")
+            raise ValueError(
+                f"{record['file']}: {path} has the label {label}, but {sample.label} in this data set"
+            )
         found.append(sample)
     return found
 

@@ -1,6 +1,8 @@
-"""ELEVATER's two index formats: IRIS text and COCO json. `read_*` stop at the first fault, `parse_*` report every one.
+"""ELEVATER's two index formats: IRIS text and COCO json. `read_*` stop at the first
+fault, `parse_*` report every one.
 
-Both give images in the order in which ELEVATER wants predictions: IRIS by line, COCO by ascending image id.
+Both give images in the order in which ELEVATER wants predictions: IRIS by line, COCO by
+ascending image id.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from datasets.task import Sample
 from toolkit.common.archives import read_bytes, split_archive
 from toolkit.common.structured import parse_json
 
-Issue = Callable[[str, str, str], None]  # takes the kind of a fault, where it is, and what is wrong
+# takes the kind of a fault, where it is, and what is wrong
+Issue = Callable[[str, str, str], None]
 MOST_CLASSES = 1_000_000  # of an index without class names
 _LABELS = re.compile(r"\d{1,18}(,\d{1,18})*")
 _IMAGE = re.compile(r"\.[A-Za-z]\w*$")
@@ -44,23 +47,27 @@ def raise_issue(kind: str, where: str, message: str) -> NoReturn:
     raise ValueError(f"{where}: {message}")
 
 
-def read_iris(root: str, index: str, labelmap: str | None = None) -> tuple[list[Sample], list[str]]:
-    """Read an IRIS index: a line holds a path and, after its last space, comma-separated labels counted from 0.
+def read_iris(
+    root: str, index: str, labelmap: str | None = None
+) -> tuple[list[Sample], list[str]]:
+    """Read an IRIS index: a line holds a path and, after its last space,
+    comma-separated labels counted from 0.
 
-    A line without labels is a negative image. Paths are relative to `root`, may hold spaces and may point into a zip.
+    A line without labels is a negative image. Paths are relative to `root`, may hold
+    spaces and may point into a zip.
 
     Args:
-        root: the dataset's folder.
-        index: the index file in it.
-        labelmap: the file with one class name a line (blank lines do not count); without one, classes are called
+        root: the dataset's folder. index: the index file in it. labelmap: the file with
+        one class name a line (blank lines do not count); without one, classes are
+        called
             "0", "1", ... up to the largest label.
 
     Returns:
         (samples in line order, class names in label order)
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a line is malformed, or names a label that the labelmap does not have.
+        FileNotFoundError: a file is missing. ValueError: a line is malformed, or names
+        a label that the labelmap does not have.
     """
     path = os.path.join(root, index)
     rows = parse_iris(read_text(path), path, root, raise_issue)
@@ -69,13 +76,17 @@ def read_iris(root: str, index: str, labelmap: str | None = None) -> tuple[list[
     else:
         largest = max((label for row in rows for label in row.labels), default=-1)
         if largest >= MOST_CLASSES:
-            raise ValueError(f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered")
+            raise ValueError(
+                f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered"
+            )
         names = [str(label) for label in range(largest + 1)]
     _require_rows(rows, path)
     for row in rows:
         for label in row.labels:
             if label >= len(names):
-                raise ValueError(f"{row.where}: label {label} is out of range: {labelmap} has {len(names)} classes")
+                raise ValueError(
+                    f"{row.where}: label {label} is out of range: {labelmap} has {len(names)} classes"
+                )
     return _samples(rows, names), names
 
 
@@ -89,14 +100,15 @@ def read_labelmap(root: str, labelmap: str) -> list[str]:
 
 
 def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
-    """Read a COCO index: categories sorted by id become labels 0..C-1, images are sorted by id.
+    """Read a COCO index: categories sorted by id become labels 0..C-1, images are
+    sorted by id.
 
     Returns:
         (samples by ascending image id, class names in label order)
 
     Raises:
-        FileNotFoundError: the index is missing.
-        ValueError: it is no json, lacks a key, or an annotation names an image or a category that it does not have.
+        FileNotFoundError: the index is missing. ValueError: it is no json, lacks a key,
+        or an annotation names an image or a category that it does not have.
     """
     path = os.path.join(root, index)
     rows, names = parse_coco(read_json(path), path, root, raise_issue)
@@ -105,7 +117,10 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
 
 
 def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
-    """Return the images of an IRIS index, whose paths are relative to `folder`. `source` names the index in messages."""
+    """Return the images of an IRIS index, whose paths are relative to `folder`.
+
+    `source` names the index in messages.
+    """
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()
@@ -117,7 +132,11 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
             labels = tuple(int(label) for label in field.split(","))
             key = key.rstrip()
         elif key and not _IMAGE.search(field):
-            issue("index-line", where, f"{field!r} is not a list of labels such as 3 or 0,4,17")
+            issue(
+                "index-line",
+                where,
+                f"{field!r} is not a list of labels such as 3 or 0,4,17",
+            )
             continue
         else:
             key, labels = line, ()
@@ -125,19 +144,27 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
     return rows
 
 
-def parse_coco(content: Any, source: str, folder: str, issue: Issue) -> tuple[list[Row], list[str]]:
-    """Return the images of a COCO index by ascending id, and its class names by ascending category id."""
+def parse_coco(
+    content: Any, source: str, folder: str, issue: Issue
+) -> tuple[list[Row], list[str]]:
+    """Return the images of a COCO index by ascending id, and its class names by
+    ascending category id.
+    """
     categories = _entries(content, "categories", "category", source, issue)
     images = _entries(content, "images", "image", source, issue)
     label_of = {category["id"]: label for label, category in enumerate(categories)}
     labels: dict[Any, list[int]] = {image["id"]: [] for image in images}
-    for where, annotation in _checked(content, "annotations", ("image_id", "category_id"), source, issue):
+    for where, annotation in _checked(
+        content, "annotations", ("image_id", "category_id"), source, issue
+    ):
         if annotation["category_id"] not in label_of:
             known = list(label_of)
             message = f"no category has the id {annotation['category_id']}; known: {known[:100]}"
             issue("label-range", where, message)
         elif annotation["image_id"] not in labels:
-            issue("unknown-image", where, f"no image has the id {annotation['image_id']}")
+            issue(
+                "unknown-image", where, f"no image has the id {annotation['image_id']}"
+            )
         else:
             labels[annotation["image_id"]].append(label_of[annotation["category_id"]])
     rows = []
@@ -146,12 +173,16 @@ def parse_coco(content: Any, source: str, folder: str, issue: Issue) -> tuple[li
         if image.get("zip_file"):
             key = f"{image['zip_file']}@{key}"
         where = f"{source}: image {image['id']}"
-        rows.append(Row(where, key, tuple(labels[image["id"]]), os.path.join(folder, key)))
+        rows.append(
+            Row(where, key, tuple(labels[image["id"]]), os.path.join(folder, key))
+        )
     return rows, [str(category["name"]) for category in categories]
 
 
 def read_json(path: str) -> Any:
-    """Return the content of a json file, which may lie in a zip; errors name the file and the line."""
+    """Return the content of a json file, which may lie in a zip; errors name the file
+    and the line.
+    """
     return parse_json(read_text(path), path)
 
 
@@ -166,7 +197,9 @@ def read_text(path: str) -> str:
 
 
 def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
-    """Raise ValueError if an image, or the zip that it is in, is not in the set's folder. `source` names the index."""
+    """Raise ValueError if an image, or the zip that it is in, is not in the set's
+    folder. `source` names the index.
+    """
     base = os.path.realpath(folder)
     zips: set[str] = set()
     for sample in samples:
@@ -180,7 +213,9 @@ def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
             is_outside = False
         if is_outside:
             advice = "--allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway"
-            raise ValueError(f"{source}: {sample.key!r} leads out of the folder of the data set; {advice}")
+            raise ValueError(
+                f"{source}: {sample.key!r} leads out of the folder of the data set; {advice}"
+            )
 
 
 def leads_outside(key: str) -> bool:
@@ -190,11 +225,15 @@ def leads_outside(key: str) -> bool:
 
 
 def _is_below(path: str, folder: str) -> bool:
-    return os.path.commonpath([os.path.abspath(path), os.path.abspath(folder)]) == os.path.abspath(folder)
+    return os.path.commonpath(
+        [os.path.abspath(path), os.path.abspath(folder)]
+    ) == os.path.abspath(folder)
 
 
 def repeated(values: Sequence) -> list:
-    """Return the values that occur more than once, each once, in order of their second occurrence."""
+    """Return the values that occur more than once, each once, in order of their second
+    occurrence.
+    """
     seen: set = set()
     twice: dict = {}
     for value in values:
@@ -217,7 +256,9 @@ def _require_rows(rows: Sequence[Row], path: str) -> None:
         raise ValueError(f"{path} names no image")
 
 
-def _entries(content: Any, name: str, kind: str, source: str, issue: Issue) -> list[dict]:
+def _entries(
+    content: Any, name: str, kind: str, source: str, issue: Issue
+) -> list[dict]:
     """Return the images or categories of a COCO index by ascending id."""
     keys = ("id", "file_name") if kind == "image" else ("id", "name")
     entries = [entry for _, entry in _checked(content, name, keys, source, issue)]
@@ -256,7 +297,9 @@ def _fault_of(entry: Any, keys: tuple[str, ...]) -> str:
         if not isinstance(entry, dict) or key not in entry:
             return f"it has no {key!r}"
         value = entry[key]
-        if key.endswith("id") and (isinstance(value, bool) or not isinstance(value, int | float | str)):
+        if key.endswith("id") and (
+            isinstance(value, bool) or not isinstance(value, int | float | str)
+        ):
             return f"its {key} is neither a number nor a text"
         if key == "file_name" and not isinstance(value, str):
             return f"its file_name {value!r} is no text"

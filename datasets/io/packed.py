@@ -1,11 +1,18 @@
-"""One form for images that come packed: a class list, and for each split a stream of images with labels."""
+"""One form for images that come packed: a class list, and for each split a stream of
+images with labels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-SIGNATURES = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"), (b"BM", "bmp"))
+SIGNATURES = (
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +37,10 @@ class Collection:
     """Packed images of one data set.
 
     Attributes:
-        classnames: in label order, as the source spells them.
-        names_from: the file of the class names, for messages.
-        splits: split of this project (train, val, test) -> opens the stream of its images.
-        multilabel: an image may have several labels, or none.
-        templates: the source's own prompts, with {} for the class, or ().
+        classnames: in label order, as the source spells them. names_from: the file of
+        the class names, for messages. splits: split of this project (train, val, test)
+        -> opens the stream of its images. multilabel: an image may have several labels,
+        or none. templates: the source's own prompts, with {} for the class, or ().
     """
 
     classnames: list[str]
@@ -45,7 +51,10 @@ class Collection:
 
 
 def image_suffix(content: bytes, where: str) -> str:
-    """Return "png", "jpg", ... by the first bytes of an image. Raises ValueError with `where` if it is none of these."""
+    """Return "png", "jpg", ... by the first bytes of an image.
+
+    Raises ValueError with `where` if it is none of these.
+    """
     for signature, suffix in SIGNATURES:
         if content.startswith(signature):
             return suffix
@@ -58,7 +67,11 @@ def image_suffix(content: bytes, where: str) -> str:
     raise ValueError(f"{where} is no image: it begins with {content[:8]!r}")
 
 
-def require_label(label: int, classnames: list[str], where: str, names_from: str) -> None:
+def require_label(
+    label: int, classnames: list[str], where: str, names_from: str
+) -> None:
     """Raise ValueError if a label has no class name."""
     if not 0 <= label < len(classnames):
-        raise ValueError(f"{where}: label {label} is out of range: {names_from} has {len(classnames)} classes")
+        raise ValueError(
+            f"{where}: label {label} is out of range: {names_from} has {len(classnames)} classes"
+        )

@@ -1,4 +1,6 @@
-"""Parquet files as the Hugging Face Hub has them: a column of images {bytes, path} and one of labels; splits are files."""
+"""Parquet files as the Hugging Face Hub has them: a column of images {bytes, path} and
+one of labels; splits are files.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +24,21 @@ _SPLITS = {
 }  # fmt: skip
 
 
-def read_parquet(path: Path, label: str = "", splits: Mapping[str, str] | None = None) -> Collection:
-    """Return the images of a parquet file, or of all below a folder, read as they are asked for.
+def read_parquet(
+    path: Path, label: str = "", splits: Mapping[str, str] | None = None
+) -> Collection:
+    """Return the images of a parquet file, or of all below a folder, read as they are
+    asked for.
 
     Args:
-        label: the column of labels; by default the only one with class names, or the one called label or cls.
-        splits: split -> what the files call it ("validation"), for copies with names of their own.
+        label: the column of labels; by default the only one with class names, or the
+        one called label or cls. splits: split -> what the files call it ("validation"),
+        for copies with names of their own.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.
-        ValueError: a file is damaged, a column is missing or of another type, or there are no class names. Streams
+        ValueError: a file is damaged, a column is missing or of another type, or there
+        are no class names. Streams
             raise it with file and row. Also if pyarrow is not installed.
     """
     files = _files(path, splits or {})
@@ -55,7 +62,9 @@ def read_parquet(path: Path, label: str = "", splits: Mapping[str, str] | None =
     columns = (image_column, label_column)
     streams = {}
     for split, parts in files.items():
-        streams[split] = functools.partial(_read, parts, columns, classnames, names_from)
+        streams[split] = functools.partial(
+            _read, parts, columns, classnames, names_from
+        )
     return Collection(classnames, names_from, streams, multilabel)
 
 
@@ -85,7 +94,11 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
     if path.is_file():
         candidates = [path]
     elif path.is_dir():
-        candidates = sorted(file for file in path.rglob("*.parquet") if not _is_hidden(file.relative_to(path)))
+        candidates = sorted(
+            file
+            for file in path.rglob("*.parquet")
+            if not _is_hidden(file.relative_to(path))
+        )
     else:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
@@ -99,7 +112,9 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
         elif len(candidates) == 1:
             found["train"] = [file]
     if not found:
-        raise ValueError(f"{candidates[0]}: neither its name nor its folder is that of a split: train, validation or test")
+        raise ValueError(
+            f"{candidates[0]}: neither its name nor its folder is that of a split: train, validation or test"
+        )
     for files in found.values():
         _require_all_parts(files)
     return {split: found[split] for split in ("train", "val", "test") if split in found}
@@ -110,7 +125,9 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
-    """Return the split that a file's name begins with, or that a folder around it is called."""
+    """Return the split that a file's name begins with, or that a folder around it is
+    called.
+    """
     words = [re.split(r"[-_.]", file.stem)[0]]
     if file != root:
         words += reversed(file.relative_to(root).parts[:-1])
@@ -126,9 +143,13 @@ def _require_all_parts(files: list[Path]) -> None:
         if not part:
             continue
         for number in range(int(part["count"])):
-            other = file.with_name(f"{part['stem']}-{number:05d}-of-{part['count']}.parquet")
+            other = file.with_name(
+                f"{part['stem']}-{number:05d}-of-{part['count']}.parquet"
+            )
             if other not in files:
-                raise FileNotFoundError(f"no file {other}, though there are {int(part['count'])} parts")
+                raise FileNotFoundError(
+                    f"no file {other}, though there are {int(part['count'])} parts"
+                )
 
 
 def _features(schema: Any) -> dict[str, Any]:
@@ -147,25 +168,40 @@ def _image_column(schema: Any, file: Path) -> str:
     types = pyarrow.types
     described = _features(schema)
     for field in schema:
-        is_struct = types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-        is_described = isinstance(described.get(field.name), dict) and described[field.name].get("_type") == "Image"
+        is_struct = (
+            types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+        )
+        is_described = (
+            isinstance(described.get(field.name), dict)
+            and described[field.name].get("_type") == "Image"
+        )
         is_named = field.name.lower() in ("image", "img", "jpg", "png", "webp")
         if is_struct or is_described or is_named:
             is_bytes = types.is_binary(field.type) or types.is_large_binary(field.type)
             if is_struct or is_bytes:
                 return field.name
-            raise ValueError(f"{file}: column {field.name!r} holds {field.type}, not images {{bytes, path}}")
-    raise ValueError(f"{file} has no column of images {{bytes, path}}; it has {', '.join(schema.names)}")
+            raise ValueError(
+                f"{file}: column {field.name!r} holds {field.type}, not images {{bytes, path}}"
+            )
+    raise ValueError(
+        f"{file} has no column of images {{bytes, path}}; it has {', '.join(schema.names)}"
+    )
 
 
 def _label_column(schema: Any, file: Path, wanted: str) -> tuple[str, list[str], bool]:
-    """Return the column of labels, its class names if it has any, and if it holds lists."""
+    """Return the column of labels, its class names if it has any, and if it holds
+    lists.
+    """
     named = _named_columns(schema)
     column = wanted or _usual_column(schema, file, list(named))
     if column not in schema.names:
-        raise ValueError(f"{file} has no column {column!r}; it has {', '.join(schema.names)}")
+        raise ValueError(
+            f"{file} has no column {column!r}; it has {', '.join(schema.names)}"
+        )
     types = _pyarrow().types
-    is_list = types.is_list(schema.field(column).type) or types.is_large_list(schema.field(column).type)
+    is_list = types.is_list(schema.field(column).type) or types.is_large_list(
+        schema.field(column).type
+    )
     return column, named.get(column, []), is_list
 
 
@@ -192,8 +228,12 @@ def _usual_column(schema: Any, file: Path, named: list[str]) -> str:
         if column in schema.names:
             return column
     if named:
-        raise ValueError(f"{file} has several columns of labels: {', '.join(named)}; name one of them label")
-    raise ValueError(f"{file} has no column of labels; it has {', '.join(schema.names)}")
+        raise ValueError(
+            f"{file} has several columns of labels: {', '.join(named)}; name one of them label"
+        )
+    raise ValueError(
+        f"{file} has no column of labels; it has {', '.join(schema.names)}"
+    )
 
 
 def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:
@@ -205,7 +245,9 @@ def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:
             opened = _open(file)
             if not pyarrow.types.is_string(opened.schema_arrow.field(column).type):
                 return []
-            values.update(text for text in opened.read([column]).column(0).to_pylist() if text)
+            values.update(
+                text for text in opened.read([column]).column(0).to_pylist() if text
+            )
     return sorted(values)
 
 
@@ -220,19 +262,30 @@ def _read(
         opened = _open(file)
         for column in columns:
             if column not in opened.schema_arrow.names:
-                raise ValueError(f"{file} has no column {column!r}, but another file has one")
+                raise ValueError(
+                    f"{file} has no column {column!r}, but another file has one"
+                )
         row = 0
         try:
             for batch in opened.iter_batches(BATCH, columns=list(columns)):
-                images = batch.column(batch.schema.get_field_index(columns[0])).to_pylist()
-                labels = batch.column(batch.schema.get_field_index(columns[1])).to_pylist()
+                images = batch.column(
+                    batch.schema.get_field_index(columns[0])
+                ).to_pylist()
+                labels = batch.column(
+                    batch.schema.get_field_index(columns[1])
+                ).to_pylist()
                 for image, label in zip(images, labels, strict=True):
                     where = f"{file}: row {row}"
                     content = _content(image, where)
                     positions = _positions(label, position_of, where, names_from)
                     for position in positions:
                         require_label(position, classnames, where, names_from)
-                    yield PackedImage(f"{number:07d}.{image_suffix(content, where)}", content, positions, where)
+                    yield PackedImage(
+                        f"{number:07d}.{image_suffix(content, where)}",
+                        content,
+                        positions,
+                        where,
+                    )
                     row += 1
                     number += 1
         except (pyarrow.ArrowException, OSError) as error:
@@ -250,7 +303,9 @@ def _content(image: Any, where: str) -> bytes:
     return content
 
 
-def _positions(label: Any, position_of: Mapping[str, int], where: str, names_from: str) -> tuple[int, ...]:
+def _positions(
+    label: Any, position_of: Mapping[str, int], where: str, names_from: str
+) -> tuple[int, ...]:
     labels = label if isinstance(label, list) else [label]
     positions = []
     for value in labels:

@@ -1,4 +1,6 @@
-"""CoOp's split files: one json with the lists train, val and test of [path, label, class name]."""
+"""CoOp's split files: one json with the lists train, val and test of [path, label,
+class name].
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def read_split(path: str, images: str) -> Splits:
         ValueError: it is not of this form, or a label is negative.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in SPLITS):
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(split), list) for split in SPLITS
+    ):
         raise ValueError(f"{path}: expected the lists {', '.join(SPLITS)}")
     splits = parse_split(content, path, images, raise_issue)
     if not splits["test"]:
@@ -33,8 +37,13 @@ def read_split(path: str, images: str) -> Splits:
     return tuple(_samples(splits[split]) for split in SPLITS)
 
 
-def parse_split(content: Any, source: str, folder: str, issue: Issue) -> dict[str, list[Row]]:
-    """Return split -> images of a split file's content. `source` names the file in messages."""
+def parse_split(
+    content: Any, source: str, folder: str, issue: Issue
+) -> dict[str, list[Row]]:
+    """Return split -> images of a split file's content.
+
+    `source` names the file in messages.
+    """
     splits: dict[str, list[Row]] = {}
     for split in SPLITS:
         entries = content.get(split) if isinstance(content, dict) else None
@@ -46,7 +55,11 @@ def parse_split(content: Any, source: str, folder: str, issue: Issue) -> dict[st
             where = f"{source}: {split}[{position}]"
             row = _row(entry, where, folder)
             if row is None:
-                issue("index-line", where, f"expected [path, label, class name], found {entry!r}")
+                issue(
+                    "index-line",
+                    where,
+                    f"expected [path, label, class name], found {entry!r}",
+                )
             else:
                 splits[split].append(row)
     return splits
@@ -56,7 +69,8 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
     """Return the class names in label order, gathered from the samples of all splits.
 
     Raises:
-        ValueError: a label has two names, or the labels are not 0..C-1; the message names the file `source`.
+        ValueError: a label has two names, or the labels are not 0..C-1; the message
+        names the file `source`.
     """
     names: dict[int, str] = {}
     for split in splits:
@@ -67,16 +81,24 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
                 raise ValueError(f"{source}: label {sample.label} is called {both}")
     for label in range(len(names)):
         if label not in names:
-            raise ValueError(f"{source}: no image has the label {label}, though labels go up to {max(names)}")
+            raise ValueError(
+                f"{source}: no image has the label {label}, though labels go up to {max(names)}"
+            )
     return [names[label] for label in range(len(names))]
 
 
 def _row(entry: Any, where: str, folder: str) -> Row | None:
-    """Return one image, or None if `entry` is not [path, label, class name]; the label may be a text of digits."""
+    """Return one image, or None if `entry` is not [path, label, class name]; the label
+    may be a text of digits.
+    """
     if not isinstance(entry, list) or len(entry) != 3:
         return None
     key, label, classname = entry
-    if not isinstance(key, str) or not isinstance(classname, str) or isinstance(label, bool | float):
+    if (
+        not isinstance(key, str)
+        or not isinstance(classname, str)
+        or isinstance(label, bool | float)
+    ):
         return None
     try:
         label = int(label)

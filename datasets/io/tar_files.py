@@ -1,4 +1,6 @@
-"""Members of a tar of images, in order: fast for plain ones, and strict about what is in it."""
+"""Members of a tar of images, in order: fast for plain ones, and strict about what is
+in it.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,17 @@ from typing import BinaryIO
 BUFFER = 1 << 20
 _BLOCK = 512
 _PAX, _REGULAR = ord("x"), b"0\0"  # kinds of members
-_PAX_KEYS = (b" path=", b" size=", b" linkpath=", b" GNU.")  # what changes how a member is read
+# what changes how a member is read
+_PAX_KEYS = (b" path=", b" size=", b" linkpath=", b" GNU.")
 _ODD_PATH = re.compile(r"^/|\\|(^|/)\.\.(/|$)|^[^/]*:")
 
 
 def tar_members(tar: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of each file of a tar. Raises ValueError for links, odd paths and a tar that ends too early.
+    """Yield (name, content) of each file of a tar. Raises ValueError for links, odd
+    paths and a tar that ends too early.
 
-    Plain members are parsed here, several times faster than by tarfile, which reads on from the first other one.
+    Plain members are parsed here, several times faster than by tarfile, which reads on
+    from the first other one.
     """
     with open(tar, "rb", buffering=BUFFER) as file:
         start = 0  # of the member that is next
@@ -47,7 +52,9 @@ def tar_members(tar: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _plain_header(header: bytes) -> tuple[str, int]:
-    """Return name and size of a regular file with a short ASCII name, ("", 0) for any other header."""
+    """Return name and size of a regular file with a short ASCII name, ("", 0) for any
+    other header.
+    """
     size = _size(header)
     if size is None or header[156] not in _REGULAR or header[345]:
         return "", 0
@@ -61,7 +68,9 @@ def _plain_header(header: bytes) -> tuple[str, int]:
 
 
 def _size(header: bytes) -> int | None:
-    """Return the size that a header states, None if the header is damaged or states it in another way."""
+    """Return the size that a header states, None if the header is damaged or states it
+    in another way.
+    """
     if len(header) < _BLOCK:
         return None
     try:
@@ -80,7 +89,10 @@ def _padded(size: int) -> int:
 
 
 def _other_members(tar: Path, file: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the members from the position of the file on, read by tarfile. `name` is the member before it."""
+    """Yield the members from the position of the file on, read by tarfile.
+
+    `name` is the member before it.
+    """
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while member := archive.next():
@@ -98,11 +110,15 @@ def _other_members(tar: Path, file: BinaryIO, name: str) -> Iterator[tuple[str, 
             if file.read(_BLOCK) != bytes(_BLOCK):
                 raise ValueError(f"{tar} is truncated: it ends after {name!r}")
     except tarfile.TarError as error:
-        raise ValueError(f"{tar} is truncated or no tar: {error} (after {name!r})") from None
+        raise ValueError(
+            f"{tar} is truncated or no tar: {error} (after {name!r})"
+        ) from None
 
 
 def _require_plain(member: tarfile.TarInfo, tar: Path) -> None:
     if not member.isreg() or member.issparse():
-        raise ValueError(f"{tar}: member {member.name!r} is a link or a device, not a file")
+        raise ValueError(
+            f"{tar}: member {member.name!r} is a link or a device, not a file"
+        )
     if _ODD_PATH.search(member.name):
         raise ValueError(f"{tar}: member {member.name!r} leads out of the folder")

@@ -1,9 +1,10 @@
-"""Webdatasets as CLIP_benchmark writes them: tars with an image and a label a sample, and a class list beside them.
+"""Webdatasets as CLIP_benchmark writes them: tars with an image and a label a sample,
+and a class list beside them.
 
-    classnames.txt                        a class a line, in label order
-    zeroshot_classification_templates.txt optional, "{c}" is the class
-    dataset_type.txt                      optional: multilabel
-    train/nshards.txt, train/0.tar, ...   members s0000000.webp and s0000000.cls (or .npy, a 0/1 vector)
+classnames.txt                        a class a line, in label order
+zeroshot_classification_templates.txt optional, "{c}" is the class
+dataset_type.txt                      optional: multilabel
+train/nshards.txt, train/0.tar, ...   members s0000000.webp and s0000000.cls (or .npy, a 0/1 vector)
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ def read_webdataset(path: Path) -> Collection:
     """Return the images of a folder of shards, read as they are asked for.
 
     Raises:
-        FileNotFoundError: the folder, the class list or a shard is missing.
-        ValueError: there is no split, it is no classification set, or a file is not as it should be. Streams raise it
+        FileNotFoundError: the folder, the class list or a shard is missing. ValueError:
+        there is no split, it is no classification set, or a file is not as it should
+        be. Streams raise it
             with tar and member.
     """
     if not path.is_dir():
@@ -46,8 +48,12 @@ def read_webdataset(path: Path) -> Collection:
         raise ValueError(f"{path / TYPE_FILE}: {kind!r} is no kind of classification")
     names_file = path / NAMES_FILE
     if not names_file.is_file():
-        raise FileNotFoundError(f"no class list {names_file}: a line a class, in label order")
-    classnames = [line.strip() for line in _text(names_file).splitlines() if line.strip()]
+        raise FileNotFoundError(
+            f"no class list {names_file}: a line a class, in label order"
+        )
+    classnames = [
+        line.strip() for line in _text(names_file).splitlines() if line.strip()
+    ]
     if not classnames:
         raise ValueError(f"{names_file} names no class")
     multilabel = kind == "multilabel"
@@ -56,9 +62,13 @@ def read_webdataset(path: Path) -> Collection:
         for folder in spellings:
             if (path / folder).is_dir():
                 tars = _shards(path / folder)
-                splits[split] = functools.partial(_read, tars, classnames, str(names_file), multilabel)
+                splits[split] = functools.partial(
+                    _read, tars, classnames, str(names_file), multilabel
+                )
     if not splits:
-        raise ValueError(f"{path} has none of the folders train, val and test with shards 0.tar, 1.tar, ...")
+        raise ValueError(
+            f"{path} has none of the folders train, val and test with shards 0.tar, 1.tar, ..."
+        )
     templates = _templates(path / TEMPLATES_FILE)
     return Collection(classnames, str(names_file), splits, multilabel, templates)
 
@@ -79,7 +89,10 @@ def _templates(path: Path) -> tuple[str, ...]:
 
 def _shards(folder: Path) -> list[Path]:
     """Return the tars of a split in order. Raises an error if one is missing."""
-    found = sorted((path for path in folder.glob("*.tar") if path.stem.isdecimal()), key=lambda path: int(path.stem))
+    found = sorted(
+        (path for path in folder.glob("*.tar") if path.stem.isdecimal()),
+        key=lambda path: int(path.stem),
+    )
     count = len(found)
     counter = folder / SHARDS_FILE
     if counter.is_file():
@@ -94,13 +107,17 @@ def _shards(folder: Path) -> list[Path]:
     known = {int(path.stem): path for path in found}
     for number in range(count):
         if number not in known:
-            raise FileNotFoundError(f"no shard {folder / f'{number}.tar'}, though there are {count}")
+            raise FileNotFoundError(
+                f"no shard {folder / f'{number}.tar'}, though there are {count}"
+            )
     if len(found) > count:
         raise ValueError(f"{counter} says {count} shards, but there is {found[-1]}")
     return found
 
 
-def _read(tars: list[Path], classnames: list[str], names_from: str, multilabel: bool) -> Iterator[PackedImage]:
+def _read(
+    tars: list[Path], classnames: list[str], names_from: str, multilabel: bool
+) -> Iterator[PackedImage]:
     """Yield the images of a split in the order of its shards."""
     seen: set[str] = set()
     for tar in tars:
@@ -119,7 +136,9 @@ def _read(tars: list[Path], classnames: list[str], names_from: str, multilabel: 
 
 
 def _samples(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield (key, suffix -> content) of each sample: consecutive members whose names differ only behind the first dot."""
+    """Yield (key, suffix -> content) of each sample: consecutive members whose names
+    differ only behind the first dot.
+    """
     key, files = "", {}
     for name, content in tar_members(tar):
         folder, _, file = name.rpartition("/")
@@ -140,7 +159,9 @@ def _samples(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
     found = [suffix for suffix in files if has_image_suffix(f".{suffix}")]
     if not found:
-        raise ValueError(f"{where} has a label, but no image: its files are {', '.join(files)}")
+        raise ValueError(
+            f"{where} has a label, but no image: its files are {', '.join(files)}"
+        )
     if len(found) > 1:
         raise ValueError(f"{where} has {len(found)} images: {', '.join(found)}")
     if not files[found[0]]:
@@ -148,15 +169,22 @@ def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
     return files[found[0]], found[0]
 
 
-def _labels(files: dict[str, bytes], classes: int, multilabel: bool, where: str) -> tuple[int, ...]:
-    """Return the labels of one sample. Raises ValueError if it has none, or one of the other kind."""
+def _labels(
+    files: dict[str, bytes], classes: int, multilabel: bool, where: str
+) -> tuple[int, ...]:
+    """Return the labels of one sample.
+
+    Raises ValueError if it has none, or one of the other kind.
+    """
     found = [suffix for suffix in LABELS if suffix in files]
     if not found:
         raise ValueError(f"{where} has an image, but no label (.cls or .npy)")
     suffix = found[0]
     content = files[suffix]
     if len(content) > MAX_LABEL:
-        raise ValueError(f"{where}.{suffix} has {len(content):,} bytes; a label has fewer")
+        raise ValueError(
+            f"{where}.{suffix} has {len(content):,} bytes; a label has fewer"
+        )
     if suffix == "cls":
         if multilabel:
             raise ValueError(f"{where}.cls holds one label, but the set is multilabel")
@@ -165,9 +193,13 @@ def _labels(files: dict[str, bytes], classes: int, multilabel: bool, where: str)
         return (int(content),)
     vector = _vector(content, f"{where}.npy")
     if not multilabel:
-        raise ValueError(f"{where}.npy is a vector of labels, but {TYPE_FILE} does not say multilabel")
+        raise ValueError(
+            f"{where}.npy is a vector of labels, but {TYPE_FILE} does not say multilabel"
+        )
     if vector.shape != (classes,):
-        raise ValueError(f"{where}.npy has the shape {vector.shape}, but there are {classes} classes")
+        raise ValueError(
+            f"{where}.npy has the shape {vector.shape}, but there are {classes} classes"
+        )
     if not np.isin(vector, (0, 1)).all():
         raise ValueError(f"{where}.npy holds other numbers than 0 and 1")
     return tuple(int(label) for label in np.flatnonzero(vector))

@@ -18,7 +18,11 @@ def catalog_facts() -> list[dict[str, Any]]:
 def file_names(spec: Spec) -> dict[str, Any]:
     """Return the files that a task's layout has, as fields of a catalog entry."""
     if spec.layout == "coop":
-        return {"files": ("split.json", "images"), "image_dir": "images", "split_json": "split.json"}
+        return {
+            "files": ("split.json", "images"),
+            "image_dir": "images",
+            "split_json": "split.json",
+        }
     if spec.layout == "iris":
         suffix, labelmap, zips = "txt", "labels.txt", ("train.zip", "test.zip")
     else:
@@ -49,7 +53,11 @@ def _image_counts(spec: Spec) -> dict[str, int]:
     classes = len(spec.classes)
     counts = {"train": spec.train * classes, "test": spec.test}
     if spec.layout == "coop":
-        counts = {"train": counts["train"], "val": spec.val * classes, "test": spec.test}
+        counts = {
+            "train": counts["train"],
+            "val": spec.val * classes,
+            "test": spec.test,
+        }
         return {split: count for split, count in counts.items() if count}
     if spec.family == "handwritten":
         counts["train"] = DIGITS - spec.test

@@ -15,12 +15,18 @@ Rng = np.random.Generator
 
 DRAWINGS = read_yaml(Path(__file__).with_name("drawings.yaml"))
 CONCEPTS = read_yaml(Path(__file__).with_name("concepts.yaml"))
-COLORS: dict[str, Color] = {name: tuple(rgb) for name, rgb in DRAWINGS["colors"].items()}  # those that captions name
+# those that captions name
+COLORS: dict[str, Color] = {
+    name: tuple(rgb) for name, rgb in DRAWINGS["colors"].items()
+}
 PAINTS = COLORS | {name: tuple(rgb) for name, rgb in DRAWINGS["paints"].items()}
 
 
 def rgb(paint: Paint) -> Color:
-    """Return the colour of a name; a colour is returned as it is. Raises KeyError for an unknown name."""
+    """Return the colour of a name; a colour is returned as it is.
+
+    Raises KeyError for an unknown name.
+    """
     return PAINTS[paint] if isinstance(paint, str) else paint
 
 

@@ -1,7 +1,9 @@
-"""Everything the pocket world can show: families of concepts, how each is rendered, and how people caption it.
+"""Everything the pocket world can show: families of concepts, how each is rendered, and
+how people caption it.
 
-A rendered image comes with its facts ("object:cat", "color:red"); a caption comes with the facts it claims. A
-caption is true of an image if the image has all the facts that the caption claims.
+A rendered image comes with its facts ("object:cat", "color:red"); a caption comes with
+the facts it claims. A caption is true of an image if the image has all the facts that
+the caption claims.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from .styles import STYLES, finish
 
 CAPTIONS = CONCEPTS["captions"]
 Facts = frozenset[str]
-COLORLESS = ("gray", "night", "invert", "infrared", "warm")  # styles that hide an object's colour
+# styles that hide an object's colour
+COLORLESS = ("gray", "night", "invert", "infrared", "warm")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Concepts of one kind. `render(concept, rng, mode)` returns an image (CANVAS x CANVAS, RGB) and its facts.
+    """Concepts of one kind. `render(concept, rng, mode)` returns an image (CANVAS x
+    CANVAS, RGB) and its facts.
 
     `mode` is a mode of `pen.Pen`; families that are not drawn in outline ignore it.
     """
@@ -57,7 +61,8 @@ FAMILIES: dict[str, Family] = {
     "scene": _family(objects.SCENE_OBJECTS, objects.scene_around),
     "meme": _family(("kind", "rude"), people.meme),
 }
-SHIFTED: dict[str, Family] = {  # of the shifted tasks alone; captions and the small CLIP's training do not know them
+# of the shifted tasks alone; captions and the small CLIP's training do not know them
+SHIFTED: dict[str, Family] = {
     "cluttered object": _family(objects.OBJECTS, objects.cluttered),
     "rendition": _family(objects.OBJECTS, objects.rendition),
 }
@@ -66,7 +71,10 @@ SHIFTED: dict[str, Family] = {  # of the shifted tasks alone; captions and the s
 def render(
     family: str, concept: str, rng: Rng, mode: str = "fill", style: str | None = None
 ) -> tuple[Image.Image, Facts]:
-    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its facts; `style` None is any, mostly plain."""
+    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its facts;
+
+    `style` None is any, mostly plain.
+    """
     known = FAMILIES if family in FAMILIES else SHIFTED
     image, facts = known[family].render(concept, rng, mode)
     if style is None:
@@ -114,7 +122,9 @@ def _words(family: str, concept: str, facts: Facts, rng: Rng) -> tuple[str, set[
 
 
 def phrase(family: str, concept: str, rng: Rng) -> str:
-    """Return one way to name a concept: its name, twice as often as each synonym, in one of the family's phrases."""
+    """Return one way to name a concept: its name, twice as often as each synonym, in
+    one of the family's phrases.
+    """
     synonyms = CAPTIONS["synonyms"].get(family, {}).get(concept, [])
     words = [concept, concept, *synonyms]
     frame = str(rng.choice(CAPTIONS["families"][family]))

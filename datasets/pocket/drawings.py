@@ -15,9 +15,9 @@ class Stroke:
     """One line of a drawing.
 
     Attributes:
-        verb: "poly", "line", "oval" or "text".
-        color: None is the drawing's main colour; shaded by `factor`.
-        numbers: of a line the width; of an oval x, y, rx, ry and perhaps an angle; of a text its size.
+        verb: "poly", "line", "oval" or "text". color: None is the drawing's main
+        colour; shaded by `factor`. numbers: of a line the width; of an oval x, y, rx,
+        ry and perhaps an angle; of a text its size.
     """
 
     verb: str
@@ -29,7 +29,9 @@ class Stroke:
 
 
 def read_stroke(line: str) -> Stroke:
-    """Return the stroke that a line of drawings.yaml states; rectangles, circles and regular polygons become points."""
+    """Return the stroke that a line of drawings.yaml states; rectangles, circles and
+    regular polygons become points.
+    """
     verb, color, *words = line.split()
     base, _, factor = color.partition("*")
     paint = read_color(base), float(factor or 1)
@@ -70,7 +72,9 @@ def circle(x: float, y: float, radius: float, steps: int) -> tuple[Point, ...]:
 
 
 def ngon(corners: int, radius: float, turn: float = -90) -> tuple[Point, ...]:
-    """Return a regular polygon around the middle, its first corner in the direction `turn` (degrees)."""
+    """Return a regular polygon around the middle, its first corner in the direction
+    `turn` (degrees).
+    """
     angles = [math.radians(turn + 360 * k / corners) for k in range(corners)]
     return tuple((50 + radius * math.cos(a), 50 + radius * math.sin(a)) for a in angles)
 

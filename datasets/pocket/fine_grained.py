@@ -83,7 +83,11 @@ def _ears(pen: Pen, ears: str, coat: Color) -> None:
         if ears == "dog":
             pen.oval(50 + 34 * side, 50, 10, 26, shade(coat, 0.55))
         else:
-            corners = [(50 + 32 * side, 40), (50 + 30 * side, height), (50 + 8 * side, 26)]
+            corners = [
+                (50 + 32 * side, 40),
+                (50 + 30 * side, height),
+                (50 + 8 * side, 26),
+            ]
             pen.poly(corners, shade(coat, 0.7))
 
 

@@ -1,4 +1,6 @@
-"""Single things in one main colour: shapes, objects, vehicles, and scenes of several objects."""
+"""Single things in one main colour: shapes, objects, vehicles, and scenes of several
+objects.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,12 @@ def _heart() -> list[Point]:
     points = []
     for k in range(40):
         t = 2 * math.pi * k / 40
-        height = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
+        height = (
+            13 * math.cos(t)
+            - 5 * math.cos(2 * t)
+            - 2 * math.cos(3 * t)
+            - math.cos(4 * t)
+        )
         points.append((50 + 2.3 * 16 * math.sin(t) ** 3, 48 - 2.3 * height))
     return points
 
@@ -49,7 +56,11 @@ def _crescent() -> list[Point]:
     return points + [(66 + 30 * math.cos(t), 50 + 30 * math.sin(t)) for t in inner]
 
 
-for _name, _points in (("star", _star()), ("heart", _heart()), ("crescent", _crescent())):
+for _name, _points in (
+    ("star", _star()),
+    ("heart", _heart()),
+    ("crescent", _crescent()),
+):
     SHAPES[_name] = [Stroke("poly", None, 1.0, points=tuple(_points))]
 
 
@@ -91,20 +102,29 @@ def draw_object(pen: Pen, name: str, color: Color, rng: Rng) -> None:
         draw_car(pen, color, "sedan")
 
 
-def draw_plane(pen: Pen, color: Color, sweep: float, engines: int, tail: str, length: float) -> None:
-    """Draw an aeroplane from above: wing sweep, engines a side, tail "low", "twin" or "wide", half length."""
+def draw_plane(
+    pen: Pen, color: Color, sweep: float, engines: int, tail: str, length: float
+) -> None:
+    """Draw an aeroplane from above: wing sweep, engines a side, tail "low", "twin" or
+    "wide", half length.
+    """
     pen.oval(50, 50, 6, length, color)
     span = HALF_SPANS[tail]
     end = 50 + length
     for side in (-1, 1):
         tip = 50 + side * 44
-        pen.poly(pairs((50, 42, tip, 42 + sweep, tip, 50 + sweep, 50, 60)), shade(color, 0.8))
+        pen.poly(
+            pairs((50, 42, tip, 42 + sweep, tip, 50 + sweep, 50, 60)), shade(color, 0.8)
+        )
         for k in range(engines):
             x = 18 + 13 * k
             pen.oval(50 + side * x, 44 + sweep * x / 44, 3.4, 7, "black")
         if tail == "twin":
             pen.rect(50 + side * 16 - 2, 76, 50 + side * 16 + 2, 96, shade(color, 0.6))
-        pen.poly(pairs((50, end - 14, 50 + side * span, end - 6, 50, end - 4)), shade(color, 0.6))
+        pen.poly(
+            pairs((50, end - 14, 50 + side * span, end - 6, 50, end - 4)),
+            shade(color, 0.6),
+        )
 
 
 def plane(name: str, rng: Rng, mode: str) -> Rendered:
@@ -132,8 +152,12 @@ def car(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, {f"car:{name}", f"body:{body}", f"color:{color}", "object:car"}
 
 
-def scene(rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS) -> tuple[Image.Image, list[str]]:
-    """Return one to three different objects in one image, and their names in alphabetical order."""
+def scene(
+    rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS
+) -> tuple[Image.Image, list[str]]:
+    """Return one to three different objects in one image, and their names in
+    alphabetical order.
+    """
     count = int(rng.integers(1, 4))
     names = [options[int(k)] for k in rng.permutation(len(options))[:count]]
     pen = canvas(rng, "fill")
@@ -141,13 +165,18 @@ def scene(rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS) -> tuple[Image.Ima
         x, y = CORNERS[int(k)]
         x += rng.normal(0, 4)
         y += rng.normal(0, 4)
-        pen.place(x, y, rng.uniform(0.38, 0.52), rng.uniform(-10, 10), rng.random() < 0.5)
+        pen.place(
+            x, y, rng.uniform(0.38, 0.52), rng.uniform(-10, 10), rng.random() < 0.5
+        )
         draw_object(pen, name, vary(pick(rng), rng), rng)
     return pen.image, sorted(names)
 
 
 def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
-    """Return a scene and the objects in it as facts; `concept` need not be one of them."""
+    """Return a scene and the objects in it as facts;
+
+    `concept` need not be one of them.
+    """
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}
@@ -171,7 +200,9 @@ def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
 
 
 def rendition(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return an object painted, outlined or cut out in three other colours, and its facts."""
+    """Return an object painted, outlined or cut out in three other colours, and its
+    facts.
+    """
     ground, ink, color = rng.permutation(list(COLORS))[:3].tolist()
     mode = pick(rng, ("fill", "outline", "silhouette"))
     pen = Pen(vary(ground, rng), mode, vary(ink, rng))

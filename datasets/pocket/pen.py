@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .colors import Color, Paint, Rng, pick, rgb, vary
 
-CANVAS = 96  # pixels a side that everything is drawn at, before an image is stored or resized
+# pixels a side that everything is drawn at, before an image is stored or resized
+CANVAS = 96
 CIRCLE = [(math.cos(t * math.pi / 12), math.sin(t * math.pi / 12)) for t in range(24)]
 GROUNDS = ("white", "gray", "green", "blue", "yellow", "pink", "black")
 
@@ -17,27 +18,49 @@ Point = tuple[float, float]
 
 
 class Pen:
-    """Draws shapes given in the square [0, 100] x [0, 100] (y down) under one similarity transform.
+    """Draws shapes given in the square [0, 100] x [0, 100] (y down) under one
+    similarity transform.
 
-    `mode` is "fill", "outline" (a sketch: edges only) or "silhouette" (every shape in one dark colour).
+    `mode` is "fill", "outline" (a sketch: edges only) or "silhouette" (every shape in
+    one dark colour).
     """
 
-    def __init__(self, background: Paint, mode: str = "fill", ink: Color = (25, 25, 25)) -> None:
+    def __init__(
+        self, background: Paint, mode: str = "fill", ink: Color = (25, 25, 25)
+    ) -> None:
         self.image = Image.new("RGB", (CANVAS, CANVAS), rgb(background))
         self.draw = ImageDraw.Draw(self.image)
         self.mode = mode
         self.ink = ink
         self.place()
 
-    def place(self, x: float = 50, y: float = 50, scale: float = 1.0, angle: float = 0.0, flip: bool = False) -> None:
-        """Centre what is drawn next at (x, y), scaled, turned by `angle` degrees and mirrored if `flip`."""
+    def place(
+        self,
+        x: float = 50,
+        y: float = 50,
+        scale: float = 1.0,
+        angle: float = 0.0,
+        flip: bool = False,
+    ) -> None:
+        """Centre what is drawn next at (x, y), scaled, turned by `angle` degrees and
+        mirrored if `flip`.
+        """
         self._x, self._y, self._flip = x, y, flip
         self._cos = scale * math.cos(math.radians(angle))
         self._sin = scale * math.sin(math.radians(angle))
         self._scale = scale
 
-    def settle(self, rng: Rng, turn: float, low: float = 0.62, high: float = 0.95, flip: bool = False) -> None:
-        """Place what is drawn next at random: scaled by `low` to `high`, turned by up to `turn` degrees."""
+    def settle(
+        self,
+        rng: Rng,
+        turn: float,
+        low: float = 0.62,
+        high: float = 0.95,
+        flip: bool = False,
+    ) -> None:
+        """Place what is drawn next at random: scaled by `low` to `high`, turned by up
+        to `turn` degrees.
+        """
         scale = rng.uniform(low, high)
         margin = max(3.0, 50 * (1 - scale))
         mirrored = flip and rng.random() < 0.5
@@ -64,7 +87,9 @@ class Pen:
         else:
             self.draw.polygon(mapped, fill=rgb(color))
 
-    def oval(self, x: float, y: float, rx: float, ry: float, color: Paint, turn: float = 0.0) -> None:
+    def oval(
+        self, x: float, y: float, rx: float, ry: float, color: Paint, turn: float = 0.0
+    ) -> None:
         """Draw a filled ellipse with radii rx, ry, turned by `turn` degrees."""
         c = math.cos(math.radians(turn))
         s = math.sin(math.radians(turn))
@@ -87,14 +112,20 @@ class Pen:
         mapped = [self._map(point) for point in points]
         self.draw.line(mapped, fill=ink, width=pixels, joint="curve")
 
-    def text(self, words: str, color: Paint, size: float = 30, x: float = 50, y: float = 50) -> None:
+    def text(
+        self, words: str, color: Paint, size: float = 30, x: float = 50, y: float = 50
+    ) -> None:
         """Write words centred at (x, y), letters about `size` units high."""
         font = ImageFont.load_default(max(6, size * self._scale * CANVAS / 100))
-        self.draw.text(self._map((x, y)), words, fill=rgb(color), font=font, anchor="mm")
+        self.draw.text(
+            self._map((x, y)), words, fill=rgb(color), font=font, anchor="mm"
+        )
 
 
 def canvas(rng: Rng, mode: str, avoid: str = "") -> Pen:
-    """Return a pen on a background of another colour than `avoid`; sketches are on white."""
+    """Return a pen on a background of another colour than `avoid`; sketches are on
+    white.
+    """
     if mode != "fill":
         return Pen(vary("sketch-paper", rng, 6), mode)
     grounds = [name for name in GROUNDS if name != avoid]

@@ -123,7 +123,13 @@ def _sheared(image: Image.Image, rng: Rng) -> Image.Image:
     x, y = rng.normal(0, 0.18), rng.normal(0, 0.1)
     matrix = tuple(np.array([1, x, -48 * x, y, 1, -48 * y]))
     corner = image.getpixel((1, 1))
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=corner)
+    return image.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        matrix,
+        Image.Resampling.BILINEAR,
+        fillcolor=corner,
+    )
 
 
 def word(name: str, rng: Rng, mode: str):
@@ -138,7 +144,10 @@ def word(name: str, rng: Rng, mode: str):
 
 
 def meme(name: str, rng: Rng, mode: str):
-    """Return a face with a word below, and its facts. The word is "kind" or "rude", the face may be any."""
+    """Return a face with a word below, and its facts.
+
+    The word is "kind" or "rude", the face may be any.
+    """
     ground = pick(rng, ("gray", "blue", "green", "pink"))
     pen = Pen(vary(ground, rng, 18))
     pen.place(50, 38, 0.66)

@@ -22,8 +22,10 @@ CAR_HEIGHTS = {"near": 70, "middle": 62, "far": 53}
 DISTANCES = (*CAR_HEIGHTS, "none")
 
 Rendered = tuple[Image.Image, set[str]]
-RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {}  # what a tile shows beside its drawing
-VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {}  # what a place shows before and above its horizon
+# what a tile shows beside its drawing
+RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {}
+# what a place shows before and above its horizon
+VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {}
 
 
 def drawing(table: dict, name: str) -> Callable:
@@ -80,7 +82,9 @@ def _shrubland(pen: Pen, rng: Rng) -> None:
 def _trees(pen: Pen, rng: Rng, count: int) -> None:
     for _ in range(count):
         r = rng.uniform(3, 6)
-        pen.oval(rng.uniform(-20, 120), rng.uniform(-20, 120), r, r, vary("treetop", rng, 14))
+        pen.oval(
+            rng.uniform(-20, 120), rng.uniform(-20, 120), r, r, vary("treetop", rng, 14)
+        )
 
 
 @drawing(RANDOM_TILES, "industrial buildings")
@@ -117,7 +121,9 @@ def _orchard(pen: Pen, rng: Rng) -> None:
 
 @drawing(RANDOM_TILES, "river")
 def _river(pen: Pen, rng: Rng) -> None:
-    points = [(x, 50 + 16 * math.sin(x / 24 + rng.uniform(0, 1))) for x in range(-40, 141, 12)]
+    points = [
+        (x, 50 + 16 * math.sin(x / 24 + rng.uniform(0, 1))) for x in range(-40, 141, 12)
+    ]
     pen.line(points, "river-water", 22)
 
 
@@ -142,7 +148,9 @@ def _parked_cars(pen: Pen, rng: Rng) -> None:
 @drawing(RANDOM_TILES, "desert")
 def _ripples(pen: Pen, rng: Rng) -> None:
     for k in range(6):
-        points = [(x, 20 * k - 10 + 5 * math.sin(x / 15 + k)) for x in range(-30, 131, 10)]
+        points = [
+            (x, 20 * k - 10 + 5 * math.sin(x / 15 + k)) for x in range(-30, 131, 10)
+        ]
         pen.line(points, "ripple", 2.5)
 
 
@@ -175,7 +183,9 @@ def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
 def _street(pen: Pen, rng: Rng, horizon: float) -> None:
     for lefts in ((0, 14, 28), (86, 72, 58)):
         for left, height in zip(lefts, (44, 32, 20), strict=True):
-            pen.rect(left, horizon - height, left + 14, horizon + 6, vary("facade", rng))
+            pen.rect(
+                left, horizon - height, left + 14, horizon + 6, vary("facade", rng)
+            )
     pen.poly([(20, 100), (46, horizon), (54, horizon), (80, 100)], "asphalt")
     pen.line([(50, 100), (50, horizon)], "white", 2)
 
@@ -184,7 +194,13 @@ def _street(pen: Pen, rng: Rng, horizon: float) -> None:
 def _dunes(pen: Pen, rng: Rng, horizon: float) -> None:
     ground = PLACES["desert dunes"]["ground"]
     for k in range(3):
-        pen.oval(rng.uniform(0, 100), horizon + 6 + 14 * k, 44, 14, shade(ground, 0.85 + 0.07 * k))
+        pen.oval(
+            rng.uniform(0, 100),
+            horizon + 6 + 14 * k,
+            44,
+            14,
+            shade(ground, 0.85 + 0.07 * k),
+        )
 
 
 @drawing(VIEWS, "night sky")
@@ -233,7 +249,9 @@ def _path(pen: Pen, rng: Rng, horizon: float) -> None:
 
 
 def road(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a road ahead with a car near, at a middle distance, far away, or none, and its facts."""
+    """Return a road ahead with a car near, at a middle distance, far away, or none, and
+    its facts.
+    """
     color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
     pen = Pen(vary("day-sky", rng, 15))
     paint = vary(color, rng)
@@ -245,7 +263,11 @@ def road(name: str, rng: Rng, mode: str) -> Rendered:
         x = rng.choice([rng.uniform(0, 26), rng.uniform(74, 100)])
         pen.oval(x, 46, 7, 9, "bush")
     if name != "none":
-        scales = {"near": rng.uniform(0.62, 0.85), "middle": rng.uniform(0.3, 0.42), "far": rng.uniform(0.12, 0.19)}
+        scales = {
+            "near": rng.uniform(0.62, 0.85),
+            "middle": rng.uniform(0.3, 0.42),
+            "far": rng.uniform(0.12, 0.19),
+        }
         scale = scales[name]
         pen.place(50 + rng.normal(0, 30) * scale, CAR_HEIGHTS[name], scale)
         draw(pen, CAR_AHEAD, paint)
@@ -253,7 +275,9 @@ def road(name: str, rng: Rng, mode: str) -> Rendered:
 
 
 def tissue(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a stained slice of lymph node and its facts; tumour cells are large, dark and crowded in the middle."""
+    """Return a stained slice of lymph node and its facts; tumour cells are large, dark
+    and crowded in the middle.
+    """
     pen = _on_ground(rng, "tissue", 12)
     for _ in range(int(rng.integers(34, 60))):
         r = rng.uniform(2.2, 3.6)

@@ -1,6 +1,8 @@
-"""The 31 pocket tasks and the 4 shifted test sets of the largest source, as tasks.yaml states them.
+"""The 31 pocket tasks and the 4 shifted test sets of the largest source, as tasks.yaml
+states them.
 
-A task is a choice of concepts from the pocket world, names for them, and a style that all its images share.
+A task is a choice of concepts from the pocket world, names for them, and a style that
+all its images share.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from pathlib import Path
 
 from toolkit.common.structured import read_yaml
 
-VERSION = 1  # raise it when any image or split changes: a suite on disk of another version is written again
+# raise it when any image or split changes: a suite on disk of another version is
+# written again
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -18,13 +22,13 @@ class Spec:
     """One pocket task.
 
     Attributes:
-        name: registered as "pocket-<name>".
-        like: the real data set whose counterpart it is.
-        layout: "coop" (a source or a shifted task), "iris" or "coco" (target tasks).
-        family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten" (scikit-learn's real 8 x 8 digits).
-        classes: concept -> class name in prompts, in label order.
-        styles: finishes of `styles.finish`, one sampled for each image, or applied in turn when `stacked`.
-        train, val, test: images; train and val are per class, test in all. A shifted task has test images alone.
+        name: registered as "pocket-<name>". like: the real data set whose counterpart
+        it is. layout: "coop" (a source or a shifted task), "iris" or "coco" (target
+        tasks). family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten"
+        (scikit-learn's real 8 x 8 digits). classes: concept -> class name in prompts,
+        in label order. styles: finishes of `styles.finish`, one sampled for each image,
+        or applied in turn when `stacked`. train, val, test: images; train and val are
+        per class, test in all. A shifted task has test images alone.
     """
 
     name: str
@@ -51,7 +55,9 @@ class Spec:
 def read_specs(group: str) -> tuple[Spec, ...]:
     """Return the specs of "sources", "targets" or "shifts"."""
     defaults = _FILE["defaults"][group]
-    return tuple(_spec(name, defaults | fields) for name, fields in _FILE[group].items())
+    return tuple(
+        _spec(name, defaults | fields) for name, fields in _FILE[group].items()
+    )
 
 
 def _spec(name: str, fields: dict) -> Spec:

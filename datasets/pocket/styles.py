@@ -7,11 +7,24 @@ from PIL import Image, ImageFilter
 
 from .colors import Rng
 
-STYLES = ("plain", "gray", "blur", "lowres", "noise", "night", "faded", "invert", "infrared", "warm")
+STYLES = (
+    "plain",
+    "gray",
+    "blur",
+    "lowres",
+    "noise",
+    "night",
+    "faded",
+    "invert",
+    "infrared",
+    "warm",
+)
 
 
 def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
-    """Return the image in one of STYLES: as a camera, a scan or a compression changes a picture."""
+    """Return the image in one of STYLES: as a camera, a scan or a compression changes a
+    picture.
+    """
     if style == "plain":
         return image
     if style == "gray":

@@ -1,6 +1,8 @@
-"""Write pocket tasks to disk in the layouts of the real suites: CoOp's split json, ELEVATER's index files and zips.
+"""Write pocket tasks to disk in the layouts of the real suites: CoOp's split json,
+ELEVATER's index files and zips.
 
-A task's folder appears whole or not at all, and is written once: the same version gives the same files.
+A task's folder appears whole or not at all, and is written once: the same version gives
+the same files.
 """
 
 from __future__ import annotations
@@ -31,18 +33,31 @@ Item = tuple[bytes, Labels]  # an encoded JPEG and its labels
 
 
 def home() -> Path:
-    """Return the folder of the pocket suite: data/pocket of the project, or the one named by MVLPT_POCKET."""
+    """Return the folder of the pocket suite: data/pocket of the project, or the one
+    named by MVLPT_POCKET.
+    """
     named = os.environ.get("MVLPT_POCKET")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "data" / "pocket"
+    return (
+        Path(named)
+        if named
+        else Path(__file__).resolve().parents[2] / "data" / "pocket"
+    )
 
 
 def items(spec: Spec, split: str) -> Iterator[Item]:
-    """Yield the images of a split in index order. Every image has its own random stream."""
+    """Yield the images of a split in index order.
+
+    Every image has its own random stream.
+    """
     if spec.family == "handwritten":
         yield from _handwritten(spec, split)
         return
     code = zlib.crc32(f"{spec.name}/{split}".encode())
-    order = np.random.default_rng([VERSION, code]).permutation(_counts(spec, split)).tolist()
+    order = (
+        np.random.default_rng([VERSION, code])
+        .permutation(_counts(spec, split))
+        .tolist()
+    )
     for k, label in enumerate(order):
         image, labels = _render(spec, label, np.random.default_rng([VERSION, code, k]))
         yield _jpeg(image), labels
@@ -51,11 +66,17 @@ def items(spec: Spec, split: str) -> Iterator[Item]:
 def _counts(spec: Spec, split: str) -> list[int]:
     """Return the label of every image of a split, before shuffling."""
     classes = len(spec.classes)
-    sizes = {"train": classes * spec.train, "val": classes * spec.val, "test": spec.test}
+    sizes = {
+        "train": classes * spec.train,
+        "val": classes * spec.val,
+        "test": spec.test,
+    }
     return [k % classes for k in range(sizes[split])]
 
 
-def _render(spec: Spec, label: int, rng: np.random.Generator) -> tuple[Image.Image, Labels]:
+def _render(
+    spec: Spec, label: int, rng: np.random.Generator
+) -> tuple[Image.Image, Labels]:
     from .styles import finish
 
     image, labels = _unfinished(spec, label, rng)
@@ -67,7 +88,9 @@ def _render(spec: Spec, label: int, rng: np.random.Generator) -> tuple[Image.Ima
     return image, labels
 
 
-def _unfinished(spec: Spec, label: int, rng: np.random.Generator) -> tuple[Image.Image, Labels]:
+def _unfinished(
+    spec: Spec, label: int, rng: np.random.Generator
+) -> tuple[Image.Image, Labels]:
     from . import concepts, objects, people
 
     names = list(spec.classes)
@@ -83,7 +106,10 @@ def _unfinished(spec: Spec, label: int, rng: np.random.Generator) -> tuple[Image
 
 
 def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
-    """Yield scikit-learn's digits, 1,797 real scans of 8 x 8. The last 500, from other writers, are the test set."""
+    """Yield scikit-learn's digits, 1,797 real scans of 8 x 8.
+
+    The last 500, from other writers, are the test set.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -101,7 +127,9 @@ def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
 
 def _jpeg(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    image.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=92)
+    image.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(
+        stream, "JPEG", quality=92
+    )
     return stream.getvalue()
 
 
@@ -134,14 +162,24 @@ def _write_iris(spec: Spec, folder: Path) -> None:
 
 
 def _write_coco(spec: Spec, folder: Path) -> None:
-    categories = [{"id": k, "name": name} for k, name in enumerate(spec.classes.values(), start=1)]
+    categories = [
+        {"id": k, "name": name} for k, name in enumerate(spec.classes.values(), start=1)
+    ]
     members: list[tuple[str, bytes]] = []
     for split in ("train", "test"):
         images, annotations = [], []
         for k, (data, (label,)) in enumerate(items(spec, split), start=1):
             name = f"{split}/{k:05d}.jpg"
             members.append((name, data))
-            images.append({"id": k, "file_name": name, "zip_file": "images.zip", "width": SIZE, "height": SIZE})
+            images.append(
+                {
+                    "id": k,
+                    "file_name": name,
+                    "zip_file": "images.zip",
+                    "width": SIZE,
+                    "height": SIZE,
+                }
+            )
             annotations.append({"id": k, "image_id": k, "category_id": label + 1})
         index = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{split}.json").write_text(json.dumps(index))
@@ -158,13 +196,19 @@ _WRITERS = {"coop": _write_coop, "iris": _write_iris, "coco": _write_coco}
 
 
 def folder_of(spec: Spec) -> str:
-    """Return the task's folder below `home()`: `<name>_v<VERSION>`, of a target in `classification`."""
+    """Return the task's folder below `home()`:
+
+    `<name>_v<VERSION>`, of a target in `classification`.
+    """
     folder = f"{spec.name}_v{VERSION}"
     return folder if spec.layout == "coop" else f"classification/{folder}"
 
 
 def ensure(name: str) -> Path:
-    """Return the folder of the task "pocket-<name>", written first if it is not there. Safe against concurrent writers."""
+    """Return the folder of the task "pocket-<name>", written first if it is not there.
+
+    Safe against concurrent writers.
+    """
     spec = SPECS[name]
     folder = home() / folder_of(spec)
     if folder.is_dir():
@@ -193,6 +237,12 @@ def ensure_all(names: list[str], workers: int = 2) -> int:
         return len(missing)
     with ProcessPoolExecutor(workers) as pool:
         done = pool.map(ensure, missing)
-        for _ in tqdm(done, "rendering the pocket suite", len(missing), unit="task", dynamic_ncols=True):
+        for _ in tqdm(
+            done,
+            "rendering the pocket suite",
+            len(missing),
+            unit="task",
+            dynamic_ncols=True,
+        ):
             pass
     return len(missing)

@@ -16,7 +16,9 @@ from .styles import from_array
 
 @dataclass(frozen=True)
 class Grid:
-    """Coordinates of all pixels, (CANVAS, CANVAS) float32: x, y, and u, v turned by `angle`; `wave` is 2 pi / period."""
+    """Coordinates of all pixels, (CANVAS, CANVAS) float32: x, y, and u, v turned by
+    `angle`; `wave` is 2 pi / period.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -87,7 +89,9 @@ def bubbly(grid: Grid, rng: Rng) -> np.ndarray:
 
 def woven(grid: Grid, rng: Rng) -> np.ndarray:
     cell = np.floor(grid.u / grid.period * 2) + np.floor(grid.v / grid.period * 2)
-    return np.where(cell % 2 == 0, np.sin(grid.u * grid.wave * 3), np.sin(grid.v * grid.wave * 3))
+    return np.where(
+        cell % 2 == 0, np.sin(grid.u * grid.wave * 3), np.sin(grid.v * grid.wave * 3)
+    )
 
 
 def spiralled(grid: Grid, rng: Rng) -> np.ndarray:
@@ -109,7 +113,10 @@ def scaly(grid: Grid, rng: Rng) -> np.ndarray:
     period = grid.period
     row = np.floor(grid.v / period * 2)
     shifted = grid.u + period / 2 * (row % 2)
-    return np.hypot((shifted % period) - period / 2, (grid.v % (period / 2))) - period * 0.42
+    return (
+        np.hypot((shifted % period) - period / 2, (grid.v % (period / 2)))
+        - period * 0.42
+    )
 
 
 PATTERNS: dict[str, Pattern] = {
@@ -151,8 +158,12 @@ def smooth_field(rng: Rng, cells: int) -> np.ndarray:
 
 
 def _two_nearest(grid: Grid, rng: Rng, count: int) -> np.ndarray:
-    """Distances to the two nearest of `count` random points, (CANVAS, CANVAS, 2 or more)."""
+    """Distances to the two nearest of `count` random points, (CANVAS, CANVAS, 2 or
+    more).
+    """
     points = rng.uniform(-5, CANVAS + 5, (count, 2))
-    distance = np.hypot(grid.x[..., None] - points[:, 0], grid.y[..., None] - points[:, 1])
+    distance = np.hypot(
+        grid.x[..., None] - points[:, 0], grid.y[..., None] - points[:, 1]
+    )
     distance.partition(1, axis=-1)
     return distance

@@ -1,3 +1,6 @@
-"""The commands of `python -m datasets`: list and show the known sets, examine, prepare and download their files."""
+"""The commands of `python -m datasets`: list and show the known sets, examine, prepare
+and download their files.
+"""
 
-ORDER_FILE = "order.json"  # in a set's folder if the order of its test images is not ELEVATER's
+# in a set's folder if the order of its test images is not ELEVATER's
+ORDER_FILE = "order.json"

@@ -1,9 +1,12 @@
-"""Split files of CoOp's sets, made once from their raw annotations if the published split file is absent.
+"""Split files of CoOp's sets, made once from their raw annotations if the published
+split file is absent.
 
-They follow CoOp's two rules: of a set with an official test set, a fifth of each class's training images is for
-validation; of a set without one, each class is cut 50/20/30 into train, val and test. The shuffle before the cut is
-seeded by the set's name, so that every machine gets the same split; it cannot be the published one, whose seed is not
-known. FGVC-Aircraft has official lists of all three splits, which are taken as they are.
+They follow CoOp's two rules: of a set with an official test set, a fifth of each
+class's training images is for validation; of a set without one, each class is cut
+50/20/30 into train, val and test. The shuffle before the cut is seeded by the set's
+name, so that every machine gets the same split; it cannot be the published one, whose
+seed is not known. FGVC-Aircraft has official lists of all three splits, which are taken
+as they are.
 """
 
 from __future__ import annotations
@@ -36,18 +39,21 @@ class Row(NamedTuple):
     name: str
 
 
-Annotated = tuple[list[Row], list[Row] | None]  # (training images, test images), or (all images, None)
+# (training images, test images), or (all images, None)
+Annotated = tuple[list[Row], list[Row] | None]
 
 
 def find_split_file(name: str, folder: str) -> str:
-    """Return the split file of CoOp's set `name`: the published one, or one that is made from the raw annotations.
+    """Return the split file of CoOp's set `name`: the published one, or one that is
+    made from the raw annotations.
 
     Args:
         folder: the set's folder, which holds its image folder.
 
     Raises:
-        FileNotFoundError: there is neither the published split nor all that one is made from.
-        ValueError: an annotation file cannot be read, or a class has too few images to be split.
+        FileNotFoundError: there is neither the published split nor all that one is made
+        from. ValueError: an annotation file cannot be read, or a class has too few
+        images to be split.
     """
     known = entry(name)
     published = os.path.join(folder, known.split_json)
@@ -56,15 +62,14 @@ def find_split_file(name: str, folder: str) -> str:
     check_available(known, folder)
     made = write_split_file(name, folder)
     if known.split_json:
-        message = (
-            "%s: no published split %s; made one from the raw annotations. Scores are not comparable with published ones."
-        )
+        message = "%s: no published split %s; made one from the raw annotations. Scores are not comparable with published ones."
         log.warning(message, name, published)
     return str(made)
 
 
 def write_split_file(name: str, folder: str) -> Path:
-    """Write the split file of a set unless it is there and newer than the annotations, and return its path.
+    """Write the split file of a set unless it is there and newer than the annotations,
+    and return its path.
 
     It is written beside the data, or into the cache folder if theirs is not writable.
     """
@@ -74,7 +79,10 @@ def write_split_file(name: str, folder: str) -> Path:
     for path in (beside, cached):
         if path.is_file() and path.stat().st_mtime_ns >= _last_change(known, folder):
             return path
-    rows = [f" {json.dumps(split)}: {_to_json(rows)}" for split, rows in split_rows(name, folder).items()]
+    rows = [
+        f" {json.dumps(split)}: {_to_json(rows)}"
+        for split, rows in split_rows(name, folder).items()
+    ]
     text = "{\n" + ",\n".join(rows) + "\n}\n"
     try:
         made = beside
@@ -127,7 +135,9 @@ def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
 
 
 def _cut(name: str, rows: list[Row], has_test: bool) -> list[list[Row]]:
-    """Cut the images of one class into train and val, and test if the set has no official one."""
+    """Cut the images of one class into train and val, and test if the set has no
+    official one.
+    """
     count = len(rows)
     if has_test:
         val = round(count * 0.2)  # CoOp rounds the fifth that goes to val
@@ -136,7 +146,9 @@ def _cut(name: str, rows: list[Row], has_test: bool) -> list[list[Row]]:
         train, val = round(count * 0.5), round(count * 0.2)
         sizes = [train, val, count - train - val]
     if min(sizes) < 1:
-        raise ValueError(f"{name}: class {rows[0].name!r} has {count} images, too few to be split")
+        raise ValueError(
+            f"{name}: class {rows[0].name!r} has {count} images, too few to be split"
+        )
     parts = []
     start = 0
     for size in sizes:
@@ -162,7 +174,10 @@ def _last_change(known: Entry, folder: str) -> int:
 
 
 def _cache_path(name: str, folder: str) -> Path:
-    home = os.environ.get("MVLPT_CACHE") or Path(__file__).resolve().parents[2] / "data" / "cache"
+    home = (
+        os.environ.get("MVLPT_CACHE")
+        or Path(__file__).resolve().parents[2] / "data" / "cache"
+    )
     digest = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:12]
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
 
@@ -176,7 +191,9 @@ def _to_json(rows: Sequence[Row]) -> str:
 
 
 def _official_lists(name: str, folder: str) -> dict[str, list[Row]]:
-    """FGVC-Aircraft: files of lines "<image> <class>", and one that names a class a line in label order."""
+    """FGVC-Aircraft: files of lines "<image> <class>", and one that names a class a
+    line in label order.
+    """
     classes, *lists = entry(name).annotations
     label_of = _label_of(folder, classes)
     splits = {}
@@ -192,28 +209,46 @@ def _official_lists(name: str, folder: str) -> dict[str, list[Row]]:
 def _folders(name: str, folder: str) -> Annotated:
     """A folder a class, in the order of their names; some are left out or renamed."""
     root = Path(folder, entry(name).image_dir)
-    folders = sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    folders = sorted(
+        child.name
+        for child in root.iterdir()
+        if child.is_dir() and not child.name.startswith(".")
+    )
     if name == "Caltech101":
-        folders = [child for child in folders if child not in ("BACKGROUND_Google", "Faces_easy")]
+        folders = [
+            child
+            for child in folders
+            if child not in ("BACKGROUND_Google", "Faces_easy")
+        ]
     classes, _ = names.adopt(name, folders)
     rows = []
     for label, (child, classname) in enumerate(zip(folders, classes, strict=True)):
-        files = sorted(file for file in os.listdir(root / child) if not file.startswith("."))
+        files = sorted(
+            file for file in os.listdir(root / child) if not file.startswith(".")
+        )
         rows += [Row(f"{child}/{file}", label, classname) for file in files]
     return rows, None
 
 
 def _pets(name: str, folder: str) -> Annotated:
-    """Lines "<image> <class id> <species> <breed id>"; the class is the image without its number, in lower case."""
+    """Lines "<image> <class id> <species> <breed id>"; the class is the image without
+    its number, in lower case.
+    """
 
     def read(file: str) -> list[Row]:
         rows = []
         for where, line in _lines(folder, file):
             try:
                 image, label, *_ = line.split()
-                rows.append(Row(f"{image}.jpg", int(label) - 1, image.rpartition("_")[0].lower()))
+                rows.append(
+                    Row(
+                        f"{image}.jpg", int(label) - 1, image.rpartition("_")[0].lower()
+                    )
+                )
             except ValueError:
-                raise ValueError(f"{where}: expected <image> <class id> <species> <breed id>") from None
+                raise ValueError(
+                    f"{where}: expected <image> <class id> <species> <breed id>"
+                ) from None
         return rows
 
     trainval, test = entry(name).annotations
@@ -239,14 +274,18 @@ def _cars(name: str, folder: str) -> Annotated:
 
 
 def _flowers(name: str, folder: str) -> Annotated:
-    """Image i + 1 has the i-th label, counted from 1; cat_to_name.json names the labels."""
+    """Image i + 1 has the i-th label, counted from 1; cat_to_name.json names the
+    labels.
+    """
     labels, names_file = entry(name).annotations
     path = Path(folder, names_file)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         classes = {int(label): classname for label, classname in content.items()}
     except (AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no json of label -> class name: {error}") from error
+        raise ValueError(
+            f"{path} is no json of label -> class name: {error}"
+        ) from error
     rows = []
     for number, label in enumerate(_mat(folder, labels, "labels"), start=1):
         if int(label) not in classes:
@@ -256,7 +295,9 @@ def _flowers(name: str, folder: str) -> Annotated:
 
 
 def _scenes(name: str, folder: str) -> Annotated:
-    """SUN397: the folder is the class, /a/apartment_building/outdoor is called "outdoor apartment_building"."""
+    """SUN397: the folder is the class, /a/apartment_building/outdoor is called "outdoor
+    apartment_building".
+    """
     classes, train, test = entry(name).annotations
     label_of = _label_of(folder, classes)
 
@@ -265,14 +306,18 @@ def _scenes(name: str, folder: str) -> Annotated:
         for where, line in _lines(folder, file):
             scene = os.path.dirname(line)
             label = _known_label(scene, label_of, where, classes)
-            rows.append(Row(line.lstrip("/"), label, " ".join(reversed(scene.split("/")[2:]))))
+            rows.append(
+                Row(line.lstrip("/"), label, " ".join(reversed(scene.split("/")[2:])))
+            )
         return rows
 
     return read(train), read(test)
 
 
 def _actions(name: str, folder: str) -> Annotated:
-    """UCF101: "<Action>/<video>.avi"; folders and classes are the action with its words apart, Apply_Eye_Makeup."""
+    """UCF101: "<Action>/<video>.avi"; folders and classes are the action with its words
+    apart, Apply_Eye_Makeup.
+    """
     classes, train, test = entry(name).annotations
     label_of = {}
     for _, line in _lines(folder, classes):
@@ -285,7 +330,9 @@ def _actions(name: str, folder: str) -> Annotated:
             action, _, video = line.split()[0].partition("/")
             label = _known_label(action, label_of, where, classes)
             classname = "_".join(re.findall("[A-Z][^A-Z]*", action))
-            rows.append(Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label, classname))
+            rows.append(
+                Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label, classname)
+            )
         return rows
 
     return read(train), read(test)
@@ -305,18 +352,26 @@ def _label_of(folder: str, file: str) -> dict[str, int]:
     return {line: label for label, (_, line) in enumerate(_lines(folder, file))}
 
 
-def _known_label(classname: str, label_of: dict[str, int], where: str, classes: str) -> int:
+def _known_label(
+    classname: str, label_of: dict[str, int], where: str, classes: str
+) -> int:
     if classname not in label_of:
         raise ValueError(f"{where}: {classname!r} is no class of {classes}")
     return label_of[classname]
 
 
 def _lines(folder: str, file: str) -> list[tuple[str, str]]:
-    """Return the lines of a text file that are neither blank nor comments, each with "file:number" for messages."""
+    """Return the lines of a text file that are neither blank nor comments, each with
+    "file:number" for messages.
+    """
     path = os.path.join(folder, file)
     try:
         with open(path, encoding="utf-8") as stream:
-            lines = [line.strip() for line in stream if line.strip() and not line.startswith("#")]
+            lines = [
+                line.strip()
+                for line in stream
+                if line.strip() and not line.startswith("#")
+            ]
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {path}") from None
     except UnicodeDecodeError as error:
@@ -335,5 +390,15 @@ def _mat(folder: str, file: str, variable: str) -> list:
         raise FileNotFoundError(f"no file {path}")
     try:
         return list(np.atleast_1d(loadmat(path, squeeze_me=True)[variable]))
-    except (MatReadError, KeyError, TypeError, ValueError, EOFError, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path} is no readable MATLAB file with the variable {variable!r}: {error}") from error
+    except (
+        MatReadError,
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
+        raise ValueError(
+            f"{path} is no readable MATLAB file with the variable {variable!r}: {error}"
+        ) from error

@@ -1,4 +1,6 @@
-"""Prepare several sets: one that fails does not stop the others, and a table says what became of each."""
+"""Prepare several sets: one that fails does not stop the others, and a table says what
+became of each.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,9 @@ class Source:
     """Where copies are.
 
     Attributes:
-        origin: one of `ORIGINS`.
-        at: a copy, or a folder of copies; of the Hub, the folder to download to. None: the origin's own default.
-        revision: of a repository on the Hub, "" for the known one.
-        offline: let torchvision download nothing.
+        origin: one of `ORIGINS`. at: a copy, or a folder of copies; of the Hub, the
+        folder to download to. None: the origin's own default. revision: of a repository
+        on the Hub, "" for the known one. offline: let torchvision download nothing.
     """
 
     origin: str
@@ -73,26 +74,36 @@ def available(origin: str) -> list[Entry]:
 
 
 def require_available(chosen: Sequence[Entry], source: Source, root: Path) -> None:
-    """Raise ValueError if a set cannot come from this origin, before anything is written."""
+    """Raise ValueError if a set cannot come from this origin, before anything is
+    written.
+    """
     if source.origin not in ("torchvision", "hub") and source.at is None:
-        raise ValueError(f"--from {source.origin} needs --at PATH, the copy or the folder of copies")
+        raise ValueError(
+            f"--from {source.origin} needs --at PATH, the copy or the folder of copies"
+        )
     known = available(source.origin)
     for entry in chosen:
         if source.origin == "torchvision":
             check(entry, root)
         elif entry not in known:
             names = ", ".join(other.name for other in known)
-            raise ValueError(f"{entry.name} cannot be prepared from {source.origin}; it can be one of {names}")
+            raise ValueError(
+                f"{entry.name} cannot be prepared from {source.origin}; it can be one of {names}"
+            )
 
 
 def prepare_all(
-    chosen: Sequence[Entry], root: Path, source: Source, every: bool, report: Callable[[Outcome], None]
+    chosen: Sequence[Entry],
+    root: Path,
+    source: Source,
+    every: bool,
+    report: Callable[[Outcome], None],
 ) -> list[Outcome]:
     """Prepare sets one after the other, and return what became of each.
 
     Args:
-        every: "all" was asked for: a set that is there already, or has no copy, is skipped.
-        report: is called with each outcome.
+        every: "all" was asked for: a set that is there already, or has no copy, is
+        skipped. report: is called with each outcome.
     """
     outcomes = []
     for entry in chosen:
@@ -103,7 +114,9 @@ def prepare_all(
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return one line a set: its name, written, skipped or failed, and why or with what verdict."""
+    """Return one line a set: its name, written, skipped or failed, and why or with what
+    verdict.
+    """
     width = max(len(outcome.name) for outcome in outcomes)
     lines = []
     for outcome in outcomes:
@@ -119,7 +132,9 @@ def _is_on_hub(entry: Entry) -> bool:
     return True
 
 
-def _prepare_one(entry: Entry, root: Path, source: Source, every: bool, several: bool) -> Outcome:
+def _prepare_one(
+    entry: Entry, root: Path, source: Source, every: bool, several: bool
+) -> Outcome:
     folder = root / entry.folder
     if every and folder.is_dir() and any(folder.iterdir()):
         return Outcome(entry.name, SKIPPED, f"{folder} is there already")
@@ -140,7 +155,9 @@ def _prepare_one(entry: Entry, root: Path, source: Source, every: bool, several:
     return Outcome(entry.name, WRITTEN, f"{made.verdict}{note}")
 
 
-def _prepare_local(entry: Entry, root: Path, form: str, path: Path, origin: str, revision: str) -> None:
+def _prepare_local(
+    entry: Entry, root: Path, form: str, path: Path, origin: str, revision: str
+) -> None:
     if form == "zip":
         prepare_zip(entry, root, path, revision, origin)
     elif form == "folder":
@@ -149,8 +166,12 @@ def _prepare_local(entry: Entry, root: Path, form: str, path: Path, origin: str,
         prepare_copy(entry, root, form, path, revision, origin)
 
 
-def _locate(entry: Entry, root: Path, source: Source, several: bool) -> tuple[str, Path, str, str]:
-    """Return (form, path, repository, revision) of the copy of a set, downloaded if it is the Hub's."""
+def _locate(
+    entry: Entry, root: Path, source: Source, several: bool
+) -> tuple[str, Path, str, str]:
+    """Return (form, path, repository, revision) of the copy of a set, downloaded if it
+    is the Hub's.
+    """
     if source.origin == "hub":
         return fetch_copy(entry, source.at or root / "hub", source.revision)
     path = source.at

@@ -1,4 +1,6 @@
-"""Check the files that an index names: they exist, are whole, can be decoded, and test images are no training images."""
+"""Check the files that an index names: they exist, are whole, can be decoded, and test
+images are no training images.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,24 @@ from .lenient_readers import near
 from .report import Report
 
 BATCH = 64  # images that a thread takes at a time
-Progress = Callable[[int], None]  # gets the number of images that were read since the last call
+# gets the number of images that were read since the last call
+Progress = Callable[[int], None]
 Fault = tuple[str, str, str]  # path, kind, message
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+)
 
 
 class Members:
-    """The directories of zips, each read once. A zip that cannot be read is reported once and has no members."""
+    """The directories of zips, each read once.
+
+    A zip that cannot be read is reported once and has no members.
+    """
 
     def __init__(self, root: Path, report: Report):
         self._root = root
@@ -31,7 +44,9 @@ class Members:
         self._known: dict[str, dict[str, tuple[int, int]] | None] = {}
 
     def of(self, archive: str) -> dict[str, tuple[int, int]] | None:
-        """Return member name -> (size, CRC) by the zip's directory, or None for a zip that cannot be read."""
+        """Return member name -> (size, CRC) by the zip's directory, or None for a zip
+        that cannot be read.
+        """
         if archive not in self._known:
             self._known[archive] = self._read(archive)
         return self._known[archive]
@@ -40,7 +55,9 @@ class Members:
         """Return the paths of all members of the zips that were read, without folders."""
         paths = []
         for archive, members in self._known.items():
-            paths += [f"{archive}@{name}" for name in members or {} if not name.endswith("/")]
+            paths += [
+                f"{archive}@{name}" for name in members or {} if not name.endswith("/")
+            ]
         return paths
 
     def _read(self, archive: str) -> dict[str, tuple[int, int]] | None:
@@ -49,10 +66,16 @@ class Members:
             with zipfile.ZipFile(archive) as handle:
                 entries = handle.infolist()
         except FileNotFoundError:
-            self._report.error("missing-zip", where, f"the zip does not exist{near(Path(archive))}")
+            self._report.error(
+                "missing-zip", where, f"the zip does not exist{near(Path(archive))}"
+            )
             return None
         except _ZIP_ERRORS as error:
-            self._report.error("damaged-zip", where, describe(archive) or f"not a readable zip: {error}")
+            self._report.error(
+                "damaged-zip",
+                where,
+                describe(archive) or f"not a readable zip: {error}",
+            )
             return None
         for name in repeated([entry.filename for entry in entries]):
             message = "the zip holds this member more than once; the last one counts"
@@ -89,16 +112,27 @@ def check_present(rows: Iterable[Row], members: Members, report: Report) -> list
             entries = members.of(archive)
             found = entries is not None and member in entries
             if entries is not None and not found:
-                report.error("missing-member", row.where, f"{os.path.basename(archive)} has no member {member}")
+                report.error(
+                    "missing-member",
+                    row.where,
+                    f"{os.path.basename(archive)} has no member {member}",
+                )
         if found:
             present.append(row)
     return present
 
 
 def check_readable(
-    rows: Sequence[Row], root: Path, members: Members, report: Report, workers: int, progress: Progress
+    rows: Sequence[Row],
+    root: Path,
+    members: Members,
+    report: Report,
+    workers: int,
+    progress: Progress,
 ) -> None:
-    """Decode every image, and read those members of their zips too that no index names (which checks their CRC)."""
+    """Decode every image, and read those members of their zips too that no index names
+    (which checks their CRC).
+    """
     tasks = {row.path: True for row in rows}  # path -> it is an image
     for path in members.paths():
         tasks.setdefault(path, False)
@@ -157,10 +191,18 @@ def _fault_of_image(path: str) -> tuple[str, str] | None:
     return None
 
 
-def check_overlap(train: Sequence[Row], test: Sequence[Row], members: Members, report: Report, loose: bool) -> None:
-    """Report test images that are training images too, by path (an error) or by content (a warning).
+def check_overlap(
+    train: Sequence[Row],
+    test: Sequence[Row],
+    members: Members,
+    report: Report,
+    loose: bool,
+) -> None:
+    """Report test images that are training images too, by path (an error) or by content
+    (a warning).
 
-    Files outside zips are compared by content only if `loose`, as they have to be read for it.
+    Files outside zips are compared by content only if `loose`, as they have to be read
+    for it.
     """
     by_path = {row.path: row for row in train}
     others = []
@@ -183,7 +225,9 @@ def check_overlap(train: Sequence[Row], test: Sequence[Row], members: Members, r
 def _by_content(
     rows: Sequence[Row], sizes: set[int | None], members: Members, loose: bool
 ) -> dict[tuple[int, int], Row]:
-    """Return (size, CRC) -> the first image with it, of the images that have one of `sizes`."""
+    """Return (size, CRC) -> the first image with it, of the images that have one of
+    `sizes`.
+    """
     found: dict[tuple[int, int], Row] = {}
     for row in rows:
         if not loose and not split_archive(row.path)[1]:

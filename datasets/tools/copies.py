@@ -1,4 +1,6 @@
-"""What is known of the public copies of the sets (catalog/copies.yaml), and the local copies as collections."""
+"""What is known of the public copies of the sets (catalog/copies.yaml), and the local
+copies as collections.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,11 @@ class Copy:
     """A public copy of a set.
 
     Attributes:
-        repo: its repository on the Hub, "" if none is known.
-        type: of the repository, "dataset" or "model".
-        revision: what to read of it.
-        verdict: of the test images, if the files are complete.
-        label, splits: as `read_parquet` takes them.
-        note: differences besides.
-        wrong: the name of a repository that looks like it and holds other images, or "".
+        repo: its repository on the Hub, "" if none is known. type: of the repository,
+        "dataset" or "model". revision: what to read of it. verdict: of the test images,
+        if the files are complete. label, splits: as `read_parquet` takes them. note:
+        differences besides. wrong: the name of a repository that looks like it and
+        holds other images, or "".
     """
 
     repo: str = ""
@@ -53,7 +53,9 @@ def _facts() -> dict[str, Any]:
 
 
 def find_copy(entry: Entry, form: str) -> Copy | None:
-    """Return the public copy of a set in the form wds, parquet or zip, None if there is none."""
+    """Return the public copy of a set in the form wds, parquet or zip, None if there is
+    none.
+    """
     if form == "zip":
         if entry.suite not in ("coop", "imagenet-variant") or entry.name == "ImageNet":
             return None
@@ -77,11 +79,14 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
     """Return the images of a local copy in the form wds, parquet or folder.
 
     Raises:
-        FileNotFoundError, ValueError: the copy is not there, is not of this form, or is another set's.
+        FileNotFoundError, ValueError: the copy is not there, is not of this form, or is
+        another set's.
     """
     copy = find_copy(entry, form) or Copy()
     if copy.wrong and path.resolve().name == copy.wrong:
-        raise ValueError(f"{path}: {copy.wrong} holds cropped objects with one label; take {copy.repo}")
+        raise ValueError(
+            f"{path}: {copy.wrong} holds cropped objects with one label; take {copy.repo}"
+        )
     if form == "wds":
         collection = read_webdataset(path)
     elif form == "parquet":
@@ -96,19 +101,30 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
 
 
 def _check_labels(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
-    """Raise ValueError if an image has one label in the copy and several in the set, or the other way round."""
+    """Raise ValueError if an image has one label in the copy and several in the set, or
+    the other way round.
+    """
     if entry.label_kind == "multilabel" and not multilabel:
-        hint = f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}" if copy.wrong else ""
-        raise ValueError(f"{path}: {entry.name} is multilabel, but each image here has one label{hint}")
+        hint = (
+            f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}"
+            if copy.wrong
+            else ""
+        )
+        raise ValueError(
+            f"{path}: {entry.name} is multilabel, but each image here has one label{hint}"
+        )
     if entry.label_kind == "multiclass" and multilabel:
-        raise ValueError(f"{path}: {entry.name} has one label an image, but each image here has a list of labels")
+        raise ValueError(
+            f"{path}: {entry.name} has one label an image, but each image here has a list of labels"
+        )
 
 
 def label_map(entry: Entry, collection: Collection) -> list[int]:
     """Return position in the copy's class list -> label of the set, matched by name.
 
     Raises:
-        ValueError: the lists do not match, or the copy numbers its classes as texts (0, 1, 10, ...).
+        ValueError: the lists do not match, or the copy numbers its classes as texts (0,
+        1, 10, ...).
     """
     found = collection.classnames
     if all(name.isdecimal() for name in found):
@@ -124,17 +140,26 @@ def label_map(entry: Entry, collection: Collection) -> list[int]:
 
 
 def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:
-    """Raise ValueError if the test images of each class are those of another class, numbered as texts."""
+    """Raise ValueError if the test images of each class are those of another class,
+    numbered as texts.
+    """
     expected = test_counts(entry)
     if not expected or list(counts) == expected or sum(counts) != sum(expected):
         return
-    as_text = [expected[int(text)] for text in sorted(str(label) for label in range(len(expected)))]
+    as_text = [
+        expected[int(text)]
+        for text in sorted(str(label) for label in range(len(expected)))
+    ]
     if list(counts) == as_text:
-        raise ValueError(f"{source}: its labels are in the order of texts (0, 1, 10, ...), not of {entry.name}")
+        raise ValueError(
+            f"{source}: its labels are in the order of texts (0, 1, 10, ...), not of {entry.name}"
+        )
 
 
 def _read_folder(path: Path) -> Collection:
-    """Return a folder of split folders, each with class folders or a metadata file, as a collection."""
+    """Return a folder of split folders, each with class folders or a metadata file, as
+    a collection.
+    """
     rows = read_folder(path, splits_needed=True)
     classnames = sorted({row.labels[0] for row in rows})
     if all(name.isdecimal() for name in classnames):

@@ -1,4 +1,7 @@
-"""Examine the files of a set: what is missing, damaged or contradicts itself. Nothing is changed."""
+"""Examine the files of a set: what is missing, damaged or contradicts itself.
+
+Nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,42 @@ from datasets.catalog.entries import Entry
 from datasets.io.index_files import Row, repeated
 
 from . import ORDER_FILE, annotations, record
-from .check_images import Members, Progress, check_overlap, check_present, check_readable
+from .check_images import (
+    Members,
+    Progress,
+    check_overlap,
+    check_present,
+    check_readable,
+)
 from .lenient_readers import Listing, Reader, near
 from .report import Report
 
 
 def examine(
-    entry: Entry, root: str | Path, quick: bool = False, workers: int = 2, progress: Progress = lambda count: None
+    entry: Entry,
+    root: str | Path,
+    quick: bool = False,
+    workers: int = 2,
+    progress: Progress = lambda count: None,
 ) -> Report:
     """Return all that is wrong with the files of a set.
 
     Args:
-        root: the data root.
-        quick: look at index files and the directories of zips alone; no image is read, so no CRC is checked.
-        workers: threads that read images.
-        progress: is called with the number of images that were read since the last call.
+        root: the data root. quick: look at index files and the directories of zips
+        alone; no image is read, so no CRC is checked. workers: threads that read
+        images. progress: is called with the number of images that were read since the
+        last call.
     """
     root = Path(root)
     folder = root / entry.folder
     report = Report(entry.name, entry.folder)
     if not folder.is_dir() or not any(folder.iterdir()):
         report.missing = True
-        report.error("missing-folder", entry.folder, f"the folder does not exist, or is empty{near(folder)}")
+        report.error(
+            "missing-folder",
+            entry.folder,
+            f"the folder does not exist, or is empty{near(folder)}",
+        )
         return report
     _check_files(entry, root, report)
     splits = _read(entry, root, report)
@@ -44,7 +61,13 @@ def examine(
         _check_listing(entry, split, listing, report)
         present[split] = check_present(_first_of_each(listing.rows), members, report)
     _check_counts(entry, splits, root, report)
-    check_overlap(present.get("train", []), present.get("test", []), members, report, loose=not quick)
+    check_overlap(
+        present.get("train", []),
+        present.get("test", []),
+        members,
+        report,
+        loose=not quick,
+    )
     if not quick:
         rows = [row for split in present.values() for row in split]
         check_readable(rows, root, members, report, workers, progress)
@@ -63,7 +86,9 @@ def _first_of_each(rows: list[Row]) -> list[Row]:
 
 
 def _check_files(entry: Entry, root: Path, report: Report) -> None:
-    """Report missing files that no reader reports, what a stopped download left, and a copy in another order."""
+    """Report missing files that no reader reports, what a stopped download left, and a
+    copy in another order.
+    """
     folder = root / entry.folder
     reported_elsewhere = {
         *entry.zips,
@@ -74,18 +99,27 @@ def _check_files(entry: Entry, root: Path, report: Report) -> None:
     }
     for file in entry.files:
         path = folder / file
-        if entry.layout == "folders" and not path.exists():  # as in MVLPT, without the folder around
+        # as in MVLPT, without the folder around
+        if entry.layout == "folders" and not path.exists():
             path = folder / file.removeprefix(f"{entry.image_dir}/")
         if file not in reported_elsewhere and not path.exists():
-            report.error("missing-file", f"{entry.folder}/{file}", f"it does not exist{near(path)}")
+            report.error(
+                "missing-file",
+                f"{entry.folder}/{file}",
+                f"it does not exist{near(path)}",
+            )
     for part in sorted(folder.rglob(".*.part")):
-        message = "a download that was stopped; the same download command goes on with it"
+        message = (
+            "a download that was stopped; the same download command goes on with it"
+        )
         report.warn("unfinished-download", part.relative_to(root).as_posix(), message)
     _check_record(entry, folder, report)
 
 
 def _check_record(entry: Entry, folder: Path, report: Report) -> None:
-    """Report a prepared set whose test images are not the published ones, or in another order."""
+    """Report a prepared set whose test images are not the published ones, or in another
+    order.
+    """
     made = record.read(folder)
     if made is None or made.verdict == record.SAME:
         return
@@ -144,14 +178,20 @@ def _read_coco(entry: Entry, reader: Reader) -> dict[str, Listing]:
         if listing:
             _check_names(entry, listing.names or [], reader.where(index), reader.report)
             splits[split] = listing
-    if "train" in splits and "test" in splits and splits["train"].names != splits["test"].names:
+    if (
+        "train" in splits
+        and "test" in splits
+        and splits["train"].names != splits["test"].names
+    ):
         message = f"the categories are not those of {entry.indexes['train']}"
         reader.report.error("label-names", reader.where(entry.indexes["test"]), message)
     return splits
 
 
 def _used_indexes(entry: Entry, reader: Reader) -> dict[str, str]:
-    """Return split -> index file, without those that are not there and that nobody needs."""
+    """Return split -> index file, without those that are not there and that nobody
+    needs.
+    """
     used = {}
     for split, index in entry.indexes.items():
         is_optional = split == "val" or entry.images.get(split) == 0
@@ -161,7 +201,9 @@ def _used_indexes(entry: Entry, reader: Reader) -> dict[str, str]:
 
 
 def _has_annotations(entry: Entry, reader: Reader) -> bool:
-    """Report missing split and annotation files; return whether the set can be read without them."""
+    """Report missing split and annotation files; return whether the set can be read
+    without them.
+    """
     report = reader.report
     missing = [file for file in entry.annotations if not (reader.path / file).exists()]
     if entry.layout == "folders":  # the usual class names are known
@@ -183,14 +225,18 @@ def _has_annotations(entry: Entry, reader: Reader) -> bool:
 
 
 def _read_annotations(entry: Entry, reader: Reader) -> dict[str, Listing]:
-    """Return the splits that are made from raw annotations, whose reader stops at the first fault."""
+    """Return the splits that are made from raw annotations, whose reader stops at the
+    first fault.
+    """
     splits = annotations.split_rows(entry.name, str(reader.path))
     content = {split: [list(row) for row in rows] for split, rows in splits.items()}
     return reader.split_content(content, entry.folder, entry.image_dir)
 
 
 def _read_class_folders(entry: Entry, reader: Reader) -> dict[str, Listing]:
-    """Return the splits of ImageNet or a variant, read by the task itself, which stops at the first fault."""
+    """Return the splits of ImageNet or a variant, read by the task itself, which stops
+    at the first fault.
+    """
     from dassl.data.datasets import DATASET_REGISTRY
 
     from .. import register_all
@@ -202,14 +248,20 @@ def _read_class_folders(entry: Entry, reader: Reader) -> dict[str, Listing]:
     for split, samples in zip(("train", "val", "test"), splits, strict=True):
         if entry.images.get(split) or not entry.images:
             where = f"{entry.folder}: {split}"
-            listings[split] = Listing([Row(where, item.key, item.labels, item.impath) for item in samples])
+            listings[split] = Listing(
+                [Row(where, item.key, item.labels, item.impath) for item in samples]
+            )
     return listings
 
 
 def _check_names(entry: Entry, found: list[str], where: str, report: Report) -> None:
     """Report class names that are not those of the set, however spelled."""
     if len(found) != entry.classes:
-        report.error("labelmap-size", where, f"{len(found)} class names, but {entry.name} has {entry.classes} classes")
+        report.error(
+            "labelmap-size",
+            where,
+            f"{len(found)} class names, but {entry.name} has {entry.classes} classes",
+        )
     elif entry.suite == "elevater":
         try:
             names.match(entry.name, found, where)
@@ -230,7 +282,9 @@ def _check_listing(entry: Entry, split: str, listing: Listing, report: Report) -
         _check_labels(entry, row, classes, report)
         other = first.setdefault(row.key, row)
         if other is not row:
-            report.error("image-twice", row.where, f"{row.key} is listed before ({other.where})")
+            report.error(
+                "image-twice", row.where, f"{row.key} is listed before ({other.where})"
+            )
     if listing.rows and split != "val":
         _check_classes(entry, split, listing, classes, report)
 
@@ -245,10 +299,14 @@ def _check_labels(entry: Entry, row: Row, classes: int, report: Report) -> None:
         message = f"{row.key} has {len(row.labels) or 'no'} labels, but {entry.name} is multiclass"
         report.error(kind, row.where, message)
     for label in repeated(row.labels):
-        report.warn("label-twice", row.where, f"{row.key} has the label {label} more than once")
+        report.warn(
+            "label-twice", row.where, f"{row.key} has the label {label} more than once"
+        )
 
 
-def _check_classes(entry: Entry, split: str, listing: Listing, classes: int, report: Report) -> None:
+def _check_classes(
+    entry: Entry, split: str, listing: Listing, classes: int, report: Report
+) -> None:
     shown = Counter(label for row in listing.rows for label in row.labels)
     absent = [label for label in range(classes) if label not in shown]
     if not absent:
@@ -261,11 +319,19 @@ def _check_classes(entry: Entry, split: str, listing: Listing, classes: int, rep
         described.append(f"{label}{name}")
     more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
     level = report.error if split == "train" else report.warn
-    level("empty-class", f"{entry.folder}: {split}", f"no image of class {', '.join(described)}{more}")
+    level(
+        "empty-class",
+        f"{entry.folder}: {split}",
+        f"no image of class {', '.join(described)}{more}",
+    )
 
 
-def _check_counts(entry: Entry, splits: dict[str, Listing], root: Path, report: Report) -> None:
-    """Report numbers of images that are not the published ones; a warning for ELEVATER's val split, which is unused."""
+def _check_counts(
+    entry: Entry, splits: dict[str, Listing], root: Path, report: Report
+) -> None:
+    """Report numbers of images that are not the published ones; a warning for
+    ELEVATER's val split, which is unused.
+    """
     made = record.read(root / entry.folder)
     for split, listing in splits.items():
         if split in entry.indexes:
@@ -282,4 +348,6 @@ def _check_counts(entry: Entry, splits: dict[str, Listing], root: Path, report: 
             is_unused = split == "val" and entry.layout in ("iris", "coco")
             is_recorded = made is not None and made.images.get(split) == count
             level = report.warn if is_unused or is_recorded else report.error
-            level("image-count", where, f"{count} images, but {entry.name} has {expected}")
+            level(
+                "image-count", where, f"{count} images, but {entry.name} has {expected}"
+            )

@@ -14,15 +14,18 @@ from .unpack import check_form, is_archive, unpack
 log = logging.getLogger(__name__)
 
 
-def download(entry: Entry, root: str | Path, mirror: str = "", wait: float = 2.0) -> list[str]:
+def download(
+    entry: Entry, root: str | Path, mirror: str = "", wait: float = 2.0
+) -> list[str]:
     """Fetch what is missing of a set; files that are there and whole are left alone.
 
     Args:
-        mirror: the URL of a copy of the data root, to take the set's own files from instead of their known places.
-        wait: seconds between two attempts.
+        mirror: the URL of a copy of the data root, to take the set's own files from
+        instead of their known places. wait: seconds between two attempts.
 
     Returns:
-        the files and folders of the set that are still missing, relative to its folder, which no download brings
+        the files and folders of the set that are still missing, relative to its folder,
+        which no download brings
 
     Raises:
         NotDone: a file is not available. All other files are fetched first.
@@ -31,9 +34,13 @@ def download(entry: Entry, root: str | Path, mirror: str = "", wait: float = 2.0
     sources = list(entry.downloads)
     if mirror:  # a plain web server can't hand out folders of images
         base = f"{mirror.rstrip('/')}/{entry.folder}"
-        sources = [(f"{base}/{file}", file) for file in entry.files if Path(file).suffix]
+        sources = [
+            (f"{base}/{file}", file) for file in entry.files if Path(file).suffix
+        ]
     if not sources:
-        raise NotDone(f"no place is known to fetch {entry.name} from. {by_hand(entry, root)}")
+        raise NotDone(
+            f"no place is known to fetch {entry.name} from. {by_hand(entry, root)}"
+        )
     complete = not still_missing(entry, root)
     failures = []
     for url, target in sources:
@@ -50,14 +57,20 @@ def download(entry: Entry, root: str | Path, mirror: str = "", wait: float = 2.0
 
 def still_missing(entry: Entry, root: str | Path) -> list[str]:
     """Return the files and folders that the set needs and that are not there."""
-    return [file for file in entry.files if not (Path(root) / entry.folder / file).exists()]
+    return [
+        file for file in entry.files if not (Path(root) / entry.folder / file).exists()
+    ]
 
 
 def by_hand(entry: Entry, root: str | Path) -> str:
     """Return what a user can do if no download helps."""
-    parts = [f"{entry.name} needs {', '.join(entry.files)} in {Path(root) / entry.folder}."]
+    parts = [
+        f"{entry.name} needs {', '.join(entry.files)} in {Path(root) / entry.folder}."
+    ]
     if entry.torchvision and entry.suite == "elevater":
-        command = f"python -m datasets prepare {entry.name} --from torchvision --root {root}"
+        command = (
+            f"python -m datasets prepare {entry.name} --from torchvision --root {root}"
+        )
         parts.append(f"`{command}` makes them from torchvision's copy.")
     if entry.note:
         parts.append(entry.note)
@@ -76,8 +89,12 @@ def _fetch_and_unpack(entry: Entry, url: str, target: Path, wait: float) -> None
     try:
         new = unpack(target, target.parent, wanted)
     except ValueError as error:
-        raise NotDone(f"could not unpack {target}: {error}. Remove it and run the command again") from error
-    log.info("unpacked %s: %s", target.name, ", ".join(new) or "all of it is there already")
+        raise NotDone(
+            f"could not unpack {target}: {error}. Remove it and run the command again"
+        ) from error
+    log.info(
+        "unpacked %s: %s", target.name, ", ".join(new) or "all of it is there already"
+    )
 
 
 def _is_packed(entry: Entry, target: str) -> bool:

@@ -1,8 +1,11 @@
-"""Fetch one file: over HTTP or from Google Drive, resumable, under a temporary name until it is whole and checked.
+"""Fetch one file: over HTTP or from Google Drive, resumable, under a temporary name
+until it is whole and checked.
 
-What a stopped download leaves is `.<name>.part` and `.<name>.part.json`, which says what it is part of (from Google
-Drive: a `.<name>.part<something>.part` of gdown's); the next call resumes it. Google Drive is gdown's business. HTTP is
-done here: neither gdown, pooch nor huggingface_hub checks (If-Range) that the file is still the one that was begun.
+What a stopped download leaves is `.<name>.part` and `.<name>.part.json`, which says
+what it is part of (from Google Drive: a `.<name>.part<something>.part` of gdown's); the
+next call resumes it. Google Drive is gdown's business. HTTP is done here: neither
+gdown, pooch nor huggingface_hub checks (If-Range) that the file is still the one that
+was begun.
 """
 
 from __future__ import annotations
@@ -39,17 +42,20 @@ AGENT = {"User-Agent": "python-datasets/1"}
 
 
 def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
-    """Fetch `url` ("https://...", "http://..." or "gdrive:<id>") to `target`, whose folder is made.
+    """Fetch `url` ("https://...", "http://..." or "gdrive:<id>") to `target`, whose
+    folder is made.
 
     Args:
         wait: seconds between two attempts.
 
     Raises:
-        ValueError: the URL is of no known kind.
-        NotDone: it is not available, or is not what its name says; the message says what to do by hand.
+        ValueError: the URL is of no known kind. NotDone: it is not available, or is not
+        what its name says; the message says what to do by hand.
     """
     if not url.startswith(("https://", "http://", DRIVE)):
-        raise ValueError(f"cannot fetch {url!r}; a URL begins with https://, http:// or {DRIVE}")
+        raise ValueError(
+            f"cannot fetch {url!r}; a URL begins with https://, http:// or {DRIVE}"
+        )
     part = _Part(target, url)
     try:
         with _folder(target.parent), part.lock():
@@ -75,10 +81,12 @@ class _Failed(Exception):
 
 
 class _Part:
-    """The part of a file that has come, and what the server said about the file when it was begun.
+    """The part of a file that has come, and what the server said about the file when it
+    was begun.
 
     Attributes:
-        state: "url", "total" (bytes), "validator" (for If-Range) and "md5" (base64), as far as they are known.
+        state: "url", "total" (bytes), "validator" (for If-Range) and "md5" (base64), as
+        far as they are known.
     """
 
     def __init__(self, target: Path, url: str):
@@ -90,10 +98,14 @@ class _Part:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Refuse to write if another process is writing, and drop the part of another address."""
+        """Refuse to write if another process is writing, and drop the part of another
+        address.
+        """
         path = self.target.with_name(f".{self.target.name}.part.lock")
         try:
-            with exclusive_lock(path, f"another process is fetching {self.target.name} at this moment"):
+            with exclusive_lock(
+                path, f"another process is fetching {self.target.name} at this moment"
+            ):
                 try:
                     self._read_state()
                     yield
@@ -129,7 +141,9 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def check(self) -> None:
-        """Raise _Failed, and drop the part, if it is not what its name or the server says."""
+        """Raise _Failed, and drop the part, if it is not what its name or the server
+        says.
+        """
         try:
             check_form(self.path, self.target.name)
             stated = self.state.get("md5")
@@ -173,7 +187,10 @@ def _from_http(url: str, part: _Part, wait: float) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection broke. Raises _Failed if another attempt would not help."""
+    """Return why a connection broke.
+
+    Raises _Failed if another attempt would not help.
+    """
     cause = getattr(error, "reason", error)
     if isinstance(cause, socket.gaierror):  # no network, or no such server
         raise _Failed(f"the server cannot be found ({cause})") from error
@@ -192,7 +209,9 @@ def _transfer(url: str, part: _Part) -> None:
         headers["Range"] = f"bytes={start}-"
         if part.state.get("validator"):
             headers["If-Range"] = part.state["validator"]
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+    ) as answer:
         if answer.status == 206:
             total = _number(answer.headers.get("Content-Range", "").rpartition("/")[2])
             if part.state.get("total") not in (None, total):  # another file by now
@@ -201,18 +220,33 @@ def _transfer(url: str, part: _Part) -> None:
         else:
             start = 0
             total = _number(answer.headers.get("Content-Length", ""))
-            part.begin(total=total, validator=_validator(answer.headers), md5=answer.headers.get("Content-MD5"))
+            part.begin(
+                total=total,
+                validator=_validator(answer.headers),
+                md5=answer.headers.get("Content-MD5"),
+            )
         _copy(answer, part, start, total)
     if total is not None and part.size != total:
         raise http.client.IncompleteRead(b"", total - part.size)
 
 
-def _copy(answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None) -> None:
+def _copy(
+    answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None
+) -> None:
     """Write the body of an answer to the part, from the byte `start` on."""
     if total and total - start > shutil.disk_usage(part.path.parent).free:
-        raise _Failed(f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free")
+        raise _Failed(
+            f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free"
+        )
     mode = "ab" if start else "wb"
-    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.target.name, dynamic_ncols=True)
+    bar = tqdm(
+        total=total,
+        initial=start,
+        unit="B",
+        unit_scale=True,
+        desc=part.target.name,
+        dynamic_ncols=True,
+    )
     with open(part.path, mode) as file, bar:
         while chunk := answer.read(CHUNK):
             file.write(chunk)
@@ -220,13 +254,17 @@ def _copy(answer: http.client.HTTPResponse, part: _Part, start: int, total: int 
 
 
 def _from_drive(url: str, part: _Part) -> None:
-    """Let gdown fetch a file from Google Drive, which has pages between a link and its file."""
+    """Let gdown fetch a file from Google Drive, which has pages between a link and its
+    file.
+    """
     try:
         import gdown
     except ImportError as error:
         raise _Failed("gdown is not installed (pip install gdown)") from error
     try:  # gdown keeps what it has in a file `<part>????????.part` and resumes it
-        found = gdown.download(id=url.removeprefix(DRIVE), output=str(part.path), resume=True, quiet=False)
+        found = gdown.download(
+            id=url.removeprefix(DRIVE), output=str(part.path), resume=True, quiet=False
+        )
     except Exception as error:  # gdown's own errors, those of its HTTP client and of the parsing of Google's pages
         reason = " ".join(str(error).split()) or type(error).__name__
         if len(reason) >= 160:

@@ -1,4 +1,6 @@
-"""Fetch the public copy of a set from the Hugging Face Hub, through huggingface_hub, which resumes stopped downloads."""
+"""Fetch the public copy of a set from the Hugging Face Hub, through huggingface_hub,
+which resumes stopped downloads.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,31 @@ PATTERNS = {
 
 
 def hub_form(entry: Entry) -> tuple[str, Copy]:
-    """Return the form of the public copy of a set that is read, and the copy. Raises ValueError if none is known."""
+    """Return the form of the public copy of a set that is read, and the copy.
+
+    Raises ValueError if none is known.
+    """
     for form in ("wds", "parquet", "zip"):
         copy = find_copy(entry, form)
         if copy and copy.repo:
             return form, copy
-    raise ValueError(f"no copy of {entry.name} on the Hub is known. {entry.note}".strip())
+    raise ValueError(
+        f"no copy of {entry.name} on the Hub is known. {entry.note}".strip()
+    )
 
 
-def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Path, str, str]:
-    """Fetch what is missing of the public copy of a set to a folder of its own below `folder`.
+def fetch_copy(
+    entry: Entry, folder: Path, revision: str = ""
+) -> tuple[str, Path, str, str]:
+    """Fetch what is missing of the public copy of a set to a folder of its own below
+    `folder`.
 
     Returns:
         (form, path of the copy, repository, the commit that was read)
 
     Raises:
-        ValueError: no copy is known, or the Hub does not answer or has no such repository or revision.
+        ValueError: no copy is known, or the Hub does not answer or has no such
+        repository or revision.
     """
     form, copy = hub_form(entry)
     revision = revision or copy.revision
@@ -40,10 +51,14 @@ def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Pat
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError:
-        raise ValueError("--from hub needs huggingface_hub: pip install huggingface_hub") from None
+        raise ValueError(
+            "--from hub needs huggingface_hub: pip install huggingface_hub"
+        ) from None
     try:
         endpoint = os.environ.get("HF_ENDPOINT") or None
-        info = HfApi(endpoint).repo_info(copy.repo, repo_type=copy.type, revision=revision)
+        info = HfApi(endpoint).repo_info(
+            copy.repo, repo_type=copy.type, revision=revision
+        )
         files = [file.rfilename for file in info.siblings or []]
         patterns = PATTERNS.get(form) or [find_zip(entry, files, copy.repo)]
         snapshot_download(
@@ -69,7 +84,9 @@ def fetch_copy(entry: Entry, folder: Path, revision: str = "") -> tuple[str, Pat
 
 
 def find_zip(entry: Entry, files: list[str], where: str) -> str:
-    """Return the zip of a CoOp set among file names: the one that is called as its folder, whatever the punctuation."""
+    """Return the zip of a CoOp set among file names: the one that is called as its
+    folder, whatever the punctuation.
+    """
     wanted = _plain(entry.folder)
     for file in files:
         if file.endswith(".zip") and _plain(Path(file).stem) == wanted:

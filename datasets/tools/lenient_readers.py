@@ -1,4 +1,6 @@
-"""Reading the index files of a set to the end, however damaged they are: each fault is a finding, none stops it."""
+"""Reading the index files of a set to the end, however damaged they are: each fault is
+a finding, none stops it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.io.index_files import MOST_CLASSES, Row, leads_outside, parse_coco, parse_iris
+from datasets.io.index_files import (
+    MOST_CLASSES,
+    Row,
+    leads_outside,
+    parse_coco,
+    parse_iris,
+)
 from datasets.io.split_files import parse_split
 from toolkit.common.structured import parse_json
 
@@ -16,14 +24,19 @@ from .report import Report
 
 @dataclass
 class Listing:
-    """The images of one split. `names` are class names in label order, if the index holds them."""
+    """The images of one split.
+
+    `names` are class names in label order, if the index holds them.
+    """
 
     rows: list[Row] = field(default_factory=list)
     names: list[str] | None = None
 
 
 class Reader:
-    """Reads the files of the set in `root`/`folder` and adds what is wrong with them to `report`."""
+    """Reads the files of the set in `root`/`folder` and adds what is wrong with them to
+    `report`.
+    """
 
     def __init__(self, root: Path, folder: str, report: Report):
         self.path = root / folder
@@ -35,14 +48,22 @@ class Reader:
         return f"{self.folder}/{file}"
 
     def text(self, file: str, kind: str) -> str | None:
-        """Return the content of a text file, or None after a finding `missing-<kind>` or `unreadable-<kind>`."""
+        """Return the content of a text file, or None after a finding `missing-<kind>`
+        or `unreadable-<kind>`.
+        """
         path = self.path / file
         try:
             return path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
-            self.report.error(f"missing-{kind}", self.where(file), f"the file does not exist{near(path)}")
+            self.report.error(
+                f"missing-{kind}",
+                self.where(file),
+                f"the file does not exist{near(path)}",
+            )
         except UnicodeDecodeError as error:
-            self.report.error(f"unreadable-{kind}", self.where(file), f"not UTF-8 text: {error}")
+            self.report.error(
+                f"unreadable-{kind}", self.where(file), f"not UTF-8 text: {error}"
+            )
         except OSError as error:
             self.report.error(f"unreadable-{kind}", self.where(file), str(error))
         return None
@@ -56,7 +77,11 @@ class Reader:
             return parse_json(text, "")
         except ValueError as error:  # ":<line>: <message>"
             line, _, message = str(error).rpartition(": not valid json: ")
-            self.report.error("index-syntax", f"{self.where(file)}{line}", f"not valid json: {message}")
+            self.report.error(
+                "index-syntax",
+                f"{self.where(file)}{line}",
+                f"not valid json: {message}",
+            )
             return None
 
     def labelmap(self, file: str) -> list[str] | None:
@@ -65,12 +90,20 @@ class Reader:
         if text is None:
             return None
         first: dict[str, int] = {}
-        for number, line in enumerate(map(str.strip, text.rstrip().split("\n")), start=1):
+        for number, line in enumerate(
+            map(str.strip, text.rstrip().split("\n")), start=1
+        ):
             where = f"{self.where(file)}:{number}"
             if not line and text.strip():
-                self.report.warn("labelmap-blank", where, "a blank line among the class names")
+                self.report.warn(
+                    "labelmap-blank", where, "a blank line among the class names"
+                )
             elif line in first:
-                self.report.warn("labelmap-twice", where, f"the name {line!r} is also on line {first[line]}")
+                self.report.warn(
+                    "labelmap-twice",
+                    where,
+                    f"the name {line!r} is also on line {first[line]}",
+                )
             first.setdefault(line, number)
         return [line for line in map(str.strip, text.split("\n")) if line]
 
@@ -79,14 +112,20 @@ class Reader:
         text = self.text(file, "index")
         if text is None:
             return None
-        return Listing(self._inside(parse_iris(text, self.where(file), str(self.path), self.report.error)))
+        return Listing(
+            self._inside(
+                parse_iris(text, self.where(file), str(self.path), self.report.error)
+            )
+        )
 
     def coco(self, file: str) -> Listing | None:
         """Return the images and class names of a COCO json."""
         content = self.json(file)
         if content is None:
             return None
-        rows, names = parse_coco(content, self.where(file), str(self.path), self.report.error)
+        rows, names = parse_coco(
+            content, self.where(file), str(self.path), self.report.error
+        )
         return Listing(self._inside(rows), names)
 
     def split_json(self, file: str, image_dir: str) -> dict[str, Listing]:
@@ -96,9 +135,13 @@ class Reader:
             return {}
         return self.split_content(content, self.where(file), image_dir)
 
-    def split_content(self, content: Any, source: str, image_dir: str) -> dict[str, Listing]:
+    def split_content(
+        self, content: Any, source: str, image_dir: str
+    ) -> dict[str, Listing]:
         """Return the splits of the content of a split file, whose name is `source`."""
-        splits = parse_split(content, source, os.path.join(self.path, image_dir), self.report.error)
+        splits = parse_split(
+            content, source, os.path.join(self.path, image_dir), self.report.error
+        )
         names: dict[int, str] = {}
         for rows in splits.values():
             for row in self._inside(rows):
@@ -115,7 +158,11 @@ class Reader:
         """Report paths that lead out of the set's folder."""
         for row in rows:
             if leads_outside(row.key):
-                self.report.error("path-outside", row.where, f"the path {row.key!r} leads out of the set's folder")
+                self.report.error(
+                    "path-outside",
+                    row.where,
+                    f"the path {row.key!r} leads out of the set's folder",
+                )
         return rows
 
 

@@ -1,4 +1,6 @@
-"""The record that `prepare` leaves in a set's folder, `order.json`: its source, counts and how it differs from the published set."""
+"""The record that `prepare` leaves in a set's folder, `order.json`: its source, counts
+and how it differs from the published set.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ from datasets.catalog.entries import Entry
 
 from . import ORDER_FILE
 
-SAME, OTHER_ORDER, OTHER_SPLIT = "same images and split", "same images, other order", "another split"
+SAME, OTHER_ORDER, OTHER_SPLIT = (
+    "same images and split",
+    "same images, other order",
+    "another split",
+)
 VERDICTS = (SAME, OTHER_ORDER, OTHER_SPLIT)
 
 
@@ -36,15 +42,21 @@ class Record:
 
 
 def judge(entry: Entry, images: Mapping[str, int], published: str = OTHER_ORDER) -> str:
-    """Return `published`, or "another split" if the number of test images is not that of the set."""
+    """Return `published`, or "another split" if the number of test images is not that
+    of the set.
+    """
     expected = entry.images.get("test")
     if expected and images.get("test") != expected:
         return OTHER_SPLIT
     return published
 
 
-def describe_differences(entry: Entry, images: Mapping[str, int], note: str = "") -> str:
-    """Return the note with the number of images of each split that is not the published one."""
+def describe_differences(
+    entry: Entry, images: Mapping[str, int], note: str = ""
+) -> str:
+    """Return the note with the number of images of each split that is not the published
+    one.
+    """
     parts = [note] if note else []
     for split, expected in entry.images.items():
         count = images.get(split, 0)
@@ -57,11 +69,16 @@ def write(folder: Path, record: Record) -> None:
     """Write the record into a set's folder."""
     order = "official" if record.verdict == SAME else "unofficial"
     content = {"order": order} | asdict(record)
-    (folder / ORDER_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / ORDER_FILE).write_text(
+        json.dumps(content, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def read(folder: Path) -> Record | None:
-    """Return the record in a set's folder, None if there is none. A damaged one is from elsewhere, in another order."""
+    """Return the record in a set's folder, None if there is none.
+
+    A damaged one is from elsewhere, in another order.
+    """
     file = folder / ORDER_FILE
     if not file.is_file():
         return None

@@ -74,7 +74,9 @@ class Report:
         }
 
     def lines(self, shown: int = SHOWN) -> list[str]:
-        """Return the findings as text; of many of one kind in one file, the first ones and the number of the others."""
+        """Return the findings as text; of many of one kind in one file, the first ones
+        and the number of the others.
+        """
         groups: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             file = finding.where.partition(":")[0].partition("@")[0]
@@ -83,7 +85,9 @@ class Report:
         for (kind, file), group in groups.items():
             lines += [str(finding) for finding in group[:shown]]
             if len(group) > shown:
-                lines.append(f"{group[0].level}: {file}: and {len(group) - shown} more of this kind [{kind}]")
+                lines.append(
+                    f"{group[0].level}: {file}: and {len(group) - shown} more of this kind [{kind}]"
+                )
         return lines
 
 

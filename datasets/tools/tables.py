@@ -7,16 +7,36 @@ from collections.abc import Iterable, Sequence
 from datasets.catalog import names
 from datasets.catalog.entries import Entry, entry
 
-HEAD = ("name", "suite", "classes", "metric", "train", "val", "test", "folder below the data root")
+HEAD = (
+    "name",
+    "suite",
+    "classes",
+    "metric",
+    "train",
+    "val",
+    "test",
+    "folder below the data root",
+)
 NUMBERS = (2, 4, 5, 6)  # columns of HEAD that are aligned to the right
 
 
 def overview(entries: Iterable[Entry]) -> str:
-    """Return one line a set; "-" for a split that it does not have, "?" if its size is not stated."""
+    """Return one line a set; "-" for a split that it does not have, "?" if its size is
+    not stated.
+    """
     rows = []
     for known in entries:
         counts = [_count(known, split) for split in ("train", "val", "test")]
-        rows.append((known.name, known.suite, str(known.classes), known.metric, *counts, known.folder))
+        rows.append(
+            (
+                known.name,
+                known.suite,
+                str(known.classes),
+                known.metric,
+                *counts,
+                known.folder,
+            )
+        )
     return _table(HEAD, rows)
 
 
@@ -44,7 +64,10 @@ def describe(name: str) -> str:
     lines.append("templates:")
     lines += [f"    {template}" for template in names.templates(name)]
     lines.append("classes:")
-    lines += [f"{label:5d} {classname}" for label, classname in enumerate(names.class_names(name))]
+    lines += [
+        f"{label:5d} {classname}"
+        for label, classname in enumerate(names.class_names(name))
+    ]
     return "\n".join(lines)
 
 

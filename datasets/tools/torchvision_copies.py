@@ -1,4 +1,6 @@
-"""The sets that torchvision reads too: images and labels of each split, with the labels in ELEVATER's order."""
+"""The sets that torchvision reads too: images and labels of each split, with the labels
+in ELEVATER's order.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ from PIL import Image
 from datasets.catalog import names
 from toolkit.common.cli import NotDone
 
-ImageSource = str | Callable[[], Image.Image]  # the file of an image, or how to get one that has none
+# the file of an image, or how to get one that has none
+ImageSource = str | Callable[[], Image.Image]
 Item = tuple[ImageSource, tuple[int, ...]]
 
 SPLIT = {name: {"split": name} for name in ("train", "val", "test")}
 TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
-FER_TO_ALPHABETICAL = (0, 1, 2, 3, 5, 6, 4)  # torchvision has Kaggle's order: ..., sad, surprised, neutral
+# torchvision has Kaggle's order: ..., sad, surprised, neutral
+FER_TO_ALPHABETICAL = (0, 1, 2, 3, 5, 6, 4)
 CALTECH_TRAIN = 30  # images a class
 EUROSAT_EACH = 500  # images a class and split
 
@@ -29,9 +33,9 @@ class Copy:
     """How torchvision has a set.
 
     Attributes:
-        splits: split -> what its class takes for it.
-        by_name: labels are matched by class names; otherwise they are ELEVATER's already.
-        note: how its splits or labels may differ from ELEVATER's, besides the order.
+        splits: split -> what its class takes for it. by_name: labels are matched by
+        class names; otherwise they are ELEVATER's already. note: how its splits or
+        labels may differ from ELEVATER's, besides the order.
     """
 
     splits: dict[str, dict[str, Any]]
@@ -41,7 +45,8 @@ class Copy:
 
 COPIES = {
     "caltech-101": Copy(
-        {"train": {}, "test": {}}, note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed"
+        {"train": {}, "test": {}},
+        note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed",
     ),
     "cifar-10": Copy(TRAIN_TEST, by_name=True),
     "cifar-100": Copy(TRAIN_TEST, by_name=True),
@@ -53,17 +58,24 @@ COPIES = {
         note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed",
     ),
     "fer-2013": Copy(
-        {"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]}, note="test is Kaggle's private test"
+        {"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]},
+        note="test is Kaggle's private test",
     ),
     "fgvc-aircraft-2013b-variants102": Copy(SPLIT, by_name=True),
-    "food-101": Copy({split: SPLIT[split] for split in ("train", "test")}, by_name=True),
+    "food-101": Copy(
+        {split: SPLIT[split] for split in ("train", "test")}, by_name=True
+    ),
     "gtsrb": Copy({split: SPLIT[split] for split in ("train", "test")}),
     "mnist": Copy(TRAIN_TEST, by_name=True),
     "oxford-flower-102": Copy(SPLIT),
-    "oxford-iiit-pets": Copy({"train": {"split": "trainval"}, "test": {"split": "test"}}, by_name=True),
+    "oxford-iiit-pets": Copy(
+        {"train": {"split": "trainval"}, "test": {"split": "test"}}, by_name=True
+    ),
     "patch-camelyon": Copy(SPLIT),
     "rendered-sst2": Copy(SPLIT, by_name=True),
-    "stanford-cars": Copy({split: SPLIT[split] for split in ("train", "test")}, by_name=True),
+    "stanford-cars": Copy(
+        {split: SPLIT[split] for split in ("train", "test")}, by_name=True
+    ),
     "voc-2007-classification": Copy(
         {split: {"year": "2007", "image_set": split} for split in SPLIT},
         note="objects marked as difficult do not count",
@@ -71,8 +83,16 @@ COPIES = {
 }
 
 
-def read_copy(name: str, cls: type, split: str, source: Path, download: bool, classes: Sequence[str]) -> list[Item]:
-    """Return (image, labels) of every image of a split, labels in the order of `classes`.
+def read_copy(
+    name: str,
+    cls: type,
+    split: str,
+    source: Path,
+    download: bool,
+    classes: Sequence[str],
+) -> list[Item]:
+    """Return (image, labels) of every image of a split, labels in the order of
+    `classes`.
 
     Args:
         name: of the set; `cls` is torchvision's class for it.
@@ -89,14 +109,19 @@ def read_copy(name: str, cls: type, split: str, source: Path, download: bool, cl
         return _caltech(Path(dataset.root) / "101_ObjectCategories", split)
     if name == "voc-2007-classification":
         images = zip(dataset.images, dataset.annotations, strict=True)
-        return [(str(image), _objects(annotation, classes)) for image, annotation in images]
+        return [
+            (str(image), _objects(annotation, classes)) for image, annotation in images
+        ]
     if name == "fer-2013":
         items = _items(dataset, FER_TO_ALPHABETICAL)
-        public = len(items) // 2  # its test split is the public test followed by the private one
+        # its test split is the public test followed by the private one
+        public = len(items) // 2
         return {"train": items, "val": items[:public], "test": items[public:]}[split]
     order: Sequence[int] = range(len(classes))
     if copy.by_name:
-        matched = names.match(name, dataset.classes, f"torchvision.datasets.{cls.__name__}")
+        matched = names.match(
+            name, dataset.classes, f"torchvision.datasets.{cls.__name__}"
+        )
         order = [classes.index(classname) for classname in matched]
     items = _items(dataset, order)
     if name == "eurosat_clip":
@@ -119,19 +144,29 @@ def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
         error = failure
     reason = " ".join(str(error).split()) or type(error).__name__
     where = f"put its files into {source} as the documentation of torchvision.datasets.{cls.__name__} says, and run the command again"
-    raise NotDone(f"torchvision.datasets.{cls.__name__} could not be read: {reason}. If need be, {where}") from error
+    raise NotDone(
+        f"torchvision.datasets.{cls.__name__} could not be read: {reason}. If need be, {where}"
+    ) from error
 
 
 def _items(dataset, order: Sequence[int]) -> list[Item]:
-    """Return the files of a dataset if it has files, so that they are copied as they are; otherwise its images."""
+    """Return the files of a dataset if it has files, so that they are copied as they
+    are; otherwise its images.
+    """
     for attribute in ("samples", "_samples"):
         pairs = getattr(dataset, attribute, None)
         if pairs and isinstance(pairs[0][0], str | Path):
             return [(str(path), (order[int(label)],)) for path, label in pairs]
     for attribute in ("_image_files", "_images"):
-        files, labels = getattr(dataset, attribute, None), getattr(dataset, "_labels", None)
+        files, labels = (
+            getattr(dataset, attribute, None),
+            getattr(dataset, "_labels", None),
+        )
         if files and labels and len(files) == len(labels):
-            return [(str(path), (order[int(label)],)) for path, label in zip(files, labels, strict=True)]
+            return [
+                (str(path), (order[int(label)],))
+                for path, label in zip(files, labels, strict=True)
+            ]
     labels = getattr(dataset, "targets", None)
     if labels is None and hasattr(dataset, "_samples"):
         labels = [label for _, label in dataset._samples]
@@ -141,25 +176,37 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
         raise NotDone(
             "the copy has no labels of the test images; torchvision.datasets.FER2013 has them from fer2013.csv alone"
         )
-    return [(lambda k=k: dataset[k][0], (order[int(label)],)) for k, label in enumerate(labels)]
+    return [
+        (lambda k=k: dataset[k][0], (order[int(label)],))
+        for k, label in enumerate(labels)
+    ]
 
 
 def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
-    """Return the labels of the objects in a file of VOC's annotations, without those marked as difficult."""
+    """Return the labels of the objects in a file of VOC's annotations, without those
+    marked as difficult.
+    """
     shown = set()
     for item in ElementTree.parse(annotation).getroot().iter("object"):
         name = (item.findtext("name") or "").strip()
         if name not in classes:
-            raise ValueError(f"{annotation}: {name!r} is none of the classes of the set")
+            raise ValueError(
+                f"{annotation}: {name!r} is none of the classes of the set"
+            )
         if (item.findtext("difficult") or "0").strip() == "0":
             shown.add(list(classes).index(name))
     return tuple(sorted(shown))
 
 
 def _caltech(folder: Path, split: str) -> list[Item]:
-    """Return images of all 102 folders (torchvision leaves the background out), in the order of lower-cased names."""
-    folders = sorted((child.name for child in folder.iterdir() if child.is_dir()), key=str.lower)
-    if {"Faces", "Faces_easy"} <= set(folders):  # the list of class names has the centred faces (Faces_easy) first
+    """Return images of all 102 folders (torchvision leaves the background out), in the
+    order of lower-cased names.
+    """
+    folders = sorted(
+        (child.name for child in folder.iterdir() if child.is_dir()), key=str.lower
+    )
+    # the list of class names has the centred faces (Faces_easy) first
+    if {"Faces", "Faces_easy"} <= set(folders):
         first, second = folders.index("Faces"), folders.index("Faces_easy")
         folders[first], folders[second] = folders[second], folders[first]
     generator = random.Random(0)
@@ -167,12 +214,18 @@ def _caltech(folder: Path, split: str) -> list[Item]:
     for label, inner in enumerate(folders):
         files = sorted(str(file) for file in (folder / inner).glob("*.jpg"))
         sampled = set(generator.sample(files, min(CALTECH_TRAIN, len(files) // 2)))
-        items += [(file, (label,)) for file in files if (file in sampled) == (split == "train")]
+        items += [
+            (file, (label,))
+            for file in files
+            if (file in sampled) == (split == "train")
+        ]
     return items
 
 
 def _eurosat(items: list[Item], split: str) -> list[Item]:
-    """Return the split's images of every class: one of three samples that do not overlap."""
+    """Return the split's images of every class: one of three samples that do not
+    overlap.
+    """
     generator = random.Random(0)
     groups: dict[tuple[int, ...], list[Item]] = {}
     for item in items:

@@ -1,4 +1,6 @@
-"""Check that a downloaded file is what its name says, and unpack it if it is an archive."""
+"""Check that a downloaded file is what its name says, and unpack it if it is an
+archive.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from typing import BinaryIO
 from toolkit.common.archives import check_method
 
 TARS = (".tar.gz", ".tgz", ".tar")
-RATIO, SMALL = 100, 1 << 28  # an archive may become so many times its size, or so many bytes; images hardly shrink
+# an archive may become so many times its size, or so many bytes; images hardly shrink
+RATIO, SMALL = 100, 1 << 28
 _DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -31,7 +34,8 @@ _DAMAGED = (
 
 
 def check_form(path: Path, name: str, thorough: bool = True) -> None:
-    """Raise ValueError if `path` is not a file called `name`: a damaged zip, tar or json, or a web page.
+    """Raise ValueError if `path` is not a file called `name`: a damaged zip, tar or
+    json, or a web page.
 
     Args:
         thorough: read archives to their end, so that a damaged member is found.
@@ -40,7 +44,9 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         head = file.read(256).lstrip().lower()
     if not path.stat().st_size:
         raise ValueError("it is empty")
-    if head.startswith((b"<!doctype html", b"<html")) and not name.endswith((".html", ".htm")):
+    if head.startswith((b"<!doctype html", b"<html")) and not name.endswith(
+        (".html", ".htm")
+    ):
         raise ValueError("it is a web page, as servers send instead of a refusal")
     try:
         if name.endswith(".zip"):
@@ -74,14 +80,18 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Unpack what `wanted` needs into `folder`; return the names that are new in it. Existing files stay as they are.
+    """Unpack what `wanted` needs into `folder`; return the names that are new in it.
+    Existing files stay as they are.
 
-    Archives differ in the folders around their content. The folder of the archive that has one of the paths `wanted`
-    in it is taken; an archive in the archive is unpacked too.
+    Archives differ in the folders around their content. The folder of the archive that
+    has one of the paths `wanted` in it is taken; an archive in the archive is unpacked
+    too.
 
     Raises:
-        ValueError: the archive is damaged, has none of `wanted` in it, or holds what archives of data don't: links,
-            devices, names that lead out of the folder or occur twice, or far more bytes than it has itself.
+        ValueError: the archive is damaged, has none of `wanted` in it, or holds what
+        archives of data don't: links,
+            devices, names that lead out of the folder or occur twice, or far more bytes
+            than it has itself.
     """
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
     try:
@@ -89,7 +99,11 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
         budget -= _extract(archive, work, budget)
         base = _base(work, wanted)
         if base is None:
-            inner_archives = [path for path in work.rglob("*") if path.is_file() and is_archive(path.name)]
+            inner_archives = [
+                path
+                for path in work.rglob("*")
+                if path.is_file() and is_archive(path.name)
+            ]
             for inner in sorted(inner_archives):
                 budget -= _extract(inner, inner.parent, budget)
                 inner.unlink()
@@ -102,16 +116,20 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
 
 
 def _extract(archive: Path, work: Path, budget: int) -> int:
-    """Unpack all files and folders, `budget` bytes at most, and return how many bytes there were.
+    """Unpack all files and folders, `budget` bytes at most, and return how many bytes
+    there were.
 
-    Nothing is written outside `work`, and no existing file is written over, whatever the archive says.
+    Nothing is written outside `work`, and no existing file is written over, whatever
+    the archive says.
     """
     total = 0
     try:
         for name, size, stream in _members(archive):
             place = Path(name)
             if place.anchor or ".." in name.replace("\\", "/").split("/"):
-                raise ValueError(f"{archive.name} is hostile: its member {name!r} leads out of the folder")
+                raise ValueError(
+                    f"{archive.name} is hostile: its member {name!r} leads out of the folder"
+                )
             if stream is None:
                 (work / place).mkdir(parents=True, exist_ok=True)
                 continue
@@ -126,27 +144,44 @@ def _extract(archive: Path, work: Path, budget: int) -> int:
                 shutil.copyfileobj(stream, file)
     except FileExistsError as error:
         name = Path(error.filename).relative_to(work)
-        raise ValueError(f"{archive.name} holds {str(name)!r} twice, or names that are one on this disk") from error
+        raise ValueError(
+            f"{archive.name} holds {str(name)!r} twice, or names that are one on this disk"
+        ) from error
     except _DAMAGED as error:
         raise ValueError(f"{archive.name} is damaged: {error}") from error
     return total
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
-    """Yield (name, bytes, content) of each file and folder (None: a folder). Raises ValueError for anything else."""
+    """Yield (name, bytes, content) of each file and folder (None: a folder).
+
+    Raises ValueError for anything else.
+    """
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as content:
             for entry in content.infolist():
                 check_method(entry, archive.name)
                 if stat.S_ISLNK(entry.external_attr >> 16):
-                    raise ValueError(f"{archive.name} holds a link, {entry.filename!r}; unpack it by hand")
-                yield entry.filename, entry.file_size, None if entry.is_dir() else content.open(entry)
+                    raise ValueError(
+                        f"{archive.name} holds a link, {entry.filename!r}; unpack it by hand"
+                    )
+                yield (
+                    entry.filename,
+                    entry.file_size,
+                    None if entry.is_dir() else content.open(entry),
+                )
     else:
         with tarfile.open(archive) as content:
             for entry in content:
                 if not (entry.isfile() or entry.isdir()):
-                    raise ValueError(f"{archive.name} holds a link or device, {entry.name!r}; unpack it by hand")
-                yield entry.name, entry.size, None if entry.isdir() else content.extractfile(entry)
+                    raise ValueError(
+                        f"{archive.name} holds a link or device, {entry.name!r}; unpack it by hand"
+                    )
+                yield (
+                    entry.name,
+                    entry.size,
+                    None if entry.isdir() else content.extractfile(entry),
+                )
 
 
 def _base(work: Path, wanted: Sequence[str]) -> Path | None:
@@ -155,13 +190,19 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
     for folder in waiting:  # grows: level by level
         if any((folder / path).exists() for path in wanted):
             return folder
-        children = [child for child in folder.iterdir() if child.is_dir() and not child.is_symlink()]
+        children = [
+            child
+            for child in folder.iterdir()
+            if child.is_dir() and not child.is_symlink()
+        ]
         waiting += sorted(children)
     return None
 
 
 def _move(source: Path, target: Path) -> list[str]:
-    """Move what is in `source` into `target`, joining folders that both have; return the new names."""
+    """Move what is in `source` into `target`, joining folders that both have; return
+    the new names.
+    """
     moved = []
     for child in sorted(source.iterdir()):
         place = target / child.name

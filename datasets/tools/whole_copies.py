@@ -1,4 +1,6 @@
-"""Take over a set that is in its published layout already: a zip of a CoOp set, or a folder or zip of ELEVATER's own files."""
+"""Take over a set that is in its published layout already: a zip of a CoOp set, or a
+folder or zip of ELEVATER's own files.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ from pathlib import Path
 
 from datasets.catalog.entries import Entry
 from datasets.custom.rows import FOLDER_SPLITS
-from datasets.io.index_files import parse_coco, parse_iris, raise_issue, read_json, read_text
+from datasets.io.index_files import (
+    parse_coco,
+    parse_iris,
+    raise_issue,
+    read_json,
+    read_text,
+)
 from toolkit.common.image_files import find_image_files
 
 from . import record
@@ -17,14 +25,17 @@ from .record import SAME, Record
 from .unpack import unpack
 
 
-def prepare_zip(entry: Entry, root: Path, zip_file: Path, revision: str = "", origin: str = "") -> Path:
+def prepare_zip(
+    entry: Entry, root: Path, zip_file: Path, revision: str = "", origin: str = ""
+) -> Path:
     """Unpack a zip of a set into its folder below the data root and return the folder.
 
-    A set of CoOp's comes with its split file; one of ELEVATER's in ELEVATER's own files, or as split folders of class
-    folders.
+    A set of CoOp's comes with its split file; one of ELEVATER's in ELEVATER's own
+    files, or as split folders of class folders.
 
     Raises:
-        FileNotFoundError, ValueError: the zip is not there, damaged, or lacks files of the set.
+        FileNotFoundError, ValueError: the zip is not there, damaged, or lacks files of
+        the set.
     """
     require_empty(entry, root)
     if not zip_file.is_file():
@@ -45,9 +56,13 @@ def prepare_zip(entry: Entry, root: Path, zip_file: Path, revision: str = "", or
 
 
 def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> Path:
-    """Copy a folder of ELEVATER's own files, or write ELEVATER's layout from split folders, and return the new folder."""
+    """Copy a folder of ELEVATER's own files, or write ELEVATER's layout from split
+    folders, and return the new folder.
+    """
     if entry.suite != "elevater":
-        raise ValueError(f"{entry.name} is in CoOp's layout: move its folder to {root / entry.folder}, or use --from zip")
+        raise ValueError(
+            f"{entry.name} is in CoOp's layout: move its folder to {root / entry.folder}, or use --from zip"
+        )
     origin = origin or f"folder {folder.resolve().name}"
     if not all((folder / file).exists() for file in entry.files):
         return prepare_copy(entry, root, "folder", folder, origin=origin)
@@ -58,8 +73,14 @@ def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> 
     return root / entry.folder
 
 
-def _prepare_elevater(entry: Entry, root: Path, zip_file: Path, revision: str, origin: str) -> Path:
-    wanted = [*entry.files, *FOLDER_SPLITS, *(name.capitalize() for name in FOLDER_SPLITS)]
+def _prepare_elevater(
+    entry: Entry, root: Path, zip_file: Path, revision: str, origin: str
+) -> Path:
+    wanted = [
+        *entry.files,
+        *FOLDER_SPLITS,
+        *(name.capitalize() for name in FOLDER_SPLITS),
+    ]
     with writing(entry, root) as work:
         unpacked = work / ".unpacked"
         unpacked.mkdir()
@@ -83,7 +104,9 @@ def _require_files(entry: Entry, folder: Path, source: Path) -> None:
             raise ValueError(f"{source} has no {file}, which {entry.name} needs")
 
 
-def _record_elevater(entry: Entry, folder: Path, origin: str, revision: str = "") -> None:
+def _record_elevater(
+    entry: Entry, folder: Path, origin: str, revision: str = ""
+) -> None:
     """Write the record of ELEVATER's own files, unless they bring one."""
     if record.read(folder) is not None:  # a prepared set was copied
         return
@@ -98,15 +121,30 @@ def _record_elevater(entry: Entry, folder: Path, origin: str, revision: str = ""
             rows = parse_iris(read_text(path), path, str(folder), raise_issue)
         images[split] = len(rows)
     verdict = record.judge(entry, images, SAME)
-    record.write(folder, Record(origin, verdict, revision, images, record.describe_differences(entry, images)))
+    record.write(
+        folder,
+        Record(
+            origin,
+            verdict,
+            revision,
+            images,
+            record.describe_differences(entry, images),
+        ),
+    )
 
 
 def _count_coop(entry: Entry, folder: Path) -> dict[str, int]:
-    """Return split -> number of images: those of the split file, or of the folder of a test set."""
+    """Return split -> number of images: those of the split file, or of the folder of a
+    test set.
+    """
     if entry.split_json and (folder / entry.split_json).is_file():
         content = read_json(str(folder / entry.split_json))
         if not isinstance(content, dict):
-            raise ValueError(f"{folder / entry.split_json}: expected the lists train, val, test")
-        return {split: len(content.get(split) or []) for split in ("train", "val", "test")}
+            raise ValueError(
+                f"{folder / entry.split_json}: expected the lists train, val, test"
+            )
+        return {
+            split: len(content.get(split) or []) for split in ("train", "val", "test")
+        }
     images, _ = find_image_files(folder / entry.image_dir)
     return {"test": len(images)}

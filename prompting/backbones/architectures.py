@@ -1,17 +1,26 @@
-"""Those of open_clip's architectures that prompts can enter, and why others cannot be used."""
+"""Those of open_clip's architectures that prompts can enter, and why others cannot be
+used.
+"""
 
 import open_clip
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor
 
-TEXT_TOWER = "text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final."
+TEXT_TOWER = (
+    "text_projection",
+    "positional_embedding",
+    "token_embedding.",
+    "transformer.",
+    "ln_final.",
+)
 
 
 def unsupported_reason(config: dict) -> str:
-    """Return why prompts cannot enter models of this open_clip configuration; "" if at least text prompts can.
+    """Return why prompts cannot enter models of this open_clip configuration; "" if at
+    least text prompts can.
 
-    Prompts need CLIP's text tower: its byte-pair tokens, a causal mask, and the result read at the end token. `clip_shape`
-    tells if the image tower takes visual prompts.
+    Prompts need CLIP's text tower: its byte-pair tokens, a causal mask, and the result
+    read at the end token. `clip_shape` tells if the image tower takes visual prompts.
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:
@@ -21,7 +30,9 @@ def unsupported_reason(config: dict) -> str:
     if text.get("no_causal_mask"):
         return "its text tower has no causal mask, as SigLIP's; prompts need CLIP's causal text tower"
     if text.get("embed_cls"):
-        return "its text tower reads a class token of its own; prompts need the end token"
+        return (
+            "its text tower reads a class token of its own; prompts need the end token"
+        )
     if text.get("pool_type", "argmax") not in ("argmax", "eos"):
         return f"its text tower pools by {text['pool_type']!r}; prompts need the end token (argmax, eos)"
     if text.get("hf_tokenizer_name"):
@@ -30,7 +41,10 @@ def unsupported_reason(config: dict) -> str:
 
 
 def configuration(architecture: str) -> dict:
-    """Return a copy of open_clip's configuration. Raises ValueError with the reason if prompts cannot enter."""
+    """Return a copy of open_clip's configuration.
+
+    Raises ValueError with the reason if prompts cannot enter.
+    """
     config = open_clip.get_model_config(architecture)
     reason = unsupported_reason(config)
     if reason:
@@ -39,10 +53,11 @@ def configuration(architecture: str) -> dict:
 
 
 def without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict with the text tower's tensors named as in open_clip's class CLIP.
+    """Return the state dict with the text tower's tensors named as in open_clip's class
+    CLIP.
 
-    open_clip gives towers of timm a separate text tower, whose names begin with "text."; if `unsupported_reason` has
-    nothing against it, it is CLIP's.
+    open_clip gives towers of timm a separate text tower, whose names begin with
+    "text."; if `unsupported_reason` has nothing against it, it is CLIP's.
     """
     prefixes = tuple(f"text.{part}" for part in TEXT_TOWER)
     renamed = {}
@@ -54,7 +69,9 @@ def without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def pretrained_values(architecture: str) -> dict:
-    """Return mean, std and interpolation if all of the architecture's pretrained weights agree, else {}."""
+    """Return mean, std and interpolation if all of the architecture's pretrained
+    weights agree, else {}.
+    """
     found = []
     for tag in list_pretrained_tags_by_model(architecture):
         config = get_pretrained_cfg(architecture, tag)
@@ -77,6 +94,8 @@ def weights_location(architecture: str, tag: str) -> str:
 
 
 def has_quick_gelu_weights(architecture: str) -> bool:
-    """Return True if some weights of this architecture, whose configuration says GELU, were trained with QuickGELU."""
+    """Return True if some weights of this architecture, whose configuration says GELU,
+    were trained with QuickGELU.
+    """
     tags = list_pretrained_tags_by_model(architecture)
     return any(get_pretrained_cfg(architecture, tag).get("quick_gelu") for tag in tags)

@@ -1,4 +1,6 @@
-"""Backbones: a frozen CLIP, its tokenizer and its preprocessing, by name or from a file."""
+"""Backbones: a frozen CLIP, its tokenizer and its preprocessing, by name or from a
+file.
+"""
 
 import hashlib
 import json
@@ -27,7 +29,13 @@ from prompting.backbones.architectures import (
 )
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
-from prompting.backbones.weights import SUFFIXES, build, build_from_openai_layout, has_openai_sizes, read_state_dict
+from prompting.backbones.weights import (
+    SUFFIXES,
+    build,
+    build_from_openai_layout,
+    has_openai_sizes,
+    read_state_dict,
+)
 from prompting.checkpoints.tensors import check_finite
 from prompting.tokens import clip_tokenizer, plain_name
 from toolkit.common.suggest import nearest
@@ -53,9 +61,11 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) / std for RGB x in [0, 1].
+    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) /
+    std for RGB x in [0, 1].
 
-    background: what shows through transparent pixels, as `toolkit.common.images.read_image` takes it.
+    background: what shows through transparent pixels, as
+    `toolkit.common.images.read_image` takes it.
     """
 
     size: int
@@ -67,7 +77,8 @@ class Preprocessing:
     def record(self, mode: str) -> dict:
         """Return it as a prompt's file states it.
 
-        mode, under the name "crop": "squash" resizes both sides, "crop" the short one and cuts the centre.
+        mode, under the name "crop": "squash" resizes both sides, "crop" the short one
+        and cuts the centre.
         """
         return {
             "size": self.size,
@@ -80,7 +91,9 @@ class Preprocessing:
 
 
 def is_path(name: str) -> bool:
-    """Return True if `load_backbone` takes a name for a path: it is none of the fixed names, and a file or folder."""
+    """Return True if `load_backbone` takes a name for a path: it is none of the fixed
+    names, and a file or folder.
+    """
     if name == "pocket" or name in ALIASES:
         return False
     return name.startswith(LOCAL_PREFIX) or os.path.isabs(name) or Path(name).exists()
@@ -88,11 +101,18 @@ def is_path(name: str) -> bool:
 
 def is_known(name: str) -> bool:
     """Return True for the names of `load_backbone` that are no paths."""
-    return name == "pocket" or name in ALIASES or name in open_clip.list_models() or _is_on_hub(name)
+    return (
+        name == "pocket"
+        or name in ALIASES
+        or name in open_clip.list_models()
+        or _is_on_hub(name)
+    )
 
 
 def _is_on_hub(name: str) -> bool:
-    """Return True for hf-hub:USER/NAME, and for USER/NAME unless it looks like a CoOp name or a file."""
+    """Return True for hf-hub:USER/NAME, and for USER/NAME unless it looks like a CoOp
+    name or a file.
+    """
     if name.startswith(hub_models.PREFIX):
         return True
     owners = {alias.partition("/")[0] for alias in ALIASES}
@@ -108,7 +128,9 @@ def _last_part(name: str) -> str:
 
 
 def differences(stored: dict, used: dict) -> str:
-    """Return what differs between two records of preprocessing, naming both values; "" if nothing that both hold does."""
+    """Return what differs between two records of preprocessing, naming both values; ""
+    if nothing that both hold does.
+    """
     found = []
     for key in used:
         if key not in stored:
@@ -128,7 +150,8 @@ def differences(stored: dict, used: dict) -> str:
 class Backbone:
     """A frozen open_clip CLIP in float32 and evaluation mode, with its tokenizer.
 
-    name: as given to `load_backbone`. known_tokens: the ids that have vectors; None: all.
+    name: as given to `load_backbone`. known_tokens: the ids that have vectors; None:
+    all.
     """
 
     name: str
@@ -138,13 +161,17 @@ class Backbone:
     known_tokens: frozenset[int] | None = None
 
     def unknown_classes(self, classes: Iterable[str]) -> list[str]:
-        """Return the class names of which this backbone knows no word, or too few to tell them from another one."""
+        """Return the class names of which this backbone knows no word, or too few to
+        tell them from another one.
+        """
         if self.known_tokens is None:
             return []
         texts: dict[str, tuple[int, ...]] = {}
         for name in classes:
             tokens = self.tokenizer.encode(plain_name(name))
-            texts[name] = tuple(token if token in self.known_tokens else UNKNOWN for token in tokens)
+            texts[name] = tuple(
+                token if token in self.known_tokens else UNKNOWN for token in tokens
+            )
         counts = Counter(texts.values())
         unknown = []
         for name, text in texts.items():
@@ -153,7 +180,9 @@ class Backbone:
                 unknown.append(name)
         return unknown
 
-    def check_classes(self, classes: Iterable[str], source: str = "", force: bool = False) -> None:
+    def check_classes(
+        self, classes: Iterable[str], source: str = "", force: bool = False
+    ) -> None:
         """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
 
         source: what the names belong to, for the message.
@@ -176,7 +205,9 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits over its weights, whatever file or device they come from."""
+        """16 hexadecimal digits over its weights, whatever file or device they come
+        from.
+        """
         total = hashlib.sha256()
         for name, value in sorted(self.clip.state_dict().items()):
             total.update(f"{name} {tuple(value.shape)}\n".encode())
@@ -185,7 +216,9 @@ class Backbone:
 
     @property
     def activation(self) -> str:
-        """The activation of its text tower: "QuickGELU" or "GELU", which weights do not tell."""
+        """The activation of its text tower: "QuickGELU" or "GELU", which weights do not
+        tell.
+        """
         return type(self.clip.transformer.resblocks[0].mlp.gelu).__name__
 
     def record(self, name: str, pretrained: str = "") -> dict:
@@ -203,7 +236,9 @@ class Backbone:
         }
 
     def check_record(self, record: dict, source: str) -> None:
-        """Raise ValueError naming both if a prompt's record states another backbone's weights or activation."""
+        """Raise ValueError naming both if a prompt's record states another backbone's
+        weights or activation.
+        """
         stored = record.get("backbone_fingerprint")
         if stored not in (None, self.fingerprint):
             raise ValueError(
@@ -217,17 +252,24 @@ class Backbone:
             )
 
 
-def load_backbone(name: str = "pocket", pretrained: str | None = None, device: str | torch.device = "cpu") -> Backbone:
+def load_backbone(
+    name: str = "pocket",
+    pretrained: str | None = None,
+    device: str | torch.device = "cpu",
+) -> Backbone:
     """Return a backbone by name.
 
-    name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which means OpenAI's weights; the name
-    of an open_clip architecture; a checkpoint's path, in OpenAI's layout (state dict, .safetensors, TorchScript) or with
-    its configuration beside it; a folder (or local-dir:FOLDER) in the form of open_clip's repositories or of transformers'
-    `CLIPModel`; or such a model on the Hugging Face Hub, USER/NAME or hf-hub:USER/NAME[@REVISION].
-    pretrained: for an architecture, one of open_clip's tags (default: "openai") or a file; for a folder a file.
+    name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which
+    means OpenAI's weights; the name of an open_clip architecture; a checkpoint's path,
+    in OpenAI's layout (state dict, .safetensors, TorchScript) or with its configuration
+    beside it; a folder (or local-dir:FOLDER) in the form of open_clip's repositories or
+    of transformers' `CLIPModel`; or such a model on the Hugging Face Hub, USER/NAME or
+    hf-hub:USER/NAME[@REVISION]. pretrained: for an architecture, one of open_clip's
+    tags (default: "openai") or a file; for a folder a file.
 
-    The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a name that is none of these,
-    with the nearest ones, and FileNotFoundError when weights are not available.
+    The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a
+    name that is none of these, with the nearest ones, and FileNotFoundError when
+    weights are not available.
     """
     is_local = str(name).startswith(LOCAL_PREFIX)
     name = str(name).removeprefix(LOCAL_PREFIX)
@@ -262,11 +304,19 @@ def load_backbone(name: str = "pocket", pretrained: str | None = None, device: s
     )
 
 
-def _load_folder(folder: Path, name: str, pretrained: str | None, device: str | torch.device) -> Backbone:
-    """Load a folder in the form of open_clip's or of transformers' repositories; with other weights for `pretrained`."""
-    files = [folder / weights for weights in HUB_WEIGHTS if (folder / weights).is_file()]
+def _load_folder(
+    folder: Path, name: str, pretrained: str | None, device: str | torch.device
+) -> Backbone:
+    """Load a folder in the form of open_clip's or of transformers' repositories; with
+    other weights for `pretrained`.
+    """
+    files = [
+        folder / weights for weights in HUB_WEIGHTS if (folder / weights).is_file()
+    ]
     has_config = (folder / HUB_CONFIG).is_file()
-    is_transformers = (folder / transformers_layout.CONFIG).is_file() and not (has_config and files)
+    is_transformers = (folder / transformers_layout.CONFIG).is_file() and not (
+        has_config and files
+    )
     if pretrained:
         files = [Path(pretrained)]
     if is_transformers:
@@ -283,17 +333,26 @@ def _load_file(path: Path, device: str | torch.device) -> Backbone:
     folder = path.parent
     if (folder / HUB_CONFIG).is_file():
         return _load_hub_file(path, folder, path.name, device)
-    if path.name in transformers_layout.WEIGHTS and (folder / transformers_layout.CONFIG).is_file():
+    if (
+        path.name in transformers_layout.WEIGHTS
+        and (folder / transformers_layout.CONFIG).is_file()
+    ):
         return _load_transformers(folder, str(path), path.name, device)
     clip = build_from_openai_layout(read_state_dict(path), str(path))
     return _backbone(path.name, clip, Preprocessing(_size(clip)), device)
 
 
-def _load_transformers(folder: Path, file: str | None, name: str, device: str | torch.device) -> Backbone:
-    """Load a `CLIPModel` of transformers with the config.json of `folder`; file: weights, by default those of the folder."""
+def _load_transformers(
+    folder: Path, file: str | None, name: str, device: str | torch.device
+) -> Backbone:
+    """Load a `CLIPModel` of transformers with the config.json of `folder`; file:
+    weights, by default those of the folder.
+    """
     config = transformers_layout.read_config(folder / transformers_layout.CONFIG)
     transformers_layout.check_tokenizer(folder)
-    values = transformers_layout.read_preprocessing(folder, config["vision_cfg"]["image_size"])
+    values = transformers_layout.read_preprocessing(
+        folder, config["vision_cfg"]["image_size"]
+    )
     if file:
         weights = Path(file)
     else:
@@ -302,12 +361,15 @@ def _load_transformers(folder: Path, file: str | None, name: str, device: str | 
     return _backbone(name, clip, Preprocessing(_size(clip), **values), device)
 
 
-def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device = "cpu") -> Backbone:
-    """Return the small CLIP of `folder`: model.json (open_clip configuration, preprocessing) and model.safetensors.
+def load_pocket(
+    folder: str | Path = POCKET_FOLDER, device: str | torch.device = "cpu"
+) -> Backbone:
+    """Return the small CLIP of `folder`: model.json (open_clip configuration,
+    preprocessing) and model.safetensors.
 
-    The tensors have open_clip's names, but of the token embedding only the rows that are not zero are stored: their
-    numbers `token_ids` (n,) and `token_embedding.rows` (n, width). Raises FileNotFoundError, or ValueError for
-    tensors that do not fit.
+    The tensors have open_clip's names, but of the token embedding only the rows that
+    are not zero are stored: their numbers `token_ids` (n,) and `token_embedding.rows`
+    (n, width). Raises FileNotFoundError, or ValueError for tensors that do not fit.
     """
     folder = Path(folder)
     config_file, weights_file = folder / "model.json", folder / "model.safetensors"
@@ -334,7 +396,9 @@ def load_pocket(folder: str | Path = POCKET_FOLDER, device: str | torch.device =
     return backbone
 
 
-def _load_architecture(name: str, architecture: str, pretrained: str | None, device: str | torch.device) -> Backbone:
+def _load_architecture(
+    name: str, architecture: str, pretrained: str | None, device: str | torch.device
+) -> Backbone:
     if pretrained and (Path(pretrained).is_file() or pretrained.endswith(SUFFIXES)):
         return _load_architecture_file(name, architecture, pretrained, device)
     tags = list_pretrained_tags_by_model(architecture)
@@ -349,10 +413,14 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
         raise ValueError(f"{what} (MODEL.BACKBONE.PRETRAINED, --pretrained): {choice}")
     quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
-        raise ValueError(f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}")
+        raise ValueError(
+            f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
+        )
     config = configuration(architecture)
     try:
-        clip = open_clip.create_model(architecture, tag, precision="fp32", force_quick_gelu=quick_gelu)
+        clip = open_clip.create_model(
+            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
+        )
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
@@ -365,11 +433,18 @@ def _load_architecture(name: str, architecture: str, pretrained: str | None, dev
     if config.get("custom_text"):
         config["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
         clip = build(config, clip.state_dict(), name)
-    preprocessing = Preprocessing(_size(clip), tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
+    preprocessing = Preprocessing(
+        _size(clip),
+        tuple(values["mean"]),
+        tuple(values["std"]),
+        values["interpolation"],
+    )
     return _backbone(name, clip, preprocessing, device)
 
 
-def _load_architecture_file(name: str, architecture: str, path: str, device: str | torch.device) -> Backbone:
+def _load_architecture_file(
+    name: str, architecture: str, path: str, device: str | torch.device
+) -> Backbone:
     config = configuration(architecture)
     state = read_state_dict(path)
     is_known = has_openai_sizes(state)
@@ -386,30 +461,47 @@ def _load_architecture_file(name: str, architecture: str, path: str, device: str
             *(path, name, activation, architecture, architecture),
         )
     clip = build(config, state, path)
-    return _backbone(name, clip, Preprocessing(_size(clip), **pretrained_values(architecture)), device)
+    return _backbone(
+        name,
+        clip,
+        Preprocessing(_size(clip), **pretrained_values(architecture)),
+        device,
+    )
 
 
-def _load_hub_file(path: Path, folder: Path, name: str, device: str | torch.device) -> Backbone:
+def _load_hub_file(
+    path: Path, folder: Path, name: str, device: str | torch.device
+) -> Backbone:
     """Load weights with open_clip's configuration file of a folder."""
     config_path = folder / HUB_CONFIG
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
         model, values = config["model_cfg"], config.get("preprocess_cfg", {})
         reason = unsupported_reason(model)
-        model["vision_cfg"]["timm_model_pretrained"] = False  # the weights are here: nothing is fetched
+        # the weights are here: nothing is fetched
+        model["vision_cfg"]["timm_model_pretrained"] = False
         if ":" in str(model["vision_cfg"].get("timm_model_name")):
             reason = f"its image tower {model['vision_cfg']['timm_model_name']} is no model of timm's own"
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{config_path} is no configuration of open_clip: {str(error)[:200]!r}") from error
+        raise ValueError(
+            f"{config_path} is no configuration of open_clip: {str(error)[:200]!r}"
+        ) from error
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
     clip = build(model, read_state_dict(path), str(path))
     chosen = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
     interpolation = values.get("interpolation", "bicubic")
-    return _backbone(name, clip, Preprocessing(_size(clip), **chosen, interpolation=interpolation), device)
+    return _backbone(
+        name,
+        clip,
+        Preprocessing(_size(clip), **chosen, interpolation=interpolation),
+        device,
+    )
 
 
-def _backbone(name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device) -> Backbone:
+def _backbone(
+    name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device
+) -> Backbone:
     clip = clip.float().eval().requires_grad_(False).to(device)
     return Backbone(name, clip, clip_tokenizer(), preprocessing)
 
@@ -420,12 +512,16 @@ def _size(clip: nn.Module) -> int:
         return size
     height, width = size
     if height != width:
-        raise ValueError(f"this image tower takes {height} x {width} pixels; only square images are supported")
+        raise ValueError(
+            f"this image tower takes {height} x {width} pixels; only square images are supported"
+        )
     return height
 
 
 def _nearest(name: str) -> str:
-    close = nearest(name, ["pocket", *ALIASES, *open_clip.list_models()], count=3, cutoff=0.4)
+    close = nearest(
+        name, ["pocket", *ALIASES, *open_clip.list_models()], count=3, cutoff=0.4
+    )
     if not close:
         return "known are pocket, ViT-B/16, RN50 and open_clip's names"
     return f"did you mean {', '.join(close)}?"

@@ -1,7 +1,8 @@
-"""The tensors of a TorchScript archive, such as OpenAI's, read without `torch.jit.load`, which runs what the archive holds.
+"""The tensors of a TorchScript archive, such as OpenAI's, read without
+`torch.jit.load`, which runs what the archive holds.
 
-An archive is a pickle of the modules' attributes, and the modules' classes as text, of which only the lists of parameters and
-buffers are read.
+An archive is a pickle of the modules' attributes, and the modules' classes as text, of
+which only the lists of parameters and buffers are read.
 """
 
 import ast
@@ -21,7 +22,9 @@ _MAX_TEXT = 1 << 24  # bytes
 
 
 class _Module:
-    """A module of the archive: its attributes, and in `kind` its class, which is never made."""
+    """A module of the archive: its attributes, and in `kind` its class, which is never
+    made.
+    """
 
     kind = ""
     attributes: dict = {}
@@ -39,7 +42,10 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def read_torchscript(path: str | Path) -> dict[str, Tensor]:
-    """Return parameters and buffers by their names in `state_dict()`, on the CPU. Any error means a damaged archive."""
+    """Return parameters and buffers by their names in `state_dict()`, on the CPU.
+
+    Any error means a damaged archive.
+    """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         (top,) = {name.split("/")[0] for name in names}
@@ -63,7 +69,10 @@ def _find_module(module: str, name: str) -> type | None:
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:
     entry = archive.getinfo(name)
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.file_size > _MAX_TEXT:
+    if (
+        entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        or entry.file_size > _MAX_TEXT
+    ):
         raise ValueError(f"{name} is no text of a class")
     with archive.open(entry) as file:
         return file.read(entry.file_size).decode("utf-8")
@@ -81,7 +90,10 @@ def _saved_names(text: str, module: str) -> dict[str, set[str]]:
 
 
 def _tensors(root: _Module, saved: dict[str, set[str]]) -> dict[str, Tensor]:
-    """Return parameters and buffers by name. Raises ValueError for modules that hold one another, or too many."""
+    """Return parameters and buffers by name.
+
+    Raises ValueError for modules that hold one another, or too many.
+    """
     found = {}
     waiting = [(root, "", 0)]
     visited = 0

@@ -1,4 +1,6 @@
-"""CLIP models in the folders that transformers writes for `CLIPModel`: config.json, weights, preprocessing, tokenizer files."""
+"""CLIP models in the folders that transformers writes for `CLIPModel`: config.json,
+weights, preprocessing, tokenizer files.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +18,11 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 PREPROCESSING = "preprocessor_config.json"
 TOKENIZERS = ("vocab.json", "tokenizer.json")
 ACTIVATIONS = {"quick_gelu": "QuickGELU", "gelu": "GELU"}
-_SHARED_DEFAULTS = {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+_SHARED_DEFAULTS = {
+    "num_hidden_layers": 12,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+}
 _TEXT_DEFAULTS = {
     **_SHARED_DEFAULTS,
     "vocab_size": 49408,
@@ -34,7 +40,9 @@ _VISION_DEFAULTS = {
     "image_size": 224,
     "patch_size": 32,
 }
-_HIGHEST_ID = 2  # the eos_token_id of older files: the result is read at the highest token id, which is CLIP's end token
+# the eos_token_id of older files: the result is read at the highest token id, which is
+# CLIP's end token
+_HIGHEST_ID = 2
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _NAMES = {
     "text_model.embeddings.token_embedding.": "token_embedding.",
@@ -62,12 +70,15 @@ _BLOCK_NAMES = {
 def read_config(path: Path) -> dict:
     """Return the open_clip configuration that a config.json of a `CLIPModel` describes.
 
-    Raises ValueError naming the file and the key if it is of another model, or of one that CLIP's towers cannot be.
+    Raises ValueError naming the file and the key if it is of another model, or of one
+    that CLIP's towers cannot be.
     """
     given = read_json(path)
     kind = given.get("model_type") if isinstance(given, dict) else None
     if kind != "clip":
-        raise ValueError(f"{path}: its model_type is {kind!r}; of transformers' models only clip (CLIPModel) can be used")
+        raise ValueError(
+            f"{path}: its model_type is {kind!r}; of transformers' models only clip (CLIPModel) can be used"
+        )
     text = _tower(given, "text_config", _TEXT_DEFAULTS, path)
     vision = _tower(given, "vision_config", _VISION_DEFAULTS, path)
     activation = text["hidden_act"]
@@ -78,7 +89,9 @@ def read_config(path: Path) -> dict:
         )
     vocabulary = len(clip_tokenizer().encoder)
     if text["vocab_size"] < vocabulary:
-        raise ValueError(f"{path}: vocab_size is {text['vocab_size']}; CLIP's tokenizer has {vocabulary} tokens")
+        raise ValueError(
+            f"{path}: vocab_size is {text['vocab_size']}; CLIP's tokenizer has {vocabulary} tokens"
+        )
     if text["eos_token_id"] not in (_HIGHEST_ID, clip_tokenizer().eot_token_id):
         raise ValueError(
             f"{path}: eos_token_id is {text['eos_token_id']}; prompts need CLIP's end token, {clip_tokenizer().eot_token_id}"
@@ -104,19 +117,34 @@ def read_config(path: Path) -> dict:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file with transformers' names, or of the shards that an index lists, under open_clip's names."""
+    """Return the tensors of a file with transformers' names, or of the shards that an
+    index lists, under open_clip's names.
+    """
     if path.name.endswith(".index.json"):
         state = _read_shards(path)
     else:
         state = read_state_dict(path)
     renamed = {}
     for name, value in state.items():
-        if name.endswith((".position_ids", ".k_proj.weight", ".k_proj.bias", ".v_proj.weight", ".v_proj.bias")):
+        if name.endswith(
+            (
+                ".position_ids",
+                ".k_proj.weight",
+                ".k_proj.bias",
+                ".v_proj.weight",
+                ".v_proj.bias",
+            )
+        ):
             continue
         if ".self_attn.q_proj." in name:
-            parts = [state.get(name.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+            parts = [
+                state.get(name.replace(".q_proj.", f".{letter}_proj."))
+                for letter in "qkv"
+            ]
             if any(part is None for part in parts):
-                raise ValueError(f"{path} does not fit the architecture: beside {name} the keys or values are missing")
+                raise ValueError(
+                    f"{path} does not fit the architecture: beside {name} the keys or values are missing"
+                )
             name = name.replace(".self_attn.q_proj.", ".attn.in_proj_")
             value = torch.cat(parts)
         elif name in ("text_projection.weight", "visual_projection.weight"):
@@ -126,18 +154,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def weights_of(folder: Path) -> Path:
-    """Return the weights in a folder with a config.json: a file, or the index of shards. Raises FileNotFoundError."""
+    """Return the weights in a folder with a config.json: a file, or the index of
+    shards. Raises FileNotFoundError.
+    """
     names = [*WEIGHTS, *(f"{name}.index.json" for name in WEIGHTS)]
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise FileNotFoundError(f"{folder} holds {CONFIG}, but no weights: {' or '.join(WEIGHTS)}")
+    raise FileNotFoundError(
+        f"{folder} holds {CONFIG}, but no weights: {' or '.join(WEIGHTS)}"
+    )
 
 
 def read_preprocessing(folder: Path, size: int) -> dict:
-    """Return mean, std and interpolation of a folder's preprocessor_config.json as far as it states them, {} without one.
+    """Return mean, std and interpolation of a folder's preprocessor_config.json as far
+    as it states them, {} without one.
 
-    size: the image tower's, in pixels. Raises ValueError if the file says another, or what cannot be followed.
+    size: the image tower's, in pixels. Raises ValueError if the file says another, or
+    what cannot be followed.
     """
     path = folder / PREPROCESSING
     if not path.is_file():
@@ -147,17 +181,27 @@ def read_preprocessing(folder: Path, size: int) -> dict:
         raise ValueError(f"{path} holds no settings of an image processor")
     _check_size(given, size, path)
     factor = given.get("rescale_factor", 1 / 255)
-    if not given.get("do_rescale", True) or not isinstance(factor, float) or abs(factor * 255 - 1) > 1e-3:
-        raise ValueError(f"{path}: images must be rescaled by 1/255 (do_rescale, rescale_factor)")
+    if (
+        not given.get("do_rescale", True)
+        or not isinstance(factor, float)
+        or abs(factor * 255 - 1) > 1e-3
+    ):
+        raise ValueError(
+            f"{path}: images must be rescaled by 1/255 (do_rescale, rescale_factor)"
+        )
     resample = given.get("resample", 3)
     if not isinstance(resample, int) or resample not in _RESAMPLE:
-        raise ValueError(f"{path}: resample is {str(resample)[:20]}; known are 0 (nearest), 2 (bilinear), 3 (bicubic)")
+        raise ValueError(
+            f"{path}: resample is {str(resample)[:20]}; known are 0 (nearest), 2 (bilinear), 3 (bicubic)"
+        )
     chosen: dict[str, Any] = {"interpolation": _RESAMPLE[resample]}
     if not given.get("do_normalize", True):
         return chosen | {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     for name, least in (("mean", -1e6), ("std", 1e-6)):
         if f"image_{name}" in given:
-            chosen[name] = _three_numbers(given[f"image_{name}"], f"{path}: image_{name}", least)
+            chosen[name] = _three_numbers(
+                given[f"image_{name}"], f"{path}: image_{name}", least
+            )
     return chosen
 
 
@@ -170,7 +214,9 @@ def _check_size(given: dict, size: int, path: Path) -> None:
     if isinstance(stated, dict):
         sides = list(stated.values())
     if any(side != size for side in sides):
-        raise ValueError(f"{path}: {key} is {json.dumps(stated)[:60]}; the image tower takes {size} pixels")
+        raise ValueError(
+            f"{path}: {key} is {json.dumps(stated)[:60]}; the image tower takes {size} pixels"
+        )
 
 
 def _three_numbers(values: object, where: str, least: float) -> tuple[float, ...]:
@@ -182,20 +228,34 @@ def _three_numbers(values: object, where: str, least: float) -> tuple[float, ...
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raise ValueError naming a tokenizer file of the folder if its tokens are not CLIP's."""
+    """Raise ValueError naming a tokenizer file of the folder if its tokens are not
+    CLIP's.
+    """
     tokenizer = clip_tokenizer()
     special = tokenizer.all_special_ids  # of other names here and there
-    expected = {token: number for token, number in tokenizer.encoder.items() if number not in special}
+    expected = {
+        token: number
+        for token, number in tokenizer.encoder.items()
+        if number not in special
+    }
     for name in TOKENIZERS:
         path = folder / name
         if not path.is_file():
             continue
         tokens = read_json(path)
         if name == "tokenizer.json":
-            tokens = tokens.get("model", {}).get("vocab") if isinstance(tokens, dict) else None
+            tokens = (
+                tokens.get("model", {}).get("vocab")
+                if isinstance(tokens, dict)
+                else None
+            )
         if not isinstance(tokens, dict):
-            raise ValueError(f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need")
-        different = [token for token, number in expected.items() if tokens.get(token) != number]
+            raise ValueError(
+                f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need"
+            )
+        different = [
+            token for token, number in expected.items() if tokens.get(token) != number
+        ]
         if different:
             raise ValueError(
                 f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need: {different[0]!r} is "
@@ -204,7 +264,10 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
-    """Return a tower's values, with transformers' defaults. As in transformers, KEY_dict of older files goes before KEY."""
+    """Return a tower's values, with transformers' defaults.
+
+    As in transformers, KEY_dict of older files goes before KEY.
+    """
     values = given.get(f"{key}_dict") or given.get(key) or {}
     if not isinstance(values, dict):
         raise ValueError(f"{path}: {key} is no set of values")
@@ -218,19 +281,31 @@ def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
         found[name] = value
     width, heads = found["hidden_size"], found["num_attention_heads"]
     if width % heads:
-        raise ValueError(f"{path}: {key}.hidden_size {width} is no multiple of num_attention_heads {heads}")
+        raise ValueError(
+            f"{path}: {key}.hidden_size {width} is no multiple of num_attention_heads {heads}"
+        )
     return found
 
 
-def _check_number(value: object, kind: type, where: str, least: float | None = None) -> None:
-    """Raise ValueError unless a value is an int, or for `kind` float a number, of at least 1 or `least`."""
+def _check_number(
+    value: object, kind: type, where: str, least: float | None = None
+) -> None:
+    """Raise ValueError unless a value is an int, or for `kind` float a number, of at
+    least 1 or `least`.
+    """
     kinds, noun, lowest = (int,), "whole number", 1.0
     if kind is float:
         kinds, noun, lowest = (int, float), "number", 0.0
     if least is not None:
         lowest = least
-    if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value < 1e9:
-        raise ValueError(f"{where} is {str(value)[:40]!r}; a {noun} of at least {lowest:g} is needed")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, kinds)
+        or not lowest <= value < 1e9
+    ):
+        raise ValueError(
+            f"{where} is {str(value)[:40]!r}; a {noun} of at least {lowest:g} is needed"
+        )
 
 
 def _common(tower: dict) -> dict:
@@ -239,7 +314,8 @@ def _common(tower: dict) -> dict:
     values = {
         "width": width,
         "layers": tower["num_hidden_layers"],
-        "mlp_ratio": (tower["intermediate_size"] + 0.5) / width,  # open_clip takes the whole part of width x ratio
+        # open_clip takes the whole part of width x ratio
+        "mlp_ratio": (tower["intermediate_size"] + 0.5) / width,
     }
     if tower["layer_norm_eps"] != 1e-5:
         values["norm_kwargs"] = {"eps": tower["layer_norm_eps"]}
@@ -249,7 +325,9 @@ def _common(tower: dict) -> dict:
 def _read_shards(index: Path) -> dict[str, Tensor]:
     content = read_json(index)
     files = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+    if not isinstance(files, dict) or not all(
+        isinstance(name, str) for name in files.values()
+    ):
         raise ValueError(f"{index} holds no weight_map from tensors to files")
     state: dict[str, Tensor] = {}
     for name in sorted(set(files.values())):

@@ -1,4 +1,6 @@
-"""Weights of CLIP models in files, and the model that a file in OpenAI's layout implies."""
+"""Weights of CLIP models in files, and the model that a file in OpenAI's layout
+implies.
+"""
 
 import logging
 import pickle
@@ -20,7 +22,8 @@ AS_WEIGHTS = (
     "give the architecture's name as the backbone (--backbone ViT-B-32) and the file as its weights "
     "(MODEL.BACKBONE.PRETRAINED FILE of train.py, --pretrained FILE of predict)"
 )
-_SIZES = ("input_resolution", "context_length", "vocab_size")  # numbers beside the weights in OpenAI's archives
+# numbers beside the weights in OpenAI's archives
+_SIZES = ("input_resolution", "context_length", "vocab_size")
 _NEEDED = (
     "visual.conv1.weight",
     "text_projection",
@@ -50,11 +53,12 @@ _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors in a checkpoint, on the CPU.
 
-    The file is .safetensors, a pickled state dict, bare or under a key such as "state_dict" (read with weights_only), or a
-    TorchScript archive. Prefixes that wrappers give all names ("module.", "model.", "_orig_mod.") are removed.
+    The file is .safetensors, a pickled state dict, bare or under a key such as
+    "state_dict" (read with weights_only), or a TorchScript archive. Prefixes that
+    wrappers give all names ("module.", "model.", "_orig_mod.") are removed.
 
-    Raises FileNotFoundError, or ValueError when the file is none of these, or when its tensors
-    claim more values than it holds.
+    Raises FileNotFoundError, or ValueError when the file is none of these, or when its
+    tensors claim more values than it holds.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,8 +74,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             return state
         _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, KeyError, EOFError) as error:  # KeyError: an unknown opcode
-        raise ValueError(f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors") from error
+    except (
+        pickle.UnpicklingError,
+        KeyError,
+        EOFError,
+    ) as error:  # KeyError: an unknown opcode
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors"
+        ) from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
         first_line = str(error).partition("\n")[0]
         what = f"{type(error).__name__}: {first_line[:200]}"
@@ -89,7 +99,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def _unwrapped(content: object) -> object:
-    """Return the state dict in what training programs save: under one of `_WRAPPERS` beside epoch, optimiser, ..."""
+    """Return the state dict in what training programs save: under one of `_WRAPPERS`
+    beside epoch, optimiser, ...
+    """
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             return content[key]
@@ -103,7 +115,9 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
         found = False
         for prefix in _PREFIXES_OF_WRAPPERS:
             if all(name.startswith(prefix) for name in state):
-                state = {name.removeprefix(prefix): value for name, value in state.items()}
+                state = {
+                    name.removeprefix(prefix): value for name, value in state.items()
+                }
                 found = True
     return state
 
@@ -114,12 +128,16 @@ def has_transformers_names(state: dict[str, Tensor]) -> bool:
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
-    """Return True if the state dict holds the numbers of OpenAI's own archives, whose activation is QuickGELU."""
+    """Return True if the state dict holds the numbers of OpenAI's own archives, whose
+    activation is QuickGELU.
+    """
     return all(name in state for name in _SIZES)
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError for a zip archive whose members are larger than the file; torch.save compresses nothing."""
+    """Raise ValueError for a zip archive whose members are larger than the file;
+    torch.save compresses nothing.
+    """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -129,9 +147,11 @@ def _check_archive(path: Path) -> None:
 
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module:
-    """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide and QuickGELU, as OpenAI's are.
+    """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide
+    and QuickGELU, as OpenAI's are.
 
-    source: the file's name in messages. Raises ValueError naming missing and unexpected keys for other layouts.
+    source: the file's name in messages. Raises ValueError naming missing and unexpected
+    keys for other layouts.
     """
     if has_transformers_names(state):
         raise ValueError(
@@ -140,7 +160,11 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
         )
     state = without_text_prefix(state)
     missing = [name for name in _NEEDED if name not in state]
-    unexpected = [name for name in state if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)]
+    unexpected = [
+        name
+        for name in state
+        if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)
+    ]
     if missing or unexpected:
         advice = "it holds no CLIP, which has an image and a text tower"
         if any(name.startswith("visual.") for name in state):
@@ -159,7 +183,10 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module
 
 
 def openai_config(state: dict[str, Tensor], source: str) -> dict:
-    """Return the open_clip configuration that tensors in OpenAI's layout imply. Raise ValueError if they imply none."""
+    """Return the open_clip configuration that tensors in OpenAI's layout imply.
+
+    Raise ValueError if they imply none.
+    """
     _check_dimensions(state, source)
     text_width = state["ln_final.weight"].shape[0]
     image_width = None
@@ -174,7 +201,9 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
         )
     for tower, width in (("image", image_width), ("text", text_width)):
         if width is not None and (width % 64 or not width):
-            raise ValueError(f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads")
+            raise ValueError(
+                f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads"
+            )
     text_layers = _count(state, "transformer.resblocks.")
     if not text_layers:
         raise ValueError(f"{source}: its text tower has no layers")
@@ -193,13 +222,17 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
 
 def _check_dimensions(state: dict[str, Tensor], source: str) -> None:
-    """Raise ValueError if a tensor whose sizes tell the architecture has too few, too many or empty dimensions."""
+    """Raise ValueError if a tensor whose sizes tell the architecture has too few, too
+    many or empty dimensions.
+    """
     for name, count in _DIMENSIONS.items():
         if name not in state:
             continue
         shape = tuple(state[name].shape)
         if len(shape) != count or 0 in shape:
-            raise ValueError(f"{source}: {name} has the shape {shape}; it should have {count} dimensions")
+            raise ValueError(
+                f"{source}: {name} has the shape {shape}; it should have {count} dimensions"
+            )
 
 
 def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
@@ -212,7 +245,8 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     state = _as_in_clip(state)
     _check_config(config, state, source)
     clip = None
-    if "timm_model_name" in config["vision_cfg"]:  # timm computes with values while it builds
+    # timm computes with values while it builds
+    if "timm_model_name" in config["vision_cfg"]:
         clip = open_clip.CLIP(**config)
         expected = clip.state_dict()
     else:
@@ -226,14 +260,22 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
     return clip
 
 
-def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+def _check_keys(
+    state: dict[str, Tensor], expected: dict[str, Tensor], source: str
+) -> None:
     """Raise ValueError if tensors have other names or shapes than those of a model."""
-    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    missing = [
+        name
+        for name in expected
+        if name not in state and not name.endswith("num_batches_tracked")
+    ]
     unexpected = [name for name in state if name not in expected]
     shapes = []
     for name, value in state.items():
         if name in expected and value.shape != expected[name].shape:
-            shapes.append(f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}")
+            shapes.append(
+                f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}"
+            )
     if missing or unexpected or shapes:
         raise ValueError(
             f"{source} does not fit the architecture: missing keys {_some(missing)}; "
@@ -242,7 +284,9 @@ def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], source: s
 
 
 def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes, and with a scalar temperature."""
+    """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes,
+    and with a scalar temperature.
+    """
     found = {}
     for name, value in without_text_prefix(state).items():
         if name == "logit_scale" and value.shape == (1,):
@@ -253,26 +297,43 @@ def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
-    """Raise ValueError if an untrusted configuration has more layers than the file tensors, or too long a context."""
+    """Raise ValueError if an untrusted configuration has more layers than the file
+    tensors, or too long a context.
+    """
     for tower in ("vision_cfg", "text_cfg"):
         layers = config[tower].get("layers", 0)
         if isinstance(layers, list | tuple):
             layers = sum(layers)
         if layers > len(state):
-            raise ValueError(f"{source}: its {tower} has {layers} layers, but the file holds {len(state)} tensors")
+            raise ValueError(
+                f"{source}: its {tower} has {layers} layers, but the file holds {len(state)} tensors"
+            )
     length = config["text_cfg"].get("context_length", 0)
     if length > _MAX_CONTEXT:
-        raise ValueError(f"{source}: its text tower reads {length} tokens; {_MAX_CONTEXT} is the most")
+        raise ValueError(
+            f"{source}: its text tower reads {length} tokens; {_MAX_CONTEXT} is the most"
+        )
 
 
 def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
-    """Return the state dict of a CLIP of this configuration without allocating it: tensors on the device "meta"."""
+    """Return the state dict of a CLIP of this configuration without allocating it:
+    tensors on the device "meta".
+    """
     try:
         with torch.device("meta"):
             return open_clip.CLIP(**config).state_dict()
-    except (RuntimeError, TypeError, ValueError, ZeroDivisionError, OverflowError, AssertionError) as error:
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+        OverflowError,
+        AssertionError,
+    ) as error:
         first_line = str(error).partition("\n")[0]
-        raise ValueError(f"{source}: its configuration describes no model: {first_line[:200]}") from error
+        raise ValueError(
+            f"{source}: its configuration describes no model: {first_line[:200]}"
+        ) from error
 
 
 def _vit_config(state: dict[str, Tensor], source: str) -> dict:
@@ -281,7 +342,12 @@ def _vit_config(state: dict[str, Tensor], source: str) -> dict:
     layers = _count(state, "visual.transformer.resblocks.")
     if not layers:
         raise ValueError(f"{source}: its image tower has no layers")
-    return {"layers": layers, "width": width, "patch_size": patch, "image_size": patch * grid}
+    return {
+        "layers": layers,
+        "width": width,
+        "patch_size": patch,
+        "image_size": patch * grid,
+    }
 
 
 def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
@@ -292,13 +358,21 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
         )
     layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
     if 0 in layers:
-        raise ValueError(f"{source}: stage {layers.index(0) + 1} of its image tower has no layers")
+        raise ValueError(
+            f"{source}: stage {layers.index(0) + 1} of its image tower has no layers"
+        )
     width = state["visual.layer1.0.conv1.weight"].shape[0]
-    return {"layers": layers, "width": width, "image_size": 32 * round((position.shape[0] - 1) ** 0.5)}
+    return {
+        "layers": layers,
+        "width": width,
+        "image_size": 32 * round((position.shape[0] - 1) ** 0.5),
+    }
 
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
-    numbers = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
+    numbers = {
+        name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)
+    }
     return len(numbers)
 
 

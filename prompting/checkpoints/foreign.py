@@ -1,7 +1,9 @@
-"""Checkpoints of official implementations: `<run>/prompt_learner/model-best.pth.tar`, `model.pth.tar-<epoch>`.
+"""Checkpoints of official implementations: `<run>/prompt_learner/model-best.pth.tar`,
+`model.pth.tar-<epoch>`.
 
-CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the reference MVLPT. They are dicts of state_dict, epoch
-and pickled objects; only tensors and plain values are read (`toolkit.common.unpickle`).
+CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the reference
+MVLPT. They are dicts of state_dict, epoch and pickled objects; only tensors and plain
+values are read (`toolkit.common.unpickle`).
 """
 
 import io
@@ -15,7 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prompting.checkpoints.prompt_files import check_config, load_prompts, load_state, save_prompts
+from prompting.checkpoints.prompt_files import (
+    check_config,
+    load_prompts,
+    load_state,
+    save_prompts,
+)
 from prompting.checkpoints.reference import (
     BUFFERS,
     current_name,
@@ -34,13 +41,28 @@ from toolkit.common.unpickle import read
 
 logger = logging.getLogger(__name__)
 
-_NET = "meta_net."  # maps an image to a change of the context (CoCoOp) or class features to vectors (TCP)
+# maps an image to a change of the context (CoCoOp) or class features to vectors (TCP)
+_NET = "meta_net."
 _KGCOOP_UNUSED = "bias_vectors"
-_FROZEN = ("image_encoder.", "text_encoder.", "ZS_image_encoder.", "logit_scale")  # CLIP's weights
-_OFFICIAL = ("vpt_", "mvlpt_", "upt_", "cocoop_", "compound_", _KGCOOP_UNUSED, _NET, *BUFFERS, *_FROZEN)
-_AT_THE_END = ("KgCoOp", "CoCoOp", "IVLP", "MaPLe")  # methods whose class name is at the end
-RECORD = "prompt"  # the entry of a run's checkpoint that says what its prompt needs to be used, as JSON
-_WORDS = ("a", "photo", "of", "a")  # of IVLP, MaPLe and PromptSRC: the vectors replace the first of them
+# CLIP's weights
+_FROZEN = ("image_encoder.", "text_encoder.", "ZS_image_encoder.", "logit_scale")
+_OFFICIAL = (
+    "vpt_",
+    "mvlpt_",
+    "upt_",
+    "cocoop_",
+    "compound_",
+    _KGCOOP_UNUSED,
+    _NET,
+    *BUFFERS,
+    *_FROZEN,
+)
+# methods whose class name is at the end
+_AT_THE_END = ("KgCoOp", "CoCoOp", "IVLP", "MaPLe")
+# the entry of a run's checkpoint that says what its prompt needs to be used, as JSON
+RECORD = "prompt"
+# of IVLP, MaPLe and PromptSRC: the vectors replace the first of them
+_WORDS = ("a", "photo", "of", "a")
 
 
 @dataclass(frozen=True)
@@ -48,13 +70,13 @@ class Checkpoint:
     """A checkpoint's prompt.
 
     Attributes:
-        path: the file.
-        state: its tensors in float32, without frozen weights and those that depend on class names.
-        foreign: True if the names are an official implementation's.
-        method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell it, else "".
-        fixed_words: words between the vectors and the class name.
-        epoch, val_result: as stored; None if they are missing or no numbers.
-        record: what our runs store beside the tensors: the metadata of prompts.safetensors, and the prompt's
+        path: the file. state: its tensors in float32, without frozen weights and those
+        that depend on class names. foreign: True if the names are an official
+        implementation's. method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp"
+        if the names tell it, else "". fixed_words: words between the vectors and the
+        class name. epoch, val_result: as stored; None if they are missing or no
+        numbers. record: what our runs store beside the tensors: the metadata of
+        prompts.safetensors, and the prompt's
             `config`; {} if there is none.
     """
 
@@ -68,7 +90,8 @@ class Checkpoint:
     record: dict = field(default_factory=dict)
 
     def prompt_state(self) -> dict[str, Tensor]:
-        """Return the state under the names of our prompt modules; of CoCoOp its context alone, see `left_out`.
+        """Return the state under the names of our prompt modules; of CoCoOp its context
+        alone, see `left_out`.
 
         Raises ValueError naming keys that belong to no prompt.
         """
@@ -81,7 +104,9 @@ class Checkpoint:
 
     @property
     def left_out(self) -> str:
-        """A sentence about the tensors that `prompt_state` leaves out; empty if it has all."""
+        """A sentence about the tensors that `prompt_state` leaves out; empty if it has
+        all.
+        """
         net = [name for name in self.state if name.startswith(_NET)]
         if not net:
             return ""
@@ -89,19 +114,27 @@ class Checkpoint:
 
     @property
     def position(self) -> str | None:
-        """The class name's position, if the method or the path tells it; None for prompts without text, too."""
+        """The class name's position, if the method or the path tells it;
+
+        None for prompts without text, too.
+        """
         if "ctx" not in self.state:
             return None
         if self.method in _AT_THE_END:
             return "end"
         found = position_in(os.path.abspath(self.path))
         if found is None and "vpt_embeddings" in self.state:
-            return "middle"  # of the reference MVLPT, the only one whose prompts have both
+            # of the reference MVLPT, the only one whose prompts have both
+            return "middle"
         return found
 
     def unconditional(self) -> dict[str, Tensor]:
         """Return the state as stored, without CoCoOp's net."""
-        return {name: value for name, value in self.state.items() if not name.startswith(_NET)}
+        return {
+            name: value
+            for name, value in self.state.items()
+            if not name.startswith(_NET)
+        }
 
     def describe(self) -> str:
         """Return the prompt in words; empty if its names do not tell."""
@@ -112,25 +145,37 @@ class Checkpoint:
 
     @property
     def per_token(self) -> bool:
-        """True if the vectors passed through the reference's θ, which never lets them meet."""
-        return self.foreign and any(name.startswith("mvlpt_proj.") for name in self.state)
+        """True if the vectors passed through the reference's θ, which never lets them
+        meet.
+        """
+        return self.foreign and any(
+            name.startswith("mvlpt_proj.") for name in self.state
+        )
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Return the prompt in an untrusted checkpoint, without executing anything from its pickle.
+    """Return the prompt in an untrusted checkpoint, without executing anything from its
+    pickle.
 
-    Raises FileNotFoundError, or ValueError naming the file when it holds no state dict of tensors.
+    Raises FileNotFoundError, or ValueError naming the file when it holds no state dict
+    of tensors.
     """
     content = read(path)
     record = _record(content, path)
     tensors = _state_tensors(content, path)
     suffix = tensors.get("token_suffix")
     foreign = any(name.startswith(_OFFICIAL) for name in tensors)
-    state = {name: value for name, value in tensors.items() if not _is_frozen(name) and name not in BUFFERS}
+    state = {
+        name: value
+        for name, value in tensors.items()
+        if not _is_frozen(name) and name not in BUFFERS
+    }
     is_cocoop = "cocoop_ctx" in state  # of the reference MVLPT
     if is_cocoop:
         if "ctx" in state:
-            raise ValueError(f"{path} holds both ctx and cocoop_ctx: which of them was used can't be told")
+            raise ValueError(
+                f"{path} holds both ctx and cocoop_ctx: which of them was used can't be told"
+            )
         state["ctx"] = state.pop("cocoop_ctx")
     method = _method(state, path) or ("CoCoOp" if is_cocoop else "")
     fixed_words = ""
@@ -149,7 +194,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _record(content: object, path: str | Path) -> dict:
-    """Return what a checkpoint of our runs says about its prompt, {} if it says nothing. Raises ValueError."""
+    """Return what a checkpoint of our runs says about its prompt, {} if it says
+    nothing. Raises ValueError.
+    """
     text = content.get(RECORD) if isinstance(content, dict) else None
     if text is None:
         return {}
@@ -163,7 +210,10 @@ def _record(content: object, path: str | Path) -> dict:
 
 
 def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint's state dict in float32. Raises ValueError naming the file and a tensor."""
+    """Return the tensors of a checkpoint's state dict in float32.
+
+    Raises ValueError naming the file and a tensor.
+    """
     state = content
     if isinstance(content, dict):
         state = content.get("state_dict", content)
@@ -178,7 +228,9 @@ def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
     check_sizes(state, path)
     for name, value in state.items():
         tensors[current_name(name)] = value.float().clone()
-    check_finite({name: value for name, value in tensors.items() if not _is_frozen(name)}, path)
+    check_finite(
+        {name: value for name, value in tensors.items() if not _is_frozen(name)}, path
+    )
     return tensors
 
 
@@ -187,9 +239,17 @@ def _is_frozen(name: str) -> bool:
 
 
 def _method(state: dict[str, Tensor], path: str | Path) -> str:
-    """Return the method that the names tell, or "". Raises ValueError for one whose prompts have no module here."""
-    if any(name.startswith(("representation_learner.", "compound_rep_tokens")) for name in state):
-        raise ValueError(f"{path} is MMRL's; its representation tokens are not supported")
+    """Return the method that the names tell, or "".
+
+    Raises ValueError for one whose prompts have no module here.
+    """
+    if any(
+        name.startswith(("representation_learner.", "compound_rep_tokens"))
+        for name in state
+    ):
+        raise ValueError(
+            f"{path} is MMRL's; its representation tokens are not supported"
+        )
     if is_maple(state):
         return "MaPLe"
     if is_ivlp(state):
@@ -205,7 +265,9 @@ def _method(state: dict[str, Tensor], path: str | Path) -> str:
 
 
 def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
-    """Return the words that follow fewer vectors than words; the suffix of all classes then begins with them."""
+    """Return the words that follow fewer vectors than words; the suffix of all classes
+    then begins with them.
+    """
     words = _WORDS[len(ctx) :]
     if suffix is not None and len(suffix) > 1 and words:
         start = suffix[:, : len(words)]
@@ -215,7 +277,8 @@ def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
 
 
 def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
-    """Return the checkpoint below a run's folder: of `epoch`, or the best one, or the last one.
+    """Return the checkpoint below a run's folder: of `epoch`, or the best one, or the
+    last one.
 
     Raises FileNotFoundError naming those that are there.
     """
@@ -239,16 +302,22 @@ def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
 
 
 def position_in(path: str | Path) -> str | None:
-    """Return the class name's position as the names of CoOp's run folders state it (`nctx16_cscFalse_ctpend`), or None."""
+    """Return the class name's position as the names of CoOp's run folders state it
+    (`nctx16_cscFalse_ctpend`), or None.
+    """
     found = re.findall(rf"ctp({'|'.join(POSITIONS)})(?=[/\\_]|$)", str(path))
     return found[-1] if found else None
 
 
-def read_prompt(path: str | Path, position: str | None = None, load_epoch: int | None = None) -> tuple[Prompt, dict]:
-    """Return the prompt, and what is known of it, in a checkpoint, a run's folder or a prompts.safetensors.
+def read_prompt(
+    path: str | Path, position: str | None = None, load_epoch: int | None = None
+) -> tuple[Prompt, dict]:
+    """Return the prompt, and what is known of it, in a checkpoint, a run's folder or a
+    prompts.safetensors.
 
-    position: of the class name relative to a text context, if the file does not hold it; by default what the method or the
-    path says. Raises FileNotFoundError, or ValueError if it is not known or contradicts the method.
+    position: of the class name relative to a text context, if the file does not hold
+    it; by default what the method or the path says. Raises FileNotFoundError, or
+    ValueError if it is not known or contradicts the method.
     """
     path = Path(path)
     if path.is_dir():
@@ -267,12 +336,18 @@ def read_prompt(path: str | Path, position: str | None = None, load_epoch: int |
 def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, dict]:
     if checkpoint.left_out:
         logger.warning("%s", checkpoint.left_out)
-    if checkpoint.foreign or "ctx" in checkpoint.state and not recorded_config(checkpoint):
+    if (
+        checkpoint.foreign
+        or "ctx" in checkpoint.state
+        and not recorded_config(checkpoint)
+    ):
         prompt = _foreign_prompt(checkpoint, position)
     else:
         prompt = _own_prompt(checkpoint)
         check_position(prompt, position, checkpoint.path)
-    metadata = {key: value for key, value in checkpoint.record.items() if key != "config"}
+    metadata = {
+        key: value for key, value in checkpoint.record.items() if key != "config"
+    }
     if checkpoint.epoch is not None:
         metadata["epoch"] = checkpoint.epoch
     if checkpoint.val_result is not None:
@@ -281,7 +356,9 @@ def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, di
 
 
 def recorded_config(checkpoint: Checkpoint) -> dict:
-    """Return the configuration of a run's prompt, from its checkpoint or its prompts.safetensors; {} if neither has it."""
+    """Return the configuration of a run's prompt, from its checkpoint or its
+    prompts.safetensors; {} if neither has it.
+    """
     if checkpoint.record:
         return checkpoint.record["config"]
     prompts = Path(checkpoint.path).absolute().parent.parent / "prompts.safetensors"
@@ -291,9 +368,13 @@ def recorded_config(checkpoint: Checkpoint) -> dict:
 
 
 def check_position(prompt: Prompt, position: str | None, path: str | Path) -> None:
-    """Raise ValueError naming both if the class name's position is given and is another than the prompt's."""
+    """Raise ValueError naming both if the class name's position is given and is another
+    than the prompt's.
+    """
     if prompt.kind != "visual" and position not in (None, prompt.position):
-        raise ValueError(f"{path}: its class name is at the position {prompt.position!r}, not {position!r}")
+        raise ValueError(
+            f"{path}: its class name is at the position {prompt.position!r}, not {position!r}"
+        )
 
 
 def _own_prompt(checkpoint: Checkpoint) -> Prompt:
@@ -314,10 +395,14 @@ def _own_prompt(checkpoint: Checkpoint) -> Prompt:
 def _foreign_prompt(checkpoint: Checkpoint, position: str | None) -> Prompt:
     known, path = checkpoint.position, checkpoint.path
     if checkpoint.method in _AT_THE_END and position not in (None, "end"):
-        raise ValueError(f"{path} is {checkpoint.method}'s: its class name is at the end, not at {position!r}")
+        raise ValueError(
+            f"{path} is {checkpoint.method}'s: its class name is at the end, not at {position!r}"
+        )
     try:
         state = checkpoint.unconditional()
-        prompt = prompt_from_reference(state, position or known or "middle", fixed_words=checkpoint.fixed_words)
+        prompt = prompt_from_reference(
+            state, position or known or "middle", fixed_words=checkpoint.fixed_words
+        )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if "ctx" in checkpoint.state and not (position or known):
@@ -335,16 +420,20 @@ def convert(
     load_epoch: int | None = None,
     metadata: dict | None = None,
 ) -> str:
-    """Write the prompt at `source` (see `read_prompt`) to `target` and return its description.
+    """Write the prompt at `source` (see `read_prompt`) to `target` and return its
+    description.
 
-    target: .safetensors, or a checkpoint that the official `load_model` takes (.tar, .pth, .pt or
-    .pth.tar-<epoch>). metadata: further entries of a .safetensors file, such as the backbone.
-    Raises ValueError for other names, and for a prompt that the reference would compute differently.
+    target: .safetensors, or a checkpoint that the official `load_model` takes (.tar,
+    .pth, .pt or .pth.tar-<epoch>). metadata: further entries of a .safetensors file,
+    such as the backbone. Raises ValueError for other names, and for a prompt that the
+    reference would compute differently.
     """
     target = Path(target)
     is_checkpoint = re.search(r"\.(tar|pth|pt|tar-\d+)$", target.name)
     if target.suffix != ".safetensors" and not is_checkpoint:
-        raise ValueError(f"{target} is neither .safetensors nor .pth.tar: its ending says what is written")
+        raise ValueError(
+            f"{target} is neither .safetensors nor .pth.tar: its ending says what is written"
+        )
     prompt, known = read_prompt(source, position, load_epoch)
     description = describe(prompt)
     if isinstance(prompt, TextPrompt | UnifiedPrompt):
@@ -353,7 +442,10 @@ def convert(
         save_prompts(target, prompt, known | (metadata or {}))
         return description
     try:
-        content = {"state_dict": to_reference(prompt), "epoch": int(known.get("epoch") or 0)}
+        content = {
+            "state_dict": to_reference(prompt),
+            "epoch": int(known.get("epoch") or 0),
+        }
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     if isinstance(known.get("val_result"), float):

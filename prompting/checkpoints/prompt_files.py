@@ -1,4 +1,6 @@
-"""Prompts in files: safetensors with the learned tensors, and what is needed to use them as readable metadata."""
+"""Prompts in files: safetensors with the learned tensors, and what is needed to use
+them as readable metadata.
+"""
 
 import json
 from pathlib import Path
@@ -21,14 +23,20 @@ _AXES = {  # of the tensors of prompts, from the last
 }
 
 
-def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None) -> None:
-    """Write the prompt's tensors in float32, its `config()` and `metadata` (JSON values), whole or not at all.
+def save_prompts(
+    path: str | Path, prompt: Prompt, metadata: dict | None = None
+) -> None:
+    """Write the prompt's tensors in float32, its `config()` and `metadata` (JSON
+    values), whole or not at all.
 
-    Usual metadata: method, backbone, preprocessing. Raises ValueError for the reserved name "config".
+    Usual metadata: method, backbone, preprocessing. Raises ValueError for the reserved
+    name "config".
     """
     metadata = dict(metadata or {})
     if _CONFIG in metadata:
-        raise ValueError(f"the metadata name {_CONFIG!r} is taken by the prompt's configuration")
+        raise ValueError(
+            f"the metadata name {_CONFIG!r} is taken by the prompt's configuration"
+        )
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
     tensors = {}
@@ -40,8 +48,8 @@ def save_prompts(path: str | Path, prompt: Prompt, metadata: dict | None = None)
 def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     """Return the prompt module in `path`, on the CPU, and its metadata.
 
-    Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks its configuration or does
-    not fit it.
+    Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks
+    its configuration or does not fit it.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,14 +74,17 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
 
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
-    """Copy `state` into the prompt, all of it or, with a ValueError that says what differs, nothing."""
+    """Copy `state` into the prompt, all of it or, with a ValueError that says what
+    differs, nothing.
+    """
     state = prompt.complete_state(state)
     _check_state(prompt, state)
     prompt.load_state_dict(state)
 
 
 def check_config(config: object, state: dict[str, Tensor]) -> dict:
-    """Return an untrusted configuration with its defaults. Raises ValueError unless it is that of a prompt of these tensors.
+    """Return an untrusted configuration with its defaults. Raises ValueError unless it
+    is that of a prompt of these tensors.
 
     Nothing is allocated.
     """
@@ -86,27 +97,38 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
 
 
 def _check_numbers(config: object) -> None:
-    """Raise ValueError unless the configuration of an untrusted file is an object with numbers that a prompt can have."""
+    """Raise ValueError unless the configuration of an untrusted file is an object with
+    numbers that a prompt can have.
+    """
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
     for name, value in config.items():
         if isinstance(value, dict):
             _check_numbers(value)
         elif isinstance(value, (int, float)) and not abs(value) <= _MAX_NUMBER:
-            raise ValueError(f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MAX_NUMBER:,} is the most")
+            raise ValueError(
+                f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MAX_NUMBER:,} is the most"
+            )
 
 
 def _check_modules(config: dict, tensors: int) -> None:
-    """Raise ValueError if layers that are modules, each with tensors, are more than a file's tensors."""
+    """Raise ValueError if layers that are modules, each with tensors, are more than a
+    file's tensors.
+    """
     for part in config.values():
         if isinstance(part, dict):
             _check_modules(part, tensors)
-    is_mixed = config.get("kind") == "unified" and config.get("theta", "attention") in ("attention", "per-token")
+    is_mixed = config.get("kind") == "unified" and config.get("theta", "attention") in (
+        "attention",
+        "per-token",
+    )
     if not is_mixed and config.get("kind") != "maple":
         return
     layers = config.get("layers", 1)
     if isinstance(layers, int | float) and layers > tensors:
-        raise ValueError(f"its metadata {_CONFIG!r} has layers {layers}, but the file holds {tensors} tensors")
+        raise ValueError(
+            f"its metadata {_CONFIG!r} has layers {layers}, but the file holds {tensors} tensors"
+        )
 
 
 def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
@@ -117,16 +139,24 @@ def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     if missing or unexpected:
         missing_names = ", ".join(missing) or "none"
         unexpected_names = ", ".join(unexpected) or "none"
-        issues.append(f"tensors of another method (missing: {missing_names}; unexpected: {unexpected_names})")
+        issues.append(
+            f"tensors of another method (missing: {missing_names}; unexpected: {unexpected_names})"
+        )
     for name, value in expected.items():
         if name in state and state[name].shape != value.shape:
-            issues.append(_compare_shapes(name, tuple(state[name].shape), tuple(value.shape)))
+            issues.append(
+                _compare_shapes(name, tuple(state[name].shape), tuple(value.shape))
+            )
     if issues:
-        raise ValueError(f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(issues)}")
+        raise ValueError(
+            f"the stored prompt does not fit this {prompt.kind!r} prompt: {'; '.join(issues)}"
+        )
 
 
 def _in_order(content: bytes) -> bytes:
-    """Return a safetensors file with its metadata in alphabetical order: the same prompt is the same bytes."""
+    """Return a safetensors file with its metadata in alphabetical order: the same
+    prompt is the same bytes.
+    """
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

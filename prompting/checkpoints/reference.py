@@ -1,7 +1,9 @@
-"""Prompts trained with the official implementations: their parameter names, and the module that a state dict implies.
+"""Prompts trained with the official implementations: their parameter names, and the
+module that a state dict implies.
 
-Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPrompt`, `VisualPrompt` or `UnifiedPrompt`; of IVLP
-and PromptSRC as `IVLPPrompt`; of MaPLe as `MaPLePrompt`.
+Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPrompt`,
+`VisualPrompt` or `UnifiedPrompt`; of IVLP and PromptSRC as `IVLPPrompt`; of MaPLe as
+`MaPLePrompt`.
 """
 
 import re
@@ -46,10 +48,12 @@ def is_ivlp(state: State) -> bool:
 
 
 def rename(state: State) -> State:
-    """Return the state dict under the names of the prompt module that it belongs to, in float32.
+    """Return the state dict under the names of the prompt module that it belongs to, in
+    float32.
 
-    Names of older checkpoints (upt_proj...) are understood; buffers that depend on class names are dropped. Raises
-    ValueError naming every key that is none of an official implementation's.
+    Names of older checkpoints (upt_proj...) are understood; buffers that depend on
+    class names are dropped. Raises ValueError naming every key that is none of an
+    official implementation's.
     """
     given, state = state, {}
     for name, value in given.items():
@@ -84,7 +88,9 @@ def current_name(name: str) -> str:
 
 
 def _known_prefix(name: str, prefixes: dict[str, str]) -> str | None:
-    """Return the name itself if it is known, or the prefix with a dot at its end that it begins with."""
+    """Return the name itself if it is known, or the prefix with a dot at its end that
+    it begins with.
+    """
     if name in prefixes:
         return name
     for prefix in prefixes:
@@ -97,11 +103,15 @@ def _check_unknown(names: list[str]) -> None:
     if not names:
         return
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    raise ValueError(f"not the names of a prompt of the reference: {', '.join(sorted(names)[:5])}{more}")
+    raise ValueError(
+        f"not the names of a prompt of the reference: {', '.join(sorted(names)[:5])}{more}"
+    )
 
 
 def _pop_layers(state: State, pattern: str, first: int) -> list[Tensor]:
-    """Remove and return the tensors named by `pattern` with the numbers from `first` on."""
+    """Remove and return the tensors named by `pattern` with the numbers from `first`
+    on.
+    """
     layers = []
     while pattern.format(first + len(layers)) in state:
         layers.append(state.pop(pattern.format(first + len(layers))))
@@ -111,7 +121,9 @@ def _pop_layers(state: State, pattern: str, first: int) -> list[Tensor]:
 def _stack(layers: list[Tensor]) -> Tensor:
     shapes = {tuple(layer.shape) for layer in layers}
     if len(shapes) > 1:
-        raise ValueError(f"its layers have different shapes: {', '.join(map(str, sorted(shapes)))}")
+        raise ValueError(
+            f"its layers have different shapes: {', '.join(map(str, sorted(shapes)))}"
+        )
     return torch.stack(layers)
 
 
@@ -150,11 +162,12 @@ def prompt_from_reference(
     theta: str | None = None,
     fixed_words: str = "",
 ) -> Prompt:
-    """Return the prompt of these trained tensors; method and sizes follow from names and shapes.
+    """Return the prompt of these trained tensors; method and sizes follow from names
+    and shapes.
 
-    position, heads, fixed_words: not in the tensors. patch_size: only plays a part in initialisation.
-    theta: by default "per-token" if there are blocks, as those checkpoints were trained with it, "mlp" if there
-    are only maps, else "identity".
+    position, heads, fixed_words: not in the tensors. patch_size: only plays a part in
+    initialisation. theta: by default "per-token" if there are blocks, as those
+    checkpoints were trained with it, "mlp" if there are only maps, else "identity".
     Raises ValueError when the tensors make no known prompt.
     """
     state = rename(state)
@@ -173,7 +186,9 @@ def prompt_from_reference(
         elif visual is not None:
             prompt = visual
         else:
-            raise ValueError("no prompt: neither ctx nor vpt_embeddings is among the tensors")
+            raise ValueError(
+                "no prompt: neither ctx nor vpt_embeddings is among the tensors"
+            )
     load_state(prompt, state)
     return prompt
 
@@ -183,7 +198,9 @@ def _text_prompt(state: State, position: str, fixed_words: str) -> TextPrompt | 
     if ctx is None:
         return None
     *classes, n_ctx, width = ctx.shape
-    return TextPrompt(n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words)
+    return TextPrompt(
+        n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words
+    )
 
 
 def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
@@ -202,9 +219,15 @@ def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
 def _unified_prompt(
     state: State, text: TextPrompt, visual: VisualPrompt, heads: int, theta: str | None
 ) -> UnifiedPrompt:
-    blocks = len({name.split(".")[2] for name in state if name.startswith("mixer.resblocks.")})
+    blocks = len(
+        {name.split(".")[2] for name in state if name.startswith("mixer.resblocks.")}
+    )
     dim = None
-    for name in ("visual_pre.weight", "text_pre.weight", "mixer.resblocks.0.ln_1.weight"):
+    for name in (
+        "visual_pre.weight",
+        "text_pre.weight",
+        "mixer.resblocks.0.ln_1.weight",
+    ):
         if name in state:
             dim = state[name].shape[0]
     if theta is None and blocks:
@@ -219,7 +242,15 @@ def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
     visual_layers, n_visual, image_width = 0, 0, 0
     if "visual" in state:
         visual_layers, n_visual, image_width = state["visual"].shape
-    return IVLPPrompt(n_text, width, layers, n_visual, image_width, visual_layers, fixed_words=fixed_words)
+    return IVLPPrompt(
+        n_text,
+        width,
+        layers,
+        n_visual,
+        image_width,
+        visual_layers,
+        fixed_words=fixed_words,
+    )
 
 
 def _maple_prompt(state: State, fixed_words: str) -> MaPLePrompt:
@@ -231,7 +262,8 @@ def _maple_prompt(state: State, fixed_words: str) -> MaPLePrompt:
 def to_reference(prompt: Prompt) -> State:
     """Return the prompt's tensors under the official names, on the CPU.
 
-    Raises ValueError for a prompt that no official implementation has or would compute in the same way.
+    Raises ValueError for a prompt that no official implementation has or would compute
+    in the same way.
     """
     _check_unified(prompt)
     state = official_names(prompt, prompt.state_dict())
@@ -289,11 +321,15 @@ def _check_unified(prompt: Prompt) -> None:
     if not isinstance(prompt, UnifiedPrompt):
         return
     if prompt.theta == "attention":
-        raise ValueError("the reference's θ maps each vector by itself, but this prompt's vectors attend to all others")
+        raise ValueError(
+            "the reference's θ maps each vector by itself, but this prompt's vectors attend to all others"
+        )
     if prompt.theta == "mlp":
         raise ValueError("the reference's θ can't be an mlp: it stops at that setting")
     if prompt.theta == "per-token" and prompt.layers != 1:
-        raise ValueError(f"the reference's θ has one block; this prompt's has {prompt.layers}")
+        raise ValueError(
+            f"the reference's θ has one block; this prompt's has {prompt.layers}"
+        )
 
 
 def describe(prompt: Prompt) -> str:
@@ -302,10 +338,20 @@ def describe(prompt: Prompt) -> str:
         return f"a unified prompt: {describe(prompt.text)}, {describe(prompt.visual)}, θ {prompt.theta}"
     config = prompt.config()
     if isinstance(prompt, TextPrompt):
-        sets = f", a set for each of {config['classes']} classes" if config["classes"] else ""
-        return f"a text prompt of {config['n_ctx']} vectors, {config['width']} wide{sets}"
+        sets = (
+            f", a set for each of {config['classes']} classes"
+            if config["classes"]
+            else ""
+        )
+        return (
+            f"a text prompt of {config['n_ctx']} vectors, {config['width']} wide{sets}"
+        )
     if isinstance(prompt, VisualPrompt):
-        depth = f"deep visual prompt in {config['layers']} layers" if config["layers"] > 1 else "shallow visual prompt"
+        depth = (
+            f"deep visual prompt in {config['layers']} layers"
+            if config["layers"] > 1
+            else "shallow visual prompt"
+        )
         return f"a {depth} of {config['n_ctx']} vectors, {config['width']} wide"
     if isinstance(prompt, IVLPPrompt):
         return (
@@ -313,5 +359,7 @@ def describe(prompt: Prompt) -> str:
             f"and {config['n_visual']} visual vectors in {config['visual_layers']}"
         )
     if isinstance(prompt, MaPLePrompt):
-        return f"a MaPLe prompt of {config['n_ctx']} vectors in {config['layers']} layers"
+        return (
+            f"a MaPLe prompt of {config['n_ctx']} vectors in {config['layers']} layers"
+        )
     return f"a {prompt.kind} prompt"

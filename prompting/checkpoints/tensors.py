@@ -1,4 +1,6 @@
-"""Checks of tensors from untrusted files, made before anything is computed with them or allocated for them."""
+"""Checks of tensors from untrusted files, made before anything is computed with them or
+allocated for them.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,9 @@ _MOST_SHARED = 4  # times that a file's values may be used by its tensors: tied 
 
 
 def check_sizes(tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise ValueError if a tensor, or all together, claim more values than the file holds (strides of 0)."""
+    """Raise ValueError if a tensor, or all together, claim more values than the file
+    holds (strides of 0).
+    """
     held = {}
     claimed = 0
     for name, value in tensors.items():
@@ -29,4 +33,6 @@ def check_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
     for name, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             kind = "NaN" if torch.isnan(value).any() else "infinity"
-            raise ValueError(f"{source}: {name} holds {kind}: the file is damaged, or its training diverged")
+            raise ValueError(
+                f"{source}: {name} holds {kind}: the file is damaged, or its training diverged"
+            )

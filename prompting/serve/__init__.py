@@ -1,1 +1,3 @@
-"""A prompt as a service: classify uploaded images over HTTP, and one page to do so by hand."""
+"""A prompt as a service: classify uploaded images over HTTP, and one page to do so by
+hand.
+"""

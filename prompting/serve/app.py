@@ -1,7 +1,8 @@
 """The service's routes: POST /predict, GET /classes, /health and the page at /.
 
-Only uploads are read; no URL is fetched. Images are decoded and scored one after another, in a thread, so that requests
-take turns image by image and the memory is that of one image.
+Only uploads are read; no URL is fetched. Images are decoded and scored one after
+another, in a thread, so that requests take turns image by image and the memory is that
+of one image.
 """
 
 from __future__ import annotations
@@ -71,12 +72,19 @@ def build_app(
 ) -> FastAPI:
     """Return the application that serves `predictor`.
 
-    classes, task: the default classes, as in `Predictor.predict`. host: if it is loopback, requests that name another host
-    are refused, as pages of other sites could make them. Raises ValueError if the default classes are not known.
+    classes, task: the default classes, as in `Predictor.predict`. host: if it is
+    loopback, requests that name another host are refused, as pages of other sites could
+    make them. Raises ValueError if the default classes are not known.
     """
     default, _ = predictor.choose_classes(classes, task)
     service = Service(predictor, default, task, limits)
-    app = FastAPI(title="MVLPT", docs_url=None, redoc_url=None, openapi_url=None, lifespan=service.lifespan)
+    app = FastAPI(
+        title="MVLPT",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=service.lifespan,
+    )
     app.add_middleware(BodyLimits, megabytes=limits.megabytes, seconds=limits.seconds)
     if host in LOOPBACK:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
@@ -90,7 +98,9 @@ def build_app(
 class Service:
     """The routes, and the one thread at a time that decodes and scores."""
 
-    def __init__(self, predictor: Predictor, default: list[str], task: str | None, limits: Limits) -> None:
+    def __init__(
+        self, predictor: Predictor, default: list[str], task: str | None, limits: Limits
+    ) -> None:
         self.predictor = predictor
         self.default = default
         self.task = task
@@ -108,17 +118,25 @@ class Service:
     async def health(self) -> dict:
         """Answer while the service is up, also when it is busy."""
         metadata = self.predictor.metadata
-        return {"status": "ok", "method": metadata.get("method"), "backbone": metadata.get("backbone")}
+        return {
+            "status": "ok",
+            "method": metadata.get("method"),
+            "backbone": metadata.get("backbone"),
+        }
 
     async def describe(self) -> dict:
         """Return the default classes, and if others may be given."""
-        return {"classes": self.default, "fixed": self.predictor.model.has_class_contexts}
+        return {
+            "classes": self.default,
+            "fixed": self.predictor.model.has_class_contexts,
+        }
 
     async def predict(self, request: Request) -> dict:
         """Classify the images of a multipart form.
 
-        Fields: `images` (files, several), `classes` (comma separated or a line each; default: /classes), `top` (default 5).
-        An image that can't be read has an "error" in the place of "predictions"; if all have, it is the answer's status.
+        Fields: `images` (files, several), `classes` (comma separated or a line each;
+        default: /classes), `top` (default 5). An image that can't be read has an
+        "error" in the place of "predictions"; if all have, it is the answer's status.
         """
         form = await self._read_form(request)
         try:
@@ -136,7 +154,10 @@ class Service:
                     failed.append(error)
                     answers.append({"image": name, "error": error.detail})
                 else:
-                    best = [{"class": label, "probability": round(p, 6)} for label, p in ranked[:top]]
+                    best = [
+                        {"class": label, "probability": round(p, 6)}
+                        for label, p in ranked[:top]
+                    ]
                     answers.append({"image": name, "predictions": best})
         finally:
             await form.close()
@@ -146,7 +167,9 @@ class Service:
 
     async def _read_form(self, request: Request) -> FormData:
         try:
-            return await request.form(max_files=self.limits.images, max_fields=TEXT_FIELDS)
+            return await request.form(
+                max_files=self.limits.images, max_fields=TEXT_FIELDS
+            )
         except StarletteHTTPException as error:
             if error.detail.startswith("Too many"):
                 raise HTTPException(413, error.detail) from None
@@ -166,16 +189,22 @@ class Service:
         if not names:
             return None
         if len(names) > self.limits.classes:
-            raise HTTPException(413, f"{len(names)} classes; {self.limits.classes} is the most")
+            raise HTTPException(
+                413, f"{len(names)} classes; {self.limits.classes} is the most"
+            )
         if max(map(len, names)) > LONGEST_NAME:
-            raise HTTPException(413, f"a class name is longer than {LONGEST_NAME} characters")
+            raise HTTPException(
+                413, f"a class name is longer than {LONGEST_NAME} characters"
+            )
         try:
             require_distinct(names, "classes")
         except ValueError as error:
             raise HTTPException(422, printable(error)) from None
         return names
 
-    def _classify(self, upload: UploadFile, name: str, classes: list[str] | None) -> list[tuple[str, float]]:
+    def _classify(
+        self, upload: UploadFile, name: str, classes: list[str] | None
+    ) -> list[tuple[str, float]]:
         """Decode and score one image, in a thread."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "upload"
@@ -183,26 +212,39 @@ class Service:
             path.write_bytes(upload.file.read())
             self._check_pixels(path, name)
             try:
-                return self.predictor.predict(path, classes or self.default, self.task)[0]
+                return self.predictor.predict(path, classes or self.default, self.task)[
+                    0
+                ]
             except ImageError as error:
-                raise HTTPException(415, printable(str(error).replace(str(path), name))) from None
+                raise HTTPException(
+                    415, printable(str(error).replace(str(path), name))
+                ) from None
             except ValueError as error:
                 raise HTTPException(422, printable(error)) from None
 
     def _check_pixels(self, path: Path, name: str) -> None:
-        """Raise HTTPException for an image that declares too many; what is no image has another error later."""
+        """Raise HTTPException for an image that declares too many; what is no image has
+        another error later.
+        """
         try:
             width, height = image_size(path)
         except Image.DecompressionBombError:
-            raise HTTPException(413, f"{name} declares more than {self.limits.pixels:,} pixels") from None
+            raise HTTPException(
+                413, f"{name} declares more than {self.limits.pixels:,} pixels"
+            ) from None
         except ImageError:
             return
         if width * height > self.limits.pixels:
-            raise HTTPException(413, f"{name} declares {width} x {height} pixels; {self.limits.pixels:,} is the most")
+            raise HTTPException(
+                413,
+                f"{name} declares {width} x {height} pixels; {self.limits.pixels:,} is the most",
+            )
 
 
 def _images(form: FormData) -> list[UploadFile]:
-    images = [value for value in form.getlist("images") if isinstance(value, UploadFile)]
+    images = [
+        value for value in form.getlist("images") if isinstance(value, UploadFile)
+    ]
     if not images:
         raise HTTPException(400, "no file in the field 'images' of a multipart form")
     return images
@@ -210,7 +252,12 @@ def _images(form: FormData) -> list[UploadFile]:
 
 def _top(form: FormData) -> int:
     text = form.get("top", "5")
-    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1000:
+    if (
+        not isinstance(text, str)
+        or not text.isascii()
+        or not text.isdigit()
+        or not 1 <= int(text[:9]) <= 1000
+    ):
         raise HTTPException(422, "the field 'top' is a number from 1 to 1000")
     return int(text)
 
@@ -232,7 +279,10 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
 
 def run(app: FastAPI, host: str, port: int) -> None:
-    """Serve until the process is interrupted. Port 0 takes a free one. Raises OSError if the address can't be used."""
+    """Serve until the process is interrupted.
+
+    Port 0 takes a free one. Raises OSError if the address can't be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:
         address = f"[{host}]" if ":" in host else host

@@ -12,12 +12,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0
-DISCARDED = 4  # times the limit is read of a body that is too large, before the connection is closed
+# times the limit is read of a body that is too large, before the connection is closed
+DISCARDED = 4
 CLOSE = {"Connection": "close"}
 
 
 class BodyLimits:
-    """Middleware that answers 413 to a body that is too large and 408 to one that comes too slowly."""
+    """Middleware that answers 413 to a body that is too large and 408 to one that comes
+    too slowly.
+    """
 
     def __init__(self, app: ASGIApp, megabytes: int, seconds: float) -> None:
         self.app = app
@@ -54,7 +57,8 @@ class BodyLimits:
             if max(size, declared) <= self.most:
                 return message
             while not complete and size < DISCARDED * self.most:
-                await next_message()  # a client that still sends does not read the answer
+                # a client that still sends does not read the answer
+                await next_message()
             raise HTTPException(413, self.too_large, CLOSE)
 
         return limited
@@ -68,9 +72,11 @@ def _content_length(scope: Scope) -> int:
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that closes connections whose request line and headers are not there in time.
+    """HTTP that closes connections whose request line and headers are not there in
+    time.
 
-    uvicorn itself waits for them without end, and a client that opens many connections would keep all others out.
+    uvicorn itself waits for them without end, and a client that opens many connections
+    would keep all others out.
     """
 
     _deadline: asyncio.TimerHandle | None = None

@@ -1,4 +1,6 @@
-"""What the benchmarks share: the machine, measuring in turns, cases in their own processes, result files."""
+"""What the benchmarks share: the machine, measuring in turns, cases in their own
+processes, result files.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,12 @@ def machine(device: str = "cpu") -> dict:
     }
 
 
-def medians_in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Return the median of each measure over `rounds`; the measures take turns, so that all meet the same load."""
+def medians_in_turns(
+    measures: Mapping[str, Callable[[], float]], rounds: int
+) -> dict[str, float]:
+    """Return the median of each measure over `rounds`; the measures take turns, so that
+    all meet the same load.
+    """
     values: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
@@ -42,17 +48,26 @@ def medians_in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -
     return {name: statistics.median(found) for name, found in values.items()}
 
 
-def run_case(module: str, case: dict, environment: Mapping[str, str] = os.environ) -> dict:
-    """Run `python -m MODULE --case JSON` and return the JSON of its last line. Raises RuntimeError if it fails."""
+def run_case(
+    module: str, case: dict, environment: Mapping[str, str] = os.environ
+) -> dict:
+    """Run `python -m MODULE --case JSON` and return the JSON of its last line.
+
+    Raises RuntimeError if it fails.
+    """
     command = [sys.executable, "-m", module, "--case", json.dumps(case)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         output = done.stderr or done.stdout
         raise RuntimeError(f"{case}: {output.strip()[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]
+) -> str:
     """Return a Markdown table; columns that are not in `left` are aligned to the right."""
     marks = ["---" if name in left else "---:" for name in columns]
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(marks)}|"]
@@ -79,16 +94,22 @@ def new_parser(description: str) -> argparse.ArgumentParser:
 
 def add_output_dir(parser: argparse.ArgumentParser) -> None:
     """Add --output-dir."""
-    parser.add_argument("--output-dir", type=Path, default=ROOT / "output" / "benchmark")
+    parser.add_argument(
+        "--output-dir", type=Path, default=ROOT / "output" / "benchmark"
+    )
 
 
 def add_require(parser: argparse.ArgumentParser) -> None:
     """Add --require."""
     words = "exit code 1 if the ratio is below, such as 0.9"
-    parser.add_argument("--require", type=float, default=0.0, metavar="SHARE", help=words)
+    parser.add_argument(
+        "--require", type=float, default=0.0, metavar="SHARE", help=words
+    )
 
 
 def report_ratio(result: dict, required: float) -> int:
-    """Print a result and return the exit code: 1 if its ratio is below what is required."""
+    """Print a result and return the exit code: 1 if its ratio is below what is
+    required.
+    """
     print(json.dumps(result, indent=1))
     return int(result["ratio"] < required)

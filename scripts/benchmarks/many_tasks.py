@@ -1,7 +1,9 @@
-"""A synthetic suite of any number of tasks with 100 classes each, in ELEVATER's layout: what a user with very many tasks has on disk.
+"""A synthetic suite of any number of tasks with 100 classes each, in ELEVATER's layout:
+what a user with very many tasks has on disk.
 
-Every task has index files, labels.txt and a zip for each split, one training and one test image a class (48 px, noise in coarse blocks).
-Class names are of three words, and no two classes of the suite have the same.
+Every task has index files, labels.txt and a zip for each split, one training and one
+test image a class (48 px, noise in coarse blocks). Class names are of three words, and
+no two classes of the suite have the same.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def name_of(task: int) -> str:
 
 
 def class_names(task: int, count: int = CLASSES) -> list[str]:
-    """Return the class names of the task at this position; up to 112,000 classes of a suite are all different."""
+    """Return the class names of the task at this position; up to 112,000 classes of a
+    suite are all different.
+    """
     names = itertools.product(*map(str.split, WORDS))
     chosen = itertools.islice(names, task * count, (task + 1) * count)
     return [" ".join(words) for words in chosen]
@@ -60,13 +64,19 @@ def write_task(folder: Path, task: int, classes: int = CLASSES) -> None:
         with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
             for label in range(classes):
                 archive.writestr(f"{split}/{label}.png", random_image(generator))
-        lines = [f"{split}.zip@{split}/{label}.png {label}\n" for label in range(classes)]
+        lines = [
+            f"{split}.zip@{split}/{label}.png {label}\n" for label in range(classes)
+        ]
         (folder / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
-    (folder / "labels.txt").write_text("\n".join(class_names(task, classes)) + "\n", encoding="utf-8")
+    (folder / "labels.txt").write_text(
+        "\n".join(class_names(task, classes)) + "\n", encoding="utf-8"
+    )
 
 
 def write_suite(root: Path, tasks: int, classes: int = CLASSES) -> None:
-    """Write the first `tasks` tasks below the data root `root`; those that are there already are kept."""
+    """Write the first `tasks` tasks below the data root `root`; those that are there
+    already are kept.
+    """
     for task in range(tasks):
         folder = root / FOLDER / name_of(task)
         if not folder.is_dir():
@@ -75,7 +85,9 @@ def write_suite(root: Path, tasks: int, classes: int = CLASSES) -> None:
 
 
 def register_suite(tasks: int) -> list[type[Task]]:
-    """Register the first `tasks` tasks, as a module dropped into `datasets/` would, and return their classes."""
+    """Register the first `tasks` tasks, as a module dropped into `datasets/` would, and
+    return their classes.
+    """
     classes = []
     for name in map(name_of, range(tasks)):
         attributes = {"name": name, "root_folder": f"{FOLDER}/{name}"}

@@ -1,9 +1,11 @@
-"""How fast a folder of images is classified, compared with the bare image tower on batches that are ready.
+"""How fast a folder of images is classified, compared with the bare image tower on
+batches that are ready.
 
     python -m scripts.benchmarks.predict --architecture ViT-B-16 --images 1000
 
-The images are JPEGs (rendered, about 500 x 375 pixels), the weights are random; both are done with the same batch size, in turns, and the
-median counts. With --require, exit code 1 if predicting is slower than that share of the bare tower's speed.
+The images are JPEGs (rendered, about 500 x 375 pixels), the weights are random; both
+are done with the same batch size, in turns, and the median counts. With --require, exit
+code 1 if predicting is slower than that share of the bare tower's speed.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ DIFFERENT = 100  # different images; a folder holds copies of them
 
 
 def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
-    """Return a prompt ("text" or "visual") of 16 vectors on a random model of this open_clip configuration."""
+    """Return a prompt ("text" or "visual") of 16 vectors on a random model of this
+    open_clip configuration.
+    """
     clip = open_clip.CLIP(**config).eval().requires_grad_(False).to(device)
     size = clip.visual.image_size
     if not isinstance(size, int):
@@ -41,7 +45,9 @@ def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
     if prompt == "text":
         module = TextPrompt(16, shape.text_width)
     else:
-        module = VisualPrompt(16, shape.image_width or 0, shape.image_layers or 0, shape.patch_size or 0)
+        module = VisualPrompt(
+            16, shape.image_width or 0, shape.image_layers or 0, shape.patch_size or 0
+        )
     return Predictor(backbone, module.to(device), {"classes": {"things": CLASSES}})
 
 
@@ -55,7 +61,9 @@ def write_images(folder: Path, count: int) -> list[Path]:
 
 @torch.no_grad()
 def bare(predictor: Predictor, images: int, batch_size: int) -> float:
-    """Return images a second of the model's image tower, with its prompt tokens if it has some."""
+    """Return images a second of the model's image tower, with its prompt tokens if it
+    has some.
+    """
     model = predictor.model
     size = predictor.preprocessing.size
     batch = torch.randn(batch_size, 3, size, size, device=model.clip.logit_scale.device)
@@ -74,7 +82,15 @@ def predicting(predictor: Predictor, files: list[Path], batch_size: int) -> floa
     return len(files) / (time.perf_counter() - start)
 
 
-def compare(config: dict, prompt: str, images: int, batch_size: int, rounds: int, device: str, folder: Path) -> dict:
+def compare(
+    config: dict,
+    prompt: str,
+    images: int,
+    batch_size: int,
+    rounds: int,
+    device: str,
+    folder: Path,
+) -> dict:
     """Measure both rates in turns and return them with their ratio."""
     predictor = random_predictor(config, prompt, device)
     files = write_images(folder, images)
@@ -116,7 +132,9 @@ def main() -> int:
     sizes = options.images, options.batch_size, options.rounds
     with tempfile.TemporaryDirectory() as folder:
         result = compare(config, options.prompt, *sizes, options.device, Path(folder))
-    return report_ratio({"architecture": options.architecture, **result}, options.require)
+    return report_ratio(
+        {"architecture": options.architecture, **result}, options.require
+    )
 
 
 if __name__ == "__main__":

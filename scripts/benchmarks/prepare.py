@@ -1,9 +1,10 @@
-"""How fast `python -m datasets prepare --from wds` is, compared with tarfile alone reading the same shards.
+"""How fast `python -m datasets prepare --from wds` is, compared with tarfile alone
+reading the same shards.
 
     python -m scripts.benchmarks.prepare --images 10000
 
-Both handle the same images (of a few KB) and labels in this process, in turns; the median counts. With --require, exit code 1 if preparing
-is slower than that share.
+Both handle the same images (of a few KB) and labels in this process, in turns; the
+median counts. With --require, exit code 1 if preparing is slower than that share.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def write_shards(folder: Path, images: int, size: int) -> None:
-    """Write a webdataset of `SET`, four fifths of it for training; images are random bytes, for none is decoded."""
+    """Write a webdataset of `SET`, four fifths of it for training; images are random
+    bytes, for none is decoded.
+    """
     rng = np.random.default_rng(0)
     train = images * 4 // 5
     folder.mkdir(parents=True)

@@ -1,9 +1,12 @@
-"""How fast zipped images are read, compared with Pillow decoding the same bytes from memory.
+"""How fast zipped images are read, compared with Pillow decoding the same bytes from
+memory.
 
     python -m scripts.benchmarks.reading --workers 2
 
-Both are done by the same number of processes of a DataLoader, over the same JPEGs (rendered, about 500 x 375 pixels), in turns; the
-median counts. Also reported: how many handles of the zip a worker holds. With --require, exit code 1 if reading is slower than that share.
+Both are done by the same number of processes of a DataLoader, over the same JPEGs
+(rendered, about 500 x 375 pixels), in turns; the median counts. Also reported: how many
+handles of the zip a worker holds. With --require, exit code 1 if reading is slower than
+that share.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ from .common import add_require, medians_in_turns, new_parser, report_ratio
 
 
 class Reading(Dataset):
-    """Item k: (pixels of image k, handles of the zip that this process holds). Only counts travel: decoding is timed.
+    """Item k: (pixels of image k, handles of the zip that this process holds). Only
+    counts travel: decoding is timed.
 
-    `sources` are encoded images, which Pillow decodes, or paths, which are read as training reads them.
+    `sources` are encoded images, which Pillow decodes, or paths, which are read as
+    training reads them.
     """
 
     def __init__(self, sources: Sequence[bytes | str], zip_path: Path):
@@ -52,15 +57,21 @@ class Reading(Dataset):
 
 
 def jpegs(count: int, seed: int = 0) -> list[bytes]:
-    """Return encoded images of soft noise, as hard to decode as photographs: 40 to 80 KB each."""
+    """Return encoded images of soft noise, as hard to decode as photographs: 40 to 80
+    KB each.
+    """
     rng = np.random.default_rng(seed)
     contents = []
     for _ in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC), np.int16)
+        smooth = np.asarray(
+            coarse.resize((500, 375), Image.Resampling.BICUBIC), np.int16
+        )
         noisy = smooth + rng.normal(0, 6, smooth.shape)
         stream = io.BytesIO()
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=88)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
+            stream, "JPEG", quality=88
+        )
         contents.append(stream.getvalue())
     return contents
 
@@ -77,7 +88,9 @@ def write_zip(path: Path, contents: list[bytes]) -> list[str]:
 
 
 def handles(path: Path) -> int:
-    """Return how many open files of this process are `path`; 0 if the system does not tell."""
+    """Return how many open files of this process are `path`; 0 if the system does not
+    tell.
+    """
     found = 0
     for link in Path("/proc/self/fd").glob("*"):
         try:
@@ -88,9 +101,13 @@ def handles(path: Path) -> int:
 
 
 def rate(dataset: Reading, workers: int, held: list[int]) -> float:
-    """Return images a second once all workers have delivered; the handles that workers held are added to `held`."""
+    """Return images a second once all workers have delivered; the handles that workers
+    held are added to `held`.
+    """
     prefetched = 4 if workers else None
-    loader = DataLoader(dataset, batch_size=16, num_workers=workers, prefetch_factor=prefetched)
+    loader = DataLoader(
+        dataset, batch_size=16, num_workers=workers, prefetch_factor=prefetched
+    )
     warm = 2 * max(1, workers)
     images, start = 0, 0.0
     for k, (_, counts) in enumerate(loader):

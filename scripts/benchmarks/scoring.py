@@ -1,9 +1,12 @@
-"""How fast prompts are scored: one text prompt on many images whose features are kept, and many prompts on many tasks.
+"""How fast prompts are scored: one text prompt on many images whose features are kept,
+and many prompts on many tasks.
 
     python -m scripts.benchmarks.scoring
 
-The first reads 50,000 x 512 features from their file and ends with the metric, class features of 100 classes (ViT-B/16's text tower, random
-weights) aside. The second scores 20 text prompts on the 20 pocket tasks with the pocket model, with no feature known, then again.
+The first reads 50,000 x 512 features from their file and ends with the metric, class
+features of 100 classes (ViT-B/16's text tower, random weights) aside. The second scores
+20 text prompts on the 20 pocket tasks with the pocket model, with no feature known,
+then again.
 """
 
 from __future__ import annotations
@@ -35,8 +38,12 @@ from .steps import random_clip, source_names
 FINGERPRINT = "0" * 64  # of the images whose features are kept
 
 
-def from_features(folder: Path, architecture: str, images: int = 50_000, classes: int = 100) -> dict:
-    """Return seconds and images a second from a file of features to the accuracy; class features are measured apart."""
+def from_features(
+    folder: Path, architecture: str, images: int = 50_000, classes: int = 100
+) -> dict:
+    """Return seconds and images a second from a file of features to the accuracy; class
+    features are measured apart.
+    """
     clip = random_clip(architecture)
     model = PromptedCLIP(clip, TextPrompt(16, clip.ln_final.weight.shape[0]))
     cache = FeatureCache(folder / "features", 10**9)
@@ -63,7 +70,9 @@ def from_features(folder: Path, architecture: str, images: int = 50_000, classes
 
 
 def grid(folder: Path, prompts: int = 20) -> dict:
-    """Return the seconds for `prompts` random text prompts on the 20 pocket targets: with no feature known, and again."""
+    """Return the seconds for `prompts` random text prompts on the 20 pocket targets:
+    with no feature known, and again.
+    """
     datasets.register_all()
     trainers.register_all()
     tasks = [spec.task for spec in datasets.pocket.TARGETS]
@@ -78,13 +87,21 @@ def grid(folder: Path, prompts: int = 20) -> dict:
         random = [TextPrompt(8, 128) for _ in range(prompts)]
         scores = score_prompts(random, cfg, tasks)
         seconds.append(round(time.perf_counter() - start, 2))
-    return {"scores": scores.size, "seconds": seconds[0], "seconds_with_kept_features": seconds[1]}
+    return {
+        "scores": scores.size,
+        "seconds": seconds[0],
+        "seconds_with_kept_features": seconds[1],
+    }
 
 
 def main() -> int:
     """Command line."""
     parser = new_parser(__doc__)
-    parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help="an open_clip name, or pocket")
+    parser.add_argument(
+        "--architecture",
+        default="ViT-B-16-quickgelu",
+        help="an open_clip name, or pocket",
+    )
     add_output_dir(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,13 +1,16 @@
-"""What very many tasks cost: start-up, memory and step time of multitask training on 1,000 tasks of 100 classes, beside those of 10.
+"""What very many tasks cost: start-up, memory and step time of multitask training on
+1,000 tasks of 100 classes, beside those of 10.
 
     python -m scripts.benchmarks.tasks                                    # MVPT and MCoOp, 10 and 1,000 tasks, the pocket model
     python -m scripts.benchmarks.tasks --methods MUPT --mixed --rounds 1  # batches of images of any task
     python -m scripts.benchmarks.tasks --methods MVPT --whole --rounds 1  # a whole epoch, validation and test
 
-The suite (`scripts.benchmarks.many_tasks`) is written once, about 120 MB for 1,000 tasks. A case is `train.py` in its own
-process, with the tasks registered as a user's are; few and many tasks take turns. It takes --steps steps, and then the
-same steps again, when all that is computed once for a task is known. Unless --mixed, a batch is of one task, so that it
-has as many images and classes however many tasks there are. Stages and steps are timed from outside.
+The suite (`scripts.benchmarks.many_tasks`) is written once, about 120 MB for 1,000
+tasks. A case is `train.py` in its own process, with the tasks registered as a user's
+are; few and many tasks take turns. It takes --steps steps, and then the same steps
+again, when all that is computed once for a task is known. Unless --mixed, a batch is of
+one task, so that it has as many images and classes however many tasks there are. Stages
+and steps are timed from outside.
 """
 
 from __future__ import annotations
@@ -25,7 +28,16 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
-from .common import ROOT, add_output_dir, comma_separated, machine, new_parser, run_case, table, write_result
+from .common import (
+    ROOT,
+    add_output_dir,
+    comma_separated,
+    machine,
+    new_parser,
+    run_case,
+    table,
+    write_result,
+)
 from .many_tasks import name_of, register_suite, write_suite
 
 Moment = tuple[float, float]  # wall clock, CPU seconds of this process
@@ -56,7 +68,8 @@ def between(first: Moment, last: Moment) -> dict[str, float]:
 
 
 class Watch:
-    """Notes what happens when in a run of two epochs, the second in the order of the first.
+    """Notes what happens when in a run of two epochs, the second in the order of the
+    first.
 
     `steps` is when an epoch ends; 0 leaves epochs as they are.
     """
@@ -65,7 +78,8 @@ class Watch:
         self.limit = steps
         self.marks: dict[str, Moment] = {"started": (started, 0.0)}
         self.memory: dict[str, float] = {}
-        self.epochs: list[list[Moment]] = []  # when each of their steps ended, the first one's start before
+        # when each of their steps ended, the first one's start before
+        self.epochs: list[list[Moment]] = []
         self.present: list[int] = []  # how many tasks there were in each batch
 
     def mark(self, name: str) -> None:
@@ -81,10 +95,22 @@ class Watch:
         from trainers.engine import run as runs
 
         self._patches = [
-            patch.object(runs, "check_run", self._around(runs.check_run, "check", "checked")),
-            patch.object(PromptTrainer, "run_epoch", self._epoch(PromptTrainer.run_epoch)),
-            patch.object(PromptTrainer, "forward_backward", self._step(PromptTrainer.forward_backward)),
-            patch.object(PromptTrainer, "after_train", self._around(PromptTrainer.after_train, "test", "end")),
+            patch.object(
+                runs, "check_run", self._around(runs.check_run, "check", "checked")
+            ),
+            patch.object(
+                PromptTrainer, "run_epoch", self._epoch(PromptTrainer.run_epoch)
+            ),
+            patch.object(
+                PromptTrainer,
+                "forward_backward",
+                self._step(PromptTrainer.forward_backward),
+            ),
+            patch.object(
+                PromptTrainer,
+                "after_train",
+                self._around(PromptTrainer.after_train, "test", "end"),
+            ),
             patch.object(MixingSampler, "set_epoch", lambda *args, **kwargs: None),
         ]
         for one in self._patches:
@@ -134,8 +160,12 @@ class Watch:
         return watched
 
     def report(self) -> dict:
-        """Return seconds between the marks, and of a step: the mean of the first epoch, the median of the second."""
-        first, later = ([between(*pair) for pair in pairwise(epoch)] for epoch in self.epochs)
+        """Return seconds between the marks, and of a step: the mean of the first epoch,
+        the median of the second.
+        """
+        first, later = (
+            [between(*pair) for pair in pairwise(epoch)] for epoch in self.epochs
+        )
         marks = self.marks
         found = {
             "start": between(marks["started"], marks["first step"]),
@@ -143,9 +173,17 @@ class Watch:
             "building": between(marks["check"], marks["checked"]),
             "writing": between(marks["checked"], marks["epoch 1"]),
             "first_step": between(marks["epoch 1"], marks["first step"]),
-            "first_visit_step": {clock: statistics.mean(step[clock] for step in first) for clock in CLOCKS},
-            "step": {clock: statistics.median(step[clock] for step in later) for clock in CLOCKS},
-            "shortest_step": {clock: min(step[clock] for step in later) for clock in CLOCKS},
+            "first_visit_step": {
+                clock: statistics.mean(step[clock] for step in first)
+                for clock in CLOCKS
+            },
+            "step": {
+                clock: statistics.median(step[clock] for step in later)
+                for clock in CLOCKS
+            },
+            "shortest_step": {
+                clock: min(step[clock] for step in later) for clock in CLOCKS
+            },
             "validation": between(marks["epoch 1 done"], marks["epoch 2"]),
             "tasks_in_a_batch": round(statistics.mean(self.present), 2),
             "steps_an_epoch": len(first),
@@ -168,7 +206,10 @@ def case(
     started: float,
     threads: int,
 ) -> dict:
-    """Run a case in this process and return what `Watch.report` gives. Raises RuntimeError if the run fails."""
+    """Run a case in this process and return what `Watch.report` gives.
+
+    Raises RuntimeError if the run fails.
+    """
     watch = Watch(started, 0 if whole else steps)
     import datasets
     import train
@@ -179,8 +220,26 @@ def case(
     watch.mark("imported")
     register_suite(tasks)
     names = ",".join(map(name_of, range(tasks)))
-    words = ["--trainer", method, "--dataset", names, "--root", data, "--shots", "1", "--output-dir", folder]
-    words += ["MULTITASK.HOMOGENEOUS", str(not mixed), "OPTIM.MAX_EPOCH", "2", "TEST.NO_TEST", str(not whole)]
+    words = [
+        "--trainer",
+        method,
+        "--dataset",
+        names,
+        "--root",
+        data,
+        "--shots",
+        "1",
+        "--output-dir",
+        folder,
+    ]
+    words += [
+        "MULTITASK.HOMOGENEOUS",
+        str(not mixed),
+        "OPTIM.MAX_EPOCH",
+        "2",
+        "TEST.NO_TEST",
+        str(not whole),
+    ]
     words += ["DATALOADER.TRAIN_X.BATCH_SIZE", str(batch_size)]
     code = 0
     with watch:
@@ -189,27 +248,42 @@ def case(
         except _Enough:
             pass
     if code or len(watch.epochs) < 2:
-        raise RuntimeError(f"--trainer {method} on {tasks} tasks ended with exit code {code}")
+        raise RuntimeError(
+            f"--trainer {method} on {tasks} tasks ended with exit code {code}"
+        )
     return watch.report()
 
 
 def measure(arguments: dict) -> dict:
     """Run a case in a new process."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"OMP_NUM_THREADS": str(arguments["threads"]), "TQDM_DISABLE": "1"}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(arguments["threads"]),
+            "TQDM_DISABLE": "1",
+        }
         environment["MVLPT_CACHE"] = folder
         given = arguments | {"folder": f"{folder}/run", "started": time.time()}
         return arguments | run_case("scripts.benchmarks.tasks", given, environment)
 
 
 def summary(cases: list[dict]) -> dict:
-    """Return what several runs of one case found: of each time the least and the median, of memory the most."""
+    """Return what several runs of one case found: of each time the least and the
+    median, of memory the most.
+    """
     first = cases[0]
-    found: dict = {key: first[key] for key in ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")}
+    found: dict = {
+        key: first[key]
+        for key in ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")
+    }
     for key, value in first.items():
         if isinstance(value, dict) and "wall" in value:
-            found[key] = {clock: least_and_median([case[key][clock] for case in cases]) for clock in CLOCKS}
-    found["memory"] = {key: max(case["memory"][key] for case in cases) for key in first["memory"]}
+            found[key] = {
+                clock: least_and_median([case[key][clock] for case in cases])
+                for clock in CLOCKS
+            }
+    found["memory"] = {
+        key: max(case["memory"][key] for case in cases) for key in first["memory"]
+    }
     return found
 
 
@@ -219,7 +293,9 @@ def least_and_median(values: list[float]) -> dict[str, float]:
 
 
 def markdown(rows: list[dict]) -> str:
-    """Return the results as a table; times are the least of all rounds, CPU seconds (of the start also wall clock)."""
+    """Return the results as a table; times are the least of all rounds, CPU seconds (of
+    the start also wall clock).
+    """
     lines = []
     for row in rows:
         same = [other for other in rows if other["method"] == row["method"]]
@@ -247,10 +323,23 @@ def main() -> int:
     add("--steps", type=int, default=60)
     add("--rounds", type=int, default=3)
     add("--batch-size", type=int, default=16)
-    add("--mixed", action="store_true", help="batches of images of any task: more tasks, more classes in a step")
-    add("--whole", action="store_true", help="whole epochs, validation and test as well (minutes)")
+    add(
+        "--mixed",
+        action="store_true",
+        help="batches of images of any task: more tasks, more classes in a step",
+    )
+    add(
+        "--whole",
+        action="store_true",
+        help="whole epochs, validation and test as well (minutes)",
+    )
     add("--threads", type=int, default=1, help="of the arithmetic")
-    add("--data", type=Path, default=ROOT / "data" / "many_tasks", help="where the suite is, or is to be written")
+    add(
+        "--data",
+        type=Path,
+        default=ROOT / "data" / "many_tasks",
+        help="where the suite is, or is to be written",
+    )
     add("--case", help=argparse.SUPPRESS)
     add_output_dir(parser)
     options = parser.parse_args()
@@ -258,7 +347,10 @@ def main() -> int:
         print("\n" + json.dumps(case(**json.loads(options.case))))
         return 0
     write_suite(options.data, max(options.tasks))
-    shared = {key: getattr(options, key) for key in ("mixed", "whole", "steps", "batch_size", "threads")}
+    shared = {
+        key: getattr(options, key)
+        for key in ("mixed", "whole", "steps", "batch_size", "threads")
+    }
     shared["data"] = str(options.data.resolve())
     found: dict[tuple, list[dict]] = defaultdict(list)
     for _ in range(options.rounds):

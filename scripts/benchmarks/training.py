@@ -1,14 +1,17 @@
-"""How long a training step takes and how much memory it needs, as a ratio to the floor: the bare image tower with deep
-prompts, forward and backward, on the same batch in the same process.
+"""How long a training step takes and how much memory it needs, as a ratio to the floor:
+the bare image tower with deep prompts, forward and backward, on the same batch in the
+same process.
 
     python -m scripts.benchmarks.training                                      # CoOp, VPT, UPT on ViT-B/16 with random weights
     python -m scripts.benchmarks.training --methods VPT --classes 1000 --baseline
     python -m scripts.benchmarks.training --device cuda --precision bf16 --batch-size 32
 
-Every case runs in its own process, so that its peak memory is its own. CoOp's images are cached features, as in training, and so are
-the frozen features of PromptSRC. --baseline measures the naive way beside it: both towers in every step, texts cut to the longest
-prompt and no further (of MaPLe and PromptSRC not cut, and frozen features computed in each step, as in published code). Writes
-benchmark.json and benchmark.md to --output-dir; --write fills the table of BENCHMARKS.md.
+Every case runs in its own process, so that its peak memory is its own. CoOp's images
+are cached features, as in training, and so are the frozen features of PromptSRC.
+--baseline measures the naive way beside it: both towers in every step, texts cut to the
+longest prompt and no further (of MaPLe and PromptSRC not cut, and frozen features
+computed in each step, as in published code). Writes benchmark.json and benchmark.md to
+--output-dir; --write fills the table of BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -27,8 +30,27 @@ from tqdm import tqdm
 
 from toolkit.common.markers import fill
 
-from .common import ROOT, add_output_dir, comma_separated, machine, new_parser, run_case, table, write_result
-from .steps import WEIGHTS, Step, autocast_of, floor_step, naive_step, our_step, prompt_of, random_clip, source_names
+from .common import (
+    ROOT,
+    add_output_dir,
+    comma_separated,
+    machine,
+    new_parser,
+    run_case,
+    table,
+    write_result,
+)
+from .steps import (
+    WEIGHTS,
+    Step,
+    autocast_of,
+    floor_step,
+    naive_step,
+    our_step,
+    prompt_of,
+    random_clip,
+    source_names,
+)
 
 COLUMNS = {
     "method": ("method", "{}"),
@@ -48,10 +70,16 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def cases(options: argparse.Namespace) -> list[dict]:
-    """Return the arguments of `case` for each; a class token position matters only if there is a text prompt."""
+    """Return the arguments of `case` for each; a class token position matters only if
+    there is a text prompt.
+    """
     found = []
-    for method, classes, precision in itertools.product(options.methods, options.classes, options.precision):
-        positions = {"VPT": ["-"], "MaPLe": ["end"], "PromptSRC": ["end"]}.get(method, options.positions)
+    for method, classes, precision in itertools.product(
+        options.methods, options.classes, options.precision
+    ):
+        positions = {"VPT": ["-"], "MaPLe": ["end"], "PromptSRC": ["end"]}.get(
+            method, options.positions
+        )
         for position in positions:
             found.append(
                 {
@@ -65,7 +93,8 @@ def cases(options: argparse.Namespace) -> list[dict]:
                     "n_ctx": options.n_ctx,
                     "rounds": options.rounds,
                     "clock": options.clock,
-                    "baseline": options.baseline and classes <= options.baseline_classes,
+                    "baseline": options.baseline
+                    and classes <= options.baseline_classes,
                 }
             )
     return found
@@ -86,8 +115,9 @@ def case(
 ) -> dict:
     """Measure one case in this process, by `CLOCKS[clock]`.
 
-    Returns seconds a step (median of `rounds`), of the floor, and of the naive way if `baseline`. Memory is the peak of
-    the process (CPU) or of torch (GPU) after the steps and before the other two.
+    Returns seconds a step (median of `rounds`), of the floor, and of the naive way if
+    `baseline`. Memory is the peak of the process (CPU) or of torch (GPU) after the
+    steps and before the other two.
     """
     torch.manual_seed(0)
     clip = random_clip(architecture).to(device)
@@ -108,7 +138,11 @@ def case(
     measured["images_per_second"] = batch_size / step
     if baseline:
         naive = seconds(naive_step(*batch), 1, device, clock, warm=False)
-        measured |= {"naive_seconds": naive, "naive_ratio": naive / step, "naive_peak_gigabytes": peak(device)}
+        measured |= {
+            "naive_seconds": naive,
+            "naive_ratio": naive / step,
+            "naive_peak_gigabytes": peak(device),
+        }
     return {
         "method": method,
         "classes": classes,
@@ -124,7 +158,9 @@ def case(
     }
 
 
-def seconds(step: Step, rounds: int, device: str, clock: str = "wall", warm: bool = True) -> float:
+def seconds(
+    step: Step, rounds: int, device: str, clock: str = "wall", warm: bool = True
+) -> float:
     """Return the median time of a step, after one that does not count if `warm`."""
     if warm:
         step()
@@ -142,7 +178,9 @@ def seconds(step: Step, rounds: int, device: str, clock: str = "wall", warm: boo
 
 
 def peak(device: str) -> float:
-    """Return the peak memory so far in GB: torch's on a GPU, else the process's (NaN if the system does not tell)."""
+    """Return the peak memory so far in GB: torch's on a GPU, else the process's (NaN if
+    the system does not tell).
+    """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 1e9
     status = Path("/proc/self/status")
@@ -163,32 +201,57 @@ def markdown(results: list[dict], where: dict) -> str:
         f"torch {version}. Medians of {first['rounds']} steps."
     )
     if first["clock"] == "cpu":
-        heading += " Seconds are of processor time, as other programs ran on the machine."
+        heading += (
+            " Seconds are of processor time, as other programs ran on the machine."
+        )
     keys = [key for key in COLUMNS if any(key in result for result in results)]
     titles = [COLUMNS[key][0] for key in keys]
     rows = []
     for result in results:
-        rows.append([COLUMNS[key][1].format(result[key]) if key in result else "" for key in keys])
+        rows.append(
+            [
+                COLUMNS[key][1].format(result[key]) if key in result else ""
+                for key in keys
+            ]
+        )
     return f"{heading}\n\n{table(titles, rows, left=('method', 'class token', 'precision'))}"
 
 
 def main() -> int:
     """Command line."""
-    parser = new_parser("How long a training step takes and how much memory it needs, beside the bare image tower.")
+    parser = new_parser(
+        "How long a training step takes and how much memory it needs, beside the bare image tower."
+    )
     add = parser.add_argument
     many = "the first of the 2,191 of the 11 source sets"
     add("--methods", type=comma_separated(), default=["VPT", "CoOp", "UPT"])
     add("--classes", type=comma_separated(int), default=[100, 1000, 2191], help=many)
     add("--positions", type=comma_separated(), default=["end", "middle"])
-    add("--precision", type=comma_separated(), default=["fp32"], help="fp32, bf16, fp16")
-    add("--architecture", default="ViT-B-16-quickgelu", help="an open_clip name, or pocket")
+    add(
+        "--precision", type=comma_separated(), default=["fp32"], help="fp32, bf16, fp16"
+    )
+    add(
+        "--architecture",
+        default="ViT-B-16-quickgelu",
+        help="an open_clip name, or pocket",
+    )
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--batch-size", type=int, default=8)
     add("--n-ctx", type=int, default=16)
     add("--rounds", type=int, default=3)
-    add("--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, on a CPU with other load")
+    add(
+        "--clock",
+        choices=list(CLOCKS),
+        default="wall",
+        help="cpu: processor time, on a CPU with other load",
+    )
     add("--baseline", action="store_true", help="the naive way too")
-    add("--baseline-classes", type=int, default=1000, help="no baseline beyond this many classes (memory)")
+    add(
+        "--baseline-classes",
+        type=int,
+        default=1000,
+        help="no baseline beyond this many classes (memory)",
+    )
     add("--write", action="store_true", help="put the table into BENCHMARKS.md")
     add("--case", help=argparse.SUPPRESS)
     add_output_dir(parser)
@@ -202,7 +265,9 @@ def main() -> int:
         tqdm.write(json.dumps(results[-1]), file=sys.stderr)
     where = machine(options.device)
     text = markdown(results, where)
-    write_result(options.output_dir, "benchmark", {"machine": where, "results": results}, text)
+    write_result(
+        options.output_dir, "benchmark", {"machine": where, "results": results}, text
+    )
     if options.write:
         fill(ROOT / "BENCHMARKS.md", "steps", text)
     print(text)

@@ -1,4 +1,6 @@
-"""What every command that runs a plan shares: flags, where jobs run, the progress bar and the log, exit codes."""
+"""What every command that runs a plan shares: flags, where jobs run, the progress bar
+and the log, exit codes.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,31 @@ BAR = "{desc} {bar} {n}/{total}{postfix}"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say where jobs run."""
     add = parser.add_argument
-    add("--jobs", type=int, help="jobs at a time: processes (one a core), or the most on a cluster")
-    add("--address", default="", help="a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)")
+    add(
+        "--jobs",
+        type=int,
+        help="jobs at a time: processes (one a core), or the most on a cluster",
+    )
+    add(
+        "--address",
+        default="",
+        help="a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)",
+    )
     add("--cpus", type=float, help="of the cluster, for each job (1)")
-    add("--gpus", type=float, help="of the cluster, for each job; with 0.5 two share one (0)")
+    add(
+        "--gpus",
+        type=float,
+        help="of the cluster, for each job; with 0.5 two share one (0)",
+    )
     add("--job-timeout", type=float, help="hours that a try of a job may take (24)")
     add("--retries", type=int, help="how often a failed job is tried again (2)")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Set the flags that were not given. Raise ValueError for values that make no sense."""
+    """Set the flags that were not given.
+
+    Raise ValueError for values that make no sense.
+    """
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; it must be positive")
     for name, default in (("cpus", 1.0), ("gpus", 0.0)):
@@ -63,7 +80,9 @@ def _check_share(name: str, value: float) -> None:
     is_whole = value > 1 and value % 1 == 0
     is_nothing = value == 0 and name == "cpus"
     if is_nothing or not (is_part or is_whole):
-        raise ValueError(f"--{name} is {value:g}; it is a part of one, or a whole number")
+        raise ValueError(
+            f"--{name} is {value:g}; it is a part of one, or a whole number"
+        )
 
 
 def processes(args: argparse.Namespace) -> int:
@@ -72,7 +91,9 @@ def processes(args: argparse.Namespace) -> int:
 
 
 def time_needed(jobs: list[Job], args: argparse.Namespace) -> str:
-    """Return a line that says how long these jobs should take, if their weights are true."""
+    """Return a line that says how long these jobs should take, if their weights are
+    true.
+    """
     if args.address and args.jobs is None:
         return f"about {time_text(Clock(jobs, 1).seconds())} of one core, shared by what the cluster runs at a time"
     count = processes(args)
@@ -98,23 +119,29 @@ def execute(
     args: argparse.Namespace,
     trusted: bool = True,
 ) -> Report:
-    """Run the plan where `args` say, with a progress bar and a line for each try of a job in `folder`/`name`.log.
+    """Run the plan where `args` say, with a progress bar and a line for each try of a
+    job in `folder`/`name`.log.
 
     Args:
-        work: (perform, place); `perform(job, place)` does a job.
-        trusted: weights are the expected seconds of this very model, so that the time left is shown from the start.
+        work: (perform, place); `perform(job, place)` does a job. trusted: weights are
+        the expected seconds of this very model, so that the time left is shown from the
+        start.
     """
     with (
         _executor(work, folder, args) as executor,
         open(folder / f"{name}.log", "a", encoding="utf-8") as log_file,
-        tqdm(total=len(plan), desc=name, unit="job", dynamic_ncols=True, bar_format=BAR) as bar,
+        tqdm(
+            total=len(plan), desc=name, unit="job", dynamic_ncols=True, bar_format=BAR
+        ) as bar,
     ):
 
         def report(outcome: Outcome, clock: Clock) -> None:
             now = datetime.datetime.now().isoformat(" ", "seconds")
             state = _state(outcome)
             place = f" on {outcome.where}" if outcome.where else ""
-            log_file.write(f"{now} {outcome.job.name} {outcome.seconds:.1f} s{place} {state}\n")
+            log_file.write(
+                f"{now} {outcome.job.name} {outcome.seconds:.1f} s{place} {state}\n"
+            )
             log_file.flush()
             if outcome.error:
                 bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
@@ -135,7 +162,9 @@ def _state(outcome: Outcome) -> str:
     return f"{kind}: {outcome.error}{again}"
 
 
-def _executor(work: tuple, folder: Path, args: argparse.Namespace) -> AbstractContextManager[Executor]:
+def _executor(
+    work: tuple, folder: Path, args: argparse.Namespace
+) -> AbstractContextManager[Executor]:
     timeout = args.job_timeout * 3600
     if not args.address:
         return Processes(processes(args), *work, timeout)
@@ -145,7 +174,9 @@ def _executor(work: tuple, folder: Path, args: argparse.Namespace) -> AbstractCo
 
 
 def summarise(result: Report, log: logging.Logger) -> int:
-    """Log what became of a plan, and its failures by message; return the command's exit code."""
+    """Log what became of a plan, and its failures by message; return the command's exit
+    code.
+    """
     counts = [len(names) for names in vars(result).values()]
     log.info("%d jobs reused, %d done, %d failed, %d skipped", *counts)
     first_job: dict[str, str] = {}
@@ -157,11 +188,15 @@ def summarise(result: Report, log: logging.Logger) -> int:
     return 1 if result.failed else 0
 
 
-def command(run: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
+def command(
+    run: Callable[[argparse.Namespace], int],
+    parser: argparse.ArgumentParser,
+    argv: list[str] | None,
+) -> int:
     """Parse and run, and return the exit code.
 
-    0; 1 when jobs failed or the disk is full; 2 after one line about wrong input (MVLPT_DEBUG=1 adds the traceback); 130
-    when stopped.
+    0; 1 when jobs failed or the disk is full; 2 after one line about wrong input
+    (MVLPT_DEBUG=1 adds the traceback); 130 when stopped.
     """
 
     def parse_and_run() -> int:

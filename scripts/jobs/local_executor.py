@@ -1,5 +1,6 @@
-"""An executor of processes of this machine. Each process performs many jobs, so that it loads the backbone, decoded images
-and features once."""
+"""An executor of processes of this machine. Each process performs many jobs, so that it
+loads the backbone, decoded images and features once.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +34,11 @@ class _Worker(NamedTuple):
 
 
 class WorkerPool:
-    """Spawned processes that share the cores, each calling `function(item)` for many items; a context manager.
+    """Spawned processes that share the cores, each calling `function(item)` for many
+    items; a context manager.
 
-    A process that ends takes its item with it and is replaced. (A ProcessPoolExecutor fails all items that run at that
-    moment, and does not tell the exit code.)
+    A process that ends takes its item with it and is replaced. (A ProcessPoolExecutor
+    fails all items that run at that moment, and does not tell the exit code.)
     """
 
     def __init__(self, size: int, function: Callable[[Any], Any]) -> None:
@@ -63,12 +65,14 @@ class WorkerPool:
         """Hand an item to an idle process, or to a new one."""
         worker = self.idle.pop() if self.idle else self._start()
         self.busy[worker.pipe] = (worker, item)
-        with contextlib.suppress(OSError):  # the process ended while it was idle: `wait` sees its closed pipe
+        # the process ended while it was idle: `wait` sees its closed pipe
+        with contextlib.suppress(OSError):
             worker.pipe.send(item)
 
     def wait(self, seconds: float | None = None) -> list[tuple[Any, Any]]:
-        """Return (item, result) of the items that have ended, at least one, or those of the next `seconds`; the result
-        may be a ProcessEnded."""
+        """Return (item, result) of the items that have ended, at least one, or those of
+        the next `seconds`; the result may be a ProcessEnded.
+        """
         ended = []
         for pipe in wait(list(self.busy), seconds):
             worker, item = self.busy.pop(pipe)
@@ -78,13 +82,22 @@ class WorkerPool:
             except (EOFError, OSError):
                 worker.process.join()
                 pipe.close()
-                ended.append((item, ProcessEnded(f"its process ended with code {worker.process.exitcode}")))
+                ended.append(
+                    (
+                        item,
+                        ProcessEnded(
+                            f"its process ended with code {worker.process.exitcode}"
+                        ),
+                    )
+                )
         return ended
 
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         parent_end, worker_end = context.Pipe()
-        process = context.Process(target=_serve, args=(worker_end, self.function), daemon=True)
+        process = context.Process(
+            target=_serve, args=(worker_end, self.function), daemon=True
+        )
         with _worker_environment(self.size):
             process.start()
         worker_end.close()
@@ -94,11 +107,16 @@ class WorkerPool:
 class Processes(WorkerPool):
     """The executor: runs `perform(job, place)` in `slots` processes.
 
-    timeout: seconds that a try of a job may take; one that takes longer is lost, and so is its process.
+    timeout: seconds that a try of a job may take; one that takes longer is lost, and so
+    is its process.
     """
 
     def __init__(
-        self, slots: int, perform: Callable[[Job, object], None], place: object, timeout: float = 86400.0
+        self,
+        slots: int,
+        perform: Callable[[Job, object], None],
+        place: object,
+        timeout: float = 86400.0,
     ) -> None:
         super().__init__(slots, partial(attempt, perform, place))
         self.slots = slots
@@ -140,9 +158,11 @@ class Processes(WorkerPool):
 def each(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
 ) -> Iterator[tuple[int, Result | Exception]]:
-    """Yield (position, result) of `function` for every item, as they end; an error is a result, and the rest goes on.
+    """Yield (position, result) of `function` for every item, as they end; an error is a
+    result, and the rest goes on.
 
-    jobs: number of processes; 1 works in this process. `function` is one of a module's, so that another process finds it.
+    jobs: number of processes; 1 works in this process. `function` is one of a module's,
+    so that another process finds it.
     """
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}; it must be positive")
@@ -160,7 +180,9 @@ def each(
                 yield position, result
 
 
-def _call(function: Callable[[Item], Result], item: tuple[int, Item]) -> Result | Exception:
+def _call(
+    function: Callable[[Item], Result], item: tuple[int, Item]
+) -> Result | Exception:
     try:
         return function(item[1])
     except Exception as error:  # noqa: BLE001 - whatever ended this item must not end the others
@@ -169,7 +191,9 @@ def _call(function: Callable[[Item], Result], item: tuple[int, Item]) -> Result 
 
 @contextlib.contextmanager
 def _worker_environment(count: int) -> Iterator[None]:
-    """Set variables that processes started meanwhile inherit: an equal share of the cores for each of `count`, no bars."""
+    """Set variables that processes started meanwhile inherit: an equal share of the
+    cores for each of `count`, no bars.
+    """
     before = dict(os.environ)
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
     os.environ["TQDM_DISABLE"] = "1"
@@ -183,8 +207,8 @@ def _worker_environment(count: int) -> Iterator[None]:
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Be a worker: items come through the pipe, results go back.
 
-    The parent handles interrupts. A worker ends with it, however it ends: a killed parent must not leave a process that
-    writes into a run's folder.
+    The parent handles interrupts. A worker ends with it, however it ends: a killed
+    parent must not leave a process that writes into a run's folder.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,7 +1,9 @@
-"""A plan: a directed acyclic graph of jobs, and the loop that hands them to an executor.
+"""A plan: a directed acyclic graph of jobs, and the loop that hands them to an
+executor.
 
-A plan is plain data and knows nothing of how its jobs are run; an executor knows nothing of what they mean. So the same
-plan runs in processes of this machine (`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or
+A plan is plain data and knows nothing of how its jobs are run; an executor knows
+nothing of what they mean. So the same plan runs in processes of this machine
+(`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or
 anywhere else that can run a function.
 """
 
@@ -19,7 +21,8 @@ from typing import Protocol
 from toolkit.common.files import InUse
 from toolkit.common.plugins import raised_by_user
 
-MAX_LOSSES = 3  # how often a job may lose its worker before the job itself is taken for the cause
+# how often a job may lose its worker before the job itself is taken for the cause
+MAX_LOSSES = 3
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,12 @@ class Job:
     """One piece of work.
 
     Attributes:
-        name: unique in a plan; also the job's folder below the output folder.
-        kind: for counts ("source", "adaptation", "transfer").
-        settings: everything that distinguishes it from other jobs; plain JSON data.
-        needs: names of the jobs whose results it reads.
-        weight: expected seconds on one core.
-        images: training images that it sees, over all epochs.
-        family: jobs whose weights err alike (a method's, say), for the estimate of the time left.
+        name: unique in a plan; also the job's folder below the output folder. kind: for
+        counts ("source", "adaptation", "transfer"). settings: everything that
+        distinguishes it from other jobs; plain JSON data. needs: names of the jobs
+        whose results it reads. weight: expected seconds on one core. images: training
+        images that it sees, over all epochs. family: jobs whose weights err alike (a
+        method's, say), for the estimate of the time left.
     """
 
     name: str
@@ -60,16 +62,21 @@ class Plan:
     def add(self, job: Job) -> str:
         """Add a job unless it is there already, and return its name.
 
-        Raises ValueError if another job has the name, or if a job that it needs is not in the plan.
+        Raises ValueError if another job has the name, or if a job that it needs is not
+        in the plan.
         """
         known = self.jobs.get(job.name)
         if known is None:
             for name in job.needs:
                 if name not in self.jobs:
-                    raise ValueError(f"job {job.name} needs {name}, which is not in the plan")
+                    raise ValueError(
+                        f"job {job.name} needs {name}, which is not in the plan"
+                    )
             self.jobs[job.name] = job
         elif different := _differences(known, job):
-            raise ValueError(f"two different jobs are named {job.name}; they differ in {', '.join(different)}")
+            raise ValueError(
+                f"two different jobs are named {job.name}; they differ in {', '.join(different)}"
+            )
         return job.name
 
     def counts(self) -> dict[str, int]:
@@ -77,7 +84,9 @@ class Plan:
         return dict(Counter(job.kind for job in self))
 
     def chain_weights(self) -> dict[str, float]:
-        """Return for each job the weight of the longest chain that starts with it; the longest chains start first."""
+        """Return for each job the weight of the longest chain that starts with it; the
+        longest chains start first.
+        """
         weights = {job.name: job.weight for job in self}
         for job in reversed(self.jobs.values()):
             for name in job.needs:
@@ -122,8 +131,9 @@ class Outcome:
 def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:
     """Try a job; whatever it raises is its outcome.
 
-    ValueError and FileNotFoundError mean that its input is wrong; InUse, that a lost try still works in the folder. An
-    error in a plugin's own line comes with its traceback.
+    ValueError and FileNotFoundError mean that its input is wrong; InUse, that a lost
+    try still works in the folder. An error in a plugin's own line comes with its
+    traceback.
     """
     began = time.monotonic()
     try:
@@ -155,7 +165,9 @@ class Executor(Protocol):
         """Start a job; called only while fewer than `slots` run."""
 
     def wait(self) -> list[Outcome]:
-        """Block until a started job has ended or `slots` has grown, and return the outcomes of those that have ended."""
+        """Block until a started job has ended or `slots` has grown, and return the
+        outcomes of those that have ended.
+        """
 
 
 @dataclass
@@ -165,11 +177,14 @@ class Report:
     reused: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # -> message
-    skipped: dict[str, str] = field(default_factory=dict)  # -> the failed job that it would have needed
+    # -> the failed job that it would have needed
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 class Clock:
-    """The time left, from expected weights and from how long finished jobs of the same family really took."""
+    """The time left, from expected weights and from how long finished jobs of the same
+    family really took.
+    """
 
     def __init__(self, jobs: Iterable[Job], slots: int) -> None:
         self.left = {job.name: job for job in jobs}
@@ -212,13 +227,15 @@ def run_plan(
 ) -> Report:
     """Run every job that has no results yet, as soon as those that it needs have ended.
 
-    A failed job is tried again, unless its input is wrong; then its dependents are skipped, and everything else goes on.
+    A failed job is tried again, unless its input is wrong; then its dependents are
+    skipped, and everything else goes on.
 
     Args:
-        finished: True if a job's results exist; such a job is reused if all that it needs is. A ValueError or OSError
+        finished: True if a job's results exist; such a job is reused if all that it
+        needs is. A ValueError or OSError
             is that job's failure.
-        report: called after each try of a job.
-        retries: how often a job that failed is tried again. Tries that were lost with their worker don't count; of
+        report: called after each try of a job. retries: how often a job that failed is
+        tried again. Tries that were lost with their worker don't count; of
             those, `MAX_LOSSES` are repeated.
     """
     run = _PlanRun(plan, executor, report, retries)
@@ -235,7 +252,9 @@ def run_plan(
 class _PlanRun:
     """The state of `run_plan`."""
 
-    def __init__(self, plan: Plan, executor: Executor, report: Callable, retries: int) -> None:
+    def __init__(
+        self, plan: Plan, executor: Executor, report: Callable, retries: int
+    ) -> None:
         self.plan = plan
         self.executor = executor
         self.report = report
@@ -250,7 +269,9 @@ class _PlanRun:
         self.graph.prepare()
 
     def reuse(self, finished: Callable[[Job], bool]) -> None:
-        """Settle the jobs whose results are there, and those whose folder holds the results of another job."""
+        """Settle the jobs whose results are there, and those whose folder holds the
+        results of another job.
+        """
         reused: set[str] = set()
         for job in self.plan:
             if not reused.issuperset(job.needs):

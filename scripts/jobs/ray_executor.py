@@ -1,5 +1,7 @@
-"""An executor of Ray actors, anywhere on a cluster. Each actor performs many jobs, so that it loads the backbone, decoded
-images and features once; unlike a task's worker, it keeps its GPU."""
+"""An executor of Ray actors, anywhere on a cluster. Each actor performs many jobs, so
+that it loads the backbone, decoded images and features once; unlike a task's worker, it
+keeps its GPU.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +35,27 @@ class _Actor:
 
 
 class Ray:
-    """Runs `perform(job, place)` on a Ray cluster; a context manager that leaves nothing running there.
+    """Runs `perform(job, place)` on a Ray cluster; a context manager that leaves
+    nothing running there.
 
-    An actor that is lost, by itself or with its node, takes its job with it, which is lost, and is replaced. (Ray's own
-    retries would repeat it too, but without a line in the log, and count a job that ends its worker as lost for ever.)
+    An actor that is lost, by itself or with its node, takes its job with it, which is
+    lost, and is replaced. (Ray's own retries would repeat it too, but without a line in
+    the log, and count a job that ends its worker as lost for ever.)
 
     Args:
-        folder: jobs work in it; all nodes must see it under this path, and the code and the data too.
-        address: "auto", "HOST:PORT", or "local" for a Ray on this machine that ends with this one.
-        cpus, gpus: of the cluster for each job; 0.5 lets two share one.
-        most: jobs at a time; None: as many as fit.
-        timeout: seconds that a try of a job may take; one that takes longer is lost, and so is its actor.
+        folder: jobs work in it; all nodes must see it under this path, and the code and
+        the data too. address: "auto", "HOST:PORT", or "local" for a Ray on this machine
+        that ends with this one. cpus, gpus: of the cluster for each job; 0.5 lets two
+        share one. most: jobs at a time; None: as many as fit. timeout: seconds that a
+        try of a job may take; one that takes longer is lost, and so is its actor.
 
-    Raises ValueError if Ray is not installed, does not answer, or has no node that one job fits on.
+    Raises ValueError if Ray is not installed, does not answer, or has no node that one
+    job fits on.
     """
 
-    settle = 5.0  # seconds before a lost job is given back, as the worker of a lost node may run on for one
+    # seconds before a lost job is given back, as the worker of a lost node may run on
+    # for one
+    settle = 5.0
 
     def __init__(
         self,
@@ -71,7 +78,8 @@ class Ray:
         self.timeout = timeout
         self.queue: list[Job] = []
         self.idle: list[_Actor] = []
-        self.pending: dict[Any, _Actor] = {}  # reference of its node or outcome -> an actor that starts or works
+        # reference of its node or outcome -> an actor that starts or works
+        self.pending: dict[Any, _Actor] = {}
         self.lost: list[tuple[float, Outcome]] = []  # (when to give it back, outcome)
 
     def __enter__(self) -> Ray:
@@ -89,7 +97,9 @@ class Ray:
             log.warning("the cluster has GPUs, and no job gets any of them: see --gpus")
         self.mark.write_text(self.token, encoding="utf-8")
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        self.worker = self.ray.remote(max_restarts=0, max_task_retries=0, **options)(_Worker)
+        self.worker = self.ray.remote(max_restarts=0, max_task_retries=0, **options)(
+            _Worker
+        )
         return self
 
     def __exit__(self, *_) -> None:
@@ -100,7 +110,9 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """The number of jobs that fit onto the nodes that there are; 1 if there is none, to wait for one."""
+        """The number of jobs that fit onto the nodes that there are; 1 if there is
+        none, to wait for one.
+        """
         fit = sum(self._jobs_that_fit(node) for node in self._nodes())
         if self.most is not None:
             fit = min(fit, self.most)
@@ -112,7 +124,9 @@ class Ray:
         self._dispatch()
 
     def wait(self) -> list[Outcome]:
-        """Return the outcomes of at least one job, or none if more jobs fit onto the cluster than before."""
+        """Return the outcomes of at least one job, or none if more jobs fit onto the
+        cluster than before.
+        """
         before = self.slots
         while True:
             ended = self._ended()
@@ -121,7 +135,9 @@ class Ray:
                 return ended
 
     def _ended(self) -> list[Outcome]:
-        """Return the outcomes that came in within a second; those of lost jobs are held back for a while."""
+        """Return the outcomes that came in within a second; those of lost jobs are held
+        back for a while.
+        """
         references = list(self.pending)
         now = time.monotonic()
         if references:
@@ -155,10 +171,14 @@ class Ray:
             del self.pending[reference]
             self.ray.kill(actor.handle)
             reason = too_long(self.timeout)
-            self.lost.append((now + self.settle, Outcome(actor.job, seconds, reason, lost=True)))
+            self.lost.append(
+                (now + self.settle, Outcome(actor.job, seconds, reason, lost=True))
+            )
 
     def _dispatch(self) -> None:
-        """Hand queued jobs to idle actors, and start an actor for each job that is left."""
+        """Hand queued jobs to idle actors, and start an actor for each job that is
+        left.
+        """
         while self.queue and self.idle:
             actor = self.idle.pop()
             actor.job = self.queue.pop(0)
@@ -171,9 +191,11 @@ class Ray:
             self.pending[actor.handle.node.remote()] = actor
 
     def _receive(self, reference: Any) -> Outcome | None:
-        """Take note that an actor has started, has ended a job, or is lost, and return the outcome of its job.
+        """Take note that an actor has started, has ended a job, or is lost, and return
+        the outcome of its job.
 
-        An actor that is lost while it starts takes a queued job along, so that actors that never start are noticed.
+        An actor that is lost while it starts takes a queued job along, so that actors
+        that never start are noticed.
         """
         actor = self.pending.pop(reference)
         try:
@@ -194,11 +216,14 @@ class Ray:
         return result
 
     def _drop(self, actor: _Actor) -> None:
-        """Kill an actor that is lost, and those that are idle on its node, which may be lost, too."""
+        """Kill an actor that is lost, and those that are idle on its node, which may be
+        lost, too.
+        """
         gone = [other for other in self.idle if other.node == actor.node]
         self.idle = [other for other in self.idle if other.node != actor.node]
         for one in (actor, *gone):
-            self.ray.kill(one.handle)  # if only the connection was lost, it must not work on
+            # if only the connection was lost, it must not work on
+            self.ray.kill(one.handle)
 
     def _nodes(self) -> list[dict[str, float]]:
         """Return the resources of each node that is alive."""
@@ -215,7 +240,9 @@ class Ray:
 class _Worker:
     """An actor: tries jobs, one after the other."""
 
-    def __init__(self, perform: Callable, place: object, home: str, mark: str, token: str) -> None:
+    def __init__(
+        self, perform: Callable, place: object, home: str, mark: str, token: str
+    ) -> None:
         self.perform = perform
         self.place = place
         self.home = home
@@ -239,13 +266,18 @@ class _Worker:
             token = self.mark.read_text(encoding="utf-8")
         if token != self.token or not Path(self.home).is_dir():
             folder = self.mark.parent
-            raise OSError(f"node {platform.node()} does not see {folder}: all nodes must share its file system")
+            raise OSError(
+                f"node {platform.node()} does not see {folder}: all nodes must share its file system"
+            )
         os.chdir(self.home)  # relative paths are those of the command
         self.perform(job, place)
 
 
 def connect(address: str, environment: dict[str, str]) -> Any:
-    """Return the ray module, connected to a cluster whose workers get these variables. Raises ValueError."""
+    """Return the ray module, connected to a cluster whose workers get these variables.
+
+    Raises ValueError.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -254,14 +286,18 @@ def connect(address: str, environment: dict[str, str]) -> Any:
             "--address: Ray is not installed: pip install ray, or leave --address out to work in processes of this machine"
         ) from None
     if address.startswith("ray://"):
-        raise ValueError(f"--address {address}: start this command on a node of the cluster, with --address auto")
+        raise ValueError(
+            f"--address {address}: start this command on a node of the cluster, with --address auto"
+        )
     host, _, port = address.rpartition(":")
     try:
         if port.isdigit():  # Ray itself tries for minutes
             connection = socket.create_connection((host, int(port)), timeout=10)
             connection.close()
     except OSError as error:
-        raise ValueError(f"--address {address}: nothing answers there ({error})") from None
+        raise ValueError(
+            f"--address {address}: nothing answers there ({error})"
+        ) from None
     shows_logs = bool(os.environ.get("MVLPT_DEBUG"))
     options = {"log_to_driver": shows_logs, "logging_level": logging.WARNING}
     if address == "local":
@@ -271,15 +307,21 @@ def connect(address: str, environment: dict[str, str]) -> Any:
         ray.init(address, runtime_env={"env_vars": environment}, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"--address {address}: no Ray cluster there: {reason}") from None
+        raise ValueError(
+            f"--address {address}: no Ray cluster there: {reason}"
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
     return ray
 
 
 def _environment(cpus: float) -> dict[str, str]:
-    """Return the variables of the workers: where the code is, their share of the cores, no bars, and those of MVLPT_."""
-    values = {name: value for name, value in os.environ.items() if name.startswith("MVLPT_")}
+    """Return the variables of the workers: where the code is, their share of the cores,
+    no bars, and those of MVLPT_.
+    """
+    values = {
+        name: value for name, value in os.environ.items() if name.startswith("MVLPT_")
+    }
     values["PYTHONPATH"] = str(ROOT)
     if os.environ.get("PYTHONPATH"):
         values["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
@@ -289,7 +331,9 @@ def _environment(cpus: float) -> dict[str, str]:
 
 
 def _reason(failure: Exception) -> str:
-    """Return a lost actor's end in a line; why it did not start is the last line of Ray's message."""
+    """Return a lost actor's end in a line; why it did not start is the last line of
+    Ray's message.
+    """
     if "creation task" in str(failure):
         *_, last_line = str(failure).strip().splitlines()
         return f"its worker did not start: {last_line.strip()}"
@@ -297,7 +341,9 @@ def _reason(failure: Exception) -> str:
 
 
 def _shares(available: float, wanted: float) -> int:
-    """Return the number of jobs that get their share; a part of a GPU is a part of one and the same."""
+    """Return the number of jobs that get their share; a part of a GPU is a part of one
+    and the same.
+    """
     if wanted >= 1:
         return int(available // wanted)
     return int(available) * math.floor(1 / wanted + 1e-9)

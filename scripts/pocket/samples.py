@@ -1,8 +1,10 @@
-"""Show the pocket tasks in docs/datasets.md: docs/pocket_tasks.png and the table of tasks.
+"""Show the pocket tasks in docs/datasets.md: docs/pocket_tasks.png and the table of
+tasks.
 
     python -m scripts.pocket.samples
 
-The picture has eight test images of each task, read back through the loaders that training uses.
+The picture has eight test images of each task, read back through the loaders that
+training uses.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from toolkit.common.images import read_image
 from toolkit.common.markers import fill
 
 ROOT = Path(__file__).resolve().parents[2]
-SIDE, GAP, MARGIN = 56, 4, 14  # pixels: an image's side, between images, around everything
+# pixels: an image's side, between images, around everything
+SIDE, GAP, MARGIN = 56, 4, 14
 IMAGES = 8  # of a task
 TITLE, LINE = 22, 14  # of a task's title, of a line of small text
 WIDTH = IMAGES * (SIDE + GAP) - GAP
@@ -30,9 +33,11 @@ HANDWRITTEN = 1797  # images in scikit-learn's digits
 
 
 def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
-    """Return `count` test images in label order, spread evenly over the classes, each with the names of what it shows.
+    """Return `count` test images in label order, spread evenly over the classes, each
+    with the names of what it shows.
 
-    A class gives its first images; of a multilabel task, an image stands for the first label that asks for it.
+    A class gives its first images; of a multilabel task, an image stands for the first
+    label that asks for it.
     """
     classes = task.num_classes
     if classes < count:
@@ -41,7 +46,9 @@ def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
         wanted = [k * (classes - 1) // (count - 1) for k in range(count)]
     chosen, taken = [], set()
     for label in wanted:
-        sample = next(item for item in task.test if label in item.labels and item.key not in taken)
+        sample = next(
+            item for item in task.test if label in item.labels and item.key not in taken
+        )
         taken.add(sample.key)
         name = " + ".join(task.classnames[shown] for shown in sample.labels)
         chosen.append((name, read_image(sample.impath)))
@@ -49,9 +56,13 @@ def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
 
 
 def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[str]:
-    """Return the names, repeated ones once, on two lines of at most `width` pixels; three dots stand for what does not fit."""
+    """Return the names, repeated ones once, on two lines of at most `width` pixels;
+    three dots stand for what does not fit.
+    """
     counts = Counter(names)
-    parts = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
+    parts = [
+        f"{name} ({count})" if count > 1 else name for name, count in counts.items()
+    ]
     words = ", ".join(parts).split(" ")
     lines = [""]
     for k, word in enumerate(words):
@@ -67,7 +78,9 @@ def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[
     return lines
 
 
-def draw_task(sheet: Image.Image, corner: tuple[int, int], spec: Spec, task: Task) -> None:
+def draw_task(
+    sheet: Image.Image, corner: tuple[int, int], spec: Spec, task: Task
+) -> None:
     """Draw one row: title, images, what they show."""
     pen = ImageDraw.Draw(sheet)
     x, y = corner
@@ -86,7 +99,9 @@ def draw_task(sheet: Image.Image, corner: tuple[int, int], spec: Spec, task: Tas
 
 
 def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
-    """Draw all tasks: a heading for each group, its tasks in two columns, read downwards."""
+    """Draw all tasks: a heading for each group, its tasks in two columns, read
+    downwards.
+    """
     rows = {heading: (len(group) + 1) // 2 for heading, group in specs.items()}
     height = 2 * MARGIN + sum(HEADING + count * ROW for count in rows.values()) - 10
     sheet = Image.new("RGB", (2 * WIDTH + 4 * MARGIN, height), PAPER)
@@ -113,7 +128,9 @@ def style(spec: Spec) -> str:
 
 
 def pool(spec: Spec) -> int:
-    """Return the number of training images that shots are sampled from, without a source's validation images."""
+    """Return the number of training images that shots are sampled from, without a
+    source's validation images.
+    """
     if spec.family == "handwritten":
         return HANDWRITTEN - spec.test
     return spec.train * len(spec.classes)
@@ -126,7 +143,16 @@ def markdown() -> str:
         "|---|---|---:|---:|---:|---|---|---|",
     ]
     for spec in SOURCES + TARGETS:
-        cells = [spec.task, spec.like, len(spec.classes), pool(spec), spec.test, spec.metric, spec.layout, style(spec)]
+        cells = [
+            spec.task,
+            spec.like,
+            len(spec.classes),
+            pool(spec),
+            spec.test,
+            spec.metric,
+            spec.layout,
+            style(spec),
+        ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
@@ -138,8 +164,13 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     cfg = get_cfg_default()
     cfg.DATASET.NUM_SHOTS = 0
-    groups = {f"{len(SOURCES)} source tasks": SOURCES, f"{len(TARGETS)} target tasks": TARGETS}
-    sheet = draw(groups, cfg).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    groups = {
+        f"{len(SOURCES)} source tasks": SOURCES,
+        f"{len(TARGETS)} target tasks": TARGETS,
+    }
+    sheet = draw(groups, cfg).quantize(
+        256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
     (ROOT / "docs").mkdir(exist_ok=True)
     sheet.save(ROOT / "docs" / "pocket_tasks.png", optimize=True)
     fill(ROOT / "docs" / "datasets.md", "tasks", markdown())

@@ -1,11 +1,13 @@
-"""Train the embedded pocket CLIP on rendered image-caption pairs and write prompting/pocket/.
+"""Train the embedded pocket CLIP on rendered image-caption pairs and write
+prompting/pocket/.
 
     python -m scripts.pocket.train_clip --minutes 40
 
-Images and captions come from `datasets.pocket.concepts`: every concept of the pocket world in random colours, places and
-styles. The loss is CLIP's symmetric cross-entropy, except that every caption that is true of an image counts as its match
-(a batch holds many images of the same concept). Nothing else in the project needs this script: its result is in the
-repository.
+Images and captions come from `datasets.pocket.concepts`: every concept of the pocket
+world in random colours, places and styles. The loss is CLIP's symmetric cross-entropy,
+except that every caption that is true of an image counts as its match (a batch holds
+many images of the same concept). Nothing else in the project needs this script: its
+result is in the repository.
 """
 
 from __future__ import annotations
@@ -31,12 +33,19 @@ from datasets.pocket.concepts import FAMILIES, caption, render
 log = logging.getLogger("train_pocket_clip")
 
 SIZE, CONTEXT = 48, 32
-VISION = {"image_size": SIZE, "patch_size": 12, "width": 128, "layers": 4, "head_width": 32}
+VISION = {
+    "image_size": SIZE,
+    "patch_size": 12,
+    "width": 128,
+    "layers": 4,
+    "head_width": 32,
+}
 TEXT = {"context_length": CONTEXT, "width": 128, "heads": 4, "layers": 3}
 EMBED = 128
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 CAPTIONS = 4  # captions written for each picture
-WEIGHT = {"digit": 2, "word": 2, "scene": 2, "object": 2, "flag": 1.5, "tile": 1.5}  # families shown more often
+# families shown more often
+WEIGHT = {"digit": 2, "word": 2, "scene": 2, "object": 2, "flag": 1.5, "tile": 1.5}
 OPENERS = (
     "look at this",
     "in this picture we can see",
@@ -53,11 +62,17 @@ Facts = tuple[str, ...]
 Caption = tuple[str, Facts]  # with the facts that it claims
 
 
-def make_pairs(seed: int, count: int) -> tuple[np.ndarray, list[list[Caption]], list[Facts]]:
-    """Return `count` images (count, SIZE, SIZE, 3) uint8, the captions of each, and the facts of each."""
+def make_pairs(
+    seed: int, count: int
+) -> tuple[np.ndarray, list[list[Caption]], list[Facts]]:
+    """Return `count` images (count, SIZE, SIZE, 3) uint8, the captions of each, and the
+    facts of each.
+    """
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
-    share = np.array([WEIGHT.get(name, 1.0) * len(FAMILIES[name].concepts) ** 0.5 for name in names])
+    share = np.array(
+        [WEIGHT.get(name, 1.0) * len(FAMILIES[name].concepts) ** 0.5 for name in names]
+    )
     share = share / share.sum()
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     captions, truths = [], []
@@ -72,7 +87,9 @@ def make_pairs(seed: int, count: int) -> tuple[np.ndarray, list[list[Caption]], 
     return images, captions, truths
 
 
-def make_captions(family: str, concept: str, facts: frozenset[str], rng: np.random.Generator) -> list[Caption]:
+def make_captions(
+    family: str, concept: str, facts: frozenset[str], rng: np.random.Generator
+) -> list[Caption]:
     """Return CAPTIONS captions of an image, some with an opening."""
     captions = []
     for _ in range(CAPTIONS):
@@ -93,7 +110,10 @@ class Pairs:
         self.images = torch.from_numpy(np.concatenate([part[0] for part in parts]))
         captions = [row for part in parts for row in part[1]]
         truths = [row for part in parts for row in part[2]]
-        index = {fact: k for k, fact in enumerate(sorted({fact for row in truths for fact in row}))}
+        index = {
+            fact: k
+            for k, fact in enumerate(sorted({fact for row in truths for fact in row}))
+        }
 
         def hot(rows: list[tuple[str, ...]]) -> torch.Tensor:
             out = torch.zeros(len(rows), len(index))
@@ -103,13 +123,21 @@ class Pairs:
 
         texts = sorted({text for row in captions for text, _ in row})
         tokens = get_tokenizer("ViT-B-32", context_length=CONTEXT)(texts)
-        # a compact vocabulary in ascending order, so that the end token stays the largest id
+        # a compact vocabulary in ascending order, so that the end token stays the
+        # largest id
         self.token_ids = torch.unique(
-            torch.cat([tokens.flatten(), get_tokenizer("ViT-B-32")(["X a photo of ."]).flatten()])
+            torch.cat(
+                [
+                    tokens.flatten(),
+                    get_tokenizer("ViT-B-32")(["X a photo of ."]).flatten(),
+                ]
+            )
         )
         rows = {text: k for k, text in enumerate(texts)}
         self.tokens = torch.searchsorted(self.token_ids, tokens)
-        self.text_of = torch.tensor([[rows[text] for text, _ in row] for row in captions])
+        self.text_of = torch.tensor(
+            [[rows[text] for text, _ in row] for row in captions]
+        )
         self.facts = hot(truths)
         claims = hot([claimed for row in captions for _, claimed in row])
         self.claims = claims.view(len(captions), CAPTIONS, -1)
@@ -121,13 +149,21 @@ class Pairs:
             len(index),
         )
 
-    def batch(self, pick: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Pictures (B, 3, S, S) slightly varied, tokens (B, length), and the matrix of what is true of what (B, B)."""
+    def batch(
+        self, pick: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pictures (B, 3, S, S) slightly varied, tokens (B, length), and the matrix of
+        what is true of what (B, B).
+        """
         x = self.images[pick].permute(0, 3, 1, 2).float() / 255
         dx, dy = torch.randint(-3, 4, (2,), generator=generator).tolist()
-        x = F.pad(x, (3, 3, 3, 3), mode="replicate")[:, :, 3 + dy : 3 + dy + SIZE, 3 + dx : 3 + dx + SIZE]
+        x = F.pad(x, (3, 3, 3, 3), mode="replicate")[
+            :, :, 3 + dy : 3 + dy + SIZE, 3 + dx : 3 + dx + SIZE
+        ]
         gain = 1 + 0.25 * (torch.rand(len(pick), 1, 1, 1, generator=generator) - 0.5)
-        x = ((x * gain).clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+        x = ((x * gain).clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
+            STD
+        ).view(3, 1, 1)
         which = torch.randint(CAPTIONS, (len(pick),), generator=generator)
         tokens = self.tokens[self.text_of[pick, which]]
         length = int((tokens > 0).sum(1).max())
@@ -137,7 +173,10 @@ class Pairs:
 
 
 def text_features(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """open_clip's `encode_text` on rows shorter than the context: (B, length) -> (B, EMBED)."""
+    """open_clip's `encode_text` on rows shorter than the context:
+
+    (B, length) -> (B, EMBED).
+    """
     n = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:n]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:n, :n]))
@@ -145,7 +184,10 @@ def text_features(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def match_loss(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross-entropy against all true matches, equally weighted. (B, B), (B, B) -> ()."""
+    """Symmetric cross-entropy against all true matches, equally weighted.
+
+    (B, B), (B, B) -> ().
+    """
     target = true.float()
     rows = F.cross_entropy(logits, target / target.sum(1, keepdim=True))
     columns = F.cross_entropy(logits.T, (target / target.sum(0, keepdim=True)).T)
@@ -153,9 +195,15 @@ def match_loss(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 
 
 def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
-    """Write model.json and model.safetensors (half precision, only the known tokens' rows)."""
+    """Write model.json and model.safetensors (half precision, only the known tokens'
+    rows).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {key: value.half().contiguous() for key, value in model.state_dict().items() if key != "attn_mask"}
+    state = {
+        key: value.half().contiguous()
+        for key, value in model.state_dict().items()
+        if key != "attn_mask"
+    }
     state["token_embedding.rows"] = state.pop("token_embedding.weight")
     state["token_ids"] = pairs.token_ids.clone()
     save_file(state, folder / "model.safetensors.new")
@@ -163,31 +211,54 @@ def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
     text = {**TEXT, "vocab_size": 49408}
     config = {
         "model_cfg": {"embed_dim": EMBED, "vision_cfg": VISION, "text_cfg": text},
-        "preprocess_cfg": {"size": SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic"},
+        "preprocess_cfg": {
+            "size": SIZE,
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": "bicubic",
+        },
     }
     (folder / "model.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def train(args: argparse.Namespace) -> None:
-    """Render, train for the given minutes with a one-cycle learning rate, save every few minutes."""
+    """Render, train for the given minutes with a one-cycle learning rate, save every
+    few minutes.
+    """
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     start = time.time()
     pairs = Pairs(args.pictures, args.workers)
     log.info("rendered in %.0f s", time.time() - start)
-    model = CLIP(EMBED, CLIPVisionCfg(**VISION), CLIPTextCfg(**TEXT, vocab_size=len(pairs.token_ids))).to(args.device)
+    model = CLIP(
+        EMBED,
+        CLIPVisionCfg(**VISION),
+        CLIPTextCfg(**TEXT, vocab_size=len(pairs.token_ids)),
+    ).to(args.device)
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98)
+        [
+            {"params": decay, "weight_decay": 0.05},
+            {"params": rest, "weight_decay": 0.0},
+        ],
+        lr=args.lr,
+        betas=(0.9, 0.98),
     )
     start, step, mean_loss, hits, saved = time.time(), 0, 0.0, 0.0, 0
     while (done := (time.time() - start) / (60 * args.minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * min(1, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            group["lr"] = (
+                args.lr
+                * min(1, (step + 1) / 300)
+                * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            )
         pick = torch.randint(len(pairs.images), (args.batch,), generator=generator)
         x, tokens, true = (t.to(args.device) for t in pairs.batch(pick, generator))
-        image, text = F.normalize(model.visual(x), dim=-1), F.normalize(text_features(model, tokens), dim=-1)
+        image, text = (
+            F.normalize(model.visual(x), dim=-1),
+            F.normalize(text_features(model, tokens), dim=-1),
+        )
         logits = model.logit_scale.exp() * image @ text.T
         loss = match_loss(logits, true)
         optimizer.zero_grad(set_to_none=True)
@@ -228,7 +299,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parents[2] / "prompting" / "pocket")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).resolve().parents[2] / "prompting" / "pocket",
+    )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train(parser.parse_args())
 

@@ -3,8 +3,8 @@
     python -m scripts.protocols all --suite pocket --trainer CoOp,MVPT --seeds 1,2
     python -m scripts.protocols base2new --suite coop --trainer CoOp,MaPLe --root DATA
 
-Runs that exist below --output-dir are reused; a stopped command is resumed. Tables, plots and paired tests are written to
-OUTPUT_DIR/tables: see docs/protocols.md.
+Runs that exist below --output-dir are reused; a stopped command is resumed. Tables,
+plots and paired tests are written to OUTPUT_DIR/tables: see docs/protocols.md.
 """
 
 from __future__ import annotations
@@ -38,26 +38,58 @@ log = logging.getLogger("protocols")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.protocols", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.protocols", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
-    add("protocols", nargs="+", metavar="PROTOCOL", help=f"all, or some of {', '.join(PROTOCOLS)}")
+    add(
+        "protocols",
+        nargs="+",
+        metavar="PROTOCOL",
+        help=f"all, or some of {', '.join(PROTOCOLS)}",
+    )
     add("--trainer", default="CoOp", help="methods, comma separated")
-    add("--suite", default="pocket", help="pocket, coop, or a YAML like theirs (configs/protocols)")
+    add(
+        "--suite",
+        default="pocket",
+        help="pocket, coop, or a YAML like theirs (configs/protocols)",
+    )
     add("--seeds", default="", help="comma separated; default: the suite's")
-    add("--shots", default="", help="of few-shot curves, comma separated; the other protocols take the most")
+    add(
+        "--shots",
+        default="",
+        help="of few-shot curves, comma separated; the other protocols take the most",
+    )
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default="", help="default: output/protocols_<suite>")
-    add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
-    add("--coop-folders", action="store_true", help="name folders as CoOp's scripts do, with a log.txt for its parser")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print the plan; needs neither data nor a backbone",
+    )
+    add(
+        "--coop-folders",
+        action="store_true",
+        help="name folders as CoOp's scripts do, with a log.txt for its parser",
+    )
     add_import_flag(parser)
     execution.add_arguments(parser)
-    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="configuration keys of all runs")
+    add(
+        "--opts",
+        nargs="+",
+        default=[],
+        metavar="KEY VALUE",
+        help="configuration keys of all runs",
+    )
     return parser
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
-    """Return the suite, the plan and where numbers will be. Raises ValueError or FileNotFoundError for wrong input."""
+    """Return the suite, the plan and where numbers will be.
+
+    Raises ValueError or FileNotFoundError for wrong input.
+    """
     suite = load(args.suite)
     if args.backbone:
         suite = replace(suite, backbone=args.backbone)
@@ -80,7 +112,9 @@ def _protocols(chosen: Sequence[str]) -> list[str]:
     for name in chosen:
         if name not in ("all", *PROTOCOLS):
             choices = ("all", *PROTOCOLS)
-            raise ValueError(f"unknown protocol {name!r}; the nearest is {nearest(name, choices)[0]!r}")
+            raise ValueError(
+                f"unknown protocol {name!r}; the nearest is {nearest(name, choices)[0]!r}"
+            )
         names += PROTOCOLS if name == "all" else [name]
     return list(dict.fromkeys(names))
 
@@ -91,7 +125,9 @@ def _methods(text: str) -> list[str]:
     for word in study.words(text):
         name = canonical(word, known)
         if name is None:
-            raise ValueError(f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}")
+            raise ValueError(
+                f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}"
+            )
         found.append(name)
     if not found:
         raise ValueError(f"--trainer: give some of {', '.join(known)}")
@@ -101,7 +137,9 @@ def _methods(text: str) -> list[str]:
 def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
     words = study.words(text)
     if not all(word.isdigit() and int(word) >= least for word in words):
-        raise ValueError(f"{flag}: whole numbers from {least}, comma separated, not {text!r}")
+        raise ValueError(
+            f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
+        )
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
@@ -111,7 +149,9 @@ def _options(opts: Sequence[str]) -> dict:
     return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
 
 
-def describe(suite: Suite, plan: Plan, planned: Sequence[Results], args: argparse.Namespace) -> str:
+def describe(
+    suite: Suite, plan: Plan, planned: Sequence[Results], args: argparse.Namespace
+) -> str:
     """Return the plan as text."""
     counts = Counter(plan.counts())
     names = ", ".join(results.protocol for results in planned)
@@ -125,7 +165,9 @@ def describe(suite: Suite, plan: Plan, planned: Sequence[Results], args: argpars
         lines.append(execution.time_needed(missing, args))
     else:
         images = sum(job.images for job in missing) / 1e6
-        lines.append(f"{images:,.2f} million images in training; the time is known once the first runs are measured")
+        lines.append(
+            f"{images:,.2f} million images in training; the time is known once the first runs are measured"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -133,7 +175,9 @@ def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
     execution.check(args)
     suite, plan, planned = plan_of(args)
-    args.output_dir = args.output_dir or os.path.join("output", f"protocols_{suite.name}")
+    args.output_dir = args.output_dir or os.path.join(
+        "output", f"protocols_{suite.name}"
+    )
     sys.stdout.write(describe(suite, plan, planned, args))
     if args.dry_run:
         return 0

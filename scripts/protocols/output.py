@@ -1,4 +1,6 @@
-"""What the protocols write: each table as CSV, Markdown, LaTeX, JSON and a plot; paired tests; logs as CoOp's scripts have them."""
+"""What the protocols write: each table as CSV, Markdown, LaTeX, JSON and a plot; paired
+tests; logs as CoOp's scripts have them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from .tables import averaged_tasks, build, compare_methods
 
 
 def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Table]:
-    """Write the protocols' files in `folder`/tables from the runs that are there, and return the tables."""
+    """Write the protocols' files in `folder`/tables from the runs that are there, and
+    return the tables.
+    """
     out = folder / "tables"
     published = values(suite.name, suite.backbone)
     built, found = [], []
@@ -53,13 +57,20 @@ def write_table(table: Table, out: Path) -> None:
 
 
 def one_row(line: Line) -> str:
-    """Return a line of a table as CSV: a header of sets, and one row of means in percent."""
-    numbers = ["" if cell.mean is None else f"{cell.mean:.2f}" for cell in line.cells.values()]
+    """Return a line of a table as CSV: a header of sets, and one row of means in
+    percent.
+    """
+    numbers = [
+        "" if cell.mean is None else f"{cell.mean:.2f}" for cell in line.cells.values()
+    ]
     return tables.csv_text(list(line.cells), [numbers])
 
 
 def read_row(path: Path) -> dict[str, float]:
-    """Return set -> percent of a one-row CSV. Raise ValueError naming a file that is none."""
+    """Return set -> percent of a one-row CSV.
+
+    Raise ValueError naming a file that is none.
+    """
     with open(path, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     if len(rows) != 1:
@@ -71,22 +82,32 @@ def read_row(path: Path) -> dict[str, float]:
 
 
 def markdown(table: Table) -> str:
-    """Return the table with a row for each set and the average first, as papers have it."""
+    """Return the table with a row for each set and the average first, as papers have
+    it.
+    """
     turned = []
     names = [" ".join(line.labels) for line in table.lines]
     turned.append(["", *names])
     for column in table.columns:
-        cells = [tables.number(line.cells[column], digits=table.digits) for line in table.lines]
+        cells = [
+            tables.number(line.cells[column], digits=table.digits)
+            for line in table.lines
+        ]
         turned.append([tables.short(column), *cells])
     return f"{table.title}\n\n{tables.markdown_rows(turned, texts=1)}"
 
 
 def write_logs(plan: Plan, folder: Path) -> None:
-    """Write log.txt into the folder of each finished run: the lines that CoOp's parse_test_res.py reads."""
+    """Write log.txt into the folder of each finished run: the lines that CoOp's
+    parse_test_res.py reads.
+    """
     for job in plan:
         file = folder / job.name / "results.json"
         if file.is_file():
-            write_text(folder / job.name / "log.txt", parsed_lines(read_json(file), _trains(job)))
+            write_text(
+                folder / job.name / "log.txt",
+                parsed_lines(read_json(file), _trains(job)),
+            )
 
 
 def _trains(job: Job) -> bool:

@@ -14,7 +14,8 @@ from trainers.engine.config import BACKBONE_CONFIGS, coop_names
 
 from .suite import Suite
 
-Runs = dict[tuple[int, str], str]  # (seed, task) -> the job whose results.json has the score
+# (seed, task) -> the job whose results.json has the score
+Runs = dict[tuple[int, str], str]
 SUBSAMPLE = "DATASET.SUBSAMPLE_CLASSES"
 EVALUATED = {"new": "new", "open": "all"}  # column of base-to-new -> classes
 EPOCHS = 200  # of the recipes for real backbones
@@ -64,7 +65,9 @@ class ProtocolPlanner:
         return getattr(self, protocol)()
 
     def base2new(self) -> Results:
-        """Train on the first half of a set's classes; test these, the rest, and the images of both among all classes."""
+        """Train on the first half of a set's classes; test these, the rest, and the
+        images of both among all classes.
+        """
         found = Results("base2new")
         shots = max(self.shots)
         for method in self.methods:
@@ -72,10 +75,14 @@ class ProtocolPlanner:
                 found.runs[method, label] = {}
             for seed in self.seeds:
                 for task in self.suite.sets:
-                    trained = self._trained("base2new", method, shots, seed, task, "base")
+                    trained = self._trained(
+                        "base2new", method, shots, seed, task, "base"
+                    )
                     found.runs[method, "base"][seed, task] = trained
                     for label, classes in EVALUATED.items():
-                        evaluated = self._evaluated(trained, task, classes, f"test_{label}")
+                        evaluated = self._evaluated(
+                            trained, task, classes, f"test_{label}"
+                        )
                         found.runs[method, label][seed, task] = evaluated
         return found
 
@@ -84,7 +91,9 @@ class ProtocolPlanner:
         return self._transferred("crossdataset", self.suite.others)
 
     def domain(self) -> Results:
-        """Train on the largest set, and apply the prompt as it is to its shifted counterparts."""
+        """Train on the largest set, and apply the prompt as it is to its shifted
+        counterparts.
+        """
         return self._transferred("domain", self.suite.shifts)
 
     def _transferred(self, protocol: str, targets: Sequence[str]) -> Results:
@@ -93,7 +102,9 @@ class ProtocolPlanner:
         for method in self.methods:
             runs = found.runs[method, ""] = {}
             for seed in self.seeds:
-                trained = self._trained(protocol, method, shots, seed, self.suite.largest, alone=True)
+                trained = self._trained(
+                    protocol, method, shots, seed, self.suite.largest, alone=True
+                )
                 runs[seed, self.suite.largest] = trained
                 for task in targets:
                     runs[seed, task] = self._evaluated(trained, task)
@@ -107,15 +118,25 @@ class ProtocolPlanner:
                 runs = found.runs[method, str(shots)] = {}
                 for seed in self.seeds:
                     for task in self.suite.sets:
-                        runs[seed, task] = self._trained("fewshot", method, shots, seed, task)
+                        runs[seed, task] = self._trained(
+                            "fewshot", method, shots, seed, task
+                        )
         return found
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
     def _trained(
-        self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str = "all", alone: bool = False
+        self,
+        protocol: str,
+        method: str,
+        shots: int,
+        seed: int,
+        task: str,
+        classes: str = "all",
+        alone: bool = False,
     ) -> str:
-        """Plan a prompt for a set and return the job's name; a multitask method starts from a prompt over all sets.
+        """Plan a prompt for a set and return the job's name; a multitask method starts
+        from a prompt over all sets.
 
         alone: from a fresh prompt in any case.
         """
@@ -124,14 +145,31 @@ class ProtocolPlanner:
         if is_multitask(method) and not alone:
             start = self._source(protocol, method, shots, seed, classes)
             needs = (start,)
-        settings |= {"stage": "adaptation", "tasks": [task], "start": start, "group": None}
+        settings |= {
+            "stage": "adaptation",
+            "tasks": [task],
+            "start": start,
+            "group": None,
+        }
         epochs = settings["options"].get("OPTIM.MAX_EPOCH", EPOCHS)
         seconds = costs.run_seconds(method, [task], shots, epochs, self.batch, 2)
         images = costs.training_images([task], shots) * epochs
         name = self._name(settings, f"train_{classes}", task, alone)
-        return self.plan.add(Job(name, "adaptation", settings, needs, seconds, images, f"{method} training"))
+        return self.plan.add(
+            Job(
+                name,
+                "adaptation",
+                settings,
+                needs,
+                seconds,
+                images,
+                f"{method} training",
+            )
+        )
 
-    def _source(self, protocol: str, method: str, shots: int, seed: int, classes: str) -> str:
+    def _source(
+        self, protocol: str, method: str, shots: int, seed: int, classes: str
+    ) -> str:
         """Plan a prompt over all sets."""
         tasks = list(self.suite.sets)
         settings = self._settings(protocol, method, shots, seed, "", classes)
@@ -140,32 +178,59 @@ class ProtocolPlanner:
         seconds = costs.run_seconds(method, tasks, shots, epochs, self.batch)
         images = costs.training_images(tasks, shots) * epochs
         name = self._name(settings, f"source_{classes}", "all")
-        return self.plan.add(Job(name, "source", settings, (), seconds, images, f"{method} source"))
+        return self.plan.add(
+            Job(name, "source", settings, (), seconds, images, f"{method} source")
+        )
 
-    def _evaluated(self, trained: str, task: str, classes: str = "all", stage: str = "transfer") -> str:
+    def _evaluated(
+        self, trained: str, task: str, classes: str = "all", stage: str = "transfer"
+    ) -> str:
         """Plan the evaluation of a job's prompt on a task, or on some of its classes."""
         settings = dict(self.plan.jobs[trained].settings)
         options = dict(settings["options"])
         options.pop(SUBSAMPLE, None)
         if classes != "all":
             options[SUBSAMPLE] = classes
-        settings |= {"stage": "evaluation", "tasks": [task], "options": options, "start": trained}
+        settings |= {
+            "stage": "evaluation",
+            "tasks": [task],
+            "options": options,
+            "start": trained,
+        }
         method = settings["method"]
         seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
         name = self._name(settings, stage, task, stage == "transfer")
-        return self.plan.add(Job(name, "evaluation", settings, (trained,), seconds, 0, f"{method} evaluation"))
+        return self.plan.add(
+            Job(
+                name,
+                "evaluation",
+                settings,
+                (trained,),
+                seconds,
+                0,
+                f"{method} evaluation",
+            )
+        )
 
-    def _settings(self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str) -> dict:
-        options = self.suite.settings(method, protocol, shots, task) | dict(self.options)
+    def _settings(
+        self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str
+    ) -> dict:
+        options = self.suite.settings(method, protocol, shots, task) | dict(
+            self.options
+        )
         if classes != "all":
             options[SUBSAMPLE] = classes
         settings = {"method": method, "shots": shots, "seed": seed}
         return settings | {"backbone": self.suite.backbone, "options": options}
 
     def _name(self, settings: dict, stage: str, task: str, alone: bool = False) -> str:
-        """Return a job's folder, in which runs of several protocols that are equal are one."""
+        """Return a job's folder, in which runs of several protocols that are equal are
+        one.
+        """
         method, shots, seed = (settings[key] for key in ("method", "shots", "seed"))
-        options = {key: value for key, value in settings["options"].items() if key != SUBSAMPLE}
+        options = {
+            key: value for key, value in settings["options"].items() if key != SUBSAMPLE
+        }
         is_alone = alone and is_multitask(method)
         label = digest(settings["backbone"], is_alone, *sorted(options.items()))
         name = task_name(task)
@@ -178,4 +243,3 @@ class ProtocolPlanner:
         if stage == "transfer":
             return f"evaluation/{method}/{label}_{shots}shots/{name}/seed{seed}"
         return f"base2new/{stage}/{name}/shots_{shots}/{method}/{label}/seed{seed}"
-

@@ -1,4 +1,7 @@
-"""Published values of the protocols: ViT-B/16 (OpenAI), 16 shots, the means of three seeds (published.yaml)."""
+"""Published values of the protocols:
+
+ViT-B/16 (OpenAI), 16 shots, the means of three seeds (published.yaml).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from pathlib import Path
 
 from toolkit.common.structured import read_yaml
 
-Published = dict[tuple[str, str, str, str], float]  # (protocol, method, label, set or "average") -> percent
+# (protocol, method, label, set or "average") -> percent
+Published = dict[tuple[str, str, str, str], float]
 
 FILE = Path(__file__).with_name("published.yaml")
 BACKBONE = "ViT-B/16"
@@ -15,7 +19,9 @@ BASE_NEW_H = ("base", "new", "H")
 
 
 def values(suite: str, backbone: str) -> Published:
-    """Return what is published for this suite and backbone: nothing but for CoOp's suite on ViT-B/16."""
+    """Return what is published for this suite and backbone: nothing but for CoOp's
+    suite on ViT-B/16.
+    """
     if (suite, backbone) != (SUITE, BACKBONE):
         return {}
     found: Published = {}

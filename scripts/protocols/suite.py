@@ -1,4 +1,6 @@
-"""The suite of a protocol: sets, seeds, shots and the settings of each method, from a YAML in configs/protocols."""
+"""The suite of a protocol: sets, seeds, shots and the settings of each method, from a
+YAML in configs/protocols.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Suite:
         return tuple(name for name in self.sets if name != self.largest)
 
     def settings(self, method: str, protocol: str, shots: int, task: str = "") -> dict:
-        """Return the configuration keys of a method's runs in a protocol; those of its single-task form, too."""
+        """Return the configuration keys of a method's runs in a protocol; those of its
+        single-task form, too.
+        """
         parts = ["all", protocol]
         if protocol == "fewshot" and task == self.largest:
             parts.append("fewshot-largest")
@@ -63,22 +67,33 @@ KEYS = {known.name for known in fields(Suite)} - {"name"}
 
 
 def load(name: str) -> Suite:
-    """Return a suite, or that of a custom YAML file. Raises ValueError or FileNotFoundError naming the file and the key."""
+    """Return a suite, or that of a custom YAML file.
+
+    Raises ValueError or FileNotFoundError naming the file and the key.
+    """
     path = FOLDER / f"{name}.yaml" if name in SUITES else Path(name)
     if not path.is_file():
-        raise FileNotFoundError(f"--suite: {name} is none of {', '.join(SUITES)}, and no such file is there")
+        raise FileNotFoundError(
+            f"--suite: {name} is none of {', '.join(SUITES)}, and no such file is there"
+        )
     content = read_yaml(path)
     keys = set(content) if isinstance(content, dict) else set()
     if keys != KEYS:
         wrong = ", ".join(sorted(str(key) for key in keys ^ KEYS))
-        raise ValueError(f"{path.name}: a suite has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}")
+        raise ValueError(
+            f"{path.name}: a suite has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}"
+        )
     for key in ("sets", "shifts", "seeds", "shots"):
         values = content[key]
         if not isinstance(values, list) or not values or len(set(values)) < len(values):
-            raise ValueError(f"{path.name}: {key} is a list of different entries, at least one")
+            raise ValueError(
+                f"{path.name}: {key} is a list of different entries, at least one"
+            )
         content[key] = tuple(values)
     if content["largest"] not in content["sets"]:
-        raise ValueError(f"{path.name}: largest is {content['largest']!r}, which is none of its sets")
+        raise ValueError(
+            f"{path.name}: largest is {content['largest']!r}, which is none of its sets"
+        )
     _check_methods(content["methods"], path.name)
     return Suite(path.stem, **content)
 

@@ -1,4 +1,6 @@
-"""From runs to the protocols' tables: averages over sets, harmonic means, and the published values beside them."""
+"""From runs to the protocols' tables: averages over sets, harmonic means, and the
+published values beside them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ TITLES = {
     "domain": "Domain generalisation",
     "fewshot": "Few-shot classification",
 }
-LABELS = {"base2new": "classes", "fewshot": "shots"}  # protocol -> the second column of labels
+# protocol -> the second column of labels
+LABELS = {"base2new": "classes", "fewshot": "shots"}
 
 
 def harmonic_mean(base: float, new: float) -> float:
@@ -40,7 +43,9 @@ def averaged_tasks(suite: Suite, protocol: str) -> tuple[str, ...]:
 
 
 def build(suite: Suite, results: Results, folder: Path, published: Published) -> Table:
-    """Return a protocol's table from the runs below `folder`; runs that are not there leave gaps."""
+    """Return a protocol's table from the runs below `folder`; runs that are not there
+    leave gaps.
+    """
     protocol = results.protocol
     averaged = averaged_tasks(suite, protocol)
     columns = averaged
@@ -52,18 +57,32 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
         labels = (method, label) if label else (method,)
         values = by_seed
         if method == ZERO_SHOT:
-            values = dict(list(by_seed.items())[:1])  # nothing of it depends on the seed
+            # nothing of it depends on the seed
+            values = dict(list(by_seed.items())[:1])
         lines.append(Line(labels, line_cells(values, columns, averaged), by_seed))
     if protocol == "base2new":
         lines = with_harmonic_means(lines)
     for line in lines:
         _add_published(line, protocol, published)
     names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
-    return Table(protocol, TITLES[protocol], names, (AVERAGE, *columns), lines, digits=2, averaged=len(averaged))
+    return Table(
+        protocol,
+        TITLES[protocol],
+        names,
+        (AVERAGE, *columns),
+        lines,
+        digits=2,
+        averaged=len(averaged),
+    )
 
 
-def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
-    """Return (method, label) -> seed -> task -> percent. Plain CLIP comes first, from the records of the first method."""
+def read_scores(
+    results: Results, folder: Path
+) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+    """Return (method, label) -> seed -> task -> percent.
+
+    Plain CLIP comes first, from the records of the first method.
+    """
     scores = {}
     first = next(iter(results.runs))
     for (method, label), runs in results.runs.items():
@@ -88,21 +107,29 @@ def _read(runs: Runs, folder: Path, column: str) -> dict[int, dict[str, float]]:
 
 
 def line_cells(
-    scores: Mapping[int, Mapping[str, float]], columns: Sequence[str], averaged: Sequence[str]
+    scores: Mapping[int, Mapping[str, float]],
+    columns: Sequence[str],
+    averaged: Sequence[str],
 ) -> dict[str, Cell]:
-    """Return the cells of seed -> task -> percent; the average is over the seeds that have all `averaged` tasks."""
+    """Return the cells of seed -> task -> percent; the average is over the seeds that
+    have all `averaged` tasks.
+    """
     averages = []
     for by_task in scores.values():
         if by_task.keys() >= set(averaged):
             averages.append(statistics.fmean(by_task[task] for task in averaged))
     cells = {AVERAGE: Cell(tuple(averages))}
     for task in columns:
-        cells[task] = Cell(tuple(by_task[task] for by_task in scores.values() if task in by_task))
+        cells[task] = Cell(
+            tuple(by_task[task] for by_task in scores.values() if task in by_task)
+        )
     return cells
 
 
 def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines with a line H after each "new": in every column of the averaged base and new values."""
+    """Return the lines with a line H after each "new": in every column of the averaged
+    base and new values.
+    """
     found = []
     base = None
     for line in lines:
@@ -120,7 +147,9 @@ def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
 
 
 def _harmonic_cell(base: Cell, new: Cell) -> Cell:
-    """Return H of the two means over seeds, as papers have it; its deviation is that of H over seeds."""
+    """Return H of the two means over seeds, as papers have it; its deviation is that of
+    H over seeds.
+    """
     if not base.values or len(base.values) != len(new.values):
         return Cell()
     by_seed = tuple(map(harmonic_mean, base.values, new.values))
@@ -131,7 +160,10 @@ def _harmonic_scores(base: Line, new: Line) -> dict[int, dict[str, float]]:
     scores = {}
     for seed in base.scores.keys() & new.scores.keys():
         tasks = base.scores[seed].keys() & new.scores[seed].keys()
-        scores[seed] = {task: harmonic_mean(base.scores[seed][task], new.scores[seed][task]) for task in tasks}
+        scores[seed] = {
+            task: harmonic_mean(base.scores[seed][task], new.scores[seed][task])
+            for task in tasks
+        }
     return scores
 
 
@@ -143,13 +175,19 @@ def _add_published(line: Line, protocol: str, published: Published) -> None:
 
 
 def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
-    """Return paired tests of every two methods, over sets: for each kind of classes or number of shots."""
+    """Return paired tests of every two methods, over sets: for each kind of classes or
+    number of shots.
+    """
     by_label: dict[str, list[Line]] = {}
     for line in table.lines:
-        by_label.setdefault(line.labels[-1] if len(line.labels) > 1 else "", []).append(line)
+        by_label.setdefault(line.labels[-1] if len(line.labels) > 1 else "", []).append(
+            line
+        )
     found = []
     for label, lines in by_label.items():
-        question = f"{table.title}, {table.label_names[1]} {label}" if label else table.title
+        question = (
+            f"{table.title}, {table.label_names[1]} {label}" if label else table.title
+        )
         for k, first in enumerate(lines):
             for second in lines[k + 1 :]:
                 names = (second.labels[0], first.labels[0])

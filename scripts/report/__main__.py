@@ -1,7 +1,8 @@
 """Command line: `python -m scripts.report DIR [DIR ...] [-o report.html]`.
 
-DIR is the --output-dir of a finished run. Several are seeds of one experiment: the first is shown in full, beside a table
-of all. The page is one file that needs nothing else. Exit code 2 and one line for wrong input.
+DIR is the --output-dir of a finished run. Several are seeds of one experiment: the
+first is shown in full, beside a table of all. The page is one file that needs nothing
+else. Exit code 2 and one line for wrong input.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     with logging_redirect_tqdm():
-        out = write(options.folders, options.output, options.root, options.transfer, not options.no_zero_shot)
+        out = write(
+            options.folders,
+            options.output,
+            options.root,
+            options.transfer,
+            not options.no_zero_shot,
+        )
     sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
 
 
@@ -39,9 +46,11 @@ def write(
     transfer: Path | None = None,
     with_zero_shot: bool = True,
 ) -> Path:
-    """Write the page of the runs in `folders` and return its path, by default report.html in the first folder.
+    """Write the page of the runs in `folders` and return its path, by default
+    report.html in the first folder.
 
-    Raises FileNotFoundError or ValueError naming what is missing or damaged; nothing is written then.
+    Raises FileNotFoundError or ValueError naming what is missing or damaged; nothing is
+    written then.
     """
     import toolkit  # noqa: F401  (makes `dassl` importable)
     import trainers
@@ -56,13 +65,18 @@ def write(
     out = output or runs[0].folder / "report.html"
     if out.is_dir():
         raise ValueError(f"-o {out} is a folder; give a file")
-    matrices = [(path.stem, read_matrix(path)) for path in find_matrices(runs[0].folder, transfer)]
+    matrices = [
+        (path.stem, read_matrix(path))
+        for path in find_matrices(runs[0].folder, transfer)
+    ]
     write_text(out, build(runs, root, matrices, with_zero_shot))
     return out
 
 
 def find_matrices(folder: Path, given: Path | None) -> list[Path]:
-    """Return transfer matrices: the given file, all CSV files of the given folder, or those in the run's by name."""
+    """Return transfer matrices: the given file, all CSV files of the given folder, or
+    those in the run's by name.
+    """
     if given is None:
         return sorted(folder.glob("*transfer*.csv"))
     if given.is_file():
@@ -77,14 +91,25 @@ def find_matrices(folder: Path, given: Path | None) -> list[Path]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.report", description="Write the report of a run as one HTML page."
+        prog="python -m scripts.report",
+        description="Write the report of a run as one HTML page.",
     )
     add = parser.add_argument
-    add("folders", nargs="+", type=Path, metavar="DIR", help="--output-dir of a run; several: its seeds")
+    add(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="--output-dir of a run; several: its seeds",
+    )
     add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
     add("--root", default="", help="the folder of the data sets, as train.py takes it")
     add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
-    add("--no-zero-shot", action="store_true", help="leave out the classes' zero-shot scores")
+    add(
+        "--no-zero-shot",
+        action="store_true",
+        help="leave out the classes' zero-shot scores",
+    )
     return parser
 
 

@@ -10,12 +10,16 @@ import numpy as np
 
 from .experiment import Series, Stage
 
-WIDTH, STRIP, GAP = 180, 44, 14  # of a panel of curves: its width, the height of a strip, the space between two
+# of a panel of curves: its width, the height of a strip, the space between two
+WIDTH, STRIP, GAP = 180, 44, 14
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A line of the gains chart, in percent. `zero_shot` and `interval` may be missing."""
+    """A line of the gains chart, in percent.
+
+    `zero_shot` and `interval` may be missing.
+    """
 
     task: str
     score: float
@@ -30,7 +34,9 @@ class Gain:
         return values
 
     def rank(self) -> float:
-        """Return the key of the chart's order: the largest gain first, or the largest score."""
+        """Return the key of the chart's order: the largest gain first, or the largest
+        score.
+        """
         if self.zero_shot is None:
             return -self.score
         return self.zero_shot - self.score
@@ -65,7 +71,9 @@ def axis_of(gains: Sequence[Gain]) -> Axis:
 
 @dataclass(frozen=True)
 class Strip:
-    """A curve: its kind ("val" or "loss"), words, the top of its strip, SVG path, and a dot (x, y, radius) or None."""
+    """A curve: its kind ("val" or "loss"), words, the top of its strip, SVG path, and a
+    dot (x, y, radius) or None.
+    """
 
     kind: str
     words: str
@@ -76,7 +84,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one training, one below the other; `best` is the epoch that was kept, or None for the last."""
+    """The curves of one training, one below the other;
+
+    `best` is the epoch that was kept, or None for the last.
+    """
 
     title: str
     strips: list[Strip]
@@ -94,7 +105,9 @@ class Panel:
 
 
 def panels_of(stage: Stage, title: str) -> tuple[list[Panel], list[Panel]]:
-    """Return the panel of a training, and one for each task of a shared prompt; none without curves."""
+    """Return the panel of a training, and one for each task of a shared prompt; none
+    without curves.
+    """
     loss, val = stage.curves.loss, stage.curves.val
     mean = val.get("mean", [])
     if not loss and not mean:
@@ -104,12 +117,18 @@ def panels_of(stage: Stage, title: str) -> tuple[list[Panel], list[Panel]]:
         best = max(mean, key=lambda point: (point[1], -point[0]))[0]
     shared = []
     if len(stage.records) > 1:
-        shared = [panel(task, series, [], best) for task, series in val.items() if task != "mean"]
+        shared = [
+            panel(task, series, [], best)
+            for task, series in val.items()
+            if task != "mean"
+        ]
     return [panel(title, mean, loss, best)], shared
 
 
 def panel(title: str, val: Series, loss: Series, best: int | None) -> Panel:
-    """Return a panel with the validation score above and the training loss below, by epoch."""
+    """Return a panel with the validation score above and the training loss below, by
+    epoch.
+    """
     epochs = [epoch for epoch, _ in [*val, *loss]]
     first, last = min(epochs), max(epochs)
     strips = []
@@ -122,7 +141,14 @@ def panel(title: str, val: Series, loss: Series, best: int | None) -> Panel:
     return Panel(title, strips, first, last, best)
 
 
-def _strip(kind: str, words: str, series: Series, epochs: tuple[int, int], number: int, best: int | None) -> Strip:
+def _strip(
+    kind: str,
+    words: str,
+    series: Series,
+    epochs: tuple[int, int],
+    number: int,
+    best: int | None,
+) -> Strip:
     top = number * (STRIP + GAP) + GAP
     first, last = epochs
     finite = [(epoch, value) for epoch, value in series if math.isfinite(value)]
@@ -143,7 +169,10 @@ def _strip(kind: str, words: str, series: Series, epochs: tuple[int, int], numbe
 
 
 def column_shares(scores: np.ndarray) -> np.ndarray:
-    """Return how far each score (S, T) is from its column's worst (0) to its best (1); NaN stays."""
+    """Return how far each score (S, T) is from its column's worst (0) to its best (1);
+
+    NaN stays.
+    """
     low, high = np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)
     shares = np.where(np.isnan(scores), np.nan, 0.5)
     return np.divide(scores - low, high - low, out=shares, where=high > low)

@@ -1,4 +1,6 @@
-"""Read a run's folder, of one stage or of two: records, configuration, learning curves, predictions, tasks."""
+"""Read a run's folder, of one stage or of two: records, configuration, learning curves,
+predictions, tasks.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Series = list[tuple[int, float]]  # (epoch, counted from 1; value)
 
 @dataclass(frozen=True)
 class Curves:
-    """Learning curves: the training loss, and the validation score in percent of each task and of their mean."""
+    """Learning curves: the training loss, and the validation score in percent of each
+    task and of their mean.
+    """
 
     loss: Series = field(default_factory=list)
     val: dict[str, Series] = field(default_factory=dict)
@@ -45,14 +49,23 @@ class Stage:
         return (self.folder / "fewshot" / f"{label}.json").is_file()
 
     def probabilities(self, record: dict) -> np.ndarray | None:
-        """Return those (N, C) of a record's test images, None without a file. Raises ValueError if it is damaged."""
-        path = self.folder / "predictions" / f"seed{record.get('seed', 0)}_{record['task']}.json"
+        """Return those (N, C) of a record's test images, None without a file.
+
+        Raises ValueError if it is damaged.
+        """
+        path = (
+            self.folder
+            / "predictions"
+            / f"seed{record.get('seed', 0)}_{record['task']}.json"
+        )
         if not path.is_file():
             return None
         return read_predictions(path).predictions[0]
 
     def zero_shot_of_classes(self, task: str) -> dict[int, float]:
-        """Return label -> zero-shot's score in percent of a task's classes, {} if the run has not written them."""
+        """Return label -> zero-shot's score in percent of a task's classes, {} if the
+        run has not written them.
+        """
         path = self.folder / tables.FOLDER / f"classes_{task}.csv"
         if not path.is_file():
             return {}
@@ -68,7 +81,10 @@ class Stage:
         return found
 
     def task(self, label: str, root: str) -> Task:
-        """Return the task with the run's own few-shot images. Raises FileNotFoundError or ValueError without its data."""
+        """Return the task with the run's own few-shot images.
+
+        Raises FileNotFoundError or ValueError without its data.
+        """
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.DATASET.ROOT = root
@@ -80,7 +96,9 @@ class Stage:
         return build_task(cfg, label)
 
     def _find_custom(self, name: str, root: str) -> str:
-        """Return the name of a custom task with its path in the working folder, below `root` or beside the run."""
+        """Return the name of a custom task with its path in the working folder, below
+        `root` or beside the run.
+        """
         kind, _, path = name.partition(":")
         if not is_custom(name) or Path(path).exists():
             return name
@@ -95,7 +113,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The content of a run's folder. `stages` evaluate the records' tasks; `source` made the prompt they start from."""
+    """The content of a run's folder.
+
+    `stages` evaluate the records' tasks; `source` made the prompt they start from.
+    """
 
     folder: Path
     cfg: CfgNode
@@ -124,7 +145,9 @@ class Experiment:
 
     def units(self) -> list[tuple[Stage, dict]]:
         """Return (stage, record) of every task in the records' order."""
-        by_task = {record["task"]: stage for stage in self.stages for record in stage.records}
+        by_task = {
+            record["task"]: stage for stage in self.stages for record in stage.records
+        }
         return [(by_task[record["task"]], record) for record in self.records]
 
 
@@ -145,7 +168,9 @@ def read_experiment(folder: str | Path) -> Experiment:
     for record in records:
         stage = _read_stage(folder / "adapt" / record["task"])
         if record["task"] not in [own["task"] for own in stage.records]:
-            raise ValueError(f"{stage.folder / 'results.json'} has no record of {record['task']}")
+            raise ValueError(
+                f"{stage.folder / 'results.json'} has no record of {record['task']}"
+            )
         stages.append(stage)
     source = None
     if (folder / "source" / "results.json").is_file():
@@ -160,18 +185,29 @@ def check_seeds(runs: Sequence[Experiment]) -> None:
         for key in ("trainer", "shots", "backbone"):
             if run.common(key) != first.common(key):
                 one, other = first.common(key), run.common(key)
-                raise ValueError(f"{run.folder} has {key} {other!r}, {first.folder} has {one!r}")
+                raise ValueError(
+                    f"{run.folder} has {key} {other!r}, {first.folder} has {one!r}"
+                )
         odd = sorted(set(run.tasks) ^ set(first.tasks))
         if odd:
-            raise ValueError(f"{run.folder} and {first.folder} do not have the same tasks: {', '.join(odd[:5])}")
+            raise ValueError(
+                f"{run.folder} and {first.folder} do not have the same tasks: {', '.join(odd[:5])}"
+            )
     seeds = [run.common("seed") for run in runs]
     for seed in seeds:
         if seeds.count(seed) > 1:
-            raise ValueError(f"seed {seed} is given twice: runs of one experiment differ in their seeds")
+            raise ValueError(
+                f"seed {seed} is given twice: runs of one experiment differ in their seeds"
+            )
 
 
 def _read_stage(folder: Path) -> Stage:
-    return Stage(folder, _read_config(folder), _read_records(folder), _read_curves(folder / "tensorboard"))
+    return Stage(
+        folder,
+        _read_config(folder),
+        _read_records(folder),
+        _read_curves(folder / "tensorboard"),
+    )
 
 
 def _read_records(folder: Path) -> list[dict]:
@@ -205,12 +241,18 @@ def _check_record(record: object, path: Path) -> None:
         if not _is_score(record.get(key, 0.0)):
             raise ValueError(message)
     if "score" not in record and "trainer" in record:
-        raise ValueError(f"{path}: {record['task']} was not scored (TEST.NO_TEST True): a report needs scores of a test")
+        raise ValueError(
+            f"{path}: {record['task']} was not scored (TEST.NO_TEST True): a report needs scores of a test"
+        )
     if record.get("split", "test") != "test":
         split = record["split"]
-        raise ValueError(f"{path}: the score of {record['task']} is of its {split} images (TEST.SPLIT {split}), not of a test")
+        raise ValueError(
+            f"{path}: the score of {record['task']} is of its {split} images (TEST.SPLIT {split}), not of a test"
+        )
     if not _is_score(record.get("score")):
-        raise ValueError(f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent")
+        raise ValueError(
+            f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent"
+        )
 
 
 def _is_score(value: object) -> bool:
@@ -230,7 +272,9 @@ def _read_config(folder: Path) -> CfgNode:
 
 
 def _read_curves(folder: Path) -> Curves:
-    """Read TensorBoard's event files; if a run was resumed, an epoch's last value counts."""
+    """Read TensorBoard's event files; if a run was resumed, an epoch's last value
+    counts.
+    """
     if not any(folder.glob("events.*")):
         return Curves()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -239,7 +283,9 @@ def _read_curves(folder: Path) -> Curves:
     events.Reload()
     curves = Curves()
     for name in events.Tags()["scalars"]:
-        series = sorted({event.step + 1: event.value for event in events.Scalars(name)}.items())
+        series = sorted(
+            {event.step + 1: event.value for event in events.Scalars(name)}.items()
+        )
         if name == "train/loss":
             curves.loss.extend(series)
         elif name.startswith("val/"):

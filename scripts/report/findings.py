@@ -31,7 +31,11 @@ RESAMPLES, SEED = 1000, 0  # of the test images, for intervals
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An image as a data: URI ("" if it cannot be read), its class, the lines below it, and its ranks in each order."""
+    """An image as a data:
+
+    URI ("" if it cannot be read), its class, the lines below it, and its ranks in each
+    order.
+    """
 
     uri: str
     label: str
@@ -41,7 +45,9 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of a class in percent, and that of zero-shot: recall, or the average precision of a multilabel task."""
+    """The score of a class in percent, and that of zero-shot: recall, or the average
+    precision of a multilabel task.
+    """
 
     name: str
     score: float
@@ -54,8 +60,9 @@ class Confusion:
     """How often a true class was predicted as another.
 
     Attributes:
-        counts: (C, C) test images by true (row) and predicted class, NaN for 0; None for more than `MOST_IN_MATRIX`.
-        pairs: (true, predicted, test images) of the most frequent mistakes.
+        counts: (C, C) test images by true (row) and predicted class, NaN for 0; None
+        for more than `MOST_IN_MATRIX`. pairs: (true, predicted, test images) of the
+        most frequent mistakes.
     """
 
     classes: Sequence[str]
@@ -68,11 +75,11 @@ class Findings:
     """What there is to show of one task. `problem` says what cannot be shown and why.
 
     Attributes:
-        scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions or labels.
-        shots: thumbnails of training images, of `shots_total`.
-        mistakes: thumbnails of the most confident ones of `wrong` misclassified test images among `tested`.
-        by_class: the scores of all classes that have test images, the worst first.
-        classes: number of classes.
+        scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions
+        or labels. shots: thumbnails of training images, of `shots_total`. mistakes:
+        thumbnails of the most confident ones of `wrong` misclassified test images among
+        `tested`. by_class: the scores of all classes that have test images, the worst
+        first. classes: number of classes.
     """
 
     scores: np.ndarray | None = None
@@ -88,18 +95,27 @@ class Findings:
     problem: str = ""
 
 
-def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_shot: bool = False) -> Findings:
-    """Return what there is to show of a record's task. Missing data or predictions are a `problem`, not an error.
+def gather(
+    stage: Stage,
+    record: dict,
+    root: str,
+    most_mistakes: int,
+    with_zero_shot: bool = False,
+) -> Findings:
+    """Return what there is to show of a record's task. Missing data or predictions are
+    a `problem`, not an error.
 
     Args:
-        most_mistakes: mistakes that are shown.
-        with_zero_shot: show the zero-shot scores of the classes that the run has written.
+        most_mistakes: mistakes that are shown. with_zero_shot: show the zero-shot
+        scores of the classes that the run has written.
     """
     label = record["task"]
     try:
         task = stage.task(label, root)
     except (OSError, ValueError) as error:
-        log.warning("%s: neither images nor intervals: %s", printable(label), printable(error))
+        log.warning(
+            "%s: neither images nor intervals: %s", printable(label), printable(error)
+        )
         return Findings(problem=UNREADABLE)
     trained = []
     if stage.has_shots(label):
@@ -130,7 +146,9 @@ def gather(stage: Stage, record: dict, root: str, most_mistakes: int, with_zero_
     )
 
 
-def targets_of(samples: Sequence[Sample], num_classes: int, label_kind: str) -> np.ndarray:
+def targets_of(
+    samples: Sequence[Sample], num_classes: int, label_kind: str
+) -> np.ndarray:
     """Return the labels (N,) of a multiclass task, or 0/1 (N, C) of a multilabel one."""
     if label_kind == "multiclass":
         return np.array([sample.label for sample in samples])
@@ -141,7 +159,9 @@ def targets_of(samples: Sequence[Sample], num_classes: int, label_kind: str) -> 
 
 
 def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the images whose most probable class is none of theirs, the most confident first."""
+    """Return the images whose most probable class is none of theirs, the most confident
+    first.
+    """
     predicted = probabilities.argmax(1)
     if targets.ndim == 1:
         is_wrong = predicted != targets
@@ -152,8 +172,11 @@ def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return wrong[np.argsort(-confidence, kind="stable")]
 
 
-def score_classes(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[int, float, int]]:
-    """Return (class, score in percent, test images) of every class that has images, the worst first.
+def score_classes(
+    targets: np.ndarray, probabilities: np.ndarray
+) -> list[tuple[int, float, int]]:
+    """Return (class, score in percent, test images) of every class that has images, the
+    worst first.
 
     The score is the recall; of a multilabel task the 11-point average precision.
     """
@@ -166,13 +189,20 @@ def score_classes(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[
         if targets.ndim == 1:
             value = float((predicted[member] == label).mean())
         else:
-            value = metrics.compute("11point_mAP", member[:, None].astype(int), probabilities[:, [label]])
+            value = metrics.compute(
+                "11point_mAP", member[:, None].astype(int), probabilities[:, [label]]
+            )
         found.append((label, 100 * value, int(member.sum())))
     return sorted(found, key=lambda row: row[1])
 
 
-def count_confusions(classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray) -> Confusion | None:
-    """Return how often each class was taken for each other; None for a multilabel task, or if that never happened."""
+def count_confusions(
+    classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
+) -> Confusion | None:
+    """Return how often each class was taken for each other;
+
+    None for a multilabel task, or if that never happened.
+    """
     if targets.ndim == 2:
         return None
     counts = np.zeros((len(classes), len(classes)), dtype=int)
@@ -182,7 +212,9 @@ def count_confusions(classes: Sequence[str], targets: np.ndarray, probabilities:
     for place in np.argsort(-errors, axis=None, kind="stable")[:PAIRS_SHOWN]:
         true, predicted = np.unravel_index(place, errors.shape)
         if errors[true, predicted]:
-            pairs.append((classes[true], classes[predicted], int(errors[true, predicted])))
+            pairs.append(
+                (classes[true], classes[predicted], int(errors[true, predicted]))
+            )
     if not pairs:
         return None
     if len(classes) > MOST_IN_MATRIX:
@@ -191,11 +223,17 @@ def count_confusions(classes: Sequence[str], targets: np.ndarray, probabilities:
 
 
 def resample_scores(
-    task: str, metric: str, targets: np.ndarray, probabilities: np.ndarray, samples: int = RESAMPLES
+    task: str,
+    metric: str,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    samples: int = RESAMPLES,
 ) -> np.ndarray:
-    """Return the score in percent on `samples` samples of the test images, independent of those of other tasks.
+    """Return the score in percent on `samples` samples of the test images, independent
+    of those of other tasks.
 
-    Raises ValueError if the metric is not defined on all images, or on fewer than a tenth of the samples.
+    Raises ValueError if the metric is not defined on all images, or on fewer than a
+    tenth of the samples.
     """
     metrics.compute(metric, targets, probabilities)
     statistic = statistic_of(metric, targets, probabilities)
@@ -213,7 +251,10 @@ def spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def thumbnail(path: str, side: int = SIDE) -> str:
-    """Return an image as a JPEG of at most `side` pixels a side in a data: URI; "" if it cannot be read."""
+    """Return an image as a JPEG of at most `side` pixels a side in a data:
+
+    URI; "" if it cannot be read.
+    """
     try:
         image = read_image(path)
     except (OSError, ImageError) as error:
@@ -225,8 +266,12 @@ def thumbnail(path: str, side: int = SIDE) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _read_predictions(stage: Stage, record: dict, task: Task, targets: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Return (probabilities, problem); no probabilities without a file, or if they are not of this test set."""
+def _read_predictions(
+    stage: Stage, record: dict, task: Task, targets: np.ndarray
+) -> tuple[np.ndarray | None, str]:
+    """Return (probabilities, problem); no probabilities without a file, or if they are
+    not of this test set.
+    """
     try:
         probabilities = stage.probabilities(record)
     except ValueError as error:
@@ -237,14 +282,22 @@ def _read_predictions(stage: Stage, record: dict, task: Task, targets: np.ndarra
     images, classes = probabilities.shape
     if (images, classes) != (len(task.test), task.num_classes):
         there = f"{len(task.test)} test images and {task.num_classes} classes"
-        return None, f"The data set has {there}, the predictions {images} and {classes}."
+        return (
+            None,
+            f"The data set has {there}, the predictions {images} and {classes}.",
+        )
     score = 100 * metrics.compute(record["metric"], targets, probabilities)
     if abs(score - record["score"]) > 1e-4:
-        return probabilities, f"On the data set that was found, the predictions score {score:.1f}, not as recorded."
+        return (
+            probabilities,
+            f"On the data set that was found, the predictions score {score:.1f}, not as recorded.",
+        )
     return probabilities, ""
 
 
-def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray | None:
+def _try_to_resample(
+    record: dict, targets: np.ndarray, probabilities: np.ndarray
+) -> np.ndarray | None:
     try:
         return resample_scores(record["task"], record["metric"], targets, probabilities)
     except ValueError as error:
@@ -253,12 +306,19 @@ def _try_to_resample(record: dict, targets: np.ndarray, probabilities: np.ndarra
 
 
 def _name_classes(
-    task: Task, targets: np.ndarray, probabilities: np.ndarray, zero_shot: dict[int, float]
+    task: Task,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    zero_shot: dict[int, float],
 ) -> list[ClassScore]:
-    """Return the scores of the classes that have test images, the worst first, with the label's zero-shot score."""
+    """Return the scores of the classes that have test images, the worst first, with the
+    label's zero-shot score.
+    """
     found = []
     for label, score, images in score_classes(targets, probabilities):
-        found.append(ClassScore(task.classnames[label], score, images, zero_shot.get(label)))
+        found.append(
+            ClassScore(task.classnames[label], score, images, zero_shot.get(label))
+        )
     return found
 
 
@@ -267,8 +327,12 @@ def _shot(task: Task, sample: Sample) -> Thumbnail:
     return Thumbnail(thumbnail(sample.impath), name, (name,))
 
 
-def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> list[Thumbnail]:
-    """Return thumbnails of test images in the given order, with their ranks in the others."""
+def _show_mistakes(
+    task: Task, rows: np.ndarray, probabilities: np.ndarray
+) -> list[Thumbnail]:
+    """Return thumbnails of test images in the given order, with their ranks in the
+    others.
+    """
     predicted = probabilities.argmax(1)
     keys = {
         "confidence": list(range(len(rows))),
@@ -276,7 +340,10 @@ def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> l
         "predicted": [task.classnames[predicted[row]] for row in rows],
         "file": [task.test[row].key.rpartition("@")[2] for row in rows],
     }
-    ranks = {order: np.unique(values, return_inverse=True)[1] for order, values in keys.items()}
+    ranks = {
+        order: np.unique(values, return_inverse=True)[1]
+        for order, values in keys.items()
+    }
     shown = []
     for position, row in enumerate(rows):
         sample, scores = task.test[row], probabilities[row]
@@ -286,7 +353,11 @@ def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray) -> l
         guess = f"predicted: {keys['predicted'][position]} ({_percent(scores.max())})"
         own_ranks = {order: int(values[position]) for order, values in ranks.items()}
         lines = (true, guess, keys["file"][position])
-        shown.append(Thumbnail(thumbnail(sample.impath), keys["true"][position], lines, own_ranks))
+        shown.append(
+            Thumbnail(
+                thumbnail(sample.impath), keys["true"][position], lines, own_ranks
+            )
+        )
     return shown
 
 

@@ -1,4 +1,6 @@
-"""Build the page: gather everything, then fill the templates, which escape whatever is put into them."""
+"""Build the page: gather everything, then fill the templates, which escape whatever is
+put into them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from .experiment import Experiment
 from .findings import Findings, gather
 
 TEMPLATES = Path(__file__).with_name("templates")
-FEWEST_MISTAKES, MOST_MISTAKES, ALL_MISTAKES = 8, 60, 240  # of a task, and of all tasks together
+# of a task, and of all tasks together
+FEWEST_MISTAKES, MOST_MISTAKES, ALL_MISTAKES = 8, 60, 240
 SECTIONS = {
     "results": "Results",
     "gains": "Scores",
@@ -41,19 +44,26 @@ def build(
     matrices: Sequence[tuple[str, Matrix]] = (),
     with_zero_shot: bool = True,
 ) -> str:
-    """Return the page of a run; of several, which differ in their seeds, the first one's with a table of all.
+    """Return the page of a run; of several, which differ in their seeds, the first
+    one's with a table of all.
 
     Args:
-        root: the folder of the data sets, for images and labels.
-        matrices: (title, transfer matrix).
-        with_zero_shot: show the zero-shot scores of the tasks' classes, if the run has written them.
+        root: the folder of the data sets, for images and labels. matrices: (title,
+        transfer matrix). with_zero_shot: show the zero-shot scores of the tasks'
+        classes, if the run has written them.
     """
     run = runs[0]
     units = run.units()
     source_units = []
     if run.source:
         source_units = [(run.source, record) for record in run.source.records]
-    with tqdm(total=len(units) + len(source_units), desc="report", unit="task", dynamic_ncols=True, leave=False) as bar:
+    with tqdm(
+        total=len(units) + len(source_units),
+        desc="report",
+        unit="task",
+        dynamic_ncols=True,
+        leave=False,
+    ) as bar:
         most = ALL_MISTAKES // bar.total
         most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, most))
         found, found_source = {}, {}
@@ -71,7 +81,9 @@ def build(
         "found": found,
         "found_source": found_source,
         "columns": _columns(run),
-        "mean": {key: statistics.fmean(run.scores(key)) for key in ("score", *_columns(run))},
+        "mean": {
+            key: statistics.fmean(run.scores(key)) for key in ("score", *_columns(run))
+        },
         "mean_interval": _mean_interval(run, found),
         "gains": _gains(run, found),
         "below_zero_shot": results.below_zero_shot(run.records),
@@ -92,9 +104,14 @@ def build(
         "curves": not panels,
         "sources": not run.source,
     }
-    sections = [(name, title) for name, title in titles.items() if not is_empty.get(name)]
-    page = _environment().get_template("page.html.j2").render(context, sections=sections)
-    return page.encode("utf-8", "replace").decode()  # names of files may hold bytes that are no UTF-8
+    sections = [
+        (name, title) for name, title in titles.items() if not is_empty.get(name)
+    ]
+    page = (
+        _environment().get_template("page.html.j2").render(context, sections=sections)
+    )
+    # names of files may hold bytes that are no UTF-8
+    return page.encode("utf-8", "replace").decode()
 
 
 def _environment() -> jinja2.Environment:
@@ -128,7 +145,9 @@ def _columns(run: Experiment) -> dict[str, str]:
     return {key: name for key, name in names.items() if run.scores(key)}
 
 
-def _mean_interval(run: Experiment, found: dict[str, Findings]) -> tuple[float, float] | None:
+def _mean_interval(
+    run: Experiment, found: dict[str, Findings]
+) -> tuple[float, float] | None:
     """Return the interval of the mean score, with the images of every task resampled."""
     scores = [found[task].scores for task in run.tasks]
     if any(values is None for values in scores):
@@ -150,8 +169,12 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
     return sorted(gains, key=Gain.rank)
 
 
-def _seed_rows(runs: Sequence[Experiment]) -> list[tuple[str, list[float], float, float]]:
-    """Return (task, a score for each seed, their mean and deviation); the mean of all tasks is last."""
+def _seed_rows(
+    runs: Sequence[Experiment],
+) -> list[tuple[str, list[float], float, float]]:
+    """Return (task, a score for each seed, their mean and deviation); the mean of all
+    tasks is last.
+    """
     if len(runs) == 1:
         return []
     rows = []
@@ -209,7 +232,11 @@ def dump_yaml(value: object) -> str:
 
 def setting(value: object) -> str:
     """Return the value of a setting in one line, which may be broken at commas."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+    text = (
+        yaml.safe_dump(value, default_flow_style=True, width=10**6)
+        .removesuffix("\n...\n")
+        .strip()
+    )
     if isinstance(value, str):
         return text.replace(",", ", ")
     return text

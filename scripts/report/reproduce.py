@@ -22,19 +22,33 @@ log = logging.getLogger(__name__)
 Changes = list[tuple[str, object, object]]  # key, value, default
 
 BY_FLAGS = (  # keys that the command line's flags set, or train.py itself
-    *("TRAINER.NAME", "MODEL.BACKBONE.NAME", "MULTITASK.SOURCE", "SEED", "DATASET.RANDOM_SEED_SAMPLING"),
-    *("DATASET.DATASET", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.NUM_SAMPLES_PER_CLASS"),
+    *(
+        "TRAINER.NAME",
+        "MODEL.BACKBONE.NAME",
+        "MULTITASK.SOURCE",
+        "SEED",
+        "DATASET.RANDOM_SEED_SAMPLING",
+    ),
+    *(
+        "DATASET.DATASET",
+        "DATASET.NAME",
+        "DATASET.NUM_SHOTS",
+        "DATASET.NUM_SAMPLES_PER_CLASS",
+    ),
 )
 PACKAGES = ("torch", "open_clip_torch", "numpy", "scikit-learn")
 
 
 def changes(cfg: CfgNode) -> Changes | None:
-    """Return what differs from the trainer's defaults and its backbone's settings; None if the trainer is unknown.
+    """Return what differs from the trainer's defaults and its backbone's settings; None
+    if the trainer is unknown.
 
     Keys that one side lacks are left out.
     """
     try:
-        default = resolve(cfg.TRAINER.NAME, [], {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}, [])
+        default = resolve(
+            cfg.TRAINER.NAME, [], {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}, []
+        )
     except (ValueError, FileNotFoundError) as error:
         log.warning("no defaults to compare with: %s", error)
         return None
@@ -87,7 +101,9 @@ def needs_start(run: Experiment) -> bool:
 
 
 def groups(run: Experiment) -> dict[str, list[str]]:
-    """Return for each target the tasks that it was adapted together with, if there are any."""
+    """Return for each target the tasks that it was adapted together with, if there are
+    any.
+    """
     found = {}
     if run.stages[0].folder == run.folder:
         return found
@@ -99,12 +115,15 @@ def groups(run: Experiment) -> dict[str, list[str]]:
 
 
 def versions(run: Experiment) -> list[tuple[str, str]]:
-    """Return (name, version) of the run, as its log has it, and of the packages that are installed now."""
+    """Return (name, version) of the run, as its log has it, and of the packages that
+    are installed now.
+    """
     found = []
     path = run.folder / "log.txt"
     if path.is_file():
         with open(path, encoding="utf-8", errors="replace") as file:
-            for line in itertools.islice(file, 2):  # the first may say which trainer was chosen
+            # the first may say which trainer was chosen
+            for line in itertools.islice(file, 2):
                 if ", torch " in line:
                     found.append(("the run", line.strip()))
     found.append(("Python, at this page's time", platform.python_version()))

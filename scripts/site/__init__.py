@@ -1,1 +1,3 @@
-"""The documentation as a site: pages of the repository's root, and the generated page of configuration keys."""
+"""The documentation as a site: pages of the repository's root, and the generated page
+of configuration keys.
+"""

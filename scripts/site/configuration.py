@@ -1,6 +1,7 @@
-"""Write docs/configuration.md: every configuration key with its default and its meaning.
+"""Write docs/configuration.md: every configuration key with its default and its
+meaning.
 
-    python -m scripts.site.configuration
+python -m scripts.site.configuration
 """
 
 from __future__ import annotations
@@ -57,11 +58,16 @@ def is_unread(key: str, dassl_keys: set[str]) -> bool:
         return True
     if key in DATASET_KEYS:
         return True
-    return any(key == name or (name.endswith(".") and key.startswith(name)) for name in ADVICE)
+    return any(
+        key == name or (name.endswith(".") and key.startswith(name)) for name in ADVICE
+    )
 
 
 def markdown() -> str:
-    """Return the page. Raise ValueError naming keys without a meaning, or meanings without a key."""
+    """Return the page.
+
+    Raise ValueError naming keys without a meaning, or meanings without a key.
+    """
     from dassl.config import get_cfg_default
 
     trainers.register_all()
@@ -75,7 +81,9 @@ def markdown() -> str:
     missing = sorted(read.keys() - meanings.keys())
     surplus = sorted(meanings.keys() - read.keys())
     if missing or surplus:
-        raise ValueError(f"scripts/site/keys.yaml: no meaning of {missing}; no such key: {surplus}")
+        raise ValueError(
+            f"scripts/site/keys.yaml: no meaning of {missing}; no such key: {surplus}"
+        )
 
     groups: dict[str, list[str]] = {}
     for key, default in read.items():
@@ -84,7 +92,14 @@ def markdown() -> str:
         groups.setdefault(group, []).append(row)
     parts = [HEAD]
     for group, rows in groups.items():
-        lines = [f"## {group}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""]
+        lines = [
+            f"## {group}",
+            "",
+            "| key | default | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
         parts.append("\n".join(lines))
     rows = [f"| `{key}` | `{default!r}` |" for key, default in unread.items()]
     parts.append("\n".join([UNREAD_HEAD, "| key | default |", "|---|---|", *rows, ""]))

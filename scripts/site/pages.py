@@ -1,7 +1,8 @@
-"""A hook of mkdocs (mkdocs.yml): the Markdown files of the repository's root become pages, and links to them stay right.
+"""A hook of mkdocs (mkdocs.yml): the Markdown files of the repository's root become
+pages, and links to them stay right.
 
-README.md is the first page. A link from docs/ to ../RESULTS.md leads to results.md on the site, one from README.md to
-docs/training.md to training.md.
+README.md is the first page. A link from docs/ to ../RESULTS.md leads to results.md on
+the site, one from README.md to docs/training.md to training.md.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ LINK = re.compile(r"\]\((?:\.\./|docs/)?([\w./-]+?)((?:#[\w-]*)?)\)")
 
 
 def rewrite_links(markdown: str) -> str:
-    """Return Markdown whose links to files of the root and of docs/ lead to pages of the site."""
+    """Return Markdown whose links to files of the root and of docs/ lead to pages of
+    the site.
+    """
 
     def rewrite(match: re.Match) -> str:
         path, anchor = match.groups()

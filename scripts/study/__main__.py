@@ -4,8 +4,9 @@
     python -m scripts.study table1 --suite pocket --seeds 0,1,2
     python -m scripts.study table1 table2 --suite paper --root DATA
 
-Runs that exist below --output-dir are reused, also those of another table; a stopped study is resumed. For each table or
-figure CSV, Markdown, LaTeX, JSON and PNG files are written to OUTPUT_DIR/tables.
+Runs that exist below --output-dir are reused, also those of another table; a stopped
+study is resumed. For each table or figure CSV, Markdown, LaTeX, JSON and PNG files are
+written to OUTPUT_DIR/tables.
 """
 
 from __future__ import annotations
@@ -37,24 +38,50 @@ log = logging.getLogger("study")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.study", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.study", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
-    add("items", nargs="+", metavar="ITEM", help=f"all, or some of {', '.join(protocol.ITEMS)}")
-    add("--suite", default="pocket", help="pocket, paper, or a YAML like theirs (configs/studies)")
+    add(
+        "items",
+        nargs="+",
+        metavar="ITEM",
+        help=f"all, or some of {', '.join(protocol.ITEMS)}",
+    )
+    add(
+        "--suite",
+        default="pocket",
+        help="pocket, paper, or a YAML like theirs (configs/studies)",
+    )
     add("--seeds", help="comma separated; default: the suite's")
-    add("--methods", help=f"trainers, comma separated; default: {','.join(methods.PAPER)}")
+    add(
+        "--methods",
+        help=f"trainers, comma separated; default: {','.join(methods.PAPER)}",
+    )
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default=str(Path("output") / "study"))
-    add("--dry-run", action="store_true", help="print the plan; needs neither data nor a backbone")
-    add("--results", default="", metavar="FILE", help="write tables, tests and plots into a Markdown file, too")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print the plan; needs neither data nor a backbone",
+    )
+    add(
+        "--results",
+        default="",
+        metavar="FILE",
+        help="write tables, tests and plots into a Markdown file, too",
+    )
     add_import_flag(parser)
     execution.add_arguments(parser)
     return parser
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
-    """Return the protocol and plan of the command line. Raises ValueError or FileNotFoundError for wrong input."""
+    """Return the protocol and plan of the command line.
+
+    Raises ValueError or FileNotFoundError for wrong input.
+    """
     for flag in ("seeds", "methods"):
         text = getattr(args, flag)
         if text is not None and not words(text):
@@ -77,19 +104,26 @@ def _numbers(seeds: str) -> list[int]:
     numbers = []
     for word in dict.fromkeys(words(seeds)):
         if not word.isdecimal() or int(word) > MAX_SEED:
-            raise ValueError(f"--seeds: whole numbers from 0, comma separated, not {seeds!r}")
+            raise ValueError(
+                f"--seeds: whole numbers from 0, comma separated, not {seeds!r}"
+            )
         numbers.append(int(word))
     return numbers
 
 
 def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
-    """Return the tables and figures of the command line, each once. Raise ValueError for an unknown one."""
+    """Return the tables and figures of the command line, each once.
+
+    Raise ValueError for an unknown one.
+    """
     names = []
     for item in given:
         names += known.items if item == "all" else [item]
     for name in names:
         if name not in known.items:
-            raise ValueError(f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}")
+            raise ValueError(
+                f"unknown item {name!r}; {known.suite} has all, {', '.join(known.items)}"
+            )
     return list(dict.fromkeys(names))
 
 
@@ -99,11 +133,20 @@ def words(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace) -> str:
-    """Return the plan as text: runs of each item, of all together, and what they should take."""
+def describe(
+    known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace
+) -> str:
+    """Return the plan as text: runs of each item, of all together, and what they should
+    take.
+    """
     seeds = ", ".join(str(seed) for seed in known.seeds)
-    lines = [f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}", ""]
-    lines.append(f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}")
+    lines = [
+        f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}",
+        "",
+    ]
+    lines.append(
+        f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}"
+    )
     for item in items:
         part, _ = plan_items(known, [item.name])
         lines.append(_count_line(item.name, part))
@@ -113,7 +156,9 @@ def describe(known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.
     if known.backbone == "pocket":
         lines.append(execution.time_needed(missing, args))
     else:
-        lines.append("images: seen in training; the time is known once the first runs are measured")
+        lines.append(
+            "images: seen in training; the time is known once the first runs are measured"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -129,14 +174,23 @@ def missing_jobs(plan: Plan, args: argparse.Namespace) -> list[Job]:
     return [job for job in plan if not is_there(job, place)]
 
 
-def progress_lines(plan: Plan, missing: Sequence[Job], args: argparse.Namespace) -> list[str]:
+def progress_lines(
+    plan: Plan, missing: Sequence[Job], args: argparse.Namespace
+) -> list[str]:
     """Return a line that says how many jobs are done, if some are."""
     done = len(plan) - len(missing)
-    return [f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"] if done else []
+    return (
+        [f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"]
+        if done
+        else []
+    )
 
 
-def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool) -> Report:
-    """Run a plan's jobs in `args.output_dir`, which the caller holds; write machine.json. See `execution.execute`.
+def run_jobs(
+    plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool
+) -> Report:
+    """Run a plan's jobs in `args.output_dir`, which the caller holds; write
+    machine.json. See `execution.execute`.
 
     tasks: those of the pocket suite are written before several processes want them.
     """
@@ -147,16 +201,25 @@ def run_jobs(plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespa
     write_json(folder / "machine.json", _machine(args))
     place = Place(args.output_dir, args.root)
     is_finished = partial(finished, place=place)
-    return execution.execute(plan, is_finished, (perform, place), folder, name, args, trusted)
+    return execution.execute(
+        plan, is_finished, (perform, place), folder, name, args, trusted
+    )
 
 
 def _machine(args: argparse.Namespace) -> dict:
-    """Return the machine that starts jobs, and how many at a time; each run's results.json has the one it ran on."""
+    """Return the machine that starts jobs, and how many at a time; each run's
+    results.json has the one it ran on.
+    """
     jobs = args.jobs
     if not args.address:
         jobs = execution.processes(args)
     versions = {name: version(name) for name in ("torch", "numpy")}
-    return {"cpu": processor_name(), "cores": os.cpu_count(), "jobs": jobs, "versions": versions}
+    return {
+        "cpu": processor_name(),
+        "cores": os.cpu_count(),
+        "jobs": jobs,
+        "versions": versions,
+    }
 
 
 def run(args: argparse.Namespace) -> int:

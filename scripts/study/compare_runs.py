@@ -2,10 +2,12 @@
 
     python -m scripts.study.compare_runs output/MAPT-5-0 output/MAPT-5-1 output/APT-5-0 output/APT-5-1 -o comparison.json
 
-A folder is the --output-dir of a two-stage run, or of one over several targets. Runs of one trainer and number of shots are
-seeds. For each trainer and number of shots: the mean score over tasks, its standard deviation over seeds, the gain over
-zero-shot with a 95 % interval over tasks, and how many tasks are more than a point below zero-shot (means over seeds).
-Trainers are compared at the same shots by the differences of their tasks, with an interval over tasks.
+A folder is the --output-dir of a two-stage run, or of one over several targets. Runs of
+one trainer and number of shots are seeds. For each trainer and number of shots: the
+mean score over tasks, its standard deviation over seeds, the gain over zero-shot with a
+95 % interval over tasks, and how many tasks are more than a point below zero-shot
+(means over seeds). Trainers are compared at the same shots by the differences of their
+tasks, with an interval over tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ POINT = 1.0
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores and zero-shot scores in percent (seeds, tasks) of one trainer at one number of shots."""
+    """Scores and zero-shot scores in percent (seeds, tasks) of one trainer at one
+    number of shots.
+    """
 
     tasks: tuple[str, ...]
     scores: np.ndarray
@@ -43,21 +47,25 @@ class Scores:
             "seeds": len(self.scores),
             "tasks": len(self.tasks),
             "score": float(self.scores.mean()),
-            "deviation": float(self.scores.mean(1).std(ddof=1)) if len(self.scores) > 1 else 0.0,
+            "deviation": float(self.scores.mean(1).std(ddof=1))
+            if len(self.scores) > 1
+            else 0.0,
             "zero_shot": float(self.zero_shot.mean()),
             "gain": float(gains.mean()),
             "interval": [low, high],
             "tasks_below_zero_shot": int((gains < -POINT).sum()),
             "gain_by_task": dict(zip(self.tasks, gains.round(2).tolist(), strict=True)),
-            "zero_shot_by_task": dict(zip(self.tasks, self.zero_shot.mean(0).round(2).tolist(), strict=True)),
+            "zero_shot_by_task": dict(
+                zip(self.tasks, self.zero_shot.mean(0).round(2).tolist(), strict=True)
+            ),
         }
 
 
 def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
     """Return the scores of runs by (shots, trainer).
 
-    Raises FileNotFoundError for a folder without results, and ValueError if runs of a group differ in their tasks or a
-    record lacks zero-shot.
+    Raises FileNotFoundError for a folder without results, and ValueError if runs of a
+    group differ in their tasks or a record lacks zero-shot.
     """
     groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
     for folder in folders:
@@ -84,7 +92,9 @@ def _stacked(runs: list[list[dict]], label: str) -> Scores:
 
 
 def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
-    """Return the difference of each two trainers at the same shots: the second minus the first, over the same tasks."""
+    """Return the difference of each two trainers at the same shots: the second minus
+    the first, over the same tasks.
+    """
     records = []
     for (first, one), (second, other) in itertools.combinations(scores.items(), 2):
         if first[0] != second[0] or one.tasks != other.tasks:
@@ -105,7 +115,9 @@ def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
 
 def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
     """Return both tables."""
-    lines = ["| shots | trainer | score | zero-shot | gain | 95 % interval | tasks below zero-shot |"]
+    lines = [
+        "| shots | trainer | score | zero-shot | gain | 95 % interval | tasks below zero-shot |"
+    ]
     lines.append("|---:|---|---:|---:|---:|---|---:|")
     for (shots, trainer), row in rows.items():
         score = f"{row['score']:.1f} ± {row['deviation']:.1f}"
@@ -115,16 +127,23 @@ def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
         lines.append(
             f"| {shots} | {trainer} | {score} | {row['zero_shot']:.1f} | {row['gain']:+.1f} | {interval} | {below} |"
         )
-    lines += ["", "| shots | difference | points | 95 % interval |", "|---:|---|---:|---|"]
+    lines += [
+        "",
+        "| shots | difference | points | 95 % interval |",
+        "|---:|---|---:|---|",
+    ]
     for record in comparisons:
         low, high = record["interval"]
         name = f"{record['second']} - {record['first']}"
-        lines.append(f"| {record['shots']} | {name} | {record['difference']:+.2f} | {low:+.2f} to {high:+.2f} |")
+        lines.append(
+            f"| {record['shots']} | {name} | {record['difference']:+.2f} | {low:+.2f} to {high:+.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
-    """Return a table of the tasks that all groups have: zero-shot, then each trainer's mean over seeds.
+    """Return a table of the tasks that all groups have: zero-shot, then each trainer's
+    mean over seeds.
 
     Raises ValueError if their tasks differ.
     """
@@ -153,16 +172,32 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(markdown_by_task(scores) + "\n")
     sys.stdout.write(markdown(rows, comparisons))
     if args.output:
-        records = [{"shots": shots, "trainer": trainer, **row} for (shots, trainer), row in rows.items()]
-        write_json(args.output, {"trainers": records, "comparisons": comparisons}, indent=1)
+        records = [
+            {"shots": shots, "trainer": trainer, **row}
+            for (shots, trainer), row in rows.items()
+        ]
+        write_json(
+            args.output, {"trainers": records, "comparisons": comparisons}, indent=1
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.study.compare_runs", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.study.compare_runs", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
-    parser.add_argument("-o", "--output", type=Path, help="JSON file of both tables and the gains by task")
-    parser.add_argument("--by-task", action="store_true", help="also print the scores of each task side by side")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="JSON file of both tables and the gains by task",
+    )
+    parser.add_argument(
+        "--by-task",
+        action="store_true",
+        help="also print the scores of each task side by side",
+    )
     args = parser.parse_args(argv)
     return run_command(lambda: run(args))
 

@@ -1,4 +1,6 @@
-"""Paired tests: does a row of a table differ from another over the same tasks and seeds?"""
+"""Paired tests: does a row of a table differ from another over the same tasks and
+seeds?
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from .tables import Line, Table, markdown_rows
 
 Labels = tuple[str, ...]
 
-TABLE2_QUESTIONS = {"-": "adaptation in groups, no source prompt", "M": "source prompt and groups"}
+TABLE2_QUESTIONS = {
+    "-": "adaptation in groups, no source prompt",
+    "M": "source prompt and groups",
+}
 TABLE3_PAIRS = {
     "best groups": ("S", "worst groups"),
     "best 1": ("worst 1",),
@@ -27,12 +32,14 @@ TABLE3_PAIRS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """`first` minus `second`, in percent points; tasks are the units, each with its mean over seeds.
+    """`first` minus `second`, in percent points; tasks are the units, each with its
+    mean over seeds.
 
     Attributes:
-        low, high: 95 % bootstrap interval of the mean difference, tasks drawn with replacement.
-        wilcoxon: two-sided p of the signed-rank test over tasks; 1 where all differences are 0.
-        wins: tasks on which the first is better; `tasks` is their number.
+        low, high: 95 % bootstrap interval of the mean difference, tasks drawn with
+        replacement. wilcoxon: two-sided p of the signed-rank test over tasks; 1 where
+        all differences are 0. wins: tasks on which the first is better; `tasks` is
+        their number.
     """
 
     question: str
@@ -47,15 +54,22 @@ class Comparison:
     seeds: int
 
 
-def compare(question: str, first: Line, second: Line, names: tuple[str, str]) -> Comparison | None:
-    """Return the comparison of two lines over the seeds and tasks that both have; None without any."""
+def compare(
+    question: str, first: Line, second: Line, names: tuple[str, str]
+) -> Comparison | None:
+    """Return the comparison of two lines over the seeds and tasks that both have;
+
+    None without any.
+    """
     seeds = sorted(first.scores.keys() & second.scores.keys())
     tasks = sorted(_common_tasks(first, second, seeds))
     if not tasks:
         return None
     means = []
     for task in tasks:
-        over_seeds = [first.scores[seed][task] - second.scores[seed][task] for seed in seeds]
+        over_seeds = [
+            first.scores[seed][task] - second.scores[seed][task] for seed in seeds
+        ]
         means.append(statistics.fmean(over_seeds))
     differences = np.array(means)
     low, high = mean_interval(differences)
@@ -80,7 +94,9 @@ def _common_tasks(first: Line, second: Line, seeds: Sequence[int]) -> set[str]:
 
 
 def signed_rank(differences: np.ndarray) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test on (T,) differences; zeros are left out."""
+    """Return the two-sided p of Wilcoxon's signed-rank test on (T,) differences; zeros
+    are left out.
+    """
     differences = differences[np.abs(differences) > 1e-9]
     if not len(differences):
         return 1.0
@@ -102,18 +118,26 @@ def of_tables(tables: Sequence[Table]) -> list[Comparison]:
 
 
 def _names(table: Table, labels: Labels) -> str:
-    """Return what a line is called in a comparison: in table 1, whose question names the shots, its method alone."""
+    """Return what a line is called in a comparison: in table 1, whose question names
+    the shots, its method alone.
+    """
     return labels[1] if table.name == "table1" else " ".join(labels)
 
 
 def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
-    """Yield (question, labels of the first line, labels of the second) for a table of the paper."""
+    """Yield (question, labels of the first line, labels of the second) for a table of
+    the paper.
+    """
     lines = [line.labels for line in table.lines]
     groups = list(dict.fromkeys(labels[0] for labels in lines))
     for labels in sorted(lines, key=lambda labels: groups.index(labels[0])):
         if table.name == "table1":
             shots, method = labels
-            yield f"a source prompt first, {shots} shots", labels, (shots, _single_form(method))
+            yield (
+                f"a source prompt first, {shots} shots",
+                labels,
+                (shots, _single_form(method)),
+            )
         if table.name == "table2":
             method, source, _ = labels
             yield TABLE2_QUESTIONS[source], labels, (_single_form(method), "-", "S")
@@ -132,7 +156,11 @@ def _single_form(method: str) -> str:
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons as a table."""
-    rows = ["question|first − second|difference|95 % interval|Wilcoxon p|better on".split("|")]
+    rows = [
+        "question|first − second|difference|95 % interval|Wilcoxon p|better on".split(
+            "|"
+        )
+    ]
     for c in comparisons:
         row = [
             c.question,

@@ -1,7 +1,8 @@
-"""How long a run should take, from numbers of images and classes alone: for the order of jobs and the time left.
+"""How long a run should take, from numbers of images and classes alone: for the order
+of jobs and the time left.
 
-Seconds of one core with the pocket model. Other backbones and machines differ by a factor, which the first finished runs
-tell (`scripts.jobs.plan.Clock`).
+Seconds of one core with the pocket model. Other backbones and machines differ by a
+factor, which the first finished runs tell (`scripts.jobs.plan.Clock`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ UNKNOWN_TEST_IMAGES = 100  # of each class
 
 
 class Rates(NamedTuple):
-    """Measured seconds of an image in a training step, of an image in a test, and of a class in a training step."""
+    """Measured seconds of an image in a training step, of an image in a test, and of a
+    class in a training step.
+    """
 
     step_image: float
     test_image: float
@@ -50,7 +53,8 @@ def _catalog() -> dict[str, Entry]:
 
 @cache
 def size(task: str, shots: int) -> Size:
-    """Return a task's size; its layout decides whether validation images come out of the shots.
+    """Return a task's size; its layout decides whether validation images come out of
+    the shots.
 
     Sets that the catalog does not know count as 10 classes of 100 test images.
     """
@@ -82,11 +86,21 @@ def training_images(tasks: Sequence[str], shots: int) -> int:
     return sum(size(task, shots).train for task in tasks)
 
 
-def run_seconds(method: str, tasks: Sequence[str], shots: int, epochs: int, batch: int, tests: int = 1) -> float:
-    """Return the expected seconds of a run over `tasks`, which are validated each epoch and tested `tests` times."""
+def run_seconds(
+    method: str,
+    tasks: Sequence[str],
+    shots: int,
+    epochs: int,
+    batch: int,
+    tests: int = 1,
+) -> float:
+    """Return the expected seconds of a run over `tasks`, which are validated each epoch
+    and tested `tests` times.
+    """
     rates = RATES.get(single_form(method), RATES["UPT"])
     train = training_images(tasks, shots)
-    step_classes = 0.0  # expected: a task's classes are encoded when the batch holds one of its images
+    # expected: a task's classes are encoded when the batch holds one of its images
+    step_classes = 0.0
     evaluated = 0
     for task in tasks:
         one = size(task, shots)

@@ -1,4 +1,6 @@
-"""The free runs of a plan file as jobs, and what they gave: every run's record, and mean and deviation over seeds."""
+"""The free runs of a plan file as jobs, and what they gave: every run's record, and
+mean and deviation over seeds.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ BEST = "best by validation"
 def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     """Return one plan of all runs, and a table for each backbone and set of targets.
 
-    What several entries want is in the plan once. If an entry has a grid of options, tables have a row for each setting,
-    and one that takes for each target and seed the setting with the best validation score.
+    What several entries want is in the plan once. If an entry has a grid of options,
+    tables have a row for each setting, and one that takes for each target and seed the
+    setting with the best validation score.
     """
     plan = Plan()
     items: dict[tuple, Item] = {}
@@ -67,9 +70,11 @@ OF_THE_PLAN = {
 
 
 def expand(entry: Entry) -> dict[str, dict]:
-    """Return the settings of an entry's grid: name -> options. Without a grid there is one, named "".
+    """Return the settings of an entry's grid: name -> options. Without a grid there is
+    one, named "".
 
-    A key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its values are lists.
+    A key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its
+    values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
     for key in entry.options:
@@ -102,7 +107,9 @@ def _value_of(cfg, key: str) -> object:
     return node
 
 
-def _rows(plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int) -> list[Row]:
+def _rows(
+    plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int
+) -> list[Row]:
     """Return a row for each setting, and one that chooses between them."""
     labels = (entry.name, method, str(shots))
     rows = []
@@ -134,13 +141,17 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
             runs[seed, datasets.task_name(target)] = (name,)
             if entry.evaluated_tasks is None:
                 continue
-            for task, classes in itertools.product(entry.evaluated_tasks or [target], entry.evaluated_classes):
+            for task, classes in itertools.product(
+                entry.evaluated_tasks or [target], entry.evaluated_classes
+            ):
                 planner.evaluate(name, task, classes)
     return runs
 
 
 def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
-    """Write results.json, results.csv and results.md in `folder`, of the runs that are there."""
+    """Write results.json, results.csv and results.md in `folder`, of the runs that are
+    there.
+    """
     records = []
     for job in plan:
         path = folder / job.name / "results.json"

@@ -1,8 +1,10 @@
-"""Draw zero-shot and adapted scores task by task, and fill the README's table, from the JSON of scripts.study.compare_runs.
+"""Draw zero-shot and adapted scores task by task, and fill the README's table, from the
+JSON of scripts.study.compare_runs.
 
     python -m scripts.study.gains docs/study/anchored.json --trainer MAPT --shots 5 -o docs/study/gains.png --page README.md
 
-A file without `zero_shot_by_task` takes these scores from docs/study/table1.json, whose tasks are the same.
+A file without `zero_shot_by_task` takes these scores from docs/study/table1.json, whose
+tasks are the same.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ FORMER = ("VPT", "MVPT")  # methods of table 1 that the README's table also show
 
 
 def reference_scores(path: Path = REFERENCE) -> dict[str, float]:
-    """Return the zero-shot score in percent of each task, by its short name, from the JSON of table 1."""
+    """Return the zero-shot score in percent of each task, by its short name, from the
+    JSON of table 1.
+    """
     for row in read_json(path)["rows"]:
         if row["labels"][-1] == "zero-shot":
             return {short(task): cell["mean"] for task, cell in row["cells"].items()}
@@ -33,7 +37,10 @@ def reference_scores(path: Path = REFERENCE) -> dict[str, float]:
 
 
 def find_record(records: Sequence[Mapping], trainer: str, shots: int) -> Mapping:
-    """Return the record of a trainer at a number of shots. Raise ValueError naming those that there are."""
+    """Return the record of a trainer at a number of shots.
+
+    Raise ValueError naming those that there are.
+    """
     for record in records:
         if (record["trainer"], record["shots"]) == (trainer, shots):
             return record
@@ -42,8 +49,13 @@ def find_record(records: Sequence[Mapping], trainer: str, shots: int) -> Mapping
 
 
 def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
-    """Return the zero-shot and the adapted score in percent of each task, by its short name."""
-    zero_shot = {short(task): score for task, score in record.get("zero_shot_by_task", {}).items()}
+    """Return the zero-shot and the adapted score in percent of each task, by its short
+    name.
+    """
+    zero_shot = {
+        short(task): score
+        for task, score in record.get("zero_shot_by_task", {}).items()
+    }
     if not zero_shot:
         zero_shot = reference_scores()
     scores = {}
@@ -54,7 +66,9 @@ def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
 
 
 def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
-    """Return a table of mean scores: a row for each number of shots, a column for each trainer, former methods first."""
+    """Return a table of mean scores: a row for each number of shots, a column for each
+    trainer, former methods first.
+    """
     former = {}
     for row in read_json(reference)["rows"]:
         former[tuple(row["labels"])] = row["cells"]["average"]
@@ -69,7 +83,9 @@ def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
         for trainer in trainers:
             record = find_record(records, trainer, shots)
             cells.append(f"{record['score']:.1f} ± {record['deviation']:.1f}")
-        lines.append(f"| {shots} | {record['zero_shot']:.1f} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {shots} | {record['zero_shot']:.1f} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -86,12 +102,20 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.study.gains", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.study.gains", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
     add("file", type=Path, help="JSON of scripts.study.compare_runs")
     add("--trainer", default="MAPT")
     add("--shots", type=int, default=5)
-    add("-o", "--output", type=Path, default=ROOT / "docs" / "study" / "gains.png", help="the picture")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=ROOT / "docs" / "study" / "gains.png",
+        help="the picture",
+    )
     add("--page", type=Path, help="Markdown page whose part `gains` becomes the table")
     args = parser.parse_args(argv)
     return run_command(lambda: run(args))

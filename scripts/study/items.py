@@ -1,4 +1,6 @@
-"""What each table and figure of the paper needs: the jobs it adds to the plan, and the rows that are read from them."""
+"""What each table and figure of the paper needs: the jobs it adds to the plan, and the
+rows that are read from them.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,9 @@ class Row:
     """A row of a table: scores of tasks over seeds.
 
     Attributes:
-        labels: one for each of the item's label columns.
-        runs: (seed, task) -> the runs to choose from by the task's validation score; of equals, the first.
-        column: which of a record's scores ("score", "zero_shot", "zero_shot_one_template").
+        labels: one for each of the item's label columns. runs: (seed, task) -> the runs
+        to choose from by the task's validation score; of equals, the first. column:
+        which of a record's scores ("score", "zero_shot", "zero_shot_one_template").
     """
 
     labels: tuple[str, ...]
@@ -51,20 +53,27 @@ class Item:
         self.rows.append(Row(labels, runs))
 
     def add_zero_shot(self, *labels: str) -> None:
-        """Put two rows of plain CLIP first, with the tasks' templates and with the one sentence that prompts begin as;
-        their scores are in the records of the first row's runs."""
+        """Put two rows of plain CLIP first, with the tasks' templates and with the one
+        sentence that prompts begin as; their scores are in the records of the first
+        row's runs.
+        """
         runs = self.rows[0].runs
         one_template = []
         for label in labels:
             if label in ("CLIP", "zero-shot"):
                 label += ONE_TEMPLATE
             one_template.append(label)
-        rows = [Row(labels, runs, "zero_shot"), Row(tuple(one_template), runs, "zero_shot_one_template")]
+        rows = [
+            Row(labels, runs, "zero_shot"),
+            Row(tuple(one_template), runs, "zero_shot_one_template"),
+        ]
         self.rows = rows + self.rows
 
 
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:
-    """Return one plan for some tables and figures, in which a run that several of them want is once."""
+    """Return one plan for some tables and figures, in which a run that several of them
+    want is once.
+    """
     planner = _ItemPlanner(protocol)
     items = []
     for name in names:
@@ -74,10 +83,14 @@ def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Ite
 
 
 class _ItemPlanner(Planner):
-    """Plans the paper's tables and figures: a method for each, given its settings in the protocol."""
+    """Plans the paper's tables and figures: a method for each, given its settings in
+    the protocol.
+    """
 
     def table1(self, settings: dict) -> Item:
-        item = self._cross_task_item("table1", "Cross-task generalisation", "shots", "method")
+        item = self._cross_task_item(
+            "table1", "Cross-task generalisation", "shots", "method"
+        )
         for shots in settings["shots"]:
             for method in self.protocol.methods:
                 item.add(self._cross_task(method, shots), str(shots), method)
@@ -99,7 +112,9 @@ class _ItemPlanner(Planner):
         return item
 
     def table3(self, settings: dict) -> Item:
-        item = self._target_item("table3", "Groups of tasks, source M", "method", "adaptation")
+        item = self._target_item(
+            "table3", "Groups of tasks, source M", "method", "adaptation"
+        )
         kinds = [
             ("S", False, (1,)),
             ("best groups", False, (1, 2, 3)),
@@ -131,7 +146,9 @@ class _ItemPlanner(Planner):
         return item
 
     def figure1(self, settings: dict) -> Item:
-        item = self._cross_task_item("figure1", "Size of the model", "backbone", "method")
+        item = self._cross_task_item(
+            "figure1", "Size of the model", "backbone", "method"
+        )
         for backbone in settings["backbones"]:
             for method in self.protocol.methods:
                 runs = self._cross_task(method, settings["shots"], backbone=backbone)
@@ -139,7 +156,9 @@ class _ItemPlanner(Planner):
         return item
 
     def figure4(self, settings: dict) -> Item:
-        item = self._target_item("figure4", "Zero-shot transfer between tasks", "source")
+        item = self._target_item(
+            "figure4", "Zero-shot transfer between tasks", "source"
+        )
         for single in self.protocol.singles():
             jobs = item.matrices.setdefault(single, {})
             for seed in self.protocol.seeds:
@@ -170,7 +189,9 @@ class _ItemPlanner(Planner):
     # -- their parts ---------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Return (single-task method, its multitask form) of the methods that are compared and have both."""
+        """Return (single-task method, its multitask form) of the methods that are
+        compared and have both.
+        """
         singles = self.protocol.singles()
         pairs = [(single, multitask_form(single)) for single in singles]
         return [pair for pair in pairs if pair[1]]
@@ -181,8 +202,12 @@ class _ItemPlanner(Planner):
     def _target_item(self, name: str, title: str, *label_names: str) -> Item:
         return Item(name, title, label_names, self.protocol.targets)
 
-    def _cross_task(self, method: str, shots: int, sources: Sequence[str] = (), **variant) -> Runs:
-        """Plan setting 1: a source prompt if `method` is multitask, then each target alone."""
+    def _cross_task(
+        self, method: str, shots: int, sources: Sequence[str] = (), **variant
+    ) -> Runs:
+        """Plan setting 1: a source prompt if `method` is multitask, then each target
+        alone.
+        """
         sources = sources or self.protocol.sources
         runs = {}
         for seed in self.protocol.seeds:
@@ -202,7 +227,9 @@ class _ItemPlanner(Planner):
         worst: bool = False,
         sizes: Sequence[int] = (1, 2, 3),
     ) -> Runs:
-        """Plan setting 2: each target in groups of several sizes, by the seed's own transfer matrix of `single`."""
+        """Plan setting 2: each target in groups of several sizes, by the seed's own
+        transfer matrix of `single`.
+        """
         multitask = multitask_form(single)
         runs = {}
         for seed in self.protocol.seeds:

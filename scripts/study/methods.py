@@ -1,4 +1,6 @@
-"""The prompt methods that studies and sweeps run: every registered trainer that learns a prompt."""
+"""The prompt methods that studies and sweeps run: every registered trainer that learns
+a prompt.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def known() -> tuple[str, ...]:
 
 @cache
 def is_multitask(method: str) -> bool:
-    """Return whether several tasks may share the method's prompt; it then learns a source prompt first."""
+    """Return whether several tasks may share the method's prompt; it then learns a
+    source prompt first.
+    """
     from trainers.engine.config import trainer_class
 
     known()
@@ -40,7 +44,9 @@ def is_multitask(method: str) -> bool:
 
 @cache
 def single_form(method: str) -> str:
-    """Return the single-task method that a multitask one extends ("MVPT": "VPT"); of others, the method itself."""
+    """Return the single-task method that a multitask one extends ("MVPT": "VPT"); of
+    others, the method itself.
+    """
     from trainers.engine.config import trainer_class
 
     if is_multitask(method):
@@ -52,7 +58,9 @@ def single_form(method: str) -> str:
 
 @cache
 def multitask_form(method: str) -> str:
-    """Return the multitask method that extends a single-task one ("VPT": "MVPT"), or ""."""
+    """Return the multitask method that extends a single-task one ("VPT": "MVPT"), or
+    "".
+    """
     for name in known():
         if is_multitask(name) and single_form(name) == method:
             return name

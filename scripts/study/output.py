@@ -1,4 +1,6 @@
-"""What a study writes: for each table or figure CSV, Markdown, LaTeX, JSON and PNG, the paired tests, and a page of all."""
+"""What a study writes: for each table or figure CSV, Markdown, LaTeX, JSON and PNG, the
+paired tests, and a page of all.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ COMPARISONS_HEAD = (
 )
 
 
-def write_all(protocol: Protocol, items: Sequence[Item], folder: Path, page: str = "", root: str = "") -> None:
+def write_all(
+    protocol: Protocol,
+    items: Sequence[Item],
+    folder: Path,
+    page: str = "",
+    root: str = "",
+) -> None:
     """Write everything that the runs below `folder` tell into folder/tables.
 
     Args:
@@ -85,7 +93,9 @@ def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
-    """Write the matrices averaged over seeds, raw and normalised, and what predicts them."""
+    """Write the matrices averaged over seeds, raw and normalised, and what predicts
+    them.
+    """
     shares, numbers, found = {}, {}, []
     for method, jobs in item.matrices.items():
         matrices = {}
@@ -105,13 +115,22 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
             "tasks": list(item.tasks),
             "mean": mean.scores.tolist(),
             "normalised": share.scores.tolist(),
-            "seeds": {seed: matrix.scores.tolist() for seed, matrix in matrices.items()},
-            "predictors": predictors.compare_over_seeds(method, matrices, folder / "runs", root),
+            "seeds": {
+                seed: matrix.scores.tolist() for seed, matrix in matrices.items()
+            },
+            "predictors": predictors.compare_over_seeds(
+                method, matrices, folder / "runs", root
+            ),
         }
         found += numbers[method]["predictors"]
     if shares:
         names = [tables.short(task) for task in item.tasks]
-        heat_maps([out / f"{item.name}.png"], names, shares, f"{item.title} (share of each target's best)")
+        heat_maps(
+            [out / f"{item.name}.png"],
+            names,
+            shares,
+            f"{item.title} (share of each target's best)",
+        )
         write_json(out / f"{item.name}.json", numbers, indent=1)
         write_json(out / "predictors.json", found, indent=1)
         write_text(out / "predictors.md", predictors.markdown(found))
@@ -119,7 +138,9 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
 
 
 def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
-    """Return a table of the two tasks whose prompts transfer best to each target, by method."""
+    """Return a table of the two tasks whose prompts transfer best to each target, by
+    method.
+    """
     rows = [["target", *shares]]
     for k, target in enumerate(names):
         row = [target]
@@ -135,8 +156,16 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-def write_page(page: Path, protocol: Protocol, items: Sequence[Item], built: Sequence[tables.Table], out: Path) -> None:
-    """Fill the page's parts of these items, so that text around them stays, and copy plots and numbers to docs/study."""
+def write_page(
+    page: Path,
+    protocol: Protocol,
+    items: Sequence[Item],
+    built: Sequence[tables.Table],
+    out: Path,
+) -> None:
+    """Fill the page's parts of these items, so that text around them stays, and copy
+    plots and numbers to docs/study.
+    """
     text = page.read_text(encoding="utf-8") if page.is_file() else PAGE_HEAD
     copies = page.parent / "docs" / "study"
     copies.mkdir(parents=True, exist_ok=True)
@@ -152,7 +181,9 @@ def write_page(page: Path, protocol: Protocol, items: Sequence[Item], built: Seq
         text = replace_or_append(text, item.name, part)
     comparison_part = _read(out / "comparisons.md")
     if comparison_part:
-        text = replace_or_append(text, "comparisons", COMPARISONS_HEAD + comparison_part)
+        text = replace_or_append(
+            text, "comparisons", COMPARISONS_HEAD + comparison_part
+        )
     write_text(page, text)
 
 
@@ -177,7 +208,12 @@ def _item_part(item: Item, table: tables.Table | None, copies: Path, out: Path) 
         parts += [CHOSEN_ON_TEST, ""]
     if table:
         parts.append(tables.markdown(table, [tables.AVERAGE]))
-        parts += ["<details><summary>Every task</summary>", "", tables.markdown(table), "</details>"]
+        parts += [
+            "<details><summary>Every task</summary>",
+            "",
+            tables.markdown(table),
+            "</details>",
+        ]
     else:
         parts += [
             _read(out / f"{item.name}.md"),

@@ -1,5 +1,6 @@
-"""A plan file: YAML that says what a sweep runs, and where. Every mistake is one sentence with the file, the key and the
-nearest valid choice."""
+"""A plan file: YAML that says what a sweep runs, and where. Every mistake is one
+sentence with the file, the key and the nearest valid choice.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,17 @@ from .protocol import ITEMS
 
 COMMON = ("root", "output_dir", "resources", "retries")
 STUDY = ("items", "suite", "seeds", "methods", "backbone")
-ENTRY = ("name", "methods", "sources", "targets", "shots", "seeds", "options", "backbone", "evaluate")
+ENTRY = (
+    "name",
+    "methods",
+    "sources",
+    "targets",
+    "shots",
+    "seeds",
+    "options",
+    "backbone",
+    "evaluate",
+)
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,12 @@ class Entry:
     """Runs of every method, at every number of shots, with every seed, on every target.
 
     Attributes:
-        name: what tables call it.
-        sources: tasks that multitask methods (MCoOp, MVPT, MUPT) train a prompt on first, which targets start from.
-        options: configuration keys, as train.py takes them; a list of values for a key that takes one is a grid.
-        evaluated_tasks: tasks that each prompt is tested on, too; (): its own; None: there are no such tests.
-        evaluated_classes: all, base or new: the classes in these tests.
+        name: what tables call it. sources: tasks that multitask methods (MCoOp, MVPT,
+        MUPT) train a prompt on first, which targets start from. options: configuration
+        keys, as train.py takes them; a list of values for a key that takes one is a
+        grid. evaluated_tasks: tasks that each prompt is tested on, too; (): its own;
+        None: there are no such tests. evaluated_classes: all, base or new: the classes
+        in these tests.
     """
 
     name: str
@@ -49,8 +61,8 @@ class PlanFile:
     """What a plan file says.
 
     Attributes:
-        study: the study's keys that are given, for `scripts.study`; empty if `entries` are.
-        resources: "cpus" and "gpus" of a cluster for each job, if given.
+        study: the study's keys that are given, for `scripts.study`; empty if `entries`
+        are. resources: "cpus" and "gpus" of a cluster for each job, if given.
     """
 
     root: str
@@ -76,7 +88,9 @@ def read(path: Path) -> PlanFile:
     entries = ()
     if "runs" in top.value:
         for key in study:
-            raise top.get(key).error("is a study's; with runs it stands in each of them")
+            raise top.get(key).error(
+                "is a study's; with runs it stands in each of them"
+            )
         entries = _entries(top.get("runs"))
     return PlanFile(
         root=top.get("root", "").folder(),
@@ -117,7 +131,9 @@ def _entries(runs: _Value) -> tuple[Entry, ...]:
         value = _Value(content, runs.file, f"runs[{k}]")
         entry = _entry(value, default_name=str(k + 1))
         if entry.name in positions:
-            raise value.get("name").error(f"{entry.name!r} is that of runs[{positions[entry.name]}], too")
+            raise value.get("name").error(
+                f"{entry.name!r} is that of runs[{positions[entry.name]}], too"
+            )
         positions[entry.name] = k
         entries.append(entry)
     return tuple(entries)
@@ -133,10 +149,14 @@ def _entry(value: _Value, default_name: str) -> Entry:
     sources = value.get("sources", []).tasks(known_tasks)
     multitask = [name for name in names if methods.is_multitask(name)]
     if multitask and not sources:
-        raise value.get("sources").error(f"{multitask[0]} learns a prompt on source tasks first: name some")
+        raise value.get("sources").error(
+            f"{multitask[0]} learns a prompt on source tasks first: name some"
+        )
     if sources and not multitask:
         other = methods.multitask_form(names[0]) or "a multitask method"
-        raise value.get("sources").error(f"{names[0]} starts from no source tasks; {other} does")
+        raise value.get("sources").error(
+            f"{names[0]} starts from no source tasks; {other} does"
+        )
     targets = value.get("targets").tasks(known_tasks)
     if not targets:
         raise value.get("targets").error("is empty")
@@ -147,7 +167,9 @@ def _entry(value: _Value, default_name: str) -> Entry:
         evaluate = value.get("evaluate")
         evaluate.check_keys(("tasks", "classes"))
         evaluated_tasks = evaluate.get("tasks", []).tasks(known_tasks)
-        evaluated_classes = evaluate.get("classes", "all").choices(("all", "base", "new"))
+        evaluated_classes = evaluate.get("classes", "all").choices(
+            ("all", "base", "new")
+        )
     return Entry(
         name=value.get("name", default_name).word(),
         methods=names,
@@ -171,7 +193,10 @@ def _known_tasks() -> list[str]:
 
 @dataclass(frozen=True)
 class _Value:
-    """A value of a plan file and where it is, for messages. Methods return it checked, or raise ValueError."""
+    """A value of a plan file and where it is, for messages.
+
+    Methods return it checked, or raise ValueError.
+    """
 
     value: Any
     file: str
@@ -186,12 +211,16 @@ class _Value:
         return _Value(self.value.get(name, default), self.file, key)
 
     def check_keys(self, known: Sequence[str] | None = None) -> None:
-        if not isinstance(self.value, dict) or not all(isinstance(name, str) for name in self.value):
+        if not isinstance(self.value, dict) or not all(
+            isinstance(name, str) for name in self.value
+        ):
             raise self.error(f"maps keys to values, which {self.value!r} does not")
         for name in self.value:
             if known is not None and name not in known:
                 choice = nearest(name, known)[0]
-                raise self.get(name).error(f"is no key; the nearest is {choice!r} of {', '.join(known)}")
+                raise self.get(name).error(
+                    f"is no key; the nearest is {choice!r} of {', '.join(known)}"
+                )
 
     def word(self) -> str:
         if not isinstance(self.value, str) or not self.value:
@@ -237,7 +266,9 @@ class _Value:
             name = canonical(word, known)
             if name is None:
                 choice = nearest(word, known)[0]
-                raise self.error(f"unknown {word!r}, nearest {choice!r} of {', '.join(known)}")
+                raise self.error(
+                    f"unknown {word!r}, nearest {choice!r} of {', '.join(known)}"
+                )
             chosen.append(name)
         if not chosen:
             raise self.error("is empty")
@@ -247,7 +278,9 @@ class _Value:
         words = self.words()
         for word in words:
             if not datasets.is_custom(word) and word not in known:
-                raise self.error(f"unknown dataset {word!r}; the nearest is {nearest(word, known)[0]!r}")
+                raise self.error(
+                    f"unknown dataset {word!r}; the nearest is {nearest(word, known)[0]!r}"
+                )
         return tuple(words)
 
 

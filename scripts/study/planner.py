@@ -1,4 +1,6 @@
-"""Runs as jobs: how a source prompt, an adaptation and a transfer matrix are named and what they need."""
+"""Runs as jobs: how a source prompt, an adaptation and a transfer matrix are named and
+what they need.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ PROJECTION = {  # variant -> key and default
 
 
 class Group(NamedTuple):
-    """The target and the size - 1 tasks that transfer best (or worst) to it in the matrix of a transfer job."""
+    """The target and the size - 1 tasks that transfer best (or worst) to it in the
+    matrix of a transfer job.
+    """
 
     transfer: str
     worst: bool
@@ -30,16 +34,20 @@ class Group(NamedTuple):
 
 
 class Planner:
-    """Adds runs to a plan. Each method returns the job's name; asking again for the same run adds nothing.
+    """Adds runs to a plan. Each method returns the job's name; asking again for the
+    same run adds nothing.
 
-    A variant is given by keywords: length (context vectors), head, layer, width (of UPT's transformer), backbone.
+    A variant is given by keywords: length (context vectors), head, layer, width (of
+    UPT's transformer), backbone.
 
     Args:
         plan: to add to; default: a new one.
         label: in every name, if runs of several protocols are in one plan.
     """
 
-    def __init__(self, protocol: Protocol, plan: Plan | None = None, label: str = "") -> None:
+    def __init__(
+        self, protocol: Protocol, plan: Plan | None = None, label: str = ""
+    ) -> None:
         self.protocol = protocol
         self.plan = Plan() if plan is None else plan
         self.label = label
@@ -47,21 +55,34 @@ class Planner:
         self.source_epochs = protocol.options.get("MULTITASK.SOURCE_EPOCH", self.epochs)
         self.batch = 16 if protocol.backbone == "pocket" else 32
 
-    def source(self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant) -> str:
+    def source(
+        self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant
+    ) -> str:
         """Plan one prompt over several tasks."""
         settings, label = self._settings(method, shots, seed, variant)
         settings |= {"stage": "source", "tasks": list(tasks)}
         settings |= {"start": "", "group": None}
         name = f"{label}_{self._source_set(tuple(tasks))}"
-        seconds = costs.run_seconds(method, tasks, shots, self.source_epochs, self.batch)
+        seconds = costs.run_seconds(
+            method, tasks, shots, self.source_epochs, self.batch
+        )
         images = costs.training_images(tasks, shots) * self.source_epochs
         job = Job(name, "source", settings, (), seconds, images, f"{method} source")
         return self.plan.add(job)
 
     def adapt(
-        self, method: str, shots: int, seed: int, target: str, start: str = "", group: Group | None = None, **variant
+        self,
+        method: str,
+        shots: int,
+        seed: int,
+        target: str,
+        start: str = "",
+        group: Group | None = None,
+        **variant,
     ) -> str:
-        """Plan a target's prompt, from a fresh one or from the source prompt of job `start`, alone or with a group."""
+        """Plan a target's prompt, from a fresh one or from the source prompt of job
+        `start`, alone or with a group.
+        """
         settings, label = self._settings(method, shots, seed, variant)
         settings |= {"stage": "adaptation", "tasks": [target]}
         settings |= {"start": start, "group": None}
@@ -77,7 +98,9 @@ class Planner:
             label += f"_{order}{group.size}"
             needs.append(group.transfer)
             size = group.size
-        seconds = costs.run_seconds(method, [target], shots, self.epochs, self.batch, tests)
+        seconds = costs.run_seconds(
+            method, [target], shots, self.epochs, self.batch, tests
+        )
         images = costs.training_images([target], shots) * self.epochs
         job = Job(
             name=f"{label}/{datasets.task_name(target)}",
@@ -91,24 +114,41 @@ class Planner:
         return self.plan.add(job)
 
     def evaluate(self, trained: str, task: str, classes: str = "all") -> str:
-        """Plan the evaluation of a job's prompt on a task, or on its base or new classes."""
+        """Plan the evaluation of a job's prompt on a task, or on its base or new
+        classes.
+        """
         settings = dict(self.plan.jobs[trained].settings)
         settings |= {"stage": "evaluation", "tasks": [task], "start": trained}
-        settings["options"] = settings["options"] | {"DATASET.SUBSAMPLE_CLASSES": classes}
+        settings["options"] = settings["options"] | {
+            "DATASET.SUBSAMPLE_CLASSES": classes
+        }
         method = settings["method"]
         seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
         name = f"evaluations/{trained.removeprefix('runs/')}/{datasets.task_name(task)}_{classes}"
-        return self.plan.add(Job(name, "evaluation", settings, (trained,), seconds, family=f"{method} evaluation"))
+        return self.plan.add(
+            Job(
+                name,
+                "evaluation",
+                settings,
+                (trained,),
+                seconds,
+                family=f"{method} evaluation",
+            )
+        )
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
-        """Plan the scores of every target's own prompt on every target, and the groups that follow from them."""
+        """Plan the scores of every target's own prompt on every target, and the groups
+        that follow from them.
+        """
         targets = self.protocol.targets
         prompts = [self.adapt(method, shots, seed, target) for target in targets]
         settings, label = self._settings(method, shots, seed, {})
         settings |= {"stage": "transfer", "tasks": list(targets), "prompts": prompts}
         name = "transfer/" + label.removeprefix("runs/")
         seconds = costs.transfer_seconds(method, targets)
-        job = Job(name, "transfer", settings, tuple(prompts), seconds, family="transfer")
+        job = Job(
+            name, "transfer", settings, tuple(prompts), seconds, family="transfer"
+        )
         return self.plan.add(job)
 
     def _source_set(self, tasks: tuple[str, ...]) -> str:
@@ -123,8 +163,12 @@ class Planner:
             return f"{named[tasks]}{len(tasks)}"
         return f"{len(tasks)}tasks-{digest(*tasks)}"
 
-    def _settings(self, method: str, shots: int, seed: int, variant: dict) -> tuple[dict, str]:
-        """Return a run's settings and the name of its folder, which tells how it differs from the protocol's."""
+    def _settings(
+        self, method: str, shots: int, seed: int, variant: dict
+    ) -> tuple[dict, str]:
+        """Return a run's settings and the name of its folder, which tells how it
+        differs from the protocol's.
+        """
         variant = dict(variant)
         parts = [f"runs/{method}"]
         if self.label:

@@ -1,4 +1,6 @@
-"""The plots of a study: averages as dots, scores before and after by task, as lines over what is varied, and over the size of the model."""
+"""The plots of a study: averages as dots, scores before and after by task, as lines
+over what is varied, and over the size of the model.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def _scale_label(table: Table) -> str:
 
 
 def dots(table: Table, path: Path) -> None:
-    """Draw the average of every row as a dot with its deviation; the paper's as a hollow mark."""
+    """Draw the average of every row as a dot with its deviation; the paper's as a
+    hollow mark.
+    """
     lines = table.lines[::-1]
     means, deviations = _averages(lines)
     size = (7.2, 0.8 + 0.24 * len(lines))
@@ -76,19 +80,38 @@ def dots(table: Table, path: Path) -> None:
         colours = [_colour(line) for line in lines]
         positions = np.arange(len(lines))
         for k, colour in enumerate(colours):
-            axis.errorbar(means[k], positions[k], xerr=deviations[k], fmt="o", color=colour, ms=6, capsize=3)
+            axis.errorbar(
+                means[k],
+                positions[k],
+                xerr=deviations[k],
+                fmt="o",
+                color=colour,
+                ms=6,
+                capsize=3,
+            )
         for k, line in enumerate(lines):
             paper = line.cells[AVERAGE].paper
             if paper is not None:
-                axis.plot(paper, k, "o", mfc="none", mec="black", ms=5, label="the paper's")
+                axis.plot(
+                    paper, k, "o", mfc="none", mec="black", ms=5, label="the paper's"
+                )
             if np.isfinite(means[k]):
                 end = (means[k] + deviations[k], k)
-                axis.annotate(f"{means[k]:.1f}", end, (4, 0), textcoords="offset points", va="center", fontsize=7)
+                axis.annotate(
+                    f"{means[k]:.1f}",
+                    end,
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7,
+                )
         names = [", ".join(line.labels) for line in lines]
         axis.set_yticks(positions, names, fontsize=8)
         axis.grid(axis="x", color="#dddddd", lw=0.8)
         axis.set_axisbelow(True)
-        axis.set_xlabel(f"{_scale_label(table)}, ± standard deviation over seeds", fontsize=8)
+        axis.set_xlabel(
+            f"{_scale_label(table)}, ± standard deviation over seeds", fontsize=8
+        )
         if np.isfinite(means).any():
             low, high = np.nanmin(means), np.nanmax(means)
             axis.set_xlim(max(0, low - 5), min(100, high + 3))
@@ -98,8 +121,11 @@ def dots(table: Table, path: Path) -> None:
         axis.set_title(table.title, fontsize=10)
 
 
-def dumbbells(scores: Mapping[str, tuple[float, float]], title: str, path: Path) -> None:
-    """Draw a hollow dot for the first and a full dot for the second score of each task, the largest gain on top.
+def dumbbells(
+    scores: Mapping[str, tuple[float, float]], title: str, path: Path
+) -> None:
+    """Draw a hollow dot for the first and a full dot for the second score of each task,
+    the largest gain on top.
 
     scores: task -> (zero-shot, adapted) in percent.
     """
@@ -117,10 +143,19 @@ def dumbbells(scores: Mapping[str, tuple[float, float]], title: str, path: Path)
             axis.plot(end, k, "o", color=colour, ms=7, zorder=3)
             right = max(start, end)
             gain = f"{round(end - start):+d}"
-            axis.annotate(gain, (right, k), (8, 0), textcoords="offset points", va="center", fontsize=9)
+            axis.annotate(
+                gain,
+                (right, k),
+                (8, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
         axis.plot([], [], "o", mfc="white", mec="#444444", ms=6, label="zero-shot")
         axis.plot([], [], "o", color=BETTER, ms=7, label="adapted")
-        axis.plot([], [], "o", color=WORSE, ms=7, label=f"more than {POINT:g} point worse")
+        axis.plot(
+            [], [], "o", color=WORSE, ms=7, label=f"more than {POINT:g} point worse"
+        )
         names = [task for task, _ in ordered]
         axis.set_yticks(range(len(names)), names, fontsize=10)
         axis.set_xlim(0, 106)
@@ -132,10 +167,14 @@ def dumbbells(scores: Mapping[str, tuple[float, float]], title: str, path: Path)
         figure.suptitle(title, fontsize=11)
 
 
-def _errorbar(axis, lines: Sequence[Line], positions: Sequence[float], label: str) -> None:
+def _errorbar(
+    axis, lines: Sequence[Line], positions: Sequence[float], label: str
+) -> None:
     means, deviations = _averages(lines)
     colour = COLOURS.get(label, GREY)
-    axis.errorbar(positions, means, deviations, marker="o", capsize=2, label=label, color=colour)
+    axis.errorbar(
+        positions, means, deviations, marker="o", capsize=2, label=label, color=colour
+    )
 
 
 def lengths(table: Table, path: Path) -> None:
@@ -152,7 +191,9 @@ def lengths(table: Table, path: Path) -> None:
 
 
 def variations(table: Table, path: Path) -> None:
-    """Draw averages over a number, the second label, with a panel for each first label, which is what varies."""
+    """Draw averages over a number, the second label, with a panel for each first label,
+    which is what varies.
+    """
     groups = _by_label(table, 0)
     size = (2.6 * len(groups), 3)
     with _figure(path, size, len(groups)) as (figure, axes):
@@ -169,7 +210,9 @@ def variations(table: Table, path: Path) -> None:
 
 
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
-    """Draw the accuracy of the models that there are, and what a step of the models in `costs` takes."""
+    """Draw the accuracy of the models that there are, and what a step of the models in
+    `costs` takes.
+    """
     if not costs:
         with _figure(path, (5, 3.6)) as (_, (axis,)):
             _draw_accuracies(axis, table)
@@ -194,7 +237,10 @@ def _draw_accuracies(axis, table: Table) -> None:
 
 
 def _draw_costs(axis, costs: Sequence[dict]) -> None:
-    names = {row["backbone"]: f"{row['backbone']}\n{row['parameters'] / 1e6:.0f} M" for row in costs}
+    names = {
+        row["backbone"]: f"{row['backbone']}\n{row['parameters'] / 1e6:.0f} M"
+        for row in costs
+    }
     seconds: dict[str, list[float]] = {}  # method -> in the order of backbones
     for row in costs:
         seconds.setdefault(row["method"], []).append(row["seconds_per_image"])

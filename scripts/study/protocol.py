@@ -1,4 +1,6 @@
-"""The protocol of a study: tasks, shots, seeds and settings, from a YAML in configs/studies."""
+"""The protocol of a study: tasks, shots, seeds and settings, from a YAML in
+configs/studies.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 SUITES = ("pocket", "paper")
 TABLES = ("table1", "table2", "table3", "table4")
 NAME, NAMES, SEEDS = "a name", "a list of names", "a list of whole numbers from 0"
-LENGTHS, OPTIONS, ITEM_SETTINGS = "methods with their lengths", "keys with values", "items with their settings"
+LENGTHS, OPTIONS, ITEM_SETTINGS = (
+    "methods with their lengths",
+    "keys with values",
+    "items with their settings",
+)
 WHOLE, WHOLES = "a whole number from 1", "a list of whole numbers from 1"
 KINDS = {
     "backbone": NAME,
@@ -85,17 +91,23 @@ def load(suite: str) -> Protocol:
     """
     path = FOLDER / f"{suite}.yaml" if suite in SUITES else Path(suite)
     if not path.is_file():
-        raise FileNotFoundError(f"--suite: {suite} is none of {', '.join(SUITES)}, and no such file is there")
+        raise FileNotFoundError(
+            f"--suite: {suite} is none of {', '.join(SUITES)}, and no such file is there"
+        )
     content = read_yaml(path)
     keys = set(content) if isinstance(content, dict) else set()
     if keys != KEYS:
         wrong = ", ".join(sorted(str(key) for key in keys ^ KEYS))
-        raise ValueError(f"{path.name}: a protocol has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}")
+        raise ValueError(
+            f"{path.name}: a protocol has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}"
+        )
     if content["cross_targets"] == "all":
         content["cross_targets"] = content["targets"]
     for key, kind in KINDS.items():
         if not _is_kind(content[key], kind):
-            raise ValueError(f"{path.name}: {key} is {reprlib.repr(content[key])}; it is {kind}")
+            raise ValueError(
+                f"{path.name}: {key} is {reprlib.repr(content[key])}; it is {kind}"
+            )
     for key in ("sources", "targets", "cross_targets", "seeds"):
         content[key] = _different_entries(content[key], f"{path.name}: {key}")
     protocol = Protocol(suite=path.stem, **content)
@@ -125,7 +137,11 @@ def _is_one(entry: object, kind: str) -> bool:
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**32
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and least <= value < 2**32
+    )
 
 
 def _different_entries(values: object, where: str) -> tuple:
@@ -137,38 +153,59 @@ def _different_entries(values: object, where: str) -> tuple:
 
 def _check(protocol: Protocol, file: str) -> None:
     if protocol.largest not in protocol.sources:
-        raise ValueError(f"{file}: largest is {protocol.largest!r}, which is none of its sources")
+        raise ValueError(
+            f"{file}: largest is {protocol.largest!r}, which is none of its sources"
+        )
     for name in protocol.cross_targets:
         if name not in protocol.targets:
-            raise ValueError(f"{file}: cross_targets names {name!r}, which is none of its targets")
+            raise ValueError(
+                f"{file}: cross_targets names {name!r}, which is none of its targets"
+            )
     known = methods.known()
     for name in protocol.lengths:
         if name not in known:
-            raise ValueError(f"{file}: lengths: unknown method {name!r}; the nearest is {nearest(name, known)[0]!r}")
+            raise ValueError(
+                f"{file}: lengths: unknown method {name!r}; the nearest is {nearest(name, known)[0]!r}"
+            )
     for item, settings in protocol.items.items():
         if item not in ITEMS:
-            raise ValueError(f"{file}: unknown item {item!r}; there are {', '.join(ITEMS)}")
-        _check_item(settings, ITEM_KEYS.get(item, {"shots": WHOLE}), f"{file}: items: {item}")
+            raise ValueError(
+                f"{file}: unknown item {item!r}; there are {', '.join(ITEMS)}"
+            )
+        _check_item(
+            settings, ITEM_KEYS.get(item, {"shots": WHOLE}), f"{file}: items: {item}"
+        )
 
 
 def _check_item(settings: dict, kinds: dict[str, str], where: str) -> None:
     """Raise ValueError if the settings of a table or figure are others than it takes."""
     if settings.keys() != kinds.keys():
-        raise ValueError(f"{where} has the keys {', '.join(kinds)}, not {', '.join(map(str, settings)) or 'none'}")
+        raise ValueError(
+            f"{where} has the keys {', '.join(kinds)}, not {', '.join(map(str, settings)) or 'none'}"
+        )
     for key, kind in kinds.items():
         value = settings[key]
         if kind == WHOLE:
             right = _is_whole(value, 1)
         elif kind == WHOLES:
-            right = isinstance(value, list) and bool(value) and all(_is_whole(entry, 1) for entry in value)
+            right = (
+                isinstance(value, list)
+                and bool(value)
+                and all(_is_whole(entry, 1) for entry in value)
+            )
         else:
             right = _is_kind(value, NAMES)
         if not right:
             raise ValueError(f"{where}: {key} is {reprlib.repr(value)}; it is {kind}")
 
 
-def narrowed(protocol: Protocol, seeds: Sequence[int], names: Sequence[str]) -> Protocol:
-    """Return the protocol with other seeds and methods, if given. Raises ValueError naming the nearest method."""
+def narrowed(
+    protocol: Protocol, seeds: Sequence[int], names: Sequence[str]
+) -> Protocol:
+    """Return the protocol with other seeds and methods, if given.
+
+    Raises ValueError naming the nearest method.
+    """
     if seeds:
         protocol = replace(protocol, seeds=tuple(seeds))
     if names:
@@ -176,14 +213,18 @@ def narrowed(protocol: Protocol, seeds: Sequence[int], names: Sequence[str]) -> 
         wanted = {canonical(name, known): name for name in names}
         if None in wanted:
             choice = nearest(wanted[None], known)[0]
-            raise ValueError(f"--methods: unknown method {wanted[None]!r}; the nearest is {choice!r}")
+            raise ValueError(
+                f"--methods: unknown method {wanted[None]!r}; the nearest is {choice!r}"
+            )
         in_order = [method for method in known if method in wanted]
         protocol = replace(protocol, methods=tuple(in_order))
     return protocol
 
 
 def with_backbone(protocol: Protocol, backbone: str) -> Protocol:
-    """Return the protocol on another backbone, which figure 1 then has alone if it had the suite's alone."""
+    """Return the protocol on another backbone, which figure 1 then has alone if it had
+    the suite's alone.
+    """
     if not backbone or backbone == protocol.backbone:
         return protocol
     items = dict(protocol.items)

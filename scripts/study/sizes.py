@@ -1,4 +1,6 @@
-"""What models of the real sizes cost: parameters and the time of a training step, on random weights."""
+"""What models of the real sizes cost: parameters and the time of a training step, on
+random weights.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ BATCH, CLASSES, STEPS = 2, 10, 3
 
 
 def measured(backbones: Sequence[str], path: Path) -> list[dict]:
-    """Return for each backbone and method: parameters (all, trained) and seconds an image of a step.
+    """Return for each backbone and method: parameters (all, trained) and seconds an
+    image of a step.
 
     path: a JSON file that keeps what was measured.
     """

@@ -1,4 +1,6 @@
-"""From runs to tables: scores by row, task and seed, their mean and deviation, and the paper's figures beside them."""
+"""From runs to tables: scores by row, task and seed, their mean and deviation, and the
+paper's figures beside them.
+"""
 
 from __future__ import annotations
 
@@ -53,19 +55,23 @@ LATEX = {
 
 @dataclass
 class Line:
-    """A row: its labels, its cells by task with "average" first, and the scores behind them."""
+    """A row: its labels, its cells by task with "average" first, and the scores behind
+    them.
+    """
 
     labels: tuple[str, ...]
     cells: dict[str, Cell]
     scores: dict[int, dict] = field(default_factory=dict)  # seed -> task -> percent
-    chosen: dict[int, dict] = field(default_factory=dict)  # seed -> task -> which of the candidate runs
+    # seed -> task -> which of the candidate runs
+    chosen: dict[int, dict] = field(default_factory=dict)
 
 
 @dataclass
 class Table:
     """An item with its numbers; `columns` begin with "average".
 
-    digits: decimals in texts. averaged: number of tasks that the average is over; 0: all columns.
+    digits: decimals in texts. averaged: number of tasks that the average is over; 0:
+    all columns.
     """
 
     name: str
@@ -85,7 +91,8 @@ class Table:
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table from the runs below `folder`; runs that are not there leave gaps.
+    """Return the item's table from the runs below `folder`; runs that are not there
+    leave gaps.
 
     compare: put the paper's figures beside.
     """
@@ -103,7 +110,9 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
 
 
 def _read_line(row: Row, folder: Path) -> Line:
-    """Return a row's scores; of several runs the one with the best validation score counts, of equals the first."""
+    """Return a row's scores; of several runs the one with the best validation score
+    counts, of equals the first.
+    """
     line = Line(row.labels, {})
     for (seed, task), runs in row.runs.items():
         files = [folder / name / "results.json" for name in runs]
@@ -123,7 +132,9 @@ def _read_line(row: Row, folder: Path) -> Line:
 
 
 def _values(line: Line, tasks: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return for each column its scores over seeds; the average is over the seeds that have all tasks."""
+    """Return for each column its scores over seeds; the average is over the seeds that
+    have all tasks.
+    """
     values: dict[str, tuple] = {AVERAGE: (), **dict.fromkeys(tasks, ())}
     for scores in line.scores.values():
         for task, score in scores.items():
@@ -134,7 +145,9 @@ def _values(line: Line, tasks: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 
 def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
-    """Return (item, row, task) -> the paper's mean and standard deviation in percent (arXiv 2211.11720, tables 1 to 4)."""
+    """Return (item, row, task) -> the paper's mean and standard deviation in percent
+    (arXiv 2211.11720, tables 1 to 4).
+    """
     known = {}
     with open(FOLDER / "paper_scores.csv", newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
@@ -163,13 +176,17 @@ def short(task: str) -> str:
     return task.removeprefix("pocket-")
 
 
-def _text_rows(table: Table, columns: Sequence[str], latex: bool = False) -> list[list[str]]:
+def _text_rows(
+    table: Table, columns: Sequence[str], latex: bool = False
+) -> list[list[str]]:
     """Return the table's header and rows as texts."""
     clean = latex_text if latex else markdown_text
     names = [clean(short(column)) for column in columns]
     rows = [[*map(clean, table.label_names), *names]]
     for line in table.lines:
-        numbers = [number(line.cells[column], latex, table.digits) for column in columns]
+        numbers = [
+            number(line.cells[column], latex, table.digits) for column in columns
+        ]
         rows.append([*map(clean, line.labels), *numbers])
     return rows
 
@@ -181,7 +198,9 @@ def markdown(table: Table, columns: Sequence[str] = ()) -> str:
 
 
 def markdown_rows(rows: Sequence[Sequence[str]], texts: int) -> str:
-    """Return rows, the header first, as a Markdown table. texts: columns before those of numbers."""
+    """Return rows, the header first, as a Markdown table. texts: columns before those
+    of numbers.
+    """
     lines = [f"| {' | '.join(row)} |" for row in rows]
     numbers = len(rows[0]) - texts
     lines.insert(1, "|" + "---|" * texts + "---:|" * numbers)
@@ -221,7 +240,9 @@ def markdown_text(text: str) -> str:
 
 
 def tidy(table: Table) -> str:
-    """Return CSV with a line for each number: labels, task, mean, std, seeds, and the paper's mean and std."""
+    """Return CSV with a line for each number: labels, task, mean, std, seeds, and the
+    paper's mean and std.
+    """
     rows = []
     for labels, column, cell in cells(table):
         measured = [_decimals(cell.mean, 4), _decimals(cell.std, 4), len(cell.values)]
@@ -257,7 +278,19 @@ def to_dict(table: Table) -> dict:
     for line in table.lines:
         numbers = {}
         for column, cell in line.cells.items():
-            numbers[column] = {"mean": cell.mean, "std": cell.std, "values": cell.values, "paper": cell.paper}
-        rows.append({"labels": line.labels, "cells": numbers, "scores": line.scores, "chosen": line.chosen})
+            numbers[column] = {
+                "mean": cell.mean,
+                "std": cell.std,
+                "values": cell.values,
+                "paper": cell.paper,
+            }
+        rows.append(
+            {
+                "labels": line.labels,
+                "cells": numbers,
+                "scores": line.scores,
+                "chosen": line.chosen,
+            }
+        )
     about = {"item": table.name, "title": table.title, "label_names": table.label_names}
     return about | {"rows": rows}

@@ -1,4 +1,6 @@
-"""One job of a study, in whatever process it is run: a run of `trainers.engine.run`, or the matrix and groups made from runs."""
+"""One job of a study, in whatever process it is run: a run of `trainers.engine.run`, or
+the matrix and groups made from runs.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,17 @@ DONE_FILE = "job.json"  # in a finished job's folder: what was done there
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study works: its folder, and that of the data sets ("" for the pocket suite)."""
+    """Where a study works: its folder, and that of the data sets ("" for the pocket
+    suite).
+    """
 
     folder: str
     root: str = ""
 
 
 def finished(job: Job, place: Place) -> bool:
-    """Return whether the job's folder says that this very job is done: same settings, same resolved configuration.
+    """Return whether the job's folder says that this very job is done: same settings,
+    same resolved configuration.
 
     Raises ValueError if it holds the results of another.
     """
@@ -39,7 +44,9 @@ def finished(job: Job, place: Place) -> bool:
         return False  # damaged; the run itself is checked when it is executed
     if done == _done(job):
         return True
-    raise ValueError(f"{path.parent} holds another run (its {DONE_FILE} differs): use another --output-dir")
+    raise ValueError(
+        f"{path.parent} holds another run (its {DONE_FILE} differs): use another --output-dir"
+    )
 
 
 def is_there(job: Job, place: Place) -> bool:
@@ -51,7 +58,9 @@ def is_there(job: Job, place: Place) -> bool:
 
 
 def perform(job: Job, place: Place) -> None:
-    """Do the job, resume what an interrupted try of it has left, or reuse its run; then mark it as done."""
+    """Do the job, resume what an interrupted try of it has left, or reuse its run; then
+    mark it as done.
+    """
     if job.settings["stage"] == "transfer":
         _transfer(job, place)
     else:
@@ -92,7 +101,10 @@ def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
 
 
 def configuration_of(job: Job):
-    """Return the configuration of a job's runs, but for tasks and places. Raises ValueError naming the nearest key."""
+    """Return the configuration of a job's runs, but for tasks and places.
+
+    Raises ValueError naming the nearest key.
+    """
     return _configuration(*_configuration_key(job.settings))
 
 
@@ -115,7 +127,11 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: s
 
     trainers.register_all()
     datasets.register_all()
-    flags = {"SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed, "MODEL.BACKBONE.NAME": backbone}
+    flags = {
+        "SEED": seed,
+        "DATASET.RANDOM_SEED_SAMPLING": seed,
+        "MODEL.BACKBONE.NAME": backbone,
+    }
     flags |= {"DATASET.NUM_SHOTS": shots, "DATASET.NUM_SAMPLES_PER_CLASS": shots}
     pairs = []
     for key, value in json.loads(options).items():
@@ -139,7 +155,9 @@ def _done(job: Job) -> dict:
 
 
 def _transfer(job: Job, place: Place) -> None:
-    """Write scores.csv (percent), normalised.csv (each column divided by its best), and the groups that follow."""
+    """Write scores.csv (percent), normalised.csv (each column divided by its best), and
+    the groups that follow.
+    """
     from trainers.engine.config import with_overrides
     from trainers.engine.scoring import score_prompts
 
@@ -154,4 +172,7 @@ def _transfer(job: Job, place: Place) -> None:
     for worst, order in ((False, "best"), (True, "worst")):
         for size in range(2, min(3, len(tasks)) + 1):
             chosen = groups.choose(matrix, size, worst)
-            write_text(out / f"groups_{order}{size}.yaml", groups.to_yaml(chosen, f"{order} groups of {size}"))
+            write_text(
+                out / f"groups_{order}{size}.yaml",
+                groups.to_yaml(chosen, f"{order} groups of {size}"),
+            )

@@ -1,12 +1,14 @@
-"""Zero-shot transferability: the prompt learned on each task, applied as it is to every task (paper, Figure 4).
+"""Zero-shot transferability: the prompt learned on each task, applied as it is to every
+task (paper, Figure 4).
 
     python -m scripts.transfer --trainer VPT --shots 20 --seed 0
     python -m scripts.transfer --trainer CoOp,VPT,UPT --tasks pocket-digits,pocket-signs,pocket-faces
 
-Below --output-dir, <trainer>_<shots>shots_seed<seed>/ holds a run's folder for each task, and: scores.json (raw columns),
-matrix.csv and normalised.csv (first column source, header targets), heatmap.png and heatmap.pdf, predictors.csv and
-predictors.json (how well similarities of prompts and of tasks predict the order of sources), results.json (all of it).
-What exists is reused: a stopped command resumes.
+Below --output-dir, <trainer>_<shots>shots_seed<seed>/ holds a run's folder for each
+task, and: scores.json (raw columns), matrix.csv and normalised.csv (first column
+source, header targets), heatmap.png and heatmap.pdf, predictors.csv and predictors.json
+(how well similarities of prompts and of tasks predict the order of sources),
+results.json (all of it). What exists is reused: a stopped command resumes.
 """
 
 from __future__ import annotations
@@ -50,21 +52,43 @@ def arguments() -> argparse.ArgumentParser:
     add("--trainer", default="CoOp,VPT,UPT", help="methods, comma separated")
     add("--shots", type=int, default=20, help="training images per class; -1 all")
     add("--seed", type=int, default=0)
-    add("--tasks", help="tasks, comma separated; default: the 20 targets of the pocket suite")
+    add(
+        "--tasks",
+        help="tasks, comma separated; default: the 20 targets of the pocket suite",
+    )
     add("--output-dir", type=Path, default=ROOT / "output" / "transfer")
-    add("--runs", type=Path, help="folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it")
+    add(
+        "--runs",
+        type=Path,
+        help="folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it",
+    )
     add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="as for train.py")
-    add("--config-file", default="", help="YAML with settings; default: the recipe of the backbone")
-    add("--no-cache", action="store_true", help="neither read nor keep features of the frozen image tower in files")
+    add(
+        "--config-file",
+        default="",
+        help="YAML with settings; default: the recipe of the backbone",
+    )
+    add(
+        "--no-cache",
+        action="store_true",
+        help="neither read nor keep features of the frozen image tower in files",
+    )
     add_import_flag(parser)
     execution.add_arguments(parser)
-    add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration, for every run")
+    add(
+        "opts",
+        nargs=argparse.REMAINDER,
+        help="KEY VALUE pairs of the configuration, for every run",
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, then make one method's matrix after the other. Return 1 if a run failed."""
+    """Check everything, then make one method's matrix after the other.
+
+    Return 1 if a run failed.
+    """
     from trainers.engine.run_dir import check_folder
 
     from .output import summary
@@ -92,13 +116,17 @@ def run(args: argparse.Namespace) -> int:
         folder = args.output_dir / label(args, method)
         if learn(runs, folder, args):
             return 1
-        log.info("%s", summary(transfer(folder, runs, tasks, execution.processes(args))))
+        log.info(
+            "%s", summary(transfer(folder, runs, tasks, execution.processes(args)))
+        )
         log.info("  %s", os.path.relpath(folder))
     return 0
 
 
 def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[Run]:
-    """Return a run for each task, each from a fresh prompt; one that exists below --runs is taken from there."""
+    """Return a run for each task, each from a fresh prompt; one that exists below
+    --runs is taken from there.
+    """
     from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
     from trainers.engine.run import Run
     from trainers.engine.settings import check
@@ -119,11 +147,15 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
     cfg = resolve(trainer, files, flags, args.opts)
     cls = trainer_class(trainer)
     if not is_native(cls) or not cls.learns or cls.multitask:
-        raise ValueError(f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT")
+        raise ValueError(
+            f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT"
+        )
     runs = []
     for task in tasks:
         folder = str(_run_folder(args, trainer, datasets.task_name(task)))
-        one = with_overrides(cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder)
+        one = with_overrides(
+            cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder
+        )
         check(one, cls.multitask)
         runs.append(Run(one, resume=True))
     return runs
@@ -135,7 +167,9 @@ def label(args: argparse.Namespace, trainer: str) -> str:
 
 
 def _run_folder(args: argparse.Namespace, trainer: str, name: str) -> Path:
-    """Return the folder of a task's run: below --runs if it is there, else below --output-dir."""
+    """Return the folder of a task's run: below --runs if it is there, else below
+    --output-dir.
+    """
     if args.runs:
         for folder in (args.runs / label(args, trainer) / name, args.runs / name):
             if (folder / "results.json").is_file():
@@ -144,7 +178,9 @@ def _run_folder(args: argparse.Namespace, trainer: str, name: str) -> Path:
 
 
 def _check_plans(plans: dict[str, list[Run]]) -> None:
-    """Raise ValueError for a task without data, and for a folder that holds another run."""
+    """Raise ValueError for a task without data, and for a folder that holds another
+    run.
+    """
     from trainers.engine.run import next_action
 
     first = next(iter(plans.values()))
@@ -160,14 +196,24 @@ def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
     from trainers.engine.run import next_action
     from trainers.engine.run_dir import Action, exclusive_folder
 
-    missing = {run.folder.name: run for run in runs if next_action(run) is not Action.REUSE}
+    missing = {
+        run.folder.name: run for run in runs if next_action(run) is not Action.REUSE
+    }
     if not missing:
         return 0
     jobs = Plan()
     for name, run in missing.items():
         jobs.add(Job(name, "run", {"folder": str(run.folder)}))
     with exclusive_folder(folder):
-        result = execution.execute(jobs, lambda job: False, (perform, missing), folder, "transfer", args, trusted=False)
+        result = execution.execute(
+            jobs,
+            lambda job: False,
+            (perform, missing),
+            folder,
+            "transfer",
+            args,
+            trusted=False,
+        )
     if result.failed:
         return execution.summarise(result, log)
     return 0
@@ -182,17 +228,28 @@ def perform(job: Job, runs: dict[str, Run]) -> None:
     execute(runs[job.name])
 
 
-def transfer(folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int) -> dict:
-    """Return results.json of one method whose runs are finished; write what is missing of its files."""
+def transfer(
+    folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int
+) -> dict:
+    """Return results.json of one method whose runs are finished; write what is missing
+    of its files.
+    """
     from trainers.features import fingerprints
 
     from .output import FILES, report
     from .scores import transfer_matrix
 
     kept = folder / "scores.json"
-    with tqdm(total=len(tasks), desc="scores", unit="task", dynamic_ncols=True, leave=False) as bar:
+    with tqdm(
+        total=len(tasks), desc="scores", unit="task", dynamic_ncols=True, leave=False
+    ) as bar:
         scores, zero_shot = transfer_matrix(
-            [run.folder for run in runs], tasks, runs[0].cfg, jobs, kept, lambda ready: bar.update(ready - bar.n)
+            [run.folder for run in runs],
+            tasks,
+            runs[0].cfg,
+            jobs,
+            kept,
+            lambda ready: bar.update(ready - bar.n),
         )
     key = fingerprints.of_text(read_json(kept))
     if all((folder / name).is_file() for name in FILES):
@@ -204,7 +261,11 @@ def transfer(folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line. Exit code 0; 1 if a run failed; 2 after one line about wrong input; 130 when stopped."""
+    """Run the command line.
+
+    Exit code 0; 1 if a run failed; 2 after one line about wrong input; 130 when
+    stopped.
+    """
     start_log(logging.WARNING, sys.stdout)
     log.setLevel(logging.INFO)
     return execution.command(run, arguments(), argv)

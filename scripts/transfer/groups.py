@@ -1,11 +1,13 @@
-"""Groups of tasks from a transfer matrix: which tasks a target's prompt is trained with.
+"""Groups of tasks from a transfer matrix: which tasks a target's prompt is trained
+with.
 
     python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml
     python train.py --trainer MVPT --dataset mnist,gtsrb --groups groups.yaml
 
-MATRIX.csv has a row for each source task and a column for each target, raw scores or divided by each column's best: the
-choice is the same. A group of 2 is the target and the task whose prompt transfers best to it (with --worst: worst), a
-group of 3 has the second best too. The diagonal, a task's own prompt, is ignored.
+MATRIX.csv has a row for each source task and a column for each target, raw scores or
+divided by each column's best: the choice is the same. A group of 2 is the target and
+the task whose prompt transfers best to it (with --worst: worst), a group of 3 has the
+second best too. The diagonal, a task's own prompt, is ignored.
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ from .matrix import Matrix, read_square_matrix
 
 
 def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str]]:
-    """Return for each target the size - 1 tasks that transfer best (or worst) to it, best (or worst) first.
+    """Return for each target the size - 1 tasks that transfer best (or worst) to it,
+    best (or worst) first.
 
-    Of equals, the earlier is first. Raises ValueError if a group would be larger than the number of tasks.
+    Of equals, the earlier is first. Raises ValueError if a group would be larger than
+    the number of tasks.
     """
     tasks = matrix.targets
     if not 1 <= size <= len(tasks):
-        raise ValueError(f"--size: a group has 1 to {len(tasks)} tasks here, not {size}")
+        raise ValueError(
+            f"--size: a group has 1 to {len(tasks)} tasks here, not {size}"
+        )
     groups = {}
     for target, column in zip(tasks, matrix.scores.T.tolist(), strict=True):
         scores = dict(zip(tasks, column, strict=True))
@@ -41,18 +47,35 @@ def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str
 
 def to_yaml(groups: dict[str, list[str]], comment: str) -> str:
     """Return the YAML that `train.py --groups` takes."""
-    return f"# {comment}\n" + yaml.safe_dump(groups, sort_keys=False, default_flow_style=None, width=1000)
+    return f"# {comment}\n" + yaml.safe_dump(
+        groups, sort_keys=False, default_flow_style=None, width=1000
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the flags of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.groups", description=__doc__.splitlines()[0])
-    parser.add_argument("matrix", help="CSV of scores: a row a source, a column a target")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.groups", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "matrix", help="CSV of scores: a row a source, a column a target"
+    )
     order = parser.add_mutually_exclusive_group()
-    order.add_argument("--best", action="store_true", help="tasks that transfer best (the default)")
+    order.add_argument(
+        "--best", action="store_true", help="tasks that transfer best (the default)"
+    )
     order.add_argument("--worst", action="store_true", help="tasks that transfer worst")
-    parser.add_argument("--size", default="3", help="tasks in a group with the target; several sizes, comma separated")
-    parser.add_argument("-o", "--output", default="", help="YAML; of several sizes, each has its own: groups_2.yaml")
+    parser.add_argument(
+        "--size",
+        default="3",
+        help="tasks in a group with the target; several sizes, comma separated",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="",
+        help="YAML; of several sizes, each has its own: groups_2.yaml",
+    )
     return parser
 
 
@@ -63,7 +86,9 @@ def write_groups(args: argparse.Namespace) -> None:
     order = "worst" if args.worst else "best"
     texts = {}
     for size in sizes:
-        texts[size] = to_yaml(choose(matrix, size, args.worst), f"{order} groups of {size}")
+        texts[size] = to_yaml(
+            choose(matrix, size, args.worst), f"{order} groups of {size}"
+        )
     several = len(texts) > 1
     for size, text in texts.items():
         if args.output:
@@ -88,7 +113,9 @@ def _sizes(text: str) -> list[int]:
     for part in text.split(","):
         part = part.strip()
         if not part.isdigit() or int(part) < 1:
-            raise ValueError(f"--size: whole numbers from 1, comma separated, not {text!r}")
+            raise ValueError(
+                f"--size: whole numbers from 1, comma separated, not {text!r}"
+            )
         if int(part) not in sizes:
             sizes.append(int(part))
     return sizes

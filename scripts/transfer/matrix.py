@@ -1,4 +1,6 @@
-"""The transfer matrix, scores of the prompt of each task on each task, and its CSV file."""
+"""The transfer matrix, scores of the prompt of each task on each task, and its CSV
+file.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ class Matrix:
 
 
 def normalised(matrix: Matrix) -> Matrix:
-    """Return the matrix with each column divided by its best entry (paper, Figure 4). A column of zeros stays."""
+    """Return the matrix with each column divided by its best entry (paper, Figure 4).
+
+    A column of zeros stays.
+    """
     scores = matrix.scores
     best = scores.max(axis=0)
     shares = np.divide(scores, best, out=np.zeros_like(scores), where=best > 0)
@@ -51,7 +56,8 @@ def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
 
 
 def read_matrix(path: str | Path) -> Matrix:
-    """Return the matrix in a CSV file: targets in the first row, sources in the first column. An empty cell is NaN.
+    """Return the matrix in a CSV file: targets in the first row, sources in the first
+    column. An empty cell is NaN.
 
     Raises FileNotFoundError, and ValueError naming the row and column.
     """
@@ -65,7 +71,9 @@ def read_matrix(path: str | Path) -> Matrix:
     for row, (source, line) in enumerate(zip(sources, lines[1:], strict=True)):
         cells = line[1:]
         if len(cells) != len(targets):
-            raise ValueError(f"{path.name}: row {source!r} has {len(cells)} scores, there are {len(targets)} columns")
+            raise ValueError(
+                f"{path.name}: row {source!r} has {len(cells)} scores, there are {len(targets)} columns"
+            )
         for column, (target, cell) in enumerate(zip(targets, cells, strict=True)):
             scores[row, column] = _read_score(cell, source, target, path)
     return Matrix(sources, targets, scores)
@@ -74,7 +82,8 @@ def read_matrix(path: str | Path) -> Matrix:
 def read_square_matrix(path: str | Path) -> Matrix:
     """Return the matrix in a CSV file with its rows in the order of its columns.
 
-    Raises ValueError if sources and targets differ, or a score off the diagonal is not a number.
+    Raises ValueError if sources and targets differ, or a score off the diagonal is not
+    a number.
     """
     path = Path(path)
     matrix = read_matrix(path)
@@ -89,7 +98,9 @@ def read_square_matrix(path: str | Path) -> Matrix:
     for row, column in np.argwhere(~np.isfinite(scores)):
         if row != column:
             source, target = matrix.targets[row], matrix.targets[column]
-            raise ValueError(f"{path.name}: {source} on {target} is {str(scores[row, column])!r}, not a number")
+            raise ValueError(
+                f"{path.name}: {source} on {target} is {str(scores[row, column])!r}, not a number"
+            )
     return Matrix.square(matrix.targets, scores)
 
 
@@ -112,10 +123,15 @@ def _distinct(names: list[str], kind: str, path: Path) -> tuple[str, ...]:
 
 
 def _read_score(cell: str, source: str, target: str, path: Path) -> float:
-    """Return the number in a cell; NaN if it is empty, or on the diagonal, where a mark may be."""
+    """Return the number in a cell;
+
+    NaN if it is empty, or on the diagonal, where a mark may be.
+    """
     try:
         return float(cell)
     except ValueError:
         if cell.strip() and source != target:
-            raise ValueError(f"{path.name}: {source} on {target} is {cell.strip()!r}, not a number") from None
+            raise ValueError(
+                f"{path.name}: {source} on {target} is {cell.strip()!r}, not a number"
+            ) from None
         return math.nan

@@ -18,24 +18,41 @@ from trainers.engine.run import Run
 from .matrix import Matrix, normalised, write_matrix
 from .predictors import PREDICTORS, agreement, similarities
 
-FILES = ("matrix.csv", "normalised.csv", "predictors.csv", "predictors.json", "results.json")
+FILES = (
+    "matrix.csv",
+    "normalised.csv",
+    "predictors.csv",
+    "predictors.json",
+    "results.json",
+)
 PICTURES = ("heatmap.png", "heatmap.pdf")
 log = logging.getLogger("transfer")
 
 
-def report(folder: Path, runs: Sequence[Run], matrix: Matrix, zero_shot: np.ndarray, key: str) -> dict:
+def report(
+    folder: Path, runs: Sequence[Run], matrix: Matrix, zero_shot: np.ndarray, key: str
+) -> dict:
     """Write all files into `folder` and return the content of results.json."""
     cfg = runs[0].cfg
     shares = normalised(matrix)
-    similar = similarities(cfg, [run.cfg.DATASET.DATASET for run in runs], [run.folder for run in runs])
+    similar = similarities(
+        cfg, [run.cfg.DATASET.DATASET for run in runs], [run.folder for run in runs]
+    )
     predictors = {}
     for name, description in PREDICTORS.items():
-        predictors[name] = {"what": description, **agreement(matrix.scores, similar[name])}
+        predictors[name] = {
+            "what": description,
+            **agreement(matrix.scores, similar[name]),
+        }
     write_matrix(folder / "matrix.csv", matrix, decimals=4)
     write_matrix(folder / "normalised.csv", shares, decimals=4)
     write_pairs(folder / "predictors.csv", matrix, shares, similar)
     write_json(folder / "predictors.json", predictors, indent=1)
-    draw(folder, shares, f"Transfer of prompts: {cfg.TRAINER.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}")
+    draw(
+        folder,
+        shares,
+        f"Transfer of prompts: {cfg.TRAINER.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}",
+    )
     value = {
         "key": key,
         "trainer": cfg.TRAINER.NAME,
@@ -52,15 +69,21 @@ def report(folder: Path, runs: Sequence[Run], matrix: Matrix, zero_shot: np.ndar
     return value
 
 
-def write_pairs(path: Path, matrix: Matrix, shares: Matrix, similar: dict[str, np.ndarray]) -> None:
-    """Write a row for each source and target: score, share of the target's best, similarities."""
+def write_pairs(
+    path: Path, matrix: Matrix, shares: Matrix, similar: dict[str, np.ndarray]
+) -> None:
+    """Write a row for each source and target: score, share of the target's best,
+    similarities.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "target", "score", "normalised", *similar])
     columns = np.stack([matrix.scores, shares.scores, *similar.values()], axis=-1)
     for row, source in enumerate(matrix.sources):
         for column, target in enumerate(matrix.targets):
-            writer.writerow([source, target, *(f"{value:.6f}" for value in columns[row, column])])
+            writer.writerow(
+                [source, target, *(f"{value:.6f}" for value in columns[row, column])]
+            )
     write_text(path, text.getvalue())
 
 
@@ -70,7 +93,9 @@ def draw(folder: Path, shares: Matrix, title: str) -> None:
         from .picture import heat_maps
 
         names = [name.removeprefix("pocket-") for name in shares.targets]
-        heat_maps([folder / name for name in PICTURES], names, {"": shares.scores}, title)
+        heat_maps(
+            [folder / name for name in PICTURES], names, {"": shares.scores}, title
+        )
     except ModuleNotFoundError as error:
         log.warning("no pictures: %s is not installed", error.name)
 
@@ -88,5 +113,7 @@ def summary(value: dict) -> str:
     for name, found in value["predictors"].items():
         if found["mean"] is not None:
             interval = f"[{found['low']:.2f}, {found['high']:.2f}]"
-            lines.append(f"  rank correlation with {name}: {found['mean']:.2f} {interval}")
+            lines.append(
+                f"  rank correlation with {name}: {found['mean']:.2f} {interval}"
+            )
     return "\n".join(lines)

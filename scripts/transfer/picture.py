@@ -12,8 +12,14 @@ from toolkit.common.files import atomic_write
 MOST_NUMBERED = 20  # tasks up to which the cells hold their values
 
 
-def heat_maps(paths: Sequence[Path], names: Sequence[str], maps: Mapping[str, np.ndarray], title: str) -> None:
-    """Draw column-normalised matrices (T, T) below each other into files such as PNG and PDF; sources down, targets across.
+def heat_maps(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    maps: Mapping[str, np.ndarray],
+    title: str,
+) -> None:
+    """Draw column-normalised matrices (T, T) below each other into files such as PNG
+    and PDF; sources down, targets across.
 
     All have one scale of colours.
 
@@ -27,29 +33,45 @@ def heat_maps(paths: Sequence[Path], names: Sequence[str], maps: Mapping[str, np
     side = max(4.0, 0.42 * len(names) + 2.0)
     size = (side + 0.8, side * len(maps))
     lowest = min(float(values.min()) for values in maps.values())
-    figure, axes = plt.subplots(len(maps), 1, figsize=size, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        len(maps), 1, figsize=size, layout="constrained", squeeze=False
+    )
     for axis, (name, values) in zip(axes[:, 0], maps.items(), strict=True):
         image = axis.imshow(values, cmap="viridis", vmin=lowest, vmax=1.0)
-        axis.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+        axis.set_xticks(
+            range(len(names)),
+            names,
+            rotation=60,
+            ha="right",
+            rotation_mode="anchor",
+            fontsize=9,
+        )
         axis.set_yticks(range(len(names)), names, fontsize=9)
         axis.set_xlabel("target task")
         axis.set_title(name, fontsize=11)
         if len(names) <= MOST_NUMBERED:
             _write_numbers(axis, values, lowest)
         axis.set_ylabel("prompt learned on")
-        figure.colorbar(image, ax=axis, shrink=0.8, label="score / best score on the target")
+        figure.colorbar(
+            image, ax=axis, shrink=0.8, label="score / best score on the target"
+        )
     figure.suptitle(title, fontsize=11)
     for path in paths:
         metadata = {}
         if path.suffix == ".pdf":
             metadata["CreationDate"] = None  # the same matrix gives the same file
         with atomic_write(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
+            figure.savefig(
+                temporary, format=path.suffix[1:], dpi=150, metadata=metadata
+            )
     plt.close(figure)
 
 
 def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
-    """Write each value into its cell, the diagonal in bold; `lowest` is the value of the darkest colour."""
+    """Write each value into its cell, the diagonal in bold;
+
+    `lowest` is the value of the darkest colour.
+    """
     middle = (lowest + 1.0) / 2
     for row, column in np.ndindex(values.shape):
         value = float(values[row, column])
@@ -58,4 +80,13 @@ def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
             text = f"{value:.2f}".replace("0.", ".", 1)
         colour = "black" if value > middle else "white"
         weight = "bold" if row == column else "normal"
-        axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, fontweight=weight)
+        axis.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=7,
+            color=colour,
+            fontweight=weight,
+        )

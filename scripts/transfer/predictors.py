@@ -1,5 +1,7 @@
-"""Predict, without scoring every prompt on every task, which prompt helps which task: similarities of prompts and of tasks,
-and how well their order agrees with that of the scores."""
+"""Predict, without scoring every prompt on every task, which prompt helps which task:
+similarities of prompts and of tasks, and how well their order agrees with that of the
+scores.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +31,40 @@ PREDICTORS = {
 
 
 def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
-    """Return the context vectors of the runs' prompts, a row each: (P, numbers). Raises ValueError if sizes differ."""
+    """Return the context vectors of the runs' prompts, a row each:
+
+    (P, numbers). Raises ValueError if sizes differ.
+    """
     rows = []
     for folder in folders:
         prompt = read_prompt(folder)[0].eval()
         text, visual = prompt.contexts()[:2]
-        contexts = [context.detach().flatten() for context in (text, visual) if context is not None]
+        contexts = [
+            context.detach().flatten()
+            for context in (text, visual)
+            if context is not None
+        ]
         rows.append(torch.cat(contexts).double().numpy())
     if len({len(row) for row in rows}) > 1:
-        raise ValueError("prompts of different sizes (class-specific contexts?) cannot be compared with each other")
+        raise ValueError(
+            "prompts of different sizes (class-specific contexts?) cannot be compared with each other"
+        )
     return np.stack(rows)
 
 
 def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tasks' mean frozen class features and mean frozen features of their training images; (T, d) each."""
+    """Return the tasks' mean frozen class features and mean frozen features of their
+    training images; (T, d) each.
+    """
     store = build_store(cfg)
     classes, images = [], []
     for name in tasks:
         task = build_task(cfg, name)
         shown = build_images(cfg, [task], "train", store.backbone.preprocessing)
         features = store.features(shown, in_files=False)
-        classes.append(class_features(store.encoder, task).double().mean(0).cpu().numpy())
+        classes.append(
+            class_features(store.encoder, task).double().mean(0).cpu().numpy()
+        )
         images.append(features.double().mean(0).cpu().numpy())
     return np.stack(classes), np.stack(images)
 
@@ -62,22 +77,31 @@ def similarity(vectors: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-def similarities(cfg, tasks: Sequence[str], folders: Sequence[str | Path]) -> dict[str, np.ndarray]:
-    """Return for each of `PREDICTORS` the similarities (T, T) of the tasks, whose prompts are in `folders`."""
+def similarities(
+    cfg, tasks: Sequence[str], folders: Sequence[str | Path]
+) -> dict[str, np.ndarray]:
+    """Return for each of `PREDICTORS` the similarities (T, T) of the tasks, whose
+    prompts are in `folders`.
+    """
     classes, images = task_vectors(cfg, tasks)
     vectors = {"prompts": prompt_vectors(folders), "classes": classes, "images": images}
     return {name: similarity(vectors[name]) for name in PREDICTORS}
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the rank correlation of two lists of numbers, with mean ranks for ties; NaN if one of them is constant."""
+    """Return the rank correlation of two lists of numbers, with mean ranks for ties;
+
+    NaN if one of them is constant.
+    """
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(spearmanr(one, other).statistic)
 
 
 def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Return the rank correlation (T,) of each target's column of two matrices (T, T), the target itself left out."""
+    """Return the rank correlation (T,) of each target's column of two matrices (T, T),
+    the target itself left out.
+    """
     others = ~np.eye(len(scores), dtype=bool)
     values = []
     for column in range(len(scores)):
@@ -89,8 +113,9 @@ def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
 def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
     """Return how far a guess (T, T) orders the sources of each target as the scores do.
 
-    The mean Spearman correlation over targets, a 95 % bootstrap interval over targets, and each target's correlation
-    (None if its scores are all equal). Numbers are None if no target has one.
+    The mean Spearman correlation over targets, a 95 % bootstrap interval over targets,
+    and each target's correlation (None if its scores are all equal). Numbers are None
+    if no target has one.
     """
     values = rank_correlations(scores, guess)
     is_known = np.isfinite(values)
@@ -103,10 +128,14 @@ def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
     return found | {"by_target": by_target.tolist()}
 
 
-def compare_over_seeds(method: str, matrices: Mapping[int, Matrix], runs: Path, root: str = "") -> list[dict]:
-    """Return for each predictor its rank correlation with the scores, averaged over targets and seeds.
+def compare_over_seeds(
+    method: str, matrices: Mapping[int, Matrix], runs: Path, root: str = ""
+) -> list[dict]:
+    """Return for each predictor its rank correlation with the scores, averaged over
+    targets and seeds.
 
-    A target whose scores or guesses are all equal counts as 0. The 95 % bootstrap interval is over targets.
+    A target whose scores or guesses are all equal counts as 0. The 95 % bootstrap
+    interval is over targets.
 
     Args:
         matrices: seed -> square matrix in percent.
@@ -125,19 +154,31 @@ def compare_over_seeds(method: str, matrices: Mapping[int, Matrix], runs: Path, 
         means = np.mean(by_seed, axis=0)
         low, high = mean_interval(means)
         by_target = dict(zip(targets, means.tolist(), strict=True))
-        record = {"method": method, "predictor": name, "spearman": float(means.mean()), "low": low, "high": high}
+        record = {
+            "method": method,
+            "predictor": name,
+            "spearman": float(means.mean()),
+            "low": low,
+            "high": high,
+        }
         found.append(record | {"targets": by_target})
     return found
 
 
-def _guesses(method: str, seed: int, matrix: Matrix, runs: Path, root: str) -> dict[str, np.ndarray]:
+def _guesses(
+    method: str, seed: int, matrix: Matrix, runs: Path, root: str
+) -> dict[str, np.ndarray]:
     """Return for each predictor numbers (T, T), rows sources."""
     tasks, known = matrix.targets, entries()
     size = len(tasks)
     classes = [known[task].classes if task in known else 0 for task in tasks]
     guesses = {
-        "the source's score on its own task": np.repeat(np.diag(matrix.scores)[:, None], size, 1),
-        "classes of the source": np.repeat(np.array(classes, dtype=float)[:, None], size, 1),
+        "the source's score on its own task": np.repeat(
+            np.diag(matrix.scores)[:, None], size, 1
+        ),
+        "classes of the source": np.repeat(
+            np.array(classes, dtype=float)[:, None], size, 1
+        ),
     }
     folders = _prompt_folders(method, seed, tasks, runs)
     if folders:
@@ -148,7 +189,9 @@ def _guesses(method: str, seed: int, matrix: Matrix, runs: Path, root: str) -> d
     return guesses
 
 
-def _prompt_folders(method: str, seed: int, tasks: Sequence[str], runs: Path) -> list[Path]:
+def _prompt_folders(
+    method: str, seed: int, tasks: Sequence[str], runs: Path
+) -> list[Path]:
     """Return the folders of the tasks' prompts, or none if one is missing."""
     if not runs.is_dir():
         return []
@@ -156,7 +199,9 @@ def _prompt_folders(method: str, seed: int, tasks: Sequence[str], runs: Path) ->
     for folder in sorted(runs.iterdir()):
         if pattern.fullmatch(folder.name):
             places = [folder / task for task in tasks]
-            complete = all((place / "prompts.safetensors").is_file() for place in places)
+            complete = all(
+                (place / "prompts.safetensors").is_file() for place in places
+            )
             return places if complete else []
     return []
 

@@ -28,14 +28,16 @@ def transfer_matrix(
     kept: str | Path | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores in percent of the runs' prompts on `tasks`, (P, T), and those of plain CLIP, (T,).
+    """Return scores in percent of the runs' prompts on `tasks`, (P, T), and those of
+    plain CLIP, (T,).
 
     Args:
-        cfg: a configuration with the backbone and data root; by default that of the first run, which is enough if
+        cfg: a configuration with the backbone and data root; by default that of the
+        first run, which is enough if
             neither is a path.
-        jobs: worker processes.
-        kept: a JSON file of columns; those that are still true are taken from it, new ones are added as they come.
-        done: called with the number of columns that are ready.
+        jobs: worker processes. kept: a JSON file of columns; those that are still true
+        are taken from it, new ones are added as they come. done: called with the number
+        of columns that are ready.
 
     Raises ValueError or FileNotFoundError.
     """
@@ -58,7 +60,10 @@ def transfer_matrix(
 
 
 def configuration_of(folder: Path, root: str = ""):
-    """Return the configuration of the run in `folder`, with a data root. Raises FileNotFoundError without a run."""
+    """Return the configuration of the run in `folder`, with a data root.
+
+    Raises FileNotFoundError without a run.
+    """
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"{folder} holds no run (no config.yaml)")
     datasets.register_all()
@@ -76,11 +81,15 @@ def _score_tasks(
     prompts = [read_run(folder, cfg) for folder in run_folders]
     size = 1
     if not any(_is_visual(prompt) for prompt in prompts):
-        jobs = 1  # text prompts share the images' features: starting processes takes longer than the rest
+        # text prompts share the images' features: starting processes takes longer than
+        # the rest
+        jobs = 1
     if jobs > 1:
         size = math.ceil(len(tasks) / (4 * jobs))
     shares = [tasks[first : first + size] for first in range(0, len(tasks), size)]
-    for index, scores in each(_score_share, [(prompts, cfg, share) for share in shares], jobs):
+    for index, scores in each(
+        _score_share, [(prompts, cfg, share) for share in shares], jobs
+    ):
         if isinstance(scores, Exception):
             raise scores
         yield from zip(shares[index], scores.T.tolist(), strict=True)
@@ -102,19 +111,38 @@ def _read_columns(kept: str | Path | None, keys: dict[str, str]) -> dict[str, di
     if not kept or not Path(kept).is_file():
         return {}
     known = read_json(Path(kept))
-    return {name: known[name] for name, key in keys.items() if known.get(name, {}).get("key") == key}
+    return {
+        name: known[name]
+        for name, key in keys.items()
+        if known.get(name, {}).get("key") == key
+    }
 
 
-def _column_keys(run_folders: Sequence[str | Path], tasks: Sequence[str], cfg) -> dict[str, str]:
-    """Return for each task's name what its column depends on: prompts, settings, test images and classes."""
+def _column_keys(
+    run_folders: Sequence[str | Path], tasks: Sequence[str], cfg
+) -> dict[str, str]:
+    """Return for each task's name what its column depends on: prompts, settings, test
+    images and classes.
+    """
     prompts = [_digest(Path(folder)) for folder in run_folders]
-    settings = [(key, value) for key, value in flatten(without_local_paths(cfg)) if key.startswith(SHARED)]
+    settings = [
+        (key, value)
+        for key, value in flatten(without_local_paths(cfg))
+        if key.startswith(SHARED)
+    ]
     cfg = with_overrides(cfg, DATASET__NUM_SHOTS=0)
     keys = {}
     for name in tasks:
         task = build_task(cfg, name)
         labels = [sample.labels for sample in task.test]
-        parts = (prompts, settings, fingerprints.of_images(task.test), labels, task.classnames, task.metric)
+        parts = (
+            prompts,
+            settings,
+            fingerprints.of_images(task.test),
+            labels,
+            task.classnames,
+            task.metric,
+        )
         keys[task_name(name)] = fingerprints.of_text(*parts)[:32]
     return keys
 

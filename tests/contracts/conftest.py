@@ -1,4 +1,6 @@
-"""What the contracts are run for: --trainer and --task, or all that is registered and no part of this project."""
+"""What the contracts are run for: --trainer and --task, or all that is registered and
+no part of this project.
+"""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The contract of every data set, also of a user's: pytest tests/contracts --task NAME --root DATA [--import FILE]."""
+"""The contract of every data set, also of a user's: pytest tests/contracts --task NAME
+--root DATA [--import FILE].
+"""
 
 import pytest
 
@@ -37,7 +39,9 @@ def test_labels_names_and_images_agree(build, task_name):
 
 def test_no_test_image_is_trained_on(build):
     task = build(-1)
-    assert not {sample.key for sample in task.test} & {sample.key for sample in task.train_x}
+    assert not {sample.key for sample in task.test} & {
+        sample.key for sample in task.train_x
+    }
 
 
 def test_a_seed_samples_the_same_images(build):

@@ -1,4 +1,6 @@
-"""The contract of every trainer on our base classes, also of a user's: pytest tests/contracts --trainer NAME [--import FILE]."""
+"""The contract of every trainer on our base classes, also of a user's: pytest
+tests/contracts --trainer NAME [--import FILE].
+"""
 
 import json
 
@@ -31,7 +33,18 @@ def run(folder, trainer_name, log_as_before):
         if not (out / "results.json").is_file():
             command = f"--trainer {trainer_name} --dataset {TASK} --shots 2 --seed 1 --output-dir {out}"
             with log_as_before():
-                assert train.main([*command.split(), *flags.split(), "OPTIM.MAX_EPOCH", "2", *keys.split()]) == 0
+                assert (
+                    train.main(
+                        [
+                            *command.split(),
+                            *flags.split(),
+                            "OPTIM.MAX_EPOCH",
+                            "2",
+                            *keys.split(),
+                        ]
+                    )
+                    == 0
+                )
         return out
 
     return in_folder
@@ -40,12 +53,19 @@ def run(folder, trainer_name, log_as_before):
 def test_a_run_leaves_the_files_of_the_interface(run, trainer_name):
     out = run("run")
     (record,) = json.loads((out / "results.json").read_text())
-    assert (record["task"], record["trainer"], record["shots"], record["seed"]) == (TASK, trainer_name, 2, 1)
+    assert (record["task"], record["trainer"], record["shots"], record["seed"]) == (
+        TASK,
+        trainer_name,
+        2,
+        1,
+    )
     assert 0 <= record["score"] <= 100
     assert (out / "predictions" / f"seed1_{TASK}.json").is_file()
     assert (out / "config.yaml").is_file() and (out / "log.txt").is_file()
     if trainer_class(trainer_name).learns:
-        assert (out / "prompts.safetensors").is_file() and (out / "fewshot" / f"{TASK}.json").is_file()
+        assert (out / "prompts.safetensors").is_file() and (
+            out / "fewshot" / f"{TASK}.json"
+        ).is_file()
 
 
 def test_another_run_with_the_same_seed_is_the_same(run, trainer_name):
@@ -69,5 +89,9 @@ def test_evaluation_alone_gives_the_same_predictions(run, trainer_name):
 
 
 def test_part_of_the_classes(run):
-    (record,) = json.loads((run("base", keys="DATASET.SUBSAMPLE_CLASSES base") / "results.json").read_text())
+    (record,) = json.loads(
+        (
+            run("base", keys="DATASET.SUBSAMPLE_CLASSES base") / "results.json"
+        ).read_text()
+    )
     assert record["classes"] == 5

@@ -11,7 +11,9 @@ import datasets
 
 @pytest.fixture(scope="session", autouse=True)
 def registered():
-    """Modules register when they are first imported: before any test puts a copy in the registry's place."""
+    """Modules register when they are first imported: before any test puts a copy in the
+    registry's place.
+    """
     datasets.register_all()
 
 
@@ -21,7 +23,9 @@ class Disk:
     def __init__(self, root: Path):
         self.root = root
 
-    def image(self, color=(200, 100, 50), size=(12, 8), format="PNG", **options) -> bytes:
+    def image(
+        self, color=(200, 100, 50), size=(12, 8), format="PNG", **options
+    ) -> bytes:
         stream = io.BytesIO()
         Image.new("RGB", size, color).save(stream, format, **options)
         return stream.getvalue()
@@ -44,14 +48,21 @@ class Disk:
         return path
 
     def iris(self, folder, names, train, test, **options) -> None:
-        """`train` and `test`: one label field ("3", "0,4" or "") per image; the images' colours are all different."""
+        """`train` and `test`: one label field ("3", "0,4" or "") per image; the images'
+        colours are all different.
+        """
         for split, fields in (("train", train), ("test", test)):
             members = {
-                f"{split}/{i}.png": self.image((40 * i % 256, 7 * i % 256, len(split)), **options)
+                f"{split}/{i}.png": self.image(
+                    (40 * i % 256, 7 * i % 256, len(split)), **options
+                )
                 for i in range(len(fields))
             }
             self.zip(f"{folder}/{split}.zip", members)
-            lines = [f"{split}.zip@{name} {field}".strip() for name, field in zip(members, fields, strict=True)]
+            lines = [
+                f"{split}.zip@{name} {field}".strip()
+                for name, field in zip(members, fields, strict=True)
+            ]
             self.write(f"{folder}/{split}.txt", "\n".join(lines) + "\n")
         self.write(f"{folder}/labels.txt", "\n".join(names) + "\n")
 

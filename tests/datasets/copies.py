@@ -1,4 +1,6 @@
-"""Small public copies of sets in their true layouts: webdataset shards and parquet files; every image is another one."""
+"""Small public copies of sets in their true layouts: webdataset shards and parquet
+files; every image is another one.
+"""
 
 import io
 import json
@@ -29,14 +31,23 @@ def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
-def write_wds(folder: Path, names: Sequence[str], splits: dict, suffix: str = "png", shards: int = 2) -> dict:
-    """Write a webdataset; `splits`: split -> labels of each image (an integer, or a tuple for multilabel).
+def write_wds(
+    folder: Path,
+    names: Sequence[str],
+    splits: dict,
+    suffix: str = "png",
+    shards: int = 2,
+) -> dict:
+    """Write a webdataset; `splits`: split -> labels of each image (an integer, or a
+    tuple for multilabel).
 
     Returns split -> contents of the images in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classnames.txt").write_text("\n".join(names) + "\n")
-    (folder / "zeroshot_classification_templates.txt").write_text("a photo of a {c}.\na picture of {c}\n")
+    (folder / "zeroshot_classification_templates.txt").write_text(
+        "a photo of a {c}.\na picture of {c}\n"
+    )
     format = {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}[suffix]
     contents = {}
     number = 0
@@ -66,14 +77,27 @@ def write_wds(folder: Path, names: Sequence[str], splits: dict, suffix: str = "p
 
 
 def write_parquet(
-    folder: Path, names: Sequence[str], splits: dict, label: str = "label", others: Sequence[str] = (), parts: int = 2
+    folder: Path,
+    names: Sequence[str],
+    splits: dict,
+    label: str = "label",
+    others: Sequence[str] = (),
+    parts: int = 2,
 ) -> dict:
-    """Write parquet files as the Hub has them; `splits`: name in files -> labels. Returns split -> contents in order."""
+    """Write parquet files as the Hub has them;
+
+    `splits`: name in files -> labels. Returns split -> contents in order.
+    """
     import pyarrow
     import pyarrow.parquet
 
-    features = {"image": {"_type": "Image"}, label: {"names": list(names), "_type": "ClassLabel"}}
-    features |= {other: {"names": ["x", "y"], "_type": "ClassLabel"} for other in others}
+    features = {
+        "image": {"_type": "Image"},
+        label: {"names": list(names), "_type": "ClassLabel"},
+    }
+    features |= {
+        other: {"names": ["x", "y"], "_type": "ClassLabel"} for other in others
+    }
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -84,9 +108,20 @@ def write_parquet(
         number += len(labels)
         bounds = [part * len(labels) // parts for part in range(parts + 1)]
         for part, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
-            rows = [{"bytes": content, "path": None} for content in contents[split][start:end]]
-            columns = {"image": pyarrow.array(rows, kind), label: pyarrow.array(labels[start:end], pyarrow.int64())}
-            columns |= {other: pyarrow.array([0] * (end - start), pyarrow.int64()) for other in others}
+            rows = [
+                {"bytes": content, "path": None}
+                for content in contents[split][start:end]
+            ]
+            columns = {
+                "image": pyarrow.array(rows, kind),
+                label: pyarrow.array(labels[start:end], pyarrow.int64()),
+            }
+            columns |= {
+                other: pyarrow.array([0] * (end - start), pyarrow.int64())
+                for other in others
+            }
             table = pyarrow.table(columns).replace_schema_metadata(metadata)
-            pyarrow.parquet.write_table(table, folder / "data" / f"{split}-{part:05d}-of-{parts:05d}.parquet")
+            pyarrow.parquet.write_table(
+                table, folder / "data" / f"{split}-{part:05d}-of-{parts:05d}.parquet"
+            )
     return contents

@@ -1,4 +1,6 @@
-"""A small server that answers as the Hugging Face Hub does: the files of repositories, with ranges."""
+"""A small server that answers as the Hugging Face Hub does: the files of repositories,
+with ranges.
+"""
 
 import hashlib
 import json
@@ -23,28 +25,54 @@ class Handler(BaseHTTPRequestHandler):
         self.respond(with_body=True)
 
     def respond(self, with_body):
-        self.server.requests.append((self.command, self.path, self.headers.get("Range")))
+        self.server.requests.append(
+            (self.command, self.path, self.headers.get("Range"))
+        )
         path = self.path.split("?")[0]
-        found = re.fullmatch(r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path)
+        found = re.fullmatch(
+            r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path
+        )
         if found and f"{found[1]}/{found[2]}" in self.server.repos:
             files = self.server.repos[f"{found[1]}/{found[2]}"]
             if found[4] not in (None, "main", COMMIT):
-                return self.send(404, b"{}", with_body, {"X-Error-Code": "RevisionNotFound"})
+                return self.send(
+                    404, b"{}", with_body, {"X-Error-Code": "RevisionNotFound"}
+                )
             if found[3] == "tree":
-                content = [{"type": "file", "path": name, "size": len(data), "oid": tag(data)} for name, data in files.items()]
+                content = [
+                    {"type": "file", "path": name, "size": len(data), "oid": tag(data)}
+                    for name, data in files.items()
+                ]
             else:
                 siblings = [{"rfilename": name} for name in files]
-                content = {"id": found[2], "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
-            return self.send(200, json.dumps(content).encode(), with_body, {"Content-Type": "application/json"})
+                content = {
+                    "id": found[2],
+                    "sha": COMMIT,
+                    "siblings": siblings,
+                    "private": False,
+                    "tags": [],
+                }
+            return self.send(
+                200,
+                json.dumps(content).encode(),
+                with_body,
+                {"Content-Type": "application/json"},
+            )
         found = re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         if found:
-            files = self.server.repos.get(f"{'datasets' if found[1] else 'models'}/{found[2]}", {})
+            files = self.server.repos.get(
+                f"{'datasets' if found[1] else 'models'}/{found[2]}", {}
+            )
             if found[4] in files:
                 return self.send_file(files[found[4]], with_body)
         return self.send(404, b"{}", with_body, {"X-Error-Code": "RepoNotFound"})
 
     def send_file(self, data, with_body):
-        headers = {"ETag": f'"{tag(data)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{tag(data)}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
         part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if part is None:
             return self.send(200, data, with_body, headers)
@@ -68,7 +96,9 @@ def tag(data: bytes) -> str:
 
 @contextmanager
 def serve(repos: dict):
-    """Serve repositories ("datasets/owner/name" -> {file: bytes}); yield the server, whose `url` is its address."""
+    """Serve repositories ("datasets/owner/name" -> {file: bytes}); yield the server,
+    whose `url` is its address.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.repos, server.requests = repos, []

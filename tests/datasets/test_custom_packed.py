@@ -1,4 +1,6 @@
-"""Tasks straight from webdataset shards, parquet files and folders with a metadata table."""
+"""Tasks straight from webdataset shards, parquet files and folders with a metadata
+table.
+"""
 
 import json
 
@@ -39,14 +41,21 @@ def test_webdataset_is_a_task(everything, tmp_path):
     task = build_task(everything, f"wds:{tmp_path / 'birds'}")
     assert (task.name, task.classnames, task.metric) == ("birds", NAMES, "accuracy")
     assert task.templates == ["a photo of a {}.", "a picture of {}"]
-    for samples, split in ((task.train_x, "train"), (task.val, "val"), (task.test, "test")):
+    for samples, split in (
+        (task.train_x, "train"),
+        (task.val, "val"),
+        (task.test, "test"),
+    ):
         assert [sample.label for sample in samples] == labels[split]
         assert [read_bytes(sample.impath) for sample in samples] == contents[split]
     assert keys(task.test) == [f"test/s{k:07d}.png" for k in range(4)]
     (unpacked,) = home().iterdir()
     stamp = (unpacked / "index.json").stat().st_mtime_ns
-    assert keys(build_task(everything, f"wds:{tmp_path / 'birds'}").test) == keys(task.test)
-    assert (unpacked / "index.json").stat().st_mtime_ns == stamp  # and is not unpacked again
+    assert keys(build_task(everything, f"wds:{tmp_path / 'birds'}").test) == keys(
+        task.test
+    )
+    # and is not unpacked again
+    assert (unpacked / "index.json").stat().st_mtime_ns == stamp
     write_wds(tmp_path / "birds", NAMES, {**labels, "test": [0, 1]})
     assert len(build_task(everything, f"wds:{tmp_path / 'birds'}").test) == 2
 
@@ -58,7 +67,10 @@ def test_multilabel_webdataset(everything, tmp_path):
     assert (task.label_kind, task.metric) == ("multilabel", "11point_mAP")
     assert [sample.labels for sample in task.test] == rows["test"]
     (tmp_path / "birds.yaml").write_text("label_kind: multiclass")
-    with pytest.raises(ValueError, match="may have several labels, but label_kind in .*birds.yaml is multiclass"):
+    with pytest.raises(
+        ValueError,
+        match="may have several labels, but label_kind in .*birds.yaml is multiclass",
+    ):
         build_task(everything, f"wds:{tmp_path / 'birds'}")
 
 
@@ -73,19 +85,28 @@ def test_parquet_is_a_task(single, everything, tmp_path):
     task = build_task(everything, f"parquet:{path}")
     assert task.classnames == NAMES
     if single:  # a fifth of a single split is for testing
-        assert task.name == "train-00000-of-00001" and {sample.label for sample in task.test} == {0, 1, 2}
+        assert task.name == "train-00000-of-00001" and {
+            sample.label for sample in task.test
+        } == {0, 1, 2}
         assert len(task.train_x) + len(task.val) + len(task.test) == 12
     else:  # without a test split, the validation images are
         assert task.name == "birds" and task.templates == ["a bird called {}"]
-        assert [read_bytes(sample.impath) for sample in task.test] == contents["validation"]
+        assert [read_bytes(sample.impath) for sample in task.test] == contents[
+            "validation"
+        ]
 
 
 def test_names_of_the_yaml_replace_those_of_the_source(everything, tmp_path):
     write_wds(tmp_path / "birds", ["wrn", "rob"], {"train": [0, 1] * 2, "test": [1, 0]})
-    (tmp_path / "birds.yaml").write_text("name: small birds\nnames: {rob: robin, wrn: wren}")
+    (tmp_path / "birds.yaml").write_text(
+        "name: small birds\nnames: {rob: robin, wrn: wren}"
+    )
     name = f"wds:{tmp_path / 'birds'}"
     task = build_task(everything, name)
-    assert task_name(name) == task.name == "small birds" and task.classnames == ["robin", "wren"]
+    assert task_name(name) == task.name == "small birds" and task.classnames == [
+        "robin",
+        "wren",
+    ]
     assert [sample.label for sample in task.test] == [0, 1]
 
 
@@ -97,7 +118,9 @@ def test_bad_sources_leave_nothing(everything, tmp_path):
     with pytest.raises(ValueError, match="test/1.tar: a has a label, but no image"):
         build_task(everything, f"wds:{tmp_path / 'birds'}")
     assert list(home().iterdir()) == []
-    with pytest.raises(ValueError, match=f"custom images are called wds:{tmp_path / 'birds'}"):
+    with pytest.raises(
+        ValueError, match=f"custom images are called wds:{tmp_path / 'birds'}"
+    ):
         build_task(everything, str(tmp_path / "birds"))
 
 
@@ -119,14 +142,33 @@ def images(*paths):
 
 
 def test_split_folders_with_tables(everything, disk):
-    files = images("train/a.png", "train/b.png", "train/more/c.png", "train/d.png", "test/a.png", "test/b.png")
-    files["train/metadata.csv"] = table("a.png,wren", "b.png,robin", '"more/c.png",wren', "d.png,robin")
-    lines = [{"file_name": "a.png", "label": "robin"}, {"file_name": "b.png", "label": "wren"}]
+    files = images(
+        "train/a.png",
+        "train/b.png",
+        "train/more/c.png",
+        "train/d.png",
+        "test/a.png",
+        "test/b.png",
+    )
+    files["train/metadata.csv"] = table(
+        "a.png,wren", "b.png,robin", '"more/c.png",wren', "d.png,robin"
+    )
+    lines = [
+        {"file_name": "a.png", "label": "robin"},
+        {"file_name": "b.png", "label": "wren"},
+    ]
     files["test/metadata.jsonl"] = "\n".join(map(json.dumps, lines))
     task = build_task(everything, folder_of(disk, files))
     assert task.classnames == ["robin", "wren"]
-    assert keys(task.test) == ["test/a.png", "test/b.png"] and [sample.label for sample in task.test] == [0, 1]
-    assert sorted(keys([*task.train_x, *task.val])) == ["train/a.png", "train/b.png", "train/d.png", "train/more/c.png"]
+    assert keys(task.test) == ["test/a.png", "test/b.png"] and [
+        sample.label for sample in task.test
+    ] == [0, 1]
+    assert sorted(keys([*task.train_x, *task.val])) == [
+        "train/a.png",
+        "train/b.png",
+        "train/d.png",
+        "train/more/c.png",
+    ]
 
 
 def test_one_table_in_the_root(everything, disk):
@@ -139,7 +181,10 @@ def test_one_table_in_the_root(everything, disk):
 
 def test_a_table_without_splits_is_split_as_folders_are(everything, disk):
     files = images(*(f"{k}.png" for k in range(12)))
-    rows = [json.dumps({"file_name": f"{k}.png", "label": k % 2, "size": [1, 2]}) for k in range(12)]
+    rows = [
+        json.dumps({"file_name": f"{k}.png", "label": k % 2, "size": [1, 2]})
+        for k in range(12)
+    ]
     files["metadata.jsonl"] = "\n".join(rows)
     task = build_task(everything, folder_of(disk, files))
     assert {sample.label for sample in task.test} == {0, 1}
@@ -147,29 +192,64 @@ def test_a_table_without_splits_is_split_as_folders_are(everything, disk):
 
 
 def test_several_labels_in_a_table(everything, disk):
-    files = images(*(f"{split}/{k}.png" for split in ("train", "test") for k in range(3)))
+    files = images(
+        *(f"{split}/{k}.png" for split in ("train", "test") for k in range(3))
+    )
     for split in ("train", "test"):
-        files[f"{split}/metadata.csv"] = table("0.png,sea|sky", "1.png,sky", "2.png,", header="file_name,labels")
+        files[f"{split}/metadata.csv"] = table(
+            "0.png,sea|sky", "1.png,sky", "2.png,", header="file_name,labels"
+        )
     task = build_task(everything, folder_of(disk, files))
     assert (task.label_kind, task.classnames) == ("multilabel", ["sea", "sky"])
     assert [sample.labels for sample in task.test] == [(0, 1), (1,), ()]
 
 
 def test_a_table_without_labels_beside_class_folders_is_passed_over(everything, disk):
-    files = images(*(f"{split}/{name}/{k}.png" for split in ("train", "test") for name in "ab" for k in range(2)))
+    files = images(
+        *(
+            f"{split}/{name}/{k}.png"
+            for split in ("train", "test")
+            for name in "ab"
+            for k in range(2)
+        )
+    )
     files["train/metadata.csv"] = table("a/0.png,hello", header="file_name,text")
     assert build_task(everything, folder_of(disk, files)).classnames == ["a", "b"]
 
 
 BAD_TABLES = {
-    "an image that is not there": (table("a.png,wren", "x.png,robin"), r"train/metadata.csv:3: no file .*x.png"),
-    "a label that is not there": (table("a.png,wren", "b.png,"), "train/metadata.csv:3: label is '', not a label"),
-    "an image twice": (table("a.png,wren", "a.png,robin"), "train/metadata.csv:3: train/a.png is also in .*csv:2"),
-    "a path that leads out": (table("../b.png,wren"), "train/metadata.csv:2: '../b.png' leads out of the folder"),
-    "an absolute path": (table("/etc/passwd,wren"), "train/metadata.csv:2: '/etc/passwd' leads out"),
-    "too many fields": (table("a.png,wren,x"), "train/metadata.csv:2: 3 fields, but the header has 2"),
-    "no column of labels": (table("a.png,hi", header="file_name,text"), "no column label, .* it has file_name, text"),
-    "no column of files": (table("a.png,hi", header="file,label"), "no column file_name; it has file, label"),
+    "an image that is not there": (
+        table("a.png,wren", "x.png,robin"),
+        r"train/metadata.csv:3: no file .*x.png",
+    ),
+    "a label that is not there": (
+        table("a.png,wren", "b.png,"),
+        "train/metadata.csv:3: label is '', not a label",
+    ),
+    "an image twice": (
+        table("a.png,wren", "a.png,robin"),
+        "train/metadata.csv:3: train/a.png is also in .*csv:2",
+    ),
+    "a path that leads out": (
+        table("../b.png,wren"),
+        "train/metadata.csv:2: '../b.png' leads out of the folder",
+    ),
+    "an absolute path": (
+        table("/etc/passwd,wren"),
+        "train/metadata.csv:2: '/etc/passwd' leads out",
+    ),
+    "too many fields": (
+        table("a.png,wren,x"),
+        "train/metadata.csv:2: 3 fields, but the header has 2",
+    ),
+    "no column of labels": (
+        table("a.png,hi", header="file_name,text"),
+        "no column label, .* it has file_name, text",
+    ),
+    "no column of files": (
+        table("a.png,hi", header="file,label"),
+        "no column file_name; it has file, label",
+    ),
     "nothing": (table(), "train/metadata.csv lists no image"),
 }
 
@@ -187,14 +267,24 @@ def test_bad_lines_of_json_and_uneven_tables(everything, disk):
     files = images("train/a.png", "train/b.png", "test/a.png")
     files["train/metadata.csv"] = table("a.png,wren", "b.png,robin")
     name = folder_of(disk, files)
-    with pytest.raises(ValueError, match="train/metadata.csv lists images, but .*/test has no metadata.csv|no sub-folders"):
+    with pytest.raises(
+        ValueError,
+        match="train/metadata.csv lists images, but .*/test has no metadata.csv|no sub-folders",
+    ):
         build_task(everything, name)
     disk.write("photos/test/metadata.jsonl", '{"file_name": "a.png", "label": "wren"\n')
     with pytest.raises(ValueError, match="test/metadata.jsonl:1: not JSON"):
         build_task(everything, name)
-    disk.write("photos/test/metadata.jsonl", '{"file_name": "a.png", "label": "wern"}\n')
-    with pytest.raises(ValueError, match="metadata.jsonl:1: 'wern' is no class of the training images; .* 'wren'"):
+    disk.write(
+        "photos/test/metadata.jsonl", '{"file_name": "a.png", "label": "wern"}\n'
+    )
+    with pytest.raises(
+        ValueError,
+        match="metadata.jsonl:1: 'wern' is no class of the training images; .* 'wren'",
+    ):
         build_task(everything, name)
     disk.write("photos/test/metadata.csv", table("a.png,wren"))
-    with pytest.raises(ValueError, match="test has both metadata.csv and metadata.jsonl"):
+    with pytest.raises(
+        ValueError, match="test has both metadata.csv and metadata.jsonl"
+    ):
         build_task(everything, name)

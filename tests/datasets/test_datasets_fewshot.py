@@ -9,7 +9,9 @@ from datasets.task import Sample, Task
 
 
 def images(*labels):
-    return [Sample(f"/data/{i}.png", tuple(own), f"{i}.png") for i, own in enumerate(labels)]
+    return [
+        Sample(f"/data/{i}.png", tuple(own), f"{i}.png") for i, own in enumerate(labels)
+    ]
 
 
 def keys(samples):
@@ -17,7 +19,9 @@ def keys(samples):
 
 
 def walked_in_this_order(seed, *labels):
-    """Images that the shuffle by `seed` brings into the order given, so that a case can be worked by hand."""
+    """Images that the shuffle by `seed` brings into the order given, so that a case can
+    be worked by hand.
+    """
     positions = list(range(len(labels)))
     random.Random(seed).shuffle(positions)
     samples = images(*labels)
@@ -56,7 +60,10 @@ def test_sample_agrees_with_the_oracle(kind, shots, seed):
     if kind == "multiclass":
         labels = [(generator.choice((0, 0, 0, 1, 1, 2, 3)),) for _ in range(90)]
     else:
-        labels = [tuple(sorted(generator.sample(range(6), generator.randrange(4)))) for _ in range(90)]
+        labels = [
+            tuple(sorted(generator.sample(range(6), generator.randrange(4))))
+            for _ in range(90)
+        ]
     expected = oracle(labels, 6, shots, seed)
     assert keys(fewshot.sample(images(*labels), 6, shots, seed)) == expected
     assert expected  # the case is not void
@@ -74,18 +81,26 @@ def test_multiclass_takes_the_first_images_of_each_class_in_shuffled_order():
 
 def test_multilabel_by_hand():
     samples = walked_in_this_order(5, [0], [0, 1], [0], [0, 1], [0, 2], [0, 2], [2])
-    # counters: 100, 210, skip (0 is full), 320 (rarest 1 <= 2/2), 421, 522: all full, so image 6 is never seen
+    # counters: 100, 210, skip (0 is full), 320 (rarest 1 <= 2/2), 421, 522: all full,
+    # so image 6 is never seen
     assert keys(fewshot.sample(samples, 3, 2, seed=5)) == [0, 1, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("singles", "dropped"), [(4, True), (3, False)])
-def test_an_image_of_an_overfull_class_is_dropped_beyond_one_and_a_half_times_the_shots(singles, dropped):
-    samples = walked_in_this_order(9, *[[0]] * singles, [0, 1], [0, 1], [0, 1], [0, 1], [1], [1])
+def test_an_image_of_an_overfull_class_is_dropped_beyond_one_and_a_half_times_the_shots(
+    singles, dropped
+):
+    samples = walked_in_this_order(
+        9, *[[0]] * singles, [0, 1], [0, 1], [0, 1], [0, 1], [1], [1]
+    )
     drawn = keys(fewshot.sample(samples, 2, 4, seed=9))
-    # before the fourth pair: class 0 has singles + 3 images (limit 6), class 1 has 3 (more than half of 4)
+    # before the fourth pair: class 0 has singles + 3 images (limit 6), class 1 has 3
+    # (more than half of 4)
     pair = singles + 3
     assert (pair not in drawn) == dropped
-    assert drawn == [i for i in range(singles + 4)][: pair + (not dropped)] + ([pair + 1] if dropped else [])
+    assert drawn == [i for i in range(singles + 4)][: pair + (not dropped)] + (
+        [pair + 1] if dropped else []
+    )
 
 
 def test_negatives_are_kept_up_to_the_shots_and_only_until_the_stop():
@@ -96,7 +111,10 @@ def test_negatives_are_kept_up_to_the_shots_and_only_until_the_stop():
 
 def test_a_class_that_is_too_small_gives_all_it_has():
     samples = images(*[[0]] * 10, [1], [1])
-    assert Counter(s.label for s in fewshot.sample(samples, 2, 5, seed=0)) == {0: 5, 1: 2}
+    assert Counter(s.label for s in fewshot.sample(samples, 2, 5, seed=0)) == {
+        0: 5,
+        1: 2,
+    }
 
 
 def test_sampling_leaves_the_global_generator_and_its_input_alone():
@@ -109,12 +127,15 @@ def test_sampling_leaves_the_global_generator_and_its_input_alone():
 
 
 @pytest.mark.parametrize(
-    ("count", "train", "val"), [(5, 4, 1), (20, 16, 4), (2, 1, 1), (1, 0, 1), (6, 4, 2), (10, 8, 2)]
+    ("count", "train", "val"),
+    [(5, 4, 1), (20, 16, 4), (2, 1, 1), (1, 0, 1), (6, 4, 2), (10, 8, 2)],
 )
 def test_carve_out_counts(count, train, val):
     samples = images(*[[i % 3] for i in range(3 * count)])
     left, right = fewshot.split_val(samples, 3, "multiclass")
-    assert Counter(s.label for s in left) == ({i: train for i in range(3)} if train else {})
+    assert Counter(s.label for s in left) == (
+        {i: train for i in range(3)} if train else {}
+    )
     assert Counter(s.label for s in right) == {i: val for i in range(3)}
     assert keys(right) == list(range(3 * val))  # the first of each class, in order
     assert keys(left) == list(range(3 * val, 3 * count))
@@ -122,8 +143,8 @@ def test_carve_out_counts(count, train, val):
 
 def test_carve_out_of_multilabel_images_by_hand():
     samples = images([1], [0, 1], [0], [], [1, 2], [2], [1], [1], [1])
-    # wanted: one of class 0, two of class 1, one of class 2
-    # class 0 takes image 1, which is also of class 1; class 1 takes image 0; class 2 takes image 4
+    # wanted: one of class 0, two of class 1, one of class 2 class 0 takes image 1,
+    # which is also of class 1; class 1 takes image 0; class 2 takes image 4
     train, val = fewshot.split_val(samples, 3, "multilabel")
     assert keys(val) == [0, 1, 4]
     assert keys(train) == [2, 3, 5, 6, 7, 8]
@@ -158,7 +179,10 @@ def test_sample_per_class():
     assert Counter(s.label for s in few_val) == {0: 4, 1: 4, 2: 4}
     assert [s.label for s in few] == [0] * 5 + [1] * 5 + [2] * 5
     assert len(fewshot.sample_per_class(train, val, 2, 7, "pets")[1]) == 6
-    assert len(fewshot.sample_per_class(train, val, 14, 7, "pets")[0]) == 40 - 14 - 13 - 13 + 14 + 26
+    assert (
+        len(fewshot.sample_per_class(train, val, 14, 7, "pets")[0])
+        == 40 - 14 - 13 - 13 + 14 + 26
+    )
     assert fewshot.sample_per_class(train, val, 5, 7, "pets") == (few, few_val)
     assert fewshot.sample_per_class(train, val, 5, 7, "cars") != (few, few_val)
     assert fewshot.sample_per_class(train, val, 5, 8, "pets") != (few, few_val)
@@ -185,6 +209,8 @@ def test_record_is_written_and_replayed(tmp_path):
 
 def test_replay_names_what_is_missing():
     with pytest.raises(ValueError, match="names 9.png"):
-        fewshot.replay({"task": "t", "train": ["0.png", "9.png"], "val": []}, images([0]))
+        fewshot.replay(
+            {"task": "t", "train": ["0.png", "9.png"], "val": []}, images([0])
+        )
     with pytest.raises(ValueError, match="no list 'val'"):
         fewshot.replay({"task": "t", "train": []}, images([0]))

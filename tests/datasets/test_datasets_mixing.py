@@ -8,7 +8,10 @@ from datasets.mixing import MixingSampler
 
 def tasks_of(batches, sizes):
     edges = np.cumsum(sizes)
-    return [[int(np.searchsorted(edges, index, side="right")) for index in batch] for batch in batches]
+    return [
+        [int(np.searchsorted(edges, index, side="right")) for index in batch]
+        for batch in batches
+    ]
 
 
 def shares(batches, sizes):
@@ -21,21 +24,31 @@ def test_proportional_shows_every_image_once():
     batches = list(sampler)
     assert len(batches) == len(sampler) == 6
     assert sorted(index for batch in batches for index in batch) == list(range(24))
-    assert [len(batch) for batch in MixingSampler([5, 20], 4, drop_last=True)] == [4] * 6  # one image is dropped
+    # one image is dropped
+    assert [len(batch) for batch in MixingSampler([5, 20], 4, drop_last=True)] == [
+        4
+    ] * 6
     assert any(len(set(tasks)) > 1 for tasks in tasks_of(batches, [5, 0, 17, 2]))
 
 
-@pytest.mark.parametrize(("images", "batches"), [(50, [32, 18]), (95, [32, 32, 31]), (33, [32, 1]), (64, [32, 32])])
+@pytest.mark.parametrize(
+    ("images", "batches"),
+    [(50, [32, 18]), (95, [32, 32, 31]), (33, [32, 1]), (64, [32, 32])],
+)
 def test_the_short_last_batch_is_kept(images, batches):
     assert [len(batch) for batch in MixingSampler([images], 32)] == batches
-    assert [len(batch) for batch in MixingSampler([images], 32, drop_last=True)] == [32] * (images // 32)
+    assert [len(batch) for batch in MixingSampler([images], 32, drop_last=True)] == [
+        32
+    ] * (images // 32)
 
 
 @pytest.mark.parametrize("homogeneous", [False, True])
 @pytest.mark.parametrize("mixing", ["proportional", "uniform", "temperature"])
 def test_order_is_a_function_of_seed_and_epoch(mixing, homogeneous):
     def order(seed, epoch, warm_up=0):
-        sampler = MixingSampler([9, 30, 14], 4, mixing, homogeneous=homogeneous, seed=seed)
+        sampler = MixingSampler(
+            [9, 30, 14], 4, mixing, homogeneous=homogeneous, seed=seed
+        )
         for earlier in range(warm_up):
             sampler.set_epoch(earlier)
             list(sampler)
@@ -55,10 +68,13 @@ def test_uniform_gives_every_task_the_same_share():
     sizes = [10, 300, 90, 0]
     sampler = MixingSampler(sizes, 8, "uniform", seed=3)
     batches = list(sampler)
-    assert len(batches) == len(sampler) == 50 and {len(batch) for batch in batches} == {8}
+    assert len(batches) == len(sampler) == 50 and {len(batch) for batch in batches} == {
+        8
+    }
     assert shares(batches, sizes) == pytest.approx([133, 133, 133, 0], abs=1)
     small = Counter(index for batch in batches for index in batch if index < 10)
-    assert set(small) == set(range(10)) and set(small.values()) <= {13, 14}  # shuffled passes over the task
+    # shuffled passes over the task
+    assert set(small) == set(range(10)) and set(small.values()) <= {13, 14}
 
 
 def test_temperature_flattens_the_proportions():
@@ -75,16 +91,23 @@ def test_homogeneous_batches_are_from_one_task():
     sizes = [10, 3, 64, 0]
     sampler = MixingSampler(sizes, 8, homogeneous=True, drop_last=True)
     batches = list(sampler)
-    assert len(batches) == len(sampler) == 1 + 1 + 8  # a task smaller than a batch has its short batch
+    # a task smaller than a batch has its short batch
+    assert len(batches) == len(sampler) == 1 + 1 + 8
     assert all(len(set(tasks)) == 1 for tasks in tasks_of(batches, sizes))
-    assert len({index for batch in batches for index in batch}) == sum(map(len, batches)) == 8 + 3 + 64
+    assert (
+        len({index for batch in batches for index in batch})
+        == sum(map(len, batches))
+        == 8 + 3 + 64
+    )
     whole = list(MixingSampler(sizes, 8, homogeneous=True))
     assert sorted(index for batch in whole for index in batch) == list(range(77))
 
 
 def test_homogeneous_uniform_gives_every_task_the_same_number_of_batches():
     sizes = [10, 3, 64, 0, 90]
-    sampler = MixingSampler(sizes, 8, "uniform", homogeneous=True, seed=5, drop_last=True)
+    sampler = MixingSampler(
+        sizes, 8, "uniform", homogeneous=True, seed=5, drop_last=True
+    )
     total = Counter()
     for epoch in range(40):
         sampler.set_epoch(epoch)
@@ -94,7 +117,10 @@ def test_homogeneous_uniform_gives_every_task_the_same_number_of_batches():
         assert set(counts.values()) <= {5, 6}
         assert all(len(set(batch)) == len(batch) for batch in batches)
         total += counts
-    assert all(abs(total[task] - 210) < 25 for task in (0, 1, 2, 4)) and sum(total.values()) == 840
+    assert (
+        all(abs(total[task] - 210) < 25 for task in (0, 1, 2, 4))
+        and sum(total.values()) == 840
+    )
 
 
 def test_rare_tasks_come_up_even_where_an_epoch_has_fewer_batches_than_tasks():

@@ -25,13 +25,26 @@ def tasks(disk):
     def samples(split, labels):
         path = disk.zip(
             f"{split}.zip",
-            {f"{i}.png": disk.image((20 * i, 255 - 9 * i, len(split)), (20, 10)) for i in range(len(labels))},
+            {
+                f"{i}.png": disk.image((20 * i, 255 - 9 * i, len(split)), (20, 10))
+                for i in range(len(labels))
+            },
         )
-        return [Sample(f"{path}@{i}.png", own, f"{split}.zip@{i}.png") for i, own in enumerate(labels)]
+        return [
+            Sample(f"{path}@{i}.png", own, f"{split}.zip@{i}.png")
+            for i, own in enumerate(labels)
+        ]
 
-    animals = Animals(["cat", "dog"], samples("a", [(0,), (1,), (1,), (0,)]), [], samples("at", [(1,)]))
+    animals = Animals(
+        ["cat", "dog"],
+        samples("a", [(0,), (1,), (1,), (0,)]),
+        [],
+        samples("at", [(1,)]),
+    )
     shown = [(0, 2), (), (1,), (2, 0, 1), (2,), (0,)]
-    scenes = Scenes(["cat", "sea", "tree"], samples("s", shown), [], samples("st", [(2,)]))
+    scenes = Scenes(
+        ["cat", "sea", "tree"], samples("s", shown), [], samples("st", [(2,)])
+    )
     return [animals, scenes]
 
 
@@ -45,7 +58,12 @@ def test_items(tasks):
     item = both[4]
     assert set(item) == {"img", "label", "labels", "task", "index", "impath"}
     assert item["img"].shape == (3, 8, 8) and item["img"].dtype == torch.float32
-    assert (item["label"], item["task"], item["index"], item["impath"]) == (0, 1, 4, "s.zip@0.png")
+    assert (item["label"], item["task"], item["index"], item["impath"]) == (
+        0,
+        1,
+        4,
+        "s.zip@0.png",
+    )
     assert item["labels"].tolist() == [0, 2, -1] and item["labels"].dtype == torch.int64
     assert both[5]["label"] == -1 and both[5]["labels"].tolist() == [-1, -1, -1]
     pixel = (torch.tensor([0, 255, 1]) / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
@@ -75,27 +93,51 @@ def test_batches_of_multiclass_and_multilabel_tasks(tasks):
     assert batch["img"].shape == (5, 3, 8, 8) and batch["labels"].shape == (5, 3)
     assert batch["index"].tolist() == next(iter(sampler)) and len(batch["impath"]) == 5
     assert set(batch["task"].tolist()) == {0, 1}
-    for label, labels, index in zip(batch["label"], batch["labels"], batch["index"], strict=True):
-        assert tuple(own for own in labels.tolist() if own >= 0) == both.samples[index].labels
+    for label, labels, index in zip(
+        batch["label"], batch["labels"], batch["index"], strict=True
+    ):
+        assert (
+            tuple(own for own in labels.tolist() if own >= 0)
+            == both.samples[index].labels
+        )
         assert label == both.samples[index].label
 
 
 def test_targets(tasks):
     both = dataset(tasks)
-    assert both.targets(0).tolist() == [0, 1, 1, 0] and both.targets(0).dtype == torch.int64
-    assert both.targets(1).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0]]
+    assert (
+        both.targets(0).tolist() == [0, 1, 1, 0]
+        and both.targets(0).dtype == torch.int64
+    )
+    assert both.targets(1).tolist() == [
+        [1, 0, 1],
+        [0, 0, 0],
+        [0, 1, 0],
+        [1, 1, 1],
+        [0, 0, 1],
+        [1, 0, 0],
+    ]
 
 
 def test_cached_images_equal_uncached_ones(tasks, monkeypatch):
-    cached, uncached, too_large = dataset(tasks), dataset(tasks, cache_budget=0), dataset(tasks, cache_budget=1919)
+    cached, uncached, too_large = (
+        dataset(tasks),
+        dataset(tasks, cache_budget=0),
+        dataset(tasks, cache_budget=1919),
+    )
     first = [cached[i]["img"] for i in range(10)]
     reads = []
-    monkeypatch.setattr("datasets.multitask.read_image", lambda path, background: reads.append(path) or read_image(path))
+    monkeypatch.setattr(
+        "datasets.multitask.read_image",
+        lambda path, background: reads.append(path) or read_image(path),
+    )
     for index in range(10):
         assert torch.equal(cached[index]["img"], first[index])
     assert reads == []
     for index in range(10):
-        assert torch.equal(uncached[index]["img"], first[index]) and torch.equal(too_large[index]["img"], first[index])
+        assert torch.equal(uncached[index]["img"], first[index]) and torch.equal(
+            too_large[index]["img"], first[index]
+        )
     assert len(reads) == 20
 
 
@@ -108,8 +150,13 @@ def test_an_item_does_not_alias_the_cache(tasks):
 
 def test_what_workers_decode_the_parent_has(tasks, monkeypatch):
     both = dataset(tasks)
-    read = torch.cat([batch["img"] for batch in DataLoader(both, batch_size=3, num_workers=2)])
-    monkeypatch.setattr("datasets.multitask.read_image", lambda path, background: pytest.fail("was decoded before"))
+    read = torch.cat(
+        [batch["img"] for batch in DataLoader(both, batch_size=3, num_workers=2)]
+    )
+    monkeypatch.setattr(
+        "datasets.multitask.read_image",
+        lambda path, background: pytest.fail("was decoded before"),
+    )
     assert torch.equal(torch.stack([both[i]["img"] for i in range(10)]), read)
 
 
@@ -122,9 +169,16 @@ def test_a_pickled_copy_starts_with_an_empty_cache(tasks):
 
 def test_each_task_has_its_own_crop_unless_told(tasks, monkeypatch):
     seen = []
-    monkeypatch.setattr("datasets.multitask.resize", lambda image, *args: seen.append(args) or resize(image, *args))
+    monkeypatch.setattr(
+        "datasets.multitask.resize",
+        lambda image, *args: seen.append(args) or resize(image, *args),
+    )
     dataset(tasks)[0], dataset(tasks)[4], dataset(tasks, crop="squash")[0]
-    assert seen == [(8, "crop", "bicubic"), (8, "squash", "bicubic"), (8, "squash", "bicubic")]
+    assert seen == [
+        (8, "crop", "bicubic"),
+        (8, "squash", "bicubic"),
+        (8, "squash", "bicubic"),
+    ]
 
 
 def test_a_transform_runs_every_time(tasks):
@@ -135,13 +189,20 @@ def test_a_transform_runs_every_time(tasks):
         return torch.full((3, 8, 8), float(len(calls)))
 
     both = dataset(tasks, transform=transform)
-    assert [both[0]["img"].mean().item(), both[0]["img"].mean().item()] == [1.0, 2.0] and calls == [(20, 10)] * 2
+    assert [both[0]["img"].mean().item(), both[0]["img"].mean().item()] == [
+        1.0,
+        2.0,
+    ] and calls == [(20, 10)] * 2
 
 
 def test_splits(tasks):
-    assert len(dataset(tasks, "val")) == 0 and dataset(tasks, "val").targets(1).shape == (0, 3)
+    assert len(dataset(tasks, "val")) == 0 and dataset(tasks, "val").targets(
+        1
+    ).shape == (0, 3)
     test = dataset(tasks, "test")
-    assert [test[i]["label"] for i in range(2)] == [1, 2] and test[0]["labels"].tolist() == [1]
+    assert [test[i]["label"] for i in range(2)] == [1, 2] and test[0][
+        "labels"
+    ].tolist() == [1]
     with pytest.raises(ValueError, match="train, val or test"):
         dataset(tasks, "dev")
 
@@ -156,7 +217,12 @@ def test_bad_lists_of_tasks(tasks):
 def test_label_distribution():
     labels = torch.tensor([[0, 2, -1], [-1, -1, -1], [1, -1, -1], [2, 2, 0]])
     rows = label_distribution(labels, 4)
-    assert rows.tolist() == [[0.5, 0, 0.5, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0.5, 0, 0.5, 0]]
+    assert rows.tolist() == [
+        [0.5, 0, 0.5, 0],
+        [0, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0.5, 0, 0.5, 0],
+    ]
     logits = torch.randn(4, 4, requires_grad=True)
     loss = torch.nn.functional.cross_entropy(logits, rows, reduction="none")
     assert loss[1] == 0 and torch.isfinite(loss).all()
@@ -172,4 +238,8 @@ def test_a_batch_is_the_stacked_items_to_the_bit(tasks, times):
         batch = data.batch(rows)
     assert batch.keys() == wanted.keys()
     for key, value in wanted.items():
-        assert torch.equal(batch[key], value) if isinstance(value, torch.Tensor) else batch[key] == value
+        assert (
+            torch.equal(batch[key], value)
+            if isinstance(value, torch.Tensor)
+            else batch[key] == value
+        )

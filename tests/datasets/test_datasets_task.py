@@ -21,18 +21,31 @@ class Shapes(ElevaterTask):
 
 @pytest.fixture
 def shapes(disk):
-    disk.iris("classification/shapes_1", ["disc", "ring"], ["0", "1"] * 10, ["1", "0", "1"])
+    disk.iris(
+        "classification/shapes_1", ["disc", "ring"], ["0", "1"] * 10, ["1", "0", "1"]
+    )
     return f"{disk.root}/classification/shapes_1"
 
 
 def test_elevater_task(cfg, shapes):
     cfg.DATASET.NUM_SHOTS = 5
     task = Shapes(cfg)
-    assert (task.name, task.label_kind, task.metric, task.crop) == ("shapes", "multiclass", "accuracy", "crop")
-    assert task.classnames == ["disc", "ring"] and task.num_classes == 2 and task.lab2cname == {0: "disc", 1: "ring"}
+    assert (task.name, task.label_kind, task.metric, task.crop) == (
+        "shapes",
+        "multiclass",
+        "accuracy",
+        "crop",
+    )
+    assert (
+        task.classnames == ["disc", "ring"]
+        and task.num_classes == 2
+        and task.lab2cname == {0: "disc", 1: "ring"}
+    )
     assert task.templates == ["a drawing of a {}."] and task.train_u is None
     pool, _ = read_iris(shapes, "train.txt", "labels.txt")
-    assert (task.train_x, task.val) == fewshot.sample_elevater(pool, 2, "multiclass", 5, 1)
+    assert (task.train_x, task.val) == fewshot.sample_elevater(
+        pool, 2, "multiclass", 5, 1
+    )
     assert (len(task.train_x), len(task.val)) == (8, 2)
     assert [s.label for s in task.test] == [1, 0, 1]
     assert isinstance(task, DatasetBase) and isinstance(task.train_x[0], Sample)
@@ -58,7 +71,12 @@ def test_images_are_read_from_the_tasks_zips(cfg, shapes):
 
 def test_multilabel_elevater_task(cfg, disk):
     class Scenes(ElevaterTask):
-        name, root_folder, label_kind, metric = "scenes", "s", "multilabel", "11point_mAP"
+        name, root_folder, label_kind, metric = (
+            "scenes",
+            "s",
+            "multilabel",
+            "11point_mAP",
+        )
         prompt_names = ("a big cat", "the sea")
 
     disk.iris("s", ["cat", "sea"], ["0,1", "0", "", "1", "0", "1"], ["0,1", ""])
@@ -67,7 +85,9 @@ def test_multilabel_elevater_task(cfg, disk):
     assert task.classnames == ["a big cat", "the sea"]
     assert task.test[0].labels == (0, 1) and task.test[1].label == -1
     Scenes.prompt_names = ("one",)
-    with pytest.raises(ValueError, match=r"s/labels\.txt has 2 classes, but scenes has 1 prompt names"):
+    with pytest.raises(
+        ValueError, match=r"s/labels\.txt has 2 classes, but scenes has 1 prompt names"
+    ):
         Scenes(cfg)
 
 
@@ -81,12 +101,17 @@ def test_coco_task(cfg, disk):
             f"k/{name}.json",
             {
                 "images": [
-                    {"id": 9 - i, "file_name": f"{i}.png", "zip_file": "img.zip"} for i in range(len(annotations))
+                    {"id": 9 - i, "file_name": f"{i}.png", "zip_file": "img.zip"}
+                    for i in range(len(annotations))
                 ],
                 "annotations": [
-                    {"image_id": 9 - i, "category_id": c} for i, own in enumerate(annotations) for c in own
+                    {"image_id": 9 - i, "category_id": c}
+                    for i, own in enumerate(annotations)
+                    for c in own
                 ],
-                "categories": [{"id": i + 1, "name": name} for i, name in enumerate(categories)],
+                "categories": [
+                    {"id": i + 1, "name": name} for i, name in enumerate(categories)
+                ],
             },
         )
 
@@ -94,13 +119,21 @@ def test_coco_task(cfg, disk):
     index("train", [[1], [2], [1], [2]])
     index("test", [[2], [1]])
     task = Distance(cfg)
-    assert task.classnames == ["near", "far"] and [s.key for s in task.test] == ["img.zip@1.png", "img.zip@0.png"]
+    assert task.classnames == ["near", "far"] and [s.key for s in task.test] == [
+        "img.zip@1.png",
+        "img.zip@0.png",
+    ]
     assert [s.label for s in task.test] == [0, 1]
     index("test", [[2, 1], [1]])
-    with pytest.raises(ValueError, match=r"test\.json: img\.zip@0\.png has 2 labels, but distance is multiclass"):
+    with pytest.raises(
+        ValueError,
+        match=r"test\.json: img\.zip@0\.png has 2 labels, but distance is multiclass",
+    ):
         Distance(cfg)
     index("test", [[2], [1]], ("near", "remote"))
-    with pytest.raises(ValueError, match=r"train\.json and .*test\.json do not have the same classes"):
+    with pytest.raises(
+        ValueError, match=r"train\.json and .*test\.json do not have the same classes"
+    ):
         Distance(cfg)
 
 
@@ -112,7 +145,10 @@ def test_missing_data_are_named(cfg, shapes, disk):
     with pytest.raises(FileNotFoundError, match=r"shapes_1/test\.txt"):
         Shapes(cfg)
     cfg.DATASET.ROOT = str(disk.root / "classification")
-    with pytest.raises(FileNotFoundError, match=r"shapes: no folder .*classification/classification/shapes_1"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"shapes: no folder .*classification/classification/shapes_1",
+    ):
         Shapes(cfg)
     cfg.DATASET.ROOT = "/nowhere"
     with pytest.raises(FileNotFoundError, match=r"no data root /nowhere; pass --root"):
@@ -121,22 +157,36 @@ def test_missing_data_are_named(cfg, shapes, disk):
 
 def test_a_class_without_training_images_is_named(cfg, disk):
     disk.iris("classification/shapes_1", ["disc", "ring", "star"], ["0", "1"], ["2"])
-    with pytest.raises(ValueError, match=r"class 2 \('star'\) has no training image in .*shapes_1/train\.txt"):
+    with pytest.raises(
+        ValueError,
+        match=r"class 2 \('star'\) has no training image in .*shapes_1/train\.txt",
+    ):
         Shapes(cfg)
     cfg.DATASET.NUM_SHOTS = 0
     assert Shapes(cfg).num_classes == 3
 
 
 class Pets(CoopTask):
-    name, folder, image_dir, split_json = "Pets", "pets", "images", "split_zhou_Pets.json"
+    name, folder, image_dir, split_json = (
+        "Pets",
+        "pets",
+        "images",
+        "split_zhou_Pets.json",
+    )
 
 
 @pytest.fixture
 def pets(disk):
     def rows(split, count):
-        return [[f"{split}{i}.png", i % 2, ("tabby_cat", "dog")[i % 2]] for i in range(count)]
+        return [
+            [f"{split}{i}.png", i % 2, ("tabby_cat", "dog")[i % 2]]
+            for i in range(count)
+        ]
 
-    disk.json("pets/split_zhou_Pets.json", {"train": rows("a", 20), "val": rows("b", 12), "test": rows("c", 2)})
+    disk.json(
+        "pets/split_zhou_Pets.json",
+        {"train": rows("a", 20), "val": rows("b", 12), "test": rows("c", 2)},
+    )
     for i in range(2):
         disk.write(f"pets/images/c{i}.png", disk.image((i, i, i)))
 
@@ -145,9 +195,14 @@ def test_coop_task(cfg, pets, disk):
     cfg.DATASET.NUM_SHOTS = 5
     task = Pets(cfg)
     assert task.classnames == ["tabby_cat", "dog"] and task.crop == "crop"
-    assert Counter(s.label for s in task.train_x) == {0: 5, 1: 5} and Counter(s.label for s in task.val) == {0: 4, 1: 4}
+    assert Counter(s.label for s in task.train_x) == {0: 5, 1: 5} and Counter(
+        s.label for s in task.val
+    ) == {0: 4, 1: 4}
     assert [s.key for s in task.train_x] == [s.key for s in Pets(cfg).train_x]
-    assert task.test[0].impath == f"{disk.root}/pets/images/c0.png" and task.test[0].key == "c0.png"
+    assert (
+        task.test[0].impath == f"{disk.root}/pets/images/c0.png"
+        and task.test[0].key == "c0.png"
+    )
     cfg.DATASET.NUM_SHOTS = -1
     assert (len(Pets(cfg).train_x), len(Pets(cfg).val)) == (20, 12)
     cfg.DATASET.NUM_SHOTS = 0
@@ -159,8 +214,14 @@ def test_coop_base_and_new_classes(cfg, pets):
     whole = Pets(cfg)
     cfg.DATASET.SUBSAMPLE_CLASSES = "new"
     new = Pets(cfg)
-    assert new.classnames == ["dog"] and new.num_classes == 1 and {s.label for s in new.train_x} == {0}
-    assert [s.key for s in new.train_x] == [s.key for s in whole.train_x if s.label == 1]
+    assert (
+        new.classnames == ["dog"]
+        and new.num_classes == 1
+        and {s.label for s in new.train_x} == {0}
+    )
+    assert [s.key for s in new.train_x] == [
+        s.key for s in whole.train_x if s.label == 1
+    ]
 
 
 def test_elevater_base_and_new_classes(cfg, shapes):
@@ -169,12 +230,20 @@ def test_elevater_base_and_new_classes(cfg, shapes):
     cfg.DATASET.SUBSAMPLE_CLASSES = "base"
     base = Shapes(cfg)
     assert base.classnames == ["disc"] and len(base.test) == 1
-    assert [s.key for s in base.train_x] == [s.key for s in whole.train_x if s.label == 0]
+    assert [s.key for s in base.train_x] == [
+        s.key for s in whole.train_x if s.label == 0
+    ]
 
 
 def test_coop_errors(cfg, pets, disk):
-    disk.json("pets/split_zhou_Pets.json", {"train": [["a", 0, "cat"]], "val": [], "test": [["b", 1, "dog"]]})
-    with pytest.raises(ValueError, match=r"class 1 \('dog'\) has no training image in .*split_zhou_Pets\.json"):
+    disk.json(
+        "pets/split_zhou_Pets.json",
+        {"train": [["a", 0, "cat"]], "val": [], "test": [["b", 1, "dog"]]},
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"class 1 \('dog'\) has no training image in .*split_zhou_Pets\.json",
+    ):
         Pets(cfg)
     (disk.root / "pets/split_zhou_Pets.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"split_zhou_Pets\.json"):
@@ -217,7 +286,9 @@ def test_register_and_build(cfg, shapes, registry):
 
 def test_unknown_names_get_the_nearest(cfg, registry):
     register_task(type("Shapes", (Shapes,), {"name": "my-shapes"}))
-    with pytest.raises(ValueError, match="unknown dataset 'My-Shape'; the nearest names are my-shapes"):
+    with pytest.raises(
+        ValueError, match="unknown dataset 'My-Shape'; the nearest names are my-shapes"
+    ):
         datasets.build_task(cfg, "My-Shape")
     with pytest.raises(ValueError, match="has no name"):
         register_task(type("Nameless", (Task,), {}))
@@ -227,12 +298,24 @@ def test_an_upstream_style_dataset_is_wrapped(cfg, registry, disk):
     class Plugin(DatasetBase):
         def __init__(self, cfg):
             self.dataset_dir = str(disk.root / "plugin")
-            items = [Datum(str(disk.write(f"plugin/x/{i}.png", disk.image())), i % 2, 3, "ab"[i % 2]) for i in range(4)]
+            items = [
+                Datum(
+                    str(disk.write(f"plugin/x/{i}.png", disk.image())),
+                    i % 2,
+                    3,
+                    "ab"[i % 2],
+                )
+                for i in range(4)
+            ]
             super().__init__(train_x=items[:2], val=items[2:3], test=items[3:])
 
     registry.register(Plugin)
     task = datasets.build_task(cfg, "Plugin")
-    assert isinstance(task, Task) and task.name == "Plugin" and task.classnames == ["a", "b"]
+    assert (
+        isinstance(task, Task)
+        and task.name == "Plugin"
+        and task.classnames == ["a", "b"]
+    )
     assert task.test == [Sample(f"{disk.root}/plugin/x/3.png", (1,), "x/3.png", "b", 3)]
     assert (len(task.train_x), len(task.val), task.metric) == (2, 1, "accuracy")
     assert as_task(task, "again") is task
@@ -240,9 +323,15 @@ def test_an_upstream_style_dataset_is_wrapped(cfg, registry, disk):
 
 def test_keys_of_a_dataset_without_a_folder_are_relative_to_what_is_common(disk):
     paths = [str(disk.write(f"{name}/1.png", disk.image())) for name in ("p/a", "p/b")]
-    dataset = DatasetBase(train_x=[Datum(paths[0], 0, 0, "a")], test=[Datum(paths[1], 0, 0, "a")])
+    dataset = DatasetBase(
+        train_x=[Datum(paths[0], 0, 0, "a")], test=[Datum(paths[1], 0, 0, "a")]
+    )
     task = as_task(dataset, "plain")
-    assert [task.train_x[0].key, task.test[0].key, task.val] == ["a/1.png", "b/1.png", []]
+    assert [task.train_x[0].key, task.test[0].key, task.val] == [
+        "a/1.png",
+        "b/1.png",
+        [],
+    ]
 
 
 def test_register_all_imports_whatever_is_dropped_in(tmp_path, monkeypatch):

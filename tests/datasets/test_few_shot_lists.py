@@ -29,10 +29,26 @@ def listed(disk):
 
 def test_a_written_list_is_taken_back(listed, cfg, tmp_path):
     path = tmp_path / "list.jsonl"
-    argv = ["few-shot", "listed", "--root", str(tmp_path), "--shots", "3", "--seed", "1", "-o", str(path)]
+    argv = [
+        "few-shot",
+        "listed",
+        "--root",
+        str(tmp_path),
+        "--shots",
+        "3",
+        "--seed",
+        "1",
+        "-o",
+        str(path),
+    ]
     assert command.main(argv) == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(lines) == 6 and list(lines[0]) == ["_impath", "_label", "_domain", "_classname"]
+    assert len(lines) == 6 and list(lines[0]) == [
+        "_impath",
+        "_label",
+        "_domain",
+        "_classname",
+    ]
     cfg.DATASET.NUM_SHOTS = 3
     expected = datasets.build_task(cfg, "listed").train_x
     assert [line["_impath"] for line in lines] == [sample.key for sample in expected]
@@ -43,12 +59,20 @@ def test_a_written_list_is_taken_back(listed, cfg, tmp_path):
 
 def test_paths_of_another_machine(listed, cfg, tmp_path):
     path = tmp_path / "list.json"
-    item = {"_impath": "/home/me/data/listed/images/1/5.png", "_label": 1, "_domain": 0, "_classname": "dog"}
+    item = {
+        "_impath": "/home/me/data/listed/images/1/5.png",
+        "_label": 1,
+        "_domain": 0,
+        "_classname": "dog",
+    }
     other = item | {"_impath": "D:\\data\\images\\0\\4.png", "_label": 0}
     path.write_text(f"{json.dumps(item)}\n{json.dumps(other)}\n")
     cfg.DATASET.NUM_SHOTS = 1
     cfg.DATASET.FEWSHOT = str(path)
-    assert [sample.key for sample in datasets.build_task(cfg, "listed").train_x] == ["1/5.png", "0/4.png"]
+    assert [sample.key for sample in datasets.build_task(cfg, "listed").train_x] == [
+        "1/5.png",
+        "0/4.png",
+    ]
     for change, message in (
         ({"_label": 0}, "1/5.png has the label 0, but 1 in this data set"),
         ({"_impath": "a/b.png"}, "names a/b.png, which is not there"),

@@ -1,4 +1,6 @@
-"""The pocket suite: its counts, its layouts on disk, and that it comes out the same every time."""
+"""The pocket suite: its counts, its layouts on disk, and that it comes out the same
+every time.
+"""
 
 import hashlib
 import json
@@ -25,11 +27,23 @@ def config(shots=5, seed=0):
 
 
 def test_the_suite_has_the_shape_of_the_real_ones():
-    assert len(SOURCES) == 11 and len(TARGETS) == 20 and len(SHIFTS) == 4 and len(SPECS) == 35
+    assert (
+        len(SOURCES) == 11
+        and len(TARGETS) == 20
+        and len(SHIFTS) == 4
+        and len(SPECS) == 35
+    )
     metrics = Counter(spec.metric for spec in TARGETS)
-    assert metrics == {"accuracy": 14, "mean-per-class": 4, "11point_mAP": 1, "roc_auc": 1}
+    assert metrics == {
+        "accuracy": 14,
+        "mean-per-class": 4,
+        "11point_mAP": 1,
+        "roc_auc": 1,
+    }
     assert all(2 <= len(spec.classes) <= 20 and spec.test >= 200 for spec in TARGETS)
-    assert {spec.layout for spec in TARGETS} == {"iris", "coco"} and {spec.layout for spec in SOURCES} == {"coop"}
+    assert {spec.layout for spec in TARGETS} == {"iris", "coco"} and {
+        spec.layout for spec in SOURCES
+    } == {"coop"}
     for spec in SPECS.values():
         if spec.family != "handwritten" and spec.name != "reviews":
             assert set(spec.classes) <= set((FAMILIES | SHIFTED)[spec.family].concepts)
@@ -39,14 +53,23 @@ def test_the_suite_has_the_shape_of_the_real_ones():
 def test_a_task_comes_through_the_real_loaders(spec):
     task = build_task(config(shots=5), spec.task)
     assert task.classnames == list(spec.classes.values())
-    assert (task.metric, task.label_kind, task.templates) == (spec.metric, spec.label_kind, list(spec.templates))
+    assert (task.metric, task.label_kind, task.templates) == (
+        spec.metric,
+        spec.label_kind,
+        list(spec.templates),
+    )
     assert len(task.test) == spec.test
     image = read_image(task.test[-1].impath)
     assert image.size == (suite.SIZE, suite.SIZE) and image.mode == "RGB"
     if spec.label_kind == "multiclass":
-        train, val = (Counter(sample.label for sample in split) for split in (task.train_x, task.val))
+        train, val = (
+            Counter(sample.label for sample in split)
+            for split in (task.train_x, task.val)
+        )
         expected = (5, 4) if spec.layout == "coop" else (4, 1)
-        assert all((train[label], val[label]) == expected for label in range(len(spec.classes)))
+        assert all(
+            (train[label], val[label]) == expected for label in range(len(spec.classes))
+        )
     test = Counter(label for sample in task.test for label in sample.labels)
     assert min(test[label] for label in range(len(spec.classes))) >= 10
 
@@ -61,7 +84,9 @@ def test_a_shifted_task_has_test_images_alone_and_the_classes_of_its_source(spec
     assert set(Counter(sample.label for sample in task.test).values()) == {10}
     folder, source_folder = suite.ensure(spec.task), suite.ensure(source.task)
     images = {file.read_bytes() for file in folder.rglob("*.jpg")}
-    assert len(images) == 200 and not images & {file.read_bytes() for file in source_folder.rglob("*.jpg")}
+    assert len(images) == 200 and not images & {
+        file.read_bytes() for file in source_folder.rglob("*.jpg")
+    }
 
 
 def test_sketches_are_gray():
@@ -70,7 +95,9 @@ def test_sketches_are_gray():
     assert (pixels.max(-1) - pixels.min(-1)).max() <= 1
 
 
-PINNED = {  # the first test image of a task of each family, as SHA-256 of the stored JPEG; they change with VERSION alone
+# the first test image of a task of each family, as SHA-256 of the stored JPEG; they
+# change with VERSION alone
+PINNED = {
     "pocket-objects": "98638cca601b5853",
     "pocket-dishes": "7f7ab96bf6b44f0a",
     "pocket-autos": "2e7f1b0dfa325e76",
@@ -115,7 +142,9 @@ def test_images_of_the_small_clip_are_those_of_the_version():
 
 
 def test_the_evaluation_knows_the_targets():
-    known = {name: info for name, info in load_tasks().items() if info.suite == "pocket"}
+    known = {
+        name: info for name, info in load_tasks().items() if info.suite == "pocket"
+    }
     assert set(known) == {spec.task for spec in TARGETS}
     for spec in TARGETS:
         info = known[spec.task]
@@ -130,7 +159,9 @@ def test_writing_twice_gives_the_same_bytes(tmp_path, monkeypatch):
         monkeypatch.setenv("MVLPT_POCKET", str(tmp_path / name))
         folder = suite.ensure("pocket-memes")
         with zipfile.ZipFile(folder / "images.zip") as archive:
-            written.append({member: archive.read(member) for member in archive.namelist()})
+            written.append(
+                {member: archive.read(member) for member in archive.namelist()}
+            )
     assert written[0] == written[1] and len(written[0]) == 60 * 2 + 240
     index = json.loads((folder / "test.json").read_text())
     assert len(index["images"]) == len(index["annotations"]) == 240
@@ -138,7 +169,9 @@ def test_writing_twice_gives_the_same_bytes(tmp_path, monkeypatch):
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("MVLPT_POCKET", str(tmp_path))
-    monkeypatch.setattr(suite, "_zip", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        suite, "_zip", lambda *args: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         suite.ensure("pocket-memes")
     assert list((tmp_path / "classification").iterdir()) == []
@@ -162,4 +195,10 @@ def test_captions_claim_only_what_is_true():
             _, facts = render(family, concept, rng)
             for _ in range(5):
                 text, claimed = caption(family, concept, facts, rng)
-                assert claimed and claimed <= facts, (family, concept, text, claimed, facts)
+                assert claimed and claimed <= facts, (
+                    family,
+                    concept,
+                    text,
+                    claimed,
+                    facts,
+                )

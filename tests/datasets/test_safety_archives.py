@@ -1,4 +1,6 @@
-"""Archives from anywhere: unpacking writes in its folder alone, over nothing, and no more than an archive of data can hold."""
+"""Archives from anywhere: unpacking writes in its folder alone, over nothing, and no
+more than an archive of data can hold.
+"""
 
 import io
 import shutil
@@ -12,10 +14,21 @@ import pytest
 from datasets.tools import unpack as unpacking
 from datasets.tools.unpack import check_form, unpack
 
-OUTSIDE = ("../evil.txt", "images/../../evil.txt", "/evil.txt", "images/..", "..\\evil.txt")
+OUTSIDE = (
+    "../evil.txt",
+    "images/../../evil.txt",
+    "/evil.txt",
+    "images/..",
+    "..\\evil.txt",
+)
 
 
-def zipped(path: Path, members: dict[str, bytes], mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> Path:
+def zipped(
+    path: Path,
+    members: dict[str, bytes],
+    mode: int = 0,
+    method: int = zipfile.ZIP_DEFLATED,
+) -> Path:
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name)
@@ -37,7 +50,9 @@ def tarred(path: Path, entries: list[tuple[str, bytes, dict]]) -> Path:
 
 @pytest.fixture
 def refused(tmp_path):
-    """Unpacks an archive in data/, expects a refusal, and checks that nothing is left; gives the message."""
+    """Unpacks an archive in data/, expects a refusal, and checks that nothing is left;
+    gives the message.
+    """
     folder = tmp_path / "data"
     folder.mkdir()
 
@@ -63,15 +78,28 @@ def test_names_that_lead_out(refused, kind, name):
     assert "leads out of the folder" in refused(path)
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.CHRTYPE,
+        tarfile.BLKTYPE,
+        tarfile.FIFOTYPE,
+    ],
+)
 def test_links_and_devices_in_a_tar(refused, kind):
     link = ("images/out", b"", {"type": kind, "linkname": "../.."})
-    path = tarred(refused.folder / "a.tar.gz", [link, ("images/out/evil.txt", b"evil", {})])
+    path = tarred(
+        refused.folder / "a.tar.gz", [link, ("images/out/evil.txt", b"evil", {})]
+    )
     assert "holds a link or device, 'images/out'" in refused(path)
 
 
 def test_a_link_in_a_zip(refused):
-    path = zipped(refused.folder / "a.zip", {"images": b"/etc"}, mode=stat.S_IFLNK | 0o777)
+    path = zipped(
+        refused.folder / "a.zip", {"images": b"/etc"}, mode=stat.S_IFLNK | 0o777
+    )
     assert "holds a link, 'images'" in refused(path)
 
 
@@ -85,7 +113,9 @@ def test_a_name_that_is_there_twice(refused):
 
 
 def test_names_that_differ_in_case_alone(tmp_path):
-    path = zipped(tmp_path / "a.zip", {"images/a.png": b"small", "images/A.png": b"capital"})
+    path = zipped(
+        tmp_path / "a.zip", {"images/a.png": b"small", "images/A.png": b"capital"}
+    )
     try:
         unpack(path, tmp_path, ["images"])
     except ValueError as error:  # a disk on which they are one
@@ -104,21 +134,31 @@ def small(monkeypatch):
 def test_far_more_than_the_archive_is_large(refused, small, kind):
     zeros = b"\0" * (1 << 20)
     path = refused.folder / f"bomb.{'zip' if kind == 'zip' else 'tgz'}"
-    zipped(path, {"images/1.png": zeros}) if kind == "zip" else tarred(path, [("images/1.png", zeros, {})])
+    zipped(path, {"images/1.png": zeros}) if kind == "zip" else tarred(
+        path, [("images/1.png", zeros, {})]
+    )
     assert path.stat().st_size * unpacking.RATIO < len(zeros)
-    assert refused(path).startswith(f"{path.name} is not unpacked: it holds 0.0 GB or more, too much for its size")
+    assert refused(path).startswith(
+        f"{path.name} is not unpacked: it holds 0.0 GB or more, too much for its size"
+    )
 
 
 def test_a_bomb_in_an_archive_in_an_archive(refused, small):
     inner = zipped(refused.folder / "inner.zip", {"images/1.png": b"\0" * (1 << 20)})
-    path = zipped(refused.folder / "a.zip", {f"{k}.zip": inner.read_bytes() for k in range(3)})
+    path = zipped(
+        refused.folder / "a.zip", {f"{k}.zip": inner.read_bytes() for k in range(3)}
+    )
     inner.unlink()
     assert "is not unpacked" in refused(path)
 
 
 def test_more_than_the_disk_has(refused, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    assert "or for the disk" in refused(zipped(refused.folder / "a.zip", {"images/1.png": b"1"}))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0)
+    )
+    assert "or for the disk" in refused(
+        zipped(refused.folder / "a.zip", {"images/1.png": b"1"})
+    )
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -1,4 +1,6 @@
-"""Images from anywhere: what would exhaust the memory or start a program is refused; odd forms are read right."""
+"""Images from anywhere: what would exhaust the memory or start a program is refused;
+odd forms are read right.
+"""
 
 import io
 import os
@@ -19,7 +21,9 @@ def read_opened(path: str) -> Image.Image:
         return read_image(image)
 
 
-both = pytest.mark.parametrize("read", [read_image, read_opened], ids=["path", "opened"])
+both = pytest.mark.parametrize(
+    "read", [read_image, read_opened], ids=["path", "opened"]
+)
 
 
 @pytest.fixture
@@ -31,11 +35,21 @@ def png(width: int, height: int) -> bytes:
     """A PNG of one grey row that declares other sides."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = zlib.compress(b"\0" * (1 + min(width, 1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", data)
+        + chunk(b"IEND", b"")
+    )
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
@@ -44,20 +58,28 @@ def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("unlimited", [False, True], ids=["", "others have switched Pillow's limit off"])
+@pytest.mark.parametrize(
+    "unlimited", [False, True], ids=["", "others have switched Pillow's limit off"]
+)
 def test_a_bomb_is_named_before_anything_is_decoded(disk, read, unlimited, monkeypatch):
     monkeypatch.setattr(Image.Image, "convert", None)
     if unlimited:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path = disk.write("bomb.png", png(60_000, 60_000))
-    with pytest.raises(ValueError, match=r"cannot decode .*bomb\.png: it declares more than 178,956,970 pixels"):
+    with pytest.raises(
+        ValueError,
+        match=r"cannot decode .*bomb\.png: it declares more than 178,956,970 pixels",
+    ):
         read(str(path))
 
 
 @pytest.mark.parametrize("sides", [(1, 2000), (2000, 1)])
 def test_an_image_that_would_become_a_bomb_when_resized_is_named(disk, read, sides):
     path = disk.write("line.png", encoded(Image.new("L", sides)))
-    with pytest.raises(ValueError, match=r"line\.png: it declares .* one side is more than 1,000 times the other"):
+    with pytest.raises(
+        ValueError,
+        match=r"line\.png: it declares .* one side is more than 1,000 times the other",
+    ):
         read(str(path))
     path.write_bytes(encoded(Image.new("L", (1, 1000))))
     assert read(str(path)).size == (1, 1000)
@@ -66,7 +88,10 @@ def test_an_image_that_would_become_a_bomb_when_resized_is_named(disk, read, sid
 def test_postscript_starts_no_program(disk, read, monkeypatch):
     monkeypatch.setattr("subprocess.Popen", None)
     monkeypatch.setattr("subprocess.check_call", None)
-    path = disk.write("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    path = disk.write(
+        "a.png",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n",
+    )
     with pytest.raises(ValueError, match=r"a\.png: not an image"):
         read(str(path))
 
@@ -92,10 +117,15 @@ def test_sixteen_bits_a_pixel_are_scaled_not_clipped(disk, read, format):
 
 @both
 def test_odd_forms(disk, read):
-    red, blue = Image.new("RGB", (6, 4), (200, 0, 0)), Image.new("RGB", (6, 4), (0, 0, 200))
+    red, blue = (
+        Image.new("RGB", (6, 4), (200, 0, 0)),
+        Image.new("RGB", (6, 4), (0, 0, 200)),
+    )
     forms = {
         "animated.gif": encoded(red, "GIF", save_all=True, append_images=[blue]),
-        "animated.webp": encoded(red, "WEBP", save_all=True, append_images=[blue], lossless=True),
+        "animated.webp": encoded(
+            red, "WEBP", save_all=True, append_images=[blue], lossless=True
+        ),
         "palette.png": encoded(red.quantize(4)),
         "cmyk.jpg": encoded(red.convert("CMYK"), "JPEG", quality=100),
         "alpha.png": encoded(red.convert("RGBA")),
@@ -111,14 +141,22 @@ def test_odd_forms(disk, read):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_turned_upright(disk, read, format, orientation):
     upright = Image.new("RGB", (64, 32))
-    upright.paste((255, 255, 255), (0, 0, 32, 16))  # the corner at the top left is white
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that stores it so
-    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
+    # the corner at the top left is white
+    upright.paste((255, 255, 255), (0, 0, 32, 16))
+    # Image.Transpose that stores it so
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = (
+        upright.transpose(Image.Transpose(undo[orientation]))
+        if orientation > 1
+        else upright
+    )
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = read(str(disk.write("a.img", encoded(stored, format, exif=exif))))
     assert image.size == (64, 32)
-    assert [image.getpixel(at)[0] > 127 for at in ((8, 8), (56, 8), (8, 24), (56, 24))] == [True, False, False, False]
+    assert [
+        image.getpixel(at)[0] > 127 for at in ((8, 8), (56, 8), (8, 24), (56, 24))
+    ] == [True, False, False, False]
 
 
 # -- zips --------------------------------------------------------------------------------------------------------
@@ -135,7 +173,10 @@ def declares(path, size: int) -> None:
 def test_a_member_that_declares_gigabytes_is_not_read(disk):
     path = disk.zip("big.zip", {"a.png": b"x"})
     declares(path, archives.MAX_BYTES + 1)
-    with pytest.raises(ImageError, match=r"big\.zip@a\.png declares 536,870,913 bytes; .* at most 536,870,912"):
+    with pytest.raises(
+        ImageError,
+        match=r"big\.zip@a\.png declares 536,870,913 bytes; .* at most 536,870,912",
+    ):
         read_image(f"{path}@a.png")
 
 
@@ -145,7 +186,9 @@ def test_a_member_that_declares_too_little_is_not_unpacked_further(disk, monkeyp
         archive.writestr("a.png", b"\0" * (1 << 24))
     declares(path, 100)
     given, real = [], zipfile.ZipExtFile._read1
-    monkeypatch.setattr(zipfile.ZipExtFile, "_read1", lambda self, n: given.append(n) or real(self, n))
+    monkeypatch.setattr(
+        zipfile.ZipExtFile, "_read1", lambda self, n: given.append(n) or real(self, n)
+    )
     with pytest.raises(ValueError, match=r"liar\.zip@a\.png"):
         archives.read_bytes(f"{path}@a.png")
     assert given == [100]  # so much was asked for, not all that there is
@@ -156,7 +199,10 @@ def test_methods_without_a_bound_are_refused(disk, method):
     path = disk.root / "packed.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.png", disk.image())
-    with pytest.raises(ImageError, match=r"packed\.zip: its member 'a\.png' is neither stored nor deflated"):
+    with pytest.raises(
+        ImageError,
+        match=r"packed\.zip: its member 'a\.png' is neither stored nor deflated",
+    ):
         read_image(f"{path}@a.png")
 
 

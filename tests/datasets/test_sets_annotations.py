@@ -1,4 +1,6 @@
-"""CoOp's sets without their published split: splits made from the raw annotations, in the annotations' true formats."""
+"""CoOp's sets without their published split: splits made from the raw annotations, in
+the annotations' true formats.
+"""
 
 import hashlib
 import json
@@ -37,7 +39,14 @@ def raw_caltech(disk):
     folders(
         disk,
         "caltech-101/101_ObjectCategories",
-        ["BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "accordion", "airplanes"],
+        [
+            "BACKGROUND_Google",
+            "Faces",
+            "Faces_easy",
+            "Leopards",
+            "accordion",
+            "airplanes",
+        ],
     )
     return ["face", "leopard", "accordion", "airplane"]
 
@@ -60,8 +69,14 @@ def raw_eurosat(disk):
 
 def raw_flowers(disk):
     disk.write("oxford_flowers/jpg/image_00001.jpg", "")
-    savemat(disk.root / "oxford_flowers/imagelabels.mat", {"labels": np.array([[2] * 10 + [1] * 10], dtype=np.uint8)})
-    disk.json("oxford_flowers/cat_to_name.json", {"1": "pink primrose", "2": "hard-leaved pocket orchid"})
+    savemat(
+        disk.root / "oxford_flowers/imagelabels.mat",
+        {"labels": np.array([[2] * 10 + [1] * 10], dtype=np.uint8)},
+    )
+    disk.json(
+        "oxford_flowers/cat_to_name.json",
+        {"1": "pink primrose", "2": "hard-leaved pocket orchid"},
+    )
     return ["pink primrose", "hard-leaved pocket orchid"]
 
 
@@ -73,18 +88,35 @@ def raw_pets(disk):
             for label, name in ((1, "Abyssinian"), (2, "american_bulldog"))
             for k in range(count)
         ]
-        rows = [row.replace(f"_{split}_", "_1" if split == "test" else "_2") for row in rows]
-        disk.write(f"oxford_pets/annotations/{split}.txt", "#image id species breed\n" + "\n".join(rows) + "\n")
+        rows = [
+            row.replace(f"_{split}_", "_1" if split == "test" else "_2") for row in rows
+        ]
+        disk.write(
+            f"oxford_pets/annotations/{split}.txt",
+            "#image id species breed\n" + "\n".join(rows) + "\n",
+        )
     return ["abyssinian", "american_bulldog"]
 
 
 def raw_cars(disk):
     folder = disk.root / "stanford_cars"
-    mat_records(folder, "devkit/cars_train_annos.mat", [(f"{k:05d}.jpg", 1 + k % 2) for k in range(20)])
-    mat_records(folder, "cars_test_annos_withlabels.mat", [(f"{k:05d}.jpg", 1 + k % 2) for k in range(6)])
+    mat_records(
+        folder,
+        "devkit/cars_train_annos.mat",
+        [(f"{k:05d}.jpg", 1 + k % 2) for k in range(20)],
+    )
+    mat_records(
+        folder,
+        "cars_test_annos_withlabels.mat",
+        [(f"{k:05d}.jpg", 1 + k % 2) for k in range(6)],
+    )
     savemat(
         folder / "devkit/cars_meta.mat",
-        {"class_names": np.array(["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], dtype=object)},
+        {
+            "class_names": np.array(
+                ["AM General Hummer SUV 2000", "Acura RL Sedan 2012"], dtype=object
+            )
+        },
     )
     return ["2000 AM General Hummer SUV", "2012 Acura RL Sedan"]
 
@@ -115,7 +147,9 @@ def raw_ucf(disk):
     return ["Apply_Eye_Makeup", "Yo_Yo"]
 
 
-RAW = {  # set: (its raw annotations, images a class in train, val and test, the first test image's path)
+# set: (its raw annotations, images a class in train, val and test, the first test
+# image's path)
+RAW = {
     "Caltech101": (raw_caltech, (5, 2, 3), None),
     "Food101": (raw_food, (5, 2, 3), None),
     "EuroSAT": (raw_eurosat, (5, 2, 3), None),
@@ -146,15 +180,20 @@ def test_a_split_from_raw_annotations(cfg, disk, caplog, name):
     before = sorted(disk.root.rglob("*"))
     task = build(cfg, name)
     assert task.classnames == classes
-    assert f"{name}: no published split" in caplog.text and "not comparable" in caplog.text
+    assert (
+        f"{name}: no published split" in caplog.text and "not comparable" in caplog.text
+    )
     for samples, count in zip((task.train_x, task.val, task.test), counts, strict=True):
-        assert Counter(sample.label for sample in samples) == dict.fromkeys(range(len(classes)), count)
+        assert Counter(sample.label for sample in samples) == dict.fromkeys(
+            range(len(classes)), count
+        )
     everything = [sample.key for sample in [*task.train_x, *task.val, *task.test]]
     assert len(set(everything)) == len(everything)
     assert first is None or task.test[0].key == first
     again = build(cfg, name)
     assert (again.train_x, again.val, again.test) == (task.train_x, task.val, task.test)
-    (made,) = set(disk.root.rglob("*")) - set(before)  # the split file is written once, beside the data
+    # the split file is written once, beside the data
+    (made,) = set(disk.root.rglob("*")) - set(before)
     assert made == disk.root / entry(name).folder / "split_from_annotations.json"
 
 
@@ -164,7 +203,12 @@ def test_splits_are_pinned(cfg, disk, name):
     task = build(cfg, name)
     splits = []
     for samples in (task.train_x, task.val, task.test):
-        splits.append([(s.key, s.labels, s.classname, s.impath.replace(str(disk.root), "")) for s in samples])
+        splits.append(
+            [
+                (s.key, s.labels, s.classname, s.impath.replace(str(disk.root), ""))
+                for s in samples
+            ]
+        )
     assert hashlib.sha256(json.dumps(splits).encode()).hexdigest()[:16] == DIGESTS[name]
 
 
@@ -186,7 +230,10 @@ def test_the_command_writes_split_files(disk, cfg, capsys, caplog):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnist", "mnist has no split that is made from raw annotations; --from torchvision prepares ELEVATER's sets"),
+        (
+            "mnist",
+            "mnist has no split that is made from raw annotations; --from torchvision prepares ELEVATER's sets",
+        ),
         ("ImageNet", "ImageNet has no split that is made from raw annotations"),
         ("OxfordPets", "OxfordPets: no split "),
         ("FGVCAircraft", "FGVCAircraft: "),
@@ -203,7 +250,10 @@ def test_a_split_file_is_made_again_after_a_change(cfg, disk):
     annotations = disk.root / "oxford_pets/annotations/trainval.txt"
     more = [f"pug_3{k} 3 1 1" for k in range(10)]
     annotations.write_text(annotations.read_text() + "\n".join(more) + "\n")
-    assert [len(split) for split in (build(cfg, "OxfordPets").train_x, build(cfg, "OxfordPets").val)] == [24, 6]
+    assert [
+        len(split)
+        for split in (build(cfg, "OxfordPets").train_x, build(cfg, "OxfordPets").val)
+    ] == [24, 6]
     raw_eurosat(disk)
     assert len(build(cfg, "EuroSAT").train_x) == 15
     disk.write("eurosat/2750/SeaLake/SeaLake_10.jpg", "")
@@ -215,13 +265,21 @@ def test_the_published_split_comes_first(cfg, disk, caplog):
     raw_textures(disk)
     build(cfg, "DescribableTextures")
     rows = [["banded/banded_0.jpg", 0, "banded"], ["woven/woven_0.jpg", 1, "woven"]]
-    disk.json("dtd/split_zhou_DescribableTextures.json", {"train": rows, "val": [], "test": rows})
+    disk.json(
+        "dtd/split_zhou_DescribableTextures.json",
+        {"train": rows, "val": [], "test": rows},
+    )
     caplog.clear()
-    assert [s.key for s in build(cfg, "DescribableTextures").test] == ["banded/banded_0.jpg", "woven/woven_0.jpg"]
+    assert [s.key for s in build(cfg, "DescribableTextures").test] == [
+        "banded/banded_0.jpg",
+        "woven/woven_0.jpg",
+    ]
     assert not caplog.text
 
 
-def test_a_folder_that_is_not_writable_stays_as_it_is(cfg, disk, monkeypatch, tmp_path_factory):
+def test_a_folder_that_is_not_writable_stays_as_it_is(
+    cfg, disk, monkeypatch, tmp_path_factory
+):
     raw_textures(disk)
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("MVLPT_CACHE", str(cache))
@@ -244,7 +302,10 @@ def test_a_folder_that_is_not_writable_stays_as_it_is(cfg, disk, monkeypatch, tm
 def test_the_split_of_raw_folders_is_pinned(cfg, disk):
     raw_eurosat(disk)
     task = build(cfg, "EuroSAT")
-    assert [sample.key for sample in task.val[:2]] == ["AnnualCrop/AnnualCrop_8.jpg", "AnnualCrop/AnnualCrop_7.jpg"]
+    assert [sample.key for sample in task.val[:2]] == [
+        "AnnualCrop/AnnualCrop_8.jpg",
+        "AnnualCrop/AnnualCrop_7.jpg",
+    ]
     assert (
         task.train_x[0].key.startswith("AnnualCrop/")
         and task.test[0].impath == f"{disk.root}/eurosat/2750/{task.test[0].key}"
@@ -254,7 +315,11 @@ def test_the_split_of_raw_folders_is_pinned(cfg, disk):
 def test_raw_flowers_count_from_one(cfg, disk):
     raw_flowers(disk)
     task = build(cfg, "OxfordFlowers")
-    assert {sample.label for sample in [*task.train_x, *task.val, *task.test] if sample.key <= "image_00010.jpg"} == {1}
+    assert {
+        sample.label
+        for sample in [*task.train_x, *task.val, *task.test]
+        if sample.key <= "image_00010.jpg"
+    } == {1}
 
 
 @pytest.mark.parametrize(
@@ -307,5 +372,8 @@ def test_wrong_raw_annotations(cfg, disk, name, path, content, message):
 
 def test_a_class_that_is_too_small_to_be_split(cfg, disk):
     folders(disk, "dtd/images", ["banded"], count=2)
-    with pytest.raises(ValueError, match="DescribableTextures: class 'banded' has 2 images, too few to be split"):
+    with pytest.raises(
+        ValueError,
+        match="DescribableTextures: class 'banded' has 2 images, too few to be split",
+    ):
         build(cfg, "DescribableTextures")

@@ -1,4 +1,6 @@
-"""What is known of the sets without data: the catalogue's facts, the class lists and the templates."""
+"""What is known of the sets without data: the catalogue's facts, the class lists and
+the templates.
+"""
 
 import json
 from collections import Counter
@@ -12,7 +14,11 @@ from datasets.catalog import entries as catalogue
 from datasets.catalog import names
 
 ENTRIES = catalogue.entries()
-ELEVATER = sorted(name for name, entry in ENTRIES.items() if entry.suite == "elevater" and name != "imagenet-1k")
+ELEVATER = sorted(
+    name
+    for name, entry in ENTRIES.items()
+    if entry.suite == "elevater" and name != "imagenet-1k"
+)
 
 
 def test_every_set_is_there_and_registered():
@@ -28,7 +34,10 @@ def test_every_set_is_there_and_registered():
 
 def test_totals_of_elevater():
     assert len(ELEVATER) == 20
-    totals = {split: sum(ENTRIES[name].images.get(split, 0) for name in ELEVATER) for split in ("train", "val", "test")}
+    totals = {
+        split: sum(ENTRIES[name].images.get(split, 0) for name in ELEVATER)
+        for split in ("train", "val", "test")
+    }
     assert totals == {"train": 638429, "val": 77619, "test": 192677}
     assert sum(ENTRIES[name].classes for name in ELEVATER) == 1151
     assert Counter(ENTRIES[name].metric for name in ELEVATER) == {
@@ -47,49 +56,96 @@ def test_totals_of_elevater():
         "oxford-iiit-pets",
         "stanford-cars",
     }
-    assert {name for name in ELEVATER if "val" not in ENTRIES[name].images} == without_val
-    assert [name for name in ELEVATER if ENTRIES[name].crop == "squash"] == ["kitti-distance"]
+    assert {
+        name for name in ELEVATER if "val" not in ENTRIES[name].images
+    } == without_val
+    assert [name for name in ELEVATER if ENTRIES[name].crop == "squash"] == [
+        "kitti-distance"
+    ]
 
 
 def test_totals_of_coop():
     sources = [entry for entry in ENTRIES.values() if entry.suite == "coop"]
     assert sum(entry.classes for entry in sources) == 2191
-    variants = {entry.name: entry.images for entry in ENTRIES.values() if entry.suite == "imagenet-variant"}
+    variants = {
+        entry.name: entry.images
+        for entry in ENTRIES.values()
+        if entry.suite == "imagenet-variant"
+    }
     assert variants == {
         name: {"test": count}
-        for name, count in [("ImageNetV2", 10000), ("ImageNetSketch", 50889), ("ImageNetA", 7500), ("ImageNetR", 30000)]
+        for name, count in [
+            ("ImageNetV2", 10000),
+            ("ImageNetSketch", 50889),
+            ("ImageNetA", 7500),
+            ("ImageNetR", 30000),
+        ]
     }
 
 
 def test_the_evaluation_knows_the_same_facts():
-    table = json.loads((Path(__file__).parents[2] / "elevater_eval" / "tasks.json").read_text())
+    table = json.loads(
+        (Path(__file__).parents[2] / "elevater_eval" / "tasks.json").read_text()
+    )
     for name, task in table.items():
         entry = ENTRIES[name]
-        facts = (entry.classes, entry.images["test"], entry.metric, entry.label_kind, entry.layout)
-        assert facts == tuple(task[key] for key in ("classes", "test", "metric", "label_kind", "format")), name
+        facts = (
+            entry.classes,
+            entry.images["test"],
+            entry.metric,
+            entry.label_kind,
+            entry.layout,
+        )
+        assert facts == tuple(
+            task[key] for key in ("classes", "test", "metric", "label_kind", "format")
+        ), name
         assert f"{entry.folder}/{entry.indexes['test']}" == task["test_index"]
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_show(name):
     shown = names.show(name)
-    assert list(shown) == ["name", "suite", "classes", "metric", "label_kind", "templates"]
+    assert list(shown) == [
+        "name",
+        "suite",
+        "classes",
+        "metric",
+        "label_kind",
+        "templates",
+    ]
     assert len(shown["classes"]) == ENTRIES[name].classes and all(shown["classes"])
-    assert shown["templates"] and all(template.count("{}") == 1 for template in shown["templates"])
+    assert shown["templates"] and all(
+        template.count("{}") == 1 for template in shown["templates"]
+    )
     assert json.loads(json.dumps(shown)) == shown
 
 
 def test_unknown_names_get_the_nearest():
-    with pytest.raises(ValueError, match=r"no set is called 'cifar100'; the nearest names are cifar-100"):
+    with pytest.raises(
+        ValueError,
+        match=r"no set is called 'cifar100'; the nearest names are cifar-100",
+    ):
         names.show("cifar100")
 
 
 def test_files_and_zips_of_elevater():
-    assert ENTRIES["gtsrb"].files == ("labelmap.txt", "train.txt", "test.txt", "train.zip", "final_test.zip")
-    assert ENTRIES["eurosat_clip"].zips == ("2750.zip",) and ENTRIES["hateful-memes"].zips == ("img.zip",)
+    assert ENTRIES["gtsrb"].files == (
+        "labelmap.txt",
+        "train.txt",
+        "test.txt",
+        "train.zip",
+        "final_test.zip",
+    )
+    assert ENTRIES["eurosat_clip"].zips == ("2750.zip",) and ENTRIES[
+        "hateful-memes"
+    ].zips == ("img.zip",)
     assert ENTRIES["imagenet-1k"].files == ("val.json", "val_images.zip")
     for entry in ENTRIES.values():
-        assert set(entry.zips) <= set(entry.files) and set(entry.images) <= {"train", "val", "test"}
+        assert set(entry.zips) <= set(entry.files) and set(entry.images) <= {
+            "train",
+            "val",
+            "test",
+        }
 
 
 def test_offsets_of_the_union_of_elevaters_classes():
@@ -126,7 +182,14 @@ def test_repeated_names_of_elevater():
     assert len(set(union)) == 1115
     shared = Counter(name for task in ELEVATER for name in set(names.class_names(task)))
     shared = {name: count for name, count in shared.items() if count > 1}
-    assert len(shared) == 32 and shared["airplane"] == shared["chair"] == shared["forest"] == shared["sunflower"] == 3
+    assert (
+        len(shared) == 32
+        and shared["airplane"]
+        == shared["chair"]
+        == shared["forest"]
+        == shared["sunflower"]
+        == 3
+    )
 
 
 def test_label_orders():
@@ -145,9 +208,19 @@ def test_label_orders():
         and cifar.index("aquarium fish") == 85
     )
     assert names.class_names("food-101")[16:18] == ["cheesecake", "cheese plate"]
-    assert names.class_names("fer-2013") == ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
+    assert names.class_names("fer-2013") == [
+        "angry",
+        "disgusted",
+        "fearful",
+        "happy",
+        "neutral",
+        "sad",
+        "surprised",
+    ]
     aircraft = names.class_names("fgvc-aircraft-2013b-variants102")
-    assert {"F-16A-B", "F-A-18"} < set(aircraft) and aircraft == sorted(aircraft, key=str.lower)
+    assert {"F-16A-B", "F-A-18"} < set(aircraft) and aircraft == sorted(
+        aircraft, key=str.lower
+    )
     cars = names.class_names("stanford-cars")
     assert (
         cars.index("Audi TTS Coupe 2012") < cars.index("Audi TT Hatchback 2011")
@@ -161,28 +234,48 @@ def test_label_orders():
     voc = names.class_names("voc-2007-classification")
     assert voc == sorted(voc) and {"diningtable", "pottedplant", "tvmonitor"} < set(voc)
     assert names.class_names("gtsrb")[6] == "end / de-restriction of 80 kph speed limit"
-    assert names.class_names("kitti-distance")[0] == "a photo i took of a car on my left or right side."
+    assert (
+        names.class_names("kitti-distance")[0]
+        == "a photo i took of a car on my left or right side."
+    )
     assert names.class_names("SUN397")[8] == "outdoor apartment_building"
-    assert names.class_names("Caltech101")[:5] == ["face", "leopard", "motorbike", "accordion", "airplane"]
+    assert names.class_names("Caltech101")[:5] == [
+        "face",
+        "leopard",
+        "motorbike",
+        "accordion",
+        "airplane",
+    ]
     assert names.class_names("UCF101")[34:36] == ["Hammering", "Hammer_Throw"]
 
 
 def test_numbers_of_templates():
     counts = [34, 18, 18, 5, 8, 3, 6, 2, 1, 3, 1, 1, 1, 1, 1, 1, 1, 18, 8, 1]
     assert [len(names.templates(name)) for name in ELEVATER] == counts
-    assert names.templates("mnist") == ['a photo of the number: "{}".'] and names.templates("kitti-distance") == ["{}"]
+    assert names.templates("mnist") == [
+        'a photo of the number: "{}".'
+    ] and names.templates("kitti-distance") == ["{}"]
     assert names.templates("patch-camelyon") == ["this is a photo of {}"]
-    assert names.templates("DescribableTextures") == ["{} texture."] and names.templates("SUN397") == [
-        "a photo of a {}."
-    ]
+    assert names.templates("DescribableTextures") == [
+        "{} texture."
+    ] and names.templates("SUN397") == ["a photo of a {}."]
 
 
 def test_imagenet_is_open_clips():
-    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+    from open_clip.zero_shot_metadata import (
+        IMAGENET_CLASSNAMES,
+        OPENAI_IMAGENET_TEMPLATES,
+    )
 
-    assert names.class_names("imagenet-1k") == list(IMAGENET_CLASSNAMES) == names.class_names("ImageNet")
+    assert (
+        names.class_names("imagenet-1k")
+        == list(IMAGENET_CLASSNAMES)
+        == names.class_names("ImageNet")
+    )
     assert len(set(IMAGENET_CLASSNAMES)) == 998
-    assert names.templates("imagenet-1k") == [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    assert names.templates("imagenet-1k") == [
+        template("{}") for template in OPENAI_IMAGENET_TEMPLATES
+    ]
 
 
 def test_wordnet_ids():
@@ -195,5 +288,9 @@ def test_wordnet_ids():
     )
     for name in ("ImageNetA", "ImageNetR"):
         part = names.wordnet_names(name)
-        assert len(part) == 200 and list(part) == sorted(part) and part.items() <= whole.items()
+        assert (
+            len(part) == 200
+            and list(part) == sorted(part)
+            and part.items() <= whole.items()
+        )
         assert list(part.values()) == names.class_names(name)

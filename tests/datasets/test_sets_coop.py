@@ -1,4 +1,6 @@
-"""The contract of CoOp's source sets with a published split: each is written in its true layout, small, and read by name."""
+"""The contract of CoOp's source sets with a published split: each is written in its
+true layout, small, and read by name.
+"""
 
 import json
 import logging
@@ -97,7 +99,16 @@ SETS = (
         (3334, 3333, 3333),
         "a photo of a {}, a type of aircraft.",
     ),
-    Stated("SUN397", "sun397", "SUN397", "split_zhou_SUN397.json", 397, "abbey", "youth_hostel", (15880, 3970, 19850)),
+    Stated(
+        "SUN397",
+        "sun397",
+        "SUN397",
+        "split_zhou_SUN397.json",
+        397,
+        "abbey",
+        "youth_hostel",
+        (15880, 3970, 19850),
+    ),
     Stated(
         "DescribableTextures",
         "dtd",
@@ -145,21 +156,35 @@ def write(disk, stated):
     classes = names.class_names(stated.name)
     rows = {
         split: [
-            (key(split, label, k) if stated.split else f"{split}{label:03d}{k}.jpg", label)
+            (
+                key(split, label, k) if stated.split else f"{split}{label:03d}{k}.jpg",
+                label,
+            )
             for label in range(stated.classes)
             for k in range(count)
         ]
         for split, count in PER_CLASS.items()
     }
     if stated.split:
-        content = {split: [[path, label, classes[label]] for path, label in listed] for split, listed in rows.items()}
+        content = {
+            split: [[path, label, classes[label]] for path, label in listed]
+            for split, listed in rows.items()
+        }
         disk.json(f"{stated.folder}/{stated.split}", content)
     else:
         disk.write(f"{stated.folder}/variants.txt", "\n".join(classes) + "\n")
         for split, listed in rows.items():
-            lines = [f"{path.removesuffix('.jpg')} {classes[label]}" for path, label in listed]
-            disk.write(f"{stated.folder}/images_variant_{split}.txt", "\n".join(lines) + "\n")
-    disk.write(f"{stated.folder}/{stated.image_dir}/{rows['test'][0][0]}", disk.image(format="JPEG"))
+            lines = [
+                f"{path.removesuffix('.jpg')} {classes[label]}"
+                for path, label in listed
+            ]
+            disk.write(
+                f"{stated.folder}/images_variant_{split}.txt", "\n".join(lines) + "\n"
+            )
+    disk.write(
+        f"{stated.folder}/{stated.image_dir}/{rows['test'][0][0]}",
+        disk.image(format="JPEG"),
+    )
 
 
 def build(cfg, name, shots=-1):
@@ -190,25 +215,41 @@ def test_contract(cfg, disk, stated, caplog):
         count * stated.classes for count in PER_CLASS.values()
     ]
     assert [sample.label for sample in task.test] == list(range(stated.classes))
-    assert read_bytes(task.test[0].impath)[:2] == b"\xff\xd8" and not task.test[0].key.startswith("/")
+    assert read_bytes(task.test[0].impath)[:2] == b"\xff\xd8" and not task.test[
+        0
+    ].key.startswith("/")
     known = entry(stated.name)
-    assert (known.folder, known.image_dir, known.split_json) == (stated.folder, stated.image_dir, stated.split)
-    assert (known.classes, tuple(known.images.values())) == (stated.classes, stated.images)
+    assert (known.folder, known.image_dir, known.split_json) == (
+        stated.folder,
+        stated.image_dir,
+        stated.split,
+    )
+    assert (known.classes, tuple(known.images.values())) == (
+        stated.classes,
+        stated.images,
+    )
 
 
 @pytest.mark.parametrize("stated", SETS, ids=str)
 def test_few_shot(cfg, disk, stated):
     write(disk, stated)
     whole, drawn = build(cfg, stated.name), build(cfg, stated.name, 2)
-    assert (drawn.train_x, drawn.val) == fewshot.sample_per_class(whole.train_x, whole.val, 2, 1, stated.name)
-    assert set(Counter(sample.label for sample in drawn.train_x).values()) == {2} and drawn.test == whole.test
+    assert (drawn.train_x, drawn.val) == fewshot.sample_per_class(
+        whole.train_x, whole.val, 2, 1, stated.name
+    )
+    assert (
+        set(Counter(sample.label for sample in drawn.train_x).values()) == {2}
+        and drawn.test == whole.test
+    )
     zero = build(cfg, stated.name, 0)
     assert (zero.train_x, zero.val, len(zero.test)) == ([], [], stated.classes)
 
 
 def test_no_images_and_no_split_are_named(cfg, disk):
     disk.write("ucf101/other.txt", "")
-    with pytest.raises(FileNotFoundError, match=r"UCF101: no image folder .*ucf101/UCF-101-midframes"):
+    with pytest.raises(
+        FileNotFoundError, match=r"UCF101: no image folder .*ucf101/UCF-101-midframes"
+    ):
         build(cfg, "UCF101")
     disk.write("ucf101/UCF-101-midframes/a.jpg", "")
     with pytest.raises(
@@ -222,7 +263,11 @@ def test_no_images_and_no_split_are_named(cfg, disk):
 def test_names_of_one_s_own_in_a_published_split_stay(cfg, disk, caplog):
     write(disk, BY_NAME["EuroSAT"])
     path = disk.root / "eurosat/split_zhou_EuroSAT.json"
-    text = path.read_text().replace("Pasture Land", "a meadow").replace("Sea or Lake", "SeaLake")
+    text = (
+        path.read_text()
+        .replace("Pasture Land", "a meadow")
+        .replace("Sea or Lake", "SeaLake")
+    )
     path.write_text(text)
     task = build(cfg, "EuroSAT")
     assert task.classnames[5] == "a meadow" and task.classnames[9] == "Sea or Lake"
@@ -231,13 +276,21 @@ def test_names_of_one_s_own_in_a_published_split_stay(cfg, disk, caplog):
 
 def test_fgvc_aircraft_names_a_wrong_variant(cfg, disk):
     write(disk, BY_NAME["FGVCAircraft"])
-    disk.write("fgvc_aircraft/images_variant_val.txt", "0000001 707-320\n0000002 Zeppelin NT\n")
-    with pytest.raises(ValueError, match=r"images_variant_val\.txt:2: 'Zeppelin NT' is no class of variants\.txt"):
+    disk.write(
+        "fgvc_aircraft/images_variant_val.txt", "0000001 707-320\n0000002 Zeppelin NT\n"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"images_variant_val\.txt:2: 'Zeppelin NT' is no class of variants\.txt",
+    ):
         build(cfg, "FGVCAircraft")
 
 
 def test_a_published_split_that_is_no_split(cfg, disk):
     write(disk, BY_NAME["Food101"])
     disk.write("food-101/split_zhou_Food101.json", json.dumps({"train": []}))
-    with pytest.raises(ValueError, match=r"split_zhou_Food101\.json: expected the lists train, val, test"):
+    with pytest.raises(
+        ValueError,
+        match=r"split_zhou_Food101\.json: expected the lists train, val, test",
+    ):
         build(cfg, "Food101")

@@ -1,4 +1,6 @@
-"""The contract of ELEVATER's sets: each is written in its true layout, small, and read through its registered name."""
+"""The contract of ELEVATER's sets: each is written in its true layout, small, and read
+through its registered name.
+"""
 
 from dataclasses import dataclass
 
@@ -154,7 +156,15 @@ SETS = (
         ("test_meta.json", "test_images.zip", 711),
         labelmap="",
     ),
-    Stated("mnist", "mnist_20211008", 10, "0", "9", ("train.txt", "train.zip", 60000), ("test.txt", "val.zip", 10000)),
+    Stated(
+        "mnist",
+        "mnist_20211008",
+        10,
+        "0",
+        "9",
+        ("train.txt", "train.zip", 60000),
+        ("test.txt", "val.zip", 10000),
+    ),
     Stated(
         "oxford-flower-102",
         "oxford_flower_102_20211007",
@@ -239,17 +249,31 @@ SETS = (
 
 
 def write(disk, stated, label_names=None):
-    """Two training images and a test image a class, as ELEVATER stores them, under the last spelling that is known of a class."""
+    """Two training images and a test image a class, as ELEVATER stores them, under the
+    last spelling that is known of a class.
+    """
     folder = f"classification/{stated.folder}"
     multilabel = stated.name == "voc-2007-classification"
-    spelt = label_names or [spellings[-1] for spellings in names._spellings(stated.name)]
+    spelt = label_names or [
+        spellings[-1] for spellings in names._spellings(stated.name)
+    ]
     picture, zips = disk.image(), {}
-    for split, (index, archive, _), repeat in (("train", stated.train, 2), ("test", stated.test, 1)):
-        images = [(f"{split}/a b/{label}_{k}.png", label) for k in range(repeat) for label in range(stated.classes)]
+    for split, (index, archive, _), repeat in (
+        ("train", stated.train, 2),
+        ("test", stated.test, 1),
+    ):
+        images = [
+            (f"{split}/a b/{label}_{k}.png", label)
+            for k in range(repeat)
+            for label in range(stated.classes)
+        ]
         zips.setdefault(archive, {}).update({path: picture for path, _ in images})
         if stated.labelmap:
             also = ",".join(map(str, [0, 1])) if multilabel else ""
-            rows = [f"{archive}@{path} {also if multilabel and label == 0 else label}" for path, label in images]
+            rows = [
+                f"{archive}@{path} {also if multilabel and label == 0 else label}"
+                for path, label in images
+            ]
             disk.write(f"{folder}/{index}", "\n".join(rows) + "\n")
             disk.write(f"{folder}/{stated.labelmap}", "\n".join(spelt) + "\n")
             continue
@@ -261,9 +285,12 @@ def write(disk, stated, label_names=None):
                     for k, (path, _) in reversed(list(enumerate(images)))
                 ],
                 "annotations": [
-                    {"id": k, "image_id": 7 + k, "category_id": 1 + label} for k, (_, label) in enumerate(images)
+                    {"id": k, "image_id": 7 + k, "category_id": 1 + label}
+                    for k, (_, label) in enumerate(images)
                 ],
-                "categories": [{"id": 1 + label, "name": name} for label, name in enumerate(spelt)],
+                "categories": [
+                    {"id": 1 + label, "name": name} for label, name in enumerate(spelt)
+                ],
             },
         )
     for archive, members in zips.items():
@@ -283,39 +310,68 @@ def build(cfg, name, shots):
 
 def test_contract(cfg, disk, stated):
     task = build(cfg, stated.name, 2)
-    assert (task.num_classes, task.classnames[0], task.classnames[-1]) == (stated.classes, stated.first, stated.last)
+    assert (task.num_classes, task.classnames[0], task.classnames[-1]) == (
+        stated.classes,
+        stated.first,
+        stated.last,
+    )
     assert task.classnames == names.class_names(stated.name)
-    assert (task.name, task.metric, len(task.templates)) == (stated.name, stated.metric, stated.templates)
-    assert task.label_kind == ("multilabel" if stated.name == "voc-2007-classification" else "multiclass")
+    assert (task.name, task.metric, len(task.templates)) == (
+        stated.name,
+        stated.metric,
+        stated.templates,
+    )
+    assert task.label_kind == (
+        "multilabel" if stated.name == "voc-2007-classification" else "multiclass"
+    )
     assert task.crop == ("squash" if stated.name == "kitti-distance" else "crop")
     assert [sample.key for sample in task.test] == [
         f"{stated.test[1]}@test/a b/{label}_0.png" for label in range(stated.classes)
     ]
-    assert [sample.labels[-1] for sample in task.test][1:] == list(range(1, stated.classes))
-    assert {label for sample in [*task.train_x, *task.val] for label in sample.labels} == set(range(stated.classes))
-    assert task.test[-1].impath == f"{disk.root}/classification/{stated.folder}/{task.test[-1].key}"
-    assert all(read_bytes(samples[-1].impath)[:4] == b"\x89PNG" for samples in (task.train_x, task.test))
+    assert [sample.labels[-1] for sample in task.test][1:] == list(
+        range(1, stated.classes)
+    )
+    assert {
+        label for sample in [*task.train_x, *task.val] for label in sample.labels
+    } == set(range(stated.classes))
+    assert (
+        task.test[-1].impath
+        == f"{disk.root}/classification/{stated.folder}/{task.test[-1].key}"
+    )
+    assert all(
+        read_bytes(samples[-1].impath)[:4] == b"\x89PNG"
+        for samples in (task.train_x, task.test)
+    )
 
 
 def test_draws_are_elevaters(cfg, stated):
     task = build(cfg, stated.name, -1)
     pool = sorted(
         [*task.train_x, *task.val],
-        key=lambda sample: (sample.key.split("_")[-1], int(sample.key.split("/")[-1].split("_")[0])),
+        key=lambda sample: (
+            sample.key.split("_")[-1],
+            int(sample.key.split("/")[-1].split("_")[0]),
+        ),
     )
     assert len(pool) == 2 * stated.classes
     for shots in (1, 2):
         drawn = build(cfg, stated.name, shots)
-        assert (drawn.train_x, drawn.val) == fewshot.sample_elevater(pool, stated.classes, task.label_kind, shots, 1)
+        assert (drawn.train_x, drawn.val) == fewshot.sample_elevater(
+            pool, stated.classes, task.label_kind, shots, 1
+        )
 
 
 def test_zero_shot_needs_the_test_files_alone(cfg, disk, stated):
     folder = disk.root / "classification" / stated.folder
-    for path in {folder / stated.train[0], folder / stated.train[1]} - {folder / stated.test[1]}:
+    for path in {folder / stated.train[0], folder / stated.train[1]} - {
+        folder / stated.test[1]
+    }:
         path.unlink()
     task = build(cfg, stated.name, 0)
     assert (task.train_x, task.val, len(task.test)) == ([], [], stated.classes)
-    with pytest.raises(FileNotFoundError, match=rf"no file .*{stated.folder}/{stated.train[0]}"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"no file .*{stated.folder}/{stated.train[0]}"
+    ):
         build(cfg, stated.name, 1)
 
 
@@ -326,15 +382,25 @@ def test_the_catalogue_states_the_same(stated):
         stated.classes,
         stated.metric,
     )
-    assert (known.indexes["train"], known.images["train"]) == (stated.train[0], stated.train[2])
-    assert (known.indexes["test"], known.images["test"]) == (stated.test[0], stated.test[2])
+    assert (known.indexes["train"], known.images["train"]) == (
+        stated.train[0],
+        stated.train[2],
+    )
+    assert (known.indexes["test"], known.images["test"]) == (
+        stated.test[0],
+        stated.test[2],
+    )
     assert (known.labelmap, stated.test[1] in known.zips) == (stated.labelmap, True)
     assert stated.name == "imagenet-1k" or stated.train[1] in known.zips
 
 
 def test_names_follow_the_labelmap_wherever_it_puts_them(cfg, disk):
     stated = next(one for one in SETS if one.name == "fer-2013")
-    write(disk, stated, ["anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"])
+    write(
+        disk,
+        stated,
+        ["anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"],
+    )
     assert build(cfg, "fer-2013", 0).classnames == [
         "angry",
         "disgusted",
@@ -347,13 +413,19 @@ def test_names_follow_the_labelmap_wherever_it_puts_them(cfg, disk):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("mnist", "labels.txt"), ("kitti-distance", "test_meta.json"), ("gtsrb", "labelmap.txt")]
+    ("name", "file"),
+    [
+        ("mnist", "labels.txt"),
+        ("kitti-distance", "test_meta.json"),
+        ("gtsrb", "labelmap.txt"),
+    ],
 )
 def test_a_name_that_is_not_covered(cfg, disk, name, file):
     stated = next(one for one in SETS if one.name == name)
     write(disk, stated, [*names.class_names(name)[:-1], "zebra crossing"])
     with pytest.raises(
-        ValueError, match=rf"{file}: class {stated.classes - 1} is called 'zebra crossing'; {name} has no such class"
+        ValueError,
+        match=rf"{file}: class {stated.classes - 1} is called 'zebra crossing'; {name} has no such class",
     ):
         build(cfg, name, 1)
 
@@ -361,15 +433,22 @@ def test_a_name_that_is_not_covered(cfg, disk, name, file):
 def test_a_labelmap_that_does_not_fit(cfg, disk):
     stated = next(one for one in SETS if one.name == "mnist")
     write(disk, stated, [*map(str, range(11))])
-    with pytest.raises(ValueError, match=r"mnist_20211008/labels\.txt has 11 classes, but mnist has 10"):
+    with pytest.raises(
+        ValueError, match=r"mnist_20211008/labels\.txt has 11 classes, but mnist has 10"
+    ):
         build(cfg, "mnist", 0)
     write(disk, stated, [*map(str, range(9))])
-    with pytest.raises(ValueError, match=r"test\.txt:10: label 9 is out of range: labels\.txt has 9 classes"):
+    with pytest.raises(
+        ValueError,
+        match=r"test\.txt:10: label 9 is out of range: labels\.txt has 9 classes",
+    ):
         build(cfg, "mnist", 0)
 
 
 def test_a_missing_test_zip_is_named(cfg, disk):
     write(disk, next(one for one in SETS if one.name == "gtsrb"))
     (disk.root / "classification/gtsrb_20210923/final_test.zip").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no zip file .*gtsrb_20210923/final_test\.zip"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no zip file .*gtsrb_20210923/final_test\.zip"
+    ):
         build(cfg, "gtsrb", 0)

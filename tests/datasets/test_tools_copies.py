@@ -1,4 +1,6 @@
-"""`python -m datasets prepare --from wds, parquet, zip, folder, hub`: small copies in their true layouts."""
+"""`python -m datasets prepare --from wds, parquet, zip, folder, hub`: small copies in
+their true layouts.
+"""
 
 import dataclasses
 import io
@@ -25,10 +27,22 @@ from toolkit.common.archives import read_bytes
 pyarrow = pytest.importorskip("pyarrow")
 
 PARTS = ("train", "val", "test")
-OTHER_SPLITS = {"caltech-101", "eurosat_clip", "fer-2013", "resisc45_clip", "hateful-memes"}
-ELEVATER = [entry.name for entry in catalog.entries().values() if entry.suite == "elevater"]
+OTHER_SPLITS = {
+    "caltech-101",
+    "eurosat_clip",
+    "fer-2013",
+    "resisc45_clip",
+    "hateful-memes",
+}
+ELEVATER = [
+    entry.name for entry in catalog.entries().values() if entry.suite == "elevater"
+]
 WDS = [name for name in ELEVATER if name != "hateful-memes"]
-PARQUET = [name for name in ELEVATER if name not in ("kitti-distance", "voc-2007-classification", "imagenet-1k")]
+PARQUET = [
+    name
+    for name in ELEVATER
+    if name not in ("kitti-distance", "voc-2007-classification", "imagenet-1k")
+]
 
 
 @pytest.fixture
@@ -37,22 +51,31 @@ def small(monkeypatch):
 
     def set_counts(name, **images):
         known = catalog._entries()
-        monkeypatch.setitem(known, name, dataclasses.replace(known[name], images=images))
+        monkeypatch.setitem(
+            known, name, dataclasses.replace(known[name], images=images)
+        )
         return known[name]
 
     return set_counts
 
 
 def prepare(root, name, origin, at, *more):
-    return main(["prepare", name, "--from", origin, "--at", str(at), "--root", str(root), *more])
+    return main(
+        ["prepare", name, "--from", origin, "--at", str(at), "--root", str(root), *more]
+    )
 
 
 def shuffled(name):
-    """Return the class names in another order, and label in that order -> label of the set."""
+    """Return the class names in another order, and label in that order -> label of the
+    set.
+    """
     known = names.class_names(name)
     order = list(range(len(known)))
     random.Random(name).shuffle(order)
-    if len({item.lower() for item in known}) < len(known) or name in ("mnist", "imagenet-1k"):
+    if len({item.lower() for item in known}) < len(known) or name in (
+        "mnist",
+        "imagenet-1k",
+    ):
         order.sort()
     return [known[label] for label in order], order
 
@@ -68,8 +91,13 @@ def check_task(cfg, root, name, contents, expected):
     assert task.classnames == names.class_names(name)
     assert [sample.labels for sample in task.test] == expected["test"]
     assert [read_bytes(sample.impath) for sample in task.test] == contents["test"]
-    pool = [(read_bytes(sample.impath), sample.labels) for sample in [*task.train_x, *task.val]]
-    assert sorted(pool) == sorted(zip(contents["train"], expected["train"], strict=True))
+    pool = [
+        (read_bytes(sample.impath), sample.labels)
+        for sample in [*task.train_x, *task.val]
+    ]
+    assert sorted(pool) == sorted(
+        zip(contents["train"], expected["train"], strict=True)
+    )
 
 
 # -- every row of the table --------------------------------------------------------------------------------------
@@ -81,9 +109,15 @@ def test_webdataset_becomes_elevaters_layout(name, tmp_path, small, cfg):
     classes = len(found)
     entry = small(name, train=2 * classes, test=classes)
     multilabel = entry.label_kind == "multilabel"
-    written = {"train": list(range(classes)) * 2, "test": list(range(classes - 1, -1, -1))}
+    written = {
+        "train": list(range(classes)) * 2,
+        "test": list(range(classes - 1, -1, -1)),
+    }
     if multilabel:
-        written = {split: [(label, (label + 3) % classes) for label in labels] for split, labels in written.items()}
+        written = {
+            split: [(label, (label + 3) % classes) for label in labels]
+            for split, labels in written.items()
+        }
     suffix = {"gtsrb": "webp", "country211": "jpg"}.get(name, "png")
     folder = tmp_path / "copies" / copies.find_copy(entry, "wds").repo.split("/")[1]
     contents = write_wds(folder, found, written, suffix)
@@ -108,29 +142,50 @@ def test_parquet_becomes_elevaters_layout(name, tmp_path, small, cfg):
     entry = small(name, train=2 * classes, test=classes)
     written = {"train": list(range(classes)) * 2, "test": list(range(classes))[::-1]}
     copy = copies.find_copy(entry, "parquet")
-    in_files = {copy.splits.get(split, split): labels for split, labels in written.items()}
+    in_files = {
+        copy.splits.get(split, split): labels for split, labels in written.items()
+    }
     others = ("family", "manufacturer") if copy.label == "variant" else ()
-    contents = write_parquet(tmp_path / "copy", found, in_files, copy.label or "label", others)
+    contents = write_parquet(
+        tmp_path / "copy", found, in_files, copy.label or "label", others
+    )
     contents["test"] = contents.pop(copy.splits.get("test", "test"))
     assert prepare(tmp_path, name, "parquet", tmp_path / "copy") == 0
-    expected = {split: [(order[label],) for label in labels] for split, labels in written.items()}
+    expected = {
+        split: [(order[label],) for label in labels]
+        for split, labels in written.items()
+    }
     check_task(cfg, tmp_path, name, contents, expected)
-    assert record_of(tmp_path, entry)["verdict"] == (OTHER_SPLIT if name in OTHER_SPLITS else OTHER_ORDER)
+    assert record_of(tmp_path, entry)["verdict"] == (
+        OTHER_SPLIT if name in OTHER_SPLITS else OTHER_ORDER
+    )
 
 
 def test_all_rows_are_known():
     assert {entry.name for entry in batch.available("wds")} == set(WDS)
     assert {entry.name for entry in batch.available("parquet")} == set(PARQUET)
-    assert len(WDS) == 20 and len([entry for entry in batch.available("zip") if entry.suite != "elevater"]) == 14
+    assert (
+        len(WDS) == 20
+        and len(
+            [entry for entry in batch.available("zip") if entry.suite != "elevater"]
+        )
+        == 14
+    )
     gtsrb = catalog.entry("gtsrb")
     counts = copies.test_counts(gtsrb)
     assert len(counts) == gtsrb.classes and sum(counts) == gtsrb.images["test"]
 
 
 def test_a_prepared_set_has_elevaters_few_shot_rule(tmp_path, small, cfg, disk):
-    """The same images in the same order, as ELEVATER's layout and as a webdataset: the same positions are sampled."""
+    """The same images in the same order, as ELEVATER's layout and as a webdataset: the
+    same positions are sampled.
+    """
     small("mnist", train=40, test=10)
-    write_wds(tmp_path / "copy", names.class_names("mnist"), {"train": list(range(10)) * 4, "test": list(range(10))})
+    write_wds(
+        tmp_path / "copy",
+        names.class_names("mnist"),
+        {"train": list(range(10)) * 4, "test": list(range(10))},
+    )
     prepare(tmp_path, "mnist", "wds", tmp_path / "copy")
     other = tmp_path / "other"
     disk.root = other
@@ -140,7 +195,9 @@ def test_a_prepared_set_has_elevaters_few_shot_rule(tmp_path, small, cfg, disk):
         [str(k % 10) for k in range(40)],
         [str(k) for k in range(10)],
     )
-    (other / "classification/mnist_20211008/test.zip").rename(other / "classification/mnist_20211008/val.zip")
+    (other / "classification/mnist_20211008/test.zip").rename(
+        other / "classification/mnist_20211008/val.zip"
+    )
     index = other / "classification/mnist_20211008/test.txt"
     index.write_text(index.read_text().replace("test.zip@", "val.zip@"))
     cfg.DATASET.NUM_SHOTS = 2
@@ -148,21 +205,33 @@ def test_a_prepared_set_has_elevaters_few_shot_rule(tmp_path, small, cfg, disk):
     for root in (tmp_path, other):
         cfg.DATASET.ROOT = str(root)
         task = build_task(cfg, "mnist")
-        positions = [int("".join(filter(str.isdigit, sample.key.split("@")[1]))) for sample in [*task.train_x, *task.val]]
+        positions = [
+            int("".join(filter(str.isdigit, sample.key.split("@")[1])))
+            for sample in [*task.train_x, *task.val]
+        ]
         sampled.append(positions)
     assert sampled[0] == sampled[1] and len(sampled[0]) > 0
 
 
 def test_fewer_test_images_are_another_split(tmp_path, capsys):
-    write_wds(tmp_path / "copy", names.class_names("mnist"), {"train": list(range(10)), "test": list(range(10))})
-    assert prepare(tmp_path, "mnist", "wds", tmp_path / "copy", "--revision", "abc") == 0
+    write_wds(
+        tmp_path / "copy",
+        names.class_names("mnist"),
+        {"train": list(range(10)), "test": list(range(10))},
+    )
+    assert (
+        prepare(tmp_path, "mnist", "wds", tmp_path / "copy", "--revision", "abc") == 0
+    )
     about = record_of(tmp_path, catalog.entry("mnist"))
     assert (about["verdict"], about["revision"]) == (OTHER_SPLIT, "abc")
     assert about["note"] == "train: 10 of 60,000 images; test: 10 of 10,000 images"
     capsys.readouterr()
     assert main(["doctor", "mnist", "--root", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "made from wds copy: another split (train: 10 of 60,000 images; test" in out and "[another-split]" in out
+    assert (
+        "made from wds copy: another split (train: 10 of 60,000 images; test" in out
+        and "[another-split]" in out
+    )
 
 
 # -- copies that are refused -------------------------------------------------------------------------------------
@@ -173,7 +242,11 @@ def refused(tmp_path, capsys, name, origin, at):
     capsys.readouterr()
     assert prepare(tmp_path / "root", name, origin, at) == 2
     assert not (tmp_path / "root").exists() or not list((tmp_path / "root").iterdir())
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("error: ")
+    ]
     assert len(lines) == 1
     return lines[0]
 
@@ -181,14 +254,22 @@ def refused(tmp_path, capsys, name, origin, at):
 def test_cropped_objects_are_not_voc(tmp_path, capsys):
     found = names.class_names("voc-2007-classification")
     for folder in ("wds_voc2007", "renamed"):
-        write_wds(tmp_path / folder, found, {"train": list(range(20)), "test": list(range(20))})
-        message = refused(tmp_path, capsys, "voc-2007-classification", "wds", tmp_path / folder)
+        write_wds(
+            tmp_path / folder,
+            found,
+            {"train": list(range(20)), "test": list(range(20))},
+        )
+        message = refused(
+            tmp_path, capsys, "voc-2007-classification", "wds", tmp_path / folder
+        )
         assert "cropped objects" in message and "wds_voc2007_multilabel" in message
 
 
 def test_gtsrb_in_the_order_of_texts_is_refused(tmp_path, capsys):
     as_text = sorted(str(label) for label in range(43))
-    write_parquet(tmp_path / "copy", as_text, {"train": list(range(43)), "test": list(range(43))})
+    write_parquet(
+        tmp_path / "copy", as_text, {"train": list(range(43)), "test": list(range(43))}
+    )
     message = refused(tmp_path, capsys, "gtsrb", "parquet", tmp_path / "copy")
     assert "numbers the classes as texts (0, 1, 10, 11, ...)" in message
     entry = catalog.entry("gtsrb")
@@ -199,7 +280,11 @@ def test_gtsrb_in_the_order_of_texts_is_refused(tmp_path, capsys):
 
 
 def mnist_shards(folder):
-    write_wds(folder, names.class_names("mnist"), {"train": list(range(10)), "test": list(range(10))})
+    write_wds(
+        folder,
+        names.class_names("mnist"),
+        {"train": list(range(10)), "test": list(range(10))},
+    )
     return folder
 
 
@@ -227,11 +312,26 @@ def pickled(path):
 
 
 BAD_WDS = {
-    "truncated in a member": (lambda f: cut(f / "test/0.tar", 1000), "test/0.tar is truncated"),
-    "truncated between members": (lambda f: cut(f / "test/0.tar", 2048), "test/0.tar is truncated: it ends after 's0000000.cls'"),
-    "no tar": (lambda f: (f / "test/1.tar").write_bytes(b"x" * 4096), "test/1.tar is truncated or no tar"),
-    "a missing shard": (lambda f: (f / "test/1.tar").unlink(), "no shard {f}/test/1.tar, though there are 2"),
-    "no shards": (lambda f: (f / "test/nshards.txt").write_text("x"), "test/nshards.txt: 'x' is no number of shards"),
+    "truncated in a member": (
+        lambda f: cut(f / "test/0.tar", 1000),
+        "test/0.tar is truncated",
+    ),
+    "truncated between members": (
+        lambda f: cut(f / "test/0.tar", 2048),
+        "test/0.tar is truncated: it ends after 's0000000.cls'",
+    ),
+    "no tar": (
+        lambda f: (f / "test/1.tar").write_bytes(b"x" * 4096),
+        "test/1.tar is truncated or no tar",
+    ),
+    "a missing shard": (
+        lambda f: (f / "test/1.tar").unlink(),
+        "no shard {f}/test/1.tar, though there are 2",
+    ),
+    "no shards": (
+        lambda f: (f / "test/nshards.txt").write_text("x"),
+        "test/nshards.txt: 'x' is no number of shards",
+    ),
     "a label without an image": (
         lambda f: write_tar(f / "test/0.tar", [("s0.cls", b"1")]),
         "test/0.tar: s0 has a label, but no image",
@@ -241,25 +341,41 @@ BAD_WDS = {
         "test/0.tar: s0 has an image, but no label",
     ),
     "a label that is none": (
-        lambda f: write_tar(f / "test/0.tar", [("s0.png", image(1)), ("s0.cls", b"cat")]),
+        lambda f: write_tar(
+            f / "test/0.tar", [("s0.png", image(1)), ("s0.cls", b"cat")]
+        ),
         "test/0.tar: s0.cls: b'cat' is no label",
     ),
     "a label out of range": (
-        lambda f: write_tar(f / "test/0.tar", [("s0.png", image(1)), ("s0.cls", b"10")]),
+        lambda f: write_tar(
+            f / "test/0.tar", [("s0.png", image(1)), ("s0.cls", b"10")]
+        ),
         "test/0.tar: s0: label 10 is out of range",
     ),
-    "a link": (lambda f: add_link(f / "test/0.tar"), "test/0.tar: member 's0000099.png' is a link"),
+    "a link": (
+        lambda f: add_link(f / "test/0.tar"),
+        "test/0.tar: member 's0000099.png' is a link",
+    ),
     "an absolute member": (
-        lambda f: write_tar(f / "test/0.tar", [("/s0.png", image(1)), ("/s0.cls", b"1")]),
+        lambda f: write_tar(
+            f / "test/0.tar", [("/s0.png", image(1)), ("/s0.cls", b"1")]
+        ),
         "test/0.tar: member '/s0.png' leads out",
     ),
     "a member that leads upwards": (
-        lambda f: write_tar(f / "test/0.tar", [("../s0.png", image(1)), ("../s0.cls", b"1")]),
+        lambda f: write_tar(
+            f / "test/0.tar", [("../s0.png", image(1)), ("../s0.cls", b"1")]
+        ),
         "test/0.tar: member '../s0.png' leads out",
     ),
-    "pickled objects": (lambda f: pickled(f / "test/0.tar"), "test/0.tar: s0000000.npy is no array of numbers"),
+    "pickled objects": (
+        lambda f: pickled(f / "test/0.tar"),
+        "test/0.tar: s0000000.npy is no array of numbers",
+    ),
     "a key twice": (
-        lambda f: write_tar(f / "test/1.tar", [("s0000000.png", image(1)), ("s0000000.cls", b"1")]),
+        lambda f: write_tar(
+            f / "test/1.tar", [("s0000000.png", image(1)), ("s0000000.cls", b"1")]
+        ),
         "test/1.tar: s0000000 occurs twice in the split",
     ),
     "a class list of another length": (
@@ -270,8 +386,14 @@ BAD_WDS = {
         lambda f: edit(f / "classnames.txt", "7", "sevn"),
         "classnames.txt: class 7 is called 'sevn'; mnist has no such class (nearest: 'seven'",
     ),
-    "no class list": (lambda f: (f / "classnames.txt").unlink(), "no class list {f}/classnames.txt"),
-    "retrieval": (lambda f: (f / "dataset_type.txt").write_text("retrieval"), "'retrieval' is no kind of classification"),
+    "no class list": (
+        lambda f: (f / "classnames.txt").unlink(),
+        "no class list {f}/classnames.txt",
+    ),
+    "retrieval": (
+        lambda f: (f / "dataset_type.txt").write_text("retrieval"),
+        "'retrieval' is no kind of classification",
+    ),
 }
 
 
@@ -280,14 +402,21 @@ def test_bad_webdataset(case, tmp_path, capsys):
     damage, message = BAD_WDS[case]
     folder = mnist_shards(tmp_path / "copy")
     damage(folder)
-    assert message.replace("{f}", str(folder)) in refused(tmp_path, capsys, "mnist", "wds", folder)
+    assert message.replace("{f}", str(folder)) in refused(
+        tmp_path, capsys, "mnist", "wds", folder
+    )
 
 
 def test_tars_of_other_writers(tmp_path, capsys):
     """Times with fractions, long and other names and old formats are read as well."""
     found = names.class_names("mnist")
     members = [("./s0.png", image(0)), ("./s0.cls", b"3\n")]
-    members += [("n" * 120 + ".png", image(1)), ("n" * 120 + ".cls", b"4"), ("ü.png", image(2)), ("ü.cls", b"5")]
+    members += [
+        ("n" * 120 + ".png", image(1)),
+        ("n" * 120 + ".cls", b"4"),
+        ("ü.png", image(2)),
+        ("ü.cls", b"5"),
+    ]
     members += [("a b..png", image(3)), ("a b.cls", b"6")]
     for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         folder = tmp_path / str(format)
@@ -303,7 +432,12 @@ def test_tars_of_other_writers(tmp_path, capsys):
         images = list(read_webdataset(folder).splits["test"]())
         assert [item.labels for item in images] == [(3,), (4,), (5,), (6,)]
         assert [item.content for item in images] == [image(k) for k in range(4)]
-        assert [item.name for item in images] == ["s0.png", "n" * 120 + ".png", "ü.png", "a b.png"]
+        assert [item.name for item in images] == [
+            "s0.png",
+            "n" * 120 + ".png",
+            "ü.png",
+            "a b.png",
+        ]
         assert read_webdataset(folder).classnames == found
 
 
@@ -343,7 +477,9 @@ def test_bad_parquet(case, tmp_path, capsys):
     write, message = BAD_PARQUET[case]
     folder = tmp_path / "copy"
     write(folder)
-    assert message.replace("{f}", str(folder)) in refused(tmp_path, capsys, "mnist", "parquet", folder)
+    assert message.replace("{f}", str(folder)) in refused(
+        tmp_path, capsys, "mnist", "parquet", folder
+    )
 
 
 def test_bad_rows_and_parts_of_parquet(tmp_path, capsys):
@@ -354,7 +490,9 @@ def test_bad_rows_and_parts_of_parquet(tmp_path, capsys):
     assert "test-00001-of-00002.parquet: row 4: label 10 is out of range" in message
     part = folder / "data/test-00000-of-00002.parquet"
     part.unlink()
-    assert f"no file {part}, though there are 2 parts" in refused(tmp_path, capsys, "mnist", "parquet", folder)
+    assert f"no file {part}, though there are 2 parts" in refused(
+        tmp_path, capsys, "mnist", "parquet", folder
+    )
 
 
 # -- several sets, zips and folders ------------------------------------------------------------------------------
@@ -362,24 +500,43 @@ def test_bad_rows_and_parts_of_parquet(tmp_path, capsys):
 
 def test_one_bad_set_does_not_stop_the_others(tmp_path, capsys):
     mnist_shards(tmp_path / "copies/wds_mnist")
-    write_wds(tmp_path / "copies/wds_gtsrb", ["a", "b"], {"train": [0, 1], "test": [0, 1]})
+    write_wds(
+        tmp_path / "copies/wds_gtsrb", ["a", "b"], {"train": [0, 1], "test": [0, 1]}
+    )
     (tmp_path / "classification/dtd_20211007").mkdir(parents=True)
     (tmp_path / "classification/dtd_20211007/labels.txt").write_text("mine")
     assert prepare(tmp_path, "all", "wds", tmp_path / "copies") == 2
     captured = capsys.readouterr()
-    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in captured.out.splitlines()[-20:]}
-    assert rows["mnist"][0] == "written" and rows["mnist"][1].startswith("another split")
-    assert rows["gtsrb"][0] == "failed" and "has 2 classes, but gtsrb has 43" in rows["gtsrb"][1]
+    rows = {
+        line.split()[0]: line.split(maxsplit=2)[1:]
+        for line in captured.out.splitlines()[-20:]
+    }
+    assert rows["mnist"][0] == "written" and rows["mnist"][1].startswith(
+        "another split"
+    )
+    assert (
+        rows["gtsrb"][0] == "failed"
+        and "has 2 classes, but gtsrb has 43" in rows["gtsrb"][1]
+    )
     assert rows["dtd"][0] == "skipped" and "is there already" in rows["dtd"][1]
     assert rows["food-101"][0] == "skipped" and "wds_food101" in rows["food-101"][1]
-    assert "error: " in captured.err and not (tmp_path / "classification/gtsrb_20210923").exists()
+    assert (
+        "error: " in captured.err
+        and not (tmp_path / "classification/gtsrb_20210923").exists()
+    )
 
 
 def coop_zip(path, entry, split):
-    """Write a zip as people share CoOp's sets: the set's folder with images and the split file."""
+    """Write a zip as people share CoOp's sets: the set's folder with images and the
+    split file.
+    """
     with zipfile.ZipFile(path, "w") as archive:
-        for number, (key, _, _) in enumerate([*split["train"], *split["val"], *split["test"]]):
-            archive.writestr(f"{entry.folder}/{entry.image_dir}/{key}", image(number, "JPEG"))
+        for number, (key, _, _) in enumerate(
+            [*split["train"], *split["val"], *split["test"]]
+        ):
+            archive.writestr(
+                f"{entry.folder}/{entry.image_dir}/{key}", image(number, "JPEG")
+            )
         archive.writestr(f"{entry.folder}/{entry.split_json}", json.dumps(split))
 
 
@@ -388,27 +545,41 @@ def test_zip_of_a_coop_set(tmp_path, small, cfg):
     found = names.class_names("OxfordPets")
     split = {}
     for part in ("train", "val", "test"):
-        split[part] = [[f"{name}_{part}.jpg", label, name] for label, name in enumerate(found)]
+        split[part] = [
+            [f"{name}_{part}.jpg", label, name] for label, name in enumerate(found)
+        ]
     (tmp_path / "zips").mkdir()
     coop_zip(tmp_path / "zips/oxford-pets.zip", entry, split)
     assert prepare(tmp_path, "OxfordPets", "zip", tmp_path / "zips") == 0
     about = record_of(tmp_path, entry)
-    assert (about["order"], about["verdict"], about["source"]) == ("official", SAME, "zip oxford-pets.zip")
+    assert (about["order"], about["verdict"], about["source"]) == (
+        "official",
+        SAME,
+        "zip oxford-pets.zip",
+    )
     assert about["images"] == {"train": 37, "val": 37, "test": 37}
     cfg.DATASET.NUM_SHOTS = -1
     task = build_task(cfg, "OxfordPets")
-    assert task.classnames == found and [sample.label for sample in task.test] == list(range(37))
+    assert task.classnames == found and [sample.label for sample in task.test] == list(
+        range(37)
+    )
     assert read_bytes(task.test[0].impath) == image(74, "JPEG")
 
 
 def test_bad_zips(tmp_path, capsys):
     (tmp_path / "oxford_pets.zip").write_bytes(b"PK\3\4 and no more")
-    assert "oxford_pets.zip is damaged" in refused(tmp_path, capsys, "OxfordPets", "zip", tmp_path / "oxford_pets.zip")
+    assert "oxford_pets.zip is damaged" in refused(
+        tmp_path, capsys, "OxfordPets", "zip", tmp_path / "oxford_pets.zip"
+    )
     with zipfile.ZipFile(tmp_path / "oxford_pets.zip", "w") as archive:
         archive.writestr("oxford_pets/images/a.jpg", b"x")
-    message = refused(tmp_path, capsys, "OxfordPets", "zip", tmp_path / "oxford_pets.zip")
+    message = refused(
+        tmp_path, capsys, "OxfordPets", "zip", tmp_path / "oxford_pets.zip"
+    )
     assert "has no split_zhou_OxfordPets.json" in message
-    assert "has no zip ucf101.zip for UCF101" in refused(tmp_path, capsys, "UCF101", "zip", tmp_path)
+    assert "has no zip ucf101.zip for UCF101" in refused(
+        tmp_path, capsys, "UCF101", "zip", tmp_path
+    )
 
 
 @pytest.mark.parametrize("origin", ["folder", "zip"])
@@ -430,7 +601,10 @@ def test_split_folders_and_elevaters_own_files(origin, tmp_path, small, cfg):
                 archive.write(path, path.relative_to(tmp_path))
     assert prepare(tmp_path, "eurosat_clip", origin, at) == 0
     about = record_of(tmp_path, entry)
-    assert about["verdict"] == OTHER_SPLIT and about["images"] == {"train": 20, "test": 10}
+    assert about["verdict"] == OTHER_SPLIT and about["images"] == {
+        "train": 20,
+        "test": 10,
+    }
     cfg.DATASET.NUM_SHOTS = -1
     task = build_task(cfg, "eurosat_clip")
     assert sorted(sample.label for sample in task.test) == list(range(10))
@@ -439,7 +613,8 @@ def test_split_folders_and_elevaters_own_files(origin, tmp_path, small, cfg):
     )
     again = tmp_path / "again"
     assert prepare(again, "eurosat_clip", "folder", tmp_path / entry.folder) == 0
-    assert record_of(again, entry)["verdict"] == OTHER_SPLIT  # the record of a copy is kept
+    # the record of a copy is kept
+    assert record_of(again, entry)["verdict"] == OTHER_SPLIT
 
 
 # -- the Hub -----------------------------------------------------------------------------------------------------
@@ -464,11 +639,17 @@ def hub(tmp_path, monkeypatch):
             shards[path.relative_to(tmp_path / "shards").as_posix()] = path.read_bytes()
     entry = catalog.entry("OxfordPets")
     found = names.class_names("OxfordPets")
-    split = {part: [[f"{name}_{part}.jpg", label, name] for label, name in enumerate(found)] for part in PARTS}
+    split = {
+        part: [[f"{name}_{part}.jpg", label, name] for label, name in enumerate(found)]
+        for part in PARTS
+    }
     coop_zip(tmp_path / "pets.zip", entry, split)
     repos = {
         "datasets/clip-benchmark/wds_mnist": shards | {"README.md": b"no"},
-        "models/zhengli97/prompt_learning_dataset": {"oxford_pets.zip": (tmp_path / "pets.zip").read_bytes(), "dtd.zip": b"no"},
+        "models/zhengli97/prompt_learning_dataset": {
+            "oxford_pets.zip": (tmp_path / "pets.zip").read_bytes(),
+            "dtd.zip": b"no",
+        },
     }
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with serve(repos) as server:
@@ -477,17 +658,50 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_sets_from_the_hub(tmp_path, hub, capsys):
-    assert main(["prepare", "mnist", "OxfordPets", "--from", "hub", "--root", str(tmp_path / "root")]) == 0
+    assert (
+        main(
+            [
+                "prepare",
+                "mnist",
+                "OxfordPets",
+                "--from",
+                "hub",
+                "--root",
+                str(tmp_path / "root"),
+            ]
+        )
+        == 0
+    )
     about = record_of(tmp_path / "root", catalog.entry("mnist"))
     assert (about["source"], about["revision"]) == ("clip-benchmark/wds_mnist", COMMIT)
-    assert record_of(tmp_path / "root", catalog.entry("OxfordPets"))["source"] == "zhengli97/prompt_learning_dataset"
-    asked = {path.split("/resolve/")[1].split("/", 1)[1] for _, path, _ in hub.requests if "/resolve/" in path}
+    assert (
+        record_of(tmp_path / "root", catalog.entry("OxfordPets"))["source"]
+        == "zhengli97/prompt_learning_dataset"
+    )
+    asked = {
+        path.split("/resolve/")[1].split("/", 1)[1]
+        for _, path, _ in hub.requests
+        if "/resolve/" in path
+    }
     assert "test/1.tar" in asked and not asked & {"README.md", "dtd.zip"}
     hub.requests.clear()
     capsys.readouterr()
-    again = ["prepare", "mnist", "--from", "hub", "--at", str(tmp_path / "root/hub"), "--root", str(tmp_path / "other")]
+    again = [
+        "prepare",
+        "mnist",
+        "--from",
+        "hub",
+        "--at",
+        str(tmp_path / "root/hub"),
+        "--root",
+        str(tmp_path / "other"),
+    ]
     assert main(again) == 0  # what is there is not fetched again
-    assert not [request for request in hub.requests if request[0] == "GET" and "/resolve/" in request[1]]
+    assert not [
+        request
+        for request in hub.requests
+        if request[0] == "GET" and "/resolve/" in request[1]
+    ]
 
 
 def test_hub_that_has_nothing_or_does_not_answer(tmp_path, hub, monkeypatch, capsys):
@@ -495,13 +709,22 @@ def test_hub_that_has_nothing_or_does_not_answer(tmp_path, hub, monkeypatch, cap
     command = ["--from", "hub", "--root", str(root)]
     assert main(["prepare", "dtd", *command]) == 2
     error = capsys.readouterr().err
-    assert error.count("error: ") == 1 and "clip-benchmark/wds_vtab-dtd (main) could not be fetched" in error
+    assert (
+        error.count("error: ") == 1
+        and "clip-benchmark/wds_vtab-dtd (main) could not be fetched" in error
+    )
     assert main(["prepare", "mnist", *command, "--revision", "nowhere"]) == 2
-    assert "clip-benchmark/wds_mnist (nowhere) could not be fetched" in capsys.readouterr().err
+    assert (
+        "clip-benchmark/wds_mnist (nowhere) could not be fetched"
+        in capsys.readouterr().err
+    )
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert main(["prepare", "mnist", *command]) == 2
     error = capsys.readouterr().err
-    assert error.count("error: ") == 1 and "With a local copy, use --from wds --at PATH" in error
+    assert (
+        error.count("error: ") == 1
+        and "With a local copy, use --from wds --at PATH" in error
+    )
     assert not (root / "classification").exists()
     assert main(["prepare", "hateful-memes", *command]) == 2
     assert "cannot be prepared from hub" in capsys.readouterr().err

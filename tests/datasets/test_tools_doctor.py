@@ -1,4 +1,6 @@
-"""`python -m datasets doctor`: every damage is named, a sound set has none, and nothing on disk is changed."""
+"""`python -m datasets doctor`: every damage is named, a sound set has none, and nothing
+on disk is changed.
+"""
 
 import json
 import shutil
@@ -59,7 +61,13 @@ def root(disk, tmp_path, monkeypatch):
         images, annotations = [], []
         for k in range(count):
             members[f"{split}/{k}.png"] = disk.image((30 * k, 90, 40 * len(split)))
-            images.append({"id": count - k, "file_name": f"{split}/{k}.png", "zip_file": "images.zip"})
+            images.append(
+                {
+                    "id": count - k,
+                    "file_name": f"{split}/{k}.png",
+                    "zip_file": "images.zip",
+                }
+            )
             annotations.append({"image_id": count - k, "category_id": 5 + k % 3})
         categories = [{"id": 5 + k, "name": name} for k, name in enumerate(NAMES)]
         disk.json(
@@ -69,10 +77,13 @@ def root(disk, tmp_path, monkeypatch):
     disk.zip("classification/memes/images.zip", members)
     splits = {}
     for split, count in PETS.images.items():
-        splits[split] = [[f"{split}_{k}.png", k % 3, NAMES[k % 3]] for k in range(count)]
+        splits[split] = [
+            [f"{split}_{k}.png", k % 3, NAMES[k % 3]] for k in range(count)
+        ]
         for k in range(count):
             disk.write(
-                f"pets/images/{split}_{k}.png", disk.image((20 * k, 17 * len(split), 60 if split == "val" else 0))
+                f"pets/images/{split}_{k}.png",
+                disk.image((20 * k, 17 * len(split), 60 if split == "val" else 0)),
             )
     disk.json("pets/split.json", splits)
     monkeypatch.setattr(catalogue, "_entries", lambda: ENTRIES)
@@ -80,7 +91,10 @@ def root(disk, tmp_path, monkeypatch):
 
 
 def kinds(report) -> dict[str, int]:
-    return {kind: sum(f.kind == kind for f in report.findings) for kind in sorted({f.kind for f in report.findings})}
+    return {
+        kind: sum(f.kind == kind for f in report.findings)
+        for kind in sorted({f.kind for f in report.findings})
+    }
 
 
 def edit(path, old, new, count=1):
@@ -130,9 +144,14 @@ IRIS = {
     "no index": (lambda f, d: (f / "test.txt").unlink(), {"missing-index": 1}),
     "no labelmap": (lambda f, d: (f / "labels.txt").unlink(), {"missing-labelmap": 1}),
     "no zip": (lambda f, d: (f / "train.zip").unlink(), {"missing-zip": 1}),
-    "zip by another name": (lambda f, d: (f / "train.zip").rename(f / "Train.zip"), {"missing-zip": 1}),
+    "zip by another name": (
+        lambda f, d: (f / "train.zip").rename(f / "Train.zip"),
+        {"missing-zip": 1},
+    ),
     "truncated zip": (
-        lambda f, d: (f / "train.zip").write_bytes((f / "train.zip").read_bytes()[:-40]),
+        lambda f, d: (f / "train.zip").write_bytes(
+            (f / "train.zip").read_bytes()[:-40]
+        ),
         {"damaged-zip": 1},
     ),
     "empty zip": (lambda f, d: (f / "train.zip").write_bytes(b""), {"damaged-zip": 1}),
@@ -148,9 +167,14 @@ IRIS = {
         ),
         {"damaged-member": 1},
     ),
-    "no member": (lambda f, d: rezip(f / "test.zip", lambda m: m.pop("test/1.png")), {"missing-member": 1}),
+    "no member": (
+        lambda f, d: rezip(f / "test.zip", lambda m: m.pop("test/1.png")),
+        {"missing-member": 1},
+    ),
     "truncated image": (
-        lambda f, d: rezip(f / "train.zip", lambda m: m.update({"train/1.png": m["train/1.png"][:50]})),
+        lambda f, d: rezip(
+            f / "train.zip", lambda m: m.update({"train/1.png": m["train/1.png"][:50]})
+        ),
         {"unreadable-image": 1},
     ),
     "empty image": (
@@ -158,22 +182,49 @@ IRIS = {
         {"unreadable-image": 1},
     ),
     "text for an image": (
-        lambda f, d: rezip(f / "test.zip", lambda m: m.update({"test/1.png": b"hello"})),
+        lambda f, d: rezip(
+            f / "test.zip", lambda m: m.update({"test/1.png": b"hello"})
+        ),
         {"unreadable-image": 1},
     ),
-    "label out of range": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 3"), {"label-range": 1}),
-    "negative label": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png -1"), {"image-count": 1, "index-line": 1}),
-    "space between labels": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 0, 0"), {"missing-member": 1}),
-    "line of words": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png zero"), {"image-count": 1, "index-line": 1}),
-    "line without label": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png"), {"no-label": 1}),
-    "line with two labels": (lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 0,1"), {"many-labels": 1}),
-    "image twice": (lambda f, d: edit(f / "train.txt", "train/3.png", "train/0.png"), {"image-twice": 1}),
+    "label out of range": (
+        lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 3"),
+        {"label-range": 1},
+    ),
+    "negative label": (
+        lambda f, d: edit(f / "train.txt", "3.png 0", "3.png -1"),
+        {"image-count": 1, "index-line": 1},
+    ),
+    "space between labels": (
+        lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 0, 0"),
+        {"missing-member": 1},
+    ),
+    "line of words": (
+        lambda f, d: edit(f / "train.txt", "3.png 0", "3.png zero"),
+        {"image-count": 1, "index-line": 1},
+    ),
+    "line without label": (
+        lambda f, d: edit(f / "train.txt", "3.png 0", "3.png"),
+        {"no-label": 1},
+    ),
+    "line with two labels": (
+        lambda f, d: edit(f / "train.txt", "3.png 0", "3.png 0,1"),
+        {"many-labels": 1},
+    ),
+    "image twice": (
+        lambda f, d: edit(f / "train.txt", "train/3.png", "train/0.png"),
+        {"image-twice": 1},
+    ),
     "train image in test": (
-        lambda f, d: edit(f / "test.txt", "test.zip@test/0.png", "train.zip@train/0.png"),
+        lambda f, d: edit(
+            f / "test.txt", "test.zip@test/0.png", "train.zip@train/0.png"
+        ),
         {"train-in-test": 1},
     ),
     "same bytes in train and test": (
-        lambda f, d: rezip(f / "test.zip", lambda m: m.update({"test/0.png": d.image((40, 7, 5))})),
+        lambda f, d: rezip(
+            f / "test.zip", lambda m: m.update({"test/0.png": d.image((40, 7, 5))})
+        ),
         {"same-content": 1},
     ),
     "labelmap too short": (
@@ -192,15 +243,29 @@ IRIS = {
         lambda f, d: (f / "labels.txt").write_text("ant\n\nbee\ncat\n"),
         {"labelmap-blank": 1},
     ),
-    "fewer images": (lambda f, d: edit(f / "train.txt", "train.zip@train/5.png 2\n", ""), {"image-count": 1}),
-    "class without image": (lambda f, d: edit(f / "train.txt", ".png 1", ".png 0", 2), {"empty-class": 1}),
+    "fewer images": (
+        lambda f, d: edit(f / "train.txt", "train.zip@train/5.png 2\n", ""),
+        {"image-count": 1},
+    ),
+    "class without image": (
+        lambda f, d: edit(f / "train.txt", ".png 1", ".png 0", 2),
+        {"empty-class": 1},
+    ),
     "empty index": (lambda f, d: (f / "test.txt").write_text("\n"), {"no-images": 1}),
-    "index of bytes": (lambda f, d: (f / "test.txt").write_bytes(b"\xff\xfe\x00"), {"unreadable-index": 1}),
+    "index of bytes": (
+        lambda f, d: (f / "test.txt").write_bytes(b"\xff\xfe\x00"),
+        {"unreadable-index": 1},
+    ),
     "path that leads outside": (
-        lambda f, d: edit(f / "train.txt", "train.zip@train/3.png", "../birds/train.zip@train/3.png"),
+        lambda f, d: edit(
+            f / "train.txt", "train.zip@train/3.png", "../birds/train.zip@train/3.png"
+        ),
         {"path-outside": 1},
     ),
-    "stopped download": (lambda f, d: (f / ".val.zip.part").write_bytes(b"PK"), {"unfinished-download": 1}),
+    "stopped download": (
+        lambda f, d: (f / ".val.zip.part").write_bytes(b"PK"),
+        {"unfinished-download": 1},
+    ),
     "other test order": (
         lambda f, d: (f / "order.json").write_text('{"source": "torchvision 1"}'),
         {"unofficial-order": 1},
@@ -208,7 +273,10 @@ IRIS = {
 }
 COCO = {
     "no index": (lambda f: (f / "train.json").unlink(), {"missing-index": 1}),
-    "no json": (lambda f: (f / "train.json").write_text('{"images": [\n1,'), {"index-syntax": 1}),
+    "no json": (
+        lambda f: (f / "train.json").write_text('{"images": [\n1,'),
+        {"index-syntax": 1},
+    ),
     "no list": (
         lambda f: edit_json(f / "test.json", lambda c: c.pop("annotations")),
         {"empty-class": 1, "index-key": 1, "no-label": 3},
@@ -218,11 +286,16 @@ COCO = {
         {"empty-class": 1, "image-count": 1, "index-key": 1, "unknown-image": 1},
     ),
     "unknown category": (
-        lambda f: edit_json(f / "train.json", lambda c: c["annotations"][0].update(category_id=9)),
+        lambda f: edit_json(
+            f / "train.json", lambda c: c["annotations"][0].update(category_id=9)
+        ),
         {"label-range": 1, "no-label": 1},
     ),
     "unknown image": (
-        lambda f: edit_json(f / "train.json", lambda c: c["annotations"].append({"image_id": 99, "category_id": 5})),
+        lambda f: edit_json(
+            f / "train.json",
+            lambda c: c["annotations"].append({"image_id": 99, "category_id": 5}),
+        ),
         {"unknown-image": 1},
     ),
     "image id twice": (
@@ -230,43 +303,71 @@ COCO = {
         {"empty-class": 1, "id-twice": 1, "unknown-image": 1},
     ),
     "two annotations": (
-        lambda f: edit_json(f / "train.json", lambda c: c["annotations"].append({"image_id": 1, "category_id": 5})),
+        lambda f: edit_json(
+            f / "train.json",
+            lambda c: c["annotations"].append({"image_id": 1, "category_id": 5}),
+        ),
         {"many-labels": 1},
     ),
     "a category more": (
-        lambda f: edit_json(f / "test.json", lambda c: c["categories"].append({"id": 8, "name": "dog"})),
+        lambda f: edit_json(
+            f / "test.json", lambda c: c["categories"].append({"id": 8, "name": "dog"})
+        ),
         {"empty-class": 1, "label-names": 1, "labelmap-size": 1},
     ),
     "no zip": (lambda f: (f / "images.zip").unlink(), {"missing-zip": 1}),
-    "no member": (lambda f: rezip(f / "images.zip", lambda m: m.pop("test/2.png")), {"missing-member": 1}),
+    "no member": (
+        lambda f: rezip(f / "images.zip", lambda m: m.pop("test/2.png")),
+        {"missing-member": 1},
+    ),
 }
 COOP = {
-    "no images": (lambda f: shutil.rmtree(f / "images"), {"missing-file": 1, "missing-image": 12}),
-    "an image less": (lambda f: (f / "images" / "val_1.png").unlink(), {"missing-image": 1}),
+    "no images": (
+        lambda f: shutil.rmtree(f / "images"),
+        {"missing-file": 1, "missing-image": 12},
+    ),
+    "an image less": (
+        lambda f: (f / "images" / "val_1.png").unlink(),
+        {"missing-image": 1},
+    ),
     "no json": (lambda f: (f / "split.json").write_text("[1,\n2"), {"index-syntax": 1}),
-    "no split": (lambda f: edit_json(f / "split.json", lambda c: c.pop("val")), {"missing-split": 1}),
+    "no split": (
+        lambda f: edit_json(f / "split.json", lambda c: c.pop("val")),
+        {"missing-split": 1},
+    ),
     "row of two": (
         lambda f: edit_json(f / "split.json", lambda c: c["train"][0].pop()),
         {"image-count": 1, "index-line": 1},
     ),
     "label out of range": (
-        lambda f: edit_json(f / "split.json", lambda c: c["test"].__setitem__(0, ["test_0.png", 7, "dog"])),
+        lambda f: edit_json(
+            f / "split.json",
+            lambda c: c["test"].__setitem__(0, ["test_0.png", 7, "dog"]),
+        ),
         {"empty-class": 1, "label-range": 1},
     ),
     "label with two names": (
-        lambda f: edit_json(f / "split.json", lambda c: c["test"][1].__setitem__(2, "wasp")),
+        lambda f: edit_json(
+            f / "split.json", lambda c: c["test"][1].__setitem__(2, "wasp")
+        ),
         {"label-names": 1},
     ),
     "train image in test": (
-        lambda f: edit_json(f / "split.json", lambda c: c["test"][0].__setitem__(0, "train_0.png")),
+        lambda f: edit_json(
+            f / "split.json", lambda c: c["test"][0].__setitem__(0, "train_0.png")
+        ),
         {"train-in-test": 1},
     ),
     "same bytes": (
-        lambda f: shutil.copy(f / "images" / "train_0.png", f / "images" / "test_0.png"),
+        lambda f: shutil.copy(
+            f / "images" / "train_0.png", f / "images" / "test_0.png"
+        ),
         {"same-content": 1},
     ),
     "truncated image": (
-        lambda f: (f / "images" / "test_0.png").write_bytes((f / "images" / "test_0.png").read_bytes()[:50]),
+        lambda f: (f / "images" / "test_0.png").write_bytes(
+            (f / "images" / "test_0.png").read_bytes()[:50]
+        ),
         {"unreadable-image": 1},
     ),
 }
@@ -313,13 +414,23 @@ def test_findings_name_file_line_and_cause(root):
 def test_zip_that_several_splits_share_is_reported_once(root):
     (root / MEMES.folder / "images.zip").write_bytes(b"PK\x03\x04" + b"\0" * 40)
     (finding,) = examine(MEMES, root).findings
-    assert finding.message == "the zip is truncated: it has 44 bytes, but no directory at its end"
+    assert (
+        finding.message
+        == "the zip is truncated: it has 44 bytes, but no directory at its end"
+    )
 
 
 def test_multilabel_set_may_have_images_with_any_number_of_labels(disk, tmp_path):
     disk.iris("classification/birds", NAMES, ["0,1", "", "2"], ["0,1,2", "", "1,1"])
     report = examine(
-        Entry(**{**BIRDS.__dict__, "images": {"train": 3, "test": 3}, "label_kind": "multilabel"}), tmp_path
+        Entry(
+            **{
+                **BIRDS.__dict__,
+                "images": {"train": 3, "test": 3},
+                "label_kind": "multilabel",
+            }
+        ),
+        tmp_path,
     )
     assert kinds(report) == {"label-twice": 1} and report.status == "ok"
 
@@ -328,7 +439,10 @@ def test_many_findings_of_a_kind_are_counted(root):
     (root / BIRDS.folder / "labels.txt").write_text("ant\n")
     report = examine(BIRDS, root)
     lines = report.lines(shown=2)
-    assert "error: classification/birds/train.txt: and 2 more of this kind [label-range]" in lines
+    assert (
+        "error: classification/birds/train.txt: and 2 more of this kind [label-range]"
+        in lines
+    )
     assert len(report.lines(shown=9)) == len(report.findings)
 
 
@@ -366,10 +480,18 @@ def test_command_names_every_damage(root, disk, capsys):
         "labelmap with a name twice",
     ):
         if damage == "CRC":
-            rezip(birds / "train.zip", lambda members: members.update({"readme.txt": b"x" * 80}))
+            rezip(
+                birds / "train.zip",
+                lambda members: members.update({"readme.txt": b"x" * 80}),
+            )
             flip(birds / "train.zip", "readme.txt", 9)
         elif damage == "truncated image":
-            rezip(birds / "test.zip", lambda members: members.update({"test/2.png": members["test/2.png"][:50]}))
+            rezip(
+                birds / "test.zip",
+                lambda members: members.update(
+                    {"test/2.png": members["test/2.png"][:50]}
+                ),
+            )
         elif damage == "image twice":
             edit(birds / "train.txt", "train/1.png", "train/0.png")
         elif damage == "line of words":
@@ -378,8 +500,13 @@ def test_command_names_every_damage(root, disk, capsys):
             IRIS[damage][0](birds, disk)
     edit(birds / "test.txt", "test.zip@test/0.png", "train.zip@train/0.png")
     (birds / ".train.zip.part").write_bytes(b"PK")
-    edit_json(memes / "train.json", lambda c: c["annotations"].append({"image_id": 99, "category_id": 5}))
-    edit_json(memes / "train.json", lambda c: c["annotations"][0].update(category_id=77))
+    edit_json(
+        memes / "train.json",
+        lambda c: c["annotations"].append({"image_id": 99, "category_id": 5}),
+    )
+    edit_json(
+        memes / "train.json", lambda c: c["annotations"][0].update(category_id=77)
+    )
     (memes / "test.json").unlink()
     rezip(memes / "images.zip", lambda members: members.pop("train/5.png"))
     edit_json(pets / "split.json", lambda c: c.pop("val"))
@@ -415,7 +542,10 @@ def test_command_names_every_damage(root, disk, capsys):
 def test_command_reports_missing_sets(root, capsys):
     shutil.rmtree(root / BIRDS.folder)
     assert main(["doctor", "--root", str(root)]) == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == ["missing: birds", "2 ok, 0 damaged, 1 missing"]
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "missing: birds",
+        "2 ok, 0 damaged, 1 missing",
+    ]
     assert main(["doctor", "--root", str(root), "memes"]) == 0
     assert main(["doctor", "--root", str(root), "birds"]) == 1
     assert (

@@ -1,4 +1,6 @@
-"""`python -m datasets download`, against a web server of this process that can stop, refuse and lie."""
+"""`python -m datasets download`, against a web server of this process that can stop,
+refuse and lie.
+"""
 
 import base64
 import gzip
@@ -32,7 +34,8 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.ranges = True  # understand Range
-        self.cuts: list[int] = []  # so many bytes of the next answers, then the connection ends
+        # so many bytes of the next answers, then the connection ends
+        self.cuts: list[int] = []
         self.errors: list[int] = []  # status of the next answers
         self.headers: dict[str, str] = {}
         outer = self
@@ -46,7 +49,9 @@ class Server:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        ).start()
 
     def stop(self):
         self._server.shutdown()
@@ -56,7 +61,9 @@ class Server:
         asked = handler.headers.get("Range")
         self.requests.append((handler.path, asked))
         content = self.files.get(handler.path)
-        status = self.errors.pop(0) if self.errors else 200 if content is not None else 404
+        status = (
+            self.errors.pop(0) if self.errors else 200 if content is not None else 404
+        )
         if status != 200:
             handler.send_error(status)
             return
@@ -69,7 +76,9 @@ class Server:
                 return
         handler.send_response(status)
         if status == 206:
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            handler.send_header(
+                "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+            )
         handler.send_header("Content-Length", str(len(content) - start))
         handler.send_header("ETag", tag)
         for name, value in self.headers.items():
@@ -110,7 +119,11 @@ CONTENT = bytes(range(256)) * 40
 
 
 def names(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
 
 
 # -- one file ----------------------------------------------------------------------------------------------------
@@ -118,7 +131,10 @@ def names(folder):
 
 def test_file_arrives_whole_and_alone(server, tmp_path):
     server.files["/a.bin"] = CONTENT
-    assert fetch(f"{server.url}/a.bin", tmp_path / "deep" / "a.bin").read_bytes() == CONTENT
+    assert (
+        fetch(f"{server.url}/a.bin", tmp_path / "deep" / "a.bin").read_bytes()
+        == CONTENT
+    )
     assert names(tmp_path) == ["deep/a.bin"]
 
 
@@ -126,12 +142,19 @@ def test_broken_connection_is_gone_on_with(server, tmp_path):
     server.files["/a.bin"], server.cuts = CONTENT, [1000, 2000, 5000]
     fetch(f"{server.url}/a.bin", tmp_path / "a.bin", wait=0)
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
-    assert [asked for _, asked in server.requests] == [None, "bytes=1000-", "bytes=3000-", "bytes=8000-"]
+    assert [asked for _, asked in server.requests] == [
+        None,
+        "bytes=1000-",
+        "bytes=3000-",
+        "bytes=8000-",
+    ]
 
 
 def test_stopped_download_is_gone_on_with_by_the_next_call(server, tmp_path):
     server.files["/a.bin"], server.cuts = CONTENT, [1000, 0, 0, 0, 0, 0, 0]
-    with pytest.raises(NotDone, match="1000 bytes are kept and the same command goes on with them"):
+    with pytest.raises(
+        NotDone, match="1000 bytes are kept and the same command goes on with them"
+    ):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin", wait=0)
     assert names(tmp_path) == [".a.bin.part", ".a.bin.part.json"]
     server.cuts, server.requests[:] = [], []
@@ -206,7 +229,11 @@ def test_refusal_says_what_to_do_by_hand(server, tmp_path, status, asked):
 def test_no_server_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     started = time.monotonic()
-    for address in ("http://127.0.0.1:9/a.bin", "http://127.0.0.1:9/deep/b.zip", "http://localhost:9/a.bin"):
+    for address in (
+        "http://127.0.0.1:9/a.bin",
+        "http://127.0.0.1:9/deep/b.zip",
+        "http://localhost:9/a.bin",
+    ):
         with pytest.raises(NotDone, match="the server refuses connections"):
             fetch(address, tmp_path / "a.bin")  # without waiting for another attempt
     assert time.monotonic() - started < 2.0
@@ -219,13 +246,19 @@ def test_no_server_at_all(tmp_path, monkeypatch):
     [
         ("a.zip", b"<!DOCTYPE html><html>Quota exceeded</html>", "a web page"),
         ("a.zip", zipped({"a": CONTENT})[:-30], "damaged archive"),
-        ("a.zip", zipped({"a": CONTENT}).replace(CONTENT[:9], b"x" * 9, 1), "member a is damaged"),
+        (
+            "a.zip",
+            zipped({"a": CONTENT}).replace(CONTENT[:9], b"x" * 9, 1),
+            "member a is damaged",
+        ),
         ("a.tgz", tarred({"a": CONTENT})[:-30], "damaged archive"),
         ("a.json", b'{"train": [', "no valid json: line 1"),
         ("a.txt", b"", "empty"),
     ],
 )
-def test_what_is_not_what_its_name_says_is_not_kept(server, tmp_path, name, content, message):
+def test_what_is_not_what_its_name_says_is_not_kept(
+    server, tmp_path, name, content, message
+):
     server.files[f"/{name}"] = content
     with pytest.raises(NotDone, match=message):
         fetch(f"{server.url}/{name}", tmp_path / name, wait=0)
@@ -234,9 +267,13 @@ def test_what_is_not_what_its_name_says_is_not_kept(server, tmp_path, name, cont
 
 def test_checksum_of_the_server(server, tmp_path):
     server.files["/a.bin"] = CONTENT
-    server.headers["Content-MD5"] = base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
+    server.headers["Content-MD5"] = base64.b64encode(
+        hashlib.md5(CONTENT).digest()
+    ).decode()
     fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
-    server.headers["Content-MD5"] = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    server.headers["Content-MD5"] = base64.b64encode(
+        hashlib.md5(b"other").digest()
+    ).decode()
     with pytest.raises(NotDone, match="checksum"):
         fetch(f"{server.url}/a.bin", tmp_path / "b.bin")
     assert names(tmp_path) == ["a.bin"]
@@ -244,7 +281,9 @@ def test_checksum_of_the_server(server, tmp_path):
 
 def test_full_disk_is_told_before(server, tmp_path, monkeypatch):
     server.files["/a.bin"] = CONTENT
-    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: type("Usage", (), {"free": 100})
+    )
     with pytest.raises(NotDone, match="GB are needed"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin", wait=0)
 
@@ -271,13 +310,20 @@ def test_google_drive(tmp_path, monkeypatch):
     assert drive.calls == [("1-ab_C", True)] and names(tmp_path) == ["split.json"]
 
 
-def test_google_drive_does_not_go_on_with_a_part_from_elsewhere(server, tmp_path, monkeypatch):
+def test_google_drive_does_not_go_on_with_a_part_from_elsewhere(
+    server, tmp_path, monkeypatch
+):
     server.files["/a.bin"] = CONTENT
     stop_after(server, tmp_path, 700)
     found = []
     drive = Drive(CONTENT)
     monkeypatch.setattr(
-        drive, "download", lambda **options: (found.extend(names(tmp_path)), Drive.download(drive, **options))[1]
+        drive,
+        "download",
+        lambda **options: (
+            found.extend(names(tmp_path)),
+            Drive.download(drive, **options),
+        )[1],
     )
     monkeypatch.setitem(__import__("sys").modules, "gdown", drive)
     fetch("gdrive:1-ab_C", tmp_path / "a.bin")
@@ -295,7 +341,8 @@ REFUSALS = [
 def test_google_drive_refuses(tmp_path, monkeypatch, drive):
     monkeypatch.setitem(__import__("sys").modules, "gdown", drive)
     with pytest.raises(
-        NotDone, match=r"Get https://drive.google.com/uc\?id=1-ab_C with a browser and save it as .*split.json"
+        NotDone,
+        match=r"Get https://drive.google.com/uc\?id=1-ab_C with a browser and save it as .*split.json",
     ):
         fetch("gdrive:1-ab_C", tmp_path / "split.json")
     assert names(tmp_path) == []
@@ -308,27 +355,38 @@ def test_google_drive_refuses(tmp_path, monkeypatch, drive):
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_unpack_finds_the_folder_that_counts(tmp_path, around, pack):
     archive = tmp_path / ("a.tgz" if pack is tarred else "a.zip")
-    archive.write_bytes(pack({f"{around}images/a/1.jpg": b"1", f"{around}list.txt": b"2"}))
+    archive.write_bytes(
+        pack({f"{around}images/a/1.jpg": b"1", f"{around}list.txt": b"2"})
+    )
     assert sorted(unpack(archive, tmp_path, ["images"])) == ["images", "list.txt"]
     assert names(tmp_path) == [archive.name, "images/a/1.jpg", "list.txt"]
 
 
 def test_unpack_looks_into_an_archive_in_the_archive(tmp_path):
     inner = tarred({"101_ObjectCategories/ant/1.jpg": b"1"})
-    (tmp_path / "caltech-101.zip").write_bytes(zipped({"caltech-101/101_ObjectCategories.tar.gz": inner}))
-    assert unpack(tmp_path / "caltech-101.zip", tmp_path, ["101_ObjectCategories"]) == ["101_ObjectCategories"]
+    (tmp_path / "caltech-101.zip").write_bytes(
+        zipped({"caltech-101/101_ObjectCategories.tar.gz": inner})
+    )
+    assert unpack(tmp_path / "caltech-101.zip", tmp_path, ["101_ObjectCategories"]) == [
+        "101_ObjectCategories"
+    ]
     assert names(tmp_path) == ["101_ObjectCategories/ant/1.jpg", "caltech-101.zip"]
 
 
 def test_unpack_leaves_what_is_there(tmp_path):
     (tmp_path / "images" / "a").mkdir(parents=True)
     (tmp_path / "images" / "a" / "1.jpg").write_bytes(b"mine")
-    (tmp_path / "a.zip").write_bytes(zipped({"images/a/1.jpg": b"theirs", "images/a/2.jpg": b"2"}))
+    (tmp_path / "a.zip").write_bytes(
+        zipped({"images/a/1.jpg": b"theirs", "images/a/2.jpg": b"2"})
+    )
     assert unpack(tmp_path / "a.zip", tmp_path, ["images"]) == ["images/a/2.jpg"]
     assert (tmp_path / "images" / "a" / "1.jpg").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("content", [zipped({"other/a": b""}), zipped({"images/a": CONTENT})[:-9], gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "content",
+    [zipped({"other/a": b""}), zipped({"images/a": CONTENT})[:-9], gzip.compress(b"")],
+)
 def test_unpack_leaves_nothing_of_what_is_not_usable(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(ValueError, match="a.zip"):
@@ -367,7 +425,9 @@ def known(server, monkeypatch):
     split = json.dumps({"train": [], "val": [], "test": []}).encode()
     server.files = {
         "/split.json": split,
-        "/pets.tgz": tarred({"pets/images/a.jpg": b"1", "pets/annotations/list.txt": b"2"}),
+        "/pets.tgz": tarred(
+            {"pets/images/a.jpg": b"1", "pets/annotations/list.txt": b"2"}
+        ),
     }
     pets = Entry(
         "pets",
@@ -379,7 +439,10 @@ def known(server, monkeypatch):
         files=("split.json", "images"),
         image_dir="images",
         split_json="split.json",
-        downloads=((f"{server.url}/split.json", "split.json"), (f"{server.url}/pets.tgz", "pets.tgz")),
+        downloads=(
+            (f"{server.url}/split.json", "split.json"),
+            (f"{server.url}/pets.tgz", "pets.tgz"),
+        ),
     )
     birds = Entry(
         "birds",
@@ -402,7 +465,12 @@ def known(server, monkeypatch):
 
 def test_command_fetches_and_unpacks(known, server, tmp_path, capsys):
     assert main(["download", "pets", "--root", str(tmp_path)]) == 0
-    assert names(tmp_path / "pets") == ["annotations/list.txt", "images/a.jpg", "pets.tgz", "split.json"]
+    assert names(tmp_path / "pets") == [
+        "annotations/list.txt",
+        "images/a.jpg",
+        "pets.tgz",
+        "split.json",
+    ]
     assert f"pets: all files are in {tmp_path / 'pets'}" in capsys.readouterr().out
     server.requests.clear()
     assert main(["download", "pets", "--root", str(tmp_path)]) == 0
@@ -415,20 +483,31 @@ def test_command_needs_no_archive_once_it_is_unpacked(known, server, tmp_path):
     (tmp_path / "pets" / "annotations" / "list.txt").unlink()
     server.requests.clear()
     assert main(["download", "pets", "--root", str(tmp_path)]) == 0
-    assert server.requests == [] and names(tmp_path / "pets") == ["images/a.jpg", "split.json"]
+    assert server.requests == [] and names(tmp_path / "pets") == [
+        "images/a.jpg",
+        "split.json",
+    ]
 
 
 def test_command_repairs_a_damaged_file(known, server, tmp_path):
     main(["download", "pets", "--root", str(tmp_path)])
     (tmp_path / "pets" / "split.json").write_text('{"train": [')
     assert main(["download", "pets", "--root", str(tmp_path)]) == 0
-    assert (tmp_path / "pets" / "split.json").read_bytes() == server.files["/split.json"]
+    assert (tmp_path / "pets" / "split.json").read_bytes() == server.files[
+        "/split.json"
+    ]
 
 
-def test_command_fetches_the_rest_where_one_file_is_refused(known, server, tmp_path, capsys):
+def test_command_fetches_the_rest_where_one_file_is_refused(
+    known, server, tmp_path, capsys
+):
     del server.files["/split.json"]
     assert main(["download", "pets", "--root", str(tmp_path)]) == 1
-    assert names(tmp_path / "pets") == ["annotations/list.txt", "images/a.jpg", "pets.tgz"]
+    assert names(tmp_path / "pets") == [
+        "annotations/list.txt",
+        "images/a.jpg",
+        "pets.tgz",
+    ]
     error = capsys.readouterr().err
     assert "could not fetch split.json: the server answers 404" in error
     assert f"pets needs split.json, images in {tmp_path / 'pets'}." in error
@@ -436,16 +515,35 @@ def test_command_fetches_the_rest_where_one_file_is_refused(known, server, tmp_p
 
 def test_command_takes_a_mirror(known, server, tmp_path):
     content = {"labels.txt": b"ant\n", "train.zip": zipped({"a": b"1"})}
-    server.files = {f"/copy/classification/birds/{name}": data for name, data in content.items()}
-    assert main(["download", "birds", "--root", str(tmp_path), "--mirror", f"{server.url}/copy/"]) == 0
+    server.files = {
+        f"/copy/classification/birds/{name}": data for name, data in content.items()
+    }
+    assert (
+        main(
+            [
+                "download",
+                "birds",
+                "--root",
+                str(tmp_path),
+                "--mirror",
+                f"{server.url}/copy/",
+            ]
+        )
+        == 0
+    )
     assert names(tmp_path / "classification" / "birds") == ["labels.txt", "train.zip"]
 
 
 def test_command_where_no_place_is_known(known, tmp_path, capsys):
     assert main(["download", "birds", "--root", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "no place is known to fetch birds from" in error and "Kept in nests." in error
-    assert f"`python -m datasets prepare birds --from torchvision --root {tmp_path}`" in error
+    assert (
+        "no place is known to fetch birds from" in error and "Kept in nests." in error
+    )
+    assert (
+        f"`python -m datasets prepare birds --from torchvision --root {tmp_path}`"
+        in error
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -460,9 +558,13 @@ def test_another_command_at_the_same_file_is_refused(server, tmp_path):
     code = "import sys, time; from toolkit.common.files import exclusive_lock\n"
     code += "with exclusive_lock(sys.argv[1], ''): print('held', flush=True); time.sleep(60)"
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, cwd=root) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, cwd=root
+    ) as other:
         assert other.stdout.readline().strip() == b"held"
-        with pytest.raises(NotDone, match="another process is fetching a.bin at this moment"):
+        with pytest.raises(
+            NotDone, match="another process is fetching a.bin at this moment"
+        ):
             fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
         other.kill()
     assert not server.requests

@@ -1,4 +1,6 @@
-"""`python -m datasets prepare`: torchvision's copies, written small in their true layouts, become ELEVATER's."""
+"""`python -m datasets prepare`: torchvision's copies, written small in their true
+layouts, become ELEVATER's.
+"""
 
 import csv
 import io
@@ -58,12 +60,19 @@ def classes(name):
 
 
 def mnist(copies):
-    for prefix, labels in (("train", list(range(10)) * 2), ("t10k", list(range(9, -1, -1)))):
+    for prefix, labels in (
+        ("train", list(range(10)) * 2),
+        ("t10k", list(range(9, -1, -1))),
+    ):
         pixels = np.stack([copies.pixels(28)[:, :, 0] for _ in labels])
         copies.write(
-            f"MNIST/raw/{prefix}-images-idx3-ubyte", struct.pack(">IIII", 0x803, len(labels), 28, 28) + pixels.tobytes()
+            f"MNIST/raw/{prefix}-images-idx3-ubyte",
+            struct.pack(">IIII", 0x803, len(labels), 28, 28) + pixels.tobytes(),
         )
-        copies.write(f"MNIST/raw/{prefix}-labels-idx1-ubyte", struct.pack(">II", 0x801, len(labels)) + bytes(labels))
+        copies.write(
+            f"MNIST/raw/{prefix}-labels-idx1-ubyte",
+            struct.pack(">II", 0x801, len(labels)) + bytes(labels),
+        )
     return {"train": list(range(10)) * 2, "test": list(range(9, -1, -1))}
 
 
@@ -75,20 +84,49 @@ def cifar(copies, folder, names, key, batches, meta, coarse=None):
 
 
 def cifar_10(copies):
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
     batches = {f"data_batch_{k}": list(range(10)) for k in range(1, 6)} | {
         "test_batch": [3, 1, 4, 1, 5, 9, 2, 6, 0, 7, 8]
     }
-    cifar(copies, "cifar-10-batches-py", {"label_names": names}, "labels", batches, "batches.meta")
+    cifar(
+        copies,
+        "cifar-10-batches-py",
+        {"label_names": names},
+        "labels",
+        batches,
+        "batches.meta",
+    )
     return {"train": list(range(10)) * 5, "test": batches["test_batch"]}
 
 
 def cifar_100(copies):
     alphabetical = sorted(name.replace(" ", "_") for name in classes("cifar-100"))
     batches = {"train": list(range(100)), "test": list(range(99, -1, -1))}
-    cifar(copies, "cifar-100-python", {"fine_label_names": alphabetical}, "fine_labels", batches, "meta")
-    place = [classes("cifar-100").index(name.replace("_", " ")) for name in alphabetical]
-    return {split: [place[label] for label in labels] for split, labels in batches.items()}
+    cifar(
+        copies,
+        "cifar-100-python",
+        {"fine_label_names": alphabetical},
+        "fine_labels",
+        batches,
+        "meta",
+    )
+    place = [
+        classes("cifar-100").index(name.replace("_", " ")) for name in alphabetical
+    ]
+    return {
+        split: [place[label] for label in labels] for split, labels in batches.items()
+    }
 
 
 def folders(copies, names, pattern, each=1):
@@ -104,20 +142,30 @@ def country211(copies):
     labels = {}
     for split, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
         labels[split] = folders(
-            copies, sorted(codes), "country211/" + folder + "/{}/{}.png", 2 if split == "train" else 1
+            copies,
+            sorted(codes),
+            "country211/" + folder + "/{}/{}.png",
+            2 if split == "train" else 1,
         )
     return labels
 
 
 def class_file(name):
-    return (Path(catalogue.__file__).parent / "class_names" / f"{name}.txt").read_text().splitlines()
+    return (
+        (Path(catalogue.__file__).parent / "class_names" / f"{name}.txt")
+        .read_text()
+        .splitlines()
+    )
 
 
 def dtd(copies):
     names = classes("dtd")
     labels = {}
     for split in ("train", "val", "test"):
-        copies.lines(f"dtd/dtd/labels/{split}1.txt", [f"{name}/{name}_{split}.jpg" for name in reversed(names)])
+        copies.lines(
+            f"dtd/dtd/labels/{split}1.txt",
+            [f"{name}/{name}_{split}.jpg" for name in reversed(names)],
+        )
         for name in names:
             copies.image(f"dtd/dtd/images/{name}/{name}_{split}.jpg")
         labels[split] = list(range(46, -1, -1))
@@ -127,7 +175,10 @@ def dtd(copies):
 def eurosat(copies):
     names = "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake".split()
     folders(copies, names, "eurosat/2750/{0}/{0}_{1}.png", 7)
-    return {split: [label for label in range(10) for _ in range(2)] for split in ("train", "val", "test")}
+    return {
+        split: [label for label in range(10) for _ in range(2)]
+        for split in ("train", "val", "test")
+    }
 
 
 def fer(copies):
@@ -137,9 +188,12 @@ def fer(copies):
     rows.writerow(["emotion", "pixels", "Usage"])
     for usage, count in usages:
         for k in range(count):
-            rows.writerow([k % 7, " ".join(map(str, copies.pixels(48)[:, :, 0].ravel())), usage])
+            rows.writerow(
+                [k % 7, " ".join(map(str, copies.pixels(48)[:, :, 0].ravel())), usage]
+            )
     copies.write("fer2013/fer2013.csv", stream.getvalue())
-    order = [0, 1, 2, 3, 5, 6, 4]  # Kaggle's sad, surprised, neutral -> the set's neutral, sad, surprised
+    # Kaggle's sad, surprised, neutral -> the set's neutral, sad, surprised
+    order = [0, 1, 2, 3, 5, 6, 4]
     return {"train": order * 2, "val": order, "test": order}
 
 
@@ -152,7 +206,8 @@ def aircraft(copies):
     copies.lines(f"{data}/variants.txt", official)
     for start, split in ((1000, "train"), (2000, "val"), (3000, "test")):
         copies.lines(
-            f"{data}/images_variant_{split}.txt", [f"{start + k:07d} {name}" for k, name in enumerate(official)]
+            f"{data}/images_variant_{split}.txt",
+            [f"{start + k:07d} {name}" for k, name in enumerate(official)],
         )
         for k in range(len(official)):
             copies.image(f"{data}/images/{start + k:07d}.jpg")
@@ -161,9 +216,15 @@ def aircraft(copies):
 
 def food(copies):
     official = sorted(name.replace(" ", "_") for name in classes("food-101"))
-    official[official.index("cheese_plate")], official[official.index("cheesecake")] = "cheesecake", "cheese_plate"
+    official[official.index("cheese_plate")], official[official.index("cheesecake")] = (
+        "cheesecake",
+        "cheese_plate",
+    )
     for split in ("train", "test"):
-        copies.write(f"food-101/meta/{split}.json", json.dumps({name: [f"{name}/{split}"] for name in official}))
+        copies.write(
+            f"food-101/meta/{split}.json",
+            json.dumps({name: [f"{name}/{split}"] for name in official}),
+        )
         for name in official:
             copies.image(f"food-101/images/{name}/{split}.jpg")
     labels = [classes("food-101").index(name.replace("_", " ")) for name in official]
@@ -184,9 +245,14 @@ def gtsrb(copies):
 def flowers(copies):
     labels = [k % 102 + 1 for k in range(306)]
     copies.mat("flowers-102/imagelabels.mat", labels=np.array([labels]))
-    splits = {"train": range(1, 103), "val": range(103, 205), "test": range(306, 204, -1)}
+    splits = {
+        "train": range(1, 103),
+        "val": range(103, 205),
+        "test": range(306, 204, -1),
+    }
     ids = {
-        key: np.array([list(splits[split])]) for key, split in (("trnid", "train"), ("valid", "val"), ("tstid", "test"))
+        key: np.array([list(splits[split])])
+        for key, split in (("trnid", "train"), ("valid", "val"), ("tstid", "test"))
     }
     copies.mat("flowers-102/setid.mat", **ids)
     for k in range(1, 307):
@@ -199,7 +265,8 @@ def pets(copies):
     labels = {}
     for split, order in (("trainval", range(37)), ("test", range(36, -1, -1))):
         copies.lines(
-            f"oxford-iiit-pet/annotations/{split}.txt", [f"{names[label]}_{split} {label + 1} 1 1" for label in order]
+            f"oxford-iiit-pet/annotations/{split}.txt",
+            [f"{names[label]}_{split} {label + 1} 1 1" for label in order],
         )
         for label in order:
             copies.image(f"oxford-iiit-pet/images/{names[label]}_{split}.jpg")
@@ -210,7 +277,12 @@ def pets(copies):
 def sst2(copies):
     labels = {}
     for split, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
-        labels[split] = folders(copies, ["negative", "positive"], "rendered-sst2/" + folder + "/{}/{}.png", 3)
+        labels[split] = folders(
+            copies,
+            ["negative", "positive"],
+            "rendered-sst2/" + folder + "/{}/{}.png",
+            3,
+        )
     return labels
 
 
@@ -220,7 +292,10 @@ def cars(copies):
     cells = np.array([[name] for name in official], dtype=object).reshape(1, -1)
     copies.mat("stanford_cars/devkit/cars_meta.mat", class_names=cells)
     kind = [("bbox_x1", "O"), ("class", "O"), ("fname", "O")]
-    for split, file in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+    for split, file in (
+        ("train", "devkit/cars_train_annos.mat"),
+        ("test", "cars_test_annos_withlabels.mat"),
+    ):
         rows = np.array([[(0, k + 1, f"{k:05d}.jpg") for k in range(196)]], dtype=kind)
         copies.mat(f"stanford_cars/{file}", annotations=rows)
         for k in range(196):
@@ -237,11 +312,19 @@ def voc(copies):
         copies.lines(f"{base}/ImageSets/Main/{split}.txt", ids)
         expected[split] = []
         for k, image in enumerate(ids):
-            shown = [names[k % 20], names[k % 20], names[(k + 3) % 20]] if k < 20 else []
-            objects = "".join(f"<object><name>{name}</name><difficult>0</difficult></object>" for name in shown)
-            objects += f"<object><name>{names[5]}</name><difficult>1</difficult></object>"
+            shown = (
+                [names[k % 20], names[k % 20], names[(k + 3) % 20]] if k < 20 else []
+            )
+            objects = "".join(
+                f"<object><name>{name}</name><difficult>0</difficult></object>"
+                for name in shown
+            )
+            objects += (
+                f"<object><name>{names[5]}</name><difficult>1</difficult></object>"
+            )
             copies.write(
-                f"{base}/Annotations/{image}.xml", f"<annotation><filename>{image}.jpg</filename>{objects}</annotation>"
+                f"{base}/Annotations/{image}.xml",
+                f"<annotation><filename>{image}.jpg</filename>{objects}</annotation>",
             )
             copies.image(f"{base}/JPEGImages/{image}.jpg")
             expected[split].append(tuple(sorted({names.index(name) for name in shown})))
@@ -250,13 +333,19 @@ def voc(copies):
 
 def caltech(copies):
     raw = [spelling.split(" | ") for spelling in class_file("caltech-101")]
-    inner = [spellings[1] if len(spellings) > 1 else spellings[0].replace(" ", "_") for spellings in raw]
+    inner = [
+        spellings[1] if len(spellings) > 1 else spellings[0].replace(" ", "_")
+        for spellings in raw
+    ]
     first, second = 37, 38  # centred faces, off-centre faces
     inner[first], inner[second] = "Faces_easy", "Faces"
     for name in inner:
         for k in range(1, 5):
             copies.image(f"caltech101/101_ObjectCategories/{name}/image_{k:04d}.jpg")
-    return {split: [label for label in range(102) for _ in range(2)] for split in ("train", "test")}
+    return {
+        split: [label for label in range(102) for _ in range(2)]
+        for split in ("train", "test")
+    }
 
 
 WRITERS = {
@@ -297,7 +386,9 @@ def test_every_set_that_torchvision_has_can_be_prepared():
     assert stated == set(COPIES) == {*WRITERS, "patch-camelyon"}
     for name in COPIES:
         entry = catalogue.entry(name)
-        assert set(COPIES[name].splits) <= set(entry.indexes) and hasattr(tv, entry.torchvision)
+        assert set(COPIES[name].splits) <= set(entry.indexes) and hasattr(
+            tv, entry.torchvision
+        )
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -312,7 +403,10 @@ def test_prepared_set_is_elevaters_layout(name, copies, tmp_path, cfg, capsys):
         assert entry.split_zips[split] in [path.name for path in folder.iterdir()]
         lines = (folder / entry.indexes[split]).read_text().splitlines()
         fields = [line.rpartition(" ")[2] if " " in line else "" for line in lines]
-        assert fields == [",".join(map(str, label if isinstance(label, tuple) else (label,))) for label in labels]
+        assert fields == [
+            ",".join(map(str, label if isinstance(label, tuple) else (label,)))
+            for label in labels
+        ]
     report = examine(entry, tmp_path)
     allowed = {"image-count", "unofficial-order", "another-split"} | (
         {"empty-class"} if name in ("voc-2007-classification", "caltech-101") else set()
@@ -331,22 +425,37 @@ def test_files_are_copied_as_they_are_and_arrays_without_loss(copies, tmp_path):
     dtd(copies)
     assert prepare(tmp_path, "dtd") == 0
     with zipfile.ZipFile(tmp_path / "classification/dtd_20211007/test.zip") as archive:
-        original = (copies.root / "dtd/dtd/images/zigzagged/zigzagged_test.jpg").read_bytes()
+        original = (
+            copies.root / "dtd/dtd/images/zigzagged/zigzagged_test.jpg"
+        ).read_bytes()
         assert archive.read("dtd/dtd/images/zigzagged/zigzagged_test.jpg") == original
-        assert all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+        assert all(
+            info.compress_type == zipfile.ZIP_STORED for info in archive.infolist()
+        )
     cifar_10(copies)
     assert prepare(tmp_path, "cifar-10") == 0
-    image = read_image(str(tmp_path / "classification/cifar_10_20211007/train.zip@train/000007.png"))
-    assert np.array_equal(np.asarray(image), tv.CIFAR10(str(copies.root), train=True).data[7])
+    image = read_image(
+        str(tmp_path / "classification/cifar_10_20211007/train.zip@train/000007.png")
+    )
+    assert np.array_equal(
+        np.asarray(image), tv.CIFAR10(str(copies.root), train=True).data[7]
+    )
 
 
 def test_faces_of_caltech_are_named_by_what_they_show(copies, tmp_path):
     caltech(copies)
     prepare(tmp_path, "caltech-101")
-    lines = (tmp_path / "classification/caltech_101_20211007/test.txt").read_text().splitlines()
+    lines = (
+        (tmp_path / "classification/caltech_101_20211007/test.txt")
+        .read_text()
+        .splitlines()
+    )
     label = {line.split("/")[-2]: int(line.split(" ")[1]) for line in lines}
     names = classes("caltech-101")
-    assert (names[label["Faces"]], names[label["Faces_easy"]]) == ("off-center face", "centered face")
+    assert (names[label["Faces"]], names[label["Faces_easy"]]) == (
+        "off-center face",
+        "centered face",
+    )
     assert names[label["BACKGROUND_Google"]] == "background"
 
 
@@ -355,7 +464,10 @@ def test_splits_that_are_drawn_do_not_overlap(copies, tmp_path):
     prepare(tmp_path, "eurosat_clip")
     folder = tmp_path / "classification/eurosat_clip_20210930"
     keys = [
-        {line.split(" ")[0] for line in (folder / f"{split}.txt").read_text().splitlines()}
+        {
+            line.split(" ")[0]
+            for line in (folder / f"{split}.txt").read_text().splitlines()
+        }
         for split in ("train", "val", "test")
     ]
     assert len(set.union(*keys)) == sum(map(len, keys)) == 60
@@ -366,7 +478,9 @@ def test_splits_that_are_drawn_do_not_overlap(copies, tmp_path):
 def test_marker_says_whose_copy_it_is(copies, tmp_path):
     mnist(copies)
     prepare(tmp_path, "mnist")
-    about = json.loads((tmp_path / "classification/mnist_20211008/order.json").read_text())
+    about = json.loads(
+        (tmp_path / "classification/mnist_20211008/order.json").read_text()
+    )
     assert about["order"] == "unofficial" and about["source"].startswith("torchvision ")
 
 
@@ -387,7 +501,8 @@ def test_absent_copy_leaves_nothing_behind(tmp_path, capsys):
     assert prepare(tmp_path, "dtd") == 1
     error = capsys.readouterr().err
     assert (
-        "torchvision.datasets.DTD could not be read" in error and f"put its files into {tmp_path / 'copies'}" in error
+        "torchvision.datasets.DTD could not be read" in error
+        and f"put its files into {tmp_path / 'copies'}" in error
     )
     assert [path.name for path in tmp_path.iterdir()] == ["copies"]
 
@@ -412,7 +527,10 @@ def test_unknown_class_of_the_copy_is_an_error(copies, tmp_path, capsys):
 def test_test_labels_must_be_there(copies, tmp_path, capsys):
     for split in ("train", "test"):
         pixels = " ".join(["7"] * 48 * 48)
-        copies.lines(f"fer2013/{split}.csv", ["emotion,pixels", *[f"{k % 7},{pixels}" for k in range(14)]])
+        copies.lines(
+            f"fer2013/{split}.csv",
+            ["emotion,pixels", *[f"{k % 7},{pixels}" for k in range(14)]],
+        )
     assert prepare(tmp_path, "fer-2013") == 1
     assert "no labels of the test images" in capsys.readouterr().err
 
@@ -420,6 +538,13 @@ def test_test_labels_must_be_there(copies, tmp_path, capsys):
 def test_set_that_torchvision_lacks(copies, tmp_path, capsys):
     mnist(copies)
     places = ["--root", str(tmp_path), "--source", str(copies.root), "--offline"]
-    assert main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *places]) == 2  # and mnist is not begun
+    # and mnist is not begun
+    assert (
+        main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *places])
+        == 2
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["copies"]
-    assert "torchvision has no copy of hateful-memes; it has one of caltech-101, cifar-10" in capsys.readouterr().err
+    assert (
+        "torchvision has no copy of hateful-memes; it has one of caltech-101, cifar-10"
+        in capsys.readouterr().err
+    )

@@ -14,7 +14,8 @@ def test_every_number_of_six_decimals_is_written_as_json_does():
     assert rows_as_text(np.ones((120_000, 1))) == ",".join(["[1.0]"] * 120_000)
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (30_000, 4)])  # below and above the size from which a table is used
+# below and above the size from which a table is used
+@pytest.mark.parametrize("shape", [(3, 4), (30_000, 4)])
 def test_numbers_are_rounded_to_six_decimals(shape):
     values = np.random.default_rng(0).random(shape)
     expected = [[round(value, 6) for value in row] for row in values.tolist()]

@@ -1,4 +1,6 @@
-"""Submissions of anyone's: whatever they hold, it is named, and the memory that they take is bounded."""
+"""Submissions of anyone's: whatever they hold, it is named, and the memory that they
+take is bounded.
+"""
 
 import json
 import struct
@@ -26,17 +28,26 @@ def one(message, path):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"data": [' + "[" * 100_000, '{"data": [{"predictions": ' + "[" * 100_000, '{"a": ' * 100_000],
+    [
+        '{"data": [' + "[" * 100_000,
+        '{"data": [{"predictions": ' + "[" * 100_000,
+        '{"a": ' * 100_000,
+    ],
     ids=["lists", "folds", "objects"],
 )
 def test_nesting(write_zip, text):
     path = write_zip(text)
-    assert any("nested too deeply" in error or "row 0" in error for error in errors(path)), errors(path)
+    assert any(
+        "nested too deeply" in error or "row 0" in error for error in errors(path)
+    ), errors(path)
 
 
 def test_a_value_that_never_ends(write_zip, monkeypatch):
     monkeypatch.setattr(jsonstream, "LONGEST", 1 << 20)
-    one("a value is longer than 1,048,576 characters", write_zip('{"data": [{"model_name": "' + "x" * (1 << 23)))
+    one(
+        "a value is longer than 1,048,576 characters",
+        write_zip('{"data": [{"model_name": "' + "x" * (1 << 23)),
+    )
 
 
 def test_keys_without_end(write_zip):
@@ -45,13 +56,22 @@ def test_keys_without_end(write_zip):
 
 
 def test_tasks_without_end(write_zip):
-    one("a list has more than 10,000 elements", write_zip('{"data": [' + "0," * 10_100 + "0]}"))
+    one(
+        "a list has more than 10,000 elements",
+        write_zip('{"data": [' + "0," * 10_100 + "0]}"),
+    )
 
 
 def test_numbers_without_end(write_zip, record, monkeypatch):
     monkeypatch.setattr(folds, "MOST", 1000)
-    assert not any("more than" in error for error in errors(write_zip([record("mnist", 50, 10, (0, 1))])))
-    one("more than 1,000 numbers in a task", write_zip([record("mnist", 51, 10, (0, 1))]))
+    assert not any(
+        "more than" in error
+        for error in errors(write_zip([record("mnist", 50, 10, (0, 1))]))
+    )
+    one(
+        "more than 1,000 numbers in a task",
+        write_zip([record("mnist", 51, 10, (0, 1))]),
+    )
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -73,7 +93,13 @@ def test_another_size_than_declared(write_zip, record, size):
 
 
 @pytest.mark.parametrize(
-    "name", ["../all_predictions.json", "/all_predictions.json", "a/all_predictions.json", "\u202e"]
+    "name",
+    [
+        "../all_predictions.json",
+        "/all_predictions.json",
+        "a/all_predictions.json",
+        "\u202e",
+    ],
 )
 def test_names_of_members(write_zip, tmp_path, name):
     before = sorted(tmp_path.rglob("*"))
@@ -92,9 +118,14 @@ def test_a_bomb_takes_little_memory(write_zip):
     assert peak < 1 << 25
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"images": [{"id": ' + "9" * 5000 + "}]}", "[]", '{"images": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"images": [{"id": ' + "9" * 5000 + "}]}", "[]", '{"images": 3}'],
+)
 def test_an_index_of_anyones(data_root, write_zip, record, text):
-    (data_root / "classification/hateful_memes_20211014/test_meta.json").write_text(text)
+    (data_root / "classification/hateful_memes_20211014/test_meta.json").write_text(
+        text
+    )
     path = write_zip([record("hateful-memes", 3, 2)])
     assert main(["score", str(path), "--root", str(data_root)]) == 2
 
@@ -114,32 +145,52 @@ def test_seeds_without_end(tmp_path, record):
         assert found and all(len(error) < 400 for error in found), found
         assert time.process_time() - start < 2
     assert "holds seed 7 more than once" in found[0]
-    path.write_text(json.dumps(content | {"rnd_seeds": list(range(9000)), "predictions": [[[0.5]]] * 9000}))
+    path.write_text(
+        json.dumps(
+            content | {"rnd_seeds": list(range(9000)), "predictions": [[[0.5]]] * 9000}
+        )
+    )
     start = time.process_time()
     assert "rows, but 10000 expected" in errors(path)[0]
-    for command in (["combine", "-o", str(tmp_path / "s.zip")], ["validate"], ["score", "--root", str(tmp_path)]):
+    for command in (
+        ["combine", "-o", str(tmp_path / "s.zip")],
+        ["validate"],
+        ["score", "--root", str(tmp_path)],
+    ):
         assert main([*command, str(path)]) in (0, 2)
     assert time.process_time() - start < 10
 
 
-@pytest.mark.parametrize("command", ["combine {run} -o {out}", "score {run} --root {root} --json {out}"])
+@pytest.mark.parametrize(
+    "command", ["combine {run} -o {out}", "score {run} --root {root} --json {out}"]
+)
 @pytest.mark.parametrize("out", ["/dev/null", "/dev/stdout"])
 def test_a_device_stays_a_device(run_folder, data_root, capsys, command, out):
     run = run_folder("run", {"mnist": (30, 10)}, (0,))
     assert main(command.format(run=run, root=data_root, out=out).split()) == 2
-    assert f"error: {out} is a device or a pipe, a file name is needed" in capsys.readouterr().err
+    assert (
+        f"error: {out} is a device or a pipe, a file name is needed"
+        in capsys.readouterr().err
+    )
     assert not Path("/dev/null").is_file()
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"dataset_name": "x" * 1_000_000}, {"model_name": "x" * 1_000_000}, {"\x1b[31merror: all is lost\n": 1}]
+    [
+        {"dataset_name": "x" * 1_000_000},
+        {"model_name": "x" * 1_000_000},
+        {"\x1b[31merror: all is lost\n": 1},
+    ]
     + [{"k" * 1_000_000: 1}, {"n_shot": "\n\x1b[2J" * 100_000}],
 )
 def test_messages_are_short_and_steer_no_terminal(tmp_path, record, capsys, change):
     path = tmp_path / "seed0_mnist.json"
     path.write_text(json.dumps(record("mnist", 5, 10) | change))
-    for command in (["validate", str(path)], ["score", str(path), "--root", str(tmp_path)]):
+    for command in (
+        ["validate", str(path)],
+        ["score", str(path), "--root", str(tmp_path)],
+    ):
         assert main(command) == 2
         out, err = capsys.readouterr()
         lines = (out + err).splitlines()

@@ -1,4 +1,6 @@
-"""The reader of JSON streams takes what ``json`` takes, refuses what it refuses, and finds the same, whatever the blocks."""
+"""The reader of JSON streams takes what ``json`` takes, refuses what it refuses, and
+finds the same, whatever the blocks.
+"""
 
 import io
 import json
@@ -61,16 +63,25 @@ def test_whole_values_and_walks_equal_json(text, block):
 
 
 def mutations(text, count, seed):
-    """``text`` with one to three small changes: a character dropped, doubled, replaced, or the end cut off."""
+    """``text`` with one to three small changes: a character dropped, doubled, replaced,
+    or the end cut off.
+    """
     rng = random.Random(seed)
     for _ in range(count):
         changed = text
         for _ in range(rng.randint(1, 3)):
             i = rng.randrange(len(changed))
             new = rng.choice(
-                ["", changed[i] * 2, rng.choice('[]{},:"0123456789.-+eEtfnNI x;\t\ufeff\0é'), rng.choice(PIECES)]
+                [
+                    "",
+                    changed[i] * 2,
+                    rng.choice('[]{},:"0123456789.-+eEtfnNI x;\t\ufeff\0é'),
+                    rng.choice(PIECES),
+                ]
             )
-            changed = changed[:i] + new + (changed[i + 1 :] if rng.random() < 0.97 else "")
+            changed = (
+                changed[:i] + new + (changed[i + 1 :] if rng.random() < 0.97 else "")
+            )
             if not changed:
                 break
         yield changed
@@ -105,9 +116,15 @@ ROWS = "[[0.123456,0.876544],[1e-06,0.999999],[0,1],[0.5,0.5],[0.25,0.75],[1.0,0
 
 def matrix(rows):
     """The array that a decoded fold is, None where it is none."""
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and row for row in rows):
+    if (
+        not isinstance(rows, list)
+        or not rows
+        or not all(isinstance(row, list) and row for row in rows)
+    ):
         return None
-    if len(set(map(len, rows))) > 1 or not {type(value) for row in rows for value in row} <= {int, float}:
+    if len(set(map(len, rows))) > 1 or not {
+        type(value) for row in rows for value in row
+    } <= {int, float}:
         return None
     try:
         return np.array(rows, np.float64)
@@ -115,12 +132,24 @@ def matrix(rows):
         return None
 
 
-@pytest.mark.parametrize("text", [ROWS, ROWS.replace(",", ", "), ROWS.replace("],", "] ,\n "), ROWS.replace("[", "[ ")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROWS,
+        ROWS.replace(",", ", "),
+        ROWS.replace("],", "] ,\n "),
+        ROWS.replace("[", "[ "),
+    ],
+)
 @pytest.mark.parametrize("block", [3, 20, 45, 1 << 20])
 def test_folds_are_those_of_json(text, block):
     (first, second), faults = read(f"[{text},{text}]", read_folds, block)
     expected = np.array(json.loads(ROWS), np.float64)
-    assert first.dtype == np.float64 and np.array_equal(first, expected) and np.array_equal(second, expected)
+    assert (
+        first.dtype == np.float64
+        and np.array_equal(first, expected)
+        and np.array_equal(second, expected)
+    )
     assert faults == []
 
 
@@ -167,7 +196,9 @@ def test_a_character_is_named_by_its_place_in_the_whole_text():
 
 
 def test_what_json_only_tolerates_is_kept_apart():
-    value, faults = read('{"a": NaN, "b": [-Infinity], "a": {"c": 1, "c": 2}}', walk, block=8)
+    value, faults = read(
+        '{"a": NaN, "b": [-Infinity], "a": {"c": 1, "c": 2}}', walk, block=8
+    )
     assert value == {"a": {"c": 2}, "b": [-np.inf]}
     assert faults == [
         "key 'a' occurs more than once in an object",

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COUNTS = {"num_trainable_params": 1, "num_params": 3, "num_visual_params": 1, "num_backbone_params": 2}
+COUNTS = {
+    "num_trainable_params": 1,
+    "num_params": 3,
+    "num_visual_params": 1,
+    "num_backbone_params": 2,
+}
 REPOSITORY = Path(__file__).parents[2]
 STATUS = Path("/proc/self/status")
 PROGRAM = """
@@ -22,11 +27,20 @@ print(code, peak() - before)
 
 
 @pytest.mark.skipif(
-    not STATUS.is_file() or "VmHWM" not in STATUS.read_text(), reason="the peak memory of a process is Linux's"
+    not STATUS.is_file() or "VmHWM" not in STATUS.read_text(),
+    reason="the peak memory of a process is Linux's",
 )
 def test_memory_of_validate_does_not_grow_with_the_submission(tmp_path, probabilities):
     values = json.dumps(np.round(probabilities(1500, 50), 6).tolist())
-    task = json.dumps({"model_name": "m", "dataset_name": "toy-0", **COUNTS, "n_shot": 5, "rnd_seeds": [0, 1, 2]})
+    task = json.dumps(
+        {
+            "model_name": "m",
+            "dataset_name": "toy-0",
+            **COUNTS,
+            "n_shot": 5,
+            "rnd_seeds": [0, 1, 2],
+        }
+    )
     task = f'{task[:-1]}, "predictions": [{values}, {values}, {values}]}}'
     content = ", ".join(task.replace("toy-0", f"toy-{i}") for i in range(12))
     path = tmp_path / "submission.zip"
@@ -38,4 +52,6 @@ def test_memory_of_validate_does_not_grow_with_the_submission(tmp_path, probabil
     assert done.returncode == 0, done.stderr
     code, peak = map(int, done.stdout.splitlines()[-1].split())
     assert code == 0 and "toy-11" in done.stdout
-    assert peak < len(content), f"{peak / 1e6:.0f} MB for {len(content) / 1e6:.0f} MB of text"
+    assert peak < len(content), (
+        f"{peak / 1e6:.0f} MB for {len(content) / 1e6:.0f} MB of text"
+    )

@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    precision_recall_curve,
+    roc_auc_score,
+)
 
 from elevater_eval import metrics
 
@@ -25,7 +29,10 @@ def reference_map(indicators, scores):
         if indicators[:, c].sum() == 0:
             continue
         precision, recall, _ = precision_recall_curve(indicators[:, c], scores[:, c])
-        levels = [max(p for p, r in zip(precision, recall, strict=True) if r >= x) for x in np.linspace(1, 0, 11)]
+        levels = [
+            max(p for p, r in zip(precision, recall, strict=True) if r >= x)
+            for x in np.linspace(1, 0, 11)
+        ]
         averages.append(sum(levels) / 11)
     return sum(averages) / len(averages)
 
@@ -33,16 +40,21 @@ def reference_map(indicators, scores):
 @pytest.mark.filterwarnings("ignore:A single label was found")
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("drawn", [7, 4, 1])  # of 7 classes: all, some and one occur in the targets
+# of 7 classes: all, some and one occur in the targets
+@pytest.mark.parametrize("drawn", [7, 4, 1])
 def test_multiclass_metrics_equal_the_references(seed, tied, drawn):
     rng = np.random.default_rng(seed)
     scores = scores_of(rng, 60, 7, tied)
     targets = rng.choice(7, size=drawn, replace=False)[rng.integers(drawn, size=60)]
     first_best = np.array([np.flatnonzero(row == row.max())[0] for row in scores])
-    assert metrics.accuracy(targets, scores) == pytest.approx((first_best == targets).mean(), abs=1e-12)
+    assert metrics.accuracy(targets, scores) == pytest.approx(
+        (first_best == targets).mean(), abs=1e-12
+    )
     expected = reference_mean_per_class(targets, scores)
     assert metrics.mean_per_class(targets, scores) == pytest.approx(expected, abs=1e-12)
-    assert metrics.mean_per_class(np.eye(7, dtype=int)[targets], scores) == pytest.approx(expected, abs=1e-12)
+    assert metrics.mean_per_class(
+        np.eye(7, dtype=int)[targets], scores
+    ) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -52,12 +64,17 @@ def test_eleven_point_map_equals_the_reference(seed, tied):
     scores = scores_of(rng, 80, 5, tied)
     indicators = (rng.random((80, 5)) < 0.3).astype(int)
     indicators[:, 1] = 0  # a class without a positive does not count
-    indicators[:, 2] = np.arange(80) < 30  # recalls that meet 0.3, 0.6, ... only up to rounding
+    # recalls that meet 0.3, 0.6, ... only up to rounding
+    indicators[:, 2] = np.arange(80) < 30
     expected = reference_map(indicators, scores)
-    assert metrics.eleven_point_map(indicators, scores) == pytest.approx(expected, abs=1e-12)
+    assert metrics.eleven_point_map(indicators, scores) == pytest.approx(
+        expected, abs=1e-12
+    )
     labels = rng.integers(4, size=80)
     expected = reference_map(np.eye(5)[labels], scores)
-    assert metrics.eleven_point_map(labels, scores) == pytest.approx(expected, abs=1e-12)
+    assert metrics.eleven_point_map(labels, scores) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -68,7 +85,10 @@ def test_roc_auc_equals_the_reference(seed, tied):
     targets = rng.permutation(np.arange(50) < 17).astype(int)
     expected = roc_auc_score(targets, scores[:, 1])
     assert metrics.roc_auc(targets, scores) == pytest.approx(expected, abs=1e-12)
-    scores, indicators = scores_of(rng, 50, 3, tied), np.eye(3, dtype=int)[rng.integers(3, size=50)]
+    scores, indicators = (
+        scores_of(rng, 50, 3, tied),
+        np.eye(3, dtype=int)[rng.integers(3, size=50)],
+    )
     expected = roc_auc_score(indicators, scores)
     assert metrics.roc_auc(indicators, scores) == pytest.approx(expected, abs=1e-12)
 
@@ -76,7 +96,9 @@ def test_roc_auc_equals_the_reference(seed, tied):
 def test_predictions_of_an_absent_class_go_to_the_next_best():
     scores = [[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.6, 0.4, 0.0]]
     targets = [1, 0, 1, 1]  # class 2 is absent: image 0 counts as class 1
-    assert metrics.mean_per_class(targets, scores) == pytest.approx((1 + 2 / 3) / 2, abs=1e-12)
+    assert metrics.mean_per_class(targets, scores) == pytest.approx(
+        (1 + 2 / 3) / 2, abs=1e-12
+    )
     assert metrics.accuracy(targets, scores) == 0.5
 
 
@@ -87,14 +109,21 @@ def test_ties_go_to_the_lowest_class():
 def test_floor_of_eleven_point_map():
     worst_last = np.linspace(0, 1, 1000)[:, None]
     targets = (np.arange(1000) == 0).astype(int)[:, None]
-    assert metrics.eleven_point_map(targets, worst_last) == pytest.approx((1 + 10 / 1000) / 11, abs=1e-12)
+    assert metrics.eleven_point_map(targets, worst_last) == pytest.approx(
+        (1 + 10 / 1000) / 11, abs=1e-12
+    )
 
 
 def test_results_are_python_floats():
-    targets, scores = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], dtype=np.float32)
+    targets, scores = (
+        np.array([0, 1, 1]),
+        np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], dtype=np.float32),
+    )
     for name in metrics.METRICS:
         assert type(metrics.compute(name, targets, scores)) is float
-    assert metrics.compute("accuracy", targets, scores) == pytest.approx(2 / 3, abs=1e-12)
+    assert metrics.compute("accuracy", targets, scores) == pytest.approx(
+        2 / 3, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(

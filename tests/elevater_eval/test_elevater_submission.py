@@ -21,18 +21,33 @@ def content(path):
 def test_seeds_are_merged_and_tasks_sorted(tmp_path, run_folder):
     run = run_folder("run", SIZES, (2, 0, 1))
     edited = run / "predictions" / "seed1_kitti-distance.json"
-    edited.write_text(edited.read_text().replace('"num_trainable_params": 10', '"num_trainable_params": 14'))
+    edited.write_text(
+        edited.read_text().replace(
+            '"num_trainable_params": 10', '"num_trainable_params": 14'
+        )
+    )
     submission = content(combine(run, tmp_path / "new" / "s.zip"))
     assert list(submission) == ["data"]
     memes, kitti = submission["data"]
-    assert [memes["dataset_name"], kitti["dataset_name"]] == ["hateful-memes", "kitti-distance"]
+    assert [memes["dataset_name"], kitti["dataset_name"]] == [
+        "hateful-memes",
+        "kitti-distance",
+    ]
     assert kitti["rnd_seeds"] == [0, 1, 2]
-    assert kitti["num_trainable_params"] == pytest.approx(34 / 3) and memes["num_trainable_params"] == 10.0
-    assert isinstance(memes["num_trainable_params"], float) and isinstance(memes["num_params"], int)
+    assert (
+        kitti["num_trainable_params"] == pytest.approx(34 / 3)
+        and memes["num_trainable_params"] == 10.0
+    )
+    assert isinstance(memes["num_trainable_params"], float) and isinstance(
+        memes["num_params"], int
+    )
     for entry in (memes, kitti):
         for i, seed in enumerate((0, 1, 2)):
             file = run / "predictions" / f"seed{seed}_{entry['dataset_name']}.json"
-            assert entry["predictions"][i] == json.loads(file.read_text())["predictions"][0]
+            assert (
+                entry["predictions"][i]
+                == json.loads(file.read_text())["predictions"][0]
+            )
 
 
 def test_the_order_and_form_of_sources_do_not_matter(tmp_path, run_folder):
@@ -41,20 +56,43 @@ def test_the_order_and_form_of_sources_do_not_matter(tmp_path, run_folder):
     folders = [run / "predictions" for run in reversed(runs)]
     assert combine(folders, tmp_path / "b.zip").read_bytes() == first
     files = [file for folder in folders for file in folder.iterdir()]
-    assert combine([*files, *runs], tmp_path / "c.zip").read_bytes() == first  # a file given twice counts once
+    # a file given twice counts once
+    assert combine([*files, *runs], tmp_path / "c.zip").read_bytes() == first
 
 
 @pytest.mark.parametrize(
     ("change", "messages"),
     [
-        ({"model_name": "other"}, ["seed1_hateful-memes.json", "model_name is 'other'", "seed0_hateful-memes.json"]),
-        ({"n_shot": 20}, ["n_shot is 20", "seed0_hateful-memes.json", "two experiments"]),
+        (
+            {"model_name": "other"},
+            [
+                "seed1_hateful-memes.json",
+                "model_name is 'other'",
+                "seed0_hateful-memes.json",
+            ],
+        ),
+        (
+            {"n_shot": 20},
+            ["n_shot is 20", "seed0_hateful-memes.json", "two experiments"],
+        ),
         ({"num_params": 999}, ["num_params is 999", "seed1_hateful-memes.json"]),
-        ({"rnd_seeds": [0]}, ["seed 0 is also in", "seed1_hateful-memes.json", "seed0_hateful-memes.json"]),
-        ({"predictions": [[[0.5, 0.5]]]}, ["1 x 2", "5 x 2", "seed1_hateful-memes.json", "seed0_hateful-memes.json"]),
+        (
+            {"rnd_seeds": [0]},
+            [
+                "seed 0 is also in",
+                "seed1_hateful-memes.json",
+                "seed0_hateful-memes.json",
+            ],
+        ),
+        (
+            {"predictions": [[[0.5, 0.5]]]},
+            ["1 x 2", "5 x 2", "seed1_hateful-memes.json", "seed0_hateful-memes.json"],
+        ),
     ],
 )
-def test_files_that_do_not_belong_together_are_named(tmp_path, run_folder, capsys, change, messages):
+def test_files_that_do_not_belong_together_are_named(
+    tmp_path, run_folder, capsys, change, messages
+):
     run = run_folder("run", SIZES, (0, 1))
     file = run / "predictions" / "seed1_hateful-memes.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
@@ -69,7 +107,10 @@ def test_a_task_of_another_experiment_is_named(tmp_path, run_folder):
     other = run_folder("other", {"dtd": (4, 47)}, (0,), model_name="m2", n_shot=20)
     with pytest.raises(InvalidSubmissionError) as caught:
         combine([run, other], tmp_path / "s.zip")
-    assert [problem.where.endswith("seed0_dtd.json: dtd") for problem in caught.value.problems] == [True, True]
+    assert [
+        problem.where.endswith("seed0_dtd.json: dtd")
+        for problem in caught.value.problems
+    ] == [True, True]
 
 
 def test_other_json_files_are_named(tmp_path, run_folder):
@@ -81,20 +122,29 @@ def test_other_json_files_are_named(tmp_path, run_folder):
         combine(run, tmp_path / "s.zip")
     text = str(caught.value)
     assert "notes.json: not a prediction file" in text and "half.json: not JSON" in text
-    assert "results.json: an object with the nine keys is expected, got an empty list" in text
+    assert (
+        "results.json: an object with the nine keys is expected, got an empty list"
+        in text
+    )
 
 
-def test_a_failed_combination_leaves_the_old_submission(tmp_path, run_folder, monkeypatch):
+def test_a_failed_combination_leaves_the_old_submission(
+    tmp_path, run_folder, monkeypatch
+):
     run = run_folder("run", SIZES, (0,))
     out = combine(run, tmp_path / "out" / "s.zip")
     before = out.read_bytes()
-    monkeypatch.setattr("elevater_eval.submission.json_pieces", lambda entry: iter(["half", None]))
+    monkeypatch.setattr(
+        "elevater_eval.submission.json_pieces", lambda entry: iter(["half", None])
+    )
     with pytest.raises(AttributeError):
         combine(run, out)
     assert os.listdir(out.parent) == ["s.zip"] and out.read_bytes() == before
 
 
-@pytest.mark.parametrize("make", [lambda p: p / "absent", lambda p: (p / "empty").mkdir() or p / "empty"])
+@pytest.mark.parametrize(
+    "make", [lambda p: p / "absent", lambda p: (p / "empty").mkdir() or p / "empty"]
+)
 def test_nothing_to_combine_is_one_line(tmp_path, capsys, make):
     assert main(["combine", str(make(tmp_path)), "-o", str(tmp_path / "s.zip")]) == 2
     text = capsys.readouterr().err
@@ -102,7 +152,10 @@ def test_nothing_to_combine_is_one_line(tmp_path, capsys, make):
 
 
 def test_a_task_without_a_seed_that_others_have_is_named(tmp_path, run_folder, capsys):
-    runs = [run_folder(f"run{seed}", {**SIZES, "mnist": (4, 10)}, (seed,)) for seed in (0, 1, 2)]
+    runs = [
+        run_folder(f"run{seed}", {**SIZES, "mnist": (4, 10)}, (seed,))
+        for seed in (0, 1, 2)
+    ]
     (runs[1] / "predictions" / "seed1_mnist.json").unlink()
     arguments = ["combine", *map(str, runs), "-o", str(tmp_path / "s.zip")]
     assert main(arguments) == 2
@@ -113,7 +166,11 @@ def test_a_task_without_a_seed_that_others_have_is_named(tmp_path, run_folder, c
         and not (tmp_path / "s.zip").exists()
     )
     assert main([*arguments, "--allow-partial"]) == 0
-    assert [entry["rnd_seeds"] for entry in content(tmp_path / "s.zip")["data"]] == [[0, 1, 2], [0, 1, 2], [0, 2]]
+    assert [entry["rnd_seeds"] for entry in content(tmp_path / "s.zip")["data"]] == [
+        [0, 1, 2],
+        [0, 1, 2],
+        [0, 2],
+    ]
 
 
 def test_a_task_with_seeds_of_another_run_is_named(tmp_path, run_folder):
@@ -121,39 +178,58 @@ def test_a_task_with_seeds_of_another_run_is_named(tmp_path, run_folder):
     stale = run / "predictions" / "seed1_mnist.json"
     stale.rename(run / "predictions" / "seed7_mnist.json")
     changed = run / "predictions" / "seed7_mnist.json"
-    changed.write_text(changed.read_text().replace('"rnd_seeds": [1]', '"rnd_seeds": [7]'))
+    changed.write_text(
+        changed.read_text().replace('"rnd_seeds": [1]', '"rnd_seeds": [7]')
+    )
     with pytest.raises(
-        InvalidSubmissionError, match="mnist: seed 1 missing and seed 7 too many; hateful-memes has seeds 0, 1"
+        InvalidSubmissionError,
+        match="mnist: seed 1 missing and seed 7 too many; hateful-memes has seeds 0, 1",
     ):
         combine(run, tmp_path / "s.zip")
 
 
 @pytest.mark.parametrize("n_shot", [0, -1])
 def test_zero_shot_and_full_shot_are_combined(tmp_path, run_folder, n_shot):
-    runs = [run_folder(name, {name: (4, 3)}, (0,), n_shot=n_shot) for name in ("toy-b", "toy-a")]
+    runs = [
+        run_folder(name, {name: (4, 3)}, (0,), n_shot=n_shot)
+        for name in ("toy-b", "toy-a")
+    ]
     entries = content(combine(runs, tmp_path / "s.zip"))["data"]
-    assert [(entry["dataset_name"], entry["n_shot"], entry["rnd_seeds"]) for entry in entries] == [
+    assert [
+        (entry["dataset_name"], entry["n_shot"], entry["rnd_seeds"])
+        for entry in entries
+    ] == [
         ("toy-a", n_shot, [0]),
         ("toy-b", n_shot, [0]),
     ]
 
 
-def test_runs_of_two_stages_are_combined_by_their_final_predictions(tmp_path, run_folder):
+def test_runs_of_two_stages_are_combined_by_their_final_predictions(
+    tmp_path, run_folder
+):
     runs = [run_folder(f"seed{seed}", SIZES, (seed,)) for seed in (0, 1)]
-    expected = combine([run / "predictions" for run in runs], tmp_path / "a.zip").read_bytes()
+    expected = combine(
+        [run / "predictions" for run in runs], tmp_path / "a.zip"
+    ).read_bytes()
     for run in runs:
         run_folder(f"{run.name}/adapt/mnist", {"mnist": (4, 10)}, (0,))
         run_folder(f"{run.name}/source", {"toy": (4, 10)}, (0,))
     assert combine(runs, tmp_path / "b.zip").read_bytes() == expected
     shutil.rmtree(runs[1] / "predictions")
-    with pytest.raises(FileNotFoundError, match="seed1 holds no predictions/ yet: its run of two stages has not ended"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="seed1 holds no predictions/ yet: its run of two stages has not ended",
+    ):
         combine(runs, tmp_path / "c.zip")
 
 
 def test_a_submission_among_prediction_files_is_named(tmp_path, run_folder):
     run = run_folder("run", SIZES, (0,))
     (run / "predictions" / "all_predictions.json").write_text('{"data": [{}]}')
-    with pytest.raises(InvalidSubmissionError, match="all_predictions.json: not a prediction file: a whole submission"):
+    with pytest.raises(
+        InvalidSubmissionError,
+        match="all_predictions.json: not a prediction file: a whole submission",
+    ):
         combine(run, tmp_path / "s.zip")
 
 

@@ -12,25 +12,54 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def errors(path, **options):
-    return [str(problem) for problem in validate(path, **options) if problem.level == "error"]
+    return [
+        str(problem)
+        for problem in validate(path, **options)
+        if problem.level == "error"
+    ]
 
 
 def warnings(path, **options):
-    return [str(problem) for problem in validate(path, **options) if problem.level == "warning"]
+    return [
+        str(problem)
+        for problem in validate(path, **options)
+        if problem.level == "warning"
+    ]
 
 
 def test_the_table_has_the_sizes_of_the_benchmark():
     tasks = load_tasks()
-    suite = [task for task in tasks.values() if task.suite == "elevater" and not task.reference]
-    assert len(suite) == 20 and tasks["imagenet-1k"].reference
-    assert sum(task.classes for task in suite) == 1151 and sum(task.test for task in suite) == 192677
-    by_metric = {metric: sum(task.metric == metric for task in suite) for metric in {task.metric for task in suite}}
-    assert by_metric == {"accuracy": 14, "mean-per-class": 4, "11point_mAP": 1, "roc_auc": 1}
-    assert [task.name for task in tasks.values() if task.label_kind == "multilabel" and task.suite == "elevater"] == [
-        "voc-2007-classification"
+    suite = [
+        task
+        for task in tasks.values()
+        if task.suite == "elevater" and not task.reference
     ]
+    assert len(suite) == 20 and tasks["imagenet-1k"].reference
+    assert (
+        sum(task.classes for task in suite) == 1151
+        and sum(task.test for task in suite) == 192677
+    )
+    by_metric = {
+        metric: sum(task.metric == metric for task in suite)
+        for metric in {task.metric for task in suite}
+    }
+    assert by_metric == {
+        "accuracy": 14,
+        "mean-per-class": 4,
+        "11point_mAP": 1,
+        "roc_auc": 1,
+    }
+    assert [
+        task.name
+        for task in tasks.values()
+        if task.label_kind == "multilabel" and task.suite == "elevater"
+    ] == ["voc-2007-classification"]
     coco = {"hateful-memes", "kitti-distance", "resisc45_clip", "imagenet-1k"}
-    assert {task.name for task in tasks.values() if task.format == "coco" and task.suite == "elevater"} == coco
+    assert {
+        task.name
+        for task in tasks.values()
+        if task.format == "coco" and task.suite == "elevater"
+    } == coco
 
 
 def test_a_partial_submission_is_valid_with_a_warning(write_zip, two_tasks, capsys):
@@ -38,7 +67,8 @@ def test_a_partial_submission_is_valid_with_a_warning(write_zip, two_tasks, caps
     assert errors(path) == []
     assert (
         len(warnings(path)) == 1
-        and "18 of the 20 tasks of suite 'elevater' are missing: caltech-101" in warnings(path)[0]
+        and "18 of the 20 tasks of suite 'elevater' are missing: caltech-101"
+        in warnings(path)[0]
     )
     assert main(["validate", str(path)]) == 0
     assert "valid: 2 tasks, 0 errors, 1 warnings" in capsys.readouterr().out
@@ -49,14 +79,20 @@ def test_a_partial_submission_is_valid_with_a_warning(write_zip, two_tasks, caps
 @pytest.mark.parametrize(
     ("seeds", "n_shot", "message"),
     [
-        ((0,), 5, "rnd_seeds [0], but the track with n_shot 5 takes [0, 1, 2]: hateful-memes"),
+        (
+            (0,),
+            5,
+            "rnd_seeds [0], but the track with n_shot 5 takes [0, 1, 2]: hateful-memes",
+        ),
         ((0, 1, 3), 5, "rnd_seeds [0, 1, 3]"),
         ((1,), 0, "rnd_seeds [1], but the track with n_shot 0 takes [0]"),
         ((0, 1, 2), -1, "the track with n_shot -1 takes [0]"),
         ((0, 1, 2), 20, "n_shot 20 has no leaderboard track"),
     ],
 )
-def test_what_the_leaderboard_does_not_take_is_a_warning(write_zip, record, seeds, n_shot, message):
+def test_what_the_leaderboard_does_not_take_is_a_warning(
+    write_zip, record, seeds, n_shot, message
+):
     path = write_zip([record("hateful-memes", 500, 2, seeds, n_shot)])
     assert errors(path) == []
     assert any(message in line for line in warnings(path))
@@ -65,15 +101,28 @@ def test_what_the_leaderboard_does_not_take_is_a_warning(write_zip, record, seed
 
 def test_a_complete_suite_has_no_warning(write_zip, record):
     table = {
-        name: task for name, task in load_tasks().items() if name in ("hateful-memes", "kitti-distance", "imagenet-1k")
+        name: task
+        for name, task in load_tasks().items()
+        if name in ("hateful-memes", "kitti-distance", "imagenet-1k")
     }
-    path = write_zip([record("hateful-memes", 500, 2), record("kitti-distance", 711, 4)])
+    path = write_zip(
+        [record("hateful-memes", 500, 2), record("kitti-distance", 711, 4)]
+    )
     assert validate(path, tasks=table, leaderboard=True) == []
 
 
 def test_suites_come_from_the_table_alone(tmp_path, write_zip, record):
-    fields = {"metric": "accuracy", "label_kind": "multiclass", "test_index": "i", "labelmap": None, "format": "iris"}
-    table = {f"toy-{c}": {"suite": "toy", "classes": 3, "test": 2, "more": 1, **fields} for c in "ab"}
+    fields = {
+        "metric": "accuracy",
+        "label_kind": "multiclass",
+        "test_index": "i",
+        "labelmap": None,
+        "format": "iris",
+    }
+    table = {
+        f"toy-{c}": {"suite": "toy", "classes": 3, "test": 2, "more": 1, **fields}
+        for c in "ab"
+    }
     (tmp_path / "tasks.json").write_text(json.dumps(table))
     tasks = load_tasks(tmp_path / "tasks.json")
     path = write_zip([record("toy-a", 2, 3)])
@@ -88,7 +137,9 @@ def test_rounded_rows_of_many_classes_are_within_tolerance(write_zip, record):
     assert errors(write_zip([entry])) == []
 
 
-def test_an_unknown_task_is_a_warning_and_its_seeds_must_agree_in_size(write_zip, record):
+def test_an_unknown_task_is_a_warning_and_its_seeds_must_agree_in_size(
+    write_zip, record
+):
     entry = record("birds-of-my-garden", 4, 3, (0, 1))
     assert any("sizes not checked" in line for line in warnings(write_zip([entry])))
     entry["predictions"][1].pop()
@@ -102,18 +153,30 @@ def test_row_sums_of_a_multilabel_task_are_free(write_zip, record, data_root):
 
 
 def test_sizes_come_from_the_data_root(write_zip, record, data_root):
-    path = write_zip([record("mnist", 30, 10), record("hateful-memes", 3, 2), record("kitti-distance", 711, 4)])
+    path = write_zip(
+        [
+            record("mnist", 30, 10),
+            record("hateful-memes", 3, 2),
+            record("kitti-distance", 711, 4),
+        ]
+    )
     assert errors(path, root=data_root) == []
     assert any(
-        "kitti-distance" in line and "test_meta.json does not exist" in line for line in warnings(path, root=data_root)
+        "kitti-distance" in line and "test_meta.json does not exist" in line
+        for line in warnings(path, root=data_root)
     )
     assert len(errors(path)) == 2
     lines = errors(write_zip([record("dtd", 4, 4)]), root=data_root)
-    assert "4 rows, but 3 in the index file" in lines[0] and "4 columns, but 3 in the index file" in lines[1]
+    assert (
+        "4 rows, but 3 in the index file" in lines[0]
+        and "4 columns, but 3 in the index file" in lines[1]
+    )
 
 
 def test_prediction_files_and_folders_are_checked_too(tmp_path, run_folder, capsys):
-    run = run_folder("run", {"hateful-memes": (500, 2), "kitti-distance": (711, 4)}, (0, 1, 2))
+    run = run_folder(
+        "run", {"hateful-memes": (500, 2), "kitti-distance": (711, 4)}, (0, 1, 2)
+    )
     assert main(["validate", str(run)]) == 0
     assert "not a zip archive" in capsys.readouterr().out
     file = run / "predictions" / "seed1_hateful-memes.json"
@@ -128,12 +191,25 @@ def test_prediction_files_and_folders_are_checked_too(tmp_path, run_folder, caps
 
 
 def test_what_combine_writes_is_valid(tmp_path, run_folder):
-    run = run_folder("run", {"hateful-memes": (500, 2), "kitti-distance": (711, 4)}, (0, 1, 2))
+    run = run_folder(
+        "run", {"hateful-memes": (500, 2), "kitti-distance": (711, 4)}, (0, 1, 2)
+    )
     problems = validate(combine(run, tmp_path / "s.zip"))
-    assert [problem.level for problem in problems] == ["warning"] and "18 of the 20" in problems[0].message
+    assert [problem.level for problem in problems] == [
+        "warning"
+    ] and "18 of the 20" in problems[0].message
 
 
 def test_the_module_runs_as_a_command(tmp_path):
-    command = [sys.executable, "-m", "elevater_eval", "validate", str(tmp_path / "absent.zip")]
+    command = [
+        sys.executable,
+        "-m",
+        "elevater_eval",
+        "validate",
+        str(tmp_path / "absent.zip"),
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr == f"error: {tmp_path / 'absent.zip'} does not exist\n"
+    assert (
+        done.returncode == 2
+        and done.stderr == f"error: {tmp_path / 'absent.zip'} does not exist\n"
+    )

@@ -49,14 +49,18 @@ SECTIONS = {
             "an index line without a label",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: DIR/data/classification/patch_camelyon_20211007/test.txt:2: 'cat' is not a list of labels such as 3 or 0,4,17",
-            {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\ntest.zip@1.png cat\n"},
+            {
+                "data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\ntest.zip@1.png cat\n"
+            },
         ),
         Case(
             "an image outside of the folder",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: DIR/data/classification/patch_camelyon_20211007/test.txt: '../../../secret.png' leads out of the folder of "
             "the data set; --allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway",
-            {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\n../../../secret.png 1\n"},
+            {
+                "data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\n../../../secret.png 1\n"
+            },
         ),
         Case(
             "classes that are one text to CLIP",
@@ -79,13 +83,17 @@ SECTIONS = {
             "a label out of range",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: DIR/data/classification/patch_camelyon_20211007/test.txt:1: label 7 is out of range: labels.txt has 2 classes",
-            {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 7\n"},
+            {
+                "data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 7\n"
+            },
         ),
         Case(
             "a class without training images",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: class 1 ('lymph node ...') has no training image in DIR/data/.../train.txt",
-            {"data/classification/patch_camelyon_20211007/train.txt": "train.zip@0.png 0\n"},
+            {
+                "data/classification/patch_camelyon_20211007/train.txt": "train.zip@0.png 0\n"
+            },
         ),
         Case(
             "no class names",
@@ -115,7 +123,9 @@ SECTIONS = {
             "a member that leads out of its zip",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: DIR/data/classification/patch_camelyon_20211007/test.zip has no member '../../0.png'",
-            {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@../../0.png 0\n"},
+            {
+                "data/classification/patch_camelyon_20211007/test.txt": "test.zip@../../0.png 0\n"
+            },
         ),
         Case(
             "a split file that is no JSON",
@@ -133,7 +143,9 @@ SECTIONS = {
             "a split file with an odd entry",
             "train.py --trainer CoOp --root data --dataset OxfordPets",
             "error: DIR/data/oxford_pets/split_zhou_OxfordPets.json: test[0]: expected [path, label, class name], found 3",
-            {"data/oxford_pets/split_zhou_OxfordPets.json": '{"train": [], "val": [], "test": [3]}'},
+            {
+                "data/oxford_pets/split_zhou_OxfordPets.json": '{"train": [], "val": [], "test": [3]}'
+            },
         ),
         Case(
             "a missing image",
@@ -142,7 +154,9 @@ SECTIONS = {
             {"data/oxford_pets/images/test_0.png": None},
         ),
         Case(
-            "a missing folder of images", "train.py --trainer CoOp --dataset folder:birds", "error: no folder DIR/birds"
+            "a missing folder of images",
+            "train.py --trainer CoOp --dataset folder:birds",
+            "error: no folder DIR/birds",
         ),
         Case(
             "a folder without classes",
@@ -230,7 +244,11 @@ SECTIONS = {
             "error: DIR/photos.yaml: name: '../photos' can't be the name of a task, as files are called after it",
             {"photos.yaml": "name: ../photos\n"},
         ),
-        Case("a missing table", "train.py --trainer CoOp --dataset csv:birds.csv", "error: no file DIR/birds.csv"),
+        Case(
+            "a missing table",
+            "train.py --trainer CoOp --dataset csv:birds.csv",
+            "error: no file DIR/birds.csv",
+        ),
         Case(
             "a table without a column",
             "train.py --trainer CoOp --dataset csv:table.csv",
@@ -265,19 +283,25 @@ SECTIONS = {
             "a table with an image given twice",
             "train.py --trainer CoOp --dataset csv:table.csv",
             "error: DIR/table.csv:3: photos/train/cat/0.png is also in line 2 (train); an image has one row, with all its labels",
-            {"table.csv": "path,label,split\nphotos/train/cat/0.png,a,train\nphotos/train/cat/0.png,b,test\n"},
+            {
+                "table.csv": "path,label,split\nphotos/train/cat/0.png,a,train\nphotos/train/cat/0.png,b,test\n"
+            },
         ),
         Case(
             "a table with one class",
             "train.py --trainer CoOp --dataset csv:table.csv",
             "error: DIR/table.csv has one class, 'a'; at least two classes are needed",
-            {"table.csv": "path,label,split\nphotos/train/cat/0.png,a,train\nphotos/test/cat/0.png,a,test\n"},
+            {
+                "table.csv": "path,label,split\nphotos/train/cat/0.png,a,train\nphotos/test/cat/0.png,a,test\n"
+            },
         ),
         Case(
             "a table without test images",
             "train.py --trainer CoOp --dataset csv:table.csv",
             "error: DIR/table.csv has no test images",
-            {"table.csv": "path,label,split\nphotos/train/cat/0.png,a,train\nphotos/test/cat/0.png,b,train\n"},
+            {
+                "table.csv": "path,label,split\nphotos/train/cat/0.png,a,train\nphotos/test/cat/0.png,b,train\n"
+            },
         ),
         Case(
             "a table that is no text",

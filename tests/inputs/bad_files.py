@@ -113,37 +113,49 @@ SECTIONS = {
             "a few-shot record of another task",
             "train.py --trainer CoOp --dataset folder:photos --fewshot record.json",
             "error: DATASET.FEWSHOT: record.json is a record of none of the tasks, but of birds",
-            {"record.json": '{"task": "birds", "shots": 2, "seed": 0, "train": [], "val": []}'},
+            {
+                "record.json": '{"task": "birds", "shots": 2, "seed": 0, "train": [], "val": []}'
+            },
         ),
         Case(
             "a few-shot record of other shots",
             "train.py --trainer CoOp --dataset folder:photos --fewshot record.json --shots 5",
             "error: record.json was drawn with 2 shots, but DATASET.NUM_SHOTS is 5; use --shots 2",
-            {"record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": [], "val": []}'},
+            {
+                "record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": [], "val": []}'
+            },
         ),
         Case(
             "a few-shot record of other images",
             "train.py --trainer CoOp --dataset folder:photos --fewshot record.json",
             "error: record.json: the few-shot record of task 'photos' names ../../etc/passwd, which is not there",
-            {"record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": ["../../etc/passwd"], "val": []}'},
+            {
+                "record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": ["../../etc/passwd"], "val": []}'
+            },
         ),
         Case(
             "a few-shot record of lists, not names",
             "train.py --trainer CoOp --dataset folder:photos --fewshot record.json",
             "error: record.json: train and val are lists of images' paths",
-            {"record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": [["a"]], "val": []}'},
+            {
+                "record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": [["a"]], "val": []}'
+            },
         ),
         Case(
             "a few-shot record that chooses nothing",
             "train.py --trainer CoOp --dataset folder:photos --fewshot record.json",
             "error: record.json: its list train is empty",
-            {"record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": [], "val": []}'},
+            {
+                "record.json": '{"task": "photos", "shots": 2, "seed": 0, "train": [], "val": []}'
+            },
         ),
         Case(
             "a few-shot record with an odd seed",
             "train.py --trainer CoOp --dataset folder:photos --fewshot record.json",
             "error: record.json: seed is 'x', no whole number",
-            {"record.json": '{"task": "photos", "shots": 2, "seed": "x", "train": [], "val": []}'},
+            {
+                "record.json": '{"task": "photos", "shots": 2, "seed": "x", "train": [], "val": []}'
+            },
         ),
     ],
 }

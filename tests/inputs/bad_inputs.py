@@ -1,4 +1,7 @@
-"""All wrong inputs, and the page about them: `python tests/inputs/bad_inputs.py` writes docs/errors.md."""
+"""All wrong inputs, and the page about them:
+
+`python tests/inputs/bad_inputs.py` writes docs/errors.md.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,13 @@ def markdown() -> str:
     """The page: a table for each command line."""
     parts = [HEAD.rstrip()]
     for title, cases in SECTIONS.items():
-        parts += ["", f"## {title}", "", "| wrong | command | message | exit code |", "|---|---|---|---:|"]
+        parts += [
+            "",
+            f"## {title}",
+            "",
+            "| wrong | command | message | exit code |",
+            "|---|---|---|---:|",
+        ]
         parts += [
             f"| {case.wrong} | {_code('python ' + case.command)} | {_code(case.message)} | {case.code} |"
             for case in cases

@@ -155,7 +155,11 @@ SECTIONS = {
             "-m scripts.transfer --trainer CoOp --runs nowhere",
             "error: --runs: no folder nowhere",
         ),
-        Case("groups: a missing matrix", "-m scripts.groups nowhere.csv", "error: no matrix nowhere.csv"),
+        Case(
+            "groups: a missing matrix",
+            "-m scripts.groups nowhere.csv",
+            "error: no matrix nowhere.csv",
+        ),
         Case(
             "groups: a matrix that is none",
             "-m scripts.groups text.txt",
@@ -183,7 +187,11 @@ SECTIONS = {
             "error: matrix.csv is no CSV file: 'utf-8' codec can't decode ...",
             {"matrix.csv": b"\xff\xfe"},
         ),
-        Case("report: a missing folder", "-m scripts.report nowhere", "error: no folder nowhere"),
+        Case(
+            "report: a missing folder",
+            "-m scripts.report nowhere",
+            "error: no folder nowhere",
+        ),
         Case(
             "report: a folder without a run",
             "-m scripts.report photos",

@@ -14,7 +14,11 @@ SECTIONS = {
             "-m elevater_eval scores submission.zip",
             "python -m elevater_eval: error: argument COMMAND: invalid choice: 'scores' (choose from ...)",
         ),
-        Case("combine: a missing folder", "-m elevater_eval combine nowhere", "error: nowhere does not exist"),
+        Case(
+            "combine: a missing folder",
+            "-m elevater_eval combine nowhere",
+            "error: nowhere does not exist",
+        ),
         Case(
             "combine: a folder without predictions",
             "-m elevater_eval combine photos",
@@ -41,7 +45,11 @@ SECTIONS = {
             "error: run/predictions/seed0_photos.json: photos: not JSON: ...",
             {"run/predictions/seed0_photos.json": cut},
         ),
-        Case("validate: a missing file", "-m elevater_eval validate nowhere.zip", "error: nowhere.zip does not exist"),
+        Case(
+            "validate: a missing file",
+            "-m elevater_eval validate nowhere.zip",
+            "error: nowhere.zip does not exist",
+        ),
         Case(
             "validate: what is no zip",
             "-m elevater_eval validate text.txt",
@@ -106,7 +114,9 @@ SECTIONS = {
             "score: other test images",
             "-m elevater_eval score submission.zip --root data",
             "error: submission.zip/all_predictions.json: patch-camelyon, seed 0: 8 rows, but 1 in the index file",
-            {"data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\n"},
+            {
+                "data/classification/patch_camelyon_20211007/test.txt": "test.zip@0.png 0\n"
+            },
         ),
         Case(
             "diff: a missing submission",
@@ -141,7 +151,11 @@ SECTIONS = {
             "error: run/prompts.safetensors is no safetensors file: ...",
             {"run/prompts.safetensors": cut},
         ),
-        Case("predict: a missing image", "-m prompting predict run nowhere.png", "error: no image nowhere.png"),
+        Case(
+            "predict: a missing image",
+            "-m prompting predict run nowhere.png",
+            "error: no image nowhere.png",
+        ),
         Case(
             "predict: a folder without images",
             "-m prompting predict run data/classification",
@@ -264,12 +278,20 @@ SECTIONS = {
             "-m prompting convert run out.safetensors --load-epoch 9",
             "error: no checkpoint run/prompt_learner/model.pth.tar-9; there are model-best.pth.tar, model.pth.tar-1",
         ),
-        Case("export: a missing prompt", "-m prompting export nowhere out.onnx", "error: no prompts at nowhere"),
+        Case(
+            "export: a missing prompt",
+            "-m prompting export nowhere out.onnx",
+            "error: no prompts at nowhere",
+        ),
         Case(
             "export: a task that was not learnt",
             "-m prompting export run out.onnx --task birds",
             "error: the prompt was not learnt on a task 'birds'; it knows photos",
         ),
-        Case("export: a folder for a file", "-m prompting export run photos", "error: photos is a folder; give a file"),
+        Case(
+            "export: a folder for a file",
+            "-m prompting export run photos",
+            "error: photos is a folder; give a file",
+        ),
     ],
 }

@@ -20,12 +20,12 @@ class Case:
     """One wrong input.
 
     Attributes:
-        wrong: what is wrong, in a few words.
-        command: the command line after "python ", in a folder with the files that test_bad_inputs.py writes.
-        message: what it ends in, in one line; "..." is any text, "DIR" the folder.
-        files: path -> content of a file that is written before, None to remove it, or a function that damages it.
-        code: the exit code.
-        begun: it was found when the run had begun, so that the run's folder is there, without results.
+        wrong: what is wrong, in a few words. command: the command line after "python ",
+        in a folder with the files that test_bad_inputs.py writes. message: what it ends
+        in, in one line; "..." is any text, "DIR" the folder. files: path -> content of
+        a file that is written before, None to remove it, or a function that damages it.
+        code: the exit code. begun: it was found when the run had begun, so that the
+        run's folder is there, without results.
     """
 
     wrong: str
@@ -45,7 +45,9 @@ def bomb(path: Path) -> None:
     """Let a PNG declare 60,000 x 60,000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     content = path.read_bytes()
-    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    path.write_bytes(
+        content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:]
+    )
 
 
 def hostile(path: Path) -> None:
@@ -63,7 +65,9 @@ def deep(path: Path) -> None:
     path.write_text("[" * 100_000)
 
 
-def submission(content: str, member: str = "all_predictions.json") -> Callable[[Path], None]:
+def submission(
+    content: str, member: str = "all_predictions.json"
+) -> Callable[[Path], None]:
     """A zip with one member."""
 
     def write(path: Path) -> None:

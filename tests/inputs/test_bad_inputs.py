@@ -1,4 +1,6 @@
-"""Wrong input ends in one message and an exit code, whatever the command line, and leaves everything as it was."""
+"""Wrong input ends in one message and an exit code, whatever the command line, and
+leaves everything as it was.
+"""
 
 import importlib
 import io
@@ -32,12 +34,16 @@ def picture(seed: int) -> bytes:
 
 
 def write_world(folder: Path) -> None:
-    """Images, tables, a data root, two finished runs and a submission: what the commands of the cases name."""
+    """Images, tables, a data root, two finished runs and a submission: what the
+    commands of the cases name.
+    """
     for split, count in (("train", 4), ("test", 2)):
         for k, name in enumerate(CLASSES):
             (folder / "photos" / split / name).mkdir(parents=True)
             for i in range(count):
-                (folder / "photos" / split / name / f"{i}.png").write_bytes(picture(10 * k + i + count))
+                (folder / "photos" / split / name / f"{i}.png").write_bytes(
+                    picture(10 * k + i + count)
+                )
     rows = [
         f"photos/{split}/{name}/{i}.png,{name},{split}"
         for split in ("train", "test")
@@ -51,8 +57,12 @@ def write_world(folder: Path) -> None:
         with zipfile.ZipFile(camelyon / f"{split}.zip", "w") as archive:
             for i in range(8):
                 archive.writestr(f"{i}.png", picture(i))
-        (camelyon / f"{split}.txt").write_text("".join(f"{split}.zip@{i}.png {i % 2}\n" for i in range(8)))
-    (camelyon / "labels.txt").write_text("lymph node\nlymph node containing metastatic tumor tissue\n")
+        (camelyon / f"{split}.txt").write_text(
+            "".join(f"{split}.zip@{i}.png {i % 2}\n" for i in range(8))
+        )
+    (camelyon / "labels.txt").write_text(
+        "lymph node\nlymph node containing metastatic tumor tissue\n"
+    )
     pets = folder / "data/oxford_pets"
     (pets / "images").mkdir(parents=True)
     split = {}
@@ -68,8 +78,19 @@ def write_world(folder: Path) -> None:
 
 def write_submission(path: Path) -> None:
     rows = [[0.25, 0.75] for _ in range(8)]
-    facts = {"model_name": "m", "dataset_name": "patch-camelyon", "num_trainable_params": 1, "num_params": 3}
-    facts |= {"num_visual_params": 1, "num_backbone_params": 2, "n_shot": 5, "rnd_seeds": [0], "predictions": [rows]}
+    facts = {
+        "model_name": "m",
+        "dataset_name": "patch-camelyon",
+        "num_trainable_params": 1,
+        "num_params": 3,
+    }
+    facts |= {
+        "num_visual_params": 1,
+        "num_backbone_params": 2,
+        "n_shot": 5,
+        "rnd_seeds": [0],
+        "predictions": [rows],
+    }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("all_predictions.json", json.dumps({"data": [facts]}))
 
@@ -98,13 +119,17 @@ def entry(words: list[str]):
     if words[0] == "train.py":
         return train.main, words[1:]
     package = ROOT / words[1].replace(".", "/") / "__main__.py"
-    module = importlib.import_module(words[1] + (".__main__" if package.is_file() else ""))
+    module = importlib.import_module(
+        words[1] + (".__main__" if package.is_file() else "")
+    )
     return module.main, words[2:]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, log_as_before):
-    """The folder that every case gets a copy of, with short runs of CoOp in run/ (5 vectors) and csc/ (class-specific)."""
+    """The folder that every case gets a copy of, with short runs of CoOp in run/ (5
+    vectors) and csc/ (class-specific).
+    """
     folder = tmp_path_factory.mktemp("world")
     write_world(folder)
     before = Path.cwd()
@@ -116,7 +141,14 @@ def world(tmp_path_factory, log_as_before):
         short = "OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 5"
         with log_as_before():
             assert train.main(shlex.split(f"{learn} --output-dir run {short}")) == 0
-            assert train.main(shlex.split(f"{learn} --output-dir csc {short} TRAINER.MVLPT.COOP.CSC True")) == 0
+            assert (
+                train.main(
+                    shlex.split(
+                        f"{learn} --output-dir csc {short} TRAINER.MVLPT.COOP.CSC True"
+                    )
+                )
+                == 0
+            )
     finally:
         os.chdir(before)
     yield folder
@@ -138,7 +170,9 @@ def prepared(world, tmp_path, monkeypatch):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content if isinstance(content, bytes) else content.encode())
+                path.write_bytes(
+                    content if isinstance(content, bytes) else content.encode()
+                )
         monkeypatch.chdir(folder)
         return folder
 
@@ -148,11 +182,17 @@ def prepared(world, tmp_path, monkeypatch):
 def state(folder: Path) -> dict[str, bytes | None]:
     """Everything below a folder, with the content of files."""
     paths = (path for path in folder.rglob("*") if path.name != "lock")
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in paths
+    }
 
 
 def message_of(out: str, err: str) -> str:
-    """All from "error: " on, in one line; progress bars are no message. Of `validate`, the first error that it lists."""
+    """All from "error: " on, in one line; progress bars are no message.
+
+    Of `validate`, the first error that it lists.
+    """
     text = re.sub(r"[^\n]*\r", "", err) if "error: " in err else out
     lines = [line for line in text.splitlines() if line.strip() and "%|" not in line]
     first = next((k for k, line in enumerate(lines) if "error: " in line), -1)
@@ -160,11 +200,18 @@ def message_of(out: str, err: str) -> str:
 
 
 def matches(message: str, expected: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, expected.split("..."))), message) is not None
+    return (
+        re.fullmatch(".*".join(map(re.escape, expected.split("..."))), message)
+        is not None
+    )
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{case.command[:24]}: {case.wrong}" for case in CASES])
-def test_wrong_input_ends_in_one_message_and_changes_nothing(case, prepared, capsys, log_as_before):
+@pytest.mark.parametrize(
+    "case", CASES, ids=[f"{case.command[:24]}: {case.wrong}" for case in CASES]
+)
+def test_wrong_input_ends_in_one_message_and_changes_nothing(
+    case, prepared, capsys, log_as_before
+):
     folder = prepared(case)
     before = state(folder)
     code, out, err = Commands(capsys, log_as_before)(case.command)
@@ -176,30 +223,50 @@ def test_wrong_input_ends_in_one_message_and_changes_nothing(case, prepared, cap
     if case.begun:
         new = {Path(name) for name in after.keys() - before.keys()}
         assert all(path.parts[0] == "output" for path in new)
-        assert not {"results.json", "predictions", "prompts.safetensors"} & {path.name for path in new}
+        assert not {"results.json", "predictions", "prompts.safetensors"} & {
+            path.name for path in new
+        }
         after = {name: after[name] for name in before}
     assert after == before
 
 
 @pytest.mark.parametrize(
     "wrong",
-    ["an unknown trainer", "validate: what is no zip", "predict: an image that declares 60,000 x 60,000 pixels"],
+    [
+        "an unknown trainer",
+        "validate: what is no zip",
+        "predict: an image that declares 60,000 x 60,000 pixels",
+    ],
 )
 def test_a_process_says_the_same(wrong, prepared):
     case = next(case for case in CASES if case.wrong == wrong)
     folder = prepared(case)
     before = state(folder)
     program, *words = shlex.split(case.command)
-    argv = [sys.executable, *([str(ROOT / program)] if program == "train.py" else [program]), *words]
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(argv, env=surroundings, cwd=folder, capture_output=True, text=True, timeout=300)
+    argv = [
+        sys.executable,
+        *([str(ROOT / program)] if program == "train.py" else [program]),
+        *words,
+    ]
+    surroundings = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        argv, env=surroundings, cwd=folder, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == case.code
-    assert matches(message_of(done.stdout, done.stderr).replace(str(folder), "DIR"), case.message), done.stderr
+    assert matches(
+        message_of(done.stdout, done.stderr).replace(str(folder), "DIR"), case.message
+    ), done.stderr
     assert state(folder) == before
 
 
 def test_the_page_is_what_the_cases_say():
-    assert PAGE.read_text(encoding="utf-8") == markdown(), "python tests/inputs/bad_inputs.py writes it anew"
+    assert PAGE.read_text(encoding="utf-8") == markdown(), (
+        "python tests/inputs/bad_inputs.py writes it anew"
+    )
 
 
 def test_no_case_is_there_twice():

@@ -1,6 +1,8 @@
-"""Mutated files and command lines end in one sentence: no traceback, no hang, nothing changed.
+"""Mutated files and command lines end in one sentence: no traceback, no hang, nothing
+changed.
 
-Seeded, so that a failure can be repeated; the reading functions and command lines are called in this process.
+Seeded, so that a failure can be repeated; the reading functions and command lines are
+called in this process.
 """
 
 import contextlib
@@ -34,9 +36,38 @@ from trainers.engine.experiment import read_groups
 from trainers.features.disk_cache import FeatureCache
 
 SECONDS = 20
-REFUSALS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)  # one message, exit code 2
-BYTES = [b"\x00", b"\xff", b'"', b"\n", b"\r", b",", b";", b"|", b"{", b"[", b"]", b"}", b":", b"-", b"#", b"&a", b"*a"]
-BYTES += [b"NaN", b"1e999", b"null", b"true", b"../", b"/etc/passwd", b"\xef\xbb\xbf", b"9" * 5000, b"[" * 3000]
+# one message, exit code 2
+REFUSALS = (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+BYTES = [
+    b"\x00",
+    b"\xff",
+    b'"',
+    b"\n",
+    b"\r",
+    b",",
+    b";",
+    b"|",
+    b"{",
+    b"[",
+    b"]",
+    b"}",
+    b":",
+    b"-",
+    b"#",
+    b"&a",
+    b"*a",
+]
+BYTES += [
+    b"NaN",
+    b"1e999",
+    b"null",
+    b"true",
+    b"../",
+    b"/etc/passwd",
+    b"\xef\xbb\xbf",
+    b"9" * 5000,
+    b"[" * 3000,
+]
 VALUES = [
     None,
     True,
@@ -86,7 +117,9 @@ def limited(what: str):
 
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
-    """Return content with one to three places cut, flipped, doubled, or replaced by what readers trip over."""
+    """Return content with one to three places cut, flipped, doubled, or replaced by
+    what readers trip over.
+    """
     for _ in range(chance.randint(1, 3)):
         place = chance.randrange(len(content) + 1)
         end = min(len(content), place + chance.choice([1, 2, 8, 40]))
@@ -100,12 +133,18 @@ def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
         elif kind == 3:
             content = content[:place]
         elif place < len(content):
-            content = content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
+            content = (
+                content[:place]
+                + bytes([content[place] ^ (1 << chance.randrange(8))])
+                + content[place + 1 :]
+            )
     return content
 
 
 def mutated_value(value, chance: random.Random):
-    """Return a structure in which one value is another, of another kind, missing, or given twice."""
+    """Return a structure in which one value is another, of another kind, missing, or
+    given twice.
+    """
     if isinstance(value, dict) and value and chance.random() < 0.85:
         key = chance.choice(list(value))
         changed = dict(value)
@@ -113,7 +152,9 @@ def mutated_value(value, chance: random.Random):
         if kind < 0.1:
             del changed[key]
         elif kind < 0.2:
-            changed[chance.choice(["", "x", key.upper() if isinstance(key, str) else "y"])] = changed.pop(key)
+            changed[
+                chance.choice(["", "x", key.upper() if isinstance(key, str) else "y"])
+            ] = changed.pop(key)
         else:
             changed[key] = mutated_value(value[key], chance)
         return changed
@@ -124,12 +165,18 @@ def mutated_value(value, chance: random.Random):
             return value[:place] + value[place + 1 :]
         if kind < 0.2:
             return [*value, value[place]]
-        return [*value[:place], mutated_value(value[place], chance), *value[place + 1 :]]
+        return [
+            *value[:place],
+            mutated_value(value[place], chance),
+            *value[place + 1 :],
+        ]
     return chance.choice(VALUES)
 
 
 def attempt(read, path: Path, what: str) -> None:
-    """Call a reading function; a refusal must be one printable sentence with something in it."""
+    """Call a reading function; a refusal must be one printable sentence with something
+    in it.
+    """
     with limited(what):
         try:
             read(path)
@@ -164,7 +211,10 @@ SUBMITTED = {
 COCO = {
     "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
     "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
-    "annotations": [{"image_id": 1, "category_id": 1}, {"image_id": 2, "category_id": 2}],
+    "annotations": [
+        {"image_id": 1, "category_id": 1},
+        {"image_id": 2, "category_id": 2},
+    ],
 }
 PLAN = {
     "output_dir": "out",
@@ -186,18 +236,30 @@ PLAN = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Return the folder with data sets, runs' files, and an example for every reading function."""
+    """Return the folder with data sets, runs' files, and an example for every reading
+    function.
+    """
     trainers.register_all()
     datasets.register_all()
     folder = tmp_path_factory.mktemp("fuzz")
     write_world(folder)
-    (folder / "photos.yaml").write_text("name: pictures\nnames: {cat: tabby, dog: hound}\ntemplates: ['a {}.']\n")
-    pets = json.loads((folder / "data/oxford_pets/split_zhou_OxfordPets.json").read_text())
+    (folder / "photos.yaml").write_text(
+        "name: pictures\nnames: {cat: tabby, dog: hound}\ntemplates: ['a {}.']\n"
+    )
+    pets = json.loads(
+        (folder / "data/oxford_pets/split_zhou_OxfordPets.json").read_text()
+    )
     run_config = resolve("CoOp", [], {"DATASET.DATASET": "pocket-digits"}, [])
     examples = {
         "coco.json": COCO,
         "split.json": pets,
-        "record.json": {"task": "photos", "shots": 1, "seed": 0, "train": ["train/cat/0.png"], "val": []},
+        "record.json": {
+            "task": "photos",
+            "shots": 1,
+            "seed": 0,
+            "train": ["train/cat/0.png"],
+            "val": [],
+        },
         "predictions.json": SUBMITTED,
         "plan.yaml": PLAN,
         "groups.yaml": {"photos": ["table"], "table": []},
@@ -228,7 +290,9 @@ def readers(folder: Path) -> dict:
         "coco.json": lambda path: read_coco(str(folder), path.name),
         "index.txt": lambda path: read_iris(str(folder), path.name, "labels.txt"),
         "labels.txt": lambda path: read_iris(str(folder), "index.txt", path.name),
-        "split.json": lambda path: read_split(str(path), str(folder / "data/oxford_pets/images")),
+        "split.json": lambda path: read_split(
+            str(path), str(folder / "data/oxford_pets/images")
+        ),
         "record.json": lambda path: check_record(str(path), ["photos"]),
         "predictions.json": read_predictions,
         "plan.yaml": plan_file.read,
@@ -250,13 +314,19 @@ def test_2000_mutated_tables_and_settings(world):
         changed = mutated_bytes(content, chance)
         if path.suffix in (".json", ".yaml") and chance.random() < 0.6:
             value = mutated_value(yaml.safe_load(content), chance)
-            text = json.dumps(value) if path.suffix == ".json" else yaml.safe_dump(value, allow_unicode=True)
+            text = (
+                json.dumps(value)
+                if path.suffix == ".json"
+                else yaml.safe_dump(value, allow_unicode=True)
+            )
             changed = text.encode("utf-8", "surrogatepass")
         try:
             path.write_bytes(changed)
             attempt(todo[name], path, f"{number}: {name}: {changed[:300]!r}")
         except Exception as error:
-            raise AssertionError(f"{number}: {name}: {type(error).__name__}: {error}: {changed[:1500]!r}") from error
+            raise AssertionError(
+                f"{number}: {name}: {type(error).__name__}: {error}: {changed[:1500]!r}"
+            ) from error
         finally:
             path.write_bytes(content)
 
@@ -274,11 +344,17 @@ def test_predictions_that_are_read_in_parts(world):
 
 @pytest.mark.long
 def test_500_mutated_prompt_and_cache_files(tmp_path):
-    """A prompt is refused, or is what it was but for the numbers; a cache entry is whole, or is computed again."""
+    """A prompt is refused, or is what it was but for the numbers; a cache entry is
+    whole, or is computed again.
+    """
     chance = random.Random(15)
     prompt = TextPrompt(4, 16)
     file = tmp_path / "prompts.safetensors"
-    save_prompts(file, prompt, {"method": "CoOp", "backbone": "pocket", "classes": {"a": ["cat", "dog"]}})
+    save_prompts(
+        file,
+        prompt,
+        {"method": "CoOp", "backbone": "pocket", "classes": {"a": ["cat", "dog"]}},
+    )
     written = file.read_bytes()
     for number in range(250):
         file.write_bytes(mutated_bytes(written, chance))
@@ -288,7 +364,9 @@ def test_500_mutated_prompt_and_cache_files(tmp_path):
             except REFUSALS as error:
                 assert "prompts.safetensors" in str(error), error
                 continue
-        assert all(torch.isfinite(value).all() for value in loaded.state_dict().values())
+        assert all(
+            torch.isfinite(value).all() for value in loaded.state_dict().values()
+        )
     features = torch.arange(40.0).view(10, 4)
     cache = FeatureCache(tmp_path / "cache", 10**6)
     cache.save("a test", "f" * 40, features)
@@ -300,7 +378,9 @@ def test_500_mutated_prompt_and_cache_files(tmp_path):
         path.write_bytes(changed)
         with limited(str(number)):
             loaded = cache.load("a test", "f" * 40, (10, 4))
-        assert loaded is None or torch.equal(loaded, features), f"{number}: a changed entry was used"
+        assert loaded is None or torch.equal(loaded, features), (
+            f"{number}: a changed entry was used"
+        )
         assert loaded is None or changed == entry
 
 
@@ -387,7 +467,12 @@ def wrong_command_lines() -> list[str]:
     chance.shuffle(wrong)
     lines = []
     for words in wrong[:100]:
-        base = {"--trainer": "CoOp", "--dataset": "folder:photos", "--shots": "2", "--seed": "1"}
+        base = {
+            "--trainer": "CoOp",
+            "--dataset": "folder:photos",
+            "--shots": "2",
+            "--seed": "1",
+        }
         pairs = "OPTIM.MAX_EPOCH 1"
         if words in flags:
             base.pop(words.split()[0], None)

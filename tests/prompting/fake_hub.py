@@ -1,4 +1,6 @@
-"""A small Hugging Face Hub on loopback: models are made, files committed and read again; nothing else."""
+"""A small Hugging Face Hub on loopback: models are made, files committed and read
+again; nothing else.
+"""
 
 import base64
 import hashlib
@@ -9,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hub(ThreadingHTTPServer):
-    """Attributes: files: "USER/NAME" -> path -> bytes. requests: method and path of each. token: that is asked for."""
+    """Attributes: files: "USER/NAME" -> path -> bytes. requests: method and path of
+    each. token: that is asked for.
+    """
 
     def __init__(self, token: str = "hf_test") -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -54,7 +58,16 @@ class Handler(BaseHTTPRequestHandler):
             files = json.loads(body)["files"]
             self._json(
                 200,
-                {"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]},
+                {
+                    "files": [
+                        {
+                            "path": file["path"],
+                            "uploadMode": "regular",
+                            "shouldIgnore": False,
+                        }
+                        for file in files
+                    ]
+                },
             )
         elif parts[4:5] == ["commit"]:
             repository = "/".join(parts[2:4])
@@ -75,17 +88,27 @@ class Handler(BaseHTTPRequestHandler):
         repository, file = "/".join(parts[:2]), "/".join(parts[4:])
         content = self.server.files.get(repository, {}).get(file)
         if parts[2:3] != ["resolve"] or content is None:
-            code = "EntryNotFound" if repository in self.server.files else "RepoNotFound"
+            code = (
+                "EntryNotFound" if repository in self.server.files else "RepoNotFound"
+            )
             self._json(404, {"error": "not found"}, {"X-Error-Code": code})
             return
         commit = self.server.commit_of(repository)
         etag = hashlib.sha1(content).hexdigest()
-        self._reply(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"})
+        self._reply(
+            200,
+            content,
+            {"ETag": f'"{etag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"},
+        )
 
     do_HEAD = do_GET
 
     def _json(self, status: int, value: object, headers: dict | None = None) -> None:
-        self._reply(status, json.dumps(value).encode(), {"Content-Type": "application/json"} | (headers or {}))
+        self._reply(
+            status,
+            json.dumps(value).encode(),
+            {"Content-Type": "application/json"} | (headers or {}),
+        )
 
     def _reply(self, status: int, content: bytes, headers: dict) -> None:
         self.send_response(status)

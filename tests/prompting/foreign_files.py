@@ -1,4 +1,6 @@
-"""Checkpoints as CoOp, CoCoOp and the reference MVLPT write them: pickled optimiser and scheduler objects included."""
+"""Checkpoints as CoOp, CoCoOp and the reference MVLPT write them: pickled optimiser and
+scheduler objects included.
+"""
 
 import os
 from pathlib import Path
@@ -21,7 +23,11 @@ class Warmup(torch.optim.lr_scheduler.LambdaLR):
         super().__init__(optimizer, lambda epoch: 0.1)
 
     def state_dict(self):
-        return {key: value for key, value in self.__dict__.items() if key not in ("optimizer", "lr_lambdas")}
+        return {
+            key: value
+            for key, value in self.__dict__.items()
+            if key not in ("optimizer", "lr_lambdas")
+        }
 
 
 class Attack:
@@ -43,22 +49,46 @@ def prompt_of(method: str, n_ctx: int = 4, classes: int | None = None):
     return text if method == "CoOp" else visual
 
 
-def foreign_state(method: str, half: bool = True, old: bool = False, **sizes) -> dict[str, Tensor]:
-    """A state dict as the reference names it. half: in fp16, θ's block excepted; old: upt_proj... names."""
+def foreign_state(
+    method: str, half: bool = True, old: bool = False, **sizes
+) -> dict[str, Tensor]:
+    """A state dict as the reference names it. half: in fp16, θ's block excepted; old:
+    upt_proj... names.
+    """
     if method in ("CoCoOp", "MVLPT-CoCoOp"):
         state = {"ctx" if method == "CoCoOp" else "cocoop_ctx": torch.randn(4, TEXT)}
         for name, shape in {"linear1": (1, 16), "linear2": (TEXT, 1)}.items():
-            state |= {f"meta_net.{name}.weight": torch.randn(shape), f"meta_net.{name}.bias": torch.randn(shape[0])}
+            state |= {
+                f"meta_net.{name}.weight": torch.randn(shape),
+                f"meta_net.{name}.bias": torch.randn(shape[0]),
+            }
     else:
         state = to_reference(prompt_of(method, **sizes))
-    state = {name: value.half() if half and "resblocks" not in name else value for name, value in state.items()}
+    state = {
+        name: value.half() if half and "resblocks" not in name else value
+        for name, value in state.items()
+    }
     if old:
-        state = {name.replace("mvlpt_proj", "upt_proj"): value for name, value in state.items()}
-    return state | {"token_prefix": torch.randn(3, 1, TEXT), "token_suffix": torch.randn(3, 72, TEXT)}
+        state = {
+            name.replace("mvlpt_proj", "upt_proj"): value
+            for name, value in state.items()
+        }
+    return state | {
+        "token_prefix": torch.randn(3, 1, TEXT),
+        "token_suffix": torch.randn(3, 72, TEXT),
+    }
 
 
-def write_foreign(folder: Path, state: dict, epoch: int = 50, name: str = "model-best.pth.tar", **extra) -> Path:
-    """`<folder>/prompt_learner/<name>` with everything that Dassl stores beside the tensors."""
+def write_foreign(
+    folder: Path,
+    state: dict,
+    epoch: int = 50,
+    name: str = "model-best.pth.tar",
+    **extra,
+) -> Path:
+    """`<folder>/prompt_learner/<name>` with everything that Dassl stores beside the
+    tensors.
+    """
     model = torch.nn.ParameterDict({"p": torch.nn.Parameter(torch.zeros(3))})
     optimizer = torch.optim.SGD(model.parameters(), 0.002, momentum=0.9)
     model["p"].sum().backward()

@@ -1,4 +1,6 @@
-"""Small files in the layout that `scripts.parity` reads, computed by plain torch (see `oracle`) on a random CLIP."""
+"""Small files in the layout that `scripts.parity` reads, computed by plain torch (see
+`oracle`) on a random CLIP.
+"""
 
 import json
 from pathlib import Path
@@ -24,8 +26,12 @@ def backbone() -> tuple[State, Tensor]:
     return state, torch.randn(6, 3, 32, 32, generator=draw)
 
 
-def text_features(state: State, sentences: list[str], layers: list[Tensor], first: int = 1) -> Tensor:
-    """Features, not normalised; layers[i] takes the places `first`, first + 1, ... before block i."""
+def text_features(
+    state: State, sentences: list[str], layers: list[Tensor], first: int = 1
+) -> Tensor:
+    """Features, not normalised; layers[i] takes the places `first`, first + 1, ...
+    before block i.
+    """
     ids = TOKENIZER(sentences, context_length=77)
     x = state["token_embedding.weight"][ids]
     for i in range(depth(state, "transformer")):
@@ -35,14 +41,22 @@ def text_features(state: State, sentences: list[str], layers: list[Tensor], firs
             x = torch.cat([x[:, :first], own, x[:, end:]], 1)
         if i == 0:
             x = x + state["positional_embedding"]
-        x = block(x, state, f"transformer.resblocks.{i}", x.shape[-1] // 64, causal=True)
+        x = block(
+            x, state, f"transformer.resblocks.{i}", x.shape[-1] // 64, causal=True
+        )
     x = norm(x, state, "ln_final")
     return x[torch.arange(len(x)), ids.argmax(-1)] @ state["text_projection"]
 
 
 def image_features(state: State, images: Tensor, layers: list[Tensor]) -> Tensor:
-    """Unit-length features; layers[0] comes after the patches and before ln_pre, layers[i] in its place before block i."""
-    x = F.conv2d(images, state["visual.conv1.weight"], stride=8).flatten(2).transpose(1, 2)
+    """Unit-length features; layers[0] comes after the patches and before ln_pre,
+    layers[i] in its place before block i.
+    """
+    x = (
+        F.conv2d(images, state["visual.conv1.weight"], stride=8)
+        .flatten(2)
+        .transpose(1, 2)
+    )
     x = torch.cat([state["visual.class_embedding"].expand(len(x), 1, -1), x], 1)
     x = x + state["visual.positional_embedding"]
     length = x.shape[1]
@@ -51,7 +65,13 @@ def image_features(state: State, images: Tensor, layers: list[Tensor]) -> Tensor
             x = torch.cat([x[:, :length], layers[i].expand(len(x), -1, -1)], 1)
         if i == 0:
             x = norm(x, state, "visual.ln_pre")
-        x = block(x, state, f"visual.transformer.resblocks.{i}", x.shape[-1] // 64, causal=False)
+        x = block(
+            x,
+            state,
+            f"visual.transformer.resblocks.{i}",
+            x.shape[-1] // 64,
+            causal=False,
+        )
     return unit(norm(x[:, 0], state, "visual.ln_post") @ state["visual.proj"])
 
 
@@ -74,7 +94,10 @@ def random_prompt(method: str) -> State:
         return {"ctx": normal(3, 64)}
     prompt = {"prompt_learner.ctx": normal(2, 64)}
     if method == "maple":
-        prompt |= {"prompt_learner.proj.weight": normal(64, 64), "prompt_learner.proj.bias": normal(64)}
+        prompt |= {
+            "prompt_learner.proj.weight": normal(64, 64),
+            "prompt_learner.proj.bias": normal(64),
+        }
         for k in range(2):
             name = f"prompt_learner.compound_prompt_projections.{k}"
             prompt[f"prompt_learner.compound_prompts_text.{k}"] = normal(2, 64)
@@ -94,15 +117,28 @@ def layers_of(method: str, prompt: State) -> tuple[list[Tensor], list[Tensor]]:
     text = [prompt["prompt_learner.ctx"]]
     if method == "maple":
         text += [prompt[f"prompt_learner.compound_prompts_text.{k}"] for k in range(2)]
-        names = ["prompt_learner.proj", *(f"prompt_learner.compound_prompt_projections.{k}" for k in range(2))]
+        names = [
+            "prompt_learner.proj",
+            *(f"prompt_learner.compound_prompt_projections.{k}" for k in range(2)),
+        ]
         maps = zip(text, names, strict=True)
-        return text, [vectors @ prompt[f"{name}.weight"].T + prompt[f"{name}.bias"] for vectors, name in maps]
+        return text, [
+            vectors @ prompt[f"{name}.weight"].T + prompt[f"{name}.bias"]
+            for vectors, name in maps
+        ]
     text.append(prompt[BLOCK.format("text_encoder", 1)])
-    return text, [prompt["image_encoder.VPT"], *(prompt[BLOCK.format("image_encoder", i)] for i in (1, 2))]
+    return text, [
+        prompt["image_encoder.VPT"],
+        *(prompt[BLOCK.format("image_encoder", i)] for i in (1, 2)),
+    ]
 
 
-def losses_of(method: str, state: State, prompt: State, images: Tensor, labels: Tensor, words: str) -> dict:
-    """Everything that a step computes: logits, features, terms, and what the optimiser's gradient is of."""
+def losses_of(
+    method: str, state: State, prompt: State, images: Tensor, labels: Tensor, words: str
+) -> dict:
+    """Everything that a step computes: logits, features, terms, and what the
+    optimiser's gradient is of.
+    """
     text, visual = layers_of(method, prompt)
     count = text[0].shape[-2]
     sentences = [f"{' '.join(['X'] * count)} {words}{plain(name)}." for name in NAMES]
@@ -113,22 +149,44 @@ def losses_of(method: str, state: State, prompt: State, images: Tensor, labels: 
     templates = IMAGENET_TEMPLATES if method == "promptsrc" else [TEMPLATE]
     means = []
     for name in NAMES:
-        means.append(text_features(state, [template.format(plain(name)) for template in templates], []).mean(0))
-    frozen_classes, frozen_images = unit(torch.stack(means)), image_features(state, images, [])
+        means.append(
+            text_features(
+                state, [template.format(plain(name)) for template in templates], []
+            ).mean(0)
+        )
+    frozen_classes, frozen_images = (
+        unit(torch.stack(means)),
+        image_features(state, images, []),
+    )
     frozen_logits = scale * frozen_images @ frozen_classes.T
     entropy = -logits.log_softmax(1)[torch.arange(len(labels)), labels].mean()
-    found = {"logits": logits, "features/text": classes, "features/image": features, "terms/cross_entropy": entropy}
+    found = {
+        "logits": logits,
+        "features/text": classes,
+        "features/image": features,
+        "terms/cross_entropy": entropy,
+    }
     if method == "promptsrc":
         log_p, log_q = logits.log_softmax(1), frozen_logits.log_softmax(1)
         found["terms/l1_text"] = (classes - frozen_classes).abs().mean()
         found["terms/l1_image"] = (features - frozen_images).abs().mean()
         found["terms/kl"] = (log_q.exp() * (log_q - log_p)).sum() / logits.numel()
-        found["loss"] = entropy + 25 * found["terms/l1_text"] + 10 * found["terms/l1_image"] + found["terms/kl"]
+        found["loss"] = (
+            entropy
+            + 25 * found["terms/l1_text"]
+            + 10 * found["terms/l1_image"]
+            + found["terms/kl"]
+        )
     elif method == "kgcoop":
         found["terms/score"] = 1 - (classes * frozen_classes).sum(-1).mean()
         found["loss"] = entropy + 8 * found["terms/score"]
     elif method == "prograd":
-        found["terms/kl"] = -4 * ((frozen_logits / 2).softmax(1) * (logits / 2).log_softmax(1)).sum(1).mean()
+        found["terms/kl"] = (
+            -4
+            * ((frozen_logits / 2).softmax(1) * (logits / 2).log_softmax(1))
+            .sum(1)
+            .mean()
+        )
     else:
         found["loss"] = entropy
     if method in ("promptsrc", "kgcoop", "prograd"):
@@ -140,7 +198,9 @@ def gradient_of(method: str, found: dict, prompt: State) -> dict[str, Tensor]:
     """The gradient that the optimiser gets, by official name."""
     leaves = list(prompt.values())
     if method != "prograd":
-        return dict(zip(prompt, torch.autograd.grad(found["loss"], leaves), strict=True))
+        return dict(
+            zip(prompt, torch.autograd.grad(found["loss"], leaves), strict=True)
+        )
     (a,) = torch.autograd.grad(found["terms/cross_entropy"], leaves, retain_graph=True)
     (b,) = torch.autograd.grad(found["terms/kl"], leaves)
     u = b / b.norm()
@@ -158,36 +218,72 @@ CONFIGS = {
 
 
 def write_files(method: str, folder: Path) -> Path:
-    """Write <method>.npz and backbone_a.npz; MaPLe's prompt keeps words before the class name."""
+    """Write <method>.npz and backbone_a.npz;
+
+    MaPLe's prompt keeps words before the class name.
+    """
     state, images = backbone()
     words = "of a " if method == "maple" else ""
-    prompt = {name: value.requires_grad_() for name, value in random_prompt(method).items()}
+    prompt = {
+        name: value.requires_grad_() for name, value in random_prompt(method).items()
+    }
     count = next(iter(prompt.values())).shape[0]
     sentences = [f"{' '.join(['X'] * count)} {words}{plain(name)}." for name in NAMES]
     steps = torch.tensor([[0, 1, 2], [3, 4, 5], [1, 3, 0]])
     labels = torch.tensor([[0, 1, 2], [3, 0, 1], [2, 2, 0]])
-    arrays = {"classnames": np.array(NAMES), "backbone": np.array("a"), "template": np.array(TEMPLATE)}
-    arrays |= {"config": np.array(json.dumps(CONFIGS[method])), "steps": steps.numpy(), "labels": labels.numpy()}
-    arrays["text_tokens"] = TOKENIZER(sentences, context_length=77).numpy().astype(np.int32)
-    arrays |= {f"prompt/{name}": value.detach().clone().numpy() for name, value in prompt.items()}
+    arrays = {
+        "classnames": np.array(NAMES),
+        "backbone": np.array("a"),
+        "template": np.array(TEMPLATE),
+    }
+    arrays |= {
+        "config": np.array(json.dumps(CONFIGS[method])),
+        "steps": steps.numpy(),
+        "labels": labels.numpy(),
+    }
+    arrays["text_tokens"] = (
+        TOKENIZER(sentences, context_length=77).numpy().astype(np.int32)
+    )
+    arrays |= {
+        f"prompt/{name}": value.detach().clone().numpy()
+        for name, value in prompt.items()
+    }
     step_losses = []
     for number in range(3):
-        found = losses_of(method, state, prompt, images[steps[number]], labels[number], words)
+        found = losses_of(
+            method, state, prompt, images[steps[number]], labels[number], words
+        )
         gradient = gradient_of(method, found, prompt)
         if number == 0:
             arrays |= {name: value.detach().numpy() for name, value in found.items()}
-            arrays |= {f"grad/{name}": value.numpy() for name, value in gradient.items()}
+            arrays |= {
+                f"grad/{name}": value.numpy() for name, value in gradient.items()
+            }
         if method == "prograd":
-            step_losses.append(torch.stack([found["terms/cross_entropy"], found["terms/kl"]]).detach())
+            step_losses.append(
+                torch.stack([found["terms/cross_entropy"], found["terms/kl"]]).detach()
+            )
         else:
             step_losses.append(found["loss"].detach())
-        prompt = {name: (value.detach() - 0.01 * gradient[name]).requires_grad_() for name, value in prompt.items()}
+        prompt = {
+            name: (value.detach() - 0.01 * gradient[name]).requires_grad_()
+            for name, value in prompt.items()
+        }
     arrays["step_losses"] = torch.stack(step_losses).numpy()
-    arrays |= {f"after3/{name}": value.detach().numpy() for name, value in prompt.items()}
+    arrays |= {
+        f"after3/{name}": value.detach().numpy() for name, value in prompt.items()
+    }
     path = folder / f"{method}.npz"
     np.savez(path, **{f"a_case/{name}": value for name, value in arrays.items()})
     rows = state["token_embedding.weight"]
-    stored = {f"clip/{name}": value.numpy() for name, value in state.items() if name != "token_embedding.weight"}
-    stored |= {"clip/token_embedding.weight": rows.numpy(), "token_ids": np.arange(len(rows))}
+    stored = {
+        f"clip/{name}": value.numpy()
+        for name, value in state.items()
+        if name != "token_embedding.weight"
+    }
+    stored |= {
+        "clip/token_embedding.weight": rows.numpy(),
+        "token_ids": np.arange(len(rows)),
+    }
     np.savez(folder / "backbone_a.npz", images=images.numpy(), **stored)
     return path

@@ -1,6 +1,8 @@
-"""The reference implementation's arithmetic, written out in plain torch on tensors in OpenAI's layout.
+"""The reference implementation's arithmetic, written out in plain torch on tensors in
+OpenAI's layout.
 
-Slow and direct, one image and one sentence like the next: full context length, no savings, nothing of `prompting`.
+Slow and direct, one image and one sentence like the next: full context length, no
+savings, nothing of `prompting`.
 """
 
 import torch
@@ -14,9 +16,18 @@ State = dict[str, Tensor]
 
 
 def random_state(
-    width: int, layers: int, patch: int, size: int, text_width: int, text_layers: int, features: int, seed: int = 0
+    width: int,
+    layers: int,
+    patch: int,
+    size: int,
+    text_width: int,
+    text_layers: int,
+    features: int,
+    seed: int = 0,
 ) -> State:
-    """A random CLIP: a ViT for size x size pixels and a text tower; heads are 64 wide in both."""
+    """A random CLIP: a ViT for size x size pixels and a text tower; heads are 64 wide
+    in both.
+    """
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int, std: float = 0.05, mean: float = 0.0) -> Tensor:
@@ -32,9 +43,16 @@ def random_state(
         "text_projection": normal(text_width, features, std=text_width**-0.5),
         "logit_scale": torch.tensor(2.5),
     }
-    for name, dim in (("visual.ln_pre", width), ("visual.ln_post", width), ("ln_final", text_width)):
+    for name, dim in (
+        ("visual.ln_pre", width),
+        ("visual.ln_post", width),
+        ("ln_final", text_width),
+    ):
         state |= {f"{name}.weight": normal(dim, mean=1.0), f"{name}.bias": normal(dim)}
-    for tower, dim, count in (("visual.transformer", width, layers), ("transformer", text_width, text_layers)):
+    for tower, dim, count in (
+        ("visual.transformer", width, layers),
+        ("transformer", text_width, text_layers),
+    ):
         for i in range(count):
             state |= random_block(f"{tower}.resblocks.{i}.", dim, draw)
     return state
@@ -56,12 +74,22 @@ def random_block(prefix: str, width: int, draw: torch.Generator) -> State:
         "ln_2.bias": (width,),
     }
     std = {2: width**-0.5, 1: 0.1}
-    drawn = {name: std[len(shape)] * torch.randn(shape, generator=draw) for name, shape in shapes.items()}
-    return {prefix + name: value + (name.startswith("ln") and name.endswith("weight")) for name, value in drawn.items()}
+    drawn = {
+        name: std[len(shape)] * torch.randn(shape, generator=draw)
+        for name, shape in shapes.items()
+    }
+    return {
+        prefix + name: value + (name.startswith("ln") and name.endswith("weight"))
+        for name, value in drawn.items()
+    }
 
 
-def random_prompt(case: str, shape: tuple[int, ...], classes: int = 4) -> tuple[State, str]:
-    """A random prompt under the reference's names for a model of `random_state(*shape)`, and the class name's position."""
+def random_prompt(
+    case: str, shape: tuple[int, ...], classes: int = 4
+) -> tuple[State, str]:
+    """A random prompt under the reference's names for a model of
+    `random_state(*shape)`, and the class name's position.
+    """
     width, layers, _, _, text_width, _, _ = shape
     draw = torch.Generator().manual_seed(1)
 
@@ -69,7 +97,9 @@ def random_prompt(case: str, shape: tuple[int, ...], classes: int = 4) -> tuple[
         return std * torch.randn(*size, generator=draw)
 
     if case in ("end", "middle", "front", "odd"):
-        return {"ctx": normal(3 if case == "odd" else 4, text_width)}, "middle" if case == "odd" else case
+        return {
+            "ctx": normal(3 if case == "odd" else 4, text_width)
+        }, "middle" if case == "odd" else case
     if case == "class-specific":
         return {"ctx": normal(classes, 4, text_width)}, "middle"
     dim = 40 if case == "projected" else width
@@ -77,12 +107,17 @@ def random_prompt(case: str, shape: tuple[int, ...], classes: int = 4) -> tuple[
     if "shallow" not in case:
         prompt["vpt_embeddings_deep"] = normal(layers - 1, 3, dim)
     if case == "projected":
-        prompt |= {"vpt_proj.weight": normal(width, dim), "vpt_proj.bias": normal(width)}
+        prompt |= {
+            "vpt_proj.weight": normal(width, dim),
+            "vpt_proj.bias": normal(width),
+        }
     if case.startswith("unified"):
         prompt["ctx"] = normal(4, text_width)
         for kind, size in (("coop", text_width), ("vpt", width)):
             for end, (rows, columns) in (("pre", (32, size)), ("post", (size, 32))):
-                prompt[f"mvlpt_proj_ctx_{kind}_{end}.weight"] = normal(rows, columns, std=columns**-0.5)
+                prompt[f"mvlpt_proj_ctx_{kind}_{end}.weight"] = normal(
+                    rows, columns, std=columns**-0.5
+                )
                 prompt[f"mvlpt_proj_ctx_{kind}_{end}.bias"] = normal(rows, std=0.1)
         prompt |= random_block("mvlpt_proj.resblocks.0.", 32, draw)
     return prompt, "middle"
@@ -91,7 +126,9 @@ def random_prompt(case: str, shape: tuple[int, ...], classes: int = 4) -> tuple[
 def norm(x: Tensor, state: State, name: str) -> Tensor:
     centred = x - x.mean(-1, keepdim=True)
     return (
-        centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * state[f"{name}.weight"]
+        centred
+        / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
+        * state[f"{name}.weight"]
         + state[f"{name}.bias"]
     )
 
@@ -100,7 +137,8 @@ def block(x: Tensor, state: State, name: str, heads: int, causal: bool) -> Tenso
     """One pre-norm block with QuickGELU on x (sequences, tokens, width)."""
     length, width = x.shape[1:]
     packed = (
-        norm(x, state, f"{name}.ln_1") @ state[f"{name}.attn.in_proj_weight"].T + state[f"{name}.attn.in_proj_bias"]
+        norm(x, state, f"{name}.ln_1") @ state[f"{name}.attn.in_proj_weight"].T
+        + state[f"{name}.attn.in_proj_bias"]
     )
     outputs = []
     for head in range(heads):
@@ -110,70 +148,141 @@ def block(x: Tensor, state: State, name: str, heads: int, causal: bool) -> Tenso
         if causal:
             scores = scores + torch.full((length, length), float("-inf")).triu(1)
         outputs.append(scores.softmax(-1) @ v)
-    x = x + torch.cat(outputs, -1) @ state[f"{name}.attn.out_proj.weight"].T + state[f"{name}.attn.out_proj.bias"]
-    hidden = norm(x, state, f"{name}.ln_2") @ state[f"{name}.mlp.c_fc.weight"].T + state[f"{name}.mlp.c_fc.bias"]
+    x = (
+        x
+        + torch.cat(outputs, -1) @ state[f"{name}.attn.out_proj.weight"].T
+        + state[f"{name}.attn.out_proj.bias"]
+    )
+    hidden = (
+        norm(x, state, f"{name}.ln_2") @ state[f"{name}.mlp.c_fc.weight"].T
+        + state[f"{name}.mlp.c_fc.bias"]
+    )
     hidden = hidden * torch.sigmoid(1.702 * hidden)
-    return x + hidden @ state[f"{name}.mlp.c_proj.weight"].T + state[f"{name}.mlp.c_proj.bias"]
+    return (
+        x
+        + hidden @ state[f"{name}.mlp.c_proj.weight"].T
+        + state[f"{name}.mlp.c_proj.bias"]
+    )
 
 
 def depth(state: State, tower: str) -> int:
-    return len({name.split(".resblocks.")[1].split(".")[0] for name in state if name.startswith(f"{tower}.resblocks.")})
+    return len(
+        {
+            name.split(".resblocks.")[1].split(".")[0]
+            for name in state
+            if name.startswith(f"{tower}.resblocks.")
+        }
+    )
 
 
 def image_features(state: State, images: Tensor, prompts: list[Tensor]) -> Tensor:
-    """Unit-length features; prompts[0] enters behind the class token, prompts[i] takes its place before block i."""
+    """Unit-length features; prompts[0] enters behind the class token, prompts[i] takes
+    its place before block i.
+    """
     patch = state["visual.conv1.weight"].shape[-1]
-    x = F.conv2d(images, state["visual.conv1.weight"], stride=patch).flatten(2).transpose(1, 2)
+    x = (
+        F.conv2d(images, state["visual.conv1.weight"], stride=patch)
+        .flatten(2)
+        .transpose(1, 2)
+    )
     cls = state["visual.class_embedding"].expand(len(x), 1, -1)
-    x = norm(torch.cat([cls, x], 1) + state["visual.positional_embedding"], state, "visual.ln_pre")
+    x = norm(
+        torch.cat([cls, x], 1) + state["visual.positional_embedding"],
+        state,
+        "visual.ln_pre",
+    )
     count = prompts[0].shape[0] if prompts else 0
     for i in range(depth(state, "visual.transformer")):
         if i < len(prompts):
-            x = torch.cat([x[:, :1], prompts[i].expand(len(x), -1, -1), x[:, 1 + (count if i else 0) :]], 1)
-        x = block(x, state, f"visual.transformer.resblocks.{i}", x.shape[-1] // 64, causal=False)
+            x = torch.cat(
+                [
+                    x[:, :1],
+                    prompts[i].expand(len(x), -1, -1),
+                    x[:, 1 + (count if i else 0) :],
+                ],
+                1,
+            )
+        x = block(
+            x,
+            state,
+            f"visual.transformer.resblocks.{i}",
+            x.shape[-1] // 64,
+            causal=False,
+        )
     x = norm(x[:, 0], state, "visual.ln_post") @ state["visual.proj"]
     return x / x.norm(dim=-1, keepdim=True)
 
 
-def text_features(state: State, names: list[str], ctx: Tensor | None, position: str) -> Tensor:
-    """Unit-length features of "X .. X name." with the vectors of ctx, (n, width) or (classes, n, width), for the X."""
+def text_features(
+    state: State, names: list[str], ctx: Tensor | None, position: str
+) -> Tensor:
+    """Unit-length features of "X ..
+
+    X name." with the vectors of ctx, (n, width) or (classes, n, width), for the X.
+    """
     features = []
     for row, name in enumerate(words.replace("_", " ") for words in names):
         own = None if ctx is None else ctx if ctx.dim() == 2 else ctx[row]
         count = 0 if own is None else len(own)
-        sentence = f"{' '.join(['X'] * count)} {name}." if count else f"a photo of a {name}."
+        sentence = (
+            f"{' '.join(['X'] * count)} {name}." if count else f"a photo of a {name}."
+        )
         ids = TOKENIZER([sentence], context_length=CONTEXT)[0]
         embedded = state["token_embedding.weight"][ids]
         if count:
             length = len(TOKENIZER.encode(name))
-            start, name_part, rest = embedded[:1], embedded[1 + count :][:length], embedded[1 + count + length :]
+            start, name_part, rest = (
+                embedded[:1],
+                embedded[1 + count :][:length],
+                embedded[1 + count + length :],
+            )
             before = {"front": 0, "middle": count // 2, "end": count}[position]
             embedded = torch.cat([start, own[:before], name_part, own[before:], rest])
         x = (embedded + state["positional_embedding"]).unsqueeze(0)
         for i in range(depth(state, "transformer")):
-            x = block(x, state, f"transformer.resblocks.{i}", x.shape[-1] // 64, causal=True)
-        features.append(norm(x[0, ids.argmax()], state, "ln_final") @ state["text_projection"])
+            x = block(
+                x, state, f"transformer.resblocks.{i}", x.shape[-1] // 64, causal=True
+            )
+        features.append(
+            norm(x[0, ids.argmax()], state, "ln_final") @ state["text_projection"]
+        )
     x = torch.stack(features)
     return x / x.norm(dim=-1, keepdim=True)
 
 
-def couple(prompt: State, ctx: Tensor, tokens: Tensor, heads: int = 1) -> tuple[Tensor, Tensor]:
-    """The two kinds of vectors after maps and block; each vector is a sequence of its own."""
+def couple(
+    prompt: State, ctx: Tensor, tokens: Tensor, heads: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The two kinds of vectors after maps and block; each vector is a sequence of its
+    own.
+    """
 
     def linear(x: Tensor, name: str) -> Tensor:
         weight = prompt.get(f"mvlpt_proj_ctx_{name}.weight")
-        return x if weight is None else x @ weight.T + prompt[f"mvlpt_proj_ctx_{name}.bias"]
+        return (
+            x
+            if weight is None
+            else x @ weight.T + prompt[f"mvlpt_proj_ctx_{name}.bias"]
+        )
 
     text = linear(ctx.flatten(0, -2), "coop_pre")
     mixed = torch.cat([text, linear(tokens.flatten(0, -2), "vpt_pre")]).unsqueeze(1)
-    mixed = block(mixed, prompt, "mvlpt_proj.resblocks.0", heads, causal=False).squeeze(1)
+    mixed = block(mixed, prompt, "mvlpt_proj.resblocks.0", heads, causal=False).squeeze(
+        1
+    )
     return (
         linear(mixed[: len(text)], "coop_post").view_as(ctx),
         linear(mixed[len(text) :], "vpt_post").view_as(tokens),
     )
 
 
-def logits(state: State, prompt: State, images: Tensor, names: list[str], position: str = "middle") -> Tensor:
+def logits(
+    state: State,
+    prompt: State,
+    images: Tensor,
+    names: list[str],
+    position: str = "middle",
+) -> Tensor:
     """(B, C) for a prompt under the reference's names."""
     ctx, tokens = prompt.get("ctx"), prompt.get("vpt_embeddings")
     if "vpt_embeddings_deep" in prompt:
@@ -183,4 +292,8 @@ def logits(state: State, prompt: State, images: Tensor, names: list[str], positi
     if "mvlpt_proj.resblocks.0.ln_1.weight" in prompt:
         ctx, tokens = couple(prompt, ctx, tokens)
     image = image_features(state, images, [] if tokens is None else list(tokens))
-    return state["logit_scale"].exp() * image @ text_features(state, names, ctx, position).T
+    return (
+        state["logit_scale"].exp()
+        * image
+        @ text_features(state, names, ctx, position).T
+    )

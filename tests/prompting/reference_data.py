@@ -1,4 +1,6 @@
-"""The stored outputs of the reference implementation and its backbone, in OpenAI's state-dict layout."""
+"""The stored outputs of the reference implementation and its backbone, in OpenAI's
+state-dict layout.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -17,7 +19,9 @@ def reference() -> dict[str, np.ndarray]:
 
 
 def openai_state() -> dict[str, torch.Tensor]:
-    """The backbone's tensors; the token embedding's rows that no class name needs are zero."""
+    """The backbone's tensors; the token embedding's rows that no class name needs are
+    zero.
+    """
     data = reference()
     names = [key for key in data if key.startswith("clip/")]
     state = {name.removeprefix("clip/"): torch.from_numpy(data[name]) for name in names}

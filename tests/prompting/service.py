@@ -1,4 +1,6 @@
-"""A service on loopback for tests, and multipart requests to it with the standard library."""
+"""A service on loopback for tests, and multipart requests to it with the standard
+library.
+"""
 
 import contextlib
 import http.client
@@ -25,13 +27,24 @@ CLASSES = ["circle", "square", "star"]
 
 
 def save_pocket_prompt(folder: Path) -> Path:
-    """Write a random text prompt for the pocket CLIP with three classes; return its folder."""
+    """Write a random text prompt for the pocket CLIP with three classes; return its
+    folder.
+    """
     torch.manual_seed(0)
     backbone = load_pocket()
     prompt = TextPrompt(4, clip_shape(backbone.clip).text_width)
     record = backbone.preprocessing.record("squash")
-    metadata = {"method": "CoOp", "backbone": "pocket", "preprocessing": record, "tasks": ["shapes"]}
-    save_prompts(folder / "prompts.safetensors", prompt, metadata | {"classes": {"shapes": CLASSES}})
+    metadata = {
+        "method": "CoOp",
+        "backbone": "pocket",
+        "preprocessing": record,
+        "tasks": ["shapes"],
+    }
+    save_prompts(
+        folder / "prompts.safetensors",
+        prompt,
+        metadata | {"classes": {"shapes": CLASSES}},
+    )
     return folder
 
 
@@ -66,7 +79,9 @@ def multipart(files=(), fields=()) -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
-def request(port: int, method: str, path: str, body=None, headers=None) -> tuple[int, object]:
+def request(
+    port: int, method: str, path: str, body=None, headers=None
+) -> tuple[int, object]:
     """Return status and JSON (or text) of a request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
@@ -108,9 +123,20 @@ def in_thread(app):
 @contextlib.contextmanager
 def in_process(folder: Path, *options: str):
     """Serve with the command line; yields (port, process)."""
-    command = [sys.executable, "-m", "prompting", "serve", str(folder), "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "prompting",
+        "serve",
+        str(folder),
+        "--port",
+        "0",
+        *options,
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
     try:
         line = process.stderr.readline()
         while line and "serving at" not in line:

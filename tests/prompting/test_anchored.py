@@ -46,8 +46,12 @@ def test_logits_are_the_weighted_mean_of_both_models(clip, images, kind):
     both = PromptedCLIP(clip, prompt).eval()
     prompted = logits(PromptedCLIP(clip, base).eval(), images)
     zero_shot = logits(PromptedCLIP(clip).eval(), images)
-    torch.testing.assert_close(logits(both, images), 0.3 * prompted + 0.7 * zero_shot, rtol=1e-5, atol=1e-5)
-    assert both.feature_dim() == clip_shape(clip).embed_dim * (2 if kind == "visual" else 1)
+    torch.testing.assert_close(
+        logits(both, images), 0.3 * prompted + 0.7 * zero_shot, rtol=1e-5, atol=1e-5
+    )
+    assert both.feature_dim() == clip_shape(clip).embed_dim * (
+        2 if kind == "visual" else 1
+    )
 
 
 def test_training_sees_the_prompted_model_alone(clip, images):
@@ -55,7 +59,9 @@ def test_training_sees_the_prompted_model_alone(clip, images):
     prompt = AnchoredPrompt(base)
     prompt.weight.fill_(0.3)
     model = PromptedCLIP(clip, prompt).train()
-    torch.testing.assert_close(logits(model, images), logits(PromptedCLIP(clip, base), images))
+    torch.testing.assert_close(
+        logits(model, images), logits(PromptedCLIP(clip, base), images)
+    )
 
 
 def test_class_features_begin_as_those_of_zero_shot_and_move_by_the_offsets(clip):
@@ -63,7 +69,9 @@ def test_class_features_begin_as_those_of_zero_shot_and_move_by_the_offsets(clip
     prompt = AnchoredPrompt(bases(clip)["visual"], len(NAMES), dim)
     model = PromptedCLIP(clip, prompt).eval()
     plain = PromptedCLIP(clip).eval().encode_classes(NAMES, TEMPLATES)
-    torch.testing.assert_close(model.encode_classes(NAMES, TEMPLATES), plain, rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        model.encode_classes(NAMES, TEMPLATES), plain, rtol=0, atol=1e-7
+    )
     with torch.no_grad():
         prompt.class_offsets[1, 0] = 0.5
     moved = torch.nn.functional.normalize(plain + prompt.class_offsets, dim=-1)

@@ -1,4 +1,6 @@
-"""The table of backbones: tiny random models of each family load as open_clip has them, train a step and round-trip."""
+"""The table of backbones: tiny random models of each family load as open_clip has them,
+train a step and round-trip.
+"""
 
 import json
 
@@ -22,12 +24,21 @@ from prompting.backbones import loading as backbone_module
 from prompting.backbones.architectures import configuration, unsupported_reason
 from tests.prompting.tiny import tiny_config
 
-TIMM = {"timm_model_pretrained": False, "image_size": 32, "timm_pool": "", "timm_proj": "linear"}
+TIMM = {
+    "timm_model_pretrained": False,
+    "image_size": 32,
+    "timm_pool": "",
+    "timm_proj": "linear",
+}
 
 
 def family(vision: dict | None = None, image: str = "vit", **changes) -> dict:
     config = tiny_config(image, quick_gelu=False) | changes
-    config["vision_cfg"] = vision if vision and "timm_model_name" in vision else config["vision_cfg"] | (vision or {})
+    config["vision_cfg"] = (
+        vision
+        if vision and "timm_model_name" in vision
+        else config["vision_cfg"] | (vision or {})
+    )
     return config
 
 
@@ -38,22 +49,40 @@ def timm(name: str, **changes) -> dict:
 BOTH = {
     "ViT with QuickGELU (OpenAI, DFN, MetaCLIP)": family(quick_gelu=True),
     "ViT with GELU (LAION, DataComp)": family(),
-    "ViT with other heads and MLP (ViT-H, ViT-g)": family({"head_width": 16, "mlp_ratio": 3.0}),
+    "ViT with other heads and MLP (ViT-H, ViT-g)": family(
+        {"head_width": 16, "mlp_ratio": 3.0}
+    ),
     "ViT with layer scale, fixed positions, no first norm": family(
         {"ls_init_value": 0.5, "pos_embed_type": "sin_cos_2d", "no_ln_pre": True}
     ),
-    "ViT with norms in its attention": family({"qk_norm": True, "scale_attn": True, "scale_fc": True}),
+    "ViT with norms in its attention": family(
+        {"qk_norm": True, "scale_attn": True, "scale_fc": True}
+    ),
 }
 TEXT_ONLY = {
     "ResNet": (family(image="resnet"), "ModifiedResNet"),
     "ViT with average pooling": (family({"pool_type": "avg"}), "class token"),
-    "ConvNeXt of timm": (family(timm("test_convnext", timm_drop=0.0)), "timm's ConvNeXt"),
+    "ConvNeXt of timm": (
+        family(timm("test_convnext", timm_drop=0.0)),
+        "timm's ConvNeXt",
+    ),
     "EVA02 (timm, separate text tower)": (
-        family(timm("eva02_tiny_patch14_224", image_size=224, timm_pool="token", timm_proj=None), custom_text=True),
+        family(
+            timm(
+                "eva02_tiny_patch14_224",
+                image_size=224,
+                timm_pool="token",
+                timm_proj=None,
+            ),
+            custom_text=True,
+        ),
         "timm's Eva",
     ),
     "ViTamin, PE (timm, separate text tower)": (
-        family(timm("test_vit", image_size=160, timm_pool="token", timm_proj=None), custom_text=True),
+        family(
+            timm("test_vit", image_size=160, timm_pool="token", timm_proj=None),
+            custom_text=True,
+        ),
         "timm's VisionTransformer",
     ),
 }
@@ -72,19 +101,28 @@ REFUSED = {
 
 def random_clip(config: dict) -> torch.nn.Module:
     config = dict(config)
-    made = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    made = (
+        open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    )
     return made(**config).eval().requires_grad_(False)
 
 
 @pytest.fixture
 def loaded(tmp_path, monkeypatch):
-    """Writes a random model of a family as open_clip does and loads it by name; gives both."""
+    """Writes a random model of a family as open_clip does and loads it by name; gives
+    both.
+    """
 
     def load(config):
         clip = random_clip(config)
-        save_file({name: value.contiguous() for name, value in clip.state_dict().items()}, tmp_path / "w.safetensors")
+        save_file(
+            {name: value.contiguous() for name, value in clip.state_dict().items()},
+            tmp_path / "w.safetensors",
+        )
         monkeypatch.setattr(open_clip, "list_models", lambda: ["tiny"])
-        monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(config)))
+        monkeypatch.setattr(
+            open_clip, "get_model_config", lambda name: json.loads(json.dumps(config))
+        )
         return clip, load_backbone("tiny", str(tmp_path / "w.safetensors"))
 
     return load
@@ -96,7 +134,9 @@ def prompts(clip) -> dict:
     if not shape.unsupported_reason:
         sizes = 2, shape.image_width, shape.image_layers, shape.patch_size
         made["visual"] = VisualPrompt(*sizes)
-        made["unified"] = UnifiedPrompt(TextPrompt(2, shape.text_width), VisualPrompt(*sizes), dim=16)
+        made["unified"] = UnifiedPrompt(
+            TextPrompt(2, shape.text_width), VisualPrompt(*sizes), dim=16
+        )
     return made
 
 
@@ -105,11 +145,17 @@ def test_family(loaded, tmp_path, name):
     clip, backbone = loaded(FAMILIES[name])
     images = torch.randn(2, 3, backbone.preprocessing.size, backbone.preprocessing.size)
     plain = PromptedCLIP(backbone.clip, tokenizer=backbone.tokenizer)
-    ids = open_clip.SimpleTokenizer()(["a photo of a cat.", "a photo of a red brick."], context_length=77)
+    ids = open_clip.SimpleTokenizer()(
+        ["a photo of a cat.", "a photo of a red brick."], context_length=77
+    )
     with torch.no_grad():
-        torch.testing.assert_close(plain.encode_images(images), clip.encode_image(images, normalize=True))
+        torch.testing.assert_close(
+            plain.encode_images(images), clip.encode_image(images, normalize=True)
+        )
         texts = plain.encode_classes(["cat", "red_brick"])
-        torch.testing.assert_close(texts, clip.encode_text(ids, normalize=True), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            texts, clip.encode_text(ids, normalize=True), rtol=1e-4, atol=1e-5
+        )
 
     for kind, prompt in prompts(backbone.clip).items():
         model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).train()
@@ -117,19 +163,37 @@ def test_family(loaded, tmp_path, name):
         before = {key: value.clone() for key, value in prompt.state_dict().items()}
         F.cross_entropy(model(images, ["cat", "moon"]), torch.tensor([0, 1])).backward()
         optimiser.step()
-        key = "ctx" if kind == "text" else "embeddings" if kind == "visual" else "visual.embeddings"
+        key = (
+            "ctx"
+            if kind == "text"
+            else "embeddings"
+            if kind == "visual"
+            else "visual.embeddings"
+        )
         assert not torch.equal(before[key], prompt.state_dict()[key]), kind
         save_prompts(tmp_path / "prompts.safetensors", prompt)
-        again = PromptedCLIP(backbone.clip, load_prompts(tmp_path / "prompts.safetensors")[0], backbone.tokenizer)
+        again = PromptedCLIP(
+            backbone.clip,
+            load_prompts(tmp_path / "prompts.safetensors")[0],
+            backbone.tokenizer,
+        )
         with torch.no_grad():
-            assert torch.equal(again.eval()(images, ["owl", "sea"]), model.eval()(images, ["owl", "sea"])), kind
+            assert torch.equal(
+                again.eval()(images, ["owl", "sea"]),
+                model.eval()(images, ["owl", "sea"]),
+            ), kind
 
 
 @pytest.mark.parametrize("name", TEXT_ONLY)
 def test_visual_prompts_are_refused_by_name(name):
     config, reason = TEXT_ONLY[name]
-    clip = random_clip({key: value for key, value in config.items() if key != "custom_text"})
-    with pytest.raises(ValueError, match=f"visual prompts need a vision transformer: .*{reason}.*text prompt instead"):
+    clip = random_clip(
+        {key: value for key, value in config.items() if key != "custom_text"}
+    )
+    with pytest.raises(
+        ValueError,
+        match=f"visual prompts need a vision transformer: .*{reason}.*text prompt instead",
+    ):
         PromptedCLIP(clip, VisualPrompt(2, 64, 2, 8))
 
 
@@ -142,35 +206,68 @@ def test_other_text_towers_are_refused_with_a_reason(name, tmp_path):
 
 
 def test_every_architecture_of_open_clip_is_decided():
-    known = {name: unsupported_reason(open_clip.get_model_config(name)) for name in open_clip.list_models()}
-    for usable in ("ViT-B-16", "ViT-L-14-336", "ViT-bigG-14", "RN50x4", "convnext_base", "EVA02-L-14", "ViTamin-L"):
+    known = {
+        name: unsupported_reason(open_clip.get_model_config(name))
+        for name in open_clip.list_models()
+    }
+    for usable in (
+        "ViT-B-16",
+        "ViT-L-14-336",
+        "ViT-bigG-14",
+        "RN50x4",
+        "convnext_base",
+        "EVA02-L-14",
+        "ViTamin-L",
+    ):
         assert known[usable] == ""
     for word in ("SigLIP", "CLIPA", "coca", "worldwide", "nllb", "roberta"):
-        assert all(reason for name, reason in known.items() if word.lower() in name.lower()), word
+        assert all(
+            reason for name, reason in known.items() if word.lower() in name.lower()
+        ), word
 
 
 def test_a_folder_like_open_clips_repositories(tmp_path):
     config = family({"patch_size": 16}, quick_gelu=True)
     clip = random_clip(config)
-    values = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bilinear"}
+    values = {
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "interpolation": "bilinear",
+    }
     text = json.dumps({"model_cfg": config, "preprocess_cfg": values})
     (tmp_path / "open_clip_config.json").write_text(text)
-    with pytest.raises(FileNotFoundError, match="holds no model: neither open_clip_config.json and one of"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="holds no model: neither open_clip_config.json and one of",
+    ):
         load_backbone(str(tmp_path))
     file = tmp_path / "open_clip_model.safetensors"
-    save_file({name: value.contiguous() for name, value in clip.state_dict().items()}, file)
+    save_file(
+        {name: value.contiguous() for name, value in clip.state_dict().items()}, file
+    )
     for given in (tmp_path, file):
         backbone = load_backbone(str(given))
-        assert backbone.preprocessing == backbone_module.Preprocessing(32, (0.5,) * 3, (0.25,) * 3, "bilinear")
+        assert backbone.preprocessing == backbone_module.Preprocessing(
+            32, (0.5,) * 3, (0.25,) * 3, "bilinear"
+        )
         images = torch.randn(2, 3, 32, 32)
         with torch.no_grad():
-            torch.testing.assert_close(backbone.clip.encode_image(images), clip.encode_image(images))
-    refused = {"model_cfg": config | {"text_cfg": config["text_cfg"] | {"no_causal_mask": True}}}
+            torch.testing.assert_close(
+                backbone.clip.encode_image(images), clip.encode_image(images)
+            )
+    refused = {
+        "model_cfg": config
+        | {"text_cfg": config["text_cfg"] | {"no_causal_mask": True}}
+    }
     (tmp_path / "open_clip_config.json").write_text(json.dumps(refused))
-    with pytest.raises(ValueError, match="safetensors cannot be used: .*no causal mask"):
+    with pytest.raises(
+        ValueError, match="safetensors cannot be used: .*no causal mask"
+    ):
         load_backbone(str(tmp_path))
     (tmp_path / "open_clip_config.json").write_text("{}")
-    with pytest.raises(ValueError, match="open_clip_config.json is no configuration of open_clip"):
+    with pytest.raises(
+        ValueError, match="open_clip_config.json is no configuration of open_clip"
+    ):
         load_backbone(str(tmp_path))
 
 
@@ -196,12 +293,22 @@ def test_a_pretrained_tag_with_a_separate_text_tower(monkeypatch):
     """What open_clip downloads, and the preprocessing that comes with the tag."""
     config = TEXT_ONLY["ViTamin, PE (timm, separate text tower)"][0]
     clip = random_clip(config)
-    clip.visual.preprocess_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "bilinear"}
+    clip.visual.preprocess_cfg = {
+        "mean": (0.1, 0.2, 0.3),
+        "std": (0.4, 0.5, 0.6),
+        "interpolation": "bilinear",
+    }
     monkeypatch.setattr(open_clip, "create_model", lambda *args, **options: clip)
-    monkeypatch.setattr(open_clip, "get_model_config", lambda name: json.loads(json.dumps(config)))
+    monkeypatch.setattr(
+        open_clip, "get_model_config", lambda name: json.loads(json.dumps(config))
+    )
     backbone = load_backbone("EVA02-B-16", "merged2b_s8b_b131k")
-    values = backbone_module.Preprocessing(160, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bilinear")
+    values = backbone_module.Preprocessing(
+        160, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bilinear"
+    )
     assert type(backbone.clip) is open_clip.CLIP and backbone.preprocessing == values
     ids = open_clip.SimpleTokenizer()(["a cat"], context_length=77)
     with torch.no_grad():
-        torch.testing.assert_close(backbone.clip.encode_text(ids), clip.encode_text(ids), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            backbone.clip.encode_text(ids), clip.encode_text(ids), rtol=1e-4, atol=1e-5
+        )

@@ -16,7 +16,12 @@ from prompting import (
     save_prompts,
 )
 
-METADATA = {"method": "MUPT", "backbone": "pocket", "preprocessing": {"size": 32, "mean": [0.5, 0.5, 0.5]}, "shots": 20}
+METADATA = {
+    "method": "MUPT",
+    "backbone": "pocket",
+    "preprocessing": {"size": 32, "mean": [0.5, 0.5, 0.5]},
+    "shots": 20,
+}
 
 
 def prompts():
@@ -27,7 +32,14 @@ def prompts():
         VisualPrompt(4, 16, 1, 8, dropout=0.1),
         IVLPPrompt(4, 8, 3, 2, 16, 2, fixed_words="of a"),
         MaPLePrompt(2, 8, 16, 3),
-        UnifiedPrompt(TextPrompt(2, 8), VisualPrompt(2, 16, 3, 8), dim=12, heads=3, layers=2, theta="per-token"),
+        UnifiedPrompt(
+            TextPrompt(2, 8),
+            VisualPrompt(2, 16, 3, 8),
+            dim=12,
+            heads=3,
+            layers=2,
+            theta="per-token",
+        ),
     ]
 
 
@@ -59,18 +71,40 @@ def test_odd_strings_survive(tmp_path):
     [
         (TextPrompt(4, 8), TextPrompt(16, 8), "ctx has n_ctx 4, not 16"),
         (TextPrompt(4, 8), TextPrompt(4, 16), "ctx has width 8, not 16"),
-        (TextPrompt(4, 8, classes=3), TextPrompt(4, 8, classes=5), "ctx has classes 3, not 5"),
-        (TextPrompt(4, 8, classes=3), TextPrompt(4, 8), "ctx is class-specific, not shared by all classes"),
-        (VisualPrompt(4, 16, 3, 8), VisualPrompt(4, 16, 5, 8), "embeddings_deep has layers-1 2, not 4"),
-        (VisualPrompt(4, 16, 1, 8), VisualPrompt(4, 16, 5, 8), "missing: embeddings_deep; unexpected: none"),
-        (TextPrompt(4, 8), VisualPrompt(4, 16, 1, 8), "'visual' prompt: .*missing: embeddings; unexpected: ctx"),
+        (
+            TextPrompt(4, 8, classes=3),
+            TextPrompt(4, 8, classes=5),
+            "ctx has classes 3, not 5",
+        ),
+        (
+            TextPrompt(4, 8, classes=3),
+            TextPrompt(4, 8),
+            "ctx is class-specific, not shared by all classes",
+        ),
+        (
+            VisualPrompt(4, 16, 3, 8),
+            VisualPrompt(4, 16, 5, 8),
+            "embeddings_deep has layers-1 2, not 4",
+        ),
+        (
+            VisualPrompt(4, 16, 1, 8),
+            VisualPrompt(4, 16, 5, 8),
+            "missing: embeddings_deep; unexpected: none",
+        ),
+        (
+            TextPrompt(4, 8),
+            VisualPrompt(4, 16, 1, 8),
+            "'visual' prompt: .*missing: embeddings; unexpected: ctx",
+        ),
     ],
 )
 def test_mismatches_are_named_and_change_nothing(stored, wanted, message):
     before = {name: value.clone() for name, value in wanted.state_dict().items()}
     with pytest.raises(ValueError, match=message):
         load_state(wanted, stored.state_dict())
-    assert all(torch.equal(value, before[name]) for name, value in wanted.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in wanted.state_dict().items()
+    )
 
 
 def test_files_without_prompts(tmp_path):
@@ -81,9 +115,13 @@ def test_files_without_prompts(tmp_path):
     with pytest.raises(ValueError, match="is no safetensors file"):
         load_prompts(path)
     save_file({"ctx": torch.zeros(2, 3)}, path)
-    with pytest.raises(ValueError, match="holds no prompt: its metadata lacks 'config'"):
+    with pytest.raises(
+        ValueError, match="holds no prompt: its metadata lacks 'config'"
+    ):
         load_prompts(path)
     config = '{"kind": "text", "n_ctx": 4, "width": 3}'
     save_file({"ctx": torch.zeros(2, 3)}, path, metadata={"config": config})
-    with pytest.raises(ValueError, match="prompts.safetensors: .*ctx has n_ctx 2, not 4"):
+    with pytest.raises(
+        ValueError, match="prompts.safetensors: .*ctx has n_ctx 2, not 4"
+    ):
         load_prompts(path)

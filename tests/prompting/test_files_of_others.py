@@ -1,4 +1,6 @@
-"""Prompt files and repositories of anyone's: what they state is checked before anything is made of it."""
+"""Prompt files and repositories of anyone's: what they state is checked before anything
+is made of it.
+"""
 
 import json
 import struct
@@ -19,7 +21,9 @@ def written(tmp_path):
     def write(config: object, shape=(2, 8), **metadata):
         path = tmp_path / "prompts.safetensors"
         text = config if isinstance(config, str) else json.dumps(config)
-        save_file({"ctx": torch.zeros(shape)}, path, metadata={"config": text, **metadata})
+        save_file(
+            {"ctx": torch.zeros(shape)}, path, metadata={"config": text, **metadata}
+        )
         return path
 
     return write
@@ -35,8 +39,14 @@ def written(tmp_path):
         (GOOD | {"kind": "os.system"}, "unknown kind of prompt 'os.system'"),
         (GOOD | {"n_ctx": 10**12}, "n_ctx 1000000000000; 100,000 is the most"),
         (GOOD | {"n_ctx": float("nan")}, "n_ctx nan"),
-        (GOOD | {"n_ctx": 100_000, "width": 100_000, "classes": 100_000}, "not shared|class-specific"),
-        (GOOD | {"n_ctx": 100_000, "width": 100_000}, "n_ctx 2, not 100000, width 8, not 100000"),
+        (
+            GOOD | {"n_ctx": 100_000, "width": 100_000, "classes": 100_000},
+            "not shared|class-specific",
+        ),
+        (
+            GOOD | {"n_ctx": 100_000, "width": 100_000},
+            "n_ctx 2, not 100000, width 8, not 100000",
+        ),
         (GOOD | {"n_ctx": -1}, "n_ctx is -1"),
         (GOOD | {"init": [[1]]}, "does not fit|init"),
         (GOOD | {"more": 1}, "does not fit"),
@@ -52,18 +62,25 @@ def test_configurations(written, config, message):
 
 def test_a_prompt_is_read_on_the_cpu_with_its_values(written):
     prompt, metadata = load_prompts(written(GOOD, note="[" * 100_000))
-    assert prompt.ctx.device.type == "cpu" and torch.equal(prompt.ctx, torch.zeros(2, 8))
+    assert prompt.ctx.device.type == "cpu" and torch.equal(
+        prompt.ctx, torch.zeros(2, 8)
+    )
     assert metadata == {"note": "[" * 100_000}
 
 
-@pytest.mark.parametrize("header", [b"[" * 100_000, b'{"__metadata__": {"config": 3}}', b"\xff" * 8, b"{}" + b" " * 8])
+@pytest.mark.parametrize(
+    "header",
+    [b"[" * 100_000, b'{"__metadata__": {"config": 3}}', b"\xff" * 8, b"{}" + b" " * 8],
+)
 def test_headers(tmp_path, header):
     path = tmp_path / "prompts.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(ValueError, match=r"prompts\.safetensors"):
         load_prompts(path)
     path.write_bytes(struct.pack("<Q", 1 << 62) + header)
-    with pytest.raises(ValueError, match=r"prompts\.safetensors is no safetensors file"):
+    with pytest.raises(
+        ValueError, match=r"prompts\.safetensors is no safetensors file"
+    ):
         load_prompts(path)
 
 
@@ -78,13 +95,18 @@ def test_headers(tmp_path, header):
         ({"preprocessing": {"mean": [0.5]}}, "mean is"),
         ({"preprocessing": {"mean": ["a", "b", "c"]}}, "mean is"),
         ({"preprocessing": {"device": "cuda"}}, "device is 'cuda'"),
-        ({"preprocessing": {"interpolation": "lanczos"}}, "interpolation 'lanczos' is none of nearest"),
+        (
+            {"preprocessing": {"interpolation": "lanczos"}},
+            "interpolation 'lanczos' is none of nearest",
+        ),
     ],
 )
 def test_metadata(metadata, message):
     backbone = load_backbone("pocket")
     with pytest.raises(ValueError, match=message):
-        Predictor(backbone, TextPrompt(2, backbone.clip.ln_final.weight.shape[0]), metadata)
+        Predictor(
+            backbone, TextPrompt(2, backbone.clip.ln_final.weight.shape[0]), metadata
+        )
 
 
 @pytest.mark.parametrize(
@@ -101,5 +123,8 @@ def test_metadata(metadata, message):
 def test_repositories(tmp_path, text):
     (tmp_path / HUB_CONFIG).write_text(text)
     save_file({"a": torch.zeros(1)}, tmp_path / "open_clip_model.safetensors")
-    with pytest.raises(ValueError, match=r"open_clip_config\.json is no configuration|no model of timm's own"):
+    with pytest.raises(
+        ValueError,
+        match=r"open_clip_config\.json is no configuration|no model of timm's own",
+    ):
         load_backbone(str(tmp_path))

@@ -37,7 +37,9 @@ def logits(model, rows=None):
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_new_head_is_zero_shot(clip, bias):
     head = HeadPrompt(3, clip.text_projection.shape[1], bias)
-    torch.testing.assert_close(logits(PromptedCLIP(clip, head)), logits(PromptedCLIP(clip)))
+    torch.testing.assert_close(
+        logits(PromptedCLIP(clip, head)), logits(PromptedCLIP(clip))
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -48,7 +50,10 @@ def test_logits_are_those_of_the_head(clip, bias):
         if bias:
             expected = plain.encode_images(random_images(5)) @ weights.T + head.bias
         else:
-            expected = plain.encode_images(random_images(5)) @ torch.nn.functional.normalize(weights).T
+            expected = (
+                plain.encode_images(random_images(5))
+                @ torch.nn.functional.normalize(weights).T
+            )
         expected = clip.logit_scale.exp() * expected
     model = PromptedCLIP(clip, head)
     torch.testing.assert_close(logits(model), expected)
@@ -68,10 +73,22 @@ def test_a_stored_head_is_the_same(clip, tmp_path, bias):
     head = head_of(clip, bias)
     save_prompts(tmp_path / "prompts.safetensors", head, {"method": "GDA"})
     loaded, _ = load_prompts(tmp_path / "prompts.safetensors")
-    assert loaded.config() == head.config() == {"kind": "head", "classes": 3, "dim": head.class_offsets.shape[1], "bias": bias}
+    assert (
+        loaded.config()
+        == head.config()
+        == {
+            "kind": "head",
+            "classes": 3,
+            "dim": head.class_offsets.shape[1],
+            "bias": bias,
+        }
+    )
     for name, value in head.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
 
 
 def test_kinds_of_prompts_are_known_without_trainers():
-    assert {prompting.HeadPrompt.kind, prompting.AnchoredPrompt.kind} == {"head", "anchored"}
+    assert {prompting.HeadPrompt.kind, prompting.AnchoredPrompt.kind} == {
+        "head",
+        "anchored",
+    }

@@ -1,4 +1,6 @@
-"""Prompts on a fake Hub: what is uploaded, the card, and loading it again in another process."""
+"""Prompts on a fake Hub: what is uploaded, the card, and loading it again in another
+process.
+"""
 
 import json
 import os
@@ -48,10 +50,14 @@ def run(tmp_path):
     return folder
 
 
-def prompting_commands(server: fake_hub.Hub, home: Path, *commands: list[str]) -> list[tuple[int, str, str]]:
-    """Return exit code, output and errors of command lines, run by one process whose Hub is `server`.
+def prompting_commands(
+    server: fake_hub.Hub, home: Path, *commands: list[str]
+) -> list[tuple[int, str, str]]:
+    """Return exit code, output and errors of command lines, run by one process whose
+    Hub is `server`.
 
-    The Hub's address is read when huggingface_hub is imported; a command "token X" changes the token.
+    The Hub's address is read when huggingface_hub is imported; a command "token X"
+    changes the token.
     """
     environment = os.environ | {
         "HF_ENDPOINT": server.address,
@@ -63,7 +69,9 @@ def prompting_commands(server: fake_hub.Hub, home: Path, *commands: list[str]) -
     }
     environment.pop("HF_HUB_OFFLINE", None)
     argv = [sys.executable, "-c", RUN, json.dumps(commands)]
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -83,18 +91,30 @@ def test_push_and_load_again(run, tmp_path):
         )
     assert pushed == [0, f"{server.address}/me/shapes\n", ""]
     files = server.files["me/shapes"]
-    assert sorted(files) == ["README.md", "prompts.safetensors"] and server.private["me/shapes"] is True
+    assert (
+        sorted(files) == ["README.md", "prompts.safetensors"]
+        and server.private["me/shapes"] is True
+    )
     assert files["prompts.safetensors"] == (run / "prompts.safetensors").read_bytes()
-    assert files["README.md"].decode() == hub.model_card(run / "prompts.safetensors", "me/shapes")
+    assert files["README.md"].decode() == hub.model_card(
+        run / "prompts.safetensors", "me/shapes"
+    )
     assert again[0] == 0, again
     got = json.loads(again[1])[0]["predictions"]
     wanted = load(run).predict(image)[0]
     assert [pair["class"] for pair in got] == [name for name, _ in wanted]
-    assert [pair["probability"] for pair in got] == pytest.approx([p for _, p in wanted], abs=1e-6)
+    assert [pair["probability"] for pair in got] == pytest.approx(
+        [p for _, p in wanted], abs=1e-6
+    )
     read = {request.split()[1] for request in server.requests if "/resolve/" in request}
-    only = {f"/me/{name}/resolve/main/prompts.safetensors" for name in ("shapes", "others")}
+    only = {
+        f"/me/{name}/resolve/main/prompts.safetensors" for name in ("shapes", "others")
+    }
     assert read == only  # no code, no pickle, no configuration
-    assert missing[0] == 2 and "can't download prompts.safetensors of hf:me/others" in missing[2]
+    assert (
+        missing[0] == 2
+        and "can't download prompts.safetensors of hf:me/others" in missing[2]
+    )
     assert refused[0] == 2 and "can't upload to me/shapes" in refused[2]
 
 
@@ -104,7 +124,10 @@ def test_card(run):
     fields = yaml.safe_load(head)
     assert fields["license"] == "cc-by-4.0" and fields["library_name"] == "mvlpt"
     prompt, _ = load_prompts(run / "prompts.safetensors")
-    assert f"{sum(parameter.numel() for parameter in prompt.parameters()):,} numbers" in text
+    assert (
+        f"{sum(parameter.numel() for parameter in prompt.parameters()):,} numbers"
+        in text
+    )
     for line in (
         "| method | CoOp |",
         "| backbone | pocket |",
@@ -132,10 +155,17 @@ def test_names_of_classes_are_no_markup(tmp_path):
     save_prompts(path, TextPrompt(2, 8), {"method": "CoOp", "classes": {"t": names}})
     assert load_file(path)
     card = hub.model_card(path, "me/x")
-    assert "<script>" not in card and "a \\| b" in card and "\n# head" not in card and "[x](" not in card
+    assert (
+        "<script>" not in card
+        and "a \\| b" in card
+        and "\n# head" not in card
+        and "[x](" not in card
+    )
 
 
-@pytest.mark.parametrize("name", ["shapes", "a/b/c", "", "../x/y", "a b/c", "https://x/y"])
+@pytest.mark.parametrize(
+    "name", ["shapes", "a/b/c", "", "../x/y", "a b/c", "https://x/y"]
+)
 def test_names_that_are_none_of_the_hub(name, run, capsys):
     assert main(["push", str(run), name]) == 2
     assert "is no model on the Hub; give USER/NAME" in capsys.readouterr().err

@@ -28,7 +28,9 @@ TOKENIZER = clip_tokenizer()
 
 def text_prompt(position="middle", n_ctx=5, classes=None):
     prompt = TextPrompt(n_ctx, 32, classes, position)
-    torch.nn.init.normal_(prompt.ctx, std=0.5, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(
+        prompt.ctx, std=0.5, generator=torch.Generator().manual_seed(1)
+    )
     return prompt
 
 
@@ -37,11 +39,15 @@ def visual_prompt(layers=2, n_ctx=3):
 
 
 def unified_prompt(theta="attention"):
-    return UnifiedPrompt(text_prompt(n_ctx=2), visual_prompt(), dim=16, heads=2, theta=theta)
+    return UnifiedPrompt(
+        text_prompt(n_ctx=2), visual_prompt(), dim=16, heads=2, theta=theta
+    )
 
 
 def by_hand(clip, ctx, position, name):
-    """The text feature of one class by the definition: full length, placeholders replaced, then split and permuted."""
+    """The text feature of one class by the definition: full length, placeholders
+    replaced, then split and permuted.
+    """
     n_ctx = len(ctx)
     name = name.replace("_", " ")
     ids = TOKENIZER([" ".join(["X"] * n_ctx) + " " + name + "."], context_length=77)
@@ -64,15 +70,21 @@ def by_hand(clip, ctx, position, name):
 def test_positions(position, n_ctx):
     clip, prompt = tiny_clip(), text_prompt(position, n_ctx)
     features = PromptedCLIP(clip, prompt).encode_classes(CLASSES)
-    expected = torch.stack([by_hand(clip, prompt.ctx, position, name) for name in CLASSES])
+    expected = torch.stack(
+        [by_hand(clip, prompt.ctx, position, name) for name in CLASSES]
+    )
     torch.testing.assert_close(features, expected, atol=2e-6, rtol=0)
 
 
 def test_class_specific_contexts():
     clip, prompt = tiny_clip(), text_prompt(classes=5)
     model = PromptedCLIP(clip, prompt)
-    expected = torch.stack([by_hand(clip, prompt.ctx[i], "middle", name) for i, name in enumerate(CLASSES)])
-    torch.testing.assert_close(model.encode_classes(CLASSES), expected, atol=2e-6, rtol=0)
+    expected = torch.stack(
+        [by_hand(clip, prompt.ctx[i], "middle", name) for i, name in enumerate(CLASSES)]
+    )
+    torch.testing.assert_close(
+        model.encode_classes(CLASSES), expected, atol=2e-6, rtol=0
+    )
     rows = torch.tensor([3, 1])
     some = model.encode_classes([CLASSES[3], CLASSES[1]], rows=rows)
     torch.testing.assert_close(some, expected[rows], atol=2e-6, rtol=0)
@@ -109,7 +121,9 @@ class DeepText(Prompt):
 
     def __init__(self, position):
         super().__init__()
-        self.text = torch.nn.Parameter(torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1)))
+        self.text = torch.nn.Parameter(
+            torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
+        )
         self.position = position
 
     def contexts(self):
@@ -121,8 +135,13 @@ def deep_by_hand(clip, text, position, name):
     n_ctx = text.shape[1]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
     words = len(TOKENIZER.encode(name.replace("_", " ")))
-    places = torch.tensor([1 + k if k < before else 1 + k + words for k in range(n_ctx)])
-    ids = TOKENIZER([" ".join(["X"] * n_ctx) + " " + name.replace("_", " ") + "."], context_length=77)
+    places = torch.tensor(
+        [1 + k if k < before else 1 + k + words for k in range(n_ctx)]
+    )
+    ids = TOKENIZER(
+        [" ".join(["X"] * n_ctx) + " " + name.replace("_", " ") + "."],
+        context_length=77,
+    )
     embedded = clip.token_embedding(ids)[0]
     order = [0, *places.tolist()]
     x = embedded.new_zeros(77, 32)
@@ -138,10 +157,15 @@ def deep_by_hand(clip, text, position, name):
 
 
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
-@pytest.mark.parametrize("savings", [{}, {"share_prefix": False}, {"trim_padding": False}, {"max_cached_classes": 0}])
+@pytest.mark.parametrize(
+    "savings",
+    [{}, {"share_prefix": False}, {"trim_padding": False}, {"max_cached_classes": 0}],
+)
 def test_deep_text_contexts_are_replaced_before_each_block(position, savings):
     clip, prompt = tiny_clip().double(), DeepText(position).double()
-    expected = torch.stack([deep_by_hand(clip, prompt.text, position, name) for name in CLASSES])
+    expected = torch.stack(
+        [deep_by_hand(clip, prompt.text, position, name) for name in CLASSES]
+    )
     weights = torch.arange(expected.numel()).view_as(expected)
     (wanted,) = torch.autograd.grad((expected * weights).sum(), prompt.text)
     features = PromptedCLIP(clip, prompt, **savings).encode_classes(CLASSES)
@@ -153,7 +177,11 @@ def test_deep_text_contexts_are_replaced_before_each_block(position, savings):
 def test_the_shared_beginning_of_deep_contexts_is_computed_once(monkeypatch):
     calls = []
     original = prompting.model.encode_prefix
-    monkeypatch.setattr(prompting.model, "encode_prefix", lambda *args: calls.append(1) or original(*args))
+    monkeypatch.setattr(
+        prompting.model,
+        "encode_prefix",
+        lambda *args: calls.append(1) or original(*args),
+    )
     PromptedCLIP(tiny_clip(), DeepText("end"), max_tokens=1).encode_classes(CLASSES)
     assert calls == [1]
 
@@ -170,8 +198,14 @@ def test_words_between_the_context_and_the_name_are_fixed():
 def test_without_prompt_it_is_plain_clip(image):
     clip, images = tiny_clip(image), random_images()
     with torch.no_grad():
-        ids = TOKENIZER([f"a photo of a {name.replace('_', ' ')}." for name in CLASSES], context_length=77)
-        x, t = clip.encode_image(images, normalize=True), clip.encode_text(ids, normalize=True)
+        ids = TOKENIZER(
+            [f"a photo of a {name.replace('_', ' ')}." for name in CLASSES],
+            context_length=77,
+        )
+        x, t = (
+            clip.encode_image(images, normalize=True),
+            clip.encode_text(ids, normalize=True),
+        )
         expected = clip.logit_scale.exp() * x @ t.T
     logits = PromptedCLIP(clip)(images, CLASSES)
     torch.testing.assert_close(logits, expected, atol=2e-5, rtol=0)
@@ -180,7 +214,10 @@ def test_without_prompt_it_is_plain_clip(image):
 
 def test_templates_are_averaged():
     model = PromptedCLIP(tiny_clip(), visual_prompt())
-    a, b = model.encode_classes(CLASSES, ["a {}."]), model.encode_classes(CLASSES, ["the {} of {}"])
+    a, b = (
+        model.encode_classes(CLASSES, ["a {}."]),
+        model.encode_classes(CLASSES, ["the {} of {}"]),
+    )
     both = model.encode_classes(CLASSES, ["a {}.", "the {} of {}"])
     torch.testing.assert_close(both, F.normalize(a + b, dim=-1))
     with pytest.raises(ValueError, match="'a photo' has no {}"):
@@ -196,7 +233,12 @@ def test_constant_class_features_are_kept_and_dropped():
     loss.backward()
     assert model.prompt.embeddings.grad.abs().sum() > 0
     other = tiny_clip(seed=1).state_dict()
-    model.load_state_dict({**model.state_dict(), **{f"clip.{name}": value for name, value in other.items()}})
+    model.load_state_dict(
+        {
+            **model.state_dict(),
+            **{f"clip.{name}": value for name, value in other.items()},
+        }
+    )
     assert not torch.allclose(model.encode_classes(CLASSES), first)
     assert model.double().encode_classes(CLASSES).dtype == torch.float64
 
@@ -216,7 +258,9 @@ def visual_by_hand(clip, images, tokens):
     x = torch.cat([x[:, :1], tokens[0].expand(len(x), -1, -1), x[:, 1:]], dim=1)
     for i, block in enumerate(visual.transformer.resblocks):
         if 0 < i < len(tokens):
-            x = torch.cat([x[:, :1], tokens[i].expand(len(x), -1, -1), x[:, 1 + count :]], dim=1)
+            x = torch.cat(
+                [x[:, :1], tokens[i].expand(len(x), -1, -1), x[:, 1 + count :]], dim=1
+            )
         x = block(x)
     return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
 
@@ -226,7 +270,9 @@ def test_visual_prompts(layers):
     clip, images, prompt = tiny_clip(), random_images(), visual_prompt(layers)
     model = PromptedCLIP(clip, prompt)
     features = model.encode_images(images)
-    torch.testing.assert_close(features, visual_by_hand(clip, images, prompt.tokens()), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        features, visual_by_hand(clip, images, prompt.tokens()), atol=1e-6, rtol=0
+    )
     clip.set_grad_checkpointing()
     torch.testing.assert_close(model.encode_images(images), features, atol=0, rtol=0)
 
@@ -235,7 +281,9 @@ def test_shallow_and_deep_differ():
     shallow, deep = visual_prompt(1), visual_prompt(2)
     deep.embeddings.data.copy_(shallow.embeddings.data)
     clip, images = tiny_clip(), random_images()
-    difference = PromptedCLIP(clip, shallow).encode_images(images) - PromptedCLIP(clip, deep).encode_images(images)
+    difference = PromptedCLIP(clip, shallow).encode_images(images) - PromptedCLIP(
+        clip, deep
+    ).encode_images(images)
     assert difference.abs().max() > 1e-4
 
 
@@ -247,7 +295,11 @@ def test_shallow_and_deep_differ():
         (visual_prompt, ["prompt.embeddings", "prompt.embeddings_deep"]),
         (
             lambda: unified_prompt("identity"),
-            ["prompt.text.ctx", "prompt.visual.embeddings", "prompt.visual.embeddings_deep"],
+            [
+                "prompt.text.ctx",
+                "prompt.visual.embeddings",
+                "prompt.visual.embeddings_deep",
+            ],
         ),
     ],
 )
@@ -257,7 +309,9 @@ def test_only_the_prompt_trains(make, names):
     assert not model.clip.training
     if names:
         model(random_images(), CLASSES).sum().backward()
-        assert all(parameter.grad is not None for parameter in model.prompt.parameters())
+        assert all(
+            parameter.grad is not None for parameter in model.prompt.parameters()
+        )
     assert all(parameter.grad is None for parameter in model.clip.parameters())
 
 
@@ -269,7 +323,11 @@ def test_unified_prompt_reaches_both_towers():
     model.prompt.contexts = lambda: calls.append(1) or original()
     model(random_images(), CLASSES).sum().backward()
     assert len(calls) == 1
-    assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt.mixer.parameters() if parameter.dim() > 1)
+    assert all(
+        parameter.grad.abs().sum() > 0
+        for parameter in model.prompt.mixer.parameters()
+        if parameter.dim() > 1
+    )
 
 
 def test_resnet_takes_text_prompts_only():
@@ -278,9 +336,14 @@ def test_resnet_takes_text_prompts_only():
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     model(random_images(), CLASSES).sum().backward()
     assert model.prompt.ctx.grad.abs().sum() > 0
-    assert all(torch.equal(value, before[name]) for name, value in clip.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in clip.state_dict().items()
+    )
     for prompt in (visual_prompt(), unified_prompt(), MaPLePrompt(2, 32, 64, 2)):
-        with pytest.raises(ValueError, match="visual prompts need a vision transformer: .* ModifiedResNet"):
+        with pytest.raises(
+            ValueError,
+            match="visual prompts need a vision transformer: .* ModifiedResNet",
+        ):
             PromptedCLIP(clip, prompt)
 
 
@@ -289,9 +352,18 @@ def test_resnet_takes_text_prompts_only():
     [
         (lambda: TextPrompt(4, 48), "text prompt is 48 wide, the text tower 32"),
         (lambda: TextPrompt(75, 32), "n_ctx 75 leaves no room"),
-        (lambda: VisualPrompt(4, 48, 2, 8), "visual prompt is 48 wide, the image tower 64"),
-        (lambda: VisualPrompt(4, 64, 3, 8), r"has 3 layers; the image tower takes 2 \(deep\)"),
-        (lambda: IVLPPrompt(2, 32, 3, 2, 64, 2), "the text prompt has 3 layers; the text tower has 2"),
+        (
+            lambda: VisualPrompt(4, 48, 2, 8),
+            "visual prompt is 48 wide, the image tower 64",
+        ),
+        (
+            lambda: VisualPrompt(4, 64, 3, 8),
+            r"has 3 layers; the image tower takes 2 \(deep\)",
+        ),
+        (
+            lambda: IVLPPrompt(2, 32, 3, 2, 64, 2),
+            "the text prompt has 3 layers; the text tower has 2",
+        ),
         (lambda: MaPLePrompt(2, 32, 48, 2), "visual prompt is 48 wide"),
     ],
 )
@@ -307,9 +379,15 @@ def test_bad_inputs():
     with pytest.raises(ValueError, match="list of at least one name"):
         model.encode_classes([])
     long = "one two three four five six seven eight nine ten eleven twelve"
-    with pytest.raises(ValueError, match=f"'{long}' with 2 context vectors takes 17 tokens; .* at most 16"):
+    with pytest.raises(
+        ValueError,
+        match=f"'{long}' with 2 context vectors takes 17 tokens; .* at most 16",
+    ):
         model.encode_classes(["cat", long])
-    with pytest.raises(ValueError, match=r"images of \(24, 24\) pixels; this image tower takes \(32, 32\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"images of \(24, 24\) pixels; this image tower takes \(32, 32\)",
+    ):
         model.encode_images(random_images(size=24))
 
 
@@ -327,7 +405,9 @@ def test_a_prompt_of_ones_own():
     model = PromptedCLIP(tiny_clip(), Mean())
     assert model.has_text_prompt and not model.has_visual_prompt
     expected = by_hand(model.clip, model.prompt.vector.expand(3, -1), "end", "cat")
-    torch.testing.assert_close(model.encode_classes(["cat"])[0], expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        model.encode_classes(["cat"])[0], expected, atol=2e-6, rtol=0
+    )
 
 
 def test_autocast_keeps_prompts_and_logits_in_float32():
@@ -338,16 +418,26 @@ def test_autocast_keeps_prompts_and_logits_in_float32():
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, exact, atol=0.3, rtol=0)
     logits.sum().backward()
-    assert all(parameter.grad.dtype == torch.float32 for parameter in model.prompt.parameters())
+    assert all(
+        parameter.grad.dtype == torch.float32 for parameter in model.prompt.parameters()
+    )
 
 
 def test_words_to_context_counts_tokens():
     clip = tiny_clip()
     context = words_to_context(clip, TOKENIZER, "a_photo of a")
     assert context.shape == (4, 32) and not context.requires_grad
-    assert words_to_context(clip, TOKENIZER, "photomicrograph").shape[0] == len(TOKENIZER.encode("photomicrograph")) > 1
-    prompted = PromptedCLIP(clip, TextPrompt(4, 32, position="end", init=context)).encode_classes(CLASSES)
-    torch.testing.assert_close(prompted, PromptedCLIP(clip).encode_classes(CLASSES), atol=2e-6, rtol=0)
+    assert (
+        words_to_context(clip, TOKENIZER, "photomicrograph").shape[0]
+        == len(TOKENIZER.encode("photomicrograph"))
+        > 1
+    )
+    prompted = PromptedCLIP(
+        clip, TextPrompt(4, 32, position="end", init=context)
+    ).encode_classes(CLASSES)
+    torch.testing.assert_close(
+        prompted, PromptedCLIP(clip).encode_classes(CLASSES), atol=2e-6, rtol=0
+    )
     with pytest.raises(ValueError, match="no tokens"):
         words_to_context(clip, TOKENIZER, " ")
 
@@ -374,7 +464,8 @@ def test_only_classes_beyond_those_kept_are_computed_again(monkeypatch):
         return original(clip, batch, ctx, prefix)
 
     monkeypatch.setattr(prompting.model, "encode_tokens", counted)
-    model = PromptedCLIP(tiny_clip(), text_prompt(), max_tokens=1, max_cached_classes=2)  # a class a batch
+    # a class a batch
+    model = PromptedCLIP(tiny_clip(), text_prompt(), max_tokens=1, max_cached_classes=2)
     model.encode_classes(CLASSES).sum().backward()
     again = [rows for rows in seen if seen.count(rows) == 2]
     once = [rows for rows in seen if seen.count(rows) == 1]
@@ -385,21 +476,28 @@ def test_only_classes_beyond_those_kept_are_computed_again(monkeypatch):
 def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
     names = ["cat"] * 400 + ["a very long name of some rare animal"] * 3
     batches = tokenize_prompts(TOKENIZER, names, 4, "middle", 77, max_tokens=512)
-    assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(403))
+    assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(
+        range(403)
+    )
     places = [batch.ids[:, batch.prefix :].numel() for batch in batches]
     assert max(places) <= 512
     needed = sum(int((batch.ends - batch.prefix + 1).sum()) for batch in batches)
-    assert sum(places) == needed  # no padding: the long names came last, in a batch of their own
+    # no padding: the long names came last, in a batch of their own
+    assert sum(places) == needed
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"
+)
 @pytest.mark.long
 def test_a_compiled_image_tower_gives_the_same_features_and_gradients():
     clip, prompt, images = tiny_clip(), visual_prompt(), random_images()
     results = []
     for compiled in (False, True):
         model = PromptedCLIP(clip, prompt)
-        features = (model.compile_image_tower() if compiled else model).encode_images(images)
+        features = (model.compile_image_tower() if compiled else model).encode_images(
+            images
+        )
         (features * torch.arange(features.numel()).view_as(features)).sum().backward()
         results.append((features.detach(), prompt.embeddings.grad.clone()))
         prompt.zero_grad()

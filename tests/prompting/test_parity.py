@@ -1,4 +1,6 @@
-"""Logits and gradients of the reference implementation on a small random CLIP (data/reference_small.npz)."""
+"""Logits and gradients of the reference implementation on a small random CLIP
+(data/reference_small.npz).
+"""
 
 import numpy as np
 import pytest
@@ -24,19 +26,35 @@ def backbone(tmp_path_factory):
 @pytest.mark.parametrize("savings", [True, False])
 def test_logits_and_gradients(backbone, case, savings):
     data = reference()
-    learnt = {key: torch.from_numpy(value) for key, value in data.items() if key.startswith(f"{case}/prompt/")}
+    learnt = {
+        key: torch.from_numpy(value)
+        for key, value in data.items()
+        if key.startswith(f"{case}/prompt/")
+    }
     learnt = {key.rsplit("/", 1)[1]: value for key, value in learnt.items()}
     prompt = prompt_from_reference(learnt, POSITION.get(case, "middle"), patch_size=8)
-    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer, trim_padding=savings, share_prefix=savings).train()
+    model = PromptedCLIP(
+        backbone.clip,
+        prompt,
+        backbone.tokenizer,
+        trim_padding=savings,
+        share_prefix=savings,
+    ).train()
 
-    logits = model(torch.from_numpy(data["images"]), [str(name) for name in data["classnames"]])
+    logits = model(
+        torch.from_numpy(data["images"]), [str(name) for name in data["classnames"]]
+    )
     loss = F.cross_entropy(logits, torch.from_numpy(data["labels"]))
     loss.backward()
 
-    np.testing.assert_allclose(logits.detach().numpy(), data[f"{case}/logits"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(
+        logits.detach().numpy(), data[f"{case}/logits"], rtol=0, atol=1e-4
+    )
     assert loss.item() == pytest.approx(float(data[f"{case}/loss"]), abs=1e-5)
     gradients = dict(prompt.named_parameters())
-    expected = rename({name: torch.from_numpy(data[f"{case}/grad/{name}"]) for name in learnt})
+    expected = rename(
+        {name: torch.from_numpy(data[f"{case}/grad/{name}"]) for name in learnt}
+    )
     assert set(gradients) == set(expected)
     for name, gradient in expected.items():
         error = (gradients[name].grad - gradient).norm() / gradient.norm()

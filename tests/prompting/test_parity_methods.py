@@ -1,4 +1,6 @@
-"""`python -m scripts.parity`: our modules and losses against numbers of an independent implementation."""
+"""`python -m scripts.parity`: our modules and losses against numbers of an independent
+implementation.
+"""
 
 import numpy as np
 import pytest
@@ -23,7 +25,10 @@ def test_a_method_computes_what_the_file_says(files, capsys, method):
         assert f", {kind} " in out
 
 
-@pytest.mark.parametrize("name", ["logits", "terms/l1_text", "grad/image_encoder.VPT", "after3/prompt_learner.ctx"])
+@pytest.mark.parametrize(
+    "name",
+    ["logits", "terms/l1_text", "grad/image_encoder.VPT", "after3/prompt_learner.ctx"],
+)
 def test_another_number_is_found(files, tmp_path, capsys, name):
     with np.load(files["promptsrc"]) as stored:
         arrays = dict(stored)

@@ -1,4 +1,6 @@
-"""Logits and gradients on random backbones of several widths, heads and patch sizes, against `oracle`."""
+"""Logits and gradients on random backbones of several widths, heads and patch sizes,
+against `oracle`.
+"""
 
 import pytest
 import torch
@@ -33,8 +35,13 @@ CASES = (
 
 @pytest.fixture(scope="module", params=SHAPES)
 def world(request, tmp_path_factory):
-    """A state dict, whose values half precision holds as OpenAI's files do, and the backbone that its file gives."""
-    state = {name: value.half().float() for name, value in oracle.random_state(*SHAPES[request.param]).items()}
+    """A state dict, whose values half precision holds as OpenAI's files do, and the
+    backbone that its file gives.
+    """
+    state = {
+        name: value.half().float()
+        for name, value in oracle.random_state(*SHAPES[request.param]).items()
+    }
     path = tmp_path_factory.mktemp("clip") / "clip.safetensors"
     save_file(state, path)
     return state, load_backbone(str(path)), SHAPES[request.param]
@@ -71,18 +78,34 @@ def test_zero_shot(world):
     images = torch.randn(2, 3, size, size)
     with torch.no_grad():
         got = PromptedCLIP(backbone.clip, tokenizer=backbone.tokenizer)(images, NAMES)
-        torch.testing.assert_close(got, oracle.logits(state, {}, images, NAMES), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            got, oracle.logits(state, {}, images, NAMES), rtol=0, atol=1e-4
+        )
 
 
 def test_open_clips_loader_gives_the_same_features(world):
     """QuickGELU, heads and sizes are inferred as open_clip does for OpenAI's files."""
     state, backbone, _ = world
-    theirs = build_model_from_openai_state_dict(dict(state), cast_dtype=torch.float32).float().eval()
+    theirs = (
+        build_model_from_openai_state_dict(dict(state), cast_dtype=torch.float32)
+        .float()
+        .eval()
+    )
     size = backbone.preprocessing.size
-    images, ids = torch.randn(2, 3, size, size), oracle.TOKENIZER(NAMES, context_length=77)
+    images, ids = (
+        torch.randn(2, 3, size, size),
+        oracle.TOKENIZER(NAMES, context_length=77),
+    )
     with torch.no_grad():
-        torch.testing.assert_close(backbone.clip.encode_image(images), theirs.encode_image(images), rtol=0, atol=1e-5)
-        torch.testing.assert_close(backbone.clip.encode_text(ids), theirs.encode_text(ids), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            backbone.clip.encode_image(images),
+            theirs.encode_image(images),
+            rtol=0,
+            atol=1e-5,
+        )
+        torch.testing.assert_close(
+            backbone.clip.encode_text(ids), theirs.encode_text(ids), rtol=0, atol=1e-5
+        )
 
 
 def activation(clip) -> str:
@@ -90,13 +113,30 @@ def activation(clip) -> str:
 
 
 def test_openai_weights_never_get_gelu_silently(tmp_path, monkeypatch, caplog):
-    """Into an architecture whose configuration says GELU: corrected where the file tells, else a warning says so."""
-    width, layers, patch, size, text_width, text_layers, features = SHAPES["one head, patches of 8"]
-    state = oracle.random_state(width, layers, patch, size, text_width, text_layers, features)
+    """Into an architecture whose configuration says GELU: corrected where the file
+    tells, else a warning says so.
+    """
+    width, layers, patch, size, text_width, text_layers, features = SHAPES[
+        "one head, patches of 8"
+    ]
+    state = oracle.random_state(
+        width, layers, patch, size, text_width, text_layers, features
+    )
     config = {
         "embed_dim": features,
-        "vision_cfg": {"image_size": size, "layers": layers, "width": width, "patch_size": patch},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": text_width, "heads": 1, "layers": text_layers},
+        "vision_cfg": {
+            "image_size": size,
+            "layers": layers,
+            "width": width,
+            "patch_size": patch,
+        },
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": text_width,
+            "heads": 1,
+            "layers": text_layers,
+        },
     }
     monkeypatch.setattr(backbone_module, "configuration", lambda name: dict(config))
     bare, sized = tmp_path / "bare.pt", tmp_path / "sized.pt"
@@ -104,7 +144,10 @@ def test_openai_weights_never_get_gelu_silently(tmp_path, monkeypatch, caplog):
     torch.save(state, bare)
     torch.save({**state, **numbers, "vocab_size": torch.tensor(49408)}, sized)
 
-    assert activation(load_backbone("ViT-B-16", str(sized)).clip) == "QuickGELU" and not caplog.records
+    assert (
+        activation(load_backbone("ViT-B-16", str(sized)).clip) == "QuickGELU"
+        and not caplog.records
+    )
     assert activation(load_backbone("ViT-B/16", str(bare)).clip) == "QuickGELU"
     assert activation(load_backbone("ViT-B-16", str(bare)).clip) == "GELU"
     message = caplog.records[-1].getMessage()

@@ -15,7 +15,15 @@ from tiny import tiny_clip
 import prompting
 import prompting.__main__
 import prompting.predict
-from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, VisualPrompt, clip_shape, load, save_prompts
+from prompting import (
+    PromptedCLIP,
+    TextPrompt,
+    UnifiedPrompt,
+    VisualPrompt,
+    clip_shape,
+    load,
+    save_prompts,
+)
 from prompting.__main__ import main
 from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.predict import find_images
@@ -23,7 +31,13 @@ from prompting.tokens import clip_tokenizer
 
 CLASSES = ["cat", "red_brick", "moon"]
 MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
-PREPROCESSING = {"size": 32, "mean": MEAN, "std": STD, "interpolation": "bicubic", "crop": "squash"}
+PREPROCESSING = {
+    "size": 32,
+    "mean": MEAN,
+    "std": STD,
+    "interpolation": "bicubic",
+    "crop": "squash",
+}
 METADATA = {
     "method": "MUPT",
     "backbone": "stub",
@@ -40,7 +54,10 @@ def clip():
 
 @pytest.fixture(autouse=True)
 def backbones(clip, monkeypatch):
-    """ "stub" is a random CLIP; other names are those of `load_backbone`. Returns the calls."""
+    """ "stub" is a random CLIP; other names are those of `load_backbone`.
+
+    Returns the calls.
+    """
     real, calls = prompting.predict.load_backbone, []
 
     def load_backbone(name, pretrained=None, device="cpu"):
@@ -67,8 +84,14 @@ def saved(tmp_path, clip):
     """Writes prompts.safetensors into a run's folder; returns the folder."""
 
     def save(prompt=None, **changes):
-        metadata = {key: value for key, value in (METADATA | changes).items() if value is not None}
-        save_prompts(tmp_path / "run" / "prompts.safetensors", prompt or text(), metadata)
+        metadata = {
+            key: value
+            for key, value in (METADATA | changes).items()
+            if value is not None
+        }
+        save_prompts(
+            tmp_path / "run" / "prompts.safetensors", prompt or text(), metadata
+        )
         return tmp_path / "run"
 
     return save
@@ -79,9 +102,18 @@ def photos(tmp_path):
     """Five images of different sizes and kinds in a folder with other things."""
     rng, folder = np.random.default_rng(0), tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
-    for name, size in (("a.png", (40, 60)), ("b.JPG", (64, 32)), ("deep/c.png", (32, 32)), ("d.gif", (20, 30))):
-        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / name)
-    Image.fromarray(rng.integers(0, 255, (30, 50), dtype=np.uint8)).save(folder / "e.png")
+    for name, size in (
+        ("a.png", (40, 60)),
+        ("b.JPG", (64, 32)),
+        ("deep/c.png", (32, 32)),
+        ("d.gif", (20, 30)),
+    ):
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(
+            folder / name
+        )
+    Image.fromarray(rng.integers(0, 255, (30, 50), dtype=np.uint8)).save(
+        folder / "e.png"
+    )
     (folder / "notes.txt").write_text("no image")
     (folder / ".hidden.png").write_bytes(b"")
     return folder
@@ -99,11 +131,18 @@ def test_probabilities_are_those_of_the_prompted_clip(saved, photos, clip, kind)
     got = load(saved(prompt)).probabilities(images)
     pixels = []
     for path in images:
-        image = Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+        image = (
+            Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+        )
         values = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
-        pixels.append((values - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+        pixels.append(
+            (values - torch.tensor(MEAN)[:, None, None])
+            / torch.tensor(STD)[:, None, None]
+        )
     with torch.no_grad():
-        wanted = PromptedCLIP(clip, prompt.eval())(torch.stack(pixels), CLASSES).softmax(1)
+        wanted = PromptedCLIP(clip, prompt.eval())(
+            torch.stack(pixels), CLASSES
+        ).softmax(1)
     assert got.shape == (5, 3) and torch.allclose(got, wanted, atol=1e-5)
 
 
@@ -113,10 +152,14 @@ def test_predictions_are_ranked_and_batches_do_not_matter(saved, photos):
     table = predictor.probabilities(images)
     for row, ranked in zip(table, predictor.predict(images, batch_size=2), strict=True):
         assert [p for _, p in ranked] == sorted((p for _, p in ranked), reverse=True)
-        assert {name: pytest.approx(p, abs=1e-5) for name, p in ranked} == dict(zip(CLASSES, row.tolist(), strict=True))
+        assert {name: pytest.approx(p, abs=1e-5) for name, p in ranked} == dict(
+            zip(CLASSES, row.tolist(), strict=True)
+        )
     assert predictor.predict([]) == []
     one = predictor.predict(images[0])
-    assert len(one) == 1 and one == predictor.predict([Image.open(images[0])]) == predictor.predict(str(images[0]))
+    assert len(one) == 1 and one == predictor.predict(
+        [Image.open(images[0])]
+    ) == predictor.predict(str(images[0]))
     with pytest.raises(ValueError, match="batch_size is 0"):
         predictor.predict(images, batch_size=0)
 
@@ -125,7 +168,9 @@ def test_the_centre_is_cut_where_the_prompt_was_learnt_so(saved, tmp_path):
     pixels = np.zeros((32, 96, 3), dtype=np.uint8)
     pixels[:, :32], pixels[:, 32:64], pixels[:, 64:] = 255, 100, 255
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    cropped = load(saved(preprocessing=PREPROCESSING | {"crop": "crop"})).prepare(tmp_path / "wide.png")
+    cropped = load(saved(preprocessing=PREPROCESSING | {"crop": "crop"})).prepare(
+        tmp_path / "wide.png"
+    )
     assert cropped.shape == (3, 32, 32) and torch.allclose(
         cropped[0], torch.tensor((100 / 255 - 0.5) / 0.25), atol=1e-5
     )
@@ -146,24 +191,39 @@ def test_images_are_turned_upright(saved, tmp_path):
 def test_other_classes(saved, photos):
     predictor, images = load(saved()), find_images([photos])
     (ranked, *_) = predictor.predict(images, ["owl", "a cat"])
-    assert {name for name, _ in ranked} == {"owl", "a cat"} and sum(p for _, p in ranked) == pytest.approx(1)
+    assert {name for name, _ in ranked} == {"owl", "a cat"} and sum(
+        p for _, p in ranked
+    ) == pytest.approx(1)
     with pytest.raises(ValueError, match="classes must be a list of names, not 'owl'"):
         predictor.predict(images, "owl")
 
 
 def test_class_specific_contexts_serve_their_own_classes_in_any_order(saved, photos):
     predictor, images = load(saved(text(3))), find_images([photos])
-    full, part = predictor.probabilities(images), predictor.probabilities(images, ["moon", "cat"])
-    assert torch.allclose(part, full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True), atol=1e-5)
-    with pytest.raises(ValueError, match="context for each of its own classes; 'owl' is none of them"):
+    full, part = (
+        predictor.probabilities(images),
+        predictor.probabilities(images, ["moon", "cat"]),
+    )
+    assert torch.allclose(
+        part, full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True), atol=1e-5
+    )
+    with pytest.raises(
+        ValueError, match="context for each of its own classes; 'owl' is none of them"
+    ):
         predictor.predict(images, ["cat", "owl", "moon"])
 
 
 def test_several_tasks(saved, photos):
-    predictor, images = load(saved(classes={"a": ["x", "y"], "b": ["z", "v", "w"]})), find_images([photos])
+    predictor, images = (
+        load(saved(classes={"a": ["x", "y"], "b": ["z", "v", "w"]})),
+        find_images([photos]),
+    )
     assert predictor.probabilities(images, task="b").shape == (5, 3)
     assert predictor.probabilities(images, ["x"]).shape == (5, 1)
-    with pytest.raises(ValueError, match=r"several tasks: choose one \(--task\) of a, b, or give classes"):
+    with pytest.raises(
+        ValueError,
+        match=r"several tasks: choose one \(--task\) of a, b, or give classes",
+    ):
         predictor.predict(images)
     with pytest.raises(ValueError, match="not learnt on a task 'c'; it knows a, b"):
         predictor.predict(images, task="c")
@@ -182,9 +242,15 @@ def test_backbones(saved, backbones):
     load(saved(), backbone="stub.pt")
     load(saved(pretrained="laion2b"), backbone="stub.pt", pretrained="w.pt")
     assert backbones == [("stub", "laion2b"), ("stub.pt", None), ("stub.pt", "w.pt")]
-    with pytest.raises(ValueError, match=r"prompts.safetensors: its backbone my.pt2 can't be loaded .* give its file"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompts.safetensors: its backbone my.pt2 can't be loaded .* give its file",
+    ):
         load(saved(backbone="my.pt2"))
-    with pytest.raises(FileNotFoundError, match="its backbone my.pt can't be loaded .* give its file as the backbone"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="its backbone my.pt can't be loaded .* give its file as the backbone",
+    ):
         load(saved(backbone="my.pt"))
     with pytest.raises(FileNotFoundError, match="^no checkpoint at ./gone.pt"):
         load(saved(), backbone="./gone.pt")
@@ -193,9 +259,21 @@ def test_backbones(saved, backbones):
 @pytest.mark.parametrize(
     ("prompt", "changes", "message"),
     [
-        (TextPrompt(3, 48), {}, "prompts.safetensors: the text prompt is 48 wide, the text tower 32"),
-        (None, {"preprocessing": PREPROCESSING | {"size": 224}}, "learnt on 224 pixels; stub takes 32"),
-        (None, {"preprocessing": PREPROCESSING | {"crop": "pad"}}, "preprocessing is 'pad'"),
+        (
+            TextPrompt(3, 48),
+            {},
+            "prompts.safetensors: the text prompt is 48 wide, the text tower 32",
+        ),
+        (
+            None,
+            {"preprocessing": PREPROCESSING | {"size": 224}},
+            "learnt on 224 pixels; stub takes 32",
+        ),
+        (
+            None,
+            {"preprocessing": PREPROCESSING | {"crop": "pad"}},
+            "preprocessing is 'pad'",
+        ),
     ],
 )
 def test_prompts_that_do_not_fit(saved, prompt, changes, message):
@@ -232,20 +310,41 @@ def test_text_output(command, saved, photos):
     code, out, err = command(run, photos / "b.JPG", photos / "a.png", "--top", 2)
     assert (code, err) == (0, "")
     first, second = out.splitlines()
-    assert first.startswith(f"{photos}/b.JPG: ") and second.startswith(f"{photos}/a.png: ")
+    assert first.startswith(f"{photos}/b.JPG: ") and second.startswith(
+        f"{photos}/a.png: "
+    )
     predicted = load(run).predict(photos / "b.JPG")
     code, out, err = command(run, photos / "b.JPG")
-    assert out == f"{photos}/b.JPG: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in predicted[0]) + "\n"
+    assert (
+        out
+        == f"{photos}/b.JPG: "
+        + ", ".join(f"{name} {100 * p:.1f} %" for name, p in predicted[0])
+        + "\n"
+    )
 
 
 def test_json_output_of_a_folder(command, saved, photos):
-    code, out, _ = command(saved(), photos, photos / "a.png", "--json", "--top", 2, "--classes", "owl, a cat,cat")
+    code, out, _ = command(
+        saved(),
+        photos,
+        photos / "a.png",
+        "--json",
+        "--top",
+        2,
+        "--classes",
+        "owl, a cat,cat",
+    )
     records = json.loads(out)
     names = ["a.png", "b.JPG", "d.gif", "deep/c.png", "e.png", "a.png"]
-    assert code == 0 and [record["image"] for record in records] == [str(photos / name) for name in names]
+    assert code == 0 and [record["image"] for record in records] == [
+        str(photos / name) for name in names
+    ]
     for record in records:
         one, two = record["predictions"]
-        assert one.keys() == {"class", "probability"} and 1 >= one["probability"] >= two["probability"] > 0
+        assert (
+            one.keys() == {"class", "probability"}
+            and 1 >= one["probability"] >= two["probability"] > 0
+        )
         assert {one["class"], two["class"]} < {"owl", "a cat", "cat"}
 
 
@@ -263,7 +362,9 @@ BAD = ["broken.png", "empty.jpg", "gone.png"]
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "jsonl", "json"])
-def test_unreadable_images_are_reported_and_the_others_answered(command, saved, mixed, form):
+def test_unreadable_images_are_reported_and_the_others_answered(
+    command, saved, mixed, form
+):
     run = saved()
     wanted = {str(mixed / name): load(run).predict(mixed / name)[0] for name in GOOD}
     code, out, err = command(run, mixed, "--format", form)
@@ -279,14 +380,28 @@ def test_unreadable_images_are_reported_and_the_others_answered(command, saved, 
         rows = list(csv.DictReader(io.StringIO(out)))
         found = {}
         for row in rows:
-            pairs = [(row[f"class_{k}"], float(row[f"probability_{k}"] or 0)) for k in (1, 2, 3)]
+            pairs = [
+                (row[f"class_{k}"], float(row[f"probability_{k}"] or 0))
+                for k in (1, 2, 3)
+            ]
             found[row["image"]] = (row["predicted"], pairs, row["error"])
     else:
-        records = json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+        records = (
+            json.loads(out)
+            if form == "json"
+            else [json.loads(line) for line in out.splitlines()]
+        )
         found = {}
         for record in records:
-            pairs = [(pair["class"], pair["probability"]) for pair in record.get("predictions", [])]
-            found[record["image"]] = (record.get("predicted", ""), pairs, record.get("error", ""))
+            pairs = [
+                (pair["class"], pair["probability"])
+                for pair in record.get("predictions", [])
+            ]
+            found[record["image"]] = (
+                record.get("predicted", ""),
+                pairs,
+                record.get("error", ""),
+            )
     assert list(found) == [str(mixed / name) for name in sorted(GOOD + BAD)]
     for image, ranked in wanted.items():
         predicted, pairs, error = found[image]
@@ -305,12 +420,16 @@ def test_many_images_are_answered_in_parts(command, saved, mixed, monkeypatch):
     code, parts, err = command(run, mixed, "--format", "csv", "--top", 2)
     assert code == 1 and "3 of 8" in err
     rounded = [re.sub(r"0\.(\d{4})\d\d", r"0.\1", text) for text in (whole, parts)]
-    assert rounded[0] == rounded[1] and whole.startswith("image,predicted,class_1,probability_1,class_2")
+    assert rounded[0] == rounded[1] and whole.startswith(
+        "image,predicted,class_1,probability_1,class_2"
+    )
 
 
 def test_only_unreadable_images(command, saved, photos):
     code, out, err = command(saved(), photos / "notes.txt", photos / "notes.txt")
-    assert (code, out) == (1, "") and err.endswith("error: 2 of 2 images could not be read\n")
+    assert (code, out) == (1, "") and err.endswith(
+        "error: 2 of 2 images could not be read\n"
+    )
 
 
 def test_errors_can_be_taken_from_python(saved, mixed):
@@ -318,7 +437,12 @@ def test_errors_can_be_taken_from_python(saved, mixed):
     images = [mixed / name for name in ("broken.png", "a.png", "empty.jpg", "e.png")]
     predictor = load(saved())
     predictions = predictor.predict(images, batch_size=1, errors=errors)
-    assert list(errors) == [0, 2] and [len(ranked) for ranked in predictions] == [0, 3, 0, 3]
+    assert list(errors) == [0, 2] and [len(ranked) for ranked in predictions] == [
+        0,
+        3,
+        0,
+        3,
+    ]
     assert predictions[1] == predictor.predict(mixed / "a.png")[0]
     with pytest.raises(ValueError, match="broken.png"):
         predictor.predict(images)
@@ -332,7 +456,11 @@ def test_errors_can_be_taken_from_python(saved, mixed):
 def test_class_features_are_computed_once(saved, photos, monkeypatch):
     predictor = load(saved())
     calls, real = [], predictor.model.encode_classes
-    monkeypatch.setattr(predictor.model, "encode_classes", lambda *a, **k: calls.append(a) or real(*a, **k))
+    monkeypatch.setattr(
+        predictor.model,
+        "encode_classes",
+        lambda *a, **k: calls.append(a) or real(*a, **k),
+    )
     first = predictor.predict(photos / "a.png")
     predictor.predict(photos / "e.png")
     assert predictor.predict(photos / "a.png") == first and len(calls) == 1
@@ -346,7 +474,9 @@ def test_below_the_threshold_the_answer_is_unsure(command, saved, photos):
     run = saved()
     probabilities = [load(run).predict(photos / name)[0][0][1] for name in GOOD]
     threshold = sorted(probabilities)[2]
-    code, out, _ = command(run, photos, "--format", "jsonl", "--threshold", threshold - 1e-7)
+    code, out, _ = command(
+        run, photos, "--format", "jsonl", "--threshold", threshold - 1e-7
+    )
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and sum(record["predicted"] == "unsure" for record in records) == 2
     _, out, _ = command(run, photos, "--threshold", threshold - 1e-7, "--top", 1)
@@ -361,26 +491,42 @@ def test_images_are_sorted_into_folders(command, saved, mixed, tmp_path, copy):
     names = {"../up": "_up", "a/b": "a_b", "..": "_"}
     assert command(run, mixed, *flags)[0] == 1
     sources = [mixed / name for name in [*GOOD, "deep/a.png"]]
-    listed = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*") if not path.is_dir())
+    listed = sorted(
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*.*")
+        if not path.is_dir()
+    )
     assert len(listed) == 6
     for source in sources:
         predicted = names[load(run).predict(source)[0][0][0]]
-        same = [path for path in (out / predicted).iterdir() if path.read_bytes() == source.read_bytes()]
+        same = [
+            path
+            for path in (out / predicted).iterdir()
+            if path.read_bytes() == source.read_bytes()
+        ]
         assert len(same) == 1 and same[0].is_symlink() is not copy
         assert same[0].name in (source.name, "a-2.png")
     command(run, mixed, *flags)  # again: nothing is added
-    again = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*") if not path.is_dir())
+    again = sorted(
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*.*")
+        if not path.is_dir()
+    )
     assert again == listed
 
 
-def test_nothing_is_overwritten_when_images_are_sorted(command, saved, photos, tmp_path):
+def test_nothing_is_overwritten_when_images_are_sorted(
+    command, saved, photos, tmp_path
+):
     run, out = saved(), tmp_path / "sorted"
     predicted = load(run).predict(photos / "a.png")[0][0][0]
     (out / predicted).mkdir(parents=True)
     (out / predicted / "a.png").write_text("mine")
     (out / predicted / "a-2.png").symlink_to(tmp_path / "nowhere")
     assert command(run, photos / "a.png", "--sort-into", out, "--copy")[0] == 0
-    assert (out / predicted / "a.png").read_text() == "mine" and (out / predicted / "a-2.png").is_symlink()
+    assert (out / predicted / "a.png").read_text() == "mine" and (
+        out / predicted / "a-2.png"
+    ).is_symlink()
     assert (out / predicted / "a-3.png").read_bytes() == (photos / "a.png").read_bytes()
     assert command(run, photos / "a.png", "--sort-into", out, "--threshold", 1)[0] == 0
     assert (out / "unsure" / "a.png").resolve() == photos / "a.png"
@@ -391,9 +537,15 @@ def test_names_of_files_do_not_steer_the_terminal(command, saved, photos):
     run = saved()
     for form in ("text", "csv"):
         code, out, err = command(run, photos, "--format", form)
-        assert (code, err) == (0, "") and "\x1b" not in out and "x\\x1b[31m\\nerror: y.png" in out
+        assert (
+            (code, err) == (0, "")
+            and "\x1b" not in out
+            and "x\\x1b[31m\\nerror: y.png" in out
+        )
     _, out, _ = command(run, photos, "--format", "json")
-    assert str(photos / "x\x1b[31m\nerror: y.png") in [record["image"] for record in json.loads(out)]
+    assert str(photos / "x\x1b[31m\nerror: y.png") in [
+        record["image"] for record in json.loads(out)
+    ]
 
 
 INK = [  # (recorded preprocessing, value of the pixels behind the ink)
@@ -406,7 +558,9 @@ INK = [  # (recorded preprocessing, value of the pixels behind the ink)
 
 
 @pytest.mark.parametrize(("preprocessing", "value"), INK)
-def test_transparent_images_are_prepared_as_in_the_training(saved, tmp_path, preprocessing, value):
+def test_transparent_images_are_prepared_as_in_the_training(
+    saved, tmp_path, preprocessing, value
+):
     Image.new("RGBA", (32, 32)).save(tmp_path / "ink.png")
     predictor = load(saved(preprocessing=preprocessing))
     red = predictor.prepare(tmp_path / "ink.png")[0, 0, 0].item()
@@ -415,12 +569,18 @@ def test_transparent_images_are_prepared_as_in_the_training(saved, tmp_path, pre
 
 
 def test_an_unknown_background_of_a_file_is_refused(saved):
-    with pytest.raises(ValueError, match="background 'grey' is none of white, black, none"):
+    with pytest.raises(
+        ValueError, match="background 'grey' is none of white, black, none"
+    ):
         load(saved(preprocessing=PREPROCESSING | {"background": "grey"}))
 
 
-@pytest.mark.parametrize("suffix, package", [("avif", "PIL._avif"), ("heic", "pillow_heif")])
-def test_avif_and_heic_where_they_can_be_decoded(command, saved, photos, suffix, package):
+@pytest.mark.parametrize(
+    "suffix, package", [("avif", "PIL._avif"), ("heic", "pillow_heif")]
+)
+def test_avif_and_heic_where_they_can_be_decoded(
+    command, saved, photos, suffix, package
+):
     if find_spec(package) is None:
         pytest.skip(f"needs {package}")
     if suffix == "heic":
@@ -438,18 +598,29 @@ def test_avif_and_heic_where_they_can_be_decoded(command, saved, photos, suffix,
         (["{run}", "{photos}", "--threshold", "1.5"], "--threshold is 1.5"),
         (["{run}", "{photos}", "--threshold", "nan"], "--threshold is nan"),
         (["{run}", "{photos}", "--copy"], "--copy says how --sort-into"),
-        (["{run}", "{photos}", "--sort-into", "{photos}/a.png"], "a.png is a file, not a folder"),
+        (
+            ["{run}", "{photos}", "--sort-into", "{photos}/a.png"],
+            "a.png is a file, not a folder",
+        ),
         (["{run}", "{photos}/nothing.png"], "no image .*nothing.png"),
         (["{run}", "{photos}/notes.txt"], "cannot decode .*notes.txt: not an image"),
         (["{run}", "{run}"], "no images in .*run"),
         (["{photos}", "{photos}"], "no prompts at .*photos/prompts.safetensors"),
         (["{photos}/a.png", "{photos}"], "a.png is no safetensors file"),
         (["{run}", "{photos}", "--top", "0"], "--top is 0"),
-        (["{run}", "{photos}", "--task", "x"], "not learnt on a task 'x'; it knows photos"),
-        (["{run}", "{photos}", "--backbone", "ViT-B/61"], "unknown backbone 'ViT-B/61'.*ViT-B/16"),
+        (
+            ["{run}", "{photos}", "--task", "x"],
+            "not learnt on a task 'x'; it knows photos",
+        ),
+        (
+            ["{run}", "{photos}", "--backbone", "ViT-B/61"],
+            "unknown backbone 'ViT-B/61'.*ViT-B/16",
+        ),
     ],
 )
-def test_wrong_input_ends_with_code_2_and_one_line(command, saved, photos, argv, message):
+def test_wrong_input_ends_with_code_2_and_one_line(
+    command, saved, photos, argv, message
+):
     run = saved()
     code, out, err = command(*(word.format(run=run, photos=photos) for word in argv))
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith("error: ")
@@ -476,7 +647,18 @@ def predict(capsys, *words) -> tuple[int, str, str]:
 
 def test_plain_clip(capsys, clip, photos):
     image = find_images([photos])[0]
-    words = ["predict", "zeroshot", image, "--backbone", "stub", "--classes", "cat,red brick", "--device", "cpu", "--json"]
+    words = [
+        "predict",
+        "zeroshot",
+        image,
+        "--backbone",
+        "stub",
+        "--classes",
+        "cat,red brick",
+        "--device",
+        "cpu",
+        "--json",
+    ]
     for template in ("", "a sketch of the {}."):
         options = ["--template", template] if template else []
         code, out, _ = predict(capsys, *words, *options)
@@ -488,21 +670,38 @@ def test_plain_clip(capsys, clip, photos):
         with torch.no_grad():
             logits = plain(predictor.prepare(image)[None], ["cat", "red brick"])
         found = {pair["class"]: pair["probability"] for pair in record["predictions"]}
-        assert np.allclose([found["cat"], found["red brick"]], logits.softmax(1)[0], atol=1e-5)
+        assert np.allclose(
+            [found["cat"], found["red brick"]], logits.softmax(1)[0], atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["zeroshot", "{photos}"], "zeroshot needs --classes, the names to choose among"),
-        (["zeroshot", "{photos}", "--classes", "cat,dog", "--task", "photos"], "--task is of a prompt's training"),
-        (["zeroshot", "{photos}", "--classes", "cat,dog", "--template", "a photo"], "has no {} for the class name"),
+        (
+            ["zeroshot", "{photos}"],
+            "zeroshot needs --classes, the names to choose among",
+        ),
+        (
+            ["zeroshot", "{photos}", "--classes", "cat,dog", "--task", "photos"],
+            "--task is of a prompt's training",
+        ),
+        (
+            ["zeroshot", "{photos}", "--classes", "cat,dog", "--template", "a photo"],
+            "has no {} for the class name",
+        ),
         (["{run}", "{photos}", "--template", "a {}"], "--template belongs to zeroshot"),
-        (["zeroshot", "{photos}", "--classes", "cat,wren"], "the backbone pocket knows few words, .*'wren' to .*ViT-B/16"),
+        (
+            ["zeroshot", "{photos}", "--classes", "cat,wren"],
+            "the backbone pocket knows few words, .*'wren' to .*ViT-B/16",
+        ),
     ],
 )
 def test_wrong_words_about_plain_clip(capsys, saved, photos, words, message):
-    words = [word.format(run=saved(), photos=photos) if word[:1] == "{" else word for word in words]
+    words = [
+        word.format(run=saved(), photos=photos) if word[:1] == "{" else word
+        for word in words
+    ]
     code, out, err = predict(capsys, "predict", *words, "--device", "cpu")
     assert code == 2 and not out and re.search(message, err) and err.count("\n") == 1
 
@@ -510,7 +709,18 @@ def test_wrong_words_about_plain_clip(capsys, saved, photos, words, message):
 def test_unknown_words_with_force(capsys, photos, caplog):
     image = find_images([photos])[0]
     code, out, _ = predict(
-        *(capsys, "predict", "zeroshot", image, "--classes", "wren,robin", "--device", "cpu", "--json", "--force")
+        *(
+            capsys,
+            "predict",
+            "zeroshot",
+            image,
+            "--classes",
+            "wren,robin",
+            "--device",
+            "cpu",
+            "--json",
+            "--force",
+        )
     )
     assert code == 0 and len(json.loads(out)) == 1
     assert caplog.text.count("'wren', 'robin'") == 1

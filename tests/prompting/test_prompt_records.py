@@ -1,4 +1,6 @@
-"""A prompt is used as it was trained, or refused: its class name's position, its backbone, and values that are numbers."""
+"""A prompt is used as it was trained, or refused: its class name's position, its
+backbone, and values that are numbers.
+"""
 
 import json
 import time
@@ -9,7 +11,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from prompting import PromptedCLIP, TextPrompt, UnifiedPrompt, VisualPrompt, load, load_prompts, save_prompts
+from prompting import (
+    PromptedCLIP,
+    TextPrompt,
+    UnifiedPrompt,
+    VisualPrompt,
+    load,
+    load_prompts,
+    save_prompts,
+)
 from prompting.__main__ import main
 from prompting.backbones.loading import HUB_CONFIG, load_backbone
 from prompting.checkpoints.foreign import read_prompt
@@ -31,7 +41,9 @@ def write_clip(folder, seed: int = 0, quick_gelu: bool = True):
 @pytest.fixture
 def photo(tmp_path):
     path = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    ).save(path)
     return path
 
 
@@ -51,7 +63,9 @@ def class_features(prompt) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", ["CoCoOp", "MVLPT-CoCoOp", "KgCoOp"])
-def test_the_files_of_these_methods_have_the_class_name_at_the_end(tmp_path, capsys, method):
+def test_the_files_of_these_methods_have_the_class_name_at_the_end(
+    tmp_path, capsys, method
+):
     if method == "KgCoOp":
         stored = {"ctx": torch.randn(4, 32), "bias_vectors": torch.zeros(1, 512)}
     else:
@@ -62,7 +76,9 @@ def test_the_files_of_these_methods_have_the_class_name_at_the_end(tmp_path, cap
     assert "class name at the end" in capsys.readouterr().out
     expected = class_features(TextPrompt(4, 32, position="end", init=ctx))
     assert torch.equal(class_features(load_prompts(out)[0]), expected)
-    assert not torch.equal(class_features(TextPrompt(4, 32, position="middle", init=ctx)), expected)
+    assert not torch.equal(
+        class_features(TextPrompt(4, 32, position="middle", init=ctx)), expected
+    )
 
 
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
@@ -70,16 +86,25 @@ def test_a_position_that_nothing_tells_must_be_given(tmp_path, capsys, position)
     stored = foreign_state("CoOp")
     source, out = write_foreign(tmp_path / "moved", stored), tmp_path / "a.safetensors"
     assert main(["convert", str(source), str(out)]) == 2
-    assert "--position: front, middle, end" in capsys.readouterr().err and not out.exists()
+    assert (
+        "--position: front, middle, end" in capsys.readouterr().err and not out.exists()
+    )
     assert main(["convert", str(source), str(out), "--position", position]) == 0
     assert f"class name at the {position}" in capsys.readouterr().out
-    expected = class_features(TextPrompt(4, 32, position=position, init=stored["ctx"].float()))
+    expected = class_features(
+        TextPrompt(4, 32, position=position, init=stored["ctx"].float())
+    )
     assert torch.equal(class_features(load_prompts(out)[0]), expected)
 
 
 def test_a_position_that_contradicts_the_file(tmp_path, capsys):
     save_prompts(tmp_path / "a.safetensors", TextPrompt(4, 32, position="end"))
-    arguments = [str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--position", "front"]
+    arguments = [
+        str(tmp_path / "a.safetensors"),
+        str(tmp_path / "b.safetensors"),
+        "--position",
+        "front",
+    ]
     assert main(["convert", *arguments]) == 2
     assert "at the position 'end', not 'front'" in capsys.readouterr().err
 
@@ -87,14 +112,25 @@ def test_a_position_that_contradicts_the_file(tmp_path, capsys):
 @pytest.mark.parametrize("old", [False, True], ids=["mvlpt_proj", "upt_proj"])
 def test_a_reference_upt_is_taken_as_what_it_is(tmp_path, capsys, old):
     out = tmp_path / "a.safetensors"
-    assert main(["convert", str(write_foreign(tmp_path, foreign_state("UPT", old=old))), str(out)]) == 0
+    assert (
+        main(
+            [
+                "convert",
+                str(write_foreign(tmp_path, foreign_state("UPT", old=old))),
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert "θ per-token, class name at the middle" in capsys.readouterr().out
     prompt = load_prompts(out)[0]
     assert (prompt.theta, prompt.position) == ("per-token", "middle")
 
 
 def test_a_visual_prompt_needs_no_position(tmp_path):
-    assert read_prompt(write_foreign(tmp_path, foreign_state("VPT")))[0].kind == "visual"
+    assert (
+        read_prompt(write_foreign(tmp_path, foreign_state("VPT")))[0].kind == "visual"
+    )
 
 
 # -- the backbone ------------------------------------------------------------------------------------------------------
@@ -111,21 +147,36 @@ def saved(folder, backbone_path, **changes):
 def test_a_folder_called_like_a_known_model(tmp_path, capsys, photo, name):
     custom = write_clip(tmp_path / "models" / name)
     prompts = saved(tmp_path, custom)
-    assert str(tmp_path) not in json.dumps(load_prompts(prompts)[1]), "no path of this machine"
+    assert str(tmp_path) not in json.dumps(load_prompts(prompts)[1]), (
+        "no path of this machine"
+    )
     code, message = predict(capsys, prompts, photo)
-    assert code == 2 and f"a file or folder called {name}" in message and "--backbone PATH" in message
+    assert (
+        code == 2
+        and f"a file or folder called {name}" in message
+        and "--backbone PATH" in message
+    )
     code, message = predict(capsys, prompts, photo, "--backbone", "pocket")
-    assert code == 2 and f"on the backbone {name} (weights" in message and "not on pocket (weights" in message
+    assert (
+        code == 2
+        and f"on the backbone {name} (weights" in message
+        and "not on pocket (weights" in message
+    )
     code, message = predict(capsys, prompts, photo, "--backbone", custom, "--json")
     assert code == 0
     predictor = load(prompts, str(custom))
     expected = predictor.model(predictor.prepare(photo)[None], CLASSES).softmax(1)[0]
-    shown = {pair["class"]: pair["probability"] for pair in json.loads(message)[0]["predictions"]}
+    shown = {
+        pair["class"]: pair["probability"]
+        for pair in json.loads(message)[0]["predictions"]
+    }
     for class_name, probability in zip(CLASSES, expected.tolist(), strict=True):
         assert shown[class_name] == pytest.approx(probability, abs=2e-6)
 
 
-def test_the_folder_in_the_present_folder_is_meant(tmp_path, capsys, photo, monkeypatch):
+def test_the_folder_in_the_present_folder_is_meant(
+    tmp_path, capsys, photo, monkeypatch
+):
     custom = write_clip(tmp_path / "RN50")
     prompts = saved(tmp_path, custom)
     monkeypatch.chdir(tmp_path)
@@ -134,7 +185,10 @@ def test_the_folder_in_the_present_folder_is_meant(tmp_path, capsys, photo, monk
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"seed": 1}, "(weights "), ({"quick_gelu": False}, "was trained with QuickGELU; ")],
+    [
+        ({"seed": 1}, "(weights "),
+        ({"quick_gelu": False}, "was trained with QuickGELU; "),
+    ],
 )
 def test_another_backbone_of_the_same_sizes(tmp_path, capsys, photo, options, words):
     prompts = saved(tmp_path, write_clip(tmp_path / "mine"))
@@ -145,7 +199,10 @@ def test_another_backbone_of_the_same_sizes(tmp_path, capsys, photo, options, wo
 
 def test_convert_states_the_weights_of_a_file(tmp_path, capsys):
     custom = write_clip(tmp_path / "models" / "ViT-B-16")
-    source, out = write_foreign(tmp_path, foreign_state("CoCoOp")), tmp_path / "a.safetensors"
+    source, out = (
+        write_foreign(tmp_path, foreign_state("CoCoOp")),
+        tmp_path / "a.safetensors",
+    )
     assert main(["convert", str(source), str(out), "--backbone", str(custom)]) == 0
     metadata = load_prompts(out)[1]
     assert (metadata["backbone"], metadata["backbone_is_path"]) == ("ViT-B-16", True)
@@ -154,7 +211,10 @@ def test_convert_states_the_weights_of_a_file(tmp_path, capsys):
 
 def test_a_fingerprint_is_that_of_the_values(tmp_path):
     folder = write_clip(tmp_path / "a")
-    first, again = load_backbone(str(folder)), load_backbone(str(folder / "open_clip_model.safetensors"))
+    first, again = (
+        load_backbone(str(folder)),
+        load_backbone(str(folder / "open_clip_model.safetensors")),
+    )
     assert first.fingerprint == again.fingerprint
     again = load_backbone(str(folder))
     again.clip.logit_scale.data += 1e-3
@@ -164,8 +224,13 @@ def test_a_fingerprint_is_that_of_the_values(tmp_path):
 # -- values that are no numbers ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("value", "word"), [(float("nan"), "NaN"), (float("inf"), "infinity"), (-float("inf"), "infinity")])
-@pytest.mark.parametrize("command", ["predict", "json", "export", "convert", "checkpoint"])
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(float("nan"), "NaN"), (float("inf"), "infinity"), (-float("inf"), "infinity")],
+)
+@pytest.mark.parametrize(
+    "command", ["predict", "json", "export", "convert", "checkpoint"]
+)
 def test_a_prompt_that_is_no_number(tmp_path, capsys, photo, value, word, command):
     custom = write_clip(tmp_path / "mine")
     prompts = saved(tmp_path, custom)
@@ -179,14 +244,26 @@ def test_a_prompt_that_is_no_number(tmp_path, capsys, photo, value, word, comman
         "json": ["predict", prompts, photo, "--backbone", custom, "--json"],
         "export": ["export", prompts, tmp_path / "a.onnx", "--backbone", custom],
         "convert": ["convert", prompts, tmp_path / "b.safetensors"],
-        "checkpoint": ["convert", write_foreign(tmp_path, tensors), tmp_path / "b.safetensors", "--position", "end"],
+        "checkpoint": [
+            "convert",
+            write_foreign(tmp_path, tensors),
+            tmp_path / "b.safetensors",
+            "--position",
+            "end",
+        ],
     }[command]
     assert main([str(word) for word in arguments]) == 2
     shown = capsys.readouterr()
-    assert f"ctx holds {word}" in shown.err and shown.out == "" and str(arguments[1]) in shown.err
+    assert (
+        f"ctx holds {word}" in shown.err
+        and shown.out == ""
+        and str(arguments[1]) in shown.err
+    )
 
 
-@pytest.mark.parametrize("tensor", ["logit_scale", "visual.conv1.weight", "token_embedding.weight"])
+@pytest.mark.parametrize(
+    "tensor", ["logit_scale", "visual.conv1.weight", "token_embedding.weight"]
+)
 def test_a_backbone_that_is_no_number(tmp_path, capsys, photo, tensor):
     custom = write_clip(tmp_path / "mine")
     prompts = saved(tmp_path, custom)
@@ -246,7 +323,11 @@ def test_a_backbone_of_strides_of_0(tmp_path, width, suffix):
     ],
 )
 def test_a_backbone_of_shapes_without_values(tmp_path, changes):
-    state = {name: torch.zeros(value.shape) for name, value in openai_like().items() if name != "token_embedding.weight"}
+    state = {
+        name: torch.zeros(value.shape)
+        for name, value in openai_like().items()
+        if name != "token_embedding.weight"
+    }
     state["token_embedding.weight"] = torch.zeros(8, 64)
     torch.save(state | changes, tmp_path / "small.pt")
     quickly(tmp_path / "small.pt", "small.pt")
@@ -282,7 +363,9 @@ def test_a_prompt_of_more_layers_than_tensors(tmp_path, layers):
     prompt = UnifiedPrompt(TextPrompt(4, 32), VisualPrompt(2, 64, 2, 8), dim=16)
     save_prompts(tmp_path / "a.safetensors", prompt)
     config = prompt.config() | {"layers": layers}
-    save_file(prompt.state_dict(), tmp_path / "a.safetensors", {"config": json.dumps(config)})
+    save_file(
+        prompt.state_dict(), tmp_path / "a.safetensors", {"config": json.dumps(config)}
+    )
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"a\.safetensors.*layers"):
         load_prompts(tmp_path / "a.safetensors")
@@ -290,7 +373,10 @@ def test_a_prompt_of_more_layers_than_tensors(tmp_path, layers):
 
 
 def test_a_prompt_of_a_reference_of_any_size_is_still_read(tmp_path):
-    assert read_prompt(write_foreign(tmp_path, foreign_state("UPT")))[0].layers == prompt_of("UPT").layers
+    assert (
+        read_prompt(write_foreign(tmp_path, foreign_state("UPT")))[0].layers
+        == prompt_of("UPT").layers
+    )
     with torch.no_grad():
         model = PromptedCLIP(tiny_clip(), read_prompt(tmp_path)[0])
         assert torch.isfinite(model(random_images(), CLASSES)).all()

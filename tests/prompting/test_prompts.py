@@ -1,4 +1,6 @@
-"""Prompt modules on their own: shapes, initial values, counts, θ, and the modules that configurations describe."""
+"""Prompt modules on their own: shapes, initial values, counts, θ, and the modules that
+configurations describe.
+"""
 
 import json
 import math
@@ -20,14 +22,27 @@ from prompting import (
 )
 
 
-def unified(theta: str = "attention", dim: int = 128, heads: int = 1, layers: int = 1, classes: int | None = None):
+def unified(
+    theta: str = "attention",
+    dim: int = 128,
+    heads: int = 1,
+    layers: int = 1,
+    classes: int | None = None,
+):
     """UPT's sizes on ViT-B/16 with four vectors."""
-    text, visual = TextPrompt(4, 512, classes), VisualPrompt(4, 768, layers=12, patch_size=16)
+    text, visual = (
+        TextPrompt(4, 512, classes),
+        VisualPrompt(4, 768, layers=12, patch_size=16),
+    )
     return UnifiedPrompt(text, visual, dim, heads, layers, theta)
 
 
 def count(prompt):
-    return sum(parameter.numel() for parameter in prompt.parameters() if parameter.requires_grad)
+    return sum(
+        parameter.numel()
+        for parameter in prompt.parameters()
+        if parameter.requires_grad
+    )
 
 
 def test_trainable_counts_on_vit_b16():
@@ -42,14 +57,22 @@ def test_trainable_counts_on_vit_b16():
 
 def test_parameter_names():
     assert [name for name, _ in TextPrompt(2, 8).named_parameters()] == ["ctx"]
-    assert [name for name, _ in VisualPrompt(2, 8, 3, 4).named_parameters()] == ["embeddings", "embeddings_deep"]
-    assert [name for name, _ in VisualPrompt(2, 8, 1, 4).named_parameters()] == ["embeddings"]
+    assert [name for name, _ in VisualPrompt(2, 8, 3, 4).named_parameters()] == [
+        "embeddings",
+        "embeddings_deep",
+    ]
+    assert [name for name, _ in VisualPrompt(2, 8, 1, 4).named_parameters()] == [
+        "embeddings"
+    ]
     projected = VisualPrompt(2, 8, 3, 4, project=5)
     assert dict(projected.named_parameters())["embeddings_deep"].shape == (2, 2, 5)
     assert projected.contexts().visual.shape == (3, 2, 8)
 
 
-@pytest.mark.parametrize(("width", "patch", "bound"), [(768, 16, 0.0625), (768, 32, 0.0395), (1024, 14, 0.0610)])
+@pytest.mark.parametrize(
+    ("width", "patch", "bound"),
+    [(768, 16, 0.0625), (768, 32, 0.0395), (1024, 14, 0.0610)],
+)
 def test_visual_prompts_start_uniform(width, patch, bound):
     prompt = VisualPrompt(64, width, layers=3, patch_size=patch)
     for values in (prompt.embeddings.detach(), prompt.embeddings_deep.detach()):
@@ -64,18 +87,24 @@ def test_text_prompts_start_normal_or_from_words():
     assert torch.equal(TextPrompt(3, 8, init=words).ctx, words)
     specific = TextPrompt(3, 8, classes=5, init=words)
     assert torch.equal(specific.ctx, words.expand(5, 3, 8))
-    with pytest.raises(ValueError, match=r"init has shape \(3, 8\); \(n_ctx, width\) is \(4, 8\)"):
+    with pytest.raises(
+        ValueError, match=r"init has shape \(3, 8\); \(n_ctx, width\) is \(4, 8\)"
+    ):
         TextPrompt(4, 8, init=words)
 
 
 def perturbed(prompt):
-    """How far each vector moves when the first text vector is perturbed: text (4,), visual (12, 4)."""
+    """How far each vector moves when the first text vector is perturbed: text (4,),
+    visual (12, 4).
+    """
     with torch.no_grad():
         before = prompt.contexts()
         before = before.text[0].clone(), before.visual.clone()
         prompt.text.ctx[0] += torch.randn(512)
         after = prompt.contexts()
-        return (after.text[0] - before[0]).norm(dim=-1), (after.visual - before[1]).norm(dim=-1)
+        return (after.text[0] - before[0]).norm(dim=-1), (
+            after.visual - before[1]
+        ).norm(dim=-1)
 
 
 def test_attention_mixes_all_tokens():
@@ -113,8 +142,15 @@ def test_identity_leaves_the_prompts_as_they_are():
 def test_unified_class_specific_and_deeper_theta():
     prompt = unified("attention", dim=32, heads=4, layers=3, classes=2)
     contexts = prompt.contexts()
-    assert contexts.text.shape == (1, 2, 4, 512) and contexts.visual.shape == (12, 4, 768)
-    assert len(prompt.mixer.resblocks) == 3 and prompt.mixer.resblocks[0].attn.num_heads == 4
+    assert contexts.text.shape == (1, 2, 4, 512) and contexts.visual.shape == (
+        12,
+        4,
+        768,
+    )
+    assert (
+        len(prompt.mixer.resblocks) == 3
+        and prompt.mixer.resblocks[0].attn.num_heads == 4
+    )
     (contexts.text.sum() + contexts.visual.sum()).backward()
     assert all(parameter.grad is not None for parameter in prompt.parameters())
 
@@ -129,12 +165,21 @@ def test_no_maps_where_widths_agree():
     ("make", "message"),
     [
         (lambda: unified(dim=128, heads=3), r"heads \(3\) must divide its dim \(128\)"),
-        (lambda: unified("transformer"), "theta is 'transformer'; it is one of attention, per-token, mlp, identity"),
-        (lambda: TextPrompt(4, 8, position="start"), "position is 'start'; it is one of front, middle, end"),
+        (
+            lambda: unified("transformer"),
+            "theta is 'transformer'; it is one of attention, per-token, mlp, identity",
+        ),
+        (
+            lambda: TextPrompt(4, 8, position="start"),
+            "position is 'start'; it is one of front, middle, end",
+        ),
         (lambda: TextPrompt(0, 8), "n_ctx is 0"),
         (lambda: VisualPrompt(2, 8, 0, 16), "layers is 0"),
         (lambda: VisualPrompt(2, 8, 2, 16, dropout=1.0), "dropout is 1.0"),
-        (lambda: build_prompt({"kind": "audio"}), "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, text, unified, visual"),
+        (
+            lambda: build_prompt({"kind": "audio"}),
+            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, text, unified, visual",
+        ),
         (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "does not fit.*width"),
     ],
 )
@@ -165,7 +210,11 @@ def test_dropout_only_in_training():
 def test_config_describes_the_module(prompt):
     config = json.loads(json.dumps(prompt.config()))
     twin = build_prompt(config)
-    assert type(twin) is type(prompt) and twin.config() == prompt.config() and twin.position == prompt.position
+    assert (
+        type(twin) is type(prompt)
+        and twin.config() == prompt.config()
+        and twin.position == prompt.position
+    )
     shapes = {name: value.shape for name, value in prompt.state_dict().items()}
     assert {name: value.shape for name, value in twin.state_dict().items()} == shapes
 
@@ -179,11 +228,16 @@ def reference_names(prompt, old: bool) -> dict:
         "visual_": "mvlpt_proj_ctx_vpt_",
         "mixer.": "mvlpt_proj.",
     }
-    state = {"token_prefix": torch.zeros(2, 1, 512), "token_suffix": torch.zeros(2, 72, 512)}
+    state = {
+        "token_prefix": torch.zeros(2, 1, 512),
+        "token_suffix": torch.zeros(2, 72, 512),
+    }
     for name, value in prompt.state_dict().items():
         ours = next(key for key in names if name.startswith(key))
         theirs = names[ours] + name[len(ours) :]
-        state[theirs.replace("mvlpt_proj", "upt_proj") if old else theirs] = value.half()
+        state[theirs.replace("mvlpt_proj", "upt_proj") if old else theirs] = (
+            value.half()
+        )
     return state
 
 
@@ -192,20 +246,34 @@ def test_reference_checkpoint(old):
     prompt = unified("per-token")
     loaded = prompt_from_reference(reference_names(prompt, old), position="end")
     assert isinstance(loaded, UnifiedPrompt)
-    assert (loaded.theta, loaded.dim, loaded.layers, loaded.position) == ("per-token", 128, 1, "end")
+    assert (loaded.theta, loaded.dim, loaded.layers, loaded.position) == (
+        "per-token",
+        128,
+        1,
+        "end",
+    )
     for name, value in prompt.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value.half().float()), name
 
 
 def test_reference_checkpoint_with_other_names_is_refused():
     with pytest.raises(ValueError, match="not the names.*meta_net.linear1.weight"):
-        prompt_from_reference({"ctx": torch.zeros(4, 8), "meta_net.linear1.weight": torch.zeros(1, 1)})
+        prompt_from_reference(
+            {"ctx": torch.zeros(4, 8), "meta_net.linear1.weight": torch.zeros(1, 1)}
+        )
     with pytest.raises(ValueError, match="neither ctx nor vpt_embeddings"):
         prompt_from_reference({"token_prefix": torch.zeros(1)})
 
 
 def test_every_kind_is_known_when_a_prompt_is_read():
     """A process that has imported nothing but this module builds all kinds."""
-    program = "from prompting import prompts; prompts.build_prompt({'kind': 'none of them'})"
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True)
+    program = (
+        "from prompting import prompts; prompts.build_prompt({'kind': 'none of them'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+    )
     assert "known: anchored, ivlp, maple, text, unified, visual" in done.stderr

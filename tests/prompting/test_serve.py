@@ -29,7 +29,9 @@ def predictor(tmp_path_factory):
 def port(predictor):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "HEADER_SECONDS", SECONDS)
-        bounds = Limits(images=3, classes=5, megabytes=1, pixels=1_000_000, seconds=SECONDS)
+        bounds = Limits(
+            images=3, classes=5, megabytes=1, pixels=1_000_000, seconds=SECONDS
+        )
         with service.in_thread(build_app(predictor, limits=bounds)) as port:
             yield port
 
@@ -37,14 +39,25 @@ def port(predictor):
 def wanted(predictor, tmp_path, content, classes=None):
     path = tmp_path / "image"
     path.write_bytes(content)
-    return [{"class": name, "probability": round(p, 6)} for name, p in predictor.predict(path, classes)[0]]
+    return [
+        {"class": name, "probability": round(p, 6)}
+        for name, p in predictor.predict(path, classes)[0]
+    ]
 
 
 def test_answers_are_the_predictors(port, predictor, tmp_path):
-    files = [("a.png", picture(1)), ("b.jpg", picture(2, "JPEG")), ("c.png", picture(3))]
+    files = [
+        ("a.png", picture(1)),
+        ("b.jpg", picture(2, "JPEG")),
+        ("c.png", picture(3)),
+    ]
     status, answer = predict(port, files)
     assert status == 200
-    assert [result["image"] for result in answer["results"]] == ["a.png", "b.jpg", "c.png"]
+    assert [result["image"] for result in answer["results"]] == [
+        "a.png",
+        "b.jpg",
+        "c.png",
+    ]
     for (_, content), result in zip(files, answer["results"], strict=True):
         assert result["predictions"] == wanted(predictor, tmp_path, content)
 
@@ -54,34 +67,77 @@ def test_other_classes_and_fewer_of_them(port, predictor, tmp_path):
     status, answer = predict(port, [("a.png", picture(1))], fields)
     names = ["red", "blue", "green", "gray"]
     assert status == 200
-    assert answer["results"][0]["predictions"] == wanted(predictor, tmp_path, picture(1), names)[:2]
+    assert (
+        answer["results"][0]["predictions"]
+        == wanted(predictor, tmp_path, picture(1), names)[:2]
+    )
 
 
 def test_classes_health_and_page(port):
-    assert request(port, "GET", "/classes") == (200, {"classes": CLASSES, "fixed": False})
-    assert request(port, "GET", "/health") == (200, {"status": "ok", "method": "CoOp", "backbone": "pocket"})
+    assert request(port, "GET", "/classes") == (
+        200,
+        {"classes": CLASSES, "fixed": False},
+    )
+    assert request(port, "GET", "/health") == (
+        200,
+        {"status": "ok", "method": "CoOp", "backbone": "pocket"},
+    )
     status, page = request(port, "GET", "/")
-    assert status == 200 and "//" not in page.replace("<!doctype", "") and "predict" in page
+    assert (
+        status == 200
+        and "//" not in page.replace("<!doctype", "")
+        and "predict" in page
+    )
 
 
 @pytest.mark.parametrize(
     ("files", "fields", "status", "message"),
     [
         ([], [], 400, "no file in the field 'images'"),
-        ([], [("images", "http://127.0.0.1:1/a.png")], 400, "no file in the field 'images'"),
+        (
+            [],
+            [("images", "http://127.0.0.1:1/a.png")],
+            400,
+            "no file in the field 'images'",
+        ),
         ([("a.png", b"")], [], 415, "not an image"),
         ([("a.png", b"hello")], [], 415, "cannot decode a.png: not an image"),
         ([("a.png", picture(0)[:80])], [], 415, "cannot decode a.png"),
-        ([("a.png", bomb(2000, 2000))], [], 413, "a.png declares 2000 x 2000 pixels; 1,000,000 is the most"),
+        (
+            [("a.png", bomb(2000, 2000))],
+            [],
+            413,
+            "a.png declares 2000 x 2000 pixels; 1,000,000 is the most",
+        ),
         ([("a.png", bomb(200_000, 200_000))], [], 413, "a.png declares"),
-        ([("a.png", bomb(5000, 1))], [], 415, "one side is more than 1,000 times the other"),
+        (
+            [("a.png", bomb(5000, 1))],
+            [],
+            415,
+            "one side is more than 1,000 times the other",
+        ),
         ([("a.png", picture(0))] * 4, [], 413, "Too many files"),
         ([("a.png", b"x" * (1 << 20))], [], 413, "larger than 1 MB"),
         ([("a.png", b"x" * (5 << 20))], [], 413, "larger than 1 MB"),
         ([("a.png", picture(0))], [("classes", "a")] * 9, 413, "Too many fields"),
-        ([("a.png", picture(0))], [("classes", "a,b,c,d,e,f")], 413, "6 classes; 5 is the most"),
-        ([("a.png", picture(0))], [("classes", "a" * 201)], 413, "longer than 200 characters"),
-        ([("a.png", picture(0))], [("classes", "a,b,A")], 422, "'a' and 'A' are the same text"),
+        (
+            [("a.png", picture(0))],
+            [("classes", "a,b,c,d,e,f")],
+            413,
+            "6 classes; 5 is the most",
+        ),
+        (
+            [("a.png", picture(0))],
+            [("classes", "a" * 201)],
+            413,
+            "longer than 200 characters",
+        ),
+        (
+            [("a.png", picture(0))],
+            [("classes", "a,b,A")],
+            422,
+            "'a' and 'A' are the same text",
+        ),
         ([("a.png", picture(0))], [("classes", "a " * 99)], 422, "tokens"),
         ([("a.png", picture(0))], [("top", "0")], 422, "'top' is a number"),
         ([("a.png", picture(0))], [("top", "9" * 5000)], 422, "'top' is a number"),
@@ -94,13 +150,28 @@ def test_wrong_requests(port, files, fields, status, message):
 
 
 def test_one_unreadable_image_stops_no_other(port):
-    status, answer = predict(port, [("a.png", picture(1)), ("b.png", b"no"), ("c.png", bomb(9000, 9000))])
+    status, answer = predict(
+        port, [("a.png", picture(1)), ("b.png", b"no"), ("c.png", bomb(9000, 9000))]
+    )
     assert status == 200
-    assert [sorted(result) for result in answer["results"]] == [["image", "predictions"], *[["error", "image"]] * 2]
+    assert [sorted(result) for result in answer["results"]] == [
+        ["image", "predictions"],
+        *[["error", "image"]] * 2,
+    ]
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "/etc/passwd", "a@b.zip@c", "\x1b[2Jx", "x" * 3000, "<script>", "\udcff\udcfe", "a;b"]
+    "name",
+    [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a@b.zip@c",
+        "\x1b[2Jx",
+        "x" * 3000,
+        "<script>",
+        "\udcff\udcfe",
+        "a;b",
+    ],
 )
 def test_hostile_names(port, name):
     status, answer = predict(port, [(name, picture(1))])
@@ -110,9 +181,28 @@ def test_hostile_names(port, name):
 
 
 def test_requests_that_are_no_forms(port):
-    assert request(port, "POST", "/predict", b"{}", {"Content-Type": "application/json"})[0] == 400
-    assert request(port, "POST", "/predict", b"junk", {"Content-Type": "multipart/form-data"})[0] == 400
-    assert request(port, "POST", "/predict", b"junk", {"Content-Type": "multipart/form-data; boundary=x"})[0] == 400
+    assert (
+        request(port, "POST", "/predict", b"{}", {"Content-Type": "application/json"})[
+            0
+        ]
+        == 400
+    )
+    assert (
+        request(
+            port, "POST", "/predict", b"junk", {"Content-Type": "multipart/form-data"}
+        )[0]
+        == 400
+    )
+    assert (
+        request(
+            port,
+            "POST",
+            "/predict",
+            b"junk",
+            {"Content-Type": "multipart/form-data; boundary=x"},
+        )[0]
+        == 400
+    )
     assert request(port, "GET", "/predict")[0] == 405
     assert request(port, "GET", "/docs")[0] == 404
 
@@ -120,7 +210,13 @@ def test_requests_that_are_no_forms(port):
 def test_a_large_body_without_a_length(port):
     head = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
     pieces = (head if number == 0 else b"y" * 65536 for number in range(40))
-    status, answer = request(port, "POST", "/predict", pieces, {"Content-Type": "multipart/form-data; boundary=x"})
+    status, answer = request(
+        port,
+        "POST",
+        "/predict",
+        pieces,
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
     assert (status, answer) == (413, {"detail": "the request is larger than 1 MB"})
 
 
@@ -186,9 +282,14 @@ def test_command_line(tmp_path, capsys, monkeypatch):
         assert command.main(["serve", str(folder), *argv]) == 2
         assert message in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert command.main(["serve", str(folder), "--port", str(taken.getsockname()[1])]) == 2
+        assert (
+            command.main(["serve", str(folder), "--port", str(taken.getsockname()[1])])
+            == 2
+        )
         assert "in use" in capsys.readouterr().err
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "uvicorn" else name)
+    monkeypatch.setattr(
+        command, "find_spec", lambda name: None if name == "uvicorn" else name
+    )
     assert command.main(["serve", str(folder)]) == 2
     assert "this needs uvicorn: pip install 'mvlpt[serve]'" in capsys.readouterr().err
 

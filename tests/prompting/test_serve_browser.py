@@ -1,4 +1,6 @@
-"""The service's page in a real browser: real photographs are chosen and dropped, and other classes typed in."""
+"""The service's page in a real browser: real photographs are chosen and dropped, and
+other classes typed in.
+"""
 
 import base64
 import json
@@ -14,7 +16,9 @@ from tests.prompting.service import CLASSES
 from tests.scripts import headless_browser
 
 pytest.importorskip("fastapi")
-pytestmark = pytest.mark.skipif(not headless_browser.executable(), reason="no chromium or google-chrome on PATH")
+pytestmark = pytest.mark.skipif(
+    not headless_browser.executable(), reason="no chromium or google-chrome on PATH"
+)
 
 from prompting.serve.app import build_app  # noqa: E402
 
@@ -57,7 +61,11 @@ def results(browser, count: int, classes: list[str]) -> list[dict]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = browser.evaluate(ROWS)
-        right = [sorted(name for name, _ in one["classes"]) == sorted(classes) and one["seen"] for one in found]
+        right = [
+            sorted(name for name, _ in one["classes"]) == sorted(classes)
+            and one["seen"]
+            for one in found
+        ]
         if len(found) == count and all(right):
             return found
         time.sleep(0.1)
@@ -65,11 +73,16 @@ def results(browser, count: int, classes: list[str]) -> list[dict]:
 
 
 def expected(predictor, file: str, classes: list[str]) -> list[list[str]]:
-    return [[name, f"{100 * p:.1f} %"] for name, p in predictor.predict(PHOTOS / file, classes)[0]]
+    return [
+        [name, f"{100 * p:.1f} %"]
+        for name, p in predictor.predict(PHOTOS / file, classes)[0]
+    ]
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_photographs_are_chosen_dropped_and_classified_again(page, browser, predictor, width):
+def test_photographs_are_chosen_dropped_and_classified_again(
+    page, browser, predictor, width
+):
     browser.open(page, width)
     root = browser.call("DOM.getDocument")["root"]["nodeId"]
     files = browser.call("DOM.querySelector", nodeId=root, selector="#files")["nodeId"]
@@ -81,7 +94,9 @@ def test_photographs_are_chosen_dropped_and_classified_again(page, browser, pred
     assert flower["classes"] == expected(predictor, "flower.jpg", CLASSES)
     texts = [float(text.split()[0]) for _, text in flower["classes"]]
     assert flower["widths"] == pytest.approx(texts, abs=0.06)
-    assert browser.evaluate("document.getElementById('classes').value") == ", ".join(CLASSES)
+    assert browser.evaluate("document.getElementById('classes').value") == ", ".join(
+        CLASSES
+    )
 
     content = base64.b64encode((PHOTOS / "flower.jpg").read_bytes()).decode()
     browser.evaluate(DROP % json.dumps(content))
@@ -91,7 +106,9 @@ def test_photographs_are_chosen_dropped_and_classified_again(page, browser, pred
     typed = "const field = document.getElementById('classes'); field.value = 'flower\\nred house'"
     browser.evaluate(f"{typed}; field.dispatchEvent(new Event('change'))")
     (again,) = results(browser, 1, ["flower", "red house"])
-    assert again["classes"] == expected(predictor, "flower.jpg", ["flower", "red house"])
+    assert again["classes"] == expected(
+        predictor, "flower.jpg", ["flower", "red house"]
+    )
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.errors == []
     assert all(url.startswith((page, "blob:", "data:")) for url in browser.requests)
@@ -105,8 +122,12 @@ def test_errors_are_shown_as_text(page, browser, tmp_path):
     files = browser.call("DOM.querySelector", nodeId=root, selector="#files")["nodeId"]
     browser.call("DOM.setFileInputFiles", files=[str(wrong)], nodeId=files)
     deadline = time.monotonic() + 60
-    while "cannot decode" not in browser.evaluate("document.getElementById('status').textContent"):
+    while "cannot decode" not in browser.evaluate(
+        "document.getElementById('status').textContent"
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert "<b>no<b>.png" in browser.evaluate("document.getElementById('status').textContent")
+    assert "<b>no<b>.png" in browser.evaluate(
+        "document.getElementById('status').textContent"
+    )
     assert browser.evaluate("document.querySelectorAll('b').length") == 0

@@ -1,4 +1,6 @@
-"""TorchScript archives are read as `torch.jit.load` reads them, but nothing in them runs."""
+"""TorchScript archives are read as `torch.jit.load` reads them, but nothing in them
+runs.
+"""
 
 import io
 import pickle
@@ -43,12 +45,19 @@ class Net(nn.Module):
 @pytest.mark.parametrize("how", ["scripted", "traced", "half"])
 def test_the_state_is_that_of_torch(tmp_path, how):
     net, path = Net().eval(), tmp_path / "net.pt"
-    module = torch.jit.trace(net, torch.randn(1, 3)) if how == "traced" else torch.jit.script(net)
+    module = (
+        torch.jit.trace(net, torch.randn(1, 3))
+        if how == "traced"
+        else torch.jit.script(net)
+    )
     (module.half() if how == "half" else module).save(str(path))
     expected = torch.jit.load(str(path)).state_dict()
     found = read_state_dict(path)
     assert found.keys() == expected.keys() and "blocks.1.weight" in found
-    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in expected.items())
+    assert all(
+        torch.equal(found[name], value) and found[name].dtype == value.dtype
+        for name, value in expected.items()
+    )
 
 
 class Writes(nn.Module):
@@ -93,14 +102,20 @@ def test_damaged_archives_are_named(tmp_path, damage):
                 if damage == "no data":
                     continue
                 content = content[:40] if damage == "cut data" else content
-            packed = zipfile.ZIP_DEFLATED if damage == "compressed data" else zipfile.ZIP_STORED
+            packed = (
+                zipfile.ZIP_DEFLATED
+                if damage == "compressed data"
+                else zipfile.ZIP_STORED
+            )
             new.writestr(entry.filename, content, packed)
     with pytest.raises(ValueError, match=r"broken\.pt cannot be read as a checkpoint"):
         read_state_dict(broken)
 
 
 def write_shared(path, depth: int) -> None:
-    """An archive of `depth` modules, each of which holds the next one twice: 2 ** depth tensors by name."""
+    """An archive of `depth` modules, each of which holds the next one twice: 2 ** depth
+    tensors by name.
+    """
     tree = type("Tree", (), {"__module__": "__torch__.tree"})
     leaf = torch.zeros(1)
 
@@ -115,7 +130,14 @@ def write_shared(path, depth: int) -> None:
                 return "Tree"
             if isinstance(obj, torch.Tensor):
                 storage = obj._typed_storage()
-                return torch._utils._rebuild_tensor_v2, (storage, 0, (1,), (1,), False, OrderedDict())
+                return torch._utils._rebuild_tensor_v2, (
+                    storage,
+                    0,
+                    (1,),
+                    (1,),
+                    False,
+                    OrderedDict(),
+                )
             return NotImplemented
 
     node = tree()
@@ -133,7 +155,10 @@ def write_shared(path, depth: int) -> None:
         Pickler(content, protocol=2).dump(node)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("net/constants.pkl", pickle.dumps(()))
-        archive.writestr("net/code/__torch__/tree.py", 'class Tree(Module):\n  __parameters__ = ["w", ]\n')
+        archive.writestr(
+            "net/code/__torch__/tree.py",
+            'class Tree(Module):\n  __parameters__ = ["w", ]\n',
+        )
         archive.writestr("net/data.pkl", content.getvalue())
         archive.writestr("net/data/0", b"\0" * 4)
 

@@ -1,4 +1,6 @@
-"""Folders of transformers' CLIPModel: the features are those of transformers itself, without and with prompts."""
+"""Folders of transformers' CLIPModel: the features are those of transformers itself,
+without and with prompts.
+"""
 
 import json
 import shutil
@@ -17,8 +19,18 @@ from tests.prompting.tiny import random_images
 transformers = pytest.importorskip("transformers")
 
 NAMES = ["cat", "red_brick", "a very old oak tree"]
-TEXT = {"hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 2, "num_attention_heads": 4}
-VISION = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 56,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+VISION = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 END = 49407
 
 
@@ -26,7 +38,12 @@ def write(folder, activation="quick_gelu", end=END, safe=True, **text):
     """A random CLIPModel in a folder, as transformers saves it."""
     config = transformers.CLIPConfig(
         text_config={**TEXT, "hidden_act": activation, "eos_token_id": end, **text},
-        vision_config={**VISION, "hidden_act": activation, "image_size": 32, "patch_size": 8},
+        vision_config={
+            **VISION,
+            "hidden_act": activation,
+            "image_size": 32,
+            "patch_size": 8,
+        },
         projection_dim=16,
     )
     torch.manual_seed(0)
@@ -45,7 +62,9 @@ def write(folder, activation="quick_gelu", end=END, safe=True, **text):
 
 def sentences(prefix: str) -> torch.Tensor:
     tokenizer = open_clip.SimpleTokenizer()
-    return tokenizer([f"{prefix} {name.replace('_', ' ')}." for name in NAMES], context_length=77)
+    return tokenizer(
+        [f"{prefix} {name.replace('_', ' ')}." for name in NAMES], context_length=77
+    )
 
 
 def unit(x):
@@ -54,19 +73,26 @@ def unit(x):
 
 
 @pytest.mark.parametrize(
-    ("activation", "end", "safe"), [("quick_gelu", 2, True), ("gelu", END, True), ("gelu", 2, False)]
+    ("activation", "end", "safe"),
+    [("quick_gelu", 2, True), ("gelu", END, True), ("gelu", 2, False)],
 )
 def test_features_are_those_of_transformers(tmp_path, activation, end, safe):
     model = write(tmp_path, activation, end, safe)
     backbone = load_backbone(f"local-dir:{tmp_path}")
-    assert backbone.activation == {"gelu": "GELU", "quick_gelu": "QuickGELU"}[activation]
+    assert (
+        backbone.activation == {"gelu": "GELU", "quick_gelu": "QuickGELU"}[activation]
+    )
     images = random_images()
     plain = PromptedCLIP(backbone.clip)
     with torch.no_grad():
         expected = unit(model.get_image_features(pixel_values=images))
-        torch.testing.assert_close(plain.encode_images(images), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            plain.encode_images(images), expected, rtol=0, atol=1e-5
+        )
         expected = unit(model.get_text_features(input_ids=sentences("a photo of a")))
-        torch.testing.assert_close(plain.encode_classes(NAMES), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            plain.encode_classes(NAMES), expected, rtol=0, atol=1e-5
+        )
         assert torch.equal(backbone.clip.logit_scale, model.logit_scale)
 
 
@@ -118,11 +144,19 @@ def test_prompts_enter_as_inputs_embeds(tmp_path, activation):
     found = PromptedCLIP(clip, text).encode_classes(NAMES)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     weights = torch.randn(expected.shape)
-    gradients = [torch.autograd.grad((features * weights).sum(), text.ctx)[0] for features in (found, expected)]
+    gradients = [
+        torch.autograd.grad((features * weights).sum(), text.ctx)[0]
+        for features in (found, expected)
+    ]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         expected = prompted_images(model, images, visual.contexts().visual[0])
-        torch.testing.assert_close(PromptedCLIP(clip, visual).encode_images(images), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            PromptedCLIP(clip, visual).encode_images(images),
+            expected,
+            rtol=0,
+            atol=1e-5,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -166,13 +200,34 @@ def change(path, **values):
     ("values", "message"),
     [
         ({"model_type": "siglip"}, "model_type is 'siglip'; .*only clip"),
-        ({"text_config__hidden_act": "gelu_new"}, "hidden_act is 'gelu_new' in the text tower"),
-        ({"vision_config__hidden_act": "gelu"}, "'quick_gelu' in the text tower and 'gelu' in the image tower"),
-        ({"text_config__eos_token_id": 3}, "eos_token_id is 3; prompts need CLIP's end token, 49407"),
-        ({"text_config__vocab_size": 1000}, "vocab_size is 1000; CLIP's tokenizer has 49408"),
-        ({"text_config__num_hidden_layers": "many"}, "text_config.num_hidden_layers is 'many'; a whole number"),
-        ({"vision_config__num_attention_heads": 5}, "hidden_size 64 is no multiple of num_attention_heads 5"),
-        ({"projection_dim": 17}, "does not fit the architecture: .*other shapes text_projection"),
+        (
+            {"text_config__hidden_act": "gelu_new"},
+            "hidden_act is 'gelu_new' in the text tower",
+        ),
+        (
+            {"vision_config__hidden_act": "gelu"},
+            "'quick_gelu' in the text tower and 'gelu' in the image tower",
+        ),
+        (
+            {"text_config__eos_token_id": 3},
+            "eos_token_id is 3; prompts need CLIP's end token, 49407",
+        ),
+        (
+            {"text_config__vocab_size": 1000},
+            "vocab_size is 1000; CLIP's tokenizer has 49408",
+        ),
+        (
+            {"text_config__num_hidden_layers": "many"},
+            "text_config.num_hidden_layers is 'many'; a whole number",
+        ),
+        (
+            {"vision_config__num_attention_heads": 5},
+            "hidden_size 64 is no multiple of num_attention_heads 5",
+        ),
+        (
+            {"projection_dim": 17},
+            "does not fit the architecture: .*other shapes text_projection",
+        ),
         ({"text_config": [1]}, "text_config is no set of values"),
     ],
 )
@@ -185,7 +240,10 @@ def test_configurations_that_cannot_be_used(folder, values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": {"shortest_edge": 224}}, "size is .*224.*; the image tower takes 32 pixels"),
+        (
+            {"size": {"shortest_edge": 224}},
+            "size is .*224.*; the image tower takes 32 pixels",
+        ),
         ({"rescale_factor": 1.0}, "images must be rescaled by 1/255"),
         ({"resample": 9}, "resample is 9; known are"),
         ({"image_mean": [1, 2]}, "image_mean is no list of three numbers"),
@@ -206,7 +264,10 @@ def test_tokenizers_of_clip_alone(folder):
     load_backbone(str(folder))
     tokens["cat</w>"], tokens["dog</w>"] = tokens["dog</w>"], tokens["cat</w>"]
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": tokens}}))
-    with pytest.raises(ValueError, match=r"tokenizer.json: its tokens are not those of CLIP's tokenizer.*</w>' is \d+, not"):
+    with pytest.raises(
+        ValueError,
+        match=r"tokenizer.json: its tokens are not those of CLIP's tokenizer.*</w>' is \d+, not",
+    ):
         load_backbone(str(folder))
 
 
@@ -214,7 +275,10 @@ def test_shards(folder):
     expected = load_backbone(str(folder))
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="holds config.json, but no weights: model.safetensors or pytorch_model.bin"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="holds config.json, but no weights: model.safetensors or pytorch_model.bin",
+    ):
         load_backbone(str(folder))
     names = sorted(state)
     parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
@@ -225,7 +289,9 @@ def test_shards(folder):
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": files}))
     found = load_backbone(str(folder))
-    torch.testing.assert_close(found.clip.state_dict(), expected.clip.state_dict(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        found.clip.state_dict(), expected.clip.state_dict(), rtol=1e-3, atol=1e-4
+    )
     index.write_text(json.dumps({"weight_map": files | {names[0]: "../a.safetensors"}}))
     with pytest.raises(ValueError, match="'../a.safetensors' is no file beside it"):
         load_backbone(str(folder))
@@ -233,12 +299,18 @@ def test_shards(folder):
 
 def test_fine_tuned_weights_of_a_folder(folder, tmp_path):
     expected = load_backbone(str(folder)).fingerprint
-    state = {f"module._orig_mod.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    state = {
+        f"module._orig_mod.{name}": value
+        for name, value in load_file(folder / "model.safetensors").items()
+    }
     file = tmp_path / "tuned.pt"
     torch.save({"epoch": 3, "model_state_dict": state}, file)
     (folder / "model.safetensors").unlink()
     assert load_backbone(str(folder), str(file)).fingerprint == expected
-    with pytest.raises(ValueError, match="tuned.pt has the names of transformers' CLIPModel: put its config.json beside it"):
+    with pytest.raises(
+        ValueError,
+        match="tuned.pt has the names of transformers' CLIPModel: put its config.json beside it",
+    ):
         load_backbone(str(file))
 
 
@@ -250,17 +322,26 @@ def test_models_on_the_hub(folder, monkeypatch):
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    for name in ("openai/clip-vit-base-patch32", "hf-hub:openai/clip-vit-base-patch32@main"):
+    for name in (
+        "openai/clip-vit-base-patch32",
+        "hf-hub:openai/clip-vit-base-patch32@main",
+    ):
         backbone = load_backbone(name)
         assert backbone.name == name and is_known(name) and not is_path(name)
         assert backbone.record(name)["backbone"] == name
-    assert set(asked) == {("openai/clip-vit-base-patch32", None), ("openai/clip-vit-base-patch32", "main")}
+    assert set(asked) == {
+        ("openai/clip-vit-base-patch32", None),
+        ("openai/clip-vit-base-patch32", "main"),
+    }
 
     def offline(*args, **options):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(FileNotFoundError, match="clip-vit-base-patch32 of the Hugging Face Hub cannot be had here .no route"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="clip-vit-base-patch32 of the Hugging Face Hub cannot be had here .no route",
+    ):
         load_backbone("openai/clip-vit-base-patch32")
     with pytest.raises(ValueError, match="is no model of the Hugging Face Hub"):
         hub_models.download("hf-hub:clip")

@@ -37,13 +37,21 @@ class Browser:
     """
 
     def __init__(self, folder: Path, patience: float = 120.0):
-        """folder: for the browser's profile; patience: seconds until an answer is given up."""
+        """folder: for the browser's profile; patience: seconds until an answer is given
+        up.
+        """
         self.patience, self.number, self.buffer = patience, 0, b""
         self.errors: list[str] = []
         self.requests: list[str] = []
         theirs_in, self.out = _pipe()
         self.inp, theirs_out = _pipe(reverse=True)
-        command = [executable(), *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
+        command = [
+            executable(),
+            *FLAGS,
+            "--remote-debugging-pipe",
+            f"--user-data-dir={folder}",
+            "about:blank",
+        ]
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, str(theirs_in), str(theirs_out), *command],
             pass_fds=(theirs_in, theirs_out),
@@ -55,7 +63,9 @@ class Browser:
         os.close(theirs_out)
         self.page = ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.page = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.page = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Log", "Runtime", "Page", "Network"):
             self.call(f"{domain}.enable")
 
@@ -69,7 +79,9 @@ class Browser:
         return self._until(lambda reply: reply.get("id") == self.number)["result"]
 
     def _until(self, wanted) -> dict:
-        """The first message that is `wanted`; what the others tell of the page is noted."""
+        """The first message that is `wanted`; what the others tell of the page is
+        noted.
+        """
         while True:
             while b"\0" not in self.buffer:
                 if not select.select([self.inp], [], [], self.patience)[0]:
@@ -87,19 +99,35 @@ class Browser:
                 return message
 
     def _note(self, method: str | None, params: dict) -> None:
-        if method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+        if method == "Log.entryAdded" and params["entry"]["level"] in (
+            "error",
+            "warning",
+        ):
             self.errors.append(params["entry"]["text"])
         elif method == "Runtime.exceptionThrown":
             self.errors.append(str(params["exceptionDetails"]))
-        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+        elif method == "Runtime.consoleAPICalled" and params["type"] in (
+            "error",
+            "warning",
+        ):
             self.errors.append(str(params["args"]))
         elif method == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
 
-    def open(self, page: Path | str, width: int, height: int = 900, dark: bool = False) -> None:
-        """Load a file from disk, or an address, into a window of this size, in CSS pixels."""
+    def open(
+        self, page: Path | str, width: int, height: int = 900, dark: bool = False
+    ) -> None:
+        """Load a file from disk, or an address, into a window of this size, in CSS
+        pixels.
+        """
         mobile = width < 600
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=mobile,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.errors.clear()
@@ -110,15 +138,21 @@ class Browser:
 
     def evaluate(self, expression: str):
         """The value of a JavaScript expression on the page."""
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        result = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True
+        )
         if "exceptionDetails" in result:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
 
     def screenshot(self, path: Path, top: int = 0) -> None:
         """The window's content as a PNG, scrolled down by `top` pixels."""
-        self.evaluate(f"document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, {top})")
-        Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+        self.evaluate(
+            f"document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, {top})"
+        )
+        Path(path).write_bytes(
+            base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+        )
 
     def close(self) -> None:
         """End the browser."""
@@ -133,7 +167,9 @@ class Browser:
 
 
 def _pipe(reverse: bool = False) -> tuple[int, int]:
-    """(read, write) ends; the one that the browser gets has a number that its own 3 and 4 do not meet."""
+    """(read, write) ends; the one that the browser gets has a number that its own 3 and
+    4 do not meet.
+    """
     read, write = os.pipe()
     theirs = write if reverse else read
     moved = fcntl.fcntl(theirs, fcntl.F_DUPFD, 10)

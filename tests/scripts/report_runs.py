@@ -1,4 +1,6 @@
-"""Runs made up for the report's tests: a folder as `train.py` leaves it, with images and predictions that are known."""
+"""Runs made up for the report's tests: a folder as `train.py` leaves it, with images
+and predictions that are known.
+"""
 
 import json
 from pathlib import Path
@@ -16,13 +18,21 @@ from elevater_eval import write_predictions
 from trainers.engine.config import resolve, with_overrides, without_local_paths
 from trainers.engine.results import score
 
-HOSTILE = "<img src=x onerror=document.title='taken'>"  # names of classes are text, whatever they hold
+# names of classes are text, whatever they hold
+HOSTILE = "<img src=x onerror=document.title='taken'>"
 CLASSES = {"photos": ("red & blue", HOSTILE, "green"), "stones": ("grey", "white")}
-COUNTS = {"num_trainable_params": 64, "num_params": 164, "num_visual_params": 60, "num_backbone_params": 100}
+COUNTS = {
+    "num_trainable_params": 64,
+    "num_params": 164,
+    "num_visual_params": 60,
+    "num_backbone_params": 100,
+}
 
 
 def write_images(root: Path) -> None:
-    """`photos` and `stones`: five training and four test images of each class, in folders."""
+    """`photos` and `stones`: five training and four test images of each class, in
+    folders.
+    """
     for name, classes in CLASSES.items():
         for split, count in (("train", 5), ("test", 4)):
             for k, label in enumerate(classes):
@@ -33,8 +43,12 @@ def write_images(root: Path) -> None:
                     Image.new("RGB", (100, 60), colour).save(folder / f"{number}.png")
 
 
-def probabilities(targets: np.ndarray, classes: int, wrong: dict[int, tuple[int, float]]) -> np.ndarray:
-    """(N, C): 0.9 on the right class, but for the `wrong` rows, which have (class, probability)."""
+def probabilities(
+    targets: np.ndarray, classes: int, wrong: dict[int, tuple[int, float]]
+) -> np.ndarray:
+    """(N, C): 0.9 on the right class, but for the `wrong` rows, which have (class,
+    probability).
+    """
     values = np.full((len(targets), classes), 0.1 / (classes - 1))
     values[np.arange(len(targets)), targets] = 0.9
     for row, (label, value) in wrong.items():
@@ -43,19 +57,44 @@ def probabilities(targets: np.ndarray, classes: int, wrong: dict[int, tuple[int,
     return values
 
 
-def write_run(folder: Path, root: Path, seed: int = 0, wrong: dict | None = None, two_stages: bool = True) -> Path:
-    """A run of two stages over both tasks, or the plain run on photos. Relative data: tests work in `root`."""
+def write_run(
+    folder: Path,
+    root: Path,
+    seed: int = 0,
+    wrong: dict | None = None,
+    two_stages: bool = True,
+) -> Path:
+    """A run of two stages over both tasks, or the plain run on photos.
+
+    Relative data: tests work in `root`.
+    """
     trainers.register_all()
     names = ["folder:photos", "folder:stones"] if two_stages else ["folder:photos"]
-    cfg = resolve("MVPT", [], {"SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed}, ["DATASET.NUM_SHOTS", "5"])
-    cfg = with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OPTIM__LR=0.005)
+    cfg = resolve(
+        "MVPT",
+        [],
+        {"SEED": seed, "DATASET.RANDOM_SEED_SAMPLING": seed},
+        ["DATASET.NUM_SHOTS", "5"],
+    )
+    cfg = with_overrides(
+        cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OPTIM__LR=0.005
+    )
     if two_stages:
         cfg = with_overrides(cfg, MULTITASK__SOURCE="folder:stones")
-        _stage(with_overrides(cfg, DATASET__DATASET=names[1], DATASET__NAME=names[1]), folder / "source", seed, {})
+        _stage(
+            with_overrides(cfg, DATASET__DATASET=names[1], DATASET__NAME=names[1]),
+            folder / "source",
+            seed,
+            {},
+        )
     records = []
     for name in names:
-        own = with_overrides(cfg, DATASET__DATASET=name, DATASET__NAME=name, MULTITASK__SOURCE="")
-        place = folder / "adapt" / name.removeprefix("folder:") if two_stages else folder
+        own = with_overrides(
+            cfg, DATASET__DATASET=name, DATASET__NAME=name, MULTITASK__SOURCE=""
+        )
+        place = (
+            folder / "adapt" / name.removeprefix("folder:") if two_stages else folder
+        )
         records += _stage(own, place, seed, (wrong or {}) if name == names[0] else {})
     _write(folder / "results.json", json.dumps(records))
     _write(folder / "config.yaml", without_local_paths(cfg).dump())
@@ -68,8 +107,18 @@ def _stage(cfg, folder: Path, seed: int, wrong: dict) -> list[dict]:
     targets = np.array([sample.label for sample in task.test])
     values = probabilities(targets, task.num_classes, wrong)
     write_record(folder / "fewshot" / f"{task.name}.json", task, 5, seed)
-    facts = {"model_name": "MVPT-pocket", "dataset_name": task.name, "n_shot": 5, "seed": seed, **COUNTS}
-    write_predictions(folder / "predictions" / f"seed{seed}_{task.name}.json", probabilities=values, **facts)
+    facts = {
+        "model_name": "MVPT-pocket",
+        "dataset_name": task.name,
+        "n_shot": 5,
+        "seed": seed,
+        **COUNTS,
+    }
+    write_predictions(
+        folder / "predictions" / f"seed{seed}_{task.name}.json",
+        probabilities=values,
+        **facts,
+    )
     record = {
         "task": task.name,
         "metric": task.metric,

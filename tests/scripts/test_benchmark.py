@@ -1,4 +1,6 @@
-"""The steps that are compared compute the same: their gradients are equal, so a ratio of times means something."""
+"""The steps that are compared compute the same: their gradients are equal, so a ratio
+of times means something.
+"""
 
 import json
 
@@ -7,7 +9,13 @@ import torch
 
 from scripts.benchmarks import steps as benchmark_steps
 from scripts.benchmarks import training as benchmark
-from scripts.benchmarks.steps import naive_step, our_step, prompt_of, random_clip, source_names
+from scripts.benchmarks.steps import (
+    naive_step,
+    our_step,
+    prompt_of,
+    random_clip,
+    source_names,
+)
 
 
 @pytest.mark.parametrize("method", ["CoOp", "VPT", "UPT", "MaPLe", "PromptSRC"])
@@ -21,11 +29,23 @@ def test_our_step_and_the_naive_one_have_the_same_gradients(method, position):
     autocast = benchmark_steps.autocast_of("cpu", "fp32")
     gradients = []
     for make in (naive_step, our_step):  # ours changes the prompt after its gradients
-        make(clip, prompt, images, labels, names, autocast, benchmark_steps.WEIGHTS.get(method))()
-        gradients.append([p.grad.clone() for p in prompt.parameters() if p.grad is not None])
+        make(
+            clip,
+            prompt,
+            images,
+            labels,
+            names,
+            autocast,
+            benchmark_steps.WEIGHTS.get(method),
+        )()
+        gradients.append(
+            [p.grad.clone() for p in prompt.parameters() if p.grad is not None]
+        )
     assert len(gradients[0]) == len(gradients[1]) > 0
     for naive, ours in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, naive, atol=1e-5 * naive.abs().max().item(), rtol=1e-4)
+        torch.testing.assert_close(
+            ours, naive, atol=1e-5 * naive.abs().max().item(), rtol=1e-4
+        )
 
 
 def test_the_floor_is_the_prompted_tower_of_ours():
@@ -33,9 +53,13 @@ def test_the_floor_is_the_prompted_tower_of_ours():
     clip = random_clip("pocket")
     prompt = prompt_of("VPT", clip, 4, "-")
     images = torch.randn(2, 3, 48, 48)
-    tower = benchmark_steps.prompted_tower(clip.visual, images, prompt.contexts().visual.unsqueeze(1))
+    tower = benchmark_steps.prompted_tower(
+        clip.visual, images, prompt.contexts().visual.unsqueeze(1)
+    )
     ours = benchmark_steps.PromptedCLIP(clip, prompt).encode_images(images)
-    torch.testing.assert_close(torch.nn.functional.normalize(tower, dim=-1), ours, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(tower, dim=-1), ours, atol=1e-5, rtol=0
+    )
 
 
 def test_source_names():
@@ -47,10 +71,18 @@ def test_source_names():
 
 def test_the_command_writes_table_and_json(tmp_path, monkeypatch, capsys):
     words = "benchmark --architecture pocket --methods VPT --classes 3 --n-ctx 2 --rounds 1 --batch-size 2 --baseline"
-    monkeypatch.setattr("sys.argv", [*words.split(), "--precision", "bf16", "--output-dir", str(tmp_path)])
+    monkeypatch.setattr(
+        "sys.argv",
+        [*words.split(), "--precision", "bf16", "--output-dir", str(tmp_path)],
+    )
     assert benchmark.main() == 0
     (result,) = json.loads((tmp_path / "benchmark.json").read_text())["results"]
     assert result["precision"] == "bf16" and result["classes"] == 3
-    assert result["ratio"] == pytest.approx(result["step_seconds"] / result["floor_seconds"], rel=0.05)
+    assert result["ratio"] == pytest.approx(
+        result["step_seconds"] / result["floor_seconds"], rel=0.05
+    )
     assert result["naive_seconds"] > 0 and result["peak_gigabytes"] > 0.1
-    assert "| VPT | 3 |" in (tmp_path / "benchmark.md").read_text() and "| VPT | 3 |" in capsys.readouterr().out
+    assert (
+        "| VPT | 3 |" in (tmp_path / "benchmark.md").read_text()
+        and "| VPT | 3 |" in capsys.readouterr().out
+    )

@@ -12,7 +12,14 @@ def write_run(folder, trainer, shots, seed, scores, zero_shot=(50.0, 60.0)):
     records = []
     for task, score, reference in zip(("a", "b"), scores, zero_shot, strict=True):
         records.append(
-            {"task": task, "score": score, "zero_shot": reference, "trainer": trainer, "shots": shots, "seed": seed}
+            {
+                "task": task,
+                "score": score,
+                "zero_shot": reference,
+                "trainer": trainer,
+                "shots": shots,
+                "seed": seed,
+            }
         )
     (folder / "results.json").write_text(json.dumps(records))
     return folder
@@ -63,7 +70,10 @@ def test_wrong_folders_are_one_sentence(runs, tmp_path, capsys):
     records = json.loads((other / "results.json").read_text())
     (other / "results.json").write_text(json.dumps(records[:1]))
     assert compare_runs.main([*map(str, runs), str(other)]) == 2
-    assert capsys.readouterr().err == "error: APT, 5 shots: the runs are over different tasks\n"
+    assert (
+        capsys.readouterr().err
+        == "error: APT, 5 shots: the runs are over different tasks\n"
+    )
     assert compare_runs.main([str(tmp_path / "nowhere")]) == 2
     assert "no file" in capsys.readouterr().err
 
@@ -71,7 +81,10 @@ def test_wrong_folders_are_one_sentence(runs, tmp_path, capsys):
 def test_tasks_side_by_side(runs, capsys):
     assert compare_runs.main([*map(str, runs), "--by-task"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| task | zero-shot | MAPT, 1 shots | APT, 5 shots | MAPT, 5 shots |"
+    assert (
+        lines[0]
+        == "| task | zero-shot | MAPT, 1 shots | APT, 5 shots | MAPT, 5 shots |"
+    )
     assert lines[2:5] == [
         "| a | 50.0 | 50.0 | 53.0 | 61.0 |",
         "| b | 60.0 | 60.0 | 58.2 | 60.0 |",

@@ -9,8 +9,17 @@ from scripts.study import gains
 
 @pytest.fixture
 def file(tmp_path):
-    record = {"trainer": "MAPT", "shots": 5, "score": 61.0, "deviation": 0.5, "zero_shot": 60.0}
-    record |= {"gain_by_task": {"pocket-a": 12.0, "pocket-b": -10.0}, "zero_shot_by_task": {"pocket-a": 50.0, "pocket-b": 70.0}}
+    record = {
+        "trainer": "MAPT",
+        "shots": 5,
+        "score": 61.0,
+        "deviation": 0.5,
+        "zero_shot": 60.0,
+    }
+    record |= {
+        "gain_by_task": {"pocket-a": 12.0, "pocket-b": -10.0},
+        "zero_shot_by_task": {"pocket-a": 50.0, "pocket-b": 70.0},
+    }
     path = tmp_path / "runs.json"
     path.write_text(json.dumps({"trainers": [record], "comparisons": []}))
     return path
@@ -33,7 +42,9 @@ def test_picture_and_table_are_written(file, tmp_path):
     argv = f"{file} -o {tmp_path}/gains.png --page {page}"
     assert gains.main(argv.split()) == 0
     assert (tmp_path / "gains.png").read_bytes().startswith(b"\x89PNG")
-    (row,) = [line for line in page.read_text().splitlines() if line.startswith("| 5 |")]
+    (row,) = [
+        line for line in page.read_text().splitlines() if line.startswith("| 5 |")
+    ]
     assert row.startswith("| 5 | 60.0 | ") and row.endswith(" | 61.0 ± 0.5 |")
 
 

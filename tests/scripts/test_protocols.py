@@ -1,4 +1,6 @@
-"""The field's protocols: their plans, published numbers, a small run from nothing, and the same cells by train.py."""
+"""The field's protocols: their plans, published numbers, a small run from nothing, and
+the same cells by train.py.
+"""
 
 import csv
 import json
@@ -37,14 +39,18 @@ def plan_of(*argv):
         ("crossdataset", 2 * 2, 0, 2 * 2 * 10),
         ("domain", 2 * 2, 0, 2 * 2 * 4),
         ("fewshot", 22 * 2 * 5, 2 * 5, 0),
-        ("all", 266, 12, 144),  # CoOp's prompt of the largest set is that of the few-shot curve
+        # CoOp's prompt of the largest set is that of the few-shot curve
+        ("all", 266, 12, 144),
     ],
 )
 def test_runs_are_counted(names, adaptations, sources, evaluations):
     _, plan = plan_of(names, "--trainer", "CoOp,MVPT", "--seeds", "1,2")
     counts = plan.counts()
     assert counts["adaptation"] == adaptations
-    assert (counts.get("source", 0), counts.get("evaluation", 0)) == (sources, evaluations)
+    assert (counts.get("source", 0), counts.get("evaluation", 0)) == (
+        sources,
+        evaluations,
+    )
 
 
 def test_settings_are_those_of_the_methods_authors():
@@ -53,8 +59,17 @@ def test_settings_are_those_of_the_methods_authors():
     assert known.settings("MCoOp", "fewshot", 2, "ImageNet")["OPTIM.MAX_EPOCH"] == 50
     assert known.settings("CoOp", "base2new", 16)["TRAINER.MVLPT.COOP.N_CTX"] == 4
     assert known.settings("MaPLe", "domain", 16)["OPTIM.LR"] == 0.0026
-    _, plan = plan_of("all", "--suite", "coop", "--trainer", "CoOp,MaPLe,PromptSRC,KgCoOp", "--seeds", "1")
-    assert len(plan) == 4 * (11 * 3 + 11 * 5 + 10 + 4) + 3  # MaPLe, PromptSRC: other settings for the largest set
+    _, plan = plan_of(
+        "all",
+        "--suite",
+        "coop",
+        "--trainer",
+        "CoOp,MaPLe,PromptSRC,KgCoOp",
+        "--seeds",
+        "1",
+    )
+    # MaPLe, PromptSRC: other settings for the largest set
+    assert len(plan) == 4 * (11 * 3 + 11 * 5 + 10 + 4) + 3
 
 
 def test_folders_as_coop_names_them():
@@ -87,16 +102,25 @@ def test_wrong_input_is_one_sentence(argv, message, capsys):
 
 def write_score(folder, score):
     folder.mkdir(parents=True)
-    (folder / "results.json").write_text(json.dumps([{"task": folder.name, "score": score, "zero_shot": 0.0}]))
+    (folder / "results.json").write_text(
+        json.dumps([{"task": folder.name, "score": score, "zero_shot": 0.0}])
+    )
 
 
 def from_published(folder, protocol, labels):
-    """Return the table of runs whose scores are the published ones of every set, beside the published averages."""
+    """Return the table of runs whose scores are the published ones of every set, beside
+    the published averages.
+    """
     known = suite.load("coop")
     values = published.values("coop", "ViT-B/16")
     results = Results(protocol)
     for (name, method, label, column), score in values.items():
-        if name != protocol or label not in labels or column == "average" or method == tables.ZERO_SHOT:
+        if (
+            name != protocol
+            or label not in labels
+            or column == "average"
+            or method == tables.ZERO_SHOT
+        ):
             continue
         path = f"{method}/{label}/{column}"
         write_score(folder / path, score)
@@ -106,17 +130,27 @@ def from_published(folder, protocol, labels):
 
 def test_averages_and_harmonic_means_are_the_published_ones(tmp_path):
     checked = 0
-    for protocol, labels in (("base2new", ("base", "new")), ("crossdataset", ("",)), ("domain", ("",))):
+    for protocol, labels in (
+        ("base2new", ("base", "new")),
+        ("crossdataset", ("",)),
+        ("domain", ("",)),
+    ):
         table = from_published(tmp_path / protocol, protocol, labels)
         for line in table.lines:
             if line.labels[0] == tables.ZERO_SHOT:
                 continue
             for column, cell in line.cells.items():
-                assert cell.mean == pytest.approx(cell.paper, abs=0.016), (protocol, line.labels, column)
+                assert cell.mean == pytest.approx(cell.paper, abs=0.016), (
+                    protocol,
+                    line.labels,
+                    column,
+                )
                 checked += 1
     methods = 5
     assert checked == methods * 3 * 12 + (methods - 1) * 12 + (methods - 1) * 6
-    assert published.values("pocket", "pocket") == {} == published.values("coop", "RN50")
+    assert (
+        published.values("pocket", "pocket") == {} == published.values("coop", "RN50")
+    )
 
 
 def test_h_of_a_table_is_of_the_averages():
@@ -130,7 +164,8 @@ def test_h_of_a_table_is_of_the_averages():
         lines.append(tables.Line(("CoOp", label), cells, by_seed))
     *_, h = tables.with_harmonic_means(lines)
     assert h.cells["a"].mean == pytest.approx(32.0)
-    assert h.cells["average"].mean == pytest.approx(48.0)  # of 60 and 40; the mean of H would be 40
+    # of 60 and 40; the mean of H would be 40
+    assert h.cells["average"].mean == pytest.approx(48.0)
     assert h.scores == {1: {"a": pytest.approx(32.0), "b": pytest.approx(48.0)}}
 
 
@@ -144,7 +179,15 @@ def small(tmp_path_factory, log_as_before):
     (folder / "small.yaml").write_text(SMALL)
     with log_as_before():
         code = protocols.main(
-            ["all", "--suite", str(folder / "small.yaml"), "--jobs", "2", "--output-dir", str(folder / "out")]
+            [
+                "all",
+                "--suite",
+                str(folder / "small.yaml"),
+                "--jobs",
+                "2",
+                "--output-dir",
+                str(folder / "out"),
+            ]
         )
     assert code == 0
     return folder
@@ -160,22 +203,46 @@ def row(folder, name, **labels):
 def test_every_protocol_has_its_files(small):
     names = {path.name for path in (small / "out" / "tables").iterdir()}
     names.remove("rows")
-    expected = {f"{name}.{kind}" for name in suite.PROTOCOLS for kind in ("csv", "md", "tex", "json", "png")}
+    expected = {
+        f"{name}.{kind}"
+        for name in suite.PROTOCOLS
+        for kind in ("csv", "md", "tex", "json", "png")
+    }
     assert names == expected | {"comparisons.json", "comparisons.md"}
     base = row(small, "base2new", method="CoOp", classes="base", task="average")
     new = row(small, "base2new", method="CoOp", classes="new", task="average")
     h = row(small, "base2new", method="CoOp", classes="H", task="average")
     assert h == pytest.approx(tables.harmonic_mean(base, new), abs=1e-3)
     one = output.read_row(small / "out" / "tables" / "rows" / "base2new_CoOp_H.csv")
-    assert one["average"] == pytest.approx(h, abs=0.005) and list(one) == ["average", "pocket-breeds", "pocket-dishes"]
-    assert 0 < row(small, "base2new", method=tables.ZERO_SHOT, classes="open", task="pocket-breeds") < 100
+    assert one["average"] == pytest.approx(h, abs=0.005) and list(one) == [
+        "average",
+        "pocket-breeds",
+        "pocket-dishes",
+    ]
+    assert (
+        0
+        < row(
+            small,
+            "base2new",
+            method=tables.ZERO_SHOT,
+            classes="open",
+            task="pocket-breeds",
+        )
+        < 100
+    )
     text = (small / "out" / "tables" / "base2new.md").read_text()
     assert "| average |" in text and "CoOp open" in text
 
 
 def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     with log_as_before(), caplog.at_level("INFO", "protocols"):
-        argv = ["all", "--suite", str(small / "small.yaml"), "--output-dir", str(small / "out")]
+        argv = [
+            "all",
+            "--suite",
+            str(small / "small.yaml"),
+            "--output-dir",
+            str(small / "out"),
+        ]
         assert protocols.main(argv) == 0
     assert "10 jobs reused, 0 done" in caplog.text
 
@@ -186,7 +253,9 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
         keys = "OPTIM.MAX_EPOCH 1 TEST.FINAL_MODEL last_step".split()
         flags, more = flags[0].split(), flags[1].split()
         with log_as_before():
-            assert train.main([*flags, *command, str(tmp_path / name), *keys, *more]) == 0
+            assert (
+                train.main([*flags, *command, str(tmp_path / name), *keys, *more]) == 0
+            )
         (record,) = json.loads((tmp_path / name / "results.json").read_text())
         return record["score"]
 
@@ -196,17 +265,27 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
     everything = by_hand("open", start, "")
     cells = {}
     for label in ("base", "new", "open"):
-        cells[label] = row(small, "base2new", method="CoOp", classes=label, task="pocket-dishes")
-    assert cells == pytest.approx({"base": base, "new": new, "open": everything}, abs=1e-4)
+        cells[label] = row(
+            small, "base2new", method="CoOp", classes=label, task="pocket-dishes"
+        )
+    assert cells == pytest.approx(
+        {"base": base, "new": new, "open": everything}, abs=1e-4
+    )
     log = (tmp_path / "base" / "log.txt").read_text().splitlines()
     assert "Finish training" in log and f"* accuracy: {base:.1f}%" in log
 
 
 def test_logs_for_coops_parser(small):
     known, plan, planned = protocols.plan_of(
-        protocols.arguments().parse_args(["base2new", "--suite", str(small / "small.yaml")])
+        protocols.arguments().parse_args(
+            ["base2new", "--suite", str(small / "small.yaml")]
+        )
     )
     output.write_logs(plan, small / "out")
     found = planned[0].runs["CoOp", "new"][1, "pocket-dishes"]
     lines = (small / "out" / found / "log.txt").read_text().splitlines()
-    assert lines[0] == "=> result" and lines[1].startswith("* accuracy: ") and lines[2].startswith("* macro_f1: ")
+    assert (
+        lines[0] == "=> result"
+        and lines[1].startswith("* accuracy: ")
+        and lines[2].startswith("* macro_f1: ")
+    )

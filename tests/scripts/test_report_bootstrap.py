@@ -36,13 +36,20 @@ def test_weights_are_repeated_rows(metric, kind, classes, ties):
     for _ in range(20):
         rows = rng.integers(len(values), size=len(values))
         expected = metrics.compute(metric, targets[rows], values[rows])
-        assert score(np.bincount(rows, minlength=len(values))) == pytest.approx(expected, abs=1e-12)
+        assert score(np.bincount(rows, minlength=len(values))) == pytest.approx(
+            expected, abs=1e-12
+        )
 
 
 def test_mean_per_class_keeps_the_classes_of_all_images():
-    targets, values = np.array([0, 0, 1, 2]), np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.3, 0.7, 0], [0, 0.9, 0.1]])
+    targets, values = (
+        np.array([0, 0, 1, 2]),
+        np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.3, 0.7, 0], [0, 0.9, 0.1]]),
+    )
     score = statistic_of("mean-per-class", targets, values)
-    assert score(np.array([1, 1, 1, 1])) == pytest.approx(metrics.mean_per_class(targets, values))
+    assert score(np.array([1, 1, 1, 1])) == pytest.approx(
+        metrics.mean_per_class(targets, values)
+    )
     assert score(np.array([2, 0, 2, 0])) == 1.0 and score(np.array([0, 3, 1, 0])) == 0.5
 
 
@@ -51,19 +58,27 @@ def test_interval_of_an_accuracy_is_the_binomial_one():
 
     targets = np.zeros(200, dtype=int)
     values = np.where(np.arange(200)[:, None] < 140, [0.8, 0.2], [0.2, 0.8])
-    low, high = interval(resample_scores("t", "accuracy", targets, values, samples=4000))
+    low, high = interval(
+        resample_scores("t", "accuracy", targets, values, samples=4000)
+    )
     expected = binom.ppf([0.025, 0.975], 200, 0.7) / 2
     assert abs(low - expected[0]) <= 0.75 and abs(high - expected[1]) <= 0.75
 
 
 def test_draws_are_fixed_and_those_of_tasks_differ():
     targets, values = world("multiclass")
-    first, again, other = (resample_scores(name, "accuracy", targets, values, 50) for name in ("a", "a", "b"))
+    first, again, other = (
+        resample_scores(name, "accuracy", targets, values, 50)
+        for name in ("a", "a", "b")
+    )
     assert (first == again).all() and (first != other).any()
 
 
 def test_samples_with_one_class_are_drawn_again():
-    targets, values = np.array([1, 0, 0, 0, 0, 0]), np.column_stack([np.linspace(0.2, 0.9, 6)] * 2)
+    targets, values = (
+        np.array([1, 0, 0, 0, 0, 0]),
+        np.column_stack([np.linspace(0.2, 0.9, 6)] * 2),
+    )
     values[:, 1] = 1 - values[:, 0]
     draws = resample_scores("rare", "roc_auc", targets, values, 100)
     assert len(draws) == 100 and (draws == 100).all()

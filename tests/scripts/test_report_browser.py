@@ -1,4 +1,6 @@
-"""The report of a real run in a real browser: everything is there, nothing is wrong, and nothing is too wide."""
+"""The report of a real run in a real browser: everything is there, nothing is wrong,
+and nothing is too wide.
+"""
 
 import os
 import subprocess
@@ -13,20 +15,40 @@ from scripts.report import __main__ as report
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("pocket-landuse", "pocket-scenes")
 INKS = ("ink", "soft", "blue", "up", "down")
-pytestmark = pytest.mark.skipif(not headless_browser.executable(), reason="no chromium or google-chrome on PATH")
+pytestmark = pytest.mark.skipif(
+    not headless_browser.executable(), reason="no chromium or google-chrome on PATH"
+)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Two targets from a source prompt, two epochs each, with a transfer matrix of 20 tasks."""
+    """Two targets from a source prompt, two epochs each, with a transfer matrix of 20
+    tasks.
+    """
     folder = tmp_path_factory.mktemp("run")
     names = [f"task-{k}" for k in range(20)]
-    rows = [",".join([name, *(str(k + j) for j in range(20))]) for k, name in enumerate(names)]
-    argv = ["--trainer", "MVPT", "--source", "pocket-tiles", "--dataset", ",".join(TASKS), "--shots", "1"]
+    rows = [
+        ",".join([name, *(str(k + j) for j in range(20))])
+        for k, name in enumerate(names)
+    ]
+    argv = [
+        "--trainer",
+        "MVPT",
+        "--source",
+        "pocket-tiles",
+        "--dataset",
+        ",".join(TASKS),
+        "--shots",
+        "1",
+    ]
     argv += ["--output-dir", str(folder / "out"), "OPTIM.MAX_EPOCH", "2"]
-    done = subprocess.run([sys.executable, "train.py", *argv], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "train.py", *argv], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    (folder / "out" / "transfer.csv").write_text("\n".join([",".join(["source", *names]), *rows]))
+    (folder / "out" / "transfer.csv").write_text(
+        "\n".join([",".join(["source", *names]), *rows])
+    )
     return report.write([folder / "out"])
 
 
@@ -45,12 +67,33 @@ def test_page_in_a_browser(page, browser, width, dark):
     assert all(url.startswith(("file:", "data:")) for url in browser.requests)
     assert browser.evaluate("innerWidth") == width
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    heads = browser.evaluate("[...document.querySelectorAll('h2')].map(e => e.textContent)")
-    assert {"Results", "Transfer", "Learning curves", "Tasks", "Source tasks", "How to reproduce"} <= set(heads)
+    heads = browser.evaluate(
+        "[...document.querySelectorAll('h2')].map(e => e.textContent)"
+    )
+    assert {
+        "Results",
+        "Transfer",
+        "Learning curves",
+        "Tasks",
+        "Source tasks",
+        "How to reproduce",
+    } <= set(heads)
     for task in TASKS:
-        assert browser.evaluate(f"document.getElementById('task-{task}').querySelector('h3').textContent") == task
-        assert browser.evaluate(f"document.querySelector('a[href=\"#task-{task}\"]').textContent") == task
-    assert browser.evaluate("[...document.images].every(e => e.naturalWidth > 0 && e.alt)")
+        assert (
+            browser.evaluate(
+                f"document.getElementById('task-{task}').querySelector('h3').textContent"
+            )
+            == task
+        )
+        assert (
+            browser.evaluate(
+                f"document.querySelector('a[href=\"#task-{task}\"]').textContent"
+            )
+            == task
+        )
+    assert browser.evaluate(
+        "[...document.images].every(e => e.naturalWidth > 0 && e.alt)"
+    )
     assert browser.evaluate("document.images.length") > 20
     assert browser.evaluate("document.querySelectorAll('svg').length") >= 3
 
@@ -61,22 +104,35 @@ def test_mistakes_are_sorted_by_a_click(page, browser):
     in_reading_order = f"""[...{mistakes}.querySelectorAll('figure')]
         .sort((a, b) => a.offsetTop - b.offsetTop || a.offsetLeft - b.offsetLeft)
         .map(e => [...e.querySelectorAll('figcaption span')].map(line => line.textContent))"""
-    confidences = [line[1].rsplit("(", 1)[1] for line in browser.evaluate(in_reading_order)]
-    assert len(confidences) > 5 and confidences == sorted(confidences, key=lambda text: -int(text.split()[0]))
+    confidences = [
+        line[1].rsplit("(", 1)[1] for line in browser.evaluate(in_reading_order)
+    ]
+    assert len(confidences) > 5 and confidences == sorted(
+        confidences, key=lambda text: -int(text.split()[0])
+    )
     for order, line in (("true", 0), ("predicted", 1), ("file", 2)):
         browser.evaluate(f"{mistakes}.querySelector('[value={order}]').click()")
-        found = [lines[line].rsplit(" (", 1)[0] for lines in browser.evaluate(in_reading_order)]
+        found = [
+            lines[line].rsplit(" (", 1)[0]
+            for lines in browser.evaluate(in_reading_order)
+        ]
         assert found == sorted(found) and len(set(found)) > 1
 
 
 def test_classes_and_confusions_are_beside_zero_shot(page, browser):
     browser.open(page, 390)
     task = "document.getElementById('task-pocket-landuse')"
-    heads = browser.evaluate(f"[...{task}.querySelectorAll('table')].map(e => e.rows[0].textContent)")
+    heads = browser.evaluate(
+        f"[...{task}.querySelectorAll('table')].map(e => e.rows[0].textContent)"
+    )
     assert any("recall (%)zero-shot (%)" in head for head in heads)
     browser.evaluate(f"{task}.querySelectorAll('details').forEach(e => e.open = true)")
-    counts = browser.evaluate(f"[...{task}.querySelectorAll('.confusion .heat')].map(e => Number(e.textContent))")
-    images = browser.evaluate(f"{task}.querySelector('.facts').textContent.match(/(\\d+) test images/)[1]")
+    counts = browser.evaluate(
+        f"[...{task}.querySelectorAll('.confusion .heat')].map(e => Number(e.textContent))"
+    )
+    images = browser.evaluate(
+        f"{task}.querySelector('.facts').textContent.match(/(\\d+) test images/)[1]"
+    )
     assert sum(counts) == int(images)
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
@@ -85,7 +141,9 @@ def test_wide_tables_scroll_inside_themselves(page, browser):
     browser.open(page, 390)
     wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
     assert browser.evaluate(f"{wide}.length") >= 2
-    assert browser.evaluate(f"{wide}.every(e => getComputedStyle(e).overflowX == 'auto' && e.tabIndex == 0)")
+    assert browser.evaluate(
+        f"{wide}.every(e => getComputedStyle(e).overflowX == 'auto' && e.tabIndex == 0)"
+    )
 
 
 def test_text_has_contrast(page, browser):
@@ -100,8 +158,13 @@ def test_text_has_contrast(page, browser):
     })"""
     for dark in (False, True):
         browser.open(page, 1280, dark=dark)
-        value = {name: browser.evaluate(f"{luminance}('--{name}')") for name in ("paper", "wash", "band", *INKS)}
-        pairs = [(ink, ground) for ink in INKS for ground in ("paper", "wash")] + [("ink", "band")]
+        value = {
+            name: browser.evaluate(f"{luminance}('--{name}')")
+            for name in ("paper", "wash", "band", *INKS)
+        }
+        pairs = [(ink, ground) for ink in INKS for ground in ("paper", "wash")] + [
+            ("ink", "band")
+        ]
         for ink, ground in pairs:
             low, high = sorted((value[ink], value[ground]))
             assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground, dark)

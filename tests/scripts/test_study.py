@@ -1,4 +1,6 @@
-"""Studies: how many runs the paper's experiments are, what the tables compute, and a small study from end to end."""
+"""Studies: how many runs the paper's experiments are, what the tables compute, and a
+small study from end to end.
+"""
 
 import dataclasses
 import json
@@ -32,10 +34,13 @@ from toolkit.common.markers import fill, replace_or_append
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# item -> source prompts, adaptations, transfer matrices of --suite paper with three seeds
+# item -> source prompts, adaptations, transfer matrices of --suite paper with three
+# seeds
 PAPER = {
-    "table1": (27, 648, 0),  # 3 shots x 3 seeds x (3 source prompts, 6 methods x 12 targets)
-    "table2": (9, 1080, 9),  # (20 alone + 20 x 2 groups) x {no source, source} x 3 methods x 3 seeds
+    # 3 shots x 3 seeds x (3 source prompts, 6 methods x 12 targets)
+    "table1": (27, 648, 0),
+    # (20 alone + 20 x 2 groups) x {no source, source} x 3 methods x 3 seeds
+    "table2": (9, 1080, 9),
     "table3": (
         9,
         1080,
@@ -50,7 +55,9 @@ PAPER = {
 
 
 def counted(plan):
-    return tuple(plan.counts().get(kind, 0) for kind in ("source", "adaptation", "transfer"))
+    return tuple(
+        plan.counts().get(kind, 0) for kind in ("source", "adaptation", "transfer")
+    )
 
 
 @pytest.mark.parametrize("item", protocol.ITEMS)
@@ -68,7 +75,9 @@ def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
     known = protocol.load(suite)
     for method in methods.PAPER:
         single = method.removeprefix("M")
-        node = resolve(method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []).TRAINER.MVLPT
+        node = resolve(
+            method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []
+        ).TRAINER.MVLPT
         found = {node[part].N_CTX for part in planner.LENGTHS[single]}
         assert found == {known.lengths[single]}, method
 
@@ -76,7 +85,12 @@ def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
 def test_context_lengths_are_runs_of_their_own():
     _, (item,) = items.plan_items(protocol.load("pocket"), ["figure5"])
     for method in ("MCoOp", "MVPT", "MUPT"):
-        runs = [names for row in item.rows if row.labels[0] == method for names in row.runs.values()]
+        runs = [
+            names
+            for row in item.rows
+            if row.labels[0] == method
+            for names in row.runs.values()
+        ]
         assert len(set(runs)) == 3 * 20 * 3  # lengths, targets, seeds
 
 
@@ -84,7 +98,8 @@ def test_runs_that_several_tables_want_are_planned_once():
     plan, _ = items.plan_items(protocol.load("paper"), protocol.ITEMS)
     assert counted(plan) == (108, 3060, 9) and sum(map(sum, PAPER.values())) > len(plan)
     both, _ = items.plan_items(protocol.load("paper"), ["table1", "figure1"])
-    assert counted(both) == (45, 1080, 0)  # figure 1 adds two backbones: 18 source prompts, 432 adaptations
+    # figure 1 adds two backbones: 18 source prompts, 432 adaptations
+    assert counted(both) == (45, 1080, 0)
 
 
 def test_seeds_and_methods_narrow_a_plan():
@@ -98,9 +113,19 @@ def test_seeds_and_methods_narrow_a_plan():
 
 
 def test_any_registered_trainer_is_a_method():
-    assert methods.known()[: len(methods.PAPER)] == methods.PAPER and "ZeroshotCLIP" not in methods.known()
-    assert [methods.single_form(name) for name in ("MVPT", "VPT", "MVLPT")] == ["VPT", "VPT", "MVLPT"]
-    assert [methods.multitask_form(name) for name in ("UPT", "CoOp")] == ["MUPT", "MCoOp"]
+    assert (
+        methods.known()[: len(methods.PAPER)] == methods.PAPER
+        and "ZeroshotCLIP" not in methods.known()
+    )
+    assert [methods.single_form(name) for name in ("MVPT", "VPT", "MVLPT")] == [
+        "VPT",
+        "VPT",
+        "MVLPT",
+    ]
+    assert [methods.multitask_form(name) for name in ("UPT", "CoOp")] == [
+        "MUPT",
+        "MCoOp",
+    ]
     known = protocol.narrowed(protocol.load("pocket"), [0], ["mvlpt"])
     plan, planned = items.plan_items(known, ["table1", "table2"])
     assert "runs/MVLPT_1shots_seed0_source11" in plan.jobs
@@ -110,18 +135,40 @@ def test_any_registered_trainer_is_a_method():
 def test_jobs_have_readable_names_and_their_needs():
     plan, _ = items.plan_items(protocol.load("paper"), protocol.ITEMS)
     job = plan.jobs["runs/MVPT_20shots_seed0_from-targets20_worst3/mnist"]
-    assert job.needs == ("runs/MVPT_20shots_seed0_targets20", "transfer/VPT_20shots_seed0")
-    assert plan.jobs["transfer/VPT_20shots_seed0"].needs[0] == "runs/VPT_20shots_seed0/caltech-101"
-    assert plan.jobs["runs/MUPT_length16_20shots_seed1_source11"].settings["options"] == {
+    assert job.needs == (
+        "runs/MVPT_20shots_seed0_targets20",
+        "transfer/VPT_20shots_seed0",
+    )
+    assert (
+        plan.jobs["transfer/VPT_20shots_seed0"].needs[0]
+        == "runs/VPT_20shots_seed0/caltech-101"
+    )
+    assert plan.jobs["runs/MUPT_length16_20shots_seed1_source11"].settings[
+        "options"
+    ] == {
         "TRAINER.MVLPT.COOP.N_CTX": 16,
         "TRAINER.MVLPT.VPT.N_CTX": 16,
     }
-    assert plan.jobs["runs/MCoOp_20shots_seed2_largest1"].settings["tasks"] == ["ImageNet"]
+    assert plan.jobs["runs/MCoOp_20shots_seed2_largest1"].settings["tasks"] == [
+        "ImageNet"
+    ]
     assert "runs/CoOp_ViT-L-14_20shots_seed0/gtsrb" in plan.jobs
 
 
 def test_a_dry_run_needs_no_data(capsys, tmp_path):
-    assert study.main(["all", "--suite", "paper", "--dry-run", "--output-dir", str(tmp_path / "new")]) == 0
+    assert (
+        study.main(
+            [
+                "all",
+                "--suite",
+                "paper",
+                "--dry-run",
+                "--output-dir",
+                str(tmp_path / "new"),
+            ]
+        )
+        == 0
+    )
     text = capsys.readouterr().out
     assert "together" in text and "3,060" in text and not (tmp_path / "new").exists()
     assert study.main(["table1", "--dry-run", "--seeds", "0", "--jobs", "2"]) == 0
@@ -197,7 +244,12 @@ def test_a_protocol_of_the_wrong_kind_is_named(key, value, message, capsys, tmp_
 def written(folder, name, task, score, val=None, zero=10.0):
     path = folder / name / "results.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"task": task, "score": score, "zero_shot": zero, "zero_shot_one_template": zero / 2}
+    record = {
+        "task": task,
+        "score": score,
+        "zero_shot": zero,
+        "zero_shot_one_template": zero / 2,
+    }
     record |= {} if val is None else {"val_score": val}
     path.write_text(json.dumps([record]))
     return name
@@ -207,16 +259,35 @@ def test_means_and_deviations_and_the_choice_by_validation(tmp_path):
     runs = {}
     for seed, shift in ((0, 0.0), (1, 4.0)):
         for task, score in (("a", 50.0), ("b", 60.0)):
-            small = written(tmp_path, f"s{seed}/{task}/1", task, score + shift, val=70.0)
-            large = written(tmp_path, f"s{seed}/{task}/2", task, 90.0, val=80.0 if task == "b" else 70.0)
+            small = written(
+                tmp_path, f"s{seed}/{task}/1", task, score + shift, val=70.0
+            )
+            large = written(
+                tmp_path,
+                f"s{seed}/{task}/2",
+                task,
+                90.0,
+                val=80.0 if task == "b" else 70.0,
+            )
             runs[seed, task] = (small, large)
-    item = items.Item("table2", "T", ("method",), ("a", "b"), [items.Row(("MVPT",), runs)])
-    item.rows.append(items.Row(("CLIP",), {key: value[:1] for key, value in runs.items()}, "zero_shot"))
-    item.rows.append(items.Row(("CLIP, one template",), item.rows[-1].runs, "zero_shot_one_template"))
+    item = items.Item(
+        "table2", "T", ("method",), ("a", "b"), [items.Row(("MVPT",), runs)]
+    )
+    item.rows.append(
+        items.Row(
+            ("CLIP",), {key: value[:1] for key, value in runs.items()}, "zero_shot"
+        )
+    )
+    item.rows.append(
+        items.Row(("CLIP, one template",), item.rows[-1].runs, "zero_shot_one_template")
+    )
     item.rows.append(items.Row(("an older version",), runs, "no_such_score"))
     item.rows.append(items.Row(("gone",), {key: ("nowhere",) for key in runs}))
-    line, zero, one_template, older, gone = tables.build(item, tmp_path, compare=False).lines
-    assert line.chosen == {0: {"a": 0, "b": 1}, 1: {"a": 0, "b": 1}}  # of equals the smaller group
+    line, zero, one_template, older, gone = tables.build(
+        item, tmp_path, compare=False
+    ).lines
+    # of equals the smaller group
+    assert line.chosen == {0: {"a": 0, "b": 1}, 1: {"a": 0, "b": 1}}
     assert line.cells["a"].mean == 52.0 and line.cells["a"].std == pytest.approx(8**0.5)
     assert line.cells["average"].values == (70.0, 72.0)
     assert zero.cells["average"].values == (10.0,)
@@ -236,38 +307,64 @@ def test_the_papers_figures_are_there_for_every_row_that_has_them():
         known["table2", "MVPT / M / M", "average"] == (74.13, 0.3)
         and known["table2", "CLIP / - / -", "mnist"][0] == 52.0
     )
-    _, planned = items.plan_items(protocol.load("paper"), ["table1", "table2", "table3", "table4"])
-    rows = {(item.name, " / ".join(row.labels)) for item in planned for row in item.rows}
+    _, planned = items.plan_items(
+        protocol.load("paper"), ["table1", "table2", "table3", "table4"]
+    )
+    rows = {
+        (item.name, " / ".join(row.labels)) for item in planned for row in item.rows
+    }
     assert {(item, row) for item, row, _ in known} <= rows
     tasks = {item.name: {"average", *item.tasks} for item in planned}
     assert all(task in tasks[item] for item, _, task in known)
 
 
 def test_paired_comparison_on_known_numbers():
-    first = tables.Line(("x",), {}, {0: {"a": 12.0, "b": 21.0, "c": 33.0}, 1: {"a": 10.0, "b": 21.0, "c": 33.0}})
-    second = tables.Line(("y",), {}, {0: {"a": 10.0, "b": 20.0, "c": 30.0}, 1: {"a": 10.0, "b": 20.0, "c": 30.0}})
+    first = tables.Line(
+        ("x",),
+        {},
+        {0: {"a": 12.0, "b": 21.0, "c": 33.0}, 1: {"a": 10.0, "b": 21.0, "c": 33.0}},
+    )
+    second = tables.Line(
+        ("y",),
+        {},
+        {0: {"a": 10.0, "b": 20.0, "c": 30.0}, 1: {"a": 10.0, "b": 20.0, "c": 30.0}},
+    )
     found = comparisons.compare("q", first, second, ("x", "y"))
-    assert found.difference == pytest.approx(5 / 3) and (found.wins, found.tasks, found.seeds) == (3, 3, 2)
-    assert found.low == pytest.approx(1.0) and found.high == pytest.approx(3.0)  # the most extreme draws of three tasks
+    assert found.difference == pytest.approx(5 / 3) and (
+        found.wins,
+        found.tasks,
+        found.seeds,
+    ) == (3, 3, 2)
+    # the most extreme draws of three tasks
+    assert found.low == pytest.approx(1.0) and found.high == pytest.approx(3.0)
     assert comparisons.signed_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == 0.0625
     assert comparisons.signed_rank(np.zeros(4)) == 1.0
 
 
 def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
     scores = ((90.0, 30.0, 31.0), (20.0, 80.0, 21.0), (10.0, 11.0, 70.0))
-    (own, classes) = predictors.compare_over_seeds("VPT", {0: Matrix.square(("a", "b", "c"), scores)}, tmp_path / "none")
-    assert own["predictor"] == "the source's score on its own task" and own["spearman"] == pytest.approx(1)
+    (own, classes) = predictors.compare_over_seeds(
+        "VPT", {0: Matrix.square(("a", "b", "c"), scores)}, tmp_path / "none"
+    )
+    assert own["predictor"] == "the source's score on its own task" and own[
+        "spearman"
+    ] == pytest.approx(1)
     assert classes["spearman"] == 0.0  # unknown tasks: the same for all
     matrix = normalised(Matrix.square(("a", "b"), ((50.0, 20.0), (25.0, 40.0))))
     assert matrix.scores.tolist() == [[1.0, 0.5], [0.5, 1.0]]
     write_matrix(tmp_path / "m.csv", matrix)
-    assert (tmp_path / "m.csv").read_text() == "source,a,b\na,1.000000,0.500000\nb,0.500000,1.000000\n"
+    assert (
+        tmp_path / "m.csv"
+    ).read_text() == "source,a,b\na,1.000000,0.500000\nb,0.500000,1.000000\n"
 
 
 def test_the_results_page_keeps_what_stands_around_its_parts():
     text = replace_or_append("# Own words\n", "table1", "old")
     text = replace_or_append(text + "\nmore own words\n", "table1", "new")
-    assert text == "# Own words\n\n<!-- table1:begin -->\nnew\n<!-- table1:end -->\n\nmore own words\n"
+    assert (
+        text
+        == "# Own words\n\n<!-- table1:begin -->\nnew\n<!-- table1:end -->\n\nmore own words\n"
+    )
 
 
 def test_a_part_that_a_page_lacks_is_named(tmp_path):
@@ -281,34 +378,66 @@ def test_a_part_that_a_page_lacks_is_named(tmp_path):
 
 def test_a_group_is_read_off_the_transfer_jobs_matrix(tmp_path):
     rows = ((9.0, 1.0, 2.0), (3.0, 9.0, 8.0), (4.0, 5.0, 9.0))
-    write_matrix(tmp_path / "transfer" / "VPT" / "scores.csv", Matrix.square(("a", "b", "c"), rows))
-    best, worst = ({"transfer": "transfer/VPT", "worst": w, "size": 2} for w in (False, True))
-    assert work.group_of(best, "a", tmp_path) == {"a": ["c"]} and work.group_of(worst, "a", tmp_path) == {"a": ["b"]}
+    write_matrix(
+        tmp_path / "transfer" / "VPT" / "scores.csv",
+        Matrix.square(("a", "b", "c"), rows),
+    )
+    best, worst = (
+        {"transfer": "transfer/VPT", "worst": w, "size": 2} for w in (False, True)
+    )
+    assert work.group_of(best, "a", tmp_path) == {"a": ["c"]} and work.group_of(
+        worst, "a", tmp_path
+    ) == {"a": ["b"]}
 
 
 def test_a_folder_with_another_job_is_not_taken_for_this_one(tmp_path):
-    plan, _ = items.plan_items(protocol.narrowed(protocol.load("pocket"), [0], ["CoOp"]), ["table1"])
-    job, place = plan.jobs["runs/CoOp_1shots_seed0/pocket-memes"], work.Place(str(tmp_path))
+    plan, _ = items.plan_items(
+        protocol.narrowed(protocol.load("pocket"), [0], ["CoOp"]), ["table1"]
+    )
+    job, place = (
+        plan.jobs["runs/CoOp_1shots_seed0/pocket-memes"],
+        work.Place(str(tmp_path)),
+    )
     assert not work.finished(job, place)
     folder = tmp_path / job.name
     folder.mkdir(parents=True)
     (folder / work.DONE_FILE).write_text(json.dumps(work._done(job)))
     assert work.finished(job, place)
-    longer = dataclasses.replace(job, settings=job.settings | {"options": {"OPTIM.MAX_EPOCH": 11}})
-    with pytest.raises(ValueError, match="holds another run .* use another --output-dir"):
+    longer = dataclasses.replace(
+        job, settings=job.settings | {"options": {"OPTIM.MAX_EPOCH": 11}}
+    )
+    with pytest.raises(
+        ValueError, match="holds another run .* use another --output-dir"
+    ):
         work.finished(longer, place)
 
 
 def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
-    row = {"parameters": 150e6, "trained": 100, "seconds_per_image": 0.2, "batch": 2, "classes": 10, "threads": 1}
-    rows = [row | {"backbone": "ViT-B/32", "method": method} for method in sizes.VECTORS]
+    row = {
+        "parameters": 150e6,
+        "trained": 100,
+        "seconds_per_image": 0.2,
+        "batch": 2,
+        "classes": 10,
+        "threads": 1,
+    }
+    rows = [
+        row | {"backbone": "ViT-B/32", "method": method} for method in sizes.VECTORS
+    ]
     (tmp_path / "sizes.json").write_text(json.dumps(rows))
     assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
     cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}
     lines = [tables.Line(("pocket", method), cells) for method in methods.PAPER]
-    table = tables.Table("figure1", "Size", ("backbone", "method"), ("average", "a"), lines)
+    table = tables.Table(
+        "figure1", "Size", ("backbone", "method"), ("average", "a"), lines
+    )
     plots.sizes(table, rows, tmp_path / "figure1.png")
-    heat_maps([tmp_path / "figure4.png"], ["a", "b"], {"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])}, "Transfer")
+    heat_maps(
+        [tmp_path / "figure4.png"],
+        ["a", "b"],
+        {"VPT": np.array([[1.0, 0.5], [0.8, 1.0]])},
+        "Transfer",
+    )
     assert all((tmp_path / f"figure{k}.png").stat().st_size > 5000 for k in (1, 4))
 
 
@@ -330,7 +459,18 @@ items:
 
 
 def start(suite: Path, out: Path, *options: str) -> subprocess.Popen:
-    words = [sys.executable, "-m", "scripts.study", "all", "--suite", suite, "--methods", "CoOp", "--output-dir", out]
+    words = [
+        sys.executable,
+        "-m",
+        "scripts.study",
+        "all",
+        "--suite",
+        suite,
+        "--methods",
+        "CoOp",
+        "--output-dir",
+        out,
+    ]
     return subprocess.Popen(
         [*map(str, words), "--jobs", "2", *options], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -363,22 +503,43 @@ def test_a_killed_study_goes_on_and_gives_the_same_tables(tmp_path):
         or f"{done + 1} jobs reused" in texts[0]
         or f"{done + 2} jobs reused" in texts[0]
     )
-    for name in ("table1.json", "table1.tex", "table2.csv", "table2.md", "comparisons.json"):
-        assert (tmp_path / "killed" / "tables" / name).read_bytes() == (tmp_path / "one" / "tables" / name).read_bytes()
+    for name in (
+        "table1.json",
+        "table1.tex",
+        "table2.csv",
+        "table2.md",
+        "comparisons.json",
+    ):
+        assert (tmp_path / "killed" / "tables" / name).read_bytes() == (
+            tmp_path / "one" / "tables" / name
+        ).read_bytes()
     assert (tmp_path / "one" / "tables" / "table2.png").stat().st_size > 5000
     table = json.loads((tmp_path / "one" / "tables" / "table2.json").read_text())
     grouped = next(row for row in table["rows"] if row["labels"] == ["MCoOp", "M", "M"])
-    assert grouped["chosen"]["0"].keys() == {"pocket-memes", "pocket-cells", "pocket-distance"}
+    assert grouped["chosen"]["0"].keys() == {
+        "pocket-memes",
+        "pocket-cells",
+        "pocket-distance",
+    }
     page = (tmp_path / "RESULTS.md").read_text()
-    assert "docs/study/table2.png" in page and (tmp_path / "docs" / "study" / "table2.png").is_file()
-    (run,) = json.loads((tmp_path / "one/runs/CoOp_2shots_seed0/pocket-memes/results.json").read_text())
+    assert (
+        "docs/study/table2.png" in page
+        and (tmp_path / "docs" / "study" / "table2.png").is_file()
+    )
+    (run,) = json.loads(
+        (tmp_path / "one/runs/CoOp_2shots_seed0/pocket-memes/results.json").read_text()
+    )
     assert 0 <= run["val_score"] <= 100
 
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")}
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")
+    }
     third = start(suite, tmp_path / "one")
     text = third.communicate(timeout=600)[0]
     assert third.returncode == 0 and " 0 done" in text
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "one" / "runs").rglob("*")
+    } == before
 
 
 @pytest.mark.long
@@ -392,7 +553,10 @@ def test_a_process_that_dies_fails_its_job_alone(tmp_path):
     with Processes(1, perform_for_test, str(tmp_path)) as executor:
         report = run_plan(plan, executor, lambda job: False)
     assert report.done == ["well"] and (tmp_path / "well").is_file()
-    assert report.failed == {"dies": "its process ended with code 3", "raises": "ValueError: no such luck"}
+    assert report.failed == {
+        "dies": "its process ended with code 3",
+        "raises": "ValueError: no such luck",
+    }
 
 
 def test_a_process_that_hangs_is_killed_and_its_job_lost(tmp_path):
@@ -408,7 +572,11 @@ def test_a_process_that_hangs_is_killed_and_its_job_lost(tmp_path):
         executor.timeout = 600.0
         executor.submit(well)
         (outcome,) = executor.wait()
-    assert outcome.job == well and not outcome.error and (tmp_path / "well").read_text() == "well"
+    assert (
+        outcome.job == well
+        and not outcome.error
+        and (tmp_path / "well").read_text() == "well"
+    )
 
 
 def perform_for_test(job, place):

@@ -1,4 +1,6 @@
-"""Sweeps: plan files, retries, a sweep on this machine, and on a Ray cluster that loses a node."""
+"""Sweeps: plan files, retries, a sweep on this machine, and on a Ray cluster that loses
+a node.
+"""
 
 import contextlib
 import importlib.util
@@ -75,7 +77,12 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
 )  # fmt: skip
 def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, capsys):
     out = tmp_path / "out"
-    assert sweep.main([str(written(tmp_path, text)), "--output-dir", str(out), "--dry-run"]) == 2
+    assert (
+        sweep.main(
+            [str(written(tmp_path, text)), "--output-dir", str(out), "--dry-run"]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not out.exists()
 
@@ -84,7 +91,10 @@ def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, 
     ("flags", "message"),
     [
         (["--gpus", "1"], "--gpus is of a Ray cluster: give its --address, too"),
-        (["--address", "auto", "--gpus", "1.5"], "--gpus is 1.5; it is a part of one, or a whole number"),
+        (
+            ["--address", "auto", "--gpus", "1.5"],
+            "--gpus is 1.5; it is a part of one, or a whole number",
+        ),
         (["--address", "auto", "--cpus", "0"], "--cpus is 0"),
         (["--jobs", "0"], "--jobs is 0"),
         (["--retries", "-1"], "--retries is -1"),
@@ -95,35 +105,80 @@ def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, 
     ],
 )
 def test_flags_that_make_no_sense_are_refused(flags, message, tmp_path, capsys):
-    assert sweep.main([str(written(tmp_path, SMALL)), "--output-dir", str(tmp_path / "out"), *flags]) == 2
+    assert (
+        sweep.main(
+            [
+                str(written(tmp_path, SMALL)),
+                "--output-dir",
+                str(tmp_path / "out"),
+                *flags,
+            ]
+        )
+        == 2
+    )
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_without_ray_an_address_is_one_helpful_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     plan = str(written(tmp_path, SMALL))
-    assert sweep.main([plan, "--output-dir", str(tmp_path / "out"), "--address", "auto"]) == 2
+    assert (
+        sweep.main([plan, "--output-dir", str(tmp_path / "out"), "--address", "auto"])
+        == 2
+    )
     error = capsys.readouterr().err
     assert "pip install ray, or leave --address out" in error and error.count("\n") == 1
 
 
 def test_flags_win_over_the_file(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(sweep, "run_entries", lambda known, args: seen.append(args) or 0)
+    monkeypatch.setattr(
+        sweep, "run_entries", lambda known, args: seen.append(args) or 0
+    )
     head = "root: there\noutput_dir: out\nretries: 5\nresources: {cpus: 2, gpus: 0.5}\n"
     plan = str(written(tmp_path, head + SMALL))
     assert sweep.main([plan, "--address", "auto"]) == 0
-    assert sweep.main([plan, "--address", "auto", "--gpus", "1", "--retries", "0", "--root", "here"]) == 0
+    assert (
+        sweep.main(
+            [
+                plan,
+                "--address",
+                "auto",
+                "--gpus",
+                "1",
+                "--retries",
+                "0",
+                "--root",
+                "here",
+            ]
+        )
+        == 0
+    )
     assert sweep.main([plan]) == 0  # the resources are a cluster's
-    found = [(args.root, args.output_dir, args.retries, args.cpus, args.gpus) for args in seen]
-    assert found == [("there", "out", 5, 2, 0.5), ("here", "out", 0, 2, 1.0), ("there", "out", 5, None, None)]
+    found = [
+        (args.root, args.output_dir, args.retries, args.cpus, args.gpus)
+        for args in seen
+    ]
+    assert found == [
+        ("there", "out", 5, 2, 0.5),
+        ("here", "out", 0, 2, 1.0),
+        ("there", "out", 5, None, None),
+    ]
 
 
 def test_a_plan_may_be_a_study(tmp_path, capsys):
-    plan = written(tmp_path, "items: [table1, figure5]\nseeds: [0, 2]\nmethods: [VPT, MVPT]\n")
-    assert sweep.main([str(plan), "--dry-run", "--output-dir", str(tmp_path / "out")]) == 0
+    plan = written(
+        tmp_path, "items: [table1, figure5]\nseeds: [0, 2]\nmethods: [VPT, MVPT]\n"
+    )
+    assert (
+        sweep.main([str(plan), "--dry-run", "--output-dir", str(tmp_path / "out")]) == 0
+    )
     text = capsys.readouterr().out
-    assert "seeds 0, 2, VPT, MVPT" in text and "figure5" in text and not (tmp_path / "out").exists()
+    assert (
+        "seeds 0, 2, VPT, MVPT" in text
+        and "figure5" in text
+        and not (tmp_path / "out").exists()
+    )
 
 
 def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
@@ -134,43 +189,82 @@ def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
         *(("1", "CoOp", "1"), ("1", "MCoOp", "1")),
     ]
     job = next(job for job in plan if job.needs)
-    assert job.settings["options"]["OPTIM.MAX_EPOCH"] == 2 and job.settings["start"] == job.needs[0]
-    assert plan.jobs[job.needs[0]].settings["tasks"] == ["pocket-memes", "pocket-reviews"]
+    assert (
+        job.settings["options"]["OPTIM.MAX_EPOCH"] == 2
+        and job.settings["start"] == job.needs[0]
+    )
+    assert plan.jobs[job.needs[0]].settings["tasks"] == [
+        "pocket-memes",
+        "pocket-reviews",
+    ]
 
-    more = SMALL + SMALL.removeprefix("runs:\n") + SMALL.removeprefix("runs:\n").replace("EPOCH: 2", "EPOCH: 3")
+    more = (
+        SMALL
+        + SMALL.removeprefix("runs:\n")
+        + SMALL.removeprefix("runs:\n").replace("EPOCH: 2", "EPOCH: 3")
+    )
     again, items = plan_entries(plan_file.read(written(tmp_path, more)).entries)
-    assert again.counts() == {"source": 4, "adaptation": 16}  # the second entry adds nothing, the third all of its own
+    # the second entry adds nothing, the third all of its own
+    assert again.counts() == {"source": 4, "adaptation": 16}
     assert len(items) == 1 and len(items[0].rows) == 8
 
 
 def test_a_list_of_values_is_a_grid_and_the_best_is_chosen_by_validation(tmp_path):
-    text = SMALL.replace("OPTIM.MAX_EPOCH: 2", "OPTIM.MAX_EPOCH: [1, 2], OPTIM.LR: [0.1, 0.2], OPTIM.STEPSIZE: [1]")
+    text = SMALL.replace(
+        "OPTIM.MAX_EPOCH: 2",
+        "OPTIM.MAX_EPOCH: [1, 2], OPTIM.LR: [0.1, 0.2], OPTIM.STEPSIZE: [1]",
+    )
     plan, (item,) = plan_entries(plan_file.read(written(tmp_path, text)).entries)
     assert plan.counts() == {"source": 8, "adaptation": 32}
     assert item.label_names == ("runs", "method", "shots", "setting")
     of_coop = [row for row in item.rows if row.labels[1] == "CoOp"]
-    settings = ["1, OPTIM.LR 0.1", "1, OPTIM.LR 0.2", "2, OPTIM.LR 0.1", "2, OPTIM.LR 0.2"]
-    assert [row.labels[3] for row in of_coop] == [*(f"OPTIM.MAX_EPOCH {name}" for name in settings), "best by validation"]
+    settings = [
+        "1, OPTIM.LR 0.1",
+        "1, OPTIM.LR 0.2",
+        "2, OPTIM.LR 0.1",
+        "2, OPTIM.LR 0.2",
+    ]
+    assert [row.labels[3] for row in of_coop] == [
+        *(f"OPTIM.MAX_EPOCH {name}" for name in settings),
+        "best by validation",
+    ]
     (first, *_, last), best = of_coop[:4], of_coop[4]
     cell = (0, "pocket-cells")
     assert best.runs[cell] == tuple(row.runs[cell][0] for row in of_coop[:4])
     job = plan.jobs[last.runs[cell][0]]
-    assert job.settings["options"]["OPTIM.LR"] == 0.2 and job.settings["options"]["OPTIM.STEPSIZE"] == [1]
+    assert job.settings["options"]["OPTIM.LR"] == 0.2 and job.settings["options"][
+        "OPTIM.STEPSIZE"
+    ] == [1]
 
-    for row in of_coop[:4]:  # the last setting has the best test score, the first the best validation score
+    # the last setting has the best test score, the first the best validation score
+    for row in of_coop[:4]:
         for (_, task), (name,) in row.runs.items():
-            record = {"task": task, "zero_shot": 1.0, "score": 10.0 if row is first else 90.0, "val_score": 50.0}
+            record = {
+                "task": task,
+                "zero_shot": 1.0,
+                "score": 10.0 if row is first else 90.0,
+                "val_score": 50.0,
+            }
             record["val_score"] += 10.0 if row is first else 0.0
             (tmp_path / name).mkdir(parents=True)
             (tmp_path / name / "results.json").write_text(json.dumps([record]))
     write_results(plan, [item], tmp_path)
-    assert "| 1 | CoOp | 1 | best by validation | 10.0 ± 0.0 |" in (tmp_path / "results.md").read_text()
-    assert '"OPTIM.MAX_EPOCH 2, OPTIM.LR 0.2",average,90.0000,0.0000,2' in (tmp_path / "results.csv").read_text()
+    assert (
+        "| 1 | CoOp | 1 | best by validation | 10.0 ± 0.0 |"
+        in (tmp_path / "results.md").read_text()
+    )
+    assert (
+        '"OPTIM.MAX_EPOCH 2, OPTIM.LR 0.2",average,90.0000,0.0000,2'
+        in (tmp_path / "results.csv").read_text()
+    )
 
 
 def test_the_example_is_planned(capsys, tmp_path):
     example = ROOT / "configs" / "sweeps" / "pocket_small.yaml"
-    assert sweep.main([str(example), "--dry-run", "--output-dir", str(tmp_path / "out")]) == 0
+    assert (
+        sweep.main([str(example), "--dry-run", "--output-dir", str(tmp_path / "out")])
+        == 0
+    )
     text = capsys.readouterr().out
     assert "2 source prompts, 8 adaptations" in text and "about" in text
 
@@ -179,10 +273,15 @@ def test_the_example_is_planned(capsys, tmp_path):
 
 
 class Pretend:
-    """Ends the job that was started first, as `fates` says: name -> what its tries come to, "" where they are over."""
+    """Ends the job that was started first, as `fates` says: name -> what its tries come
+    to, "" where they are over.
+    """
 
     def __init__(self, fates, slots=(2,)):
-        self.fates, self.sizes = {name: list(tries) for name, tries in fates.items()}, list(slots)
+        self.fates, self.sizes = (
+            {name: list(tries) for name, tries in fates.items()},
+            list(slots),
+        )
         self.running, self.tried, self.most = [], Counter(), []
 
     @property
@@ -212,21 +311,44 @@ def chain(*names):
 def test_a_failed_job_is_tried_again_and_then_its_dependents_are_skipped():
     executor, seen = Pretend({"a": ["broke"], "b": ["broke"] * 5}), []
     plan = chain(("a",), ("b",), ("c", "a"), ("d", "b"), ("e",))
-    report = run_plan(plan, executor, lambda job: False, lambda outcome, clock: seen.append(outcome), retries=2)
-    assert sorted(report.done) == ["a", "c", "e"] and report.failed == {"b": "broke"} and report.skipped == {"d": "b"}
+    report = run_plan(
+        plan,
+        executor,
+        lambda job: False,
+        lambda outcome, clock: seen.append(outcome),
+        retries=2,
+    )
+    assert (
+        sorted(report.done) == ["a", "c", "e"]
+        and report.failed == {"b": "broke"}
+        and report.skipped == {"d": "b"}
+    )
     assert executor.tried == {"a": 2, "b": 3, "c": 1, "e": 1}
-    assert [outcome.again for outcome in seen if outcome.job.name == "b"] == [True, True, False]
-    assert [bool(outcome.error) for outcome in seen if outcome.job.name == "a"] == [True, False]
+    assert [outcome.again for outcome in seen if outcome.job.name == "b"] == [
+        True,
+        True,
+        False,
+    ]
+    assert [bool(outcome.error) for outcome in seen if outcome.job.name == "a"] == [
+        True,
+        False,
+    ]
 
 
 def test_wrong_input_is_not_tried_again():
     executor = Pretend({"a": ["wrong"]})
     report = run_plan(chain(("a",), ("b",)), executor, lambda job: False, retries=2)
-    assert report.failed == {"a": "wrong"} and report.done == ["b"] and executor.tried == {"a": 1, "b": 1}
+    assert (
+        report.failed == {"a": "wrong"}
+        and report.done == ["b"]
+        and executor.tried == {"a": 1, "b": 1}
+    )
 
 
 def test_lost_tries_are_made_good_within_bounds_and_are_not_the_jobs_own():
-    executor = Pretend({"a": ["lost"] * MAX_LOSSES + ["broke"], "b": ["lost"] * (MAX_LOSSES + 1)})
+    executor = Pretend(
+        {"a": ["lost"] * MAX_LOSSES + ["broke"], "b": ["lost"] * (MAX_LOSSES + 1)}
+    )
     report = run_plan(chain(("a",), ("b",)), executor, lambda job: False, retries=1)
     assert report.done == ["a"] and report.failed == {"b": "lost"}
     assert executor.tried == {"a": MAX_LOSSES + 2, "b": MAX_LOSSES + 1}
@@ -234,43 +356,87 @@ def test_lost_tries_are_made_good_within_bounds_and_are_not_the_jobs_own():
 
 def test_no_more_jobs_run_than_fit_when_nodes_come_and_go():
     executor = Pretend({}, slots=[3, 1, 1, 1, 4])
-    report = run_plan(chain(*((name,) for name in "abcdefghij")), executor, lambda job: False)
+    report = run_plan(
+        chain(*((name,) for name in "abcdefghij")), executor, lambda job: False
+    )
     assert len(report.done) == 10
-    assert executor.most[:6] == [3, 2, 1, 1, 4, 4]  # on one place, the three that ran have to end first
+    # on one place, the three that ran have to end first
+    assert executor.most[:6] == [3, 2, 1, 1, 4, 4]
 
 
 # -- on this machine -----------------------------------------------------------------------------------------------------
 
 
 def call(plan: Path, out: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "scripts.sweep", str(plan), "--output-dir", str(out), *flags]
+    return [
+        sys.executable,
+        "-m",
+        "scripts.sweep",
+        str(plan),
+        "--output-dir",
+        str(out),
+        *flags,
+    ]
 
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = os.environ | {
+    "OMP_NUM_THREADS": "1",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 LOCAL = ("--jobs", str(os.cpu_count()))  # a thread each
 
 
 @pytest.mark.long
 def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
-    text = SMALL.replace("[CoOp, MCoOp]", "CoOp").replace("    sources: [pocket-memes, pocket-reviews]\n", "")
-    plan, out = written(tmp_path, text.replace("seeds: [0, 1]", "seeds: 0")), tmp_path / "out"
-    first = subprocess.run(call(plan, out, *LOCAL), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
-    assert first.returncode == 0 and "0 jobs reused, 2 done" in first.stderr, first.stderr
+    text = SMALL.replace("[CoOp, MCoOp]", "CoOp").replace(
+        "    sources: [pocket-memes, pocket-reviews]\n", ""
+    )
+    plan, out = (
+        written(tmp_path, text.replace("seeds: [0, 1]", "seeds: 0")),
+        tmp_path / "out",
+    )
+    first = subprocess.run(
+        call(plan, out, *LOCAL),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert first.returncode == 0 and "0 jobs reused, 2 done" in first.stderr, (
+        first.stderr
+    )
     records = json.loads((out / "results.json").read_text())
     assert [record["task"] for record in records] == ["pocket-cells", "pocket-memes"]
-    assert records[0]["options"]["OPTIM.MAX_EPOCH"] == 2 and (out / records[0]["run"]).is_dir()
+    assert (
+        records[0]["options"]["OPTIM.MAX_EPOCH"] == 2
+        and (out / records[0]["run"]).is_dir()
+    )
     mean = sum(record["score"] for record in records) / 2
-    assert f"pocket,1,CoOp,1,average,{mean:.4f},0.0000,1" in (out / "results.csv").read_text()
+    assert (
+        f"pocket,1,CoOp,1,average,{mean:.4f},0.0000,1"
+        in (out / "results.csv").read_text()
+    )
     assert f"| 1 | CoOp | 1 | {mean:.1f} |" in (out / "results.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
-    second = subprocess.run(call(plan, out, *LOCAL), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    second = subprocess.run(
+        call(plan, out, *LOCAL),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
     assert second.returncode == 0 and "2 jobs reused, 0 done" in second.stderr
-    assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")
+    } == before
 
 
 # -- on a Ray cluster ----------------------------------------------------------------------------------------------------
 
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed"
+)
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
@@ -279,7 +445,8 @@ def cluster(monkeypatch):
     """Two nodes of one CPU each."""
     for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where workers find this module
+    # where workers find this module
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     from ray.cluster_utils import Cluster
 
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in place
@@ -294,12 +461,16 @@ def cluster(monkeypatch):
 
 def workers(node) -> list[int]:
     """Processes of the node that are at a job."""
-    raylets = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    raylets = [
+        info.process.pid for infos in node.all_processes.values() for info in infos
+    ]
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent in raylets and (path / "cmdline").read_bytes().startswith(b"ray::_Worker.do"):
+            if parent in raylets and (path / "cmdline").read_bytes().startswith(
+                b"ray::_Worker.do"
+            ):
                 found.append(int(path.name))
     return found
 
@@ -316,12 +487,21 @@ def wait_for(condition, process=None, seconds=600):
 
 
 def lines(out: Path) -> list[str]:
-    return (out / "sweep.log").read_text().splitlines() if (out / "sweep.log").is_file() else []
+    return (
+        (out / "sweep.log").read_text().splitlines()
+        if (out / "sweep.log").is_file()
+        else []
+    )
 
 
 def start(plan: Path, out: Path, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(
-        call(plan, out, *flags), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        call(plan, out, *flags),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -329,7 +509,10 @@ def start(plan: Path, out: Path, *flags: str) -> subprocess.Popen:
 @needs_ray
 def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path):
     plan, out = written(tmp_path, SMALL), tmp_path / "ray"
-    process, node = start(plan, out, "--address", cluster.address), cluster.list_all_nodes()[1]
+    process, node = (
+        start(plan, out, "--address", cluster.address),
+        cluster.list_all_nodes()[1],
+    )
     wait_for(lambda: sum(line.endswith(" done") for line in lines(out)) >= 2, process)
     while True:
         (worker,) = wait_for(lambda: workers(node), process)
@@ -340,14 +523,22 @@ def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path)
     cluster.remove_node(node, allow_graceful=False)
     os.kill(worker, signal.SIGKILL)
     text = process.communicate(timeout=900)[0]
-    assert process.returncode == 0 and "0 jobs reused, 10 done, 0 failed, 0 skipped" in text, text
+    assert (
+        process.returncode == 0
+        and "0 jobs reused, 10 done, 0 failed, 0 skipped" in text
+    ), text
 
     done = Counter(line.split()[2] for line in lines(out) if line.endswith(" done"))
     lost = [line for line in lines(out) if " lost: " in line]
     assert len(done) == 10 and set(done.values()) == {1}
     assert len(lost) == 1 and "is tried again" in lost[0] and lost[0].split()[2] in done
 
-    here = subprocess.run(call(plan, tmp_path / "here", *LOCAL), cwd=ROOT, env=ENVIRONMENT, capture_output=True)
+    here = subprocess.run(
+        call(plan, tmp_path / "here", *LOCAL),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+    )
     assert here.returncode == 0
     for name in ("results.json", "results.csv", "results.md"):
         assert (out / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
@@ -356,46 +547,67 @@ def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path)
 @pytest.mark.long
 @needs_ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(cluster, tmp_path, number):
+def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(
+    cluster, tmp_path, number
+):
     plan, out = written(tmp_path, SMALL), tmp_path / "ray"
     process = start(plan, out, "--address", cluster.address)
-    wait_for(lambda: any(map(workers, cluster.list_all_nodes())) and lines(out), process)
+    wait_for(
+        lambda: any(map(workers, cluster.list_all_nodes())) and lines(out), process
+    )
     process.send_signal(number)
     text = process.communicate(timeout=300)[0]
     if number != signal.SIGKILL:
-        assert process.returncode == 130 and text.endswith("stopped; the same command goes on\n"), text
+        assert process.returncode == 130 and text.endswith(
+            "stopped; the same command goes on\n"
+        ), text
     wait_for(lambda: not any(map(workers, cluster.list_all_nodes())))
     done = sum(line.endswith(" done") for line in lines(out))
     again = start(plan, out, "--address", cluster.address)
     text = again.communicate(timeout=900)[0]
     reused = int(text.partition(" jobs reused")[0].split()[-1])
-    assert again.returncode == 0 and " 0 failed, 0 skipped" in text and done <= reused < 10, text
+    assert (
+        again.returncode == 0 and " 0 failed, 0 skipped" in text and done <= reused < 10
+    ), text
 
 
 @pytest.mark.long
 @needs_ray
-def test_nodes_that_come_are_used_and_jobs_that_end_their_worker_fail_alone(cluster, tmp_path):
+def test_nodes_that_come_are_used_and_jobs_that_end_their_worker_fail_alone(
+    cluster, tmp_path
+):
     from scripts.jobs.ray_executor import Ray
 
-    plan = chain(*((name,) for name in ("dies", "raises", "waits0", "waits1", "waits2")))
+    plan = chain(
+        *((name,) for name in ("dies", "raises", "waits0", "waits1", "waits2"))
+    )
     with Ray(perform_for_test, str(tmp_path), tmp_path, cluster.address) as executor:
         executor.settle = 0.0
         assert executor.slots == 2
 
         def report(outcome, clock):
-            if outcome.lost and outcome.again:  # a third node, for the jobs that wait for each other
+            # a third node, for the jobs that wait for each other
+            if outcome.lost and outcome.again:
                 cluster.add_node(**NODE) if executor.slots == 2 else None
 
         result = run_plan(plan, executor, lambda job: False, report)
     assert sorted(result.done) == ["waits0", "waits1", "waits2"]
-    assert result.failed["raises"] == "ValueError: no such luck" and "(ActorDiedError)" in result.failed["dies"]
+    assert (
+        result.failed["raises"] == "ValueError: no such luck"
+        and "(ActorDiedError)" in result.failed["dies"]
+    )
     for cpus, gpus, message in ((2, 0, "fits on no node"), (1, 1, "1 CPUs and 0 GPUs")):
-        with pytest.raises(ValueError, match=message), Ray(print, "", tmp_path, cluster.address, cpus, gpus):
+        with (
+            pytest.raises(ValueError, match=message),
+            Ray(print, "", tmp_path, cluster.address, cpus, gpus),
+        ):
             pass
 
 
 def perform_for_test(job, place):
-    """What the workers of the test above do; the three that wait do so until all of them run."""
+    """What the workers of the test above do; the three that wait do so until all of
+    them run.
+    """
     if job.name == "dies":
         os._exit(3)
     if job.name == "raises":
@@ -442,10 +654,16 @@ def test_prompts_are_evaluated_on_other_classes_and_tasks(tmp_path):
         if job.kind == "evaluation":
             (task,) = job.settings["tasks"]
             classes = job.settings["options"]["DATASET.SUBSAMPLE_CLASSES"]
-            found.setdefault(job.settings["start"].rsplit("/", 1)[1], set()).add((task, classes))
+            found.setdefault(job.settings["start"].rsplit("/", 1)[1], set()).add(
+                (task, classes)
+            )
             assert job.needs == (job.settings["start"],)
     assert found == {
-        "pocket-breeds": {("pocket-breeds", "new"), ("pocket-breeds", "all"), ("pocket-dishes", "all")},
+        "pocket-breeds": {
+            ("pocket-breeds", "new"),
+            ("pocket-breeds", "all"),
+            ("pocket-dishes", "all"),
+        },
         "pocket-dishes": {("pocket-dishes", "new"), ("pocket-dishes", "all")},
     }
 
@@ -453,7 +671,10 @@ def test_prompts_are_evaluated_on_other_classes_and_tasks(tmp_path):
 @pytest.mark.long
 def test_results_of_evaluations_name_their_run(tmp_path):
     path = written(tmp_path, EVALUATE)
-    assert sweep.main([str(path), "--output-dir", str(tmp_path / "out"), "--jobs", "2"]) == 0
+    assert (
+        sweep.main([str(path), "--output-dir", str(tmp_path / "out"), "--jobs", "2"])
+        == 0
+    )
     records = json.loads((tmp_path / "out" / "results.json").read_text())
     evaluated = [record for record in records if "from" in record]
     assert len(records) == 7 and len(evaluated) == 5
@@ -463,9 +684,18 @@ def test_results_of_evaluations_name_their_run(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("evaluate: {classes: old}", "runs[0].evaluate.classes: unknown 'old', nearest"),
-        ("evaluate: {class: new}", "runs[0].evaluate.class: is no key; the nearest is 'classes'"),
-        ("evaluate: {tasks: pocket-cell}", "runs[0].evaluate.tasks: unknown dataset 'pocket-cell'; the nearest is 'pocket-cells'"),
+        (
+            "evaluate: {classes: old}",
+            "runs[0].evaluate.classes: unknown 'old', nearest",
+        ),
+        (
+            "evaluate: {class: new}",
+            "runs[0].evaluate.class: is no key; the nearest is 'classes'",
+        ),
+        (
+            "evaluate: {tasks: pocket-cell}",
+            "runs[0].evaluate.tasks: unknown dataset 'pocket-cell'; the nearest is 'pocket-cells'",
+        ),
     ],
 )
 def test_wrong_evaluations(tmp_path, change, message):

@@ -1,4 +1,6 @@
-"""The transfer matrix: every task's prompt on every task, kept, normalised, and what predicts it."""
+"""The transfer matrix: every task's prompt on every task, kept, normalised, and what
+predicts it.
+"""
 
 import csv
 import json
@@ -28,8 +30,21 @@ TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
 QUICK = ["OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"]
 
 
-def command(out: Path, *more: str, trainer: str = "CoOp", tasks=TASKS, opts=QUICK) -> list[str]:
-    flags = ["--trainer", trainer, "--shots", "2", "--tasks", ",".join(tasks), "--output-dir", str(out), "--jobs", "1"]
+def command(
+    out: Path, *more: str, trainer: str = "CoOp", tasks=TASKS, opts=QUICK
+) -> list[str]:
+    flags = [
+        "--trainer",
+        trainer,
+        "--shots",
+        "2",
+        "--tasks",
+        ",".join(tasks),
+        "--output-dir",
+        str(out),
+        "--jobs",
+        "1",
+    ]
     return [*flags, *more, *opts]
 
 
@@ -48,11 +63,19 @@ def done(tmp_path_factory) -> Path:
 
 def table(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     header, *rows = csv.reader(path.read_text().splitlines())
-    return [row[0] for row in rows], header[1:], np.array([[float(value) for value in row[1:]] for row in rows])
+    return (
+        [row[0] for row in rows],
+        header[1:],
+        np.array([[float(value) for value in row[1:]] for row in rows]),
+    )
 
 
 def stamps(folder: Path) -> dict[str, int]:
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 # -- the command -------------------------------------------------------------------------------------------------
@@ -61,7 +84,10 @@ def stamps(folder: Path) -> dict[str, int]:
 def test_matrix_has_the_runs_own_scores_on_its_diagonal(done):
     sources, targets, matrix = table(done / "matrix.csv")
     assert sources == targets == TASKS
-    own = [json.loads((done / task / "results.json").read_text())[0]["score"] for task in TASKS]
+    own = [
+        json.loads((done / task / "results.json").read_text())[0]["score"]
+        for task in TASKS
+    ]
     assert np.allclose(np.diag(matrix), own, atol=5e-5)
     value = json.loads((done / "results.json").read_text())
     assert np.allclose(value["scores"], matrix, atol=5e-5) and value["tasks"] == TASKS
@@ -71,23 +97,32 @@ def test_matrix_has_the_runs_own_scores_on_its_diagonal(done):
 
 def test_columns_are_divided_by_their_best_entry(done):
     matrix, share = table(done / "matrix.csv")[2], table(done / "normalised.csv")[2]
-    assert np.allclose(share, matrix / matrix.max(axis=0), atol=1e-4) and (share.max(axis=0) == 1).all()
+    assert (
+        np.allclose(share, matrix / matrix.max(axis=0), atol=1e-4)
+        and (share.max(axis=0) == 1).all()
+    )
 
 
 def test_predictors_are_written_for_every_pair_and_as_correlations(done):
     rows = list(csv.DictReader((done / "predictors.csv").read_text().splitlines()))
-    assert [(row["source"], row["target"]) for row in rows] == [(a, b) for a in TASKS for b in TASKS]
+    assert [(row["source"], row["target"]) for row in rows] == [
+        (a, b) for a in TASKS for b in TASKS
+    ]
     for row in rows:
         for name in transfer_predictors.PREDICTORS:
             assert -1 - 1e-6 <= float(row[name]) <= 1 + 1e-6
-            assert row["source"] != row["target"] or math.isclose(float(row[name]), 1, abs_tol=1e-6)
+            assert row["source"] != row["target"] or math.isclose(
+                float(row[name]), 1, abs_tol=1e-6
+            )
     found = json.loads((done / "predictors.json").read_text())
     assert set(found) == {"prompts", "classes", "images"}
     assert found == json.loads((done / "results.json").read_text())["predictors"]
 
 
 def test_pictures_are_drawn(done):
-    assert (done / "heatmap.png").read_bytes()[:4] == b"\x89PNG" and (done / "heatmap.pdf").read_bytes()[:4] == b"%PDF"
+    assert (done / "heatmap.png").read_bytes()[:4] == b"\x89PNG" and (
+        done / "heatmap.pdf"
+    ).read_bytes()[:4] == b"%PDF"
 
 
 def test_the_second_call_does_nothing(done, capsys, monkeypatch):
@@ -119,21 +154,34 @@ def test_a_stopped_command_goes_on_where_it_was(done, tmp_path, monkeypatch):
     assert list(json.loads((folder / "scores.json").read_text())) == TASKS[:1]
     assert transfer.main(command(tmp_path, "--runs", str(done.parent))) == 0
     assert calls == [[task] for task in (TASKS[0], TASKS[1], TASKS[1], TASKS[2])]
-    for name in ("matrix.csv", "normalised.csv", "predictors.csv", "predictors.json", "results.json", "scores.json"):
+    for name in (
+        "matrix.csv",
+        "normalised.csv",
+        "predictors.csv",
+        "predictors.json",
+        "results.json",
+        "scores.json",
+    ):
         assert (folder / name).read_bytes() == (done / name).read_bytes()
-    assert not [path for path in folder.iterdir() if path.is_dir()]  # the runs stayed where they were
+    # the runs stayed where they were
+    assert not [path for path in folder.iterdir() if path.is_dir()]
 
 
 def test_columns_of_other_prompts_are_not_taken(done, tmp_path):
     kept = tmp_path / "scores.json"
     kept.write_bytes((done / "scores.json").read_bytes())
     ready = []
-    matrix, zero = transfer_matrix([done / task for task in TASKS[::-1]], TASKS, kept=kept, done=ready.append)
+    matrix, zero = transfer_matrix(
+        [done / task for task in TASKS[::-1]], TASKS, kept=kept, done=ready.append
+    )
     assert ready == [0, 1, 2, 3]
     assert np.allclose(matrix, table(done / "matrix.csv")[2][::-1], atol=5e-5)
     again = []
     assert np.array_equal(
-        transfer_matrix([done / t for t in TASKS[::-1]], TASKS, kept=kept, done=again.append)[0], matrix
+        transfer_matrix(
+            [done / t for t in TASKS[::-1]], TASKS, kept=kept, done=again.append
+        )[0],
+        matrix,
     )
     assert again == [3]
 
@@ -142,14 +190,24 @@ def test_columns_of_other_prompts_are_not_taken(done, tmp_path):
 def test_processes_give_the_same_matrix(tmp_path):
     datasets.register_all()
     trainers.register_all()
-    args = transfer.arguments().parse_args(command(tmp_path, trainer="VPT", opts=["OPTIM.MAX_EPOCH", "1"]))
+    args = transfer.arguments().parse_args(
+        command(tmp_path, trainer="VPT", opts=["OPTIM.MAX_EPOCH", "1"])
+    )
     runs = transfer.plan(args, "VPT", TASKS[:2])
     for run in runs:
         execute(run)
     folders, ready = [run.folder for run in runs], []
     here = transfer_matrix(folders, TASKS, runs[0].cfg)
-    there = transfer_matrix(folders, TASKS, runs[0].cfg, jobs=2, kept=tmp_path / "kept.json", done=ready.append)
-    # other numbers of threads sum in another order: two images of nearly equal probability may change places
+    there = transfer_matrix(
+        folders,
+        TASKS,
+        runs[0].cfg,
+        jobs=2,
+        kept=tmp_path / "kept.json",
+        done=ready.append,
+    )
+    # other numbers of threads sum in another order: two images of nearly equal
+    # probability may change places
     for ours, theirs in zip(here, there, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=0.05)
     assert ready == [0, 1, 2, 3]
@@ -180,7 +238,14 @@ def test_a_matrix_need_not_be_square(done):
 def test_wrong_input_is_one_message(done, capsys, change, message):
     before = stamps(done)
     arguments = command(done.parent, opts=[])
-    assert transfer.main([*arguments, *change] if change[0].startswith("--") else [*arguments, *change]) == 2
+    assert (
+        transfer.main(
+            [*arguments, *change]
+            if change[0].startswith("--")
+            else [*arguments, *change]
+        )
+        == 2
+    )
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and error[0].startswith("error: ") and message in error[0]
     assert stamps(done) == before
@@ -195,7 +260,9 @@ def test_folders_without_prompts_are_named(tmp_path, done):
 
 
 def test_by_default_the_tasks_are_the_pocket_targets(tmp_path):
-    args = transfer.arguments().parse_args(["--output-dir", str(tmp_path), "--trainer", "VPT", "--shots", "20"])
+    args = transfer.arguments().parse_args(
+        ["--output-dir", str(tmp_path), "--trainer", "VPT", "--shots", "20"]
+    )
     names = [spec.task for spec in SPECS.values() if spec.layout != "coop"]
     runs = transfer.plan(args, "VPT", names)
     assert len(runs) == 20 and {run.cfg.DATASET.NUM_SHOTS for run in runs} == {20}
@@ -209,16 +276,25 @@ def test_similarity_is_the_cosine_of_centred_rows():
     vectors = np.array([[1.0, 2.0], [3.0, 1.0], [2.0, 6.0]])
     centred = vectors - [2.0, 3.0]
     found = transfer_predictors.similarity(vectors)
-    expected = centred[0] @ centred[1] / np.linalg.norm(centred[0]) / np.linalg.norm(centred[1])
+    expected = (
+        centred[0]
+        @ centred[1]
+        / np.linalg.norm(centred[0])
+        / np.linalg.norm(centred[1])
+    )
     assert math.isclose(found[0, 1], expected) and math.isclose(found[2, 2], 1)
-    assert np.array_equal(transfer_predictors.similarity(np.ones((3, 2))), np.zeros((3, 3)))
+    assert np.array_equal(
+        transfer_predictors.similarity(np.ones((3, 2))), np.zeros((3, 3))
+    )
 
 
 def test_rank_correlation_is_scipys():
     rng = np.random.default_rng(0)
     for _ in range(5):
         one, other = rng.integers(0, 6, (2, 12))  # with ties
-        assert math.isclose(transfer_predictors.spearman(one, other), spearmanr(one, other).statistic)
+        assert math.isclose(
+            transfer_predictors.spearman(one, other), spearmanr(one, other).statistic
+        )
     assert math.isnan(transfer_predictors.spearman(np.ones(4), np.arange(4)))
 
 
@@ -228,11 +304,18 @@ def test_agreement_leaves_the_diagonal_out_and_averages_targets():
     same = matrix.copy()
     np.fill_diagonal(same, -100)
     found = transfer_predictors.agreement(matrix, same)
-    assert found["targets"] == 6 and all(math.isclose(found[name], 1) for name in ("mean", "low", "high"))
+    assert found["targets"] == 6 and all(
+        math.isclose(found[name], 1) for name in ("mean", "low", "high")
+    )
     other = rng.random((6, 6))
     found = transfer_predictors.agreement(matrix, other)
-    columns = [spearmanr(np.delete(matrix[:, k], k), np.delete(other[:, k], k)).statistic for k in range(6)]
-    assert np.allclose(found["by_target"], columns) and math.isclose(found["mean"], np.mean(columns))
+    columns = [
+        spearmanr(np.delete(matrix[:, k], k), np.delete(other[:, k], k)).statistic
+        for k in range(6)
+    ]
+    assert np.allclose(found["by_target"], columns) and math.isclose(
+        found["mean"], np.mean(columns)
+    )
     assert found["low"] < found["mean"] < found["high"]
     assert found == transfer_predictors.agreement(matrix, other)
 
@@ -252,7 +335,9 @@ def test_prompt_vectors_are_context_vectors(done):
 
 def test_a_large_heat_map_has_no_numbers(tmp_path):
     values = np.random.default_rng(0).random((24, 24))
-    transfer_picture.heat_maps([tmp_path / "a.png"], [f"task {k}" for k in range(24)], {"": values}, "many")
+    transfer_picture.heat_maps(
+        [tmp_path / "a.png"], [f"task {k}" for k in range(24)], {"": values}, "many"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -280,7 +365,10 @@ def test_runs_in_worker_processes_are_those_of_this_one(done, tmp_path):
     for run in transfer.plan(args, "CoOp", TASKS[:2]):
         expected = json.loads((done / run.folder.name / "results.json").read_text())
         assert execute(run)[0]["score"] == expected[0]["score"]
-        one, other = (load_prompts(place / "prompts.safetensors")[0] for place in (run.folder, done / run.folder.name))
+        one, other = (
+            load_prompts(place / "prompts.safetensors")[0]
+            for place in (run.folder, done / run.folder.name)
+        )
         assert torch.equal(one.ctx, other.ctx)
 
 
@@ -289,4 +377,5 @@ def test_a_run_that_fails_ends_the_command_with_its_message(done, tmp_path, capl
     (tmp_path / "CoOp_2shots_seed0" / TASKS[0]).write_text("where its folder should be")
     assert transfer.main(command(tmp_path, "--retries", "0")) == 1
     assert f"failed: {TASKS[0]}: " in caplog.text
-    assert (tmp_path / "CoOp_2shots_seed0" / TASKS[1] / "results.json").is_file()  # the others went on
+    # the others went on
+    assert (tmp_path / "CoOp_2shots_seed0" / TASKS[1] / "results.json").is_file()

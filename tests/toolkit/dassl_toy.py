@@ -1,4 +1,6 @@
-"""A toy dataset of generated images and a trainer written as a prompt-learning plugin is."""
+"""A toy dataset of generated images and a trainer written as a prompt-learning plugin
+is.
+"""
 
 import os
 
@@ -18,14 +20,18 @@ SPLITS = {"train": 10, "val": 4, "test": 6}  # images a class
 
 
 def write_images(root):
-    """Noisy 10 x 8 (width x height) PNGs with one brighter channel a class, all in ``root``."""
+    """Noisy 10 x 8 (width x height) PNGs with one brighter channel a class, all in
+    ``root``.
+    """
     rng = np.random.default_rng(0)
     for split, count in SPLITS.items():
         for label, name in enumerate(CLASSES):
             for i in range(count):
                 pixels = rng.integers(0, 200, (8, 10, 3))
                 pixels[..., label] += 30
-                Image.fromarray(pixels.astype(np.uint8)).save(root / f"{split}_{name}_{i}.png")
+                Image.fromarray(pixels.astype(np.uint8)).save(
+                    root / f"{split}_{name}_{i}.png"
+                )
 
 
 @DATASET_REGISTRY.register()
@@ -33,12 +39,19 @@ class ToyColours(DatasetBase):
     def __init__(self, cfg):
         def read(split):
             return [
-                Datum(os.path.join(cfg.DATASET.ROOT, f"{split}_{name}_{i}.png"), label, i % 2, name)
+                Datum(
+                    os.path.join(cfg.DATASET.ROOT, f"{split}_{name}_{i}.png"),
+                    label,
+                    i % 2,
+                    name,
+                )
                 for label, name in enumerate(CLASSES)
                 for i in range(SPLITS[split])
             ]
 
-        train = self.generate_fewshot_dataset(read("train"), num_shots=cfg.DATASET.NUM_SHOTS)
+        train = self.generate_fewshot_dataset(
+            read("train"), num_shots=cfg.DATASET.NUM_SHOTS
+        )
         super().__init__(train_x=train, val=read("val"), test=read("test"))
 
 
@@ -80,7 +93,9 @@ class ToyTrainer(TrainerX):
         self.model.to(self.device)
         self.optim = build_optimizer(self.model, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("prompt_learner", self.model.prompt_learner, self.optim, self.sched)
+        self.register_model(
+            "prompt_learner", self.model.prompt_learner, self.optim, self.sched
+        )
 
     def forward_backward(self, batch):
         image, label = self.parse_batch_train(batch)

@@ -1,4 +1,6 @@
-"""Files appear whole or not at all; devices stay devices; a lock is held by one process."""
+"""Files appear whole or not at all; devices stay devices; a lock is held by one
+process.
+"""
 
 import os
 import signal
@@ -23,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def python(code: str, *arguments: object) -> subprocess.Popen:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -61,7 +65,11 @@ with atomic_write(sys.argv[1]) as temporary:
         assert writer.stdout.readline() == "written\n"
         writer.send_signal(signal.SIGKILL)
     assert path.read_text() == "old"
-    assert not [file for file in tmp_path.iterdir() if not file.name.startswith(".") and file != path]
+    assert not [
+        file
+        for file in tmp_path.iterdir()
+        if not file.name.startswith(".") and file != path
+    ]
 
 
 def test_folders_and_devices_are_refused(tmp_path):
@@ -70,7 +78,9 @@ def test_folders_and_devices_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     os.symlink("/dev/null", tmp_path / "link")
     for path in ("/dev/null", "/dev/stdout", tmp_path / "pipe", tmp_path / "link"):
-        with pytest.raises(ValueError, match=f"{path} is a device or a pipe, a file name is needed"):
+        with pytest.raises(
+            ValueError, match=f"{path} is a device or a pipe, a file name is needed"
+        ):
             write_text(path, "x")
     assert not Path("/dev/null").is_file()
 
@@ -100,7 +110,10 @@ with exclusive_lock(sys.argv[1], "in use"):
 """
     with python(code, path) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InUse, match="run is in use"), exclusive_lock(path, "run is in use"):
+        with (
+            pytest.raises(InUse, match="run is in use"),
+            exclusive_lock(path, "run is in use"),
+        ):
             pass
         holder.send_signal(signal.SIGKILL)
     with exclusive_lock(path, "run is in use"), exclusive_lock(path, "run is in use"):

@@ -1,4 +1,6 @@
-"""What `read_image` makes of metadata, of numbers that do not fill 8 bits, and of transparency."""
+"""What `read_image` makes of metadata, of numbers that do not fill 8 bits, and of
+transparency.
+"""
 
 import io
 import random
@@ -14,7 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 from toolkit.common.image_metadata import exif_orientation, without_metadata
 from toolkit.common.images import ImageError, image_size, read_image
 
-SHOWN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # the Image.Transpose that turns a stored image upright
+# the Image.Transpose that turns a stored image upright
+SHOWN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
 @pytest.fixture
@@ -43,7 +46,10 @@ def photo(width=24, height=16) -> Image.Image:
 def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
     """The photo as JPEG with more segments behind its first two bytes."""
     content = encoded(photo(), "JPEG", quality=95)
-    added = b"".join(struct.pack(">BBH", 0xFF, marker, 2 + len(data)) + data for marker, data in segments)
+    added = b"".join(
+        struct.pack(">BBH", 0xFF, marker, 2 + len(data)) + data
+        for marker, data in segments
+    )
     return content[:2] + added + content[2:]
 
 
@@ -51,13 +57,20 @@ def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
     content = encoded(photo())
     added = b""
     for kind, data in chunks:
-        added += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        added += (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
     return content[:33] + added + content[33:]
 
 
 def exif(*entries: tuple[int, int, int, bytes], order="<") -> bytes:
     """An EXIF block of entries (tag, type, count, value)."""
-    block = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HIH", 42, 8, len(entries))
+    block = {"<": b"II", ">": b"MM"}[order] + struct.pack(
+        order + "HIH", 42, 8, len(entries)
+    )
     for tag, kind, count, value in entries:
         block += struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
     return b"Exif\0\0" + block + bytes(4)
@@ -90,15 +103,24 @@ def test_odd_exif_changes_nothing(read, block, format):
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.array_equal(read(contents[format]), np.asarray(Image.open(io.BytesIO(plain)).convert("RGB")))
+        assert np.array_equal(
+            read(contents[format]),
+            np.asarray(Image.open(io.BytesIO(plain)).convert("RGB")),
+        )
 
 
-@pytest.mark.parametrize("others", [(RESOLUTION_TEXT,), ((0x011A, 5, 1, b"\xff\xff\xff\xff"),), ()])
+@pytest.mark.parametrize(
+    "others", [(RESOLUTION_TEXT,), ((0x011A, 5, 1, b"\xff\xff\xff\xff"),), ()]
+)
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 def test_orientation_beside_odd_tags_is_applied(read, others, format):
     block = exif(*others, TURNED)
     plain = np.asarray(Image.open(io.BytesIO(encoded(photo(), format))).convert("RGB"))
-    content = png_with((b"eXIf", block[6:])) if format == "PNG" else encoded(photo(), format, exif=block)
+    content = (
+        png_with((b"eXIf", block[6:]))
+        if format == "PNG"
+        else encoded(photo(), format, exif=block)
+    )
     assert np.array_equal(read(content), np.rot90(plain, -1))
 
 
@@ -132,8 +154,19 @@ def test_odd_segments_of_a_jpeg_change_nothing(read, segments):
         [(b"tEXt", b"Comment\0" + b"a" * 2_000_000)] * 40,
         [(b"iCCP", b"profile\0\0" + b"no zlib stream")],
         [(b"iCCP", b"profile\0\7")],
-        [(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n  4\nzz no hex"))],
-        [(b"gAMA", b"1"), (b"pHYs", b""), (b"cHRM", b"12"), (b"sRGB", b""), (b"tIME", b"")],
+        [
+            (
+                b"zTXt",
+                b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n  4\nzz no hex"),
+            )
+        ],
+        [
+            (b"gAMA", b"1"),
+            (b"pHYs", b""),
+            (b"cHRM", b"12"),
+            (b"sRGB", b""),
+            (b"tIME", b""),
+        ],
         [(b"eXIf", b"")],
         [(b"tRNS", b"\1")],
         [(b"acTL", b""), (b"fcTL", b"1")],
@@ -164,26 +197,52 @@ def test_orientation_in_a_raw_profile_and_in_xmp(read):
     assert np.array_equal(read(content), np.rot90(read(jpeg_with()), -1))
 
 
-@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg", "tiff_adobe_deflate"])
+@pytest.mark.parametrize(
+    "compression", [None, "tiff_lzw", "jpeg", "tiff_adobe_deflate"]
+)
 @pytest.mark.parametrize("big", [False, True])
-def test_tags_of_a_tiff_that_are_not_of_its_pixels_change_nothing(read, compression, big):
+def test_tags_of_a_tiff_that_are_not_of_its_pixels_change_nothing(
+    read, compression, big
+):
     plain = encoded(photo(), "TIFF", compression=compression, big_tiff=big)
-    tags = {270: "a description", 282: 72.0, 305: "software", 700: b"<xmp", 34665: 5, 34675: b"icc", 274: 6}
-    content = encoded(photo(), "TIFF", compression=compression, big_tiff=big, tiffinfo=tags)
+    tags = {
+        270: "a description",
+        282: 72.0,
+        305: "software",
+        700: b"<xmp",
+        34665: 5,
+        34675: b"icc",
+        274: 6,
+    }
+    content = encoded(
+        photo(), "TIFF", compression=compression, big_tiff=big, tiffinfo=tags
+    )
     assert np.array_equal(read(content), np.rot90(read(plain), -1))
     if not big:  # the resolution becomes a text somewhere else
-        odd = content.replace(struct.pack("<HHI", 282, 5, 1), struct.pack("<HHI", 282, 2, 0x7FFFFFFF))
+        odd = content.replace(
+            struct.pack("<HHI", 282, 5, 1), struct.pack("<HHI", 282, 2, 0x7FFFFFFF)
+        )
         assert odd != content and np.array_equal(read(odd), np.rot90(read(plain), -1))
 
 
 def test_files_that_end_in_their_metadata_are_refused_by_name(read):
-    for content in (jpeg_with((0xE1, bytes(100)))[:60], png_with((b"tEXt", bytes(100)))[:60], b"II*\0\x08\0\0\0"):
+    for content in (
+        jpeg_with((0xE1, bytes(100)))[:60],
+        png_with((b"tEXt", bytes(100)))[:60],
+        b"II*\0\x08\0\0\0",
+    ):
         with pytest.raises(ImageError, match="image"):
             read(content)
 
 
 def test_pixels_are_untouched_where_there_is_no_metadata():
-    for content in (encoded(photo(), "BMP"), encoded(photo(), "GIF"), encoded(photo(), "PPM"), b"", b"\xff\xd8"):
+    for content in (
+        encoded(photo(), "BMP"),
+        encoded(photo(), "GIF"),
+        encoded(photo(), "PPM"),
+        b"",
+        b"\xff\xd8",
+    ):
         assert without_metadata(content) == (content, None)
 
 
@@ -191,10 +250,30 @@ def _random_exif(rng: random.Random) -> bytes:
     order = rng.choice("<>")
     entries = []
     for _ in range(rng.randrange(8)):
-        tag = rng.choice([0x0112, 0x0112, 0x0112, 0x011A, 0x011B, 0x0128, 0x8769, 0x8825, 0xA005, 0x010E, rng.randrange(65536)])
+        tag = rng.choice(
+            [
+                0x0112,
+                0x0112,
+                0x0112,
+                0x011A,
+                0x011B,
+                0x0128,
+                0x8769,
+                0x8825,
+                0xA005,
+                0x010E,
+                rng.randrange(65536),
+            ]
+        )
         kind = rng.choice([*range(14), rng.randrange(65536)])
         count = rng.choice([0, 1, 1, 2, rng.randrange(1 << 32)])
-        value = rng.choice([bytes([rng.randrange(10), 0, 0, 0]), bytes([0, rng.randrange(10), 0, 0]), rng.randbytes(4)])
+        value = rng.choice(
+            [
+                bytes([rng.randrange(10), 0, 0, 0]),
+                bytes([0, rng.randrange(10), 0, 0]),
+                rng.randbytes(4),
+            ]
+        )
         entries.append((tag, kind, count, value))
     block = exif(*entries, order=order)
     if rng.random() < 0.3:
@@ -213,11 +292,17 @@ def test_5000_random_exif_blocks(read, format):
     plain = read(jpeg_with() if format == "JPEG" else png_with())
     turned = {1: plain}
     for orientation, turn in SHOWN.items():
-        turned[orientation] = np.asarray(Image.fromarray(plain).transpose(Image.Transpose(turn)))
+        turned[orientation] = np.asarray(
+            Image.fromarray(plain).transpose(Image.Transpose(turn))
+        )
     seen = set()
     for _ in range(5000):
         block = _random_exif(rng)
-        content = jpeg_with((0xE1, block)) if format == "JPEG" else png_with((b"eXIf", block[6:]))
+        content = (
+            jpeg_with((0xE1, block))
+            if format == "JPEG"
+            else png_with((b"eXIf", block[6:]))
+        )
         has_exif = format == "PNG" or block.startswith(b"Exif\0\0")
         orientation = exif_orientation(block[6:]) if has_exif else None
         if orientation not in turned:
@@ -240,7 +325,10 @@ BYTES = np.array([[0, 1, 51, 102], [128, 200, 254, 255]], np.uint8)
         (BYTES.astype(np.float32) * 1000, BYTES),
         (np.array([[0, 0.5, 1.0]], np.float32), [[0, 128, 255]]),
         (np.array([[0, 0.25]], np.float32), [[0, 64]]),
-        (np.array([[np.nan, np.inf, -np.inf, -3, 0.6]], np.float32), [[0, 0, 0, 0, 153]]),
+        (
+            np.array([[np.nan, np.inf, -np.inf, -3, 0.6]], np.float32),
+            [[0, 0, 0, 0, 153]],
+        ),
         (np.zeros((1, 2), np.float32), [[0, 0]]),
     ],
 )
@@ -252,7 +340,9 @@ def test_floats(read, values, expected):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-@pytest.mark.parametrize("kind, format", [("int32", "TIFF"), ("uint16", "TIFF"), ("uint16", "PNG")])
+@pytest.mark.parametrize(
+    "kind, format", [("int32", "TIFF"), ("uint16", "TIFF"), ("uint16", "PNG")]
+)
 def test_integers_fill_the_bits_that_hold_the_largest(read, bits, kind, format):
     values = BYTES.astype(kind) << (bits - 8)
     got = read(encoded(values, format))
@@ -262,27 +352,45 @@ def test_integers_fill_the_bits_that_hold_the_largest(read, bits, kind, format):
 
 
 def test_other_integers(read):
-    assert read(encoded(np.array([[-5, 0, 3, 255]], np.int32), "TIFF"))[0, :, 0].tolist() == [0, 0, 3, 255]
-    assert read(encoded(np.array([[0, 2**30, 2**31 - 1]], np.int32), "TIFF"))[0, :, 0].tolist() == [0, 128, 255]
-    assert read(encoded(np.array([[0, 2**19, 2**20 - 1]], np.int32), "TIFF"))[0, :, 0].tolist() == [0, 128, 255]
-    assert read(encoded(np.array([[-7, -1]], np.int32), "TIFF"))[0, :, 0].tolist() == [0, 0]
+    assert read(encoded(np.array([[-5, 0, 3, 255]], np.int32), "TIFF"))[
+        0, :, 0
+    ].tolist() == [0, 0, 3, 255]
+    assert read(encoded(np.array([[0, 2**30, 2**31 - 1]], np.int32), "TIFF"))[
+        0, :, 0
+    ].tolist() == [0, 128, 255]
+    assert read(encoded(np.array([[0, 2**19, 2**20 - 1]], np.int32), "TIFF"))[
+        0, :, 0
+    ].tolist() == [0, 128, 255]
+    assert read(encoded(np.array([[-7, -1]], np.int32), "TIFF"))[0, :, 0].tolist() == [
+        0,
+        0,
+    ]
 
 
 def png16(values: np.ndarray) -> bytes:
     """A PNG of 16 bits a channel: (H, W, C) with 2, 3 or 4 channels."""
     height, width, channels = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(
+        ">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0
+    )
     rows = values.astype(">u2").reshape(height, -1)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     content = b"\x89PNG\r\n\x1a\n"
     for kind, chunk in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")):
-        content += struct.pack(">I", len(chunk)) + kind + chunk + struct.pack(">I", zlib.crc32(kind + chunk))
+        content += (
+            struct.pack(">I", len(chunk))
+            + kind
+            + chunk
+            + struct.pack(">I", zlib.crc32(kind + chunk))
+        )
     return content
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_16_bits_of_color(read, bits):
-    color = np.dstack([BYTES, BYTES[::-1], BYTES[:, ::-1]]).astype(np.uint16) << (bits - 8)
+    color = np.dstack([BYTES, BYTES[::-1], BYTES[:, ::-1]]).astype(np.uint16) << (
+        bits - 8
+    )
     expected = np.dstack([BYTES, BYTES[::-1], BYTES[:, ::-1]])
     assert np.array_equal(read(png16(color)), expected)
     opaque = np.full_like(color[:, :, :1], 65535)
@@ -295,14 +403,20 @@ def test_16_bits_of_color(read, bits):
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bits", [12, 16])
 def test_16_bits_of_color_in_a_tiff(read, order, bits):
-    color = np.dstack([BYTES, BYTES[::-1], BYTES[:, ::-1]]).astype(np.uint16) << (bits - 8)
+    color = np.dstack([BYTES, BYTES[::-1], BYTES[:, ::-1]]).astype(np.uint16) << (
+        bits - 8
+    )
     tags = [
         (256, 4, 1, 4), (257, 4, 1, 2), (258, 3, 3, 8 + 2 + 12 * 9 + 4), (259, 3, 1, 1), (262, 3, 1, 2),
         (273, 4, 1, 200), (277, 3, 1, 3), (278, 4, 1, 2), (279, 4, 1, color.nbytes),
     ]  # fmt: skip
-    content = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HIH", 42, 8, len(tags))
+    content = {"<": b"II", ">": b"MM"}[order] + struct.pack(
+        order + "HIH", 42, 8, len(tags)
+    )
     for tag, kind, count, value in tags:
-        packed = struct.pack(order + ("H" if kind == 3 and count == 1 else "I"), value).ljust(4, b"\0")
+        packed = struct.pack(
+            order + ("H" if kind == 3 and count == 1 else "I"), value
+        ).ljust(4, b"\0")
         content += struct.pack(order + "HHI", tag, kind, count) + packed
     content += bytes(4) + struct.pack(order + "3H", 16, 16, 16)
     content = content.ljust(200, b"\0") + color.astype(order + "u2").tobytes()
@@ -324,7 +438,9 @@ def ink() -> Image.Image:
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
 def test_transparent_images_are_laid_on_a_ground(read, mode, format):
     options = {"lossless": True, "exact": True} if format == "WEBP" else {}
-    content = encoded(ink().convert("RGBA" if format == "WEBP" else mode), format, **options)
+    content = encoded(
+        ink().convert("RGBA" if format == "WEBP" else mode), format, **options
+    )
     grounds = {"white": [0, 127, 255], "black": [0, 0, 0], "none": [0, 0, 0]}
     for name, row in grounds.items():
         assert read(content, background=name)[0, :, 0].tolist() == row
@@ -356,11 +472,15 @@ def test_opaque_images_do_not_change(read):
         image = photo().convert(mode)
         content = encoded(image)
         for background in ("white", "black", "none"):
-            assert np.array_equal(read(content, background=background), np.asarray(image.convert("RGB")))
+            assert np.array_equal(
+                read(content, background=background), np.asarray(image.convert("RGB"))
+            )
 
 
 def test_an_unknown_background_is_named():
-    with pytest.raises(ValueError, match="unknown background 'green'; choose one of white, black, none"):
+    with pytest.raises(
+        ValueError, match="unknown background 'green'; choose one of white, black, none"
+    ):
         read_image(photo(), "green")
 
 
@@ -369,8 +489,12 @@ def test_an_opened_image_with_odd_metadata():
     info.add_text("Raw profile type exif", "no hex")
     opened = Image.open(io.BytesIO(encoded(photo(), pnginfo=info)))
     assert np.array_equal(np.asarray(read_image(opened)), np.asarray(photo()))
-    opened = Image.open(io.BytesIO(encoded(photo(), exif=exif(RESOLUTION_TEXT, TURNED)[6:])))
-    assert np.array_equal(np.asarray(read_image(opened)), np.rot90(np.asarray(photo()), -1))
+    opened = Image.open(
+        io.BytesIO(encoded(photo(), exif=exif(RESOLUTION_TEXT, TURNED)[6:]))
+    )
+    assert np.array_equal(
+        np.asarray(read_image(opened)), np.rot90(np.asarray(photo()), -1)
+    )
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -384,12 +508,18 @@ def test_avif(read, orientation):
     assert plain.shape == ((64, 48, 3) if orientation == 6 else (48, 64, 3))
     start = content.index(b"II*\0") if b"II*\0" in content else content.index(b"MM\0*")
     for odd in (b"no order", exif((0x011A, 2, 4, b"72\0\0"))[6:], bytes(30)):
-        assert np.array_equal(read(content[:start] + odd + content[start + len(odd) :]), plain)
+        assert np.array_equal(
+            read(content[:start] + odd + content[start + len(odd) :]), plain
+        )
 
 
 def test_the_size_that_a_file_declares(tmp_path):
     path = tmp_path / "a.img"
-    for content in (jpeg_with((0xE1, ODD_EXIF["resolution as text"])), png_with((b"eXIf", b"")), encoded(photo(), "GIF")):
+    for content in (
+        jpeg_with((0xE1, ODD_EXIF["resolution as text"])),
+        png_with((b"eXIf", b"")),
+        encoded(photo(), "GIF"),
+    ):
         path.write_bytes(content)
         assert image_size(path) == (24, 16)
     path.write_bytes(b"hello")

@@ -42,17 +42,22 @@ def test_in_a_log_there_is_a_line_for_every_tenth(monkeypatch, clock):
             bar.update()
     lines = stream.getvalue().splitlines()
     assert "\r" not in stream.getvalue() and len(lines) == 10
-    assert lines[0] == "CoOp digits: 5/50 epochs, 00:10, loss 4" and lines[-1].startswith("CoOp digits: 50/50 epochs")
+    assert lines[0] == "CoOp digits: 5/50 epochs, 00:10, loss 4" and lines[
+        -1
+    ].startswith("CoOp digits: 50/50 epochs")
 
 
-def test_slow_work_has_a_line_after_thirty_seconds_and_quick_work_has_none(monkeypatch, clock):
+def test_slow_work_has_a_line_after_thirty_seconds_and_quick_work_has_none(
+    monkeypatch, clock
+):
     stream = written(monkeypatch, io.StringIO())
     slow = progress(total=1000, desc="a", unit="step")
     for _ in range(100):
         clock[0] += 1
         slow.update()
     assert stream.getvalue().splitlines() == [
-        f"a: {done}/1000 steps, {time}" for done, time in ((30, "00:30"), (60, "01:00"), (90, "01:30"))
+        f"a: {done}/1000 steps, {time}"
+        for done, time in ((30, "00:30"), (60, "01:00"), (90, "01:30"))
     ]
     assert list(progress(range(5), desc="b")) == [0, 1, 2, 3, 4]
     assert "b:" not in stream.getvalue()
@@ -64,7 +69,10 @@ def test_a_number_of_items_need_not_be_known(monkeypatch, clock):
     for _ in range(2):
         clock[0] += 40
         bar.update(7)
-    assert stream.getvalue().splitlines() == ["c: 7 images, 00:40", "c: 14 images, 01:20"]
+    assert stream.getvalue().splitlines() == [
+        "c: 7 images, 00:40",
+        "c: 14 images, 01:20",
+    ]
 
 
 SCRIPT = """
@@ -80,8 +88,18 @@ with progress(total=20, desc="MVPT pocket-digits", unit="epoch") as bar:
 def test_a_bar_fits_its_terminal(columns):
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "TQDM_DISABLE")}
-    subprocess.run([sys.executable, "-c", SCRIPT], stderr=end, env=environment, check=True, timeout=60)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("COLUMNS", "TQDM_DISABLE")
+    }
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        stderr=end,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
     os.close(end)
     shown = os.read(terminal, 1 << 16).decode()
     os.close(terminal)

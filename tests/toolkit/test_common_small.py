@@ -1,4 +1,6 @@
-"""Suggestions, exit codes and random states of toolkit/common; and that it imports none of our other packages."""
+"""Suggestions, exit codes and random states of toolkit/common; and that it imports none
+of our other packages.
+"""
 
 import ast
 import os
@@ -38,7 +40,9 @@ def test_nearest_names_whatever_their_case():
         (KeyboardInterrupt(), STOPPED, "stopped\n"),
     ],
 )
-def test_errors_become_one_line_and_an_exit_code(capsys, monkeypatch, error, code, message):
+def test_errors_become_one_line_and_an_exit_code(
+    capsys, monkeypatch, error, code, message
+):
     monkeypatch.delenv("MVLPT_DEBUG", raising=False)
     monkeypatch.setattr(sys, "stdout", sys.stdout)
 
@@ -65,7 +69,16 @@ def test_common_imports_none_of_our_other_packages():
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or "."]
-            ours = ("datasets", "prompting", "trainers", "elevater_eval", "scripts", "dassl", "toolkit.dassl", ".")
+            ours = (
+                "datasets",
+                "prompting",
+                "trainers",
+                "elevater_eval",
+                "scripts",
+                "dassl",
+                "toolkit.dassl",
+                ".",
+            )
             assert not [name for name in names if name.startswith(ours)], file
 
 
@@ -78,16 +91,30 @@ def test_reading_an_image_needs_no_torchvision():
 def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(encoding):
     code = "import sys; from toolkit.common.cli import run_command; run_command(lambda: print('a\\u65e5\\udce9 b'))"
     environment = os.environ | {"PYTHONIOENCODING": encoding}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True
+    )
     shown = "日" if encoding == "utf-8" else "\\u65e5"
-    assert done.returncode == 0 and done.stdout.decode(encoding).strip() == f"a{shown}\\udce9 b"
+    assert (
+        done.returncode == 0
+        and done.stdout.decode(encoding).strip() == f"a{shown}\\udce9 b"
+    )
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("night_bird", "night bird"), ("Boat", "boat"), ("caf\u00e9", "cafe\u0301"), ("R&amp;D", "r&d"), ("a  b", "a b")],
+    [
+        ("night_bird", "night bird"),
+        ("Boat", "boat"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("R&amp;D", "r&d"),
+        ("a  b", "a b"),
+    ],
 )
 def test_names_that_are_one_text_to_clip(one, other):
-    with pytest.raises(ValueError, match="--classes: the classes .* are the same text to CLIP; rename one of them"):
+    with pytest.raises(
+        ValueError,
+        match="--classes: the classes .* are the same text to CLIP; rename one of them",
+    ):
         require_distinct(["fox", one, "cat", other], "--classes")
     require_distinct(["fox", one, "foxes"], "--classes")

@@ -5,13 +5,16 @@ import pytest
 from toolkit.common.structured import MOST, read_json, read_yaml, write_json
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
-    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
 def test_plain_values_and_merged_keys(tmp_path):
     path = tmp_path / "a.yaml"
-    path.write_text("\ufeffbase: &base {lr: 0.1}\nown: {<<: *base, steps: 3}\n", encoding="utf-8")
+    path.write_text(
+        "\ufeffbase: &base {lr: 0.1}\nown: {<<: *base, steps: 3}\n", encoding="utf-8"
+    )
     assert read_yaml(path) == {"base": {"lr": 0.1}, "own": {"lr": 0.1, "steps": 3}}
     path.write_text("")
     assert read_yaml(path) is None
@@ -20,7 +23,10 @@ def test_plain_values_and_merged_keys(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: !!python/object/apply:os.system [touch evil]\n", "line 1: could not determine a constructor"),
+        (
+            "a: !!python/object/apply:os.system [touch evil]\n",
+            "line 1: could not determine a constructor",
+        ),
         ("a: !!python/name:os.system\n", "line 1: could not determine a constructor"),
         (LAUGHS, f"more than {MOST:,} values"),
         ("&a [*a]\n", f"more than {MOST:,} values"),

@@ -39,14 +39,23 @@ def test_tensors_and_plain_values(tmp_path, zipped):
         "plain": [1, 2.5, "text", None, True, (1, b"bytes"), {"a": {1, 2}}, 1 << 80],
         "ordered": collections.OrderedDict(b=1, a=2),
         "size": torch.Size([2, 3]),
-        "numpy": [np.float64(1.5), np.float32(0.25), np.float16(0.5), np.int64(-3), np.uint8(200), np.bool_(True)],
+        "numpy": [
+            np.float64(1.5),
+            np.float32(0.25),
+            np.float16(0.5),
+            np.int64(-3),
+            np.uint8(200),
+            np.bool_(True),
+        ],
     }
     save(tmp_path / "a.pth", content, zipped)
     found = read(tmp_path / "a.pth")
     assert list(found) == list(content)
     for name, value in content.items():
         if isinstance(value, torch.Tensor):
-            assert found[name].dtype == value.dtype and torch.equal(found[name], value), name
+            assert found[name].dtype == value.dtype and torch.equal(
+                found[name], value
+            ), name
         else:
             assert found[name] == value, name
     assert found["numpy"] == [1.5, 0.25, 0.5, -3, 200, True]
@@ -68,8 +77,16 @@ def test_a_state_dict_with_objects_beside_it(tmp_path, zipped):
     save(tmp_path / "a.pth", content, zipped)
     found = read(tmp_path / "a.pth")
     assert torch.equal(found["state_dict"]["weight"], content["state_dict"]["weight"])
-    assert found["scheduler"]["base_lrs"] == [0.1] and found["scheduler"]["last_epoch"] == 0
-    for value in (found["scheduler"]["successor"], found["object"], found["array"], found["counter"]):
+    assert (
+        found["scheduler"]["base_lrs"] == [0.1]
+        and found["scheduler"]["last_epoch"] == 0
+    )
+    for value in (
+        found["scheduler"]["successor"],
+        found["object"],
+        found["array"],
+        found["counter"],
+    ):
         assert isinstance(value, Placeholder), value
 
 
@@ -102,13 +119,19 @@ class ByItems(Attack):
 @pytest.mark.parametrize("attack", [Attack, ByState, ByCall, ByItems])
 def test_what_torch_load_would_run_does_not_run(tmp_path, attack, zipped):
     marker, path = tmp_path / "ran", tmp_path / "a.pth"
-    save(path, {"state_dict": {"ctx": torch.ones(2, 3)}, "scheduler": attack(marker)}, zipped)
+    save(
+        path,
+        {"state_dict": {"ctx": torch.ones(2, 3)}, "scheduler": attack(marker)},
+        zipped,
+    )
     torch.load(path, weights_only=False)
     assert marker.is_dir(), "the file does what it is meant to prove"
     marker.rmdir()
     found = read(path)
     assert not marker.exists()
-    assert isinstance(found["scheduler"], Placeholder) and torch.equal(found["state_dict"]["ctx"], torch.ones(2, 3))
+    assert isinstance(found["scheduler"], Placeholder) and torch.equal(
+        found["state_dict"]["ctx"], torch.ones(2, 3)
+    )
 
 
 PICKLES = {
@@ -139,7 +162,9 @@ def test_hostile_pickles(tmp_path, monkeypatch, name):
     """Each gives harmless values or is refused in one sentence."""
     marker, path = tmp_path / "ran", tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a/data.pkl", PICKLES[name].replace(b"{}", str(marker).encode()))
+        archive.writestr(
+            "a/data.pkl", PICKLES[name].replace(b"{}", str(marker).encode())
+        )
         archive.writestr("a/data/0", b"\0" * 8)
     imported = []
     monkeypatch.setattr(builtins, "__import__", _recording(imported))
@@ -151,7 +176,9 @@ def test_hostile_pickles(tmp_path, monkeypatch, name):
     again = io.BytesIO()
     torch.save({"ctx": torch.arange(3.0)}, again)
     path.write_bytes(again.getvalue())
-    assert torch.equal(read(path)["ctx"], torch.arange(3.0)), "what was read before leaves no trace"
+    assert torch.equal(read(path)["ctx"], torch.arange(3.0)), (
+        "what was read before leaves no trace"
+    )
 
 
 def _recording(names: list):
@@ -190,8 +217,14 @@ def test_other_files(tmp_path):
 @pytest.mark.parametrize("compress", [zipfile.ZIP_DEFLATED])
 def test_a_compressed_archive_is_refused(tmp_path, compress):
     """A few bytes could unfold to any size."""
-    path, packed = write_foreign(tmp_path, {"ctx": torch.ones(4, 8)}), tmp_path / "packed.pth"
-    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", compress) as archive:
+    path, packed = (
+        write_foreign(tmp_path, {"ctx": torch.ones(4, 8)}),
+        tmp_path / "packed.pth",
+    )
+    with (
+        zipfile.ZipFile(path) as plain,
+        zipfile.ZipFile(packed, "w", compress) as archive,
+    ):
         for name in plain.namelist():
             archive.writestr(name, plain.read(name))
     with pytest.raises(ValueError, match="is compressed"):

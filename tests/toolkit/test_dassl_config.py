@@ -57,12 +57,17 @@ def flatten(node, prefix=""):
 
 def test_every_key_and_default():
     entries = [
-        entry.strip().split(" ", 1) for line in DEFAULTS.split("\n") for entry in line.split("|") if entry.strip()
+        entry.strip().split(" ", 1)
+        for line in DEFAULTS.split("\n")
+        for entry in line.split("|")
+        if entry.strip()
     ]
     expected = {key: ast.literal_eval(value.strip()) for key, value in entries}
     actual = dict(flatten(get_cfg_default()))
     assert actual == expected
-    assert {key: type(value) for key, value in actual.items()} == {key: type(value) for key, value in expected.items()}
+    assert {key: type(value) for key, value in actual.items()} == {
+        key: type(value) for key, value in expected.items()
+    }
 
 
 def test_each_call_gives_a_fresh_tree_that_plugins_extend():
@@ -74,7 +79,9 @@ def test_each_call_gives_a_fresh_tree_that_plugins_extend():
     other = get_cfg_default()
     assert "COOP" not in other.TRAINER
     assert other.INPUT.PIXEL_MEAN[0] == 0.485
-    assert other.DATALOADER.TRAIN_X.BATCH_SIZE == other.DATALOADER.TRAIN_U.BATCH_SIZE == 32
+    assert (
+        other.DATALOADER.TRAIN_X.BATCH_SIZE == other.DATALOADER.TRAIN_U.BATCH_SIZE == 32
+    )
 
 
 def test_clean_cfg_keeps_one_trainer():

@@ -21,7 +21,11 @@ class Item:
 
 def items(sizes, attribute="label"):
     """``sizes[k]`` items with label or domain k."""
-    return [Item(**{"label": 0, attribute: k}) for k, size in enumerate(sizes) for _ in range(size)]
+    return [
+        Item(**{"label": 0, attribute: k})
+        for k, size in enumerate(sizes)
+        for _ in range(size)
+    ]
 
 
 def test_datum_needs_its_file(tmp_path):
@@ -29,7 +33,12 @@ def test_datum_needs_its_file(tmp_path):
         Datum(str(tmp_path / "missing.png"))
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     datum = Datum(tmp_path / "a.png", label=3, domain=1, classname="cat")
-    assert (datum.impath, datum.label, datum.domain, datum.classname) == (str(tmp_path / "a.png"), 3, 1, "cat")
+    assert (datum.impath, datum.label, datum.domain, datum.classname) == (
+        str(tmp_path / "a.png"),
+        3,
+        1,
+        "cat",
+    )
     with pytest.raises(AttributeError):
         datum.label = 4
     assert read_image(datum.impath).mode == "RGB"
@@ -62,8 +71,13 @@ def test_few_shot_draws():
     assert count(drawn) == {0: 4, 1: 2, 2: 4} and len(set(map(id, drawn))) == 10
     random.seed(0)
     assert dataset.generate_fewshot_dataset(dataset.train_x, num_shots=4) == drawn
-    assert count(dataset.generate_fewshot_dataset(dataset.train_x, num_shots=4, repeat=True)) == {0: 4, 1: 4, 2: 4}
-    assert dataset.generate_fewshot_dataset(dataset.train_x, num_shots=-1) is dataset.train_x
+    assert count(
+        dataset.generate_fewshot_dataset(dataset.train_x, num_shots=4, repeat=True)
+    ) == {0: 4, 1: 4, 2: 4}
+    assert (
+        dataset.generate_fewshot_dataset(dataset.train_x, num_shots=-1)
+        is dataset.train_x
+    )
     two = dataset.generate_fewshot_dataset(items([3]), items([0, 3]), num_shots=1)
     assert [count(part) for part in two] == [{0: 1}, {1: 1}]
 
@@ -80,11 +94,17 @@ def test_archives_are_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "source.zip", "w") as archive:
         archive.writestr("images/a.txt", "a")
     target = tmp_path / "data" / "d.zip"
-    DatasetBase().download_data((tmp_path / "source.zip").as_uri(), str(target), from_gdrive=False)
+    DatasetBase().download_data(
+        (tmp_path / "source.zip").as_uri(), str(target), from_gdrive=False
+    )
     assert (tmp_path / "data" / "images" / "a.txt").read_text() == "a"
     (tmp_path / "plain.txt").write_text("no archive")
     with pytest.raises(ValueError, match="neither"):
-        DatasetBase().download_data((tmp_path / "plain.txt").as_uri(), str(tmp_path / "e.zip"), from_gdrive=False)
+        DatasetBase().download_data(
+            (tmp_path / "plain.txt").as_uri(),
+            str(tmp_path / "e.zip"),
+            from_gdrive=False,
+        )
 
 
 def batches(sampler, size):
@@ -104,14 +124,24 @@ def test_plain_samplers():
 
 def test_random_domain_sampler():
     data = items([7, 5, 9], "domain")
-    sampler = build_sampler("RandomDomainSampler", data_source=data, batch_size=6, n_domain=0)
+    sampler = build_sampler(
+        "RandomDomainSampler", data_source=data, batch_size=6, n_domain=0
+    )
     made = batches(sampler, 6)
     assert len(made) == 2  # the smallest domain has five items, two a batch
     for batch in made:
         assert Counter(data[i].domain for i in batch) == {0: 2, 1: 2, 2: 2}
     assert len({i for batch in made for i in batch}) == 12
-    pairs = batches(build_sampler("RandomDomainSampler", data_source=data, batch_size=4, n_domain=2), 4)
-    assert all(sorted(Counter(data[i].domain for i in batch).values()) == [2, 2] for batch in pairs)
+    pairs = batches(
+        build_sampler(
+            "RandomDomainSampler", data_source=data, batch_size=4, n_domain=2
+        ),
+        4,
+    )
+    assert all(
+        sorted(Counter(data[i].domain for i in batch).values()) == [2, 2]
+        for batch in pairs
+    )
     with pytest.raises(ValueError, match="multiple"):
         build_sampler("RandomDomainSampler", data_source=data, batch_size=4, n_domain=3)
     with pytest.raises(ValueError, match="3 domains"):
@@ -120,7 +150,9 @@ def test_random_domain_sampler():
 
 def test_seq_domain_sampler():
     data = items([4, 4], "domain")
-    for batch in batches(build_sampler("SeqDomainSampler", data_source=data, batch_size=4), 4):
+    for batch in batches(
+        build_sampler("SeqDomainSampler", data_source=data, batch_size=4), 4
+    ):
         assert [data[i].domain for i in batch] == [0, 0, 1, 1]
 
 
@@ -128,7 +160,9 @@ def test_seq_domain_sampler():
 def test_random_class_sampler(seed):
     random.seed(seed)
     data = items([8, 1, 5, 12, 3])
-    sampler = build_sampler("RandomClassSampler", data_source=data, batch_size=4, n_ins=2)
+    sampler = build_sampler(
+        "RandomClassSampler", data_source=data, batch_size=4, n_ins=2
+    )
     for _ in range(3):
         made = batches(sampler, 4)
         assert len(made) == 7  # 4 + 1 + 2 + 6 + 1 pairs, two classes a batch
@@ -143,7 +177,12 @@ def test_random_class_sampler(seed):
 def test_loaders(cfg):
     dm = DataManager(cfg)
     assert (dm.num_classes, dm.num_source_domains, dm.lab2cname[2]) == (3, 0, "blue")
-    assert (len(dm.train_loader_x), len(dm.val_loader), len(dm.test_loader), dm.train_loader_u) == (3, 1, 1, None)
+    assert (
+        len(dm.train_loader_x),
+        len(dm.val_loader),
+        len(dm.test_loader),
+        dm.train_loader_u,
+    ) == (3, 1, 1, None)
     batch = next(iter(dm.train_loader_x))
     assert sorted(batch) == ["domain", "img", "impath", "index", "label"]
     assert (batch["img"].shape, batch["img"].dtype) == ((8, 3, 8, 8), torch.float32)
@@ -155,7 +194,11 @@ def test_loaders(cfg):
 
 def test_the_last_batch(cfg):
     data = build_dataset(cfg).test  # 18 items
-    sizes = lambda **kw: [len(b["label"]) for b in build_data_loader(cfg, data_source=data, tfm=tfm, **kw)]  # noqa: E731
+
+    def sizes(**options):
+        loader = build_data_loader(cfg, data_source=data, tfm=tfm, **options)
+        return [len(batch["label"]) for batch in loader]
+
     tfm = lambda image: torch.zeros(1)  # noqa: E731
     assert sizes(batch_size=8, is_train=True) == [8, 8]
     assert sizes(batch_size=8, is_train=False) == [8, 8, 2]
@@ -169,7 +212,9 @@ def test_wrapper_images(cfg):
     tfm = lambda image: torch.zeros(1)  # noqa: E731
     cfg.DATALOADER.K_TRANSFORMS = 3
     assert len(DatasetWrapper(cfg, data, transform=tfm, is_train=True)[0]["img"]) == 3
-    assert torch.is_tensor(DatasetWrapper(cfg, data, transform=tfm, is_train=False)[0]["img"])
+    assert torch.is_tensor(
+        DatasetWrapper(cfg, data, transform=tfm, is_train=False)[0]["img"]
+    )
     with pytest.raises(ValueError, match="K_TRANSFORMS"):
         DatasetWrapper(cfg, data, is_train=True)
     cfg.DATALOADER.K_TRANSFORMS = 1

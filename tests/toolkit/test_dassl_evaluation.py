@@ -53,14 +53,20 @@ def test_reset_and_thousands(caplog):
     caplog.set_level(logging.INFO)
     judge.process(torch.eye(2).repeat(617, 1), torch.zeros(1234, dtype=torch.long))
     assert judge.evaluate()["accuracy"] == 50.0
-    assert caplog.messages[1:4] == ["* total: 1,234", "* correct: 617", "* accuracy: 50.0%"]
+    assert caplog.messages[1:4] == [
+        "* total: 1,234",
+        "* correct: 617",
+        "* accuracy: 50.0%",
+    ]
 
 
 def test_per_class(caplog):
     judge = evaluator(PER_CLASS_RESULT=True)
     caplog.set_level(logging.INFO)
     judge.process(one_hot(GUESS, 4).float(), TRUTH)
-    assert judge.evaluate()["perclass_accuracy"] == pytest.approx(100 * (2 / 3 + 1 / 2 + 1) / 3)
+    assert judge.evaluate()["perclass_accuracy"] == pytest.approx(
+        100 * (2 / 3 + 1 / 2 + 1) / 3
+    )
     assert caplog.messages[6:] == [
         "=> per-class result",
         "* class: 0 (cat)\ttotal: 3\tcorrect: 2\tacc: 66.7%",
@@ -79,16 +85,20 @@ def test_confusion_matrix(tmp_path):
     judge.evaluate()
     cmat = torch.load(tmp_path / "cmat.pt", weights_only=True)
     assert cmat.tolist() == [
-        pytest.approx(row) for row in ([2 / 3, 1 / 3, 0, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0], [0, 0, 0, 0])
+        pytest.approx(row)
+        for row in ([2 / 3, 1 / 3, 0, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0], [0, 0, 0, 0])
     ]
     judge.reset()
     judge.process(one_hot(torch.tensor([0, 3]), 4).float(), torch.tensor([3, 3]))
     judge.evaluate()
-    assert torch.load(tmp_path / "cmat.pt").tolist() == [[0, 0], [0.5, 0.5]]  # labels that occur, as in Dassl
+    # labels that occur, as in Dassl
+    assert torch.load(tmp_path / "cmat.pt").tolist() == [[0, 0], [0.5, 0.5]]
 
 
 def test_topk():
-    scores = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0]])
+    scores = torch.tensor(
+        [[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [1.0, 2.0, 3.0]]
+    )
     target = torch.tensor([0, 1, 0, 2])
     top1, top2 = compute_accuracy(scores, target, topk=(1, 2))
     assert (top1.shape, top1.item(), top2.item()) == ((1,), 50.0, 75.0)

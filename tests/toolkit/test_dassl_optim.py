@@ -37,7 +37,18 @@ WARM = {"WARMUP_EPOCH": 1, "WARMUP_TYPE": "constant"}
 
 def test_constant_warmup_then_cosine_from_its_start():
     lrs = run(*build(optim_cfg(**WARM, MAX_EPOCH=10)), 10)
-    pinned = [1e-5, 2.000e-3, 1.951e-3, 1.809e-3, 1.588e-3, 1.309e-3, 1.000e-3, 6.91e-4, 4.12e-4, 1.91e-4]
+    pinned = [
+        1e-5,
+        2.000e-3,
+        1.951e-3,
+        1.809e-3,
+        1.588e-3,
+        1.309e-3,
+        1.000e-3,
+        6.91e-4,
+        4.12e-4,
+        1.91e-4,
+    ]
     assert lrs == pytest.approx(pinned, abs=5e-7)
     exact = [0.001 * (1 + math.cos(math.pi * (e - 1) / 10)) for e in range(1, 10)]
     assert lrs[1:] == pytest.approx(exact, rel=1e-9)
@@ -50,7 +61,12 @@ def test_linear_warmup():
 
 
 def test_without_recount_the_schedule_runs_during_the_warmup():
-    lrs = run(*build(optim_cfg(**(WARM | {"WARMUP_EPOCH": 3}), WARMUP_RECOUNT=False, MAX_EPOCH=8)), 8)
+    lrs = run(
+        *build(
+            optim_cfg(**(WARM | {"WARMUP_EPOCH": 3}), WARMUP_RECOUNT=False, MAX_EPOCH=8)
+        ),
+        8,
+    )
     cosine = [0.001 * (1 + math.cos(math.pi * e / 8)) for e in range(3, 8)]
     assert lrs == pytest.approx([1e-5] * 3 + cosine)
 
@@ -58,10 +74,22 @@ def test_without_recount_the_schedule_runs_during_the_warmup():
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"LR_SCHEDULER": "cosine", "MAX_EPOCH": 4}, [0.002, 0.0017071, 0.001, 0.0002929, 0.0]),
-        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (9, 2)}, [2e-3, 2e-3, 2e-4, 2e-4, 2e-5]),
-        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (-1,), "MAX_EPOCH": 3}, [2e-3, 2e-3, 2e-3, 2e-4, 2e-4]),
-        ({"LR_SCHEDULER": "multi_step", "STEPSIZE": (1, 3), "GAMMA": 0.5}, [2e-3, 1e-3, 1e-3, 5e-4, 5e-4]),
+        (
+            {"LR_SCHEDULER": "cosine", "MAX_EPOCH": 4},
+            [0.002, 0.0017071, 0.001, 0.0002929, 0.0],
+        ),
+        (
+            {"LR_SCHEDULER": "single_step", "STEPSIZE": (9, 2)},
+            [2e-3, 2e-3, 2e-4, 2e-4, 2e-5],
+        ),
+        (
+            {"LR_SCHEDULER": "single_step", "STEPSIZE": (-1,), "MAX_EPOCH": 3},
+            [2e-3, 2e-3, 2e-3, 2e-4, 2e-4],
+        ),
+        (
+            {"LR_SCHEDULER": "multi_step", "STEPSIZE": (1, 3), "GAMMA": 0.5},
+            [2e-3, 1e-3, 1e-3, 5e-4, 5e-4],
+        ),
     ],
 )
 def test_schedules(keys, expected):
@@ -69,7 +97,9 @@ def test_schedules(keys, expected):
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "single_step", "multi_step"])
-@pytest.mark.parametrize("warmup", [{}, WARM, {"WARMUP_EPOCH": 3, "WARMUP_RECOUNT": False}])
+@pytest.mark.parametrize(
+    "warmup", [{}, WARM, {"WARMUP_EPOCH": 3, "WARMUP_RECOUNT": False}]
+)
 @pytest.mark.parametrize("stop", [1, 4])
 def test_state_survives_a_checkpoint(scheduler, warmup, stop):
     c = optim_cfg(LR_SCHEDULER=scheduler, STEPSIZE=(2, 5), MAX_EPOCH=9, **warmup)
@@ -78,7 +108,9 @@ def test_state_survives_a_checkpoint(scheduler, warmup, stop):
     optimizer, sched = build(c)
     first = run(optimizer, sched, stop)
     file = io.BytesIO()
-    torch.save({"optimizer": optimizer.state_dict(), "scheduler": sched.state_dict()}, file)
+    torch.save(
+        {"optimizer": optimizer.state_dict(), "scheduler": sched.state_dict()}, file
+    )
     file.seek(0)
     state = torch.load(file, weights_only=True)
     optimizer, sched = build(c)
@@ -102,15 +134,21 @@ def test_bad_schedules():
     with pytest.raises(ValueError, match="did you mean 'linear'"):
         build_lr_scheduler(optimizer, optim_cfg(WARMUP_EPOCH=1, WARMUP_TYPE="lin"))
     with pytest.raises(TypeError, match="single_step"):
-        build_lr_scheduler(optimizer, optim_cfg(LR_SCHEDULER="single_step", STEPSIZE=(1.5,)))
+        build_lr_scheduler(
+            optimizer, optim_cfg(LR_SCHEDULER="single_step", STEPSIZE=(1.5,))
+        )
 
 
-@pytest.mark.parametrize("name", ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"])
+@pytest.mark.parametrize(
+    "name", ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
+)
 def test_optimisers_get_trainable_parameters_only(name):
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     model[0].requires_grad_(False)
     optimizer = build_optimizer(model, optim_cfg(NAME=name))
-    assert [p for g in optimizer.param_groups for p in g["params"]] == list(model[1].parameters())
+    assert [p for g in optimizer.param_groups for p in g["params"]] == list(
+        model[1].parameters()
+    )
     before = model[1].weight.clone()
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
@@ -120,19 +158,35 @@ def test_optimisers_get_trainable_parameters_only(name):
 
 
 def test_sgd_settings():
-    optimizer = build_optimizer([nn.Parameter(torch.ones(1))], optim_cfg(WEIGHT_DECAY=0.1, MOMENTUM=0.5))
+    optimizer = build_optimizer(
+        [nn.Parameter(torch.ones(1))], optim_cfg(WEIGHT_DECAY=0.1, MOMENTUM=0.5)
+    )
     group = optimizer.param_groups[0]
-    assert (group["lr"], group["weight_decay"], group["momentum"], group["nesterov"]) == (0.002, 0.1, 0.5, False)
+    assert (
+        group["lr"],
+        group["weight_decay"],
+        group["momentum"],
+        group["nesterov"],
+    ) == (0.002, 0.1, 0.5, False)
 
 
 def test_parameter_groups_and_staged_rates():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     model[1].bias.requires_grad_(False)
-    groups = [{"params": model[0].parameters(), "lr": 1.0}, {"params": model[1].parameters()}]
+    groups = [
+        {"params": model[0].parameters(), "lr": 1.0},
+        {"params": model[1].parameters()},
+    ]
     optimizer = build_optimizer(model, optim_cfg(), param_groups=groups)
-    assert [(g["lr"], len(g["params"])) for g in optimizer.param_groups] == [(1.0, 2), (0.002, 1)]
+    assert [(g["lr"], len(g["params"])) for g in optimizer.param_groups] == [
+        (1.0, 2),
+        (0.002, 1),
+    ]
     optimizer = build_optimizer(model, optim_cfg(STAGED_LR=True, NEW_LAYERS=("1",)))
-    assert [(g["lr"], len(g["params"])) for g in optimizer.param_groups] == [(pytest.approx(2e-4), 2), (0.002, 1)]
+    assert [(g["lr"], len(g["params"])) for g in optimizer.param_groups] == [
+        (pytest.approx(2e-4), 2),
+        (0.002, 1),
+    ]
     with pytest.raises(TypeError, match="STAGED_LR"):
         build_optimizer(list(model.parameters()), optim_cfg(STAGED_LR=True))
 
@@ -148,7 +202,12 @@ def test_radam_under_dassls_name():
     from dassl.optim.radam import RAdam
 
     found = []
-    for make in (RAdam, lambda params, **options: build_optimizer(params, optim_cfg(NAME="radam", LR=0.01))):
+    for make in (
+        RAdam,
+        lambda params, **options: build_optimizer(
+            params, optim_cfg(NAME="radam", LR=0.01)
+        ),
+    ):
         parameter = nn.Parameter(torch.ones(3))
         optimizer = make([parameter], lr=0.01, weight_decay=5e-4)
         for _ in range(8):

@@ -9,7 +9,13 @@ import torch
 from dassl.data.datasets import build_dataset
 from dassl.engine import SimpleNet, build_trainer
 from dassl.evaluation import build_evaluator
-from dassl.modeling import BACKBONE_REGISTRY, HEAD_REGISTRY, NETWORK_REGISTRY, Backbone, build_backbone
+from dassl.modeling import (
+    BACKBONE_REGISTRY,
+    HEAD_REGISTRY,
+    NETWORK_REGISTRY,
+    Backbone,
+    build_backbone,
+)
 from dassl.utils import Registry, check_availability, get_most_similar_str_to_a_from_b
 
 import toolkit
@@ -77,14 +83,25 @@ class TinyBackbone(Backbone):
 def test_modeling_registries(cfg):
     assert HEAD_REGISTRY.registered_names() == NETWORK_REGISTRY.registered_names() == []
     BACKBONE_REGISTRY.register(TinyBackbone, force=True)
-    assert build_backbone("TinyBackbone", verbose=False, pretrained=False).pretrained is False
+    assert (
+        build_backbone("TinyBackbone", verbose=False, pretrained=False).pretrained
+        is False
+    )
     with pytest.raises(ValueError, match="did you mean 'TinyBackbone'"):
         build_backbone("TinyBackbon")
     cfg.MODEL.BACKBONE.NAME = "TinyBackbone"
     net = SimpleNet(cfg, cfg.MODEL, num_classes=5)
     scores, features = net(torch.ones(2, 3, 2, 2), return_feature=True)
-    assert (scores.shape, features.shape, net.fdim, net.backbone.pretrained) == ((2, 5), (2, 12), 12, True)
-    assert SimpleNet(cfg, cfg.MODEL, num_classes=0)(torch.ones(2, 3, 2, 2)).shape == (2, 12)
+    assert (scores.shape, features.shape, net.fdim, net.backbone.pretrained) == (
+        (2, 5),
+        (2, 12),
+        12,
+        True,
+    )
+    assert SimpleNet(cfg, cfg.MODEL, num_classes=0)(torch.ones(2, 3, 2, 2)).shape == (
+        2,
+        12,
+    )
 
 
 ROOT = Path(toolkit.__file__).parents[1]
@@ -121,7 +138,9 @@ def test_imports_are_light_and_silent():
         "heavy = {'wilds', 'pandas', 'nltk', 'gdown', 'tensorboard'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
 
 
@@ -129,7 +148,9 @@ def test_an_installed_dassl_wins(tmp_path):
     (tmp_path / "dassl").mkdir()
     (tmp_path / "dassl" / "__init__.py").write_text("__version__ = '0.6.3'\n")
     code = f"import sys; sys.path.insert(1, {str(tmp_path)!r}); import toolkit; print(toolkit.which_dassl())"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
     assert result.stdout.strip() == "dassl 0.6.3 (installed)", result.stderr
     if "toolkit" in toolkit.which_dassl():
         assert toolkit.which_dassl() == "toolkit/dassl (built in)"

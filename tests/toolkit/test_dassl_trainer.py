@@ -31,7 +31,13 @@ def weights(trainer):
 
 def test_construction_and_hooks(cfg, monkeypatch):
     seen = []
-    for hook in ("before_train", "before_epoch", "run_epoch", "after_epoch", "after_train"):
+    for hook in (
+        "before_train",
+        "before_epoch",
+        "run_epoch",
+        "after_epoch",
+        "after_train",
+    ):
         original = getattr(ToyTrainer, hook)
 
         def spy(self, hook=hook, original=original):
@@ -44,8 +50,16 @@ def test_construction_and_hooks(cfg, monkeypatch):
     assert trainer.calls == ["check_cfg", "build_data_loader", "build_model"]
     epoch = ["before_epoch", "run_epoch", "after_epoch"]
     assert seen == ["before_train", *epoch, *epoch, "after_train"]
-    assert (trainer.epoch, trainer.max_epoch, trainer.batch_idx, trainer.num_batches) == (1, 2, 2, 3)
-    assert (trainer.num_classes, trainer.lab2cname) == (3, {0: "red", 1: "green", 2: "blue"})
+    assert (
+        trainer.epoch,
+        trainer.max_epoch,
+        trainer.batch_idx,
+        trainer.num_batches,
+    ) == (1, 2, 2, 3)
+    assert (trainer.num_classes, trainer.lab2cname) == (
+        3,
+        {0: "red", 1: "green", 2: "blue"},
+    )
     assert trainer.get_model_names() == ["prompt_learner"]
 
 
@@ -61,7 +75,12 @@ def test_log_lines(cfg, caplog):
         r"lr 1\.0000e-05 eta 0:00:\d\d",
         steps[0],
     )
-    ends = ["Finish training", "Deploy the last-epoch model", "Evaluate on the *test* set", "=> result"]
+    ends = [
+        "Finish training",
+        "Deploy the last-epoch model",
+        "Evaluate on the *test* set",
+        "=> result",
+    ]
     assert [m for m in caplog.messages if m in ends] == ends
     assert re.fullmatch(r"Elapsed: \d:\d\d:\d\d", caplog.messages[-1])
 
@@ -78,21 +97,28 @@ def test_files_of_a_run(cfg):
     cfg.TRAIN.CHECKPOINT_FREQ = 4
     train(cfg)
     folder = os.path.join(cfg.OUTPUT_DIR, "prompt_learner")
-    assert sorted(os.listdir(folder)) == ["checkpoint", "model.pth.tar-4", "model.pth.tar-6"]
+    assert sorted(os.listdir(folder)) == [
+        "checkpoint",
+        "model.pth.tar-4",
+        "model.pth.tar-6",
+    ]
     assert Path(folder, "checkpoint").read_text() == "model.pth.tar-6\n"
     assert os.listdir(os.path.join(cfg.OUTPUT_DIR, "tensorboard"))
 
 
 @pytest.mark.parametrize("final", ["last_step", "best_val"])
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_resumed_run_equals_an_uninterrupted_one(image_root, tmp_path, final, elsewhere):
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    image_root, tmp_path, final, elsewhere
+):
     def config(name):
         cfg = toy_config(image_root, tmp_path / name)
         cfg.TEST.FINAL_MODEL = final
         return cfg
 
     whole = train(config("whole"))
-    first = train(config("halves"), stop_after=5)  # the last regular checkpoint is that of epoch 4
+    # the last regular checkpoint is that of epoch 4
+    first = train(config("halves"), stop_after=5)
     cfg = config("second" if elsewhere else "halves")
     cfg.RESUME = str(tmp_path / "halves")
     set_random_seed(cfg.SEED)
@@ -141,7 +167,8 @@ def test_best_val_keeps_the_first_of_the_best(cfg, caplog):
         trainer.train()
     best = load_checkpoint(os.path.join(folder, "model-best.pth.tar"))
     assert (best["epoch"], best["val_result"], trainer.best_result) == (2, 70.0, 70.0)
-    assert not os.path.exists(os.path.join(folder, "checkpoint"))  # a best file is no point to continue from
+    # a best file is no point to continue from
+    assert not os.path.exists(os.path.join(folder, "checkpoint"))
 
     trainer = Scripted(cfg)
     trainer.train()
@@ -149,7 +176,9 @@ def test_best_val_keeps_the_first_of_the_best(cfg, caplog):
     assert (best["epoch"], best["val_result"]) == (5, 80.0)
     assert Path(folder, "checkpoint").read_text() == "model.pth.tar-6\n"
     assert "Deploy the model with the best val performance" in caplog.messages
-    assert torch.equal(trainer.model.prompt_learner.weight, best["state_dict"]["weight"])
+    assert torch.equal(
+        trainer.model.prompt_learner.weight, best["state_dict"]["weight"]
+    )
 
 
 def test_best_result_is_restored(cfg):
@@ -163,7 +192,9 @@ def test_best_result_is_restored(cfg):
     trainer = Scripted(cfg)
     trainer.train()
     assert trainer.best_result == 80.0
-    best = load_checkpoint(os.path.join(cfg.OUTPUT_DIR, "prompt_learner", "model-best.pth.tar"))
+    best = load_checkpoint(
+        os.path.join(cfg.OUTPUT_DIR, "prompt_learner", "model-best.pth.tar")
+    )
     assert best["epoch"] == 5
 
 
@@ -172,7 +203,9 @@ def test_load_model(cfg, caplog):
     trained = train(cfg)
     trainer = build_trainer(cfg)
     trainer.load_model(cfg.OUTPUT_DIR, epoch=6)
-    assert torch.equal(trainer.model.prompt_learner.weight, trained.model.prompt_learner.weight)
+    assert torch.equal(
+        trainer.model.prompt_learner.weight, trained.model.prompt_learner.weight
+    )
     assert any("val_result=none" in m for m in caplog.messages)
     with pytest.raises(FileNotFoundError, match="model-best"):
         trainer.load_model(cfg.OUTPUT_DIR)

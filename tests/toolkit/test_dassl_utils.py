@@ -31,12 +31,20 @@ from torch import nn
 
 
 def state(model, **extra):
-    return {"state_dict": model.state_dict(), "epoch": 3, "optimizer": None, "scheduler": None, **extra}
+    return {
+        "state_dict": model.state_dict(),
+        "epoch": 3,
+        "optimizer": None,
+        "scheduler": None,
+        **extra,
+    }
 
 
 def test_checkpoint_is_plain(tmp_path):
     model = nn.Linear(2, 1)
-    save_checkpoint(state(model, val_result=np.float64(71.5), shape=np.arange(3)), tmp_path)
+    save_checkpoint(
+        state(model, val_result=np.float64(71.5), shape=np.arange(3)), tmp_path
+    )
     path = tmp_path / "model.pth.tar-3"
     loaded = torch.load(path, weights_only=True)
     assert type(loaded["val_result"]) is float and loaded["val_result"] == 71.5
@@ -52,14 +60,18 @@ def test_checkpoint_is_plain(tmp_path):
 def test_the_pointer_names_the_last_regular_file(tmp_path):
     model = nn.Linear(2, 1)
     save_checkpoint(state(model), tmp_path, is_best=True)
-    save_checkpoint(state(model) | {"epoch": 5}, tmp_path, model_name="model-best.pth.tar")
+    save_checkpoint(
+        state(model) | {"epoch": 5}, tmp_path, model_name="model-best.pth.tar"
+    )
     assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-3\n"
     assert load_checkpoint(tmp_path / "model-best.pth.tar")["epoch"] == 5
     other = nn.Linear(2, 1)
     assert resume_from_checkpoint(tmp_path, other) == 3
     assert torch.equal(other.weight, model.weight)
     with pytest.raises(KeyError, match="optimizer"):
-        resume_from_checkpoint(tmp_path, other, optimizer=torch.optim.SGD(other.parameters()))
+        resume_from_checkpoint(
+            tmp_path, other, optimizer=torch.optim.SGD(other.parameters())
+        )
     with pytest.raises(FileNotFoundError, match="empty"):
         resume_from_checkpoint(tmp_path / "empty", other)
 
@@ -76,17 +88,32 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(state(model), tmp_path)
     assert (tmp_path / "model.pth.tar-3").read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "model.pth.tar-3"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint",
+        "model.pth.tar-3",
+    }
 
 
 def test_pickled_objects_are_not_read(tmp_path, caplog):
     path = tmp_path / "old.pth"
     weights = {"ctx": torch.arange(6.0).reshape(2, 3)}
     schedule = {"last_epoch": 3, "successor": logging.Formatter()}
-    torch.save({"state_dict": weights, "epoch": 3, "val_result": np.float64(70.5), "scheduler": schedule}, path)
+    torch.save(
+        {
+            "state_dict": weights,
+            "epoch": 3,
+            "val_result": np.float64(70.5),
+            "scheduler": schedule,
+        },
+        path,
+    )
     checkpoint = load_checkpoint(path)
     assert torch.equal(checkpoint["state_dict"]["ctx"], weights["ctx"])
-    assert (checkpoint["epoch"], checkpoint["val_result"], checkpoint["scheduler"]) == (3, 70.5, None)
+    assert (checkpoint["epoch"], checkpoint["val_result"], checkpoint["scheduler"]) == (
+        3,
+        70.5,
+        None,
+    )
     assert "pickled objects, which are not read" in caplog.text
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="old.pth can't be read as a checkpoint"):
@@ -107,7 +134,10 @@ def test_parallel_prefix_is_removed(tmp_path):
     wrapped = nn.Module()
     wrapped.module = nn.Linear(2, 1)
     save_checkpoint(state(wrapped), tmp_path)
-    assert list(load_checkpoint(tmp_path / "model.pth.tar-3")["state_dict"]) == ["weight", "bias"]
+    assert list(load_checkpoint(tmp_path / "model.pth.tar-3")["state_dict"]) == [
+        "weight",
+        "bias",
+    ]
 
 
 def test_pretrained_weights_by_name_and_shape(tmp_path, caplog):
@@ -154,7 +184,9 @@ def test_a_second_log_leaves_the_first_alone(tmp_path, logs, capsys):
     print("two")
     logging.getLogger().info("three")
     names = sorted(os.listdir(tmp_path))
-    assert names[0] == "log.txt" and names[1].startswith("log.txt-2") and len(names) == 2
+    assert (
+        names[0] == "log.txt" and names[1].startswith("log.txt-2") and len(names) == 2
+    )
     assert (tmp_path / "log.txt").read_text() == "one\n"
     assert (tmp_path / names[1]).read_text() == "two\nthree\n"
     setup_logger(tmp_path / "own.log")

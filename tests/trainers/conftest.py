@@ -43,7 +43,9 @@ def stubs() -> dict:
 
 @pytest.fixture(scope="module", autouse=True)
 def world(stubs):
-    """Registers the toy tasks and puts random models in the place of some backbones while a module's tests run."""
+    """Registers the toy tasks and puts random models in the place of some backbones
+    while a module's tests run.
+    """
     from dassl.data.datasets import DATASET_REGISTRY
 
     trainers.register_all()
@@ -69,10 +71,15 @@ def world(stubs):
 
 @pytest.fixture(scope="session")
 def main(root, quick, log_as_before):
-    """`train.main` with the data root and the quick configuration; leaves logging as it was. Gives the exit code."""
+    """`train.main` with the data root and the quick configuration; leaves logging as it
+    was. Gives the exit code.
+    """
 
     def run(*argv, data=root, config=quick) -> int:
-        given = [*(["--root", data] if data else []), *(["--config-file", config] if config else [])]
+        given = [
+            *(["--root", data] if data else []),
+            *(["--config-file", config] if config else []),
+        ]
         with log_as_before():
             return train.main([str(word) for word in (*given, *argv)])
 
@@ -87,7 +94,14 @@ def build(root, quick, tmp_path):
 
     from trainers.engine.config import resolve
 
-    def make(trainer: str, tasks: str, *opts, shots: int = 5, seed: int = 0, out: Path = tmp_path / "built"):
+    def make(
+        trainer: str,
+        tasks: str,
+        *opts,
+        shots: int = 5,
+        seed: int = 0,
+        out: Path = tmp_path / "built",
+    ):
         flags = {
             "DATASET.ROOT": str(root),
             "OUTPUT_DIR": str(out),
@@ -105,7 +119,9 @@ def build(root, quick, tmp_path):
 
 @pytest.fixture
 def started(build):
-    """Like `build`, but ready for `loss` and the training loader; closes what training opens."""
+    """Like `build`, but ready for `loss` and the training loader; closes what training
+    opens.
+    """
     running = []
 
     def make(*args, **options):
@@ -130,10 +146,13 @@ def refuse(main, capsys, tmp_path):
         assert code == 2
         assert "Traceback" not in captured.err + captured.out
         bars, mark, message = captured.err.partition("error: ")
-        assert mark and bars[-1:] in ("", "\r", "\n"), "the message starts a line of its own"
-        assert all(re.search(r"%\||: \d+/\d+ ", line) or not line.strip() for line in bars.splitlines()), (
-            "one message, and nothing but progress before it"
+        assert mark and bars[-1:] in ("", "\r", "\n"), (
+            "the message starts a line of its own"
         )
+        assert all(
+            re.search(r"%\||: \d+/\d+ ", line) or not line.strip()
+            for line in bars.splitlines()
+        ), "one message, and nothing but progress before it"
         return re.sub(r"\r[^\n]*", "", message)  # without what clears a progress bar
 
     return run

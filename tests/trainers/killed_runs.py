@@ -1,11 +1,14 @@
-"""Runs of train.py that end in SIGKILL, each in a process forked from this one, which has imported everything.
+"""Runs of train.py that end in SIGKILL, each in a process forked from this one, which
+has imported everything.
 
     python killed_runs.py count FOLDER ARGUMENTS...     a whole run: how often something happened, and its seconds
     python killed_runs.py try FOLDER MOMENTS ARGUMENTS...
 
-MOMENTS is JSON: a list of cases, each a list of moments at which the run is killed before it is resumed: a whole number
-n is just before or after the n-th thing that happens (an optimiser's step, a file opened for writing, a file moved into
-place), a number with a point is a time in seconds. Each case has a folder of its own. One JSON list is printed.
+MOMENTS is JSON: a list of cases, each a list of moments at which the run is killed
+before it is resumed: a whole number n is just before or after the n-th thing that
+happens (an optimiser's step, a file opened for writing, a file moved into place), a
+number with a point is a time in seconds. Each case has a folder of its own. One JSON
+list is printed.
 """
 
 import builtins
@@ -30,7 +33,9 @@ happened = 0
 
 
 def watched(function, last: float, both: bool = True):
-    """`function` that counts its calls, before and perhaps after, and kills the process at the `last`."""
+    """`function` that counts its calls, before and perhaps after, and kills the process
+    at the `last`.
+    """
 
     def tick() -> None:
         global happened
@@ -39,7 +44,11 @@ def watched(function, last: float, both: bool = True):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def call(*args, **options):
-        mode = options.get("mode", args[1] if len(args) > 1 else "r") if function is io.open else "w"
+        mode = (
+            options.get("mode", args[1] if len(args) > 1 else "r")
+            if function is io.open
+            else "w"
+        )
         counts = isinstance(mode, str) and set(mode) & set("wax")
         if counts:
             tick()
@@ -53,7 +62,9 @@ def watched(function, last: float, both: bool = True):
 
 
 def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) -> dict:
-    """One run in a forked process: exit code (negative: the signal), seconds and how much happened."""
+    """One run in a forked process: exit code (negative: the signal), seconds and how
+    much happened.
+    """
     begun = time.monotonic()
     read, write = os.pipe()
     child = os.fork()
@@ -70,7 +81,11 @@ def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) 
             os.replace = watched(os.replace, last)
             torch.optim.Adam.step = watched(torch.optim.Adam.step, last, both=False)
             builtins.open = io.open = watched(io.open, last, both=False)
-            flags = ["--output-dir", str(folder), *(["--resume", "auto"] if resume else [])]
+            flags = [
+                "--output-dir",
+                str(folder),
+                *(["--resume", "auto"] if resume else []),
+            ]
             code = train.main([*flags, *arguments])
         finally:
             sys.stdout.flush()
@@ -91,7 +106,8 @@ def main(what: str, folder: str, *words: str) -> None:
     trainers.register_all()
     datasets.register_all()
     trainers.engine.resume.SECONDS = 0  # a state after every step
-    trainers.engine.provenance._commit = lambda: "the same"  # whatever happens to the checkout meanwhile
+    # whatever happens to the checkout meanwhile
+    trainers.engine.provenance._commit = lambda: "the same"
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     if what == "count":
@@ -100,7 +116,10 @@ def main(what: str, folder: str, *words: str) -> None:
         found = []
         for number, moments in enumerate(json.loads(words[0])):
             out = home / f"case{number}"
-            ends = [run(out, list(words[1:]), moment, index > 0) for index, moment in enumerate(moments)]
+            ends = [
+                run(out, list(words[1:]), moment, index > 0)
+                for index, moment in enumerate(moments)
+            ]
             found.append([*ends, run(out, list(words[1:]), None, True)])
     sys.stdout.write(json.dumps(found) + "\n")
 

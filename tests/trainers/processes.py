@@ -1,5 +1,7 @@
-"""A program for torchrun: `train.main` in the toy world, once for each command line of a JSON file, after the checks
-that need several processes. What a check finds is written beside the file, a file a process."""
+"""A program for torchrun: `train.main` in the toy world, once for each command line of
+a JSON file, after the checks that need several processes. What a check finds is written
+beside the file, a file a process.
+"""
 
 import json
 import os
@@ -34,7 +36,9 @@ def check_rows_are_gathered_in_order(_folder: Path) -> None:
         for step in (1, 2, 5):
             rows = torch.arange(2.0 * total).view(total, 2)
             own = distributed.rows(total, step)
-            assert torch.equal(distributed.gather_rows(rows[own.start : own.stop], total, step), rows), (total, step)
+            assert torch.equal(
+                distributed.gather_rows(rows[own.start : own.stop], total, step), rows
+            ), (total, step)
 
 
 def check_the_main_process_decides_and_goes_first(folder: Path) -> None:
@@ -67,11 +71,18 @@ def check_prompts_that_differ_are_noticed_by_all(_folder: Path) -> None:
         raise AssertionError("not noticed")
 
 
-def check_all_leave_out_a_step_whose_gradients_one_finds_infinite(_folder: Path) -> None:
+def check_all_leave_out_a_step_whose_gradients_one_finds_infinite(
+    _folder: Path,
+) -> None:
     prompt = nn.Linear(2, 1)
     before = prompt.weight.detach().clone()
-    _, loss = distributed.share_training([[0]], prompt, lambda batch: prompt(batch).sum())
-    optim, scaler = torch.optim.SGD(prompt.parameters(), 0.1), torch.amp.GradScaler("cpu", init_scale=8.0)
+    _, loss = distributed.share_training(
+        [[0]], prompt, lambda batch: prompt(batch).sum()
+    )
+    optim, scaler = (
+        torch.optim.SGD(prompt.parameters(), 0.1),
+        torch.amp.GradScaler("cpu", init_scale=8.0),
+    )
     for broken in (True, False):
         loss.module._weights.append(1.0)
         x = torch.full((1, 2), float("inf") if broken and RANK == 1 else 1.0)
@@ -84,10 +95,16 @@ def check_all_leave_out_a_step_whose_gradients_one_finds_infinite(_folder: Path)
         assert broken or torch.allclose(prompt.weight, before - 0.1)
 
 
-def check_features_that_only_some_have_in_files_are_encoded_by_all(folder: Path) -> None:
+def check_features_that_only_some_have_in_files_are_encoded_by_all(
+    folder: Path,
+) -> None:
     backbone = LoadedBackbone(**vars(tiny_world.stub("pocket")))
-    (folder / f"image{RANK}.png").write_bytes(tiny_world.picture(np.random.default_rng(0), (1,)))
-    task = datasets.Task(["a"], [], [], [Sample(str(folder / f"image{RANK}.png"), (0,), "a.png")])
+    (folder / f"image{RANK}.png").write_bytes(
+        tiny_world.picture(np.random.default_rng(0), (1,))
+    )
+    task = datasets.Task(
+        ["a"], [], [], [Sample(str(folder / f"image{RANK}.png"), (0,), "a.png")]
+    )
     images = MultitaskDataset([task], "test", 32, "bicubic", (0.5,) * 3, (0.5,) * 3)
     calls, encode = [], extraction.encode_images
 
@@ -98,9 +115,13 @@ def check_features_that_only_some_have_in_files_are_encoded_by_all(folder: Path)
     trainers.features.store.encode_images = counted
     settings = extraction.EncoderSettings(batch_size=1)
     cache = FeatureCache(folder / f"cache{min(RANK, 1)}", 10**6)
-    first = FeatureStore(backbone, settings, cache).features(images)  # only the main process keeps them
+    # only the main process keeps them
+    first = FeatureStore(backbone, settings, cache).features(images)
     distributed.barrier()
-    assert [path.is_dir() for path in (folder / "cache0", folder / "cache1")] == [True, False]
+    assert [path.is_dir() for path in (folder / "cache0", folder / "cache1")] == [
+        True,
+        False,
+    ]
     backbone.features.clear()
     again = FeatureStore(backbone, settings, cache).features(images)
     trainers.features.store.encode_images = encode
@@ -109,7 +130,9 @@ def check_features_that_only_some_have_in_files_are_encoded_by_all(folder: Path)
 
 
 def run_checks(folder: Path) -> bool:
-    """Write what each check found, "" where all is well, up to the first where it is not; whether all is."""
+    """Write what each check found, "" where all is well, up to the first where it is
+    not; whether all is.
+    """
     found = {}
     for name, check in list(globals().items()):
         if name.startswith("check_"):
@@ -128,9 +151,15 @@ def main() -> int:
     """The first exit code that is not 0."""
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
-    memory.MAX_TOKENS["cpu"], memory.MAX_CACHED_CLASSES["cpu"] = CHUNK, 2  # chunks that the backward pass computes anew
-    real, stubs = trainers.features.store.load_backbone, {name: tiny_world.stub(name) for name in tiny_world.STUBS}
-    trainers.features.store.load_backbone = lambda name, *args: stubs[name] if name in stubs else real(name, *args)
+    # chunks that the backward pass computes anew
+    memory.MAX_TOKENS["cpu"], memory.MAX_CACHED_CLASSES["cpu"] = CHUNK, 2
+    real, stubs = (
+        trainers.features.store.load_backbone,
+        {name: tiny_world.stub(name) for name in tiny_world.STUBS},
+    )
+    trainers.features.store.load_backbone = lambda name, *args: (
+        stubs[name] if name in stubs else real(name, *args)
+    )
     for cls in tiny_world.task_classes():
         datasets.register_task(cls)
     file = Path(sys.argv[1])

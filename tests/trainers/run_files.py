@@ -17,7 +17,9 @@ def prompt_in(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def same(one: dict, other: dict) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(value, other[key]) for key, value in one.items())
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[key]) for key, value in one.items()
+    )
 
 
 def state_of(folder: Path) -> dict[str, tuple]:

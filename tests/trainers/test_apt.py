@@ -10,7 +10,9 @@ from trainers.engine.start import _check_settings
 from trainers.methods.apt import interpolation_weight
 
 
-@pytest.mark.parametrize("shots, weight", [(0, 0.0), (1, 0.5), (5, 5 / 6), (20, 20 / 21), (-1, 1.0)])
+@pytest.mark.parametrize(
+    "shots, weight", [(0, 0.0), (1, 0.5), (5, 5 / 6), (20, 20 / 21), (-1, 1.0)]
+)
 def test_the_weight_grows_with_the_number_of_shots(shots, weight):
     assert interpolation_weight(shots, half=1.0) == pytest.approx(weight)
 
@@ -21,7 +23,15 @@ def test_half_of_the_weight_is_reached_at_the_key(build):
 
 @pytest.mark.parametrize("updates, epochs", [(0, 2), (3, 2), (40, 14)])
 def test_there_are_epochs_for_the_least_number_of_updates(build, updates, epochs):
-    trainer = build("VPT", "toy-shapes", "OPTIM.MIN_UPDATES", updates, "DATALOADER.TRAIN_X.BATCH_SIZE", 4, shots=5)
+    trainer = build(
+        "VPT",
+        "toy-shapes",
+        "OPTIM.MIN_UPDATES",
+        updates,
+        "DATALOADER.TRAIN_X.BATCH_SIZE",
+        4,
+        shots=5,
+    )
     batches = math.ceil(len(trainer.sets["train"]) / 4)
     assert batches == 3
     assert trainer.max_epoch == epochs
@@ -29,8 +39,18 @@ def test_there_are_epochs_for_the_least_number_of_updates(build, updates, epochs
 
 def test_validation_images_are_trained_on_if_the_key_says_so(build):
     plain = build("VPT", "toy-shapes", shots=5)
-    both = build("VPT", "toy-shapes", "DATASET.TRAIN_ON_VAL", "True", "TEST.FINAL_MODEL", "last_step", shots=5)
-    expected = {sample.key for sample in plain.sets["train"].samples} | {sample.key for sample in plain.sets["val"].samples}
+    both = build(
+        "VPT",
+        "toy-shapes",
+        "DATASET.TRAIN_ON_VAL",
+        "True",
+        "TEST.FINAL_MODEL",
+        "last_step",
+        shots=5,
+    )
+    expected = {sample.key for sample in plain.sets["train"].samples} | {
+        sample.key for sample in plain.sets["val"].samples
+    }
     assert len(plain.sets["val"]) > 0
     assert {sample.key for sample in both.sets["train"].samples} == expected
     assert len(both.sets["train"]) == len(expected)
@@ -44,7 +64,9 @@ def test_anchors_are_weighted_by_the_odds_of_zero_shot(build):
     (task,) = trainer.tasks
     classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
     hits = ((features @ classes.T).argmax(1) == dataset.labels[:, 0]).sum().item()
-    assert zero_shot_odds(trainer) == pytest.approx((hits + 1) / (len(dataset) - hits + 1))
+    assert zero_shot_odds(trainer) == pytest.approx(
+        (hits + 1) / (len(dataset) - hits + 1)
+    )
 
 
 def test_the_prompt_of_the_last_epoch_is_interpolated(build):
@@ -56,8 +78,13 @@ def test_the_prompt_of_the_last_epoch_is_interpolated(build):
 
 
 def test_offsets_are_for_one_task(build):
-    assert build("MAPT", "toy-shapes,toy-pets", shots=3).model.prompt.class_offsets is None
-    assert build("MAPT", "toy-shapes", shots=3).model.prompt.class_offsets.shape == (3, 16)
+    assert (
+        build("MAPT", "toy-shapes,toy-pets", shots=3).model.prompt.class_offsets is None
+    )
+    assert build("MAPT", "toy-shapes", shots=3).model.prompt.class_offsets.shape == (
+        3,
+        16,
+    )
     without = build("APT", "toy-shapes", "TRAINER.APT.CLASS_OFFSETS", "False", shots=3)
     assert without.model.prompt.class_offsets is None
     assert torch.isfinite(without.loss(next(iter(_loader(without))))).all()

@@ -1,4 +1,6 @@
-"""CoCoOp: what it computes, and that it learns, saves, and loads what CoOp's own trainer saved."""
+"""CoCoOp: what it computes, and that it learns, saves, and loads what CoOp's own
+trainer saved.
+"""
 
 import pytest
 import tiny_world
@@ -20,7 +22,9 @@ def model():
 
 
 def expected(model: CustomCLIP, images: torch.Tensor) -> torch.Tensor:
-    """Logits (B, C) by the published formula, in plain torch: a full text pass for each image."""
+    """Logits (B, C) by the published formula, in plain torch: a full text pass for each
+    image.
+    """
     clip, learner = model.clip.clip, model.prompt_learner
     texts = [" ".join("X" * 4) + " " + name.replace("_", " ") + "." for name in NAMES]
     tokens = clip_tokenizer()(texts, context_length=40)
@@ -29,7 +33,10 @@ def expected(model: CustomCLIP, images: torch.Tensor) -> torch.Tensor:
     for feature in F.normalize(clip.encode_image(images), dim=-1):
         shift = net.linear2(F.relu(net.linear1(feature)))
         context = (learner.ctx + shift).expand(len(NAMES), -1, -1)
-        x = torch.cat([embedded[:, :1], context, embedded[:, 5:]], 1) + clip.positional_embedding
+        x = (
+            torch.cat([embedded[:, :1], context, embedded[:, 5:]], 1)
+            + clip.positional_embedding
+        )
         x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask))
         x = x[torch.arange(len(NAMES)), tokens.argmax(-1)] @ clip.text_projection
         rows.append(clip.logit_scale.exp() * F.normalize(x, dim=-1) @ feature)
@@ -52,7 +59,9 @@ def test_its_parameters_have_cocoop_s_names_and_nothing_else_trains(model):
     names = ["ctx", "meta_net.linear1.weight", "meta_net.linear1.bias"]
     names += ["meta_net.linear2.weight", "meta_net.linear2.bias"]
     assert list(model.prompt_learner.state_dict()) == names
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    trainable = {
+        name for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
     assert trainable == {f"prompt_learner.{name}" for name in names}
 
 
@@ -60,20 +69,41 @@ def test_its_parameters_have_cocoop_s_names_and_nothing_else_trains(model):
 def trained(main, tmp_path_factory):
     """A run's folder."""
     out = tmp_path_factory.mktemp("cocoop") / "run"
-    argv = ["--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 4, "TRAINER.COCOOP.N_CTX", 4]
+    argv = [
+        "--trainer",
+        "CoCoOp",
+        "--dataset",
+        "toy-pets",
+        "--shots",
+        4,
+        "TRAINER.COCOOP.N_CTX",
+        4,
+    ]
     assert main("--output-dir", out, *argv) == 0
     return out
 
 
 @pytest.mark.parametrize("ctx", ["ctx", "cocoop_ctx"])
-def test_it_loads_what_it_and_the_trainers_of_coop_and_the_reference_saved(trained, tmp_path, build, ctx):
-    stored = torch.load(trained / "prompt_learner" / "model-best.pth.tar", weights_only=True)
-    state = {name.replace("ctx", ctx): value.half() for name, value in stored["state_dict"].items()}
-    state |= {"token_prefix": torch.zeros(3, 1, 32), "token_suffix": torch.zeros(3, 35, 32)}
+def test_it_loads_what_it_and_the_trainers_of_coop_and_the_reference_saved(
+    trained, tmp_path, build, ctx
+):
+    stored = torch.load(
+        trained / "prompt_learner" / "model-best.pth.tar", weights_only=True
+    )
+    state = {
+        name.replace("ctx", ctx): value.half()
+        for name, value in stored["state_dict"].items()
+    }
+    state |= {
+        "token_prefix": torch.zeros(3, 1, 32),
+        "token_suffix": torch.zeros(3, 35, 32),
+    }
     (tmp_path / "prompt_learner").mkdir()
-    scheduler = torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD([torch.zeros(1)]))  # a pickled object
+    # a pickled object
+    scheduler = torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD([torch.zeros(1)]))
     torch.save(
-        {"state_dict": state, "epoch": 2, "scheduler": scheduler}, tmp_path / "prompt_learner" / "model-best.pth.tar"
+        {"state_dict": state, "epoch": 2, "scheduler": scheduler},
+        tmp_path / "prompt_learner" / "model-best.pth.tar",
     )
     trainer = build("CoCoOp", "", "DATASET.NAME", "toy-pets", "TRAINER.COCOOP.N_CTX", 4)
     learner = trainer.model.prompt_learner
@@ -82,7 +112,9 @@ def test_it_loads_what_it_and_the_trainers_of_coop_and_the_reference_saved(train
         learner.load_state_dict(before)
         trainer.load_model(str(folder))
         for name, value in learner.state_dict().items():
-            torch.testing.assert_close(value, stored["state_dict"][name], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(
+                value, stored["state_dict"][name], rtol=1e-3, atol=1e-4
+            )
         assert not torch.equal(learner.ctx, before["ctx"])
 
 
@@ -93,22 +125,54 @@ def test_another_length_is_refused(trained, build):
 
 
 def test_words_set_its_length(build):
-    trainer = build("CoCoOp", "", "DATASET.NAME", "toy-pets", "TRAINER.COCOOP.CTX_INIT", "a photo of a")
+    trainer = build(
+        "CoCoOp",
+        "",
+        "DATASET.NAME",
+        "toy-pets",
+        "TRAINER.COCOOP.CTX_INIT",
+        "a photo of a",
+    )
     embeddings = trainer.backbone.clip.token_embedding.weight
-    assert torch.equal(trainer.model.prompt_learner.ctx, embeddings[[320, 1125, 539, 320]])
+    assert torch.equal(
+        trainer.model.prompt_learner.ctx, embeddings[[320, 1125, 539, 320]]
+    )
 
 
 @pytest.mark.parametrize(
     ("opts", "word"),
-    [(["TRAINER.COCOOP.N_CTX", 0], "TRAINER.COCOOP.N_CTX"), (["TRAINER.COCOOP.PREC", "fp8"], "TRAINER.COCOOP.PREC")],
+    [
+        (["TRAINER.COCOOP.N_CTX", 0], "TRAINER.COCOOP.N_CTX"),
+        (["TRAINER.COCOOP.PREC", "fp8"], "TRAINER.COCOOP.PREC"),
+    ],
 )
 def test_wrong_keys_are_named(refuse, opts, word):
-    assert word in refuse("--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2, *opts)
+    assert word in refuse(
+        "--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2, *opts
+    )
 
 
 def test_several_data_sets_are_one_union_of_classes(world, build, main, tmp_path, root):
-    argv = ["--trainer", "CoCoOp", "--dataset", "toy-pets,toy-scenes,toy-shapes", "--shots", 2]
-    assert main("--output-dir", tmp_path / "run", *argv, "TRAINER.COCOOP.N_CTX", 4, "OPTIM.MAX_EPOCH", 1) == 0
+    argv = [
+        "--trainer",
+        "CoCoOp",
+        "--dataset",
+        "toy-pets,toy-scenes,toy-shapes",
+        "--shots",
+        2,
+    ]
+    assert (
+        main(
+            "--output-dir",
+            tmp_path / "run",
+            *argv,
+            "TRAINER.COCOOP.N_CTX",
+            4,
+            "OPTIM.MAX_EPOCH",
+            1,
+        )
+        == 0
+    )
     from dassl.data.datasets import DATASET_REGISTRY
 
     name = "toy-pets,toy-scenes,toy-shapes"
@@ -116,7 +180,10 @@ def test_several_data_sets_are_one_union_of_classes(world, build, main, tmp_path
     del DATASET_REGISTRY._obj_map[name]
     data = trainer.dm.dataset
     assert data.classnames == [*tiny_world.PETS, *tiny_world.SCENES, *tiny_world.SHAPES]
-    assert {item.domain: {other.label for other in data.test if other.domain == item.domain} for item in data.test} == {
+    assert {
+        item.domain: {other.label for other in data.test if other.domain == item.domain}
+        for item in data.test
+    } == {
         0: {0, 1, 2},
         1: {3, 4, 5, 6},
         2: {7, 8, 9},

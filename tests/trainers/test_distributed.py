@@ -1,4 +1,6 @@
-"""Runs by several processes, as torchrun starts them: the same prompts, predictions and files as by one."""
+"""Runs by several processes, as torchrun starts them: the same prompts, predictions and
+files as by one.
+"""
 
 import json
 import os
@@ -19,24 +21,76 @@ from trainers.engine import distributed
 PROGRAM = Path(__file__).with_name("processes.py")
 SEVERAL = "toy-shapes,toy-scenes,toy-pets"
 BATCH, TEST_BATCH = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
-# Batches of 7 have unequal shares, one image leaves the second process without; 9 test images in batches of 2 are not
-# divided by the processes either, and in one batch they are the last process's alone.
+# Batches of 7 have unequal shares, one image leaves the second process without; 9 test
+# images in batches of 2 are not divided by the processes either, and in one batch they
+# are the last process's alone.
 SLOW = ["OPTIM.LR", 0.05]  # steps on a batch of one image would magnify the last bits
 RUNS = {
-    "UPT": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7, TEST_BATCH, 2, "TRAINER.MVLPT.VPT.DROPOUT", 0.3, *SLOW],
+    "UPT": [
+        "--dataset",
+        "toy-shapes",
+        "--shots",
+        5,
+        BATCH,
+        7,
+        TEST_BATCH,
+        2,
+        "TRAINER.MVLPT.VPT.DROPOUT",
+        0.3,
+        *SLOW,
+    ],
     "MCoOp": ["--dataset", SEVERAL, "--shots", 5, "MULTITASK.LABEL_SPACE", "union"],
-    "MUPT": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7, TEST_BATCH, 4, "MULTITASK.HOMOGENEOUS", True, *SLOW],
-    "MVLPT": ["--dataset", SEVERAL, "--shots", 5, BATCH, 11, "MULTITASK.MIXING", "uniform"],
-    "CoOp": ["--dataset", "toy-pets", "--shots", 5, BATCH, 5, "TRAINER.MVLPT.COOP.CSC", True],
+    "MUPT": [
+        "--dataset",
+        SEVERAL,
+        "--shots",
+        5,
+        BATCH,
+        7,
+        TEST_BATCH,
+        4,
+        "MULTITASK.HOMOGENEOUS",
+        True,
+        *SLOW,
+    ],
+    "MVLPT": [
+        "--dataset",
+        SEVERAL,
+        "--shots",
+        5,
+        BATCH,
+        11,
+        "MULTITASK.MIXING",
+        "uniform",
+    ],
+    "CoOp": [
+        "--dataset",
+        "toy-pets",
+        "--shots",
+        5,
+        BATCH,
+        5,
+        "TRAINER.MVLPT.COOP.CSC",
+        True,
+    ],
     "VPT": ["--dataset", "toy-marks", "--shots", 1, BATCH, 1, *SLOW],
     "MPromptSRC": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MProGrad": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MaPLe": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "ZeroshotCLIP": ["--dataset", SEVERAL, TEST_BATCH, 2],
-    "MVPT": ["--source", "toy-shapes,toy-scenes", "--dataset", "toy-marks,toy-pets", "--shots", 4],
+    "MVPT": [
+        "--source",
+        "toy-shapes,toy-scenes",
+        "--dataset",
+        "toy-marks,toy-pets",
+        "--shots",
+        4,
+    ],
 }
 LEARNT = [name for name in RUNS if name != "ZeroshotCLIP"]
-every_check = pytest.mark.parametrize("check", [name for name in vars(processes) if name.startswith("check_")])
+every_check = pytest.mark.parametrize(
+    "check", [name for name in vars(processes) if name.startswith("check_")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +100,13 @@ def one(main, tmp_path_factory):
 
     def folder(name: str) -> Path:
         if not (out / name).exists():
-            with pytest.MonkeyPatch.context() as patch:  # as there, but nothing is computed anew
+            # as there, but nothing is computed anew
+            with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(memory.MAX_TOKENS, "cpu", processes.CHUNK)
-                assert main("--trainer", name, "--output-dir", out / name, *RUNS[name]) == 0
+                assert (
+                    main("--trainer", name, "--output-dir", out / name, *RUNS[name])
+                    == 0
+                )
         return out / name
 
     return folder
@@ -56,20 +114,37 @@ def one(main, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch(root, quick, tmp_path_factory):
-    """Runs command lines by several processes; gives the finished process and the folder of what checks found."""
+    """Runs command lines by several processes; gives the finished process and the
+    folder of what checks found.
+    """
 
     def run(count: int, *lines):
         folder = tmp_path_factory.mktemp("launch")
         common = ["--root", root, "--config-file", quick]
-        (folder / "lines.json").write_text(json.dumps([[str(word) for word in (*common, *line)] for line in lines]))
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-        surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        (folder / "lines.json").write_text(
+            json.dumps([[str(word) for word in (*common, *line)] for line in lines])
+        )
+        torchrun = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(count),
+        ]
+        surroundings = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
         return finish([*torchrun, PROGRAM, folder / "lines.json"], surroundings), folder
 
     return run
 
 
-def finish(words: list, surroundings: dict, seconds: int = 900) -> subprocess.CompletedProcess:
+def finish(
+    words: list, surroundings: dict, seconds: int = 900
+) -> subprocess.CompletedProcess:
     """Run a program; what it started ends with it, also where it takes too long."""
     with subprocess.Popen(
         words,
@@ -97,7 +172,9 @@ def broken(tmp_path_factory) -> Path:
         for label, name in enumerate(("cat", "dog")):
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
-                (folder / split / name / f"{i}.png").write_bytes(tiny_world.picture(rng, (label,)))
+                (folder / split / name / f"{i}.png").write_bytes(
+                    tiny_world.picture(rng, (label,))
+                )
     last = folder / "test" / "dog" / "4.png"
     last.write_bytes(last.read_bytes()[:200])
     return folder
@@ -105,12 +182,34 @@ def broken(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(launch, one, broken, tmp_path_factory):
-    """All runs by two processes, then an evaluation of one process's prompt, and a run that the second one ends."""
+    """All runs by two processes, then an evaluation of one process's prompt, and a run
+    that the second one ends.
+    """
     out = tmp_path_factory.mktemp("two")
-    lines = [["--trainer", name, "--output-dir", out / name, *RUNS[name]] for name in RUNS]
-    evaluation = ["--eval-only", "--model-dir", one("UPT"), "--output-dir", out / "evaluation", *RUNS["UPT"]]
-    fails = ["--dataset", f"folder:{broken}", "--shots", 2, "--output-dir", out / "fails", TEST_BATCH, 2]
-    done, found = launch(2, *lines, ["--trainer", "UPT", *evaluation], ["--trainer", "VPT", *fails])
+    lines = [
+        ["--trainer", name, "--output-dir", out / name, *RUNS[name]] for name in RUNS
+    ]
+    evaluation = [
+        "--eval-only",
+        "--model-dir",
+        one("UPT"),
+        "--output-dir",
+        out / "evaluation",
+        *RUNS["UPT"],
+    ]
+    fails = [
+        "--dataset",
+        f"folder:{broken}",
+        "--shots",
+        2,
+        "--output-dir",
+        out / "fails",
+        TEST_BATCH,
+        2,
+    ]
+    done, found = launch(
+        2, *lines, ["--trainer", "UPT", *evaluation], ["--trainer", "VPT", *fails]
+    )
     return out, done, found
 
 
@@ -123,34 +222,58 @@ def files(folder: Path) -> set[str]:
 
 
 def predictions(folder: Path) -> dict[str, np.ndarray]:
-    return {path.name: np.array(read(path)["predictions"]) for path in sorted((folder / "predictions").iterdir())}
+    return {
+        path.name: np.array(read(path)["predictions"])
+        for path in sorted((folder / "predictions").iterdir())
+    }
 
 
 def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
     """What the prompt puts into CLIP."""
     contexts = load_prompts(folder / "prompts.safetensors")[0].eval().contexts()
-    return {name: value.detach() for name, value in contexts._asdict().items() if value is not None}
+    return {
+        name: value.detach()
+        for name, value in contexts._asdict().items()
+        if value is not None
+    }
 
 
-def assert_same_run(here: Path, there: Path, learns: bool = True, learnt=prompt_in) -> None:
+def assert_same_run(
+    here: Path, there: Path, learns: bool = True, learnt=prompt_in
+) -> None:
     assert files(here) == files(there)
-    for file in sorted(file for file in files(here) if file.endswith("prompts.safetensors")):
+    for file in sorted(
+        file for file in files(here) if file.endswith("prompts.safetensors")
+    ):
         ours, theirs = learnt((here / file).parent), learnt((there / file).parent)
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             torch.testing.assert_close(
-                value, theirs[name], rtol=0, atol=1e-5, msg=lambda text, at=name: f"{at}: {text}"
+                value,
+                theirs[name],
+                rtol=0,
+                atol=1e-5,
+                msg=lambda text, at=name: f"{at}: {text}",
             )
     ours, theirs = predictions(here), predictions(there)
     assert ours.keys() == theirs.keys() and ours
     for name, values in ours.items():
         assert values.shape == theirs[name].shape
         assert np.abs(values - theirs[name]).max() <= (1e-4 if learns else 0), name
-    for ours, theirs in zip(read(here / "results.json"), read(there / "results.json"), strict=True):
+    for ours, theirs in zip(
+        read(here / "results.json"), read(there / "results.json"), strict=True
+    ):
         assert ours.keys() == theirs.keys()
-        assert sorted(record["machine"].pop("processes") for record in (ours, theirs)) == [1, 2]
-        for key in ours.keys() - {"start"}:  # the source prompt is the same but for the last bits
-            assert ours[key] == (pytest.approx(theirs[key]) if isinstance(ours[key], float) else theirs[key]), key
+        assert sorted(
+            record["machine"].pop("processes") for record in (ours, theirs)
+        ) == [1, 2]
+        # the source prompt is the same but for the last bits
+        for key in ours.keys() - {"start"}:
+            assert ours[key] == (
+                pytest.approx(theirs[key])
+                if isinstance(ours[key], float)
+                else theirs[key]
+            ), key
 
 
 # -- a launch of two processes -----------------------------------------------------------------------------------
@@ -159,7 +282,10 @@ def assert_same_run(here: Path, there: Path, learns: bool = True, learnt=prompt_
 @every_check
 def test_checks_of_two_processes(two, check):
     _, _, found = two
-    assert [read(found / f"checks{rank}.json").get(check, "not reached") for rank in range(2)] == ["", ""]
+    assert [
+        read(found / f"checks{rank}.json").get(check, "not reached")
+        for rank in range(2)
+    ] == ["", ""]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -182,7 +308,11 @@ def test_only_the_main_process_speaks(two):
         lines = (out / name / "log.txt").read_text().splitlines()
         assert sum(line.startswith(f"{name} on toy-") for line in lines) == 1
         assert "2 processes" in (out / name / "log.txt").read_text()
-        first = [line for line in done.stdout.splitlines() if " -> " in line and line.endswith(f"/{name}")]
+        first = [
+            line
+            for line in done.stdout.splitlines()
+            if " -> " in line and line.endswith(f"/{name}")
+        ]
         assert len(first) == 1
         assert len(list((out / name).glob("log*"))) == 1
         assert len(list((out / name).glob("tensorboard/*"))) <= 1
@@ -202,7 +332,9 @@ def test_what_goes_wrong_in_one_process_is_said_once_and_ends_all(two):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("step", [1, 4])
-def test_shares_of_rows_are_whole_batches_and_all_rows_in_order(monkeypatch, count, step):
+def test_shares_of_rows_are_whole_batches_and_all_rows_in_order(
+    monkeypatch, count, step
+):
     monkeypatch.setattr(distributed, "_world", count)
     for total in range(20):
         parts = [distributed.rows(total, step, process) for process in range(count)]
@@ -228,19 +360,31 @@ def test_shares_of_batches_are_weighted_as_the_batch_is(monkeypatch, count):
             means[step] += weight * np.mean([loss[image] for image in share]) / count
             images[step] += share if weight else []
     assert images == [sorted(batch) for batch in batches]
-    assert np.allclose(means, [np.mean([loss[image] for image in batch]) for batch in batches])
+    assert np.allclose(
+        means, [np.mean([loss[image] for image in batch]) for batch in batches]
+    )
 
 
 def test_without_torchrun_nothing_is_wrapped(started):
     trainer = started("CoOp", "toy-shapes")
     assert trainer.share_loss == trainer.loss
     assert trainer.train_loader_x.batch_sampler is trainer.sampler
-    assert distributed.main() and distributed.world() == 1 and distributed.everywhere(False) is False
+    assert (
+        distributed.main()
+        and distributed.world() == 1
+        and distributed.everywhere(False) is False
+    )
     values = torch.ones(2)
-    assert distributed.mean(values) is values and distributed.gather_rows(values, 2) is values
+    assert (
+        distributed.mean(values) is values
+        and distributed.gather_rows(values, 2) is values
+    )
 
 
-@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4", "RANK": "1"}])
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"WORLD_SIZE": "1", "LOCAL_RANK": "0"}, {"WORLD_SIZE": "4", "RANK": "1"}],
+)
 def test_variables_that_are_not_torchruns_start_nothing(monkeypatch, environment):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
@@ -261,21 +405,46 @@ def test_a_trainer_of_others_is_refused_by_several_processes(refuse, monkeypatch
 
 @pytest.mark.long
 def test_three_processes_do_what_one_does(launch, one, tmp_path):
-    lines = [["--trainer", name, "--output-dir", tmp_path / name, *RUNS[name]] for name in RUNS]
+    lines = [
+        ["--trainer", name, "--output-dir", tmp_path / name, *RUNS[name]]
+        for name in RUNS
+    ]
     done, found = launch(3, *lines)
     assert done.returncode == 0, done.stderr
     for name in RUNS:
         assert_same_run(tmp_path / name, one(name), learns=name in LEARNT)
-    assert all(set(read(found / f"checks{rank}.json").values()) == {""} for rank in range(3))
+    assert all(
+        set(read(found / f"checks{rank}.json").values()) == {""} for rank in range(3)
+    )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 2])
-def test_random_transforms_are_the_same_for_any_number_of_processes(launch, tmp_path, workers):
+def test_random_transforms_are_the_same_for_any_number_of_processes(
+    launch, tmp_path, workers
+):
     augmented = "('random_resized_crop', 'random_flip', 'normalize')"
-    settings = [BATCH, 7, TEST_BATCH, 2, "DATALOADER.NUM_WORKERS", workers, "INPUT.TRANSFORMS", augmented]
+    settings = [
+        BATCH,
+        7,
+        TEST_BATCH,
+        2,
+        "DATALOADER.NUM_WORKERS",
+        workers,
+        "INPUT.TRANSFORMS",
+        augmented,
+    ]
     for count in (2, 3):
-        line = ["--trainer", "VPT", "--dataset", "toy-shapes", "--shots", 5, "--output-dir", tmp_path / str(count)]
+        line = [
+            "--trainer",
+            "VPT",
+            "--dataset",
+            "toy-shapes",
+            "--shots",
+            5,
+            "--output-dir",
+            tmp_path / str(count),
+        ]
         done, _ = launch(count, [*line, *settings])
         assert done.returncode == 0, done.stderr
     assert_same_run(tmp_path / "2", tmp_path / "3")
@@ -284,12 +453,29 @@ def test_random_transforms_are_the_same_for_any_number_of_processes(launch, tmp_
 @pytest.mark.long
 def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
     program = Path(__file__).resolve().parents[2] / "train.py"
-    tasks = ["--source", "pocket-objects,pocket-tiles", "--dataset", "pocket-landuse,pocket-faces"]
+    tasks = [
+        "--source",
+        "pocket-objects,pocket-tiles",
+        "--dataset",
+        "pocket-landuse,pocket-faces",
+    ]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, start in (("one", []), ("two", torchrun)):
-        words = [program, "--trainer", "MUPT", *tasks, "--shots", "2", "--output-dir", tmp_path / name]
-        done = finish([sys.executable, *start, *words, "OPTIM.MAX_EPOCH", "2"], surroundings)
+        words = [
+            program,
+            "--trainer",
+            "MUPT",
+            *tasks,
+            "--shots",
+            "2",
+            "--output-dir",
+            tmp_path / name,
+        ]
+        done = finish(
+            [sys.executable, *start, *words, "OPTIM.MAX_EPOCH", "2"], surroundings
+        )
         assert done.returncode == 0, done.stderr
-    # Adam moves θ's biases of keys, which change nothing, by the signs of rounding errors: compare what θ gives.
+    # Adam moves θ's biases of keys, which change nothing, by the signs of rounding
+    # errors: compare what θ gives.
     assert_same_run(tmp_path / "one", tmp_path / "two", learnt=vectors_in)

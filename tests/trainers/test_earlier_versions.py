@@ -1,7 +1,9 @@
-"""A run of an earlier version, before runs had manifests and records: it is used as it was, or a message says what to do.
+"""A run of an earlier version, before runs had manifests and records: it is used as it
+was, or a message says what to do.
 
-earlier_run: `train.py --trainer CoOp --dataset pocket-cells --shots 2 --seed 1 OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 2
-TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION end`, without its log, its curves and the checkpoint of its last epoch.
+earlier_run: `train.py --trainer CoOp --dataset pocket-cells --shots 2 --seed 1
+OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 2 TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION
+end`, without its log, its curves and the checkpoint of its last epoch.
 """
 
 import json
@@ -19,7 +21,16 @@ import prompting
 HERE = Path(__file__).resolve().parent
 EARLIER = HERE / "earlier_run"
 PREDICTIONS = "predictions/seed1_pocket-cells.json"
-COMMAND = ["--trainer", "CoOp", "--dataset", "pocket-cells", "--shots", "2", "--seed", "1"]
+COMMAND = [
+    "--trainer",
+    "CoOp",
+    "--dataset",
+    "pocket-cells",
+    "--shots",
+    "2",
+    "--seed",
+    "1",
+]
 KEYS = [
     *("OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"),
     *("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "end"),
@@ -38,10 +49,19 @@ def probabilities(folder: Path) -> np.ndarray:
 
 
 def test_its_prompt_is_evaluated_as_it_was_trained(tmp_path):
-    done = train(*COMMAND, "--eval-only", "--model-dir", EARLIER, "--output-dir", tmp_path / "out")
+    done = train(
+        *COMMAND,
+        "--eval-only",
+        "--model-dir",
+        EARLIER,
+        "--output-dir",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     assert "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION end: taken from" in done.stdout
-    np.testing.assert_allclose(probabilities(tmp_path / "out"), probabilities(EARLIER), atol=2e-4)
+    np.testing.assert_allclose(
+        probabilities(tmp_path / "out"), probabilities(EARLIER), atol=2e-4
+    )
 
 
 def test_its_prompt_is_read_alone():
@@ -55,16 +75,42 @@ def test_the_run_is_reused_with_the_key_that_a_message_names(tmp_path):
     shutil.copytree(EARLIER, tmp_path / "run")
     done = train(*COMMAND, "--output-dir", tmp_path / "run", *KEYS)
     assert done.returncode == 2
-    assert "it differs in DATALOADER.TRAIN_X.DROP_LAST: use another --output-dir, or --overwrite it" in done.stderr
-    done = train(*COMMAND, "--output-dir", tmp_path / "run", *KEYS, "DATALOADER.TRAIN_X.DROP_LAST", "True")
+    assert (
+        "it differs in DATALOADER.TRAIN_X.DROP_LAST: use another --output-dir, or --overwrite it"
+        in done.stderr
+    )
+    done = train(
+        *COMMAND,
+        "--output-dir",
+        tmp_path / "run",
+        *KEYS,
+        "DATALOADER.TRAIN_X.DROP_LAST",
+        "True",
+    )
     assert done.returncode == 0, done.stderr
     assert "reused" in done.stdout
-    assert (tmp_path / "run" / PREDICTIONS).read_bytes() == (EARLIER / PREDICTIONS).read_bytes()
+    assert (tmp_path / "run" / PREDICTIONS).read_bytes() == (
+        EARLIER / PREDICTIONS
+    ).read_bytes()
 
 
-@pytest.mark.parametrize("key", ["TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "TRAINER.MVLPT.COOP.N_CTX"])
+@pytest.mark.parametrize(
+    "key", ["TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "TRAINER.MVLPT.COOP.N_CTX"]
+)
 def test_a_key_that_contradicts_it_is_named(tmp_path, key):
-    value = {"TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "front", "TRAINER.MVLPT.COOP.N_CTX": "4"}[key]
-    done = train(*COMMAND, "--eval-only", "--model-dir", EARLIER, "--output-dir", tmp_path / "out", key, value)
+    value = {
+        "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "front",
+        "TRAINER.MVLPT.COOP.N_CTX": "4",
+    }[key]
+    done = train(
+        *COMMAND,
+        "--eval-only",
+        "--model-dir",
+        EARLIER,
+        "--output-dir",
+        tmp_path / "out",
+        key,
+        value,
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "model-best.pth.tar" in done.stderr and value in done.stderr

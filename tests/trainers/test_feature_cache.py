@@ -71,7 +71,10 @@ def test_an_entry_is_found_again_bit_for_bit_and_is_a_plain_npy_file(home):
     found = other.load("toy", DIGEST, SHAPE)
     assert found.dtype == torch.float32 and torch.equal(found, array())
     assert np.array_equal(np.load(other.path("toy", DIGEST)), array().numpy())
-    assert other.load("toy", DIGEST[::-1], SHAPE) is None and other.load("tay", DIGEST, SHAPE) is None
+    assert (
+        other.load("toy", DIGEST[::-1], SHAPE) is None
+        and other.load("tay", DIGEST, SHAPE) is None
+    )
     assert [path.name for path in home.iterdir()] == [f"toy-{DIGEST[:32]}.npy"]
 
 
@@ -86,10 +89,14 @@ DAMAGES = {
     "shorter": lambda content: content[:-7],
     "longer": lambda content: content + b"more",
     "empty": lambda content: b"",
-    "text": lambda content: b"not an array at all, but some text that is longer than a header would be" * 3,
+    "text": lambda content: (
+        b"not an array at all, but some text that is longer than a header would be" * 3
+    ),
     "another shape": lambda content: content.replace(b"(50, 16)", b"(16, 50)"),
     "another type": lambda content: content.replace(b"<f4", b"|O4"),
-    "header without end": lambda content: content.replace(b"'shape': (50, 16), }", b"'shape': (((((((((((("),
+    "header without end": lambda content: content.replace(
+        b"'shape': (50, 16), }", b"'shape': (((((((((((("
+    ),
     "header without text": lambda content: content[:10] + bytes(118) + content[128:],
     "version of the header": lambda content: content[:6] + b"\x02" + content[7:],
 }
@@ -103,12 +110,16 @@ def flipped(content: bytes, position: int) -> bytes:
 
 @pytest.mark.parametrize("damage", [*DAMAGES, 0, 9, 60, 128, 700, 3327, 3328, -1])
 def test_a_damaged_file_is_reported_and_made_again(home, caplog, damage):
-    """A number is the position of a flipped bit: in the header, the array or the checksum."""
+    """A number is the position of a flipped bit: in the header, the array or the
+    checksum.
+    """
     cache = FeatureCache(home, 10**6)
     cache.save("toy", DIGEST, array())
     path = cache.path("toy", DIGEST)
     content = path.read_bytes()
-    changed = DAMAGES[damage](content) if damage in DAMAGES else flipped(content, damage)
+    changed = (
+        DAMAGES[damage](content) if damage in DAMAGES else flipped(content, damage)
+    )
     assert changed != content
     path.write_bytes(changed)
     with caplog.at_level(logging.WARNING):
@@ -122,7 +133,11 @@ def test_a_damaged_file_is_reported_and_made_again(home, caplog, damage):
 def test_an_entry_serves_its_own_fingerprint_and_shape_only(home, caplog):
     cache = FeatureCache(home, 10**6)
     cache.save("toy", DIGEST, array())
-    for other, shape in ((DIGEST[:-1] + "0", SHAPE), (DIGEST, (25, 32)), (DIGEST, (50, 15))):
+    for other, shape in (
+        (DIGEST[:-1] + "0", SHAPE),
+        (DIGEST, (25, 32)),
+        (DIGEST, (50, 15)),
+    ):
         caplog.clear()
         shutil.copyfile(cache.path("toy", DIGEST), cache.path("other", other))
         assert cache.load("other", other, shape) is None
@@ -139,7 +154,9 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_what_is_no_file_is_reported_once_and_neither_read_nor_replaced(build, encoded, home, caplog, obstacle):
+def test_what_is_no_file_is_reported_once_and_neither_read_nor_replaced(
+    build, encoded, home, caplog, obstacle
+):
     first = build("ZeroshotCLIP", "toy-shapes").predict("test")["toy-shapes"]
     (path,) = home.iterdir()
     path.unlink()
@@ -148,16 +165,26 @@ def test_what_is_no_file_is_reported_once_and_neither_read_nor_replaced(build, e
     with caplog.at_level(logging.WARNING):
         again = build("ZeroshotCLIP", "toy-shapes").predict("test")["toy-shapes"]
     assert torch.equal(again, first) and sum(encoded) == 18
-    warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1 and path.name in warnings[0] and "no regular file" in warnings[0]
-    FeatureCache(home, 1000).save("small", DIGEST, array(1))  # makes room, and leaves it there
+    warnings = [
+        record.message for record in caplog.records if record.levelno >= logging.WARNING
+    ]
+    assert (
+        len(warnings) == 1
+        and path.name in warnings[0]
+        and "no regular file" in warnings[0]
+    )
+    # makes room, and leaves it there
+    FeatureCache(home, 1000).save("small", DIGEST, array(1))
     assert path.exists()
 
 
 def test_names_of_entries_are_names_of_files(home):
     cache = FeatureCache(home, 10**6)
     cache.save("own/photos: ärzte-test", DIGEST, array())
-    assert cache.path("own/photos: ärzte-test", DIGEST).name == f"own_photos_rzte-test-{DIGEST[:32]}.npy"
+    assert (
+        cache.path("own/photos: ärzte-test", DIGEST).name
+        == f"own_photos_rzte-test-{DIGEST[:32]}.npy"
+    )
     assert torch.equal(cache.load("own/photos: ärzte-test", DIGEST, SHAPE), array())
 
 
@@ -165,7 +192,9 @@ def test_names_of_entries_are_names_of_files(home):
 
 
 def fill(home: Path, labels: str, limit: int) -> None:
-    """Entries of about 3,400 bytes, a minute apart, the first one oldest, written as another process would."""
+    """Entries of about 3,400 bytes, a minute apart, the first one oldest, written as
+    another process would.
+    """
     for age, label in enumerate(reversed(labels)):
         cache = FeatureCache(home, limit)
         cache.save(label, DIGEST, array())
@@ -186,7 +215,10 @@ def test_the_least_recently_used_make_room(home):
 
 def test_what_is_in_use_stays_and_what_was_just_written_stays(home):
     fill(home, "abc", 12_000)
-    held = {label: FeatureCache(home, 12_000).load(label, DIGEST, SHAPE)[:3] for label in "abc"}
+    held = {
+        label: FeatureCache(home, 12_000).load(label, DIGEST, SHAPE)[:3]
+        for label in "abc"
+    }
     FeatureCache(home, 3_500).save("d", DIGEST, array())
     assert labels(home) == {"a", "b", "c", "d"}
     assert all(torch.equal(features, array()[:3]) for features in held.values())
@@ -240,20 +272,26 @@ def _write_often(home: str, times: int) -> None:
 
 def test_processes_may_write_and_read_the_same_entry_at_once(home, caplog):
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_write_often, args=(str(home), 30)) for _ in range(2)]
+    writers = [
+        context.Process(target=_write_often, args=(str(home), 30)) for _ in range(2)
+    ]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
         found = FeatureCache(home, 10**8).load("toy", DIGEST, (3000, 16))
         assert found is None or torch.equal(found, array(3000))
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert [path.suffix for path in home.iterdir()] == [".npy"] and "damaged" not in caplog.text
+    assert [path.suffix for path in home.iterdir()] == [
+        ".npy"
+    ] and "damaged" not in caplog.text
 
 
 # -- what entries depend on --------------------------------------------------------------------------------------
 
 
-def write_images(folder: Path, first: bytes = b"one", second: bytes = b"two") -> list[Sample]:
+def write_images(
+    folder: Path, first: bytes = b"one", second: bytes = b"two"
+) -> list[Sample]:
     """A file and a zip with a member; all have the same dates."""
     (folder / "a").mkdir(parents=True, exist_ok=True)
     (folder / "a" / "1.png").write_bytes(first)
@@ -261,15 +299,25 @@ def write_images(folder: Path, first: bytes = b"one", second: bytes = b"two") ->
         archive.writestr(zipfile.ZipInfo("2.png"), second)
     for path in (folder / "a" / "1.png", folder / "b.zip"):
         os.utime(path, ns=(10**18, 10**18))
-    return [Sample(f"{folder}/a/1.png", (0,), "a/1.png"), Sample(f"{folder}/b.zip@2.png", (1,), "b.zip@2.png")]
+    return [
+        Sample(f"{folder}/a/1.png", (0,), "a/1.png"),
+        Sample(f"{folder}/b.zip@2.png", (1,), "b.zip@2.png"),
+    ]
 
 
 def test_the_fingerprint_of_images_is_that_of_their_content_in_order(tmp_path):
     images = write_images(tmp_path / "here")
     known = fingerprints.of_images(images)
     assert known == fingerprints.of_images(write_images(tmp_path / "there"))
-    assert known not in (fingerprints.of_images(images[::-1]), fingerprints.of_images(images[:1]))
-    for name, contents in (("c", (b"eno", b"two")), ("d", (b"one", b"owt")), ("e", (b"two", b"one"))):
+    assert known not in (
+        fingerprints.of_images(images[::-1]),
+        fingerprints.of_images(images[:1]),
+    )
+    for name, contents in (
+        ("c", (b"eno", b"two")),
+        ("d", (b"one", b"owt")),
+        ("e", (b"two", b"one")),
+    ):
         assert known != fingerprints.of_images(write_images(tmp_path / name, *contents))
     write_images(tmp_path / "here", b"eno")  # the same size and date
     assert known != fingerprints.of_images(images)
@@ -290,15 +338,22 @@ def test_images_that_cannot_be_read_have_a_fingerprint(tmp_path):
     known = fingerprints.of_images(images)
     (tmp_path / "a" / "1.png").unlink()
     os.mkfifo(tmp_path / "a" / "1.png")
-    missing = [Sample(str(tmp_path / "gone.png"), (0,), "gone.png"), Sample(f"{tmp_path}/b.zip@3.png", (0,), "3.png")]
+    missing = [
+        Sample(str(tmp_path / "gone.png"), (0,), "gone.png"),
+        Sample(f"{tmp_path}/b.zip@3.png", (0,), "3.png"),
+    ]
     assert known != fingerprints.of_images(images)
-    assert fingerprints.of_images([images[0], images[0]]) == fingerprints.of_images(missing)
+    assert fingerprints.of_images([images[0], images[0]]) == fingerprints.of_images(
+        missing
+    )
 
 
 def test_a_file_is_hashed_once_as_long_as_it_is_the_same(tmp_path, monkeypatch):
     images, read = write_images(tmp_path), []
     original = archives.read_bytes
-    monkeypatch.setattr(archives, "read_bytes", lambda path: (read.append(path), original(path))[1])
+    monkeypatch.setattr(
+        archives, "read_bytes", lambda path: (read.append(path), original(path))[1]
+    )
     for _ in range(3):
         fingerprints.of_images(images)
     assert read == [images[0].impath]  # of a zip's member the directory is read
@@ -332,7 +387,14 @@ def test_a_second_process_encodes_no_test_image(build, encoded):
 @pytest.mark.parametrize(
     "opts",
     [
-        ("INPUT.FROM_BACKBONE", "False", "INPUT.SIZE", "[32, 32]", "INPUT.PIXEL_STD", "[0.5, 0.5, 0.5]"),
+        (
+            "INPUT.FROM_BACKBONE",
+            "False",
+            "INPUT.SIZE",
+            "[32, 32]",
+            "INPUT.PIXEL_STD",
+            "[0.5, 0.5, 0.5]",
+        ),
         ("DATASET.CENTER_CROP", "True"),
         ("TRAINER.MVLPT.PREC", "bf16"),
     ],
@@ -350,11 +412,18 @@ def test_a_changed_image_is_noticed(build, encoded, root, tmp_path):
 
     def scores():
         forget()
-        return build("ZeroshotCLIP", "toy-pets", "DATASET.ROOT", data).predict("test")["toy-pets"]
+        return build("ZeroshotCLIP", "toy-pets", "DATASET.ROOT", data).predict("test")[
+            "toy-pets"
+        ]
 
     before = scores()
     assert torch.equal(scores(), before) and sum(encoded) == 9
-    image = data / "pets" / "images" / json.loads((data / "pets" / "split.json").read_text())["test"][4][0]
+    image = (
+        data
+        / "pets"
+        / "images"
+        / json.loads((data / "pets" / "split.json").read_text())["test"][4][0]
+    )
     image.write_bytes(tiny_world.picture(np.random.default_rng(99), (2,), (32, 32)))
     after = scores()
     assert sum(encoded) == 18
@@ -362,7 +431,9 @@ def test_a_changed_image_is_noticed(build, encoded, root, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "ppm", "tiff"])
-def test_images_that_change_without_changing_size_or_date_are_noticed(build, root, tmp_path, suffix):
+def test_images_that_change_without_changing_size_or_date_are_noticed(
+    build, root, tmp_path, suffix
+):
     """Two data sets of one name, with the same names, sizes and dates of files."""
     split = json.loads((root / "pets" / "split.json").read_text())
 
@@ -372,13 +443,17 @@ def test_images_that_change_without_changing_size_or_date_are_noticed(build, roo
         images.mkdir(parents=True, exist_ok=True)
         lists = {}
         for name, items in split.items():
-            lists[name] = [[f"{name}-{k}.{suffix}", *item[1:]] for k, item in enumerate(items)]
+            lists[name] = [
+                [f"{name}-{k}.{suffix}", *item[1:]] for k, item in enumerate(items)
+            ]
             for image, *_ in lists[name]:
                 pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(images / image)
                 os.utime(images / image, ns=(10**18, 10**18))
         (tmp_path / place / "pets" / "split.json").write_text(json.dumps(lists))
-        return build("ZeroshotCLIP", "toy-pets", "DATASET.ROOT", tmp_path / place).predict("test")["toy-pets"]
+        return build(
+            "ZeroshotCLIP", "toy-pets", "DATASET.ROOT", tmp_path / place
+        ).predict("test")["toy-pets"]
 
     first = scores("one", 0)
     other = scores("one", 1)
@@ -386,10 +461,15 @@ def test_images_that_change_without_changing_size_or_date_are_noticed(build, roo
     assert torch.equal(scores("two", 0), first) and torch.equal(scores("two", 1), other)
 
 
-def test_an_entry_in_the_place_of_another_task_s_is_not_used(build, encoded, home, caplog):
+def test_an_entry_in_the_place_of_another_task_s_is_not_used(
+    build, encoded, home, caplog
+):
     def scores() -> list[torch.Tensor]:
         forget()
-        return [build("ZeroshotCLIP", name).predict("test")[name] for name in ("toy-shapes", "toy-pets")]
+        return [
+            build("ZeroshotCLIP", name).predict("test")[name]
+            for name in ("toy-shapes", "toy-pets")
+        ]
 
     before = scores()
     assert [len(values) for values in before] == [9, 9] and sum(encoded) == 18
@@ -406,7 +486,9 @@ def test_an_entry_in_the_place_of_another_task_s_is_not_used(build, encoded, hom
 def test_few_shot_draws_are_not_kept_in_files(build, home):
     trainer = build("CoOp", "toy-shapes", "OPTIM.MAX_EPOCH", 1)
     trainer.train()
-    assert {path.name.rpartition("-")[0] for path in home.iterdir()} == {"toy-shapes-test"}
+    assert {path.name.rpartition("-")[0] for path in home.iterdir()} == {
+        "toy-shapes-test"
+    }
     trainer = build("CoOp", "toy-shapes", "OPTIM.MAX_EPOCH", 1, shots=-1)
     trainer.train()
     names = {path.name.rpartition("-")[0] for path in home.iterdir()}
@@ -416,39 +498,75 @@ def test_few_shot_draws_are_not_kept_in_files(build, home):
 # -- runs --------------------------------------------------------------------------------------------------------
 
 
-def test_predictions_are_the_same_bytes_with_a_cold_cache_a_warm_one_and_none(main, tmp_path, encoded):
+def test_predictions_are_the_same_bytes_with_a_cold_cache_a_warm_one_and_none(
+    main, tmp_path, encoded
+):
     written, prompts, seen = [], [], []
     for name, flags in (("none", ["--no-cache"]), ("cold", []), ("warm", [])):
         forget()
         encoded.clear()
         out = tmp_path / name
-        command = ["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-scenes", "--shots", 3, "--output-dir", out]
+        command = [
+            "--trainer",
+            "MCoOp",
+            "--dataset",
+            "toy-shapes,toy-scenes",
+            "--shots",
+            3,
+            "--output-dir",
+            out,
+        ]
         assert main(*command, *flags) == 0
-        written.append([path.read_bytes() for path in sorted((out / "predictions").iterdir())])
+        written.append(
+            [path.read_bytes() for path in sorted((out / "predictions").iterdir())]
+        )
         prompts.append(prompt_in(out))
         seen.append(sum(encoded))
     assert len(written[0]) == 2 and written[0] == written[1] == written[2]
     assert same(prompts[0], prompts[1]) and same(prompts[0], prompts[2])
-    assert seen[0] == seen[1] and seen[2] == seen[1] - 9 - 8  # the test images of both tasks
+    # the test images of both tasks
+    assert seen[0] == seen[1] and seen[2] == seen[1] - 9 - 8
 
 
 def test_caching_makes_no_other_run(main, tmp_path, home):
     out = tmp_path / "run"
-    command = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out]
+    command = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+    ]
     assert main(*command) == 0
     before = read(out / "results.json")
     stamp = (out / "results.json").stat().st_mtime_ns
     assert main(*command, "--no-cache", "CACHE.MAX_GB", 1) == 0  # reused
-    assert (out / "results.json").stat().st_mtime_ns == stamp and read(out / "results.json") == before
+    assert (out / "results.json").stat().st_mtime_ns == stamp and read(
+        out / "results.json"
+    ) == before
     assert "CACHE:" not in (out / "config.yaml").read_text()
-    cfg = resolve("CoOp", [str(out / "config.yaml")], {"CACHE.DIR": str(tmp_path / "x")}, [])
+    cfg = resolve(
+        "CoOp", [str(out / "config.yaml")], {"CACHE.DIR": str(tmp_path / "x")}, []
+    )
     assert cfg.CACHE.FEATURES and str(tmp_path) not in without_local_paths(cfg).dump()
-    assert not [key for key in differences(load(out / "config.yaml"), cfg) if key.startswith("CACHE")]
+    assert not [
+        key
+        for key in differences(load(out / "config.yaml"), cfg)
+        if key.startswith("CACHE")
+    ]
 
 
 def test_the_cache_lies_where_it_is_told(build, home, tmp_path):
-    build("ZeroshotCLIP", "toy-shapes", "CACHE.DIR", tmp_path / "elsewhere").predict("test")
-    assert len(list((tmp_path / "elsewhere" / "features").iterdir())) == 1 and not home.exists()
+    build("ZeroshotCLIP", "toy-shapes", "CACHE.DIR", tmp_path / "elsewhere").predict(
+        "test"
+    )
+    assert (
+        len(list((tmp_path / "elsewhere" / "features").iterdir())) == 1
+        and not home.exists()
+    )
     build("ZeroshotCLIP", "toy-pets", "CACHE.FEATURES", "False").predict("test")
     assert not home.exists()
 
@@ -465,7 +583,9 @@ AUGMENTED = ("INPUT.TRANSFORMS", '["random_resized_crop", "random_flip", "normal
 
 
 def test_augmented_views_are_encoded_once_and_taken_in_turn(started, encoded):
-    trainer = started("CoOp", "toy-pets", *AUGMENTED, "INPUT.CACHED_VIEWS", 3, "OPTIM.MAX_EPOCH", 5)
+    trainer = started(
+        "CoOp", "toy-pets", *AUGMENTED, "INPUT.CACHED_VIEWS", 3, "OPTIM.MAX_EPOCH", 5
+    )
     count = len(trainer.sets["train"])
     assert trainer.cached and sum(encoded) == 3 * count
     features = trainer.train_loader_x.dataset
@@ -476,13 +596,17 @@ def test_augmented_views_are_encoded_once_and_taken_in_turn(started, encoded):
         trainer.run_epoch()
     assert sum(encoded) == 3 * count
     assert torch.equal(taken[0], taken[3]) and torch.equal(taken[1], taken[4])
-    assert not torch.allclose(taken[0], taken[1]) and not torch.allclose(taken[1], taken[2])
+    assert not torch.allclose(taken[0], taken[1]) and not torch.allclose(
+        taken[1], taken[2]
+    )
 
 
 def test_views_depend_on_the_seed_and_leave_random_numbers_alone(build):
     def views(seed: int, workers: int = 0) -> torch.Tensor:
         loading = ("DATALOADER.NUM_WORKERS", workers, "DATALOADER.TEST.BATCH_SIZE", 2)
-        trainer = build("CoOp", "toy-pets", *AUGMENTED, "INPUT.CACHED_VIEWS", 2, *loading)
+        trainer = build(
+            "CoOp", "toy-pets", *AUGMENTED, "INPUT.CACHED_VIEWS", 2, *loading
+        )
         trainer.cfg.defrost()
         trainer.cfg.SEED = seed
         state = torch.get_rng_state() if not workers else None
@@ -490,7 +614,9 @@ def test_views_depend_on_the_seed_and_leave_random_numbers_alone(build):
         assert state is None or torch.equal(state, torch.get_rng_state())
         return found
 
-    assert torch.equal(views(0), views(0)) and torch.equal(views(0), views(0, workers=1))
+    assert torch.equal(views(0), views(0)) and torch.equal(
+        views(0), views(0, workers=1)
+    )
     assert not torch.allclose(views(0), views(1))
 
 
@@ -509,7 +635,9 @@ def test_pickled_objects_in_an_entry_are_not_made(home, monkeypatch, tmp_path):
     cache = FeatureCache(home, 10**9)
     home.mkdir(parents=True)
     stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.array([[Hostile()]], dtype=object), version=(1, 0))
+    np.lib.format.write_array(
+        stream, np.array([[Hostile()]], dtype=object), version=(1, 0)
+    )
     checksum = hashlib.sha256(stream.getvalue() + DIGEST.encode()).digest()
     cache.path("a", DIGEST).write_bytes(stream.getvalue() + checksum)
     for values in range(1, 64):

@@ -43,7 +43,9 @@ def tasks(tmp_path) -> list[Task]:
             path = tmp_path / f"{name}{k}.png"
             path.write_bytes(tiny_world.picture(rng, (k % 2,)))
             samples.append(Sample(str(path), (k % 2,), path.name))
-        made.append(type(name, (Task,), {"name": name})(["cat", "dog"], [], [], samples))
+        made.append(
+            type(name, (Task,), {"name": name})(["cat", "dog"], [], [], samples)
+        )
     return made
 
 
@@ -67,17 +69,28 @@ def expected(backbone, dataset) -> torch.Tensor:
 
 @pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("name", ["CoOp", "MVPT"])
-def test_validation_and_test_loaders_give_the_images_that_are_scored(build, name, split):
-    trainer = build(name, "toy-shapes" if name == "CoOp" else "toy-shapes,toy-pets", "DATALOADER.TEST.BATCH_SIZE", 4)
+def test_validation_and_test_loaders_give_the_images_that_are_scored(
+    build, name, split
+):
+    trainer = build(
+        name,
+        "toy-shapes" if name == "CoOp" else "toy-shapes,toy-pets",
+        "DATALOADER.TEST.BATCH_SIZE",
+        4,
+    )
     loader = getattr(trainer, f"{split}_loader")
     assert isinstance(loader, DataLoader)
     batches = list(loader)
     count = len(trainer.sets[split])
-    assert [len(batch["img"]) for batch in batches] == [4] * (count // 4) + ([count % 4] if count % 4 else [])
+    assert [len(batch["img"]) for batch in batches] == [4] * (count // 4) + (
+        [count % 4] if count % 4 else []
+    )
     images, labels = trainer.parse_batch_test(batches[0])
     assert images.shape == (min(count, 4), 3, 32, 32)
     assert labels.tolist() == trainer.sets[split].labels[:4, 0].tolist()
-    features = torch.cat([trainer.model.encode_images(batch["img"]) for batch in batches])
+    features = torch.cat(
+        [trainer.model.encode_images(batch["img"]) for batch in batches]
+    )
     classes = trainer.model.encode_classes(trainer.tasks[0].classnames)
     rows = trainer.sets[split].rows(0)
     values = trainer.model.logits(features[: len(rows)], classes).softmax(1)
@@ -95,7 +108,10 @@ def test_batches_are_those_of_stacked_items(tasks):
         (batch,) = build_loader(part, 10)
         wanted = default_collate([dataset[row] for row in rows])
         assert batch.keys() == wanted.keys() and batch["impath"] == wanted["impath"]
-        assert all(torch.equal(batch[key], wanted[key]) for key in ("img", "label", "labels", "task", "index"))
+        assert all(
+            torch.equal(batch[key], wanted[key])
+            for key in ("img", "label", "labels", "task", "index")
+        )
     batches = list(build_loader(dataset, 4, batch_sampler=[[6, 0], [3]]))
     assert [batch["index"].tolist() for batch in batches] == [[6, 0], [3]]
 
@@ -103,7 +119,9 @@ def test_batches_are_those_of_stacked_items(tasks):
 def test_few_images_and_features_are_read_in_this_process(tasks):
     dataset = images(tasks)
     features = FeatureDataset(dataset, [torch.zeros(7, 16)])
-    workers = [build_loader(dataset, size, workers=2).num_workers for size in (1, 2, 100)]
+    workers = [
+        build_loader(dataset, size, workers=2).num_workers for size in (1, 2, 100)
+    ]
     assert workers == [2, 0, 0]
     assert build_loader(features, 1, workers=2).num_workers == 0
     state = torch.get_rng_state()
@@ -118,7 +136,11 @@ def test_features_stand_for_images_and_views_take_turns(tasks):
         features.set_epoch(epoch)
         (batch,) = build_loader(features, 7, batch_sampler=[[6, 0, 2]])
         assert torch.equal(batch["img"], views[epoch % 2][[6, 0, 2]])
-        assert batch["task"].tolist() == [2, 0, 0] and batch["labels"].tolist() == [[0], [0], [0]]
+        assert batch["task"].tolist() == [2, 0, 0] and batch["labels"].tolist() == [
+            [0],
+            [0],
+            [0],
+        ]
 
 
 # -- the store ---------------------------------------------------------------------------------------------------
@@ -130,20 +152,32 @@ def test_features_of_a_dataset_are_those_of_its_images(tasks, backbone, encoded)
     features = store.features(dataset)
     assert torch.allclose(features, expected(backbone, dataset), atol=1e-6)
     assert encoded == [4, 3]
-    assert torch.equal(store.features(images(tasks)), features) and encoded == [4, 3]  # known by content
-    assert torch.equal(store.features(images(tasks[2:])), features[4:]) and encoded == [4, 3]
+    # known by content
+    assert torch.equal(store.features(images(tasks)), features) and encoded == [4, 3]
+    assert torch.equal(store.features(images(tasks[2:])), features[4:]) and encoded == [
+        4,
+        3,
+    ]
 
 
-def test_stores_of_one_backbone_share_what_they_know_if_they_compute_alike(tasks, backbone, encoded):
+def test_stores_of_one_backbone_share_what_they_know_if_they_compute_alike(
+    tasks, backbone, encoded
+):
     dataset = images(tasks[:1])
     for settings, passes in (((2, 0), 1), ((2, 5), 1), ((3, 0), 2)):
         batch_size, workers = settings
-        FeatureStore(backbone, EncoderSettings(batch_size=batch_size, workers=workers)).features(dataset)
+        FeatureStore(
+            backbone, EncoderSettings(batch_size=batch_size, workers=workers)
+        ).features(dataset)
         assert len(encoded) == passes
-    FeatureStore(backbone, EncoderSettings(precision=torch.bfloat16, batch_size=2)).features(dataset)
+    FeatureStore(
+        backbone, EncoderSettings(precision=torch.bfloat16, batch_size=2)
+    ).features(dataset)
     assert len(encoded) == 3
     for other in ({"crop": "squash"}, {"crop": "crop"}):
-        FeatureStore(backbone, EncoderSettings(batch_size=2)).features(images(tasks[:1], **other))
+        FeatureStore(backbone, EncoderSettings(batch_size=2)).features(
+            images(tasks[:1], **other)
+        )
     assert len(encoded) == 4  # tasks crop by themselves
 
 
@@ -165,13 +199,25 @@ def test_images_with_a_random_transform_have_no_constant_features(tasks, backbon
 
 def test_prompted_models_are_encoded_in_the_same_pass(tasks, backbone, encoded):
     prompts = [VisualPrompt(2, tiny_world.IMAGE_WIDTH, 1, 8) for _ in range(2)]
-    models = [PromptedCLIP(backbone.clip, prompt, backbone.tokenizer) for prompt in prompts]
-    store, dataset = FeatureStore(backbone, EncoderSettings(batch_size=2)), images(tasks)
+    models = [
+        PromptedCLIP(backbone.clip, prompt, backbone.tokenizer) for prompt in prompts
+    ]
+    store, dataset = (
+        FeatureStore(backbone, EncoderSettings(batch_size=2)),
+        images(tasks),
+    )
     first, others = store.of_task(dataset, 0, prompted=models)
     assert encoded == [4] and len(others) == 2
     again, same = store.of_task(dataset, 0, prompted=models)
-    assert encoded == [4, 4] and torch.equal(again, first) and all(map(torch.equal, same, others))
-    alone = [encode_images([model], Subset(dataset, range(4)), store.settings)[0] for model in models]
+    assert (
+        encoded == [4, 4]
+        and torch.equal(again, first)
+        and all(map(torch.equal, same, others))
+    )
+    alone = [
+        encode_images([model], Subset(dataset, range(4)), store.settings)[0]
+        for model in models
+    ]
     assert all(map(torch.equal, alone, others)) and not torch.allclose(*others)
 
 

@@ -5,7 +5,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from trainers.methods.heads import class_multipliers, gaussian_discriminant, logistic_regression
+from trainers.methods.heads import (
+    class_multipliers,
+    gaussian_discriminant,
+    logistic_regression,
+)
 
 
 @pytest.fixture
@@ -23,10 +27,16 @@ def one_hot(labels, classes=4):
 @pytest.mark.parametrize("penalty", [1.0, 0.01])
 def test_a_linear_probe_from_zero_is_scikit_learns(images, penalty):
     features, labels = images
-    weights, bias = logistic_regression(features, one_hot(labels), torch.zeros(4, 6).double(), penalty)
-    known = LogisticRegression(C=1 / (len(labels) * penalty), tol=1e-10, max_iter=10_000).fit(features, labels)
+    weights, bias = logistic_regression(
+        features, one_hot(labels), torch.zeros(4, 6).double(), penalty
+    )
+    known = LogisticRegression(
+        C=1 / (len(labels) * penalty), tol=1e-10, max_iter=10_000
+    ).fit(features, labels)
     expected = known.predict_proba(features)
-    np.testing.assert_allclose((features @ weights.T + bias).softmax(1), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        (features @ weights.T + bias).softmax(1), expected, atol=1e-5
+    )
     np.testing.assert_allclose(weights, known.coef_, atol=1e-4)
 
 
@@ -65,7 +75,10 @@ def test_gda_of_a_class_without_an_image_has_the_mean_of_all(images):
 
 @pytest.mark.parametrize(
     "name, key, values",
-    [("GDA", "TRAINER.GDA.ALPHAS", "[100.0]"), ("LinearProbe", "TRAINER.LINEARPROBE.PENALTIES", "[0.01]")],
+    [
+        ("GDA", "TRAINER.GDA.ALPHAS", "[100.0]"),
+        ("LinearProbe", "TRAINER.LINEARPROBE.PENALTIES", "[0.01]"),
+    ],
 )
 def test_the_trained_head_has_the_logits_of_its_formula(build, name, key, values):
     trainer = build(name, "toy-shapes", key, values, shots=5)
@@ -74,7 +87,9 @@ def test_the_trained_head_has_the_logits_of_its_formula(build, name, key, values
     features = trainer.constant_features("train").all().double()
     targets = one_hot(dataset.labels[:, 0], 3)
     (task,) = trainer.tasks
-    classes = trainer.store.encoder.encode_classes(task.classnames, task.templates).double()
+    classes = trainer.store.encoder.encode_classes(
+        task.classnames, task.templates
+    ).double()
     zero_shot = trainer.model.clip.logit_scale.exp().double() * classes
     if name == "GDA":
         weights, bias = gaussian_discriminant(features, targets)
@@ -83,7 +98,10 @@ def test_the_trained_head_has_the_logits_of_its_formula(build, name, key, values
         weights, bias = logistic_regression(features, targets, zero_shot.detach(), 0.01)
         expected = features @ weights.T + bias
     with torch.no_grad():
-        found = trainer.model.logits(features.float(), trainer.model.encode_classes(task.classnames, task.templates))
+        found = trainer.model.logits(
+            features.float(),
+            trainer.model.encode_classes(task.classnames, task.templates),
+        )
     torch.testing.assert_close(found.double(), expected.detach(), atol=1e-3, rtol=1e-4)
 
 
@@ -92,7 +110,13 @@ def test_the_strength_is_the_best_on_validation_images(build):
     trainer.train()
     scores = []
     for penalty in trainer.strengths(trainer.cfg):
-        other = build("LinearProbe", "toy-shapes", "TRAINER.LINEARPROBE.PENALTIES", f"[{penalty}]", shots=5)
+        other = build(
+            "LinearProbe",
+            "toy-shapes",
+            "TRAINER.LINEARPROBE.PENALTIES",
+            f"[{penalty}]",
+            shots=5,
+        )
         other.train()
         scores.append(other.evaluate("val")["toy-shapes"])
     assert trainer.evaluate("val")["toy-shapes"] == max(scores)
@@ -104,7 +128,9 @@ def test_clap_weighs_its_anchor_by_zero_shot_probabilities(build):
     probabilities = []
     (task,) = trainer.tasks
     classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
-    logits = trainer.model.logits(trainer.constant_features("train").all(), classes).detach()
+    logits = trainer.model.logits(
+        trainer.constant_features("train").all(), classes
+    ).detach()
     for k in range(3):
         probabilities.append(logits.softmax(1)[dataset.labels[:, 0] == k, k].mean())
     torch.testing.assert_close(class_multipliers(trainer), torch.stack(probabilities))
@@ -122,7 +148,9 @@ def test_clap_weighs_its_anchor_by_zero_shot_probabilities(build):
 
 @pytest.mark.parametrize("name", ["LinearProbe", "GDA", "CLAP"])
 def test_several_tasks_are_an_error_that_names_no_missing_trainer(build, name):
-    with pytest.raises(ValueError, match=f"{name} learns one task at a time, DATASET.DATASET names 2$"):
+    with pytest.raises(
+        ValueError, match=f"{name} learns one task at a time, DATASET.DATASET names 2$"
+    ):
         build(name, "toy-shapes,toy-pets", shots=3)
 
 

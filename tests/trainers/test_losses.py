@@ -1,4 +1,6 @@
-"""Terms that keep a prompt near frozen features: their values by hand, in mixed batches, and in whole runs."""
+"""Terms that keep a prompt near frozen features: their values by hand, in mixed
+batches, and in whole runs.
+"""
 
 import math
 
@@ -52,7 +54,11 @@ def test_the_terms_of_one_task_are_the_published_ones():
     weights = {"text_l1": 25.0, "kl": 2.0}
     total = losses.cross_entropy(found) + 25 * expected["text_l1"] + 2 * expected["kl"]
     assert losses.total(found, weights).item() == pytest.approx(total.item())
-    entropy = -((frozen.logits / 3).softmax(1) * (found.logits / 3).log_softmax(1)).sum(1).mean()
+    entropy = (
+        -((frozen.logits / 3).softmax(1) * (found.logits / 3).log_softmax(1))
+        .sum(1)
+        .mean()
+    )
     assert losses.distillation(found, 3.0).item() == pytest.approx(9 * entropy.item())
 
 
@@ -60,20 +66,35 @@ def test_terms_of_a_mixed_batch_are_the_mean_over_its_images():
     sizes, groups = [3, 2, 4], [0, 2, 2, 1, 2]
     found = outputs(sizes, groups)
     (frozen,) = found.anchors
-    values = losses.terms(found, list(losses.TERMS)) | {"entropy": losses.cross_entropy(found)}
+    values = losses.terms(found, list(losses.TERMS)) | {
+        "entropy": losses.cross_entropy(found)
+    }
     each = {name: [] for name in values}
     starts = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
     for row, group in enumerate(groups):
         columns = slice(starts[group], starts[group] + sizes[group])
         classes, own = found.classes[columns], frozen.classes[columns]
-        arguments = (torch.zeros(1, 1, dtype=torch.int64), torch.tensor([0]), torch.tensor([sizes[group]]))
-        one = losses.build_outputs(
-            Model(), found.images[row : row + 1], classes, *arguments, [(frozen.images[row : row + 1], own)]
+        arguments = (
+            torch.zeros(1, 1, dtype=torch.int64),
+            torch.tensor([0]),
+            torch.tensor([sizes[group]]),
         )
-        for name, value in (losses.terms(one, list(losses.TERMS)) | {"entropy": losses.cross_entropy(one)}).items():
+        one = losses.build_outputs(
+            Model(),
+            found.images[row : row + 1],
+            classes,
+            *arguments,
+            [(frozen.images[row : row + 1], own)],
+        )
+        for name, value in (
+            losses.terms(one, list(losses.TERMS))
+            | {"entropy": losses.cross_entropy(one)}
+        ).items():
             each[name].append(value.item())
     for name, value in values.items():
-        assert value.item() == pytest.approx(sum(each[name]) / len(groups), abs=1e-6), name
+        assert value.item() == pytest.approx(sum(each[name]) / len(groups), abs=1e-6), (
+            name
+        )
 
 
 def test_projected_gradients():
@@ -87,7 +108,9 @@ def test_projected_gradients():
 def test_gaussian_weights_and_the_average():
     weights = losses.gaussian_weights(4, 2.0, 1.0)
     density = [math.exp(-((epoch - 2) ** 2) / 2) for epoch in (1, 2, 3, 4)]
-    assert weights.tolist() == pytest.approx([value / sum(density) for value in density])
+    assert weights.tolist() == pytest.approx(
+        [value / sum(density) for value in density]
+    )
     assert losses.gaussian_weights(3, 500.0, 0.1).tolist() == [0.0, 0.0, 1.0]
     prompt, average = torch.nn.Linear(2, 1), losses.GaussianAverage(3, 1.0, 2.0)
     states = []
@@ -99,7 +122,9 @@ def test_gaussian_weights_and_the_average():
         again.load_state_dict(average.state_dict())
         average = again
     average.load_into(prompt)
-    expected = sum(weight * state for weight, state in zip(average.weights, states, strict=True))
+    expected = sum(
+        weight * state for weight, state in zip(average.weights, states, strict=True)
+    )
     torch.testing.assert_close(prompt.weight, expected.float())
 
 
@@ -118,11 +143,34 @@ def test_every_method_can_stay_near_an_anchor(build, main, tmp_path, name, to):
     start = ""
     if to != "zero_shot":
         start = tmp_path / "start"
-        assert main("--trainer", name, "--dataset", "toy-pets", "--shots", 2, "--output-dir", start) == 0
+        assert (
+            main(
+                "--trainer",
+                name,
+                "--dataset",
+                "toy-pets",
+                "--shots",
+                2,
+                "--output-dir",
+                start,
+            )
+            == 0
+        )
     keys = {"TO": to, "TEXT_COSINE": 1.0, "TEXT_L1": 1.0, "IMAGE_L1": 1.0, "KL": 1.0}
-    opts = [word for key, value in keys.items() for word in (f"TRAINER.ANCHOR.{key}", value)]
+    opts = [
+        word for key, value in keys.items() for word in (f"TRAINER.ANCHOR.{key}", value)
+    ]
     out = tmp_path / "run"
-    arguments = ["--trainer", name, "--dataset", SEVERAL, "--shots", 2, "--output-dir", out]
+    arguments = [
+        "--trainer",
+        name,
+        "--dataset",
+        SEVERAL,
+        "--shots",
+        2,
+        "--output-dir",
+        out,
+    ]
     if start:
         arguments += ["--model-dir", start]
     assert main(*arguments, *opts) == 0
@@ -135,7 +183,11 @@ def test_frozen_features_are_those_of_plain_clip_and_computed_once(build, monkey
     trainer.outputs(batch)
     encoder, calls = trainer.store.encoder, []
     original = type(encoder).encode_images
-    monkeypatch.setattr(type(encoder), "encode_images", lambda self, *args: calls.append(self) or original(self, *args))
+    monkeypatch.setattr(
+        type(encoder),
+        "encode_images",
+        lambda self, *args: calls.append(self) or original(self, *args),
+    )
     found = trainer.outputs(batch)
     assert encoder not in calls
     expected = original(encoder, batch["img"])
@@ -156,11 +208,29 @@ def test_frozen_features_are_those_of_plain_clip_and_computed_once(build, monkey
 @pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp", "MProGrad"])
 def test_anchored_methods_take_every_setting(main, tmp_path, name, opts):
     out = tmp_path / "run"
-    assert main("--trainer", name, "--dataset", SEVERAL, "--shots", 2, "--output-dir", out, *opts) == 0
+    assert (
+        main(
+            "--trainer",
+            name,
+            "--dataset",
+            SEVERAL,
+            "--shots",
+            2,
+            "--output-dir",
+            out,
+            *opts,
+        )
+        == 0
+    )
 
 
 def test_frozen_features_of_augmented_images_are_of_the_same_views(build):
-    trainer = build("MPromptSRC", SEVERAL, "INPUT.TRANSFORMS", "['random_resized_crop', 'normalize']")
+    trainer = build(
+        "MPromptSRC",
+        SEVERAL,
+        "INPUT.TRANSFORMS",
+        "['random_resized_crop', 'normalize']",
+    )
     batch = first_batch(trainer)
     expected = trainer.store.encoder.encode_images(batch["img"])
     torch.testing.assert_close(trainer.outputs(batch).anchors[0].images, expected)
@@ -168,10 +238,24 @@ def test_frozen_features_of_augmented_images_are_of_the_same_views(build):
 
 def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     start = tmp_path / "start"
-    assert main("--trainer", "MVPT", "--dataset", "toy-pets", "--shots", 2, "--output-dir", start) == 0
+    assert (
+        main(
+            "--trainer",
+            "MVPT",
+            "--dataset",
+            "toy-pets",
+            "--shots",
+            2,
+            "--output-dir",
+            start,
+        )
+        == 0
+    )
     from trainers.engine.context import RunContext
 
-    cfg = build("MVPT", SINGLE, "TRAINER.ANCHOR.TO", "source", "TRAINER.ANCHOR.IMAGE_L1", 1.0).cfg
+    cfg = build(
+        "MVPT", SINGLE, "TRAINER.ANCHOR.TO", "source", "TRAINER.ANCHOR.IMAGE_L1", 1.0
+    ).cfg
     trainer = type(build("MVPT", SINGLE))(cfg, RunContext(start=str(start)))
     found = trainer.outputs(first_batch(trainer))
     values = losses.terms(found, ["image_l1", "kl"])
@@ -181,7 +265,16 @@ def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
 @pytest.mark.parametrize("name", ["PromptSRC", "MProGrad", "MMaPLe"])
 def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, name):
     tasks = SEVERAL if name.startswith("M") else SINGLE
-    arguments = ["--trainer", name, "--dataset", tasks, "--shots", 3, "OPTIM.MAX_EPOCH", 4]
+    arguments = [
+        "--trainer",
+        name,
+        "--dataset",
+        tasks,
+        "--shots",
+        3,
+        "OPTIM.MAX_EPOCH",
+        4,
+    ]
     arguments += ["TEST.FINAL_MODEL", "last_step"]
     whole, halted = tmp_path / "whole", tmp_path / "halted"
     assert main(*arguments[:6], "--output-dir", whole, *arguments[6:]) == 0
@@ -195,7 +288,10 @@ def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, n
     with monkeypatch.context() as patch:
         patch.setattr(resume, "save", save)
         assert main(*arguments[:6], "--output-dir", halted, *arguments[6:]) != 0
-    assert main(*arguments[:6], "--output-dir", halted, "--resume", "auto", *arguments[6:]) == 0
+    assert (
+        main(*arguments[:6], "--output-dir", halted, "--resume", "auto", *arguments[6:])
+        == 0
+    )
     file = "prompts.safetensors"
     assert (halted / file).read_bytes() == (whole / file).read_bytes()
 
@@ -203,20 +299,44 @@ def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, n
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--trainer", "IVLP", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", 3], "PROMPT_DEPTH_TEXT is 3; the tower has 2"),
-        (["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", 9], "PROMPT_DEPTH_VISION is 9"),
-        (["--trainer", "MaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 0], "TRAINER.MAPLE.PROMPT_DEPTH is 0"),
-        (["--trainer", "MaPLe", "--backbone", "RN50"], "MaPLe needs a vision transformer"),
-        (["--trainer", "IVLP", "--backbone", "RN50"], "IVLP needs a vision transformer"),
-        (["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.GPA_STD", 0], "TRAINER.PROMPTSRC.GPA_STD is 0.0"),
+        (
+            ["--trainer", "IVLP", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", 3],
+            "PROMPT_DEPTH_TEXT is 3; the tower has 2",
+        ),
+        (
+            ["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", 9],
+            "PROMPT_DEPTH_VISION is 9",
+        ),
+        (
+            ["--trainer", "MaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 0],
+            "TRAINER.MAPLE.PROMPT_DEPTH is 0",
+        ),
+        (
+            ["--trainer", "MaPLe", "--backbone", "RN50"],
+            "MaPLe needs a vision transformer",
+        ),
+        (
+            ["--trainer", "IVLP", "--backbone", "RN50"],
+            "IVLP needs a vision transformer",
+        ),
+        (
+            ["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.GPA_STD", 0],
+            "TRAINER.PROMPTSRC.GPA_STD is 0.0",
+        ),
         (["--trainer", "MaPLe", "TRAINER.MAPLE.N_CTX", 0], "TRAINER.MAPLE.N_CTX is 0"),
-        (["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "source"], "there is no source prompt"),
+        (
+            ["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "source"],
+            "there is no source prompt",
+        ),
         (["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "sources"], "nearest: source"),
         (["--trainer", "KgCoOp", "TRAINER.KGCOOP.WEIGHT", 3], "'TRAINER.KGCOOP.W"),
     ],
 )
 def test_wrong_input_is_one_message(main, tmp_path, capsys, arguments, message):
-    cut = next((k for k, word in enumerate(arguments) if str(word).startswith("TRAINER.")), len(arguments))
+    cut = next(
+        (k for k, word in enumerate(arguments) if str(word).startswith("TRAINER.")),
+        len(arguments),
+    )
     out = tmp_path / "run"
     data = ["--dataset", SINGLE, "--shots", 3, "--output-dir", out]
     assert main(*arguments[:cut], *data, *arguments[cut:]) == 2
@@ -234,17 +354,47 @@ def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
     }[name]
     state = to_reference(prompt)
     if name == "KgCoOp":
-        state |= {"bias_vectors": torch.zeros(1, 512), "meta_net.linear1.weight": torch.zeros(4, 16)}
+        state |= {
+            "bias_vectors": torch.zeros(1, 512),
+            "meta_net.linear1.weight": torch.zeros(4, 16),
+        }
     else:
-        state |= {"image_encoder.conv1.weight": torch.zeros(3), "prompt_learner.token_suffix": torch.zeros(2, 70, 32)}
+        state |= {
+            "image_encoder.conv1.weight": torch.zeros(3),
+            "prompt_learner.token_suffix": torch.zeros(2, 70, 32),
+        }
     folder = tmp_path / "released"
     write_foreign(folder, state)
     data = ["--dataset", SINGLE, "--shots", 2, "--output-dir"]
-    assert main("--trainer", name, "--eval-only", "--model-dir", folder, *data, tmp_path / "run") == 0
+    assert (
+        main(
+            "--trainer",
+            name,
+            "--eval-only",
+            "--model-dir",
+            folder,
+            *data,
+            tmp_path / "run",
+        )
+        == 0
+    )
     found = load_prompts(tmp_path / "run" / "prompts.safetensors")[0].state_dict()
-    assert all(torch.equal(value, found[key]) for key, value in prompt.state_dict().items())
+    assert all(
+        torch.equal(value, found[key]) for key, value in prompt.state_dict().items()
+    )
     capsys.readouterr()
-    assert main("--trainer", "VPT", "--eval-only", "--model-dir", folder, *data, tmp_path / "other") == 2
+    assert (
+        main(
+            "--trainer",
+            "VPT",
+            "--eval-only",
+            "--model-dir",
+            folder,
+            *data,
+            tmp_path / "other",
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert "does not fit this 'visual' prompt" in error and error.count("\n") == 1
 
@@ -252,6 +402,15 @@ def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
 @pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp"])
 def test_two_stages_near_the_source(main, tmp_path, name):
     out = tmp_path / "run"
-    arguments = ["--trainer", name, "--source", "toy-shapes,toy-pets", "--dataset", "toy-marks", "--shots", 2]
+    arguments = [
+        "--trainer",
+        name,
+        "--source",
+        "toy-shapes,toy-pets",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        2,
+    ]
     assert main(*arguments, "--output-dir", out, "TRAINER.ANCHOR.TO", "both") == 0
     assert (out / "submission.zip").is_file()

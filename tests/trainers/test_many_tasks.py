@@ -1,4 +1,6 @@
-"""Very many tasks: what is held open, kept in memory or computed does not grow with their number, and bounds change no number."""
+"""Very many tasks: what is held open, kept in memory or computed does not grow with
+their number, and bounds change no number.
+"""
 
 import os
 import sys
@@ -13,7 +15,12 @@ import datasets.multitask
 import toolkit.common.archives
 import trainers.evaluation
 import trainers.features.store
-from scripts.benchmarks.many_tasks import class_names, name_of, register_suite, write_suite
+from scripts.benchmarks.many_tasks import (
+    class_names,
+    name_of,
+    register_suite,
+    write_suite,
+)
 from trainers.engine import context
 from trainers.engine.run import Run, check_run, execute
 from trainers.engine.run_dir import Action
@@ -51,7 +58,11 @@ def many(build, suite):
 def decoded(monkeypatch) -> list[str]:
     """The paths of the images that are decoded."""
     paths, original = [], datasets.multitask.read_image
-    monkeypatch.setattr(datasets.multitask, "read_image", lambda path, *others: (paths.append(path), original(path))[1])
+    monkeypatch.setattr(
+        datasets.multitask,
+        "read_image",
+        lambda path, *others: (paths.append(path), original(path))[1],
+    )
     return paths
 
 
@@ -61,7 +72,8 @@ def directories(monkeypatch) -> Counter:
     read_of, original = Counter(), zipfile.ZipFile._RealGetContents
 
     def counted(self):
-        if isinstance(self.fp, toolkit.common.archives._File):  # not a checkpoint, which is a zip, too
+        # not a checkpoint, which is a zip, too
+        if isinstance(self.fp, toolkit.common.archives._File):
             read_of[self.fp.name] += 1
         return original(self)
 
@@ -87,19 +99,28 @@ def test_no_two_classes_have_the_same_name():
 
 
 @pytest.mark.parametrize("name", ["MCoOp", "MVPT"])
-def test_a_start_decodes_no_image_and_reads_the_directory_of_a_zip_once(many, decoded, directories, name):
+def test_a_start_decodes_no_image_and_reads_the_directory_of_a_zip_once(
+    many, decoded, directories, name
+):
     trainer = many(name)
     trainer._prepare_training()
-    assert decoded == [] and set(directories.values()) <= {1}  # none of those that a test before has read
+    # none of those that a test before has read
+    assert decoded == [] and set(directories.values()) <= {1}
     assert len(trainer.sets["train"]) == len(trainer.sets["test"]) == TASKS * CLASSES
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which files are open")
-def test_few_zips_are_open_and_the_directory_of_each_is_read_once(many, directories, monkeypatch):
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells which files are open"
+)
+def test_few_zips_are_open_and_the_directory_of_each_is_read_once(
+    many, directories, monkeypatch
+):
     trainer = many("MVPT", *ONE_EPOCH)
     most, original = [], type(trainer).forward_backward
     monkeypatch.setattr(
-        type(trainer), "forward_backward", lambda self, batch: (most.append(open_zips()), original(self, batch))[1]
+        type(trainer),
+        "forward_backward",
+        lambda self, batch: (most.append(open_zips()), original(self, batch))[1],
     )
     trainer.train()
     assert 32 < max(most) <= toolkit.common.archives.OPEN < TASKS
@@ -111,16 +132,23 @@ def test_token_sequences_are_bounded_and_every_name_is_encoded_once(many, monkey
     trainer = many("MCoOp", "OPTIM.MAX_EPOCH", 3, tasks=40)
     names, tokenizer = [], type(trainer.model.tokenizer)
     original = tokenizer.encode
-    monkeypatch.setattr(tokenizer, "encode", lambda self, text: (names.append(text), original(self, text))[1])
+    monkeypatch.setattr(
+        tokenizer,
+        "encode",
+        lambda self, text: (names.append(text), original(self, text))[1],
+    )
     monkeypatch.setattr("prompting.tokens._name_tokens", {})
     kept = trainer.model._tokens
     kept.capacity, sizes, step = 60, [], type(trainer).forward_backward
     monkeypatch.setattr(
-        type(trainer), "forward_backward", lambda self, batch: (sizes.append(kept.size), step(self, batch))[1]
+        type(trainer),
+        "forward_backward",
+        lambda self, batch: (sizes.append(kept.size), step(self, batch))[1],
     )
     trainer.train()
     assert 30 < max(sizes) <= 60
-    assert len(names) == len(set(names)) == 2 * 40 * CLASSES  # alone and with the period
+    # alone and with the period
+    assert len(names) == len(set(names)) == 2 * 40 * CLASSES
 
 
 def test_bounds_change_no_number(many, monkeypatch, tmp_path):
@@ -142,10 +170,14 @@ def test_features_of_images_wait_for_the_first_batch_of_their_task(many, decoded
     batches = iter(trainer.train_loader_x)
     first = next(batches)
     (task,) = set(first["task"].tolist())
-    assert {path.split("/")[-3] for path in decoded} == {name_of(task)} and len(decoded) == CLASSES
+    assert {path.split("/")[-3] for path in decoded} == {name_of(task)} and len(
+        decoded
+    ) == CLASSES
     whole = trainer.store.features(trainer.sets["train"], in_files=False)
     rows = trainer.sets["train"].rows(task)
-    assert sorted(first["img"].tolist()) == sorted(whole[rows.start : rows.stop].tolist())
+    assert sorted(first["img"].tolist()) == sorted(
+        whole[rows.start : rows.stop].tolist()
+    )
     trainer.bar.close()
     trainer.close_writer()
 
@@ -153,9 +185,17 @@ def test_features_of_images_wait_for_the_first_batch_of_their_task(many, decoded
 def test_only_the_task_that_counts_is_encoded(many, decoded, tmp_path):
     alone = many("MVPT", tasks=1, out=tmp_path / "alone").predict("test")
     assert len(decoded) == CLASSES
-    several = many("MVPT", "DATASET.MULTITASK_EVALKEY", name_of(0), tasks=5, out=tmp_path / "several").predict("test")
+    several = many(
+        "MVPT",
+        "DATASET.MULTITASK_EVALKEY",
+        name_of(0),
+        tasks=5,
+        out=tmp_path / "several",
+    ).predict("test")
     assert len(decoded) == 2 * CLASSES
-    assert several.keys() == alone.keys() and torch.allclose(several[name_of(0)], alone[name_of(0)], atol=1e-6)
+    assert several.keys() == alone.keys() and torch.allclose(
+        several[name_of(0)], alone[name_of(0)], atol=1e-6
+    )
 
 
 def test_images_are_kept_only_where_they_are_needed_again(many):
@@ -165,28 +205,67 @@ def test_images_are_kept_only_where_they_are_needed_again(many):
     row = visual.sets["train"][0]["img"]
     assert visual.sets["train"]._cache.get(0) is not None
     visual.train()
-    assert visual.sets["train"]._cache.get(0) is None and visual.sets["val"]._cache.get(0) is None
+    assert (
+        visual.sets["train"]._cache.get(0) is None
+        and visual.sets["val"]._cache.get(0) is None
+    )
     assert torch.equal(visual.sets["train"][0]["img"], row)
 
 
 def test_names_may_be_listed_in_a_file(main, suite, refuse, tmp_path):
     (tmp_path / "names.txt").write_text(f"{name_of(1)}\n\n{name_of(2)}\n")
     out, names = tmp_path / "listed", f"{name_of(0)},@{tmp_path / 'names.txt'}"
-    assert main("--trainer", "MVPT", "--dataset", names, "--shots", 1, "--output-dir", out, *ONE_EPOCH, data=suite) == 0
-    assert [record["task"] for record in read(out / "results.json")] == [name_of(task) for task in range(3)]
+    assert (
+        main(
+            "--trainer",
+            "MVPT",
+            "--dataset",
+            names,
+            "--shots",
+            1,
+            "--output-dir",
+            out,
+            *ONE_EPOCH,
+            data=suite,
+        )
+        == 0
+    )
+    assert [record["task"] for record in read(out / "results.json")] == [
+        name_of(task) for task in range(3)
+    ]
     assert str(tmp_path) not in (out / "config.yaml").read_text()
-    assert "--dataset: no file" in refuse("--trainer", "MVPT", "--dataset", "@nowhere.txt")
+    assert "--dataset: no file" in refuse(
+        "--trainer", "MVPT", "--dataset", "@nowhere.txt"
+    )
 
 
 def test_a_run_reads_its_tasks_once(main, suite, monkeypatch, tmp_path):
     built, original = [], context.build_task
-    monkeypatch.setattr(context, "build_task", lambda cfg, name: (built.append(name), original(cfg, name))[1])
+    monkeypatch.setattr(
+        context,
+        "build_task",
+        lambda cfg, name: (built.append(name), original(cfg, name))[1],
+    )
     out = tmp_path / "out"
-    argv = ("--trainer", "MVPT", "--dataset", ALL, "--shots", 1, "--output-dir", out, *ONE_EPOCH)
+    argv = (
+        "--trainer",
+        "MVPT",
+        "--dataset",
+        ALL,
+        "--shots",
+        1,
+        "--output-dir",
+        out,
+        *ONE_EPOCH,
+    )
     assert main(*argv, data=suite) == 0
     assert built == ALL.split(",")
     assert [record["task"] for record in read(out / "results.json")] == built
-    assert len(list((out / "fewshot").iterdir())) == len(list((out / "predictions").iterdir())) == TASKS
+    assert (
+        len(list((out / "fewshot").iterdir()))
+        == len(list((out / "predictions").iterdir()))
+        == TASKS
+    )
     assert len((out / "log.txt").read_text()) < 20_000 + 100 * TASKS
 
 
@@ -201,8 +280,12 @@ def test_a_checked_run_learns_the_same_prompt(many, tmp_path):
     assert same(prompt_in(tmp_path / "unchecked"), prompt_in(tmp_path / "checked"))
 
 
-@pytest.mark.parametrize(("budget", "kept"), [(30, [True, True]), (14, [True, False]), (10, [False, True])])
-def test_training_and_validation_images_share_the_cache_budget(started, monkeypatch, budget, kept):
+@pytest.mark.parametrize(
+    ("budget", "kept"), [(30, [True, True]), (14, [True, False]), (10, [False, True])]
+)
+def test_training_and_validation_images_share_the_cache_budget(
+    started, monkeypatch, budget, kept
+):
     """12 training and 3 validation images of 32 pixels; `budget` counts images."""
     import trainers.evaluation
 

@@ -1,4 +1,6 @@
-"""Plugins outside the repository: imported by flag, with declared keys, and errors that name their own line."""
+"""Plugins outside the repository: imported by flag, with declared keys, and errors that
+name their own line.
+"""
 
 import subprocess
 
@@ -28,7 +30,9 @@ class {name}(CoOp):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Write a plugin that registers a trainer of a name; what is registered and set is undone."""
+    """Write a plugin that registers a trainer of a name; what is registered and set is
+    undone.
+    """
     from dassl.engine import TRAINER_REGISTRY
 
     monkeypatch.setenv(plugins.VARIABLE, "")
@@ -44,22 +48,58 @@ def plugin(tmp_path, monkeypatch):
 
 def test_declared_keys_are_listed_and_set(plugin, capsys, main, tmp_path):
     path = plugin("Listed")
-    assert train.main(["--trainer", "Listed", "--import", str(path), "--list-keys"]) == 0
+    assert (
+        train.main(["--trainer", "Listed", "--import", str(path), "--list-keys"]) == 0
+    )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["TRAINER.LISTED.RANK", "2", "rank", "of", "the", "two", "matrices"]
+    assert lines[0].split() == [
+        "TRAINER.LISTED.RANK",
+        "2",
+        "rank",
+        "of",
+        "the",
+        "two",
+        "matrices",
+    ]
     assert lines[1].split() == ["TRAINER.LISTED.SCALE", "1.5"]
     out = tmp_path / "run"
-    command = ["--trainer", "Listed", "--import", path, "--dataset", "toy-shapes", "--shots", 1, "--output-dir", out]
+    command = [
+        "--trainer",
+        "Listed",
+        "--import",
+        path,
+        "--dataset",
+        "toy-shapes",
+        "--shots",
+        1,
+        "--output-dir",
+        out,
+    ]
     assert main(*command, "TRAINER.LISTED.RANK", 3) == 0
     assert "RANK: 3" in (out / "config.yaml").read_text()
 
 
-def test_an_error_in_a_plugin_is_a_traceback_with_its_line(plugin, capsys, main, tmp_path):
+def test_an_error_in_a_plugin_is_a_traceback_with_its_line(
+    plugin, capsys, main, tmp_path
+):
     path = plugin("Broken")
-    command = ["--trainer", "Broken", "--import", path, "--dataset", "toy-shapes", "--shots", 1]
-    assert main(*command, "--output-dir", tmp_path / "run", "TRAINER.BROKEN.RANK", 4) == 1
+    command = [
+        "--trainer",
+        "Broken",
+        "--import",
+        path,
+        "--dataset",
+        "toy-shapes",
+        "--shots",
+        1,
+    ]
+    assert (
+        main(*command, "--output-dir", tmp_path / "run", "TRAINER.BROKEN.RANK", 4) == 1
+    )
     error = capsys.readouterr().err
-    line = 1 + path.read_text().splitlines().index('            raise ValueError("the rank is too large")')
+    line = 1 + path.read_text().splitlines().index(
+        '            raise ValueError("the rank is too large")'
+    )
     assert f'File "{path}", line {line}, in build_prompt' in error
     assert error.rstrip().endswith("ValueError: the rank is too large")
 
@@ -74,7 +114,9 @@ def test_wrong_input_is_a_sentence_still(plugin, capsys, tmp_path):
     path = plugin("Fine")
     assert train.main(["--trainer", "Fyne", "--import", str(path)]) == 2
     assert "the nearest is 'Fine'" in capsys.readouterr().err
-    assert train.main(["--trainer", "CoOp", "--import", str(tmp_path / "nowhere.py")]) == 2
+    assert (
+        train.main(["--trainer", "CoOp", "--import", str(tmp_path / "nowhere.py")]) == 2
+    )
     assert "nowhere.py is no Python file" in capsys.readouterr().err
 
 
@@ -86,7 +128,15 @@ def test_a_failed_job_of_a_plugin_names_its_line(plugin, capsys, caplog, tmp_pat
         "runs:\n  - methods: Swept\n    targets: pocket-reviews\n    shots: 1\n"
         "    options: {TRAINER.SWEPT.RANK: [2, 4], OPTIM.MAX_EPOCH: 1}\n"
     )
-    command = [str(plan), "--import", str(path), "--jobs", "2", "--output-dir", str(tmp_path / "out")]
+    command = [
+        str(plan),
+        "--import",
+        str(path),
+        "--jobs",
+        "2",
+        "--output-dir",
+        str(tmp_path / "out"),
+    ]
     with caplog.at_level("INFO"):
         assert sweep.main(command) == 1
     assert "1 done, 1 failed" in caplog.text and f'File "{path}"' in caplog.text
@@ -96,9 +146,17 @@ def test_a_failed_job_of_a_plugin_names_its_line(plugin, capsys, caplog, tmp_pat
 def test_the_modules_that_are_no_plugins_are_listed():
     for folder, names in plugins.OURS.items():
         listed = subprocess.run(
-            ["git", "ls-files", f"{folder}/*.py"], cwd=plugins.ROOT, capture_output=True, text=True, check=False
+            ["git", "ls-files", f"{folder}/*.py"],
+            cwd=plugins.ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if listed.returncode:
             pytest.skip("no git checkout")
-        top = {path.split("/")[1].removesuffix(".py") for path in listed.stdout.split() if path.count("/") == 1}
+        top = {
+            path.split("/")[1].removesuffix(".py")
+            for path in listed.stdout.split()
+            if path.count("/") == 1
+        }
         assert top == set(names)

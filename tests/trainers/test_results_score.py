@@ -1,4 +1,6 @@
-"""Scores of probabilities in parts equal the metric of all at once; many classes take bounded memory."""
+"""Scores of probabilities in parts equal the metric of all at once; many classes take
+bounded memory.
+"""
 
 import resource
 import time
@@ -17,11 +19,14 @@ def tied(images: int, classes: int) -> torch.Tensor:
     """Return probabilities of few different values, so that many are equal."""
     generator = torch.Generator().manual_seed(images)
     values = torch.randint(0, 4, (images, classes), generator=generator) / 7
-    return values + 1e-8 * torch.rand(images, classes, generator=generator)  # equal to six decimals
+    # equal to six decimals
+    return values + 1e-8 * torch.rand(images, classes, generator=generator)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "mean-per-class", "11point_mAP"])
-@pytest.mark.parametrize(("images", "classes", "part"), [(50, 5, 7), (33, 40, 1), (12, 3, 100)])
+@pytest.mark.parametrize(
+    ("images", "classes", "part"), [(50, 5, 7), (33, 40, 1), (12, 3, 100)]
+)
 def test_parts_are_scored_as_the_whole(metric, images, classes, part):
     values = tied(images, classes)
     targets = torch.arange(images) % max(2, classes - 1)  # the last class has no image
@@ -52,10 +57,15 @@ def test_twenty_thousand_classes_take_seconds_and_little_memory():
     model = SimpleNamespace(logits=lambda x, y: x @ y.T)
     task = SimpleNamespace(name="many", metric="accuracy", num_classes=20_000)
     targets = torch.arange(2000)
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before, begun = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        time.process_time(),
+    )
     parts = extraction.probabilities_in_parts(model, images, classes)
     score = results.score(task, targets, parts)
-    assert score == pytest.approx(100 * float((images @ classes.T).argmax(1).eq(targets).float().mean()), abs=0.2)
+    assert score == pytest.approx(
+        100 * float((images @ classes.T).argmax(1).eq(targets).float().mean()), abs=0.2
+    )
     assert time.process_time() - begun < 20
     assert (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000

@@ -27,7 +27,16 @@ def learnt(main, tmp_path_factory):
     """A run of each method on another task: {method: folder}."""
     out = tmp_path_factory.mktemp("runs")
     for method, task in zip(METHODS, TASKS[:3], strict=True):
-        command = ["--trainer", method, "--dataset", task, "--shots", 3, "--output-dir", out / method]
+        command = [
+            "--trainer",
+            method,
+            "--dataset",
+            task,
+            "--shots",
+            3,
+            "--output-dir",
+            out / method,
+        ]
         assert main(*command, "OPTIM.MAX_EPOCH", 1) == 0
     return {method: out / method for method in METHODS}
 
@@ -43,7 +52,11 @@ def images_read(monkeypatch):
     import datasets.multitask as multitask
 
     seen, original = [], multitask.read_image
-    monkeypatch.setattr(multitask, "read_image", lambda path, *others: (seen.append(path), original(path))[1])
+    monkeypatch.setattr(
+        multitask,
+        "read_image",
+        lambda path, *others: (seen.append(path), original(path))[1],
+    )
     return seen
 
 
@@ -62,18 +75,42 @@ def prompts(seed: int = 0) -> dict:
     return made
 
 
-def test_scores_are_those_of_each_run_evaluated_on_each_task(learnt, cfg, main, tmp_path):
+def test_scores_are_those_of_each_run_evaluated_on_each_task(
+    learnt, cfg, main, tmp_path
+):
     scores = score_prompts([*learnt.values(), None], cfg, TASKS)
     expected = []
     for method, folder in learnt.items():
         row = []
         for task in TASKS:
             out = tmp_path / f"{method}-{task}"
-            command = ["--trainer", method, "--dataset", task, "--shots", 0, "--eval-only", "--model-dir", folder]
+            command = [
+                "--trainer",
+                method,
+                "--dataset",
+                task,
+                "--shots",
+                0,
+                "--eval-only",
+                "--model-dir",
+                folder,
+            ]
             assert main(*command, "--output-dir", out) == 0
             row.append(read(out / "results.json")[0]["score"])
         expected.append(row)
-    assert main("--trainer", "ZeroshotCLIP", "--dataset", ",".join(TASKS), "--shots", 0, "--output-dir", tmp_path) == 0
+    assert (
+        main(
+            "--trainer",
+            "ZeroshotCLIP",
+            "--dataset",
+            ",".join(TASKS),
+            "--shots",
+            0,
+            "--output-dir",
+            tmp_path,
+        )
+        == 0
+    )
     expected.append([record["score"] for record in read(tmp_path / "results.json")])
     assert scores.shape == (4, 4) and np.abs(scores - expected).max() < 1e-6
     own = [read(folder / "results.json")[0]["score"] for folder in learnt.values()]
@@ -84,22 +121,33 @@ def test_scores_are_those_of_each_run_evaluated_on_each_task(learnt, cfg, main, 
 def test_prompts_give_the_same_scores_alone_and_together(cfg):
     given = list(prompts().values())
     together = score_prompts(given, cfg, TASKS)
-    assert np.array_equal(together, np.concatenate([score_prompts([prompt], cfg, TASKS) for prompt in given]))
+    assert np.array_equal(
+        together,
+        np.concatenate([score_prompts([prompt], cfg, TASKS) for prompt in given]),
+    )
     assert np.array_equal(together[::-1], score_prompts(given[::-1], cfg, TASKS))
 
 
 def test_images_are_read_once_for_all_prompts(cfg, images_read, stubs, monkeypatch):
     clip, encoded = stubs["pocket"].clip, []
     original = clip.encode_image
-    monkeypatch.setattr(clip, "encode_image", lambda x: (encoded.append(len(x)), original(x))[1], raising=False)
+    monkeypatch.setattr(
+        clip,
+        "encode_image",
+        lambda x: (encoded.append(len(x)), original(x))[1],
+        raising=False,
+    )
     given = [*prompts(0).values(), *prompts(1).values(), None]
     first = score_prompts(given, cfg, TASKS)
     assert len(images_read) == len(set(images_read)) == sum(encoded) == 9 + 8 + 6 + 9
     trainers.features.store.get_backbone.cache_clear()
     assert np.array_equal(score_prompts(given, cfg, TASKS), first)
-    assert len(images_read) == 2 * 32 and sum(encoded) == 32  # read for the visual prompts, features from their files
+    # read for the visual prompts, features from their files
+    assert len(images_read) == 2 * 32 and sum(encoded) == 32
     trainers.features.store.get_backbone.cache_clear()
-    assert np.array_equal(score_prompts([given[0], given[-1]], cfg, TASKS), first[[0, -1]])
+    assert np.array_equal(
+        score_prompts([given[0], given[-1]], cfg, TASKS), first[[0, -1]]
+    )
     assert len(images_read) == 2 * 32
 
 
@@ -110,7 +158,10 @@ def test_class_features_are_computed_once_for_each_prompt_and_task(cfg, monkeypa
     monkeypatch.setattr(
         prompting.model,
         "encode_tokens",
-        lambda clip, batch, *a, **k: (sentences.append(len(batch.ids)), original(clip, batch, *a, **k))[1],
+        lambda clip, batch, *a, **k: (
+            sentences.append(len(batch.ids)),
+            original(clip, batch, *a, **k),
+        )[1],
     )
     texts = [prompts(seed)["text"] for seed in range(3)]
     visuals = [prompts(seed)["visual"] for seed in range(3)]
@@ -123,12 +174,16 @@ def test_columns_come_one_by_one(cfg):
     given = list(prompts().values())
     columns = scores_by_task(given, cfg, TASKS)
     task, scores = next(columns)
-    assert task.name == "toy-shapes" and np.array_equal(scores, score_prompts(given, cfg, TASKS[:1])[:, 0])
+    assert task.name == "toy-shapes" and np.array_equal(
+        scores, score_prompts(given, cfg, TASKS[:1])[:, 0]
+    )
 
 
 def test_a_run_with_other_images_is_refused(learnt, build):
     other = build("ZeroshotCLIP", "toy-shapes", "DATASET.CENTER_CROP", "True").cfg
-    with pytest.raises(ValueError, match=r"CoOp was run with another DATASET\.CENTER_CROP"):
+    with pytest.raises(
+        ValueError, match=r"CoOp was run with another DATASET\.CENTER_CROP"
+    ):
         score_prompts([learnt["CoOp"]], other, TASKS)
 
 
@@ -136,14 +191,20 @@ def test_a_prompt_of_another_width_is_refused(cfg, tmp_path):
     from prompting import save_prompts
 
     save_prompts(tmp_path / "wide.safetensors", TextPrompt(2, 48))
-    with pytest.raises(ValueError, match=r"wide\.safetensors: the text prompt is 48 wide, the text tower 32"):
+    with pytest.raises(
+        ValueError,
+        match=r"wide\.safetensors: the text prompt is 48 wide, the text tower 32",
+    ):
         score_prompts([tmp_path / "wide.safetensors"], cfg, TASKS)
 
 
 def test_class_specific_prompts_serve_their_own_classes_only(cfg):
     own = TextPrompt(2, 32, classes=3)
     assert score_prompts([own], cfg, ["toy-shapes", "toy-pets"]).shape == (1, 2)
-    with pytest.raises(ValueError, match="toy-marks: the prompt holds contexts for 3 classes, 2 are given"):
+    with pytest.raises(
+        ValueError,
+        match="toy-marks: the prompt holds contexts for 3 classes, 2 are given",
+    ):
         score_prompts([own], cfg, ["toy-marks"])
 
 

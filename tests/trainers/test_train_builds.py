@@ -1,4 +1,6 @@
-"""What a command builds: a trainer for each executed run and none otherwise, each task once."""
+"""What a command builds: a trainer for each executed run and none otherwise, each task
+once.
+"""
 
 import os
 import resource
@@ -18,7 +20,16 @@ from trainers.evaluation import PromptEvaluator
 from trainers.features.extraction import probabilities
 
 PROGRAM = Path(__file__).resolve().parents[2] / "train.py"
-TWO_STAGES = ["--trainer", "MCoOp", "--source", "toy-shapes,toy-pets", "--dataset", "toy-marks,toy-scenes", "--shots", 3]
+TWO_STAGES = [
+    "--trainer",
+    "MCoOp",
+    "--source",
+    "toy-shapes,toy-pets",
+    "--dataset",
+    "toy-marks,toy-scenes",
+    "--shots",
+    3,
+]
 
 
 @pytest.fixture
@@ -47,17 +58,30 @@ def read_tasks(monkeypatch) -> Counter:
     return names
 
 
-def test_a_trainer_is_built_once_a_run_and_for_no_reused_one(main, built, read_tasks, tmp_path):
+def test_a_trainer_is_built_once_a_run_and_for_no_reused_one(
+    main, built, read_tasks, tmp_path
+):
     command = [*TWO_STAGES, "--output-dir", tmp_path / "run"]
     assert main(*command) == 0
     assert built == ["source", "toy-marks", "toy-scenes"]
-    assert read_tasks == {"toy-shapes": 1, "toy-pets": 1, "toy-marks": 1, "toy-scenes": 1}
+    assert read_tasks == {
+        "toy-shapes": 1,
+        "toy-pets": 1,
+        "toy-marks": 1,
+        "toy-scenes": 1,
+    }
     built.clear()
     read_tasks.clear()
     assert main(*command) == 0
     assert built == []
-    # a run is reused only if its images and labels are the same, so each index is read, once
-    assert read_tasks == {"toy-shapes": 1, "toy-pets": 1, "toy-marks": 1, "toy-scenes": 1}
+    # a run is reused only if its images and labels are the same, so each index is read,
+    # once
+    assert read_tasks == {
+        "toy-shapes": 1,
+        "toy-pets": 1,
+        "toy-marks": 1,
+        "toy-scenes": 1,
+    }
 
 
 def test_only_missing_runs_build_a_trainer(main, built, tmp_path):
@@ -69,17 +93,38 @@ def test_only_missing_runs_build_a_trainer(main, built, tmp_path):
     assert built == ["toy-scenes"]
 
 
-def test_a_task_in_the_groups_of_several_targets_is_read_once(main, built, read_tasks, tmp_path):
+def test_a_task_in_the_groups_of_several_targets_is_read_once(
+    main, built, read_tasks, tmp_path
+):
     groups = tmp_path / "groups.yaml"
     groups.write_text("toy-marks: [toy-shapes, toy-scenes]\ntoy-scenes: [toy-shapes]\n")
-    command = ["--trainer", "MCoOp", "--dataset", "toy-marks,toy-scenes", "--shots", 3, "--groups", groups]
+    command = [
+        "--trainer",
+        "MCoOp",
+        "--dataset",
+        "toy-marks,toy-scenes",
+        "--shots",
+        3,
+        "--groups",
+        groups,
+    ]
     assert main(*command, "--output-dir", tmp_path / "run") == 0
     assert built == ["toy-marks", "toy-scenes"]
     assert read_tasks == {"toy-marks": 1, "toy-shapes": 1, "toy-scenes": 1}
 
 
-def test_a_check_builds_no_trainer_and_writes_nothing(root, quick, built, read_tasks, tmp_path):
-    words = ["--root", root, "--config-file", quick, *TWO_STAGES, "--output-dir", tmp_path / "run"]
+def test_a_check_builds_no_trainer_and_writes_nothing(
+    root, quick, built, read_tasks, tmp_path
+):
+    words = [
+        "--root",
+        root,
+        "--config-file",
+        quick,
+        *TWO_STAGES,
+        "--output-dir",
+        tmp_path / "run",
+    ]
     args = flags.arguments().parse_args([str(word) for word in words])
     cfg = command_line.configuration(args)
     plan = experiment.plan(cfg, command_line.run_options(args, cfg))
@@ -93,16 +138,25 @@ def test_a_trainer_takes_all_it_needs_at_construction(build, tmp_path):
     tasks = TaskPool().get(cfg, ["toy-shapes"])
     metadata = {"epochs": 2, "note": "kept"}
     references = ("zero_shot", "zero_shot_one_template")
-    built = trainer_class("CoOp")(cfg, RunContext(tasks=tasks, references=references, metadata=metadata))
+    built = trainer_class("CoOp")(
+        cfg, RunContext(tasks=tasks, references=references, metadata=metadata)
+    )
     (record,) = built.run()
     assert built.tasks is tasks
     assert record == read(Path(cfg.OUTPUT_DIR) / "results.json")[0]
     assert record["note"] == "kept"
     images = built.constant_features("test").all()
-    sentences = {"zero_shot": tasks[0].templates, "zero_shot_one_template": ["a photo of a {}."]}
+    sentences = {
+        "zero_shot": tasks[0].templates,
+        "zero_shot_one_template": ["a photo of a {}."],
+    }
     for reference, templates in sentences.items():
         classes = built.store.encoder.encode_classes(tasks[0].classnames, templates)
-        expected = results.score(tasks[0], built.sets["test"].targets(0), probabilities(built.store.encoder, images, classes))
+        expected = results.score(
+            tasks[0],
+            built.sets["test"].targets(0),
+            probabilities(built.store.encoder, images, classes),
+        )
         assert record[reference] == pytest.approx(expected, abs=1e-6)
 
 
@@ -134,16 +188,33 @@ def test_a_plugin_that_says_joint_is_multitask():
 def seconds_of_processor(command: list, folder: Path) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+    subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, check=True
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.long
 def test_a_finished_experiment_of_20_targets_is_reused_within_5_seconds(tmp_path):
-    command = [sys.executable, PROGRAM, "--trainer", "CoOp", "--shots", "1", "--output-dir", "run", "OPTIM.MAX_EPOCH", "1"]
+    command = [
+        sys.executable,
+        PROGRAM,
+        "--trainer",
+        "CoOp",
+        "--shots",
+        "1",
+        "--output-dir",
+        "run",
+        "OPTIM.MAX_EPOCH",
+        "1",
+    ]
     seconds_of_processor(command, tmp_path)
     assert len(read(tmp_path / "run" / "results.json")) == 20
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.json")}
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.json")
+    }
     assert seconds_of_processor(command, tmp_path) <= 5
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.json")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.json")
+    } == before

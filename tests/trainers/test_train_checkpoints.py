@@ -1,4 +1,6 @@
-"""Checkpoints that do not fit what they are loaded into, and image towers that take no prompt."""
+"""Checkpoints that do not fit what they are loaded into, and image towers that take no
+prompt.
+"""
 
 import pytest
 
@@ -15,25 +17,48 @@ def coop_run(main, tmp_path_factory):
 @pytest.fixture(scope="module")
 def csc_run(main, tmp_path_factory):
     out = tmp_path_factory.mktemp("csc") / "run"
-    assert main("--trainer", "CoOp", *ONE, "--output-dir", out, "TRAINER.MVLPT.COOP.CSC", "True") == 0
+    assert (
+        main(
+            "--trainer",
+            "CoOp",
+            *ONE,
+            "--output-dir",
+            out,
+            "TRAINER.MVLPT.COOP.CSC",
+            "True",
+        )
+        == 0
+    )
     return out
 
 
-@pytest.mark.parametrize("evaluate", [["--eval-only"], []], ids=["evaluated", "adapted"])
+@pytest.mark.parametrize(
+    "evaluate", [["--eval-only"], []], ids=["evaluated", "adapted"]
+)
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["--trainer", "VPT"], ["another method", "ctx", "embeddings"]),
         (["--trainer", "UPT"], ["another method", "ctx"]),
         (["--trainer", "CoOp", "--backbone", "ViT-B/32"], ["width 32, not 48"]),
-        (["--trainer", "CoOp", "--load-epoch", 9], ["model.pth.tar-9", "model.pth.tar-2"]),
+        (
+            ["--trainer", "CoOp", "--load-epoch", 9],
+            ["model.pth.tar-9", "model.pth.tar-2"],
+        ),
         (["--trainer", "CoOp", "TRAINER.MVLPT.COOP.N_CTX", 6], ["n_ctx 4, not 6"]),
-        (["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CSC", "True"], ["shared by all classes", "class-specific"]),
+        (
+            ["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CSC", "True"],
+            ["shared by all classes", "class-specific"],
+        ),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_explained(refuse, coop_run, tmp_path, argv, words, evaluate):
+def test_a_checkpoint_that_does_not_fit_is_explained(
+    refuse, coop_run, tmp_path, argv, words, evaluate
+):
     message = refuse(*ONE, "--model-dir", coop_run, *evaluate, *argv)
-    assert [word for word in [*words, str(coop_run)] if word not in message] == [], message
+    assert [word for word in [*words, str(coop_run)] if word not in message] == [], (
+        message
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -73,15 +98,33 @@ def test_a_checkpoint_of_other_objects_is_refused(refuse, tmp_path):
     folder = tmp_path / "foreign" / "prompt_learner"
     folder.mkdir(parents=True)
     (folder / "model-best.pth.tar").write_bytes(b"not a checkpoint")
-    assert "model-best.pth.tar" in refuse("--trainer", "CoOp", *ONE, "--model-dir", folder.parent)
+    assert "model-best.pth.tar" in refuse(
+        "--trainer", "CoOp", *ONE, "--model-dir", folder.parent
+    )
 
 
 @pytest.mark.parametrize("trainer", ["VPT", "MVPT", "UPT", "MUPT", "MVLPT"])
 def test_visual_prompts_on_a_resnet_are_refused(refuse, trainer):
     message = refuse("--trainer", trainer, *ONE, "--backbone", "RN50")
-    assert trainer in message and "RN50" in message and "vision transformer" in message and "CoOp" in message
+    assert (
+        trainer in message
+        and "RN50" in message
+        and "vision transformer" in message
+        and "CoOp" in message
+    )
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "ZeroshotCLIP"])
 def test_a_resnet_serves_text_prompts(main, tmp_path, trainer):
-    assert main("--trainer", trainer, *ONE, "--backbone", "RN50", "--output-dir", tmp_path / "out") == 0
+    assert (
+        main(
+            "--trainer",
+            trainer,
+            *ONE,
+            "--backbone",
+            "RN50",
+            "--output-dir",
+            tmp_path / "out",
+        )
+        == 0
+    )

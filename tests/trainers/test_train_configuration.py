@@ -12,10 +12,15 @@ from trainers.engine import config as configuration
 from trainers.engine.config import differences, resolve, trainer_class, with_overrides
 
 CONFIGS = Path(trainers.__file__).parents[1] / "configs"
-FILES = sorted(file for kind in ("trainers", "datasets") for file in (CONFIGS / kind).rglob("*.y*ml"))
+FILES = sorted(
+    file
+    for kind in ("trainers", "datasets")
+    for file in (CONFIGS / kind).rglob("*.y*ml")
+)
 COUNT = 72  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
-ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "APT"]  # each with its multitask form
+# each with its multitask form
+ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "APT"]
 NAMES += [*ANCHORED, *(f"M{name}" for name in ANCHORED)]
 NAMES += ["LinearProbe", "GDA", "CLAP"]  # of one task each
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
@@ -23,14 +28,18 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 def configured(*argv):
     """The configuration of a command line."""
-    return command_line.configuration(train.arguments().parse_args([str(word) for word in argv]))
+    return command_line.configuration(
+        train.arguments().parse_args([str(word) for word in argv])
+    )
 
 
 def test_the_number_of_configuration_files():
     assert len(FILES) == COUNT
 
 
-@pytest.mark.parametrize("file", FILES, ids=[file.relative_to(CONFIGS).as_posix() for file in FILES])
+@pytest.mark.parametrize(
+    "file", FILES, ids=[file.relative_to(CONFIGS).as_posix() for file in FILES]
+)
 def test_every_configuration_file_resolves_and_its_values_arrive(file):
     kind = file.relative_to(CONFIGS).parts[0]
     assert kind in ("trainers", "datasets")
@@ -44,18 +53,33 @@ def test_every_configuration_file_resolves_and_its_values_arrive(file):
             for part in key.split("."):
                 node = node[part]
             assert node == (
-                tuple(value) if isinstance(node, tuple) else float(value) if isinstance(node, float) else value
+                tuple(value)
+                if isinstance(node, tuple)
+                else float(value)
+                if isinstance(node, float)
+                else value
             ), key
 
 
-@pytest.mark.parametrize("file", FILES, ids=[file.relative_to(CONFIGS).as_posix() for file in FILES])
+@pytest.mark.parametrize(
+    "file", FILES, ids=[file.relative_to(CONFIGS).as_posix() for file in FILES]
+)
 def test_every_configuration_file_says_what_it_is_for(file):
     head = [line for line in file.read_text().splitlines() if line.startswith("#")]
     assert head and any("python" in line for line in head)
 
 
 @pytest.mark.parametrize(
-    "backbone", ["pocket", "ViT-B/16", "ViT-B/32", "ViT-L/14", "ViT-L/14@336px", "RN50", "some/checkpoint.pt"]
+    "backbone",
+    [
+        "pocket",
+        "ViT-B/16",
+        "ViT-B/32",
+        "ViT-L/14",
+        "ViT-L/14@336px",
+        "RN50",
+        "some/checkpoint.pt",
+    ],
 )
 def test_every_trainer_has_a_recipe_for_every_backbone(backbone):
     for name in NAMES:
@@ -65,19 +89,23 @@ def test_every_trainer_has_a_recipe_for_every_backbone(backbone):
 
 def test_a_joint_trainer_has_the_recipe_of_its_method():
     for name in ("CoOp", "VPT", "UPT", *ANCHORED):
-        assert configuration.recipes(trainer_class(f"M{name}"), "pocket") == configuration.recipes(
-            trainer_class(name), "pocket"
-        )
+        assert configuration.recipes(
+            trainer_class(f"M{name}"), "pocket"
+        ) == configuration.recipes(trainer_class(name), "pocket")
 
 
 def test_there_are_these_trainers_cocoop_and_no_more():
     from dassl.engine import TRAINER_REGISTRY
 
     own = [
-        name for name in TRAINER_REGISTRY.registered_names() if trainer_class(name).__module__.startswith("trainers.")
+        name
+        for name in TRAINER_REGISTRY.registered_names()
+        if trainer_class(name).__module__.startswith("trainers.")
     ]
     assert sorted(own) == sorted([*NAMES, "CoCoOp"])
-    assert {name for name in own if getattr(trainer_class(name), "multitask", False)} == {
+    assert {
+        name for name in own if getattr(trainer_class(name), "multitask", False)
+    } == {
         "ZeroshotCLIP",
         "MCoOp",
         "MVPT",
@@ -108,16 +136,27 @@ def test_every_method_has_its_context_lengths_by_default(tmp_path, trainer, leng
 
 def test_later_settings_win(quick, tmp_path):
     assert configured("--trainer", "CoOp", "--config-file", quick).OPTIM.LR == 0.5
-    assert configured("--trainer", "CoOp", "--config-file", quick, "OPTIM.LR", "1e-3").OPTIM.LR == 0.001
     assert (
-        configured("--trainer", "CoOp", "--config-file", quick).TRAINER.MVLPT.COOP.N_CTX == 4
+        configured(
+            "--trainer", "CoOp", "--config-file", quick, "OPTIM.LR", "1e-3"
+        ).OPTIM.LR
+        == 0.001
+    )
+    assert (
+        configured("--trainer", "CoOp", "--config-file", quick).TRAINER.MVLPT.COOP.N_CTX
+        == 4
     )  # the file's, not the trainer's 16
     data = tmp_path / "data.yaml"
     data.write_text("DATASET: {NAME: toy-pets, NUM_SHOTS: 7}\n")
     both = ["--trainer", "CoOp", "--config-file", quick, "--dataset-config-file", data]
-    assert (configured(*both).DATASET.NAME, configured(*both).DATASET.NUM_SHOTS) == ("toy-pets", 7)
+    assert (configured(*both).DATASET.NAME, configured(*both).DATASET.NUM_SHOTS) == (
+        "toy-pets",
+        7,
+    )
     assert configured(*both, "--shots", 2).DATASET.NUM_SHOTS == 2
-    assert configured(*both, "--shots", 2, "DATASET.NUM_SHOTS", 4).DATASET.NUM_SHOTS == 4
+    assert (
+        configured(*both, "--shots", 2, "DATASET.NUM_SHOTS", 4).DATASET.NUM_SHOTS == 4
+    )
 
 
 def test_what_flags_set():
@@ -146,9 +185,21 @@ def test_what_flags_set():
         "--config-file",
         CONFIGS / "trainers/MVLPT/pocket.yaml",
     )
-    assert (cfg.DATASET.ROOT, cfg.SEED, cfg.DATASET.RANDOM_SEED_SAMPLING) == ("/data", 3, 3)
-    assert (cfg.DATASET.NUM_SHOTS, cfg.DATASET.NUM_SAMPLES_PER_CLASS, cfg.DATASET.DATASET) == (5, 5, "a,b")
-    assert (cfg.MODEL.BACKBONE.NAME, cfg.DATASET.MULTITASK_EVALKEY, cfg.MULTITASK.SOURCE) == ("ViT-B/16", "b", "c")
+    assert (cfg.DATASET.ROOT, cfg.SEED, cfg.DATASET.RANDOM_SEED_SAMPLING) == (
+        "/data",
+        3,
+        3,
+    )
+    assert (
+        cfg.DATASET.NUM_SHOTS,
+        cfg.DATASET.NUM_SAMPLES_PER_CLASS,
+        cfg.DATASET.DATASET,
+    ) == (5, 5, "a,b")
+    assert (
+        cfg.MODEL.BACKBONE.NAME,
+        cfg.DATASET.MULTITASK_EVALKEY,
+        cfg.MULTITASK.SOURCE,
+    ) == ("ViT-B/16", "b", "c")
     assert (
         cfg.TRAINER.ACT_CKPT,
         cfg.TRAINER.CUT_CONTEXTLEN,
@@ -165,7 +216,12 @@ def test_zero_is_a_seed_like_any_other(seed):
 
 def test_without_flags_the_seed_is_0_and_the_shots_are_20():
     cfg = configured("--trainer", "CoOp")
-    assert (cfg.SEED, cfg.DATASET.RANDOM_SEED_SAMPLING, cfg.DATASET.NUM_SHOTS, cfg.DATASET.NUM_SAMPLES_PER_CLASS) == (
+    assert (
+        cfg.SEED,
+        cfg.DATASET.RANDOM_SEED_SAMPLING,
+        cfg.DATASET.NUM_SHOTS,
+        cfg.DATASET.NUM_SAMPLES_PER_CLASS,
+    ) == (
         0,
         0,
         20,
@@ -188,17 +244,38 @@ def test_shots_are_taken_as_given(shots):
 
 
 def test_all_shots_by_the_reference_s_key():
-    assert configured("--trainer", "CoOp", "DATASET.NUM_SAMPLES_PER_CLASS", 5).DATASET.NUM_SHOTS == 5
+    assert (
+        configured(
+            "--trainer", "CoOp", "DATASET.NUM_SAMPLES_PER_CLASS", 5
+        ).DATASET.NUM_SHOTS
+        == 5
+    )
 
 
-@pytest.mark.parametrize("text", ["1", "1e-3", "[1, 2]", "yes", "null", "a: b", "'", "0x10"])
+@pytest.mark.parametrize(
+    "text", ["1", "1e-3", "[1, 2]", "yes", "null", "a: b", "'", "0x10"]
+)
 def test_strings_stay_strings(text):
     assert isinstance(
-        configured("--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", text).TRAINER.MVLPT.COOP.CTX_INIT, str
+        configured(
+            "--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", text
+        ).TRAINER.MVLPT.COOP.CTX_INIT,
+        str,
     )
 
 
 def test_differences_name_keys_and_leave_out_the_machine():
     cfg = configured("--trainer", "CoOp")
-    assert differences(cfg, with_overrides(cfg, OUTPUT_DIR="elsewhere", DATASET__ROOT="/data", RESUME="x")) == []
-    assert differences(cfg, with_overrides(cfg, OPTIM__LR=0.5, SEED=3)) == ["OPTIM.LR", "SEED"]
+    assert (
+        differences(
+            cfg,
+            with_overrides(
+                cfg, OUTPUT_DIR="elsewhere", DATASET__ROOT="/data", RESUME="x"
+            ),
+        )
+        == []
+    )
+    assert differences(cfg, with_overrides(cfg, OPTIM__LR=0.5, SEED=3)) == [
+        "OPTIM.LR",
+        "SEED",
+    ]

@@ -1,4 +1,6 @@
-"""Files of a run that are deleted, cut or have a flipped byte: named and made again, or named and refused."""
+"""Files of a run that are deleted, cut or have a flipped byte: named and made again, or
+named and refused.
+"""
 
 import shutil
 from pathlib import Path
@@ -8,14 +10,50 @@ from run_files import state_of
 
 from trainers.base import PromptTrainer
 
-ONE = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "OPTIM.MAX_EPOCH", 3, "TRAIN.CHECKPOINT_FREQ", 1]
-STAGED = ["--trainer", "MUPT", "--source", "toy-shapes,toy-pets", "--dataset", "toy-marks", "--shots", 2]
+ONE = [
+    "--trainer",
+    "CoOp",
+    "--dataset",
+    "toy-marks",
+    "--shots",
+    3,
+    "OPTIM.MAX_EPOCH",
+    3,
+    "TRAIN.CHECKPOINT_FREQ",
+    1,
+]
+STAGED = [
+    "--trainer",
+    "MUPT",
+    "--source",
+    "toy-shapes,toy-pets",
+    "--dataset",
+    "toy-marks",
+    "--shots",
+    2,
+]
 INPUTS = ("config.yaml", "manifest.json", "fewshot/toy-marks.json")
 LEARNER = ("model-best.pth.tar", "checkpoint", "model.pth.tar-1", "model.pth.tar-2")
-TABLES = ("results/predictions.csv", "results/classes_toy-marks.csv", "results/confusion_toy-marks.csv")
-OUTPUTS = ("results.json", "prompts.safetensors", "predictions/seed0_toy-marks.json", *TABLES)
-FINISHED = [*INPUTS, *OUTPUTS, *(f"prompt_learner/{name}" for name in (*LEARNER, "model.pth.tar-3"))]
-INTERRUPTED = [*INPUTS, *(f"prompt_learner/{name}" for name in (*LEARNER, "resume.pth.tar"))]
+TABLES = (
+    "results/predictions.csv",
+    "results/classes_toy-marks.csv",
+    "results/confusion_toy-marks.csv",
+)
+OUTPUTS = (
+    "results.json",
+    "prompts.safetensors",
+    "predictions/seed0_toy-marks.json",
+    *TABLES,
+)
+FINISHED = [
+    *INPUTS,
+    *OUTPUTS,
+    *(f"prompt_learner/{name}" for name in (*LEARNER, "model.pth.tar-3")),
+]
+INTERRUPTED = [
+    *INPUTS,
+    *(f"prompt_learner/{name}" for name in (*LEARNER, "resume.pth.tar")),
+]
 TOP = ["config.yaml", "manifest.json", "results.json", "results.md", "submission.zip"]
 STAGES = [
     *TOP,
@@ -33,7 +71,11 @@ LONG = pytest.mark.long
 def files(folder: Path) -> dict[str, bytes]:
     """Return the content of every file but log and curves."""
     found = state_of(folder).items()
-    return {name: content for name, (_, content) in found if not name.rpartition("/")[2].startswith(("log", "events"))}
+    return {
+        name: content
+        for name, (_, content) in found
+        if not name.rpartition("/")[2].startswith(("log", "events"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +120,17 @@ def damage(path: Path, kind: str) -> None:
         path.write_bytes(content[: len(content) // 2])
     else:
         middle = len(content) // 2
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        path.write_bytes(
+            content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        )
 
 
-def check(main, capsys, run: Path, out: Path, argv: list, name: str, kind: str, expected: dict) -> None:
-    """Damage a file in a copy of a run: it ends as an undisturbed one, or with an error that names the file."""
+def check(
+    main, capsys, run: Path, out: Path, argv: list, name: str, kind: str, expected: dict
+) -> None:
+    """Damage a file in a copy of a run: it ends as an undisturbed one, or with an error
+    that names the file.
+    """
     shutil.copytree(run, out)
     damage(out / name, kind)
     capsys.readouterr()
@@ -143,7 +191,9 @@ def test_a_damaged_file_of_a_finished_run(main, finished, tmp_path, capsys, name
 
 
 @pytest.mark.parametrize(("name", "kind"), marked(INTERRUPTED, QUICK_INTERRUPTED))
-def test_a_damaged_file_of_an_interrupted_run(main, finished, interrupted, tmp_path, capsys, name, kind):
+def test_a_damaged_file_of_an_interrupted_run(
+    main, finished, interrupted, tmp_path, capsys, name, kind
+):
     check(main, capsys, interrupted, tmp_path / "run", ONE, name, kind, files(finished))
 
 
@@ -159,8 +209,15 @@ def test_what_is_damaged_is_named(main, finished, tmp_path, capsys, caplog):
         damage(out / name, "flipped")
     assert main("--output-dir", out, *ONE) == 2
     message = capsys.readouterr().err
-    assert "results.json" in message and "seed0_toy-marks.json" in message and "--resume auto" in message
+    assert (
+        "results.json" in message
+        and "seed0_toy-marks.json" in message
+        and "--resume auto" in message
+    )
     assert main("--output-dir", out, "--resume", "auto", *ONE) == 0
-    assert "damaged or missing: predictions/seed0_toy-marks.json, results.json" in caplog.text
+    assert (
+        "damaged or missing: predictions/seed0_toy-marks.json, results.json"
+        in caplog.text
+    )
     assert "tested again with its best prompt" in caplog.text
     assert files(out) == files(finished)

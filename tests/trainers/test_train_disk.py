@@ -1,4 +1,6 @@
-"""What a run loses when the disk is full: the present epoch, and never a file that was good."""
+"""What a run loses when the disk is full: the present epoch, and never a file that was
+good.
+"""
 
 import builtins
 import contextlib
@@ -19,7 +21,16 @@ from trainers.base import PromptTrainer
 from trainers.engine import resume
 from trainers.engine import run_dir as locks
 
-TWO_STAGES = ["--trainer", "MCoOp", "--source", "toy-shapes", "--dataset", "toy-marks,toy-scenes", "--shots", 3]
+TWO_STAGES = [
+    "--trainer",
+    "MCoOp",
+    "--source",
+    "toy-shapes",
+    "--dataset",
+    "toy-marks,toy-scenes",
+    "--shots",
+    3,
+]
 KINDS = (
     "config.yaml",
     "*fewshot/toy-shapes.json",
@@ -42,7 +53,11 @@ def disk(tmp_path):
     """A file system of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    )
     if made.returncode:
         pytest.skip("needs the right to mount a file system")
     yield folder
@@ -67,7 +82,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def fill(disk: Path) -> None:
     """Take all room that is left."""
-    with contextlib.suppress(OSError), real_open(disk / "filler", "ab", buffering=0) as file:
+    with (
+        contextlib.suppress(OSError),
+        real_open(disk / "filler", "ab", buffering=0) as file,
+    ):
         while True:
             file.write(bytes(4096))
 
@@ -77,14 +95,18 @@ real_open = io.open
 
 @contextlib.contextmanager
 def full_at(pattern: str, disk: Path, monkeypatch):
-    """The disk is full from the moment on at which a file is opened for writing whose place it matches, as
-    run/source/results.json; files that are moved into place count as what they become."""
+    """The disk is full from the moment on at which a file is opened for writing whose
+    place it matches, as run/source/results.json; files that are moved into place count
+    as what they become.
+    """
 
     def opened(file, mode="r", *args, **options):
         if set(mode) & set("wax") and str(file).startswith(str(disk)):
             path = Path(file)
             name = path.name.removeprefix(".").split(f".{os.getpid()}.tmp")[0]
-            if fnmatch.fnmatch(str(path.with_name(name).relative_to(disk)), f"*{pattern}"):
+            if fnmatch.fnmatch(
+                str(path.with_name(name).relative_to(disk)), f"*{pattern}"
+            ):
                 reached.append(name)
                 fill(disk)
         return real_open(file, mode, *args, **options)
@@ -109,13 +131,20 @@ def check_good(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_leaves_the_last_good_state(main, whole, disk, monkeypatch, capsys, kind):
+def test_a_full_disk_leaves_the_last_good_state(
+    main, whole, disk, monkeypatch, capsys, kind
+):
     out = disk / "run"
     with full_at(kind, disk, monkeypatch) as reached:
         code = main(*TWO_STAGES, "--output-dir", out)
     error = capsys.readouterr().err
     assert reached, "nothing of this kind was written"
-    assert code == 1 and "No space left on device" in error and "--resume auto" in error and "Traceback" not in error
+    assert (
+        code == 1
+        and "No space left on device" in error
+        and "--resume auto" in error
+        and "Traceback" not in error
+    )
     check_good(out)
     (disk / "filler").unlink()
     assert main(*TWO_STAGES, "--output-dir", out, "--resume", "auto") == 0
@@ -133,13 +162,28 @@ def test_the_state_of_the_epoch_before_is_kept(main, disk, monkeypatch, capsys):
         saved.append(epoch)
 
     monkeypatch.setattr(resume, "save", second_fails)
-    run = ["--trainer", "VPT", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out, "OPTIM.MAX_EPOCH", 3]
+    run = [
+        "--trainer",
+        "VPT",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+        "OPTIM.MAX_EPOCH",
+        3,
+    ]
     assert main(*run) == 1 and saved == [1]
-    assert "1 of 3 epochs are kept, the present epoch is lost" in capsys.readouterr().err
+    assert (
+        "1 of 3 epochs are kept, the present epoch is lost" in capsys.readouterr().err
+    )
     assert torch.load(out / resume.STATE, weights_only=True)["epoch"] == 1
 
 
-def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(main, whole, disk, monkeypatch, capsys):
+def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(
+    main, whole, disk, monkeypatch, capsys
+):
     def fill_first(trainer, *args):
         fill(disk)
         write(trainer, *args)
@@ -150,7 +194,11 @@ def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(main, whole
         patch.setattr(PromptTrainer, "write_scalar", fill_first)
         assert main(*TWO_STAGES, "--output-dir", disk / "run") == 1
     error = capsys.readouterr().err
-    assert "No space left on device" in error and "--resume auto" in error and "Traceback" not in error
+    assert (
+        "No space left on device" in error
+        and "--resume auto" in error
+        and "Traceback" not in error
+    )
     (disk / "filler").unlink()
     assert main(*TWO_STAGES, "--output-dir", disk / "run", "--resume", "auto") == 0
     assert contents(disk / "run") == whole
@@ -158,17 +206,43 @@ def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(main, whole
 
 def test_a_folder_that_cannot_be_written_is_wrong_input(main, disk, capsys):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    assert main("--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", disk / "run") == 2
+    assert (
+        main(
+            "--trainer",
+            "CoOp",
+            "--dataset",
+            "toy-marks",
+            "--shots",
+            3,
+            "--output-dir",
+            disk / "run",
+        )
+        == 2
+    )
     error = capsys.readouterr().err
-    assert "Read-only file system" in error and str(disk / "run") in error and "Traceback" not in error
+    assert (
+        "Read-only file system" in error
+        and str(disk / "run") in error
+        and "Traceback" not in error
+    )
 
 
 def test_two_processes_do_not_work_in_one_folder(main, tmp_path, capsys):
     out = tmp_path / "run"
-    run = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out]
+    run = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+    ]
     assert main(*run) == 0 and not (out / locks.LOCK).exists()
     before = state_of(out)
-    with open(out / locks.LOCK, "w") as other:  # another process, as far as the system can tell
+    # another process, as far as the system can tell
+    with open(out / locks.LOCK, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         for more in ([], ["--overwrite"], ["--resume", "auto"]):
             assert main(*run, *more) == 2
@@ -181,5 +255,17 @@ def test_a_lock_that_a_killed_process_left_locks_nothing(main, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     (out / locks.LOCK).touch()
-    assert main("--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out) == 0
+    assert (
+        main(
+            "--trainer",
+            "CoOp",
+            "--dataset",
+            "toy-marks",
+            "--shots",
+            3,
+            "--output-dir",
+            out,
+        )
+        == 0
+    )
     assert not (out / locks.LOCK).exists()

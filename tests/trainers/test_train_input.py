@@ -20,11 +20,29 @@ TWO = ["--dataset", "toy-shapes,toy-pets", "--shots", 3]
 WRONG = [
     (["--trainer", "CoOpp", *ONE], ["'CoOpp'", "'CoOp'", "--trainer"]),
     (["--trainer", "vpt", *ONE], ["'vpt'", "'VPT'"]),
-    (["--trainer", "CoOp", "--dataset", "toy-shape", "--shots", 3], ["'toy-shape'", "toy-shapes"]),
-    (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-pet", "--shots", 3], ["'toy-pet'", "toy-pets"]),
-    (["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-shapes", "--shots", 3], ["toy-shapes", "twice"]),
     (
-        ["--trainer", "MCoOp", "--dataset", "toy-pets", "--source", "toy-shape", "--shots", 3],
+        ["--trainer", "CoOp", "--dataset", "toy-shape", "--shots", 3],
+        ["'toy-shape'", "toy-shapes"],
+    ),
+    (
+        ["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-pet", "--shots", 3],
+        ["'toy-pet'", "toy-pets"],
+    ),
+    (
+        ["--trainer", "MCoOp", "--dataset", "toy-shapes,toy-shapes", "--shots", 3],
+        ["toy-shapes", "twice"],
+    ),
+    (
+        [
+            "--trainer",
+            "MCoOp",
+            "--dataset",
+            "toy-pets",
+            "--source",
+            "toy-shape",
+            "--shots",
+            3,
+        ],
         ["'toy-shape'", "toy-shapes"],
     ),
     (["--trainer", "CoOp", *ONE, "--backbone", "ViT-B/61"], ["'ViT-B/61'", "ViT-B/16"]),
@@ -33,57 +51,135 @@ WRONG = [
         ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTXX", 4],
         ["TRAINER.MVLPT.COOP.N_CTXX", "'TRAINER.MVLPT.COOP.N_CTX'"],
     ),
-    (["--trainer", "CoOp", *ONE, "OPTIM.LR", 1, "--eval-only"], ["--eval-only", "KEY VALUE"]),
+    (
+        ["--trainer", "CoOp", *ONE, "OPTIM.LR", 1, "--eval-only"],
+        ["--eval-only", "KEY VALUE"],
+    ),
     (["--trainer", "CoOp", *ONE, "OPTIM.LR"], ["KEY VALUE", "'OPTIM.LR'"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.LR", "fast"], ["OPTIM.LR", "'fast'"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.MAX_EPOCH", "2.5"], ["OPTIM.MAX_EPOCH", "2.5"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.MAX_EPOCH", "0"], ["OPTIM.MAX_EPOCH"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.NAME", "sdg"], ["sdg", "sgd"]),
     (["--trainer", "CoOp", *ONE, "OPTIM.LR_SCHEDULER", "cosin"], ["cosin", "cosine"]),
-    (["--trainer", "CoOp", *ONE, "DATALOADER.TRAIN_X.BATCH_SIZE", "0"], ["BATCH_SIZE", "0"]),
-    (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.PREC", "fp8"], ["TRAINER.MVLPT.PREC", "'fp8'", "fp16"]),
+    (
+        ["--trainer", "CoOp", *ONE, "DATALOADER.TRAIN_X.BATCH_SIZE", "0"],
+        ["BATCH_SIZE", "0"],
+    ),
+    (
+        ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.PREC", "fp8"],
+        ["TRAINER.MVLPT.PREC", "'fp8'", "fp16"],
+    ),
     (
         ["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_METHOD", "transformr"],
         ["TRAINER.MVLPT.PROJECT_METHOD", "transformer"],
     ),
-    (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_HEADS", 5], ["PROJECT_HEADS", "5", "48"]),
     (
-        ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "centre"],
+        ["--trainer", "UPT", *ONE, "TRAINER.MVLPT.PROJECT_HEADS", 5],
+        ["PROJECT_HEADS", "5", "48"],
+    ),
+    (
+        [
+            "--trainer",
+            "CoOp",
+            *ONE,
+            "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
+            "centre",
+        ],
         ["CLASS_TOKEN_POSITION", "'centre'", "middle"],
     ),
-    (["--trainer", "MCoOp", *TWO, "MULTITASK.MIXING", "unifrom"], ["MULTITASK.MIXING", "uniform"]),
     (
-        ["--trainer", "MCoOp", *TWO, "MULTITASK.TEMPERATURE", 0, "MULTITASK.MIXING", "temperature"],
+        ["--trainer", "MCoOp", *TWO, "MULTITASK.MIXING", "unifrom"],
+        ["MULTITASK.MIXING", "uniform"],
+    ),
+    (
+        [
+            "--trainer",
+            "MCoOp",
+            *TWO,
+            "MULTITASK.TEMPERATURE",
+            0,
+            "MULTITASK.MIXING",
+            "temperature",
+        ],
         ["MULTITASK.TEMPERATURE", "0"],
     ),
-    (["--trainer", "MCoOp", *TWO, "MULTITASK.LABEL_SPACE", "tasks"], ["MULTITASK.LABEL_SPACE", "task, union"]),
-    (["--trainer", "MCoOp", *TWO, "TEST.FINAL_MODEL", "best"], ["TEST.FINAL_MODEL", "best_val"]),
-    (["--trainer", "MCoOp", *TWO, "--multi-task-evalkey", "toy-pet"], ["DATASET.MULTITASK_EVALKEY", "toy-pets"]),
-    (["--trainer", "MCoOp", *TWO, "TRAINER.MVLPT.COOP.CSC", "True"], ["TRAINER.MVLPT.COOP.CSC"]),
-    (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.CSC", "yes please"], ["TRAINER.MVLPT.COOP.CSC", "'yes please'"]),
-    (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTX", 0], ["TRAINER.MVLPT.COOP.N_CTX", "0"]),
-    (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTX", 39], ["39", "40"]),
-    (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", 0], ["TRAINER.MVLPT.VPT.N_CTX", "0"]),
-    (["--trainer", "UPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", -1], ["TRAINER.MVLPT.VPT.N_CTX", "-1"]),
     (
-        ["--trainer", "MVLPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", 0, "TRAINER.MVLPT.COOP.N_CTX", 0],
+        ["--trainer", "MCoOp", *TWO, "MULTITASK.LABEL_SPACE", "tasks"],
+        ["MULTITASK.LABEL_SPACE", "task, union"],
+    ),
+    (
+        ["--trainer", "MCoOp", *TWO, "TEST.FINAL_MODEL", "best"],
+        ["TEST.FINAL_MODEL", "best_val"],
+    ),
+    (
+        ["--trainer", "MCoOp", *TWO, "--multi-task-evalkey", "toy-pet"],
+        ["DATASET.MULTITASK_EVALKEY", "toy-pets"],
+    ),
+    (
+        ["--trainer", "MCoOp", *TWO, "TRAINER.MVLPT.COOP.CSC", "True"],
+        ["TRAINER.MVLPT.COOP.CSC"],
+    ),
+    (
+        ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.CSC", "yes please"],
+        ["TRAINER.MVLPT.COOP.CSC", "'yes please'"],
+    ),
+    (
+        ["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTX", 0],
+        ["TRAINER.MVLPT.COOP.N_CTX", "0"],
+    ),
+    (["--trainer", "CoOp", *ONE, "TRAINER.MVLPT.COOP.N_CTX", 39], ["39", "40"]),
+    (
+        ["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", 0],
+        ["TRAINER.MVLPT.VPT.N_CTX", "0"],
+    ),
+    (
+        ["--trainer", "UPT", *ONE, "TRAINER.MVLPT.VPT.N_CTX", -1],
+        ["TRAINER.MVLPT.VPT.N_CTX", "-1"],
+    ),
+    (
+        [
+            "--trainer",
+            "MVLPT",
+            *ONE,
+            "TRAINER.MVLPT.VPT.N_CTX",
+            0,
+            "TRAINER.MVLPT.COOP.N_CTX",
+            0,
+        ],
         ["TRAINER.MVLPT.COOP.N_CTX", "TRAINER.MVLPT.VPT.N_CTX"],
     ),
     (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.DROPOUT", 1.5], ["DROPOUT", "1.5"]),
-    (["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.CTX_INIT", "a photo"], ["TRAINER.MVLPT.VPT.CTX_INIT"]),
-    (["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", -3], ["NUM_SHOTS", "-3"]),
+    (
+        ["--trainer", "VPT", *ONE, "TRAINER.MVLPT.VPT.CTX_INIT", "a photo"],
+        ["TRAINER.MVLPT.VPT.CTX_INIT"],
+    ),
+    (
+        ["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", -3],
+        ["NUM_SHOTS", "-3"],
+    ),
     (["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", 0], ["--model-dir"]),
     (["--trainer", "CoOp", *ONE, "--seed", -4], ["--seed", "-4"]),
     (["--trainer", "CoOp", *ONE, "--eval-only"], ["--eval-only", "--model-dir"]),
     (["--trainer", "VPT", *TWO, "--eval-only"], ["--eval-only", "--model-dir"]),
     (["--trainer", "CoOp", *ONE, "--model-dir", "no/such/run"], ["no/such/run"]),
-    (["--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", "no/such/run"], ["no/such/run"]),
+    (
+        ["--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", "no/such/run"],
+        ["no/such/run"],
+    ),
     (["--trainer", "VPT", *TWO, "--model-dir", "no/such/run"], ["no/such/run"]),
     (["--trainer", "CoOp", *ONE, "--resume", "no/such/run"], ["no/such/run"]),
-    (["--trainer", "CoOp", *TWO[:2], "--source", "toy-pets", "--shots", 3], ["MCoOp", "--source"]),
-    (["--trainer", "CoOp", *ONE, "--groups", "no/groups.yaml"], ["--groups", "no/groups.yaml"]),
+    (
+        ["--trainer", "CoOp", *TWO[:2], "--source", "toy-pets", "--shots", 3],
+        ["MCoOp", "--source"],
+    ),
+    (
+        ["--trainer", "CoOp", *ONE, "--groups", "no/groups.yaml"],
+        ["--groups", "no/groups.yaml"],
+    ),
 ]
-every_mistake = pytest.mark.parametrize(("argv", "words"), WRONG, ids=[" ".join(map(str, argv)) for argv, _ in WRONG])
+every_mistake = pytest.mark.parametrize(
+    ("argv", "words"), WRONG, ids=[" ".join(map(str, argv)) for argv, _ in WRONG]
+)
 
 
 @every_mistake
@@ -103,7 +199,10 @@ def test_nothing_is_left_behind(refuse, tmp_path, argv, words):
     ("text", "words"),
     [
         ("OPTIM: {LRR: 0.1}\n", ["OPTIM.LRR", "'OPTIM.LR'"]),
-        ("TRAINER: {MVLPT: {VPT: {N_CTXS: 4}}}\n", ["TRAINER.MVLPT.VPT.N_CTXS", "TRAINER.MVLPT.VPT.N_CTX"]),
+        (
+            "TRAINER: {MVLPT: {VPT: {N_CTXS: 4}}}\n",
+            ["TRAINER.MVLPT.VPT.N_CTXS", "TRAINER.MVLPT.VPT.N_CTX"],
+        ),
         ("OPTIM: {LR: fast}\n", ["OPTIM.LR", "fast"]),
         ("OPTIM: 3\n", ["OPTIM"]),
         ("TRAINER: 3\n", ["TRAINER"]),
@@ -127,12 +226,15 @@ def test_a_missing_configuration_file_is_named_with_its_neighbours(refuse, quick
 
 def test_a_missing_data_root_is_named(refuse, tmp_path):
     assert (
-        "no data root" in (message := refuse("--trainer", "CoOp", *ONE, data=tmp_path / "nowhere"))
+        "no data root"
+        in (message := refuse("--trainer", "CoOp", *ONE, data=tmp_path / "nowhere"))
         and "nowhere" in message
     )
 
 
-def test_a_data_set_without_root_says_which_flag_is_missing(refuse, tmp_path, monkeypatch):
+def test_a_data_set_without_root_says_which_flag_is_missing(
+    refuse, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert "--root" in refuse("--trainer", "CoOp", *ONE, data=None)
 
@@ -158,16 +260,24 @@ def test_a_class_without_training_images_in_a_split_file_is_named(refuse, damage
     splits = json.loads(path.read_text())
     splits["train"] = [row for row in splits["train"] if row[1] != 1]
     path.write_text(json.dumps(splits))
-    message = refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    message = refuse(
+        "--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, data=damaged
+    )
     assert "'beagle'" in message and "split.json" in message
 
 
 @pytest.mark.parametrize(
     ("trainer", "split"),
-    [(name, split) for name in ("CoOp", "VPT", "MUPT") for split in ("train", "val", "test")]
+    [
+        (name, split)
+        for name in ("CoOp", "VPT", "MUPT")
+        for split in ("train", "val", "test")
+    ]
     + [("ZeroshotCLIP", "test")],
 )
-def test_a_truncated_image_is_named_and_the_run_can_be_repeated(refuse, main, damaged, root, tmp_path, trainer, split):
+def test_a_truncated_image_is_named_and_the_run_can_be_repeated(
+    refuse, main, damaged, root, tmp_path, trainer, split
+):
     image = damaged / "pets" / "images" / "beagle" / f"{split}_1.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:200])
@@ -184,7 +294,9 @@ def test_a_truncated_image_is_named_and_the_run_can_be_repeated(refuse, main, da
 def test_a_missing_image_is_named(refuse, damaged, split):
     image = damaged / "pets" / "images" / "beagle" / f"{split}_1.png"
     image.unlink()
-    assert str(image) in refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", -1, data=damaged)
+    assert str(image) in refuse(
+        "--trainer", "CoOp", "--dataset", "toy-pets", "--shots", -1, data=damaged
+    )
 
 
 def test_a_missing_zip_is_named(refuse, damaged):
@@ -199,28 +311,62 @@ def test_a_label_out_of_range_is_named_by_its_line(refuse, damaged):
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "VPT"])
-def test_damaged_test_images_are_named_before_anything_is_written(refuse, damaged, tmp_path, trainer):
+def test_damaged_test_images_are_named_before_anything_is_written(
+    refuse, damaged, tmp_path, trainer
+):
     for name, length in (("test_0", 150), ("test_1", 200)):  # their headers are whole
         image = damaged / "pets" / "images" / "beagle" / f"{name}.png"
         image.write_bytes(image.read_bytes()[:length])
-    message = refuse("--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, data=damaged)
-    assert "beagle/test_0.png" in message and "(and 1 more images of this split)" in message
+    message = refuse(
+        "--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, data=damaged
+    )
+    assert (
+        "beagle/test_0.png" in message
+        and "(and 1 more images of this split)" in message
+    )
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 
 
-def test_a_damaged_test_image_of_a_target_is_named_before_the_sources_are_trained(refuse, damaged, tmp_path):
+def test_a_damaged_test_image_of_a_target_is_named_before_the_sources_are_trained(
+    refuse, damaged, tmp_path
+):
     image = damaged / "pets" / "images" / "beagle" / "test_1.png"
     image.write_bytes(image.read_bytes()[:200])
     out = tmp_path / "out"
-    message = refuse("--trainer", "MVPT", "--source", "toy-shapes", "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    message = refuse(
+        "--trainer",
+        "MVPT",
+        "--source",
+        "toy-shapes",
+        "--dataset",
+        "toy-pets",
+        "--shots",
+        3,
+        data=damaged,
+    )
     assert str(image) in message and not (out / "source").exists()
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "VPT", "ZeroshotCLIP"])
-def test_test_images_that_were_decoded_early_are_not_decoded_again(main, tmp_path, monkeypatch, trainer):
+def test_test_images_that_were_decoded_early_are_not_decoded_again(
+    main, tmp_path, monkeypatch, trainer
+):
     read, original = [], multitask.read_image
-    monkeypatch.setattr(multitask, "read_image", lambda path, *more: (read.append(path), original(path, *more))[1])
-    arguments = ["--trainer", trainer, "--dataset", "toy-pets", "--shots", 3, "--no-cache", "--no-zero-shot"]
+    monkeypatch.setattr(
+        multitask,
+        "read_image",
+        lambda path, *more: (read.append(path), original(path, *more))[1],
+    )
+    arguments = [
+        "--trainer",
+        trainer,
+        "--dataset",
+        "toy-pets",
+        "--shots",
+        3,
+        "--no-cache",
+        "--no-zero-shot",
+    ]
     for name, most in (("early", 5000), ("late", 0)):
         store.get_backbone.cache_clear()
         read.clear()
@@ -228,12 +374,19 @@ def test_test_images_that_were_decoded_early_are_not_decoded_again(main, tmp_pat
         assert main("--output-dir", tmp_path / name, *arguments) == 0
         tested = [path for path in read if "/test_" in path]
         assert len(tested) == len(set(tested)) > 5
-        assert (tested == read[: len(tested)]) is (name == "early" or trainer == "ZeroshotCLIP")
-    predictions = [next((tmp_path / name / "predictions").iterdir()).read_bytes() for name in ("early", "late")]
+        assert (tested == read[: len(tested)]) is (
+            name == "early" or trainer == "ZeroshotCLIP"
+        )
+    predictions = [
+        next((tmp_path / name / "predictions").iterdir()).read_bytes()
+        for name in ("early", "late")
+    ]
     assert predictions[0] == predictions[1]
 
 
-def test_transparent_images_are_laid_on_the_configured_background(main, damaged, tmp_path):
+def test_transparent_images_are_laid_on_the_configured_background(
+    main, damaged, tmp_path
+):
     for path in (damaged / "pets" / "images").rglob("*.png"):
         image = Image.open(path).convert("RGBA")
         image.putalpha(60)
@@ -241,9 +394,21 @@ def test_transparent_images_are_laid_on_the_configured_background(main, damaged,
     scores = {}
     for background in ("white", "black", "none"):
         out = tmp_path / background
-        arguments = ["--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, "INPUT.BACKGROUND", background]
+        arguments = [
+            "--trainer",
+            "CoOp",
+            "--dataset",
+            "toy-pets",
+            "--shots",
+            3,
+            "INPUT.BACKGROUND",
+            background,
+        ]
         assert main("--output-dir", out, *arguments, data=damaged) == 0
-        assert load_prompts(out / "prompts.safetensors")[1]["preprocessing"]["background"] == background
+        assert (
+            load_prompts(out / "prompts.safetensors")[1]["preprocessing"]["background"]
+            == background
+        )
         scores[background] = next((out / "predictions").iterdir()).read_text()
     assert len(set(scores.values())) == 3
 
@@ -253,10 +418,20 @@ def test_an_unknown_background_is_refused(refuse):
     assert "INPUT.BACKGROUND is 'grey'; it is one of white, black, none" in message
 
 
-def test_a_damaged_task_among_good_targets_stops_before_anything_is_trained(refuse, damaged):
+def test_a_damaged_task_among_good_targets_stops_before_anything_is_trained(
+    refuse, damaged
+):
     (damaged / "classification/marks/test.txt").unlink()
     message = refuse(
-        "--trainer", "MCoOp", "--source", "toy-pets", "--dataset", "toy-shapes,toy-marks", "--shots", 3, data=damaged
+        "--trainer",
+        "MCoOp",
+        "--source",
+        "toy-pets",
+        "--dataset",
+        "toy-shapes,toy-marks",
+        "--shots",
+        3,
+        data=damaged,
     )
     assert "marks/test.txt" in message
 
@@ -265,7 +440,9 @@ def test_best_val_without_validation_images_is_refused(refuse, damaged):
     path = damaged / "pets" / "split.json"
     splits = json.loads(path.read_text())
     path.write_text(json.dumps({**splits, "val": []}))
-    message = refuse("--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, data=damaged)
+    message = refuse(
+        "--trainer", "CoOp", "--dataset", "toy-pets", "--shots", 3, data=damaged
+    )
     assert "best_val" in message and "validation" in message
 
 
@@ -274,7 +451,9 @@ def test_a_multilabel_task_scored_by_accuracy_is_refused(refuse, world):
 
     register_task(tiny_world.iris_task("toy-wrong", "scenes", "multilabel", "accuracy"))
     try:
-        assert "toy-wrong" in refuse("--trainer", "CoOp", "--dataset", "toy-wrong", "--shots", 3)
+        assert "toy-wrong" in refuse(
+            "--trainer", "CoOp", "--dataset", "toy-wrong", "--shots", 3
+        )
     finally:
         del DATASET_REGISTRY._obj_map["toy-wrong"]
 

@@ -1,4 +1,6 @@
-"""Keys of Dassl: those that say what is scored work, those that nobody reads are errors; workers of any kind."""
+"""Keys of Dassl: those that say what is scored work, those that nobody reads are
+errors; workers of any kind.
+"""
 
 import csv
 import multiprocessing
@@ -22,7 +24,9 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
 def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
-    cfg = resolve(trainer, [], {"DATASET.DATASET": dataset}, [str(text) for text in pairs])
+    cfg = resolve(
+        trainer, [], {"DATASET.DATASET": dataset}, [str(text) for text in pairs]
+    )
     with pytest.raises(ValueError) as refused:
         check(cfg, trainer_class(trainer).multitask)
     return str(refused.value)
@@ -47,11 +51,18 @@ def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
 )
 def test_a_key_that_nobody_reads_is_named(key, value):
     message = issues(key, value)
-    assert message.startswith(f"{key} is ") and "read" in message and "\n" not in message
+    assert (
+        message.startswith(f"{key} is ") and "read" in message and "\n" not in message
+    )
 
 
 def test_defaults_of_unread_keys_may_be_given():
-    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes"}, ["DATALOADER.TRAIN_X.SAMPLER", "RandomSampler"])
+    cfg = resolve(
+        "CoOp",
+        [],
+        {"DATASET.DATASET": "toy-shapes"},
+        ["DATALOADER.TRAIN_X.SAMPLER", "RandomSampler"],
+    )
     check(cfg, False)
 
 
@@ -63,12 +74,21 @@ def test_defaults_of_unread_keys_may_be_given():
         (("INPUT.PIXEL_MEAN", "0.5"), "INPUT.PIXEL_MEAN is [0.5]; it is three numbers"),
         (("INPUT.TRANSFORMS", "5"), "INPUT.TRANSFORMS is 5"),
         (("TEST.SPLIT", "nosuch"), "TEST.SPLIT is 'nosuch'; it is one of test, val"),
-        (("TRAINER.MVLPT.VPT.N_CTX", "100000000"), "TRAINER.MVLPT.VPT.N_CTX is 100000000; it is from 0 to 1024"),
+        (
+            ("TRAINER.MVLPT.VPT.N_CTX", "100000000"),
+            "TRAINER.MVLPT.VPT.N_CTX is 100000000; it is from 0 to 1024",
+        ),
         (("CACHE.MAX_GB", "nan"), "CACHE.MAX_GB is nan"),
-        (("SEED", "99999999999"), "SEED (--seed) is 99999999999; a seed is at most 4294967295"),
+        (
+            ("SEED", "99999999999"),
+            "SEED (--seed) is 99999999999; a seed is at most 4294967295",
+        ),
         (("OPTIM.STEPSIZE", "x"), "OPTIM.STEPSIZE is ('x',)"),
         (("MULTITASK.TEMPERATURE", "nan"), "MULTITASK.TEMPERATURE is nan"),
-        (("TRAINER.MVLPT.PROJECT_HEADS", "3"), "TRAINER.MVLPT.PROJECT_DIM is 128; it is a multiple"),
+        (
+            ("TRAINER.MVLPT.PROJECT_HEADS", "3"),
+            "TRAINER.MVLPT.PROJECT_DIM is 128; it is a multiple",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_named(pair, words):
@@ -82,14 +102,19 @@ def test_scores_of_classes_and_the_confusion_matrix(main, tmp_path):
     (record,) = read(out / "results.json")
     entries = record["per_class"]
     assert sum(entry["images"] for entry in entries) == record["test_images"]
-    right = sum(entry["images"] * (entry["accuracy"] or 0) for entry in entries) / record["test_images"]
+    right = (
+        sum(entry["images"] * (entry["accuracy"] or 0) for entry in entries)
+        / record["test_images"]
+    )
     assert right == pytest.approx(record["score"], abs=1e-4)
     with open(out / "cmat_toy-shapes.csv", newline="") as stream:
         head, *rows = csv.reader(stream)
     counts = np.array([[int(cell) for cell in row[1:]] for row in rows])
     assert head[1:] == [row[0] for row in rows] == [entry["class"] for entry in entries]
     assert counts.sum() == record["test_images"]
-    assert 100 * counts.trace() / counts.sum() == pytest.approx(record["score"], abs=1e-4)
+    assert 100 * counts.trace() / counts.sum() == pytest.approx(
+        record["score"], abs=1e-4
+    )
     shares = torch.load(out / "cmat.pt", weights_only=True)
     assert shares.sum(dim=1).max() <= 1 + 1e-9
     assert "toy-shapes: per class" in (out / "log.txt").read_text()
@@ -100,17 +125,34 @@ def test_class_scores_by_hand():
     values = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
     truth = np.array([0, 1, 1])
     predicted = values.argmax(axis=1)
-    assert [entry["accuracy"] for entry in class_scores(task, truth, predicted)] == [100.0, 50.0, None]
+    assert [entry["accuracy"] for entry in class_scores(task, truth, predicted)] == [
+        100.0,
+        50.0,
+        None,
+    ]
     assert confusion(truth, predicted, 3).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
     several = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])
-    found = [entry["average_precision"] for entry in class_scores(task, several, values)]
+    found = [
+        entry["average_precision"] for entry in class_scores(task, several, values)
+    ]
     assert found[0] == 100.0 and 0 < found[1] <= 100 and found[2] is None
 
 
 @pytest.mark.parametrize("tasks", ["toy-shapes", "toy-shapes,toy-pets"])
 def test_a_run_without_a_test_ends(tasks, main, tmp_path):
     out = tmp_path / "run"
-    line = ["--trainer", "CoOp", "--dataset", tasks, "--shots", 3, "--output-dir", out, "TEST.NO_TEST", "True"]
+    line = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        tasks,
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+        "TEST.NO_TEST",
+        "True",
+    ]
     assert main(*line) == 0
     records = read(out / "results.json")
     assert [record["task"] for record in records] == tasks.split(",")
@@ -122,11 +164,23 @@ def test_a_run_without_a_test_ends(tasks, main, tmp_path):
 @pytest.mark.parametrize("tasks", ["toy-shapes", "toy-shapes,toy-pets"])
 def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
     out = tmp_path / "run"
-    line = ["--trainer", "CoOp", "--dataset", tasks, "--shots", 3, "--output-dir", out, "TEST.SPLIT", "val"]
+    line = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        tasks,
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+        "TEST.SPLIT",
+        "val",
+    ]
     assert main(*line) == 0
     for record in read(out / "results.json"):
         assert record["split"] == "val"
-        assert record["score"] == pytest.approx(record["val_score"], abs=1e-4)  # of the best epoch
+        # of the best epoch
+        assert record["score"] == pytest.approx(record["val_score"], abs=1e-4)
     assert not (out / "predictions").exists() and not (out / "submission.zip").exists()
 
 
@@ -136,12 +190,20 @@ def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
         (["--dataset", "folder:/x/My Photos, 2024"], "a comma separates data sets"),
         (["--dataset", ","], "--dataset is ',', which names no task"),
         (["--dataset", ""], "--dataset is '', which names no task"),
-        (["--dataset", "toy-shapes", "--load-epoch", "2"], "--load-epoch is an epoch of --model-dir"),
+        (
+            ["--dataset", "toy-shapes", "--load-epoch", "2"],
+            "--load-epoch is an epoch of --model-dir",
+        ),
         (["--dataset", "toy-shapes", "TRAINER.NAME", "VPT"], "TRAINER.NAME is 'VPT'"),
-        (["--dataset", "toy-shapes", "INPUT.FROM_BACKBONE", "False"], "INPUT.SIZE is 224, but"),
+        (
+            ["--dataset", "toy-shapes", "INPUT.FROM_BACKBONE", "False"],
+            "INPUT.SIZE is 224, but",
+        ),
     ],
 )
-def test_ordinary_mistakes_are_named(words, message, main, capsys, tmp_path, monkeypatch):
+def test_ordinary_mistakes_are_named(
+    words, message, main, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert main("--trainer", "CoOp", *words) == 2
     assert message in capsys.readouterr().err
@@ -173,12 +235,16 @@ def write_images(folder, count=6):
         for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
             (folder / split / name).mkdir(parents=True)
             for k in range(count):
-                Image.new("RGB", (20, 20), colour).save(folder / split / name / f"{k}.png")
+                Image.new("RGB", (20, 20), colour).save(
+                    folder / split / name / f"{k}.png"
+                )
 
 
 def test_custom_tasks_can_be_pickled(tmp_path):
     write_images(tmp_path / "photos", 2)
-    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes", "DATASET.NUM_SHOTS": -1}, [])
+    cfg = resolve(
+        "CoOp", [], {"DATASET.DATASET": "toy-shapes", "DATASET.NUM_SHOTS": -1}, []
+    )
     task = task_class(f"folder:{tmp_path / 'photos'}")(cfg)
     again = pickle.loads(pickle.dumps(task))
     assert again.name == task.name == "photos"
@@ -190,9 +256,15 @@ def test_custom_tasks_can_be_pickled(tmp_path):
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_that_are_not_forked_read_custom_images(method, tmp_path):
     write_images(tmp_path / "photos")
-    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes", "DATASET.NUM_SHOTS": -1}, [])
+    cfg = resolve(
+        "CoOp", [], {"DATASET.DATASET": "toy-shapes", "DATASET.NUM_SHOTS": -1}, []
+    )
     task = task_class(f"folder:{tmp_path / 'photos'}")(cfg)
-    preprocessing = trainer_class("CoOp").load_backbone(with_overrides(cfg, MODEL__BACKBONE__NAME="pocket")).preprocessing
+    preprocessing = (
+        trainer_class("CoOp")
+        .load_backbone(with_overrides(cfg, MODEL__BACKBONE__NAME="pocket"))
+        .preprocessing
+    )
     images = build_images(cfg, [task], "test", preprocessing)
     loader = loaders.build_loader(images, 2, workers=2)
     loader.multiprocessing_context = multiprocessing.get_context(method)
@@ -235,14 +307,29 @@ def test_a_worker_that_fails_is_one_message(message, monkeypatch):
 
 def test_text_in_tables_is_harmless():
     assert latex_text("a_b & 5%") == "a\\_b \\& 5\\%"
-    assert latex_text("${x}^~#\\") == "\\$\\{x\\}\\textasciicircum{}\\textasciitilde{}\\#\\textbackslash{}"
+    assert (
+        latex_text("${x}^~#\\")
+        == "\\$\\{x\\}\\textasciicircum{}\\textasciitilde{}\\#\\textbackslash{}"
+    )
     assert markdown_text("a|b\nerror: c\x1b[31m") == "a\\|b\\nerror: c\\x1b[31m"
 
 
 def test_the_papers_zero_shot_row_is_under_its_tasks():
     known = paper_scores()
-    row = {task: score for (item, label, task), (score, _) in known.items() if label == "CLIP / - / -"}
-    expected = {"food-101": 88.7, "gtsrb": 43.5, "hateful-memes": 58.1, "kitti-distance": 27.0, "mnist": 52.0}
-    assert expected | {"oxford-flower-102": 69.4} == {name: row[name] for name in (*expected, "oxford-flower-102")}
+    row = {
+        task: score
+        for (item, label, task), (score, _) in known.items()
+        if label == "CLIP / - / -"
+    }
+    expected = {
+        "food-101": 88.7,
+        "gtsrb": 43.5,
+        "hateful-memes": 58.1,
+        "kitti-distance": 27.0,
+        "mnist": 52.0,
+    }
+    assert expected | {"oxford-flower-102": 69.4} == {
+        name: row[name] for name in (*expected, "oxford-flower-102")
+    }
     mean = sum(score for task, score in row.items() if task != "average") / 20
     assert mean == pytest.approx(row["average"], abs=0.06)

@@ -1,4 +1,6 @@
-"""`--model-dir` without the keys that the prompt was trained with: its own record counts, and a contradiction is an error."""
+"""`--model-dir` without the keys that the prompt was trained with: its own record
+counts, and a contradiction is an error.
+"""
 
 import json
 import shutil
@@ -25,15 +27,47 @@ TRAINED = {  # what a run is trained with; the evaluation repeats nothing of it
     "end": ["--trainer", "CoOp", POSITION, "end", "TRAINER.MVLPT.COOP.N_CTX", 3],
     "front": ["--trainer", "CoOp", POSITION, "front"],
     "words": ["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", "a photo of one"],
-    "deep": ["--trainer", "VPT", "TRAINER.MVLPT.VPT.DEEP", True, "TRAINER.MVLPT.VPT.N_CTX", 3],
+    "deep": [
+        "--trainer",
+        "VPT",
+        "TRAINER.MVLPT.VPT.DEEP",
+        True,
+        "TRAINER.MVLPT.VPT.N_CTX",
+        3,
+    ],
     "shallow": ["--trainer", "VPT", "TRAINER.MVLPT.VPT.DEEP", False],
     "heads": ["--trainer", "UPT", HEADS, 4, "TRAINER.MVLPT.PROJECT_DIM", 16],
     "per-token": ["--trainer", "UPT", METHOD, "per-token", POSITION, "end"],
     "mlp": ["--trainer", "UPT", METHOD, "mlp"],
     "cropped": ["--trainer", "VPT", "DATASET.CENTER_CROP", True],
-    "pixels": ["--trainer", "CoOp", "INPUT.FROM_BACKBONE", False, "INPUT.SIZE", "[32, 32]", POSITION, "end"],
-    "ivlp": ["--trainer", "IVLP", DEPTHS[0], 2, DEPTHS[1], 1, "TRAINER.IVLP.N_CTX_TEXT", 2],
-    "maple": ["--trainer", "MaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 2, "TRAINER.MAPLE.CTX_INIT", "one two three"],
+    "pixels": [
+        "--trainer",
+        "CoOp",
+        "INPUT.FROM_BACKBONE",
+        False,
+        "INPUT.SIZE",
+        "[32, 32]",
+        POSITION,
+        "end",
+    ],
+    "ivlp": [
+        "--trainer",
+        "IVLP",
+        DEPTHS[0],
+        2,
+        DEPTHS[1],
+        1,
+        "TRAINER.IVLP.N_CTX_TEXT",
+        2,
+    ],
+    "maple": [
+        "--trainer",
+        "MaPLe",
+        "TRAINER.MAPLE.PROMPT_DEPTH",
+        2,
+        "TRAINER.MAPLE.CTX_INIT",
+        "one two three",
+    ],
     "kgcoop": ["--trainer", "KgCoOp"],
 }
 
@@ -54,7 +88,17 @@ def trained(main, plain, tmp_path_factory):
     def run(name):
         if name not in done:
             done[name] = folder / name
-            assert main(*TRAINED[name][:2], *ONE, "--output-dir", folder / name, *TRAINED[name][2:], config=plain) == 0
+            assert (
+                main(
+                    *TRAINED[name][:2],
+                    *ONE,
+                    "--output-dir",
+                    folder / name,
+                    *TRAINED[name][2:],
+                    config=plain,
+                )
+                == 0
+            )
         return done[name]
 
     return run
@@ -66,7 +110,17 @@ def predictions(folder) -> bytes:
 
 def evaluate(main, config, run, out, name, *argv) -> int:
     trainer = TRAINED[name][:2]
-    return main(*trainer, *ONE, "--eval-only", "--model-dir", run, "--output-dir", out, *argv, config=config)
+    return main(
+        *trainer,
+        *ONE,
+        "--eval-only",
+        "--model-dir",
+        run,
+        "--output-dir",
+        out,
+        *argv,
+        config=config,
+    )
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -74,14 +128,21 @@ def test_an_evaluation_repeats_no_key(main, plain, trained, tmp_path, name):
     run = trained(name)
     assert evaluate(main, plain, run, tmp_path / "out", name) == 0
     assert predictions(tmp_path / "out") == predictions(run)
-    assert load_prompts(tmp_path / "out/prompts.safetensors")[0].config() == load_prompts(run / "prompts.safetensors")[0].config()
-    assert evaluate(main, plain, run, tmp_path / "out", name) == 0, "the same command is the same run"
+    assert (
+        load_prompts(tmp_path / "out/prompts.safetensors")[0].config()
+        == load_prompts(run / "prompts.safetensors")[0].config()
+    )
+    assert evaluate(main, plain, run, tmp_path / "out", name) == 0, (
+        "the same command is the same run"
+    )
 
 
 @pytest.mark.parametrize("name", ["end", "heads", "cropped", "ivlp", "kgcoop"])
 @pytest.mark.parametrize("left", ["checkpoint", "prompts.safetensors", "config.yaml"])
 def test_each_of_its_files_is_enough(main, plain, trained, tmp_path, name, left):
-    """Runs of earlier versions have no record in the checkpoint, and none of the backbone in prompts.safetensors."""
+    """Runs of earlier versions have no record in the checkpoint, and none of the
+    backbone in prompts.safetensors.
+    """
     run = shutil.copytree(trained(name), tmp_path / "run")
     if left != "config.yaml":
         (run / "config.yaml").unlink()
@@ -106,7 +167,10 @@ def test_what_nothing_tells_is_logged(main, plain, trained, tmp_path):
         torch.save(content, path)
     given = ["TRAINER.MVLPT.COOP.N_CTX", 16, POSITION, "front"]
     assert evaluate(main, plain, run, tmp_path / "out", "front", *given) == 0
-    assert "does not say what its prompt was trained with" in (tmp_path / "out" / "log.txt").read_text()
+    assert (
+        "does not say what its prompt was trained with"
+        in (tmp_path / "out" / "log.txt").read_text()
+    )
     assert predictions(tmp_path / "out") == predictions(run)
 
 
@@ -114,11 +178,23 @@ def test_what_nothing_tells_is_logged(main, plain, trained, tmp_path):
     ("name", "given", "words"),
     [
         ("end", [POSITION, "middle"], [POSITION, "end", "middle"]),
-        ("front", ["TRAINER.COOP.CLASS_TOKEN_POSITION", "end"], [POSITION, "front", "end"]),
+        (
+            "front",
+            ["TRAINER.COOP.CLASS_TOKEN_POSITION", "end"],
+            [POSITION, "front", "end"],
+        ),
         ("heads", [HEADS, 2], [HEADS, "4", "2"]),
         ("per-token", [METHOD, "transformer"], [METHOD, "per-token", "transformer"]),
-        ("cropped", ["DATASET.CENTER_CROP", False], ["DATASET.CENTER_CROP", "True", "False"]),
-        ("maple", ["TRAINER.MAPLE.CTX_INIT", "one two six"], ["fixed_words", "three", "six"]),
+        (
+            "cropped",
+            ["DATASET.CENTER_CROP", False],
+            ["DATASET.CENTER_CROP", "True", "False"],
+        ),
+        (
+            "maple",
+            ["TRAINER.MAPLE.CTX_INIT", "one two six"],
+            ["fixed_words", "three", "six"],
+        ),
         ("end", ["TRAINER.MVLPT.COOP.N_CTX", 5], ["n_ctx 3, not 5"]),
     ],
 )
@@ -132,14 +208,37 @@ def test_a_contradiction_names_both(refuse, plain, trained, name, given, words, 
 def test_a_file_gives_keys_too(refuse, plain, trained, tmp_path):
     config = tmp_path / "given.yaml"
     config.write_text(PLAIN + "TRAINER: {COOP: {CLASS_TOKEN_POSITION: middle}}\n")
-    message = refuse("--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", trained("end"), config=config)
+    message = refuse(
+        "--trainer",
+        "CoOp",
+        *ONE,
+        "--eval-only",
+        "--model-dir",
+        trained("end"),
+        config=config,
+    )
     assert f"{POSITION} end, but middle is given" in message
 
 
 def test_an_adaptation_starts_with_the_prompts_position(main, plain, trained, tmp_path):
     out = tmp_path / "out"
-    assert main("--trainer", "MCoOp", *ONE, "--model-dir", trained("end"), "--output-dir", out, config=plain) == 0
-    assert load_prompts(out / "prompts.safetensors")[0].config() == load_prompts(trained("end") / "prompts.safetensors")[0].config()
+    assert (
+        main(
+            "--trainer",
+            "MCoOp",
+            *ONE,
+            "--model-dir",
+            trained("end"),
+            "--output-dir",
+            out,
+            config=plain,
+        )
+        == 0
+    )
+    assert (
+        load_prompts(out / "prompts.safetensors")[0].config()
+        == load_prompts(trained("end") / "prompts.safetensors")[0].config()
+    )
 
 
 # -- the backbone ------------------------------------------------------------------------------------------------------
@@ -151,19 +250,40 @@ def twin(stubs):
     pocket = stubs["pocket"]
     clip = tiny_world.tiny_clip()
     clip.visual.proj.data[0, 0] += 1
-    stubs["ViT-B/16"] = Backbone("ViT-B/16", clip, pocket.tokenizer, pocket.preprocessing)
+    stubs["ViT-B/16"] = Backbone(
+        "ViT-B/16", clip, pocket.tokenizer, pocket.preprocessing
+    )
     yield "ViT-B/16"
     del stubs["ViT-B/16"]
 
 
 @pytest.mark.parametrize("name", ["end", "deep", "heads"])
-def test_another_backbone_of_the_same_sizes_is_refused(refuse, main, plain, trained, twin, tmp_path, name):
+def test_another_backbone_of_the_same_sizes_is_refused(
+    refuse, main, plain, trained, twin, tmp_path, name
+):
     argv = [*TRAINED[name][:2], *ONE, "--model-dir", trained(name), "--backbone", twin]
     message = refuse(*argv, config=plain)
-    assert "trained on the backbone pocket (weights " in message and f"not on {twin} (weights " in message
+    assert (
+        "trained on the backbone pocket (weights " in message
+        and f"not on {twin} (weights " in message
+    )
     run = tmp_path / "run"
-    assert main(*TRAINED[name][:2], *ONE, "--backbone", twin, "--output-dir", run, *TRAINED[name][2:], config=plain) == 0
-    assert evaluate(main, plain, run, tmp_path / "out", name) == 0, "the record names the backbone"
+    assert (
+        main(
+            *TRAINED[name][:2],
+            *ONE,
+            "--backbone",
+            twin,
+            "--output-dir",
+            run,
+            *TRAINED[name][2:],
+            config=plain,
+        )
+        == 0
+    )
+    assert evaluate(main, plain, run, tmp_path / "out", name) == 0, (
+        "the record names the backbone"
+    )
     assert predictions(tmp_path / "out") == predictions(run)
 
 
@@ -171,10 +291,18 @@ def test_a_backbone_that_is_a_file_must_be_given(refuse, plain, trained, tmp_pat
     run = shutil.copytree(trained("end"), tmp_path / "run")
     for path in (run / "prompt_learner").glob("model*"):
         content = torch.load(path, weights_only=True)
-        record = json.loads(content["prompt"]) | {"backbone": "ViT-B-16", "backbone_is_path": True}
+        record = json.loads(content["prompt"]) | {
+            "backbone": "ViT-B-16",
+            "backbone_is_path": True,
+        }
         torch.save(content | {"prompt": json.dumps(record)}, path)
-    message = refuse("--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", run, config=plain)
-    assert "trained on the file or folder ViT-B-16: give it with --backbone PATH" in message
+    message = refuse(
+        "--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", run, config=plain
+    )
+    assert (
+        "trained on the file or folder ViT-B-16: give it with --backbone PATH"
+        in message
+    )
 
 
 # -- prompts of other projects -------------------------------------------------------------------------------------------
@@ -188,32 +316,81 @@ def test_a_method_tells_the_position(main, plain, tmp_path, method):
     write_foreign(tmp_path / "theirs", stored)
     trainer = "ProGrad" if method == "ProGrad" else "CoOp"
     given = ["TRAINER.MVLPT.COOP.N_CTX", 4, "TRAINER.MVLPT.COOP.CTX_INIT", ""]
-    argv = ["--trainer", trainer, *ONE, "--eval-only", "--model-dir", tmp_path / "theirs", *given]
+    argv = [
+        "--trainer",
+        trainer,
+        *ONE,
+        "--eval-only",
+        "--model-dir",
+        tmp_path / "theirs",
+        *given,
+    ]
     outs = [tmp_path / "told", tmp_path / "given"]
     assert main("--output-dir", outs[0], *argv, config=plain) == 0
     assert main("--output-dir", outs[1], *argv, POSITION, "end", config=plain) == 0
-    assert read(outs[0] / "predictions/seed0_toy-shapes.json")["predictions"] == read(
-        outs[1] / "predictions/seed0_toy-shapes.json"
-    )["predictions"]
+    assert (
+        read(outs[0] / "predictions/seed0_toy-shapes.json")["predictions"]
+        == read(outs[1] / "predictions/seed0_toy-shapes.json")["predictions"]
+    )
     assert load_prompts(outs[0] / "prompts.safetensors")[0].position == "end"
 
 
 def test_a_position_that_nothing_tells_must_be_given(refuse, plain, tmp_path):
     write_foreign(tmp_path / "theirs", foreign_state("CoOp"))
     given = ["TRAINER.MVLPT.COOP.N_CTX", 4]
-    message = refuse("--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", tmp_path / "theirs", *given, config=plain)
+    message = refuse(
+        "--trainer",
+        "CoOp",
+        *ONE,
+        "--eval-only",
+        "--model-dir",
+        tmp_path / "theirs",
+        *given,
+        config=plain,
+    )
     assert f"set {POSITION} to front, middle or end" in message
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["mvlpt_proj", "upt_proj"])
 @pytest.mark.parametrize("trainer", ["UPT", "MVLPT"])
-def test_a_reference_upt_with_the_references_command_line(main, plain, tmp_path, old, trainer):
+def test_a_reference_upt_with_the_references_command_line(
+    main, plain, tmp_path, old, trainer
+):
     write_foreign(tmp_path / "theirs", foreign_state("UPT", old=old))
-    given = ["TRAINER.MVLPT.COOP.N_CTX", 4, "TRAINER.MVLPT.VPT.N_CTX", 4, "TRAINER.MVLPT.PROJECT_DIM", 48]
-    argv = ["--trainer", trainer, *ONE, "--eval-only", "--model-dir", tmp_path / "theirs", *given]
+    given = [
+        "TRAINER.MVLPT.COOP.N_CTX",
+        4,
+        "TRAINER.MVLPT.VPT.N_CTX",
+        4,
+        "TRAINER.MVLPT.PROJECT_DIM",
+        48,
+    ]
+    argv = [
+        "--trainer",
+        trainer,
+        *ONE,
+        "--eval-only",
+        "--model-dir",
+        tmp_path / "theirs",
+        *given,
+    ]
     assert main("--output-dir", tmp_path / "out", *argv, config=plain) == 0
-    assert f"{METHOD} per-token: taken from" in (tmp_path / "out" / "log.txt").read_text()
-    assert main("--output-dir", tmp_path / "given", *argv, METHOD, "per-token", POSITION, "middle", config=plain) == 0
+    assert (
+        f"{METHOD} per-token: taken from" in (tmp_path / "out" / "log.txt").read_text()
+    )
+    assert (
+        main(
+            "--output-dir",
+            tmp_path / "given",
+            *argv,
+            METHOD,
+            "per-token",
+            POSITION,
+            "middle",
+            config=plain,
+        )
+        == 0
+    )
     assert predictions(tmp_path / "out") == predictions(tmp_path / "given")
 
 
@@ -234,20 +411,40 @@ def test_a_prompt_that_is_no_number_is_refused(refuse, plain, trained, tmp_path,
 
 
 @pytest.mark.parametrize("tensor", ["visual.proj", "token_embedding.rows"])
-def test_a_backbone_that_is_no_number_is_refused(refuse, plain, tmp_path, monkeypatch, tensor):
+def test_a_backbone_that_is_no_number_is_refused(
+    refuse, plain, tmp_path, monkeypatch, tensor
+):
     from prompting.backbones import loading
 
     folder = shutil.copytree(loading.POCKET_FOLDER, tmp_path / "pocket")
     state = load_file(folder / "model.safetensors")
     state[tensor][0, 0] = float("nan")
     save_file(state, folder / "model.safetensors")
-    with pytest.raises(ValueError, match=r"model\.safetensors: (visual\.proj|token_embedding\.weight) holds NaN"):
+    with pytest.raises(
+        ValueError,
+        match=r"model\.safetensors: (visual\.proj|token_embedding\.weight) holds NaN",
+    ):
         loading.load_pocket(folder)
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "VPT", "UPT"])
-def test_a_divergence_that_validation_finds_names_the_epoch(main, plain, tmp_path, capsys, trainer):
-    argv = ["--trainer", trainer, *ONE, "--output-dir", tmp_path / "out", "OPTIM.LR", "1e38", "TEST.FINAL_MODEL", "best_val"]
+def test_a_divergence_that_validation_finds_names_the_epoch(
+    main, plain, tmp_path, capsys, trainer
+):
+    argv = [
+        "--trainer",
+        trainer,
+        *ONE,
+        "--output-dir",
+        tmp_path / "out",
+        "OPTIM.LR",
+        "1e38",
+        "TEST.FINAL_MODEL",
+        "best_val",
+    ]
     assert main(*argv, "DATALOADER.TRAIN_X.BATCH_SIZE", 64, config=plain) == 1
     message = capsys.readouterr().err
-    assert "epoch 1" in message and "val probabilities of toy-shapes are not finite" in message
+    assert (
+        "epoch 1" in message
+        and "val probabilities of toy-shapes are not finite" in message
+    )

@@ -1,4 +1,6 @@
-"""Runs in a folder that holds something already: reused, continued, refused or, if asked for, overwritten."""
+"""Runs in a folder that holds something already: reused, continued, refused or, if
+asked for, overwritten.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,9 @@ BASE = ["--dataset", ",".join(TARGETS), "--shots", 3, "--seed", 0]
 def finished(main, tmp_path_factory) -> Path:
     """A two-stage run of MCoOp, not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out) == 0
+    assert (
+        main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out) == 0
+    )
     return out
 
 
@@ -29,18 +33,34 @@ def test_a_finished_run_is_reused(main, tmp_path, capsys):
     assert {part: state_of(out / part) for part in ("source", "adapt")} == {
         part: before[part] for part in ("source", "adapt")
     }
-    assert ((out / "results.json").read_bytes(), (out / "submission.zip").read_bytes()) == results
+    assert (
+        (out / "results.json").read_bytes(),
+        (out / "submission.zip").read_bytes(),
+    ) == results
 
 
 def test_every_line_is_shown_once(main, tmp_path, capsys):
-    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", tmp_path / "run") == 0
+    assert (
+        main(
+            "--trainer",
+            "MCoOp",
+            "--source",
+            SOURCES,
+            *BASE,
+            "--output-dir",
+            tmp_path / "run",
+        )
+        == 0
+    )
     captured = capsys.readouterr()
     for line in ("stage 2: ", "toy-marks: zero-shot", "toy-scenes: zero-shot"):
         assert captured.out.count(line) + captured.err.count(line) == 1, line
         assert (tmp_path / "run" / "log.txt").read_text().count(line) == 1
 
 
-def test_an_unfinished_run_goes_on_where_it_stopped_if_asked_to(finished, main, tmp_path, capsys):
+def test_an_unfinished_run_goes_on_where_it_stopped_if_asked_to(
+    finished, main, tmp_path, capsys
+):
     out = tmp_path / "run"
     arguments = ["--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out]
     assert main(*arguments) == 0
@@ -57,8 +77,13 @@ def test_an_unfinished_run_goes_on_where_it_stopped_if_asked_to(finished, main, 
     assert "--resume auto" in capsys.readouterr().err and state_of(out) == before
     assert main(*arguments, "--resume", "auto") == 0
     assert {part: state_of(out / part) for part in kept} == kept
-    assert (out / "results.json").read_bytes() == (finished / "results.json").read_bytes()
-    assert same(prompt_in(out / "adapt" / "toy-scenes"), prompt_in(finished / "adapt" / "toy-scenes"))
+    assert (out / "results.json").read_bytes() == (
+        finished / "results.json"
+    ).read_bytes()
+    assert same(
+        prompt_in(out / "adapt" / "toy-scenes"),
+        prompt_in(finished / "adapt" / "toy-scenes"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,9 +97,23 @@ def test_an_unfinished_run_goes_on_where_it_stopped_if_asked_to(finished, main, 
         (["--trainer", "MVPT"], "TRAINER.NAME"),
     ],
 )
-def test_a_folder_of_another_configuration_is_refused(finished, main, capsys, change, key):
+def test_a_folder_of_another_configuration_is_refused(
+    finished, main, capsys, change, key
+):
     before = state_of(finished)
-    assert main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", finished, *change) == 2
+    assert (
+        main(
+            "--trainer",
+            "MCoOp",
+            "--source",
+            SOURCES,
+            *BASE,
+            "--output-dir",
+            finished,
+            *change,
+        )
+        == 2
+    )
     message = capsys.readouterr().err
     assert key in message and str(finished) in message and "--overwrite" in message
     assert state_of(finished) == before
@@ -82,18 +121,53 @@ def test_a_folder_of_another_configuration_is_refused(finished, main, capsys, ch
 
 def test_a_folder_can_be_overwritten(main, tmp_path):
     out = tmp_path / "run"
-    arguments = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out]
+    arguments = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+    ]
     assert main(*arguments) == 0
     assert main(*arguments, "--seed", 5, "--overwrite") == 0
-    assert {path.name for path in (out / "predictions").iterdir()} == {"seed5_toy-marks.json"}
+    assert {path.name for path in (out / "predictions").iterdir()} == {
+        "seed5_toy-marks.json"
+    }
 
 
 @pytest.mark.long
 def test_another_start_is_another_run(finished, main, tmp_path):
-    """The same command with another --model-dir must not pass off the first one's results as its own."""
+    """The same command with another --model-dir must not pass off the first one's
+    results as its own.
+    """
     other, out = tmp_path / "other", tmp_path / "out"
-    assert main("--trainer", "MCoOp", "--dataset", "toy-shapes", "--shots", 2, "--output-dir", other) == 0
-    command = ["--trainer", "CoOp", "--dataset", "toy-scenes", "--shots", 3, "--output-dir", out, "--model-dir"]
+    assert (
+        main(
+            "--trainer",
+            "MCoOp",
+            "--dataset",
+            "toy-shapes",
+            "--shots",
+            2,
+            "--output-dir",
+            other,
+        )
+        == 0
+    )
+    command = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-scenes",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+        "--model-dir",
+    ]
     assert main(*command, finished / "source") == 0
     first = prompt_in(out)
     code = main(*command, other)
@@ -101,11 +175,28 @@ def test_another_start_is_another_run(finished, main, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mistake", [["--dataset", "toy-mark"], ["OPTIM.LRR", 1], ["--backbone", "pockett"], ["TRAINER.MVLPT.COOP.N_CTX", 0]]
+    "mistake",
+    [
+        ["--dataset", "toy-mark"],
+        ["OPTIM.LRR", 1],
+        ["--backbone", "pockett"],
+        ["TRAINER.MVLPT.COOP.N_CTX", 0],
+    ],
 )
-def test_overwriting_waits_until_the_command_is_known_to_be_right(main, tmp_path, mistake):
+def test_overwriting_waits_until_the_command_is_known_to_be_right(
+    main, tmp_path, mistake
+):
     out = tmp_path / "run"
-    command = ["--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", out]
+    command = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+    ]
     assert main(*command) == 0
     before = state_of(out)
     assert main(*command, "--overwrite", *mistake) == 2
@@ -116,16 +207,44 @@ def test_only_a_run_is_overwritten(main, tmp_path, capsys):
     letters = tmp_path / "letters"
     letters.mkdir()
     (letters / "dear.txt").write_text("diary")
-    code = main("--trainer", "CoOp", "--dataset", "toy-marks", "--shots", 3, "--output-dir", letters, "--overwrite")
+    code = main(
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-marks",
+        "--shots",
+        3,
+        "--output-dir",
+        letters,
+        "--overwrite",
+    )
     assert (letters / "dear.txt").is_file()
     assert code == 2 and str(letters) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("before", [["--no-train"], ["--eval-only", "--model-dir"]])
-def test_an_evaluation_is_not_taken_for_a_finished_training(finished, main, tmp_path, before):
+def test_an_evaluation_is_not_taken_for_a_finished_training(
+    finished, main, tmp_path, before
+):
     out = tmp_path / "out"
-    command = ["--trainer", "CoOp", "--dataset", "toy-scenes", "--shots", 3, "--output-dir", out]
-    assert main(*command, *before, *([finished / "source"] if "--model-dir" in before else [])) == 0
+    command = [
+        "--trainer",
+        "CoOp",
+        "--dataset",
+        "toy-scenes",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+    ]
+    assert (
+        main(
+            *command,
+            *before,
+            *([finished / "source"] if "--model-dir" in before else []),
+        )
+        == 0
+    )
     assert not (out / "prompt_learner").exists()
     code = main(*command)
     assert code == 2 or (out / "prompt_learner" / "model.pth.tar-2").is_file()
@@ -134,8 +253,14 @@ def test_an_evaluation_is_not_taken_for_a_finished_training(finished, main, tmp_
 def test_resuming_goes_on_in_the_run_s_folder(finished, main, tmp_path, capsys):
     for argv, words in [
         (["--resume", tmp_path], [str(tmp_path), "config.yaml"]),
-        (["--resume", finished, "--output-dir", tmp_path / "other"], [str(finished), "--output-dir"]),
-        (["--resume", "auto", "--overwrite", "--output-dir", finished], ["--resume", "--overwrite"]),
+        (
+            ["--resume", finished, "--output-dir", tmp_path / "other"],
+            [str(finished), "--output-dir"],
+        ),
+        (
+            ["--resume", "auto", "--overwrite", "--output-dir", finished],
+            ["--resume", "--overwrite"],
+        ),
         (["--resume", finished, "OPTIM.LR", 0.25], ["OPTIM.LR"]),
     ]:
         flags = ["--trainer", "MCoOp", "--source", SOURCES, *BASE]
@@ -148,8 +273,24 @@ def test_resuming_goes_on_in_the_run_s_folder(finished, main, tmp_path, capsys):
 
 def test_a_trainer_for_dassl_alone_goes_on_only_if_asked_to(main, tmp_path, capsys):
     out = tmp_path / "run"
-    flags = ["--trainer", "CoCoOp", "--dataset", "toy-shapes", "--shots", 3, "--output-dir", out]
-    keys = ["TRAINER.COCOOP.PREC", "fp32", "TRAINER.COCOOP.N_CTX", 4, "TRAIN.CHECKPOINT_FREQ", 1]
+    flags = [
+        "--trainer",
+        "CoCoOp",
+        "--dataset",
+        "toy-shapes",
+        "--shots",
+        3,
+        "--output-dir",
+        out,
+    ]
+    keys = [
+        "TRAINER.COCOOP.PREC",
+        "fp32",
+        "TRAINER.COCOOP.N_CTX",
+        4,
+        "TRAIN.CHECKPOINT_FREQ",
+        1,
+    ]
     assert main(*flags, *keys) == 0
     before = state_of(out)
     assert main(*flags, *keys) == 2

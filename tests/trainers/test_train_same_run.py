@@ -1,4 +1,6 @@
-"""Which runs are the same: content and labels count, keys that change no bit do not; and what is refused before writing."""
+"""Which runs are the same: content and labels count, keys that change no bit do not;
+and what is refused before writing.
+"""
 
 import json
 from pathlib import Path
@@ -12,24 +14,38 @@ from PIL import Image
 COOP = ["--trainer", "CoOp", "--shots", 2]
 
 
-def write_images(folder: Path, suffix: str, shade: int = 0, classes: tuple[str, ...] = ("a", "b")) -> None:
+def write_images(
+    folder: Path, suffix: str, shade: int = 0, classes: tuple[str, ...] = ("a", "b")
+) -> None:
     """Write uncompressed images, whose sizes in bytes do not depend on what they show."""
     for label, name in enumerate(classes):
         for split in ("train", "test"):
             for k in range(4):
                 path = folder / split / name / f"{k}{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = np.full((32, 32, 3), 60 * label + 10 * k + shade, dtype=np.uint8)
+                pixels = np.full(
+                    (32, 32, 3), 60 * label + 10 * k + shade, dtype=np.uint8
+                )
                 Image.fromarray(pixels).save(path)
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".ppm", ".tif"])
 def test_images_that_keep_their_size_are_other_images(main, tmp_path, capsys, suffix):
     write_images(tmp_path / "p", suffix)
-    argv = [*COOP, "--dataset", f"folder:{tmp_path}/p", "--output-dir", tmp_path / "out"]
+    argv = [
+        *COOP,
+        "--dataset",
+        f"folder:{tmp_path}/p",
+        "--output-dir",
+        tmp_path / "out",
+    ]
     assert main(*argv) == 0 and main(*argv) == 0
     assert "reused" in capsys.readouterr().out
-    sizes = {path: path.stat().st_size for path in (tmp_path / "p").rglob("*") if path.is_file()}
+    sizes = {
+        path: path.stat().st_size
+        for path in (tmp_path / "p").rglob("*")
+        if path.is_file()
+    }
     write_images(tmp_path / "p", suffix, shade=100)
     assert all(path.stat().st_size == size for path, size in sizes.items())
     assert main(*argv) == 2
@@ -41,14 +57,22 @@ def test_other_labels_are_other_data(main, tmp_path, capsys, split):
     write_images(tmp_path / "p", ".png")
     rows = []
     for path in sorted((tmp_path / "p").rglob("*.png")):
-        rows.append([str(path.relative_to(tmp_path)), path.parent.name, path.parent.parent.name])
+        rows.append(
+            [str(path.relative_to(tmp_path)), path.parent.name, path.parent.parent.name]
+        )
 
     def write_table() -> None:
         lines = ["path,label,split", *(",".join(row) for row in rows)]
         (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
 
     write_table()
-    argv = [*COOP, "--dataset", f"csv:{tmp_path}/t.csv", "--output-dir", tmp_path / "out"]
+    argv = [
+        *COOP,
+        "--dataset",
+        f"csv:{tmp_path}/t.csv",
+        "--output-dir",
+        tmp_path / "out",
+    ]
     assert main(*argv) == 0
     for row in rows:
         if row[2] == split:
@@ -61,7 +85,12 @@ def test_other_labels_are_other_data(main, tmp_path, capsys, split):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("DATALOADER.NUM_WORKERS", 1), ("TRAIN.PRINT_FREQ", 3), ("VERBOSE", False), ("DATASET.ALLOW_OUTSIDE", True)],
+    [
+        ("DATALOADER.NUM_WORKERS", 1),
+        ("TRAIN.PRINT_FREQ", 3),
+        ("VERBOSE", False),
+        ("DATASET.ALLOW_OUTSIDE", True),
+    ],
 )
 def test_keys_that_change_no_bit_are_the_same_run(main, tmp_path, capsys, key, value):
     argv = [*COOP, "--dataset", "toy-marks", "--output-dir", tmp_path / "out"]
@@ -113,8 +142,14 @@ def test_names_that_cannot_be_files(refuse, tmp_path, name):
 @pytest.mark.parametrize("name", ["word " * 45 + "end", "x" * 240])
 def test_class_names_that_are_too_long_leave_no_folder(refuse, tmp_path, trainer, name):
     write_images(tmp_path / "p", ".png", classes=("a", name))
-    message = refuse("--trainer", trainer, "--shots", 2, "--dataset", f"folder:{tmp_path}/p")
-    assert name.strip() in message and "tokens" in message and not (tmp_path / "out").exists()
+    message = refuse(
+        "--trainer", trainer, "--shots", 2, "--dataset", f"folder:{tmp_path}/p"
+    )
+    assert (
+        name.strip() in message
+        and "tokens" in message
+        and not (tmp_path / "out").exists()
+    )
 
 
 def test_overwriting_follows_a_link(main, tmp_path):

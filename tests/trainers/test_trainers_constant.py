@@ -25,7 +25,9 @@ def images_seen(stubs, monkeypatch):
     monkeypatch.setattr(
         clip,
         "encode_image",
-        lambda images, *a, **k: (calls.append(len(images)), original(images, *a, **k))[1],
+        lambda images, *a, **k: (calls.append(len(images)), original(images, *a, **k))[
+            1
+        ],
         raising=False,
     )
     return calls
@@ -39,7 +41,10 @@ def sentences_seen(monkeypatch):
     monkeypatch.setattr(
         prompting.model,
         "encode_tokens",
-        lambda clip, batch, *a, **k: (calls.append(len(batch.ids)), original(clip, batch, *a, **k))[1],
+        lambda clip, batch, *a, **k: (
+            calls.append(len(batch.ids)),
+            original(clip, batch, *a, **k),
+        )[1],
     )
     return calls
 
@@ -52,20 +57,34 @@ def test_every_image_passes_an_unprompted_tower_once(build, images_seen, name, t
     assert sum(images_seen) == sizes["train"] + sizes["val"] + sizes["test"]
 
 
-def test_runs_in_one_process_share_what_the_backbone_gives(build, images_seen, tmp_path):
+def test_runs_in_one_process_share_what_the_backbone_gives(
+    build, images_seen, tmp_path
+):
     build("CoOp", "toy-shapes", shots=2, seed=5, out=tmp_path / "a").train()
     before = len(images_seen)
-    build("CoOp", "toy-shapes", "TRAINER.MVLPT.COOP.N_CTX", 2, shots=2, seed=5, out=tmp_path / "b").train()
+    build(
+        "CoOp",
+        "toy-shapes",
+        "TRAINER.MVLPT.COOP.N_CTX",
+        2,
+        shots=2,
+        seed=5,
+        out=tmp_path / "b",
+    ).train()
     assert len(images_seen) == before
 
 
-def test_the_first_run_of_a_process_draws_the_same_prompt_as_later_ones(build, monkeypatch, stubs, tmp_path):
+def test_the_first_run_of_a_process_draws_the_same_prompt_as_later_ones(
+    build, monkeypatch, stubs, tmp_path
+):
     def load_backbone(name, pretrained=None, device="cpu"):
         torch.randn(100)  # as building a model does
         return stubs[name]
 
     monkeypatch.setattr(trainers.features.store, "load_backbone", load_backbone)
-    prompts = [build("UPT", "toy-shapes", out=tmp_path / str(k)).model.prompt for k in range(2)]
+    prompts = [
+        build("UPT", "toy-shapes", out=tmp_path / str(k)).model.prompt for k in range(2)
+    ]
     one, other = (prompt.state_dict() for prompt in prompts)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -98,9 +117,15 @@ def test_another_preprocessing_is_not_mistaken_for_a_known_one(build):
     assert not torch.allclose(*found, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "tasks", "classes"), [("VPT", "toy-shapes", 3), ("MVPT", THREE, 10)])
-def test_every_class_passes_an_unprompted_text_tower_once(build, sentences_seen, name, tasks, classes):
-    trainer = build(name, tasks, "OPTIM.MAX_EPOCH", 3, "DATALOADER.TRAIN_X.BATCH_SIZE", 2)
+@pytest.mark.parametrize(
+    ("name", "tasks", "classes"), [("VPT", "toy-shapes", 3), ("MVPT", THREE, 10)]
+)
+def test_every_class_passes_an_unprompted_text_tower_once(
+    build, sentences_seen, name, tasks, classes
+):
+    trainer = build(
+        name, tasks, "OPTIM.MAX_EPOCH", 3, "DATALOADER.TRAIN_X.BATCH_SIZE", 2
+    )
     trainer.train()
     assert sum(sentences_seen) == classes
 
@@ -111,7 +136,9 @@ def test_visual_prompts_leave_the_plain_image_tower_alone(build, images_seen):
 
 
 @pytest.mark.parametrize("space", ["task", "union"])
-def test_features_in_the_place_of_images_learn_the_same_prompt(build, monkeypatch, tmp_path, space):
+def test_features_in_the_place_of_images_learn_the_same_prompt(
+    build, monkeypatch, tmp_path, space
+):
     kept = build("MCoOp", THREE, "MULTITASK.LABEL_SPACE", space, out=tmp_path / "kept")
     kept.train()
     assert kept.cached

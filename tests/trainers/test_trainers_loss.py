@@ -1,4 +1,6 @@
-"""The loss, against an oracle in plain torch that knows no task, no batching and no saving."""
+"""The loss, against an oracle in plain torch that knows no task, no batching and no
+saving.
+"""
 
 import pytest
 import tiny_world
@@ -19,16 +21,29 @@ def unit(features):
 
 
 def class_features(backbone, names, ctx, position):
-    """(C, d): every prompt is a whole, padded sentence of X's, whose embeddings the context replaces."""
+    """(C, d): every prompt is a whole, padded sentence of X's, whose embeddings the
+    context replaces.
+    """
     clip, tokenizer, n = backbone.clip, backbone.tokenizer, ctx.shape[-2]
     before = {"front": 0, "middle": n // 2, "end": n}[position]
     rows = []
     for i, name in enumerate(names):
         words = len(tokenizer.encode(name))
-        ids = tokenizer(" ".join([*["X"] * before, name, *["X"] * (n - before)]) + ".", context_length=40)[0]
+        ids = tokenizer(
+            " ".join([*["X"] * before, name, *["X"] * (n - before)]) + ".",
+            context_length=40,
+        )[0]
         own = ctx if ctx.dim() == 2 else ctx[i]
         x = clip.token_embedding(ids)
-        x = torch.cat([x[:1], own[:before], x[1 + before : 1 + before + words], own[before:], x[1 + n + words :]])
+        x = torch.cat(
+            [
+                x[:1],
+                own[:before],
+                x[1 + before : 1 + before + words],
+                own[before:],
+                x[1 + n + words :],
+            ]
+        )
         rows.append((x + clip.positional_embedding, ids.argmax()))
     x = clip.transformer(torch.stack([x for x, _ in rows]), attn_mask=clip.attn_mask)
     x = clip.ln_final(x)[torch.arange(len(rows)), torch.stack([end for _, end in rows])]
@@ -36,10 +51,14 @@ def class_features(backbone, names, ctx, position):
 
 
 def oracle(trainer, rows, ctx, space, position="middle"):
-    """The mean over images of -sum_k log p(label k) / k; p over the union, or with -inf for other tasks' classes."""
+    """The mean over images of -sum_k log p(label k) / k; p over the union, or with -inf
+    for other tasks' classes.
+    """
     backbone, dataset = trainer.backbone, trainer.sets["train"]
     names = [name for task in dataset.names for name in NAMES[task]]
-    owner = torch.tensor([k for k, task in enumerate(dataset.names) for _ in NAMES[task]])
+    owner = torch.tensor(
+        [k for k, task in enumerate(dataset.names) for _ in NAMES[task]]
+    )
     texts = class_features(backbone, names, ctx, position)
     losses = []
     for row in rows:
@@ -50,33 +69,53 @@ def oracle(trainer, rows, ctx, space, position="middle"):
             logits = torch.where(owner == item["task"], logits, -torch.inf)
         start = int((owner < item["task"]).sum())
         columns = [start + label for label in dataset.samples[row].labels]
-        losses.append(-logits.log_softmax(0)[columns].mean() if columns else logits.new_zeros(()))
+        losses.append(
+            -logits.log_softmax(0)[columns].mean() if columns else logits.new_zeros(())
+        )
     return torch.stack(losses).mean()
 
 
 def batch_of(trainer, rows):
     """A training batch of these rows, as the training loader makes it."""
-    return trainer.train_loader_x.collate_fn(trainer.train_loader_x.dataset.__getitems__(rows))
+    return trainer.train_loader_x.collate_fn(
+        trainer.train_loader_x.dataset.__getitems__(rows)
+    )
 
 
 def rows_of(trainer, tasks=(0, 1, 2)):
     """Every second training image of these tasks, and of the multilabel one all."""
-    return [row for k in tasks for row in trainer.sets["train"].rows(k)[:: 1 if k == 1 else 2]][::-1]
+    return [
+        row
+        for k in tasks
+        for row in trainer.sets["train"].rows(k)[:: 1 if k == 1 else 2]
+    ][::-1]
 
 
 @pytest.mark.parametrize("space", ["task", "union"])
 @pytest.mark.parametrize("position", ["front", "middle", "end"])
 def test_mixed_batches_match_the_oracle(started, space, position):
     trainer = started(
-        "MCoOp", THREE, "MULTITASK.LABEL_SPACE", space, "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", position, shots=-1
+        "MCoOp",
+        THREE,
+        "MULTITASK.LABEL_SPACE",
+        space,
+        "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
+        position,
+        shots=-1,
     )
     rows = rows_of(trainer)
     assert any(not trainer.sets["train"].samples[row].labels for row in rows)
     assert any(len(trainer.sets["train"].samples[row].labels) > 1 for row in rows)
     ctx = trainer.model.prompt.ctx
-    loss, expected = trainer.loss(batch_of(trainer, rows)), oracle(trainer, rows, ctx, space, position)
+    loss, expected = (
+        trainer.loss(batch_of(trainer, rows)),
+        oracle(trainer, rows, ctx, space, position),
+    )
     assert loss.item() == pytest.approx(expected.item(), abs=2e-6)
-    (gradient,), (wanted,) = torch.autograd.grad(loss, [ctx]), torch.autograd.grad(expected, [ctx])
+    (gradient,), (wanted,) = (
+        torch.autograd.grad(loss, [ctx]),
+        torch.autograd.grad(expected, [ctx]),
+    )
     assert torch.allclose(gradient, wanted, atol=1e-6)
 
 
@@ -85,9 +124,14 @@ def test_encoding_only_the_tasks_of_the_batch_changes_nothing(started, tasks):
     trainer = started("MCoOp", THREE, shots=-1)
     rows = rows_of(trainer, tasks)
     ctx = trainer.model.prompt.ctx
-    loss, masked = trainer.loss(batch_of(trainer, rows)), oracle(trainer, rows, ctx, "task")
+    loss, masked = (
+        trainer.loss(batch_of(trainer, rows)),
+        oracle(trainer, rows, ctx, "task"),
+    )
     assert loss.item() == pytest.approx(masked.item(), abs=1e-6)
-    assert torch.allclose(*(torch.autograd.grad(value, [ctx])[0] for value in (loss, masked)), atol=1e-6)
+    assert torch.allclose(
+        *(torch.autograd.grad(value, [ctx])[0] for value in (loss, masked)), atol=1e-6
+    )
 
 
 def test_only_the_classes_of_the_batch_are_encoded(started, monkeypatch):
@@ -97,10 +141,15 @@ def test_only_the_classes_of_the_batch_are_encoded(started, monkeypatch):
     monkeypatch.setattr(
         PromptedCLIP,
         "encode_classes",
-        lambda self, names, *a, **k: (seen.extend(names), original(self, names, *a, **k))[1],
+        lambda self, names, *a, **k: (
+            seen.extend(names),
+            original(self, names, *a, **k),
+        )[1],
     )
     trainer.loss(batch_of(trainer, rows_of(trainer, (0, 2))))
-    assert sorted(name.replace("_", " ") for name in seen) == sorted(NAMES["toy-shapes"] + NAMES["toy-pets"])
+    assert sorted(name.replace("_", " ") for name in seen) == sorted(
+        NAMES["toy-shapes"] + NAMES["toy-pets"]
+    )
 
 
 def test_a_task_alone_and_among_others_has_the_same_loss(started, tmp_path):
@@ -108,7 +157,10 @@ def test_a_task_alone_and_among_others_has_the_same_loss(started, tmp_path):
     alone = started("MCoOp", "toy-pets", shots=-1, out=tmp_path / "alone")
     alone.model.prompt.load_state_dict(several.model.prompt.state_dict())
     first = several.sets["train"].rows(2)[0]
-    one, other = several.loss(batch_of(several, [first, first + 4])), alone.loss(batch_of(alone, [0, 4]))
+    one, other = (
+        several.loss(batch_of(several, [first, first + 4])),
+        alone.loss(batch_of(alone, [0, 4])),
+    )
     assert one.item() == pytest.approx(other.item(), abs=1e-6)
 
 
@@ -123,7 +175,10 @@ def test_images_without_labels_add_nothing(started, name, space):
     gradients = torch.autograd.grad(alone, list(trainer.model.prompt.parameters()))
     assert all(torch.count_nonzero(gradient) == 0 for gradient in gradients)
     rows = [0, dataset.rows(2)[0]]
-    with_it, without = trainer.loss(batch_of(trainer, [*rows, negative])), trainer.loss(batch_of(trainer, rows))
+    with_it, without = (
+        trainer.loss(batch_of(trainer, [*rows, negative])),
+        trainer.loss(batch_of(trainer, rows)),
+    )
     assert with_it.item() == pytest.approx(without.item() * 2 / 3, abs=1e-6)
 
 
@@ -137,8 +192,12 @@ def test_prompted_images_meet_the_classes_of_their_own_task(started, name):
         item = dataset[row]
         logits = model(item["img"][None], trainer.tasks[item["task"]].classnames)[0]
         labels = list(dataset.samples[row].labels)
-        losses.append(-logits.log_softmax(0)[labels].mean() if labels else logits.new_zeros(()))
-    assert trainer.loss(batch_of(trainer, rows)).item() == pytest.approx(torch.stack(losses).mean().item(), abs=2e-6)
+        losses.append(
+            -logits.log_softmax(0)[labels].mean() if labels else logits.new_zeros(())
+        )
+    assert trainer.loss(batch_of(trainer, rows)).item() == pytest.approx(
+        torch.stack(losses).mean().item(), abs=2e-6
+    )
 
 
 def test_a_class_specific_context_serves_its_own_class(started):

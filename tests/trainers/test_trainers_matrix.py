@@ -1,4 +1,6 @@
-"""One contract for all trainers: what they learn, what they leave alone, and what a run writes."""
+"""One contract for all trainers: what they learn, what they leave alone, and what a run
+writes.
+"""
 
 import json
 from pathlib import Path
@@ -45,7 +47,10 @@ UNIFIED = {
 DEEP = {"text": (2, 4, 32), "visual": (2, 4, 64)}
 COUPLED = {"text": (2, 2, 32)}
 for layer in range(2):
-    COUPLED |= {f"projections.{layer}.weight": (64, 32), f"projections.{layer}.bias": (64,)}
+    COUPLED |= {
+        f"projections.{layer}.weight": (64, 32),
+        f"projections.{layer}.bias": (64,),
+    }
 ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
 LINEAR = {"class_offsets": (3, 16), "bias": (3,)}
 LEARNT = {
@@ -73,7 +78,11 @@ LEARNT = {
     "GDA": LINEAR,
     "CLAP": {"class_offsets": (3, 16)},
 }
-METRICS = {"toy-shapes": "accuracy", "toy-scenes": "11point_mAP", "toy-pets": "accuracy"}
+METRICS = {
+    "toy-shapes": "accuracy",
+    "toy-scenes": "11point_mAP",
+    "toy-pets": "accuracy",
+}
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
 
 BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
@@ -116,7 +125,11 @@ def run(main, tmp_path_factory):
 
 
 def files_below(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @every_trainer
@@ -131,13 +144,23 @@ def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
         *(f"predictions/seed1_{task}.json" for task in tasks),
         "results/predictions.csv",
         *(f"results/classes_{task}.csv" for task in tasks),
-        *(f"results/confusion_{task}.csv" for task in tasks if METRICS[task] == "accuracy"),
+        *(
+            f"results/confusion_{task}.csv"
+            for task in tasks
+            if METRICS[task] == "accuracy"
+        ),
     }
     if LEARNT[name]:
         curves = {file for file in found if file.startswith("tensorboard/")}
         assert len(curves) == 1
-        expected |= curves | {"prompts.safetensors", *(f"fewshot/{task}.json" for task in tasks)}
-        expected |= {f"prompt_learner/{file}" for file in ("model-best.pth.tar", "model.pth.tar-2", "checkpoint")}
+        expected |= curves | {
+            "prompts.safetensors",
+            *(f"fewshot/{task}.json" for task in tasks),
+        }
+        expected |= {
+            f"prompt_learner/{file}"
+            for file in ("model-best.pth.tar", "model.pth.tar-2", "checkpoint")
+        }
     assert found == expected
 
 
@@ -145,11 +168,20 @@ def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
 def test_the_results_are_one_record_per_task_scored_by_its_metric(run, name):
     records = json.loads((run(name) / "results.json").read_text())
     assert [record["task"] for record in records] == tasks_of(name)
-    counts = {"num_trainable_params": sum(torch.Size(shape).numel() for shape in LEARNT[name].values())}
+    counts = {
+        "num_trainable_params": sum(
+            torch.Size(shape).numel() for shape in LEARNT[name].values()
+        )
+    }
     for record in records:
         assert record["metric"] == METRICS[record["task"]]
         assert (record["test_images"], record["classes"]) == ROWS[record["task"]]
-        assert (record["trainer"], record["shots"], record["seed"], record["backbone"]) == (name, 3, 1, "pocket")
+        assert (
+            record["trainer"],
+            record["shots"],
+            record["seed"],
+            record["backbone"],
+        ) == (name, 3, 1, "pocket")
         assert counts.items() <= record.items()
         assert 0.0 <= record["score"] <= 100.0
 
@@ -193,7 +225,8 @@ def test_prediction_files_are_valid_and_give_the_stored_scores(run, root, name):
         assert entry.predictions[0].sum(axis=1) == pytest.approx(1.0, abs=1e-5)
         targets = torch.as_tensor(truth[task]).numpy()
         assert record["score"] == pytest.approx(
-            100 * metrics.compute(METRICS[task], targets, entry.predictions[0]), abs=1e-5
+            100 * metrics.compute(METRICS[task], targets, entry.predictions[0]),
+            abs=1e-5,
         )
 
 
@@ -203,14 +236,24 @@ def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, nam
         record = json.loads((run(name) / "fewshot" / f"{task}.json").read_text())
         assert list(record) == ["task", "shots", "seed", "train", "val"]
         assert (record["task"], record["shots"], record["seed"]) == (task, 3, 1)
-        assert record["train"] and record["val"] and not set(record["train"]) & set(record["val"])
+        assert (
+            record["train"]
+            and record["val"]
+            and not set(record["train"]) & set(record["val"])
+        )
         if task == "toy-pets":
             assert (
                 len(record["train"]) == 9 and len(record["val"]) == 6
             )  # 3 a class; no more than the 2 a class that val has
-            assert all((root / "pets" / "images" / key).is_file() for key in record["train"] + record["val"])
+            assert all(
+                (root / "pets" / "images" / key).is_file()
+                for key in record["train"] + record["val"]
+            )
         else:
-            assert all(key.startswith("train.zip@train/") for key in record["train"] + record["val"])
+            assert all(
+                key.startswith("train.zip@train/")
+                for key in record["train"] + record["val"]
+            )
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
@@ -218,14 +261,26 @@ def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
     checkpoints = {}
     for file in ("model-best.pth.tar", "model.pth.tar-2"):
         checkpoint = torch.load(run(name) / "prompt_learner" / file, weights_only=True)
-        assert {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()} == LEARNT[name] | BUFFERS.get(name, {})
+        assert {
+            key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()
+        } == LEARNT[name] | BUFFERS.get(name, {})
         checkpoints[file] = checkpoint
     assert checkpoints["model.pth.tar-2"]["epoch"] == 2
     prompt, metadata = load_prompts(run(name) / "prompts.safetensors")
     best = checkpoints["model-best.pth.tar"]["state_dict"]
-    assert all(torch.equal(value, best[key]) for key, value in prompt.state_dict().items())  # FINAL_MODEL is best_val
-    assert (metadata["method"], metadata["backbone"], metadata["tasks"]) == (name, "pocket", tasks_of(name))
-    assert metadata["preprocessing"]["size"] == 32 and metadata["preprocessing"]["crop"] == "squash"
+    # FINAL_MODEL is best_val
+    assert all(
+        torch.equal(value, best[key]) for key, value in prompt.state_dict().items()
+    )
+    assert (metadata["method"], metadata["backbone"], metadata["tasks"]) == (
+        name,
+        "pocket",
+        tasks_of(name),
+    )
+    assert (
+        metadata["preprocessing"]["size"] == 32
+        and metadata["preprocessing"]["crop"] == "squash"
+    )
     PromptedCLIP(stubs["pocket"].clip, prompt)  # it enters the model it was made for
 
 
@@ -246,9 +301,13 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
         out,
     ]
     assert main(*arguments, "--eval-only", *model) == 0
-    again, first = (json.loads((folder / "results.json").read_text()) for folder in (out, source))
-    assert [record.pop("epochs") for record in again] == [0] * len(again)  # it says that it trained nothing
-    assert not any("val_score" in record for record in again)  # nor that it chose an epoch
+    again, first = (
+        json.loads((folder / "results.json").read_text()) for folder in (out, source)
+    )
+    # it says that it trained nothing
+    assert [record.pop("epochs") for record in again] == [0] * len(again)
+    # nor that it chose an epoch
+    assert not any("val_score" in record for record in again)
     for record in [*again, *first]:
         record.pop("epochs", None), record.pop("start"), record.pop("val_score", None)
     assert again == first
@@ -260,14 +319,36 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
 
 @pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
 def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
-    arguments = ["--trainer", name, "--dataset", ",".join(tasks_of(name)), "--shots", 3, "--seed", 1]
+    arguments = [
+        "--trainer",
+        name,
+        "--dataset",
+        ",".join(tasks_of(name)),
+        "--shots",
+        3,
+        "--seed",
+        1,
+    ]
     assert (
-        main(*arguments, "--eval-only", "--model-dir", run(name), "--load-epoch", 2, "--output-dir", tmp_path / "last")
+        main(
+            *arguments,
+            "--eval-only",
+            "--model-dir",
+            run(name),
+            "--load-epoch",
+            2,
+            "--output-dir",
+            tmp_path / "last",
+        )
         == 0
     )
     last, _ = load_prompts(tmp_path / "last" / "prompts.safetensors")
-    stored = torch.load(run(name) / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
-    assert all(torch.equal(value, stored[key]) for key, value in last.state_dict().items())
+    stored = torch.load(
+        run(name) / "prompt_learner" / "model.pth.tar-2", weights_only=True
+    )["state_dict"]
+    assert all(
+        torch.equal(value, stored[key]) for key, value in last.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -280,37 +361,59 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
         (
             "VPT",
             ["TRAINER.MVLPT.VPT.PROJECT", 8],
-            {"embeddings": (1, 2, 8), "embeddings_deep": (1, 2, 8), "proj.weight": (64, 8), "proj.bias": (64,)},
+            {
+                "embeddings": (1, 2, 8),
+                "embeddings_deep": (1, 2, 8),
+                "proj.weight": (64, 8),
+                "proj.bias": (64,),
+            },
         ),
         ("CoOp", ["TRAINER.MVLPT.COOP.CSC", "True"], {"ctx": (3, 4, 32)}),
         ("CoOp", ["TRAINER.MVLPT.COOP.CTX_INIT", "a photo of"], {"ctx": (3, 32)}),
         (
             "UPT",
             ["TRAINER.MVLPT.PROJECT_METHOD", "identity"],
-            {"text.ctx": (4, 32), **{f"visual.{key}": shape for key, shape in TOKENS.items()}},
+            {
+                "text.ctx": (4, 32),
+                **{f"visual.{key}": shape for key, shape in TOKENS.items()},
+            },
         ),
     ],
 )
 def test_the_prompt_alone_is_trained(build, name, opts, learnt):
     trainer = build(name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *opts)
     model = trainer.model
-    assert {key: tuple(value.shape) for key, value in model.named_parameters() if value.requires_grad} == {
-        f"prompt.{key}": shape for key, shape in learnt.items()
-    }
+    assert {
+        key: tuple(value.shape)
+        for key, value in model.named_parameters()
+        if value.requires_grad
+    } == {f"prompt.{key}": shape for key, shape in learnt.items()}
     assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learnt)
-    optimised = [parameter for group in trainer.optim.param_groups for parameter in group["params"]]
-    assert sorted(map(id, optimised)) == sorted(id(parameter) for parameter in model.prompt.parameters())
+    optimised = [
+        parameter
+        for group in trainer.optim.param_groups
+        for parameter in group["params"]
+    ]
+    assert sorted(map(id, optimised)) == sorted(
+        id(parameter) for parameter in model.prompt.parameters()
+    )
 
     before = {key: value.clone() for key, value in model.state_dict().items()}
     trainer.train()
-    trained = torch.load(Path(trainer.output_dir) / "prompt_learner" / "model.pth.tar-2", weights_only=True)[
-        "state_dict"
-    ]
+    trained = torch.load(
+        Path(trainer.output_dir) / "prompt_learner" / "model.pth.tar-2",
+        weights_only=True,
+    )["state_dict"]
     for key, value in model.state_dict().items():
         if not key.startswith("prompt."):
             assert torch.equal(value, before[key]), key
-    assert {key for key in learnt if torch.equal(trained[key], before[f"prompt.{key}"])} == set()
-    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.clip.parameters())
+    assert {
+        key for key in learnt if torch.equal(trained[key], before[f"prompt.{key}"])
+    } == set()
+    assert not any(
+        parameter.requires_grad or parameter.grad is not None
+        for parameter in model.clip.parameters()
+    )
 
 
 def test_words_start_the_context(build, stubs):
@@ -325,7 +428,14 @@ def test_a_seed_repeats_a_run_and_another_does_not(build, tmp_path):
     for i, seed in enumerate((0, 0, 4)):
         trainer = build("MUPT", SEVERAL, seed=seed, out=tmp_path / str(i))
         trainer.train()
-        prompts.append(torch.cat([value.flatten() for value in trainer.model.prompt.state_dict().values()]))
+        prompts.append(
+            torch.cat(
+                [
+                    value.flatten()
+                    for value in trainer.model.prompt.state_dict().values()
+                ]
+            )
+        )
     assert torch.equal(prompts[0], prompts[1])
     assert not torch.equal(prompts[0], prompts[2])
 
@@ -344,10 +454,14 @@ def test_zero_shot_averages_the_templates_of_each_task(build, stubs):
         ("toy-shapes", tiny_world.SHAPES, templates),
         ("toy-pets", ("persian cat", "beagle", "snake"), ("a photo of a {}.",)),
     ):
-        classes = sum(encoded([template.format(name) for name in names]) for template in used)
+        classes = sum(
+            encoded([template.format(name) for name in names]) for template in used
+        )
         classes = classes / classes.norm(dim=-1, keepdim=True)
         rows = trainer.sets["test"].rows(trainer.sets["test"].names.index(task))
-        images = clip.encode_image(torch.stack([trainer.sets["test"][row]["img"] for row in rows]))
+        images = clip.encode_image(
+            torch.stack([trainer.sets["test"][row]["img"] for row in rows])
+        )
         images = images / images.norm(dim=-1, keepdim=True)
         expected = (clip.logit_scale.exp() * images @ classes.T).softmax(-1)
         assert torch.allclose(probabilities[task], expected, atol=1e-6)

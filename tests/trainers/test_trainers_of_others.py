@@ -1,4 +1,6 @@
-"""Trainer and data set files written for Dassl alone, dropped in, run unchanged; ours run on an installed Dassl."""
+"""Trainer and data set files written for Dassl alone, dropped in, run unchanged; ours
+run on an installed Dassl.
+"""
 
 import re
 import sys
@@ -35,31 +37,54 @@ TRAINER:
 
 @pytest.fixture(scope="module", autouse=True)
 def dropped_in(world):
-    """The files lie where `trainers` and `datasets` look, as if somebody had put them there."""
+    """The files lie where `trainers` and `datasets` look, as if somebody had put them
+    there.
+    """
     from dassl.data.datasets import DATASET_REGISTRY
     from dassl.engine import TRAINER_REGISTRY
 
     with pytest.MonkeyPatch.context() as patch:
         for package in (trainers, datasets):
-            patch.setattr(package, "__path__", [*package.__path__, str(OTHERS / package.__name__)])
+            patch.setattr(
+                package, "__path__", [*package.__path__, str(OTHERS / package.__name__)]
+            )
             package.register_all()
         yield
     for registry in (DATASET_REGISTRY, TRAINER_REGISTRY):
-        for name in [name for name in registry.registered_names() if name.startswith("Others")]:
+        for name in [
+            name for name in registry.registered_names() if name.startswith("Others")
+        ]:
             del registry._obj_map[name]
-    for name in [name for name in sys.modules if name.rpartition(".")[2].startswith("others_")]:
+    for name in [
+        name for name in sys.modules if name.rpartition(".")[2].startswith("others_")
+    ]:
         del sys.modules[name]
 
 
 @pytest.fixture
 def start(main, tmp_path):
-    """Runs a trainer in CoOp's manner of calling train.py; gives what the run has logged."""
+    """Runs a trainer in CoOp's manner of calling train.py; gives what the run has
+    logged.
+    """
     config, data = tmp_path / "method.yaml", tmp_path / "data.yaml"
     config.write_text(YAML)
     data.write_text('DATASET:\n  NAME: "OthersPets"\n')
 
-    def run(trainer, out, *argv, opts=("TRAINER.COOP.N_CTX", 4, "DATASET.NUM_SHOTS", 4)):
-        argv = ["--seed", 1, "--trainer", trainer, "--dataset-config-file", data, "--output-dir", out, *argv, *opts]
+    def run(
+        trainer, out, *argv, opts=("TRAINER.COOP.N_CTX", 4, "DATASET.NUM_SHOTS", 4)
+    ):
+        argv = [
+            "--seed",
+            1,
+            "--trainer",
+            trainer,
+            "--dataset-config-file",
+            data,
+            "--output-dir",
+            out,
+            *argv,
+            *opts,
+        ]
         assert main(*argv, config=config) == 0
         return "".join(file.read_text() for file in sorted(out.glob("log.txt*")))
 
@@ -67,16 +92,22 @@ def start(main, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trainer", "folder"), [("OthersCoOp", "prompt_learner"), ("OthersMaPLe", "MultiModalPromptLearner")]
+    ("trainer", "folder"),
+    [("OthersCoOp", "prompt_learner"), ("OthersMaPLe", "MultiModalPromptLearner")],
 )
-def test_a_trainer_and_a_dataset_written_for_dassl_run_unchanged(start, tmp_path, trainer, folder):
+def test_a_trainer_and_a_dataset_written_for_dassl_run_unchanged(
+    start, tmp_path, trainer, folder
+):
     out = tmp_path / "run"
     log = start(trainer, out)
     assert (out / folder / "model.pth.tar-2").is_file()
-    assert log.count("epoch [2/2] batch [") == 3 and "lr 2.0000e-02" in log  # 12 images in batches of 4
+    # 12 images in batches of 4
+    assert log.count("epoch [2/2] batch [") == 3 and "lr 2.0000e-02" in log
     assert "# train_x  12" in log and "* total: 9" in log
     (trained,) = re.findall(r"\* accuracy: ([\d.]+)%", log)
-    evaluated = start(trainer, tmp_path / "eval", "--model-dir", out, "--load-epoch", 2, "--eval-only")
+    evaluated = start(
+        trainer, tmp_path / "eval", "--model-dir", out, "--load-epoch", 2, "--eval-only"
+    )
     assert re.findall(r"\* accuracy: ([\d.]+)%", evaluated) == [trained]
 
 
@@ -85,23 +116,47 @@ def test_only_the_prompt_of_a_dropped_in_trainer_has_moved(start, tmp_path):
     path = tmp_path / "run" / "MultiModalPromptLearner" / "model.pth.tar-2"
     state = torch.load(path, weights_only=True)["state_dict"]
     clip = load_backbone("pocket").clip
-    torch.testing.assert_close(state["image_encoder.visual.proj"], clip.visual.proj.data)
-    words = state["prompt_learner.ctx"] - clip.token_embedding.weight[[320, 1125]]  # "a photo"
+    torch.testing.assert_close(
+        state["image_encoder.visual.proj"], clip.visual.proj.data
+    )
+    # "a photo"
+    words = state["prompt_learner.ctx"] - clip.token_embedding.weight[[320, 1125]]
     assert words.abs().max() > 0
 
 
 def test_keys_of_their_own_have_the_values_that_yacs_gives_them(tmp_path):
     config = tmp_path / "method.yaml"
     config.write_text(YAML)
-    words = ["TRAINER.MAPLE.DECAY", "1e-5", "TRAINER.MAPLE.SIZES", "(1, 2)", "TRAINER.MAPLE.N_CTX", "3"]
+    words = [
+        "TRAINER.MAPLE.DECAY",
+        "1e-5",
+        "TRAINER.MAPLE.SIZES",
+        "(1, 2)",
+        "TRAINER.MAPLE.N_CTX",
+        "3",
+    ]
     argv = ["--trainer", "OthersMaPLe", "--config-file", str(config), *words]
     node = command_line.configuration(train.arguments().parse_args(argv)).TRAINER.MAPLE
-    assert (node.DECAY, node.SIZES, node.N_CTX, node.CTX_INIT) == (1e-5, (1, 2), 3, "a photo of a")
+    assert (node.DECAY, node.SIZES, node.N_CTX, node.CTX_INIT) == (
+        1e-5,
+        (1, 2),
+        3,
+        "a photo of a",
+    )
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp"])
 def test_our_trainers_take_a_dropped_in_dataset(main, tmp_path, trainer):
-    argv = ["--trainer", trainer, "--dataset", "OthersPets", "--shots", 2, "--output-dir", tmp_path / "run"]
+    argv = [
+        "--trainer",
+        trainer,
+        "--dataset",
+        "OthersPets",
+        "--shots",
+        2,
+        "--output-dir",
+        tmp_path / "run",
+    ]
     assert main(*argv, "TRAINER.COCOOP.N_CTX", 4) == 0
     assert (tmp_path / "run" / "prompt_learner" / "model.pth.tar-2").is_file()
 
@@ -109,17 +164,32 @@ def test_our_trainers_take_a_dropped_in_dataset(main, tmp_path, trainer):
 def test_a_key_below_trainer_is_free_for_trainers_of_others_only(refuse, tmp_path):
     config = tmp_path / "method.yaml"
     config.write_text(YAML.replace("MAPLE:", "TAPLE:"))
-    assert "TRAINER.TAPLE" in refuse("--trainer", "CoOp", "--dataset", "toy-pets", config=config)
+    assert "TRAINER.TAPLE" in refuse(
+        "--trainer", "CoOp", "--dataset", "toy-pets", config=config
+    )
     words = ["--trainer", "OthersMaPLe", "--dataset", "OthersPets", "OPTIMM.LR", 1]
     assert "OPTIMM.LR" in refuse(*words, config=config)
 
 
-@pytest.mark.skipif("built in" in toolkit.which_dassl(), reason="upstream Dassl is not installed")
+@pytest.mark.skipif(
+    "built in" in toolkit.which_dassl(), reason="upstream Dassl is not installed"
+)
 @pytest.mark.parametrize("trainer", ["CoOp", "VPT", "MUPT", "CoCoOp"])
 def test_our_trainers_run_on_an_installed_dassl(main, tmp_path, trainer):
     tasks = "toy-shapes,toy-pets" if trainer.startswith("M") else "toy-shapes"
-    argv = ["--trainer", trainer, "--dataset", tasks, "--shots", 3, "--output-dir", tmp_path / "run"]
+    argv = [
+        "--trainer",
+        trainer,
+        "--dataset",
+        tasks,
+        "--shots",
+        3,
+        "--output-dir",
+        tmp_path / "run",
+    ]
     assert main(*argv, "TRAINER.COCOOP.N_CTX", 4) == 0
     assert (tmp_path / "run" / "prompt_learner" / "model.pth.tar-2").is_file()
     if trainer != "CoCoOp":
-        assert {row["task"] for row in read(tmp_path / "run" / "results.json")} == set(tasks.split(","))
+        assert {row["task"] for row in read(tmp_path / "run" / "results.json")} == set(
+            tasks.split(",")
+        )

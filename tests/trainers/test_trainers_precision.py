@@ -1,4 +1,6 @@
-"""bfloat16 on the CPU: what is computed in it, what stays in float32, and what ends a run."""
+"""bfloat16 on the CPU: what is computed in it, what stays in float32, and what ends a
+run.
+"""
 
 import math
 
@@ -12,16 +14,34 @@ THREE = "toy-shapes,toy-scenes,toy-pets"
 def test_bf16_is_close_and_the_prompt_stays_float32(build, tmp_path, name):
     losses, features = {}, {}
     for precision in ("fp32", "bf16"):
-        trainer = build(name, THREE, "TRAINER.MVLPT.PREC", precision, "OPTIM.LR", 0.02, out=tmp_path / precision)
+        trainer = build(
+            name,
+            THREE,
+            "TRAINER.MVLPT.PREC",
+            precision,
+            "OPTIM.LR",
+            0.02,
+            out=tmp_path / precision,
+        )
         trainer.train()
         losses[precision] = trainer.epoch_loss
         assert {p.dtype for p in trainer.model.prompt.parameters()} == {torch.float32}
-        assert {p.grad.dtype for p in trainer.model.prompt.parameters() if p.grad is not None} == {torch.float32}
-        assert all(values.dtype == torch.float32 for values in trainer.predict("test").values())
+        assert {
+            p.grad.dtype
+            for p in trainer.model.prompt.parameters()
+            if p.grad is not None
+        } == {torch.float32}
+        assert all(
+            values.dtype == torch.float32 for values in trainer.predict("test").values()
+        )
         features[precision] = trainer._image_features("test")
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
-    assert not torch.equal(features["bf16"], features["fp32"])  # it did compute in bfloat16
-    assert torch.nn.functional.cosine_similarity(features["bf16"], features["fp32"]).min() > 0.99
+    # it did compute in bfloat16
+    assert not torch.equal(features["bf16"], features["fp32"])
+    assert (
+        torch.nn.functional.cosine_similarity(features["bf16"], features["fp32"]).min()
+        > 0.99
+    )
 
 
 @pytest.mark.parametrize("name", ["CoOp", "VPT"])
@@ -34,6 +54,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(build, tmp_path, name):
         return original(batch) * (math.nan if len(calls) == 2 else 1.0)
 
     trainer.loss = broken
-    with pytest.raises(FloatingPointError, match=r"epoch 1, step 2: the loss is not finite; lower OPTIM.LR"):
+    with pytest.raises(
+        FloatingPointError,
+        match=r"epoch 1, step 2: the loss is not finite; lower OPTIM.LR",
+    ):
         trainer.train()
     assert not list(tmp_path.glob("prompt_learner/*"))  # nothing of it is kept

@@ -1,4 +1,6 @@
-"""A world for trainers' tests: random CLIP models of two layers, and small tasks in the layouts of the real suites."""
+"""A world for trainers' tests: random CLIP models of two layers, and small tasks in the
+layouts of the real suites.
+"""
 
 import io
 import json
@@ -24,22 +26,47 @@ PETS = ("persian_cat", "beagle", "snake")
 MARKS = ("zero", "one")
 
 
-def tiny_clip(image: str = "vit", text_width: int = TEXT_WIDTH, image_width: int = IMAGE_WIDTH):
+def tiny_clip(
+    image: str = "vit", text_width: int = TEXT_WIDTH, image_width: int = IMAGE_WIDTH
+):
     """A random open_clip CLIP for 32 x 32 pixels; `image` is "vit" or "resnet"."""
     if image == "vit":
-        vision = {"image_size": SIZE, "patch_size": 8, "width": image_width, "layers": LAYERS, "head_width": 16}
+        vision = {
+            "image_size": SIZE,
+            "patch_size": 8,
+            "width": image_width,
+            "layers": LAYERS,
+            "head_width": 16,
+        }
     else:
-        vision = {"image_size": SIZE, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8}
-    text = {"context_length": 40, "vocab_size": 49408, "width": text_width, "heads": 4, "layers": LAYERS}
+        vision = {
+            "image_size": SIZE,
+            "layers": [1, 1, 1, 1],
+            "width": 8,
+            "head_width": 8,
+        }
+    text = {
+        "context_length": 40,
+        "vocab_size": 49408,
+        "width": text_width,
+        "heads": 4,
+        "layers": LAYERS,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        clip = open_clip.CLIP(embed_dim=16, quick_gelu=True, vision_cfg=vision, text_cfg=text)
+        clip = open_clip.CLIP(
+            embed_dim=16, quick_gelu=True, vision_cfg=vision, text_cfg=text
+        )
         clip.token_embedding.weight.data.normal_(std=0.5)
         clip.positional_embedding.data.normal_(std=0.2)
     return clip.float().eval().requires_grad_(False)
 
 
-STUBS = {"pocket": {}, "ViT-B/32": {"text_width": 48, "image_width": 96}, "RN50": {"image": "resnet"}}
+STUBS = {
+    "pocket": {},
+    "ViT-B/32": {"text_width": 48, "image_width": 96},
+    "RN50": {"image": "resnet"},
+}
 
 
 def stub(name: str) -> Backbone:
@@ -48,7 +75,9 @@ def stub(name: str) -> Backbone:
     return Backbone(name, tiny_clip(**STUBS[name]), clip_tokenizer(), preprocessing)
 
 
-def picture(rng: np.random.Generator, labels: tuple[int, ...], size: tuple[int, int] = (36, 32)) -> bytes:
+def picture(
+    rng: np.random.Generator, labels: tuple[int, ...], size: tuple[int, int] = (36, 32)
+) -> bytes:
     """A PNG of noise with a bright square for each label."""
     pixels = rng.integers(0, 120, (*size[::-1], 3), dtype=np.uint8)
     for label in labels:
@@ -60,7 +89,11 @@ def picture(rng: np.random.Generator, labels: tuple[int, ...], size: tuple[int, 
 
 
 def write_iris(
-    folder: Path, names: tuple[str, ...], train: list[tuple[int, ...]], test: list[tuple[int, ...]], seed: int
+    folder: Path,
+    names: tuple[str, ...],
+    train: list[tuple[int, ...]],
+    test: list[tuple[int, ...]],
+    seed: int,
 ) -> None:
     """A task in ELEVATER's layout: index files, labels.txt and zips."""
     rng = np.random.default_rng(seed)
@@ -69,18 +102,25 @@ def write_iris(
         with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
             for i, labels in enumerate(rows):
                 archive.writestr(f"{split}/{i}.png", picture(rng, labels))
-        lines = [f"{split}.zip@{split}/{i}.png {','.join(map(str, labels))}".strip() for i, labels in enumerate(rows)]
+        lines = [
+            f"{split}.zip@{split}/{i}.png {','.join(map(str, labels))}".strip()
+            for i, labels in enumerate(rows)
+        ]
         (folder / f"{split}.txt").write_text("\n".join(lines) + "\n")
     (folder / "labels.txt").write_text("\n".join(names) + "\n")
 
 
-def write_coop(folder: Path, names: tuple[str, ...], per_class: dict[str, int], seed: int) -> None:
+def write_coop(
+    folder: Path, names: tuple[str, ...], per_class: dict[str, int], seed: int
+) -> None:
     """A task in CoOp's layout: images in folders of classes and split.json."""
     rng = np.random.default_rng(seed)
     splits = {}
     for split, count in per_class.items():
         splits[split] = [
-            [f"{name}/{split}_{i}.png", label, name] for i in range(count) for label, name in enumerate(names)
+            [f"{name}/{split}_{i}.png", label, name]
+            for i in range(count)
+            for label, name in enumerate(names)
         ]
         for path, label, _ in splits[split]:
             (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -91,15 +131,51 @@ def write_coop(folder: Path, names: tuple[str, ...], per_class: dict[str, int], 
 def write_world(root: Path) -> Path:
     """All toy tasks below `root`."""
     iris = root / "classification"
-    write_iris(iris / "shapes", SHAPES, [(i % 3,) for i in range(15)], [(i % 3,) for i in range(9)], 0)
-    scenes = [(0, 1), (2,), (1, 3), (), (0, 2, 3), (3,), (1,), (0,), (2, 3), (1, 2), (0, 3), (), (1,), (2,), (0, 1, 3)]
-    write_iris(iris / "scenes", SCENES, scenes + [(0, 1), (2, 3), (), (0, 2), (1, 3), (1, 2, 3)], scenes[:8], 1)
-    write_iris(iris / "marks", MARKS, [(i % 2,) for i in range(12)], [(0,), (1,), (1,), (0,), (1,), (0,)], 2)
+    write_iris(
+        iris / "shapes",
+        SHAPES,
+        [(i % 3,) for i in range(15)],
+        [(i % 3,) for i in range(9)],
+        0,
+    )
+    scenes = [
+        (0, 1),
+        (2,),
+        (1, 3),
+        (),
+        (0, 2, 3),
+        (3,),
+        (1,),
+        (0,),
+        (2, 3),
+        (1, 2),
+        (0, 3),
+        (),
+        (1,),
+        (2,),
+        (0, 1, 3),
+    ]
+    write_iris(
+        iris / "scenes",
+        SCENES,
+        scenes + [(0, 1), (2, 3), (), (0, 2), (1, 3), (1, 2, 3)],
+        scenes[:8],
+        1,
+    )
+    write_iris(
+        iris / "marks",
+        MARKS,
+        [(i % 2,) for i in range(12)],
+        [(0,), (1,), (1,), (0,), (1,), (0,)],
+        2,
+    )
     write_coop(root / "pets", PETS, {"train": 5, "val": 2, "test": 3}, 3)
     return root
 
 
-def iris_task(name: str, folder: str, label_kind: str = "multiclass", metric: str = "accuracy") -> type[ElevaterTask]:
+def iris_task(
+    name: str, folder: str, label_kind: str = "multiclass", metric: str = "accuracy"
+) -> type[ElevaterTask]:
     """A task class in ELEVATER's layout."""
     facts = {
         "name": name,
@@ -116,7 +192,12 @@ def task_classes() -> list[type]:
     pets = type(
         "toy-pets",
         (CoopTask,),
-        {"name": "toy-pets", "folder": "pets", "image_dir": "images", "split_json": "split.json"},
+        {
+            "name": "toy-pets",
+            "folder": "pets",
+            "image_dir": "images",
+            "split_json": "split.json",
+        },
     )
     return [
         iris_task("toy-shapes", "shapes"),

@@ -1,4 +1,7 @@
-"""Files that may lie inside a zip: ``folder/train.zip@a/b.png`` is the member ``a/b.png`` of ``folder/train.zip``."""
+"""Files that may lie inside a zip:
+
+``folder/train.zip@a/b.png`` is the member ``a/b.png`` of ``folder/train.zip``.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,33 @@ import zlib
 from collections.abc import Iterable
 from typing import BinaryIO
 
-OPEN = 64  # zips that a process keeps open; there may be more than the system lets it open at once
-MAX_BYTES = 1 << 29  # of a zip's member, unpacked: index files and images are smaller, and a zip may declare anything
+# zips that a process keeps open; there may be more than the system lets it open at once
+OPEN = 64
+# of a zip's member, unpacked: index files and images are smaller, and a zip may declare
+# anything
+MAX_BYTES = 1 << 29
 _MARK = ".zip@"
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, struct.error)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
 # By process, so that a forked worker opens its own; least recently used first.
 _files: dict[tuple[int, str], BinaryIO] = {}
-_hashes: dict[str, tuple[tuple[int, ...], str]] = {}  # of plain files: the state in which each was read, and its hash
+# of plain files: the state in which each was read, and its hash
+_hashes: dict[str, tuple[tuple[int, ...], str]] = {}
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
-    """Return (zip file, member), or (path, None) for a plain file. Only ``.zip@`` separates: other ``@`` are part of names."""
+    """Return (zip file, member), or (path, None) for a plain file.
+
+    Only ``.zip@`` separates: other ``@`` are part of names.
+    """
     head, mark, member = path.partition(_MARK)
     if not mark:
         return path, None
@@ -33,8 +51,9 @@ def read_bytes(path: str) -> bytes:
     """Return the content of a plain file or of a zip's member.
 
     Raises:
-        FileNotFoundError: the file, the zip or the member does not exist.
-        ValueError: the zip or the member is damaged, the member is too large, or the file is a device or a pipe.
+        FileNotFoundError: the file, the zip or the member does not exist. ValueError:
+        the zip or the member is damaged, the member is too large, or the file is a
+        device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:
@@ -65,7 +84,9 @@ def read_bytes(path: str) -> bytes:
 
 
 def checksum(path: str) -> int:
-    """Return the CRC-32 of a zip's member, as the zip states it; the size in bytes of a plain file; -1 if there is none."""
+    """Return the CRC-32 of a zip's member, as the zip states it; the size in bytes of a
+    plain file; -1 if there is none.
+    """
     archive, member = split_archive(path)
     try:
         if member is None:
@@ -76,9 +97,11 @@ def checksum(path: str) -> int:
 
 
 def content_checksum(path: str) -> str:
-    """Return a checksum of the content: CRC-32 and size of a zip's member, as the zip states them, else a BLAKE2b hash.
+    """Return a checksum of the content: CRC-32 and size of a zip's member, as the zip
+    states them, else a BLAKE2b hash.
 
-    A file is read once; its hash is kept as long as its size, times and inode stay. Raises what `read_bytes` raises.
+    A file is read once; its hash is kept as long as its size, times and inode stay.
+    Raises what `read_bytes` raises.
     """
     archive, member = split_archive(path)
     if member is not None:
@@ -99,13 +122,18 @@ def content_checksum(path: str) -> str:
 
 
 def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
-    """Raise ValueError if a member is packed by a method that Python unpacks without a bound, however much comes."""
+    """Raise ValueError if a member is packed by a method that Python unpacks without a
+    bound, however much comes.
+    """
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew")
+        raise ValueError(
+            f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew"
+        )
 
 
 def require_files(paths: Iterable[str]) -> None:
-    """Raise FileNotFoundError naming the first file, zip or member that is not there, ValueError for a damaged zip.
+    """Raise FileNotFoundError naming the first file, zip or member that is not there,
+    ValueError for a damaged zip.
 
     Nothing is read but the zips' directories.
     """
@@ -119,7 +147,8 @@ def require_files(paths: Iterable[str]) -> None:
 
 
 class _File:
-    """A zip's file as `ZipFile` reads it, which lets go of it between any two reads: `_files` keeps those used last open.
+    """A zip's file as `ZipFile` reads it, which lets go of it between any two reads:
+    `_files` keeps those used last open.
 
     A thread that reads has the file for itself.
     """
@@ -179,5 +208,7 @@ def _open_archive(archive: str) -> zipfile.ZipFile:
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"no zip file {archive}") from None
         except _DAMAGED as error:
-            raise ValueError(f"{archive} is not a readable zip file: {error}") from error
+            raise ValueError(
+                f"{archive} is not a readable zip file: {error}"
+            ) from error
     return _archives[archive]

@@ -15,15 +15,19 @@ OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
 class NotDone(Exception):
-    """A command is right, but something could not be done; the message says what. Exit code 1."""
+    """A command is right, but something could not be done; the message says what.
+
+    Exit code 1.
+    """
 
 
 def run_command(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code, `OK` if it returns None.
 
-    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`; MVLPT_DEBUG=1 adds the traceback. An
-    error in a plugin's own line is a traceback and `FAILED`.
-    A reader that closes the pipe ends the command quietly. What the terminal can't show is escaped.
+    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`;
+    MVLPT_DEBUG=1 adds the traceback. An error in a plugin's own line is a traceback and
+    `FAILED`. A reader that closes the pipe ends the command quietly. What the terminal
+    can't show is escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -32,7 +36,8 @@ def run_command(command: Callable[[], int | None]) -> int:
     except NotDone as error:
         return fail(error, FAILED)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # nothing is left to flush into the closed pipe
+        # nothing is left to flush into the closed pipe
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
         return OK
     except (OSError, ValueError) as error:
         if plugins.raised_by_user(error):

@@ -18,9 +18,11 @@ class InUse(ValueError):
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place at the end, on disk, and is removed if the block fails.
+    """Yield a temporary path beside `path` that takes its place at the end, on disk,
+    and is removed if the block fails.
 
-    The folder is made. Raises IsADirectoryError if `path` is a folder, and ValueError if it is a device or a pipe.
+    The folder is made. Raises IsADirectoryError if `path` is a folder, and ValueError
+    if it is a device or a pipe.
     """
     path = Path(path)
     if path.is_dir():
@@ -39,7 +41,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that takes its place at the end, and is removed if the block fails.
+    """Yield a temporary folder beside `path` that takes its place at the end, and is
+    removed if the block fails.
 
     Raises OSError at the end if `path` exists and is not empty.
     """
@@ -56,12 +59,16 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _is_device(path: Path) -> bool:
-    """Return if writing to a path would replace a device: "/dev/stdout" may be a link to a plain file."""
+    """Return if writing to a path would replace a device: "/dev/stdout" may be a link
+    to a plain file.
+    """
     return path.parent == Path("/dev") or (path.exists() and not path.is_file())
 
 
 def flush_to_disk(path: Path) -> None:
-    """Have the system write a file's content to disk, so that a power cut after a rename leaves no empty file."""
+    """Have the system write a file's content to disk, so that a power cut after a
+    rename leaves no empty file.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -85,8 +92,9 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
     """Hold a lock file, which this process may enter again, and remove it at the end.
 
-    Raises InUse with `message` if another process holds it. A process that opened the file just before it was removed
-    finds that it has no name any more, and takes a new one: filelock sees to that.
+    Raises InUse with `message` if another process holds it. A process that opened the
+    file just before it was removed finds that it has no name any more, and takes a new
+    one: filelock sees to that.
     """
     lock = filelock.FileLock(os.path.realpath(path), timeout=0, is_singleton=True)
     try:
@@ -97,13 +105,17 @@ def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
-            with contextlib.suppress(OSError):  # a file that is open cannot be removed on Windows
+            # a file that is open cannot be removed on Windows
+            with contextlib.suppress(OSError):
                 os.unlink(lock.lock_file)
         lock.release()
 
 
 def decode_text(content: bytes, where: str) -> str:
-    """Return UTF-8 text, or UTF-16 with a byte-order mark. Raises ValueError with `where` if it is neither."""
+    """Return UTF-8 text, or UTF-16 with a byte-order mark.
+
+    Raises ValueError with `where` if it is neither.
+    """
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")

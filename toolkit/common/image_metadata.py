@@ -1,4 +1,6 @@
-"""Image files without their metadata: only the EXIF orientation is needed, and nothing else may stop a decoder."""
+"""Image files without their metadata: only the EXIF orientation is needed, and nothing
+else may stop a decoder.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF's types
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _MAX_PROFILE = 1 << 18  # bytes of a compressed EXIF block in a PNG
 
-_EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)  # its type in the list of items
+# its type in the list of items
+_EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
@@ -22,16 +25,39 @@ _TRNS_LENGTHS = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}  # by the col
 # Tags of TIFF that say how pixels are stored.
 _TIFF_PIXELS = {
     *range(254, 260),
-    *(262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 334, 338, 339, 347),
+    *(
+        262,
+        266,
+        273,
+        277,
+        278,
+        279,
+        284,
+        292,
+        293,
+        317,
+        320,
+        322,
+        323,
+        324,
+        325,
+        332,
+        334,
+        338,
+        339,
+        347,
+    ),
     *range(512, 522),
     *(529, 530, 531, 532),
 }
 
 
 def without_metadata(content: bytes) -> tuple[bytes, int | None]:
-    """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF orientation, None if it states none.
+    """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF
+    orientation, None if it states none.
 
-    Other formats, and files that are not as these formats say, are returned as they are.
+    Other formats, and files that are not as these formats say, are returned as they
+    are.
     """
     try:
         if content[:2] == b"\xff\xd8":
@@ -40,7 +66,8 @@ def without_metadata(content: bytes) -> tuple[bytes, int | None]:
             return _png(content)
         if content[:2] in (b"II", b"MM"):
             return _tiff(content)
-        if content[4:8] == b"ftyp":  # AVIF, HEIF: they have an orientation of their own, which their decoders apply
+        # AVIF, HEIF: they have an orientation of their own, which their decoders apply
+        if content[4:8] == b"ftyp":
             return _EXIF_ITEM.sub(rb"\1free", content), None
     except (struct.error, IndexError):  # cut off
         pass
@@ -48,7 +75,9 @@ def without_metadata(content: bytes) -> tuple[bytes, int | None]:
 
 
 def exif_orientation(block: bytes) -> int | None:
-    """Return the orientation of an EXIF block, None if it holds none that can be read; other tags are passed over."""
+    """Return the orientation of an EXIF block, None if it holds none that can be read;
+    other tags are passed over.
+    """
     block = block.removeprefix(b"Exif\0\0")
     order = _byte_order(block)
     if order is None:
@@ -60,7 +89,9 @@ def exif_orientation(block: bytes) -> int | None:
         for position in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(order + "HHI", block, position)
             if tag == ORIENTATION and kind in _INTEGERS and values == 1:
-                (found,) = struct.unpack_from(order + _INTEGERS[kind], block, position + 8)
+                (found,) = struct.unpack_from(
+                    order + _INTEGERS[kind], block, position + 8
+                )
     except struct.error:  # it ends too early; what was found counts
         pass
     return found
@@ -77,7 +108,9 @@ def _byte_order(block: bytes) -> str | None:
 
 
 def _jpeg(content: bytes) -> tuple[bytes, int | None]:
-    """Keep all segments but APPn and comments; of APPn those of JFIF and Adobe, which say what the colours are."""
+    """Keep all segments but APPn and comments; of APPn those of JFIF and Adobe, which
+    say what the colours are.
+    """
     kept = [content[:2]]
     orientation = in_xmp = None
     position = 2
@@ -103,7 +136,9 @@ def _jpeg(content: bytes) -> tuple[bytes, int | None]:
 
 
 def _jpeg_segment(content: bytes, position: int) -> bytes | None:
-    """Return the segment of a header that begins at a position, None if none does or it is cut off."""
+    """Return the segment of a header that begins at a position, None if none does or it
+    is cut off.
+    """
     start, marker, length = struct.unpack_from(">BBH", content, position)
     segment = content[position : position + 2 + length]
     if start != 0xFF or length < 2 or len(segment) < 2 + length:
@@ -144,7 +179,9 @@ def _png(content: bytes) -> tuple[bytes, int | None]:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield (kind, data, whole chunk) up to IEND; a last chunk that is cut off is as long as what is there."""
+    """Yield (kind, data, whole chunk) up to IEND; a last chunk that is cut off is as
+    long as what is there.
+    """
     position = len(_PNG)
     while position < len(content):
         length, kind = struct.unpack_from(">I4s", content, position)
@@ -157,7 +194,9 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _profile_orientation(kind: bytes, text: bytes) -> int | None:
-    """Return the orientation of an EXIF block written as hexadecimal text, as ImageMagick does."""
+    """Return the orientation of an EXIF block written as hexadecimal text, as
+    ImageMagick does.
+    """
     try:
         if kind == b"zTXt":
             text = zlib.decompressobj().decompress(text[1:], 2 * _MAX_PROFILE)
@@ -168,7 +207,10 @@ def _profile_orientation(kind: bytes, text: bytes) -> int | None:
 
 
 def _tiff(content: bytes) -> tuple[bytes, int | None]:
-    """Keep the tags of the first image that say how its pixels are stored. BigTIFF, with longer entries, has 43 for 42."""
+    """Keep the tags of the first image that say how its pixels are stored.
+
+    BigTIFF, with longer entries, has 43 for 42.
+    """
     order = _byte_order(content)
     (version,) = struct.unpack_from(order + "H", content, 2)
     if version == 42:
@@ -189,8 +231,14 @@ def _tiff(content: bytes) -> tuple[bytes, int | None]:
         if tag in _TIFF_PIXELS:
             kept.append(entry)
         elif tag == ORIENTATION and kind in _INTEGERS:
-            (orientation,) = struct.unpack_from(order + _INTEGERS[kind], entry, size - struct.calcsize(pointer))
-    directory = struct.pack(order + counter, len(kept)) + b"".join(kept) + struct.pack(order + pointer, 0)
+            (orientation,) = struct.unpack_from(
+                order + _INTEGERS[kind], entry, size - struct.calcsize(pointer)
+            )
+    directory = (
+        struct.pack(order + counter, len(kept))
+        + b"".join(kept)
+        + struct.pack(order + pointer, 0)
+    )
     if start + len(directory) > len(content):
         return content, None
     return content[:start] + directory + content[start + len(directory) :], orientation

@@ -14,14 +14,21 @@ from PIL import Image, features
 from torch import Tensor
 
 from toolkit.common.archives import read_bytes, split_archive
-from toolkit.common.image_metadata import exif_orientation, without_metadata, xmp_orientation
+from toolkit.common.image_metadata import (
+    exif_orientation,
+    without_metadata,
+    xmp_orientation,
+)
 
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 BACKGROUNDS = ("white", "black", "none")
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")  # for some of the others Pillow runs programs
-MAX_PIXELS = 178_956_970  # half a gigabyte as RGB; what declares more is a bomb to Pillow, too
-MAX_RATIO = 1000  # of the sides: the short one becomes the model's size, and the long one grows with it
+# for some of the others Pillow runs programs
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
+# half a gigabyte as RGB; what declares more is a bomb to Pillow, too
+MAX_PIXELS = 178_956_970
+# of the sides: the short one becomes the model's size, and the long one grows with it
+MAX_RATIO = 1000
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
@@ -45,27 +52,35 @@ class ImageError(ValueError):
 
 
 def read_image(source: ImageSource, background: str = "white") -> Image.Image:
-    """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation, the first frame.
+    """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation,
+    the first frame.
 
-    Of metadata only the orientation is read; what else is in it, broken or not, changes nothing.
+    Of metadata only the orientation is read; what else is in it, broken or not, changes
+    nothing.
 
-    Numbers that do not fill 8 bits are scaled by a rule that looks at the largest of the file:
-        integers: the smallest of 8, 10, 12, 14 and 16 bits (or more, of 32-bit integers) that holds it is the range,
+    Numbers that do not fill 8 bits are scaled by a rule that looks at the largest of
+    the file:
+        integers: the smallest of 8, 10, 12, 14 and 16 bits (or more, of 32-bit
+        integers) that holds it is the range,
             whose upper 8 bits are taken; negative numbers are 0.
-        floats: x 255 if it is at most 1; as they are if it is at most 255; else x 255 / it. Negative numbers, infinity
+        floats: x 255 if it is at most 1; as they are if it is at most 255; else x 255 /
+        it. Negative numbers, infinity
             and NaN are 0.
 
     Args:
-        source: a file, ``<zip>@<member>``, or an open PIL image.
-        background: "white" or "black" is what shows through transparent pixels; "none" drops the transparency, so that
+        source: a file, ``<zip>@<member>``, or an open PIL image. background: "white" or
+        "black" is what shows through transparent pixels; "none" drops the transparency,
+        so that
             the colours show which the file holds below it.
 
     Raises:
-        FileNotFoundError: no such file, zip or member.
-        ImageError: the content is no image, is truncated or declares absurd sides, or its zip is damaged.
+        FileNotFoundError: no such file, zip or member. ImageError: the content is no
+        image, is truncated or declares absurd sides, or its zip is damaged.
     """
     if background not in BACKGROUNDS:
-        raise ValueError(f"unknown background {background!r}; choose one of {', '.join(BACKGROUNDS)}")
+        raise ValueError(
+            f"unknown background {background!r}; choose one of {', '.join(BACKGROUNDS)}"
+        )
     if isinstance(source, Image.Image):
         return _read_opened(source, background)
     path = os.fspath(source)
@@ -135,7 +150,10 @@ def _decode(content: bytes, background: str) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """Return the EXIF orientation of an opened image, None if it states none. Pillow has turned TIFF files already."""
+    """Return the EXIF orientation of an opened image, None if it states none.
+
+    Pillow has turned TIFF files already.
+    """
     if image.format == "TIFF":
         return None
     try:
@@ -202,9 +220,11 @@ def _floats_to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
-    """Return a color image of 16 bits a channel, of which Pillow keeps the upper 8, scaled as `read_image` says.
+    """Return a color image of 16 bits a channel, of which Pillow keeps the upper 8,
+    scaled as `read_image` says.
 
-    If their upper bytes do not fill 16 bits, the file is decoded again for the lower ones.
+    If their upper bytes do not fill 16 bits, the file is decoded again for the lower
+    ones.
     """
     colors = [band for band in image.getbands() if band != "A"]
     highest = max(image.getchannel(band).getextrema()[1] for band in colors)
@@ -228,7 +248,9 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
 
 
 def _low_byte_mode(args: str | tuple) -> str | tuple:
-    """Return the arguments of one of Pillow's decoders with a raw mode that takes the other byte of 16 bits."""
+    """Return the arguments of one of Pillow's decoders with a raw mode that takes the
+    other byte of 16 bits.
+    """
     if isinstance(args, tuple):
         return (_low_byte_mode(args[0]), *args[1:])
     if args == "LA;16B":  # has no counterpart: all four bytes are taken
@@ -242,23 +264,32 @@ def _check_sides(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ValueError(_TOO_MANY)
     if max(width, height) > MAX_RATIO * min(width, height):
-        raise ValueError(f"it declares {width} x {height} pixels; one side is more than {MAX_RATIO:,} times the other")
+        raise ValueError(
+            f"it declares {width} x {height} pixels; one side is more than {MAX_RATIO:,} times the other"
+        )
 
 
-def resize(image: Image.Image, size: int, mode: str = "crop", interpolation: str = "bicubic") -> Tensor:
+def resize(
+    image: Image.Image, size: int, mode: str = "crop", interpolation: str = "bicubic"
+) -> Tensor:
     """Return a PIL image as a uint8 tensor (3, size, size).
 
     Args:
-        mode: "squash" resizes both sides to `size`; "crop" resizes the short side and cuts the centre out.
-        interpolation: "nearest", "bilinear" or "bicubic" (antialiased, as PIL does).
+        mode: "squash" resizes both sides to `size`; "crop" resizes the short side and
+        cuts the centre out. interpolation: "nearest", "bilinear" or "bicubic"
+        (antialiased, as PIL does).
     """
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F
 
     if mode not in MODES:
-        raise ValueError(f"unknown crop mode {mode!r}; choose one of {', '.join(MODES)}")
+        raise ValueError(
+            f"unknown crop mode {mode!r}; choose one of {', '.join(MODES)}"
+        )
     if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
+        raise ValueError(
+            f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}"
+        )
     filter_ = InterpolationMode(interpolation)
     if mode == "squash":
         image = F.resize(image, [size, size], filter_)
@@ -268,7 +299,9 @@ def resize(image: Image.Image, size: int, mode: str = "crop", interpolation: str
 
 
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return uint8 (..., 3, S, S) as float32: scaled to [0, 1], then (x - mean) / std for each channel."""
+    """Return uint8 (..., 3, S, S) as float32: scaled to [0, 1], then (x - mean) / std
+    for each channel.
+    """
     means = torch.tensor(mean, device=batch.device).view(3, 1, 1)
     stds = torch.tensor(std, device=batch.device).view(3, 1, 1)
     return batch.to(torch.float32).div_(255).sub_(means).div_(stds)

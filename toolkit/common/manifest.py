@@ -1,4 +1,6 @@
-"""manifest.json: the files of a folder with size and checksum, so that damaged and missing ones are known."""
+"""manifest.json: the files of a folder with size and checksum, so that damaged and
+missing ones are known.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def write(folder: Path, names: Iterable[str], about: Mapping[str, object] | None = None) -> None:
+def write(
+    folder: Path, names: Iterable[str], about: Mapping[str, object] | None = None
+) -> None:
     """Write the manifest of some files of a folder."""
     files = {name: _entry(folder / name) for name in sorted(names)}
     body = {"files": files, "about": dict(about or {})}
@@ -56,7 +60,10 @@ def write(folder: Path, names: Iterable[str], about: Mapping[str, object] | None
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return a folder's manifest, None if there is none. Raise ValueError if it is damaged."""
+    """Return a folder's manifest, None if there is none.
+
+    Raise ValueError if it is damaged.
+    """
     path = folder / NAME
     if not path.exists():
         return None
@@ -67,13 +74,21 @@ def read(folder: Path) -> Manifest | None:
 
 
 def require_whole(folder: Path, prefix: str) -> None:
-    """Raise ValueError naming the files below `prefix` that the folder's manifest lists and that are damaged or missing."""
+    """Raise ValueError naming the files below `prefix` that the folder's manifest lists
+    and that are damaged or missing.
+    """
     known = read(folder)
     if known is None:
         return
-    damaged = [name for name in known.files if name.startswith(prefix) and not known.is_whole(name)]
+    damaged = [
+        name
+        for name in known.files
+        if name.startswith(prefix) and not known.is_whole(name)
+    ]
     if damaged:
-        raise ValueError(f"{folder}: damaged or missing, by its {NAME}: {', '.join(damaged)}")
+        raise ValueError(
+            f"{folder}: damaged or missing, by its {NAME}: {', '.join(damaged)}"
+        )
 
 
 def _entry(path: Path) -> list:

@@ -1,4 +1,6 @@
-"""Generated parts of a Markdown page, between `<!-- marker:begin -->` and `<!-- marker:end -->`; text around them stays."""
+"""Generated parts of a Markdown page, between `<!-- marker:begin -->` and `<!--
+marker:end -->`; text around them stays.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,10 @@ from toolkit.common.files import write_text
 
 
 def replace(text: str, marker: str, content: str) -> str:
-    """Return `text` with the marker's part replaced. Raises ValueError if there is none."""
+    """Return `text` with the marker's part replaced.
+
+    Raises ValueError if there is none.
+    """
     begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
     if begin not in text or end not in text:
         raise ValueError(f"no markers {begin} and {end}")
@@ -18,7 +23,9 @@ def replace(text: str, marker: str, content: str) -> str:
 
 
 def replace_or_append(text: str, marker: str, content: str) -> str:
-    """Return `text` with the marker's part replaced, or with the part at its end if there is none."""
+    """Return `text` with the marker's part replaced, or with the part at its end if
+    there is none.
+    """
     try:
         return replace(text, marker, content)
     except ValueError:
@@ -26,7 +33,10 @@ def replace_or_append(text: str, marker: str, content: str) -> str:
 
 
 def fill(page: Path, marker: str, content: str) -> None:
-    """Replace the marker's part of a file. Raises ValueError naming the file if there is none."""
+    """Replace the marker's part of a file.
+
+    Raises ValueError naming the file if there is none.
+    """
     try:
         write_text(page, replace(page.read_text(encoding="utf-8"), marker, content))
     except ValueError as error:

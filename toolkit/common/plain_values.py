@@ -1,4 +1,7 @@
-"""Values that a checkpoint may hold: `torch.load` reads them with `weights_only=True`."""
+"""Values that a checkpoint may hold:
+
+`torch.load` reads them with `weights_only=True`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from torch import Tensor
 
 
 def plain_values(value: Any, where: str = "state") -> Any:
-    """Return ``value`` made of tensors, numbers, strings, None, dicts, lists and tuples only.
+    """Return ``value`` made of tensors, numbers, strings, None, dicts, lists and tuples
+    only.
 
     numpy scalars become Python's, numpy arrays tensors.
 
@@ -31,8 +35,13 @@ def plain_values(value: Any, where: str = "state") -> Any:
         return value
     if isinstance(value, Mapping):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((key, plain_values(item, f"{where}[{key!r}]")) for key, item in value.items())
+        return kind(
+            (key, plain_values(item, f"{where}[{key!r}]"))
+            for key, item in value.items()
+        )
     if isinstance(value, (list, tuple)):
         items = [plain_values(item, f"{where}[{i}]") for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
-    raise TypeError(f"A checkpoint holds plain values only, but {where} is of type {type(value).__name__}")
+    raise TypeError(
+        f"A checkpoint holds plain values only, but {where} is of type {type(value).__name__}"
+    )

@@ -1,4 +1,6 @@
-"""Files of a user's that register trainers or data sets, in our folders or anywhere else, and the errors that they raise."""
+"""Files of a user's that register trainers or data sets, in our folders or anywhere
+else, and the errors that they raise.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,31 @@ from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
-VARIABLE = "MVLPT_IMPORT"  # the files to import, which processes started by this one inherit
+# the files to import, which processes started by this one inherit
+VARIABLE = "MVLPT_IMPORT"
 OURS = {
     "trainers": ("__init__", "anchors", "base", "evaluation", "losses"),
     "datasets": (
-        *("__init__", "__main__", "coop", "elevater", "few_shot", "imagenet", "mixing", "multitask", "task", "union"),
+        *(
+            "__init__",
+            "__main__",
+            "coop",
+            "elevater",
+            "few_shot",
+            "imagenet",
+            "mixing",
+            "multitask",
+            "task",
+            "union",
+        ),
     ),
 }  # folder that files may be dropped into -> the modules that are not a user's
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:
-    """Add --import, which registers what a file anywhere defines, here and in all workers."""
+    """Add --import, which registers what a file anywhere defines, here and in all
+    workers.
+    """
     parser.add_argument(
         "--import",
         dest="imports",
@@ -46,13 +62,19 @@ def _paths() -> list[str]:
 
 
 def import_all() -> None:
-    """Import the files of --import that are not imported yet. Raise FileNotFoundError naming one that is not there."""
+    """Import the files of --import that are not imported yet.
+
+    Raise FileNotFoundError naming one that is not there.
+    """
     for path in _paths():
         import_file(path)
 
 
 def import_file(path: str) -> None:
-    """Import a file by its path, once a process. Modules beside it can be imported by it."""
+    """Import a file by its path, once a process.
+
+    Modules beside it can be imported by it.
+    """
     digest = hashlib.sha256(path.encode()).hexdigest()[:8]
     name = f"plugin_{digest}_{Path(path).stem}"
     if name in sys.modules:
@@ -73,17 +95,24 @@ def import_file(path: str) -> None:
 
 
 def is_users(file: str) -> bool:
-    """Return True if a source file is a plugin: one of --import, or one that was dropped into trainers/ or datasets/."""
+    """Return True if a source file is a plugin: one of --import, or one that was
+    dropped into trainers/ or datasets/.
+    """
     path = Path(file)
     if str(path) in _paths():
         return True
     folder = path.parent
-    return folder.parent == ROOT and folder.name in OURS and path.stem not in OURS[folder.name]
+    return (
+        folder.parent == ROOT
+        and folder.name in OURS
+        and path.stem not in OURS[folder.name]
+    )
 
 
 def raised_by_user(error: BaseException) -> bool:
-    """Return True if an error comes from a plugin's own line: of the files that it passed through, those of libraries left
-    out, the last is a plugin."""
+    """Return True if an error comes from a plugin's own line: of the files that it
+    passed through, those of libraries left out, the last is a plugin.
+    """
     if isinstance(error, SyntaxError):
         return is_users(error.filename or "")
     for file in reversed(_files(error.__traceback__)):

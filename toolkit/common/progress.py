@@ -11,11 +11,13 @@ from tqdm import tqdm
 
 NARROW = 60  # columns: below, a bar has no room for rates
 SHORT_BAR = "{desc} {n_fmt}/{total_fmt}{postfix} {remaining}{bar}"
-TENTH, SECONDS, AT_LEAST = 0.1, 30, 1  # a line after this share or this time, and never more often than each second
+# a line after this share or this time, and never more often than each second
+TENTH, SECONDS, AT_LEAST = 0.1, 30, 1
 
 
 def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
-    """Return a progress of `items`, or one to be updated. It is a context manager, as tqdm's.
+    """Return a progress of `items`, or one to be updated. It is a context manager, as
+    tqdm's.
 
     options: `total`, `desc`, `unit`, `initial` and `leave` of tqdm.
     """
@@ -35,7 +37,9 @@ def _columns() -> int:
 
 
 class ProgressLines:
-    """Progress where there is no terminal: a line after every tenth or 30 s, without carriage returns."""
+    """Progress where there is no terminal: a line after every tenth or 30 s, without
+    carriage returns.
+    """
 
     def __init__(
         self,

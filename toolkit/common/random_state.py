@@ -7,21 +7,34 @@ import torch
 
 
 def get_random_state() -> dict:
-    """Return the states of Python's, numpy's and torch's generators, fit for a checkpoint."""
+    """Return the states of Python's, numpy's and torch's generators, fit for a
+    checkpoint.
+    """
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "numpy": (
+            name,
+            torch.from_numpy(keys.astype(np.int64)),
+            position,
+            has_gauss,
+            gauss,
+        ),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
 
 
 def set_random_state(state: dict) -> None:
-    """Restore what ``get_random_state`` returned; CUDA generators only on a machine with as many devices."""
+    """Restore what ``get_random_state`` returned;
+
+    CUDA generators only on a machine with as many devices.
+    """
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    np.random.set_state(
+        (name, keys.numpy().astype(np.uint32), position, has_gauss, gauss)
+    )
     torch.set_rng_state(state["torch"])
     cuda = state["cuda"]
     if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():

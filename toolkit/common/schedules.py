@@ -1,7 +1,8 @@
 """Learning-rate schedules, stepped once an epoch, with warm-up.
 
-A schedule's ``state_dict`` holds plain values only, so a checkpoint loads with ``weights_only=True``; the state of a
-warm-up contains its successor's state, and the successor keeps driving the optimiser it was built with.
+A schedule's ``state_dict`` holds plain values only, so a checkpoint loads with
+``weights_only=True``; the state of a warm-up contains its successor's state, and the
+successor keeps driving the optimiser it was built with.
 """
 
 from __future__ import annotations
@@ -21,14 +22,20 @@ class _BaseWarmupScheduler(LRScheduler):
     """Warm-up for ``warmup_epoch`` epochs, then ``successor``.
 
     Args:
-        optimizer: the optimiser that ``successor`` drives, too.
-        successor: the schedule after the warm-up, fresh from its constructor.
-        warmup_epoch: epochs of warm-up, w.
-        recount: True: at epoch w the successor is at its epoch 0. False: it is at its epoch w, as though it had
+        optimizer: the optimiser that ``successor`` drives, too. successor: the schedule
+        after the warm-up, fresh from its constructor. warmup_epoch: epochs of warm-up,
+        w. recount: True: at epoch w the successor is at its epoch 0. False: it is at
+        its epoch w, as though it had
             run during the warm-up.
     """
 
-    def __init__(self, optimizer: Optimizer, successor: LRScheduler, warmup_epoch: int, recount: bool = True):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        successor: LRScheduler,
+        warmup_epoch: int,
+        recount: bool = True,
+    ):
         self.successor = successor
         self.warmup_epoch = warmup_epoch
         self.recount = recount
@@ -39,17 +46,24 @@ class _BaseWarmupScheduler(LRScheduler):
         raise NotImplementedError
 
     def get_lr(self) -> list[float]:
-        return self.warmup_lr() if self.last_epoch < self.warmup_epoch else self.successor.get_last_lr()
+        return (
+            self.warmup_lr()
+            if self.last_epoch < self.warmup_epoch
+            else self.successor.get_last_lr()
+        )
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next epoch. Schedules are recursive, hence no jump to ``epoch``."""
         if epoch is not None:
-            raise ValueError("A warm-up schedule goes from epoch to epoch; it can't jump to a given one")
+            raise ValueError(
+                "A warm-up schedule goes from epoch to epoch; it can't jump to a given one"
+            )
         self.last_epoch += 1
         self._step_count += 1
         start = self.warmup_epoch if self.recount else 0
         if self.last_epoch > start:
-            self._set_lr(self.successor.get_last_lr())  # the successor computes its next value from this one
+            # the successor computes its next value from this one
+            self._set_lr(self.successor.get_last_lr())
             self.successor.step()
         self._set_lr(self.get_lr())
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -73,9 +87,15 @@ class _BaseWarmupScheduler(LRScheduler):
         Raises:
             KeyError: the state is not one of a warm-up schedule.
         """
-        missing = [key for key in ("last_epoch", "_step_count", "_last_lr", "successor") if key not in state_dict]
+        missing = [
+            key
+            for key in ("last_epoch", "_step_count", "_last_lr", "successor")
+            if key not in state_dict
+        ]
         if missing:
-            raise KeyError(f"Not the state of a warm-up schedule: {', '.join(missing)} missing (OPTIM.WARMUP_EPOCH?)")
+            raise KeyError(
+                f"Not the state of a warm-up schedule: {', '.join(missing)} missing (OPTIM.WARMUP_EPOCH?)"
+            )
         self.last_epoch = state_dict["last_epoch"]
         self._step_count = state_dict["_step_count"]
         self._last_lr = list(state_dict["_last_lr"])
@@ -86,7 +106,14 @@ class _BaseWarmupScheduler(LRScheduler):
 class ConstantWarmupScheduler(_BaseWarmupScheduler):
     """Warm-up at one constant learning rate ``cons_lr``."""
 
-    def __init__(self, optimizer, successor, warmup_epoch: int, cons_lr: float, recount: bool = True):
+    def __init__(
+        self,
+        optimizer,
+        successor,
+        warmup_epoch: int,
+        cons_lr: float,
+        recount: bool = True,
+    ):
         self.cons_lr = cons_lr
         super().__init__(optimizer, successor, warmup_epoch, recount)
 
@@ -97,7 +124,14 @@ class ConstantWarmupScheduler(_BaseWarmupScheduler):
 class LinearWarmupScheduler(_BaseWarmupScheduler):
     """Warm-up from ``min_lr`` at epoch 0 through ``lr * k / w`` at epoch k."""
 
-    def __init__(self, optimizer, successor, warmup_epoch: int, min_lr: float, recount: bool = True):
+    def __init__(
+        self,
+        optimizer,
+        successor,
+        warmup_epoch: int,
+        min_lr: float,
+        recount: bool = True,
+    ):
         self.min_lr = min_lr
         super().__init__(optimizer, successor, warmup_epoch, recount)
 
@@ -108,10 +142,12 @@ class LinearWarmupScheduler(_BaseWarmupScheduler):
 
 
 def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
-    """The schedule of ``optim_cfg.LR_SCHEDULER``, wrapped in a warm-up if ``WARMUP_EPOCH`` > 0.
+    """The schedule of ``optim_cfg.LR_SCHEDULER``, wrapped in a warm-up if
+    ``WARMUP_EPOCH`` > 0.
 
-    single_step: times ``GAMMA`` every last value of ``STEPSIZE`` (<= 0: ``MAX_EPOCH``) epochs. multi_step: times
-    ``GAMMA`` at each epoch of ``STEPSIZE``. cosine: half a cosine over ``MAX_EPOCH`` down to 0.
+    single_step: times ``GAMMA`` every last value of ``STEPSIZE`` (<= 0: ``MAX_EPOCH``)
+    epochs. multi_step: times ``GAMMA`` at each epoch of ``STEPSIZE``. cosine: half a
+    cosine over ``MAX_EPOCH`` down to 0.
 
     Raises:
         ValueError: unknown schedule or warm-up.
@@ -122,23 +158,39 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
     if c.LR_SCHEDULER == "cosine":
         scheduler = CosineAnnealingLR(optimizer, T_max=c.MAX_EPOCH)
     elif c.LR_SCHEDULER == "single_step":
-        stepsize = c.STEPSIZE[-1] if isinstance(c.STEPSIZE, (list, tuple)) else c.STEPSIZE
+        stepsize = (
+            c.STEPSIZE[-1] if isinstance(c.STEPSIZE, (list, tuple)) else c.STEPSIZE
+        )
         if not isinstance(stepsize, int):
-            raise TypeError(f"OPTIM.STEPSIZE of single_step must be an integer, not {c.STEPSIZE!r}")
-        scheduler = StepLR(optimizer, step_size=stepsize if stepsize > 0 else c.MAX_EPOCH, gamma=c.GAMMA)
+            raise TypeError(
+                f"OPTIM.STEPSIZE of single_step must be an integer, not {c.STEPSIZE!r}"
+            )
+        scheduler = StepLR(
+            optimizer,
+            step_size=stepsize if stepsize > 0 else c.MAX_EPOCH,
+            gamma=c.GAMMA,
+        )
     else:
         if not isinstance(c.STEPSIZE, (list, tuple)):
-            raise TypeError(f"OPTIM.STEPSIZE of multi_step must be a list of epochs, not {c.STEPSIZE!r}")
+            raise TypeError(
+                f"OPTIM.STEPSIZE of multi_step must be a list of epochs, not {c.STEPSIZE!r}"
+            )
         scheduler = MultiStepLR(optimizer, milestones=list(c.STEPSIZE), gamma=c.GAMMA)
 
     if c.WARMUP_EPOCH <= 0:
         return scheduler
     _check_name(c.WARMUP_TYPE, WARMUPS)
     if c.WARMUP_TYPE == "constant":
-        return ConstantWarmupScheduler(optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_CONS_LR, c.WARMUP_RECOUNT)
-    return LinearWarmupScheduler(optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_MIN_LR, c.WARMUP_RECOUNT)
+        return ConstantWarmupScheduler(
+            optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_CONS_LR, c.WARMUP_RECOUNT
+        )
+    return LinearWarmupScheduler(
+        optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_MIN_LR, c.WARMUP_RECOUNT
+    )
 
 
 def _check_name(name: str, known: Sequence[str]) -> None:
     if name not in known:
-        raise ValueError(f"{name!r} is not one of [{', '.join(known)}]; {did_you_mean(name, known)}")
+        raise ValueError(
+            f"{name!r} is not one of [{', '.join(known)}]; {did_you_mean(name, known)}"
+        )

@@ -1,4 +1,6 @@
-"""YAML and JSON files: plain values, and one sentence naming the file and the line if they cannot be read."""
+"""YAML and JSON files: plain values, and one sentence naming the file and the line if
+they cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ MOST = 100_000  # values in a YAML file, including those that aliases repeat
 
 
 def read_yaml(path: str | PathLike, what: str = "") -> Any:
-    """Return the content of a YAML file: dicts, lists, numbers and texts. Nothing in it is executed.
+    """Return the content of a YAML file: dicts, lists, numbers and texts. Nothing in it
+    is executed.
 
     Args:
         what: the flag or key that names the file, for messages.
@@ -28,8 +31,14 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
     try:
         content = yaml.safe_load(text)
     except RecursionError:
-        raise ValueError(f"{_named(path, what)} is no YAML: it is nested too deeply") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # impossible dates and numbers; keys that are lists
+        raise ValueError(
+            f"{_named(path, what)} is no YAML: it is nested too deeply"
+        ) from None
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+    ) as error:  # impossible dates and numbers; keys that are lists
         mark = getattr(error, "problem_mark", None)
         if mark:
             reason = f"line {mark.line + 1}: {error.problem}"
@@ -37,7 +46,9 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
             reason = " ".join(str(error).split())
         raise ValueError(f"{_named(path, what)} is no YAML: {reason}") from None
     if _count_values(content) > MOST:
-        raise ValueError(f"{_named(path, what)} holds more than {MOST:,} values; its aliases repeat too much")
+        raise ValueError(
+            f"{_named(path, what)} holds more than {MOST:,} values; its aliases repeat too much"
+        )
     return content
 
 
@@ -55,11 +66,16 @@ def read_json(path: str | PathLike, what: str = "") -> Any:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Return the value of JSON text. Raises ValueError with `where` and the line if it is no JSON."""
+    """Return the value of JSON text.
+
+    Raises ValueError with `where` and the line if it is no JSON.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where}:{error.lineno}: not valid json: {error.msg}") from error
+        raise ValueError(
+            f"{where}:{error.lineno}: not valid json: {error.msg}"
+        ) from error
     except RecursionError:
         raise ValueError(f"{where}: not valid json: nested too deeply") from None
     except ValueError as error:  # a number of more than 4,300 digits

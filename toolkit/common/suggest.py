@@ -6,10 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(name: object, known: Iterable[str], count: int = 1, cutoff: float = 0.0) -> list[str]:
-    """Return up to `count` of the `known` names, nearest first, whatever their case; those below `cutoff` (0 to 1) are left out."""
+def nearest(
+    name: object, known: Iterable[str], count: int = 1, cutoff: float = 0.0
+) -> list[str]:
+    """Return up to `count` of the `known` names, nearest first, whatever their case;
+    those below `cutoff` (0 to 1) are left out.
+    """
     by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=count, cutoff=cutoff)
+    matches = difflib.get_close_matches(
+        str(name).lower(), by_lower, n=count, cutoff=cutoff
+    )
     return [by_lower[match] for match in matches]
 
 
@@ -21,4 +27,6 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str
 
 def canonical(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that equals `name` in whatever case, or None."""
-    return next((candidate for candidate in known if candidate.lower() == name.lower()), None)
+    return next(
+        (candidate for candidate in known if candidate.lower() == name.lower()), None
+    )

@@ -1,4 +1,6 @@
-"""Text from files in messages: without characters that steer a terminal, and of bounded length."""
+"""Text from files in messages: without characters that steer a terminal, and of bounded
+length.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets begin one with
 
 
 def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
-    """Return text with control characters escaped ("\\x1b") and its middle left out if it is longer than `longest`.
+    """Return text with control characters escaped ("\\x1b") and its middle left out if
+    it is longer than `longest`.
 
     Args:
-        lines: keep line breaks and tabs. Without them, text from a file cannot look like a message of its own.
+        lines: keep line breaks and tabs. Without them, text from a file cannot look
+        like a message of its own.
     """
     text = str(text)
     if len(text) > longest:
@@ -31,14 +35,18 @@ def _escaped(character: str, lines: bool) -> str:
 
 
 def spreadsheet_text(text: str) -> str:
-    """Return text for a cell of a CSV file: a quote before what a spreadsheet would take for a formula."""
+    """Return text for a cell of a CSV file: a quote before what a spreadsheet would
+    take for a formula.
+    """
     if text.startswith(FORMULA):
         return f"'{text}"
     return text
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats messages so that what a file holds does not steer the terminal; each line is of bounded length."""
+    """Formats messages so that what a file holds does not steer the terminal; each line
+    is of bounded length.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
@@ -46,8 +54,12 @@ class PrintableFormatter(logging.Formatter):
         return "\n".join(printable(line, lines=True) for line in lines)
 
 
-def start_log(level: int = logging.INFO, stream: TextIO | None = None, form: str = "%(message)s") -> None:
-    """Log messages of a level and above to a stream, standard error by default, unless a log is set up already."""
+def start_log(
+    level: int = logging.INFO, stream: TextIO | None = None, form: str = "%(message)s"
+) -> None:
+    """Log messages of a level and above to a stream, standard error by default, unless
+    a log is set up already.
+    """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrintableFormatter(form))
     logging.basicConfig(level=level, handlers=[handler])

@@ -1,7 +1,8 @@
 """Files written by `torch.save`, read without executing anything from their pickle.
 
-Tensors, plain containers, numbers and strings come back; every other object is an inert `Placeholder`, whatever it was
-pickled to do. Both of torch's formats are read: the zip archive (since torch 1.6) and the older stream.
+Tensors, plain containers, numbers and strings come back; every other object is an inert
+`Placeholder`, whatever it was pickled to do. Both of torch's formats are read: the zip
+archive (since torch 1.6) and the older stream.
 """
 
 import io
@@ -20,16 +21,31 @@ from torch import Tensor
 
 _ZIP = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
-_NESTING = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")  # hashed one in the other, on the stack
+# hashed one in the other, on the stack
+_NESTING = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
 _MAX_NESTING = 20_000
 _MAX_MEMO = 100 * _MAX_NESTING
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _DTYPES += (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
-_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_STORAGES = (
+    "Double",
+    "Float",
+    "Half",
+    "BFloat16",
+    "Long",
+    "Int",
+    "Short",
+    "Char",
+    "Byte",
+    "Bool",
+)
 
 
 class Placeholder:
-    """An object, class or function that is not read. It takes what a pickle does to it and does nothing."""
+    """An object, class or function that is not read.
+
+    It takes what a pickle does to it and does nothing.
+    """
 
     __slots__ = ()
 
@@ -48,9 +64,11 @@ class Placeholder:
 
 
 def read(path: str | Path) -> Any:
-    """Return the content of a file of `torch.save`, on the CPU. Nothing in it is executed or imported.
+    """Return the content of a file of `torch.save`, on the CPU. Nothing in it is
+    executed or imported.
 
-    Raises FileNotFoundError, or ValueError naming the file when it is no such file, damaged, or misuses its tensors.
+    Raises FileNotFoundError, or ValueError naming the file when it is no such file,
+    damaged, or misuses its tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,7 +79,9 @@ def read(path: str | Path) -> Any:
                 return _read_archive(file)
         return _read_stream(path.read_bytes())
     except Exception as error:  # noqa: BLE001 - damaged pickles fail in any way
-        raise ValueError(f"{path} can't be read as a checkpoint: {error or type(error).__name__}") from error
+        raise ValueError(
+            f"{path} can't be read as a checkpoint: {error or type(error).__name__}"
+        ) from error
 
 
 def _read_archive(file: BinaryIO) -> Any:
@@ -74,7 +94,11 @@ def _read_archive(file: BinaryIO) -> Any:
         return read_data(archive, pickles[0].removesuffix("data.pkl"))
 
 
-def read_data(archive: zipfile.ZipFile, folder: str, find_class: Callable[[str, str], object] | None = None) -> Any:
+def read_data(
+    archive: zipfile.ZipFile,
+    folder: str,
+    find_class: Callable[[str, str], object] | None = None,
+) -> Any:
     """Return the content of data.pkl in a folder of an archive, with its tensors.
 
     find_class: for further classes; None from it means that the class is not read.
@@ -95,13 +119,19 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _read_stream(content: bytes) -> Any:
-    """Return the content of the older format, which torch reads with the unpickler below."""
+    """Return the content of the older format, which torch reads with the unpickler
+    below.
+    """
     file = io.BytesIO(content)
     if RestrictedUnpickler(file).load() != _MAGIC:
         raise ValueError("it does not begin as torch.save's files do")
     file.seek(0)
-    restricted = SimpleNamespace(__name__="restricted", Unpickler=RestrictedUnpickler, load=_load)
-    return torch.load(file, map_location="cpu", pickle_module=restricted, weights_only=False)
+    restricted = SimpleNamespace(
+        __name__="restricted", Unpickler=RestrictedUnpickler, load=_load
+    )
+    return torch.load(
+        file, map_location="cpu", pickle_module=restricted, weights_only=False
+    )
 
 
 def _load(file: BinaryIO, **options: str) -> Any:
@@ -139,7 +169,9 @@ class ArchiveUnpickler(RestrictedUnpickler):
         self._storages: dict[str, Tensor] = {}
 
     def persistent_load(self, pid: object) -> Tensor:
-        """Return a storage's values as a flat tensor of the dtype that it was stored with."""
+        """Return a storage's values as a flat tensor of the dtype that it was stored
+        with.
+        """
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise ValueError("it refers to something that is no tensor")
         _, kind, key, _, count = pid
@@ -170,7 +202,9 @@ def _check_size(file: BinaryIO) -> None:
 
 
 class _Known:
-    """A value, or a function, that a pickle may name; unlike the thing itself, no pickle can change it."""
+    """A value, or a function, that a pickle may name; unlike the thing itself, no
+    pickle can change it.
+    """
 
     __slots__ = ("value",)
 
@@ -205,14 +239,17 @@ class _NumpyType:
             self.order = ">"
 
 
-def _tensor(storage: object, offset: int, size: tuple, stride: tuple, *others: object) -> Tensor:
+def _tensor(
+    storage: object, offset: int, size: tuple, stride: tuple, *others: object
+) -> Tensor:
     if isinstance(storage, torch.TypedStorage):  # of the older stream
         storage = torch.empty(0, dtype=storage.dtype).set_(storage)
     if not isinstance(storage, Tensor):
         raise ValueError("it holds a tensor without values")
     if len(others) > 2 and isinstance(others[2], torch.dtype):
         storage = storage.view(others[2])
-    return torch.as_strided(storage, size, stride, offset)  # raises if this leaves the storage
+    # raises if this leaves the storage
+    return torch.as_strided(storage, size, stride, offset)
 
 
 def _parameter(data: object, *_: object) -> object:

@@ -13,7 +13,15 @@ from yacs.config import CfgNode
 from datasets import few_shot, is_custom
 from toolkit.common.files import decode_text
 
-from .config import RunOptions, given_keys, is_native, named_trainer, resolve, trainer_class, with_overrides
+from .config import (
+    RunOptions,
+    given_keys,
+    is_native,
+    named_trainer,
+    resolve,
+    trainer_class,
+    with_overrides,
+)
 from .run_dir import resumed_folder
 from .settings import declared_keys, split_names, task_names
 from .start import read_start, recorded_backbone
@@ -22,29 +30,44 @@ DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
 
 def key_table(trainer: str) -> str:
-    """Return the keys that a trainer declares, a line each: name, default, meaning. Raise ValueError for an unknown trainer."""
+    """Return the keys that a trainer declares, a line each: name, default, meaning.
+
+    Raise ValueError for an unknown trainer.
+    """
     if not trainer:
         raise ValueError("--list-keys: name the trainer with --trainer")
     declared = declared_keys(trainer_class(trainer))
     if not declared:
         return f"{trainer} has no settings but those of all trainers\n"
     width = max(len(key) for key in declared)
-    lines = [f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() for key, (default, meaning) in declared.items()]
+    lines = [
+        f"{key:<{width}}  {default!r:<8} {meaning}".rstrip()
+        for key, (default, meaning) in declared.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
-    """Return the frozen configuration of a command line. Raise ValueError or FileNotFoundError."""
+    """Return the frozen configuration of a command line.
+
+    Raise ValueError or FileNotFoundError.
+    """
     _check_combinations(args)
     files, flags = config_files(args), flag_values(args)
     trainer, _ = chosen_trainer(args, files, flags)
     cfg = resolve(trainer, files, flags, args.opts)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.model_dir and is_native(cls) and cls.learns:
-        recorded = recorded_backbone(args.model_dir, args.load_epoch, given_keys(files, flags, args.opts))
+        recorded = recorded_backbone(
+            args.model_dir, args.load_epoch, given_keys(files, flags, args.opts)
+        )
         cfg = resolve(trainer, files, flags | recorded, args.opts)
     node = cfg.TRAINER.MVLPT
-    if cfg.TRAINER.NAME == "MVLPT" and node.COCOOP.N_CTX and not (node.COOP.N_CTX or node.VPT.N_CTX):
+    if (
+        cfg.TRAINER.NAME == "MVLPT"
+        and node.COCOOP.N_CTX
+        and not (node.COOP.N_CTX or node.VPT.N_CTX)
+    ):
         given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
         cfg = with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
     cls = trainer_class(cfg.TRAINER.NAME)
@@ -57,18 +80,26 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def chosen_trainer(args: argparse.Namespace, files: list[str], flags: dict[str, Any]) -> tuple[str, str]:
+def chosen_trainer(
+    args: argparse.Namespace, files: list[str], flags: dict[str, Any]
+) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
 
-    It is that of the prompt in --model-dir if its files tell it, else MAPT, or APT if there is one task.
+    It is that of the prompt in --model-dir if its files tell it, else MAPT, or APT if
+    there is one task.
     """
     given = args.trainer or named_trainer(files, args.opts)
     if given:
         return given, ""
     if args.model_dir:
-        method = str(read_start(args.model_dir, args.load_epoch).record.get("method", ""))
+        method = str(
+            read_start(args.model_dir, args.load_epoch).record.get("method", "")
+        )
         if method in TRAINER_REGISTRY.registered_names():
-            return method, f"no --trainer given: {method}, the method of the prompt in --model-dir"
+            return (
+                method,
+                f"no --trainer given: {method}, the method of the prompt in --model-dir",
+            )
     cfg = resolve(DEFAULT_MULTITASK, files, flags, args.opts)
     tasks = [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]
     name = DEFAULT_MULTITASK
@@ -88,7 +119,9 @@ def _check_combinations(args: argparse.Namespace) -> None:
 
 
 def _check_custom(cfg: CfgNode, file: str) -> None:
-    """Raise FileNotFoundError if the custom images of a configuration file are not there: a run's has no full path."""
+    """Raise FileNotFoundError if the custom images of a configuration file are not
+    there: a run's has no full path.
+    """
     for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
         kind, _, path = name.partition(":")
         if is_custom(name) and not Path(path).expanduser().exists():
@@ -163,7 +196,10 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def named_tasks(names: str | None, flag: str) -> str:
-    """Return the tasks of a flag, "" if it is not given. Raise ValueError if it names none, or FileNotFoundError."""
+    """Return the tasks of a flag, "" if it is not given.
+
+    Raise ValueError if it names none, or FileNotFoundError.
+    """
     if names is None:
         return ""
     expanded = expand_lists(names, flag)
@@ -187,7 +223,10 @@ def _require_names(text: str, flag: str) -> None:
 
 
 def expand_lists(names: str, flag: str) -> str:
-    """Return comma-separated names; `@FILE` stands for those in a file, a name a line. Raise FileNotFoundError."""
+    """Return comma-separated names;
+
+    `@FILE` stands for those in a file, a name a line. Raise FileNotFoundError.
+    """
     found = []
     for name in names.split(","):
         if not name.strip().startswith("@"):

@@ -1,5 +1,6 @@
-"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files, flags and trailing KEY VALUE
-pairs."""
+"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files,
+flags and trailing KEY VALUE pairs.
+"""
 
 from __future__ import annotations
 
@@ -50,19 +51,18 @@ BACKBONE_CONFIGS = {
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What is done with a configuration; it changes no number, so it is in no config.yaml.
+    """What is done with a configuration; it changes no number, so it is in no
+    config.yaml.
 
     Attributes:
-        resume: continue an interrupted run.
-        overwrite: replace the run in the output folder.
-        eval_only: evaluate the prompt of `model_dir`.
-        no_train: build and evaluate a fresh prompt.
-        model_dir: folder of a run whose prompt is the initial one, or is evaluated.
-        load_epoch: its epoch; None: the best.
-        groups: YAML file: target -> tasks to adapt it with.
-        given: the keys that flags, files and KEY VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
-        coop_folders: name the default output folder as CoOp's scripts do.
-        chosen: the line that says which trainer was chosen, and why; "" if one was given.
+        resume: continue an interrupted run. overwrite: replace the run in the output
+        folder. eval_only: evaluate the prompt of `model_dir`. no_train: build and
+        evaluate a fresh prompt. model_dir: folder of a run whose prompt is the initial
+        one, or is evaluated. load_epoch: its epoch; None: the best. groups: YAML file:
+        target -> tasks to adapt it with. given: the keys that flags, files and KEY
+        VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
+        coop_folders: name the default output folder as CoOp's scripts do. chosen: the
+        line that says which trainer was chosen, and why; "" if one was given.
     """
 
     resume: bool = False
@@ -79,7 +79,9 @@ class RunOptions:
 
 @cache
 def coop_names() -> dict[str, str]:
-    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name of folders."""
+    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name
+    of folders.
+    """
     names = {}
     for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
         names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
@@ -98,16 +100,19 @@ def trainer_class(name: str) -> type:
 
 
 def is_native(cls: type) -> bool:
-    """Return True for a trainer on our base classes, False for one that was written for Dassl alone."""
+    """Return True for a trainer on our base classes, False for one that was written for
+    Dassl alone.
+    """
     return getattr(cls, "native", False)
 
 
 def recipes(cls: type, backbone: str) -> list[Path]:
-    """Return the YAMLs with this backbone's settings: what our trainers share, then what the trainer or its base adds for
-    all backbones (all.yaml) and for this one.
+    """Return the YAMLs with this backbone's settings: what our trainers share, then
+    what the trainer or its base adds for all backbones (all.yaml) and for this one.
 
-    A trainer that was written for Dassl alone has its own file, which is complete. CoOp's published files, too, are
-    complete and are taken by name only; all methods are compared with the shared settings.
+    A trainer that was written for Dassl alone has its own file, which is complete.
+    CoOp's published files, too, are complete and are taken by name only; all methods
+    are compared with the shared settings.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
@@ -127,15 +132,20 @@ def recipes(cls: type, backbone: str) -> list[Path]:
 
 
 def trainer_defaults(cls: type) -> dict[str, Any]:
-    """Return the keys whose defaults differ for a trainer: those of its bases, then its own."""
+    """Return the keys whose defaults differ for a trainer: those of its bases, then its
+    own.
+    """
     merged = {}
     for base in reversed(cls.__mro__):
         merged |= vars(base).get("defaults", {})
     return merged
 
 
-def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]) -> CfgNode:
-    """Return the frozen configuration. Later sources win: defaults, the trainer's, `files` (or the recipe), `flags`, `opts`.
+def resolve(
+    trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
+) -> CfgNode:
+    """Return the frozen configuration. Later sources win: defaults, the trainer's,
+    `files` (or the recipe), `flags`, `opts`.
 
     Raises ValueError or FileNotFoundError with a sentence that names the key or file.
     """
@@ -148,13 +158,15 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
     cfg = extend(get_cfg_default())
     for key, value in trainer_defaults(cls).items():
         set_value(cfg, key, value)
-    if all(set(text) == {"DATASET"} for text in texts.values()):  # no settings but the data set: the recipe's
+    # no settings but the data set: the recipe's
+    if all(set(text) == {"DATASET"} for text in texts.values()):
         given = dict(pairs).get("MODEL.BACKBONE.NAME")
         backbone = flags.get("MODEL.BACKBONE.NAME") or given or cfg.MODEL.BACKBONE.NAME
         texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)} | texts
         flags = {"MODEL.BACKBONE.NAME": backbone, **flags}
     for file, text in texts.items():
-        written_by_run = "MVLPT" in (text.get("TRAINER") or {})  # it holds both names: the alias must not win
+        # it holds both names: the alias must not win
+        written_by_run = "MVLPT" in (text.get("TRAINER") or {})
         _set_all(cfg, flatten(text), foreign, foreign or written_by_run, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
@@ -165,7 +177,9 @@ def resolve(trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: 
 
 
 def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
-    """Return the trainer that KEY VALUE pairs, or else YAML files name first; "" if none does."""
+    """Return the trainer that KEY VALUE pairs, or else YAML files name first; "" if
+    none does.
+    """
     given = dict(_pairs(opts)).get("TRAINER.NAME", "")
     if given:
         return given
@@ -177,18 +191,29 @@ def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
 
 
 def _one_trainer(name: str, pair: str) -> str:
-    """Return the trainer's name. Raise ValueError if there is none, or if a KEY VALUE pair gives another."""
+    """Return the trainer's name.
+
+    Raise ValueError if there is none, or if a KEY VALUE pair gives another.
+    """
     if pair and pair != name:
-        raise ValueError(f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them")
+        raise ValueError(
+            f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them"
+        )
     if not name:
         raise ValueError(
-            "no trainer is given: use --trainer, with one of " + ", ".join(TRAINER_REGISTRY.registered_names())
+            "no trainer is given: use --trainer, with one of "
+            + ", ".join(TRAINER_REGISTRY.registered_names())
         )
     return name
 
 
-def given_keys(files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]) -> frozenset[str]:
-    """Return the keys that a user sets, under the names that our trainers read. Raises as `resolve` does."""
+def given_keys(
+    files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
+) -> frozenset[str]:
+    """Return the keys that a user sets, under the names that our trainers read.
+
+    Raises as `resolve` does.
+    """
     keys = set(flags)
     for file in files:
         text = _read(file)
@@ -199,8 +224,16 @@ def given_keys(files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[st
     return frozenset(keys)
 
 
-def _set_all(cfg: CfgNode, values: Iterable[tuple[str, Any]], free: bool, as_named: bool, file: str = "") -> None:
-    """Put values into `cfg`, those under CoOp's names into the keys that our trainers read unless `as_named`."""
+def _set_all(
+    cfg: CfgNode,
+    values: Iterable[tuple[str, Any]],
+    free: bool,
+    as_named: bool,
+    file: str = "",
+) -> None:
+    """Put values into `cfg`, those under CoOp's names into the keys that our trainers
+    read unless `as_named`.
+    """
     for key, value in values:
         if not as_named:
             key = _without_alias(key)
@@ -228,7 +261,10 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
 
 
 def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
-    """Return a frozen copy with other values; keys have "__" for ".": `with_overrides(cfg, DATASET__DATASET="a")`."""
+    """Return a frozen copy with other values; keys have "__" for ".":
+
+    `with_overrides(cfg, DATASET__DATASET="a")`.
+    """
     cfg = cfg.clone()
     cfg.defrost()
     for name, value in values.items():
@@ -244,9 +280,11 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
 
 
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
-    """Return the keys in which two configurations differ, leaving out those of one machine.
+    """Return the keys in which two configurations differ, leaving out those of one
+    machine.
 
-    A key that one lacks has its default there: a run of an earlier version need not know it.
+    A key that one lacks has its default there: a run of an earlier version need not
+    know it.
     """
     a, b = _values(one), _values(other)
     if a.keys() != b.keys():
@@ -254,27 +292,38 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
         a, b = defaults | a, defaults | b
     keys = a.keys() | b.keys()
     name = other.TRAINER.NAME
-    if name not in TRAINER_REGISTRY.registered_names() or is_native(TRAINER_REGISTRY.get(name)):
+    if name not in TRAINER_REGISTRY.registered_names() or is_native(
+        TRAINER_REGISTRY.get(name)
+    ):
         keys -= set(MACHINE_KEYS)
     return [key for key in sorted(keys) if a.get(key) != b.get(key)]
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return the values that differ from the defaults, by key, leaving out those of one machine: the same in every
-    version that has these keys."""
+    """Return the values that differ from the defaults, by key, leaving out those of one
+    machine: the same in every version that has these keys.
+    """
     defaults, values = _default_values(), dict(flatten(without_local_paths(cfg)))
-    return {key: values[key] for key in sorted(values) if _as_list(values[key]) != defaults.get(key)}
+    return {
+        key: values[key]
+        for key in sorted(values)
+        if _as_list(values[key]) != defaults.get(key)
+    }
 
 
 def load(path: Path) -> CfgNode:
-    """Return a configuration written by a run. Raise FileNotFoundError, or ValueError if it is damaged."""
+    """Return a configuration written by a run.
+
+    Raise FileNotFoundError, or ValueError if it is damaged.
+    """
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no configuration of a run: it holds no keys")
     try:
         cfg = CfgNode(content)
         without_local_paths(cfg)
-        cfg.DATALOADER.TRAIN_X.setdefault("DROP_LAST", True)  # before there was a key, it was dropped
+        # before there was a key, it was dropped
+        cfg.DATALOADER.TRAIN_X.setdefault("DROP_LAST", True)
         return cfg
     except (AssertionError, TypeError, AttributeError) as error:  # of yacs
         raise ValueError(f"{path} is no configuration of a run: {error}") from None
@@ -297,7 +346,10 @@ def _as_list(value: Any) -> Any:
 
 
 def _read(file: str) -> dict:
-    """Return the keys of a YAML file. Raise ValueError, or FileNotFoundError naming the files beside it."""
+    """Return the keys of a YAML file.
+
+    Raise ValueError, or FileNotFoundError naming the files beside it.
+    """
     if not Path(file).is_file():
         there = sorted(path.name for path in Path(file).parent.glob("*.yaml"))
         message = f"no configuration file {file}"
@@ -308,7 +360,9 @@ def _read(file: str) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no keys")
     if not isinstance(content.get("TRAINER") or {}, dict):
-        raise ValueError(f"{file}: TRAINER is a group of keys, not {content['TRAINER']!r}")
+        raise ValueError(
+            f"{file}: TRAINER is a group of keys, not {content['TRAINER']!r}"
+        )
     return {key: value for key, value in content.items() if value is not None}
 
 
@@ -324,5 +378,7 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
         if text.startswith("--"):
             raise ValueError(f"{text}: flags stand before the trailing KEY VALUE pairs")
     if len(opts) % 2:
-        raise ValueError(f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone")
+        raise ValueError(
+            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone"
+        )
     return list(zip(opts[::2], opts[1::2], strict=True))

@@ -33,16 +33,23 @@ def parse(text: str) -> Any:
     """Return the value of a KEY VALUE pair's text, as YAML reads it."""
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # also impossible dates
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # also impossible dates
         return text
 
 
-def set_value(cfg: CfgNode, key: str, value: Any, file: str = "", free: bool = False) -> None:
+def set_value(
+    cfg: CfgNode, key: str, value: Any, file: str = "", free: bool = False
+) -> None:
     """Put `value` into `cfg`, in both keys if the setting has two names.
 
     Args:
-        file: where it was given, for messages.
-        free: keys below TRAINER.<name>. need no default: they belong to a trainer that was written for Dassl alone.
+        file: where it was given, for messages. free: keys below TRAINER.<name>. need no
+        default: they belong to a trainer that was written for Dassl alone.
 
     Raises:
         ValueError: the key is unknown, or the value is not of the default's type.
@@ -78,7 +85,11 @@ def _unknown_key(cfg: CfgNode, key: str, file: str) -> str:
 
 
 def _add(cfg: CfgNode, groups: list[str], leaf: str, value: Any) -> None:
-    """Add a key. Text that is a Python literal (YAML reads `1e-5` as text) becomes its value, as in yacs."""
+    """Add a key.
+
+    Text that is a Python literal (YAML reads `1e-5` as text) becomes its value, as in
+    yacs.
+    """
     node = cfg
     for name in groups:
         node = node.setdefault(name, CfgNode())

@@ -1,4 +1,6 @@
-"""What a trainer is given: the tasks of its run, the prompt it starts from, and what its results say about the run."""
+"""What a trainer is given: the tasks of its run, the prompt it starts from, and what
+its results say about the run.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,16 @@ class RunContext:
     """What a trainer needs beyond the configuration.
 
     Attributes:
-        tasks: the tasks of the run; None: the trainer builds those of its configuration.
-        trains: False only evaluates.
-        start: folder of the run whose prompt is the initial one, or is evaluated; "": a fresh prompt.
-        load_epoch: epoch of `start`; None: its best.
-        resume: continue from the state of an interrupted run in the output folder.
-        retest: the run in the output folder is trained; its results are to be made again.
-        references: what is scored before training: "zero_shot", "zero_shot_one_template", "source" (the initial prompt).
-        test_images: the tasks' test images, decoded when the run was checked; None: the trainer's own.
-        metadata: added to each record of results.json, and compared when a run is resumed.
+        tasks: the tasks of the run; None: the trainer builds those of its
+        configuration. trains: False only evaluates. start: folder of the run whose
+        prompt is the initial one, or is evaluated; "": a fresh prompt. load_epoch:
+        epoch of `start`; None: its best. resume: continue from the state of an
+        interrupted run in the output folder. retest: the run in the output folder is
+        trained; its results are to be made again. references: what is scored before
+        training: "zero_shot", "zero_shot_one_template", "source" (the initial prompt).
+        test_images: the tasks' test images, decoded when the run was checked; None: the
+        trainer's own. metadata: added to each record of results.json, and compared when
+        a run is resumed.
     """
 
     tasks: Sequence[Task] | None = None
@@ -62,7 +65,9 @@ class PromptSetup:
 
 
 class TaskPool:
-    """The tasks of an experiment, each built once for the same seed and DATASET.* settings."""
+    """The tasks of an experiment, each built once for the same seed and DATASET.*
+    settings.
+    """
 
     RUN_KEYS = (
         "DATASET",
@@ -72,19 +77,28 @@ class TaskPool:
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[str, str], Task] = {}
-        self.test_images: dict[str, MultitaskDataset] = {}  # decoded when a run was checked, by its folder
+        # decoded when a run was checked, by its folder
+        self.test_images: dict[str, MultitaskDataset] = {}
 
     @property
     def cache_budget(self) -> int:
         """The bytes that are left for decoded test images."""
-        return CACHE_BUDGET - sum(images.image_bytes for images in self.test_images.values())
+        return CACHE_BUDGET - sum(
+            images.image_bytes for images in self.test_images.values()
+        )
 
     def get(self, cfg: CfgNode, names: Sequence[str]) -> list[Task]:
-        """Return the tasks of these names as `cfg` describes them. Raise ValueError or FileNotFoundError if one can't be built."""
-        settings = {key: value for key, value in cfg.DATASET.items() if key not in self.RUN_KEYS}
+        """Return the tasks of these names as `cfg` describes them.
+
+        Raise ValueError or FileNotFoundError if one can't be built.
+        """
+        settings = {
+            key: value for key, value in cfg.DATASET.items() if key not in self.RUN_KEYS
+        }
         described = f"{cfg.SEED} {settings}"
         for name in names:
             if (name, described) not in self._tasks:
-                set_random_seed(max(cfg.SEED, 0))  # a dataset written for Dassl samples with the global generators
+                # a dataset written for Dassl samples with the global generators
+                set_random_seed(max(cfg.SEED, 0))
                 self._tasks[name, described] = build_task(cfg, name)
         return [self._tasks[name, described] for name in names]

@@ -1,4 +1,6 @@
-"""Keys of Dassl that native trainers do not read: another value than the default is an error, not silence."""
+"""Keys of Dassl that native trainers do not read: another value than the default is an
+error, not silence.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ DATASET_KEYS = (
 
 
 def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
-    """Return a message for each key of Dassl that is not at its default, though neither trainer nor tasks read it."""
+    """Return a message for each key of Dassl that is not at its default, though neither
+    trainer nor tasks read it.
+    """
     issues = []
     advice = dict(ADVICE)
     if all(_is_ours(task) for task in tasks):
@@ -62,7 +66,9 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
 
 
 def _prefix(key: str, advice: dict[str, str]) -> str | None:
-    """Return the entry of `advice` that covers a key, "TRAINER." for a method of Dassl's own, None if it is read."""
+    """Return the entry of `advice` that covers a key, "TRAINER." for a method of
+    Dassl's own, None if it is read.
+    """
     if key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return "TRAINER."
     for name in advice:
@@ -72,7 +78,9 @@ def _prefix(key: str, advice: dict[str, str]) -> str | None:
 
 
 def _is_ours(task: str) -> bool:
-    """Return True for a data set of this project or custom images, also for an unknown name."""
+    """Return True for a data set of this project or custom images, also for an unknown
+    name.
+    """
     if is_custom(task) or task not in DATASET_REGISTRY.registered_names():
         return True
     return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")

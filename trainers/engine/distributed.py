@@ -1,8 +1,10 @@
-"""One run by several processes, as torchrun starts them; only this module knows `torch.distributed`.
+"""One run by several processes, as torchrun starts them; only this module knows
+`torch.distributed`.
 
-Each process takes its share of every training batch and of the images that are scored. All hold the same prompt and the
-same features, so that all decide alike; the main process alone writes files and logs. Without torchrun there is one
-process, and this module costs and changes nothing.
+Each process takes its share of every training batch and of the images that are scored.
+All hold the same prompt and the same features, so that all decide alike; the main
+process alone writes files and logs. Without torchrun there is one process, and this
+module costs and changes nothing.
 """
 
 from __future__ import annotations
@@ -26,22 +28,28 @@ from torch.utils.data import Sampler
 
 T = TypeVar("T")
 
-PATIENCE = datetime.timedelta(hours=1)  # how long one waits for another, which may be packing a submission
+# how long one waits for another, which may be packing a submission
+PATIENCE = datetime.timedelta(hours=1)
 CPU = torch.device("cpu")
 
 _rank, _world = 0, 1
 _store: dist.Store | None = None
-_console = sys.stderr  # this process's own, which only the main process writes to as long as all goes well
+# this process's own, which only the main process writes to as long as all goes well
+_console = sys.stderr
 
 
 def start() -> None:
     """Join the processes that torchrun started, if it did; a second call does nothing.
 
-    From here on only the main process writes to stdout and stderr. Raises ValueError if a machine has GPUs, but fewer
-    than processes.
+    From here on only the main process writes to stdout and stderr. Raises ValueError if
+    a machine has GPUs, but fewer than processes.
     """
     global _rank, _world, _store, _console
-    if _store is not None or int(os.environ.get("WORLD_SIZE", 1)) < 2 or "LOCAL_RANK" not in os.environ:
+    if (
+        _store is not None
+        or int(os.environ.get("WORLD_SIZE", 1)) < 2
+        or "LOCAL_RANK" not in os.environ
+    ):
         return
     from torch.distributed.rendezvous import rendezvous
 
@@ -59,7 +67,9 @@ def start() -> None:
             )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, store=_store, rank=_rank, world_size=_world, timeout=PATIENCE)
+    dist.init_process_group(
+        backend, store=_store, rank=_rank, world_size=_world, timeout=PATIENCE
+    )
     atexit.register(dist.destroy_process_group)
     sys.excepthook = _fail_unexpectedly
 
@@ -80,14 +90,15 @@ def main() -> bool:
 def failed(message: str, code: int) -> int:
     """Write `message` to stderr and return the exit code.
 
-    Of several processes one writes, the main one if all fail alike, and each ends here: the others may be waiting for it,
-    until torchrun stops them.
+    Of several processes one writes, the main one if all fail alike, and each ends here:
+    the others may be waiting for it, until torchrun stops them.
     """
     if _world == 1:
         sys.stderr.write(message)
         return code
     if _is_first_to_fail() and message:
-        _console.write(message if main() else f"\n{message}")  # the main process may have a bar on the line
+        # the main process may have a bar on the line
+        _console.write(message if main() else f"\n{message}")
         _console.flush()
     sys.stdout.flush()
     os._exit(code)  # without waiting for others, as the end of a process group does
@@ -136,8 +147,9 @@ def from_main(make: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Let the main process run the block before all others; they leave it together. If it raises an error, the others do
-    not begin."""
+    """Let the main process run the block before all others; they leave it together. If
+    it raises an error, the others do not begin.
+    """
     if not main():
         barrier()
     yield
@@ -147,19 +159,24 @@ def main_first() -> Iterator[None]:
 
 
 def check_same(module: nn.Module) -> None:
-    """Raise RuntimeError if processes hold other parameters than the main one, as they do if a trainer steps by another
-    loss than `share_training` returned."""
+    """Raise RuntimeError if processes hold other parameters than the main one, as they
+    do if a trainer steps by another loss than `share_training` returned.
+    """
     if _world == 1:
         return
     total = sum(parameter.detach().double().sum() for parameter in module.parameters())
     most = torch.stack([total, -total])
     dist.all_reduce(most, dist.ReduceOp.MAX)
     if most[0] > -most[1]:
-        raise RuntimeError("the processes have learnt different prompts: is forward_backward stepping by share_loss?")
+        raise RuntimeError(
+            "the processes have learnt different prompts: is forward_backward stepping by share_loss?"
+        )
 
 
 def same_randomness() -> None:
-    """Give torch's generators the state that they have in the main process, so that all sample the same dropout."""
+    """Give torch's generators the state that they have in the main process, so that all
+    sample the same dropout.
+    """
     if _world == 1:
         return
     torch.set_rng_state(from_main(torch.get_rng_state))
@@ -171,10 +188,14 @@ def same_randomness() -> None:
 
 
 def rows(total: int, step: int = 1, process: int | None = None) -> range:
-    """Return the rows of `total` that a process takes, by default this one: neighbours, in whole batches of `step`."""
+    """Return the rows of `total` that a process takes, by default this one: neighbours,
+    in whole batches of `step`.
+    """
     process = _rank if process is None else process
     batches = -(-total // step)
-    return range(total)[batches * process // _world * step : batches * (process + 1) // _world * step]
+    return range(total)[
+        batches * process // _world * step : batches * (process + 1) // _world * step
+    ]
 
 
 def gather_rows(own: Tensor, total: int, step: int = 1) -> Tensor:
@@ -201,10 +222,11 @@ def mean(values: Tensor) -> Tensor:
 def share_training(
     sampler: Sampler[list[int]], prompt: nn.Module, loss: Callable[[dict], Tensor]
 ) -> tuple[Sampler[list[int]], Callable[[dict], Tensor]]:
-    """Return this process's part of a training: a sampler of its shares of the batches, and the loss of a share.
+    """Return this process's part of a training: a sampler of its shares of the batches,
+    and the loss of a share.
 
-    The mean of all processes' losses, and of their gradients, is that of `loss` (a mean over images) on whole batches.
-    Each share must go through the loss, in order.
+    The mean of all processes' losses, and of their gradients, is that of `loss` (a mean
+    over images) on whole batches. Each share must go through the loss, in order.
     """
     if _world == 1:
         return sampler, loss
@@ -213,11 +235,13 @@ def share_training(
 
 
 class Shares(Sampler[list[int]]):
-    """This process's share of each batch of `sampler`. Positions are sorted first: as a dataset holds its tasks one after
-    the other, a share is of few tasks, whose classes alone are encoded for it.
+    """This process's share of each batch of `sampler`. Positions are sorted first: as a
+    dataset holds its tasks one after the other, a share is of few tasks, whose classes
+    alone are encoded for it.
 
-    weights: of the shares not yet used; with them the mean over processes is that over the batch's images. If a batch has
-    fewer images than there are processes, some take one of another's, with weight 0.
+    weights: of the shares not yet used; with them the mean over processes is that over
+    the batch's images. If a batch has fewer images than there are processes, some take
+    one of another's, with weight 0.
     """
 
     def __init__(self, sampler: Sampler[list[int]]) -> None:
@@ -237,9 +261,13 @@ class Shares(Sampler[list[int]]):
 
 
 class _ShareLoss(nn.Module):
-    """The weighted loss of a share, as the module whose gradients are averaged over processes."""
+    """The weighted loss of a share, as the module whose gradients are averaged over
+    processes.
+    """
 
-    def __init__(self, prompt: nn.Module, loss: Callable[[dict], Tensor], shares: Shares) -> None:
+    def __init__(
+        self, prompt: nn.Module, loss: Callable[[dict], Tensor], shares: Shares
+    ) -> None:
         super().__init__()
         self.prompt, self._loss, self._weights = prompt, loss, shares.weights
 

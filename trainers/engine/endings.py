@@ -16,10 +16,15 @@ AGAIN = "with --resume auto the same command goes on"
 
 
 def ending(error: Exception) -> tuple[str, int]:
-    """Return the message and the exit code of an error. One in a plugin's own line is a traceback."""
+    """Return the message and the exit code of an error.
+
+    One in a plugin's own line is a traceback.
+    """
     if plugins.raised_by_user(error):
         return traceback.format_exc(), FAILED
-    if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)):
+    if isinstance(
+        error, (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+    ):
         return input_message(error), BAD_INPUT
     if isinstance(error, FloatingPointError):
         return f"error: {error}\n", FAILED
@@ -31,7 +36,8 @@ def ending(error: Exception) -> tuple[str, int]:
 def input_message(error: Exception) -> str:
     """Return the line about wrong input."""
     message = str(error).strip() + raised_in(error)
-    if "Traceback" in message:  # from a worker of a loader: its last line is the message
+    # from a worker of a loader: its last line is the message
+    if "Traceback" in message:
         message = message.splitlines()[-1]
     if os.environ.get("MVLPT_DEBUG"):
         return f"{traceback.format_exc()}error: {printable(message, lines=True)}\n"
@@ -39,16 +45,23 @@ def input_message(error: Exception) -> str:
 
 
 def raised_in(error: Exception) -> str:
-    """Return where a plugin raised an error, "" for our own: what is wrong may be the plugin."""
+    """Return where a plugin raised an error, "" for our own: what is wrong may be the
+    plugin.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""
     file = Path(frames[-1].filename).resolve()
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
+    installed = {
+        Path(sysconfig.get_path(name)).resolve()
+        for name in ("stdlib", "purelib", "platlib")
+    }
     for folder in (Path(__file__).resolve().parents[2], *installed):
         if file.is_relative_to(folder):
             return ""
-    return f" (raised in {file.name}, line {frames[-1].lineno}; MVLPT_DEBUG=1 shows how)"
+    return (
+        f" (raised in {file.name}, line {frames[-1].lineno}; MVLPT_DEBUG=1 shows how)"
+    )
 
 
 def disk_message(error: OSError) -> str:

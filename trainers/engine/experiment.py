@@ -1,7 +1,8 @@
-"""From a configuration to its results: one run, or a source prompt learned on many tasks and then each target adapted
-from it (or from scratch).
+"""From a configuration to its results: one run, or a source prompt learned on many
+tasks and then each target adapted from it (or from scratch).
 
-An experiment is checked as a whole before anything is written; its tasks are built once.
+An experiment is checked as a whole before anything is written; its tasks are built
+once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from toolkit.common.structured import read_json, read_yaml, write_json
 from toolkit.common.text import printable
 
 from . import distributed, external, results, tables
-from .config import BACKBONE_CONFIGS, RunOptions, coop_names, is_native, trainer_class, with_overrides
+from .config import (
+    BACKBONE_CONFIGS,
+    RunOptions,
+    coop_names,
+    is_native,
+    trainer_class,
+    with_overrides,
+)
 from .context import TaskPool
 from .run import Run, check_run, execute
 from .run_dir import (
@@ -47,7 +55,8 @@ from .start import follow
 
 log = logging.getLogger(__name__)
 
-REFERENCES = ("zero_shot", "zero_shot_one_template", "source")  # scored beside the prompt of a target
+# scored beside the prompt of a target
+REFERENCES = ("zero_shot", "zero_shot_one_template", "source")
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,10 @@ class Experiment:
     """Runs in the folder of `cfg`.
 
     Attributes:
-        targets: the runs whose results count.
-        source: the run that makes the prompt that the targets start from.
-        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the one target writes there.
-        tasks: names of all tasks, also those that targets are grouped with.
+        targets: the runs whose results count. source: the run that makes the prompt
+        that the targets start from. staged: each run has a folder of its own below
+        `cfg.OUTPUT_DIR`; otherwise the one target writes there. tasks: names of all
+        tasks, also those that targets are grouped with.
     """
 
     cfg: CfgNode
@@ -75,7 +84,9 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     """
     native = is_native(trainer_class(cfg.TRAINER.NAME))
     if options.resume and options.overwrite:
-        raise ValueError("--resume goes on with a run, --overwrite starts it anew: give one of them")
+        raise ValueError(
+            "--resume goes on with a run, --overwrite starts it anew: give one of them"
+        )
     whole_suite = not task_names(cfg)
     cfg = with_target_names(cfg, options, whole_suite)
     check_folder(cfg.OUTPUT_DIR)
@@ -102,19 +113,25 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log.info("\n%s", results.markdown(records))
-        for line in results.parsed_lines(records, experiment.targets[0].trains).splitlines():
+        for line in results.parsed_lines(
+            records, experiment.targets[0].trains
+        ).splitlines():
             log.info("%s", line)
         for line in next_commands(experiment, records):
             log.info("%s", line)
 
 
 def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
-    """Return lines that say where the results are, and which commands look at them and use the prompt."""
+    """Return lines that say where the results are, and which commands look at them and
+    use the prompt.
+    """
     out = Path(os.path.relpath(experiment.cfg.OUTPUT_DIR))
     place = shlex.quote(str(out))
     lines = [f"results: {out / RESULTS}"]
     if (out / tables.FOLDER / tables.PREDICTIONS).is_file():
-        lines.append(f"each prediction, confusions, scores of classes: {out / tables.FOLDER}")
+        lines.append(
+            f"each prediction, confusions, scores of classes: {out / tables.FOLDER}"
+        )
     if (out / "submission.zip").is_file():
         lines.append(f"submission: {out / 'submission.zip'}")
     if has_predictions(records):
@@ -123,12 +140,16 @@ def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
     if experiment.staged:
         prompt = out / "adapt" / records[0]["task"]
     if (prompt / "prompts.safetensors").is_file():
-        lines.append(f"use it: python -m prompting predict {shlex.quote(str(prompt))} IMAGE_OR_FOLDER")
+        lines.append(
+            f"use it: python -m prompting predict {shlex.quote(str(prompt))} IMAGE_OR_FOLDER"
+        )
     return lines
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
-    """Return the configuration with its targets, the pocket suite's by default, and its output folder."""
+    """Return the configuration with its targets, the pocket suite's by default, and its
+    output folder.
+    """
     names = task_names(cfg)
     if whole_suite:
         names = [spec.task for spec in pocket.TARGETS]
@@ -147,7 +168,9 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
         if options.coop_folders:
             out = coop_folder(cfg, names[0], options)
         out = os.path.join("output", out)
-    return with_overrides(cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OUTPUT_DIR=out)
+    return with_overrides(
+        cfg, DATASET__DATASET=",".join(names), DATASET__NAME=names[0], OUTPUT_DIR=out
+    )
 
 
 def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
@@ -158,7 +181,15 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
     stage = "test" if options.eval_only else "train"
     if classes != "all":
-        return os.path.join("base2new", f"{stage}_{classes}", name, f"shots_{shots}", method, recipe, seed)
+        return os.path.join(
+            "base2new",
+            f"{stage}_{classes}",
+            name,
+            f"shots_{shots}",
+            method,
+            recipe,
+            seed,
+        )
     if options.eval_only:
         return os.path.join("evaluation", method, f"{recipe}_{shots}shots", name, seed)
     return os.path.join(name, method, f"{recipe}_{shots}shots", seed)
@@ -168,15 +199,21 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
 
 
 def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experiment:
-    """Return the runs of a configuration with a native trainer. Raise ValueError if its options contradict each other.
+    """Return the runs of a configuration with a native trainer. Raise ValueError if its
+    options contradict each other.
 
-    whole_suite: no task was named; a multitask trainer then learns the source prompt on the pocket suite's sources.
+    whole_suite: no task was named; a multitask trainer then learns the source prompt on
+    the pocket suite's sources.
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     names = task_names(cfg)
     groups = read_groups(options.groups, names, split_names(cfg.MULTITASK.SOURCE))
     sources = _sources(cfg, options, whole_suite)
-    trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not (options.eval_only or options.no_train)
+    trains = (
+        cls.learns
+        and cfg.DATASET.NUM_SHOTS != 0
+        and not (options.eval_only or options.no_train)
+    )
     _check_anchor(cfg, from_scratch=trains and not sources and not options.model_dir)
     tasks = [*sources, *names]
     for related in groups.values():
@@ -185,12 +222,24 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     settings = {"trains": trains, "fresh": options.no_train, "resume": options.resume}
     if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
         references = ("zero_shot",) if cls.learns else ()
-        return Experiment(cfg, [Run(cfg, start, epoch, references=references, **settings)], None, False, tasks)
+        return Experiment(
+            cfg,
+            [Run(cfg, start, epoch, references=references, **settings)],
+            None,
+            False,
+            tasks,
+        )
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
     if sources:
         source = source_run(cfg, sources, start, epoch, options.resume)
         start, epoch = str(source.folder), None
-    return Experiment(cfg, target_runs(cfg, names, groups, start, epoch, **settings), source, True, tasks)
+    return Experiment(
+        cfg,
+        target_runs(cfg, names, groups, start, epoch, **settings),
+        source,
+        True,
+        tasks,
+    )
 
 
 def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
@@ -199,18 +248,30 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     sources = split_names(cfg.MULTITASK.SOURCE)
     if sources and not cls.multitask:
         name = cfg.TRAINER.NAME
-        raise ValueError(f"--source (MULTITASK.SOURCE): {name} learns one task at a time{multitask_advice(name)}")
+        raise ValueError(
+            f"--source (MULTITASK.SOURCE): {name} learns one task at a time{multitask_advice(name)}"
+        )
     if options.eval_only:
         if cls.learns and not options.model_dir:
-            raise ValueError("--eval-only needs --model-dir, the folder of the run to evaluate")
+            raise ValueError(
+                "--eval-only needs --model-dir, the folder of the run to evaluate"
+            )
         return []
-    if whole_suite and not sources and cls.multitask and cls.learns and not options.model_dir:
+    if (
+        whole_suite
+        and not sources
+        and cls.multitask
+        and cls.learns
+        and not options.model_dir
+    ):
         return [spec.task for spec in pocket.SOURCES]
     return sources
 
 
 def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
-    """Raise ValueError if a prompt that starts from none is to stay near the one that it starts from."""
+    """Raise ValueError if a prompt that starts from none is to stay near the one that
+    it starts from.
+    """
     to = cfg.TRAINER.ANCHOR.TO
     if from_scratch and to in ("source", "both"):
         raise ValueError(
@@ -218,7 +279,9 @@ def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
         )
 
 
-def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: str) -> bool:
+def _one_by_one(
+    cls: type, names: Sequence[str], whole_suite: bool, model_dir: str
+) -> bool:
     """Return True if each task has its own run."""
     if (Path(model_dir) / "adapt").is_dir():
         return True
@@ -227,28 +290,43 @@ def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: s
     return whole_suite or (len(names) > 1 and not cls.multitask)
 
 
-def read_groups(file: str, targets: list[str], sources: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return target -> tasks to adapt it with, from a YAML file. Custom images may be called by the name of their task."""
+def read_groups(
+    file: str, targets: list[str], sources: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Return target -> tasks to adapt it with, from a YAML file.
+
+    Custom images may be called by the name of their task.
+    """
     if not file:
         return {}
     groups = read_yaml(file, "--groups")
     if not isinstance(groups, dict):
         raise ValueError(f"--groups: {file} must map each target to a list of tasks")
     for target, related in groups.items():
-        if not isinstance(related, list) or not all(isinstance(name, str) for name in related):
-            raise ValueError(f"--groups: {file} must map {target} to a list of tasks, not to {related!r}")
+        if not isinstance(related, list) or not all(
+            isinstance(name, str) for name in related
+        ):
+            raise ValueError(
+                f"--groups: {file} must map {target} to a list of tasks, not to {related!r}"
+            )
     known = {task_name(name): name for name in [*sources, *targets]}
     named = {}
     for target, related in groups.items():
         named[known.get(target, target)] = [known.get(name, name) for name in related]
     unknown = [str(target) for target in named if target not in targets]
     if unknown:
-        raise ValueError(f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)")
+        raise ValueError(
+            f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)"
+        )
     return named
 
 
 def source_run(
-    cfg: CfgNode, sources: Sequence[str], model_dir: str = "", load_epoch: int | None = None, resume: bool = False
+    cfg: CfgNode,
+    sources: Sequence[str],
+    model_dir: str = "",
+    load_epoch: int | None = None,
+    resume: bool = False,
 ) -> Run:
     """Return stage 1: one prompt over all source tasks, in `source/`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
@@ -280,9 +358,11 @@ def target_runs(
     fresh: bool = False,
     resume: bool = False,
 ) -> list[Run]:
-    """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it ("M"), in `adapt/<target>/`.
+    """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it
+    ("M"), in `adapt/<target>/`.
 
-    If nothing is trained, `start` may be a whole experiment: each target is then evaluated with its own prompt.
+    If nothing is trained, `start` may be a whole experiment: each target is then
+    evaluated with its own prompt.
     """
     runs = []
     for target in targets:
@@ -308,16 +388,23 @@ def target_runs(
 
 
 def check(experiment: Experiment, tasks: TaskPool) -> None:
-    """Check all runs; nothing is written but missing pocket tasks. Raise ValueError or FileNotFoundError."""
+    """Check all runs; nothing is written but missing pocket tasks.
+
+    Raise ValueError or FileNotFoundError.
+    """
     cfg = experiment.cfg
     render_pocket_tasks(experiment.tasks)
-    few_shot.check_record(cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks])
+    few_shot.check_record(
+        cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks]
+    )
     if experiment.staged:
         decide(cfg.OUTPUT_DIR, experiment_status(cfg), experiment.targets[0].resume)
         labels = Counter(run.folder.name for run in experiment.targets)
         for label, count in labels.items():
             if count > 1:
-                raise ValueError(f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)")
+                raise ValueError(
+                    f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
+                )
     start_exists = True
     if experiment.source:
         start_exists = check_run(experiment.source, tasks) is Action.REUSE
@@ -326,8 +413,10 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
 
 
 def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
-    """Execute all runs; return the records of results.json. Of a staged experiment, predictions/, results.json, results.md
-    and submission.zip are collected in its folder."""
+    """Execute all runs; return the records of results.json. Of a staged experiment,
+    predictions/, results.json, results.md and submission.zip are collected in its
+    folder.
+    """
     cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
     if not experiment.staged:
         return execute(targets[0], tasks)
@@ -358,15 +447,20 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
 
 
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
-    """Gather the targets' predictions and results at the top of an experiment, and pack the submission.
+    """Gather the targets' predictions and results at the top of an experiment, and pack
+    the submission.
 
-    root: the data root, in which a test set's order may be marked as unofficial; a warning then says so.
+    root: the data root, in which a test set's order may be marked as unofficial; a
+    warning then says so.
     """
     if not has_predictions(records):
         write_text(out / "results.md", results.markdown(records))
         write_json(out / "results.json", records, indent=1)
         return
-    names = {record["task"]: f"seed{record['seed']}_{record['task']}.json" for record in records}
+    names = {
+        record["task"]: f"seed{record['seed']}_{record['task']}.json"
+        for record in records
+    }
     for task, name in names.items():
         with atomic_write(out / "predictions" / name) as temporary:
             shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
@@ -380,7 +474,9 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
 
 
 def collect_tables(out: Path, tasks: Iterable[str]) -> None:
-    """Gather the targets' tables in results/ at the top of an experiment: predictions one below the other, others as they are."""
+    """Gather the targets' tables in results/ at the top of an experiment: predictions
+    one below the other, others as they are.
+    """
     predictions = b""
     for task in tasks:
         for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
@@ -406,7 +502,11 @@ def _is_collected(out: Path, records: Sequence[dict]) -> bool:
         return False
     damaged = known.damaged()
     if damaged:
-        log.warning("%s: damaged or missing, and made again: %s", out, printable(", ".join(damaged)))
+        log.warning(
+            "%s: damaged or missing, and made again: %s",
+            out,
+            printable(", ".join(damaged)),
+        )
         return False
     return read_json(out / RESULTS) == records
 

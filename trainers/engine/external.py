@@ -1,4 +1,6 @@
-"""Trainers that were written for Dassl alone: built, loaded, trained and tested as Dassl's own programs do."""
+"""Trainers that were written for Dassl alone: built, loaded, trained and tested as
+Dassl's own programs do.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,29 @@ from toolkit.common import images
 
 from . import distributed
 from .config import RunOptions, with_overrides
-from .run_dir import FolderState, Status, another_run, decide, different_keys, write_config
+from .run_dir import (
+    FolderState,
+    Status,
+    another_run,
+    decide,
+    different_keys,
+    write_config,
+)
 from .settings import task_names
 
 
 def check_processes(cfg: CfgNode) -> None:
     """Raise ValueError under torchrun."""
     if distributed.world() > 1:
-        raise ValueError(f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun")
+        raise ValueError(
+            f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun"
+        )
 
 
 def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError if the folder holds another run, or a trained one that is neither to continue nor only evaluated."""
+    """Raise ValueError if the folder holds another run, or a trained one that is
+    neither to continue nor only evaluated.
+    """
     folder = Path(cfg.OUTPUT_DIR)
     state = FolderState(Status.EMPTY)
     different = different_keys(cfg)
@@ -42,11 +55,15 @@ def check(cfg: CfgNode, options: RunOptions) -> None:
 def run(cfg: CfgNode, options: RunOptions) -> None:
     """Train and test, or only test; several tasks are one union of classes."""
     names = task_names(cfg)
-    can_resume = options.resume and any(Path(cfg.OUTPUT_DIR).glob("*/checkpoint"))  # see TRAIN.CHECKPOINT_FREQ
+    # see TRAIN.CHECKPOINT_FREQ
+    can_resume = options.resume and any(Path(cfg.OUTPUT_DIR).glob("*/checkpoint"))
     cfg = with_overrides(cfg, RESUME=cfg.OUTPUT_DIR if can_resume else "")
     written = cfg
     set_random_seed(cfg.SEED)
-    data_manager.read_image = partial(images.read_image, background=cfg.INPUT.BACKGROUND)  # takes images in zips, too
+    # takes images in zips, too
+    data_manager.read_image = partial(
+        images.read_image, background=cfg.INPUT.BACKGROUND
+    )
     if len(names) > 1:
         cfg = with_overrides(cfg, DATASET__NAME=register_union(names))
     else:

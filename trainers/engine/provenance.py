@@ -1,4 +1,6 @@
-"""The origin of numbers: versions, the commit of this project, and what the images were."""
+"""The origin of numbers: versions, the commit of this project, and what the images
+were.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 
 @lru_cache(maxsize=1)
 def of_program() -> dict:
-    """Return {"versions": {package: version}, "commit": hash}; the commit ends in "-dirty" where files differ from it, and is
-    "" outside a git checkout."""
+    """Return {"versions": {package: version}, "commit": hash}; the commit ends in
+    "-dirty" where files differ from it, and is "" outside a git checkout.
+    """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         versions[name] = _version(name)
@@ -34,7 +37,8 @@ def of_program() -> dict:
 
 
 def of_machine(device: str) -> dict:
-    """Return {"cpu", "threads", "processes", "device"}: numbers of the same program may differ where these do.
+    """Return {"cpu", "threads", "processes", "device"}: numbers of the same program may
+    differ where these do.
 
     device: of the computation, "cpu" or "cuda".
     """
@@ -49,8 +53,9 @@ def of_machine(device: str) -> dict:
 
 
 def of_lists(tasks: Sequence[Task]) -> str:
-    """Return a fingerprint of what tasks train, validate and test on: class names, paths in the index, labels; 16 hexadecimal
-    digits, the same on every machine."""
+    """Return a fingerprint of what tasks train, validate and test on: class names,
+    paths in the index, labels; 16 hexadecimal digits, the same on every machine.
+    """
     total = hashlib.sha256()
     for task in tasks:
         total.update(_head(task))
@@ -60,7 +65,9 @@ def of_lists(tasks: Sequence[Task]) -> str:
 
 
 def of_data(task: Task) -> str:
-    """Return such a fingerprint of one task, over the images' content, too; 16 hexadecimal digits."""
+    """Return such a fingerprint of one task, over the images' content, too; 16
+    hexadecimal digits.
+    """
     total = hashlib.sha256(_head(task))
     for sample in _samples(task):
         total.update(_line(sample))
@@ -69,7 +76,10 @@ def of_data(task: Task) -> str:
 
 
 def of_content(tasks: Sequence[Task]) -> str:
-    """Return such a fingerprint of several tasks: `of_data` of all; 16 hexadecimal digits."""
+    """Return such a fingerprint of several tasks:
+
+    `of_data` of all; 16 hexadecimal digits.
+    """
     total = hashlib.sha256()
     for task in tasks:
         total.update(of_data(task).encode())
@@ -100,7 +110,12 @@ def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=False
+            command,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

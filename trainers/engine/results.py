@@ -26,10 +26,14 @@ TOLERATED_LOSS = 1.0  # percent points below zero-shot
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
-def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor]) -> float:
-    """Return the task's official metric in percent, on probabilities of six decimals, as a prediction file has them.
+def score(
+    task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor]
+) -> float:
+    """Return the task's official metric in percent, on probabilities of six decimals,
+    as a prediction file has them.
 
-    probabilities: (N, C), or parts of it, one after the other. Of a metric of the best class, no more than a part is held.
+    probabilities: (N, C), or parts of it, one after the other. Of a metric of the best
+    class, no more than a part is held.
     """
     truth = targets.numpy()
     if task.metric == "accuracy" and truth.ndim == 2:
@@ -42,9 +46,12 @@ def score(task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor])
         return 100.0 * metrics.compute(task.metric, truth, np.concatenate(list(parts)))
     unlabelled = int((truth < 0).sum())
     if unlabelled:
-        raise ValueError(f"{task.name}: {unlabelled} image without a label can't be scored by {task.metric}")
+        raise ValueError(
+            f"{task.name}: {unlabelled} image without a label can't be scored by {task.metric}"
+        )
     present = slice(None)
-    if task.metric == "mean-per-class":  # classes without an image are left out before the best is taken
+    # classes without an image are left out before the best is taken
+    if task.metric == "mean-per-class":
         present = np.unique(truth)
     best = []
     for values in parts:
@@ -68,10 +75,17 @@ def backbone_name(cfg) -> str:
     return name
 
 
-def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, float], split: str = "test") -> list[dict]:
-    """Write predictions/seed<seed>_<task>.json for every task, the tables in results/, and results.json; return its records.
+def write(
+    trainer,
+    probabilities: Mapping[str, Tensor],
+    scores: Mapping[str, float],
+    split: str = "test",
+) -> list[dict]:
+    """Write predictions/seed<seed>_<task>.json for every task, the tables in results/,
+    and results.json; return its records.
 
-    Predictions and tables are of the test split alone. Without scores (TEST.NO_TEST) the records have none.
+    Predictions and tables are of the test split alone. Without scores (TEST.NO_TEST)
+    the records have none.
     """
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
     seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
@@ -96,14 +110,24 @@ def write(trainer, probabilities: Mapping[str, Tensor], scores: Mapping[str, flo
         if not scores:
             records.append(_record(trainer, position, {}, split))
         elif task.name in scores:
-            judged = _judged(trainer.cfg, task, scores[task.name], targets[task.name], probabilities[task.name])
+            judged = _judged(
+                trainer.cfg,
+                task,
+                scores[task.name],
+                targets[task.name],
+                probabilities[task.name],
+            )
             records.append(_record(trainer, position, judged, split))
     write_json(folder / "results.json", records, indent=1)
     return records
 
 
-def _judged(cfg, task: Task, score: float, targets: Tensor, probabilities: Tensor) -> dict:
-    """Return what a record says of the scores in percent, macro F1 of single labels included."""
+def _judged(
+    cfg, task: Task, score: float, targets: Tensor, probabilities: Tensor
+) -> dict:
+    """Return what a record says of the scores in percent, macro F1 of single labels
+    included.
+    """
     judged = {"score": round(score, 6)}
     if task.metric == "accuracy":
         predicted = tables.six_decimals(probabilities).argmax(axis=1)
@@ -112,18 +136,25 @@ def _judged(cfg, task: Task, score: float, targets: Tensor, probabilities: Tenso
 
 
 def _record(trainer, position: int, judged: dict, split: str) -> dict:
-    """Return the record of the task at a position: what was run, on which images, by which program and machine."""
+    """Return the record of the task at a position: what was run, on which images, by
+    which program and machine.
+    """
     cfg, task = trainer.cfg, trainer.tasks[position]
     record = {"task": task.name, "metric": task.metric, **judged}
     if split != "test":
         record["split"] = split
-    record |= {"trainer": cfg.TRAINER.NAME, "shots": int(cfg.DATASET.NUM_SHOTS), "seed": max(cfg.SEED, 0)}
+    record |= {
+        "trainer": cfg.TRAINER.NAME,
+        "shots": int(cfg.DATASET.NUM_SHOTS),
+        "seed": max(cfg.SEED, 0),
+    }
     for column, values in trainer.reference_scores.items():
         if task.name in values:
             record[column] = round(values[task.name], 6)
     record |= {"backbone": backbone_name(cfg), **trainer.context.metadata}
     best = float(getattr(trainer, "best_result", -math.inf))
-    if math.isfinite(best):  # in percent, of the epoch that training keeps; of several tasks, their mean
+    # in percent, of the epoch that training keeps; of several tasks, their mean
+    if math.isfinite(best):
         record["val_score"] = round(best, 6)
     record["classes"] = task.num_classes
     for name in ("train", "val", "test"):
@@ -144,7 +175,9 @@ def _targets(trainer, names: Iterable[str], split: str) -> dict[str, Tensor]:
 
 
 def digest(directory: str, epoch: int | None = None) -> str:
-    """Return a fingerprint of the prompt in a run's folder: 16 hexadecimal digits over its tensors."""
+    """Return a fingerprint of the prompt in a run's folder: 16 hexadecimal digits over
+    its tensors.
+    """
     path = Path(checkpoint_path(directory, epoch))
     written = path.stat()
     return _digest_once(path, written.st_mtime_ns, written.st_size)
@@ -152,7 +185,9 @@ def digest(directory: str, epoch: int | None = None) -> str:
 
 @lru_cache(maxsize=128)
 def _digest_once(path: Path, written: int, size: int) -> str:
-    """Return the digest of a checkpoint, computed once a version of the file: all targets start from one source prompt."""
+    """Return the digest of a checkpoint, computed once a version of the file: all
+    targets start from one source prompt.
+    """
     state = read_checkpoint(path).state
     total = hashlib.sha256()
     for name in sorted(state):
@@ -162,39 +197,62 @@ def _digest_once(path: Path, written: int, size: int) -> str:
 
 
 def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
-    """Return F1 in percent, averaged over the labels (N,) that occur, of predicted labels (N,)."""
+    """Return F1 in percent, averaged over the labels (N,) that occur, of predicted
+    labels (N,).
+    """
     scores = []
     for label in np.unique(targets):
         hits = np.sum((targets == label) & (predicted == label))
-        scores.append(2 * hits / (np.sum(targets == label) + np.sum(predicted == label)))
+        scores.append(
+            2 * hits / (np.sum(targets == label) + np.sum(predicted == label))
+        )
     return 100.0 * float(np.mean(scores))
 
 
 def parsed_lines(records: Sequence[dict], trained: bool) -> str:
-    """Return the lines that CoOp's parse_test_res.py reads from a log; of several tasks, means. "" without accuracies."""
-    scores = [record["score"] for record in records if record["metric"] == "accuracy" and "score" in record]
+    """Return the lines that CoOp's parse_test_res.py reads from a log; of several
+    tasks, means. "" without accuracies.
+    """
+    scores = [
+        record["score"]
+        for record in records
+        if record["metric"] == "accuracy" and "score" in record
+    ]
     f1 = [record["macro_f1"] for record in records if "macro_f1" in record]
     if not scores or len(f1) < len(records):
         return ""
     lines = ["Finish training"] if trained else []
-    lines += ["=> result", f"* accuracy: {sum(scores) / len(scores):.1f}%", f"* macro_f1: {sum(f1) / len(f1):.1f}%"]
+    lines += [
+        "=> result",
+        f"* accuracy: {sum(scores) / len(scores):.1f}%",
+        f"* macro_f1: {sum(f1) / len(f1):.1f}%",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def one_line(record: dict) -> str:
     """Return a record's scores in a line."""
-    scores = [f"{label} {record[column]:.1f}" for column, label in COLUMNS.items() if column in record]
+    scores = [
+        f"{label} {record[column]:.1f}"
+        for column, label in COLUMNS.items()
+        if column in record
+    ]
     if "score" not in record:
         scores.append("not tested (TEST.NO_TEST)")
     return f"{printable(record['task'])}: {', '.join(scores)}"
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Return a table of records: task, metric, and the scores that there are, in percent; of several, the mean last.
+    """Return a table of records: task, metric, and the scores that there are, in
+    percent; of several, the mean last.
 
     Below it, the tasks that are worse than zero-shot.
     """
-    rows = [["task", "metric"], *([_cell(record["task"]), record["metric"]] for record in records), ["mean", ""]]
+    rows = [
+        ["task", "metric"],
+        *([_cell(record["task"]), record["metric"]] for record in records),
+        ["mean", ""],
+    ]
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
         if not values:
@@ -218,8 +276,12 @@ def markdown(records: Sequence[dict]) -> str:
 
 
 def below_zero_shot(records: Sequence[dict]) -> str:
-    """Return a sentence about the tasks that are more than `TOLERATED_LOSS` below zero-shot, "" without its scores."""
-    compared = [record for record in records if "zero_shot" in record and "score" in record]
+    """Return a sentence about the tasks that are more than `TOLERATED_LOSS` below
+    zero-shot, "" without its scores.
+    """
+    compared = [
+        record for record in records if "zero_shot" in record and "score" in record
+    ]
     if not compared:
         return ""
     worse = []
@@ -242,6 +304,10 @@ def _cell(text: str) -> str:
 
 def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Return a line: the first two cells to the left, numbers to the right."""
-    padded = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-    padded += [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    padded = [
+        cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)
+    ]
+    padded += [
+        cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)
+    ]
     return f"| {' | '.join(padded)} |"

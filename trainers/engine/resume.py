@@ -1,9 +1,11 @@
-"""The state of a run in training, from which it continues exactly, to the bit, after whatever ended it.
+"""The state of a run in training, from which it continues exactly, to the bit, after
+whatever ended it.
 
-A state is written after every epoch, and within an epoch after a minute; it is removed when the run is finished. What is
-lost is the work since then. A step's batch, its augmentation and the learning rate depend on seed, epoch and step alone, so
-with the prompt, the optimiser, the schedule, the loss scale, the best prompt and the random generators it is complete. The
-file ends in a checksum of itself.
+A state is written after every epoch, and within an epoch after a minute; it is removed
+when the run is finished. What is lost is the work since then. A step's batch, its
+augmentation and the learning rate depend on seed, epoch and step alone, so with the
+prompt, the optimiser, the schedule, the loss scale, the best prompt and the random
+generators it is complete. The file ends in a checksum of itself.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` whole epochs and as many steps of the next as there are `losses`.
+    """Write the state after `epoch` whole epochs and as many steps of the next as there
+    are `losses`.
 
     Of several processes the main one writes it.
     """
@@ -65,12 +68,14 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
 
 
 def restore(trainer) -> tuple[int, list[Tensor]]:
-    """Put the state in the trainer's folder, if there is one, into the trainer; return (whole epochs, losses of the next).
+    """Put the state in the trainer's folder, if there is one, into the trainer; return
+    (whole epochs, losses of the next).
 
-    A best checkpoint that is missing or damaged is written again. If the state itself is damaged, or another checkpoint,
-    training begins again: a warning says so.
+    A best checkpoint that is missing or damaged is written again. If the state itself
+    is damaged, or another checkpoint, training begins again: a warning says so.
 
-    Raises ValueError if it is that of a run with another initial prompt or other images.
+    Raises ValueError if it is that of a run with another initial prompt or other
+    images.
     """
     folder = Path(trainer.output_dir)
     path = folder / STATE
@@ -85,10 +90,16 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
             f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run anew"
         )
     there = _checkpoints(folder, state["epoch"])
-    damaged = [name for name, known in state["checkpoints"].items() if there.get(name) != known]
+    damaged = [
+        name for name, known in state["checkpoints"].items() if there.get(name) != known
+    ]
     if damaged:
         names = printable(", ".join(damaged))
-        log.warning("%s: damaged or missing: %s; it is trained again from the start", folder, names)
+        log.warning(
+            "%s: damaged or missing: %s; it is trained again from the start",
+            folder,
+            names,
+        )
         return 0, []
     if distributed.main():
         _restore_best(folder, state["best"])
@@ -113,10 +124,15 @@ def reached(folder: str | os.PathLike) -> str:
 
 
 def _read_whole(path: Path) -> dict | None:
-    """Return the state in a file, None if there is none; log a warning if it is damaged."""
+    """Return the state in a file, None if there is none; log a warning if it is
+    damaged.
+    """
     state = _read(path)
     if state is None and path.exists():
-        log.warning("%s is damaged, or of an earlier version: the run is trained again from the start", path)
+        log.warning(
+            "%s is damaged, or of an earlier version: the run is trained again from the start",
+            path,
+        )
     return state
 
 
@@ -154,7 +170,11 @@ def _restore_best(folder: Path, content: Tensor | None) -> None:
 
 
 def _parts(trainer) -> dict:
-    parts = {"state_dict": trainer.model.prompt, "optimizer": trainer.optim, "scheduler": trainer.sched}
+    parts = {
+        "state_dict": trainer.model.prompt,
+        "optimizer": trainer.optim,
+        "scheduler": trainer.sched,
+    }
     if trainer.scaler is not None:
         parts["scaler"] = trainer.scaler
     if trainer.average is not None:

@@ -1,4 +1,7 @@
-"""One run: a configuration, the prompt it starts from, and whether it trains. Checked, executed, or reused."""
+"""One run: a configuration, the prompt it starts from, and whether it trains.
+
+Checked, executed, or reused.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ from .run_dir import (
 
 log = logging.getLogger(__name__)
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # not wrong input
+# not wrong input
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,10 @@ class Run:
     """What is run in `cfg.OUTPUT_DIR`.
 
     Attributes:
-        start: folder of the run whose prompt is the initial one, or is evaluated; "": a fresh prompt.
-        load_epoch: of `start`; None: its best.
-        trains: False only evaluates.
-        references: what is scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT is False) and, before training,
+        start: folder of the run whose prompt is the initial one, or is evaluated; "": a
+        fresh prompt. load_epoch: of `start`; None: its best. trains: False only
+        evaluates. references: what is scored beside its prompt: "zero_shot" (unless
+        TEST.ZERO_SHOT is False) and, before training,
             "source", the prompt it starts from.
         fresh: evaluating a prompt that was never trained is intended (--no-train).
         resume: continue an interrupted run in the folder; without it, that is an error.
@@ -100,10 +104,14 @@ class Run:
         return ""
 
 
-def next_action(run: Run, tasks: TaskPool | None = None, start_exists: bool = True) -> Action:
-    """Return what `execute` would do with a run. Raise ValueError if its folder holds something else.
+def next_action(
+    run: Run, tasks: TaskPool | None = None, start_exists: bool = True
+) -> Action:
+    """Return what `execute` would do with a run. Raise ValueError if its folder holds
+    something else.
 
-    start_exists: False if an earlier run of the same experiment makes the prompt that this one starts from.
+    start_exists: False if an earlier run of the same experiment makes the prompt that
+    this one starts from.
     """
     start = run.start_digest() if start_exists else None
     state = run_status(run.cfg, run.epochs, start, run.trainer.learns)
@@ -113,19 +121,24 @@ def next_action(run: Run, tasks: TaskPool | None = None, start_exists: bool = Tr
 
 
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return what will be done, after checking all that can be wrong before anything is written: the folder and, of a run
-    that is not reused, keys, data, and the prompt it starts from. No trainer is built.
+    """Return what will be done, after checking all that can be wrong before anything is
+    written: the folder and, of a run that is not reused, keys, data, and the prompt it
+    starts from. No trainer is built.
 
     Raises ValueError or FileNotFoundError.
     """
     settings.check(run.cfg, run.trainer.multitask)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:
-        built = tasks.get(run.cfg, run.names)  # missing data are found before a large backbone is loaded
-        require_files(item.impath for task in built for item in task.test)  # they are read last
+        # missing data are found before a large backbone is loaded
+        built = tasks.get(run.cfg, run.names)
+        # they are read last
+        require_files(item.impath for task in built for item in task.test)
         backbone = run.trainer.load_backbone(run.cfg)
         for task in built:
-            backbone.check_classes(task.classnames, task.name, run.cfg.DATASET.ALLOW_UNKNOWN_WORDS)
+            backbone.check_classes(
+                task.classnames, task.name, run.cfg.DATASET.ALLOW_UNKNOWN_WORDS
+            )
         setup = PromptSetup(run.cfg, built, backbone)
         start = run.start if start_exists else ""
         run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
@@ -144,11 +157,11 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
 
 
 def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
-    """Train and evaluate, or only evaluate; return results.json's records. A finished run is reused, an interrupted one
-    continues if `run.resume` is set.
+    """Train and evaluate, or only evaluate; return results.json's records. A finished
+    run is reused, an interrupted one continues if `run.resume` is set.
 
-    Raises ValueError if another process is at work in the folder, and OSError if a file cannot be written; what is lost
-    then is the present epoch, as the message says.
+    Raises ValueError if another process is at work in the folder, and OSError if a file
+    cannot be written; what is lost then is the present epoch, as the message says.
     """
     tasks = tasks or TaskPool()
     with exclusive_folder(run.folder):
@@ -159,7 +172,9 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
             return _train_and_test(run, tasks, action)
         except OSError as error:
             if error.errno in DISK_ERRORS:
-                raise OSError(error.errno, f"{error.strerror}; {_kept(run)}", error.filename) from error
+                raise OSError(
+                    error.errno, f"{error.strerror}; {_kept(run)}", error.filename
+                ) from error
             raise
 
 
@@ -178,7 +193,8 @@ def _reuse(run: Run) -> list[dict]:
 def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     tasks = pool.get(run.cfg, run.names)
     images = pool.test_images.pop(run.cfg.OUTPUT_DIR, None)
-    set_random_seed(run.cfg.SEED)  # a run's numbers depend on its own seed, not on what ran before it
+    # a run's numbers depend on its own seed, not on what ran before it
+    set_random_seed(run.cfg.SEED)
     _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
     trainer = run.trainer(run.cfg, _context(run, tasks, action, images))
     if distributed.main():
@@ -196,19 +212,30 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
 def _log_counts(trainer) -> None:
     """Log the classes and images of each task."""
     with tqdm.external_write_mode():
-        for task, *sizes in zip(trainer.tasks, *(trainer.sets[split].sizes for split in SPLITS), strict=True):
+        for task, *sizes in zip(
+            trainer.tasks, *(trainer.sets[split].sizes for split in SPLITS), strict=True
+        ):
             counts = "{} training, {} validation, {} test images".format(*sizes)
-            log.info("%s: %d classes, %s", printable(task.name), task.num_classes, counts)
+            log.info(
+                "%s: %d classes, %s", printable(task.name), task.num_classes, counts
+            )
 
 
-def _context(run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None) -> RunContext:
+def _context(
+    run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None
+) -> RunContext:
     references = list(run.references)
     if not run.cfg.TEST.ZERO_SHOT:
         references = [name for name in references if not name.startswith("zero_shot")]
-    if "source" in references and not (run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0)):
+    if "source" in references and not (
+        run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0)
+    ):
         references.remove("source")
     metadata = {"epochs": run.epochs, "start": run.start_digest()}
-    metadata |= {"drawn": provenance.of_lists(tasks), "content": provenance.of_content(tasks)}
+    metadata |= {
+        "drawn": provenance.of_lists(tasks),
+        "content": provenance.of_content(tasks),
+    }
     return RunContext(
         tasks,
         run.trains,
@@ -242,11 +269,16 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
         if len(same) > 5:
             names = f"{len(same)} tasks"
         with tqdm.external_write_mode():
-            log.info("%s: with one shot, the validation images are the training images", names)
+            log.info(
+                "%s: with one shot, the validation images are the training images",
+                names,
+            )
 
 
 def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
-    """Return `state`, or OTHER if the images or labels of a task have changed since the run was finished."""
+    """Return `state`, or OTHER if the images or labels of a task have changed since the
+    run was finished.
+    """
     about = finished_facts(run.folder)
     try:
         built = tasks.get(run.cfg, run.names)
@@ -268,8 +300,9 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
 
 
 def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
-    """Return `next_action`; of a finished run with damaged files, make again those that need no model, and return what
-    has to be done for the others."""
+    """Return `next_action`; of a finished run with damaged files, make again those that
+    need no model, and return what has to be done for the others.
+    """
     action = next_action(run, tasks)
     if action is not Action.REPAIR:
         return action
@@ -307,7 +340,9 @@ def _kept(run: Run) -> str:
 
 
 def _set_deterministic(wanted: bool) -> None:
-    """Let torch use only kernels that give the same bits each time; an operation that has none raises an error."""
+    """Let torch use only kernels that give the same bits each time; an operation that
+    has none raises an error.
+    """
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)

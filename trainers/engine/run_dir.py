@@ -8,7 +8,8 @@
 | the same run, interrupted | error                   | continue      | run again   |
 | another run               | error, naming the keys  | error         | run again   |
 
-With --overwrite the folder is put aside before it is looked at (`replaced_on_success`), so that it holds nothing.
+With --overwrite the folder is put aside before it is looked at (`replaced_on_success`),
+so that it holds nothing.
 """
 
 from __future__ import annotations
@@ -36,9 +37,19 @@ log = logging.getLogger(__name__)
 
 CONFIG, RESULTS = "config.yaml", "results.json"
 INPUTS = (CONFIG, "fewshot/*")  # written before training
-OUTPUTS = ("prompt_learner/*", "predictions/*", "prompts.safetensors", "results.*", "results/*", "submission.zip", "cmat*")
+OUTPUTS = (
+    "prompt_learner/*",
+    "predictions/*",
+    "prompts.safetensors",
+    "results.*",
+    "results/*",
+    "submission.zip",
+    "cmat*",
+)
 FACTS = ("epochs", "start", "drawn", "content")
-LOCK = ".lock"  # exists while a process works in the folder; a killed process leaves it, and nobody holds it then
+# exists while a process works in the folder; a killed process leaves it, and nobody
+# holds it then
+LOCK = ".lock"
 
 
 class Status(enum.Enum):
@@ -63,14 +74,22 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class FolderState:
-    """A status; `detail` says how far an interrupted run came, or in what another run differs."""
+    """A status;
+
+    `detail` says how far an interrupted run came, or in what another run differs.
+    """
 
     status: Status
     detail: str = ""
 
 
-def decide(folder: str | os.PathLike, state: FolderState, resume_allowed: bool) -> Action:
-    """Return what is done with a run whose folder is in a state. Raise ValueError if it may not be touched."""
+def decide(
+    folder: str | os.PathLike, state: FolderState, resume_allowed: bool
+) -> Action:
+    """Return what is done with a run whose folder is in a state.
+
+    Raise ValueError if it may not be touched.
+    """
     if state.status is Status.OTHER:
         raise ValueError(
             f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
@@ -98,8 +117,8 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     """Return the state of `cfg.OUTPUT_DIR` for one run.
 
     Args:
-        epochs: that the run trains for; 0 only evaluates.
-        start: fingerprint of the prompt that it starts from; None: not known yet, as an earlier run makes it.
+        epochs: that the run trains for; 0 only evaluates. start: fingerprint of the
+        prompt that it starts from; None: not known yet, as an earlier run makes it.
         learns: the run leaves a prompt.
     """
     folder = Path(cfg.OUTPUT_DIR)
@@ -133,7 +152,9 @@ def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) ->
 
 
 def experiment_status(cfg) -> FolderState:
-    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs, which have their own folders in it."""
+    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs, which
+    have their own folders in it.
+    """
     different = different_keys(cfg)
     if different:
         return another_run(different)
@@ -149,7 +170,9 @@ def different_keys(cfg) -> list[str]:
     if known and CONFIG in known.files and not known.is_whole(CONFIG):
         if known.expects(CONFIG, config_text(cfg).encode()):
             return []  # it is written again
-        raise ValueError(f"{path} is damaged or missing, and of another run than this one: --overwrite starts anew")
+        raise ValueError(
+            f"{path} is damaged or missing, and of another run than this one: --overwrite starts anew"
+        )
     if not path.is_file():
         return []
     written = path.stat()
@@ -158,8 +181,9 @@ def different_keys(cfg) -> list[str]:
 
 @lru_cache(maxsize=128)
 def _load_once(path: Path, written: int, size: int) -> CfgNode:
-    """Load a configuration again only if its file has been written since: runs are looked at when they are checked and when
-    they are executed."""
+    """Load a configuration again only if its file has been written since: runs are
+    looked at when they are checked and when they are executed.
+    """
     return load(path)
 
 
@@ -198,8 +222,12 @@ def read_manifest(folder: Path) -> manifest.Manifest | None:
         return None
 
 
-def write_manifest(folder: Path, about: Mapping[str, object] | None = None, finished: bool = True) -> None:
-    """Write the manifest of a run's files: of a finished run all that it leaves but its log and curves."""
+def write_manifest(
+    folder: Path, about: Mapping[str, object] | None = None, finished: bool = True
+) -> None:
+    """Write the manifest of a run's files: of a finished run all that it leaves but its
+    log and curves.
+    """
     patterns = INPUTS
     if finished:
         patterns = INPUTS + OUTPUTS
@@ -207,7 +235,11 @@ def write_manifest(folder: Path, about: Mapping[str, object] | None = None, fini
     for pattern in patterns:
         for path in folder.glob(pattern):
             name = path.relative_to(folder)
-            if path.is_file() and name != resume.STATE and not name.name.startswith("."):
+            if (
+                path.is_file()
+                and name != resume.STATE
+                and not name.name.startswith(".")
+            ):
                 names.append(name.as_posix())
     manifest.write(folder, names, about)
 
@@ -222,19 +254,28 @@ def finished_facts(folder: Path) -> Mapping:
 
 
 def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
-    """Write the manifest of a finished run, and remove what only an unfinished one needs."""
+    """Write the manifest of a finished run, and remove what only an unfinished one
+    needs.
+    """
     if distributed.main():
         write_manifest(Path(folder), about)
     tidy(folder)
 
 
 def resumed_folder(cfg) -> str:
-    """Return the folder that `--resume DIR` names. Raise ValueError or FileNotFoundError if no run can continue there."""
+    """Return the folder that `--resume DIR` names.
+
+    Raise ValueError or FileNotFoundError if no run can continue there.
+    """
     folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
     if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(f"--resume (RESUME): {folder} holds no run (no config.yaml)")
+        raise FileNotFoundError(
+            f"--resume (RESUME): {folder} holds no run (no config.yaml)"
+        )
     if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
-        raise ValueError(f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out")
+        raise ValueError(
+            f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out"
+        )
     return str(folder)
 
 
@@ -243,10 +284,11 @@ def resumed_folder(cfg) -> str:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes out of `folder`, which is made; the process that holds it may enter again.
+    """Keep other processes out of `folder`, which is made; the process that holds it
+    may enter again.
 
-    Of the processes of one run (torchrun) the main one holds it. Raises InUse if another process is at work there. The
-    lock ends with the process, however it ends.
+    Of the processes of one run (torchrun) the main one holds it. Raises InUse if
+    another process is at work there. The lock ends with the process, however it ends.
     """
     if not distributed.main():
         yield
@@ -258,12 +300,16 @@ def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raise ValueError if a file is in the way of `folder`, and InUse if another process is at work in it."""
+    """Raise ValueError if a file is in the way of `folder`, and InUse if another
+    process is at work in it.
+    """
     path = Path(folder)
     for place in (path, *path.parents):
         if place.exists():
             if not place.is_dir():
-                raise ValueError(f"--output-dir (OUTPUT_DIR): {place} is a file, not a folder")
+                raise ValueError(
+                    f"--output-dir (OUTPUT_DIR): {place} is a file, not a folder"
+                )
             break
     if (path / LOCK).is_file():
         with exclusive_folder(path):
@@ -272,13 +318,17 @@ def check_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
-    """If `wanted`, put the run in `folder` aside while the new one is checked, and remove it if nothing is wrong."""
+    """If `wanted`, put the run in `folder` aside while the new one is checked, and
+    remove it if nothing is wrong.
+    """
     path = Path(os.path.realpath(folder))  # a link stays where it is
     if not wanted or not path.exists() or not any(path.iterdir()):
         yield
         return
     if not (path / "config.yaml").is_file():
-        raise ValueError(f"--overwrite: {folder} holds no run (no config.yaml), so it is left alone")
+        raise ValueError(
+            f"--overwrite: {folder} holds no run (no config.yaml), so it is left alone"
+        )
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(aside)
     try:

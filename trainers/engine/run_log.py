@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def start_log(cfg: CfgNode, first_line: str = "") -> None:
-    """Open log.txt; its first lines say what runs on what. It has the lines of epochs, which the console does not show."""
+    """Open log.txt; its first lines say what runs on what.
+
+    It has the lines of epochs, which the console does not show.
+    """
     setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
@@ -39,13 +42,26 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     if len(names) > 5:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
-    log.info("%s on %s, %d shots, seed %d -> %s", cfg.TRAINER.NAME, label, shots, cfg.SEED, out)
+    log.info(
+        "%s on %s, %d shots, seed %d -> %s",
+        cfg.TRAINER.NAME,
+        label,
+        shots,
+        cfg.SEED,
+        out,
+    )
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
     elif cfg.TEST.SPLIT != "test":
-        log.info("scores are of validation images (TEST.SPLIT %s), so no predictions are written", cfg.TEST.SPLIT)
+        log.info(
+            "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
+            cfg.TEST.SPLIT,
+        )
     if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
-        log.info("precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s", cfg.TRAINER.MVLPT.PREC)
+        log.info(
+            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
+            cfg.TRAINER.MVLPT.PREC,
+        )
 
 
 @contextlib.contextmanager

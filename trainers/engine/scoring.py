@@ -1,4 +1,6 @@
-"""Many prompts on the same tasks: each task's images are decoded once for all, and encoded once for all text prompts."""
+"""Many prompts on the same tasks: each task's images are decoded once for all, and
+encoded once for all text prompts.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from . import results
 from .config import differences, load
 
 PromptOrRun = Prompt | str | Path | None
-# Keys that say how images and features are computed: prompts are scored together if their runs agree in these.
+# Keys that say how images and features are computed: prompts are scored together if
+# their runs agree in these.
 SHARED = (
     "MODEL.BACKBONE.",
     "INPUT.FROM_BACKBONE",
@@ -34,13 +37,20 @@ SHARED = (
 )
 
 
-def score_prompts(prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | str], split: str = "test") -> np.ndarray:
-    """Return the official metric in percent, (P, T), of P prompts on T tasks, equal to that of P x T evaluations.
+def score_prompts(
+    prompts: Sequence[PromptOrRun],
+    cfg,
+    tasks: Sequence[Task | str],
+    split: str = "test",
+) -> np.ndarray:
+    """Return the official metric in percent, (P, T), of P prompts on T tasks, equal to
+    that of P x T evaluations.
 
-    prompts: prompt modules, folders of runs or checkpoints (see `prompting.checkpoints.foreign.read_prompt`); None is plain
-    CLIP with the tasks' templates. cfg: the configuration of backbone, INPUT.*, precision, data root and cache.
-    Raises ValueError if a run's configuration computes features in another way than `cfg`, and if a class-specific prompt does
-    not fit a task.
+    prompts: prompt modules, folders of runs or checkpoints (see
+    `prompting.checkpoints.foreign.read_prompt`); None is plain CLIP with the tasks'
+    templates. cfg: the configuration of backbone, INPUT.*, precision, data root and
+    cache. Raises ValueError if a run's configuration computes features in another way
+    than `cfg`, and if a class-specific prompt does not fit a task.
     """
     scores = np.empty((len(prompts), len(tasks)))
     for column, (_, values) in enumerate(scores_by_task(prompts, cfg, tasks, split)):
@@ -49,9 +59,14 @@ def score_prompts(prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | st
 
 
 def scores_by_task(
-    prompts: Sequence[PromptOrRun], cfg, tasks: Sequence[Task | str], split: str = "test"
+    prompts: Sequence[PromptOrRun],
+    cfg,
+    tasks: Sequence[Task | str],
+    split: str = "test",
 ) -> Iterator[tuple[Task, np.ndarray]]:
-    """Yield the columns of `score_prompts` one by one: a task and the scores (P,) on it."""
+    """Yield the columns of `score_prompts` one by one: a task and the scores (P,) on
+    it.
+    """
     store = build_store(cfg)
     backbone = store.backbone
     models = [_model(prompt, cfg, backbone) for prompt in prompts]
@@ -64,7 +79,12 @@ def scores_by_task(
         yield task, _scores(models, task, images, store)
 
 
-def _scores(models: Sequence[PromptedCLIP], task: Task, images: MultitaskDataset, store: FeatureStore) -> np.ndarray:
+def _scores(
+    models: Sequence[PromptedCLIP],
+    task: Task,
+    images: MultitaskDataset,
+    store: FeatureStore,
+) -> np.ndarray:
     targets = images.targets(0)
     scores, constant = [], None
     for model, features in zip(models, _features(models, images, store), strict=True):
@@ -79,7 +99,9 @@ def _scores(models: Sequence[PromptedCLIP], task: Task, images: MultitaskDataset
     return np.array(scores)
 
 
-def _features(models: Sequence[PromptedCLIP], images: MultitaskDataset, store: FeatureStore) -> list[Tensor]:
+def _features(
+    models: Sequence[PromptedCLIP], images: MultitaskDataset, store: FeatureStore
+) -> list[Tensor]:
     """Return each model's features (N, d) of a task's images, in one pass over them."""
     prompted = [model for model in models if model.has_visual_prompt]
     if len(prompted) == len(models):
@@ -90,7 +112,9 @@ def _features(models: Sequence[PromptedCLIP], images: MultitaskDataset, store: F
 
 
 def _model(prompt: PromptOrRun, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
-    """Return the prompted CLIP of a prompt, or of a run whose features are those of `cfg`."""
+    """Return the prompted CLIP of a prompt, or of a run whose features are those of
+    `cfg`.
+    """
     name = ""
     if isinstance(prompt, (str, Path)):
         name = f"{prompt}: "
@@ -105,7 +129,8 @@ def _model(prompt: PromptOrRun, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
 def read_run(folder: str | Path, cfg) -> Prompt | None:
     """Return the prompt in a run's folder, None for plain CLIP.
 
-    Raises ValueError if the run's configuration computes features in another way than `cfg`, and FileNotFoundError.
+    Raises ValueError if the run's configuration computes features in another way than
+    `cfg`, and FileNotFoundError.
     """
     file = Path(folder) / "config.yaml"
     if file.is_file():
@@ -113,14 +138,18 @@ def read_run(folder: str | Path, cfg) -> Prompt | None:
         changed = differences(known, cfg)
         other = [key for key in changed if key.startswith(SHARED)]
         if other:
-            raise ValueError(f"{folder} was run with another {', '.join(other)} than it is to be scored with")
+            raise ValueError(
+                f"{folder} was run with another {', '.join(other)} than it is to be scored with"
+            )
         if known.TRAINER.NAME == "ZeroshotCLIP":
             return None
     return read_prompt(folder)[0]
 
 
 def _has_constant_classes(model: PromptedCLIP) -> bool:
-    """Return True for a prompt of the image tower alone, whose class features are plain CLIP's with one template."""
+    """Return True for a prompt of the image tower alone, whose class features are plain
+    CLIP's with one template.
+    """
     if not model.has_visual_prompt or model.has_text_prompt or model.has_class_contexts:
         return False
     return not model.prompt.task_templates and model.contexts().weight == 1

@@ -1,5 +1,6 @@
-"""The configuration keys that the plugins add to Dassl's, with their defaults, and the checks made before anything is
-built."""
+"""The configuration keys that the plugins add to Dassl's, with their defaults, and the
+checks made before anything is built.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +49,14 @@ RANGES = {
         "TRAINER.ANCHOR.KL": (0, MAX),
     },
     "a learning rate is 0 or more": {"OPTIM.LR": (0, MAX)},
-    "a seed is 0 or more": {"SEED": (0, math.inf), "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf)},
-    "a seed is at most {high}": {"SEED": (-math.inf, MAX_SEED), "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED)},
+    "a seed is 0 or more": {
+        "SEED": (0, math.inf),
+        "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf),
+    },
+    "a seed is at most {high}": {
+        "SEED": (-math.inf, MAX_SEED),
+        "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
+    },
     "it is from {low} to {high}": {
         "DATALOADER.NUM_WORKERS": (0, 1024),
         "OPTIM.MOMENTUM": (0, 1),
@@ -72,80 +79,136 @@ RANGES = {
     },
 }  # what a number is -> key -> (lowest, highest)
 PRECISIONS = ("fp32", "fp16", "bf16", "amp")
-PROJECTIONS = {"transformer": "attention", "per-token": "per-token", "mlp": "mlp", "identity": "identity"}
+PROJECTIONS = {
+    "transformer": "attention",
+    "per-token": "per-token",
+    "mlp": "mlp",
+    "identity": "identity",
+}
 
 
 def extend(cfg: CfgNode) -> CfgNode:
-    """Add the plugins' nodes to `cfg` in place and return it. Names are the reference's where it has them."""
+    """Add the plugins' nodes to `cfg` in place and return it.
+
+    Names are the reference's where it has them.
+    """
     node = cfg.TRAINER.MVLPT = CfgNode()
-    node.PREC = "fp16"  # fp32 | fp16 | bf16 | amp: the backbone's arithmetic; prompts are float32. On a CPU: fp32
-    node.PROJECT_METHOD = "transformer"  # UPT's θ: transformer | per-token (the reference's) | mlp | identity
+    # fp32 | fp16 | bf16 | amp: the backbone's arithmetic; prompts are float32. On a
+    # CPU: fp32
+    node.PREC = "fp16"
+    # UPT's θ: transformer | per-token (the reference's) | mlp | identity
+    node.PROJECT_METHOD = "transformer"
     node.PROJECT_DIM = 128
     node.PROJECT_HEADS = 1
     node.PROJECT_LAYERS = 1
-    node.VPT = CfgNode({"N_CTX": 0, "CSC": False, "CTX_INIT": "", "DROPOUT": 0.0, "PROJECT": -1, "DEEP": True})
-    node.COOP = CfgNode({"N_CTX": 0, "CSC": False, "CTX_INIT": "", "CLASS_TOKEN_POSITION": "middle"})
+    node.VPT = CfgNode(
+        {
+            "N_CTX": 0,
+            "CSC": False,
+            "CTX_INIT": "",
+            "DROPOUT": 0.0,
+            "PROJECT": -1,
+            "DEEP": True,
+        }
+    )
+    node.COOP = CfgNode(
+        {"N_CTX": 0, "CSC": False, "CTX_INIT": "", "CLASS_TOKEN_POSITION": "middle"}
+    )
     node.COCOOP = CfgNode({"N_CTX": 0, "CTX_INIT": "", "PREC": "fp16"})
     cfg.TRAINER.COOP = CfgNode(
-        {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"}
+        {
+            "N_CTX": 16,
+            "CSC": False,
+            "CTX_INIT": "",
+            "PREC": "fp16",
+            "CLASS_TOKEN_POSITION": "end",
+        }
     )
     cfg.TRAINER.COCOOP = CfgNode({"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"})
-    cfg.TRAINER.ANCHOR = CfgNode()  # terms of the loss that keep any prompt near frozen features (trainers.losses)
-    cfg.TRAINER.ANCHOR.TO = "zero_shot"  # zero_shot | source (the prompt that training starts from) | both
-    cfg.TRAINER.ANCHOR.TEMPLATES = (
-        "task"  # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
-    )
+    # terms of the loss that keep any prompt near frozen features (trainers.losses)
+    cfg.TRAINER.ANCHOR = CfgNode()
+    # zero_shot | source (the prompt that training starts from) | both
+    cfg.TRAINER.ANCHOR.TO = "zero_shot"
+    # of zero_shot: task (the task's own) | imagenet (the 60 that PromptSRC takes)
+    cfg.TRAINER.ANCHOR.TEMPLATES = "task"
     cfg.TRAINER.ANCHOR.TEXT_COSINE = 0.0  # weights
     cfg.TRAINER.ANCHOR.TEXT_L1 = 0.0
     cfg.TRAINER.ANCHOR.TEXT_L2 = 0.0
     cfg.TRAINER.ANCHOR.IMAGE_L1 = 0.0
     cfg.TRAINER.ANCHOR.KL = 0.0
-    cfg.TRAINER.ANCHOR.ADAPTIVE = False  # weights times the odds of zero-shot accuracy on the training images
-    cfg.TRAINER.CUT_CONTEXTLEN = False  # kept for old command lines: text is always cut, which changes no number
+    # weights times the odds of zero-shot accuracy on the training images
+    cfg.TRAINER.ANCHOR.ADAPTIVE = False
+    # kept for old command lines: text is always cut, which changes no number
+    cfg.TRAINER.CUT_CONTEXTLEN = False
     cfg.TRAINER.ACT_CKPT = 1  # kept for old command lines
 
-    cfg.DATASET.DATASET = ""  # the tasks, comma separated; DATASET.NAME serves when it is empty
+    # the tasks, comma separated; DATASET.NAME serves when it is empty
+    cfg.DATASET.DATASET = ""
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.DATASET.ALLOW_OUTSIDE = False  # read images that an index names outside of its data set's folder
-    cfg.DATASET.ALLOW_UNKNOWN_WORDS = False  # --force: use class names whose words the backbone does not know
-    cfg.DATASET.FEWSHOT = (
-        ""  # a few-shot record, a folder of them or a run, whose images are taken instead of a new sample
+    # read images that an index names outside of its data set's folder
+    cfg.DATASET.ALLOW_OUTSIDE = False
+    # --force: use class names whose words the backbone does not know
+    cfg.DATASET.ALLOW_UNKNOWN_WORDS = False
+    # a few-shot record, a folder of them or a run, whose images are taken instead
+    # of a new sample
+    cfg.DATASET.FEWSHOT = ""
+    # `--shots` sets both; 0: none, -1: all
+    cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20
+    # `--seed` sets both; the second is that of few-shot sampling
+    cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0
+    # score zero-shot CLIP beside the prompt; False for huge sets
+    cfg.TEST.ZERO_SHOT = True
+    # train on the validation images, too; needs TEST.FINAL_MODEL last_step
+    cfg.DATASET.TRAIN_ON_VAL = False
+    # False: squash every image, as the reference does; True: the task's own way
+    cfg.DATASET.CENTER_CROP = False
+    cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = (
+        "",
+        "train",
+        "val",
     )
-    cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = 20  # `--shots` sets both; 0: none, -1: all
-    cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0  # `--seed` sets both; the second is that of few-shot sampling
-    cfg.TEST.ZERO_SHOT = True  # score zero-shot CLIP beside the prompt; False for huge sets
-    cfg.DATASET.TRAIN_ON_VAL = False  # train on the validation images, too; needs TEST.FINAL_MODEL last_step
-    cfg.DATASET.CENTER_CROP = False  # False: squash every image, as the reference does; True: the task's own way
-    cfg.DATASET.VAL_SET, cfg.DATASET.TRAIN_SET, cfg.DATASET.TEST_SET = "", "train", "val"
     cfg.DATASET.COOP = False
     cfg.DATASET.MULTITASK = False
     cfg.DATASET.MULTITASK_LABEL_PERTASK = False
-    cfg.DATASET.MULTITASK_EVALKEY = "average"  # or the task whose score alone counts: only it is evaluated
+    # or the task whose score alone counts: only it is evaluated
+    cfg.DATASET.MULTITASK_EVALKEY = "average"
 
-    cfg.DATALOADER.TRAIN_X.DROP_LAST = False  # drop the short last batch of an epoch, as Dassl does for CoOp's sets
+    # drop the short last batch of an epoch, as Dassl does for CoOp's sets
+    cfg.DATALOADER.TRAIN_X.DROP_LAST = False
 
     cfg.MULTITASK = CfgNode()
-    cfg.MULTITASK.LABEL_SPACE = "task"  # task: the loss is over the sample's own task's classes; union: over all
+    # task: the loss is over the sample's own task's classes; union: over all
+    cfg.MULTITASK.LABEL_SPACE = "task"
     cfg.MULTITASK.MIXING = "proportional"  # proportional | uniform | temperature
     cfg.MULTITASK.TEMPERATURE = 2.0
     cfg.MULTITASK.HOMOGENEOUS = False  # every batch from one task
     cfg.MULTITASK.SOURCE = ""  # source tasks of a two-stage run, comma separated
-    cfg.MULTITASK.SOURCE_SHOTS = -2  # -2: as many as the targets have (20 when these have none)
+    # -2: as many as the targets have (20 when these have none)
+    cfg.MULTITASK.SOURCE_SHOTS = -2
     cfg.MULTITASK.SOURCE_EPOCH = 0  # epochs of the source stage; 0: OPTIM.MAX_EPOCH
-    cfg.OPTIM.MIN_UPDATES = 0  # steps of the optimiser at least: epochs beyond OPTIM.MAX_EPOCH if these are too few
+    # steps of the optimiser at least: epochs beyond OPTIM.MAX_EPOCH if these are too
+    # few
+    cfg.OPTIM.MIN_UPDATES = 0
 
     cfg.MODEL.BACKBONE.PRETRAINED = ""  # open_clip's tag, or a file
     cfg.MODEL.BACKBONE.NAME = "pocket"
-    cfg.MODEL.COMPILE = False  # torch.compile for a prompted image tower; one machine's choice, so in no config.yaml
-    cfg.INPUT.FROM_BACKBONE = True  # size, mean, std and interpolation are the backbone's own
-    cfg.INPUT.BACKGROUND = "white"  # white | black | none: behind transparent pixels; none drops the transparency
-    cfg.INPUT.CACHED_VIEWS = (
-        0  # text prompts with random transforms: views of an image, computed once; 0: a new one a step
-    )
+    # torch.compile for a prompted image tower; one machine's choice, so in no
+    # config.yaml
+    cfg.MODEL.COMPILE = False
+    # size, mean, std and interpolation are the backbone's own
+    cfg.INPUT.FROM_BACKBONE = True
+    # white | black | none: behind transparent pixels; none drops the transparency
+    cfg.INPUT.BACKGROUND = "white"
+    # text prompts with random transforms: views of an image, computed once; 0: a
+    # new one a step
+    cfg.INPUT.CACHED_VIEWS = 0
 
-    cfg.TRAIN.DETERMINISTIC = False  # --deterministic: the same bits on a GPU, too, at some cost of speed
+    # --deterministic: the same bits on a GPU, too, at some cost of speed
+    cfg.TRAIN.DETERMINISTIC = False
 
-    cfg.CACHE = CfgNode()  # of frozen towers' features in files; it changes no number, so it is in no run's config.yaml
+    # of frozen towers' features in files; it changes no number, so it is in no run's
+    # config.yaml
+    cfg.CACHE = CfgNode()
     cfg.CACHE.FEATURES = True
     cfg.CACHE.DIR = ""  # default: MVLPT_CACHE, or the project's data/cache
     cfg.CACHE.MAX_GB = 4.0
@@ -156,12 +219,17 @@ def extend(cfg: CfgNode) -> CfgNode:
 
 
 def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
-    """Return key -> (default, meaning) of a trainer and its bases, which state `keys = {KEY: default}` or
-    `{KEY: (default, meaning)}`."""
+    """Return key -> (default, meaning) of a trainer and its bases, which state `keys =
+    {KEY: default}` or `{KEY: (default, meaning)}`.
+    """
     declared = {}
     for base in reversed(cls.__mro__):
         for key, value in vars(base).get("keys", {}).items():
-            described = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str)
+            described = (
+                isinstance(value, tuple)
+                and len(value) == 2
+                and isinstance(value[1], str)
+            )
             declared[key] = value if described else (value, "")
     return declared
 
@@ -205,33 +273,58 @@ def check(cfg: CfgNode, multitask: bool) -> None:
 
 def _wrong_choices(cfg: CfgNode) -> list[str]:
     node = cfg.TRAINER.MVLPT
-    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}  # of the reference: which file is which split
+    # of the reference: which file is which split
+    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}
     issues = []
     for key, default in unread.items():
         if cfg.DATASET[key] != default:
-            issues.append(f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}")
+            issues.append(
+                f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}"
+            )
     return [
         *issues,
         *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
-        *_choice("TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)),
-        *_choice("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", node.COOP.CLASS_TOKEN_POSITION, ("front", "middle", "end")),
-        *_choice("TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")),
-        *_choice("TRAINER.ANCHOR.TEMPLATES", cfg.TRAINER.ANCHOR.TEMPLATES, ("task", "imagenet")),
+        *_choice(
+            "TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)
+        ),
+        *_choice(
+            "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
+            node.COOP.CLASS_TOKEN_POSITION,
+            ("front", "middle", "end"),
+        ),
+        *_choice(
+            "TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")
+        ),
+        *_choice(
+            "TRAINER.ANCHOR.TEMPLATES",
+            cfg.TRAINER.ANCHOR.TEMPLATES,
+            ("task", "imagenet"),
+        ),
         *_choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
-        *_choice("MULTITASK.MIXING", cfg.MULTITASK.MIXING, ("proportional", "uniform", "temperature")),
+        *_choice(
+            "MULTITASK.MIXING",
+            cfg.MULTITASK.MIXING,
+            ("proportional", "uniform", "temperature"),
+        ),
         *_choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
         *_choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
         *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
         *_choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
         *_choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
-        *_choice("DATASET.SUBSAMPLE_CLASSES", cfg.DATASET.SUBSAMPLE_CLASSES, ("all", "base", "new")),
+        *_choice(
+            "DATASET.SUBSAMPLE_CLASSES",
+            cfg.DATASET.SUBSAMPLE_CLASSES,
+            ("all", "base", "new"),
+        ),
         *_choice("TEST.SPLIT", cfg.TEST.SPLIT, ("test", "val")),
         *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
     ]
 
 
 def multitask_advice(trainer: str) -> str:
-    """Return the end of a message about several tasks: the name of the trainer's multitask form, if there is one."""
+    """Return the end of a message about several tasks: the name of the trainer's
+    multitask form, if there is one.
+    """
     form = f"M{trainer}"
     if form in TRAINER_REGISTRY.registered_names():
         return f"; use {form}"
@@ -245,14 +338,20 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
         issues.append("no task is given: use --dataset (DATASET.DATASET)")
     if len(names) > 1 and not multitask:
         name = cfg.TRAINER.NAME
-        issues.append(f"{name} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(name)}")
+        issues.append(
+            f"{name} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(name)}"
+        )
     if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
         issues.append(
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
             "it can't serve several tasks"
         )
     labels = [task_name(name) for name in names]
-    issues += [f"task {label} is given twice" for label, count in Counter(labels).items() if count > 1]
+    issues += [
+        f"task {label} is given twice"
+        for label, count in Counter(labels).items()
+        if count > 1
+    ]
     evaluated = cfg.DATASET.MULTITASK_EVALKEY
     if evaluated not in labels:
         issues += _choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
@@ -268,12 +367,18 @@ def _wrong_numbers(cfg: CfgNode) -> list[str]:
                 continue  # one flag sets both
             if not low <= values[key] <= high:
                 name = LABELS.get(key, key)
-                issues.append(f"{name} is {values[key]}; {text.format(low=low, high=high)}")
+                issues.append(
+                    f"{name} is {values[key]}; {text.format(low=low, high=high)}"
+                )
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
-        issues.append("OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0")
+        issues.append(
+            "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
+        )
     if not optim.STEPSIZE or not all(type(epoch) is int for epoch in optim.STEPSIZE):
-        issues.append(f"OPTIM.STEPSIZE is {optim.STEPSIZE}; it is a list of epochs, whole numbers")
+        issues.append(
+            f"OPTIM.STEPSIZE is {optim.STEPSIZE}; it is a list of epochs, whole numbers"
+        )
     return issues
 
 
@@ -281,12 +386,27 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
     node = cfg.INPUT
     issues = []
     sides = list(node.SIZE)
-    if not sides or len(set(sides)) > 1 or not _are_numbers(sides, 1, MAX_SIDE) or type(sides[0]) is not int:
-        issues.append(f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}")
-    if len(node.PIXEL_MEAN) != 3 or not _are_numbers(node.PIXEL_MEAN, -math.inf, math.inf):
-        issues.append(f"INPUT.PIXEL_MEAN is {node.PIXEL_MEAN}; it is three numbers: of red, green and blue")
-    if len(node.PIXEL_STD) != 3 or not _are_numbers(node.PIXEL_STD, sys.float_info.min, math.inf):
-        issues.append(f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue")
+    if (
+        not sides
+        or len(set(sides)) > 1
+        or not _are_numbers(sides, 1, MAX_SIDE)
+        or type(sides[0]) is not int
+    ):
+        issues.append(
+            f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
+        )
+    if len(node.PIXEL_MEAN) != 3 or not _are_numbers(
+        node.PIXEL_MEAN, -math.inf, math.inf
+    ):
+        issues.append(
+            f"INPUT.PIXEL_MEAN is {node.PIXEL_MEAN}; it is three numbers: of red, green and blue"
+        )
+    if len(node.PIXEL_STD) != 3 or not _are_numbers(
+        node.PIXEL_STD, sys.float_info.min, math.inf
+    ):
+        issues.append(
+            f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue"
+        )
     for name in node.TRANSFORMS:
         issues += _choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
     return issues
@@ -306,7 +426,9 @@ def _wrong_contexts(cfg: CfgNode) -> list[str]:
     node = cfg.TRAINER.MVLPT
     issues = []
     if node.VPT.PROJECT == 0:
-        issues.append("TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower")
+        issues.append(
+            "TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower"
+        )
     if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
         issues.append(
             f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
@@ -317,11 +439,15 @@ def _wrong_contexts(cfg: CfgNode) -> list[str]:
             "use --trainer CoCoOp, or MVLPT with no other N_CTX"
         )
     if node.VPT.CTX_INIT:
-        issues.append("TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words")
+        issues.append(
+            "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
+        )
     return issues
 
 
 def _choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
     if value in choices:
         return []
-    return [f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"]
+    return [
+        f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"
+    ]

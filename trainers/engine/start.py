@@ -1,8 +1,11 @@
-"""The prompt that a run starts from: what it was trained with is taken from it, and it is loaded strictly.
+"""The prompt that a run starts from: what it was trained with is taken from it, and it
+is loaded strictly.
 
-A run's checkpoint and its prompts.safetensors hold a record: the prompt's configuration, its backbone with a fingerprint of
-the weights, and the preprocessing. A configuration key that is not given follows the record; one that is given and
-contradicts it is an error. Runs of earlier versions lack parts of it; their config.yaml has the keys.
+A run's checkpoint and its prompts.safetensors hold a record: the prompt's
+configuration, its backbone with a fingerprint of the weights, and the preprocessing. A
+configuration key that is not given follows the record; one that is given and
+contradicts it is an error. Runs of earlier versions lack parts of it; their config.yaml
+has the keys.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ PREPROCESSING_KEYS = (
 )
 _NOT_IN_SHAPES = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", *PREPROCESSING_KEYS)
 _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
-_DEEP_KEYS = {  # of IVLP, PromptSRC and MaPLe: the last part of a key -> the name in the prompt's configuration
+# of IVLP, PromptSRC and MaPLe: the last part of a key -> the name in the prompt's
+# configuration
+_DEEP_KEYS = {
     "N_CTX_TEXT": "n_text",
     "N_CTX_VISION": "n_visual",
     "PROMPT_DEPTH_TEXT": "text_layers",
@@ -57,7 +62,8 @@ _PROMPT_KEYS = (
     *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
     *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
-_INITIAL = ("classes", "dropout", "patch_size", "init")  # of a prompt's configuration: told by shapes, or for training
+# of a prompt's configuration: told by shapes, or for training
+_INITIAL = ("classes", "dropout", "patch_size", "init")
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,18 @@ class Start:
 
 
 def prompt_record(setup: PromptSetup) -> dict:
-    """Return what a prompt needs to be used besides its own configuration, as its files state it."""
+    """Return what a prompt needs to be used besides its own configuration, as its files
+    state it.
+    """
     node = setup.cfg.MODEL.BACKBONE
     values = dict(flatten(setup.cfg))
     names = [*PREPROCESSING_KEYS, _words_key(trainer_class(setup.cfg.TRAINER.NAME))]
     if setup.cfg.INPUT.FROM_BACKBONE:
-        names = [name for name in names if name == "INPUT.FROM_BACKBONE" or not name.startswith("INPUT.")]
+        names = [
+            name
+            for name in names
+            if name == "INPUT.FROM_BACKBONE" or not name.startswith("INPUT.")
+        ]
     recorded = {name: values[name] for name in names}
     return {
         "method": setup.cfg.TRAINER.NAME,
@@ -103,8 +115,11 @@ def preprocessing_record(setup: PromptSetup) -> dict:
 # -- the configuration follows ---------------------------------------------------------------------------------------
 
 
-def recorded_backbone(directory: str, epoch: int | None, given: Collection[str]) -> dict[str, str]:
-    """Return the keys of the backbone that are not given and that the prompt in a run's folder names.
+def recorded_backbone(
+    directory: str, epoch: int | None, given: Collection[str]
+) -> dict[str, str]:
+    """Return the keys of the backbone that are not given and that the prompt in a run's
+    folder names.
 
     Raises ValueError if it is a file or folder, whose place only the user knows.
     """
@@ -115,7 +130,9 @@ def recorded_backbone(directory: str, epoch: int | None, given: Collection[str])
         return {}
     name = str(record["backbone"])
     if record.get("backbone_is_path") or not is_known(name):
-        raise ValueError(f"{directory}: its prompt was trained on the file or folder {name}: give it with --backbone PATH")
+        raise ValueError(
+            f"{directory}: its prompt was trained on the file or folder {name}: give it with --backbone PATH"
+        )
     found = {"MODEL.BACKBONE.NAME": name}
     pretrained = str(record.get("pretrained") or "")
     if pretrained and "MODEL.BACKBONE.PRETRAINED" not in given:
@@ -129,13 +146,17 @@ def recorded_backbone(directory: str, epoch: int | None, given: Collection[str])
 
 
 def follow(
-    cfg: CfgNode, given: Collection[str] | None, directory: str, epoch: int | None = None
+    cfg: CfgNode,
+    given: Collection[str] | None,
+    directory: str,
+    epoch: int | None = None,
 ) -> tuple[CfgNode, list[str]]:
-    """Return the configuration with the keys that are not given as the prompt in a run's folder needs them, and a line
-    for the log about each that changed.
+    """Return the configuration with the keys that are not given as the prompt in a
+    run's folder needs them, and a line for the log about each that changed.
 
-    given: keys that flags, files or KEY VALUE pairs set; None: all. Raises ValueError naming a key whose given value
-    contradicts the prompt (`load_start` finds those that change shapes), or that must be given as nothing tells its value.
+    given: keys that flags, files or KEY VALUE pairs set; None: all. Raises ValueError
+    naming a key whose given value contradicts the prompt (`load_start` finds those that
+    change shapes), or that must be given as nothing tells its value.
     """
     values = dict(flatten(cfg))
     if given is None:
@@ -151,19 +172,29 @@ def follow(
         if key in given:
             if key not in _NOT_IN_SHAPES:
                 continue
-            raise ValueError(f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given")
+            raise ValueError(
+                f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given"
+            )
         set_value(changed, key, value, path)
         lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
     changed.freeze()
-    if not start.record.get("config") and not start.keys and not start.checkpoint.foreign:
-        lines.append(f"{path} does not say what its prompt was trained with: the configuration is taken as it is")
+    if (
+        not start.record.get("config")
+        and not start.keys
+        and not start.checkpoint.foreign
+    ):
+        lines.append(
+            f"{path} does not say what its prompt was trained with: the configuration is taken as it is"
+        )
     return changed, lines
 
 
 def read_start(directory: str, epoch: int | None = None) -> Start:
-    """Return the prompt in a run's folder with all that its files say. Raises ValueError or FileNotFoundError.
+    """Return the prompt in a run's folder with all that its files say. Raises
+    ValueError or FileNotFoundError.
 
-    Of an experiment, whose targets have their own prompts, the first target's is returned.
+    Of an experiment, whose targets have their own prompts, the first target's is
+    returned.
     """
     folder = Path(directory)
     targets = sorted(folder.glob("adapt/*/prompt_learner"))
@@ -187,7 +218,10 @@ def read_start(directory: str, epoch: int | None = None) -> Start:
 
 
 def _checked_config(checkpoint: Checkpoint) -> dict:
-    """Return the configuration of a checkpoint's prompt. Raises ValueError if its tensors are of another one."""
+    """Return the configuration of a checkpoint's prompt.
+
+    Raises ValueError if its tensors are of another one.
+    """
     try:
         return check_config(checkpoint.record["config"], checkpoint.state)
     except ValueError as error:
@@ -200,7 +234,9 @@ def _written_keys(file: Path) -> dict[str, Any]:
         return {}
     found = {}
     for key, value in flatten(load(file)):
-        is_prompt = key.startswith("TRAINER.") and key.rpartition(".")[2] in _PROMPT_KEYS
+        is_prompt = (
+            key.startswith("TRAINER.") and key.rpartition(".")[2] in _PROMPT_KEYS
+        )
         if is_prompt or key in PREPROCESSING_KEYS:
             found[key] = value
     return found
@@ -231,7 +267,9 @@ def _preprocessing_keys(keys: dict[str, Any]) -> dict[str, Any]:
     from_backbone = keys.get("INPUT.FROM_BACKBONE")
     wanted = {}
     for key in PREPROCESSING_KEYS:
-        is_overruled = from_backbone and key.startswith("INPUT.") and key != "INPUT.FROM_BACKBONE"
+        is_overruled = (
+            from_backbone and key.startswith("INPUT.") and key != "INPUT.FROM_BACKBONE"
+        )
         if key in keys and not is_overruled:
             wanted[key] = keys[key]
     return wanted
@@ -260,12 +298,16 @@ def _initial_words(start: Start, key: str) -> str:
     """Return the words that a prompt started from; it may have been another trainer's."""
     if key in start.keys:
         return start.keys[key]
-    others = [words for other, words in start.keys.items() if other.endswith(_INITIAL_WORDS)]
+    others = [
+        words for other, words in start.keys.items() if other.endswith(_INITIAL_WORDS)
+    ]
     return others[0] if len(others) == 1 else ""
 
 
 def _counts(key: str, state: dict, cls: type) -> bool:
-    """Return True if a key of a run's configuration says how a prompt of these tensors is built."""
+    """Return True if a key of a run's configuration says how a prompt of these tensors
+    is built.
+    """
     if key.startswith("TRAINER.MVLPT.COOP."):
         return "ctx" in state or "text.ctx" in state
     if key.startswith("TRAINER.MVLPT.VPT."):
@@ -276,7 +318,9 @@ def _counts(key: str, state: dict, cls: type) -> bool:
 
 
 def config_keys(config: dict, cls: type) -> dict[str, Any]:
-    """Return the configuration keys by which a trainer builds the prompt of `prompt.config()`."""
+    """Return the configuration keys by which a trainer builds the prompt of
+    `prompt.config()`.
+    """
     kind = config.get("kind")
     if kind == "text":
         return {
@@ -293,7 +337,9 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
     if kind == "unified":
         keys = config_keys(config["text"], cls) | config_keys(config["visual"], cls)
         theta = config["theta"]
-        keys[THETA] = next(name for name, value in PROJECTIONS.items() if value == theta)
+        keys[THETA] = next(
+            name for name, value in PROJECTIONS.items() if value == theta
+        )
         if theta == "identity":
             return keys
         keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
@@ -309,8 +355,13 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
     return keys
 
 
-def _foreign_keys(given: Collection[str], checkpoint: Checkpoint, cls: type) -> dict[str, Any]:
-    """Return what a checkpoint without a record tells of its prompt. Raises ValueError if its position must be given."""
+def _foreign_keys(
+    given: Collection[str], checkpoint: Checkpoint, cls: type
+) -> dict[str, Any]:
+    """Return what a checkpoint without a record tells of its prompt.
+
+    Raises ValueError if its position must be given.
+    """
     checkpoint.prompt_state()  # raises for names of no prompt
     keys = {}
     if checkpoint.per_token:
@@ -320,7 +371,9 @@ def _foreign_keys(given: Collection[str], checkpoint: Checkpoint, cls: type) -> 
     position = checkpoint.position
     if position:
         keys[POSITION] = position
-    elif POSITION not in given and POSITION not in trainer_defaults(cls):  # KgCoOp's and ProGrad's is the method's
+    elif POSITION not in given and POSITION not in trainer_defaults(
+        cls
+    ):  # KgCoOp's and ProGrad's is the method's
         raise ValueError(
             f"{checkpoint.path}: neither its tensors nor its folder's name tell where the class name is: set {POSITION} "
             "to front, middle or end, as it was in training"
@@ -337,11 +390,14 @@ def _same(one: Any, other: Any) -> bool:
 # -- loaded ----------------------------------------------------------------------------------------------------------
 
 
-def load_start(prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None) -> list[str]:
+def load_start(
+    prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None
+) -> list[str]:
     """Load the prompt in a run's folder into `prompt`; return warnings about it.
 
-    The folder may be the reference's or CoOp's. Loaded is the best prompt, the last one if no best was kept, or that
-    of `epoch`. Raises ValueError if it does not fit or was trained on another backbone, and FileNotFoundError.
+    The folder may be the reference's or CoOp's. Loaded is the best prompt, the last one
+    if no best was kept, or that of `epoch`. Raises ValueError if it does not fit or was
+    trained on another backbone, and FileNotFoundError.
     """
     start = read_start(directory, epoch)
     checkpoint, path = start.checkpoint, start.checkpoint.path
@@ -363,7 +419,11 @@ def load_start(prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | 
     setup.backbone.check_record(start.record, path)
     _check_preprocessing(setup, start)
     label = "?" if checkpoint.epoch is None else checkpoint.epoch
-    log.debug("loaded the prompt of epoch %s from %s", label, os.path.basename(os.path.normpath(directory)))
+    log.debug(
+        "loaded the prompt of epoch %s from %s",
+        label,
+        os.path.basename(os.path.normpath(directory)),
+    )
     return warnings
 
 
@@ -383,30 +443,43 @@ def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:
 
 
 def _check_settings(built: dict, stored: dict) -> None:
-    """Raise ValueError naming both values if a prompt is used in another way than it was trained: shapes do not tell."""
+    """Raise ValueError naming both values if a prompt is used in another way than it
+    was trained: shapes do not tell.
+    """
     for name, value in stored.items():
         if name in _INITIAL or name not in built:
             continue
-        if value is None:  # a part that the stored prompt does without, such as class offsets
+        # a part that the stored prompt does without, such as class offsets
+        if value is None:
             continue
         if isinstance(value, dict) and isinstance(built[name], dict):
             _check_settings(built[name], value)
         elif value != built[name]:
-            raise ValueError(f"its prompt was trained with {name} {value!r}, not {built[name]!r}")
+            raise ValueError(
+                f"its prompt was trained with {name} {value!r}, not {built[name]!r}"
+            )
 
 
 def _check_preprocessing(setup: PromptSetup, start: Start) -> None:
-    """Raise ValueError if the prompt was trained on images that were prepared differently."""
+    """Raise ValueError if the prompt was trained on images that were prepared
+    differently.
+    """
     used = preprocessing_record(setup)
     if setup.cfg.DATASET.CENTER_CROP:
         del used["crop"]  # each task's own
     other = differences(start.record.get("preprocessing") or {}, used)
     if other:
-        raise ValueError(f"{start.checkpoint.path}: its prompt was trained with another preprocessing: {other}")
+        raise ValueError(
+            f"{start.checkpoint.path}: its prompt was trained with another preprocessing: {other}"
+        )
 
 
-def _check_projection(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint) -> None:
-    """Raise ValueError if the tensors were trained with another θ than the configuration's."""
+def _check_projection(
+    setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
+) -> None:
+    """Raise ValueError if the tensors were trained with another θ than the
+    configuration's.
+    """
     if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":
         raise ValueError(
             f"{checkpoint.path} was trained with the reference's θ, which maps each vector by itself: set "
@@ -414,10 +487,17 @@ def _check_projection(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
         )
 
 
-def _foreign_warnings(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint) -> list[str]:
+def _foreign_warnings(
+    setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
+) -> list[str]:
     """Return what the shapes of a foreign checkpoint do not tell."""
     warnings = [checkpoint.left_out] if checkpoint.left_out else []
-    if check_fits(prompt, setup.backbone.clip).text is not None and setup.cfg.TRAINER.MVLPT.COOP.CSC:
+    if (
+        check_fits(prompt, setup.backbone.clip).text is not None
+        and setup.cfg.TRAINER.MVLPT.COOP.CSC
+    ):
         file = os.path.basename(checkpoint.path)
-        warnings.append(f"{file}: its contexts are taken to be in the order of this task's classes")
+        warnings.append(
+            f"{file}: its contexts are taken to be in the order of this task's classes"
+        )
     return warnings

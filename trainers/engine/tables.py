@@ -1,4 +1,6 @@
-"""Tables of a run in results/: every prediction, the confusions and the scores of classes; and those of TEST.*."""
+"""Tables of a run in results/: every prediction, the confusions and the scores of
+classes; and those of TEST.*.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def write(
     probabilities: Mapping[str, Tensor],
     zero_shot: Mapping[str, Sequence[dict]],
 ) -> None:
-    """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each task, to `folder`/results.
+    """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each
+    task, to `folder`/results.
 
     Args:
         targets: by task, labels (N,) or 0 and 1 (N, C) of its test images.
@@ -51,15 +54,30 @@ def write(
         predicted = top[:, 0]
         judged = predicted if truth.ndim == 1 else six_decimals(found)
         scores = class_scores(task, truth, judged)
-        write_csv(out / f"classes_{task.name}.csv", _class_lines(scores, zero_shot.get(task.name)))
+        write_csv(
+            out / f"classes_{task.name}.csv",
+            _class_lines(scores, zero_shot.get(task.name)),
+        )
         if truth.ndim == 1 and task.num_classes <= MOST_IN_MATRIX:
-            write_csv(out / f"confusion_{task.name}.csv", _matrix_lines(task, confusion(truth, predicted, task.num_classes)))
+            write_csv(
+                out / f"confusion_{task.name}.csv",
+                _matrix_lines(task, confusion(truth, predicted, task.num_classes)),
+            )
     write_csv(out / PREDICTIONS, lines)
 
 
-def _prediction_lines(task: Task, top: np.ndarray, values: np.ndarray) -> Iterator[list[str]]:
-    for sample, labels, shares in zip(task.test, top.tolist(), values.tolist(), strict=True):
-        line = [task.name, sample.key, true_names(task, sample), task.classnames[labels[0]]]
+def _prediction_lines(
+    task: Task, top: np.ndarray, values: np.ndarray
+) -> Iterator[list[str]]:
+    for sample, labels, shares in zip(
+        task.test, top.tolist(), values.tolist(), strict=True
+    ):
+        line = [
+            task.name,
+            sample.key,
+            true_names(task, sample),
+            task.classnames[labels[0]],
+        ]
         for label, share in zip(labels, shares, strict=True):
             line += [task.classnames[label], f"{share:.6f}"]
         yield line + [""] * (4 + 2 * TOP - len(line))
@@ -70,8 +88,12 @@ def true_names(task: Task, sample: Sample) -> str:
     return "; ".join(task.classnames[label] for label in sample.labels)
 
 
-def _class_lines(scores: Sequence[dict], zero_shot: Sequence[dict] | None) -> list[list]:
-    """Return classes_<task>.csv: name, test images, score and, if it is known, zero-shot's score, in label order."""
+def _class_lines(
+    scores: Sequence[dict], zero_shot: Sequence[dict] | None
+) -> list[list]:
+    """Return classes_<task>.csv: name, test images, score and, if it is known,
+    zero-shot's score, in label order.
+    """
     column = list(scores[0])[-1]
     lines = [["class", "test_images", column]]
     lines += [[entry["class"], entry["images"], entry[column]] for entry in scores]
@@ -83,7 +105,9 @@ def _class_lines(scores: Sequence[dict], zero_shot: Sequence[dict] | None) -> li
 
 
 def _matrix_lines(task: Task, counts: np.ndarray) -> list[list]:
-    """Return a confusion matrix with class names: a row for each true class, a column for each predicted one."""
+    """Return a confusion matrix with class names: a row for each true class, a column
+    for each predicted one.
+    """
     lines = [["true \\ predicted", *task.classnames]]
     for name, row in zip(task.classnames, counts.tolist(), strict=True):
         lines.append([name, *row])
@@ -95,8 +119,11 @@ def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     for line in lines:
-        writer.writerow([spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in line])
-    write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))  # file names may not be UTF-8
+        writer.writerow(
+            [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in line]
+        )
+    # file names may not be UTF-8
+    write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))
 
 
 # -- what they hold --------------------------------------------------------------------------------------------------
@@ -108,9 +135,11 @@ def six_decimals(probabilities: Tensor) -> np.ndarray:
 
 
 def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels (N, TOP or C) of the most probable classes, best first, and their probabilities (N, C).
+    """Return the labels (N, TOP or C) of the most probable classes, best first, and
+    their probabilities (N, C).
 
-    Of classes with the same six decimals the first is the better one, as in every metric.
+    Of classes with the same six decimals the first is the better one, as in every
+    metric.
     """
     classes = probabilities.shape[1]
     handicap = 1e-12 * torch.arange(classes, dtype=torch.float64)
@@ -123,8 +152,12 @@ def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return torch.cat(labels).numpy(), torch.cat(values).numpy()
 
 
-def watch(parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]) -> Iterator[Tensor]:
-    """Yield parts of probabilities (N, C), and append what `class_scores` needs of each to `judged`."""
+def watch(
+    parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]
+) -> Iterator[Tensor]:
+    """Yield parts of probabilities (N, C), and append what `class_scores` needs of each
+    to `judged`.
+    """
     for part in parts:
         values = six_decimals(part)
         judged.append(values.argmax(axis=1) if truth.ndim == 1 else values)
@@ -132,10 +165,11 @@ def watch(parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]) 
 
 
 def class_scores(task: Task, truth: np.ndarray, judged: np.ndarray) -> list[dict]:
-    """Return a dictionary for each class, in label order: its name, its test images, and its score in percent.
+    """Return a dictionary for each class, in label order: its name, its test images,
+    and its score in percent.
 
-    The score is the accuracy on the class's images, or of a multilabel task the 11-point average precision; None for a
-    class without images.
+    The score is the accuracy on the class's images, or of a multilabel task the
+    11-point average precision; None for a class without images.
 
     Args:
         truth: labels (N,), or 0 and 1 (N, C) of a multilabel task.
@@ -170,10 +204,12 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 
 def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
-    """Return what a task's record in results.json has of its classes, {} unless it is asked for; log it.
+    """Return what a task's record in results.json has of its classes, {} unless it is
+    asked for; log it.
 
-    With TEST.COMPUTE_CMAT write cmat_<task>.csv: counts, a row for each true class, a column for each predicted one. A
-    run on one task also has Dassl's cmat.pt: shares of each row, of the classes that occur.
+    With TEST.COMPUTE_CMAT write cmat_<task>.csv: counts, a row for each true class, a
+    column for each predicted one. A run on one task also has Dassl's cmat.pt: shares of
+    each row, of the classes that occur.
 
     Args:
         targets: (N,) labels, or (N, C) of 0 and 1.
@@ -186,7 +222,9 @@ def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
     values = six_decimals(probabilities)
     predicted = values.argmax(axis=1)
     if cfg.TEST.PER_CLASS_RESULT:
-        found["per_class"] = class_scores(task, truth, predicted if truth.ndim == 1 else values)
+        found["per_class"] = class_scores(
+            task, truth, predicted if truth.ndim == 1 else values
+        )
         log.info("%s: per class", printable(task.name))
         for entry in found["per_class"]:
             _log_class(entry)

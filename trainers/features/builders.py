@@ -1,4 +1,6 @@
-"""From a configuration to what computes features: settings, backbones, stores and datasets of images."""
+"""From a configuration to what computes features: settings, backbones, stores and
+datasets of images.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +19,29 @@ from .disk_cache import FeatureCache
 from .extraction import EncoderSettings
 from .store import FeatureStore, get_backbone
 
-PRECISIONS = {"fp32": None, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS = {
+    "fp32": None,
+    "fp16": torch.float16,
+    "amp": torch.float16,
+    "bf16": torch.bfloat16,
+}
 DATA = Path(__file__).resolve().parents[2] / "data"
 GB = 10**9
 
 
 def device_of(cfg) -> str:
-    """Return the device of a run: "cuda" if there is a GPU and USE_CUDA is set, else "cpu"."""
+    """Return the device of a run: "cuda" if there is a GPU and USE_CUDA is set, else
+    "cpu".
+    """
     if cfg.USE_CUDA and torch.cuda.is_available():
         return "cuda"
     return "cpu"
 
 
 def precision_of(cfg, device: str) -> torch.dtype | None:
-    """Return the type that TRAINER.MVLPT.PREC computes in, None for float32; a CPU takes float32 for fp16 and amp."""
+    """Return the type that TRAINER.MVLPT.PREC computes in, None for float32; a CPU
+    takes float32 for fp16 and amp.
+    """
     precision = PRECISIONS[cfg.TRAINER.MVLPT.PREC]
     if device == "cpu" and precision is torch.float16:
         return None
@@ -38,11 +49,15 @@ def precision_of(cfg, device: str) -> torch.dtype | None:
 
 
 def preprocessing_of(cfg, backbone: Preprocessing) -> Preprocessing:
-    """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is False, with INPUT.BACKGROUND."""
+    """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is
+    False, with INPUT.BACKGROUND.
+    """
     if cfg.INPUT.FROM_BACKBONE:
         return replace(backbone, background=cfg.INPUT.BACKGROUND)
     mean, std = tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)
-    return Preprocessing(cfg.INPUT.SIZE[0], mean, std, cfg.INPUT.INTERPOLATION, cfg.INPUT.BACKGROUND)
+    return Preprocessing(
+        cfg.INPUT.SIZE[0], mean, std, cfg.INPUT.INTERPOLATION, cfg.INPUT.BACKGROUND
+    )
 
 
 def build_images(
@@ -74,9 +89,11 @@ def build_images(
 
 
 def build_feature_cache(cfg) -> FeatureCache | None:
-    """Return the disk cache that CACHE.* describes, or None if CACHE.FEATURES is off (--no-cache).
+    """Return the disk cache that CACHE.* describes, or None if CACHE.FEATURES is off
+    (--no-cache).
 
-    Without CACHE.DIR it is in the folder that MVLPT_CACHE names, else in the project's data/cache.
+    Without CACHE.DIR it is in the folder that MVLPT_CACHE names, else in the project's
+    data/cache.
     """
     if not cfg.CACHE.FEATURES:
         return None
@@ -86,7 +103,9 @@ def build_feature_cache(cfg) -> FeatureCache | None:
 
 
 def build_store(cfg) -> FeatureStore:
-    """Return the store of features of the configured backbone, with its device, precision and disk cache."""
+    """Return the store of features of the configured backbone, with its device,
+    precision and disk cache.
+    """
     device, node = device_of(cfg), cfg.MODEL.BACKBONE
     backbone = get_backbone(node.NAME, node.PRETRAINED, device)
     settings = EncoderSettings(

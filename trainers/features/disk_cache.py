@@ -1,7 +1,9 @@
-"""Features of frozen image towers in files: memory-mapped, checked, shared by all runs on a machine.
+"""Features of frozen image towers in files: memory-mapped, checked, shared by all runs
+on a machine.
 
-An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the fingerprint of what it was computed from.
-It appears whole or not at all. A cache can be deleted at any time and changes no number.
+An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the
+fingerprint of what it was computed from. It appears whole or not at all. A cache can be
+deleted at any time and changes no number.
 """
 
 from __future__ import annotations
@@ -30,28 +32,37 @@ except ImportError:  # Windows does not remove a file in use
 log = logging.getLogger(__name__)
 
 CHECKSUM = 32  # bytes
-STALE = 3600  # seconds after which an unfinished file is taken for that of a process that died
+# seconds after which an unfinished file is taken for that of a process that died
+STALE = 3600
 _reported: set[Path] = set()  # folders that cannot be written
 
 
 class FeatureCache:
-    """Entries in `folder`, `max_bytes` in all; the least recently used are removed first, never one in use.
+    """Entries in `folder`, `max_bytes` in all; the least recently used are removed
+    first, never one in use.
 
-    A folder that cannot be written costs the cache, not the run: one warning, and features are computed again.
+    A folder that cannot be written costs the cache, not the run: one warning, and
+    features are computed again.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = Path(folder), max_bytes
 
     def path(self, label: str, fingerprint: str) -> Path:
-        """Return the file of features called `label` (a task and split) with this fingerprint."""
+        """Return the file of features called `label` (a task and split) with this
+        fingerprint.
+        """
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", label)[:80]
         return self.folder / f"{name}-{fingerprint[:32]}.npy"
 
-    def load(self, label: str, fingerprint: str, shape: tuple[int, int]) -> Tensor | None:
-        """Return the features of this shape (N, d), mapped from their file, or None if there are none.
+    def load(
+        self, label: str, fingerprint: str, shape: tuple[int, int]
+    ) -> Tensor | None:
+        """Return the features of this shape (N, d), mapped from their file, or None if
+        there are none.
 
-        The file is in use as long as the features are. A damaged one, or one of other features, is reported.
+        The file is in use as long as the features are. A damaged one, or one of other
+        features, is reported.
         """
         path = self.path(label, fingerprint)
         try:
@@ -63,19 +74,25 @@ class FeatureCache:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            log.warning("%s is damaged (%s): its features are computed again", path.name, error)
+            log.warning(
+                "%s is damaged (%s): its features are computed again", path.name, error
+            )
             return None
         with suppress(OSError):
             os.utime(path)  # the most recently used
         return features
 
     def save(self, label: str, fingerprint: str, features: Tensor) -> None:
-        """Write features (N, d), unless they are larger than the whole cache, and remove others to stay within it."""
+        """Write features (N, d), unless they are larger than the whole cache, and
+        remove others to stay within it.
+        """
         array = features.detach().float().cpu().numpy()
         array = np.ascontiguousarray(array, dtype="<f4")
         path = self.path(label, fingerprint)
         if array.nbytes > self.max_bytes:
-            log.debug("%s: %d bytes are more than the cache holds", path.name, array.nbytes)
+            log.debug(
+                "%s: %d bytes are more than the cache holds", path.name, array.nbytes
+            )
             return
         if path.exists() and not path.is_file():  # reported when it was to be loaded
             return
@@ -84,11 +101,17 @@ class FeatureCache:
             self._evict(path)
         except OSError as error:
             if self.folder not in _reported:
-                log.warning("features are not kept in %s: %s", self.folder, error.strerror or error)
+                log.warning(
+                    "features are not kept in %s: %s",
+                    self.folder,
+                    error.strerror or error,
+                )
             _reported.add(self.folder)
 
     def _evict(self, written: Path) -> None:
-        """Remove the least recently used entries until the rest fits, and files that dead processes left unfinished."""
+        """Remove the least recently used entries until the rest fits, and files that
+        dead processes left unfinished.
+        """
         entries = []
         for path in self.folder.iterdir():
             with suppress(OSError):  # removed by another process
@@ -130,14 +153,18 @@ def _write(path: Path, fingerprint: str, array: np.ndarray) -> None:
 
 
 def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
-    """Return the array of an open file, mapped. Raise ValueError if it is another than the one to be there."""
+    """Return the array of an open file, mapped.
+
+    Raise ValueError if it is another than the one to be there.
+    """
     header = _header(shape)
     start = len(header)
     end = start + 4 * shape[0] * shape[1]
     size = os.fstat(file.fileno()).st_size
     if size != end + CHECKSUM:
         raise ValueError(f"its length is {size} bytes, not {end + CHECKSUM}")
-    content = np.memmap(file, np.uint8, "c")  # private: what happens to the tensor does not reach the file
+    # private: what happens to the tensor does not reach the file
+    content = np.memmap(file, np.uint8, "c")
     if content[:start].tobytes() != header:
         raise ValueError("its header is another")
     array = np.asarray(content[start:end]).view("<f4")
@@ -148,7 +175,10 @@ def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
 
 
 def _lock(file: BinaryIO, shared: bool) -> None:
-    """Mark a file as in use, for as long as it is open or mapped. Raise OSError if `shared` is False and it is in use."""
+    """Mark a file as in use, for as long as it is open or mapped.
+
+    Raise OSError if `shared` is False and it is in use.
+    """
     if fcntl is None:
         return
     if shared:

@@ -15,14 +15,16 @@ from trainers.engine import distributed
 
 from .loaders import build_loader
 
-LOGIT_ROWS, LOGITS = 4096, 1 << 22  # images, and logits of all of them, that are computed at once at most
+# images, and logits of all of them, that are computed at once at most
+LOGIT_ROWS, LOGITS = 4096, 1 << 22
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
     """How images are encoded.
 
-    precision: of autocast; None computes in float32. workers: processes that read the images.
+    precision: of autocast; None computes in float32. workers: processes that read the
+    images.
     """
 
     device: str = "cpu"
@@ -32,8 +34,11 @@ class EncoderSettings:
 
 
 @torch.no_grad()
-def encode_images(models: Sequence[PromptedCLIP], dataset: Dataset, settings: EncoderSettings) -> list[Tensor]:
-    """Return each model's image features (N, d) of a dataset, in its order; every image is decoded once for all models.
+def encode_images(
+    models: Sequence[PromptedCLIP], dataset: Dataset, settings: EncoderSettings
+) -> list[Tensor]:
+    """Return each model's image features (N, d) of a dataset, in its order; every image
+    is decoded once for all models.
 
     Of several processes each encodes its share of the batches; all get all features.
     """
@@ -48,7 +53,9 @@ def encode_images(models: Sequence[PromptedCLIP], dataset: Dataset, settings: En
         contexts = [model.contexts() for model in models]
         parts = []
         for k, model in enumerate(models):
-            parts.append([torch.empty(0, model.feature_dim(contexts[k]), device=device)])
+            parts.append(
+                [torch.empty(0, model.feature_dim(contexts[k]), device=device)]
+            )
         for batch in loader:
             images = batch["img"].to(device, non_blocking=True)
             for k, model in enumerate(models):
@@ -67,10 +74,14 @@ def _part(dataset: Dataset, rows: range) -> Dataset:
 
 
 @torch.no_grad()
-def class_features(model: PromptedCLIP, task: Task, one_template: bool = False) -> Tensor:
-    """Return features (C, d) of the task's classes; those of plain CLIP are over the task's templates.
+def class_features(
+    model: PromptedCLIP, task: Task, one_template: bool = False
+) -> Tensor:
+    """Return features (C, d) of the task's classes; those of plain CLIP are over the
+    task's templates.
 
-    So are those of prompts that say so (`Prompt.task_templates`). one_template: take the model's one sentence instead.
+    So are those of prompts that say so (`Prompt.task_templates`). one_template: take
+    the model's one sentence instead.
     """
     templates = None
     if not one_template and (model.prompt is None or model.prompt.task_templates):
@@ -79,7 +90,9 @@ def class_features(model: PromptedCLIP, task: Task, one_template: bool = False) 
 
 
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
-    """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for class features (C, d)."""
+    """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for
+    class features (C, d).
+    """
     out = torch.empty(len(images), len(classes))
     first = 0
     for part in probabilities_in_parts(model, images, classes):
@@ -89,7 +102,9 @@ def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def probabilities_in_parts(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Iterator[Tensor]:
+def probabilities_in_parts(
+    model: PromptedCLIP, images: Tensor, classes: Tensor
+) -> Iterator[Tensor]:
     """Yield the rows of `probabilities`, some images at a time."""
     for part in images.split(rows_at_once(len(classes))):
         logits = model.logits(part, classes)

@@ -1,4 +1,6 @@
-"""Fingerprints of what image features are computed from: an image tower, and the content of images."""
+"""Fingerprints of what image features are computed from: an image tower, and the
+content of images.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,14 @@ from torch import nn
 from datasets.task import Sample
 from toolkit.common.archives import content_checksum
 
-MODES = ("training", "grad_checkpointing")  # attributes of modules that change no feature
+# attributes of modules that change no feature
+MODES = ("training", "grad_checkpointing")
 
 
 def of_tower(tower: nn.Module) -> str:
-    """Return a fingerprint of a module's tensors and of its structure, such as numbers of heads and activations."""
+    """Return a fingerprint of a module's tensors and of its structure, such as numbers
+    of heads and activations.
+    """
     total = hashlib.sha256(repr(tower).encode())
     for name, module in tower.named_modules():
         attributes = []
@@ -31,7 +36,10 @@ def of_tower(tower: nn.Module) -> str:
 
 
 def of_images(samples: Sequence[Sample]) -> str:
-    """Return a fingerprint of the content of images, in order. Names, folders, dates and labels play no part."""
+    """Return a fingerprint of the content of images, in order.
+
+    Names, folders, dates and labels play no part.
+    """
     total = hashlib.sha256()
     for sample in samples:
         total.update(f"{_content(sample.impath)}\n".encode())

@@ -11,7 +11,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate, get_worker_info
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    Sampler,
+    Subset,
+    default_collate,
+    get_worker_info,
+)
 
 from datasets.multitask import MultitaskDataset
 
@@ -24,9 +31,11 @@ REMEDY = f"set DATALOADER.NUM_WORKERS 0, or give more shared memory ({SHARED_MEM
 
 
 class FeatureDataset(Dataset):
-    """A dataset whose images are replaced by their features: items come as batches of features, labels and tasks.
+    """A dataset whose images are replaced by their features: items come as batches of
+    features, labels and tasks.
 
-    views: of each, `view[rows]` gives the features (B, d) of B images; epoch e takes view e % K of K.
+    views: of each, `view[rows]` gives the features (B, d) of B images; epoch e takes
+    view e % K of K.
     """
 
     def __init__(self, dataset: MultitaskDataset, views: Sequence) -> None:
@@ -68,8 +77,8 @@ class ImageBatches(Dataset):
 def collate(items: dict | list[dict]) -> dict:
     """Return items as one batch, which they may be already.
 
-    A worker moves it into shared memory here, where a failure reaches the main process; later it would be lost, and the
-    main process would wait for ever.
+    A worker moves it into shared memory here, where a failure reaches the main process;
+    later it would be lost, and the main process would wait for ever.
     """
     batch = items if isinstance(items, dict) else default_collate(items)
     if get_worker_info() is not None:
@@ -87,14 +96,22 @@ class WatchedLoader(DataLoader):
             yield from super().__iter__()
         except RuntimeError as error:
             message = str(error)
-            if "DataLoader worker" not in message and "DataLoader timed out" not in message and "shm" not in message:
+            if (
+                "DataLoader worker" not in message
+                and "DataLoader timed out" not in message
+                and "shm" not in message
+            ):
                 raise
             reason = "a worker that reads images ended or gave no answer"
-            raise OSError(errno.ENOMEM, f"DATALOADER.NUM_WORKERS: {reason}; {REMEDY}") from None
+            raise OSError(
+                errno.ENOMEM, f"DATALOADER.NUM_WORKERS: {reason}; {REMEDY}"
+            ) from None
 
 
 def affordable_workers(workers: int, batch_bytes: int) -> int:
-    """Return how many of `workers` the free shared memory is enough for, with a warning if these are fewer."""
+    """Return how many of `workers` the free shared memory is enough for, with a warning
+    if these are fewer.
+    """
     if not workers or not os.path.isdir(SHARED_MEMORY):
         return workers
     free = shutil.disk_usage(SHARED_MEMORY).free
@@ -121,10 +138,12 @@ def build_loader(
     device: str = "cpu",
     batch_sampler: Sampler[list[int]] | None = None,
 ) -> DataLoader:
-    """Return a loader of the batches of `batch_sampler`, or of `batch_size` items each, in order.
+    """Return a loader of the batches of `batch_sampler`, or of `batch_size` items each,
+    in order.
 
-    Features, and fewer images than four times `batch_size`, are read in this process, others by `workers` processes. No
-    loader draws from the generators that training uses, so neither workers nor evaluations change its numbers.
+    Features, and fewer images than four times `batch_size`, are read in this process,
+    others by `workers` processes. No loader draws from the generators that training
+    uses, so neither workers nor evaluations change its numbers.
     """
     features = isinstance(dataset, FeatureDataset)
     images = dataset.dataset if isinstance(dataset, Subset) else dataset

@@ -1,4 +1,6 @@
-"""Features of a frozen image tower: computed once a process, kept in memory and in files, found by content."""
+"""Features of a frozen image tower: computed once a process, kept in memory and in
+files, found by content.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,11 @@ LAYOUT = 3  # to be raised when features are computed or kept in another way
 
 @dataclass
 class LoadedBackbone(Backbone):
-    """A backbone on a device, shared by all jobs of this process, with the image features that it gave so far.
+    """A backbone on a device, shared by all jobs of this process, with the image
+    features that it gave so far.
 
-    features: (n, d) each, float32 on the device, by the fingerprint of what they are computed from.
+    features: (n, d) each, float32 on the device, by the fingerprint of what they are
+    computed from.
     """
 
     device: str = "cpu"
@@ -47,23 +51,31 @@ class LoadedBackbone(Backbone):
 def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
     """Return a backbone; a second call with the same arguments returns the same object.
 
-    Random numbers that loading draws are given back, so that a run's numbers do not depend on being the first.
+    Random numbers that loading draws are given back, so that a run's numbers do not
+    depend on being the first.
     """
     with torch.random.fork_rng(devices=[]):
         backbone = load_backbone(name, pretrained or None, device)
-    log.info("backbone %s on %s, %d px", backbone.name, device, backbone.preprocessing.size)
+    log.info(
+        "backbone %s on %s, %d px", backbone.name, device, backbone.preprocessing.size
+    )
     return LoadedBackbone(**vars(backbone), device=device)
 
 
 class FeatureStore:
-    """Image features without a prompt, of datasets whose images have no random transform.
+    """Image features without a prompt, of datasets whose images have no random
+    transform.
 
-    Features of a task are encoded when they are in neither the backbone's memory nor `cache`. Whatever images mean,
-    files with the same content, prepared and encoded alike, have the same features.
+    Features of a task are encoded when they are in neither the backbone's memory nor
+    `cache`. Whatever images mean, files with the same content, prepared and encoded
+    alike, have the same features.
     """
 
     def __init__(
-        self, backbone: LoadedBackbone, settings: EncoderSettings, cache: FeatureCache | None = None
+        self,
+        backbone: LoadedBackbone,
+        settings: EncoderSettings,
+        cache: FeatureCache | None = None,
     ) -> None:
         self.backbone, self.settings, self.cache = backbone, settings, cache
         self.encoder = PromptedCLIP(backbone.clip, None, backbone.tokenizer)
@@ -73,14 +85,18 @@ class FeatureStore:
         return self.lazy(dataset, in_files).all()
 
     def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> LazyFeatures:
-        """Return the features of a dataset, those of a task to be computed when one of them is asked for.
+        """Return the features of a dataset, those of a task to be computed when one of
+        them is asked for.
 
-        in_files: keep them in the disk cache, if there is one. Raises ValueError for images with a random transform.
+        in_files: keep them in the disk cache, if there is one. Raises ValueError for
+        images with a random transform.
         """
         return LazyFeatures(self, dataset, in_files)
 
     def views(self, dataset: MultitaskDataset, count: int, seed: int) -> Tensor:
-        """Return features (count, N, d) of augmented views of images with a random transform; they are not kept."""
+        """Return features (count, N, d) of augmented views of images with a random
+        transform; they are not kept.
+        """
         features = []
         for number in range(count):
             view = View(dataset, number, seed)
@@ -94,7 +110,9 @@ class FeatureStore:
         in_files: bool = True,
         prompted: Sequence[PromptedCLIP] = (),
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the features (n, d) of the task at a position, and those of `prompted` models, in one pass over its images."""
+        """Return the features (n, d) of the task at a position, and those of `prompted`
+        models, in one pass over its images.
+        """
         images = Subset(dataset, dataset.rows(task))
         label = f"{dataset.names[task]}-{dataset.split}"
         fingerprint = self._fingerprint(dataset, task)
@@ -108,14 +126,18 @@ class FeatureStore:
         if fingerprint in known:
             others = encode_images(prompted, images, self.settings)
             return known[fingerprint], others
-        features, *others = encode_images([self.encoder, *prompted], images, self.settings)
+        features, *others = encode_images(
+            [self.encoder, *prompted], images, self.settings
+        )
         if in_files and self.cache and distributed.main():
             self.cache.save(label, fingerprint, features)
         known[fingerprint] = features
         return features, others
 
     def has_features(self, dataset: MultitaskDataset, task: int) -> bool:
-        """Return True if the features of the task at a position are in memory or in a file."""
+        """Return True if the features of the task at a position are in memory or in a
+        file.
+        """
         fingerprint = self._fingerprint(dataset, task)
         if fingerprint in self.backbone.features:
             return True
@@ -148,15 +170,19 @@ class FeatureStore:
 class LazyFeatures:
     """Features (N, d) of a dataset: `features[[3, 1]]` gives two of them, (2, d).
 
-    Those of a task are computed when one of them is asked for, so that training on many tasks need not wait for all.
+    Those of a task are computed when one of them is asked for, so that training on many
+    tasks need not wait for all.
     """
 
-    def __init__(self, store: FeatureStore, dataset: MultitaskDataset, in_files: bool) -> None:
+    def __init__(
+        self, store: FeatureStore, dataset: MultitaskDataset, in_files: bool
+    ) -> None:
         if dataset.transform is not None:
             raise ValueError("images with a random transform have no constant features")
         self._store, self._dataset, self._in_files = store, dataset, in_files
         self._parts: dict[int, Tensor] = {}
-        self._missing = torch.tensor(dataset.sizes) > 0  # tasks whose features are not in `_all`
+        # tasks whose features are not in `_all`
+        self._missing = torch.tensor(dataset.sizes) > 0
         self._all: Tensor | None = None
 
     def __getitem__(self, rows: list[int]) -> Tensor:
@@ -176,7 +202,9 @@ class LazyFeatures:
     def of_task(self, task: int) -> Tensor:
         """Return the features (n, d) of the task at a position."""
         if task not in self._parts:
-            self._parts[task], _ = self._store.of_task(self._dataset, task, self._in_files)
+            self._parts[task], _ = self._store.of_task(
+                self._dataset, task, self._in_files
+            )
         return self._parts[task]
 
     def _place(self, task: int) -> None:

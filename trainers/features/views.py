@@ -1,7 +1,8 @@
-"""Augmented views of training images: a view depends on the seed, its number and the image alone.
+"""Augmented views of training images: a view depends on the seed, its number and the
+image alone.
 
-So a run can be resumed anywhere, with any number of loader workers; and if an image has a few views (INPUT.CACHED_VIEWS),
-a frozen image tower needs to encode each only once.
+So a run can be resumed anywhere, with any number of loader workers; and if an image has
+a few views (INPUT.CACHED_VIEWS), a frozen image tower needs to encode each only once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch.utils.data import Dataset
 
 
 class View(Dataset):
-    """One view of a dataset with a random transform: an item depends on `seed`, `view` and its position alone."""
+    """One view of a dataset with a random transform: an item depends on `seed`, `view`
+    and its position alone.
+    """
 
     def __init__(self, dataset: Dataset, view: int, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
@@ -36,7 +39,9 @@ class View(Dataset):
 
 @contextlib.contextmanager
 def _seeded(words: str) -> Iterator[None]:
-    """Seed the generators of torch, numpy and Python from `words`, and restore them afterwards."""
+    """Seed the generators of torch, numpy and Python from `words`, and restore them
+    afterwards.
+    """
     seed = random.Random(words).getrandbits(32)
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):

@@ -1,8 +1,11 @@
-"""APT: a visual prompt and class offsets that stay near zero-shot CLIP, and MAPT, its multitask form.
+"""APT: a visual prompt and class offsets that stay near zero-shot CLIP, and MAPT, its
+multitask form.
 
-The loss is cross-entropy plus anchors to plain CLIP: L1 of image features and KL of probabilities (PromptSRC, Khattak et
-al. 2023) and the squared distance of class features (CLAP, Silva-Rodriguez et al. 2024), each times the odds of zero-shot
-accuracy on the training images: the prompt may leave a zero-shot model that is wrong, and hardly one that is right.
+The loss is cross-entropy plus anchors to plain CLIP: L1 of image features and KL of
+probabilities (PromptSRC, Khattak et al. 2023) and the squared distance of class
+features (CLAP, Silva-Rodriguez et al. 2024), each times the odds of zero-shot accuracy
+on the training images: the prompt may leave a zero-shot model that is wrong, and hardly
+one that is right.
 """
 
 from dassl.engine import TRAINER_REGISTRY
@@ -16,7 +19,9 @@ from .vpt import build_visual_prompt
 
 
 def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
-    """Return a visual prompt with zero-shot CLIP beside it; of a run on one task, with offsets of its classes."""
+    """Return a visual prompt with zero-shot CLIP beside it; of a run on one task, with
+    offsets of its classes.
+    """
     visual = build_visual_prompt(setup)
     if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
         return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
@@ -24,7 +29,9 @@ def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
 
 
 def interpolation_weight(shots: int, half: float) -> float:
-    """Return the weight of the prompted model, shots / (shots + half): 1/2 at `half` images a class, 1 without bound."""
+    """Return the weight of the prompted model, shots / (shots + half): 1/2 at `half`
+    images a class, 1 without bound.
+    """
     if shots < 0:
         return 1.0
     return shots / (shots + half)
@@ -32,7 +39,9 @@ def interpolation_weight(shots: int, half: float) -> float:
 
 @TRAINER_REGISTRY.register()
 class APT(PromptTrainer):
-    """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in evaluation the two are interpolated."""
+    """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
+    evaluation the two are interpolated.
+    """
 
     keys = {
         "TRAINER.APT.CLASS_OFFSETS": True,
@@ -49,15 +58,22 @@ class APT(PromptTrainer):
 
     def build_model(self) -> None:
         super().build_model()
-        self.average = GaussianAverage(self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch)
+        self.average = GaussianAverage(
+            self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch
+        )
 
     def finish_prompt(self) -> None:
-        weight = interpolation_weight(self.cfg.DATASET.NUM_SHOTS, self.cfg.TRAINER.APT.HALF_WEIGHT_SHOTS)
+        weight = interpolation_weight(
+            self.cfg.DATASET.NUM_SHOTS, self.cfg.TRAINER.APT.HALF_WEIGHT_SHOTS
+        )
         self.model.prompt.weight.fill_(weight)
 
 
 @TRAINER_REGISTRY.register()
 class MAPT(APT):
-    """APT on batches of several tasks. Its source prompt has no class offsets, so it serves any classes."""
+    """APT on batches of several tasks.
+
+    Its source prompt has no class offsets, so it serves any classes.
+    """
 
     multitask = True

@@ -1,7 +1,8 @@
-"""CoCoOp: a text context that moves with the image (Zhou et al. 2022, "Conditional Prompt Learning").
+"""CoCoOp: a text context that moves with the image (Zhou et al. 2022, "Conditional
+Prompt Learning").
 
-Written as plugins for Dassl are: a `TrainerX` with its own model, on Dassl's loaders and evaluator. One text pass is made
-for each image, so batches are small.
+Written as plugins for Dassl are: a `TrainerX` with its own model, on Dassl's loaders
+and evaluator. One text pass is made for each image, so batches are small.
 """
 
 from __future__ import annotations
@@ -34,15 +35,23 @@ from trainers.features.store import get_backbone
 
 
 class PromptLearner(TextPrompt):
-    """A shared context and a small net whose output, one vector an image, is added to all of its vectors.
+    """A shared context and a small net whose output, one vector an image, is added to
+    all of its vectors.
 
-    dim: width of image features; the net's hidden layer has dim / 16 units. Names are those of CoCoOp's checkpoints.
+    dim: width of image features; the net's hidden layer has dim / 16 units. Names are
+    those of CoCoOp's checkpoints.
     """
 
-    def __init__(self, n_ctx: int, width: int, dim: int, init: Tensor | None = None) -> None:
+    def __init__(
+        self, n_ctx: int, width: int, dim: int, init: Tensor | None = None
+    ) -> None:
         super().__init__(n_ctx, width, position="end", init=init)
         hidden = max(dim // 16, 1)
-        layers = {"linear1": nn.Linear(dim, hidden), "relu": nn.ReLU(), "linear2": nn.Linear(hidden, width)}
+        layers = {
+            "linear1": nn.Linear(dim, hidden),
+            "relu": nn.ReLU(),
+            "linear2": nn.Linear(hidden, width),
+        }
         self.meta_net = nn.Sequential(OrderedDict(layers))
 
     def conditional(self, features: Tensor) -> Tensor:
@@ -54,7 +63,9 @@ class PromptLearner(TextPrompt):
 class CustomCLIP(nn.Module):
     """A frozen CLIP whose class features depend on the image."""
 
-    def __init__(self, backbone: Backbone, learner: PromptLearner, classnames: list[str]) -> None:
+    def __init__(
+        self, backbone: Backbone, learner: PromptLearner, classnames: list[str]
+    ) -> None:
         super().__init__()
         self.prompt_learner, self.classnames = learner, classnames
         self.clip = PromptedCLIP(backbone.clip, learner, backbone.tokenizer)
@@ -65,36 +76,51 @@ class CustomCLIP(nn.Module):
         contexts = self.prompt_learner.conditional(features)
         rows = []
         for feature, context in zip(features, contexts, strict=True):
-            classes = self.clip.encode_classes(self.classnames, contexts=Contexts(text=context))
+            classes = self.clip.encode_classes(
+                self.classnames, contexts=Contexts(text=context)
+            )
             rows.append(self.clip.logits(feature[None], classes))
         return torch.cat(rows)
 
 
 def pixels(image: Image.Image, pre: Preprocessing, mode: str) -> Tensor:
     """Return a PIL image as normalised floats (3, S, S)."""
-    return normalize(resize(image, pre.size, mode, pre.interpolation), pre.mean, pre.std)
+    return normalize(
+        resize(image, pre.size, mode, pre.interpolation), pre.mean, pre.std
+    )
 
 
 @TRAINER_REGISTRY.register()
 class CoCoOp(TrainerX):
-    """Learn TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, before the class name, and a net that moves them."""
+    """Learn TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, before the class
+    name, and a net that moves them.
+    """
 
     def check_cfg(self, cfg) -> None:
         node = cfg.TRAINER.COCOOP
         if node.PREC not in ("fp16", "fp32", "amp"):
-            raise ValueError(f"TRAINER.COCOOP.PREC is {node.PREC!r}; it is one of fp16, fp32, amp")
+            raise ValueError(
+                f"TRAINER.COCOOP.PREC is {node.PREC!r}; it is one of fp16, fp32, amp"
+            )
         if node.N_CTX < 1 and not node.CTX_INIT:
-            raise ValueError(f"TRAINER.COCOOP.N_CTX is {node.N_CTX}; this trainer needs at least 1")
+            raise ValueError(
+                f"TRAINER.COCOOP.N_CTX is {node.N_CTX}; this trainer needs at least 1"
+            )
 
     def build_data_loader(self) -> None:
         cfg = self.cfg
-        self.backbone = get_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg))
+        self.backbone = get_backbone(
+            cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)
+        )
         pre = preprocessing_of(cfg, self.backbone.preprocessing)
         mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
         plain = T.Lambda(partial(pixels, pre=pre, mode=mode))
         train = training_transform(cfg, self.backbone.preprocessing) or plain
         self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
-        self.train_loader_x, self.train_loader_u = self.dm.train_loader_x, self.dm.train_loader_u
+        self.train_loader_x, self.train_loader_u = (
+            self.dm.train_loader_x,
+            self.dm.train_loader_u,
+        )
         self.val_loader, self.test_loader = self.dm.val_loader, self.dm.test_loader
         self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
         self.num_source_domains = self.dm.num_source_domains
@@ -103,13 +129,18 @@ class CoCoOp(TrainerX):
         node, backbone = self.cfg.TRAINER.COCOOP, self.backbone
         shape, init = clip_shape(backbone.clip), None
         if node.CTX_INIT:
-            init = words_to_context(backbone.clip, backbone.tokenizer, plain_name(node.CTX_INIT)).cpu()
+            init = words_to_context(
+                backbone.clip, backbone.tokenizer, plain_name(node.CTX_INIT)
+            ).cpu()
         n_ctx = node.N_CTX if init is None else len(init)
         learner = PromptLearner(n_ctx, shape.text_width, shape.embed_dim, init)
-        self.model = CustomCLIP(backbone, learner, list(self.dm.dataset.classnames)).to(self.device)
+        self.model = CustomCLIP(backbone, learner, list(self.dm.dataset.classnames)).to(
+            self.device
+        )
         self.optim = build_optimizer(learner, self.cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
-        self.amp = self.device.type == "cuda" and node.PREC != "fp32"  # prompts stay float32
+        # prompts stay float32
+        self.amp = self.device.type == "cuda" and node.PREC != "fp32"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp)
         self.register_model("prompt_learner", learner, self.optim, self.sched)
 
@@ -134,7 +165,9 @@ class CoCoOp(TrainerX):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load a learner, strictly, from a run's folder, which may be CoCoOp's own or the reference MVLPT's."""
+        """Load a learner, strictly, from a run's folder, which may be CoCoOp's own or
+        the reference MVLPT's.
+        """
         if not directory:
             return
         path = checkpoint_path(directory, epoch)

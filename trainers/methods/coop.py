@@ -1,4 +1,7 @@
-"""CoOp: learned words around the class name (Zhou et al. 2022; MVLPT paper, eq. 2), and MCoOp, its multitask form."""
+"""CoOp: learned words around the class name (Zhou et al. 2022;
+
+MVLPT paper, eq. 2), and MCoOp, its multitask form.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -9,21 +12,30 @@ from trainers.engine.context import PromptSetup
 
 
 def build_text_prompt(setup: PromptSetup) -> TextPrompt:
-    """Return the prompt that TRAINER.MVLPT.COOP.* describes: shared, class-specific (CSC) or from words (CTX_INIT)."""
+    """Return the prompt that TRAINER.MVLPT.COOP.* describes: shared, class-specific
+    (CSC) or from words (CTX_INIT).
+    """
     node = setup.cfg.TRAINER.MVLPT.COOP
     init, length, classes = None, node.N_CTX, None
     if node.CTX_INIT:
-        init = words_to_context(setup.backbone.clip, setup.backbone.tokenizer, plain_name(node.CTX_INIT))
+        init = words_to_context(
+            setup.backbone.clip, setup.backbone.tokenizer, plain_name(node.CTX_INIT)
+        )
         length = len(init)
     if node.CSC:
         classes = setup.num_classes
     n_ctx = context_length("COOP", length)
-    return TextPrompt(n_ctx, setup.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init)
+    return TextPrompt(
+        n_ctx, setup.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init
+    )
 
 
 @TRAINER_REGISTRY.register()
 class CoOp(PromptTrainer):
-    """Learn a text prompt. The image tower is constant: its features are computed once."""
+    """Learn a text prompt.
+
+    The image tower is constant: its features are computed once.
+    """
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
     make_prompt = staticmethod(build_text_prompt)
@@ -31,6 +43,9 @@ class CoOp(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MCoOp(CoOp):
-    """CoOp on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+    """CoOp on batches of several tasks.
+
+    As the first of two stages it gives the source prompt that targets adapt.
+    """
 
     multitask = True

@@ -1,7 +1,9 @@
-"""Heads on image features of the frozen model, baselines of prompts: LinearProbe, GDA and CLAP.
+"""Heads on image features of the frozen model, baselines of prompts: LinearProbe, GDA
+and CLAP.
 
-Each is for the classes of one task and begins as zero-shot CLIP with the task's templates. Images are encoded once. Those of
-LinearProbe and GDA are not augmented: both are fitted to all images at once, as often as there are epochs.
+Each is for the classes of one task and begins as zero-shot CLIP with the task's
+templates. Images are encoded once. Those of LinearProbe and GDA are not augmented: both
+are fitted to all images at once, as often as there are epochs.
 """
 
 from __future__ import annotations
@@ -35,15 +37,23 @@ def build_prototypes(setup: PromptSetup) -> HeadPrompt:
     return HeadPrompt(setup.num_classes, setup.shape.embed_dim, bias=False)
 
 
-def logistic_regression(images: Tensor, targets: Tensor, prior: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Return weights W (C, d) and biases b (C,) that minimise mean cross-entropy + penalty / 2 |W - prior|^2.
+def logistic_regression(
+    images: Tensor, targets: Tensor, prior: Tensor, penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Return weights W (C, d) and biases b (C,) that minimise mean cross-entropy +
+    penalty / 2 |W - prior|^2.
 
-    images: features (N, d). targets: label distributions (N, C). prior: (C, d). All are float64.
+    images: features (N, d). targets: label distributions (N, C). prior: (C, d). All are
+    float64.
     """
     weights = prior.clone().requires_grad_()
     bias = prior.new_zeros(len(prior)).requires_grad_()
     optimiser = torch.optim.LBFGS(
-        [weights, bias], max_iter=LBFGS_STEPS, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [weights, bias],
+        max_iter=LBFGS_STEPS,
+        tolerance_grad=1e-9,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
@@ -58,11 +68,13 @@ def logistic_regression(images: Tensor, targets: Tensor, prior: Tensor, penalty:
 
 
 def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weights (C, d) and biases (C,) of Gaussian discriminant analysis with equal priors (Wang et al. 2024, eq. 8).
+    """Return weights (C, d) and biases (C,) of Gaussian discriminant analysis with
+    equal priors (Wang et al. 2024, eq. 8).
 
-    images: features (N, d). targets: (N, C), positive for each class of an image. The inverse of the shared covariance is
-    shrunk: d ((n - 1) covariance + trace(covariance) 1)^+, where n counts an image once for each of its classes. A class
-    without an image has the mean of all.
+    images: features (N, d). targets: (N, C), positive for each class of an image. The
+    inverse of the shared covariance is shrunk: d ((n - 1) covariance +
+    trace(covariance) 1)^+, where n counts an image once for each of its classes. A
+    class without an image has the mean of all.
     """
     rows, owners = (targets > 0).nonzero(as_tuple=True)
     features = images[rows]
@@ -82,50 +94,78 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
 
 
 class FittedHead(PromptTrainer):
-    """A head that is fitted to all training images at once, with the strength that scores best on the validation images.
+    """A head that is fitted to all training images at once, with the strength that
+    scores best on the validation images.
 
-    The strength is chosen with the head of the training images; DATASET.TRAIN_ON_VAL fits the head again to both.
+    The strength is chosen with the head of the training images; DATASET.TRAIN_ON_VAL
+    fits the head again to both.
     """
 
     make_prompt = staticmethod(build_linear_head)
-    strengths_key = ""  # key of the strengths to choose from, those nearest to zero-shot first: of equal ones the first is kept
+    # key of the strengths to choose from, those nearest to zero-shot first: of equal
+    # ones the first is kept
+    strengths_key = ""
 
     @classmethod
     def check_training(cls, setup: PromptSetup) -> None:
         super().check_training(setup)
         strengths = cls.strengths(setup.cfg)
         if not strengths:
-            raise ValueError(f"{cls.strengths_key} is empty; it is a list of positive numbers")
+            raise ValueError(
+                f"{cls.strengths_key} is empty; it is a list of positive numbers"
+            )
         if len(strengths) > 1 and not setup.tasks[0].val:
             name = setup.tasks[0].name
-            raise ValueError(f"{cls.strengths_key} has several values, but {name} has no validation images: give one value")
+            raise ValueError(
+                f"{cls.strengths_key} has several values, but {name} has no validation images: give one value"
+            )
         if anchor_weights(setup.cfg):
-            raise ValueError(f"TRAINER.ANCHOR.*: {setup.cfg.TRAINER.NAME} has no such terms; leave them at 0")
+            raise ValueError(
+                f"TRAINER.ANCHOR.*: {setup.cfg.TRAINER.NAME} has no such terms; leave them at 0"
+            )
 
     @classmethod
-    def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", load_epoch: int | None = None) -> None:
+    def check_setup(
+        cls,
+        setup: PromptSetup,
+        trains: bool,
+        start: str = "",
+        load_epoch: int | None = None,
+    ) -> None:
         if trains and start:
-            raise ValueError(f"--model-dir {start}: {setup.cfg.TRAINER.NAME} is fitted from nothing; leave it out")
+            raise ValueError(
+                f"--model-dir {start}: {setup.cfg.TRAINER.NAME} is fitted from nothing; leave it out"
+            )
         super().check_setup(setup, trains, start, load_epoch)
 
     @classmethod
     def strengths(cls, cfg) -> list[float]:
-        """Return the strengths to choose from. Raise ValueError if they are no positive numbers."""
+        """Return the strengths to choose from.
+
+        Raise ValueError if they are no positive numbers.
+        """
         *groups, leaf = cls.strengths_key.split(".")
         node = cfg
         for group in groups:
             node = node[group]
         try:
-            strengths = [float(value) for value in node[leaf]]  # YAML reads 1e-5 as text
+            # YAML reads 1e-5 as text
+            strengths = [float(value) for value in node[leaf]]
         except (TypeError, ValueError):
             strengths = [math.nan]
         for value in strengths:
             if not 0 < value < math.inf:
-                raise ValueError(f"{cls.strengths_key} is {node[leaf]}; it is a list of positive numbers")
+                raise ValueError(
+                    f"{cls.strengths_key} is {node[leaf]}; it is a list of positive numbers"
+                )
         return strengths
 
-    def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        """Return the weights (C, d) and biases (C,) of logits; zero_shot: the weights of plain CLIP's. All are float64."""
+    def fit(
+        self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weights (C, d) and biases (C,) of logits; zero_shot: the weights
+        of plain CLIP's. All are float64.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
@@ -139,7 +179,9 @@ class FittedHead(PromptTrainer):
         weights, bias = self._fit(images, targets, zero_shot, strength)
         self.epoch_loss = F.cross_entropy(images @ weights.T + bias, targets).item()
         if not math.isfinite(self.epoch_loss):
-            raise FloatingPointError(f"the head at {self.strengths_key} {strength:g} is not finite")
+            raise FloatingPointError(
+                f"the head at {self.strengths_key} {strength:g} is not finite"
+            )
         scale = self.model.clip.logit_scale.exp().double()
         head.class_offsets.copy_((weights - zero_shot) / scale)
         head.bias.copy_(bias / scale)
@@ -157,12 +199,16 @@ class FittedHead(PromptTrainer):
         for strength in strengths:
             weights, bias = self._fit(*train, zero_shot, strength)
             probabilities = (images @ weights.T + bias).softmax(1)
-            score = results.score(task, self.sets["val"].targets(0), probabilities.float().cpu())
+            score = results.score(
+                task, self.sets["val"].targets(0), probabilities.float().cpu()
+            )
             if score > best:
                 best, chosen = score, strength
         return chosen
 
-    def _fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    def _fit(
+        self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
+    ) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             return self.fit(images, targets, zero_shot, strength)
 
@@ -171,13 +217,23 @@ class FittedHead(PromptTrainer):
 class LinearProbe(FittedHead):
     """Fit a linear classifier by logistic regression (Radford et al. 2021).
 
-    INIT "text" starts from zero-shot weights and penalises the distance from them, as ELEVATER's language-initialised
-    probe starts (Li et al. 2022); "zero" is the linear probe without the text tower.
+    INIT "text" starts from zero-shot weights and penalises the distance from them, as
+    ELEVATER's language-initialised probe starts (Li et al. 2022); "zero" is the linear
+    probe without the text tower.
     """
 
     keys = {
         "TRAINER.LINEARPROBE.INIT": "text",
-        "TRAINER.LINEARPROBE.PENALTIES": [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001, 0.000001],
+        "TRAINER.LINEARPROBE.PENALTIES": [
+            10.0,
+            1.0,
+            0.1,
+            0.01,
+            0.001,
+            0.0001,
+            0.00001,
+            0.000001,
+        ],
     }
     strengths_key = "TRAINER.LINEARPROBE.PENALTIES"
 
@@ -186,9 +242,13 @@ class LinearProbe(FittedHead):
         super().check_training(setup)
         init = setup.cfg.TRAINER.LINEARPROBE.INIT
         if init not in ("text", "zero"):
-            raise ValueError(f"TRAINER.LINEARPROBE.INIT is {init!r}; it is one of text, zero")
+            raise ValueError(
+                f"TRAINER.LINEARPROBE.INIT is {init!r}; it is one of text, zero"
+            )
 
-    def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    def fit(
+        self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
+    ) -> tuple[Tensor, Tensor]:
         prior = zero_shot
         if self.cfg.TRAINER.LINEARPROBE.INIT == "zero":
             prior = torch.zeros_like(zero_shot)
@@ -197,21 +257,27 @@ class LinearProbe(FittedHead):
 
 @TRAINER_REGISTRY.register()
 class GDA(FittedHead):
-    """Add the logits of Gaussian discriminant analysis, times a weight, to zero-shot logits (Wang et al. 2024)."""
+    """Add the logits of Gaussian discriminant analysis, times a weight, to zero-shot
+    logits (Wang et al. 2024).
+    """
 
     keys = {"TRAINER.GDA.ALPHAS": GRID[::-1]}
     strengths_key = "TRAINER.GDA.ALPHAS"
 
-    def fit(self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    def fit(
+        self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
+    ) -> tuple[Tensor, Tensor]:
         weights, bias = gaussian_discriminant(images, targets)
         return zero_shot + strength * weights, strength * bias
 
 
 @TRAINER_REGISTRY.register()
 class CLAP(PromptTrainer):
-    """Learn class features with cross-entropy + the mean over classes c of l_c |w_c - z_c|^2 (Silva-Rodriguez et al. 2024).
+    """Learn class features with cross-entropy + the mean over classes c of l_c |w_c -
+    z_c|^2 (Silva-Rodriguez et al. 2024).
 
-    z are zero-shot class features, and l_c is the mean zero-shot probability of class c on its training images.
+    z are zero-shot class features, and l_c is the mean zero-shot probability of class c
+    on its training images.
     """
 
     make_prompt = staticmethod(build_prototypes)
@@ -226,7 +292,9 @@ class CLAP(PromptTrainer):
 
 
 def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, Tensor]:
-    """Return features (N, d) of a split's images as they are, and their label distributions (N, C), float64."""
+    """Return features (N, d) of a split's images as they are, and their label
+    distributions (N, C), float64.
+    """
     images = build_images(trainer.cfg, tasks, split, trainer.backbone.preprocessing)
     features = trainer.store.lazy(images, in_files=False).all()
     targets = label_distribution(images.labels, trainer.num_classes)
@@ -234,7 +302,9 @@ def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, T
 
 
 def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
-    """Return the weights (C, d) of plain CLIP's logits with the task's templates, float64."""
+    """Return the weights (C, d) of plain CLIP's logits with the task's templates,
+    float64.
+    """
     (task,) = trainer.tasks
     classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
     return trainer.model.clip.logit_scale.exp().double() * classes.double()
@@ -242,7 +312,9 @@ def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
 
 @torch.no_grad()
 def class_multipliers(trainer: PromptTrainer) -> Tensor:
-    """Return each class's mean zero-shot probability on its training images (C,), 0 for a class without any."""
+    """Return each class's mean zero-shot probability on its training images (C,), 0 for
+    a class without any.
+    """
     images, targets = encoded_images(trainer, trainer.train_tasks, "train")
     probabilities = (images @ zero_shot_weights(trainer).T).softmax(1)
     members = (targets > 0).to(probabilities)

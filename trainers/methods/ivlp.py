@@ -1,4 +1,6 @@
-"""IVLP: independent deep text and image prompts (Khattak et al. 2023), and MIVLP, its multitask form."""
+"""IVLP: independent deep text and image prompts (Khattak et al. 2023), and MIVLP, its
+multitask form.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
@@ -10,8 +12,11 @@ from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
 
 
-def initial_words(setup: PromptSetup, words: str, n_ctx: int) -> tuple[Tensor | None, str]:
-    """Return the embeddings (n_ctx, width) of the first tokens of CTX_INIT, and the words that remain before the class name.
+def initial_words(
+    setup: PromptSetup, words: str, n_ctx: int
+) -> tuple[Tensor | None, str]:
+    """Return the embeddings (n_ctx, width) of the first tokens of CTX_INIT, and the
+    words that remain before the class name.
 
     As the official code does, words are not used for more vectors than tokens.
     """
@@ -28,7 +33,9 @@ def initial_words(setup: PromptSetup, words: str, n_ctx: int) -> tuple[Tensor | 
 def check_depth(key: str, depth: int, layers: int, least: int = 1) -> None:
     """Raise ValueError naming the key if a tower of some layers has no such depth."""
     if not least <= depth <= layers:
-        raise ValueError(f"{key} is {depth}; the tower has {layers} layers, so it is {least} to {layers}")
+        raise ValueError(
+            f"{key} is {depth}; the tower has {layers} layers, so it is {least} to {layers}"
+        )
 
 
 def require_image_tower(setup: PromptSetup) -> None:
@@ -42,15 +49,24 @@ def require_image_tower(setup: PromptSetup) -> None:
 
 
 def build_ivlp_prompt(setup: PromptSetup, key: str, node: CfgNode) -> IVLPPrompt:
-    """Return the prompt of a node with N_CTX_TEXT, N_CTX_VISION, CTX_INIT, PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION."""
+    """Return the prompt of a node with N_CTX_TEXT, N_CTX_VISION, CTX_INIT,
+    PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION.
+    """
     shape = setup.shape
     check_depth(f"{key}.PROMPT_DEPTH_TEXT", node.PROMPT_DEPTH_TEXT, shape.text_layers)
     if node.PROMPT_DEPTH_VISION:
         require_image_tower(setup)
-        check_depth(f"{key}.PROMPT_DEPTH_VISION", node.PROMPT_DEPTH_VISION, shape.image_layers, least=0)
+        check_depth(
+            f"{key}.PROMPT_DEPTH_VISION",
+            node.PROMPT_DEPTH_VISION,
+            shape.image_layers,
+            least=0,
+        )
     for name in ("N_CTX_TEXT", "N_CTX_VISION"):
         if node[name] < 1:
-            raise ValueError(f"{key}.{name} is {node[name]}; this trainer needs at least 1")
+            raise ValueError(
+                f"{key}.{name} is {node[name]}; this trainer needs at least 1"
+            )
     init, fixed_words = initial_words(setup, node.CTX_INIT, node.N_CTX_TEXT)
     return IVLPPrompt(
         node.N_CTX_TEXT,

@@ -1,4 +1,8 @@
-"""KgCoOp: CoOp whose class features stay near those of the frozen model (Yao et al. 2023), and MKgCoOp, its multitask form."""
+"""KgCoOp:
+
+CoOp whose class features stay near those of the frozen model (Yao et al. 2023), and
+MKgCoOp, its multitask form.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
@@ -8,7 +12,9 @@ from .coop import CoOp
 
 @TRAINER_REGISTRY.register()
 class KgCoOp(CoOp):
-    """Learn a text prompt with cross-entropy + W (1 - mean cosine of learned and frozen class features)."""
+    """Learn a text prompt with cross-entropy + W (1 - mean cosine of learned and frozen
+    class features).
+    """
 
     keys = {"TRAINER.KGCOOP.W": 8.0}
     defaults = {

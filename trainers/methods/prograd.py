@@ -1,4 +1,8 @@
-"""ProGrad: CoOp without gradients against the frozen model's knowledge (Zhu et al. 2023), and MProGrad, its multitask form."""
+"""ProGrad:
+
+CoOp without gradients against the frozen model's knowledge (Zhu et al. 2023), and
+MProGrad, its multitask form.
+"""
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -12,9 +16,11 @@ from .coop import CoOp
 
 @TRAINER_REGISTRY.register()
 class ProGrad(CoOp):
-    """Learn a text prompt by the gradient of cross-entropy, projected where it is against that of distillation.
+    """Learn a text prompt by the gradient of cross-entropy, projected where it is
+    against that of distillation.
 
-    T is the temperature of distillation, LAMBDA the strength of the projection, for each parameter tensor on its own.
+    T is the temperature of distillation, LAMBDA the strength of the projection, for
+    each parameter tensor on its own.
     """
 
     needs_anchor = True
@@ -32,13 +38,20 @@ class ProGrad(CoOp):
 
     def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
         """Set the projected gradients of the prompt; return the cross-entropy ()."""
-        share_loss = getattr(self.share_loss, "module", self.share_loss)  # gradients are averaged below
+        # gradients are averaged below
+        share_loss = getattr(self.share_loss, "module", self.share_loss)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             values = share_loss(batch)
         loss, general = self._scaled(values)
-        parameters = [parameter for parameter in self.model.prompt.parameters() if parameter.requires_grad]
+        parameters = [
+            parameter
+            for parameter in self.model.prompt.parameters()
+            if parameter.requires_grad
+        ]
         strength = self.cfg.TRAINER.PROGRAD.LAMBDA
-        gradients = losses.projected_gradients(loss, general, parameters, strength, distributed.mean)
+        gradients = losses.projected_gradients(
+            loss, general, parameters, strength, distributed.mean
+        )
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return values[0]

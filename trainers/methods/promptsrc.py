@@ -1,4 +1,8 @@
-"""PromptSRC: IVLP that regularises itself by the frozen model (Khattak et al. 2023), and MPromptSRC, its multitask form."""
+"""PromptSRC:
+
+IVLP that regularises itself by the frozen model (Khattak et al. 2023), and MPromptSRC,
+its multitask form.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
@@ -13,9 +17,11 @@ from .ivlp import build_ivlp_prompt
 
 @TRAINER_REGISTRY.register()
 class PromptSRC(PromptTrainer):
-    """Learn IVLP's vectors with three more terms: both kinds of features, and probabilities, stay near the frozen model's.
+    """Learn IVLP's vectors with three more terms: both kinds of features, and
+    probabilities, stay near the frozen model's.
 
-    The prompt of the last epoch is the mean over epochs, weighted by a normal density (GPA_MEAN, GPA_STD).
+    The prompt of the last epoch is the mean over epochs, weighted by a normal density
+    (GPA_MEAN, GPA_STD).
     """
 
     keys = {
@@ -36,13 +42,19 @@ class PromptSRC(PromptTrainer):
         """Return the prompt that TRAINER.PROMPTSRC.* describes."""
         node = setup.cfg.TRAINER.PROMPTSRC
         if node.GPA_STD <= 0:
-            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {node.GPA_STD}; it must be positive")
+            raise ValueError(
+                f"TRAINER.PROMPTSRC.GPA_STD is {node.GPA_STD}; it must be positive"
+            )
         return build_ivlp_prompt(setup, "TRAINER.PROMPTSRC", node)
 
     @staticmethod
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
         node = cfg.TRAINER.PROMPTSRC
-        return {"text_l1": node.TEXT_LOSS_WEIGHT, "image_l1": node.IMAGE_LOSS_WEIGHT, "kl": 1.0}
+        return {
+            "text_l1": node.TEXT_LOSS_WEIGHT,
+            "image_l1": node.IMAGE_LOSS_WEIGHT,
+            "kl": 1.0,
+        }
 
     def build_model(self) -> None:
         super().build_model()

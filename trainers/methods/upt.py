@@ -1,5 +1,6 @@
-"""UPT: a text and a visual prompt that pass through one light Transformer (Zang et al. 2022; MVLPT paper, eq. 4), and MUPT,
-its multitask form."""
+"""UPT: a text and a visual prompt that pass through one light Transformer (Zang et al.
+2022; MVLPT paper, eq. 4), and MUPT, its multitask form.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -13,12 +14,16 @@ from .vpt import build_visual_prompt
 
 
 def build_unified_prompt(setup: PromptSetup) -> UnifiedPrompt:
-    """Return a text and a visual prompt, coupled by θ as TRAINER.MVLPT.PROJECT_* describes it."""
+    """Return a text and a visual prompt, coupled by θ as TRAINER.MVLPT.PROJECT_*
+    describes it.
+    """
     node = setup.cfg.TRAINER.MVLPT
     text = build_text_prompt(setup)
     visual = build_visual_prompt(setup)
     theta = PROJECTIONS[node.PROJECT_METHOD]
-    return UnifiedPrompt(text, visual, node.PROJECT_DIM, node.PROJECT_HEADS, node.PROJECT_LAYERS, theta)
+    return UnifiedPrompt(
+        text, visual, node.PROJECT_DIM, node.PROJECT_HEADS, node.PROJECT_LAYERS, theta
+    )
 
 
 @TRAINER_REGISTRY.register()
@@ -31,6 +36,9 @@ class UPT(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MUPT(UPT):
-    """UPT on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+    """UPT on batches of several tasks.
+
+    As the first of two stages it gives the source prompt that targets adapt.
+    """
 
     multitask = True

@@ -1,4 +1,7 @@
-"""VPT: learned tokens among the image patches (Jia et al. 2022; MVLPT paper, eq. 3), and MVPT, its multitask form."""
+"""VPT: learned tokens among the image patches (Jia et al. 2022;
+
+MVLPT paper, eq. 3), and MVPT, its multitask form.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -8,7 +11,10 @@ from trainers.engine.context import PromptSetup
 
 
 def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
-    """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise ValueError without a vision transformer."""
+    """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow.
+
+    Raise ValueError without a vision transformer.
+    """
     cfg, shape = setup.cfg, setup.shape
     node = cfg.TRAINER.MVLPT.VPT
     if shape.unsupported_reason:
@@ -19,12 +25,17 @@ def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
     layers = shape.image_layers if node.DEEP else 1
     project = node.PROJECT if node.PROJECT > -1 else None
     n_ctx = context_length("VPT", node.N_CTX)
-    return VisualPrompt(n_ctx, shape.image_width, layers, shape.patch_size, node.DROPOUT, project)
+    return VisualPrompt(
+        n_ctx, shape.image_width, layers, shape.patch_size, node.DROPOUT, project
+    )
 
 
 @TRAINER_REGISTRY.register()
 class VPT(PromptTrainer):
-    """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class features are those of "a photo of a {}."."""
+    """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False.
+
+    Class features are those of "a photo of a {}.".
+    """
 
     defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
     make_prompt = staticmethod(build_visual_prompt)
@@ -32,6 +43,9 @@ class VPT(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MVPT(VPT):
-    """VPT on batches of several tasks. As the first of two stages it gives the source prompt that targets adapt."""
+    """VPT on batches of several tasks.
+
+    As the first of two stages it gives the source prompt that targets adapt.
+    """
 
     multitask = True

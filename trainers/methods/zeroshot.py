@@ -1,4 +1,6 @@
-"""ZeroshotCLIP: plain CLIP with each task's prompt templates, features averaged over them. Nothing is learned."""
+"""ZeroshotCLIP: plain CLIP with each task's prompt templates, features averaged over
+them. Nothing is learned.
+"""
 
 from dassl.engine import TRAINER_REGISTRY
 

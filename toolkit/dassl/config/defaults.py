@@ -60,7 +60,13 @@ _DEFAULTS = {
     "MODEL": {
         "INIT_WEIGHTS": "",
         "BACKBONE": {"NAME": "", "PRETRAINED": True},
-        "HEAD": {"NAME": "", "HIDDEN_LAYERS": (), "ACTIVATION": "relu", "BN": True, "DROPOUT": 0.0},
+        "HEAD": {
+            "NAME": "",
+            "HIDDEN_LAYERS": (),
+            "ACTIVATION": "relu",
+            "BN": True,
+            "DROPOUT": 0.0,
+        },
     },
     "OPTIM": {
         "NAME": "adam",
@@ -83,7 +89,8 @@ _DEFAULTS = {
         "WARMUP_TYPE": "linear",  # linear, constant
         "WARMUP_CONS_LR": 1e-5,
         "WARMUP_MIN_LR": 1e-5,
-        "WARMUP_RECOUNT": True,  # the schedule starts from its epoch 0 after the warm-up
+        # the schedule starts from its epoch 0 after the warm-up
+        "WARMUP_RECOUNT": True,
     },
     "TRAIN": {
         "CHECKPOINT_FREQ": 0,  # epochs; <= 0: at the last epoch only
@@ -127,7 +134,12 @@ _DEFAULTS = {
         "DOMAINMIX": {"TYPE": "crossdomain", "ALPHA": 1.0, "BETA": 1.0},
         "ENTMIN": {"LMDA": 1e-3},
         "MEANTEACHER": {"WEIGHT_U": 1.0, "EMA_ALPHA": 0.999, "RAMPUP": 5},
-        "MIXMATCH": {"WEIGHT_U": 100.0, "TEMP": 2.0, "MIXUP_BETA": 0.75, "RAMPUP": 20000},
+        "MIXMATCH": {
+            "WEIGHT_U": 100.0,
+            "TEMP": 2.0,
+            "MIXUP_BETA": 0.75,
+            "RAMPUP": 20000,
+        },
         "FIXMATCH": {"WEIGHT_U": 1.0, "CONF_THRE": 0.95, "STRONG_TRANSFORMS": ()},
     },
 }

@@ -27,7 +27,8 @@ def build_data_loader(
     is_train: bool = True,
     dataset_wrapper: type[Dataset] | None = None,
 ) -> DataLoader:
-    """Return a loader of a list of items. In training a last short batch is dropped, unless it is the only one.
+    """Return a loader of a list of items. In training a last short batch is dropped,
+    unless it is the only one.
 
     Raises ValueError if the loader would be empty.
     """
@@ -45,7 +46,9 @@ def build_data_loader(
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )
     if len(loader) == 0:
-        raise ValueError(f"{sampler_type} makes no batch of {batch_size} from {len(data_source)} items")
+        raise ValueError(
+            f"{sampler_type} makes no batch of {batch_size} from {len(data_source)} items"
+        )
     return loader
 
 
@@ -54,14 +57,18 @@ class DataManager:
 
     Args:
         custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
-        dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same way.
+        dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same
+        way.
 
     Attributes:
-        dataset, train_loader_x, train_loader_u, val_loader, test_loader: a loader is None without data for it.
-        num_classes, num_source_domains, lab2cname: of the dataset.
+        dataset, train_loader_x, train_loader_u, val_loader, test_loader: a loader is
+        None without data for it. num_classes, num_source_domains, lab2cname: of the
+        dataset.
     """
 
-    def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
+    def __init__(
+        self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None
+    ):
         dataset = build_dataset(cfg)
         if custom_tfm_train is None:
             custom_tfm_train = build_transform(cfg, is_train=True)
@@ -127,14 +134,18 @@ class DataManager:
 
 
 class DatasetWrapper(Dataset):
-    """Items as dicts: ``label``, ``domain``, ``impath``, ``index`` (position in ``data_source``) and images.
+    """Items as dicts: ``label``, ``domain``, ``impath``, ``index`` (position in
+    ``data_source``) and images.
 
-    ``img`` is the transformed image; a list of them if training asks for ``DATALOADER.K_TRANSFORMS`` > 1. For a list
-    of transforms there are ``img``, ``img2``, ``img3``, ...; without a transform ``img`` is a PIL image.
-    ``img0`` is the image without augmentation, if ``DATALOADER.RETURN_IMG0``.
+    ``img`` is the transformed image; a list of them if training asks for
+    ``DATALOADER.K_TRANSFORMS`` > 1. For a list of transforms there are ``img``,
+    ``img2``, ``img3``, ...; without a transform ``img`` is a PIL image. ``img0`` is the
+    image without augmentation, if ``DATALOADER.RETURN_IMG0``.
     """
 
-    def __init__(self, cfg, data_source: Sequence, transform=None, is_train: bool = False):
+    def __init__(
+        self, cfg, data_source: Sequence, transform=None, is_train: bool = False
+    ):
         self.cfg = cfg
         self.data_source = data_source
         self.transform = transform
@@ -142,7 +153,9 @@ class DatasetWrapper(Dataset):
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         if self.k_tfm > 1 and transform is None:
-            raise ValueError("DATALOADER.K_TRANSFORMS > 1 needs a transform, but INPUT.NO_TRANSFORM is set")
+            raise ValueError(
+                "DATALOADER.K_TRANSFORMS > 1 needs a transform, but INPUT.NO_TRANSFORM is set"
+            )
         mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         steps = [T.Resize(image_size(cfg.INPUT), interpolation=mode), T.ToTensor()]
         if "normalize" in cfg.INPUT.TRANSFORMS:
@@ -154,7 +167,12 @@ class DatasetWrapper(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         item = self.data_source[index]
-        output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
+        output = {
+            "label": item.label,
+            "domain": item.domain,
+            "impath": item.impath,
+            "index": index,
+        }
         image = read_image(item.impath)
         if self.transform is None:
             output["img"] = image

@@ -6,14 +6,21 @@ from collections.abc import Iterator, Sequence
 
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
-SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
+SAMPLERS = (
+    "RandomSampler",
+    "SequentialSampler",
+    "RandomDomainSampler",
+    "SeqDomainSampler",
+    "RandomClassSampler",
+)
 
 
 class _GroupSampler(Sampler):
-    """Batches of ``n_groups`` groups times ``n_ins`` items, until fewer than ``n_groups`` groups have items left.
+    """Batches of ``n_groups`` groups times ``n_ins`` items, until fewer than
+    ``n_groups`` groups have items left.
 
-    Each batch takes the groups with most items left (ties at random): thus the number of batches is the same in
-    every epoch, and the largest one that such batches allow.
+    Each batch takes the groups with most items left (ties at random): thus the number
+    of batches is the same in every epoch, and the largest one that such batches allow.
     """
 
     def __init__(self, groups: dict[int, list[int]], n_groups: int, n_ins: int):
@@ -22,7 +29,9 @@ class _GroupSampler(Sampler):
         self.n_ins = n_ins
 
     def chunks(self, indices: list[int]) -> list[list[int]]:
-        """Return a group's items of one epoch in random order, ``n_ins`` a chunk, without a short rest."""
+        """Return a group's items of one epoch in random order, ``n_ins`` a chunk,
+        without a short rest.
+        """
         order = random.sample(indices, len(indices))
         starts = range(0, len(order) - self.n_ins + 1, self.n_ins)
         return [order[start : start + self.n_ins] for start in starts]
@@ -67,16 +76,21 @@ class RandomDomainSampler(_GroupSampler):
     """Batches of ``n_domain`` domains (<= 0: all) with equally many random items each.
 
     Raises:
-        ValueError: more domains asked for than there are, or a batch size that they do not divide.
+        ValueError: more domains asked for than there are, or a batch size that they do
+        not divide.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_domain: int):
         groups = _indices_by(data_source, "domain")
         n_domain = n_domain if n_domain > 0 else len(groups)
         if n_domain > len(groups):
-            raise ValueError(f"N_DOMAIN is {n_domain}, but the data has {len(groups)} domains")
+            raise ValueError(
+                f"N_DOMAIN is {n_domain}, but the data has {len(groups)} domains"
+            )
         if batch_size % n_domain:
-            raise ValueError(f"BATCH_SIZE ({batch_size}) must be a multiple of the {n_domain} domains in a batch")
+            raise ValueError(
+                f"BATCH_SIZE ({batch_size}) must be a multiple of the {n_domain} domains in a batch"
+            )
         super().__init__(groups, n_domain, batch_size // n_domain)
 
 
@@ -91,15 +105,19 @@ class SeqDomainSampler(RandomDomainSampler):
 
 
 class RandomClassSampler(_GroupSampler):
-    """Batches of ``batch_size // n_ins`` classes with ``n_ins`` items each; small classes repeat items.
+    """Batches of ``batch_size // n_ins`` classes with ``n_ins`` items each; small
+    classes repeat items.
 
     Raises:
-        ValueError: a batch smaller than ``n_ins``, or more classes in a batch than there are.
+        ValueError: a batch smaller than ``n_ins``, or more classes in a batch than
+        there are.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_ins: int):
         if batch_size < n_ins:
-            raise ValueError(f"BATCH_SIZE ({batch_size}) must not be smaller than N_INS ({n_ins})")
+            raise ValueError(
+                f"BATCH_SIZE ({batch_size}) must not be smaller than N_INS ({n_ins})"
+            )
         groups = _indices_by(data_source, "label")
         n_classes = batch_size // n_ins
         if n_classes > len(groups):
@@ -132,7 +150,8 @@ def build_sampler(
     n_domain: int = 0,
     n_ins: int = 16,
 ) -> Sampler:
-    """Return a sampler by name: RandomSampler, SequentialSampler, RandomDomainSampler, SeqDomainSampler, RandomClassSampler.
+    """Return a sampler by name: RandomSampler, SequentialSampler, RandomDomainSampler,
+    SeqDomainSampler, RandomClassSampler.
 
     Raises:
         ValueError: unknown name, or sizes that do not fit the data.
@@ -147,4 +166,6 @@ def build_sampler(
         return SeqDomainSampler(data_source, batch_size)
     if sampler_type == "RandomClassSampler":
         return RandomClassSampler(data_source, batch_size, n_ins)
-    raise ValueError(f"Unknown sampler {sampler_type!r}; choose one of {', '.join(SAMPLERS)}")
+    raise ValueError(
+        f"Unknown sampler {sampler_type!r}; choose one of {', '.join(SAMPLERS)}"
+    )

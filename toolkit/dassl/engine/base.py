@@ -1,4 +1,6 @@
-"""The base of all trainers: a registry of models, checkpoints, and the order of the hooks."""
+"""The base of all trainers: a registry of models, checkpoints, and the order of the
+hooks.
+"""
 
 import logging
 import os
@@ -20,9 +22,9 @@ Names = str | list[str] | None  # of registered models; None for all
 class TrainerBase:
     """Iterative training of registered models.
 
-    A subclass registers each model it trains, with its optimiser and schedule; the name is also that of the
-    checkpoints' folder. ``train`` runs ``before_train``, for each epoch ``before_epoch``, ``run_epoch``,
-    ``after_epoch``, and last ``after_train``.
+    A subclass registers each model it trains, with its optimiser and schedule; the name
+    is also that of the checkpoints' folder. ``train`` runs ``before_train``, for each
+    epoch ``before_epoch``, ``run_epoch``, ``after_epoch``, and last ``after_train``.
     """
 
     def __init__(self):
@@ -31,7 +33,13 @@ class TrainerBase:
         self._scheds: OrderedDict = OrderedDict()
         self._writer = None
 
-    def register_model(self, name: str = "model", model: nn.Module | None = None, optim=None, sched=None) -> None:
+    def register_model(
+        self,
+        name: str = "model",
+        model: nn.Module | None = None,
+        optim=None,
+        sched=None,
+    ) -> None:
         """Register a model, perhaps with optimiser and schedule.
 
         Raises:
@@ -39,7 +47,9 @@ class TrainerBase:
             ValueError: the name is taken.
         """
         if "_models" not in self.__dict__:
-            raise AttributeError("register_model() was called before super().__init__()")
+            raise AttributeError(
+                "register_model() was called before super().__init__()"
+            )
         if name in self._models:
             raise ValueError(f"A model named {name!r} is already registered")
         self._models[name] = model
@@ -47,13 +57,18 @@ class TrainerBase:
         self._scheds[name] = sched
 
     def get_model_names(self, names: Names = None) -> list[str]:
-        """Return all registered names, or ``names`` as a list. Raises ValueError if one is not registered."""
+        """Return all registered names, or ``names`` as a list.
+
+        Raises ValueError if one is not registered.
+        """
         if names is None:
             return list(self._models)
         names = tolist_if_not(names)
         for name in names:
             if name not in self._models:
-                raise ValueError(f"No model named {name!r}; registered: {', '.join(self._models) or 'none'}")
+                raise ValueError(
+                    f"No model named {name!r}; registered: {', '.join(self._models) or 'none'}"
+                )
         return names
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
@@ -93,11 +108,12 @@ class TrainerBase:
     def resume_model_if_exist(self, directory: str) -> int:
         """Continue from the last regular checkpoints in ``directory``.
 
-        Restores models, optimisers, schedules, the best result, the gradient scaler (attribute ``scaler``) and the
-        random generators.
+        Restores models, optimisers, schedules, the best result, the gradient scaler
+        (attribute ``scaler``) and the random generators.
 
         Returns:
-            The epoch to continue with; 0 if a model has no regular checkpoint there, and then nothing is restored.
+            The epoch to continue with; 0 if a model has no regular checkpoint there,
+            and then nothing is restored.
         """
         paths = {}
         for name in self.get_model_names():
@@ -108,7 +124,9 @@ class TrainerBase:
         epoch, checkpoint = 0, {}
         for name, path in paths.items():
             checkpoint = load_checkpoint(path)
-            epoch = restore(checkpoint, self._models[name], self._optims[name], self._scheds[name])
+            epoch = restore(
+                checkpoint, self._models[name], self._optims[name], self._scheds[name]
+            )
             logger.info("Resumed %s from %s (epoch=%d)", name, path, epoch)
         if checkpoint.get("best_result") is not None:
             self.best_result = checkpoint["best_result"]
@@ -139,7 +157,13 @@ class TrainerBase:
             checkpoint = load_checkpoint(path)
             val_result = checkpoint.get("val_result")
             shown = "none" if val_result is None else f"{val_result:.1f}"
-            logger.info("Load %s to %s (epoch=%d, val_result=%s)", path, name, checkpoint["epoch"], shown)
+            logger.info(
+                "Load %s to %s (epoch=%d, val_result=%s)",
+                path,
+                name,
+                checkpoint["epoch"],
+                shown,
+            )
             self._models[name].load_state_dict(checkpoint["state_dict"])
 
     # -- tensorboard ---------------------------------------------------------------------------------------------
@@ -151,7 +175,9 @@ class TrainerBase:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            logger.warning("tensorboard is not installed: no curves are written to %s", log_dir)
+            logger.warning(
+                "tensorboard is not installed: no curves are written to %s", log_dir
+            )
             return
         self._writer = SummaryWriter(log_dir=log_dir)
 
@@ -161,7 +187,9 @@ class TrainerBase:
             self._writer.close()
             self._writer = None
 
-    def write_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
+    def write_scalar(
+        self, tag: str, scalar_value: float, global_step: int | None = None
+    ) -> None:
         """Add a point to a curve; nothing happens without a writer."""
         if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)
@@ -169,7 +197,9 @@ class TrainerBase:
     # -- the loop and its hooks ----------------------------------------------------------------------------------
 
     def train(self, start_epoch: int, max_epoch: int) -> None:
-        """Run all hooks from ``start_epoch`` (``before_train`` may change it) to ``max_epoch``."""
+        """Run all hooks from ``start_epoch`` (``before_train`` may change it) to
+        ``max_epoch``.
+        """
         self.start_epoch = start_epoch
         self.max_epoch = max_epoch
         self.before_train()
@@ -219,7 +249,10 @@ class TrainerBase:
     # -- what a step is made of ----------------------------------------------------------------------------------
 
     def set_model_mode(self, mode: str = "train", names: Names = None) -> None:
-        """Switch models to "train", or to "test" / "eval". Raises KeyError for another mode."""
+        """Switch models to "train", or to "test" / "eval".
+
+        Raises KeyError for another mode.
+        """
         if mode not in ("train", "test", "eval"):
             raise KeyError(f"Unknown mode {mode!r}; choose train, test or eval")
         for name in self.get_model_names(names):
@@ -227,13 +260,17 @@ class TrainerBase:
                 self._models[name].train(mode == "train")
 
     def update_lr(self, names: Names = None) -> None:
-        """Step the schedules; to be called once an epoch, after its last optimiser step."""
+        """Step the schedules; to be called once an epoch, after its last optimiser
+        step.
+        """
         for name in self.get_model_names(names):
             if self._scheds[name] is not None:
                 self._scheds[name].step()
 
     def get_current_lr(self, names: Names = None) -> float:
-        """Return the learning rate of the first group of the first of ``names`` that has an optimiser; 0 without one."""
+        """Return the learning rate of the first group of the first of ``names`` that
+        has an optimiser; 0 without one.
+        """
         optims = self._optimizers(names)
         return optims[0].param_groups[0]["lr"] if optims else 0.0
 

@@ -1,4 +1,6 @@
-"""Trainers over one labelled loader (``TrainerX``), or over that and an unlabelled one (``TrainerXU``)."""
+"""Trainers over one labelled loader (``TrainerX``), or over that and an unlabelled one
+(``TrainerXU``).
+"""
 
 import datetime
 import itertools
@@ -24,12 +26,17 @@ __all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
 
 
 class SimpleNet(nn.Module):
-    """A registered backbone, perhaps a registered head, and a linear classifier unless ``num_classes`` is 0."""
+    """A registered backbone, perhaps a registered head, and a linear classifier unless
+    ``num_classes`` is 0.
+    """
 
     def __init__(self, cfg, model_cfg, num_classes: int, **kwargs):
         super().__init__()
         self.backbone = build_backbone(
-            model_cfg.BACKBONE.NAME, verbose=cfg.VERBOSE, pretrained=model_cfg.BACKBONE.PRETRAINED, **kwargs
+            model_cfg.BACKBONE.NAME,
+            verbose=cfg.VERBOSE,
+            pretrained=model_cfg.BACKBONE.PRETRAINED,
+            **kwargs,
         )
         width = self.backbone.out_features
         self.head = None
@@ -54,7 +61,9 @@ class SimpleNet(nn.Module):
         return self._fdim
 
     def forward(self, x: Tensor, return_feature: bool = False):
-        """Return scores (B, C) of images (B, 3, H, W), or features without a classifier; both with ``return_feature``."""
+        """Return scores (B, C) of images (B, 3, H, W), or features without a
+        classifier; both with ``return_feature``.
+        """
         features = self.backbone(x)
         if self.head is not None:
             features = self.head(features)
@@ -69,9 +78,10 @@ class SimpleNet(nn.Module):
 class SimpleTrainer(TrainerBase):
     """Builds data, model and evaluator from ``cfg``; tests and saves as ``cfg`` says.
 
-    Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue, does training continue from the
-    last regular checkpoint there. It then takes the same course as an uninterrupted run: learning rates, random
-    generators, gradient scaler and the best result so far are restored.
+    Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue,
+    does training continue from the last regular checkpoint there. It then takes the
+    same course as an uninterrupted run: learning rates, random generators, gradient
+    scaler and the best result so far are restored.
     """
 
     def __init__(self, cfg):
@@ -89,10 +99,15 @@ class SimpleTrainer(TrainerBase):
         self.best_result = float("-inf")
 
     def check_cfg(self, cfg) -> None:
-        """Raise ValueError for a configuration that the trainer cannot run. It is called first."""
+        """Raise ValueError for a configuration that the trainer cannot run.
+
+        It is called first.
+        """
 
     def build_data_loader(self) -> None:
-        """Set ``dm``, the four loaders, ``num_classes``, ``num_source_domains`` and ``lab2cname``."""
+        """Set ``dm``, the four loaders, ``num_classes``, ``num_source_domains`` and
+        ``lab2cname``.
+        """
         dm = DataManager(self.cfg)
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
@@ -104,7 +119,9 @@ class SimpleTrainer(TrainerBase):
         self.dm = dm
 
     def build_model(self) -> None:
-        """Build and register a ``SimpleNet``; prompt trainers build their own model here."""
+        """Build and register a ``SimpleNet``; prompt trainers build their own model
+        here.
+        """
         cfg = self.cfg
         self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
         if cfg.MODEL.INIT_WEIGHTS:
@@ -120,7 +137,8 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
-        """Resume if ``cfg.RESUME`` says so; open the tensorboard writer; start the clock.
+        """Resume if ``cfg.RESUME`` says so; open the tensorboard writer; start the
+        clock.
 
         Raises:
             FileNotFoundError: ``cfg.RESUME`` has no regular checkpoint.
@@ -130,9 +148,14 @@ class SimpleTrainer(TrainerBase):
         if self.cfg.RESUME:
             self._resume(self.cfg.RESUME)
         else:
-            folders = [os.path.join(self.output_dir, name) for name in self.get_model_names()]
+            folders = [
+                os.path.join(self.output_dir, name) for name in self.get_model_names()
+            ]
             if any(map(last_checkpoint, folders)):
-                logger.warning("%s holds checkpoints; set RESUME to continue from them", self.output_dir)
+                logger.warning(
+                    "%s holds checkpoints; set RESUME to continue from them",
+                    self.output_dir,
+                )
         self.time_start = time.time()
 
     def _resume(self, directory: str) -> None:
@@ -140,8 +163,11 @@ class SimpleTrainer(TrainerBase):
         if self.start_epoch == 0:
             names = self.get_model_names()
             folders = ", ".join(os.path.join(directory, name) for name in names)
-            raise FileNotFoundError(f"RESUME is set, but there is no regular checkpoint: {folders}")
-        for name in self.get_model_names():  # a new folder needs the best model so far, too
+            raise FileNotFoundError(
+                f"RESUME is set, but there is no regular checkpoint: {folders}"
+            )
+        # a new folder needs the best model so far, too
+        for name in self.get_model_names():
             best = os.path.join(directory, name, BEST_FILE)
             here = os.path.join(self.output_dir, name, BEST_FILE)
             if os.path.isfile(best) and not os.path.exists(here):
@@ -149,14 +175,18 @@ class SimpleTrainer(TrainerBase):
                 shutil.copyfile(best, here)
 
     def after_epoch(self) -> None:
-        """With ``best_val``, evaluate on the validation set and save a strictly better model; regular checkpoints."""
+        """With ``best_val``, evaluate on the validation set and save a strictly better
+        model; regular checkpoints.
+        """
         last_epoch = self.epoch + 1 == self.max_epoch
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
             result = self.test(split="val")
             if result > self.best_result:
                 self.best_result = float(result)
-                self.save_model(self.epoch, self.output_dir, val_result=result, model_name=BEST_FILE)
+                self.save_model(
+                    self.epoch, self.output_dir, val_result=result, model_name=BEST_FILE
+                )
         if last_epoch or (frequency > 0 and (self.epoch + 1) % frequency == 0):
             self.save_model(self.epoch, self.output_dir)
 
@@ -179,7 +209,8 @@ class SimpleTrainer(TrainerBase):
         """Evaluate on a split.
 
         Args:
-            split: "val" or "test"; default ``cfg.TEST.SPLIT``. Without a validation set the test set is used.
+            split: "val" or "test"; default ``cfg.TEST.SPLIT``. Without a validation set
+            the test set is used.
 
         Returns:
             The evaluator's first result: accuracy in percent.
@@ -215,7 +246,9 @@ class SimpleTrainer(TrainerBase):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def _run_steps(self, batches, num_batches: int) -> None:
-        """Run ``forward_backward`` on tuples of arguments, log one line every ``PRINT_FREQ`` batches."""
+        """Run ``forward_backward`` on tuples of arguments, log one line every
+        ``PRINT_FREQ`` batches.
+        """
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = num_batches
@@ -234,9 +267,13 @@ class SimpleTrainer(TrainerBase):
             self.write_scalar("train/lr", self.get_current_lr(), step)
             end = time.time()
 
-    def _log_step(self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter) -> None:
+    def _log_step(
+        self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter
+    ) -> None:
         later_epochs = self.max_epoch - self.epoch - 1
-        remaining = self.num_batches - self.batch_idx - 1 + later_epochs * self.num_batches
+        remaining = (
+            self.num_batches - self.batch_idx - 1 + later_epochs * self.num_batches
+        )
         fields = [
             f"epoch [{self.epoch + 1}/{self.max_epoch}]",
             f"batch [{self.batch_idx + 1}/{self.num_batches}]",
@@ -252,25 +289,32 @@ class SimpleTrainer(TrainerBase):
 class TrainerX(SimpleTrainer):
     """Training on the labelled loader: a subclass defines ``forward_backward(batch)``.
 
-    During a step ``epoch``, ``max_epoch``, ``batch_idx`` and ``num_batches`` are set. Schedules are stepped by
-    ``forward_backward`` itself: it calls ``update_lr()`` when ``batch_idx + 1 == num_batches``.
+    During a step ``epoch``, ``max_epoch``, ``batch_idx`` and ``num_batches`` are set.
+    Schedules are stepped by ``forward_backward`` itself: it calls ``update_lr()`` when
+    ``batch_idx + 1 == num_batches``.
     """
 
     def run_epoch(self) -> None:
         """Make one pass over ``train_loader_x``."""
         if self.train_loader_x is None:
-            raise ValueError("There is no training data: the dataset's train_x is empty")
+            raise ValueError(
+                "There is no training data: the dataset's train_x is empty"
+            )
         self._run_steps(zip(self.train_loader_x, strict=True), len(self.train_loader_x))
 
     def parse_batch_train(self, batch: dict):
-        """Return images, labels and domains, on the device; prompt trainers return the first two."""
+        """Return images, labels and domains, on the device; prompt trainers return the
+        first two.
+        """
         return tuple(batch[key].to(self.device) for key in ("img", "label", "domain"))
 
 
 class TrainerXU(SimpleTrainer):
-    """Training on pairs of a labelled and an unlabelled batch: ``forward_backward(batch_x, batch_u)``.
+    """Training on pairs of a labelled and an unlabelled batch:
+    ``forward_backward(batch_x, batch_u)``.
 
-    ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts again when it ends.
+    ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts
+    again when it ends.
     """
 
     def run_epoch(self) -> None:
@@ -280,13 +324,19 @@ class TrainerXU(SimpleTrainer):
             ValueError: a loader is missing, or ``TRAIN.COUNT_ITER`` is unknown.
         """
         if self.train_loader_x is None or self.train_loader_u is None:
-            raise ValueError("This trainer needs labelled and unlabelled data (train_x and train_u)")
+            raise ValueError(
+                "This trainer needs labelled and unlabelled data (train_x and train_u)"
+            )
         len_x, len_u = len(self.train_loader_x), len(self.train_loader_u)
         lengths = {"train_x": len_x, "train_u": len_u, "smaller_one": min(len_x, len_u)}
         if self.cfg.TRAIN.COUNT_ITER not in lengths:
-            raise ValueError(f"TRAIN.COUNT_ITER is {self.cfg.TRAIN.COUNT_ITER!r}; choose {', '.join(lengths)}")
+            raise ValueError(
+                f"TRAIN.COUNT_ITER is {self.cfg.TRAIN.COUNT_ITER!r}; choose {', '.join(lengths)}"
+            )
         length = lengths[self.cfg.TRAIN.COUNT_ITER]
-        pairs = zip(_cycle(self.train_loader_x), _cycle(self.train_loader_u), strict=True)
+        pairs = zip(
+            _cycle(self.train_loader_x), _cycle(self.train_loader_u), strict=True
+        )
         self._run_steps(itertools.islice(pairs, length), length)
 
     def parse_batch_train(self, batch_x: dict, batch_u: dict):
@@ -301,7 +351,8 @@ def _cycle(loader):
 
 
 def __getattr__(name: str):
-    if name == "SummaryWriter":  # imported when it is used: tensorboard is slow to import, and optional
+    # imported when it is used: tensorboard is slow to import, and optional
+    if name == "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter

@@ -41,7 +41,9 @@ class Classification(EvaluatorBase):
     def __init__(self, cfg, lab2cname: Mapping[int, str] | None = None, **kwargs):
         super().__init__(cfg)
         if cfg.TEST.PER_CLASS_RESULT and lab2cname is None:
-            raise ValueError("TEST.PER_CLASS_RESULT needs the class names: pass lab2cname to the evaluator")
+            raise ValueError(
+                "TEST.PER_CLASS_RESULT needs the class names: pass lab2cname to the evaluator"
+            )
         self._lab2cname = lab2cname
         self.reset()
 
@@ -55,7 +57,8 @@ class Classification(EvaluatorBase):
         self._y_true.append(gt.cpu())
 
     def evaluate(self) -> OrderedDict:
-        """OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if asked for, ``perclass_accuracy``.
+        """OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if asked for,
+        ``perclass_accuracy``.
 
         F1 is averaged over the labels that occur in the ground truth.
 
@@ -63,7 +66,9 @@ class Classification(EvaluatorBase):
             ValueError: nothing was processed.
         """
         if not self._y_true:
-            raise ValueError("The evaluator has processed no batch since its last reset")
+            raise ValueError(
+                "The evaluator has processed no batch since its last reset"
+            )
         truth = torch.cat(self._y_true).long()
         cmat = _confusion(truth, torch.cat(self._y_pred))
         hits = cmat.diagonal()
@@ -73,7 +78,9 @@ class Classification(EvaluatorBase):
         accuracy = 100.0 * correct / total
         f1 = 2.0 * hits / (truths + guesses).clamp(min=1)
         macro_f1 = 100.0 * float(f1[truths > 0].mean())
-        results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1)
+        results = OrderedDict(
+            accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1
+        )
 
         logger.info("=> result")
         logger.info("* total: %s", f"{total:,}")
@@ -91,7 +98,9 @@ class Classification(EvaluatorBase):
         return results
 
     def _per_class(self, hits: Tensor, truths: Tensor) -> float:
-        """Log one line for each label that occurs, and return the mean of their accuracies in percent."""
+        """Log one line for each label that occurs, and return the mean of their
+        accuracies in percent.
+        """
         logger.info("=> per-class result")
         accuracies = []
         for label in truths.nonzero().flatten().tolist():
@@ -100,14 +109,18 @@ class Classification(EvaluatorBase):
             accuracies.append(accuracy)
             counts = f"total: {total:,}\tcorrect: {correct:,}"
             name = printable(self._lab2cname[label])
-            logger.info("* class: %d (%s)\t%s\tacc: %.1f%%", label, name, counts, accuracy)
+            logger.info(
+                "* class: %d (%s)\t%s\tacc: %.1f%%", label, name, counts, accuracy
+            )
         mean = sum(accuracies) / len(accuracies)
         logger.info("* average: %.1f%%", mean)
         return mean
 
 
 def _normalized(cmat: Tensor) -> Tensor:
-    """Return shares of each row, (K, K), for the K labels that occur as true or predicted."""
+    """Return shares of each row, (K, K), for the K labels that occur as true or
+    predicted.
+    """
     occurs = (cmat.sum(dim=0) + cmat.sum(dim=1)) > 0
     cmat = cmat[occurs][:, occurs]
     return cmat / cmat.sum(dim=1, keepdim=True).clamp(min=1)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def compute_accuracy(output: Tensor | Sequence[Tensor], target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
+def compute_accuracy(
+    output: Tensor | Sequence[Tensor], target: Tensor, topk: Sequence[int] = (1,)
+) -> list[Tensor]:
     """Return top-k accuracies in percent: a tensor of shape (1,) for each k.
 
     Args:

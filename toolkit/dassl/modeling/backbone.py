@@ -8,7 +8,9 @@ BACKBONE_REGISTRY = Registry("BACKBONE")
 
 
 class Backbone(nn.Module):
-    """A module that makes features (B, `out_features`) of images; subclasses set `_out_features`."""
+    """A module that makes features (B, `out_features`) of images; subclasses set
+    `_out_features`.
+    """
 
     @property
     def out_features(self) -> int | None:
@@ -17,5 +19,8 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str, verbose: bool = True, **kwargs):
-    """Return the backbone registered as `name`, constructed with `kwargs`. Raises ValueError if there is none."""
+    """Return the backbone registered as `name`, constructed with `kwargs`.
+
+    Raises ValueError if there is none.
+    """
     return build_registered(BACKBONE_REGISTRY, name, "backbone", verbose, **kwargs)

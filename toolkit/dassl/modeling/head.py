@@ -6,5 +6,8 @@ HEAD_REGISTRY = Registry("HEAD")
 
 
 def build_head(name: str, verbose: bool = True, **kwargs):
-    """Return the head registered as `name`, constructed with `kwargs`. Raises ValueError if there is none."""
+    """Return the head registered as `name`, constructed with `kwargs`.
+
+    Raises ValueError if there is none.
+    """
     return build_registered(HEAD_REGISTRY, name, "head", verbose, **kwargs)

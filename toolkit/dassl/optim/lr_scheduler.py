@@ -11,4 +11,10 @@ from toolkit.common.schedules import (
 AVAI_SCHEDS = SCHEDULES
 AVAI_WARMUPS = WARMUPS
 
-__all__ = ["AVAI_SCHEDS", "AVAI_WARMUPS", "ConstantWarmupScheduler", "LinearWarmupScheduler", "build_lr_scheduler"]
+__all__ = [
+    "AVAI_SCHEDS",
+    "AVAI_WARMUPS",
+    "ConstantWarmupScheduler",
+    "LinearWarmupScheduler",
+    "build_lr_scheduler",
+]

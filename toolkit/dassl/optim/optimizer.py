@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
 
 
-def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[dict] | None = None) -> Optimizer:
+def build_optimizer(
+    model: nn.Module | Iterable, optim_cfg, param_groups: list[dict] | None = None
+) -> Optimizer:
     """Return the optimiser ``optim_cfg.NAME`` over trainable parameters only.
 
     Args:
@@ -30,7 +32,9 @@ def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[d
     check_availability(optim_cfg.NAME, AVAI_OPTIMS)
     if param_groups is not None:
         if optim_cfg.STAGED_LR:
-            logger.warning("OPTIM.STAGED_LR is ignored because parameter groups are given")
+            logger.warning(
+                "OPTIM.STAGED_LR is ignored because parameter groups are given"
+            )
         groups = param_groups
     elif optim_cfg.STAGED_LR:
         groups = _staged_groups(model, optim_cfg)
@@ -43,11 +47,17 @@ def build_optimizer(model: nn.Module | Iterable, optim_cfg, param_groups: list[d
 
     trainable = []
     for group in groups:
-        parameters = [parameter for parameter in _as_list(group["params"]) if parameter.requires_grad]
+        parameters = [
+            parameter
+            for parameter in _as_list(group["params"])
+            if parameter.requires_grad
+        ]
         if parameters:
             trainable.append(dict(group, params=parameters))
     if not trainable:
-        raise ValueError("There is nothing to optimise: no parameter has requires_grad=True")
+        raise ValueError(
+            "There is nothing to optimise: no parameter has requires_grad=True"
+        )
     return _create(trainable, optim_cfg)
 
 
@@ -63,17 +73,31 @@ def _create(groups: list[dict], c) -> Optimizer:
     if c.NAME == "radam":
         return RAdam(groups, **common, **betas)
     if c.NAME == "rmsprop":
-        return torch.optim.RMSprop(groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA)
-    return torch.optim.SGD(groups, **common, momentum=c.MOMENTUM, dampening=c.SGD_DAMPNING, nesterov=c.SGD_NESTEROV)
+        return torch.optim.RMSprop(
+            groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA
+        )
+    return torch.optim.SGD(
+        groups,
+        **common,
+        momentum=c.MOMENTUM,
+        dampening=c.SGD_DAMPNING,
+        nesterov=c.SGD_NESTEROV,
+    )
 
 
 def _staged_groups(model: nn.Module, c) -> list[dict]:
-    """Two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR * BASE_LR_MULT``."""
+    """Two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR *
+    BASE_LR_MULT``.
+    """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"OPTIM.STAGED_LR needs a torch module, not {type(model).__name__}")
+        raise TypeError(
+            f"OPTIM.STAGED_LR needs a torch module, not {type(model).__name__}"
+        )
     new_layers = [c.NEW_LAYERS] if isinstance(c.NEW_LAYERS, str) else list(c.NEW_LAYERS)
     if not new_layers:
-        logger.warning("OPTIM.NEW_LAYERS is empty: the whole model trains at LR * BASE_LR_MULT")
+        logger.warning(
+            "OPTIM.NEW_LAYERS is empty: the whole model trains at LR * BASE_LR_MULT"
+        )
     base, new = [], []
     for name, parameter in model.named_parameters():
         if name.split(".")[0] in new_layers:

@@ -6,7 +6,9 @@ import torch
 
 
 class RAdam(torch.optim.RAdam):
-    """torch's RAdam with weight decay that is decoupled from the gradient, as Dassl's is."""
+    """torch's RAdam with weight decay that is decoupled from the gradient, as Dassl's
+    is.
+    """
 
     def __init__(
         self,
@@ -19,4 +21,6 @@ class RAdam(torch.optim.RAdam):
     ):
         if not degenerated_to_sgd:
             raise ValueError("RAdam without degenerated_to_sgd is not available")
-        super().__init__(params, lr, betas, eps, weight_decay, decoupled_weight_decay=True)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, decoupled_weight_decay=True
+        )

@@ -1,7 +1,8 @@
 """Checkpoints of plain values and tensors.
 
-A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps ``model-best.pth.tar``, and the file
-``checkpoint`` with one line: the name of the last regular file, from which a run continues.
+A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps
+``model-best.pth.tar``, and the file ``checkpoint`` with one line: the name of the last
+regular file, from which a run continues.
 """
 
 import io
@@ -28,7 +29,9 @@ POINTER_FILE = "checkpoint"
 
 def strip_module_prefix(state_dict: Mapping[str, Tensor]) -> OrderedDict:
     """Return the same state dict without a leading ``module.`` in its keys."""
-    return OrderedDict((key.removeprefix("module."), value) for key, value in state_dict.items())
+    return OrderedDict(
+        (key.removeprefix("module."), value) for key, value in state_dict.items()
+    )
 
 
 def save_checkpoint(
@@ -41,9 +44,9 @@ def save_checkpoint(
     """Write ``state`` into ``save_dir``; a file appears only when it is complete.
 
     Args:
-        state: with at least ``state_dict`` and ``epoch`` (finished epochs).
-        is_best: also write ``model-best.pth.tar``.
-        model_name: name of the file; default ``model.pth.tar-<epoch>``. The pointer file follows only that default.
+        state: with at least ``state_dict`` and ``epoch`` (finished epochs). is_best:
+        also write ``model-best.pth.tar``. model_name: name of the file; default
+        ``model.pth.tar-<epoch>``. The pointer file follows only that default.
     """
     state = plain_values(dict(state))
     if remove_module_from_keys:
@@ -65,8 +68,8 @@ def save_checkpoint(
 def load_checkpoint(fpath: StrPath) -> dict:
     """Return the content of a checkpoint, on the CPU. Nothing in it is executed.
 
-    Of a checkpoint with pickled objects, as Dassl writes them, tensors and plain values are read. Its schedule is such an
-    object: it becomes None.
+    Of a checkpoint with pickled objects, as Dassl writes them, tensors and plain values
+    are read. Its schedule is such an object: it becomes None.
 
     Raises:
         FileNotFoundError: no such file.
@@ -80,16 +83,23 @@ def load_checkpoint(fpath: StrPath) -> dict:
         pass
     content = unpickle.read(fpath)
     if not isinstance(content, Mapping):
-        raise ValueError(f"{fpath} is no checkpoint: it holds {type(content).__name__}, not a dict")
+        raise ValueError(
+            f"{fpath} is no checkpoint: it holds {type(content).__name__}, not a dict"
+        )
     content = dict(content)
     if content.get("scheduler") is not None:
         content["scheduler"] = None
-        logger.warning("%s holds pickled objects, which are not read; it has no state of the schedule", fpath)
+        logger.warning(
+            "%s holds pickled objects, which are not read; it has no state of the schedule",
+            fpath,
+        )
     return content
 
 
 def last_checkpoint(fdir: StrPath) -> str | None:
-    """Return the path of the regular file that the pointer in ``fdir`` names, None without a pointer."""
+    """Return the path of the regular file that the pointer in ``fdir`` names, None
+    without a pointer.
+    """
     pointer = os.path.join(fdir, POINTER_FILE)
     if not os.path.isfile(pointer):
         return None
@@ -98,7 +108,8 @@ def last_checkpoint(fdir: StrPath) -> str | None:
 
 
 def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) -> int:
-    """Put a checkpoint into model, optimiser and schedule, and return the number of finished epochs.
+    """Put a checkpoint into model, optimiser and schedule, and return the number of
+    finished epochs.
 
     Raises:
         KeyError: an optimiser or a schedule is given whose state the checkpoint lacks.
@@ -108,13 +119,18 @@ def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) 
         if target is None:
             continue
         if checkpoint.get(name) is None:
-            raise KeyError(f"The checkpoint has no state of the {name}: a run cannot continue from it")
+            raise KeyError(
+                f"The checkpoint has no state of the {name}: a run cannot continue from it"
+            )
         target.load_state_dict(checkpoint[name])
     return checkpoint["epoch"]
 
 
-def resume_from_checkpoint(fdir: StrPath, model: nn.Module, optimizer=None, scheduler=None) -> int:
-    """Continue from the last regular checkpoint in ``fdir``, and return the number of finished epochs.
+def resume_from_checkpoint(
+    fdir: StrPath, model: nn.Module, optimizer=None, scheduler=None
+) -> int:
+    """Continue from the last regular checkpoint in ``fdir``, and return the number of
+    finished epochs.
 
     Raises:
         FileNotFoundError: ``fdir`` has no regular checkpoint.

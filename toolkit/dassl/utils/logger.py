@@ -1,4 +1,8 @@
-"""The run's log: Python's ``logging`` on the console and in ``log.txt``, which shows what the console showed."""
+"""The run's log:
+
+Python's ``logging`` on the console and in ``log.txt``, which shows what the console
+showed.
+"""
 
 import contextlib
 import logging
@@ -17,8 +21,9 @@ _tees: list["Logger"] = []
 class Logger:
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
 
-    It makes output of plain ``print`` calls part of the log file. Everything else that one can ask of a stream
-    (``isatty``, ``fileno``, ``encoding``, ...) is answered by the console; ``close`` closes the file alone.
+    It makes output of plain ``print`` calls part of the log file. Everything else that
+    one can ask of a stream (``isatty``, ``fileno``, ``encoding``, ...) is answered by
+    the console; ``close`` closes the file alone.
     """
 
     def __init__(self, fpath: StrPath | None = None):
@@ -31,9 +36,11 @@ class Logger:
     def write(self, msg: str) -> int:
         """Write to the console and the file."""
         if self.file is not None:
-            with contextlib.suppress(OSError):  # a full disk costs lines of the file, not the run
+            # a full disk costs lines of the file, not the run
+            with contextlib.suppress(OSError):
                 self.file.write(msg)
-                self.file.flush()  # the log handler appends to the same file: keep the order
+                # the log handler appends to the same file: keep the order
+                self.file.flush()
         return self.console.write(msg)
 
     def flush(self) -> None:
@@ -72,11 +79,14 @@ class _ConsoleHandler(logging.StreamHandler):
 
 
 def setup_logger(output: StrPath | None = None) -> None:
-    """Show log records from level INFO on the console and, if ``output`` is given, in a file.
+    """Show log records from level INFO on the console and, if ``output`` is given, in a
+    file.
 
     Args:
-        output: a folder, in which the file is called ``log.txt``, or a file that ends with ``.txt`` or ``.log``. A file
-            that exists is left alone: the new one's name gets a time stamp, ``-%Y-%m-%d-%H-%M-%S``.
+        output: a folder, in which the file is called ``log.txt``, or a file that ends
+        with ``.txt`` or ``.log``. A file
+            that exists is left alone: the new one's name gets a time stamp,
+            ``-%Y-%m-%d-%H-%M-%S``.
 
     A second call replaces what the first one set up.
     """

@@ -7,7 +7,9 @@ import torch
 
 
 class AverageMeter:
-    """Last value `val` and mean `avg` of a series; with `ema` a moving average from 0 that weighs the past by 0.9."""
+    """Last value `val` and mean `avg` of a series; with `ema` a moving average from 0
+    that weighs the past by 0.9.
+    """
 
     def __init__(self, ema: bool = False):
         self.ema = ema
@@ -30,7 +32,10 @@ class AverageMeter:
 
 
 class MetricMeter:
-    """An `AverageMeter` for each name; `str()` is "name val (avg) name val (avg) ..."."""
+    """An `AverageMeter` for each name;
+
+    `str()` is "name val (avg) name val (avg) ...".
+    """
 
     def __init__(self, delimiter: str = " "):
         self.meters: dict[str, AverageMeter] = defaultdict(AverageMeter)
@@ -41,10 +46,15 @@ class MetricMeter:
         if input_dict is None:
             return
         if not isinstance(input_dict, Mapping):
-            raise TypeError(f"MetricMeter.update takes a dict of scalars, not {type(input_dict).__name__}")
+            raise TypeError(
+                f"MetricMeter.update takes a dict of scalars, not {type(input_dict).__name__}"
+            )
         for name, value in input_dict.items():
             self.meters[name].update(value)
 
     def __str__(self) -> str:
-        texts = [f"{name} {meter.val:.4f} ({meter.avg:.4f})" for name, meter in self.meters.items()]
+        texts = [
+            f"{name} {meter.val:.4f} ({meter.avg:.4f})"
+            for name, meter in self.meters.items()
+        ]
         return self.delimiter.join(texts)

@@ -12,7 +12,8 @@ logger = logging.getLogger(__name__)
 class Registry:
     """A named mapping from ``__name__`` to class or function.
 
-    ``@REGISTRY.register()`` registers what it decorates, ``REGISTRY.register(obj)`` an object at hand.
+    ``@REGISTRY.register()`` registers what it decorates, ``REGISTRY.register(obj)`` an
+    object at hand.
     """
 
     def __init__(self, name: str):
@@ -20,7 +21,10 @@ class Registry:
         self._obj_map: dict[str, Any] = {}
 
     def register(self, obj: Any = None, force: bool = False) -> Callable | None:
-        """Register under ``obj.__name__``. Raises KeyError if the name is taken, unless `force` replaces it."""
+        """Register under ``obj.__name__``.
+
+        Raises KeyError if the name is taken, unless `force` replaces it.
+        """
         if obj is not None:
             self._register(obj, force)
             return None
@@ -34,7 +38,9 @@ class Registry:
     def _register(self, obj: Any, force: bool) -> None:
         name = obj.__name__
         if name in self._obj_map and not force:
-            raise KeyError(f"{name} is already registered in {self._name} (by {self._obj_map[name].__module__})")
+            raise KeyError(
+                f"{name} is already registered in {self._name} (by {self._obj_map[name].__module__})"
+            )
         self._obj_map[name] = obj
 
     def get(self, name: str) -> Any:
@@ -48,8 +54,11 @@ class Registry:
         return list(self._obj_map)
 
 
-def build_registered(registry: Registry, name: str, label: str, verbose: bool, *args, **kwargs) -> Any:
-    """Return the object registered as `name`, constructed with the other arguments; log "label: name" if `verbose`.
+def build_registered(
+    registry: Registry, name: str, label: str, verbose: bool, *args, **kwargs
+) -> Any:
+    """Return the object registered as `name`, constructed with the other arguments; log
+    "label: name" if `verbose`.
 
     Raises ValueError if there is none; the message names the nearest one.
     """

@@ -64,7 +64,10 @@ def download_url(url: str, dst: StrPath) -> None:
 
 
 def read_image(path: StrPath) -> Image.Image:
-    """Return a file as a PIL image in RGB. Raises FileNotFoundError if there is none."""
+    """Return a file as a PIL image in RGB.
+
+    Raises FileNotFoundError if there is none.
+    """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No image found: {path}")
     with Image.open(path) as image:
@@ -83,7 +86,10 @@ def collect_env_info() -> str:
         f"Pillow: {PIL.__version__}",
         f"CUDA: {torch.version.cuda if torch.cuda.is_available() else 'not available'}",
     ]
-    lines += [f"GPU {i}: {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    lines += [
+        f"GPU {i}: {torch.cuda.get_device_name(i)}"
+        for i in range(torch.cuda.device_count())
+    ]
     return "\n".join(lines)
 
 
@@ -100,7 +106,9 @@ def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
 
 
 def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Raise ValueError if ``requested`` is none of ``available``; the message names the nearest one."""
+    """Raise ValueError if ``requested`` is none of ``available``; the message names the
+    nearest one.
+    """
     if requested in available:
         return
     message = f"{requested!r} is not one of [{', '.join(available)}]"

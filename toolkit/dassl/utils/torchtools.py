@@ -17,7 +17,8 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Load from a checkpoint those entries whose name and shape the model has; the rest is logged.
+    """Load from a checkpoint those entries whose name and shape the model has; the rest
+    is logged.
 
     The file holds a state dict, by itself or under ``state_dict``.
     """
@@ -31,13 +32,19 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
         else:
             discarded.append(key)
     if not matched:
-        logger.warning("Nothing was loaded from %s: no entry has the name and shape of one of the model", weight_path)
+        logger.warning(
+            "Nothing was loaded from %s: no entry has the name and shape of one of the model",
+            weight_path,
+        )
         return
     state.update(matched)
     model.load_state_dict(state)
     logger.info("Loaded %d entries from %s", len(matched), weight_path)
     if discarded:
-        logger.warning("Discarded for a name or shape that the model lacks: %s", ", ".join(discarded))
+        logger.warning(
+            "Discarded for a name or shape that the model lacks: %s",
+            ", ".join(discarded),
+        )
 
 
 def open_all_layers(model: nn.Module) -> None:
@@ -48,24 +55,36 @@ def open_all_layers(model: nn.Module) -> None:
 
 
 def open_specified_layers(model: nn.Module, open_layers: str | Sequence[str]) -> None:
-    """Set training mode and gradients for the named children, the opposite for all others.
+    """Set training mode and gradients for the named children, the opposite for all
+    others.
 
     Raises:
         ValueError: the model has no child of such a name.
     """
-    names = tolist_if_not(open_layers) if isinstance(open_layers, str) else list(open_layers)
+    names = (
+        tolist_if_not(open_layers)
+        if isinstance(open_layers, str)
+        else list(open_layers)
+    )
     children = dict(model.named_children())
     for name in names:
         if name not in children:
-            raise ValueError(f"{name!r} is not a layer of the model; it has {', '.join(children)}")
+            raise ValueError(
+                f"{name!r} is not a layer of the model; it has {', '.join(children)}"
+            )
     for name, child in children.items():
         is_open = name in names
         child.train(is_open)
         child.requires_grad_(is_open)
 
 
-def count_num_param(model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None) -> int:
-    """Return the number of scalars in a model's parameters, or in ``params``. Raises ValueError without either."""
+def count_num_param(
+    model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None
+) -> int:
+    """Return the number of scalars in a model's parameters, or in ``params``.
+
+    Raises ValueError without either.
+    """
     if model is not None:
         params = model.parameters()
     if params is None:
@@ -73,10 +92,14 @@ def count_num_param(model: nn.Module | None = None, params: Iterable[torch.Tenso
     return sum(p.numel() for p in params)
 
 
-def init_network_weights(model: nn.Module, init_type: str = "normal", gain: float = 0.02) -> None:
-    """Initialise convolutions and linear layers by ``init_type``, norms with 1 and 0, biases with 0.
+def init_network_weights(
+    model: nn.Module, init_type: str = "normal", gain: float = 0.02
+) -> None:
+    """Initialise convolutions and linear layers by ``init_type``, norms with 1 and 0,
+    biases with 0.
 
-    ``gain`` is the standard deviation of "normal" and the gain of "xavier" and "orthogonal".
+    ``gain`` is the standard deviation of "normal" and the gain of "xavier" and
+    "orthogonal".
     """
     schemes = {
         "normal": functools.partial(nn.init.normal_, std=gain),
@@ -85,7 +108,9 @@ def init_network_weights(model: nn.Module, init_type: str = "normal", gain: floa
         "orthogonal": functools.partial(nn.init.orthogonal_, gain=gain),
     }
     if init_type not in schemes:
-        raise ValueError(f"Unknown init_type {init_type!r}; choose one of {', '.join(schemes)}")
+        raise ValueError(
+            f"Unknown init_type {init_type!r}; choose one of {', '.join(schemes)}"
+        )
     for module in model.modules():
         weight = getattr(module, "weight", None)
         bias = getattr(module, "bias", None)

@@ -1,4 +1,6 @@
-"""A trainer in the shape of CoOp's: its own text encoder and prompt learner, `cfg.TRAINER.COOP.*`, three precisions."""
+"""A trainer in the shape of CoOp's: its own text encoder and prompt learner,
+`cfg.TRAINER.COOP.*`, three precisions.
+"""
 
 import os.path as osp
 
@@ -33,7 +35,10 @@ class TextEncoder(nn.Module):
     def forward(self, prompts, tokenized_prompts):
         x = prompts + self.positional_embedding
         x = self.ln_final(self.transformer(x, attn_mask=self.attn_mask))
-        return x[torch.arange(x.shape[0]), tokenized_prompts.argmax(dim=-1)] @ self.text_projection
+        return (
+            x[torch.arange(x.shape[0]), tokenized_prompts.argmax(dim=-1)]
+            @ self.text_projection
+        )
 
 
 class PromptLearner(nn.Module):
@@ -41,11 +46,19 @@ class PromptLearner(nn.Module):
         super().__init__()
         n_ctx, width = cfg.TRAINER.COOP.N_CTX, clip_model.ln_final.weight.shape[0]
         length = clip_model.positional_embedding.shape[0]
-        assert cfg.TRAINER.COOP.CLASS_TOKEN_POSITION == "end" and not cfg.TRAINER.COOP.CTX_INIT
-        shape = (len(classnames), n_ctx, width) if cfg.TRAINER.COOP.CSC else (n_ctx, width)
+        assert (
+            cfg.TRAINER.COOP.CLASS_TOKEN_POSITION == "end"
+            and not cfg.TRAINER.COOP.CTX_INIT
+        )
+        shape = (
+            (len(classnames), n_ctx, width) if cfg.TRAINER.COOP.CSC else (n_ctx, width)
+        )
         self.ctx = nn.Parameter(torch.empty(shape))
         nn.init.normal_(self.ctx, std=0.02)
-        texts = [" ".join(["X"] * n_ctx) + " " + name.replace("_", " ") + "." for name in classnames]
+        texts = [
+            " ".join(["X"] * n_ctx) + " " + name.replace("_", " ") + "."
+            for name in classnames
+        ]
         self.tokenized_prompts = _tokenizer(texts, context_length=length)
         with torch.no_grad():
             embedding = clip_model.token_embedding(self.tokenized_prompts)
@@ -70,7 +83,9 @@ class CustomCLIP(nn.Module):
 
     def forward(self, image):
         image_features = F.normalize(self.image_encoder(image), dim=-1)
-        text_features = F.normalize(self.text_encoder(self.prompt_learner(), self.tokenized_prompts), dim=-1)
+        text_features = F.normalize(
+            self.text_encoder(self.prompt_learner(), self.tokenized_prompts), dim=-1
+        )
         return self.logit_scale.exp() * image_features @ text_features.t()
 
 
@@ -94,7 +109,9 @@ class OthersCoOp(TrainerX):
         self.model.to(self.device)
         self.optim = build_optimizer(self.model.prompt_learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("prompt_learner", self.model.prompt_learner, self.optim, self.sched)
+        self.register_model(
+            "prompt_learner", self.model.prompt_learner, self.optim, self.sched
+        )
         self.scaler = GradScaler("cuda") if cfg.TRAINER.COOP.PREC == "amp" else None
         if torch.cuda.device_count() > 1:
             self.model = nn.DataParallel(self.model)
@@ -113,7 +130,10 @@ class OthersCoOp(TrainerX):
             output = self.model(image)
             loss = F.cross_entropy(output, label)
             self.model_backward_and_update(loss)
-        loss_summary = {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
+        loss_summary = {
+            "loss": loss.item(),
+            "acc": compute_accuracy(output, label)[0].item(),
+        }
         if (self.batch_idx + 1) == self.num_batches:
             self.update_lr()
         return loss_summary
@@ -126,7 +146,9 @@ class OthersCoOp(TrainerX):
             print("Note that load_model() is skipped as no pretrained model is given")
             return
         names = self.get_model_names()
-        model_file = "model-best.pth.tar" if epoch is None else "model.pth.tar-" + str(epoch)
+        model_file = (
+            "model-best.pth.tar" if epoch is None else "model.pth.tar-" + str(epoch)
+        )
         for name in names:
             model_path = osp.join(directory, name, model_file)
             if not osp.exists(model_path):

@@ -1,4 +1,6 @@
-"""A trainer in the shape of MaPLe's: prompts in both towers, keys of its own, and the whole CLIP as the registered model."""
+"""A trainer in the shape of MaPLe's: prompts in both towers, keys of its own, and the
+whole CLIP as the registered model.
+"""
 
 import torch
 from dassl.engine import TRAINER_REGISTRY, TrainerX
@@ -16,7 +18,10 @@ class MultiModalPromptLearner(nn.Module):
         n_ctx, width = cfg.TRAINER.MAPLE.N_CTX, clip_model.ln_final.weight.shape[0]
         length = clip_model.positional_embedding.shape[0]
         text = cfg.TRAINER.MAPLE.CTX_INIT
-        tokens = _tokenizer([f"{text} {name.replace('_', ' ')}." for name in classnames], context_length=length)
+        tokens = _tokenizer(
+            [f"{text} {name.replace('_', ' ')}." for name in classnames],
+            context_length=length,
+        )
         with torch.no_grad():
             embedding = clip_model.token_embedding(tokens)
         self.ctx = nn.Parameter(embedding[0, 1 : 1 + n_ctx].clone())
@@ -27,7 +32,9 @@ class MultiModalPromptLearner(nn.Module):
 
     def forward(self):
         ctx = self.ctx.unsqueeze(0).expand(len(self.token_prefix), -1, -1)
-        return torch.cat([self.token_prefix, ctx, self.token_suffix], dim=1), self.proj(self.ctx)
+        return torch.cat([self.token_prefix, ctx, self.token_suffix], dim=1), self.proj(
+            self.ctx
+        )
 
 
 class ImageEncoder(nn.Module):
@@ -38,7 +45,10 @@ class ImageEncoder(nn.Module):
     def forward(self, x, shared_ctx):
         visual = self.visual
         x = visual.conv1(x).flatten(2).permute(0, 2, 1)
-        x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
+        x = (
+            torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)
+            + visual.positional_embedding
+        )
         x = torch.cat([visual.ln_pre(x), shared_ctx.expand(len(x), -1, -1)], dim=1)
         return visual.ln_post(visual.transformer(x)[:, 0]) @ visual.proj
 
@@ -53,9 +63,17 @@ class CustomCLIP(nn.Module):
 
     def forward(self, image, label=None):
         prompts, shared_ctx = self.prompt_learner()
-        text = F.normalize(self.text_encoder(prompts, self.prompt_learner.tokenized_prompts), dim=-1)
-        logits = self.logit_scale.exp() * F.normalize(self.image_encoder(image, shared_ctx), dim=-1) @ text.t()
-        return F.cross_entropy(logits, label) if self.prompt_learner.training else logits
+        text = F.normalize(
+            self.text_encoder(prompts, self.prompt_learner.tokenized_prompts), dim=-1
+        )
+        logits = (
+            self.logit_scale.exp()
+            * F.normalize(self.image_encoder(image, shared_ctx), dim=-1)
+            @ text.t()
+        )
+        return (
+            F.cross_entropy(logits, label) if self.prompt_learner.training else logits
+        )
 
 
 @TRAINER_REGISTRY.register()
@@ -68,12 +86,16 @@ class OthersMaPLe(TrainerX):
         self.model = CustomCLIP(cfg, self.dm.dataset.classnames, load_clip_to_cpu(cfg))
         for name, param in self.model.named_parameters():
             param.requires_grad_("prompt_learner" in name)
-        enabled = {name for name, param in self.model.named_parameters() if param.requires_grad}
+        enabled = {
+            name for name, param in self.model.named_parameters() if param.requires_grad
+        }
         print(f"Parameters to be updated: {enabled}")
         self.model.to(self.device)
         self.optim = build_optimizer(self.model, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("MultiModalPromptLearner", self.model, self.optim, self.sched)
+        self.register_model(
+            "MultiModalPromptLearner", self.model, self.optim, self.sched
+        )
 
     def forward_backward(self, batch):
         image, label = self.parse_batch_train(batch)

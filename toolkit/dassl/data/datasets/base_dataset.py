@@ -26,7 +26,13 @@ class Datum:
         FileNotFoundError: no file at ``impath``.
     """
 
-    def __init__(self, impath: str | os.PathLike = "", label: int = 0, domain: int = 0, classname: str = ""):
+    def __init__(
+        self,
+        impath: str | os.PathLike = "",
+        label: int = 0,
+        domain: int = 0,
+        classname: str = "",
+    ):
         if not os.path.isfile(impath):
             raise FileNotFoundError(f"No image found: {impath}")
         self._impath = os.fspath(impath)
@@ -55,10 +61,11 @@ class Datum:
 
 
 class DatasetBase:
-    """A dataset: lists of items for training, training without labels, validation and test.
+    """A dataset: lists of items for training, training without labels, validation and
+    test.
 
-    Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run from 0; the number of classes
-    and their names are those of ``train_x``.
+    Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run
+    from 0; the number of classes and their names are those of ``train_x``.
     """
 
     dataset_dir = ""  # folder below cfg.DATASET.ROOT
@@ -121,10 +128,16 @@ class DatasetBase:
         lab2cname = {label: names[label] for label in sorted(names)}
         return lab2cname, list(lab2cname.values())
 
-    def check_input_domains(self, source_domains: Sequence[str], target_domains: Sequence[str]) -> None:
-        """Raise ValueError for a domain that the dataset lacks, or for an empty list of sources."""
+    def check_input_domains(
+        self, source_domains: Sequence[str], target_domains: Sequence[str]
+    ) -> None:
+        """Raise ValueError for a domain that the dataset lacks, or for an empty list of
+        sources.
+        """
         if not source_domains:
-            raise ValueError("DATASET.SOURCE_DOMAINS is empty: name at least one domain")
+            raise ValueError(
+                "DATASET.SOURCE_DOMAINS is empty: name at least one domain"
+            )
         self.is_input_domain_valid(source_domains)
         self.is_input_domain_valid(target_domains)
 
@@ -134,7 +147,8 @@ class DatasetBase:
             check_availability(domain, list(self.domains))
 
     def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
-        """Download an archive (.zip, .tar, .tar.gz, .tgz) to the file ``dst`` and unpack it beside itself.
+        """Download an archive (.zip, .tar, .tar.gz, .tgz) to the file ``dst`` and
+        unpack it beside itself.
 
         Raises:
             ImportError: ``from_gdrive`` without the package gdown.
@@ -146,7 +160,9 @@ class DatasetBase:
             try:
                 import gdown
             except ImportError as error:
-                raise ImportError(f"Downloading {url} needs the package gdown: pip install gdown") from error
+                raise ImportError(
+                    f"Downloading {url} needs the package gdown: pip install gdown"
+                ) from error
             gdown.download(url, dst, quiet=False)
         else:
             download_url(url, dst)
@@ -161,13 +177,16 @@ class DatasetBase:
         else:
             raise ValueError(f"{dst} is neither a zip nor a tar archive")
 
-    def generate_fewshot_dataset(self, *data_sources: list, num_shots: int = -1, repeat: bool = False):
-        """Sample ``num_shots`` items of each class from each source, by Python's global random generator.
+    def generate_fewshot_dataset(
+        self, *data_sources: list, num_shots: int = -1, repeat: bool = False
+    ):
+        """Sample ``num_shots`` items of each class from each source, by Python's global
+        random generator.
 
         Args:
-            data_sources: lists of items.
-            num_shots: items a class; below 1 the sources are returned.
-            repeat: sample a class that has too few items with replacement; otherwise take all of them.
+            data_sources: lists of items. num_shots: items a class; below 1 the sources
+            are returned. repeat: sample a class that has too few items with
+            replacement; otherwise take all of them.
 
         Returns:
             One list for one source, otherwise a list of lists.
@@ -175,7 +194,9 @@ class DatasetBase:
         samples = data_sources
         if num_shots >= 1:
             logger.info("Creating a %d-shot dataset", num_shots)
-            samples = [self._sample(source, num_shots, repeat) for source in data_sources]
+            samples = [
+                self._sample(source, num_shots, repeat) for source in data_sources
+            ]
         if len(samples) == 1:
             return samples[0]
         return samples

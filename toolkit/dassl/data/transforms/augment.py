@@ -9,7 +9,9 @@ from torchvision.transforms import functional as F
 
 
 class RandomTranslation:
-    """With probability ``p`` resize to 9/8 of ``size`` and crop at random, else only resize. PIL -> PIL."""
+    """With probability ``p`` resize to 9/8 of ``size`` and crop at random, else only
+    resize. PIL -> PIL.
+    """
 
     def __init__(self, size: tuple[int, int], p: float = 0.5):
         self.p = p
@@ -24,7 +26,9 @@ class RandomTranslation:
 
 
 class RandomMagnitudeAugment:
-    """RandAugment with a magnitude sampled for each of ``n`` operations, each applied with probability ``p``."""
+    """RandAugment with a magnitude sampled for each of ``n`` operations, each applied
+    with probability ``p``.
+    """
 
     def __init__(self, n: int = 2, p: float = 0.5):
         self.n = n
@@ -39,7 +43,10 @@ class RandomMagnitudeAugment:
 
 
 class Cutout:
-    """Set ``n_holes`` squares of side ``length`` pixels around random centres to 0. Tensor (C, H, W) -> same."""
+    """Set ``n_holes`` squares of side ``length`` pixels around random centres to 0.
+
+    Tensor (C, H, W) -> same.
+    """
 
     def __init__(self, n_holes: int = 1, length: int = 16):
         self.n_holes = n_holes
@@ -72,7 +79,10 @@ class GaussianNoise:
 
 
 class InstanceNormalize:
-    """Zero mean and unit deviation for each channel of each image. Tensor (C, H, W) -> same."""
+    """Zero mean and unit deviation for each channel of each image.
+
+    Tensor (C, H, W) -> same.
+    """
 
     def __init__(self, eps: float = 1e-8):
         self.eps = eps

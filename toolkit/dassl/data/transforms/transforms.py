@@ -7,7 +7,13 @@ from torchvision import transforms as T
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
 
 from ...utils import check_availability
-from .augment import Cutout, GaussianNoise, InstanceNormalize, RandomMagnitudeAugment, RandomTranslation
+from .augment import (
+    Cutout,
+    GaussianNoise,
+    InstanceNormalize,
+    RandomMagnitudeAugment,
+    RandomTranslation,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +45,16 @@ INTERPOLATION_MODES = {
 }
 
 
-def build_transform(cfg, is_train: bool = True, choices: Sequence[str] | None = None) -> T.Compose | None:
-    """Return the transform PIL -> float tensor (3, H, W) of ``cfg.INPUT``; None with ``INPUT.NO_TRANSFORM``.
+def build_transform(
+    cfg, is_train: bool = True, choices: Sequence[str] | None = None
+) -> T.Compose | None:
+    """Return the transform PIL -> float tensor (3, H, W) of ``cfg.INPUT``; None with
+    ``INPUT.NO_TRANSFORM``.
 
     Args:
-        is_train: with augmentation; otherwise resize by the short side, centre crop, tensor, normalise.
-        choices: names of steps instead of ``cfg.INPUT.TRANSFORMS``; their order is irrelevant.
+        is_train: with augmentation; otherwise resize by the short side, centre crop,
+        tensor, normalise. choices: names of steps instead of ``cfg.INPUT.TRANSFORMS``;
+        their order is irrelevant.
 
     Raises:
         ValueError: unknown step or interpolation; the message names the nearest one.
@@ -63,7 +73,9 @@ def build_transform(cfg, is_train: bool = True, choices: Sequence[str] | None = 
         logger.info("Building transform_test")
         steps = _test_steps(cfg.INPUT, choices)
     for step in steps:
-        logger.info("+ %s", step if isinstance(step, T.Normalize) else type(step).__name__)
+        logger.info(
+            "+ %s", step if isinstance(step, T.Normalize) else type(step).__name__
+        )
     return T.Compose(steps)
 
 
@@ -87,7 +99,9 @@ def _train_steps(c, choices: list[str]) -> list:
     on_image = {  # in the order of application
         "random_translation": RandomTranslation(size),
         "random_crop": T.RandomCrop(size, padding=c.CROP_PADDING),
-        "random_resized_crop": T.RandomResizedCrop(size, scale=tuple(c.RRCROP_SCALE), interpolation=mode),
+        "random_resized_crop": T.RandomResizedCrop(
+            size, scale=tuple(c.RRCROP_SCALE), interpolation=mode
+        ),
         "random_flip": T.RandomHorizontalFlip(),
         "imagenet_policy": T.AutoAugment(AutoAugmentPolicy.IMAGENET),
         "cifar10_policy": T.AutoAugment(AutoAugmentPolicy.CIFAR10),
@@ -95,7 +109,9 @@ def _train_steps(c, choices: list[str]) -> list:
         "randaugment": T.RandAugment(c.RANDAUGMENT_N, c.RANDAUGMENT_M),
         "randaugment_fixmatch": RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.5),
         "randaugment2": RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.6),
-        "colorjitter": T.ColorJitter(c.COLORJITTER_B, c.COLORJITTER_C, c.COLORJITTER_S, c.COLORJITTER_H),
+        "colorjitter": T.ColorJitter(
+            c.COLORJITTER_B, c.COLORJITTER_C, c.COLORJITTER_S, c.COLORJITTER_H
+        ),
         "randomgrayscale": T.RandomGrayscale(p=c.RGS_P),
         "gaussian_blur": T.RandomApply([T.GaussianBlur(c.GB_K)], p=c.GB_P),
     }
