@@ -7,6 +7,7 @@ import torch
 
 from trainers.anchors import zero_shot_odds
 from trainers.engine.start import _check_settings
+from trainers.losses import gaussian_weights
 from trainers.methods.apt import interpolation_weight
 
 
@@ -35,6 +36,24 @@ def test_there_are_epochs_for_the_least_number_of_updates(build, updates, epochs
     batches = math.ceil(len(trainer.sets["train"]) / 4)
     assert batches == 3
     assert trainer.max_epoch == epochs
+
+
+@pytest.mark.parametrize("updates, epochs", [(0, 2), (40, 14)])
+def test_the_mean_over_epochs_spans_added_epochs(build, updates, epochs):
+    trainer = build(
+        "PromptSRC",
+        "toy-shapes",
+        "OPTIM.MIN_UPDATES",
+        updates,
+        "DATALOADER.TRAIN_X.BATCH_SIZE",
+        4,
+        "TRAINER.PROMPTSRC.GPA_MEAN",
+        1.5,
+        "TRAINER.PROMPTSRC.GPA_STD",
+        0.5,
+    )
+    expected = gaussian_weights(epochs, 1.5 * epochs / 2, 0.5 * epochs / 2)
+    assert trainer.average.weights.tolist() == expected.tolist()
 
 
 def test_validation_images_are_trained_on_if_the_key_says_so(build):

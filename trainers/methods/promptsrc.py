@@ -59,7 +59,11 @@ class PromptSRC(PromptTrainer):
     def build_model(self) -> None:
         super().build_model()
         node = self.cfg.TRAINER.PROMPTSRC
-        self.average = GaussianAverage(self.max_epoch, node.GPA_MEAN, node.GPA_STD)
+        # The keys count in the epochs of OPTIM.MAX_EPOCH; OPTIM.MIN_UPDATES may add some.
+        longer = self.max_epoch / self.cfg.OPTIM.MAX_EPOCH
+        self.average = GaussianAverage(
+            self.max_epoch, node.GPA_MEAN * longer, node.GPA_STD * longer
+        )
 
 
 @TRAINER_REGISTRY.register()
