@@ -1,7 +1,9 @@
-"""Compare settings of APT on the pocket's source tasks alone, so that nothing is chosen
-on a target.
+"""Compare settings of a trainer on the pocket's source tasks alone, so that nothing is
+chosen on a target.
 
-    python -m scripts.pocket.choose_recipe --output-dir output/choose_recipe
+    python -m scripts.pocket.choose_recipe configs/studies/choose_anchors.yaml
+
+The file names a trainer and settings: {trainer: MAPT, settings: {name: {KEY: value}}}.
 
 Each source task is held out once: a source prompt of two thirds of the others is
 adapted to it. It is adapted to the task as it is, and to a copy with changed pictures
@@ -15,9 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +29,11 @@ from PIL import Image
 
 from datasets import pocket
 from datasets.pocket.suite import folder_of
+from toolkit.common.cli import run_command
 from toolkit.common.files import atomic_folder
-from toolkit.common.structured import read_json, write_json
+from toolkit.common.structured import read_json, read_yaml, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {
-    "strong": {
-        "TRAINER.ANCHOR.TEXT_L2": 2.0,
-        "TRAINER.ANCHOR.IMAGE_L1": 0.6,
-        "TRAINER.ANCHOR.KL": 0.06,
-    },
-    "chosen": {},
-    "weak": {
-        "TRAINER.ANCHOR.TEXT_L2": 0.5,
-        "TRAINER.ANCHOR.IMAGE_L1": 0.15,
-        "TRAINER.ANCHOR.KL": 0.015,
-    },
-    "no interpolation": {"TRAINER.APT.HALF_WEIGHT_SHOTS": 0.0},
-}
 SHOTS = (1, 5, 20)
 THIRDS = 3
 
@@ -108,8 +99,32 @@ def write_picture(file: Path, copy: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8)).save(copy, quality=95)
 
 
+@dataclass(frozen=True)
+class Recipes:
+    """A trainer and its settings {name: {key: value}} to be compared."""
+
+    trainer: str
+    settings: dict[str, dict]
+
+    @classmethod
+    def read(cls, file: Path) -> Recipes:
+        """Read a YAML file; raise ValueError if it is of another form."""
+        content = read_yaml(file)
+        if not isinstance(content, dict) or set(content) != {"trainer", "settings"}:
+            raise ValueError(f"{file}: it has the two keys trainer and settings")
+        settings = content["settings"]
+        if not isinstance(settings, dict):
+            raise ValueError(
+                f"{file}: settings is not of the form name: {{KEY: value}}"
+            )
+        for name, keys in settings.items():
+            if not isinstance(keys, dict):
+                raise ValueError(f"{file}: settings: {name} has no keys and values")
+        return cls(str(content["trainer"]), settings)
+
+
 def gains(
-    out: Path, homes: dict[str, Path], name: str, shots: int
+    out: Path, homes: dict[str, Path], recipes: Recipes, name: str, shots: int
 ) -> dict[str, list[float]]:
     """Return by copy the gains over zero-shot in points, one for each source task."""
     names = [spec.task for spec in pocket.SOURCES]
@@ -119,84 +134,75 @@ def gains(
         for third in range(THIRDS):
             held_out = names[third::THIRDS]
             others = [task for task in names if task not in held_out]
-            folder = out / f"{name.replace(' ', '_')}-{copy}-{shots}-{third}"
-            train(folder, home, others, held_out, shots, SETTINGS[name])
+            label = re.sub(r"\W+", "_", name)
+            folder = out / f"{recipes.trainer}-{label}-{copy}-{shots}-{third}"
+            tasks = ["--source", ",".join(others), "--dataset", ",".join(held_out)]
+            train(folder, home, recipes, name, [*tasks, "--shots", str(shots)])
             for record in read_json(folder / "results.json"):
                 found[copy].append(record["score"] - record["zero_shot"])
     return found
 
 
 def train(
-    folder: Path,
-    home: Path,
-    sources: Iterable[str],
-    targets: Iterable[str],
-    shots: int,
-    settings: dict,
+    folder: Path, home: Path, recipes: Recipes, name: str, flags: Iterable[str]
 ) -> None:
-    """Run train.py unless its results are there."""
-    command = [
-        sys.executable,
-        str(ROOT / "train.py"),
-        "--trainer",
-        "MAPT",
-        "--output-dir",
-        str(folder),
-    ]
-    command += [
-        "--source",
-        ",".join(sources),
-        "--dataset",
-        ",".join(targets),
-        "--shots",
-        str(shots),
-        "--resume",
-        "auto",
-    ]
-    for key, value in settings.items():
+    """Run train.py unless its results are there; raise ValueError if it fails."""
+    command = [sys.executable, str(ROOT / "train.py"), "--trainer", recipes.trainer]
+    command += ["--output-dir", str(folder), "--resume", "auto", *flags]
+    for key, value in recipes.settings[name].items():
         command += [key, json.dumps(value)]
-    subprocess.run(
-        command,
-        env=os.environ | {"MVLPT_POCKET": str(home)},
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
+    environment = os.environ | {"MVLPT_POCKET": str(home)}
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True
     )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ValueError(f"settings: {name}: {last}")
 
 
-def main() -> None:
-    """Run all settings, print a line for each, and write choose_recipe.json."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.pocket.choose_recipe",
-        description=__doc__.splitlines()[0],
-    )
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("output") / "choose_recipe"
-    )
-    args = parser.parse_args()
-    out = args.output_dir.resolve()
+def compare(recipes: Recipes, out: Path) -> list[dict]:
+    """Run all settings; return and print a record for each, number of shots and copy."""
     pocket.ensure_all([spec.task for spec in pocket.SOURCES])
     homes = {"as they are": pocket.home(), "changed": out / "changed"}
     write_changed(pocket.home(), homes["changed"])
     records = []
     for shots in SHOTS:
-        for name in SETTINGS:
-            for copy, values in gains(out, homes, name, shots).items():
-                below = sum(value < -1 for value in values)
+        for name in recipes.settings:
+            for copy, values in gains(out, homes, recipes, name, shots).items():
                 record = {
+                    "trainer": recipes.trainer,
                     "shots": shots,
                     "setting": name,
                     "pictures": copy,
-                    "gain": np.mean(values),
-                    "below": below,
+                    "gain": float(np.mean(values)),
+                    "below": sum(value < -1 for value in values),
+                    "tasks": len(values),
                 }
                 records.append(record)
-                sys.stdout.write(
-                    f"{shots:2d} shots, {name}, {copy}: {np.mean(values):+.2f}, {below} of {len(values)} below\n"
+                print(
+                    f"{shots:2d} shots, {name}, {copy}: {record['gain']:+.2f}, "
+                    f"{record['below']} of {len(values)} below",
+                    flush=True,
                 )
-                sys.stdout.flush()
-    write_json(out / "choose_recipe.json", records)
+    return records
+
+
+def main() -> int:
+    """Compare the settings of a file, and write their gains as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.pocket.choose_recipe",
+        description="Compare settings of a trainer on the pocket's source tasks.",
+    )
+    parser.add_argument("recipes", type=Path, metavar="FILE.yaml")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("output") / "choose_recipe"
+    )
+    args = parser.parse_args()
+    out = args.output_dir.resolve()
+    records = compare(Recipes.read(args.recipes), out)
+    write_json(out / f"{args.recipes.stem}.json", records, indent=1)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_command(main))
