@@ -16,15 +16,16 @@ demo: setup ## two stages of MVPT and of the recommended MAPT on the pocket suit
 	$(PY) -m elevater_eval validate output/demo/submission.zip
 	$(PY) -m scripts.report output/demo
 
-test: lint ## ruff and all tests but the long ones
+test: lint ## ruff, mypy and all tests but the long ones
 	$(PY) -m pytest
 
 test-long: setup-dev ## the tests that take minutes each
 	$(PY) -m pytest -m long --durations=10
 
-lint: setup-dev ## ruff alone: rules and format
+lint: setup-dev ## ruff (rules and format), and mypy for the installed packages
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --quiet .
+	$(PY) -m mypy
 
 docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict

@@ -174,7 +174,8 @@ def _count_issues(record: Record, where: str) -> Issues:
     issues = [error(where, fault) for fault in faults if fault]
     if issues or len(present) < len(COUNTS):
         return issues
-    return _relation_issues(*[record[key] for key in COUNTS], where)
+    trainable, total, visual, backbone = [record[key] for key in COUNTS]
+    return _relation_issues(trainable, total, visual, backbone, where)
 
 
 def _count_fault(key: str, value: Any, several_seeds: bool) -> str:

@@ -50,7 +50,9 @@ class Reader:
     def peek(self) -> str:
         """Return the next character that is not white space, "" at the end of the text."""
         while True:
-            self._at = SPACE.match(self._text, self._at).end()
+            space = SPACE.match(self._text, self._at)
+            if space:
+                self._at = space.end()
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():
@@ -83,7 +85,7 @@ class Reader:
         the next key.
         """
         self._take("{")
-        seen = set()
+        seen: set[str] = set()
         if self.peek() == "}":
             self._take("}")
             return

@@ -35,7 +35,7 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
     issues += _repeated_seeds(parts)
     if issues:
         return None, issues
-    folds = []
+    folds: list[tuple[int, np.ndarray, str]] = []
     for part in parts:
         folds += zip(part.rnd_seeds, part.predictions, part.sources, strict=True)
     folds.sort(key=lambda fold: fold[0])
@@ -70,7 +70,8 @@ def _conflicts(first: PredictionFile, other: PredictionFile) -> Issues:
 
 
 def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
-    issues, seen = [], {}
+    issues = []
+    seen: dict[int, str] = {}
     for part in parts:
         for i, seed in enumerate(part.rnd_seeds):
             if seed in seen:
@@ -85,7 +86,8 @@ def one_experiment(entries: Sequence[PredictionFile]) -> Issues:
     """Return errors for repeated tasks, and for those whose model_name or n_shot is not
     that of most tasks.
     """
-    issues, seen = [], set()
+    issues = []
+    seen: set[str] = set()
     for entry in entries:
         if entry.dataset_name in seen:
             issues.append(

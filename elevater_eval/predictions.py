@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elevater_eval.entry import KEYS, PredictionFile, parse_entry
-from elevater_eval.issues import raise_errors
+from elevater_eval.issues import InvalidSubmissionError, Issues, errors_of
 from elevater_eval.reading import read_file
 from toolkit.common.files import atomic_write
 
@@ -60,8 +60,7 @@ def write_predictions(
         "rnd_seeds": [int(seed)],
     }
     record = head | {"predictions": [_checked(path, np.asarray(probabilities))]}
-    entry, issues = parse_entry(record, str(path))
-    raise_errors(issues)
+    entry = _valid(*parse_entry(record, str(path)))
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", encoding="utf-8") as file,
@@ -94,8 +93,14 @@ def read_predictions(path: str | Path) -> PredictionFile:
 
     Raises InvalidSubmissionError (a ValueError) naming all that is wrong with its form.
     """
-    entry, issues = read_file(Path(path))
-    raise_errors(issues)
+    return _valid(*read_file(Path(path)))
+
+
+def _valid(entry: PredictionFile | None, issues: Issues) -> PredictionFile:
+    """Return an entry without errors; raises InvalidSubmissionError for another."""
+    errors = errors_of(issues)
+    if entry is None or errors:
+        raise InvalidSubmissionError(errors)
     return entry
 
 
@@ -135,8 +140,8 @@ def rows_as_text(values: np.ndarray) -> str:
     cells = np.full((rows, columns + 1), b"],[", "S9")
     millionths = np.rint(values * ONE).astype(np.int64)
     cells[:, :-1] = _number_texts()[millionths]
-    text = cells.tobytes().translate(None, b"\0").replace(b",]", b"]")
-    return "[" + text[:-2].decode("ascii")
+    joined = cells.tobytes().translate(None, b"\0").replace(b",]", b"]")
+    return "[" + joined[:-2].decode("ascii")
 
 
 @cache

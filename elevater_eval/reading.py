@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
@@ -31,7 +31,12 @@ from toolkit.common.text import printable
 MEMBER = "all_predictions.json"
 MEMBERS_NAMED = 5
 # of tqdm: for terminals alone
-BAR = {"leave": False, "dynamic_ncols": True, "disable": None, "delay": 1}
+BAR: dict[str, Any] = {
+    "leave": False,
+    "dynamic_ncols": True,
+    "disable": None,
+    "delay": 1,
+}
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -64,9 +69,7 @@ def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
         if _first_member(path, {"data", *KEYS})[0] == "data":
             size = path.stat().st_size
             with path.open("rb") as stream, _progress(size, path.name) as bar:
-                yield from _read_submission(
-                    CallbackIOWrapper(bar.update, stream), str(path)
-                )
+                yield from _read_submission(_counted(stream, bar), str(path))
             return
     yield from read_merged(prediction_files(paths), only)
 
@@ -149,7 +152,7 @@ def read_file(path: Path, bar: tqdm | None = None) -> Found:
     where = str(path)
     record: Record = {}
     with path.open("rb") as stream:
-        reader = Reader(CallbackIOWrapper(bar.update, stream) if bar else stream)
+        reader = Reader(_counted(stream, bar))
         try:
             content = _read_record(reader, record)
             reader.end()
@@ -179,9 +182,8 @@ def _read_zip(path: Path) -> Iterator[Found]:
                 return
             size = archive.getinfo(MEMBER).file_size
             with archive.open(MEMBER) as stream, _progress(size, path.name) as bar:
-                yield from _read_submission(
-                    CallbackIOWrapper(bar.update, stream), f"{path}/{MEMBER}"
-                )
+                where = f"{path}/{MEMBER}"
+                yield from _read_submission(_counted(stream, bar), where)
     except DAMAGED as damage:
         yield (
             None,
@@ -222,7 +224,7 @@ def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
     """
     reader = Reader(stream)
     record: Record = {}
-    issues = []
+    issues: Issues = []
     try:
         if reader.peek() == "{":
             yield from _read_members(reader, record, where, issues)
@@ -320,6 +322,13 @@ def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
         except JSONError:
             pass
     return None, None
+
+
+def _counted(stream: IO[bytes], bar: tqdm | None) -> BinaryIO:
+    """Return a stream that moves the bar, if there is one, as it is read."""
+    if bar is None:
+        return cast(BinaryIO, stream)
+    return cast(BinaryIO, CallbackIOWrapper(bar.update, stream))
 
 
 def _progress(total: int, what: str) -> tqdm:

@@ -5,6 +5,7 @@ task's official metric.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +44,14 @@ def score(
     tasks = load_tasks() if tasks is None else tasks
     for name in extra:
         metrics.known(name, metrics.EXTRA, "extra metric")
-    records, outlines, issues = [], [], []
+    records: list[Record] = []
+    outlines: list[PredictionFile] = []
+    issues: Issues = []
     for entry, labels, found in entries_with_labels(path, root, only, tasks):
         issues += found
         if entry is not None:
             outlines.append(entry.outline())
-        if labels is None or errors_of(found):
+        if entry is None or labels is None or errors_of(found):
             continue
         try:
             records.append(_record(entry, tasks[entry.dataset_name], labels, extra))
@@ -122,10 +125,11 @@ def _extra(
     """
     if task.label_kind != "multiclass":
         return None
-    scores = [metrics.EXTRA[name](labels.targets, fold) for fold in entry.predictions]
+    metric = metrics.EXTRA[name]
+    scores: list[Any] = [metric(labels.targets, fold) for fold in entry.predictions]
     if not isinstance(scores[0], list):
         return {"scores": scores, "score": float(np.mean(scores))}
-    means = []
+    means: list[float | None] = []
     for values in zip(*scores, strict=True):  # of one class
         if None in values:
             means.append(None)

@@ -7,10 +7,10 @@ from __future__ import annotations
 import logging
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from elevater_eval.entry import PredictionFile
-from elevater_eval.issues import WARNING, error, errors_of, raise_errors
+from elevater_eval.issues import WARNING, Issues, error, errors_of, raise_errors
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.predictions import json_pieces
 from elevater_eval.reading import MEMBER, Sources, prediction_files, read_merged
@@ -52,7 +52,9 @@ def combine(
     """
     files = prediction_files(sources)
     tasks = load_tasks() if root is not None else {}
-    outlines, issues, warnings = [], [], []
+    outlines: list[PredictionFile] = []
+    issues: Issues = []
+    warnings: Issues = []
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open(_member(files), "w") as stream:
             stream.write(b'{"data": [')
@@ -81,14 +83,14 @@ def combine(
 def _member(files: list[Path]) -> zipfile.ZipInfo:
     member = zipfile.ZipInfo(MEMBER, date_time=EPOCH)
     member.compress_type = zipfile.ZIP_DEFLATED
-    member._compresslevel = LEVEL
+    member._compresslevel = LEVEL  # type: ignore[attr-defined]
     member.external_attr = 0o644 << 16
     # zipfile chooses the 64-bit form by it
     member.file_size = sum(file.stat().st_size for file in files)
     return member
 
 
-def _write_entry(stream: BinaryIO, entry: PredictionFile, first: bool) -> None:
+def _write_entry(stream: IO[bytes], entry: PredictionFile, first: bool) -> None:
     if not first:
         stream.write(b", ")
     for piece in json_pieces(entry):

@@ -343,7 +343,7 @@ def run_predict(args: argparse.Namespace) -> None:
     classes = _split_names(args.classes) or None
     names, _ = predictor.choose_classes(classes, args.task)
     predictor.class_features(classes, args.task)
-    writer = None
+    writer = Writer(sys.stdout, args.format, min(args.top, len(names)))
     unread = 0
     for start in range(0, len(images), AT_ONCE):
         part = images[start : start + AT_ONCE]
@@ -351,8 +351,6 @@ def run_predict(args: argparse.Namespace) -> None:
         predictions = predictor.predict(part, classes, args.task, errors=errors)
         if errors and len(images) == 1:
             raise errors[0]
-        if writer is None:  # its header comes after all that can be wrong
-            writer = Writer(sys.stdout, args.format, min(args.top, len(names)))
         for position, (image, ranked) in enumerate(zip(part, predictions, strict=True)):
             error = str(errors.get(position, ""))
             if error:

@@ -23,6 +23,8 @@ class AnchoredPrompt(Prompt):
     kind = "anchored"
     task_templates = True
 
+    weight: Tensor
+
     def __init__(
         self, base: Prompt, classes: int | None = None, dim: int | None = None
     ) -> None:
@@ -34,6 +36,8 @@ class AnchoredPrompt(Prompt):
         self.register_buffer("weight", torch.ones(()))
         self.register_parameter("class_offsets", None)
         if classes is not None:
+            if dim is None:
+                raise ValueError("class offsets need dim, the width of the features")
             check_positive(classes=classes, dim=dim)
             self.class_offsets = nn.Parameter(torch.zeros(classes, dim))
 

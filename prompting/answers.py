@@ -71,14 +71,13 @@ class Writer:
         self.stream, self.form, self.columns = stream, form, columns
         self._records: list[dict] = []
         self._csv = csv.writer(stream, lineterminator="\n")
-        if form == "csv":
-            header = ["image", "predicted"]
-            for number in range(1, columns + 1):
-                header += [f"class_{number}", f"probability_{number}"]
-            self._csv.writerow([*header, "error"])
+        self._has_header = False
 
     def write(self, found: Answer) -> None:
+        """Write an answer, the first after a header if the format has one."""
         if self.form == "csv":
+            if not self._has_header:
+                self._write_header()
             self._csv.writerow(self._row(found))
         elif self.form == "jsonl":
             self.stream.write(json.dumps(found.record(), ensure_ascii=False) + "\n")
@@ -94,6 +93,13 @@ class Writer:
                 json.dumps(self._records, indent=1, ensure_ascii=False) + "\n"
             )
         self.stream.flush()
+
+    def _write_header(self) -> None:
+        header = ["image", "predicted"]
+        for number in range(1, self.columns + 1):
+            header += [f"class_{number}", f"probability_{number}"]
+        self._csv.writerow([*header, "error"])
+        self._has_header = True
 
     def _row(self, found: Answer) -> list[str]:
         cells = [found.image, found.predicted]

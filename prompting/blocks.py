@@ -2,6 +2,8 @@
 which outputs are needed at all.
 """
 
+from typing import Any
+
 import torch.nn.functional as F
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
@@ -26,7 +28,8 @@ def qkv(
     x = block.ln_1(x)
     if y is None:
         packed = F.linear(x, weight, bias)
-        return _split_heads(packed, 3, attention.num_heads)
+        q, k, v = _split_heads(packed, 3, attention.num_heads)
+        return q, k, v
     packed = F.linear(x, weight[:width], bias[:width])
     (q,) = _split_heads(packed, 1, attention.num_heads)
     packed = F.linear(block.ln_1(y), weight[width:], bias[width:])
@@ -47,7 +50,8 @@ def attention_output_and_mlp(
     return x + block.ls_2(hidden)
 
 
-def _mlp(mlp: nn.Sequential, x: Tensor) -> Tensor:
+def _mlp(mlp: Any, x: Tensor) -> Tensor:
+    """Return the output of a block's `mlp`, a Sequential of c_fc, gelu and c_proj."""
     if type(mlp.gelu) is not QuickGELU:
         return mlp(x)
     # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory,

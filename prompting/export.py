@@ -25,6 +25,8 @@ class FixedClasses(nn.Module):
     3, S, S) -> (B, C).
     """
 
+    class_features: Tensor
+
     def __init__(
         self,
         predictor: Predictor,
@@ -90,7 +92,7 @@ def _to_onnx(module: nn.Module, size: int) -> torch.onnx.ONNXProgram:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            return torch.onnx.export(
+            program = torch.onnx.export(
                 module,
                 (torch.zeros(2, 3, size, size),),
                 input_names=[INPUT],
@@ -101,3 +103,6 @@ def _to_onnx(module: nn.Module, size: int) -> torch.onnx.ONNXProgram:
             )
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+    if program is None:
+        raise ValueError("this torch writes no ONNX program")
+    return program

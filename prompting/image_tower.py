@@ -3,8 +3,8 @@
 from functools import partial
 
 import torch
-from open_clip.transformer import VisionTransformer
-from torch import Tensor, nn
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
@@ -69,7 +69,9 @@ def encode_prompted_images(
     return x @ visual.proj
 
 
-def _run_block(block: nn.Module, x: Tensor, class_token_only: bool) -> Tensor:
+def _run_block(
+    block: ResidualAttentionBlock, x: Tensor, class_token_only: bool
+) -> Tensor:
     """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the
     last block's other outputs.
     """

@@ -20,6 +20,8 @@ MAX_CACHED_CLASSES = {"cpu": 640, "cuda": 8192}
 # Classes whose token sequences are kept: some 2 kB each with 16 vectors. Others are
 # made again from their names' tokens.
 MAX_SEQUENCES = 16384
+# Classes whose features are kept: 2 to 4 kB each, so 256 MB at most.
+MAX_CLASS_FEATURES = 1 << 16
 
 
 class LRUCache(Generic[T]):

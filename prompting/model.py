@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
+from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from prompting.image_tower import encode_prompted_images
 from prompting.memory import (
     MAX_CACHED_CLASSES,
+    MAX_CLASS_FEATURES,
     MAX_SEQUENCES,
     MAX_TOKENS,
     LRUCache,
@@ -52,7 +54,7 @@ class PromptedCLIP(nn.Module):
 
     def __init__(
         self,
-        clip: nn.Module,
+        clip: CLIP,
         prompt: Prompt | None = None,
         tokenizer: SimpleTokenizer | None = None,
         template: str = TEMPLATE,
@@ -68,7 +70,7 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
-        has_class_texts = self.has_text_prompt and contexts.text.dim() == 4
+        has_class_texts = contexts.text is not None and contexts.text.dim() == 4
         self.has_class_contexts = has_class_texts or contexts.class_offsets is not None
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
@@ -80,7 +82,7 @@ class PromptedCLIP(nn.Module):
         self.max_cached_classes = max_cached_classes
         self._encode_prompted_images = encode_prompted_images
         self._tokens: LRUCache[list[TokenBatch]] = LRUCache(MAX_SEQUENCES)
-        self._class_features: dict[tuple, Tensor] = {}
+        self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASS_FEATURES)
         self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
     def compile_image_tower(self) -> "PromptedCLIP":
@@ -105,11 +107,11 @@ class PromptedCLIP(nn.Module):
         features side by side, scaled so that a product with such class features is the
         weighted mean of both models' cosines.
         """
-        if not self.has_visual_prompt:
+        if self.prompt is None or not self.has_visual_prompt:
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
         contexts = contexts or self.contexts()
-        tokens = contexts.visual
+        tokens = _given(contexts.visual)
         before_norm = self.prompt.visual_before_norm
         features = _unit(
             self._encode_prompted_images(self.clip.visual, images, tokens, before_norm)
@@ -156,7 +158,8 @@ class PromptedCLIP(nn.Module):
             return self._constant_features(classes, templates, unit_templates)
         contexts = contexts or self.contexts()
         if self.has_text_prompt:
-            features = self._prompted_features(classes, _layered(contexts.text), rows)
+            text = _layered(_given(contexts.text))
+            features = self._prompted_features(classes, text, rows)
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
@@ -288,12 +291,13 @@ class PromptedCLIP(nn.Module):
         return by_device.get(kind, by_device["cuda"])
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
-        position, words = self.prompt.position, self.prompt.fixed_words
+        prompt = self.prompt or Prompt()
+        position, words = prompt.position, prompt.fixed_words
 
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
             max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-            names = classes
+            names = list(classes)
             if words:
                 names = [f"{words} {name}" for name in classes]
             with torch.inference_mode(False):
@@ -316,9 +320,18 @@ class PromptedCLIP(nn.Module):
         templates: tuple[str, ...],
         unit_templates: bool = True,
     ) -> Tensor:
+        def encode() -> Tensor:
+            return self._encode_sentences(classes, templates, unit_templates)
+
         key = (classes, templates, unit_templates)
-        if key in self._class_features:
-            return self._class_features[key]
+        return self._class_features.get(key, len(classes), encode)
+
+    def _encode_sentences(
+        self,
+        classes: tuple[str, ...],
+        templates: tuple[str, ...],
+        unit_templates: bool,
+    ) -> Tensor:
         device = self.clip.logit_scale.device
         # Ordinary float32 tensors, whatever mode the first caller is in: a later one
         # may train with them.
@@ -334,8 +347,7 @@ class PromptedCLIP(nn.Module):
             if unit_templates:
                 features = _unit(features)
             mean = features.view(len(templates), len(classes), -1).mean(0)
-            self._class_features[key] = _unit(mean)
-        return self._class_features[key]
+            return _unit(mean)
 
     def _apply(self, *args, **kwargs) -> "PromptedCLIP":
         self._clear_caches()
@@ -346,9 +358,7 @@ class PromptedCLIP(nn.Module):
         self._class_features.clear()
 
 
-def count_parameters(
-    clip: nn.Module, prompt: nn.Module | None = None
-) -> dict[str, int]:
+def count_parameters(clip: CLIP, prompt: nn.Module | None = None) -> dict[str, int]:
     """Return the four counts of an ELEVATER prediction file: trainable, all, image
     tower, backbone (both towers).
     """
@@ -369,7 +379,7 @@ def _count(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def _encode_again(clip: nn.Module, batch: TokenBatch, *inputs) -> Tensor:
+def _encode_again(clip: CLIP, batch: TokenBatch, *inputs) -> Tensor:
     """Run `encode_tokens` for one of many batches that the backward pass computes
     again.
     """
@@ -394,6 +404,16 @@ def _rows_of(values: Tensor, dim: int, rows: Tensor | None, count: int) -> Tenso
             f"the prompt holds contexts for {values.shape[dim]} classes, {count} are given"
         )
     return values
+
+
+def _given(vectors: Tensor | None) -> Tensor:
+    """Return vectors of `Contexts`.
+
+    Raises ValueError if they are not those of the model's prompt.
+    """
+    if vectors is None:
+        raise ValueError("the contexts lack vectors that the model's prompt has")
+    return vectors
 
 
 def _layered(text: Tensor) -> Tensor:

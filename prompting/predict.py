@@ -28,7 +28,7 @@ from prompting.backbones.loading import (
     load_backbone,
 )
 from prompting.checkpoints.prompt_files import load_prompts
-from prompting.memory import LRUCache
+from prompting.memory import MAX_CLASS_FEATURES, LRUCache
 from prompting.model import TEMPLATE, PromptedCLIP
 from prompting.prompts import Contexts, Prompt
 from toolkit.common.image_files import find_image_files
@@ -45,7 +45,7 @@ from toolkit.common.images import (
 logger = logging.getLogger(__name__)
 
 FILE = "prompts.safetensors"
-MAX_CLASSES = 1 << 16  # whose features are kept
+
 BATCHES_AHEAD = 2  # read while one is scored
 PREPROCESSING_TYPES = {
     "size": int,
@@ -83,7 +83,7 @@ class Predictor:
             backbone.clip, prompt, backbone.tokenizer, template
         ).eval()
         self._contexts: Contexts | None = None
-        self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASSES)
+        self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASS_FEATURES)
         self.backbone, self.force = backbone, force
         self._checked: list[str] = []  # the class names whose words were checked last
         self.metadata = metadata
@@ -444,12 +444,12 @@ def _checked_preprocessing(value: object) -> dict:
             raise ValueError(
                 f"its metadata 'preprocessing' can't be used: {key} is {str(setting)[:40]!r}"
             )
-    interpolation = value.get("interpolation", "bicubic")
+    interpolation = str(value.get("interpolation", "bicubic"))
     if interpolation not in INTERPOLATIONS:
         raise ValueError(
             f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}"
         )
-    background = value.get("background", "none")
+    background = str(value.get("background", "none"))
     if background not in BACKGROUNDS:
         raise ValueError(
             f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}"

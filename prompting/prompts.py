@@ -220,7 +220,7 @@ class VisualPrompt(Prompt):
 
     def tokens(self) -> Tensor:
         """Return the tokens of all layers (layers, n_ctx, width), before dropout."""
-        embeddings = self.embeddings
+        embeddings: Tensor = self.embeddings
         if self.embeddings_deep is not None:
             embeddings = torch.cat([embeddings, self.embeddings_deep])
         return self.proj(embeddings)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from open_clip import CLIP
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
@@ -30,11 +31,13 @@ class ClipShape:
     unsupported_reason: str
 
 
-def clip_shape(clip: nn.Module) -> ClipShape:
+def clip_shape(clip: CLIP) -> ClipShape:
     """Return the sizes of an open_clip CLIP."""
     visual = clip.visual
     reason = _unsupported_reason(visual)
-    image_width = image_layers = patch_size = None
+    image_width: int | None = None
+    image_layers: int | None = None
+    patch_size: int | None = None
     if not reason:
         image_width = visual.conv1.out_channels
         image_layers = len(visual.transformer.resblocks)
@@ -52,7 +55,7 @@ def clip_shape(clip: nn.Module) -> ClipShape:
     )
 
 
-def check_fits(prompt: Prompt, clip: nn.Module) -> Contexts:
+def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     """Return the vectors of `prompt` after checking that it can enter `clip`.
 
     Raises ValueError when its widths or its number of layers differ, or when the image
@@ -107,7 +110,7 @@ def _check_visual(visual: Tensor, shape: ClipShape) -> None:
         raise ValueError(
             f"the visual prompt is {width} wide, the image tower {shape.image_width}"
         )
-    if layers > shape.image_layers:
+    if shape.image_layers is not None and layers > shape.image_layers:
         raise ValueError(
             f"the visual prompt has {layers} layers; the image tower takes {shape.image_layers} (deep) or fewer"
         )
@@ -123,7 +126,7 @@ def _unsupported_reason(visual: nn.Module) -> str:
     return ""
 
 
-def _embed_dim(clip: nn.Module) -> int:
+def _embed_dim(clip: CLIP) -> int:
     projection = clip.text_projection
     if projection is None:
         return clip.ln_final.weight.shape[0]

@@ -7,6 +7,7 @@ predecessor before its block, without positional embeddings.
 
 import torch
 import torch.nn.functional as F
+from open_clip import CLIP
 from torch import Tensor, nn
 
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
@@ -17,7 +18,7 @@ from prompting.tokens import TokenBatch
 Prefix = list[tuple[Tensor, Tensor]]
 
 
-def check_text_tower(clip: nn.Module) -> None:
+def check_text_tower(clip: CLIP) -> None:
     """Raise ValueError unless the text tower is causal and reads its result at the end
     token, as CLIP's does.
     """
@@ -31,9 +32,7 @@ def check_text_tower(clip: nn.Module) -> None:
         )
 
 
-def encode_prefix(
-    clip: nn.Module, batch: TokenBatch, contexts: Tensor
-) -> Prefix | None:
+def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
     """Return what all sequences with shared contexts (layers, n_ctx, width) have in
     common.
 
@@ -59,7 +58,7 @@ def encode_prefix(
 
 
 def encode_tokens(
-    clip: nn.Module,
+    clip: CLIP,
     batch: TokenBatch,
     contexts: Tensor | None = None,
     prefix: Prefix | None = None,
@@ -71,9 +70,9 @@ def encode_tokens(
     computed again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
-    ids, slots, first = batch.ids[:, start:], None, None
+    ids, slots = batch.ids[:, start:], batch.slots[:, start:]
+    first = None
     if contexts is not None:
-        slots = batch.slots[:, start:]
         first = contexts[0]
     x = _embed(clip, ids, slots, first, start)
     ends = batch.ends - start
@@ -94,9 +93,9 @@ def encode_tokens(
 
 
 def _embed(
-    clip: nn.Module,
+    clip: CLIP,
     ids: Tensor,
-    slots: Tensor | None,
+    slots: Tensor,
     context: Tensor | None,
     start: int,
 ) -> Tensor:
@@ -108,7 +107,7 @@ def _embed(
     with full_precision(ids):
         with torch.no_grad():
             x = clip.token_embedding(ids)
-            if slots is not None:
+            if context is not None:
                 filled = slots.sum(-1, keepdim=True)
                 x = x * (1.0 - filled)
             end = start + x.shape[1]
@@ -130,10 +129,10 @@ def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
 
 
 def _run_blocks(
-    clip: nn.Module,
+    clip: CLIP,
     x: Tensor,
     ends: Tensor,
-    slots: Tensor | None,
+    slots: Tensor,
     contexts: Tensor | None,
     prefix: Prefix | None,
 ) -> Tensor:
@@ -147,9 +146,8 @@ def _run_blocks(
     length = x.shape[1]
     causal_mask = torch.ones(length, length, dtype=torch.bool, device=x.device)
     causal_mask = causal_mask.triu(1)
-    layers = 0 if contexts is None else len(contexts)
     for i, block in enumerate(blocks):
-        if 0 < i < layers:
+        if contexts is not None and 0 < i < len(contexts):
             x = _replace(x, slots, contexts[i])
         if i < len(blocks) - 1:
             q, k, v = qkv(block, x)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 MAX_PADDING = 128  # tokens of padding that cost less than another pass does
 
@@ -29,24 +30,24 @@ class TokenBatch(NamedTuple):
 
     rows: (B,) indices of the classes. ids: (B, L) token ids, 0 in the slots and after
     EOT. ends: (B,) positions of EOT. slots: (B, L, n_ctx) one-hot rows that put a
-    context vector into its slot, or None without slots. prefix: number of leading
+    context vector into its slot; n_ctx is 0 without slots. prefix: number of leading
     tokens that are the same for all sequences: SOT and the slots before the name.
     """
 
     rows: Tensor
     ids: Tensor
     ends: Tensor
-    slots: Tensor | None
+    slots: Tensor
     prefix: int
 
     def to(self, device: torch.device) -> "TokenBatch":
         """Return the batch with its tensors on a device."""
-        moved = {}
-        for name in ("rows", "ids", "ends", "slots"):
-            value = getattr(self, name)
-            if value is not None:
-                moved[name] = value.to(device)
-        return self._replace(**moved)
+        return self._replace(
+            rows=self.rows.to(device),
+            ids=self.ids.to(device),
+            ends=self.ends.to(device),
+            slots=self.slots.to(device),
+        )
 
 
 @lru_cache(maxsize=1)
@@ -90,15 +91,15 @@ def tokenize_prompts(
         # tokens of the name itself
         covered = torch.tensor([names[row][0] for row in rows])
         covered = covered[:, None]
-        filled, tokens = _pad([names[row][1] for row in rows])
+        filled, padded = _pad([names[row][1] for row in rows])
         ends = 1 + n_ctx + filled.sum(1)
         length = int(ends.max()) + 1 if trim_padding else context_length
         ids = torch.zeros(len(rows), length, dtype=torch.long)
         ids[:, 0] = tokenizer.sot_token_id
         ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
-        column = torch.arange(tokens.shape[1])
+        column = torch.arange(padded.shape[1])
         positions = 1 + column + torch.where(column < covered, before, n_ctx)
-        ids[filled.nonzero()[:, 0], positions[filled]] = tokens[filled]
+        ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
         slot = torch.arange(n_ctx)
         slot_positions = 1 + slot + torch.where(slot < before, 0, covered)
         slots = torch.zeros(len(rows), length, n_ctx)
@@ -128,19 +129,20 @@ def tokenize_sentences(
         lengths = [context_length] * len(encoded)
     batches = []
     for rows in _group_by_length(lengths, max_tokens):
-        filled, tokens = _pad([encoded[row] for row in rows])
+        filled, padded = _pad([encoded[row] for row in rows])
         ends = 1 + filled.sum(1)
         length = int(ends.max()) + 1 if trim_padding else context_length
         ids = torch.zeros(len(rows), length, dtype=torch.long)
         ids[:, 0] = tokenizer.sot_token_id
-        ids[:, 1 : 1 + tokens.shape[1]] = tokens
+        ids[:, 1 : 1 + padded.shape[1]] = padded
         ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
-        batch = TokenBatch(torch.tensor(rows), ids, ends, slots=None, prefix=0)
+        no_slots = torch.zeros(len(rows), length, 0)
+        batch = TokenBatch(torch.tensor(rows), ids, ends, no_slots, prefix=0)
         batches.append(batch)
     return batches
 
 
-def words_to_context(clip: nn.Module, tokenizer: SimpleTokenizer, text: str) -> Tensor:
+def words_to_context(clip: CLIP, tokenizer: SimpleTokenizer, text: str) -> Tensor:
     """Return token embeddings (n_ctx, width) of some words ("a photo of a"), as the
     start of a text prompt.
 

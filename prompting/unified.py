@@ -80,6 +80,7 @@ class UnifiedPrompt(Prompt):
         if dim % heads:
             raise ValueError(f"theta's heads ({heads}) must divide its dim ({dim})")
         self.text, self.visual = text, visual
+        self.position = text.position
         self.dim, self.heads, self.layers, self.theta = dim, heads, layers, theta
         text_width, visual_width = text.config()["width"], visual.config()["width"]
         self.text_pre, self.text_post = self._maps(text_width)
@@ -92,10 +93,6 @@ class UnifiedPrompt(Prompt):
         else:
             self.mixer = nn.Identity()
 
-    @property
-    def position(self) -> str:
-        return self.text.position
-
     def _maps(self, width: int) -> tuple[nn.Module, nn.Module]:
         same_width = width == self.dim and self.theta != "mlp"
         if self.theta == "identity" or same_width:
@@ -103,7 +100,7 @@ class UnifiedPrompt(Prompt):
         return nn.Linear(width, self.dim), nn.Linear(self.dim, width)
 
     def contexts(self) -> Contexts:
-        ctx = self.text.ctx
+        ctx: Tensor = self.text.ctx
         with full_precision(ctx):
             tokens = self.visual.tokens()
             if self.theta != "identity":

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import open_clip
 import torch
+from open_clip import CLIP
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.tokenizer import SimpleTokenizer
-from torch import nn
 
 from prompting.backbones import hub_models, transformers_layout
 from prompting.backbones.architectures import (
@@ -155,7 +155,7 @@ class Backbone:
     """
 
     name: str
-    clip: nn.Module
+    clip: CLIP
     tokenizer: SimpleTokenizer
     preprocessing: Preprocessing
     known_tokens: frozenset[int] | None = None
@@ -489,24 +489,23 @@ def _load_hub_file(
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
     clip = build(model, read_state_dict(path), str(path))
-    chosen = {key: tuple(values[key]) for key in ("mean", "std") if key in values}
-    interpolation = values.get("interpolation", "bicubic")
-    return _backbone(
-        name,
-        clip,
-        Preprocessing(_size(clip), **chosen, interpolation=interpolation),
-        device,
+    preprocessing = Preprocessing(
+        _size(clip),
+        tuple(values.get("mean", OPENAI_DATASET_MEAN)),
+        tuple(values.get("std", OPENAI_DATASET_STD)),
+        values.get("interpolation", "bicubic"),
     )
+    return _backbone(name, clip, preprocessing, device)
 
 
 def _backbone(
-    name: str, clip: nn.Module, preprocessing: Preprocessing, device: str | torch.device
+    name: str, clip: CLIP, preprocessing: Preprocessing, device: str | torch.device
 ) -> Backbone:
     clip = clip.float().eval().requires_grad_(False).to(device)
     return Backbone(name, clip, clip_tokenizer(), preprocessing)
 
 
-def _size(clip: nn.Module) -> int:
+def _size(clip: CLIP) -> int:
     size = clip.visual.image_size
     if isinstance(size, int):
         return size

@@ -137,16 +137,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ):
             continue
         if ".self_attn.q_proj." in name:
-            parts = [
-                state.get(name.replace(".q_proj.", f".{letter}_proj."))
-                for letter in "qkv"
-            ]
-            if any(part is None for part in parts):
+            parts = [name.replace(".q_proj.", f".{letter}_proj.") for letter in "qkv"]
+            if not state.keys() >= set(parts):
                 raise ValueError(
                     f"{path} does not fit the architecture: beside {name} the keys or values are missing"
                 )
             name = name.replace(".self_attn.q_proj.", ".attn.in_proj_")
-            value = torch.cat(parts)
+            value = torch.cat([state[part] for part in parts])
         elif name in ("text_projection.weight", "visual_projection.weight"):
             value = value.T.contiguous()
         renamed[_open_clip_name(name)] = value
@@ -288,21 +285,19 @@ def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
 
 
 def _check_number(
-    value: object, kind: type, where: str, least: float | None = None
+    value: Any, kind: type, where: str, least: float | None = None
 ) -> None:
     """Raise ValueError unless a value is an int, or for `kind` float a number, of at
     least 1 or `least`.
     """
-    kinds, noun, lowest = (int,), "whole number", 1.0
+    kinds: tuple[type, ...] = (int,)
+    noun, lowest = "whole number", 1.0
     if kind is float:
         kinds, noun, lowest = (int, float), "number", 0.0
     if least is not None:
         lowest = least
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, kinds)
-        or not lowest <= value < 1e9
-    ):
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not is_number or not lowest <= value < 1e9:
         raise ValueError(
             f"{where} is {str(value)[:40]!r}; a {noun} of at least {lowest:g} is needed"
         )

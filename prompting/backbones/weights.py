@@ -9,7 +9,8 @@ from pathlib import Path
 
 import open_clip
 import torch
-from torch import Tensor, nn
+from open_clip import CLIP
+from torch import Tensor
 
 from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
@@ -146,7 +147,7 @@ def _check_archive(path: Path) -> None:
         raise ValueError("its members are compressed, which torch.save never does")
 
 
-def build_from_openai_layout(state: dict[str, Tensor], source: str) -> nn.Module:
+def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide
     and QuickGELU, as OpenAI's are.
 
@@ -235,7 +236,7 @@ def _check_dimensions(state: dict[str, Tensor], source: str) -> None:
             )
 
 
-def build(config: dict, state: dict[str, Tensor], source: str) -> nn.Module:
+def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     """Return an open_clip CLIP of this configuration with these tensors, in float32.
 
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.

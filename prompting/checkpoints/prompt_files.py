@@ -88,6 +88,8 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
 
     Nothing is allocated.
     """
+    if not isinstance(config, dict):
+        raise ValueError(f"its metadata {_CONFIG!r} is no object")
     _check_numbers(config)
     _check_modules(config, len(state))
     with torch.device("meta"):
@@ -96,12 +98,10 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
     return prompt.config()
 
 
-def _check_numbers(config: object) -> None:
-    """Raise ValueError unless the configuration of an untrusted file is an object with
-    numbers that a prompt can have.
+def _check_numbers(config: dict) -> None:
+    """Raise ValueError unless the configuration of an untrusted file has numbers that a
+    prompt can have.
     """
-    if not isinstance(config, dict):
-        raise ValueError(f"its metadata {_CONFIG!r} is no object")
     for name, value in config.items():
         if isinstance(value, dict):
             _check_numbers(value)

@@ -112,7 +112,7 @@ def _pop_layers(state: State, pattern: str, first: int) -> list[Tensor]:
     """Remove and return the tensors named by `pattern` with the numbers from `first`
     on.
     """
-    layers = []
+    layers: list[Tensor] = []
     while pattern.format(first + len(layers)) in state:
         layers.append(state.pop(pattern.format(first + len(layers))))
     return layers
@@ -287,6 +287,8 @@ def official_names(prompt: Prompt, state: State) -> State:
     for name, value in state.items():
         name = prefixes[type(prompt)] + name
         prefix = _known_prefix(name, official)
+        if prefix is None:
+            raise ValueError(f"the reference has no tensor for {name!r}")
         renamed[official[prefix] + name[len(prefix) :]] = value
     return renamed
 

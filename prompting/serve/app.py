@@ -24,6 +24,7 @@ from PIL import Image
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 from prompting.predict import Predictor
 from prompting.serve.limits import BodyLimits, ImpatientProtocol
@@ -143,7 +144,7 @@ class Service:
             images = _images(form)
             classes = self._classes(form)
             top = _top(form)
-            answers = []
+            answers: list[dict[str, object]] = []
             failed: list[HTTPException] = []
             for upload in images:
                 name = printable(upload.filename or "image", LONGEST_NAME)
@@ -176,6 +177,8 @@ class Service:
             raise
         except ValueError as error:  # of the parser
             raise HTTPException(400, printable(error)) from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the request ended too early") from None
 
     def _classes(self, form: FormData) -> list[str] | None:
         """Return the classes of the form, or None for the default ones."""

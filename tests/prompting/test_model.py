@@ -243,6 +243,18 @@ def test_constant_class_features_are_kept_and_dropped():
     assert model.double().encode_classes(CLASSES).dtype == torch.float64
 
 
+def test_class_features_are_kept_of_so_many_classes_only(monkeypatch):
+    monkeypatch.setattr("prompting.model.MAX_CLASS_FEATURES", 2 * len(CLASSES))
+    model = PromptedCLIP(tiny_clip(), visual_prompt())
+    first = model.encode_classes(CLASSES)
+    for number in range(10):
+        model.encode_classes([f"{name} {number}" for name in CLASSES])
+    again = model.encode_classes(CLASSES)
+    assert again is not first
+    torch.testing.assert_close(again, first)
+    assert model._class_features.size == 2 * len(CLASSES)
+
+
 def test_text_prompt_follows_its_values():
     model = PromptedCLIP(tiny_clip(), text_prompt())
     before = model.encode_classes(CLASSES).detach()

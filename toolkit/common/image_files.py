@@ -23,7 +23,7 @@ SUFFIXES = (
 )
 
 
-def find_image_files(folder: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+def find_image_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]:
     """Return the images below a folder and its other files, each sorted by path.
 
     Links to folders are followed, but not those that lead upwards or to a folder that
@@ -32,8 +32,9 @@ def find_image_files(folder: str | os.PathLike) -> tuple[list[Path], list[Path]]
     """
     images = []
     others = []
-    seen = {os.path.realpath(folder)}
-    for base, folders, files in os.walk(folder, followlinks=True):
+    top = os.fspath(folder)
+    seen = {os.path.realpath(top)}
+    for base, folders, files in os.walk(top, followlinks=True):
         folders[:] = [
             name
             for name in sorted(folders)
@@ -58,7 +59,7 @@ def has_image_suffix(name: str) -> bool:
 
 @functools.lru_cache
 def _suffixes() -> tuple[str, ...]:
-    suffixes = SUFFIXES
+    suffixes: tuple[str, ...] = SUFFIXES
     if find_spec("PIL._avif"):
         suffixes += (".avif",)
     if find_spec("pillow_heif"):

@@ -212,6 +212,8 @@ def _tiff(content: bytes) -> tuple[bytes, int | None]:
     BigTIFF, with longer entries, has 43 for 42.
     """
     order = _byte_order(content)
+    if order is None:
+        return content, None
     (version,) = struct.unpack_from(order + "H", content, 2)
     if version == 42:
         (start,) = struct.unpack_from(order + "I", content, 4)

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ def _read_opened(image: Image.Image, background: str) -> Image.Image:
 @functools.lru_cache
 def _formats() -> tuple[str, ...]:
     """Return Pillow's formats that are read, with AVIF and HEIF if they are installed."""
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if features.check("avif"):
         formats += ("AVIF",)
     try:
@@ -138,10 +139,11 @@ def _formats() -> tuple[str, ...]:
 
 def _decode(content: bytes, background: str) -> Image.Image:
     content, orientation = without_metadata(content)
-    image = Image.open(io.BytesIO(content), formats=_formats())
-    _check_sides(*image.size)
-    has_16_bits = ";16" in str(image.tile)
-    image.load()
+    opened = Image.open(io.BytesIO(content), formats=_formats())
+    _check_sides(*opened.size)
+    has_16_bits = ";16" in str(opened.tile)
+    opened.load()
+    image: Image.Image = opened
     if has_16_bits and image.mode in ("RGB", "RGBA"):
         image = _with_low_bytes(image, content)
     if orientation is None:
@@ -226,9 +228,8 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
     If their upper bytes do not fill 16 bits, the file is decoded again for the lower
     ones.
     """
-    colors = [band for band in image.getbands() if band != "A"]
-    highest = max(image.getchannel(band).getextrema()[1] for band in colors)
-    if highest >= 64:  # more than 14 bits
+    upper = np.asarray(image)
+    if upper[:, :, :3].max() >= 64:  # more than 14 bits
         return image
     other = Image.open(io.BytesIO(content), formats=_formats())
     is_grey = "LA;16B" in str(other.tile)
@@ -237,7 +238,7 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
         other.load()
     except ValueError:  # Pillow has no such raw mode
         return image
-    upper, lower = np.asarray(image), np.asarray(other)
+    lower = np.asarray(other)
     if is_grey:
         lower = lower[:, :, [1, 1, 1, 3]]
     values = upper.astype(np.uint16) << 8 | lower
@@ -247,7 +248,7 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
     return Image.fromarray(scaled)
 
 
-def _low_byte_mode(args: str | tuple) -> str | tuple:
+def _low_byte_mode(args: Any) -> Any:
     """Return the arguments of one of Pillow's decoders with a raw mode that takes the
     other byte of 16 bits.
     """

@@ -39,9 +39,8 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
         ValueError,
         TypeError,
     ) as error:  # impossible dates and numbers; keys that are lists
-        mark = getattr(error, "problem_mark", None)
-        if mark:
-            reason = f"line {mark.line + 1}: {error.problem}"
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            reason = f"line {error.problem_mark.line + 1}: {error.problem}"
         else:
             reason = " ".join(str(error).split())
         raise ValueError(f"{_named(path, what)} is no YAML: {reason}") from None

@@ -25,8 +25,18 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
 _NESTING = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
 _MAX_NESTING = 20_000
 _MAX_MEMO = 100 * _MAX_NESTING
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-_DTYPES += (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+_DTYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 _STORAGES = (
     "Double",
     "Float",
@@ -196,7 +206,8 @@ def _check_size(file: BinaryIO) -> None:
         if operation.name in _NESTING:
             nested += 1
         is_memo = operation.name in ("PUT", "LONG_BINPUT")
-        if nested > _MAX_NESTING or (is_memo and argument > _MAX_MEMO):
+        memo = argument if is_memo and isinstance(argument, int) else 0
+        if nested > _MAX_NESTING or memo > _MAX_MEMO:
             raise ValueError("its pickle is far too large for a checkpoint's")
     file.seek(start)
 
@@ -208,7 +219,7 @@ class _Known:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: Any) -> None:
         self.value = value
 
     def __call__(self, *args: object) -> object:
@@ -258,8 +269,9 @@ def _parameter(data: object, *_: object) -> object:
 
 def _number(kind: object, data: object = None) -> object:
     """Return a numpy number as Python's own."""
-    is_number = isinstance(kind, _NumpyType) and re.fullmatch("[fiub][1248]", kind.code)
-    if not is_number or not isinstance(data, bytes):
+    if not isinstance(kind, _NumpyType) or not isinstance(data, bytes):
+        return Placeholder()
+    if not re.fullmatch("[fiub][1248]", kind.code):
         return Placeholder()
     return np.frombuffer(data, kind.order + kind.code)[0].item()
 
