@@ -335,10 +335,35 @@ def test_paired_comparison_on_known_numbers():
         found.tasks,
         found.seeds,
     ) == (3, 3, 2)
+    back = comparisons.compare("q", second, first, ("y", "x"))
+    assert (found.losses, back.losses) == (0, 1)  # by 1, 1 and 3 points
     # the most extreme draws of three tasks
     assert found.low == pytest.approx(1.0) and found.high == pytest.approx(3.0)
     assert comparisons.signed_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == 0.0625
     assert comparisons.signed_rank(np.zeros(4)) == 1.0
+
+
+def test_questions_about_a_new_multitask_method():
+    shots = [("5", name) for name in ("VPT", "MVPT", "IVLP", "MIVLP")]
+    labels = [("0", "zero-shot"), *shots]
+    lines = [
+        tables.Line(row, {}, {0: {"a": float(number), "b": float(number)}})
+        for number, row in enumerate(labels)
+    ]
+    table = tables.Table("table1", "t", ("shots", "method"), ("a", "b"), lines)
+    found = {
+        (c.question.split(",")[0], c.first, c.second): c.difference
+        for c in comparisons.of_tables([table])
+    }
+    assert found == {
+        ("beside zero-shot", "VPT", "zero-shot"): 1.0,
+        ("beside zero-shot", "MVPT", "zero-shot"): 2.0,
+        ("beside zero-shot", "IVLP", "zero-shot"): 3.0,
+        ("beside zero-shot", "MIVLP", "zero-shot"): 4.0,
+        ("a source prompt first", "MVPT", "VPT"): 1.0,
+        ("a source prompt first", "MIVLP", "IVLP"): 1.0,
+        ("beside MVPT", "MIVLP", "MVPT"): 2.0,
+    }
 
 
 def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
