@@ -20,6 +20,7 @@ from scripts.study import (
     comparisons,
     items,
     methods,
+    output,
     planner,
     plots,
     protocol,
@@ -613,3 +614,22 @@ def perform_for_test(job, place):
     if job.name == "raises":
         raise ValueError("no such luck")
     (Path(place) / job.name).write_text(job.settings["name"])
+
+
+def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
+    page = tmp_path / "RESULTS.md"
+    page.write_text("# Results\n\n<!-- table1:begin -->\nold\n<!-- table1:end -->\n")
+    known = protocol.load("pocket_updates")
+    _, planned = items.plan_items(known, ["table1"])
+    line = tables.Line(("0", "zero-shot"), {"average": tables.Cell((1.0,))})
+    table = tables.Table("table1", "t", ("shots", "method"), ("average",), [line])
+    out = tmp_path / "tables"
+    out.mkdir()
+    (out / "table1.png").write_bytes(b"picture")
+    output.write_page(page, known, planned, [table], out)
+    text = page.read_text()
+    assert "<!-- table1:begin -->\nold\n<!-- table1:end -->" in text
+    assert "<!-- pocket_updates_table1:begin -->" in text
+    assert "![Cross-task generalisation](docs/study/pocket_updates_table1.png)" in text
+    copy = tmp_path / "docs" / "study" / "pocket_updates_table1.png"
+    assert copy.read_bytes() == b"picture"
