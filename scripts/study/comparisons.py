@@ -19,6 +19,8 @@ from .tables import Line, Table, markdown_rows
 
 Labels = tuple[str, ...]
 
+PAPER_MULTITASK = ("MVPT", "MUPT")
+POINT = 1.0
 TABLE2_QUESTIONS = {
     "-": "adaptation in groups, no source prompt",
     "M": "source prompt and groups",
@@ -38,8 +40,8 @@ class Comparison:
     Attributes:
         low, high: 95 % bootstrap interval of the mean difference, tasks drawn with
         replacement. wilcoxon: two-sided p of the signed-rank test over tasks; 1 where
-        all differences are 0. wins: tasks on which the first is better; `tasks` is
-        their number.
+        all differences are 0. wins: tasks on which the first is better; losses: tasks
+        on which it is more than a point worse; `tasks` is their number.
     """
 
     question: str
@@ -50,6 +52,7 @@ class Comparison:
     high: float
     wilcoxon: float
     wins: int
+    losses: int
     tasks: int
     seeds: int
 
@@ -57,8 +60,7 @@ class Comparison:
 def compare(
     question: str, first: Line, second: Line, names: tuple[str, str]
 ) -> Comparison | None:
-    """Return the comparison of two lines over the seeds and tasks that both have;
-
+    """Return the comparison of two lines over the seeds and tasks that both have, or
     None without any.
     """
     seeds = sorted(first.scores.keys() & second.scores.keys())
@@ -82,6 +84,7 @@ def compare(
         high=high,
         wilcoxon=signed_rank(differences),
         wins=int((differences > 0).sum()),
+        losses=int((differences < -POINT).sum()),
         tasks=len(tasks),
         seeds=len(seeds),
     )
@@ -132,12 +135,7 @@ def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
     groups = list(dict.fromkeys(labels[0] for labels in lines))
     for labels in sorted(lines, key=lambda labels: groups.index(labels[0])):
         if table.name == "table1":
-            shots, method = labels
-            yield (
-                f"a source prompt first, {shots} shots",
-                labels,
-                (shots, _single_form(method)),
-            )
+            yield from _table1_questions(*labels)
         if table.name == "table2":
             method, source, _ = labels
             yield TABLE2_QUESTIONS[source], labels, (_single_form(method), "-", "S")
@@ -145,6 +143,20 @@ def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
             method, groups = labels
             for other in TABLE3_PAIRS.get(groups, ()):
                 yield "grouping", labels, (method, other)
+
+
+def _table1_questions(shots: str, method: str) -> Iterator[tuple[str, Labels, Labels]]:
+    """Yield the questions about a method at some shots: does its source prompt help, is
+    it better than the paper's multitask methods, is it better than zero-shot?
+    """
+    labels = (shots, method)
+    single = _single_form(method)
+    yield f"a source prompt first, {shots} shots", labels, (shots, single)
+    if single and method not in methods.PAPER:
+        for other in PAPER_MULTITASK:
+            yield f"beside {other}, {shots} shots", labels, (shots, other)
+    if shots != "0":
+        yield f"beside zero-shot, {shots} shots", labels, ("0", "zero-shot")
 
 
 def _single_form(method: str) -> str:
@@ -156,11 +168,8 @@ def _single_form(method: str) -> str:
 
 def markdown(comparisons: Sequence[Comparison]) -> str:
     """Return the comparisons as a table."""
-    rows = [
-        "question|first − second|difference|95 % interval|Wilcoxon p|better on".split(
-            "|"
-        )
-    ]
+    heads = "question|first − second|difference|95 % interval|Wilcoxon p|better on|a point worse on"
+    rows = [heads.split("|")]
     for c in comparisons:
         row = [
             c.question,
@@ -169,6 +178,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
             f"{c.low:+.2f} to {c.high:+.2f}",
             f"{c.wilcoxon:.3f}",
             f"{c.wins} of {c.tasks}",
+            str(c.losses),
         ]
         rows.append(row)
     return markdown_rows(rows, texts=2)

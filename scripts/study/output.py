@@ -19,9 +19,9 @@ from toolkit.common.files import write_text
 from toolkit.common.markers import replace_or_append
 from toolkit.common.structured import write_json
 
-from . import comparisons, plots, sizes, tables
+from . import comparisons, methods, plots, sizes, tables
 from .items import Item
-from .protocol import Protocol
+from .protocol import BESIDE_POCKET, Protocol
 
 PAGE_HEAD = """# Results
 
@@ -164,32 +164,36 @@ def write_page(
     out: Path,
 ) -> None:
     """Fill the page's parts of these items, so that text around them stays, and copy
-    plots and numbers to docs/study.
+    plots and numbers to docs/study. Names of the parts and files of a suite in
+    BESIDE_POCKET begin with the suite's.
     """
     text = page.read_text(encoding="utf-8") if page.is_file() else PAGE_HEAD
     copies = page.parent / "docs" / "study"
     copies.mkdir(parents=True, exist_ok=True)
     names = [item.name for item in items]
+    prefix = f"{protocol.suite}_" if protocol.suite in BESIDE_POCKET else ""
     for name in [*names, "comparisons"]:
         for path in (out / f"{name}.png", out / f"{name}.json"):
             if path.is_file():
-                shutil.copyfile(path, copies / path.name)
-    text = replace_or_append(text, "protocol", _protocol_part(protocol, names))
+                shutil.copyfile(path, copies / f"{prefix}{path.name}")
+    parts = {"protocol": _protocol_part(protocol, names)}
     by_name = {table.name: table for table in built}
     for item in items:
-        part = _item_part(item, by_name.get(item.name), copies, out)
-        text = replace_or_append(text, item.name, part)
+        picture = copies / f"{prefix}{item.name}.png"
+        parts[item.name] = _item_part(item, by_name.get(item.name), picture, out)
     comparison_part = _read(out / "comparisons.md")
     if comparison_part:
-        text = replace_or_append(
-            text, "comparisons", COMPARISONS_HEAD + comparison_part
-        )
+        parts["comparisons"] = COMPARISONS_HEAD + comparison_part
+    for name, part in parts.items():
+        text = replace_or_append(text, prefix + name, part)
     write_text(page, text)
 
 
 def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
     seeds = ",".join(str(seed) for seed in protocol.seeds)
     command = f"python -m scripts.study {' '.join(names)} --suite {protocol.suite} --seeds {seeds}"
+    if protocol.methods != methods.PAPER:
+        command += f" --methods {','.join(protocol.methods)}"
     options = [f"{key} {value}" for key, value in protocol.options.items()]
     settings = ", ".join(options) or "the recipe's"
     today = datetime.date.today().isoformat()
@@ -199,11 +203,11 @@ def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
     )
 
 
-def _item_part(item: Item, table: tables.Table | None, copies: Path, out: Path) -> str:
+def _item_part(item: Item, table: tables.Table | None, picture: Path, out: Path) -> str:
     kind, number = item.name[:-1], item.name[-1]
     parts = [f"## {item.title} (the paper's {kind} {number})", ""]
-    if (copies / f"{item.name}.png").is_file():
-        parts += [f"![{item.title}](docs/study/{item.name}.png)", ""]
+    if picture.is_file():
+        parts += [f"![{item.title}](docs/study/{picture.name})", ""]
     if item.name in ("table2", "table3", "figure4"):
         parts += [CHOSEN_ON_TEST, ""]
     if table:

@@ -15,7 +15,9 @@ from toolkit.common.suggest import canonical, nearest
 from . import methods
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
-SUITES = ("pocket", "paper")
+# beside the paper's experiments on the pocket suite, on the same page
+BESIDE_POCKET = ("pocket_updates", "pocket_recipes")
+SUITES = ("pocket", *BESIDE_POCKET, "paper")
 TABLES = ("table1", "table2", "table3", "table4")
 NAME, NAMES, SEEDS = "a name", "a list of names", "a list of whole numbers from 0"
 LENGTHS, OPTIONS, ITEM_SETTINGS = (

@@ -20,6 +20,7 @@ from scripts.study import (
     comparisons,
     items,
     methods,
+    output,
     planner,
     plots,
     protocol,
@@ -335,10 +336,35 @@ def test_paired_comparison_on_known_numbers():
         found.tasks,
         found.seeds,
     ) == (3, 3, 2)
+    back = comparisons.compare("q", second, first, ("y", "x"))
+    assert (found.losses, back.losses) == (0, 1)  # by 1, 1 and 3 points
     # the most extreme draws of three tasks
     assert found.low == pytest.approx(1.0) and found.high == pytest.approx(3.0)
     assert comparisons.signed_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == 0.0625
     assert comparisons.signed_rank(np.zeros(4)) == 1.0
+
+
+def test_questions_about_a_new_multitask_method():
+    shots = [("5", name) for name in ("VPT", "MVPT", "IVLP", "MIVLP")]
+    labels = [("0", "zero-shot"), *shots]
+    lines = [
+        tables.Line(row, {}, {0: {"a": float(number), "b": float(number)}})
+        for number, row in enumerate(labels)
+    ]
+    table = tables.Table("table1", "t", ("shots", "method"), ("a", "b"), lines)
+    found = {
+        (c.question.split(",")[0], c.first, c.second): c.difference
+        for c in comparisons.of_tables([table])
+    }
+    assert found == {
+        ("beside zero-shot", "VPT", "zero-shot"): 1.0,
+        ("beside zero-shot", "MVPT", "zero-shot"): 2.0,
+        ("beside zero-shot", "IVLP", "zero-shot"): 3.0,
+        ("beside zero-shot", "MIVLP", "zero-shot"): 4.0,
+        ("a source prompt first", "MVPT", "VPT"): 1.0,
+        ("a source prompt first", "MIVLP", "IVLP"): 1.0,
+        ("beside MVPT", "MIVLP", "MVPT"): 2.0,
+    }
 
 
 def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
@@ -588,3 +614,22 @@ def perform_for_test(job, place):
     if job.name == "raises":
         raise ValueError("no such luck")
     (Path(place) / job.name).write_text(job.settings["name"])
+
+
+def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
+    page = tmp_path / "RESULTS.md"
+    page.write_text("# Results\n\n<!-- table1:begin -->\nold\n<!-- table1:end -->\n")
+    known = protocol.load("pocket_updates")
+    _, planned = items.plan_items(known, ["table1"])
+    line = tables.Line(("0", "zero-shot"), {"average": tables.Cell((1.0,))})
+    table = tables.Table("table1", "t", ("shots", "method"), ("average",), [line])
+    out = tmp_path / "tables"
+    out.mkdir()
+    (out / "table1.png").write_bytes(b"picture")
+    output.write_page(page, known, planned, [table], out)
+    text = page.read_text()
+    assert "<!-- table1:begin -->\nold\n<!-- table1:end -->" in text
+    assert "<!-- pocket_updates_table1:begin -->" in text
+    assert "![Cross-task generalisation](docs/study/pocket_updates_table1.png)" in text
+    copy = tmp_path / "docs" / "study" / "pocket_updates_table1.png"
+    assert copy.read_bytes() == b"picture"
