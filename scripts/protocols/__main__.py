@@ -27,9 +27,7 @@ from toolkit.common.plugins import add_import_flag
 from toolkit.common.suggest import canonical, nearest
 from toolkit.common.text import start_log
 from trainers.engine.config_values import parse
-from trainers.engine.run_dir import check_folder, exclusive_folder
 
-from . import output
 from .planner import ProtocolPlanner, Results
 from .suite import PROTOCOLS, Suite, load
 
@@ -184,6 +182,10 @@ def run(args: argparse.Namespace) -> int:
     is_pocket = suite.backbone == "pocket"
     if not args.root and not all(name.startswith("pocket-") for name in suite.sets):
         raise ValueError("--root: the folder of the data sets is needed")
+    from trainers.engine.run_dir import check_folder, exclusive_folder
+
+    from . import output
+
     check_folder(args.output_dir)
     folder = Path(args.output_dir)
     with exclusive_folder(folder):
