@@ -85,8 +85,7 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
 
     Raises:
         ValueError: there are more or fewer names than classes, or one is unknown, fits
-        several classes or is the name
-            of a class that another has.
+            several classes or is the name of a class that another has.
     """
     known = _spellings(name)
     if len(found) != len(known):

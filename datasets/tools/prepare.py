@@ -47,7 +47,7 @@ def prepare(
 
     Raises:
         ValueError: torchvision does not have the set, or the folder is there already.
-        NotDone: torchvision's copy is not available or cannot be read.
+            NotDone: torchvision's copy is not available or cannot be read.
     """
     check(entry, root)
     source = Path(source) if source else Path(root) / "torchvision"
@@ -88,7 +88,7 @@ def prepare_copy(
 
     Raises:
         FileNotFoundError, ValueError: the copy is not there or not as it should be; the
-        message names file and place.
+            message names file and place.
     """
     require_empty(entry, root)
     collection = open_copy(entry, form, path)

@@ -70,14 +70,16 @@ class Checkpoint:
     """A checkpoint's prompt.
 
     Attributes:
-        path: the file. state: its tensors in float32, without frozen weights and those
-        that depend on class names. foreign: True if the names are an official
-        implementation's. method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp"
-        if the names tell it, else "". fixed_words: words between the vectors and the
-        class name. epoch, val_result: as stored; None if they are missing or no
-        numbers. record: what our runs store beside the tensors: the metadata of
-        prompts.safetensors, and the prompt's
-            `config`; {} if there is none.
+        path: the file.
+        state: its tensors in float32, without frozen weights and those that depend on
+            class names.
+        foreign: True if the names are an official implementation's.
+        method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell
+            it, else "".
+        fixed_words: words between the vectors and the class name.
+        epoch, val_result: as stored; None if they are missing or no numbers.
+        record: what our runs store beside the tensors: the metadata of
+            prompts.safetensors, and the prompt's `config`; {} if there is none.
     """
 
     path: str

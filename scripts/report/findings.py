@@ -61,8 +61,8 @@ class Confusion:
 
     Attributes:
         counts: (C, C) test images by true (row) and predicted class, NaN for 0; None
-        for more than `MOST_IN_MATRIX`. pairs: (true, predicted, test images) of the
-        most frequent mistakes.
+            for more than `MOST_IN_MATRIX`.
+        pairs: (true, predicted, test images) of the most frequent mistakes.
     """
 
     classes: Sequence[str]
@@ -76,10 +76,12 @@ class Findings:
 
     Attributes:
         scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions
-        or labels. shots: thumbnails of training images, of `shots_total`. mistakes:
-        thumbnails of the most confident ones of `wrong` misclassified test images among
-        `tested`. by_class: the scores of all classes that have test images, the worst
-        first. classes: number of classes.
+            or labels.
+        shots: thumbnails of training images, of `shots_total`.
+        mistakes: thumbnails of the most confident ones of `wrong` misclassified test
+            images among `tested`.
+        by_class: the scores of all classes that have test images, the worst first.
+        classes: number of classes.
     """
 
     scores: np.ndarray | None = None
@@ -106,8 +108,9 @@ def gather(
     a `problem`, not an error.
 
     Args:
-        most_mistakes: mistakes that are shown. with_zero_shot: show the zero-shot
-        scores of the classes that the run has written.
+        most_mistakes: mistakes that are shown.
+        with_zero_shot: show the zero-shot scores of the classes that the run has
+            written.
     """
     label = record["task"]
     try:

@@ -51,9 +51,9 @@ def read_bytes(path: str) -> bytes:
     """Return the content of a plain file or of a zip's member.
 
     Raises:
-        FileNotFoundError: the file, the zip or the member does not exist. ValueError:
-        the zip or the member is damaged, the member is too large, or the file is a
-        device or a pipe.
+        FileNotFoundError: the file, the zip or the member does not exist.
+        ValueError: the zip or the member is damaged, the member is too large, or the
+            file is a device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:

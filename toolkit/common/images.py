@@ -69,10 +69,10 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
             and NaN are 0.
 
     Args:
-        source: a file, ``<zip>@<member>``, or an open PIL image. background: "white" or
-        "black" is what shows through transparent pixels; "none" drops the transparency,
-        so that
-            the colours show which the file holds below it.
+        source: a file, ``<zip>@<member>``, or an open PIL image.
+        background: "white" or "black" is what shows through transparent pixels; "none"
+            drops the transparency, so that the colours show which the file holds below
+            it.
 
     Raises:
         FileNotFoundError: no such file, zip or member. ImageError: the content is no
@@ -277,8 +277,8 @@ def resize(
 
     Args:
         mode: "squash" resizes both sides to `size`; "crop" resizes the short side and
-        cuts the centre out. interpolation: "nearest", "bilinear" or "bicubic"
-        (antialiased, as PIL does).
+            cuts the centre out.
+        interpolation: "nearest", "bilinear" or "bicubic" (antialiased, as PIL does).
     """
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F

@@ -22,11 +22,11 @@ class _BaseWarmupScheduler(LRScheduler):
     """Warm-up for ``warmup_epoch`` epochs, then ``successor``.
 
     Args:
-        optimizer: the optimiser that ``successor`` drives, too. successor: the schedule
-        after the warm-up, fresh from its constructor. warmup_epoch: epochs of warm-up,
-        w. recount: True: at epoch w the successor is at its epoch 0. False: it is at
-        its epoch w, as though it had
-            run during the warm-up.
+        optimizer: the optimiser that ``successor`` drives, too.
+        successor: the schedule after the warm-up, fresh from its constructor.
+        warmup_epoch: epochs of warm-up, w.
+        recount: True: at epoch w the successor is at its epoch 0. False: it is at its
+            epoch w, as though it had run during the warm-up.
     """
 
     def __init__(

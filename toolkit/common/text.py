@@ -17,7 +17,7 @@ def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
 
     Args:
         lines: keep line breaks and tabs. Without them, text from a file cannot look
-        like a message of its own.
+            like a message of its own.
     """
     text = str(text)
     if len(text) > longest:

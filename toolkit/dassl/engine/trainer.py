@@ -210,7 +210,7 @@ class SimpleTrainer(TrainerBase):
 
         Args:
             split: "val" or "test"; default ``cfg.TEST.SPLIT``. Without a validation set
-            the test set is used.
+                the test set is used.
 
         Returns:
             The evaluator's first result: accuracy in percent.

@@ -84,9 +84,8 @@ def setup_logger(output: StrPath | None = None) -> None:
 
     Args:
         output: a folder, in which the file is called ``log.txt``, or a file that ends
-        with ``.txt`` or ``.log``. A file
-            that exists is left alone: the new one's name gets a time stamp,
-            ``-%Y-%m-%d-%H-%M-%S``.
+            with ``.txt`` or ``.log``. A file that exists is left alone: the new one's
+            name gets a time stamp, ``-%Y-%m-%d-%H-%M-%S``.
 
     A second call replaces what the first one set up.
     """
