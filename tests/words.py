@@ -117,8 +117,8 @@ BANNED_NAMES = {
 }
 ALIASES = {"elevater_eval/issues.py": {"problems"}}  # public for one more version
 BANNED_PHRASES = re.compile(
-    r"\b(learnt|anew|go(?:es|ing)? on|of (?:one's|its|their) own|can't be had"
-    r"|of others|anyone's|told|stands?|lies)\b",
+    r"\b(learnt|anew|go(?:es|ing)? on|of (?:one's|its|their) own(?! \w)|can't be had"
+    r"|of others|anyone's|told|lies|stands?(?! (?:in )?for))\b",
     re.IGNORECASE,
 )
 WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")

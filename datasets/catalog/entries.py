@@ -93,9 +93,8 @@ def _entries() -> dict[str, Entry]:
 
 
 def entries() -> dict[str, Entry]:
-    """Return all sets by name:
-
-    CoOp's 11, 4 variants of ImageNet, ELEVATER's 20 and imagenet-1k, 35 pocket tasks.
+    """Return all sets by name: CoOp's 11, 4 variants of ImageNet, ELEVATER's 20 and
+    imagenet-1k, 35 pocket tasks.
     """
     return dict(_entries())
 

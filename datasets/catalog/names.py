@@ -52,9 +52,8 @@ def class_names(name: str) -> list[str]:
 
 
 def templates(name: str) -> list[str]:
-    """Return the zero-shot templates of a set:
-
-    OpenAI's for ELEVATER's sets, CoOp's one for CoOp's.
+    """Return the zero-shot templates of a set: OpenAI's for ELEVATER's sets, CoOp's one
+    for CoOp's.
     """
     known = entry(name)
     if known.templates:

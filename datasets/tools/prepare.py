@@ -47,7 +47,7 @@ def prepare(
 
     Raises:
         ValueError: torchvision does not have the set, or the folder is there already.
-            NotDone: torchvision's copy is not available or cannot be read.
+        NotDone: torchvision's copy is not available or cannot be read.
     """
     check(entry, root)
     source = Path(source) if source else Path(root) / "torchvision"

@@ -31,10 +31,8 @@ RESAMPLES, SEED = 1000, 0  # of the test images, for intervals
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An image as a data:
-
-    URI ("" if it cannot be read), its class, the lines below it, and its ranks in each
-    order.
+    """An image as a data: URI ("" if it cannot be read), its class, the lines below it,
+    and its ranks in each order.
     """
 
     uri: str
@@ -202,9 +200,8 @@ def score_classes(
 def count_confusions(
     classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
 ) -> Confusion | None:
-    """Return how often each class was taken for each other;
-
-    None for a multilabel task, or if that never happened.
+    """Return how often each class was taken for each other; None for a multilabel task,
+    or if that never happened.
     """
     if targets.ndim == 2:
         return None
@@ -254,9 +251,8 @@ def spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def thumbnail(path: str, side: int = SIDE) -> str:
-    """Return an image as a JPEG of at most `side` pixels a side in a data:
-
-    URI; "" if it cannot be read.
+    """Return an image as a JPEG of at most `side` pixels a side in a data: URI; "" if
+    it cannot be read.
     """
     try:
         image = read_image(path)

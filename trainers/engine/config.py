@@ -266,7 +266,6 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
 
 def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
     """Return a frozen copy with other values; keys have "__" for ".":
-
     `with_overrides(cfg, DATASET__DATASET="a")`.
     """
     cfg = cfg.clone()

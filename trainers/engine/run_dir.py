@@ -74,9 +74,8 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class FolderState:
-    """A status;
-
-    `detail` says how far an interrupted run came, or in what another run differs.
+    """A status; `detail` says how far an interrupted run came, or in what another run
+    differs.
     """
 
     status: Status

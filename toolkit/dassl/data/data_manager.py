@@ -117,7 +117,7 @@ class DataManager:
         return self._lab2cname
 
     def show_dataset_summary(self, cfg) -> None:
-        """Log a table of two columns: what, how many."""
+        """Log a table of two columns: splits and classes, and their numbers."""
         rows = [("Dataset", cfg.DATASET.NAME)]
         if cfg.DATASET.SOURCE_DOMAINS:
             rows.append(("Source", ", ".join(cfg.DATASET.SOURCE_DOMAINS)))
