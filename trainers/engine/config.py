@@ -65,6 +65,7 @@ class RunOptions:
         given: the keys that flags, files and KEY VALUE pairs set; None: all. Others
             follow the prompt of `model_dir`.
         coop_folders: name the default output folder as CoOp's scripts do.
+        track: name of the tracker that gets curves and results; "": none.
         chosen: the line that says which trainer was chosen, and why; "" if one was
             given.
     """
@@ -78,6 +79,7 @@ class RunOptions:
     groups: str = ""
     given: frozenset[str] | None = None
     coop_folders: bool = False
+    track: str = ""
     chosen: str = ""
 
 

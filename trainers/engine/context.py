@@ -16,6 +16,8 @@ from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone
 from prompting.shape import ClipShape, clip_shape
 
+from .tracking import Tracker
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -35,6 +37,7 @@ class RunContext:
             "zero_shot_one_template", "source" (the initial prompt).
         test_images: the tasks' test images, decoded when the run was checked; None: the
             trainer's own.
+        tracker: gets the curves.
         metadata: added to each record of results.json, and compared when a run is
             resumed.
     """
@@ -48,6 +51,7 @@ class RunContext:
     references: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
     test_images: MultitaskDataset | None = None
+    tracker: Tracker = field(default_factory=Tracker)
 
 
 @dataclass(frozen=True)

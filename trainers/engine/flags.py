@@ -143,6 +143,12 @@ def arguments() -> argparse.ArgumentParser:
         help="name the default output folder as CoOp's scripts do",
     )
     add(
+        "--track",
+        default="",
+        choices=["wandb", "mlflow", "trackio"],
+        help="send curves and results to this tracker, too",
+    )
+    add(
         "--list-keys",
         action="store_true",
         help="print the settings of --trainer, with defaults and meaning",
