@@ -46,11 +46,11 @@ class ImageTower(Protocol):
     def recomputes(self) -> bool: ...
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return what enters the first block (B, prefix_tokens + patches, width)."""
+        """Return the input of the first block (B, prefix_tokens + patches, width)."""
         ...
 
     def norm_first(self, tokens: Tensor) -> Tensor:
-        """Return tokens after the norm that stands before the first block."""
+        """Return tokens after the norm before the first block."""
         ...
 
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:

@@ -5,6 +5,8 @@ width). The first layer enters with the tokens; each further one replaces its
 predecessor before its block, without positional embeddings.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
@@ -13,6 +15,16 @@ from torch import Tensor, nn
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
+
+
+class ClassVectors(NamedTuple):
+    """Vectors (B, n_ctx, width) that replace the contexts of each sequence before a
+    block.
+    """
+
+    block: int
+    vectors: Tensor
+
 
 # each block's keys and values (1, heads, P, width / heads) of the first P tokens
 Prefix = list[tuple[Tensor, Tensor]]
@@ -48,11 +60,11 @@ def check_text_tower(clip: CLIP) -> None:
 
 
 def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
-    """Return what all sequences with shared contexts (layers, n_ctx, width) have in
-    common.
+    """Return the keys and values that all sequences with shared contexts (layers,
+    n_ctx, width) have in common.
 
     These are the keys and values of the tokens before the name, which see nothing of
-    the name as attention is causal. None if it is not, if nothing stands before the
+    the name as attention is causal. None if it is not, if nothing precedes the
     name, or if a block is not of the standard kind.
     """
     blocks = clip.transformer.resblocks
@@ -78,12 +90,13 @@ def encode_tokens(
     batch: TokenBatch,
     contexts: Tensor | None = None,
     prefix: Prefix | None = None,
+    class_vectors: ClassVectors | None = None,
 ) -> Tensor:
     """Return text features (B, d), not normalised.
 
-    contexts: put into the slots of `batch`; None if it has none. prefix: what
-    `encode_prefix` returns for these contexts; the tokens that it covers are not
-    computed again. Exact.
+    contexts: put into the slots of `batch`; None if it has none. prefix: the result of
+        `encode_prefix` for these contexts; the tokens that it covers are not computed
+        again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots = batch.ids[:, start:], batch.slots[:, start:]
@@ -95,7 +108,7 @@ def encode_tokens(
     if not reads_end_token(clip):
         ends = torch.full_like(ends, x.shape[1] - 1)
     if are_standard(clip.transformer.resblocks):
-        x = _run_blocks(clip, x, ends, slots, contexts, prefix)
+        x = _run_blocks(clip, x, ends, slots, contexts, prefix, class_vectors)
     else:
         length = x.shape[1]
         mask = None
@@ -155,6 +168,7 @@ def _run_blocks(
     slots: Tensor,
     contexts: Tensor | None,
     prefix: Prefix | None,
+    class_vectors: ClassVectors | None,
 ) -> Tensor:
     """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x
     (B, L, width).
@@ -170,6 +184,8 @@ def _run_blocks(
     for i, block in enumerate(blocks):
         if contexts is not None and 0 < i < len(contexts):
             x = _replace(x, slots, contexts[i])
+        if class_vectors is not None and i == class_vectors.block:
+            x = _replace(x, slots, class_vectors.vectors)
         if i < len(blocks) - 1:
             q, k, v = qkv(block, x)
         else:
@@ -199,8 +215,8 @@ def _attend(
     """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which
     all see, and to k, v.
 
-    k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not
-    copied for every sequence.
+    k, v: (B, heads, M, e), masked if `causal_mask` is True. The prefix is not copied
+        for every sequence.
     """
     q = q * q.shape[-1] ** -0.5
     q = q.transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here

@@ -21,7 +21,7 @@ MAX_PADDING = 128  # tokens of padding that cost less than another pass does
 
 
 class Tokenizer(Protocol):
-    """What is asked of a tokenizer; CLIP's is open_clip's `SimpleTokenizer`.
+    """The part of a tokenizer that is used; CLIP's is open_clip's `SimpleTokenizer`.
 
     sot_token_id: None if sequences have no start token. A tokenizer may have a
     `pad_token_id`, by default 0.

@@ -24,13 +24,11 @@ def unsupported_reason(config: dict) -> str:
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:
-        return "it is a CoCa: its text tower reads a class token of its own, and its image tower pools by attention"
+        return "it is a CoCa: its text tower reads a class token, not the end token, and its image tower pools by attention"
     if text.get("hf_model_name"):
         return f"its text tower is the Hugging Face model {text['hf_model_name']}; prompts need open_clip's"
     if text.get("embed_cls"):
-        return (
-            "its text tower reads a class token of its own; prompts need the end token"
-        )
+        return "its text tower reads a class token; prompts need the end token"
     pool_type = text.get("pool_type", "argmax")
     if pool_type not in ("argmax", "eos", "last"):
         return f"its text tower pools by {pool_type!r}; prompts need the end token (argmax, eos) or the last position"
@@ -86,7 +84,9 @@ def pretrained_values(architecture: str) -> dict:
 
 
 def weights_location(architecture: str, tag: str) -> str:
-    """Return a sentence on where open_clip looks for these weights."""
+    """Return a sentence that names the places in which open_clip looks for these
+    weights.
+    """
     config = get_pretrained_cfg(architecture, tag)
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:

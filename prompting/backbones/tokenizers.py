@@ -22,7 +22,7 @@ class FileTokenizer:
     """A tokenizer.json as open_clip's `HFTokenizer` uses it, without start and end
     tokens around the tokens of a text.
 
-    cleaning: what open_clip does to texts first: "canonicalize" (lower case, no
+    cleaning: open_clip's, before all else: "canonicalize" (lower case, no
     punctuation), "lower" or "whitespace". pad_token: its text. end_is_zero: the end
     token is replaced by 0 (CLIPA).
 

@@ -92,14 +92,14 @@ class Family:
 
 
 def clip_config(vision: dict | None = None, image: str = "vit", **changes) -> dict:
-    """A tiny configuration of CLIP's own towers."""
+    """Return a tiny configuration of CLIP's own towers."""
     config = tiny_config(image, quick_gelu=False) | changes
     config["vision_cfg"] |= vision or {}
     return config
 
 
 def timm_config(name: str, **vision) -> dict:
-    """A tiny configuration with a timm image tower and CLIP's text tower."""
+    """Return a tiny configuration with a timm image tower and CLIP's text tower."""
     tower = {
         "timm_model_name": name,
         "timm_model_pretrained": False,
@@ -113,7 +113,7 @@ def timm_config(name: str, **vision) -> dict:
 
 
 def from_open_clip(architecture: str, image: str | dict, vocabulary: int = 64) -> dict:
-    """open_clip's configuration of an architecture with the widths and depths of a tiny
+    """Return open_clip's configuration of an architecture with the widths and depths of a tiny
     one; image: the name of a tiny timm model, or sizes of a ViT.
     """
     config = open_clip.get_model_config(architecture)
@@ -243,9 +243,9 @@ FAMILIES = [
     ),
 ]
 BY_NAME = {family.name: family for family in FAMILIES}
-# architectures of open_clip that take no prompts: name -> what the reason says
+# architectures of open_clip that take no prompts: name -> part of the reason
 REFUSED = {
-    "coca_ViT-B-32": "CoCa: .*class token of its own",
+    "coca_ViT-B-32": "CoCa: .*reads a class token",
     "roberta-ViT-B-32": "Hugging Face model roberta-base",
     "xlm-roberta-base-ViT-B-32": "Hugging Face model xlm-roberta-base",
     "mt5-base-ViT-B-32": "Hugging Face model google/mt5-base",
@@ -272,7 +272,7 @@ BIOMED_CLIP = {
 
 
 def random_clip(config: dict) -> nn.Module:
-    """The model that open_clip makes of a configuration, with random weights that all
+    """Return the model that open_clip makes of a configuration, with random weights that all
     play a part.
     """
     config = deepcopy(config)
@@ -344,7 +344,7 @@ def write_tokenizer(kind: str, folder: Path) -> None:
 
 
 def open_clips_tokenizer(family: Family, folder: Path):
-    """The tokenizer that open_clip would use."""
+    """Return the tokenizer that open_clip would use."""
     text = family.config["text_cfg"]
     if not family.tokenizer:
         return SimpleTokenizer(context_length=text["context_length"])
@@ -353,7 +353,7 @@ def open_clips_tokenizer(family: Family, folder: Path):
 
 
 def table() -> str:
-    """The rows of the families, in Markdown."""
+    """Return the rows of the families, in Markdown."""
     lines = [
         "| family | in open_clip | text prompts | visual, unified | otherwise the reason |",
         "|---|---|---|---|---|",
@@ -371,14 +371,14 @@ def table() -> str:
 
 
 def clip_class(config: dict) -> open_clip.CLIP:
-    """A random model in open_clip's class CLIP, as backbones are."""
+    """Return a random model in open_clip's class CLIP, as backbones are."""
     config = deepcopy(config)
     config.pop("custom_text", None)
     return open_clip.CLIP(**config).eval()
 
 
 def with_table(text: str) -> str:
-    """The page with today's table in it."""
+    """Return the page with today's table in it."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + table() + END + after

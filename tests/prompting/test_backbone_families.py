@@ -45,7 +45,7 @@ VISUAL = [family.name for family in FAMILIES if family.visual]
 
 @pytest.fixture
 def loaded(tmp_path):
-    """Writes a random model of a family as open_clip's repositories and loads it; gives
+    """Write a random model of a family as open_clip's repositories and load it; return
     open_clip's model, the backbone and open_clip's tokenizer.
     """
 
@@ -78,7 +78,7 @@ def test_without_a_prompt_logits_are_open_clips(loaded, name):
 
 
 def oracle_classes(clip, tokenizer, context, position: str) -> torch.Tensor:
-    """Unit-length class features by open_clip's own text tower, on embeddings with the
+    """Return unit-length class features by open_clip's own text tower, on embeddings with the
     context (layers, n_ctx, width) put in; the whole length, one class after another.
     """
     text = getattr(clip, "text", clip)
@@ -131,7 +131,7 @@ def oracle_classes(clip, tokenizer, context, position: str) -> torch.Tensor:
 
 
 def oracle_images(clip, images, tokens) -> torch.Tensor:
-    """Unit-length image features by open_clip's own image tower, with hooks that put
+    """Return unit-length image features by open_clip's own image tower, with hooks that put
     the tokens (layers, n_ctx, width) after the prefix, and timm's count of tokens
     without positions raised.
     """
@@ -225,7 +225,7 @@ def test_prompts_of_both_towers_in_further_layers_equal_an_oracle(loaded, name):
 
 
 def prompts(clip) -> dict:
-    """A prompt of each kind that the model takes, and its parameter to look at."""
+    """Return a prompt of each kind that the model takes, and its parameter to look at."""
     shape = clip_shape(clip)
     made = {"ctx": TextPrompt(3, shape.text_width)}
     if not shape.unsupported_reason:
