@@ -1,5 +1,5 @@
 """Prompt modules: they hold the learned tensors and make context vectors; the towers
-say where these enter CLIP.
+define the positions at which these enter CLIP.
 
 A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
 """
@@ -18,7 +18,7 @@ KIND_MODULES = ("prompting.anchored", "prompting.deep", "prompting.unified")
 
 
 class Contexts(NamedTuple):
-    """The vectors of one step, in float32; None where a tower holds no prompt.
+    """The vectors of one step, in float32; None for a tower that holds no prompt.
 
     text: (layers, n_ctx, width), or (layers, classes, n_ctx, width) when
     class-specific; (n_ctx, width) is one layer. visual: (layers, n_ctx, width).
@@ -59,8 +59,8 @@ class Prompt(nn.Module):
         raise NotImplementedError
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a stored state with what another task's prompt does not have; by
-        default as it is.
+        """Return a stored state with the tensors that another task's prompt does not
+        have; by default as it is.
         """
         return state
 

@@ -33,8 +33,8 @@ def check_text_tower(clip: CLIP) -> None:
 
 
 def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
-    """Return what all sequences with shared contexts (layers, n_ctx, width) have in
-    common.
+    """Return the keys and values that all sequences with shared contexts (layers,
+    n_ctx, width) have in common.
 
     These are the keys and values of the tokens before the name, which see nothing of
     the name as attention is causal. None if a block is not of the standard kind.
@@ -65,9 +65,9 @@ def encode_tokens(
 ) -> Tensor:
     """Return text features (B, d), not normalised.
 
-    contexts: put into the slots of `batch`; None if it has none. prefix: what
-    `encode_prefix` returns for these contexts; the tokens that it covers are not
-    computed again. Exact.
+    contexts: put into the slots of `batch`; None if it has none. prefix: the result of
+        `encode_prefix` for these contexts; the tokens that it covers are not computed
+        again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots = batch.ids[:, start:], batch.slots[:, start:]
@@ -178,8 +178,8 @@ def _attend(
     """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which
     all see, and to k, v.
 
-    k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not
-    copied for every sequence.
+    k, v: (B, heads, M, e), masked if `causal_mask` is True. The prefix is not copied
+        for every sequence.
     """
     q = q * q.shape[-1] ** -0.5
     q = q.transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here

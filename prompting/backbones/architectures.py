@@ -24,15 +24,13 @@ def unsupported_reason(config: dict) -> str:
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:
-        return "it is a CoCa: its text tower reads a class token of its own, and its image tower pools by attention"
+        return "it is a CoCa: its text tower reads a class token, not the end token, and its image tower pools by attention"
     if "hf_model_name" in text:
         return f"its text tower is the Hugging Face model {text['hf_model_name']}; prompts need CLIP's"
     if text.get("no_causal_mask"):
         return "its text tower has no causal mask, as SigLIP's; prompts need CLIP's causal text tower"
     if text.get("embed_cls"):
-        return (
-            "its text tower reads a class token of its own; prompts need the end token"
-        )
+        return "its text tower reads a class token; prompts need the end token"
     if text.get("pool_type", "argmax") not in ("argmax", "eos"):
         return f"its text tower pools by {text['pool_type']!r}; prompts need the end token (argmax, eos)"
     if text.get("hf_tokenizer_name"):
@@ -84,7 +82,9 @@ def pretrained_values(architecture: str) -> dict:
 
 
 def weights_location(architecture: str, tag: str) -> str:
-    """Return a sentence on where open_clip looks for these weights."""
+    """Return a sentence that names the places in which open_clip looks for these
+    weights.
+    """
     config = get_pretrained_cfg(architecture, tag)
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:

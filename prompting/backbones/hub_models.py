@@ -8,7 +8,7 @@ from pathlib import Path
 from prompting.backbones import transformers_layout
 
 PREFIX = "hf-hub:"
-# what repositories of open_clip models hold beside the weights
+# the files of repositories of open_clip models beside the weights
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
     "open_clip_model.safetensors",

@@ -64,8 +64,8 @@ class Preprocessing:
     """The form of images: size x size pixels, resized by `interpolation`; (x - mean) /
     std for RGB x in [0, 1].
 
-    background: what shows through transparent pixels, as
-    `toolkit.common.images.read_image` takes it.
+    background: the colour seen through transparent pixels, as
+        `toolkit.common.images.read_image` takes it.
     """
 
     size: int
@@ -128,8 +128,8 @@ def _last_part(name: str) -> str:
 
 
 def differences(stored: dict, used: dict) -> str:
-    """Return what differs between two records of preprocessing, naming both values; ""
-    if nothing that both hold does.
+    """Return the differences between two records of preprocessing, naming both values;
+    "" if nothing that both hold does.
     """
     found = []
     for key in used:
@@ -185,7 +185,7 @@ class Backbone:
     ) -> None:
         """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
 
-        source: what the names belong to, for the message.
+        source: the owner of the names, for the message.
         """
         unknown = self.unknown_classes(classes)
         if not unknown:
@@ -205,8 +205,8 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits over its weights, whatever file or device they come
-        from.
+        """Return 16 hexadecimal digits over its weights, whatever file or device they
+        come from.
         """
         total = hashlib.sha256()
         for name, value in sorted(self.clip.state_dict().items()):
@@ -216,13 +216,13 @@ class Backbone:
 
     @property
     def activation(self) -> str:
-        """The activation of its text tower: "QuickGELU" or "GELU", which weights do not
-        tell.
+        """Return the activation of its text tower: "QuickGELU" or "GELU", which weights
+        do not show.
         """
         return type(self.clip.transformer.resblocks[0].mlp.gelu).__name__
 
     def record(self, name: str, pretrained: str = "") -> dict:
-        """Return what a prompt's file says about it; of a path only its last part.
+        """Return its entries for a prompt's file; of a path only its last part.
 
         name, pretrained: as given to `load_backbone`.
         """

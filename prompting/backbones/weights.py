@@ -100,7 +100,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def _unwrapped(content: object) -> object:
-    """Return the state dict in what training programs save: under one of `_WRAPPERS`
+    """Return the state dict in a file of a training program: under one of `_WRAPPERS`
     beside epoch, optimiser, ...
     """
     for key in _WRAPPERS:

@@ -218,9 +218,8 @@ CONFIGS = {
 
 
 def write_files(method: str, folder: Path) -> Path:
-    """Write <method>.npz and backbone_a.npz;
-
-    MaPLe's prompt keeps words before the class name.
+    """Write <method>.npz and backbone_a.npz; MaPLe's prompt keeps words before the
+    class name.
     """
     state, images = backbone()
     words = "of a " if method == "maple" else ""

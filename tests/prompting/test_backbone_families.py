@@ -92,7 +92,7 @@ REFUSED = {
     "ViT-B-16-SigLIP2": "no causal mask",
     "MobileCLIP-S1": "no causal mask",
     "ViT-L-14-CLIPA": "no causal mask",
-    "coca_ViT-B-32": "CoCa: .*class token of its own",
+    "coca_ViT-B-32": "CoCa: .*reads a class token",
     "xlm-roberta-base-ViT-B-32": "Hugging Face model xlm-roberta-base",
     "nllb-clip-base-siglip": "Hugging Face model facebook/nllb",
     "ViT-H-14-worldwide": "its tokenizer is facebook/xlm-v-base",

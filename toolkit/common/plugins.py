@@ -1,5 +1,5 @@
-"""Files of a user's that register trainers or data sets, in our folders or anywhere
-else, and the errors that they raise.
+"""Files of users that register trainers or data sets, in our folders or elsewhere, and
+the errors that they raise.
 """
 
 from __future__ import annotations

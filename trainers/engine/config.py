@@ -57,14 +57,18 @@ class RunOptions:
     config.yaml.
 
     Attributes:
-        resume: continue an interrupted run. overwrite: replace the run in the output
-        folder. eval_only: evaluate the prompt of `model_dir`. no_train: build and
-        evaluate a fresh prompt. model_dir: folder of a run whose prompt is the initial
-        one, or is evaluated. load_epoch: its epoch; None: the best. groups: YAML file:
-        target -> tasks to adapt it with. given: the keys that flags, files and KEY
-        VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
-        coop_folders: name the default output folder as CoOp's scripts do. chosen: the
-        line that says which trainer was chosen, and why; "" if one was given.
+        resume: continue an interrupted run.
+        overwrite: replace the run in the output folder.
+        eval_only: evaluate the prompt of `model_dir`.
+        no_train: build and evaluate a fresh prompt.
+        model_dir: folder of a run whose prompt is the initial one, or is evaluated.
+        load_epoch: its epoch; None: the best.
+        groups: YAML file: target -> tasks to adapt it with.
+        given: the keys that flags, files and KEY VALUE pairs set; None: all. Others
+            follow the prompt of `model_dir`.
+        coop_folders: name the default output folder as CoOp's scripts do.
+        chosen: the line that says which trainer was chosen, and why; "" if one was
+            given.
     """
 
     resume: bool = False
@@ -120,13 +124,17 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     """Return the YAMLs with this backbone's settings: what our trainers share, then
     what the trainer or its base adds for all backbones (all.yaml) and for this one.
 
-    A trainer that was written for Dassl alone has its own file, which is complete.
-    CoOp's published files, too, are complete and are taken by name only; all methods
+    CoCoOp has its own file, which is complete; a trainer written for Dassl has CoOp's,
+    or else the shared settings. CoOp's published files, too, are complete and are taken by name only; all methods
     are compared with the shared settings.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
     complete = folder / cls.__name__ / f"{stem}.yaml"
+    if is_foreign(cls):
+        complete = folder / "CoOp" / f"{stem}.yaml"
+        if stem == "pocket":
+            complete = folder / "MVLPT" / "pocket.yaml"
     if not is_native(cls) and complete.is_file():
         return [complete]
     published = {"MVLPT"} if stem == "pocket" else {"MVLPT", "CoOp"}
@@ -279,7 +287,6 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
 
 def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
     """Return a frozen copy with other values; keys have "__" for ".":
-
     `with_overrides(cfg, DATASET__DATASET="a")`.
     """
     cfg = cfg.clone()
