@@ -22,7 +22,13 @@ from prompting.memory import (
 )
 from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
-from prompting.text_tower import Prefix, check_text_tower, encode_prefix, encode_tokens
+from prompting.text_tower import (
+    ClassVectors,
+    Prefix,
+    check_text_tower,
+    encode_prefix,
+    encode_tokens,
+)
 from prompting.tokens import (
     TokenBatch,
     clip_tokenizer,
@@ -159,7 +165,13 @@ class PromptedCLIP(nn.Module):
         contexts = contexts or self.contexts()
         if self.has_text_prompt:
             text = _layered(_given(contexts.text))
-            features = self._prompted_features(classes, text, rows)
+            class_vectors = None
+            if contexts.class_map is not None:
+                known = self._constant_features(classes, templates, unit_templates)
+                with full_precision(known):
+                    vectors = contexts.class_map(known)
+                class_vectors = ClassVectors(contexts.class_block, vectors)
+            features = self._prompted_features(classes, text, rows, class_vectors)
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
@@ -178,15 +190,20 @@ class PromptedCLIP(nn.Module):
         return contexts.weight * features + (1 - contexts.weight) * zero_shot
 
     def _prompted_features(
-        self, classes: tuple[str, ...], text: Tensor, rows: Tensor | None
+        self,
+        classes: tuple[str, ...],
+        text: Tensor,
+        rows: Tensor | None,
+        class_vectors: ClassVectors | None,
     ) -> Tensor:
         if text.dim() == 4:
             text = _rows_of(text, 1, rows, len(classes))
         batches = self._prompt_tokens(classes, text.shape[-2])
         prefix = None
-        if self.share_prefix and text.dim() == 3 and len(classes) > 1:
+        shared = text.dim() == 3 and class_vectors is None
+        if self.share_prefix and shared and len(classes) > 1:
             prefix = encode_prefix(self.clip, batches[0], text)
-        features = self._encode_batches(batches, text, prefix)
+        features = self._encode_batches(batches, text, prefix, class_vectors)
         return _unit(_in_order(features, batches))
 
     def check_classes(
@@ -215,7 +232,11 @@ class PromptedCLIP(nn.Module):
         )
 
     def _encode_batches(
-        self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None
+        self,
+        batches: list[TokenBatch],
+        text: Tensor,
+        prefix: Prefix | None,
+        class_vectors: ClassVectors | None,
     ) -> list[Tensor]:
         """Return the features of each batch; the backward pass computes those beyond
         `max_cached_classes` again.
@@ -231,7 +252,11 @@ class PromptedCLIP(nn.Module):
             contexts = text
             if text.dim() == 4:
                 contexts = text[:, batch.rows]
-            inputs = (self.clip, batch, contexts, prefix)
+            replaced = class_vectors
+            if class_vectors is not None:
+                vectors = class_vectors.vectors[batch.rows]
+                replaced = ClassVectors(class_vectors.block, vectors)
+            inputs = (self.clip, batch, contexts, prefix, replaced)
             cached -= len(batch.ids)
             if cached >= 0:
                 encoded = encode_tokens(*inputs)
@@ -293,6 +318,7 @@ class PromptedCLIP(nn.Module):
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         prompt = self.prompt or Prompt()
         position, words = prompt.position, prompt.fixed_words
+        last_words = prompt.last_words
 
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
@@ -300,6 +326,8 @@ class PromptedCLIP(nn.Module):
             names = list(classes)
             if words:
                 names = [f"{words} {name}" for name in classes]
+            if last_words:
+                names = [f"{name}{last_words}" for name in names]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
                     self.tokenizer,
@@ -312,7 +340,8 @@ class PromptedCLIP(nn.Module):
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
-        return self._tokens.get((classes, n_ctx, position, words), len(classes), make)
+        key = (classes, n_ctx, position, words, last_words)
+        return self._tokens.get(key, len(classes), make)
 
     def _constant_features(
         self,

@@ -75,10 +75,13 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     if text is not None:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
-        if len(text) > 1 and not are_standard(clip.transformer.resblocks):
+        deep = len(text) > 1 or contexts.class_map is not None
+        if deep and not are_standard(clip.transformer.resblocks):
             raise ValueError(
                 "deep text prompts need a text tower of open_clip's standard blocks"
             )
+    if contexts.class_map is not None:
+        _check_class_map(contexts, shape)
     if visual is not None:
         _check_visual(visual, shape)
     return contexts._replace(text=text)
@@ -97,6 +100,20 @@ def _check_text(text: Tensor, shape: ClipShape) -> None:
     if layers > shape.text_layers:
         raise ValueError(
             f"the text prompt has {layers} layers; the text tower has {shape.text_layers}"
+        )
+
+
+def _check_class_map(contexts: Contexts, shape: ClipShape) -> None:
+    if not contexts.class_block < shape.text_layers:
+        raise ValueError(
+            f"class vectors enter before block {contexts.class_block}; the text tower "
+            f"has blocks 0 to {shape.text_layers - 1}"
+        )
+    map_ = contexts.class_map
+    dim = getattr(map_, "dim", shape.embed_dim)
+    if dim != shape.embed_dim:
+        raise ValueError(
+            f"the prompt's map takes features {dim} wide, the backbone's are {shape.embed_dim}"
         )
 
 

@@ -5,6 +5,8 @@ width). The first layer enters with the tokens; each further one replaces its
 predecessor before its block, without positional embeddings.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
@@ -13,6 +15,16 @@ from torch import Tensor, nn
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
+
+
+class ClassVectors(NamedTuple):
+    """Vectors (B, n_ctx, width) that replace the contexts of each sequence before a
+    block.
+    """
+
+    block: int
+    vectors: Tensor
+
 
 # each block's keys and values (1, heads, P, width / heads) of the first P tokens
 Prefix = list[tuple[Tensor, Tensor]]
@@ -62,6 +74,7 @@ def encode_tokens(
     batch: TokenBatch,
     contexts: Tensor | None = None,
     prefix: Prefix | None = None,
+    class_vectors: ClassVectors | None = None,
 ) -> Tensor:
     """Return text features (B, d), not normalised.
 
@@ -77,7 +90,7 @@ def encode_tokens(
     x = _embed(clip, ids, slots, first, start)
     ends = batch.ends - start
     if are_standard(clip.transformer.resblocks):
-        x = _run_blocks(clip, x, ends, slots, contexts, prefix)
+        x = _run_blocks(clip, x, ends, slots, contexts, prefix, class_vectors)
     else:
         length = x.shape[1]
         mask = clip.attn_mask[:length, :length]
@@ -135,6 +148,7 @@ def _run_blocks(
     slots: Tensor,
     contexts: Tensor | None,
     prefix: Prefix | None,
+    class_vectors: ClassVectors | None,
 ) -> Tensor:
     """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x
     (B, L, width).
@@ -149,6 +163,8 @@ def _run_blocks(
     for i, block in enumerate(blocks):
         if contexts is not None and 0 < i < len(contexts):
             x = _replace(x, slots, contexts[i])
+        if class_vectors is not None and i == class_vectors.block:
+            x = _replace(x, slots, class_vectors.vectors)
         if i < len(blocks) - 1:
             q, k, v = qkv(block, x)
         else:
