@@ -213,12 +213,10 @@ def test_every_protocol_has_its_files(small):
     new = row(small, "base2new", method="CoOp", classes="new", task="average")
     h = row(small, "base2new", method="CoOp", classes="H", task="average")
     assert h == pytest.approx(tables.harmonic_mean(base, new), abs=1e-3)
-    one = output.read_row(small / "out" / "tables" / "rows" / "base2new_CoOp_H.csv")
-    assert one["average"] == pytest.approx(h, abs=0.005) and list(one) == [
-        "average",
-        "pocket-breeds",
-        "pocket-dishes",
-    ]
+    path = small / "out" / "tables" / "rows" / "base2new_CoOp_H.csv"
+    [one] = csv.DictReader(path.read_text().splitlines())
+    assert list(one) == ["average", "pocket-breeds", "pocket-dishes"]
+    assert float(one["average"]) == pytest.approx(h, abs=0.005)
     assert (
         0
         < row(
