@@ -200,6 +200,7 @@ def row(folder, name, **labels):
     return float(found["mean"])
 
 
+@pytest.mark.long
 def test_every_protocol_has_its_files(small):
     names = {path.name for path in (small / "out" / "tables").iterdir()}
     names.remove("rows")
@@ -232,6 +233,7 @@ def test_every_protocol_has_its_files(small):
     assert "| average |" in text and "CoOp open" in text
 
 
+@pytest.mark.long
 def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     with log_as_before(), caplog.at_level("INFO", "protocols"):
         argv = [
@@ -245,6 +247,7 @@ def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     assert "10 jobs reused, 0 done" in caplog.text
 
 
+@pytest.mark.long
 def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
     def by_hand(name, *flags):
         command = "--trainer CoOp --shots 1 --seed 1 --output-dir".split()
@@ -273,6 +276,7 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
     assert "Finish training" in log and f"* accuracy: {base:.1f}%" in log
 
 
+@pytest.mark.long
 def test_logs_for_coops_parser(small):
     known, plan, planned = protocols.plan_of(
         protocols.arguments().parse_args(
