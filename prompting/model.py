@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -28,9 +27,11 @@ from prompting.text_tower import (
     check_text_tower,
     encode_prefix,
     encode_tokens,
+    sees_padding,
 )
 from prompting.tokens import (
     TokenBatch,
+    Tokenizer,
     clip_tokenizer,
     plain_name,
     tokenize_prompts,
@@ -46,8 +47,9 @@ class PromptedCLIP(nn.Module):
 
     clip: an open_clip `CLIP`; its parameters lose requires_grad. prompt: None scores as
     plain zero-shot CLIP does. template: the sentence around a class name ("{}") if
-    there is no text context. trim_padding, share_prefix: exact savings of the text
-    tower (classes batched by length; the tokens before the names computed once a step).
+    there is no text context. trim_padding, share_prefix: exact savings of a causal text
+    tower (classes batched by length; the tokens before the names computed once a step);
+    others go without.
     max_tokens: of sequences x length that enter it at once. max_cached_classes: the
     classes whose activations are kept for the backward pass, which computes the others
     again, so that memory does not grow with the number of classes. Both depend on the
@@ -62,7 +64,7 @@ class PromptedCLIP(nn.Module):
         self,
         clip: CLIP,
         prompt: Prompt | None = None,
-        tokenizer: SimpleTokenizer | None = None,
+        tokenizer: Tokenizer | None = None,
         template: str = TEMPLATE,
         *,
         trim_padding: bool = True,
@@ -82,7 +84,7 @@ class PromptedCLIP(nn.Module):
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
         self.template = template
-        self.trim_padding = trim_padding
+        self.trim_padding = trim_padding and not sees_padding(clip)
         self.share_prefix = share_prefix
         self.max_tokens = max_tokens
         self.max_cached_classes = max_cached_classes
@@ -271,7 +273,8 @@ class PromptedCLIP(nn.Module):
         return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
-        """Return exp(logit_scale) * cosine, (B, C), in float32 at least.
+        """Return exp(logit_scale) * cosine, (B, C), in float32 at least; plus logit_bias
+        if the model has one (SigLIP).
 
         A column of class features beyond those of image features is a bias, added to
         the cosine.
@@ -282,6 +285,8 @@ class PromptedCLIP(nn.Module):
             logits = scale * image_features @ class_features[:, :dim].T
             if class_features.shape[1] > dim:
                 logits = logits + scale * class_features[:, dim]
+            if self.clip.logit_bias is not None:
+                logits = logits + self.clip.logit_bias
             return logits
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
@@ -290,16 +295,6 @@ class PromptedCLIP(nn.Module):
         image_features = self.encode_images(images, contexts)
         class_features = self.encode_classes(classes, contexts=contexts)
         return self.logits(image_features, class_features)
-
-    def trainable_names(self) -> list[str]:
-        """Return the names of the parameters that an optimiser should get; all belong
-        to `prompt`.
-        """
-        return [
-            name
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad
-        ]
 
     def train(self, mode: bool = True) -> "PromptedCLIP":
         """Change the mode of the prompt only (dropout); the backbone stays in

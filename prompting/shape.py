@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from open_clip import CLIP
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from prompting.blocks import are_standard
+from prompting.image_tower import image_tower
 from prompting.prompts import Contexts, Prompt
 
 
@@ -34,14 +33,15 @@ class ClipShape:
 def clip_shape(clip: CLIP) -> ClipShape:
     """Return the sizes of an open_clip CLIP."""
     visual = clip.visual
-    reason = _unsupported_reason(visual)
+    tower = image_tower(visual)
+    reason = tower.unsupported_reason
     image_width: int | None = None
     image_layers: int | None = None
     patch_size: int | None = None
     if not reason:
-        image_width = visual.conv1.out_channels
-        image_layers = len(visual.transformer.resblocks)
-        patch_size = visual.conv1.kernel_size[0]
+        image_width = tower.width
+        image_layers = tower.layers
+        patch_size = tower.patch_size
     return ClipShape(
         embed_dim=_embed_dim(clip),
         text_width=clip.ln_final.weight.shape[0],
@@ -131,16 +131,6 @@ def _check_visual(visual: Tensor, shape: ClipShape) -> None:
         raise ValueError(
             f"the visual prompt has {layers} layers; the image tower takes {shape.image_layers} (deep) or fewer"
         )
-
-
-def _unsupported_reason(visual: nn.Module) -> str:
-    if isinstance(visual, TimmModel):
-        return f"this image tower is timm's {type(visual.trunk).__name__}"
-    if not isinstance(visual, VisionTransformer):
-        return f"this image tower is a {type(visual).__name__}"
-    if visual.attn_pool is not None or visual.pool_type != "tok":
-        return "this VisionTransformer does not read its result from the class token"
-    return ""
 
 
 def _embed_dim(clip: CLIP) -> int:
