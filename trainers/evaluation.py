@@ -406,6 +406,13 @@ class PromptEvaluator(TrainerX):
         self.means[split] = mean
         return mean
 
+    def write_scalar(
+        self, tag: str, scalar_value: float, global_step: int | None = None
+    ) -> None:
+        """Add a point to a curve of TensorBoard, and of the run's tracker."""
+        super().write_scalar(tag, scalar_value, global_step)
+        self.context.tracker.log({tag: float(scalar_value)}, global_step or 0)
+
     def init_writer(self, log_dir: str) -> None:
         """Let the main process alone write curves."""
         if distributed.main():

@@ -22,7 +22,7 @@ class Manifest:
 
     Attributes:
         files: name -> [size in bytes, checksum].
-        about: plain values that describe what made them.
+        about: plain values that describe how the files were made.
     """
 
     folder: Path
@@ -71,24 +71,6 @@ def read(folder: Path) -> Manifest | None:
     if not isinstance(content, dict) or content.get("checksum") != _checksum(content):
         raise ValueError(f"{path} is damaged: its checksum is wrong")
     return Manifest(folder, content["files"], content["about"])
-
-
-def require_whole(folder: Path, prefix: str) -> None:
-    """Raise ValueError naming the files below `prefix` that the folder's manifest lists
-    and that are damaged or missing.
-    """
-    known = read(folder)
-    if known is None:
-        return
-    damaged = [
-        name
-        for name in known.files
-        if name.startswith(prefix) and not known.is_whole(name)
-    ]
-    if damaged:
-        raise ValueError(
-            f"{folder}: damaged or missing, by its {NAME}: {', '.join(damaged)}"
-        )
 
 
 def _entry(path: Path) -> list:

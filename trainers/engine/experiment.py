@@ -64,10 +64,11 @@ class Experiment:
     """Runs in the folder of `cfg`.
 
     Attributes:
-        targets: the runs whose results count. source: the run that makes the prompt
-        that the targets start from. staged: each run has a folder of its own below
-        `cfg.OUTPUT_DIR`; otherwise the one target writes there. tasks: names of all
-        tasks, also those that targets are grouped with.
+        targets: the runs whose results count.
+        source: the run that makes the prompt that the targets start from.
+        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the
+            one target writes there.
+        tasks: names of all tasks, also those that targets are grouped with.
     """
 
     cfg: CfgNode
@@ -92,12 +93,18 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
     if not native:
+        if options.track:
+            raise ValueError(
+                f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
+                "TensorBoard's curves only"
+            )
         external.check_processes(cfg)
         with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
             external.check(cfg, options)
         with exclusive_folder(cfg.OUTPUT_DIR):
             start_log(cfg, options.chosen)
-            external.run(cfg, options)
+            records = external.run(cfg, options)
+            _log_results(records, cfg)
         return
     lines: list[str] = []
     if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
@@ -119,6 +126,17 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             log.info("%s", line)
         for line in next_commands(experiment, records):
             log.info("%s", line)
+
+
+def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
+    """Log the table of a run with a trainer written for Dassl, and where it is."""
+    if not records:
+        return
+    log.info("\n%s", results.markdown(records))
+    out = Path(os.path.relpath(cfg.OUTPUT_DIR))
+    log.info("results: %s", out / RESULTS)
+    if has_predictions(records):
+        log.info("look at it: python -m scripts.report %s", shlex.quote(str(out)))
 
 
 def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
@@ -219,7 +237,12 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     for related in groups.values():
         tasks += related
     start, epoch, source = options.model_dir, options.load_epoch, None
-    settings = {"trains": trains, "fresh": options.no_train, "resume": options.resume}
+    settings = {
+        "trains": trains,
+        "fresh": options.no_train,
+        "resume": options.resume,
+        "track": options.track,
+    }
     if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
         references = ("zero_shot",) if cls.learns else ()
         return Experiment(
@@ -231,7 +254,7 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
         )
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
     if sources:
-        source = source_run(cfg, sources, start, epoch, options.resume)
+        source = source_run(cfg, sources, start, epoch, options.resume, options.track)
         start, epoch = str(source.folder), None
     return Experiment(
         cfg,
@@ -327,6 +350,7 @@ def source_run(
     model_dir: str = "",
     load_epoch: int | None = None,
     resume: bool = False,
+    track: str = "",
 ) -> Run:
     """Return stage 1: one prompt over all source tasks, in `source/`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
@@ -345,7 +369,7 @@ def source_run(
         OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
         MULTITASK__SOURCE="",
     )
-    return Run(stage, model_dir, load_epoch, resume=resume)
+    return Run(stage, model_dir, load_epoch, resume=resume, track=track)
 
 
 def target_runs(
@@ -357,6 +381,7 @@ def target_runs(
     trains: bool = True,
     fresh: bool = False,
     resume: bool = False,
+    track: str = "",
 ) -> list[Run]:
     """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it
     ("M"), in `adapt/<target>/`.
@@ -380,7 +405,8 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume))
+        run = Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume, track)
+        runs.append(run)
     return runs
 
 

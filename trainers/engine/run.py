@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,8 @@ from toolkit.common.text import printable
 from trainers.evaluation import SPLITS, check_classes
 
 from . import distributed, provenance, results, resume, settings
-from .config import trainer_class
+from .config import trainer_class, without_local_paths
+from .config_values import flatten
 from .context import PromptSetup, RunContext, TaskPool
 from .decoding import decode_test_images
 from .run_dir import (
@@ -46,6 +47,7 @@ from .run_dir import (
     write_config,
     write_manifest,
 )
+from .tracking import Tracker, check_backend, open_tracker
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +61,14 @@ class Run:
 
     Attributes:
         start: folder of the run whose prompt is the initial one, or is evaluated; "": a
-        fresh prompt. load_epoch: of `start`; None: its best. trains: False only
-        evaluates. references: what is scored beside its prompt: "zero_shot" (unless
-        TEST.ZERO_SHOT is False) and, before training,
-            "source", the prompt it starts from.
+            fresh prompt.
+        load_epoch: of `start`; None: its best.
+        trains: False only evaluates.
+        references: what is scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT
+            is False) and, before training, "source", the prompt it starts from.
         fresh: evaluating a prompt that was never trained is intended (--no-train).
         resume: continue an interrupted run in the folder; without it, that is an error.
+        track: name of the tracker that gets curves and results.
     """
 
     cfg: CfgNode
@@ -74,6 +78,7 @@ class Run:
     references: tuple[str, ...] = ()
     fresh: bool = False
     resume: bool = False
+    track: str = ""
 
     @property
     def folder(self) -> Path:
@@ -128,6 +133,7 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     Raises ValueError or FileNotFoundError.
     """
     settings.check(run.cfg, run.trainer.multitask)
+    check_backend(run.track)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:
         # missing data are found before a large backbone is loaded
@@ -196,7 +202,11 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     # a run's numbers depend on its own seed, not on what ran before it
     set_random_seed(run.cfg.SEED)
     _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
-    trainer = run.trainer(run.cfg, _context(run, tasks, action, images))
+    tracker = Tracker()
+    if distributed.main():
+        tracker = open_tracker(run.track)
+    context = replace(_context(run, tasks, action, images), tracker=tracker)
+    trainer = run.trainer(run.cfg, context)
     if distributed.main():
         remove_unfinished(run.folder)
         write_config(run.cfg)
@@ -206,7 +216,12 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
             write_manifest(run.folder, finished=False)
     _log_counts(trainer)
     _log_shared_validation(run, tasks)
-    return trainer.run()
+    title = f"{run.cfg.TRAINER.NAME} {','.join(run.names)} seed {run.cfg.SEED}"
+    settings_of_run = dict(flatten(without_local_paths(run.cfg)))
+    tracker.start(title, settings_of_run, run.folder)
+    records = trainer.run()
+    tracker.finish(records)
+    return records
 
 
 def _log_counts(trainer) -> None:
