@@ -116,6 +116,7 @@ def _methods(text: str) -> list[str]:
     for word in split_words(text):
         name = canonical(word, known)
         if name is None:
+            methods.check_plannable(word)
             raise ValueError(
                 f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}"
             )
