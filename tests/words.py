@@ -61,7 +61,7 @@ NOUNS_TOO = set(
     exit export fit format group hold import list load lock log look map mark mask
     measure mix move name order pad pass place plan plot process project query queue
     rank record report return reuse round run sample scale score set show skip sort
-    split start step stop store sum switch test time train transform try turn use wait
+    split start step stop store sum switch test time transform try turn use wait
     walk zip
     """.split()
 )

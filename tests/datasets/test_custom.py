@@ -760,7 +760,7 @@ def replaced(number, text):
         (
             lines(BIRDS),
             "names: [wren, wren]",
-            "birds.yaml: names: 'wren' stands there twice",
+            "birds.yaml: names: 'wren' occurs twice",
         ),
         (
             lines(BIRDS),

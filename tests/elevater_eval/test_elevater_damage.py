@@ -341,7 +341,7 @@ HEAD = '"model_name": "m", "dataset_name": "toy", "num_trainable_params": 1, "nu
 HEAD += '"num_backbone_params": 2, "n_shot": 5, "rnd_seeds": [0, 1]'
 TEXT = f'{{"data": [{{{HEAD}, "predictions": [[[0.1,0.9],[1,0],[0.5,0.5]], [[0.2,0.8],[0.3,0.7],[0.4,0.6]]]}}]}}'
 TOY, PLACE = "toy, seed 1", "at character"
-TEXTS = {  # kind: (old text, new text, place, message, how the message goes on)
+TEXTS = {  # kind: (old text, new text, place, message, the rest of the message)
     "cut in a row": ("[0.3,0.7],[0.4,0.6]]]}]}", "[0.3,0.", TOY, "row 1: Expecting"),
     "cut after a row": (
         ",[0.4,0.6]]]}]}",

@@ -265,7 +265,7 @@ def test_a_process_says_the_same(wrong, prepared):
 
 def test_the_page_is_what_the_cases_say():
     assert PAGE.read_text(encoding="utf-8") == markdown(), (
-        "python tests/inputs/bad_inputs.py writes it anew"
+        "python tests/inputs/bad_inputs.py writes it again"
     )
 
 

@@ -87,7 +87,7 @@ def test_results_are_reused_where_all_that_they_need_is_there():
     report = run_plan(
         diamond(), executor, lambda job: job.name in ("source", "a", "table")
     )
-    # the table's input b is made anew, so the table is, too
+    # the table's input b is made again, so the table is, too
     assert report.reused == ["source", "a"]
     assert sorted(executor.started) == ["alone", "b", "table"]
 

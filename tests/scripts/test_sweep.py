@@ -52,7 +52,7 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL + "resources: {gpu: 1}", "plan.yaml: resources.gpu: is no key; the nearest is 'gpus' of cpus, gpus"),
         (SMALL + "resources: {gpus: one}", "plan.yaml: resources.gpus: is a number, not 'one'"),
         (SMALL + "retries: -1", "plan.yaml: retries: is a whole number from 0, not -1"),
-        (SMALL + "seeds: [0]", "plan.yaml: seeds: is a study's; with runs it stands in each of them"),
+        (SMALL + "seeds: [0]", "plan.yaml: seeds: is a study's; with runs it belongs in each of them"),
         ("runs: []", "plan.yaml: runs: is empty"),
         ("runs: {methods: CoOp}", "plan.yaml: runs: is a list"),
         (SMALL.replace("shots:", "shot:"), "plan.yaml: runs[0].shot: is no key; the nearest is 'shots'"),
@@ -559,7 +559,7 @@ def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(
     text = process.communicate(timeout=300)[0]
     if number != signal.SIGKILL:
         assert process.returncode == 130 and text.endswith(
-            "stopped; the same command goes on\n"
+            "stopped; the same command continues\n"
         ), text
     wait_for(lambda: not any(map(workers, cluster.list_all_nodes())))
     done = sum(line.endswith(" done") for line in lines(out))

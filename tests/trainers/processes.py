@@ -151,7 +151,7 @@ def main() -> int:
     """The first exit code that is not 0."""
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
-    # chunks that the backward pass computes anew
+    # chunks that the backward pass computes again
     memory.MAX_TOKENS["cpu"], memory.MAX_CACHED_CLASSES["cpu"] = CHUNK, 2
     real, stubs = (
         trainers.features.store.load_backbone,

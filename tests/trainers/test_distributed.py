@@ -100,7 +100,7 @@ def one(main, tmp_path_factory):
 
     def folder(name: str) -> Path:
         if not (out / name).exists():
-            # as there, but nothing is computed anew
+            # as there, but nothing is computed again
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(memory.MAX_TOKENS, "cpu", processes.CHUNK)
                 assert (

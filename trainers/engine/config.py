@@ -39,7 +39,7 @@ MACHINE_KEYS = (
     "TRAINER.CUT_CONTEXTLEN",
     "VERBOSE",
     "VERSION",
-)  # keys of a run's config.yaml that change no bit of what our trainers compute
+)  # keys of a run's config.yaml that change no bit of our trainers' results
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
     "ViT-B/16": "vit_b16",
@@ -51,8 +51,7 @@ BACKBONE_CONFIGS = {
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What is done with a configuration; it changes no number, so it is in no
-    config.yaml.
+    """The use of a configuration; it changes no number, so it is in no config.yaml.
 
     Attributes:
         resume: continue an interrupted run.
@@ -111,10 +110,10 @@ def is_native(cls: type) -> bool:
 
 
 def recipes(cls: type, backbone: str) -> list[Path]:
-    """Return the YAMLs with this backbone's settings: what our trainers share, then
-    what the trainer or its base adds for all backbones (all.yaml) and for this one.
+    """Return the YAMLs with this backbone's settings: that of all our trainers, then
+    those of the trainer or its base for all backbones (all.yaml) and for this one.
 
-    A trainer that was written for Dassl alone has its own file, which is complete.
+    A trainer that was written only for Dassl has its own file, which is complete.
     CoOp's published files, too, are complete and are taken by name only; all methods
     are compared with the shared settings.
     """
@@ -158,7 +157,7 @@ def resolve(
     given = dict(pairs).get("TRAINER.NAME", "")
     trainer = _one_trainer(trainer or named_trainer(files, opts), given)
     cls = trainer_class(trainer)
-    foreign = not is_native(cls)  # CoOp's names stay, and it may have keys of its own
+    foreign = not is_native(cls)  # CoOp's names stay, and it may have additional keys
     cfg = extend(get_cfg_default())
     for key, value in trainer_defaults(cls).items():
         set_value(cfg, key, value)
@@ -245,7 +244,7 @@ def _set_all(
 
 
 def without_local_paths(cfg: CfgNode) -> CfgNode:
-    """Return a copy without what belongs to one machine."""
+    """Return a copy without keys that belong to one machine."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
@@ -379,9 +378,9 @@ def _without_alias(key: str) -> str:
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     for text in opts:
         if text.startswith("--"):
-            raise ValueError(f"{text}: flags stand before the trailing KEY VALUE pairs")
+            raise ValueError(f"{text}: flags come before the trailing KEY VALUE pairs")
     if len(opts) % 2:
         raise ValueError(
-            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone"
+            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} is left over"
         )
     return list(zip(opts[::2], opts[1::2], strict=True))
