@@ -43,12 +43,12 @@ class Measures:
 
     @property
     def hidden_share(self) -> float:
-        """Hidden branches in percent of all."""
+        """Return hidden branches in percent of all."""
         total = sum(self.branches.values())
         return 100 * self.branches["hidden"] / max(total, 1)
 
     def percentile(self, percent: int) -> int:
-        """The number of tokens that `percent` of the lines do not exceed."""
+        """Return the number of tokens that `percent` of the lines do not exceed."""
         return self.tokens[len(self.tokens) * percent // 100] if self.tokens else 0
 
 

@@ -140,8 +140,8 @@ def test_help_imports_nothing_heavy(command):
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A new environment with the wheel that is built from the sdist; torch and the rest
-    are this environment's.
+    """Return a new environment with the wheel that is built from the sdist; torch and
+    the rest are this environment's.
     """
     folder = tmp_path_factory.mktemp("install")
     build = [

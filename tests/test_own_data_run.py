@@ -45,7 +45,7 @@ def put(path: Path, content: bytes | str) -> None:
 
 
 def write_all(root: Path) -> None:
-    """data/pets (CoOp), data/classification/roads (COCO) and scenes (IRIS),
+    """Write data/pets (CoOp), data/classification/roads (COCO) and scenes (IRIS),
     mine/photos, mine/signs.csv.
     """
     rng = np.random.default_rng(0)
@@ -150,7 +150,7 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def main(world, log_as_before):
-    """`train.main` with the data root, one epoch and the pocket model; it leaves
+    """Return `train.main` with the data root, one epoch and the pocket model; it leaves
     logging as it was.
     """
 
@@ -176,7 +176,7 @@ NAMES = ["run-pets", "run-roads", "run-scenes", "photos", "signs"]
 
 @pytest.fixture(scope="module")
 def run(world, main, tmp_path_factory) -> Path:
-    """One multitask run over all five."""
+    """Return the folder of one multitask run over all five."""
     out = tmp_path_factory.mktemp("run") / "out"
     tasks = f"run-pets,run-roads,run-scenes,{own(world)}"
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*")}
@@ -440,7 +440,9 @@ def test_own_images_that_changed_are_not_taken_for_the_same_run(main, tmp_path, 
 
 @pytest.fixture
 def refused(main, world, tmp_path, capsys):
-    """The message of a run that ends with code 2 and writes nothing."""
+    """Return a function that returns the message of a run that ends with code 2 and
+    writes nothing.
+    """
 
     def run(*argv) -> str:
         assert (

@@ -69,7 +69,7 @@ def between(text: str, marker: str) -> str:
 
 
 def repository_files() -> list[Path]:
-    """Files under version control, or about to be."""
+    """Return files under version control, or about to be."""
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "-z"],
@@ -84,8 +84,8 @@ def repository_files() -> list[Path]:
 
 
 def modules() -> list[str]:
-    """Every module, by the name under which it is imported; those of toolkit/dassl only
-    where that one runs.
+    """Return every module, by the name under which it is imported; those of
+    toolkit/dassl only if that one runs.
     """
     names, built_in = ["train"], "built in" in toolkit.which_dassl()
     for package in PACKAGES:

@@ -50,8 +50,8 @@ def tarred(path: Path, entries: list[tuple[str, bytes, dict]]) -> Path:
 
 @pytest.fixture
 def refused(tmp_path):
-    """Unpacks an archive in data/, expects a refusal, and checks that nothing is left;
-    gives the message.
+    """Return a function that unpacks an archive in data/, expects a refusal, checks
+    that nothing is left, and returns the message.
     """
     folder = tmp_path / "data"
     folder.mkdir()

@@ -32,7 +32,7 @@ def read():
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of one grey row that declares other sides."""
+    """Return a PNG of one grey row that declares other sides."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (

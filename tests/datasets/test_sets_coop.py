@@ -152,7 +152,9 @@ def key(split, label, k):
 
 
 def write(disk, stated):
-    """The published split (or FGVC-Aircraft's own lists) and one image of the test set."""
+    """Write the published split (or FGVC-Aircraft's own lists) and one image of the
+    test set.
+    """
     classes = names.class_names(stated.name)
     rows = {
         split: [

@@ -249,8 +249,8 @@ SETS = (
 
 
 def write(disk, stated, label_names=None):
-    """Two training images and a test image a class, as ELEVATER stores them, under the
-    last spelling that is known of a class.
+    """Write two training images and a test image a class, as ELEVATER stores them,
+    under the last known spelling of a class.
     """
     folder = f"classification/{stated.folder}"
     multilabel = stated.name == "voc-2007-classification"

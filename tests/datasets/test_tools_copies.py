@@ -177,8 +177,8 @@ def test_all_rows_are_known():
 
 
 def test_a_prepared_set_has_elevaters_few_shot_rule(tmp_path, small, cfg, disk):
-    """The same images in the same order, as ELEVATER's layout and as a webdataset: the
-    same positions are sampled.
+    """Compare the same images in the same order, in ELEVATER's layout and as a
+    webdataset: the same positions are sampled.
     """
     small("mnist", train=40, test=10)
     write_wds(
@@ -408,7 +408,7 @@ def test_bad_webdataset(case, tmp_path, capsys):
 
 
 def test_tars_of_other_writers(tmp_path, capsys):
-    """Times with fractions, long and other names and old formats are read as well."""
+    """Read times with fractions, long and other names, and old formats."""
     found = names.class_names("mnist")
     members = [("./s0.png", image(0)), ("./s0.cls", b"3\n")]
     members += [
@@ -630,7 +630,7 @@ def test_command_is_checked_first(tmp_path, capsys):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A local Hub with a webdataset of mnist and CoOp's zip of OxfordPets."""
+    """Yield a local Hub with a webdataset of mnist and CoOp's zip of OxfordPets."""
     pytest.importorskip("huggingface_hub")
     mnist_shards(tmp_path / "shards")
     shards = {}

@@ -421,7 +421,7 @@ def test_check_form_of_sound_files(tmp_path):
 
 @pytest.fixture
 def known(server, monkeypatch):
-    """Two sets that the server has."""
+    """Return two sets that the server has."""
     split = json.dumps({"train": [], "val": [], "test": []}).encode()
     server.files = {
         "/split.json": split,

@@ -130,7 +130,7 @@ def cifar_100(copies):
 
 
 def folders(copies, names, pattern, each=1):
-    """Images in a folder a class; their labels in the sorted order of folders."""
+    """Return images in a folder a class; their labels in the sorted order of folders."""
     for name in names:
         for k in range(each):
             copies.image(pattern.format(name, k), "PNG")
@@ -370,7 +370,9 @@ WRITERS = {
 
 @pytest.fixture
 def copies(tmp_path, monkeypatch):
-    """The place of the copies; small ones cannot have the checksums of the true ones."""
+    """Return the folder of the copies; small ones cannot have the checksums of the true
+    ones.
+    """
     for module in (tv.cifar, tv.flowers102, tv.fer2013):
         monkeypatch.setattr(module, "check_integrity", lambda *args, **options: True)
     return Copies(tmp_path / "copies")

@@ -28,7 +28,7 @@ def renamed(old, new):
 
 
 def row(*values):
-    """Row 17 of seed 2, of four columns."""
+    """Return a function that edits row 17 of seed 2, of four columns."""
 
     def change(data):
         data[1]["predictions"][2][17] = values[0] if len(values) == 1 else list(values)
@@ -44,8 +44,8 @@ def fold(function):
 
 
 def another_task(**fields):
-    """A third task, so that the usual value is that of two tasks, and fields of the
-    second one changed.
+    """Return a function that adds a third task, so that the usual value is that of two
+    tasks, and changes fields of the second one.
     """
 
     def change(data):
@@ -484,7 +484,9 @@ def corrupt(path):
 
 
 def store_wrongly(path):
-    """A member that is stored, one digit of it changed: only its checksum tells."""
+    """Write a member that is stored, with one digit changed: only its checksum shows
+    it.
+    """
     text = zipfile.ZipFile(path).read("all_predictions.json")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("all_predictions.json", text)

@@ -54,7 +54,7 @@ def bomb(path: Path) -> None:
 
 
 def hostile(path: Path) -> None:
-    """A checkpoint that would run a command if it were unpickled."""
+    """Write a checkpoint that would run a command if it were unpickled."""
     torch.save({"state_dict": {"ctx": _Hostile()}}, path)
 
 
@@ -64,14 +64,14 @@ class _Hostile:
 
 
 def deep(path: Path) -> None:
-    """JSON that is nested without end."""
+    """Write JSON that is nested without end."""
     path.write_text("[" * 100_000)
 
 
 def submission(
     content: str, member: str = "all_predictions.json"
 ) -> Callable[[Path], None]:
-    """A zip with one member."""
+    """Return a function that writes a zip with one member."""
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:

@@ -34,8 +34,8 @@ def picture(seed: int) -> bytes:
 
 
 def write_world(folder: Path) -> None:
-    """Images, tables, a data root, two finished runs and a submission: what the
-    commands of the cases name.
+    """Write the files that the commands of the cases name: images, tables, a data root,
+    two finished runs and a submission.
     """
     for split, count in (("train", 4), ("test", 2)):
         for k, name in enumerate(CLASSES):
@@ -102,7 +102,7 @@ class Commands:
         self._capsys, self._log_as_before = capsys, log_as_before
 
     def __call__(self, command: str) -> tuple[int, str, str]:
-        """(exit code, standard output, standard error)."""
+        """Return (exit code, standard output, standard error)."""
         words = shlex.split(command)
         main, words = entry(words)
         self._capsys.readouterr()
@@ -115,7 +115,7 @@ class Commands:
 
 
 def entry(words: list[str]):
-    """The function that `python <words>` calls, and its arguments."""
+    """Return the function that `python <words>` calls, and its arguments."""
     if words[0] == "train.py":
         return train.main, words[1:]
     package = ROOT / words[1].replace(".", "/") / "__main__.py"
@@ -127,8 +127,8 @@ def entry(words: list[str]):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, log_as_before):
-    """The folder that every case gets a copy of, with short runs of CoOp in run/ (5
-    vectors) and csc/ (class-specific).
+    """Yield the folder of which every case gets a copy, with short runs of CoOp in run/
+    (5 vectors) and csc/ (class-specific).
     """
     folder = tmp_path_factory.mktemp("world")
     write_world(folder)
@@ -157,7 +157,9 @@ def world(tmp_path_factory, log_as_before):
 
 @pytest.fixture
 def prepared(world, tmp_path, monkeypatch):
-    """Gives the folder of a case, which is the working folder."""
+    """Return a function that makes the folder of a case, which becomes the working
+    folder.
+    """
 
     def make(case: Case) -> Path:
         folder = tmp_path / "here"
@@ -180,7 +182,7 @@ def prepared(world, tmp_path, monkeypatch):
 
 
 def state(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder, with the content of files."""
+    """Return everything below a folder, with the content of files."""
     paths = (path for path in folder.rglob("*") if path.name != "lock")
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
@@ -189,7 +191,7 @@ def state(folder: Path) -> dict[str, bytes | None]:
 
 
 def message_of(out: str, err: str) -> str:
-    """All from "error: " on, in one line; progress bars are no message.
+    """Return all text from "error: " on, in one line; progress bars are no message.
 
     Of `validate`, the first error that it lists.
     """

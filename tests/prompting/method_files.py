@@ -20,7 +20,7 @@ BLOCK = "{}.transformer.resblocks.{}.VPT_shallow"
 
 
 def backbone() -> tuple[State, Tensor]:
-    """A random CLIP in OpenAI's layout, and images."""
+    """Return a random CLIP in OpenAI's layout, and images."""
     state = random_state(*SHAPE)
     draw = torch.Generator().manual_seed(3)
     return state, torch.randn(6, 3, 32, 32, generator=draw)
@@ -29,8 +29,8 @@ def backbone() -> tuple[State, Tensor]:
 def text_features(
     state: State, sentences: list[str], layers: list[Tensor], first: int = 1
 ) -> Tensor:
-    """Features, not normalised; layers[i] takes the places `first`, first + 1, ...
-    before block i.
+    """Return features, not normalised; layers[i] takes the positions `first`, first +
+    1, ... before block i.
     """
     ids = TOKENIZER(sentences, context_length=77)
     x = state["token_embedding.weight"][ids]
@@ -49,8 +49,8 @@ def text_features(
 
 
 def image_features(state: State, images: Tensor, layers: list[Tensor]) -> Tensor:
-    """Unit-length features; layers[0] comes after the patches and before ln_pre,
-    layers[i] in its place before block i.
+    """Return unit-length features; layers[0] comes after the patches and before ln_pre,
+    layers[i] replaces it before block i.
     """
     x = (
         F.conv2d(images, state["visual.conv1.weight"], stride=8)
@@ -84,7 +84,7 @@ def plain(name: str) -> str:
 
 
 def random_prompt(method: str) -> State:
-    """A random prompt under its official names."""
+    """Return a random prompt under its official names."""
     draw = torch.Generator().manual_seed(5)
 
     def normal(*shape: int) -> Tensor:
@@ -111,7 +111,7 @@ def random_prompt(method: str) -> State:
 
 
 def layers_of(method: str, prompt: State) -> tuple[list[Tensor], list[Tensor]]:
-    """The text and the visual vectors of each block."""
+    """Return the text and the visual vectors of each block."""
     if method in ("kgcoop", "prograd"):
         return [prompt["ctx"]], []
     text = [prompt["prompt_learner.ctx"]]
@@ -136,8 +136,8 @@ def layers_of(method: str, prompt: State) -> tuple[list[Tensor], list[Tensor]]:
 def losses_of(
     method: str, state: State, prompt: State, images: Tensor, labels: Tensor, words: str
 ) -> dict:
-    """Everything that a step computes: logits, features, terms, and what the
-    optimiser's gradient is of.
+    """Return all results of a step: logits, features, terms, and the value whose
+    gradient the optimiser takes.
     """
     text, visual = layers_of(method, prompt)
     count = text[0].shape[-2]
@@ -195,7 +195,7 @@ def losses_of(
 
 
 def gradient_of(method: str, found: dict, prompt: State) -> dict[str, Tensor]:
-    """The gradient that the optimiser gets, by official name."""
+    """Return the gradient that the optimiser gets, by official name."""
     leaves = list(prompt.values())
     if method != "prograd":
         return dict(

@@ -25,8 +25,8 @@ def random_state(
     features: int,
     seed: int = 0,
 ) -> State:
-    """A random CLIP: a ViT for size x size pixels and a text tower; heads are 64 wide
-    in both.
+    """Return a random CLIP: a ViT for size x size pixels and a text tower; heads are 64
+    wide in both.
     """
     draw = torch.Generator().manual_seed(seed)
 
@@ -87,7 +87,7 @@ def random_block(prefix: str, width: int, draw: torch.Generator) -> State:
 def random_prompt(
     case: str, shape: tuple[int, ...], classes: int = 4
 ) -> tuple[State, str]:
-    """A random prompt under the reference's names for a model of
+    """Return a random prompt under the reference's names for a model of
     `random_state(*shape)`, and the class name's position.
     """
     width, layers, _, _, text_width, _, _ = shape
@@ -134,7 +134,9 @@ def norm(x: Tensor, state: State, name: str) -> Tensor:
 
 
 def block(x: Tensor, state: State, name: str, heads: int, causal: bool) -> Tensor:
-    """One pre-norm block with QuickGELU on x (sequences, tokens, width)."""
+    """Return the output of one pre-norm block with QuickGELU for x (sequences, tokens,
+    width).
+    """
     length, width = x.shape[1:]
     packed = (
         norm(x, state, f"{name}.ln_1") @ state[f"{name}.attn.in_proj_weight"].T
@@ -176,8 +178,8 @@ def depth(state: State, tower: str) -> int:
 
 
 def image_features(state: State, images: Tensor, prompts: list[Tensor]) -> Tensor:
-    """Unit-length features; prompts[0] enters behind the class token, prompts[i] takes
-    its place before block i.
+    """Return unit-length features; prompts[0] enters behind the class token, prompts[i]
+    replaces it before block i.
     """
     patch = state["visual.conv1.weight"].shape[-1]
     x = (
@@ -216,7 +218,8 @@ def image_features(state: State, images: Tensor, prompts: list[Tensor]) -> Tenso
 def text_features(
     state: State, names: list[str], ctx: Tensor | None, position: str
 ) -> Tensor:
-    """Unit-length features of "X ..
+    """Return unit-length features of "X .. X name." with the vectors of ctx, (n, width)
+    or (classes, n, width), for the X.
 
     X name." with the vectors of ctx, (n, width) or (classes, n, width), for the X.
     """
@@ -253,8 +256,8 @@ def text_features(
 def couple(
     prompt: State, ctx: Tensor, tokens: Tensor, heads: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """The two kinds of vectors after maps and block; each vector is a sequence of its
-    own.
+    """Return the two kinds of vectors after maps and block; each vector is a separate
+    sequence.
     """
 
     def linear(x: Tensor, name: str) -> Tensor:
@@ -283,7 +286,7 @@ def logits(
     names: list[str],
     position: str = "middle",
 ) -> Tensor:
-    """(B, C) for a prompt under the reference's names."""
+    """Return logits (B, C) for a prompt under the reference's names."""
     ctx, tokens = prompt.get("ctx"), prompt.get("vpt_embeddings")
     if "vpt_embeddings_deep" in prompt:
         tokens = torch.cat([tokens, prompt["vpt_embeddings_deep"]])

@@ -109,8 +109,8 @@ def random_clip(config: dict) -> torch.nn.Module:
 
 @pytest.fixture
 def loaded(tmp_path, monkeypatch):
-    """Writes a random model of a family as open_clip does and loads it by name; gives
-    both.
+    """Return a function that writes a random model of a family as open_clip does, loads
+    it by name, and returns both.
     """
 
     def load(config):
@@ -290,7 +290,9 @@ def test_where_weights_are_looked_for(monkeypatch):
 
 
 def test_a_pretrained_tag_with_a_separate_text_tower(monkeypatch):
-    """What open_clip downloads, and the preprocessing that comes with the tag."""
+    """Load a model that open_clip downloads, and the preprocessing that comes with the
+    tag.
+    """
     config = TEXT_ONLY["ViTamin, PE (timm, separate text tower)"][0]
     clip = random_clip(config)
     clip.visual.preprocess_cfg = {

@@ -45,7 +45,7 @@ def unified_prompt(theta="attention"):
 
 
 def by_hand(clip, ctx, position, name):
-    """The text feature of one class by the definition: full length, placeholders
+    """Return the text feature of one class by the definition: full length, placeholders
     replaced, then split and permuted.
     """
     n_ctx = len(ctx)
@@ -131,7 +131,9 @@ class DeepText(Prompt):
 
 
 def deep_by_hand(clip, text, position, name):
-    """As `by_hand`, with each block's vectors put in the places of those before it."""
+    """Return the result of `by_hand`, with each block's vectors put in the positions of
+    those before it.
+    """
     n_ctx = text.shape[1]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
     words = len(TOKENIZER.encode(name.replace("_", " ")))
@@ -264,7 +266,9 @@ def test_text_prompt_follows_its_values():
 
 
 def visual_by_hand(clip, images, tokens):
-    """Open_clip's own modules, with the tokens inserted and replaced by the definition."""
+    """Return the output of open_clip's own modules, with the tokens inserted and
+    replaced by the definition.
+    """
     visual, count = clip.visual, tokens.shape[1]
     x = visual._embeds(images)
     x = torch.cat([x[:, :1], tokens[0].expand(len(x), -1, -1), x[:, 1:]], dim=1)

@@ -231,7 +231,7 @@ def test_pages_of_other_hosts_are_refused(port):
 
 
 def test_slow_clients_are_cut_off_and_block_nobody(port):
-    """Headers and bodies that stop arriving; meanwhile the others are served."""
+    """Send headers and bodies that stop arriving; meanwhile the others are served."""
     silent = socket.create_connection(("127.0.0.1", port))
     header = socket.create_connection(("127.0.0.1", port))
     header.sendall(b"GET /health HT")
@@ -289,7 +289,7 @@ def test_a_connection_is_kept_for_the_next_request(port):
 
 
 def test_more_connections_than_are_served(port):
-    """They fill the service until the time for headers is over."""
+    """Fill the service until the time for headers is over."""
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
     deadline = time.monotonic() + 60
     while request(port, "GET", "/health")[0] != 200 and time.monotonic() < deadline:
@@ -333,7 +333,9 @@ def megabytes(pid: int, key: str) -> float:
 
 @pytest.mark.long
 def test_a_thousand_requests_eight_at_a_time(tmp_path):
-    """Nothing is lost or mixed up, beside hostile clients; the memory stays."""
+    """Expect that nothing is lost or mixed up, beside hostile clients; the memory does
+    not grow.
+    """
     folder = service.save_pocket_prompt(tmp_path / "prompt")
     predictor = load(folder)
     contents = [picture(seed) for seed in range(20)]

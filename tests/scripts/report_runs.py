@@ -30,7 +30,7 @@ COUNTS = {
 
 
 def write_images(root: Path) -> None:
-    """`photos` and `stones`: five training and four test images of each class, in
+    """Write `photos` and `stones`: five training and four test images of each class, in
     folders.
     """
     for name, classes in CLASSES.items():
@@ -46,8 +46,8 @@ def write_images(root: Path) -> None:
 def probabilities(
     targets: np.ndarray, classes: int, wrong: dict[int, tuple[int, float]]
 ) -> np.ndarray:
-    """(N, C): 0.9 on the right class, but for the `wrong` rows, which have (class,
-    probability).
+    """Return (N, C): 0.9 on the right class, but for the `wrong` rows, which have
+    (class, probability).
     """
     values = np.full((len(targets), classes), 0.1 / (classes - 1))
     values[np.arange(len(targets)), targets] = 0.9
@@ -64,7 +64,8 @@ def write_run(
     wrong: dict | None = None,
     two_stages: bool = True,
 ) -> Path:
-    """A run of two stages over both tasks, or the plain run on photos.
+    """Write a run of two stages over both tasks, or the plain run on photos, and return
+    its folder.
 
     Relative data: tests work in `root`.
     """

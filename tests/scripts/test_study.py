@@ -606,7 +606,7 @@ def test_a_process_that_hangs_is_killed_and_its_job_lost(tmp_path):
 
 
 def perform_for_test(job, place):
-    """What the processes of the tests above do."""
+    """Do a job in the processes of the tests above."""
     if job.name == "dies":
         os._exit(3)
     if job.name == "hangs":

@@ -442,7 +442,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": 
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two nodes of one CPU each."""
+    """Yield two nodes of one CPU each."""
     for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
     # where workers find this module
@@ -460,7 +460,7 @@ def cluster(monkeypatch):
 
 
 def workers(node) -> list[int]:
-    """Processes of the node that are at a job."""
+    """Return the processes of the node that have a job."""
     raylets = [
         info.process.pid for infos in node.all_processes.values() for info in infos
     ]
@@ -476,7 +476,9 @@ def workers(node) -> list[int]:
 
 
 def wait_for(condition, process=None, seconds=600):
-    """What `condition` returns once it is true; the process must not have ended."""
+    """Return the result of `condition` once it is true; the process must not have
+    ended.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -605,7 +607,7 @@ def test_nodes_that_come_are_used_and_jobs_that_end_their_worker_fail_alone(
 
 
 def perform_for_test(job, place):
-    """What the workers of the test above do; the three that wait do so until all of
+    """Do a job in the workers of the test above; the three that wait do so until all of
     them run.
     """
     if job.name == "dies":

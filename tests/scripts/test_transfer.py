@@ -50,7 +50,7 @@ def command(
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
-    """The folder of a finished command; no test writes to it."""
+    """Return the folder of a finished command; no test writes to it."""
     out = tmp_path_factory.mktemp("transfer")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

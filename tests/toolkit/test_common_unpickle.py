@@ -159,7 +159,7 @@ PICKLES = {
 
 @pytest.mark.parametrize("name", PICKLES)
 def test_hostile_pickles(tmp_path, monkeypatch, name):
-    """Each gives harmless values or is refused in one sentence."""
+    """Expect harmless values or a refusal in one sentence of each."""
     marker, path = tmp_path / "ran", tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
@@ -216,7 +216,7 @@ def test_other_files(tmp_path):
 
 @pytest.mark.parametrize("compress", [zipfile.ZIP_DEFLATED])
 def test_a_compressed_archive_is_refused(tmp_path, compress):
-    """A few bytes could unfold to any size."""
+    """Refuse it, as a few bytes could unfold to any size."""
     path, packed = (
         write_foreign(tmp_path, {"ctx": torch.ones(4, 8)}),
         tmp_path / "packed.pth",

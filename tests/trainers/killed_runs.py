@@ -33,8 +33,8 @@ happened = 0
 
 
 def watched(function, last: float, both: bool = True):
-    """`function` that counts its calls, before and perhaps after, and kills the process
-    at the `last`.
+    """Return `function` that counts its calls, before and perhaps after, and kills the
+    process at the `last`.
     """
 
     def tick() -> None:
@@ -62,8 +62,8 @@ def watched(function, last: float, both: bool = True):
 
 
 def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) -> dict:
-    """One run in a forked process: exit code (negative: the signal), seconds and how
-    much happened.
+    """Return of one run in a forked process: exit code (negative: the signal), seconds
+    and the number of events.
     """
     begun = time.monotonic()
     read, write = os.pipe()

@@ -148,7 +148,7 @@ def run_checks(folder: Path) -> bool:
 
 
 def main() -> int:
-    """The first exit code that is not 0."""
+    """Return the first exit code that is not 0."""
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
     # chunks that the backward pass computes again

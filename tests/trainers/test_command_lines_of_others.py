@@ -49,7 +49,9 @@ every_invocation = pytest.mark.parametrize(("script", "method"), INVOCATIONS)
 def invocation(
     script, method, root, out, tasks, config="vit_b32", start="", seed=1
 ) -> list[str]:
-    """What the script starts train.py with, word for word but for the paths."""
+    """Return the arguments with which the script starts train.py, word for word but for
+    the paths.
+    """
     suite, joint, _ = SCRIPTS[script]
     file = f"configs/trainers/MVLPT/{config}.yaml"
     argv = [

@@ -95,7 +95,9 @@ every_check = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def one(main, tmp_path_factory):
-    """The folders of runs by one process, by trainer, each run once."""
+    """Return a function that returns the folders of runs by one process, by trainer,
+    each run once.
+    """
     out = tmp_path_factory.mktemp("one")
 
     def folder(name: str) -> Path:
@@ -114,8 +116,8 @@ def one(main, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch(root, quick, tmp_path_factory):
-    """Runs command lines by several processes; gives the finished process and the
-    folder of what checks found.
+    """Return a function that runs command lines by several processes and returns the
+    finished process and the folder of the checks' findings.
     """
 
     def run(count: int, *lines):
@@ -164,7 +166,7 @@ def finish(
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> Path:
-    """Images whose last one cannot be decoded."""
+    """Return images whose last one cannot be decoded."""
     import tiny_world
 
     folder, rng = tmp_path_factory.mktemp("images") / "broken", np.random.default_rng(0)
@@ -182,8 +184,8 @@ def broken(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(launch, one, broken, tmp_path_factory):
-    """All runs by two processes, then an evaluation of one process's prompt, and a run
-    that the second one ends.
+    """Return all runs by two processes, then an evaluation of one process's prompt, and
+    a run that the second one ends.
     """
     out = tmp_path_factory.mktemp("two")
     lines = [
@@ -229,7 +231,7 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
 
 
 def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
-    """What the prompt puts into CLIP."""
+    """Return the vectors that the prompt puts into CLIP."""
     contexts = load_prompts(folder / "prompts.safetensors")[0].eval().contexts()
     return {
         name: value.detach()

@@ -17,14 +17,14 @@ METHODS = ["CoOp", "VPT", "UPT"]
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch, tmp_path):
-    """No features are left from another test."""
+    """Forget features of other tests."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
     trainers.features.store.get_backbone.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def learned(main, tmp_path_factory):
-    """A run of each method on another task: {method: folder}."""
+    """Return a run of each method on another task: {method: folder}."""
     out = tmp_path_factory.mktemp("runs")
     for method, task in zip(METHODS, TASKS[:3], strict=True):
         command = [
@@ -48,7 +48,7 @@ def cfg(build):
 
 @pytest.fixture
 def images_read(monkeypatch):
-    """The paths of decoded images, in order."""
+    """Return the paths of decoded images, in order."""
     import datasets.multitask as multitask
 
     seen, original = [], multitask.read_image
@@ -61,7 +61,7 @@ def images_read(monkeypatch):
 
 
 def prompts(seed: int = 0) -> dict:
-    """A prompt of each kind with values that matter."""
+    """Return a prompt of each kind with values that matter."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         made = {

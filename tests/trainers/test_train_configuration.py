@@ -27,7 +27,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
 def configured(*argv):
-    """The configuration of a command line."""
+    """Return the configuration of a command line."""
     return command_line.configuration(
         train.arguments().parse_args([str(word) for word in argv])
     )

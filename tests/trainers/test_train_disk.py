@@ -50,7 +50,7 @@ KINDS = (
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of 8 MB."""
+    """Yield a file system of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
@@ -66,7 +66,7 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(main, tmp_path_factory):
-    """The files of a run on a disk with room."""
+    """Return the files of a run on a disk with enough space."""
     out = tmp_path_factory.mktemp("whole") / "run"
     assert main(*TWO_STAGES, "--output-dir", out) == 0
     return contents(out)
@@ -95,9 +95,9 @@ real_open = io.open
 
 @contextlib.contextmanager
 def full_at(pattern: str, disk: Path, monkeypatch):
-    """The disk is full from the moment on at which a file is opened for writing whose
-    place it matches, as run/source/results.json; files that are moved into place count
-    as what they become.
+    """Yield a function that fills the disk when a file is opened for writing whose path
+    matches, such as run/source/results.json; files that are moved count by their new
+    path.
     """
 
     def opened(file, mode="r", *args, **options):
@@ -119,7 +119,7 @@ def full_at(pattern: str, disk: Path, monkeypatch):
 
 
 def check_good(folder: Path) -> None:
-    """Every file that is there is whole."""
+    """Check that every existing file is whole."""
     for path in folder.rglob("*"):
         if path.suffix == ".json":
             json.loads(path.read_text())

@@ -42,7 +42,7 @@ METHODS = {  # trainer -> the case of `oracle.random_prompt`, its keys
 
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory):
-    """A data root with CIFAR-10 in ELEVATER's layout, and its test images."""
+    """Return a data root with CIFAR-10 in ELEVATER's layout, and its test images."""
     root, rng, test = tmp_path_factory.mktemp("root"), np.random.default_rng(0), []
     folder = root / "classification" / "cifar_10_20211007"
     folder.mkdir(parents=True)
@@ -148,7 +148,9 @@ def test_a_prompt_learned_on_other_crops_is_told(main, tmp_path, cifar, capsys):
     "shape", [SHAPE, (128, 3, 16, 48, 128, 2, 32), (192, 2, 14, 28, 128, 3, 24)]
 )
 def test_cocoop(tmp_path, shape):
-    """A context for each image, moved by what the net makes of its features."""
+    """Compare CoCoOp, with a context for each image, moved by the net's output for its
+    features.
+    """
     state = oracle.random_state(*shape)
     save_file(state, tmp_path / "clip.safetensors")
     learner = PromptLearner(4, shape[4], shape[6])

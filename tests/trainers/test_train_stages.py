@@ -52,7 +52,7 @@ def two_stages(request, main, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(main, tmp_path_factory) -> Path:
-    """A two-stage run of MCoOp, not to be changed."""
+    """Return a two-stage run of MCoOp, not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "run"
     assert (
         main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out) == 0

@@ -17,7 +17,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
 def configured(*argv):
-    """The configuration of a command line."""
+    """Return the configuration of a command line."""
     return command_line.configuration(
         train.arguments().parse_args([str(word) for word in argv])
     )
@@ -127,7 +127,7 @@ def test_no_file_to_share_names_a_place_on_this_machine(run, root):
 def test_a_checkpoint_s_path_as_the_backbone_is_not_written_down(
     main, stubs, tmp_path, monkeypatch
 ):
-    """`--backbone FILE` is a place on this machine, too: its name alone is kept."""
+    """Expect only the name of `--backbone FILE`, whose path belongs to this machine."""
     monkeypatch.setitem(stubs, str(tmp_path / "tiny.pt"), stubs["pocket"])
     out = tmp_path / "run"
     assert (

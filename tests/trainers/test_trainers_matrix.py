@@ -97,7 +97,9 @@ def tasks_of(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(main, tmp_path_factory):
-    """The folder of a finished run of a trainer, by its name; each is run once."""
+    """Return a function that returns the folder of a finished run of a trainer, by its
+    name; each is run once.
+    """
     folders: dict[str, Path] = {}
 
     def folder(name: str) -> Path:
