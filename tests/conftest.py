@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and flags that all tests share."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    """Name what the contract tests are run for: `pytest tests/contracts --import
+    """Name the trainer or task of the contract tests: `pytest tests/contracts --import
     my_method.py --trainer MyMethod`.
     """
     group = parser.getgroup("contracts")

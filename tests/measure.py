@@ -33,7 +33,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Measures:
-    """What was counted over some files."""
+    """The counts over some files."""
 
     lines: int = 0
     branches: Counter = field(default_factory=Counter)  # "statements" and "hidden"
@@ -52,15 +52,15 @@ class Measures:
         return self.tokens[len(self.tokens) * percent // 100] if self.tokens else 0
 
 
-def source_files(places: list[str] | None = None) -> list[Path]:
-    """Return the tracked Python files without tests, or those below `places`."""
+def source_files(paths: list[str] | None = None) -> list[Path]:
+    """Return the tracked Python files without tests, or those below `paths`."""
     command = [
         "git",
         "ls-files",
         "--cached",
         "--others",
         "--exclude-standard",
-        *(places or ["*.py"]),
+        *(paths or ["*.py"]),
     ]
     names = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=True
@@ -144,7 +144,7 @@ def tokens_by_line(source: str) -> Counter:
 
 
 def main() -> None:
-    """Print the measures of the whole tree, or of the places on the command line."""
+    """Print the measures of the whole tree, or of the paths on the command line."""
     found = measure(source_files(sys.argv[1:]))
     sys.stdout.write(
         f"lines                      {found.lines}\n"

@@ -113,14 +113,14 @@ def task_classes() -> list[type]:
         "test_index": "test.json",
     }
     coop = {"folder": "pets", "image_dir": "images", "split_json": "split.json"}
-    facts = {
+    classes = {
         "run-pets": (CoopTask, coop),
         "run-roads": (ElevaterTask, coco),
         "run-scenes": (ElevaterTask, iris),
     }
     return [
         type(name, (base,), {"name": name, **values})
-        for name, (base, values) in facts.items()
+        for name, (base, values) in classes.items()
     ]
 
 
@@ -163,7 +163,7 @@ def main(world, log_as_before):
     return run
 
 
-def own(world: Path) -> str:
+def image_tasks(world: Path) -> str:
     return f"folder:{world}/mine/photos,csv:{world}/mine/signs.csv"
 
 
@@ -178,7 +178,7 @@ NAMES = ["run-pets", "run-roads", "run-scenes", "photos", "signs"]
 def run(world, main, tmp_path_factory) -> Path:
     """Return the folder of one multitask run over all five."""
     out = tmp_path_factory.mktemp("run") / "out"
-    tasks = f"run-pets,run-roads,run-scenes,{own(world)}"
+    tasks = f"run-pets,run-roads,run-scenes,{image_tasks(world)}"
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*")}
     assert (
         main(
@@ -264,7 +264,7 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
             cfg,
             next(
                 spec
-                for spec in own(world).split(",")
+                for spec in image_tasks(world).split(",")
                 if datasets.task_name(spec) == name
             ),
         )

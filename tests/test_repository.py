@@ -1,5 +1,5 @@
-"""The repository as a whole: what documents promise, what files must not hold, and that
-importing does nothing.
+"""The repository as a whole: the promises of documents, words that files must not hold,
+and that importing does nothing.
 """
 
 import ast
@@ -297,7 +297,7 @@ def write_birds(folder: Path) -> None:
 @pytest.mark.parametrize("trainer", ["LowRank", "ShallowVPT"])
 def test_examples_of_contributing_work(tmp_path, trainer):
     """Run a trainer and the data set that CONTRIBUTING shows, as plugins, over one task
-    in a process of its own.
+    in another process.
     """
     write_birds(tmp_path / "data" / "birds")
     imports = ""

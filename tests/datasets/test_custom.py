@@ -1,5 +1,5 @@
-"""Images of one's own: a folder or a CSV is a task like any other, and what is wrong is
-named with file and line.
+"""A user's images: a folder or a CSV is a task like any other, and faults are named
+with file and line.
 """
 
 import json

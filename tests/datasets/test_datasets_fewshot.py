@@ -10,7 +10,8 @@ from datasets.task import Sample, Task
 
 def images(*labels):
     return [
-        Sample(f"/data/{i}.png", tuple(own), f"{i}.png") for i, own in enumerate(labels)
+        Sample(f"/data/{i}.png", tuple(label), f"{i}.png")
+        for i, label in enumerate(labels)
     ]
 
 

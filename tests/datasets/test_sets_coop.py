@@ -18,7 +18,7 @@ from toolkit.common.archives import read_bytes
 
 @dataclass(frozen=True)
 class Stated:
-    """What a set is known to be. images: (train, val, test) as published."""
+    """The published properties of a set. images: (train, val, test) as published."""
 
     name: str
     folder: str

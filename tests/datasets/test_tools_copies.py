@@ -85,7 +85,7 @@ def record_of(root, entry):
 
 
 def check_task(cfg, root, name, contents, expected):
-    """Compare the images, labels and names of a prepared set with what was written."""
+    """Compare the images, labels and names of a prepared set with those written."""
     cfg.DATASET.NUM_SHOTS = -1
     task = build_task(cfg, name)
     assert task.classnames == names.class_names(name)
@@ -292,7 +292,7 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def cut(path, size):
+def truncate(path, size):
     path.write_bytes(path.read_bytes()[:size])
 
 
@@ -313,11 +313,11 @@ def pickled(path):
 
 BAD_WDS = {
     "truncated in a member": (
-        lambda f: cut(f / "test/0.tar", 1000),
+        lambda f: truncate(f / "test/0.tar", 1000),
         "test/0.tar is truncated",
     ),
     "truncated between members": (
-        lambda f: cut(f / "test/0.tar", 2048),
+        lambda f: truncate(f / "test/0.tar", 2048),
         "test/0.tar is truncated: it ends after 's0000000.cls'",
     ),
     "no tar": (
@@ -696,7 +696,7 @@ def test_sets_from_the_hub(tmp_path, hub, capsys):
         "--root",
         str(tmp_path / "other"),
     ]
-    assert main(again) == 0  # what is there is not fetched again
+    assert main(again) == 0  # existing files are not fetched again
     assert not [
         request
         for request in hub.requests

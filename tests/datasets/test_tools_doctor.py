@@ -138,7 +138,7 @@ def test_sound_set_has_no_finding(root, name, quick):
     assert sum(done) == (0 if quick else sum(report.images.values()))
 
 
-# what is done to the folder of a set -> the findings, and how many of each
+# damage to the folder of a set -> the findings, and how many of each
 IRIS = {
     "no folder": (lambda f, d: shutil.rmtree(f), {"missing-folder": 1}),
     "no index": (lambda f, d: (f / "test.txt").unlink(), {"missing-index": 1}),

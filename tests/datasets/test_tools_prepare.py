@@ -26,7 +26,7 @@ from toolkit.common.images import read_image
 
 
 class Copies:
-    """Writes copies as torchvision has them; every image has a colour of its own."""
+    """Writes copies as torchvision has them; every image has another colour."""
 
     def __init__(self, root: Path):
         self.root, self.count = root, 0
@@ -379,8 +379,8 @@ def copies(tmp_path, monkeypatch):
 
 
 def prepare(tmp_path, name):
-    places = ["--root", str(tmp_path), "--source", str(tmp_path / "copies")]
-    return main(["prepare", name, "--from", "torchvision", *places, "--offline"])
+    folders = ["--root", str(tmp_path), "--source", str(tmp_path / "copies")]
+    return main(["prepare", name, "--from", "torchvision", *folders, "--offline"])
 
 
 def test_every_set_that_torchvision_has_can_be_prepared():
@@ -539,10 +539,10 @@ def test_test_labels_must_be_there(copies, tmp_path, capsys):
 
 def test_set_that_torchvision_lacks(copies, tmp_path, capsys):
     mnist(copies)
-    places = ["--root", str(tmp_path), "--source", str(copies.root), "--offline"]
+    folders = ["--root", str(tmp_path), "--source", str(copies.root), "--offline"]
     # and mnist is not begun
     assert (
-        main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *places])
+        main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *folders])
         == 2
     )
     assert [path.name for path in tmp_path.iterdir()] == ["copies"]

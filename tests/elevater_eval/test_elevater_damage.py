@@ -56,7 +56,7 @@ def another_task(**fields):
 
 
 K = "kitti-distance"
-# kind: (what is done, the place after the file's name, how the message begins)
+# kind: (the damage, the place after the file's name, how the message begins)
 CONTENT = {
     "missing key": (without("n_shot"), K, "key 'n_shot' is missing"),
     "no task name": (

@@ -1,5 +1,5 @@
-"""The reader of JSON streams takes what ``json`` takes, refuses what it refuses, and
-finds the same, whatever the blocks.
+"""The reader of JSON streams accepts and refuses the same texts as ``json``, and finds
+the same, whatever the blocks.
 """
 
 import io

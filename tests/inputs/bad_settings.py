@@ -1,6 +1,6 @@
 """Wrong inputs of train.py: flags, keys, checkpoints, backbones and folders."""
 
-from damage import Case, cut, hostile
+from damage import Case, hostile, truncate
 
 SECTIONS = {
     "train.py: the command line": [
@@ -213,7 +213,7 @@ SECTIONS = {
             "a damaged checkpoint",
             "train.py --trainer CoOp --dataset folder:photos --model-dir run --eval-only TRAINER.MVLPT.COOP.N_CTX 5",
             "error: run/prompt_learner/model-best.pth.tar can't be read as a checkpoint: File is not a zip file",
-            {"run/prompt_learner/model-best.pth.tar": cut},
+            {"run/prompt_learner/model-best.pth.tar": truncate},
         ),
         Case(
             "a checkpoint that would run a command",

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("cat", "dog")
 
 
-def picture(seed: int) -> bytes:
+def png(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
@@ -42,7 +42,7 @@ def write_world(folder: Path) -> None:
             (folder / "photos" / split / name).mkdir(parents=True)
             for i in range(count):
                 (folder / "photos" / split / name / f"{i}.png").write_bytes(
-                    picture(10 * k + i + count)
+                    png(10 * k + i + count)
                 )
     rows = [
         f"photos/{split}/{name}/{i}.png,{name},{split}"
@@ -56,7 +56,7 @@ def write_world(folder: Path) -> None:
     for split in ("train", "test"):
         with zipfile.ZipFile(camelyon / f"{split}.zip", "w") as archive:
             for i in range(8):
-                archive.writestr(f"{i}.png", picture(i))
+                archive.writestr(f"{i}.png", png(i))
         (camelyon / f"{split}.txt").write_text(
             "".join(f"{split}.zip@{i}.png {i % 2}\n" for i in range(8))
         )
@@ -69,7 +69,7 @@ def write_world(folder: Path) -> None:
     for part in ("train", "val", "test"):
         split[part] = [[f"{part}_{i}.png", i % 2, CLASSES[i % 2]] for i in range(6)]
         for i, (name, _, _) in enumerate(split[part]):
-            (pets / "images" / name).write_bytes(picture(i))
+            (pets / "images" / name).write_bytes(png(i))
     (pets / "split_zhou_OxfordPets.json").write_text(json.dumps(split))
     write_submission(folder / "submission.zip")
     (folder / "text.txt").write_text("hello\n")
@@ -78,13 +78,13 @@ def write_world(folder: Path) -> None:
 
 def write_submission(path: Path) -> None:
     rows = [[0.25, 0.75] for _ in range(8)]
-    facts = {
+    record = {
         "model_name": "m",
         "dataset_name": "patch-camelyon",
         "num_trainable_params": 1,
         "num_params": 3,
     }
-    facts |= {
+    record |= {
         "num_visual_params": 1,
         "num_backbone_params": 2,
         "n_shot": 5,
@@ -92,7 +92,7 @@ def write_submission(path: Path) -> None:
         "predictions": [rows],
     }
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("all_predictions.json", json.dumps({"data": [facts]}))
+        archive.writestr("all_predictions.json", json.dumps({"data": [record]}))
 
 
 class Commands:

@@ -118,7 +118,7 @@ def limited(what: str):
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
     """Return content with one to three places cut, flipped, doubled, or replaced by
-    what readers trip over.
+    bytes that readers trip over.
     """
     for _ in range(chance.randint(1, 3)):
         place = chance.randrange(len(content) + 1)

@@ -31,7 +31,7 @@ class Warmup(torch.optim.lr_scheduler.LambdaLR):
 
 
 class Attack:
-    """What a pickle can do: run any function when it is loaded."""
+    """An attack by pickle: run any function when it is loaded."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker

@@ -37,8 +37,8 @@ def text_features(
     for i in range(depth(state, "transformer")):
         if i < len(layers):
             end = first + layers[i].shape[-2]
-            own = layers[i].expand(len(x), -1, -1)
-            x = torch.cat([x[:, :first], own, x[:, end:]], 1)
+            layer = layers[i].expand(len(x), -1, -1)
+            x = torch.cat([x[:, :first], layer, x[:, end:]], 1)
         if i == 0:
             x = x + state["positional_embedding"]
         x = block(

@@ -155,14 +155,14 @@ def block(x: Tensor, state: State, name: str, heads: int, causal: bool) -> Tenso
         + torch.cat(outputs, -1) @ state[f"{name}.attn.out_proj.weight"].T
         + state[f"{name}.attn.out_proj.bias"]
     )
-    hidden = (
+    activations = (
         norm(x, state, f"{name}.ln_2") @ state[f"{name}.mlp.c_fc.weight"].T
         + state[f"{name}.mlp.c_fc.bias"]
     )
-    hidden = hidden * torch.sigmoid(1.702 * hidden)
+    activations = activations * torch.sigmoid(1.702 * activations)
     return (
         x
-        + hidden @ state[f"{name}.mlp.c_proj.weight"].T
+        + activations @ state[f"{name}.mlp.c_proj.weight"].T
         + state[f"{name}.mlp.c_proj.bias"]
     )
 
@@ -220,13 +220,11 @@ def text_features(
 ) -> Tensor:
     """Return unit-length features of "X .. X name." with the vectors of ctx, (n, width)
     or (classes, n, width), for the X.
-
-    X name." with the vectors of ctx, (n, width) or (classes, n, width), for the X.
     """
     features = []
     for row, name in enumerate(words.replace("_", " ") for words in names):
-        own = None if ctx is None else ctx if ctx.dim() == 2 else ctx[row]
-        count = 0 if own is None else len(own)
+        context = None if ctx is None else ctx if ctx.dim() == 2 else ctx[row]
+        count = 0 if context is None else len(context)
         sentence = (
             f"{' '.join(['X'] * count)} {name}." if count else f"a photo of a {name}."
         )
@@ -240,7 +238,9 @@ def text_features(
                 embedded[1 + count + length :],
             )
             before = {"front": 0, "middle": count // 2, "end": count}[position]
-            embedded = torch.cat([start, own[:before], name_part, own[before:], rest])
+            embedded = torch.cat(
+                [start, context[:before], name_part, context[before:], rest]
+            )
         x = (embedded + state["positional_embedding"]).unsqueeze(0)
         for i in range(depth(state, "transformer")):
             x = block(

@@ -1,4 +1,4 @@
-"""Prompts on a fake Hub: what is uploaded, the card, and loading it again in another
+"""Prompts on a fake Hub: the uploaded files, the card, and loading it again in another
 process.
 """
 
@@ -78,7 +78,7 @@ def prompting_commands(
 
 def test_push_and_load_again(run, tmp_path):
     image = tmp_path / "a.png"
-    image.write_bytes(service.picture(1))
+    image.write_bytes(service.encoded_image(1))
     with fake_hub.running() as server:
         pushed, again, missing, _, refused = prompting_commands(
             server,

@@ -137,7 +137,7 @@ def deep_by_hand(clip, text, position, name):
     n_ctx = text.shape[1]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
     words = len(TOKENIZER.encode(name.replace("_", " ")))
-    places = torch.tensor(
+    positions = torch.tensor(
         [1 + k if k < before else 1 + k + words for k in range(n_ctx)]
     )
     ids = TOKENIZER(
@@ -145,15 +145,15 @@ def deep_by_hand(clip, text, position, name):
         context_length=77,
     )
     embedded = clip.token_embedding(ids)[0]
-    order = [0, *places.tolist()]
+    order = [0, *positions.tolist()]
     x = embedded.new_zeros(77, 32)
-    x = x.index_put((places,), text[0])
+    x = x.index_put((positions,), text[0])
     rest = torch.tensor([place for place in range(77) if place not in order[1:]])
     x = x.index_put((rest,), torch.cat([embedded[:1], embedded[1 + n_ctx :]]))
     x = (x + clip.positional_embedding)[None]
     for i, block in enumerate(clip.transformer.resblocks):
         if i:
-            x = x.index_put((torch.tensor([0]), places), text[i])
+            x = x.index_put((torch.tensor([0]), positions), text[i])
         x = block(x, attn_mask=clip.attn_mask)
     return F.normalize(clip.ln_final(x)[0, ids.argmax()] @ clip.text_projection, dim=-1)
 
@@ -495,11 +495,11 @@ def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
     assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(
         range(403)
     )
-    places = [batch.ids[:, batch.prefix :].numel() for batch in batches]
-    assert max(places) <= 512
+    sizes = [batch.ids[:, batch.prefix :].numel() for batch in batches]
+    assert max(sizes) <= 512
     needed = sum(int((batch.ends - batch.prefix + 1).sum()) for batch in batches)
-    # no padding: the long names came last, in a batch of their own
-    assert sum(places) == needed
+    # no padding: the long names came last, in another batch
+    assert sum(sizes) == needed
 
 
 @pytest.mark.skipif(

@@ -79,8 +79,8 @@ class Browser:
         return self._until(lambda reply: reply.get("id") == self.number)["result"]
 
     def _until(self, wanted) -> dict:
-        """Return the first message that is `wanted`; keep the entries of others about
-        the page.
+        """Return the first message that is `wanted`; note the events of the page among
+        the others.
         """
         while True:
             while b"\0" not in self.buffer:

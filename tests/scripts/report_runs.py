@@ -90,13 +90,15 @@ def write_run(
         )
     records = []
     for name in names:
-        own = with_overrides(
+        adapted_cfg = with_overrides(
             cfg, DATASET__DATASET=name, DATASET__NAME=name, MULTITASK__SOURCE=""
         )
         place = (
             folder / "adapt" / name.removeprefix("folder:") if two_stages else folder
         )
-        records += _stage(own, place, seed, (wrong or {}) if name == names[0] else {})
+        records += _stage(
+            adapted_cfg, place, seed, (wrong or {}) if name == names[0] else {}
+        )
     _write(folder / "results.json", json.dumps(records))
     _write(folder / "config.yaml", without_local_paths(cfg).dump())
     _write(folder / "log.txt", "toolkit/dassl (built in), torch 0.0, CPU\nmore\n")
@@ -108,7 +110,7 @@ def _stage(cfg, folder: Path, seed: int, wrong: dict) -> list[dict]:
     targets = np.array([sample.label for sample in task.test])
     values = probabilities(targets, task.num_classes, wrong)
     write_record(folder / "fewshot" / f"{task.name}.json", task, 5, seed)
-    facts = {
+    fields = {
         "model_name": "MVPT-pocket",
         "dataset_name": task.name,
         "n_shot": 5,
@@ -118,7 +120,7 @@ def _stage(cfg, folder: Path, seed: int, wrong: dict) -> list[dict]:
     write_predictions(
         folder / "predictions" / f"seed{seed}_{task.name}.json",
         probabilities=values,
-        **facts,
+        **fields,
     )
     record = {
         "task": task.name,

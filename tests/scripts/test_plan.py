@@ -114,7 +114,7 @@ def test_the_time_left_is_corrected_by_measured_times_of_a_family():
     clock = Clock(jobs, slots=2)
     assert clock.seconds() == 15
     clock.ended(Outcome(jobs[0], 30.0))
-    # both at three times what was expected: y is not known, so all are taken
+    # both at three times the expected seconds: y is not known, so all are taken
     assert clock.seconds() == 30
     clock.ended(Outcome(jobs[2], 10.0))
     assert clock.seconds() == 15

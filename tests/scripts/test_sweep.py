@@ -204,7 +204,7 @@ def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
         + SMALL.removeprefix("runs:\n").replace("EPOCH: 2", "EPOCH: 3")
     )
     again, items = plan_entries(plan_file.read(written(tmp_path, more)).entries)
-    # the second entry adds nothing, the third all of its own
+    # the second entry adds nothing, the third all its runs
     assert again.counts() == {"source": 4, "adaptation": 16}
     assert len(items) == 1 and len(items[0].rows) == 8
 
@@ -273,8 +273,8 @@ def test_the_example_is_planned(capsys, tmp_path):
 
 
 class Pretend:
-    """Ends the job that was started first, as `fates` says: name -> what its tries come
-    to, "" where they are over.
+    """Ends the job that was started first, as `fates` says: name -> the results of its
+    tries, "" if they are over.
     """
 
     def __init__(self, fates, slots=(2,)):
@@ -384,7 +384,7 @@ ENVIRONMENT = os.environ | {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-LOCAL = ("--jobs", str(os.cpu_count()))  # a thread each
+JOBS_FLAGS = ("--jobs", str(os.cpu_count()))  # a thread each
 
 
 @pytest.mark.long
@@ -397,7 +397,7 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
         tmp_path / "out",
     )
     first = subprocess.run(
-        call(plan, out, *LOCAL),
+        call(plan, out, *JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -420,7 +420,7 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
     assert f"| 1 | CoOp | 1 | {mean:.1f} |" in (out / "results.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
     second = subprocess.run(
-        call(plan, out, *LOCAL),
+        call(plan, out, *JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -445,7 +445,7 @@ def cluster(monkeypatch):
     """Yield two nodes of one CPU each."""
     for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
-    # where workers find this module
+    # on which workers find this module
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     from ray.cluster_utils import Cluster
 
@@ -536,7 +536,7 @@ def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path)
     assert len(lost) == 1 and "is tried again" in lost[0] and lost[0].split()[2] in done
 
     here = subprocess.run(
-        call(plan, tmp_path / "here", *LOCAL),
+        call(plan, tmp_path / "here", *JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,

@@ -1,6 +1,4 @@
-"""What `read_image` makes of metadata, of numbers that do not fill 8 bits, and of
-transparency.
-"""
+"""`read_image` on metadata, numbers that do not fill 8 bits, and transparency."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""Files of `torch.save` are read without running what is in them."""
+"""Files of `torch.save` are read without running their content."""
 
 import builtins
 import collections
@@ -109,7 +109,7 @@ class ByCall:
 
 
 class ByItems(Attack):
-    """Hidden in what fills a container."""
+    """An object hidden in the items of a container."""
 
     def __reduce__(self):
         return list, (), None, iter([Attack(self.marker)])
@@ -192,11 +192,11 @@ def _recording(names: list):
 
 
 @FORMATS
-@pytest.mark.parametrize("keep", [0.02, 0.5, 0.98])
-def test_a_damaged_file_is_named(tmp_path, zipped, keep):
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_a_damaged_file_is_named(tmp_path, zipped, share):
     path = tmp_path / "a.pth"
     save(path, {"ctx": torch.randn(64, 64)}, zipped)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(ValueError, match="a.pth can't be read as a checkpoint"):
         read(path)
 

@@ -157,6 +157,8 @@ def refuse(main, capsys, tmp_path):
             re.search(r"%\||: \d+/\d+ ", line) or not line.strip()
             for line in bars.splitlines()
         ), "one message, and nothing but progress before it"
-        return re.sub(r"\r[^\n]*", "", message)  # without what clears a progress bar
+        return re.sub(
+            r"\r[^\n]*", "", message
+        )  # without the codes that clear a progress bar
 
     return run

@@ -1,5 +1,5 @@
-"""CoCoOp: what it computes, and that it learns, saves, and loads what CoOp's own
-trainer saved.
+"""CoCoOp: its numbers, and that it learns, saves, and loads checkpoints of CoOp's own
+trainer.
 """
 
 import pytest

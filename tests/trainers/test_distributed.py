@@ -147,7 +147,7 @@ def launch(root, quick, tmp_path_factory):
 def finish(
     words: list, surroundings: dict, seconds: int = 900
 ) -> subprocess.CompletedProcess:
-    """Run a program; what it started ends with it, also where it takes too long."""
+    """Run a program; its own processes end with it, also if it takes too long."""
     with subprocess.Popen(
         words,
         env=surroundings,
@@ -175,7 +175,7 @@ def broken(tmp_path_factory) -> Path:
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
                 (folder / split / name / f"{i}.png").write_bytes(
-                    tiny_world.picture(rng, (label,))
+                    tiny_world.noise_image(rng, (label,))
                 )
     last = folder / "test" / "dog" / "4.png"
     last.write_bytes(last.read_bytes()[:200])
@@ -479,5 +479,5 @@ def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
         )
         assert done.returncode == 0, done.stderr
     # Adam moves θ's biases of keys, which change nothing, by the signs of rounding
-    # errors: compare what θ gives.
+    # errors: compare the output of θ.
     assert_same_run(tmp_path / "one", tmp_path / "two", learned=vectors_in)

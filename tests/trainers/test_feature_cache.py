@@ -284,7 +284,7 @@ def test_processes_may_write_and_read_the_same_entry_at_once(home, caplog):
     ] and "damaged" not in caplog.text
 
 
-# -- what entries depend on --------------------------------------------------------------------------------------
+# -- dependencies of entries ------------------------------------------------------------------------------------
 
 
 def write_images(
@@ -422,7 +422,7 @@ def test_a_changed_image_is_noticed(build, encoded, root, tmp_path):
         / "images"
         / json.loads((data / "pets" / "split.json").read_text())["test"][4][0]
     )
-    image.write_bytes(tiny_world.picture(np.random.default_rng(99), (2,), (32, 32)))
+    image.write_bytes(tiny_world.noise_image(np.random.default_rng(99), (2,), (32, 32)))
     after = scores()
     assert sum(encoded) == 18
     assert [k for k in range(9) if not torch.equal(before[k], after[k])] == [4]

@@ -1,4 +1,4 @@
-"""Loaders of images and features, and the store that encodes what it does not know."""
+"""Loaders of images and features, and the store that encodes unknown images."""
 
 import pickle
 
@@ -41,7 +41,7 @@ def tasks(tmp_path) -> list[Task]:
         samples = []
         for k in range(count):
             path = tmp_path / f"{name}{k}.png"
-            path.write_bytes(tiny_world.picture(rng, (k % 2,)))
+            path.write_bytes(tiny_world.noise_image(rng, (k % 2,)))
             samples.append(Sample(str(path), (k % 2,), path.name))
         made.append(
             type(name, (Task,), {"name": name})(["cat", "dog"], [], [], samples)

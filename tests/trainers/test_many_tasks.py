@@ -1,5 +1,5 @@
-"""Very many tasks: what is held open, kept in memory or computed does not grow with
-their number, and bounds change no number.
+"""Very many tasks: open files, memory and computations do not grow with their number,
+and bounds change no number.
 """
 
 import os
@@ -275,7 +275,7 @@ def test_a_checked_run_learns_the_same_prompt(many, tmp_path):
     configured = many("MUPT", tasks=3, out=tmp_path / "checked").cfg
     run, tasks = Run(configured), context.TaskPool()
     assert check_run(run, tasks) is Action.RUN
-    torch.manual_seed(99)  # what else happens before the run
+    torch.manual_seed(99)  # other steps before the run
     execute(run, tasks)
     assert same(prompt_in(tmp_path / "unchecked"), prompt_in(tmp_path / "checked"))
 

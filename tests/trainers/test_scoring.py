@@ -113,8 +113,10 @@ def test_scores_are_those_of_each_run_evaluated_on_each_task(
     )
     expected.append([record["score"] for record in read(tmp_path / "results.json")])
     assert scores.shape == (4, 4) and np.abs(scores - expected).max() < 1e-6
-    own = [read(folder / "results.json")[0]["score"] for folder in learned.values()]
-    assert np.abs(np.diag(scores)[:3] - own).max() < 1e-6
+    recorded = [
+        read(folder / "results.json")[0]["score"] for folder in learned.values()
+    ]
+    assert np.abs(np.diag(scores)[:3] - recorded).max() < 1e-6
     assert len(np.unique(scores.round(3))) > 4  # the prompts do differ
 
 
@@ -199,13 +201,13 @@ def test_a_prompt_of_another_width_is_refused(cfg, tmp_path):
 
 
 def test_class_specific_prompts_serve_their_own_classes_only(cfg):
-    own = TextPrompt(2, 32, classes=3)
-    assert score_prompts([own], cfg, ["toy-shapes", "toy-pets"]).shape == (1, 2)
+    prompt = TextPrompt(2, 32, classes=3)
+    assert score_prompts([prompt], cfg, ["toy-shapes", "toy-pets"]).shape == (1, 2)
     with pytest.raises(
         ValueError,
         match="toy-marks: the prompt holds contexts for 3 classes, 2 are given",
     ):
-        score_prompts([own], cfg, ["toy-marks"])
+        score_prompts([prompt], cfg, ["toy-marks"])
 
 
 def test_a_task_without_images_is_refused(build):

@@ -1,5 +1,5 @@
-"""What a command builds: a trainer for each executed run and none otherwise, each task
-once.
+"""The objects that a command builds: a trainer for each executed run and none
+otherwise, each task once.
 """
 
 import os

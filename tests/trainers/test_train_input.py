@@ -1,4 +1,4 @@
-"""Wrong input: one message that names what is wrong, exit code 2, and nothing written."""
+"""Wrong input: one message that names the fault, exit code 2, and nothing written."""
 
 import json
 import shutil

@@ -113,9 +113,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path):
 @pytest.mark.long
 def test_thirty_kills_spread_over_all_phases(whole, tmp_path):
     chance = random.Random(1)
-    things = [[int(moment) + 1] for moment in spread(15, whole[1] - 1, chance)]
+    events = [[int(moment) + 1] for moment in spread(15, whole[1] - 1, chance)]
     times = [[moment] for moment in spread(15, whole[2], chance)]
-    check(whole, tmp_path, [*things, *times])
+    check(whole, tmp_path, [*events, *times])
 
 
 @pytest.mark.long

@@ -23,7 +23,7 @@ DATALOADER: {TRAIN_X: {BATCH_SIZE: 8}, TEST: {BATCH_SIZE: 16}, NUM_WORKERS: 0}
 OPTIM: {NAME: sgd, LR: 0.5, MAX_EPOCH: 1, WARMUP_EPOCH: -1}
 """
 DEPTHS = [f"TRAINER.IVLP.PROMPT_DEPTH_{tower}" for tower in ("TEXT", "VISION")]
-TRAINED = {  # what a run is trained with; the evaluation repeats nothing of it
+TRAINED = {  # keys of a run's training; the evaluation repeats none of them
     "end": ["--trainer", "CoOp", POSITION, "end", "TRAINER.MVLPT.COOP.N_CTX", 3],
     "front": ["--trainer", "CoOp", POSITION, "front"],
     "words": ["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", "a photo of one"],

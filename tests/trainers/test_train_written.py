@@ -1,4 +1,4 @@
-"""What a run writes down: a configuration that repeats it, a log, and nothing of the
+"""The record of a run: a configuration that repeats it, a log, and nothing of the
 machine it ran on.
 """
 
@@ -104,7 +104,7 @@ def shared_files(run):
 
 
 def test_no_file_to_share_names_a_place_on_this_machine(run, root):
-    places = [
+    paths = [
         str(root),
         str(run),
         str(Path.home()),
@@ -114,9 +114,7 @@ def test_no_file_to_share_names_a_place_on_this_machine(run, root):
     assert len(files) > 20
     for path in files:
         content = path.read_bytes().decode("utf-8", errors="ignore")
-        assert [
-            place for place in places if len(place) > 5 and place in content
-        ] == [], path
+        assert [part for part in paths if len(part) > 5 and part in content] == [], path
     for path in run.rglob("*.json"):
         strings = re.findall(r'"([^"]*)"', path.read_text())
         assert [string for string in strings if string.startswith(("/", "~"))] == [], (

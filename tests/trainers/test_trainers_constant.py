@@ -1,4 +1,4 @@
-"""What does not change during training is computed once."""
+"""Constants of training are computed once."""
 
 import pytest
 import torch

@@ -33,14 +33,14 @@ def class_features(backbone, names, ctx, position):
             " ".join([*["X"] * before, name, *["X"] * (n - before)]) + ".",
             context_length=40,
         )[0]
-        own = ctx if ctx.dim() == 2 else ctx[i]
+        context = ctx if ctx.dim() == 2 else ctx[i]
         x = clip.token_embedding(ids)
         x = torch.cat(
             [
                 x[:1],
-                own[:before],
+                context[:before],
                 x[1 + before : 1 + before + words],
-                own[before:],
+                context[before:],
                 x[1 + n + words :],
             ]
         )

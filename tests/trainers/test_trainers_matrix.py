@@ -1,5 +1,5 @@
-"""One contract for all trainers: what they learn, what they leave alone, and what a run
-writes.
+"""One contract for all trainers: the tensors that they learn, those that they do not
+change, and the files of a run.
 """
 
 import json

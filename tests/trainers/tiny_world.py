@@ -75,7 +75,7 @@ def stub(name: str) -> Backbone:
     return Backbone(name, tiny_clip(**STUBS[name]), clip_tokenizer(), preprocessing)
 
 
-def picture(
+def noise_image(
     rng: np.random.Generator, labels: tuple[int, ...], size: tuple[int, int] = (36, 32)
 ) -> bytes:
     """Return a PNG of noise with a bright square for each label."""
@@ -101,7 +101,7 @@ def write_iris(
     for split, rows in (("train", train), ("test", test)):
         with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
             for i, labels in enumerate(rows):
-                archive.writestr(f"{split}/{i}.png", picture(rng, labels))
+                archive.writestr(f"{split}/{i}.png", noise_image(rng, labels))
         lines = [
             f"{split}.zip@{split}/{i}.png {','.join(map(str, labels))}".strip()
             for i, labels in enumerate(rows)
@@ -124,7 +124,9 @@ def write_coop(
         ]
         for path, label, _ in splits[split]:
             (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "images" / path).write_bytes(picture(rng, (label,), (SIZE, SIZE)))
+            (folder / "images" / path).write_bytes(
+                noise_image(rng, (label,), (SIZE, SIZE))
+            )
     (folder / "split.json").write_text(json.dumps(splits))
 
 
@@ -177,14 +179,14 @@ def iris_task(
     name: str, folder: str, label_kind: str = "multiclass", metric: str = "accuracy"
 ) -> type[ElevaterTask]:
     """Return a task class in ELEVATER's layout."""
-    facts = {
+    attributes = {
         "name": name,
         "root_folder": f"classification/{folder}",
         "label_kind": label_kind,
         "metric": metric,
         "templates": ("a drawing of a {}.", "a sketch of the {}."),
     }
-    return type(name, (ElevaterTask,), facts)
+    return type(name, (ElevaterTask,), attributes)
 
 
 def task_classes() -> list[type]:
