@@ -6,6 +6,7 @@ A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`
 
 import importlib
 import math
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -14,7 +15,12 @@ from torch import Tensor, nn
 POSITIONS = ("front", "middle", "end")
 PROMPT_KINDS: dict[str, type["Prompt"]] = {}
 # that register kinds beside this one
-KIND_MODULES = ("prompting.anchored", "prompting.deep", "prompting.unified")
+KIND_MODULES = (
+    "prompting.anchored",
+    "prompting.class_aware",
+    "prompting.deep",
+    "prompting.unified",
+)
 
 
 class Contexts(NamedTuple):
@@ -30,6 +36,9 @@ class Contexts(NamedTuple):
     (classes,), added to the cosines; class features with a bias are the weights of a
     linear head, of any length. weight: of the prompted model's logits; those of plain
     CLIP have 1 - weight.
+
+    class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
+    (classes, n_ctx, width), which replace the text vectors before block `class_block`.
     """
 
     text: Tensor | None = None
@@ -37,13 +46,16 @@ class Contexts(NamedTuple):
     class_offsets: Tensor | None = None
     class_bias: Tensor | None = None
     weight: float = 1.0
+    class_map: Callable[[Tensor], Tensor] | None = None
+    class_block: int = 0
 
 
 class Prompt(nn.Module):
     """Base of all prompts.
 
     position: of the class name relative to the text context. fixed_words: between the
-    context and the class name. visual_before_norm: visual vectors of the first layer
+    context and the class name; last_words: right behind the name, with their
+    punctuation (", a type of pet"). visual_before_norm: visual vectors of the first layer
     pass the image tower's ln_pre. task_templates: class features without a text context
     are the mean over each task's own templates, as zero-shot CLIP's are.
     """
@@ -51,6 +63,7 @@ class Prompt(nn.Module):
     kind: ClassVar[str]
     position: str = "end"
     fixed_words: str = ""
+    last_words: str = ""
     visual_before_norm: bool = False
     task_templates: ClassVar[bool] = False
 

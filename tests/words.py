@@ -67,8 +67,8 @@ NOUNS_TOO = set(
 )
 MAKES_A_NOUN = {"of", "that", "which", "is", "are", "was", "has", "and", "or"}
 # today -> (standard, scope of the ban): the style's table. "" bans it as any
-# identifier, "def" as the name of a function, class or module, a folder as any
-# identifier below it. In other scopes the word has its usual meaning.
+# identifier, "def" as the name of a function, class or module, the beginning of
+# a path as any identifier below it. In other scopes the word has its usual meaning.
 BANNED_NAMES = {
     "Batches": ("FeatureDataset", ""),
     "FeatureRows": ("LazyFeatures", ""),
@@ -92,7 +92,7 @@ BANNED_NAMES = {
     "finish": ("attention_output_and_mlp", "prompting/"),
     "forms": ("unpack", ""),
     "frozen": ("get_backbone", "def"),
-    "hidden": ("causal_mask", ""),
+    "hidden": ("causal_mask", "prompting/text_tower"),
     "is_own": ("is_custom", ""),
     "joint": ("multitask", ""),
     "keep": ("max_cached_classes", ""),
@@ -175,7 +175,11 @@ def python_files(paths: list[str]) -> list[Path]:
         text=True,
         check=True,
     )
-    files = [ROOT / name for name in done.stdout.splitlines() if name.endswith(".py")]
+    files = [
+        ROOT / name
+        for name in sorted(set(done.stdout.splitlines()))
+        if name.endswith(".py")
+    ]
     return [file for file in files if file.is_file()]
 
 

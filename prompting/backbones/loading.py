@@ -17,7 +17,6 @@ import torch
 from open_clip import CLIP
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-from open_clip.tokenizer import SimpleTokenizer
 
 from prompting.backbones import hub_models, transformers_layout
 from prompting.backbones.architectures import (
@@ -29,6 +28,7 @@ from prompting.backbones.architectures import (
 )
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
+from prompting.backbones.tokenizers import load_tokenizer
 from prompting.backbones.weights import (
     SUFFIXES,
     build,
@@ -37,7 +37,7 @@ from prompting.backbones.weights import (
     read_state_dict,
 )
 from prompting.checkpoints.tensors import check_finite
-from prompting.tokens import clip_tokenizer, plain_name
+from prompting.tokens import Tokenizer, clip_tokenizer, plain_name
 from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Backbone:
 
     name: str
     clip: CLIP
-    tokenizer: SimpleTokenizer
+    tokenizer: Tokenizer
     preprocessing: Preprocessing
     known_tokens: frozenset[int] | None = None
 
@@ -417,6 +417,7 @@ def _load_architecture(
             f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
         )
     config = configuration(architecture)
+    tokenizer = load_tokenizer(config["text_cfg"])
     try:
         clip = open_clip.create_model(
             architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
@@ -430,7 +431,7 @@ def _load_architecture(
         ) from error
     check_finite(clip.state_dict(), name)
     values = clip.visual.preprocess_cfg
-    if config.get("custom_text"):
+    if not isinstance(clip, CLIP):
         config["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
         clip = build(config, clip.state_dict(), name)
     preprocessing = Preprocessing(
@@ -439,13 +440,14 @@ def _load_architecture(
         tuple(values["std"]),
         values["interpolation"],
     )
-    return _backbone(name, clip, preprocessing, device)
+    return _backbone(name, clip, preprocessing, device, tokenizer)
 
 
 def _load_architecture_file(
     name: str, architecture: str, path: str, device: str | torch.device
 ) -> Backbone:
     config = configuration(architecture)
+    tokenizer = load_tokenizer(config["text_cfg"], Path(path).parent)
     state = read_state_dict(path)
     is_known = has_openai_sizes(state)
     if name in ALIASES or is_known:
@@ -466,6 +468,7 @@ def _load_architecture_file(
         clip,
         Preprocessing(_size(clip), **pretrained_values(architecture)),
         device,
+        tokenizer,
     )
 
 
@@ -488,6 +491,7 @@ def _load_hub_file(
         ) from error
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
+    tokenizer = load_tokenizer(model["text_cfg"], folder)
     clip = build(model, read_state_dict(path), str(path))
     preprocessing = Preprocessing(
         _size(clip),
@@ -495,14 +499,19 @@ def _load_hub_file(
         tuple(values.get("std", OPENAI_DATASET_STD)),
         values.get("interpolation", "bicubic"),
     )
-    return _backbone(name, clip, preprocessing, device)
+    return _backbone(name, clip, preprocessing, device, tokenizer)
 
 
 def _backbone(
-    name: str, clip: CLIP, preprocessing: Preprocessing, device: str | torch.device
+    name: str,
+    clip: CLIP,
+    preprocessing: Preprocessing,
+    device: str | torch.device,
+    tokenizer: Tokenizer | None = None,
 ) -> Backbone:
+    """Return a backbone; tokenizer: CLIP's by default."""
     clip = clip.float().eval().requires_grad_(False).to(device)
-    return Backbone(name, clip, clip_tokenizer(), preprocessing)
+    return Backbone(name, clip, tokenizer or clip_tokenizer(), preprocessing)
 
 
 def _size(clip: CLIP) -> int:

@@ -76,6 +76,8 @@ RUNS = {
     "VPT": ["--dataset", "toy-marks", "--shots", 1, BATCH, 1, *SLOW],
     "MPromptSRC": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MProGrad": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "MTCP": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "APT": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "MaPLe": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "ZeroshotCLIP": ["--dataset", SEVERAL, TEST_BATCH, 2],
     "MVPT": [

@@ -52,6 +52,13 @@ for layer in range(2):
         f"projections.{layer}.bias": (64,),
     }
 ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
+CLASS_AWARE = {
+    "ctx": (4, 32),
+    "class_map.linear1.weight": (4, 16),
+    "class_map.linear1.bias": (4,),
+    "class_map.linear2.weight": (128, 4),
+    "class_map.linear2.bias": (128,),
+}
 LINEAR = {"class_offsets": (3, 16), "bias": (3,)}
 LEARNED = {
     "ZeroshotCLIP": {},
@@ -72,6 +79,8 @@ LEARNED = {
     "MMaPLe": COUPLED,
     "PromptSRC": DEEP,
     "MPromptSRC": DEEP,
+    "TCP": CLASS_AWARE,
+    "MTCP": CLASS_AWARE,
     "APT": ANCHORED | {"class_offsets": (3, 16)},
     "MAPT": ANCHORED,
     "LinearProbe": LINEAR,
