@@ -200,6 +200,7 @@ def row(folder, name, **labels):
     return float(found["mean"])
 
 
+@pytest.mark.long
 def test_every_protocol_has_its_files(small):
     names = {path.name for path in (small / "out" / "tables").iterdir()}
     names.remove("rows")
@@ -213,12 +214,10 @@ def test_every_protocol_has_its_files(small):
     new = row(small, "base2new", method="CoOp", classes="new", task="average")
     h = row(small, "base2new", method="CoOp", classes="H", task="average")
     assert h == pytest.approx(tables.harmonic_mean(base, new), abs=1e-3)
-    one = output.read_row(small / "out" / "tables" / "rows" / "base2new_CoOp_H.csv")
-    assert one["average"] == pytest.approx(h, abs=0.005) and list(one) == [
-        "average",
-        "pocket-breeds",
-        "pocket-dishes",
-    ]
+    path = small / "out" / "tables" / "rows" / "base2new_CoOp_H.csv"
+    [one] = csv.DictReader(path.read_text().splitlines())
+    assert list(one) == ["average", "pocket-breeds", "pocket-dishes"]
+    assert float(one["average"]) == pytest.approx(h, abs=0.005)
     assert (
         0
         < row(
@@ -234,6 +233,7 @@ def test_every_protocol_has_its_files(small):
     assert "| average |" in text and "CoOp open" in text
 
 
+@pytest.mark.long
 def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     with log_as_before(), caplog.at_level("INFO", "protocols"):
         argv = [
@@ -247,6 +247,7 @@ def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     assert "10 jobs reused, 0 done" in caplog.text
 
 
+@pytest.mark.long
 def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
     def by_hand(name, *flags):
         command = "--trainer CoOp --shots 1 --seed 1 --output-dir".split()
@@ -275,6 +276,7 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
     assert "Finish training" in log and f"* accuracy: {base:.1f}%" in log
 
 
+@pytest.mark.long
 def test_logs_for_coops_parser(small):
     known, plan, planned = protocols.plan_of(
         protocols.arguments().parse_args(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from small_jobs import perform_for_test
 
 from scripts.study import __main__ as study
 from scripts.study import (
@@ -605,17 +606,6 @@ def test_a_process_that_hangs_is_killed_and_its_job_lost(tmp_path):
         and not outcome.error
         and (tmp_path / "well").read_text() == "well"
     )
-
-
-def perform_for_test(job, place):
-    """Do a job in the processes of the tests above."""
-    if job.name == "dies":
-        os._exit(3)
-    if job.name == "hangs":
-        time.sleep(3600)
-    if job.name == "raises":
-        raise ValueError("no such luck")
-    (Path(place) / job.name).write_text(job.settings["name"])
 
 
 def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):

@@ -72,7 +72,7 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TEST.NO_TEST: True"), "TEST.NO_TEST is no option of a run: a table needs scores"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
-        ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, paper"),
+        ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, pocket_updates, pocket_recipes, paper"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, capsys):

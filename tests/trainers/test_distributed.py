@@ -283,6 +283,7 @@ def assert_same_run(
 # -- a launch of two processes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @every_check
 def test_checks_of_two_processes(two, check):
     _, _, found = two
@@ -292,6 +293,7 @@ def test_checks_of_two_processes(two, check):
     ] == ["", ""]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_learn_and_write_what_one_does(two, one, name):
     out, done, _ = two
@@ -299,6 +301,7 @@ def test_two_processes_learn_and_write_what_one_does(two, one, name):
     assert_same_run(out / name, one(name), learns=name in LEARNED)
 
 
+@pytest.mark.long
 def test_an_evaluation_by_two_processes_gives_the_very_numbers_of_one(two, one):
     out, _, _ = two
     ours, theirs = predictions(out / "evaluation"), predictions(one("UPT"))
@@ -306,6 +309,7 @@ def test_an_evaluation_by_two_processes_gives_the_very_numbers_of_one(two, one):
     assert all(np.array_equal(values, theirs[name]) for name, values in ours.items())
 
 
+@pytest.mark.long
 def test_only_the_main_process_speaks(two):
     out, done, _ = two
     for name in RUNS:
@@ -322,6 +326,7 @@ def test_only_the_main_process_speaks(two):
         assert len(list((out / name).glob("tensorboard/*"))) <= 1
 
 
+@pytest.mark.long
 def test_what_goes_wrong_in_one_process_is_said_once_and_ends_all(two):
     out, done, _ = two
     assert done.returncode != 0

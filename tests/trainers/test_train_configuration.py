@@ -17,7 +17,7 @@ FILES = sorted(
     for kind in ("trainers", "datasets")
     for file in (CONFIGS / kind).rglob("*.y*ml")
 )
-COUNT = 74  # YAML files below configs/trainers and configs/datasets
+COUNT = 75  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 # each with its multitask form
 ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "TCP", "APT"]

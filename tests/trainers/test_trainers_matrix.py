@@ -399,7 +399,6 @@ def test_the_prompt_alone_is_trained(build, name, opts, learned):
         for key, value in model.named_parameters()
         if value.requires_grad
     } == {f"prompt.{key}": shape for key, shape in learned.items()}
-    assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learned)
     optimised = [
         parameter
         for group in trainer.optim.param_groups

@@ -6,6 +6,7 @@ import errno
 import os
 import sysconfig
 import traceback
+import urllib.error
 from pathlib import Path
 
 from toolkit.common import plugins
@@ -28,6 +29,8 @@ def ending(error: Exception) -> tuple[str, int]:
         return input_message(error), BAD_INPUT
     if isinstance(error, FloatingPointError):
         return f"error: {error}\n", FAILED
+    if isinstance(error, urllib.error.URLError):
+        return f"error: a download failed: {printable(str(error.reason))}\n", FAILED
     if error.errno == errno.EROFS:
         return disk_message(error), BAD_INPUT
     return disk_message(error), FAILED

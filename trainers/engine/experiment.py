@@ -98,7 +98,8 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             external.check(cfg, options)
         with exclusive_folder(cfg.OUTPUT_DIR):
             start_log(cfg, options.chosen)
-            external.run(cfg, options)
+            records = external.run(cfg, options)
+            _log_results(records, cfg)
         return
     lines: list[str] = []
     if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
@@ -120,6 +121,17 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             log.info("%s", line)
         for line in next_commands(experiment, records):
             log.info("%s", line)
+
+
+def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
+    """Log the table of a run with a trainer written for Dassl, and where it is."""
+    if not records:
+        return
+    log.info("\n%s", results.markdown(records))
+    out = Path(os.path.relpath(cfg.OUTPUT_DIR))
+    log.info("results: %s", out / RESULTS)
+    if has_predictions(records):
+        log.info("look at it: python -m scripts.report %s", shlex.quote(str(out)))
 
 
 def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
