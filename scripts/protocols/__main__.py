@@ -136,7 +136,7 @@ def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
 
 def _options(opts: Sequence[str]) -> dict:
     if len(opts) % 2:
-        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} stands alone")
+        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} is left over")
     return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
 
 

@@ -187,7 +187,7 @@ def test_h_of_a_table_is_of_the_averages():
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, log_as_before):
-    """The folder of the four protocols for CoOp on two small sets."""
+    """Return the folder of the four protocols for CoOp on two small sets."""
     folder = tmp_path_factory.mktemp("protocols")
     (folder / "small.yaml").write_text(SMALL)
     with log_as_before():

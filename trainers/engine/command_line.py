@@ -162,6 +162,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         load_epoch=args.load_epoch,
         groups=args.groups,
         coop_folders=args.coop_folders,
+        track=args.track,
         given=given_keys(files, flags, args.opts),
         chosen=chosen,
     )

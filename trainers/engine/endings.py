@@ -13,7 +13,7 @@ from toolkit.common import plugins
 from toolkit.common.cli import BAD_INPUT, FAILED
 from toolkit.common.text import printable
 
-AGAIN = "with --resume auto the same command goes on"
+AGAIN = "with --resume auto the same command continues"
 
 
 def ending(error: Exception) -> tuple[str, int]:
@@ -48,8 +48,8 @@ def input_message(error: Exception) -> str:
 
 
 def raised_in(error: Exception) -> str:
-    """Return where a plugin raised an error, "" for our own: what is wrong may be the
-    plugin.
+    """Return a note that names file and line of the plugin that raised an error, "" for
+    our own code and libraries.
     """
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

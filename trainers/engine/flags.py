@@ -149,6 +149,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
         help="name the default output folder as CoOp's scripts do",
     )
     add(
+        "--track",
+        default="",
+        choices=["wandb", "mlflow", "trackio"],
+        help="send curves and results to this tracker, too",
+    )
+    add(
         "--list-keys",
         action="store_true",
         help="print the settings of --trainer, with defaults and meaning",
