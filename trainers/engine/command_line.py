@@ -22,7 +22,7 @@ from .config import (
     trainer_class,
     with_overrides,
 )
-from .run_dir import resumed_folder
+from .run_dir import CONFIG, resumed_folder
 from .settings import declared_keys, split_names, task_names
 from .start import read_start, recorded_backbone
 
@@ -85,12 +85,15 @@ def chosen_trainer(
 ) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
 
-    It is that of the prompt in --model-dir if its files tell it, else MAPT, or APT if
-    there is one task.
+    It is that of the run that --resume continues, or of the prompt in --model-dir if
+    its files tell it, else MAPT, or APT if there is one task.
     """
     given = args.trainer or named_trainer(files, args.opts)
     if given:
         return given, ""
+    resumed = _resumed_trainer(args)
+    if resumed:
+        return resumed, f"no --trainer given: {resumed}, that of the run to resume"
     if args.model_dir:
         method = str(
             read_start(args.model_dir, args.load_epoch).record.get("method", "")
@@ -106,6 +109,17 @@ def chosen_trainer(
     if len(tasks) == 1 and not (args.multi_task or args.groups):
         name = DEFAULT
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
+
+
+def _resumed_trainer(args: argparse.Namespace) -> str:
+    """Return the trainer of the run that --resume names, "" if there is none."""
+    if not args.resume:
+        return ""
+    folder = args.output_dir if args.resume == "auto" else args.resume
+    file = Path(folder, CONFIG)
+    if not folder or not file.is_file():
+        return ""
+    return named_trainer([str(file)], [])
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -160,7 +174,7 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
         "RESUME": args.resume,
-        "MODEL.BACKBONE.NAME": args.backbone.removeprefix("local-dir:"),
+        "MODEL.BACKBONE.NAME": args.backbone,
         "MODEL.BACKBONE.PRETRAINED": args.pretrained,
         "MODEL.HEAD.NAME": args.head,
         "DATASET.SOURCE_DOMAINS": args.source_domains,

@@ -26,6 +26,7 @@ MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
 MAX_VECTORS = 1024
 MAX_WIDTH = 65536
+MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
 LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
 RANGES = {
@@ -39,16 +40,12 @@ RANGES = {
     "it is 0 or more": {
         "INPUT.CACHED_VIEWS": (0, MAX),
         "CACHE.MAX_GB": (0, MAX),
-        "OPTIM.WEIGHT_DECAY": (0, MAX),
-        "OPTIM.WARMUP_CONS_LR": (0, MAX),
-        "OPTIM.WARMUP_MIN_LR": (0, MAX),
         "MULTITASK.SOURCE_EPOCH": (0, MAX),
         "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
         "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
         "TRAINER.ANCHOR.KL": (0, MAX),
     },
-    "a learning rate is 0 or more": {"OPTIM.LR": (0, MAX)},
     "a seed is 0 or more": {
         "SEED": (0, math.inf),
         "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf),
@@ -58,6 +55,10 @@ RANGES = {
         "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
     },
     "it is from {low} to {high}": {
+        "OPTIM.LR": (0, MAX_RATE),
+        "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
+        "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
+        "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
         "DATALOADER.NUM_WORKERS": (0, 1024),
         "OPTIM.MOMENTUM": (0, 1),
         "OPTIM.SGD_DAMPNING": (0, 1),
