@@ -202,6 +202,7 @@ def _real_paths(folders: list[Path]) -> list[str]:
     """
     found: dict[str, Path] = {}
     for folder in folders:
+        _require_printable(folder.name, str(folder.parent))
         real = os.path.realpath(folder)
         if real in found:
             raise ValueError(
@@ -352,8 +353,7 @@ def _table_row(
     split = line[columns.split].strip()
     label = line[columns.label].strip()
     for field in (path, label):
-        if any(unicodedata.category(letter) == "Cc" for letter in field):
-            raise ValueError(f"{where}: {field!r} holds a control character")
+        _require_printable(field, where)
     if not path:
         raise ValueError(f"{where}: the path is empty")
     if split.lower() not in SPLITS:
@@ -375,6 +375,12 @@ def _table_row(
         labels=tuple(dict.fromkeys(labels)),
         where=where,
     )
+
+
+def _require_printable(text: str, where: str) -> None:
+    """Raise ValueError if a name or path steers terminals, or breaks lines."""
+    if any(unicodedata.category(letter) == "Cc" for letter in text):
+        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def _check_images(rows: list[Row]) -> None:

@@ -645,6 +645,13 @@ def test_control_characters_in_labels_are_refused(cfg, table, label):
         build_task(cfg, table(lines(rows)))
 
 
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\x07"])
+def test_control_characters_in_class_folders_are_refused(cfg, disk, character):
+    name = tree(disk, "pets", "cat", f"dog{character}", count=4)
+    with pytest.raises(ValueError, match="pets: 'dog.*' holds a control character"):
+        build_task(cfg, name)
+
+
 @pytest.mark.parametrize("mark", [";", "\t", ","])
 def test_order_of_columns_spaces_bom_delimiter_and_more_columns_do_not_matter(
     cfg, table, mark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .config import (
     with_overrides,
 )
 from .run_dir import CONFIG, resumed_folder
-from .settings import declared_keys, split_names, task_names
+from .settings import declared_keys, keys_of_others, split_names, task_names
 from .start import read_start, recorded_backbone
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
@@ -73,6 +74,7 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
         cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+    _check_pairs(cfg, args.opts)
     if not args.dataset:
         _check_custom(cfg, args.config_file)
     if cfg.RESUME not in ("", "auto"):
@@ -130,6 +132,21 @@ def _check_combinations(args: argparse.Namespace) -> None:
     for key, value in zip(keys, values, strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)
+
+
+def _check_pairs(cfg: CfgNode, opts: Sequence[str]) -> None:
+    """Raise ValueError if a KEY VALUE pair sets a key that only other trainers read.
+
+    Files may hold the keys of several trainers.
+    """
+    if not is_native(trainer_class(cfg.TRAINER.NAME)):
+        return
+    unread = keys_of_others(cfg.TRAINER.NAME)
+    for key in opts[::2]:
+        if key in unread:
+            raise ValueError(
+                f"{key} is given, but {cfg.TRAINER.NAME} does not read it: leave it out"
+            )
 
 
 def _check_custom(cfg: CfgNode, file: str) -> None:

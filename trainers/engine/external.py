@@ -26,7 +26,7 @@ from .run_dir import (
     different_keys,
     write_config,
 )
-from .settings import task_names
+from .settings import task_names, wrong_values
 
 
 def check_processes(cfg: CfgNode) -> None:
@@ -38,9 +38,16 @@ def check_processes(cfg: CfgNode) -> None:
 
 
 def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError if the folder holds another run, or a trained one that is
-    neither to continue nor only evaluated.
+    """Raise ValueError for values that no trainer can have, and if the folder holds
+    another run, or a trained one that is neither to continue nor only evaluated.
     """
+    issues = wrong_values(cfg)
+    if len(cfg.INPUT.SIZE) != 2:
+        issues.append(
+            f"INPUT.SIZE is {cfg.INPUT.SIZE}; {cfg.TRAINER.NAME} takes height and width"
+        )
+    if issues:
+        raise ValueError("\n".join(issues))
     folder = Path(cfg.OUTPUT_DIR)
     state = FolderState(Status.EMPTY)
     different = different_keys(cfg)
