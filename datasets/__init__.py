@@ -64,8 +64,8 @@ def build_task(cfg, name: str) -> Task:
 
     Raises:
         ValueError: the name is not registered, or the data on disk contradict
-        themselves or the record. FileNotFoundError: the data, or a part of them, are
-        not there.
+            themselves or the record.
+        FileNotFoundError: the data, or a part of them, are not there.
     """
     from .custom.task import is_custom, task_class, task_name
     from .few_shot import find_record, replay_record

@@ -43,10 +43,12 @@ class ElevaterTask(Task):
     then selects classes.
 
     Attributes:
-        root_folder: the dataset's folder below the data root. format: "iris" or "coco".
-        train_index, test_index: index files in it. labelmap: class names, one a line;
-        only IRIS has one, and "" numbers the classes. prompt_names: names for prompts
-        that replace those on disk, in label order.
+        root_folder: the dataset's folder below the data root.
+        format: "iris" or "coco".
+        train_index, test_index: index files in it.
+        labelmap: class names, one a line; only IRIS has one, and "" numbers the
+            classes.
+        prompt_names: names for prompts that replace those on disk, in label order.
     """
 
     root_folder: str = ""

@@ -285,7 +285,7 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
 
     Raises:
         ValueError: the record states other shots than `shots`, or names an image that
-        is not there.
+            is not there.
     """
     file = record["file"]
     stated = record.get("shots", shots)

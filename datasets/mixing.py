@@ -21,14 +21,15 @@ class MixingSampler(Sampler[list[int]]):
 
     Args:
         sizes: the number of images of each task; tasks without images are never
-        sampled. mixing: "proportional" shows every image once an epoch. "uniform" gives
-        every task the same share of the epoch,
-            "temperature" a share proportional to size ** (1 / temperature). A task's
-            images come in shuffled passes, so that none is seen twice before all are
-            seen once.
+            sampled.
+        mixing: "proportional" shows every image once an epoch. "uniform" gives every
+            task the same share of the epoch, "temperature" a share proportional to size
+            ** (1 / temperature). A task's images come in shuffled passes, so that none
+            is seen twice before all are seen once.
         temperature: 1 gives shares proportional to size, more evens them out.
-        homogeneous: every batch is from one task. drop_last: drop the short last batch
-        (if homogeneous: of each pass over a task), unless it is the only one.
+        homogeneous: every batch is from one task.
+        drop_last: drop the short last batch (if homogeneous: of each pass over a task),
+            unless it is the only one.
     """
 
     def __init__(

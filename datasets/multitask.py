@@ -37,17 +37,20 @@ class MultitaskDataset(Dataset):
         impath   str, the path as the task's index has it
 
     Args:
-        split: "train", "val" or "test". size: the side S of the images in pixels. crop:
-        "squash" or "crop" for all tasks; None takes each task's setting. transform:
-        called with the PIL image instead of `resize`. A float tensor that it returns is
-        taken as normalised. cache_budget: decoded images are kept, as uint8, if all
-        take at most as many bytes and there is no `transform`. background: behind
-        transparent pixels, see `read_image`.
+        split: "train", "val" or "test".
+        size: the side S of the images in pixels.
+        crop: "squash" or "crop" for all tasks; None takes each task's setting.
+        transform: called with the PIL image instead of `resize`. A float tensor that it
+            returns is taken as normalised.
+        cache_budget: decoded images are kept, as uint8, if all take at most as many
+            bytes and there is no `transform`.
+        background: behind transparent pixels, see `read_image`.
 
     Attributes:
-        tasks, names: the tasks and their names. offsets: per task, the first of its
-        columns in the union of all classes. num_classes, classnames, lab2cname: of the
-        union. Classes of the same name in two tasks stay two classes.
+        tasks, names: the tasks and their names.
+        offsets: per task, the first of its columns in the union of all classes.
+        num_classes, classnames, lab2cname: of the union. Classes of the same name in
+            two tasks stay two classes.
     """
 
     def __init__(

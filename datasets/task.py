@@ -189,9 +189,8 @@ def require_train_images(
 
 
 def sampling_seed(cfg) -> int:
-    """Return the seed of few-shot samples:
-
-    `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` if there is no such key.
+    """Return the seed of few-shot samples: `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` if
+    there is no such key.
     """
     return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
 

@@ -1,6 +1,5 @@
-"""Command line:
-
-``python -m elevater_eval combine | validate | score | diff``. Exit code 2 on bad input.
+"""Command line: ``python -m elevater_eval combine | validate | score | diff``. Exit
+code 2 on bad input.
 """
 
 from __future__ import annotations

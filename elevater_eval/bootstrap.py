@@ -1,9 +1,9 @@
-"""The bootstrap over test images: how far a score, or a difference of scores, depends
-on which images there are.
+"""The bootstrap over test images: how much a score, or a difference of scores, depends
+on the choice of images.
 
-A sample is a count for each image, (N,) integers that sum to N, so what is costly about
-a metric (argmax, sorting) is done once for all samples. Samples depend on the given
-generator alone.
+A sample is a count for each image, (N,) integers that sum to N, so the costly steps of
+a metric (argmax, sorting) are done once for all samples. Samples depend only on the
+given generator.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
 def mean_interval(
     values: np.ndarray, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of values (T,), of which each is
-    as likely to be sampled.
+    """Return the 95 % percentile interval of the mean of values (T,), each equally
+    likely to be sampled.
     """
     count = len(values)
     rows = np.random.default_rng(seed).integers(0, count, (resamples, count))
@@ -109,7 +109,7 @@ def statistic_of(
 
     Args:
         targets: labels (N,), or a 0/1 matrix (N, C).
-        probabilities: (N, C). Classes are those of all images, whatever is sampled.
+        probabilities: (N, C). Classes are those of all images, in every sample.
 
     Raises:
         ValueError: the metric is unknown.

@@ -26,7 +26,7 @@ SMALLEST_P = 1e-50  # an exact p-value below is given as this one
 
 @dataclass(frozen=True)
 class _Side:
-    """What a comparison needs of one task of one submission."""
+    """The parts of one task of one submission that a comparison needs."""
 
     model_name: str
     labels: Labels
@@ -57,9 +57,9 @@ def compare(
     accuracy exact McNemar, and with several seeds its extension, which flips the signs
     of all seeds of an image together; otherwise a paired bootstrap over images, the
     seeds of an image together. Each suite has the same of the mean over its tasks,
-    images sampled within each task. ``absent`` names what only one side has. Scores are
-    fractions; no p-value is corrected for the number of tasks. Equal ``seed`` and
-    ``resamples`` give equal results.
+    images sampled within each task. ``absent`` names tasks and seeds that only one side
+    has. Scores are fractions; no p-value is corrected for the number of tasks. Equal
+    ``seed`` and ``resamples`` give equal results.
     """
     if resamples < 1:
         raise ValueError(f"resamples must be 1 or more, got {resamples}")
@@ -126,8 +126,8 @@ def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
 def _pairs(
     first: dict[str, _Side], second: dict[str, _Side]
 ) -> tuple[list[str], list[str]]:
-    """Return what only one side has, in words, and the names of tasks that share a
-    seed.
+    """Return messages on tasks and seeds that only one side has, and the names of tasks
+    that share a seed.
     """
     absent, common = [], []
     for name in sorted(first.keys() | second.keys()):

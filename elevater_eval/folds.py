@@ -26,7 +26,7 @@ EMPTY = "a fold must be a non-empty list of rows"
 
 @dataclass(frozen=True)
 class Defect:
-    """In the place of a matrix: why there is none."""
+    """The reason why a matrix cannot be read; it takes the place of the matrix."""
 
     message: str
 
@@ -86,9 +86,8 @@ def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
 
 
 def _matrix(rows: list[Any], first: int, columns: int | None) -> np.ndarray | Defect:
-    """Return decoded rows as an array;
-
-    `first` is the number of the first one, `columns` what earlier ones have.
+    """Return decoded rows as an array; `first` is the number of the first one,
+    `columns` the number of columns of earlier ones.
     """
     if set(map(type, rows)) == {list}:
         columns_here = columns or len(rows[0])

@@ -1,4 +1,4 @@
-"""What is wrong with a prediction file or a submission, as data."""
+"""Faults of a prediction file or a submission, as data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True)
 class Issue:
-    """One finding:
-
-    `level` is "error" or "warning", `where` names the file and, if it has them, task
-    and seed.
+    """One finding: `level` is "error" or "warning", `where` names the file and, if it
+    has them, task and seed.
     """
 
     level: str
@@ -30,10 +28,7 @@ Issues = list[Issue]
 
 
 class InvalidSubmissionError(ValueError):
-    """Prediction files cannot be used;
-
-    `issues` (and `problems`) holds every finding.
-    """
+    """Prediction files cannot be used; `issues` (and `problems`) holds every finding."""
 
     def __init__(self, issues: Iterable[Issue]):
         self.issues = list(issues)

@@ -26,12 +26,10 @@ class JSONError(ValueError):
 
 
 class Reader:
-    """A cursor in JSON text. Its user decides what is decoded whole (`value`) and what
-    is walked through.
-
-    What `json` accepts beyond the standard is kept as faults: NaN and infinities, which
-    become floats so that their position can be named, and keys that occur more than
-    once in an object.
+    """A cursor in JSON text. Its user decides which values are decoded whole (`value`)
+    and which are walked through. Text that `json` accepts beyond the standard is kept
+    as faults: NaN and infinities, which become floats so that their position can be
+    named, and keys that occur more than once in an object.
     """
 
     def __init__(self, stream: BinaryIO, block: int = BLOCK) -> None:
@@ -161,9 +159,8 @@ class Reader:
         return self._text.rfind("]", self._at) + 1
 
     def _decode_lists(self, end: int) -> list[Any] | None:
-        """Decode the lists up to a position;
-
-        None if it is within a string or a nested list, or the text is damaged.
+        """Decode the lists up to a position; None if it is within a string or a nested
+        list, or the text is damaged.
         """
         try:
             elements = self._json.decode(f"[{self._text[self._at : end]}]")
@@ -184,8 +181,8 @@ class Reader:
         return found
 
     def _more(self) -> bool:
-        """Drop what is read from the buffer and double the rest; return False at the
-        end of the text.
+        """Drop the part of the buffer that is read, and double the rest; return False
+        at the end of the text.
         """
         if self._ended:
             return False

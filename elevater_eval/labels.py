@@ -34,8 +34,8 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
     COCO by ascending image id.
 
     Raises:
-        FileNotFoundError: a file does not exist.
-        ValueError: a file is wrong; the message names it and the place.
+        FileNotFoundError: a file does not exist. ValueError: a file is wrong; the
+        message names it and the line.
     """
     index = Path(root) / task.test_index
     if task.format == "iris":

@@ -25,9 +25,8 @@ SAME_OVER_TASKS = ("model_name", "n_shot")
 
 
 def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issues]:
-    """Return one entry of the parts of one task, its seeds ascending;
-
-    None with the issues if the parts conflict.
+    """Return one entry of the parts of one task, its seeds ascending; None with the
+    issues if the parts conflict.
     """
     issues = []
     for part in parts[1:]:

@@ -2,8 +2,8 @@
 them ``EXTRA`` ones for insight.
 
 Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in
-[0, 1] as a Python float. Numpy arrays, or what ``np.asarray`` makes one of, are taken;
-a wrong shape, dtype or a NaN raises ``ValueError``.
+[0, 1] as a Python float. All input of ``np.asarray`` is accepted; a wrong shape, dtype
+or a NaN raises ``ValueError``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
     or one-hot rows (N, C).
 
     Classes without a test image are removed before the argmax, so a prediction of such
-    a class becomes the best of the classes that are present. On the full test sets,
-    where every class occurs, this is plain balanced accuracy.
+    a class becomes the best of the classes that are present. On the full test sets
+    every class occurs, and this is balanced accuracy.
     """
     scores = _scores(probabilities)
     targets = np.asarray(targets)
@@ -129,7 +129,7 @@ def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def known(name: str, table: Mapping[str, object], what: str) -> None:
-    """Raise ValueError if `name` is not in `table`; the message lists what is."""
+    """Raise ValueError if `name` is not in `table`; the message lists its names."""
     if name in table:
         return
     message = f"unknown {what} {name!r}; known: {', '.join(table)}"
@@ -164,9 +164,8 @@ def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
 def per_class_recall(
     targets: ArrayLike, probabilities: ArrayLike
 ) -> list[float | None]:
-    """Return recall of the top-1 class for each class;
-
-    None for a class without an image.
+    """Return recall of the top-1 class for each class; None for a class without an
+    image.
     """
     hits, actual, _ = _confusion(targets, probabilities)
     recalls = []

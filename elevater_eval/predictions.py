@@ -41,12 +41,11 @@ def write_predictions(
 
     Args:
         probabilities: (N, C); rows in the order of the test index (IRIS: its lines;
-        COCO: ascending image id), columns
-            in the order of the labels.
+            COCO: ascending image id), columns in the order of the labels.
 
     Raises:
         ValueError: probabilities are not finite numbers in [0, 1], or names or counts
-        would make an invalid file.
+            would make an invalid file.
     """
     path = Path(path)
     head = {

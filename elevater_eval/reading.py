@@ -30,7 +30,7 @@ from toolkit.common.text import printable
 
 MEMBER = "all_predictions.json"
 MEMBERS_NAMED = 5
-# of tqdm: for terminals alone
+# of tqdm: only for terminals
 BAR: dict[str, Any] = {
     "leave": False,
     "dynamic_ncols": True,
@@ -48,7 +48,7 @@ DAMAGED = (
 
 Sources = str | Path | Iterable[str | Path]
 Only = Collection[str] | None  # names of tasks; None for all
-# an entry, None if it cannot be read, and what is wrong with it
+# an entry, None if it cannot be read, and its issues
 Found = tuple[PredictionFile | None, Issues]
 
 
@@ -148,7 +148,7 @@ def _merged(files: list[Path], bar: tqdm) -> Found:
 
 
 def read_file(path: Path, bar: tqdm | None = None) -> Found:
-    """Return the content of a prediction file, and all that is wrong with its form."""
+    """Return the content of a prediction file, and all issues of its form."""
     where = str(path)
     record: Record = {}
     with path.open("rb") as stream:
@@ -219,8 +219,8 @@ def _member_fault(archive: zipfile.ZipFile) -> str:
 
 
 def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
-    """Yield the entries below "data" of a submission's text, and at the end what is
-    wrong with the whole.
+    """Yield the entries below "data" of a submission's text, and at the end the issues
+    of the whole.
     """
     reader = Reader(stream)
     record: Record = {}
@@ -246,7 +246,7 @@ def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
 def _read_members(
     reader: Reader, record: Record, where: str, issues: Issues
 ) -> Iterator[Found]:
-    """Yield the entries below "data"; add what is wrong with the object to `issues`."""
+    """Yield the entries below "data"; add the object's issues to `issues`."""
     has_data = False
     for key in reader.members():
         if key != "data":
@@ -283,8 +283,8 @@ def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Fo
 
 
 def _read_record(reader: Reader, record: Record) -> Any:
-    """Return the next value; an object is read into `record`, which holds what precedes
-    the damage if there is any.
+    """Return the next value; an object is read into `record`, which holds the part
+    before the damage, if there is any.
     """
     if reader.peek() != "{":
         return reader.value()

@@ -38,8 +38,8 @@ def score(
     and their mean, or None for a multilabel task.
 
     Raises:
-        InvalidSubmissionError: predictions or labels cannot be used; it names all that
-        is wrong. ValueError: no task is left to score, or a name is unknown.
+        InvalidSubmissionError: predictions or labels cannot be used; it names all
+        faults. ValueError: no task is left to score, or a name is unknown.
     """
     tasks = load_tasks() if tasks is None else tasks
     for name in extra:

@@ -39,15 +39,15 @@ def combine(
 
     Args:
         sources: one or several of: a run's folder (its predictions/ is taken), a folder
-        of prediction files, a file. root: data root; a warning is logged for each task
-        whose test images there are not in ELEVATER's order. Those of
-            another split are an error.
+            of prediction files, a file.
+        root: data root; a warning is logged for each task whose test images there are
+            not in ELEVATER's order. Those of another split are an error.
         allow_partial: tasks may differ in their seeds.
 
     Raises:
         InvalidSubmissionError: files do not agree in all but seeds, predictions and
-        `num_trainable_params` (which is
-            averaged), or tasks in their seeds. It names them, and nothing is written.
+            `num_trainable_params` (which is averaged), or tasks in their seeds. It
+            names them, and nothing is written.
         FileNotFoundError: there are no prediction files.
     """
     files = prediction_files(sources)

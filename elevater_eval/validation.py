@@ -46,8 +46,8 @@ def validate(
     of them.
 
     Sizes are those of the table of tasks, or of the index files if a data `root` is
-    given. What is well formed but not complete for the leaderboard is a warning, and an
-    error with `leaderboard`.
+    given. An entry that is well formed but not complete for the leaderboard is a
+    warning, and an error with `leaderboard`.
     """
     return inspect(path, root, leaderboard=leaderboard, tasks=tasks)[1]
 
@@ -59,7 +59,9 @@ def inspect(
     leaderboard: bool = False,
     tasks: Tasks | None = None,
 ) -> tuple[list[PredictionFile], Issues]:
-    """Return the outlines of the entries that can be read, and what `validate` returns."""
+    """Return the outlines of the entries that can be read, and the result of
+    `validate`.
+    """
     tasks = load_tasks() if tasks is None else tasks
     if root is not None:
         check_root(root)

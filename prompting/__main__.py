@@ -23,7 +23,7 @@ from toolkit.common.text import printable, start_log
 if TYPE_CHECKING:
     from prompting.predict import Predictor
 
-ZERO_SHOT = "zeroshot"  # in the place of PROMPTS: no prompt
+ZERO_SHOT = "zeroshot"  # instead of PROMPTS: no prompt
 AT_ONCE = 1024  # images whose answers are written together
 
 
@@ -276,8 +276,8 @@ def run_convert(args: argparse.Namespace) -> None:
 
 
 def backbone_metadata(name: str) -> dict:
-    """Return what a prompt's file says about a backbone: the name, and of a file or
-    folder the fingerprint of its weights.
+    """Return the entries of a prompt's file about a backbone: the name, and of a file
+    or folder the fingerprint of its weights.
     """
     from prompting.backbones.loading import is_path, load_backbone
 

@@ -1,4 +1,4 @@
-"""What `python -m prompting predict` writes: lines for people, CSV, JSON, and images
+"""The output of `python -m prompting predict`: lines for people, CSV, JSON, and images
 sorted into folders.
 """
 
@@ -87,7 +87,7 @@ class Writer:
             self.stream.write(_line(found) + "\n")
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining answers."""
         if self.form == "json":
             self.stream.write(
                 json.dumps(self._records, indent=1, ensure_ascii=False) + "\n"

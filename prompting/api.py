@@ -11,6 +11,7 @@ from prompting.backbones.loading import (
 )
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
 from prompting.checkpoints.reference import prompt_from_reference
+from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.head import HeadPrompt
 from prompting.model import PromptedCLIP, count_parameters
@@ -32,6 +33,7 @@ __all__ = [
     "Preprocessing",
     "Prompt",
     "PromptedCLIP",
+    "TCPPrompt",
     "TextPrompt",
     "UnifiedPrompt",
     "VisualPrompt",

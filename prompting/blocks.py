@@ -1,5 +1,5 @@
-"""The parts of a transformer block, so that towers can say what attends to what and
-which outputs are needed at all.
+"""The parts of a transformer block, so that towers can choose the queries, the keys and
+the outputs that are computed.
 """
 
 from typing import Any
@@ -46,8 +46,8 @@ def attention_output_and_mlp(
     """
     joined = attended.transpose(1, 2).flatten(2)
     x = x + block.ls_1(block.attn.out_proj(joined))
-    hidden = _mlp(block.mlp, block.ln_2(x))
-    return x + block.ls_2(hidden)
+    change = _mlp(block.mlp, block.ln_2(x))
+    return x + block.ls_2(change)
 
 
 def _mlp(mlp: Any, x: Tensor) -> Tensor:
@@ -56,8 +56,8 @@ def _mlp(mlp: Any, x: Tensor) -> Tensor:
         return mlp(x)
     # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory,
     # and one tensor kept for backward
-    hidden = mlp.c_fc(x).mul_(1.702)
-    return mlp.c_proj(F.silu(hidden).div_(1.702))
+    scaled = mlp.c_fc(x).mul_(1.702)
+    return mlp.c_proj(F.silu(scaled).div_(1.702))
 
 
 def _split_heads(packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

@@ -19,8 +19,8 @@ class DeepPrompt(Prompt):
     """Base of prompts with text vectors (layers, n_ctx, width) before the class name.
 
     Those of the first layer start from `init` (n_ctx, width), such as the embeddings of
-    some words; all others from Normal(0, 0.02). fixed_words: stand between the vectors
-    and the class name.
+    some words; all others from Normal(0, 0.02). fixed_words: the words between the
+    vectors and the class name.
     """
 
     visual_before_norm = True

@@ -80,7 +80,7 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         program.save(Path(folder) / path.name)
-        # weights of more than 1.5 GB are a file of their own
+        # weights of more than 1.5 GB are a separate file
         for file in sorted(Path(folder).iterdir(), reverse=True):
             os.replace(file, path.with_name(file.name))
     return fixed.names

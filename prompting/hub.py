@@ -39,7 +39,7 @@ A learned prompt for a frozen CLIP model: {parameters:,} numbers, not the model 
 
 | | |
 |---|---|
-{facts}
+{entries}
 
 ## Use
 
@@ -120,7 +120,7 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
     records = (
         read_json(file.with_name(RESULTS)) if file.with_name(RESULTS).is_file() else []
     )
-    facts = {
+    entries = {
         "method": metadata.get("method"),
         "backbone": metadata.get("backbone"),
         "weights": metadata.get("pretrained"),
@@ -131,25 +131,25 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
     classes = metadata.get("classes")
     if isinstance(classes, dict):
         for task, names in classes.items():
-            facts[f"classes of {task}"] = _some(names)
+            entries[f"classes of {task}"] = _some(names)
     for record in records:
-        facts[f"score on {record['task']}"] = _score(record)
+        entries[f"score on {record['task']}"] = _score(record)
     rows = [
-        f"| {_cell(key)} | {_cell(value)} |" for key, value in facts.items() if value
+        f"| {_cell(key)} | {_cell(value)} |" for key, value in entries.items() if value
     ]
     license_line = f"license: {json.dumps(license_name)}\n" if license_name else ""
     return CARD_TEXT.format(
         license=license_line,
         name=repository.partition("/")[2],
         parameters=sum(parameter.numel() for parameter in prompt.parameters()),
-        facts="\n".join(rows),
+        entries="\n".join(rows),
         repository=repository,
     )
 
 
 def _score(record: dict[str, Any]) -> str:
-    """Return the score of a results.json's record, with what it is compared with and
-    the data it was learned from.
+    """Return the score of a results.json's record, with the score it is compared with
+    and the data it was learned from.
     """
     text = f"{record['score']:.1f} % {record['metric']}"
     images = record.get("test_images")

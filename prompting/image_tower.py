@@ -1,26 +1,145 @@
-"""The forward pass of a vision transformer with prompt tokens."""
+"""The forward pass of a vision transformer with prompt tokens.
 
+A tower is an open_clip `VisionTransformer` or a timm trunk in open_clip's `TimmModel`;
+both state the same facts, and `encode_prompted_images` asks for nothing else.
+"""
+
+from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol
 
 import torch
+from open_clip.timm_model import TimmModel
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
+from prompting.timm_tower import TimmTower
+
+
+class ImageTower(Protocol):
+    """The facts of a vision transformer.
+
+    unsupported_reason: why it takes no prompt tokens; "" if it does, and only then the
+    others are defined. patch_size: in pixels. prefix_tokens: the number of class and
+    register tokens before the patches. recomputes: its blocks run under activation
+    checkpointing.
+    """
+
+    unsupported_reason: str
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def patch_size(self) -> int: ...
+
+    @property
+    def prefix_tokens(self) -> int: ...
+
+    @property
+    def recomputes(self) -> bool: ...
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the input of the first block (B, prefix_tokens + patches, width)."""
+        ...
+
+    def norm_first(self, tokens: Tensor) -> Tensor:
+        """Return tokens after the norm before the first block."""
+        ...
+
+    def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
+        """Return the blocks for sequences with n_ctx tokens after the prefix."""
+        ...
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Return features (B, d) from the last block's output."""
+        ...
+
+
+class ClipTower:
+    """The facts of an open_clip `VisionTransformer`, or why it takes no tokens."""
+
+    prefix_tokens = 1
+
+    def __init__(self, visual: nn.Module) -> None:
+        self.visual: Any = visual
+        self.unsupported_reason = ""
+        if not isinstance(visual, VisionTransformer):
+            self.unsupported_reason = f"this image tower is a {type(visual).__name__}"
+        elif visual.attn_pool is not None or visual.pool_type != "tok":
+            self.unsupported_reason = (
+                "this VisionTransformer does not read its result from the class token"
+            )
+
+    @property
+    def width(self) -> int:
+        return self.visual.conv1.out_channels
+
+    @property
+    def layers(self) -> int:
+        return len(self.visual.transformer.resblocks)
+
+    @property
+    def patch_size(self) -> int:
+        return self.visual.conv1.kernel_size[0]
+
+    @property
+    def recomputes(self) -> bool:
+        return self.visual.transformer.grad_checkpointing
+
+    def embed(self, images: Tensor) -> Tensor:
+        visual = self.visual
+        position = visual.positional_embedding
+        patches = visual.conv1(images).flatten(2).transpose(1, 2)
+        patches = visual.ln_pre(patches + position[1:])
+        cls = visual.ln_pre(visual.class_embedding + position[0])
+        cls = cls.to(patches.dtype).expand(images.shape[0], 1, -1)
+        return torch.cat([cls, patches], dim=1)
+
+    def norm_first(self, tokens: Tensor) -> Tensor:
+        return self.visual.ln_pre(tokens)
+
+    def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
+        blocks = self.visual.transformer.resblocks
+        if not are_standard(blocks):
+            return list(blocks)
+        run: list[Callable[[Tensor], Tensor]] = []
+        for block in blocks:
+            is_last = len(run) == len(blocks) - 1
+            run.append(partial(_run_block, block, class_token_only=is_last))
+        return run
+
+    def pool(self, x: Tensor) -> Tensor:
+        x = self.visual.ln_post(x[:, 0])
+        if self.visual.proj is None:
+            return x
+        return x @ self.visual.proj
+
+
+def image_tower(visual: nn.Module) -> ImageTower:
+    """Return the facts of an image tower."""
+    if isinstance(visual, TimmModel):
+        return TimmTower(visual)
+    return ClipTower(visual)
 
 
 def encode_prompted_images(
-    visual: VisionTransformer, images: Tensor, tokens: Tensor, before_norm: bool = False
+    visual: Any, images: Tensor, tokens: Tensor, before_norm: bool = False
 ) -> Tensor:
     """Return image features (B, d), not normalised, of images (B, 3, H, W) with prompt
     tokens (layers, n_ctx, width).
 
-    The first set enters after the positional embedding, between class token and
-    patches: [c, v_1 .. v_n, patches]; after ln_pre, or before it if `before_norm`. When
-    deep, each further block replaces the previous set by its own (paper, eq. 3); behind
-    the last set the blocks see the outputs. Honours open_clip's
+    The first set enters after the positional embedding, between prefix (class token)
+    and patches: [c, v_1 .. v_n, patches]; after the norm before the first block, or
+    before it if `before_norm`. When deep, each further block replaces the previous set
+    by its own (paper, eq. 3); behind the last set the blocks see the outputs. Pooling by
+    attention sees the prompt tokens, as the class token does. Honours open_clip's
     `set_grad_checkpointing`.
 
     Raises ValueError for images or a number of layers that the tower does not take.
@@ -30,43 +149,31 @@ def encode_prompted_images(
         raise ValueError(
             f"images of {tuple(images.shape[-2:])} pixels; this image tower takes {expected}"
         )
-    blocks = visual.transformer.resblocks
-    if not 1 <= len(tokens) <= len(blocks):
+    tower = image_tower(visual)
+    if not 1 <= len(tokens) <= tower.layers:
         raise ValueError(
-            f"prompts for {len(tokens)} layers; the tower has {len(blocks)}"
+            f"prompts for {len(tokens)} layers; the tower has {tower.layers}"
         )
-    batch = images.shape[0]
     n_ctx = tokens.shape[1]
+    start = tower.prefix_tokens
     with torch.no_grad():
-        position = visual.positional_embedding
-        patches = visual.conv1(images).flatten(2).transpose(1, 2)
-        patches = visual.ln_pre(patches + position[1:])
-        cls = visual.ln_pre(visual.class_embedding + position[0])
-        cls = cls.to(patches.dtype).expand(batch, 1, -1)
+        x = tower.embed(images)
     if before_norm:
-        first = visual.ln_pre(tokens[:1])
+        first = tower.norm_first(tokens[:1])
         tokens = torch.cat([first, tokens[1:]])
-    tokens = tokens.to(patches.dtype).unsqueeze(1)
-    tokens = tokens.expand(-1, batch, -1, -1)
-    x = torch.cat([cls, tokens[0], patches], dim=1)
-    standard = are_standard(blocks)
-    recompute = visual.transformer.grad_checkpointing and torch.is_grad_enabled()
-    for i, block in enumerate(blocks):
+    tokens = tokens.to(x.dtype).unsqueeze(1)
+    tokens = tokens.expand(-1, images.shape[0], -1, -1)
+    x = torch.cat([x[:, :start], tokens[0], x[:, start:]], dim=1)
+    recompute = tower.recomputes and torch.is_grad_enabled()
+    for i, block in enumerate(tower.blocks(n_ctx)):
         if 0 < i < len(tokens):
-            cls, patches = x[:, :1], x[:, 1 + n_ctx :]
-            x = torch.cat([cls, tokens[i], patches], dim=1)
-        run = block
-        if standard:
-            is_last = i == len(blocks) - 1
-            run = partial(_run_block, block, class_token_only=is_last)
+            prefix, patches = x[:, :start], x[:, start + n_ctx :]
+            x = torch.cat([prefix, tokens[i], patches], dim=1)
         if recompute:
-            x = checkpoint(run, x, use_reentrant=False)
+            x = checkpoint(block, x, use_reentrant=False)
         else:
-            x = run(x)
-    x = visual.ln_post(x[:, 0])
-    if visual.proj is None:
-        return x
-    return x @ visual.proj
+            x = block(x)
+    return tower.pool(x)
 
 
 def _run_block(

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -22,9 +21,17 @@ from prompting.memory import (
 )
 from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
-from prompting.text_tower import Prefix, check_text_tower, encode_prefix, encode_tokens
+from prompting.text_tower import (
+    ClassVectors,
+    Prefix,
+    check_text_tower,
+    encode_prefix,
+    encode_tokens,
+    sees_padding,
+)
 from prompting.tokens import (
     TokenBatch,
+    Tokenizer,
     clip_tokenizer,
     plain_name,
     tokenize_prompts,
@@ -40,8 +47,9 @@ class PromptedCLIP(nn.Module):
 
     clip: an open_clip `CLIP`; its parameters lose requires_grad. prompt: None scores as
     plain zero-shot CLIP does. template: the sentence around a class name ("{}") if
-    there is no text context. trim_padding, share_prefix: exact savings of the text
-    tower (classes batched by length; the tokens before the names computed once a step).
+    there is no text context. trim_padding, share_prefix: exact savings of a causal text
+    tower (classes batched by length; the tokens before the names computed once a step);
+    others go without.
     max_tokens: of sequences x length that enter it at once. max_cached_classes: the
     classes whose activations are kept for the backward pass, which computes the others
     again, so that memory does not grow with the number of classes. Both depend on the
@@ -56,7 +64,7 @@ class PromptedCLIP(nn.Module):
         self,
         clip: CLIP,
         prompt: Prompt | None = None,
-        tokenizer: SimpleTokenizer | None = None,
+        tokenizer: Tokenizer | None = None,
         template: str = TEMPLATE,
         *,
         trim_padding: bool = True,
@@ -76,7 +84,7 @@ class PromptedCLIP(nn.Module):
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
         self.template = template
-        self.trim_padding = trim_padding
+        self.trim_padding = trim_padding and not sees_padding(clip)
         self.share_prefix = share_prefix
         self.max_tokens = max_tokens
         self.max_cached_classes = max_cached_classes
@@ -159,7 +167,13 @@ class PromptedCLIP(nn.Module):
         contexts = contexts or self.contexts()
         if self.has_text_prompt:
             text = _layered(_given(contexts.text))
-            features = self._prompted_features(classes, text, rows)
+            class_vectors = None
+            if contexts.class_map is not None:
+                known = self._constant_features(classes, templates, unit_templates)
+                with full_precision(known):
+                    vectors = contexts.class_map(known)
+                class_vectors = ClassVectors(contexts.class_block, vectors)
+            features = self._prompted_features(classes, text, rows, class_vectors)
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
@@ -178,15 +192,20 @@ class PromptedCLIP(nn.Module):
         return contexts.weight * features + (1 - contexts.weight) * zero_shot
 
     def _prompted_features(
-        self, classes: tuple[str, ...], text: Tensor, rows: Tensor | None
+        self,
+        classes: tuple[str, ...],
+        text: Tensor,
+        rows: Tensor | None,
+        class_vectors: ClassVectors | None,
     ) -> Tensor:
         if text.dim() == 4:
             text = _rows_of(text, 1, rows, len(classes))
         batches = self._prompt_tokens(classes, text.shape[-2])
         prefix = None
-        if self.share_prefix and text.dim() == 3 and len(classes) > 1:
+        shared = text.dim() == 3 and class_vectors is None
+        if self.share_prefix and shared and len(classes) > 1:
             prefix = encode_prefix(self.clip, batches[0], text)
-        features = self._encode_batches(batches, text, prefix)
+        features = self._encode_batches(batches, text, prefix, class_vectors)
         return _unit(_in_order(features, batches))
 
     def check_classes(
@@ -215,7 +234,11 @@ class PromptedCLIP(nn.Module):
         )
 
     def _encode_batches(
-        self, batches: list[TokenBatch], text: Tensor, prefix: Prefix | None
+        self,
+        batches: list[TokenBatch],
+        text: Tensor,
+        prefix: Prefix | None,
+        class_vectors: ClassVectors | None,
     ) -> list[Tensor]:
         """Return the features of each batch; the backward pass computes those beyond
         `max_cached_classes` again.
@@ -231,7 +254,11 @@ class PromptedCLIP(nn.Module):
             contexts = text
             if text.dim() == 4:
                 contexts = text[:, batch.rows]
-            inputs = (self.clip, batch, contexts, prefix)
+            replaced = class_vectors
+            if class_vectors is not None:
+                vectors = class_vectors.vectors[batch.rows]
+                replaced = ClassVectors(class_vectors.block, vectors)
+            inputs = (self.clip, batch, contexts, prefix, replaced)
             cached -= len(batch.ids)
             if cached >= 0:
                 encoded = encode_tokens(*inputs)
@@ -246,7 +273,8 @@ class PromptedCLIP(nn.Module):
         return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
-        """Return exp(logit_scale) * cosine, (B, C), in float32 at least.
+        """Return exp(logit_scale) * cosine, (B, C), in float32 at least; plus logit_bias
+        if the model has one (SigLIP).
 
         A column of class features beyond those of image features is a bias, added to
         the cosine.
@@ -257,6 +285,8 @@ class PromptedCLIP(nn.Module):
             logits = scale * image_features @ class_features[:, :dim].T
             if class_features.shape[1] > dim:
                 logits = logits + scale * class_features[:, dim]
+            if self.clip.logit_bias is not None:
+                logits = logits + self.clip.logit_bias
             return logits
 
     def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
@@ -293,6 +323,7 @@ class PromptedCLIP(nn.Module):
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         prompt = self.prompt or Prompt()
         position, words = prompt.position, prompt.fixed_words
+        last_words = prompt.last_words
 
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
@@ -300,6 +331,8 @@ class PromptedCLIP(nn.Module):
             names = list(classes)
             if words:
                 names = [f"{words} {name}" for name in classes]
+            if last_words:
+                names = [f"{name}{last_words}" for name in names]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
                     self.tokenizer,
@@ -312,7 +345,8 @@ class PromptedCLIP(nn.Module):
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
-        return self._tokens.get((classes, n_ctx, position, words), len(classes), make)
+        key = (classes, n_ctx, position, words, last_words)
+        return self._tokens.get(key, len(classes), make)
 
     def _constant_features(
         self,

@@ -102,14 +102,14 @@ class Predictor:
         self.preprocessing = Preprocessing(**(vars(default) | stored))
         if self.preprocessing.size != default.size:
             raise ValueError(
-                f"the prompt was learnt on {self.preprocessing.size} pixels; {backbone.name} takes {default.size}"
+                f"the prompt was learned on {self.preprocessing.size} pixels; {backbone.name} takes {default.size}"
             )
         other = differences(
             self.preprocessing.record(self.mode), default.record(self.mode)
         )
         if other:
             logger.warning(
-                "the prompt was learnt with another preprocessing than %s's, and keeps it: %s",
+                "the prompt was learned with another preprocessing than %s's, and keeps it: %s",
                 backbone.name,
                 other,
             )
@@ -277,7 +277,6 @@ class Predictor:
 
     def templates(self, task: str | None = None) -> list[str] | None:
         """Return the templates of a task of the training, by default of the only one;
-
         None if the prompt uses none.
         """
         known = self.metadata.get("templates")
@@ -297,12 +296,12 @@ class Predictor:
         if task is not None:
             if task not in self.classes:
                 raise ValueError(
-                    f"the prompt was not learnt on a task {task!r}; it knows {known}"
+                    f"the prompt was not learned on a task {task!r}; it knows {known}"
                 )
             return list(self.classes[task])
         if needed and len(self.classes) > 1:
             raise ValueError(
-                f"the prompt was learnt on several tasks: choose one (--task) of {known}, or give classes"
+                f"the prompt was learned on several tasks: choose one (--task) of {known}, or give classes"
             )
         return list(next(iter(self.classes.values()), []))
 
@@ -317,10 +316,10 @@ def load(
     """Return a predictor for the prompt at `path`, a run's folder or its
     prompts.safetensors, or hf:USER/NAME on the Hub.
 
-    backbone, pretrained: the file of the backbone if it came from one; by default what
-    the prompt's file says. force: accept class names with words that the backbone does
-    not know. Raises FileNotFoundError or ValueError if the file or its backbone is not
-    available or does not fit.
+    backbone, pretrained: the file of the backbone if it came from one; by default the
+        backbone that the prompt's file names. force: accept class names with words that
+        the backbone does not know. Raises FileNotFoundError or ValueError if the file
+        or its backbone is not available or does not fit.
     """
     if str(path).startswith(hub.PREFIX):
         path = hub.download(str(path))

@@ -1,5 +1,5 @@
 """Prompt modules: they hold the learned tensors and make context vectors; the towers
-say where these enter CLIP.
+define the positions at which these enter CLIP.
 
 A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
 """
@@ -7,6 +7,7 @@ A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`
 import importlib
 import inspect
 import math
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -15,11 +16,16 @@ from torch import Tensor, nn
 POSITIONS = ("front", "middle", "end")
 PROMPT_KINDS: dict[str, type["Prompt"]] = {}
 # that register kinds beside this one
-KIND_MODULES = ("prompting.anchored", "prompting.deep", "prompting.unified")
+KIND_MODULES = (
+    "prompting.anchored",
+    "prompting.class_aware",
+    "prompting.deep",
+    "prompting.unified",
+)
 
 
 class Contexts(NamedTuple):
-    """The vectors of one step, in float32; None where a tower holds no prompt.
+    """The vectors of one step, in float32; None for a tower that holds no prompt.
 
     text: (layers, n_ctx, width), or (layers, classes, n_ctx, width) when
     class-specific; (n_ctx, width) is one layer. visual: (layers, n_ctx, width).
@@ -31,6 +37,9 @@ class Contexts(NamedTuple):
     (classes,), added to the cosines; class features with a bias are the weights of a
     linear head, of any length. weight: of the prompted model's logits; those of plain
     CLIP have 1 - weight.
+
+    class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
+    (classes, n_ctx, width), which replace the text vectors before block `class_block`.
     """
 
     text: Tensor | None = None
@@ -38,13 +47,16 @@ class Contexts(NamedTuple):
     class_offsets: Tensor | None = None
     class_bias: Tensor | None = None
     weight: float = 1.0
+    class_map: Callable[[Tensor], Tensor] | None = None
+    class_block: int = 0
 
 
 class Prompt(nn.Module):
     """Base of all prompts.
 
     position: of the class name relative to the text context. fixed_words: between the
-    context and the class name. visual_before_norm: visual vectors of the first layer
+    context and the class name; last_words: right behind the name, with their
+    punctuation (", a type of pet"). visual_before_norm: visual vectors of the first layer
     pass the image tower's ln_pre. task_templates: class features without a text context
     are the mean over each task's own templates, as zero-shot CLIP's are.
     """
@@ -52,6 +64,7 @@ class Prompt(nn.Module):
     kind: ClassVar[str]
     position: str = "end"
     fixed_words: str = ""
+    last_words: str = ""
     visual_before_norm: bool = False
     task_templates: ClassVar[bool] = False
 
@@ -60,8 +73,8 @@ class Prompt(nn.Module):
         raise NotImplementedError
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a stored state with what another task's prompt does not have; by
-        default as it is.
+        """Return a stored state with the tensors that another task's prompt does not
+        have; by default as it is.
         """
         return state
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from open_clip import CLIP
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from prompting.blocks import are_standard
+from prompting.image_tower import image_tower
 from prompting.prompts import Contexts, Prompt
 
 
@@ -34,14 +33,15 @@ class ClipShape:
 def clip_shape(clip: CLIP) -> ClipShape:
     """Return the sizes of an open_clip CLIP."""
     visual = clip.visual
-    reason = _unsupported_reason(visual)
+    tower = image_tower(visual)
+    reason = tower.unsupported_reason
     image_width: int | None = None
     image_layers: int | None = None
     patch_size: int | None = None
     if not reason:
-        image_width = visual.conv1.out_channels
-        image_layers = len(visual.transformer.resblocks)
-        patch_size = visual.conv1.kernel_size[0]
+        image_width = tower.width
+        image_layers = tower.layers
+        patch_size = tower.patch_size
     return ClipShape(
         embed_dim=_embed_dim(clip),
         text_width=clip.ln_final.weight.shape[0],
@@ -75,10 +75,13 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     if text is not None:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
-        if len(text) > 1 and not are_standard(clip.transformer.resblocks):
+        deep = len(text) > 1 or contexts.class_map is not None
+        if deep and not are_standard(clip.transformer.resblocks):
             raise ValueError(
                 "deep text prompts need a text tower of open_clip's standard blocks"
             )
+    if contexts.class_map is not None:
+        _check_class_map(contexts, shape)
     if visual is not None:
         _check_visual(visual, shape)
     return contexts._replace(text=text)
@@ -100,6 +103,20 @@ def _check_text(text: Tensor, shape: ClipShape) -> None:
         )
 
 
+def _check_class_map(contexts: Contexts, shape: ClipShape) -> None:
+    if not contexts.class_block < shape.text_layers:
+        raise ValueError(
+            f"class vectors enter before block {contexts.class_block}; the text tower "
+            f"has blocks 0 to {shape.text_layers - 1}"
+        )
+    map_ = contexts.class_map
+    dim = getattr(map_, "dim", shape.embed_dim)
+    if dim != shape.embed_dim:
+        raise ValueError(
+            f"the prompt's map takes features {dim} wide, the backbone's are {shape.embed_dim}"
+        )
+
+
 def _check_visual(visual: Tensor, shape: ClipShape) -> None:
     layers, _, width = visual.shape
     if shape.unsupported_reason:
@@ -114,16 +131,6 @@ def _check_visual(visual: Tensor, shape: ClipShape) -> None:
         raise ValueError(
             f"the visual prompt has {layers} layers; the image tower takes {shape.image_layers} (deep) or fewer"
         )
-
-
-def _unsupported_reason(visual: nn.Module) -> str:
-    if isinstance(visual, TimmModel):
-        return f"this image tower is timm's {type(visual.trunk).__name__}"
-    if not isinstance(visual, VisionTransformer):
-        return f"this image tower is a {type(visual).__name__}"
-    if visual.attn_pool is not None or visual.pool_type != "tok":
-        return "this VisionTransformer does not read its result from the class token"
-    return ""
 
 
 def _embed_dim(clip: CLIP) -> int:

@@ -5,6 +5,8 @@ width). The first layer enters with the tokens; each further one replaces its
 predecessor before its block, without positional embeddings.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
@@ -14,33 +16,59 @@ from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
 
+
+class ClassVectors(NamedTuple):
+    """Vectors (B, n_ctx, width) that replace the contexts of each sequence before a
+    block.
+    """
+
+    block: int
+    vectors: Tensor
+
+
 # each block's keys and values (1, heads, P, width / heads) of the first P tokens
 Prefix = list[tuple[Tensor, Tensor]]
 
 
-def check_text_tower(clip: CLIP) -> None:
-    """Raise ValueError unless the text tower is causal and reads its result at the end
-    token, as CLIP's does.
+def is_causal(clip: CLIP) -> bool:
+    """Return True if tokens see only those before them, so that sequences with the same
+    beginning can share its keys and values.
     """
-    if clip.attn_mask is None:
+    return clip.attn_mask is not None
+
+
+def reads_end_token(clip: CLIP) -> bool:
+    """Return True if the result is read at the end token, False if at the last position,
+    which is padding (SigLIP).
+    """
+    return clip.text_pool_type != "last"
+
+
+def sees_padding(clip: CLIP) -> bool:
+    """Return True if the result depends on padding, which must not be trimmed then."""
+    return not (is_causal(clip) and reads_end_token(clip))
+
+
+def check_text_tower(clip: CLIP) -> None:
+    """Raise ValueError unless the text tower reads its result at the end token or at the
+    last position.
+    """
+    if clip.text_pool_type not in ("argmax", "eos", "last"):
         raise ValueError(
-            "this text tower has no causal mask; prompts need CLIP's causal text tower"
-        )
-    if clip.text_pool_type not in ("argmax", "eos"):
-        raise ValueError(
-            f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos)"
+            f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos) or the last position"
         )
 
 
 def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
-    """Return what all sequences with shared contexts (layers, n_ctx, width) have in
-    common.
+    """Return the keys and values that all sequences with shared contexts (layers,
+    n_ctx, width) have in common.
 
     These are the keys and values of the tokens before the name, which see nothing of
-    the name as attention is causal. None if a block is not of the standard kind.
+    the name as attention is causal. None if it is not, if nothing precedes the
+    name, or if a block is not of the standard kind.
     """
     blocks = clip.transformer.resblocks
-    if not are_standard(blocks):
+    if not is_causal(clip) or not batch.prefix or not are_standard(blocks):
         return None
     ids = batch.ids[:1, : batch.prefix]
     slots = batch.slots[:1, : batch.prefix]
@@ -62,12 +90,13 @@ def encode_tokens(
     batch: TokenBatch,
     contexts: Tensor | None = None,
     prefix: Prefix | None = None,
+    class_vectors: ClassVectors | None = None,
 ) -> Tensor:
     """Return text features (B, d), not normalised.
 
-    contexts: put into the slots of `batch`; None if it has none. prefix: what
-    `encode_prefix` returns for these contexts; the tokens that it covers are not
-    computed again. Exact.
+    contexts: put into the slots of `batch`; None if it has none. prefix: the result of
+        `encode_prefix` for these contexts; the tokens that it covers are not computed
+        again. Exact.
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots = batch.ids[:, start:], batch.slots[:, start:]
@@ -76,11 +105,15 @@ def encode_tokens(
         first = contexts[0]
     x = _embed(clip, ids, slots, first, start)
     ends = batch.ends - start
+    if not reads_end_token(clip):
+        ends = torch.full_like(ends, x.shape[1] - 1)
     if are_standard(clip.transformer.resblocks):
-        x = _run_blocks(clip, x, ends, slots, contexts, prefix)
+        x = _run_blocks(clip, x, ends, slots, contexts, prefix, class_vectors)
     else:
         length = x.shape[1]
-        mask = clip.attn_mask[:length, :length]
+        mask = None
+        if is_causal(clip):
+            mask = clip.attn_mask[:length, :length]
         x = clip.transformer(x, attn_mask=mask)
         rows = torch.arange(len(x), device=x.device)
         x = x[rows, ends]
@@ -135,6 +168,7 @@ def _run_blocks(
     slots: Tensor,
     contexts: Tensor | None,
     prefix: Prefix | None,
+    class_vectors: ClassVectors | None,
 ) -> Tensor:
     """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x
     (B, L, width).
@@ -144,11 +178,14 @@ def _run_blocks(
     blocks = clip.transformer.resblocks
     rows = torch.arange(len(x), device=x.device)
     length = x.shape[1]
-    causal_mask = torch.ones(length, length, dtype=torch.bool, device=x.device)
-    causal_mask = causal_mask.triu(1)
+    causal_mask = torch.zeros(length, length, dtype=torch.bool, device=x.device)
+    if is_causal(clip):
+        causal_mask = torch.ones_like(causal_mask).triu(1)
     for i, block in enumerate(blocks):
         if contexts is not None and 0 < i < len(contexts):
             x = _replace(x, slots, contexts[i])
+        if class_vectors is not None and i == class_vectors.block:
+            x = _replace(x, slots, class_vectors.vectors)
         if i < len(blocks) - 1:
             q, k, v = qkv(block, x)
         else:
@@ -178,8 +215,8 @@ def _attend(
     """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which
     all see, and to k, v.
 
-    k, v: (B, heads, M, e), not seen where `causal_mask` is True. The prefix is not
-    copied for every sequence.
+    k, v: (B, heads, M, e), masked if `causal_mask` is True. The prefix is not copied
+        for every sequence.
     """
     q = q * q.shape[-1] ** -0.5
     q = q.transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here

@@ -2,13 +2,14 @@
 
 A sequence is [SOT], name and slots in the order that the position says, ".", [EOT]. The
 period follows any name; if the two merge into one token (a name that ends in
-punctuation), the name still covers as many tokens as alone.
+punctuation), the name still covers as many tokens as alone. Some tokenizers have no SOT,
+and some drop the period.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,18 +19,41 @@ from torch import Tensor
 
 MAX_PADDING = 128  # tokens of padding that cost less than another pass does
 
+
+class Tokenizer(Protocol):
+    """The part of a tokenizer that is used; CLIP's is open_clip's `SimpleTokenizer`.
+
+    sot_token_id: None if sequences have no start token. A tokenizer may have a
+    `pad_token_id`, by default 0.
+    """
+
+    @property
+    def sot_token_id(self) -> int | None: ...
+
+    @property
+    def eot_token_id(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text without start and end tokens."""
+        ...
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the text of tokens."""
+        ...
+
+
 # by name
-_name_tokens: WeakKeyDictionary[SimpleTokenizer, dict[str, tuple[int, list[int]]]] = (
+_name_tokens: WeakKeyDictionary[Tokenizer, dict[str, tuple[int, list[int]]]] = (
     WeakKeyDictionary()
 )
 
 
 class TokenBatch(NamedTuple):
-    """Sequences of similar length L, trimmed to the longest of them (exact: the text
-    tower is causal).
+    """Sequences of similar length L: trimmed to the longest of them if the text tower
+    does not see padding, which is exact, else of the tower's whole length.
 
-    rows: (B,) indices of the classes. ids: (B, L) token ids, 0 in the slots and after
-    EOT. ends: (B,) positions of EOT. slots: (B, L, n_ctx) one-hot rows that put a
+    rows: (B,) indices of the classes. ids: (B, L) token ids, padding in the slots and
+    after EOT. ends: (B,) positions of EOT. slots: (B, L, n_ctx) one-hot rows that put a
     context vector into its slot; n_ctx is 0 without slots. prefix: number of leading
     tokens that are the same for all sequences: SOT and the slots before the name.
     """
@@ -62,7 +86,7 @@ def plain_name(classname: str) -> str:
 
 
 def tokenize_prompts(
-    tokenizer: SimpleTokenizer,
+    tokenizer: Tokenizer,
     classes: Sequence[str],
     n_ctx: int,
     position: str,
@@ -77,40 +101,41 @@ def tokenize_prompts(
     """
     names = [_tokenize_name(tokenizer, plain_name(classname)) for classname in classes]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
+    start = _start_tokens(tokenizer)
     for classname, (_, tokens) in zip(classes, names, strict=True):
         _check_length(
             f"{classname!r} with {n_ctx} context vectors",
-            n_ctx + len(tokens) + 2,
+            len(start) + n_ctx + len(tokens) + 1,
             context_length,
         )
     lengths = [n_ctx - before + len(tokens) + 1 for _, tokens in names]
     if not trim_padding:
-        lengths = [context_length - before - 1] * len(names)
+        lengths = [context_length - before - len(start)] * len(names)
     batches = []
     for rows in _group_by_length(lengths, max_tokens):
         # tokens of the name itself
         covered = torch.tensor([names[row][0] for row in rows])
         covered = covered[:, None]
         filled, padded = _pad([names[row][1] for row in rows])
-        ends = 1 + n_ctx + filled.sum(1)
+        ends = len(start) + n_ctx + filled.sum(1)
         length = int(ends.max()) + 1 if trim_padding else context_length
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        ids[:, 0] = tokenizer.sot_token_id
-        ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
-        column = torch.arange(padded.shape[1])
-        positions = 1 + column + torch.where(column < covered, before, n_ctx)
+        ids = _blank(tokenizer, ends, length)
+        column = len(start) + torch.arange(padded.shape[1])
+        is_name = column < len(start) + covered
+        positions = column + torch.where(is_name, before, n_ctx)
         ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
         slot = torch.arange(n_ctx)
-        slot_positions = 1 + slot + torch.where(slot < before, 0, covered)
+        slot_positions = len(start) + slot + torch.where(slot < before, 0, covered)
         slots = torch.zeros(len(rows), length, n_ctx)
         slots.scatter_(1, slot_positions[:, None], 1.0)
-        batch = TokenBatch(torch.tensor(rows), ids, ends, slots, prefix=1 + before)
+        prefix = len(start) + before
+        batch = TokenBatch(torch.tensor(rows), ids, ends, slots, prefix)
         batches.append(batch)
     return batches
 
 
 def tokenize_sentences(
-    tokenizer: SimpleTokenizer,
+    tokenizer: Tokenizer,
     sentences: Sequence[str],
     context_length: int,
     trim_padding: bool = True,
@@ -122,27 +147,28 @@ def tokenize_sentences(
     Raises ValueError naming the first sentence that does not fit.
     """
     encoded = [tokenizer.encode(sentence) for sentence in sentences]
-    for sentence, tokens in zip(sentences, encoded, strict=True):
-        _check_length(repr(sentence), len(tokens) + 2, context_length)
-    lengths = [len(tokens) + 2 for tokens in encoded]
+    start = _start_tokens(tokenizer)
+    lengths = [len(start) + len(tokens) + 1 for tokens in encoded]
+    for sentence, taken in zip(sentences, lengths, strict=True):
+        _check_length(repr(sentence), taken, context_length)
     if not trim_padding:
         lengths = [context_length] * len(encoded)
     batches = []
     for rows in _group_by_length(lengths, max_tokens):
         filled, padded = _pad([encoded[row] for row in rows])
-        ends = 1 + filled.sum(1)
+        ends = len(start) + filled.sum(1)
         length = int(ends.max()) + 1 if trim_padding else context_length
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        ids[:, 0] = tokenizer.sot_token_id
-        ids[:, 1 : 1 + padded.shape[1]] = padded
-        ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
+        ids = _blank(tokenizer, ends, length)
+        positions = len(start) + torch.arange(padded.shape[1])
+        positions = positions.expand_as(padded)
+        ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
         no_slots = torch.zeros(len(rows), length, 0)
         batch = TokenBatch(torch.tensor(rows), ids, ends, no_slots, prefix=0)
         batches.append(batch)
     return batches
 
 
-def words_to_context(clip: CLIP, tokenizer: SimpleTokenizer, text: str) -> Tensor:
+def words_to_context(clip: CLIP, tokenizer: Tokenizer, text: str) -> Tensor:
     """Return token embeddings (n_ctx, width) of some words ("a photo of a"), as the
     start of a text prompt.
 
@@ -157,7 +183,23 @@ def words_to_context(clip: CLIP, tokenizer: SimpleTokenizer, text: str) -> Tenso
     return weight[rows].detach().float().clone()
 
 
-def _tokenize_name(tokenizer: SimpleTokenizer, name: str) -> tuple[int, list[int]]:
+def _start_tokens(tokenizer: Tokenizer) -> list[int]:
+    if tokenizer.sot_token_id is None:
+        return []
+    return [tokenizer.sot_token_id]
+
+
+def _blank(tokenizer: Tokenizer, ends: Tensor, length: int) -> Tensor:
+    """Return ids (B, length): start tokens, end tokens at `ends` (B,), padding."""
+    padding = getattr(tokenizer, "pad_token_id", 0)
+    ids = torch.full((len(ends), length), padding)
+    start = _start_tokens(tokenizer)
+    ids[:, : len(start)] = torch.tensor(start, dtype=torch.long)
+    ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
+    return ids
+
+
+def _tokenize_name(tokenizer: Tokenizer, name: str) -> tuple[int, list[int]]:
     """Return how many tokens of its sequence a name covers, and the tokens of the name
     with its period.
 

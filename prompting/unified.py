@@ -49,12 +49,13 @@ class UnifiedPrompt(Prompt):
     Both sets of vectors are mapped to `dim` (no map if the widths agree), mixed by θ as
     one sequence and mapped back:
 
-    - "attention": a Transformer in which every vector attends to all others, as the paper describes it.
-    - "per-token": the same Transformer over sequences of length 1, as the released code computes it: the
-      vectors share θ's weights but do not see each other. Needed for checkpoints that
-      were trained this way.
-    - "mlp": Linear - GELU - Linear on each vector. - "identity": no coupling; `dim`, `heads` and `layers` play no
-      part.
+    - "attention": a Transformer in which every vector attends to all others, as the
+      paper describes it.
+    - "per-token": the same Transformer over sequences of length 1, as the released code
+      computes it: the vectors share θ's weights but do not see each other. Needed for
+      checkpoints that were trained this way.
+    - "mlp": Linear - GELU - Linear on each vector.
+    - "identity": no coupling; `dim`, `heads` and `layers` play no part.
 
     Raises ValueError when `heads` does not divide `dim`, or for an unknown θ.
     """

@@ -1,7 +1,5 @@
-"""Command line:
-
-`python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml`; see
-`scripts.transfer.groups`.
+"""Command line: `python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml`;
+see `scripts.transfer.groups`.
 """
 
 import sys

@@ -25,11 +25,13 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from prompting.backbones.weights import build, openai_config
+from prompting.checkpoints.prompt_files import load_state
 from prompting.checkpoints.reference import (
     current_name,
     official_names,
     prompt_from_reference,
 )
+from prompting.class_aware import TCPPrompt
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.tokens import clip_tokenizer, plain_name
@@ -47,6 +49,7 @@ TRAINERS = {
     "promptsrc": "PromptSRC",
     "kgcoop": "KgCoOp",
     "prograd": "ProGrad",
+    "tcp": "TCP",
 }
 # official -> ours
 TERMS = {
@@ -83,7 +86,9 @@ class Case:
         labels = torch.from_numpy(labels)
         contexts = self.model.contexts()
         images = self.model.encode_images(pixels, contexts)
-        classes = self.model.encode_classes(self.classes, contexts=contexts)
+        classes = self.model.encode_classes(
+            self.classes, self.anchor.templates, contexts
+        )
         groups = torch.zeros(len(pixels), dtype=torch.int64)
         sizes = torch.tensor([len(self.classes)])
         frozen = [(self.anchor.images({}, pixels), self.anchor.classes([0]))]
@@ -329,14 +334,19 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     if method == "prograd":
         cfg.TRAINER.PROGRAD.T = float(settings["T"])
         cfg.TRAINER.PROGRAD.LAMBDA = float(settings["lam"])
-    if method in ("kgcoop", "prograd"):
+    if method in ("kgcoop", "prograd", "tcp"):
         anchor_templates = [str(arrays["template"])]
     state = {
         name: torch.from_numpy(value)
         for name, value in _official(arrays, "prompt").items()
     }
-    words = _fixed_words(arrays, state["ctx"].shape[-2])
-    prompt = prompt_from_reference(state, settings.get("pos", "end"), fixed_words=words)
+    prompt: Prompt
+    if method == "tcp":
+        prompt = _tcp_prompt(arrays, state, settings["layer"])
+    else:
+        words = _fixed_words(arrays, state["ctx"].shape[-2])
+        position = settings.get("pos", "end")
+        prompt = prompt_from_reference(state, position, fixed_words=words)
     _check_method(method, prompt)
     model = PromptedCLIP(clip, prompt, clip_tokenizer())
     task = SimpleNamespace(classnames=[str(name) for name in arrays["classnames"]])
@@ -357,6 +367,7 @@ def _check_method(method: str, prompt: Prompt) -> None:
         "maple": "maple",
         "kgcoop": "text",
         "prograd": "text",
+        "tcp": "tcp",
     }
     if prompt.kind != kinds[method]:
         raise ValueError(
@@ -364,14 +375,28 @@ def _check_method(method: str, prompt: Prompt) -> None:
         )
 
 
-def _fixed_words(arrays: Arrays, n_ctx: int) -> str:
+def _tcp_prompt(arrays: Arrays, state: dict[str, Tensor], block: int) -> Prompt:
+    last_words = str(arrays["template_prompt"]).partition("{}")[2].removesuffix(".")
+    n_ctx, width = state["ctx"].shape
+    dim = state["meta_net.linear1.weight"].shape[1]
+    fixed_words = _fixed_words(arrays, n_ctx, last_words)
+    prompt = TCPPrompt(n_ctx, width, dim, block, None, fixed_words, last_words)
+    load_state(
+        prompt,
+        {name.replace("meta_net.", "class_map."): v for name, v in state.items()},
+    )
+    return prompt
+
+
+def _fixed_words(arrays: Arrays, n_ctx: int, last_words: str = "") -> str:
     """Return the words between the vectors and the class name, from the tokens of the
     first class.
     """
     tokenizer = clip_tokenizer()
     ids = arrays["text_tokens"][0]
     rest = ids[1 + n_ctx : ids.argmax()].tolist()
-    name = tokenizer.encode(plain_name(str(arrays["classnames"][0])) + ".")
+    first = plain_name(str(arrays["classnames"][0]))
+    name = tokenizer.encode(f"{first}{last_words}.")
     fixed = rest[: len(rest) - len(name)]
     return tokenizer.decode(fixed).strip() if fixed else ""
 

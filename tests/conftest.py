@@ -8,9 +8,8 @@ import pytest
 
 
 def pytest_addoption(parser):
-    """Name what the contract tests are run for:
-
-    `pytest tests/contracts --import my_method.py --trainer MyMethod`.
+    """Name what the contract tests are run for: `pytest tests/contracts --import
+    my_method.py --trainer MyMethod`.
     """
     group = parser.getgroup("contracts")
     group.addoption(

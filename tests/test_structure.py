@@ -61,9 +61,8 @@ def source_files(*packages: str) -> dict[str, Path]:
 
 
 def imports(file: Path) -> set[str]:
-    """Return all that a file imports, also within functions, as absolute names:
-
-    `a.b.c` for `from a.b import c`.
+    """Return all that a file imports, also within functions, as absolute names: `a.b.c`
+    for `from a.b import c`.
     """
     package = module_name(file).split(".")
     if file.name != "__init__.py":

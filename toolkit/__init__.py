@@ -13,7 +13,8 @@ if _FOLDER not in sys.path:
 
 
 def which_dassl() -> str:
-    """Which Dassl runs:
+    """Return the name of the Dassl that runs: ``"toolkit/dassl (built in)"`` or, for
+    example, ``"dassl 0.6.3 (installed)"``.
 
     ``"toolkit/dassl (built in)"`` or e.g. ``"dassl 0.6.3 (installed)"``.
     """

@@ -310,7 +310,7 @@ class PromptTrainer(PromptEvaluator):
         else each task's, which are kept.
         """
         tasks = [self.tasks[k] for k in present]
-        if self.model.has_text_prompt:
+        if self.model.has_text_prompt and contexts.class_map is None:
             names = list(
                 itertools.chain.from_iterable(task.classnames for task in tasks)
             )

@@ -39,11 +39,14 @@ class Outputs:
     """The features and logits of a batch, of which the terms of a loss are functions.
 
     Attributes:
-        images: (B, d), of unit length. classes: (C, d), of unit length; the classes of
-        one task after those of the other. logits: (B, C), `MASKED_LOGIT` outside the
-        image's own classes. labels: (B, K), columns of `logits`, padded with -1.
-        groups: (B,), the task of each image. sizes: (T,), the number of classes of each
-        task. anchors: frozen models that the prompt stays near.
+        images: (B, d), of unit length.
+        classes: (C, d), of unit length; the classes of one task after those of the
+            other.
+        logits: (B, C), `MASKED_LOGIT` outside the image's own classes.
+        labels: (B, K), columns of `logits`, padded with -1.
+        groups: (B,), the task of each image.
+        sizes: (T,), the number of classes of each task.
+        anchors: frozen models that the prompt stays near.
     """
 
     images: Tensor

@@ -27,23 +27,31 @@ class Entry:
     """One set.
 
     Attributes:
-        name: what it is registered under. suite: one of `SUITES`. folder: its folder
-        below the data root ("pocket": below `datasets.pocket.home()`). layout: "iris"
-        or "coco" (ELEVATER: index files and zips), "coop" (a split file and loose
-        images) or "folders" (a folder a class). classes: number of classes. images:
-        split -> number of images as published, or None if it is not stated. metric,
-        label_kind: as in `Task`. files: required files and folders, relative to
-        `folder`. zips: those of `files` that are zips. downloads: (URL or
-        "gdrive:<id>", where to put it relative to `folder`). torchvision: the class in
-        `torchvision.datasets` that reads the same images, or "". note: a sentence or
-        two for users. indexes: split -> index file ("iris", "coco"), for the splits
-        that the set has. split_zips: split -> zip of its images ("iris", "coco" of
-        ELEVATER). labelmap: file of class names ("iris"). image_dir: folder that the
-        split's paths are relative to ("coop", "folders"). split_json: CoOp's published
-        split ("coop"), or "" if the set has lists instead. annotations: raw annotations
-        that a split is made from if `split_json` is absent. crop: as in `Task`.
-        template: CoOp's template of the set, or "". class_names, templates: those of a
-        pocket task; of other sets they are in files.
+        name: what it is registered under.
+        suite: one of `SUITES`.
+        folder: its folder below the data root ("pocket": below
+            `datasets.pocket.home()`).
+        layout: "iris" or "coco" (ELEVATER: index files and zips), "coop" (a split file
+            and loose images) or "folders" (a folder a class).
+        classes: number of classes.
+        images: split -> number of images as published, or None if it is not stated.
+        metric, label_kind: as in `Task`.
+        files: required files and folders, relative to `folder`.
+        zips: those of `files` that are zips.
+        downloads: (URL or "gdrive:<id>", where to put it relative to `folder`).
+        torchvision: the class in `torchvision.datasets` that reads the same images, or
+            "".
+        note: a sentence or two for users.
+        indexes: split -> index file ("iris", "coco"), for the splits that the set has.
+        split_zips: split -> zip of its images ("iris", "coco" of ELEVATER).
+        labelmap: file of class names ("iris").
+        image_dir: folder that the split's paths are relative to ("coop", "folders").
+        split_json: CoOp's published split ("coop"), or "" if the set has lists instead.
+        annotations: raw annotations that a split is made from if `split_json` is
+            absent.
+        crop: as in `Task`.
+        template: CoOp's template of the set, or "".
+        class_names, templates: those of a pocket task; of other sets they are in files.
     """
 
     name: str
@@ -85,9 +93,8 @@ def _entries() -> dict[str, Entry]:
 
 
 def entries() -> dict[str, Entry]:
-    """Return all sets by name:
-
-    CoOp's 11, 4 variants of ImageNet, ELEVATER's 20 and imagenet-1k, 35 pocket tasks.
+    """Return all sets by name: CoOp's 11, 4 variants of ImageNet, ELEVATER's 20 and
+    imagenet-1k, 35 pocket tasks.
     """
     return dict(_entries())
 

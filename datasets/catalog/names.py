@@ -52,9 +52,8 @@ def class_names(name: str) -> list[str]:
 
 
 def templates(name: str) -> list[str]:
-    """Return the zero-shot templates of a set:
-
-    OpenAI's for ELEVATER's sets, CoOp's one for CoOp's.
+    """Return the zero-shot templates of a set: OpenAI's for ELEVATER's sets, CoOp's one
+    for CoOp's.
     """
     known = entry(name)
     if known.templates:
@@ -85,8 +84,7 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
 
     Raises:
         ValueError: there are more or fewer names than classes, or one is unknown, fits
-        several classes or is the name
-            of a class that another has.
+            several classes or is the name of a class that another has.
     """
     known = _spellings(name)
     if len(found) != len(known):

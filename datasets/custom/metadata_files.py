@@ -61,8 +61,7 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
 
     Raises:
         FileNotFoundError, ValueError: with table and line, for an image that is not
-        there or is listed twice, a label
-            that is not there, or a line that is none.
+            there or is listed twice, a label that is not there, or a line that is none.
     """
     rows = []
     seen: dict[str, str] = {}

@@ -66,7 +66,7 @@ def read_packed(kind: str, path: Path) -> Packed:
 
     Raises:
         FileNotFoundError, ValueError: the source is not there or not as it should be;
-        the message names file and place.
+            the message names file and place.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")

@@ -49,8 +49,9 @@ def read_folder(
 
     Raises:
         FileNotFoundError: `root`, or its train/ or test/ if it has the other one, is
-        not there. ValueError: there are no class folders, or a class has too few
-        images; the message names the folder.
+            not there.
+        ValueError: there are no class folders, or a class has too few images; the
+            message names the folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
@@ -274,7 +275,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
 
     Args:
         multilabel: a row may have several labels; None: if the column is called
-        `labels`.
+            `labels`.
 
     Returns:
         (rows in file order, whether they are multilabel)
@@ -282,7 +283,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     Raises:
         FileNotFoundError: the file, or an image that it names, is not there.
         ValueError: a column is missing, or a line is malformed, names an unknown split
-        or an image twice.
+            or an image twice.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}")

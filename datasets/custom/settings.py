@@ -32,7 +32,8 @@ class Settings:
 
     Attributes:
         names: label -> the name in prompts, in label order; empty: the labels
-        themselves, sorted. file: the YAML, for messages; "" without a file.
+            themselves, sorted.
+        file: the YAML, for messages; "" without a file.
     """
 
     name: str = ""
@@ -53,7 +54,7 @@ def read_settings(stem: Path) -> Settings:
 
     Raises:
         ValueError: the file is no YAML, has an unknown key or an impossible value; the
-        message names file and key.
+            message names file and key.
     """
     for suffix in SUFFIXES:
         path = Path(f"{stem}{suffix}")

@@ -101,7 +101,7 @@ class CustomTask(Task):
 
     Raises:
         FileNotFoundError, ValueError: the message names the file, and the line of a
-        CSV.
+            CSV.
     """
 
     spec: str = ""

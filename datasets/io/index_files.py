@@ -57,10 +57,10 @@ def read_iris(
     spaces and may point into a zip.
 
     Args:
-        root: the dataset's folder. index: the index file in it. labelmap: the file with
-        one class name a line (blank lines do not count); without one, classes are
-        called
-            "0", "1", ... up to the largest label.
+        root: the dataset's folder.
+        index: the index file in it.
+        labelmap: the file with one class name a line (blank lines do not count);
+            without one, classes are called "0", "1", ... up to the largest label.
 
     Returns:
         (samples in line order, class names in label order)

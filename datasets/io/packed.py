@@ -37,10 +37,12 @@ class Collection:
     """Packed images of one data set.
 
     Attributes:
-        classnames: in label order, as the source spells them. names_from: the file of
-        the class names, for messages. splits: split of this project (train, val, test)
-        -> opens the stream of its images. multilabel: an image may have several labels,
-        or none. templates: the source's own prompts, with {} for the class, or ().
+        classnames: in label order, as the source spells them.
+        names_from: the file of the class names, for messages.
+        splits: split of this project (train, val, test) -> opens the stream of its
+            images.
+        multilabel: an image may have several labels, or none.
+        templates: the source's own prompts, with {} for the class, or ().
     """
 
     classnames: list[str]

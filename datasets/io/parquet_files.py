@@ -32,14 +32,15 @@ def read_parquet(
 
     Args:
         label: the column of labels; by default the only one with class names, or the
-        one called label or cls. splits: split -> what the files call it ("validation"),
-        for copies with names of their own.
+            one called label or cls.
+        splits: split -> what the files call it ("validation"), for copies with names of
+            their own.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.
         ValueError: a file is damaged, a column is missing or of another type, or there
-        are no class names. Streams
-            raise it with file and row. Also if pyarrow is not installed.
+            are no class names. Streams raise it with file and row. Also if pyarrow is
+            not installed.
     """
     files = _files(path, splits or {})
     first = next(iter(files.values()))[0]

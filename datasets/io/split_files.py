@@ -70,7 +70,7 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
 
     Raises:
         ValueError: a label has two names, or the labels are not 0..C-1; the message
-        names the file `source`.
+            names the file `source`.
     """
     names: dict[int, str] = {}
     for split in splits:

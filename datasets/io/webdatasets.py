@@ -36,10 +36,9 @@ def read_webdataset(path: Path) -> Collection:
     """Return the images of a folder of shards, read as they are asked for.
 
     Raises:
-        FileNotFoundError: the folder, the class list or a shard is missing. ValueError:
-        there is no split, it is no classification set, or a file is not as it should
-        be. Streams raise it
-            with tar and member.
+        FileNotFoundError: the folder, the class list or a shard is missing.
+        ValueError: there is no split, it is no classification set, or a file is not as
+            it should be. Streams raise it with tar and member.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no folder {path}")

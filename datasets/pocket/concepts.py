@@ -71,9 +71,8 @@ SHIFTED: dict[str, Family] = {
 def render(
     family: str, concept: str, rng: Rng, mode: str = "fill", style: str | None = None
 ) -> tuple[Image.Image, Facts]:
-    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its facts;
-
-    `style` None is any, mostly plain.
+    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its facts; `style` None
+    is any, mostly plain.
     """
     known = FAMILIES if family in FAMILIES else SHIFTED
     image, facts = known[family].render(concept, rng, mode)

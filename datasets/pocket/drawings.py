@@ -15,9 +15,10 @@ class Stroke:
     """One line of a drawing.
 
     Attributes:
-        verb: "poly", "line", "oval" or "text". color: None is the drawing's main
-        colour; shaded by `factor`. numbers: of a line the width; of an oval x, y, rx,
-        ry and perhaps an angle; of a text its size.
+        verb: "poly", "line", "oval" or "text".
+        color: None is the drawing's main colour; shaded by `factor`.
+        numbers: of a line the width; of an oval x, y, rx, ry and perhaps an angle; of a
+            text its size.
     """
 
     verb: str

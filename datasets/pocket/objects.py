@@ -173,10 +173,7 @@ def scene(
 
 
 def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
-    """Return a scene and the objects in it as facts;
-
-    `concept` need not be one of them.
-    """
+    """Return a scene and the objects in it as facts; `concept` need not be one of them."""
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}

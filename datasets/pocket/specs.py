@@ -22,13 +22,16 @@ class Spec:
     """One pocket task.
 
     Attributes:
-        name: registered as "pocket-<name>". like: the real data set whose counterpart
-        it is. layout: "coop" (a source or a shifted task), "iris" or "coco" (target
-        tasks). family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten"
-        (scikit-learn's real 8 x 8 digits). classes: concept -> class name in prompts,
-        in label order. styles: finishes of `styles.finish`, one sampled for each image,
-        or applied in turn when `stacked`. train, val, test: images; train and val are
-        per class, test in all. A shifted task has test images alone.
+        name: registered as "pocket-<name>".
+        like: the real data set whose counterpart it is.
+        layout: "coop" (a source or a shifted task), "iris" or "coco" (target tasks).
+        family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten"
+            (scikit-learn's real 8 x 8 digits).
+        classes: concept -> class name in prompts, in label order.
+        styles: finishes of `styles.finish`, one sampled for each image, or applied in
+            turn when `stacked`.
+        train, val, test: images; train and val are per class, test in all. A shifted
+            task has test images alone.
     """
 
     name: str

@@ -196,9 +196,8 @@ _WRITERS = {"coop": _write_coop, "iris": _write_iris, "coco": _write_coco}
 
 
 def folder_of(spec: Spec) -> str:
-    """Return the task's folder below `home()`:
-
-    `<name>_v<VERSION>`, of a target in `classification`.
+    """Return the task's folder below `home()`: `<name>_v<VERSION>`, of a target in
+    `classification`.
     """
     folder = f"{spec.name}_v{VERSION}"
     return folder if spec.layout == "coop" else f"classification/{folder}"

@@ -52,8 +52,9 @@ def find_split_file(name: str, folder: str) -> str:
 
     Raises:
         FileNotFoundError: there is neither the published split nor all that one is made
-        from. ValueError: an annotation file cannot be read, or a class has too few
-        images to be split.
+            from.
+        ValueError: an annotation file cannot be read, or a class has too few images to
+            be split.
     """
     known = entry(name)
     published = os.path.join(folder, known.split_json)

@@ -30,9 +30,11 @@ class Source:
     """Where copies are.
 
     Attributes:
-        origin: one of `ORIGINS`. at: a copy, or a folder of copies; of the Hub, the
-        folder to download to. None: the origin's own default. revision: of a repository
-        on the Hub, "" for the known one. offline: let torchvision download nothing.
+        origin: one of `ORIGINS`.
+        at: a copy, or a folder of copies; of the Hub, the folder to download to. None:
+            the origin's own default.
+        revision: of a repository on the Hub, "" for the known one.
+        offline: let torchvision download nothing.
     """
 
     origin: str
@@ -103,7 +105,8 @@ def prepare_all(
 
     Args:
         every: "all" was asked for: a set that is there already, or has no copy, is
-        skipped. report: is called with each outcome.
+            skipped.
+        report: is called with each outcome.
     """
     outcomes = []
     for entry in chosen:

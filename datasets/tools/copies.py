@@ -30,11 +30,14 @@ class Copy:
     """A public copy of a set.
 
     Attributes:
-        repo: its repository on the Hub, "" if none is known. type: of the repository,
-        "dataset" or "model". revision: what to read of it. verdict: of the test images,
-        if the files are complete. label, splits: as `read_parquet` takes them. note:
-        differences besides. wrong: the name of a repository that looks like it and
-        holds other images, or "".
+        repo: its repository on the Hub, "" if none is known.
+        type: of the repository, "dataset" or "model".
+        revision: what to read of it.
+        verdict: of the test images, if the files are complete.
+        label, splits: as `read_parquet` takes them.
+        note: differences besides.
+        wrong: the name of a repository that looks like it and holds other images, or
+            "".
     """
 
     repo: str = ""
@@ -80,7 +83,7 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
 
     Raises:
         FileNotFoundError, ValueError: the copy is not there, is not of this form, or is
-        another set's.
+            another set's.
     """
     copy = find_copy(entry, form) or Copy()
     if copy.wrong and path.resolve().name == copy.wrong:
@@ -124,7 +127,7 @@ def label_map(entry: Entry, collection: Collection) -> list[int]:
 
     Raises:
         ValueError: the lists do not match, or the copy numbers its classes as texts (0,
-        1, 10, ...).
+            1, 10, ...).
     """
     found = collection.classnames
     if all(name.isdecimal() for name in found):

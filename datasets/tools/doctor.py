@@ -34,10 +34,12 @@ def examine(
     """Return all that is wrong with the files of a set.
 
     Args:
-        root: the data root. quick: look at index files and the directories of zips
-        alone; no image is read, so no CRC is checked. workers: threads that read
-        images. progress: is called with the number of images that were read since the
-        last call.
+        root: the data root.
+        quick: look at index files and the directories of zips alone; no image is read,
+            so no CRC is checked.
+        workers: threads that read images.
+        progress: is called with the number of images that were read since the last
+            call.
     """
     root = Path(root)
     folder = root / entry.folder

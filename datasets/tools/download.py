@@ -21,7 +21,8 @@ def download(
 
     Args:
         mirror: the URL of a copy of the data root, to take the set's own files from
-        instead of their known places. wait: seconds between two attempts.
+            instead of their known places.
+        wait: seconds between two attempts.
 
     Returns:
         the files and folders of the set that are still missing, relative to its folder,

@@ -50,7 +50,7 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
 
     Raises:
         ValueError: the URL is of no known kind. NotDone: it is not available, or is not
-        what its name says; the message says what to do by hand.
+            what its name says; the message says what to do by hand.
     """
     if not url.startswith(("https://", "http://", DRIVE)):
         raise ValueError(
@@ -86,7 +86,7 @@ class _Part:
 
     Attributes:
         state: "url", "total" (bytes), "validator" (for If-Range) and "md5" (base64), as
-        far as they are known.
+            far as they are known.
     """
 
     def __init__(self, target: Path, url: str):

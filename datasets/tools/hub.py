@@ -43,7 +43,7 @@ def fetch_copy(
 
     Raises:
         ValueError: no copy is known, or the Hub does not answer or has no such
-        repository or revision.
+            repository or revision.
     """
     form, copy = hub_form(entry)
     revision = revision or copy.revision

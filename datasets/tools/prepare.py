@@ -88,7 +88,7 @@ def prepare_copy(
 
     Raises:
         FileNotFoundError, ValueError: the copy is not there or not as it should be; the
-        message names file and place.
+            message names file and place.
     """
     require_empty(entry, root)
     collection = open_copy(entry, form, path)

@@ -33,9 +33,10 @@ class Copy:
     """How torchvision has a set.
 
     Attributes:
-        splits: split -> what its class takes for it. by_name: labels are matched by
-        class names; otherwise they are ELEVATER's already. note: how its splits or
-        labels may differ from ELEVATER's, besides the order.
+        splits: split -> what its class takes for it.
+        by_name: labels are matched by class names; otherwise they are ELEVATER's
+            already.
+        note: how its splits or labels may differ from ELEVATER's, besides the order.
     """
 
     splits: dict[str, dict[str, Any]]

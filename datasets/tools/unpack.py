@@ -89,9 +89,8 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
 
     Raises:
         ValueError: the archive is damaged, has none of `wanted` in it, or holds what
-        archives of data don't: links,
-            devices, names that lead out of the folder or occur twice, or far more bytes
-            than it has itself.
+            archives of data don't: links, devices, names that lead out of the folder or
+            occur twice, or far more bytes than it has itself.
     """
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
     try:

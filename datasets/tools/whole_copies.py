@@ -35,7 +35,7 @@ def prepare_zip(
 
     Raises:
         FileNotFoundError, ValueError: the zip is not there, damaged, or lacks files of
-        the set.
+            the set.
     """
     require_empty(entry, root)
     if not zip_file.is_file():

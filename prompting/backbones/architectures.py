@@ -19,24 +19,24 @@ def unsupported_reason(config: dict) -> str:
     """Return why prompts cannot enter models of this open_clip configuration; "" if at
     least text prompts can.
 
-    Prompts need CLIP's text tower: its byte-pair tokens, a causal mask, and the result
-    read at the end token. `clip_shape` tells if the image tower takes visual prompts.
+    Prompts need a text tower of open_clip whose result is read at the end token or at
+    the last position. `clip_shape` tells if the image tower takes visual prompts.
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:
-        return "it is a CoCa: its text tower reads a class token of its own, and its image tower pools by attention"
-    if "hf_model_name" in text:
-        return f"its text tower is the Hugging Face model {text['hf_model_name']}; prompts need CLIP's"
-    if text.get("no_causal_mask"):
-        return "its text tower has no causal mask, as SigLIP's; prompts need CLIP's causal text tower"
+        return "it is a CoCa: its text tower reads a class token, not the end token, and its image tower pools by attention"
+    if text.get("hf_model_name"):
+        return f"its text tower is the Hugging Face model {text['hf_model_name']}; prompts need open_clip's"
     if text.get("embed_cls"):
-        return (
-            "its text tower reads a class token of its own; prompts need the end token"
-        )
-    if text.get("pool_type", "argmax") not in ("argmax", "eos"):
-        return f"its text tower pools by {text['pool_type']!r}; prompts need the end token (argmax, eos)"
-    if text.get("hf_tokenizer_name"):
-        return f"its tokenizer is {text['hf_tokenizer_name']}; prompts need CLIP's"
+        return "its text tower reads a class token; prompts need the end token"
+    pool_type = text.get("pool_type", "argmax")
+    if pool_type not in ("argmax", "eos", "last"):
+        return f"its text tower pools by {pool_type!r}; prompts need the end token (argmax, eos) or the last position"
+    tokenizer = text.get("hf_tokenizer_name")
+    if tokenizer and pool_type == "argmax":
+        return f"it reads its result at the highest token id, which is no end token of its tokenizer {tokenizer}"
+    if (text.get("tokenizer_kwargs") or {}).get("tokenizer_mode"):
+        return f"its tokenizer {tokenizer} adds a class token at the end; prompts need the end token"
     return ""
 
 
@@ -84,7 +84,9 @@ def pretrained_values(architecture: str) -> dict:
 
 
 def weights_location(architecture: str, tag: str) -> str:
-    """Return a sentence on where open_clip looks for these weights."""
+    """Return a sentence that names the places in which open_clip looks for these
+    weights.
+    """
     config = get_pretrained_cfg(architecture, tag)
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:

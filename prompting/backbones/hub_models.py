@@ -8,7 +8,7 @@ from pathlib import Path
 from prompting.backbones import transformers_layout
 
 PREFIX = "hf-hub:"
-# what repositories of open_clip models hold beside the weights
+# the files of repositories of open_clip models beside the weights
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
     "open_clip_model.safetensors",
@@ -32,37 +32,56 @@ def download(name: str) -> Path:
     Raises ValueError for another form, or FileNotFoundError if the model is neither in
     the cache nor on the network.
     """
-    from huggingface_hub import snapshot_download
-
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     if not is_repository(name):
         raise ValueError(
             f"{name!r} is no model of the Hugging Face Hub: hf-hub:USER/NAME is"
         )
 
-    def get(*patterns: str) -> Path:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=list(patterns)
-            )
-        )
-
     try:
-        folder = get("*.json")
+        folder = _get(repository, revision, "*.json")
         names = [*transformers_layout.WEIGHTS]
         if (folder / CONFIG).is_file():
             names = [*WEIGHTS, *names]
         for weights in names:
             stem, suffix = weights.rsplit(".", 1)
-            get(weights, f"{stem}-*-of-*.{suffix}")
+            shards = f"{stem}-*-of-*.{suffix}"
+            _get(repository, revision, weights, shards)
             if (folder / weights).is_file() or (
                 folder / f"{weights}.index.json"
             ).is_file():
                 break
     except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
-        first_line = str(error).strip().partition("\n")[0]
+        first_line = _first_line(error)
         raise FileNotFoundError(
-            f"the model {repository} of the Hugging Face Hub cannot be had here ({first_line[:200]}); a folder with its files "
+            f"the model {repository} of the Hugging Face Hub cannot be had here ({first_line}); a folder with its files "
             "can be the backbone, too"
         ) from error
     return folder
+
+
+def download_tokenizer(name: str) -> Path:
+    """Return the local folder with the tokenizer files of a model, USER/NAME or a name
+    without user.
+
+    Raises FileNotFoundError if they are neither in the cache nor on the network.
+    """
+    try:
+        return _get(name, "", "*token*.json")
+    except Exception as error:  # noqa: BLE001 - as above
+        raise FileNotFoundError(
+            f"{name} of the Hugging Face Hub is not available ({_first_line(error)})"
+        ) from error
+
+
+def _get(repository: str, revision: str, *patterns: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        repository, revision=revision or None, allow_patterns=list(patterns)
+    )
+    return Path(folder)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

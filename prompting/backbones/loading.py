@@ -17,7 +17,6 @@ import torch
 from open_clip import CLIP
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-from open_clip.tokenizer import SimpleTokenizer
 
 from prompting.backbones import hub_models, transformers_layout
 from prompting.backbones.architectures import (
@@ -29,6 +28,7 @@ from prompting.backbones.architectures import (
 )
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
+from prompting.backbones.tokenizers import load_tokenizer
 from prompting.backbones.weights import (
     SUFFIXES,
     build,
@@ -37,7 +37,7 @@ from prompting.backbones.weights import (
     read_state_dict,
 )
 from prompting.checkpoints.tensors import check_finite
-from prompting.tokens import clip_tokenizer, plain_name
+from prompting.tokens import Tokenizer, clip_tokenizer, plain_name
 from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ class Preprocessing:
     """The form of images: size x size pixels, resized by `interpolation`; (x - mean) /
     std for RGB x in [0, 1].
 
-    background: what shows through transparent pixels, as
-    `toolkit.common.images.read_image` takes it.
+    background: the colour seen through transparent pixels, as
+        `toolkit.common.images.read_image` takes it.
     """
 
     size: int
@@ -138,8 +138,8 @@ def _last_part(name: str) -> str:
 
 
 def differences(stored: dict, used: dict) -> str:
-    """Return what differs between two records of preprocessing, naming both values; ""
-    if nothing that both hold does.
+    """Return the differences between two records of preprocessing, naming both values;
+    "" if nothing that both hold does.
     """
     found = []
     for key in used:
@@ -166,7 +166,7 @@ class Backbone:
 
     name: str
     clip: CLIP
-    tokenizer: SimpleTokenizer
+    tokenizer: Tokenizer
     preprocessing: Preprocessing
     known_tokens: frozenset[int] | None = None
 
@@ -195,7 +195,7 @@ class Backbone:
     ) -> None:
         """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
 
-        source: what the names belong to, for the message.
+        source: the owner of the names, for the message.
         """
         unknown = self.unknown_classes(classes)
         if not unknown:
@@ -215,8 +215,8 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits over its weights, whatever file or device they come
-        from.
+        """Return 16 hexadecimal digits over its weights, whatever file or device they
+        come from.
         """
         total = hashlib.sha256()
         for name, value in sorted(self.clip.state_dict().items()):
@@ -226,13 +226,13 @@ class Backbone:
 
     @property
     def activation(self) -> str:
-        """The activation of its text tower: "QuickGELU" or "GELU", which weights do not
-        tell.
+        """Return the activation of its text tower: "QuickGELU" or "GELU", which weights
+        do not show.
         """
         return type(self.clip.transformer.resblocks[0].mlp.gelu).__name__
 
     def record(self, name: str, pretrained: str = "") -> dict:
-        """Return what a prompt's file says about it; of a path only its last part.
+        """Return its entries for a prompt's file; of a path only its last part.
 
         name, pretrained: as given to `load_backbone`.
         """
@@ -426,6 +426,7 @@ def _load_architecture(
             f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
         )
     config = configuration(architecture)
+    tokenizer = load_tokenizer(config["text_cfg"])
     try:
         clip = open_clip.create_model(
             architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
@@ -439,7 +440,7 @@ def _load_architecture(
         ) from error
     check_finite(clip.state_dict(), name)
     values = clip.visual.preprocess_cfg
-    if config.get("custom_text"):
+    if not isinstance(clip, CLIP):
         config["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
         clip = build(config, clip.state_dict(), name)
     preprocessing = Preprocessing(
@@ -448,13 +449,14 @@ def _load_architecture(
         tuple(values["std"]),
         values["interpolation"],
     )
-    return _backbone(name, clip, preprocessing, device)
+    return _backbone(name, clip, preprocessing, device, tokenizer)
 
 
 def _load_architecture_file(
     name: str, architecture: str, path: str, device: str | torch.device
 ) -> Backbone:
     config = configuration(architecture)
+    tokenizer = load_tokenizer(config["text_cfg"], Path(path).parent)
     state = read_state_dict(path)
     is_known = has_openai_sizes(state)
     if name in ALIASES or is_known:
@@ -475,6 +477,7 @@ def _load_architecture_file(
         clip,
         Preprocessing(_size(clip), **pretrained_values(architecture)),
         device,
+        tokenizer,
     )
 
 
@@ -497,6 +500,7 @@ def _load_hub_file(
         ) from error
     if reason:
         raise ValueError(f"{path} cannot be used: {reason}")
+    tokenizer = load_tokenizer(model["text_cfg"], folder)
     clip = build(model, read_state_dict(path), str(path))
     preprocessing = Preprocessing(
         _size(clip),
@@ -504,14 +508,19 @@ def _load_hub_file(
         tuple(values.get("std", OPENAI_DATASET_STD)),
         values.get("interpolation", "bicubic"),
     )
-    return _backbone(name, clip, preprocessing, device)
+    return _backbone(name, clip, preprocessing, device, tokenizer)
 
 
 def _backbone(
-    name: str, clip: CLIP, preprocessing: Preprocessing, device: str | torch.device
+    name: str,
+    clip: CLIP,
+    preprocessing: Preprocessing,
+    device: str | torch.device,
+    tokenizer: Tokenizer | None = None,
 ) -> Backbone:
+    """Return a backbone; tokenizer: CLIP's by default."""
     clip = clip.float().eval().requires_grad_(False).to(device)
-    return Backbone(name, clip, clip_tokenizer(), preprocessing)
+    return Backbone(name, clip, tokenizer or clip_tokenizer(), preprocessing)
 
 
 def _size(clip: CLIP) -> int:

@@ -31,7 +31,7 @@ _TEXT_DEFAULTS = {
     "num_attention_heads": 8,
     "max_position_embeddings": 77,
     "eos_token_id": 49407,
-}  # of transformers' CLIPTextConfig: a config.json may lack what equals them
+}  # of transformers' CLIPTextConfig: a config.json may leave these values out
 _VISION_DEFAULTS = {
     **_SHARED_DEFAULTS,
     "hidden_size": 768,
@@ -167,8 +167,8 @@ def read_preprocessing(folder: Path, size: int) -> dict:
     """Return mean, std and interpolation of a folder's preprocessor_config.json as far
     as it states them, {} without one.
 
-    size: the image tower's, in pixels. Raises ValueError if the file says another, or
-    what cannot be followed.
+    size: the image tower's, in pixels. Raises ValueError if the file says another, or a
+        part that cannot be followed.
     """
     path = folder / PREPROCESSING
     if not path.is_file():

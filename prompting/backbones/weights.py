@@ -100,7 +100,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def _unwrapped(content: object) -> object:
-    """Return the state dict in what training programs save: under one of `_WRAPPERS`
+    """Return the state dict in a file of a training program: under one of `_WRAPPERS`
     beside epoch, optimiser, ...
     """
     for key in _WRAPPERS:
@@ -286,11 +286,11 @@ def _check_keys(
 
 def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes,
-    and with a scalar temperature.
+    and with scalar temperature and bias.
     """
     found = {}
     for name, value in without_text_prefix(state).items():
-        if name == "logit_scale" and value.shape == (1,):
+        if name in ("logit_scale", "logit_bias") and value.shape == (1,):
             value = value[0]
         if name not in _SIZES:
             found[name] = value

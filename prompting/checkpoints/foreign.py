@@ -59,7 +59,7 @@ _OFFICIAL = (
 )
 # methods whose class name is at the end
 _AT_THE_END = ("KgCoOp", "CoCoOp", "IVLP", "MaPLe")
-# the entry of a run's checkpoint that says what its prompt needs to be used, as JSON
+# the entry of a run's checkpoint with the metadata of its prompt, as JSON
 RECORD = "prompt"
 # of IVLP, MaPLe and PromptSRC: the vectors replace the first of them
 _WORDS = ("a", "photo", "of", "a")
@@ -70,14 +70,16 @@ class Checkpoint:
     """A checkpoint's prompt.
 
     Attributes:
-        path: the file. state: its tensors in float32, without frozen weights and those
-        that depend on class names. foreign: True if the names are an official
-        implementation's. method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp"
-        if the names tell it, else "". fixed_words: words between the vectors and the
-        class name. epoch, val_result: as stored; None if they are missing or no
-        numbers. record: what our runs store beside the tensors: the metadata of
-        prompts.safetensors, and the prompt's
-            `config`; {} if there is none.
+        path: the file.
+        state: its tensors in float32, without frozen weights and those that depend on
+            class names.
+        foreign: True if the names are an official implementation's.
+        method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell
+            it, else "".
+        fixed_words: words between the vectors and the class name.
+        epoch, val_result: as stored; None if they are missing or no numbers.
+        record: the entries that our runs store beside the tensors: the metadata of
+            prompts.safetensors, and the prompt's `config`; {} if there is none.
     """
 
     path: str
@@ -104,8 +106,8 @@ class Checkpoint:
 
     @property
     def left_out(self) -> str:
-        """A sentence about the tensors that `prompt_state` leaves out; empty if it has
-        all.
+        """Return a sentence about the tensors that `prompt_state` leaves out; empty if
+        it has all.
         """
         net = [name for name in self.state if name.startswith(_NET)]
         if not net:
@@ -114,9 +116,8 @@ class Checkpoint:
 
     @property
     def position(self) -> str | None:
-        """The class name's position, if the method or the path tells it;
-
-        None for prompts without text, too.
+        """Return the class name's position, if the method or the path states it; None
+        for prompts without text, too.
         """
         if "ctx" not in self.state:
             return None
@@ -145,8 +146,8 @@ class Checkpoint:
 
     @property
     def per_token(self) -> bool:
-        """True if the vectors passed through the reference's θ, which never lets them
-        meet.
+        """Return True if the vectors passed through the reference's θ, which treats
+        each by itself.
         """
         return self.foreign and any(
             name.startswith("mvlpt_proj.") for name in self.state
@@ -174,7 +175,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if is_cocoop:
         if "ctx" in state:
             raise ValueError(
-                f"{path} holds both ctx and cocoop_ctx: which of them was used can't be told"
+                f"{path} holds both ctx and cocoop_ctx: which of them was used is unknown"
             )
         state["ctx"] = state.pop("cocoop_ctx")
     method = _method(state, path) or ("CoCoOp" if is_cocoop else "")
@@ -194,8 +195,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _record(content: object, path: str | Path) -> dict:
-    """Return what a checkpoint of our runs says about its prompt, {} if it says
-    nothing. Raises ValueError.
+    """Return the record of the prompt in a checkpoint of our runs, {} if there is none.
+    Raises ValueError.
     """
     text = content.get(RECORD) if isinstance(content, dict) else None
     if text is None:
@@ -312,12 +313,12 @@ def position_in(path: str | Path) -> str | None:
 def read_prompt(
     path: str | Path, position: str | None = None, load_epoch: int | None = None
 ) -> tuple[Prompt, dict]:
-    """Return the prompt, and what is known of it, in a checkpoint, a run's folder or a
+    """Return the prompt, and the metadata of it, in a checkpoint, a run's folder or a
     prompts.safetensors.
 
     position: of the class name relative to a text context, if the file does not hold
-    it; by default what the method or the path says. Raises FileNotFoundError, or
-    ValueError if it is not known or contradicts the method.
+        it; by default the position that the method or the path states. Raises
+        FileNotFoundError, or ValueError if it is not known or contradicts the method.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,5 +1,5 @@
-"""Prompts in files: safetensors with the learned tensors, and what is needed to use
-them as readable metadata.
+"""Prompts in files: safetensors with the learned tensors, and the settings for their
+use as readable metadata.
 """
 
 import json
@@ -74,8 +74,8 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
 
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
-    """Copy `state` into the prompt, all of it or, with a ValueError that says what
-    differs, nothing.
+    """Copy `state` into the prompt, all of it or, with a ValueError that names the
+    differences, nothing.
     """
     state = prompt.complete_state(state)
     _check_state(prompt, state)
@@ -166,7 +166,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 def _compare_shapes(name: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """Return what differs, in the words of the field if the tensor is known."""
+    """Return the differences, in the words of the field if the tensor is known."""
     axes = _AXES.get(name.rpartition(".")[2])
     if axes is None:
         return f"{name} is {stored}, not {wanted}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from prompting.checkpoints.prompt_files import load_state
+from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.unified import UnifiedPrompt
@@ -297,6 +298,8 @@ def official_names(prompt: Prompt, state: State) -> State:
         return _official_ivlp(state)
     if isinstance(prompt, MaPLePrompt):
         return _official_maple(state)
+    if isinstance(prompt, TCPPrompt):
+        return _official_tcp(state)
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
@@ -333,6 +336,14 @@ def _official_maple(state: State) -> State:
         layer = int(found[1])
         official = "proj" if layer == 0 else DEEP_MAP.format(layer - 1)
         renamed[f"prompt_learner.{official}.{found[2]}"] = value
+    return renamed
+
+
+def _official_tcp(state: State) -> State:
+    renamed = {}
+    for name, value in state.items():
+        official = name.replace("class_map.", "meta_net.")
+        renamed[f"prompt_learner.{official}"] = value
     return renamed
 
 
@@ -381,5 +392,10 @@ def describe(prompt: Prompt) -> str:
     if isinstance(prompt, MaPLePrompt):
         return (
             f"a MaPLe prompt of {config['n_ctx']} vectors in {config['layers']} layers"
+        )
+    if isinstance(prompt, TCPPrompt):
+        return (
+            f"a TCP prompt of {config['n_ctx']} vectors and a map of class features "
+            f"before block {config['block']}"
         )
     return f"a {prompt.kind} prompt"

@@ -49,7 +49,7 @@ MAX_CONNECTIONS = 256  # more are answered 503
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may hold.
+    """The limits of one request.
 
     Attributes:
         megabytes: of the whole request.
@@ -226,8 +226,8 @@ class Service:
                 raise HTTPException(422, printable(error)) from None
 
     def _check_pixels(self, path: Path, name: str) -> None:
-        """Raise HTTPException for an image that declares too many; what is no image has
-        another error later.
+        """Raise HTTPException for an image that declares too many; a file that is no
+        image has another error later.
         """
         try:
             width, height = image_size(path)

@@ -72,7 +72,7 @@ def _content_length(scope: Scope) -> int:
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that closes connections whose request line and headers are not there in
+    """HTTP that closes connections whose request line and headers do not arrive in
     time.
 
     uvicorn itself waits for them without end, and a client that opens many connections

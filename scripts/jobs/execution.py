@@ -123,9 +123,9 @@ def execute(
     job in `folder`/`name`.log.
 
     Args:
-        work: (perform, place); `perform(job, place)` does a job. trusted: weights are
-        the expected seconds of this very model, so that the time left is shown from the
-        start.
+        work: (perform, place); `perform(job, place)` does a job.
+        trusted: weights are the expected seconds of this very model, so that the time
+            left is shown from the start.
     """
     with (
         _executor(work, folder, args) as executor,

@@ -30,12 +30,14 @@ class Job:
     """One piece of work.
 
     Attributes:
-        name: unique in a plan; also the job's folder below the output folder. kind: for
-        counts ("source", "adaptation", "transfer"). settings: everything that
-        distinguishes it from other jobs; plain JSON data. needs: names of the jobs
-        whose results it reads. weight: expected seconds on one core. images: training
-        images that it sees, over all epochs. family: jobs whose weights err alike (a
-        method's, say), for the estimate of the time left.
+        name: unique in a plan; also the job's folder below the output folder.
+        kind: for counts ("source", "adaptation", "transfer").
+        settings: everything that distinguishes it from other jobs; plain JSON data.
+        needs: names of the jobs whose results it reads.
+        weight: expected seconds on one core.
+        images: training images that it sees, over all epochs.
+        family: jobs whose weights err alike (a method's, say), for the estimate of the
+            time left.
     """
 
     name: str
@@ -232,11 +234,10 @@ def run_plan(
 
     Args:
         finished: True if a job's results exist; such a job is reused if all that it
-        needs is. A ValueError or OSError
-            is that job's failure.
-        report: called after each try of a job. retries: how often a job that failed is
-        tried again. Tries that were lost with their worker don't count; of
-            those, `MAX_LOSSES` are repeated.
+            needs is. A ValueError or OSError is that job's failure.
+        report: called after each try of a job.
+        retries: how often a job that failed is tried again. Tries that were lost with
+            their worker don't count; of those, `MAX_LOSSES` are repeated.
     """
     run = _PlanRun(plan, executor, report, retries)
     run.reuse(finished)

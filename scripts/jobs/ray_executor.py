@@ -44,10 +44,13 @@ class Ray:
 
     Args:
         folder: jobs work in it; all nodes must see it under this path, and the code and
-        the data too. address: "auto", "HOST:PORT", or "local" for a Ray on this machine
-        that ends with this one. cpus, gpus: of the cluster for each job; 0.5 lets two
-        share one. most: jobs at a time; None: as many as fit. timeout: seconds that a
-        try of a job may take; one that takes longer is lost, and so is its actor.
+            the data too.
+        address: "auto", "HOST:PORT", or "local" for a Ray on this machine that ends
+            with this one.
+        cpus, gpus: of the cluster for each job; 0.5 lets two share one.
+        most: jobs at a time; None: as many as fit.
+        timeout: seconds that a try of a job may take; one that takes longer is lost,
+            and so is its actor.
 
     Raises ValueError if Ray is not installed, does not answer, or has no node that one
     job fits on.

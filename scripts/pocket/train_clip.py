@@ -173,9 +173,8 @@ class Pairs:
 
 
 def text_features(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """open_clip's `encode_text` on rows shorter than the context:
-
-    (B, length) -> (B, EMBED).
+    """open_clip's `encode_text` on rows shorter than the context: (B, length) -> (B,
+    EMBED).
     """
     n = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:n]

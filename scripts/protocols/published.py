@@ -1,6 +1,5 @@
-"""Published values of the protocols:
-
-ViT-B/16 (OpenAI), 16 shots, the means of three seeds (published.yaml).
+"""Published values of the protocols: ViT-B/16 (OpenAI), 16 shots, the means of three
+seeds (published.yaml).
 """
 
 from __future__ import annotations

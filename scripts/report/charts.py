@@ -84,9 +84,8 @@ class Strip:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one training, one below the other;
-
-    `best` is the epoch that was kept, or None for the last.
+    """The curves of one training, one below the other; `best` is the epoch that was
+    kept, or None for the last.
     """
 
     title: str
@@ -170,7 +169,6 @@ def _strip(
 
 def column_shares(scores: np.ndarray) -> np.ndarray:
     """Return how far each score (S, T) is from its column's worst (0) to its best (1);
-
     NaN stays.
     """
     low, high = np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)

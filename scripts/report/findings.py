@@ -31,10 +31,8 @@ RESAMPLES, SEED = 1000, 0  # of the test images, for intervals
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An image as a data:
-
-    URI ("" if it cannot be read), its class, the lines below it, and its ranks in each
-    order.
+    """An image as a data: URI ("" if it cannot be read), its class, the lines below it,
+    and its ranks in each order.
     """
 
     uri: str
@@ -61,8 +59,8 @@ class Confusion:
 
     Attributes:
         counts: (C, C) test images by true (row) and predicted class, NaN for 0; None
-        for more than `MOST_IN_MATRIX`. pairs: (true, predicted, test images) of the
-        most frequent mistakes.
+            for more than `MOST_IN_MATRIX`.
+        pairs: (true, predicted, test images) of the most frequent mistakes.
     """
 
     classes: Sequence[str]
@@ -76,10 +74,12 @@ class Findings:
 
     Attributes:
         scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions
-        or labels. shots: thumbnails of training images, of `shots_total`. mistakes:
-        thumbnails of the most confident ones of `wrong` misclassified test images among
-        `tested`. by_class: the scores of all classes that have test images, the worst
-        first. classes: number of classes.
+            or labels.
+        shots: thumbnails of training images, of `shots_total`.
+        mistakes: thumbnails of the most confident ones of `wrong` misclassified test
+            images among `tested`.
+        by_class: the scores of all classes that have test images, the worst first.
+        classes: number of classes.
     """
 
     scores: np.ndarray | None = None
@@ -106,8 +106,9 @@ def gather(
     a `problem`, not an error.
 
     Args:
-        most_mistakes: mistakes that are shown. with_zero_shot: show the zero-shot
-        scores of the classes that the run has written.
+        most_mistakes: mistakes that are shown.
+        with_zero_shot: show the zero-shot scores of the classes that the run has
+            written.
     """
     label = record["task"]
     try:
@@ -199,9 +200,8 @@ def score_classes(
 def count_confusions(
     classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
 ) -> Confusion | None:
-    """Return how often each class was taken for each other;
-
-    None for a multilabel task, or if that never happened.
+    """Return how often each class was taken for each other; None for a multilabel task,
+    or if that never happened.
     """
     if targets.ndim == 2:
         return None
@@ -251,9 +251,8 @@ def spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def thumbnail(path: str, side: int = SIDE) -> str:
-    """Return an image as a JPEG of at most `side` pixels a side in a data:
-
-    URI; "" if it cannot be read.
+    """Return an image as a JPEG of at most `side` pixels a side in a data: URI; "" if
+    it cannot be read.
     """
     try:
         image = read_image(path)

@@ -48,9 +48,10 @@ def build(
     one's with a table of all.
 
     Args:
-        root: the folder of the data sets, for images and labels. matrices: (title,
-        transfer matrix). with_zero_shot: show the zero-shot scores of the tasks'
-        classes, if the run has written them.
+        root: the folder of the data sets, for images and labels.
+        matrices: (title, transfer matrix).
+        with_zero_shot: show the zero-shot scores of the tasks' classes, if the run has
+            written them.
     """
     run = runs[0]
     units = run.units()

@@ -39,9 +39,11 @@ class Comparison:
 
     Attributes:
         low, high: 95 % bootstrap interval of the mean difference, tasks drawn with
-        replacement. wilcoxon: two-sided p of the signed-rank test over tasks; 1 where
-        all differences are 0. wins: tasks on which the first is better; losses: tasks
-        on which it is more than a point worse; `tasks` is their number.
+            replacement.
+        wilcoxon: two-sided p of the signed-rank test over tasks; 1 where all
+            differences are 0.
+        wins: tasks on which the first is better;
+        losses: tasks on which it is more than a point worse; `tasks` is their number.
     """
 
     question: str

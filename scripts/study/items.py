@@ -22,9 +22,11 @@ class Row:
     """A row of a table: scores of tasks over seeds.
 
     Attributes:
-        labels: one for each of the item's label columns. runs: (seed, task) -> the runs
-        to choose from by the task's validation score; of equals, the first. column:
-        which of a record's scores ("score", "zero_shot", "zero_shot_one_template").
+        labels: one for each of the item's label columns.
+        runs: (seed, task) -> the runs to choose from by the task's validation score; of
+            equals, the first.
+        column: which of a record's scores ("score", "zero_shot",
+            "zero_shot_one_template").
     """
 
     labels: tuple[str, ...]

@@ -36,12 +36,14 @@ class Entry:
     """Runs of every method, at every number of shots, with every seed, on every target.
 
     Attributes:
-        name: what tables call it. sources: tasks that multitask methods (MCoOp, MVPT,
-        MUPT) train a prompt on first, which targets start from. options: configuration
-        keys, as train.py takes them; a list of values for a key that takes one is a
-        grid. evaluated_tasks: tasks that each prompt is tested on, too; (): its own;
-        None: there are no such tests. evaluated_classes: all, base or new: the classes
-        in these tests.
+        name: what tables call it.
+        sources: tasks that multitask methods (MCoOp, MVPT, MUPT) train a prompt on
+            first, which targets start from.
+        options: configuration keys, as train.py takes them; a list of values for a key
+            that takes one is a grid.
+        evaluated_tasks: tasks that each prompt is tested on, too; (): its own; None:
+            there are no such tests.
+        evaluated_classes: all, base or new: the classes in these tests.
     """
 
     name: str
@@ -62,7 +64,8 @@ class PlanFile:
 
     Attributes:
         study: the study's keys that are given, for `scripts.study`; empty if `entries`
-        are. resources: "cpus" and "gpus" of a cluster for each job, if given.
+            are.
+        resources: "cpus" and "gpus" of a cluster for each job, if given.
     """
 
     root: str

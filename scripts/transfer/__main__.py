@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     trainers.register_all()
     datasets.register_all()
     if args.shots == 0:
-        raise ValueError("--shots is 0: prompts are learnt here")
+        raise ValueError("--shots is 0: prompts are learned here")
     if args.runs and not args.runs.is_dir():
         raise FileNotFoundError(f"--runs: no folder {args.runs}")
     if args.tasks is not None and not _split(args.tasks):

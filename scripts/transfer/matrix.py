@@ -123,9 +123,8 @@ def _distinct(names: list[str], kind: str, path: Path) -> tuple[str, ...]:
 
 
 def _read_score(cell: str, source: str, target: str, path: Path) -> float:
-    """Return the number in a cell;
-
-    NaN if it is empty, or on the diagonal, where a mark may be.
+    """Return the number in a cell; NaN if it is empty, or on the diagonal, where a mark
+    may be.
     """
     try:
         return float(cell)

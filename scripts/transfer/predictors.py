@@ -31,9 +31,8 @@ PREDICTORS = {
 
 
 def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
-    """Return the context vectors of the runs' prompts, a row each:
-
-    (P, numbers). Raises ValueError if sizes differ.
+    """Return the context vectors of the runs' prompts, a row each: (P, numbers). Raises
+    ValueError if sizes differ.
     """
     rows = []
     for folder in folders:
@@ -90,7 +89,6 @@ def similarities(
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     """Return the rank correlation of two lists of numbers, with mean ranks for ties;
-
     NaN if one of them is constant.
     """
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:

@@ -84,9 +84,8 @@ def write_parquet(
     others: Sequence[str] = (),
     parts: int = 2,
 ) -> dict:
-    """Write parquet files as the Hub has them;
-
-    `splits`: name in files -> labels. Returns split -> contents in order.
+    """Write parquet files as the Hub has them; `splits`: name in files -> labels.
+    Returns split -> contents in order.
     """
     import pyarrow
     import pyarrow.parquet

@@ -910,9 +910,8 @@ def test_trainers_that_ask_the_registry_find_it(cfg, photos):
 
 @pytest.fixture
 def replayable(cfg, photos, disk):
-    """Builds the task from a record, or from what `record` changes in it;
-
-    `cfg` has 2 shots and another seed.
+    """Builds the task from a record, or from what `record` changes in it; `cfg` has 2
+    shots and another seed.
     """
     cfg.DATASET.NUM_SHOTS, cfg.DATASET.RANDOM_SEED_SAMPLING = 2, 7
     first = build_task(cfg, f"folder:{photos}")

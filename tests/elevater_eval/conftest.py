@@ -113,9 +113,7 @@ def data_root(tmp_path):
 
 @pytest.fixture
 def run_folder(tmp_path, record):
-    """(name, {task:
-
-    (images, classes)}, seeds) -> a run's folder with
+    """(name, {task: (images, classes)}, seeds) -> a run's folder with
     predictions/seed<seed>_<task>.json.
     """
 

@@ -1,6 +1,5 @@
-"""All wrong inputs, and the page about them:
-
-`python tests/inputs/bad_inputs.py` writes docs/errors.md.
+"""All wrong inputs, and the page about them: `python tests/inputs/bad_inputs.py` writes
+docs/errors.md.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ SECTIONS = {
         Case(
             "transfer: no shots",
             "-m scripts.transfer --trainer CoOp --tasks folder:photos,csv:table.csv --shots 0",
-            "error: --shots is 0: prompts are learnt here",
+            "error: --shots is 0: prompts are learned here",
         ),
         Case(
             "transfer: an unknown key",

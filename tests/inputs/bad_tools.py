@@ -201,9 +201,9 @@ SECTIONS = {
             "error: --top is 0; it is at least 1",
         ),
         Case(
-            "predict: a task that was not learnt",
+            "predict: a task that was not learned",
             "-m prompting predict run photos/train/cat/0.png --task birds",
-            "error: the prompt was not learnt on a task 'birds'; it knows photos",
+            "error: the prompt was not learned on a task 'birds'; it knows photos",
         ),
         Case(
             "predict: classes without contexts",
@@ -284,9 +284,9 @@ SECTIONS = {
             "error: no prompts at nowhere",
         ),
         Case(
-            "export: a task that was not learnt",
+            "export: a task that was not learned",
             "-m prompting export run out.onnx --task birds",
-            "error: the prompt was not learnt on a task 'birds'; it knows photos",
+            "error: the prompt was not learned on a task 'birds'; it knows photos",
         ),
         Case(
             "export: a folder for a file",

@@ -20,12 +20,15 @@ class Case:
     """One wrong input.
 
     Attributes:
-        wrong: what is wrong, in a few words. command: the command line after "python ",
-        in a folder with the files that test_bad_inputs.py writes. message: what it ends
-        in, in one line; "..." is any text, "DIR" the folder. files: path -> content of
-        a file that is written before, None to remove it, or a function that damages it.
-        code: the exit code. begun: it was found when the run had begun, so that the
-        run's folder is there, without results.
+        wrong: what is wrong, in a few words.
+        command: the command line after "python ", in a folder with the files that
+            test_bad_inputs.py writes.
+        message: what it ends in, in one line; "..." is any text, "DIR" the folder.
+        files: path -> content of a file that is written before, None to remove it, or a
+            function that damages it.
+        code: the exit code.
+        begun: it was found when the run had begun, so that the run's folder is there,
+            without results.
     """
 
     wrong: str

@@ -27,15 +27,20 @@ def backbone() -> tuple[State, Tensor]:
 
 
 def text_features(
-    state: State, sentences: list[str], layers: list[Tensor], first: int = 1
+    state: State,
+    sentences: list[str],
+    layers: list[Tensor] | dict[int, Tensor],
+    first: int = 1,
 ) -> Tensor:
     """Features, not normalised; layers[i] takes the places `first`, first + 1, ...
     before block i.
     """
+    if isinstance(layers, list):
+        layers = dict(enumerate(layers))
     ids = TOKENIZER(sentences, context_length=77)
     x = state["token_embedding.weight"][ids]
     for i in range(depth(state, "transformer")):
-        if i < len(layers):
+        if i in layers:
             end = first + layers[i].shape[-2]
             own = layers[i].expand(len(x), -1, -1)
             x = torch.cat([x[:, :first], own, x[:, end:]], 1)
@@ -92,6 +97,14 @@ def random_prompt(method: str) -> State:
 
     if method in ("kgcoop", "prograd"):
         return {"ctx": normal(3, 64)}
+    if method == "tcp":
+        return {
+            "ctx": normal(4, 64),
+            "meta_net.linear1.weight": normal(4, 16),
+            "meta_net.linear1.bias": normal(4),
+            "meta_net.linear2.weight": normal(4 * 64, 4),
+            "meta_net.linear2.bias": normal(4 * 64),
+        }
     prompt = {"prompt_learner.ctx": normal(2, 64)}
     if method == "maple":
         prompt |= {
@@ -112,7 +125,7 @@ def random_prompt(method: str) -> State:
 
 def layers_of(method: str, prompt: State) -> tuple[list[Tensor], list[Tensor]]:
     """The text and the visual vectors of each block."""
-    if method in ("kgcoop", "prograd"):
+    if method in ("kgcoop", "prograd", "tcp"):
         return [prompt["ctx"]], []
     text = [prompt["prompt_learner.ctx"]]
     if method == "maple":
@@ -141,7 +154,9 @@ def losses_of(
     """
     text, visual = layers_of(method, prompt)
     count = text[0].shape[-2]
-    sentences = [f"{' '.join(['X'] * count)} {words}{plain(name)}." for name in NAMES]
+    sentences = sentences_of(method, count, words)
+    if method == "tcp":
+        text = class_aware_layers(state, prompt)
     classes = unit(text_features(state, sentences, text))
     features = image_features(state, images, visual)
     scale = state["logit_scale"].exp()
@@ -177,7 +192,7 @@ def losses_of(
             + 10 * found["terms/l1_image"]
             + found["terms/kl"]
         )
-    elif method == "kgcoop":
+    elif method in ("kgcoop", "tcp"):
         found["terms/score"] = 1 - (classes * frozen_classes).sum(-1).mean()
         found["loss"] = entropy + 8 * found["terms/score"]
     elif method == "prograd":
@@ -189,7 +204,7 @@ def losses_of(
         )
     else:
         found["loss"] = entropy
-    if method in ("promptsrc", "kgcoop", "prograd"):
+    if method in ("promptsrc", "kgcoop", "prograd", "tcp"):
         found |= {"frozen/text": frozen_classes, "frozen/logits": frozen_logits}
     return found
 
@@ -208,7 +223,28 @@ def gradient_of(method: str, found: dict, prompt: State) -> dict[str, Tensor]:
     return {"ctx": a - 0.5 * along * u if along < 0 else a}
 
 
+def sentences_of(method: str, count: int, words: str) -> list[str]:
+    """The class prompts before vectors are put in."""
+    last = TCP_LAST_WORDS if method == "tcp" else ""
+    first = " ".join(["X"] * count)
+    return [f"{first} {words}{plain(name)}{last}." for name in NAMES]
+
+
+def class_aware_layers(state: State, prompt: State) -> dict[int, Tensor]:
+    """TCP's vectors: ctx before block 0, those of each class before block 1."""
+    sentences = [TEMPLATE.format(plain(name)) for name in NAMES]
+    frozen = unit(text_features(state, sentences, []))
+    hidden = frozen @ prompt["meta_net.linear1.weight"].T
+    hidden = hidden + prompt["meta_net.linear1.bias"]
+    hidden = hidden * torch.sigmoid(1.702 * hidden)
+    vectors = hidden @ prompt["meta_net.linear2.weight"].T
+    vectors = vectors + prompt["meta_net.linear2.bias"]
+    return {0: prompt["ctx"], 1: vectors.reshape(len(NAMES), 4, 64)}
+
+
+TCP_LAST_WORDS = ", a type of thing"
 CONFIGS = {
+    "tcp": {"layer": 1},
     "ivlp": {},
     "maple": {},
     "promptsrc": {"w_text": 25, "w_image": 10},
@@ -218,9 +254,8 @@ CONFIGS = {
 
 
 def write_files(method: str, folder: Path) -> Path:
-    """Write <method>.npz and backbone_a.npz;
-
-    MaPLe's prompt keeps words before the class name.
+    """Write <method>.npz and backbone_a.npz; MaPLe's prompt keeps words before the
+    class name.
     """
     state, images = backbone()
     words = "of a " if method == "maple" else ""
@@ -228,13 +263,14 @@ def write_files(method: str, folder: Path) -> Path:
         name: value.requires_grad_() for name, value in random_prompt(method).items()
     }
     count = next(iter(prompt.values())).shape[0]
-    sentences = [f"{' '.join(['X'] * count)} {words}{plain(name)}." for name in NAMES]
+    sentences = sentences_of(method, count, words)
     steps = torch.tensor([[0, 1, 2], [3, 4, 5], [1, 3, 0]])
     labels = torch.tensor([[0, 1, 2], [3, 0, 1], [2, 2, 0]])
     arrays = {
         "classnames": np.array(NAMES),
         "backbone": np.array("a"),
         "template": np.array(TEMPLATE),
+        "template_prompt": np.array("X X X X {}" + TCP_LAST_WORDS + "."),
     }
     arrays |= {
         "config": np.array(json.dumps(CONFIGS[method])),

@@ -232,9 +232,9 @@ def test_tags_are_checked():
         load_backbone("ViT-H-14")
     with pytest.raises(
         ValueError,
-        match="ViT-B-16-SigLIP cannot be used: its text tower has no causal mask",
+        match="coca_ViT-B-32 cannot be used: it is a CoCa",
     ):
-        load_backbone("ViT-B-16-SigLIP", "webli")
+        load_backbone("coca_ViT-B-32", "laion2b_s13b_b90k")
 
 
 @pytest.mark.parametrize(("sizes", "activation"), [({}, "GELU"), (SIZES, "QuickGELU")])

@@ -411,12 +411,12 @@ def test_released_checkpoints_become_ours_and_official_again(tmp_path, method):
     convert(tmp_path / "ours.safetensors", tmp_path / "back.pth.tar")
     back = torch.load(tmp_path / "back.pth.tar", weights_only=True)["state_dict"]
     assert all(torch.equal(value, stored[name]) for name, value in back.items())
-    learnt = [
+    learned = [
         name
         for name in stored
         if "VPT" in name or "proj" in name or "compound" in name or name.endswith("ctx")
     ]
-    assert sorted(back) == sorted(learnt)
+    assert sorted(back) == sorted(learned)
 
 
 def test_words_that_differ_between_classes_are_the_names(tmp_path):

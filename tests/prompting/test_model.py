@@ -471,9 +471,9 @@ def test_only_classes_beyond_those_kept_are_computed_again(monkeypatch):
     seen = []
     original = prompting.model.encode_tokens
 
-    def counted(clip, batch, ctx, prefix):
+    def counted(clip, batch, ctx, *others):
         seen.append(tuple(batch.rows.tolist()))
-        return original(clip, batch, ctx, prefix)
+        return original(clip, batch, ctx, *others)
 
     monkeypatch.setattr(prompting.model, "encode_tokens", counted)
     # a class a batch

@@ -26,13 +26,13 @@ def backbone(tmp_path_factory):
 @pytest.mark.parametrize("savings", [True, False])
 def test_logits_and_gradients(backbone, case, savings):
     data = reference()
-    learnt = {
+    learned = {
         key: torch.from_numpy(value)
         for key, value in data.items()
         if key.startswith(f"{case}/prompt/")
     }
-    learnt = {key.rsplit("/", 1)[1]: value for key, value in learnt.items()}
-    prompt = prompt_from_reference(learnt, POSITION.get(case, "middle"), patch_size=8)
+    learned = {key.rsplit("/", 1)[1]: value for key, value in learned.items()}
+    prompt = prompt_from_reference(learned, POSITION.get(case, "middle"), patch_size=8)
     model = PromptedCLIP(
         backbone.clip,
         prompt,
@@ -53,7 +53,7 @@ def test_logits_and_gradients(backbone, case, savings):
     assert loss.item() == pytest.approx(float(data[f"{case}/loss"]), abs=1e-5)
     gradients = dict(prompt.named_parameters())
     expected = rename(
-        {name: torch.from_numpy(data[f"{case}/grad/{name}"]) for name in learnt}
+        {name: torch.from_numpy(data[f"{case}/grad/{name}"]) for name in learned}
     )
     assert set(gradients) == set(expected)
     for name, gradient in expected.items():

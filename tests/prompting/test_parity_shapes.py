@@ -50,15 +50,15 @@ def world(request, tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_logits_and_gradients(world, case):
     state, backbone, shape = world
-    learnt, position = oracle.random_prompt(case, shape, len(NAMES))
+    learned, position = oracle.random_prompt(case, shape, len(NAMES))
     size = backbone.preprocessing.size
     images, labels = torch.randn(5, 3, size, size), torch.tensor([0, 1, 2, 3, 0])
 
-    leaves = {name: value.clone().requires_grad_() for name, value in learnt.items()}
+    leaves = {name: value.clone().requires_grad_() for name, value in learned.items()}
     wanted = oracle.logits(state, leaves, images, NAMES, position)
     F.cross_entropy(wanted, labels).backward()
 
-    prompt = prompt_from_reference(learnt, position, patch_size=shape[2])
+    prompt = prompt_from_reference(learned, position, patch_size=shape[2])
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).train()
     got = model(images, NAMES)
     F.cross_entropy(got, labels).backward()

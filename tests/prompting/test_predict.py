@@ -1,4 +1,4 @@
-"""Predictions with a learnt prompt, from Python and from the command line."""
+"""Predictions with a learned prompt, from Python and from the command line."""
 
 import csv
 import io
@@ -165,7 +165,7 @@ def test_predictions_are_ranked_and_batches_do_not_matter(saved, photos):
         predictor.predict(images, batch_size=0)
 
 
-def test_the_centre_is_cut_where_the_prompt_was_learnt_so(saved, tmp_path):
+def test_the_centre_is_cut_where_the_prompt_was_learned_so(saved, tmp_path):
     pixels = np.zeros((32, 96, 3), dtype=np.uint8)
     pixels[:, :32], pixels[:, 32:64], pixels[:, 64:] = 255, 100, 255
     Image.fromarray(pixels).save(tmp_path / "wide.png")
@@ -226,7 +226,7 @@ def test_several_tasks(saved, photos):
         match=r"several tasks: choose one \(--task\) of a, b, or give classes",
     ):
         predictor.predict(images)
-    with pytest.raises(ValueError, match="not learnt on a task 'c'; it knows a, b"):
+    with pytest.raises(ValueError, match="not learned on a task 'c'; it knows a, b"):
         predictor.predict(images, task="c")
 
 
@@ -268,7 +268,7 @@ def test_backbones(saved, backbones):
         (
             None,
             {"preprocessing": PREPROCESSING | {"size": 224}},
-            "learnt on 224 pixels; stub takes 32",
+            "learned on 224 pixels; stub takes 32",
         ),
         (
             None,
@@ -624,7 +624,7 @@ def test_avif_and_heic_where_they_can_be_decoded(
         (["{run}", "{photos}", "--top", "0"], "--top is 0"),
         (
             ["{run}", "{photos}", "--task", "x"],
-            "not learnt on a task 'x'; it knows photos",
+            "not learned on a task 'x'; it knows photos",
         ),
         (
             ["{run}", "{photos}", "--backbone", "ViT-B/61"],
@@ -646,7 +646,7 @@ def test_another_preprocessing_than_the_backbones_is_told(saved, caplog):
     assert not caplog.records
     load(saved(preprocessing={"size": 32, "interpolation": "bilinear", "crop": "crop"}))
     assert caplog.messages == [
-        "the prompt was learnt with another preprocessing than stub's, and keeps it: interpolation bilinear, not bicubic"
+        "the prompt was learned with another preprocessing than stub's, and keeps it: interpolation bilinear, not bicubic"
     ]
 
 

@@ -14,6 +14,7 @@ import torch
 from prompting import (
     IVLPPrompt,
     MaPLePrompt,
+    TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
     VisualPrompt,
@@ -178,7 +179,7 @@ def test_no_maps_where_widths_agree():
         (lambda: VisualPrompt(2, 8, 2, 16, dropout=1.0), "dropout is 1.0"),
         (
             lambda: build_prompt({"kind": "audio"}),
-            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, text, unified, visual",
+            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, tcp, text, unified, visual",
         ),
         (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "prompt lacks 'width'"),
     ],
@@ -205,6 +206,7 @@ def test_dropout_only_in_training():
         IVLPPrompt(4, 8, 3, 2, 6, 2, fixed_words="of a"),
         IVLPPrompt(4, 8, 3, 0, 0, 0),
         MaPLePrompt(2, 8, 6, 3),
+        TCPPrompt(4, 8, 6, 2, last_words=", a bird"),
     ],
 )
 def test_config_describes_the_module(prompt):
@@ -276,4 +278,4 @@ def test_every_kind_is_known_when_a_prompt_is_read():
         capture_output=True,
         text=True,
     )
-    assert "known: anchored, ivlp, maple, text, unified, visual" in done.stderr
+    assert "known: anchored, ivlp, maple, tcp, text, unified, visual" in done.stderr

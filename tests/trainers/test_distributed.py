@@ -76,6 +76,8 @@ RUNS = {
     "VPT": ["--dataset", "toy-marks", "--shots", 1, BATCH, 1, *SLOW],
     "MPromptSRC": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MProGrad": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "MTCP": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "APT": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "MaPLe": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "ZeroshotCLIP": ["--dataset", SEVERAL, TEST_BATCH, 2],
     "MVPT": [
@@ -87,7 +89,7 @@ RUNS = {
         4,
     ],
 }
-LEARNT = [name for name in RUNS if name != "ZeroshotCLIP"]
+LEARNED = [name for name in RUNS if name != "ZeroshotCLIP"]
 every_check = pytest.mark.parametrize(
     "check", [name for name in vars(processes) if name.startswith("check_")]
 )
@@ -239,13 +241,13 @@ def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_run(
-    here: Path, there: Path, learns: bool = True, learnt=prompt_in
+    here: Path, there: Path, learns: bool = True, learned=prompt_in
 ) -> None:
     assert files(here) == files(there)
     for file in sorted(
         file for file in files(here) if file.endswith("prompts.safetensors")
     ):
-        ours, theirs = learnt((here / file).parent), learnt((there / file).parent)
+        ours, theirs = learned((here / file).parent), learned((there / file).parent)
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             torch.testing.assert_close(
@@ -292,7 +294,7 @@ def test_checks_of_two_processes(two, check):
 def test_two_processes_learn_and_write_what_one_does(two, one, name):
     out, done, _ = two
     assert (out / name).is_dir(), done.stderr
-    assert_same_run(out / name, one(name), learns=name in LEARNT)
+    assert_same_run(out / name, one(name), learns=name in LEARNED)
 
 
 def test_an_evaluation_by_two_processes_gives_the_very_numbers_of_one(two, one):
@@ -412,7 +414,7 @@ def test_three_processes_do_what_one_does(launch, one, tmp_path):
     done, found = launch(3, *lines)
     assert done.returncode == 0, done.stderr
     for name in RUNS:
-        assert_same_run(tmp_path / name, one(name), learns=name in LEARNT)
+        assert_same_run(tmp_path / name, one(name), learns=name in LEARNED)
     assert all(
         set(read(found / f"checks{rank}.json").values()) == {""} for rank in range(3)
     )
@@ -478,4 +480,4 @@ def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
         assert done.returncode == 0, done.stderr
     # Adam moves θ's biases of keys, which change nothing, by the signs of rounding
     # errors: compare what θ gives.
-    assert_same_run(tmp_path / "one", tmp_path / "two", learnt=vectors_in)
+    assert_same_run(tmp_path / "one", tmp_path / "two", learned=vectors_in)

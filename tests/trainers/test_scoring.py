@@ -23,7 +23,7 @@ def nothing_known(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def learnt(main, tmp_path_factory):
+def learned(main, tmp_path_factory):
     """A run of each method on another task: {method: folder}."""
     out = tmp_path_factory.mktemp("runs")
     for method, task in zip(METHODS, TASKS[:3], strict=True):
@@ -76,11 +76,11 @@ def prompts(seed: int = 0) -> dict:
 
 
 def test_scores_are_those_of_each_run_evaluated_on_each_task(
-    learnt, cfg, main, tmp_path
+    learned, cfg, main, tmp_path
 ):
-    scores = score_prompts([*learnt.values(), None], cfg, TASKS)
+    scores = score_prompts([*learned.values(), None], cfg, TASKS)
     expected = []
-    for method, folder in learnt.items():
+    for method, folder in learned.items():
         row = []
         for task in TASKS:
             out = tmp_path / f"{method}-{task}"
@@ -113,7 +113,7 @@ def test_scores_are_those_of_each_run_evaluated_on_each_task(
     )
     expected.append([record["score"] for record in read(tmp_path / "results.json")])
     assert scores.shape == (4, 4) and np.abs(scores - expected).max() < 1e-6
-    own = [read(folder / "results.json")[0]["score"] for folder in learnt.values()]
+    own = [read(folder / "results.json")[0]["score"] for folder in learned.values()]
     assert np.abs(np.diag(scores)[:3] - own).max() < 1e-6
     assert len(np.unique(scores.round(3))) > 4  # the prompts do differ
 
@@ -179,12 +179,12 @@ def test_columns_come_one_by_one(cfg):
     )
 
 
-def test_a_run_with_other_images_is_refused(learnt, build):
+def test_a_run_with_other_images_is_refused(learned, build):
     other = build("ZeroshotCLIP", "toy-shapes", "DATASET.CENTER_CROP", "True").cfg
     with pytest.raises(
         ValueError, match=r"CoOp was run with another DATASET\.CENTER_CROP"
     ):
-        score_prompts([learnt["CoOp"]], other, TASKS)
+        score_prompts([learned["CoOp"]], other, TASKS)
 
 
 def test_a_prompt_of_another_width_is_refused(cfg, tmp_path):

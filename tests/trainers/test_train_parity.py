@@ -116,7 +116,7 @@ def test_evaluation_gives_the_probabilities_of_the_model(main, tmp_path, cifar, 
     torch.testing.assert_close(torch.tensor(got), wanted, rtol=0, atol=1e-5)
 
 
-def test_a_prompt_learnt_on_other_crops_is_told(main, tmp_path, cifar, capsys):
+def test_a_prompt_learned_on_other_crops_is_told(main, tmp_path, cifar, capsys):
     flags = [
         "--trainer",
         "CoOp",

@@ -52,8 +52,15 @@ for layer in range(2):
         f"projections.{layer}.bias": (64,),
     }
 ANCHORED = {f"base.{name}": shape for name, shape in TOKENS.items()}
+CLASS_AWARE = {
+    "ctx": (4, 32),
+    "class_map.linear1.weight": (4, 16),
+    "class_map.linear1.bias": (4,),
+    "class_map.linear2.weight": (128, 4),
+    "class_map.linear2.bias": (128,),
+}
 LINEAR = {"class_offsets": (3, 16), "bias": (3,)}
-LEARNT = {
+LEARNED = {
     "ZeroshotCLIP": {},
     "CoOp": CTX,
     "VPT": TOKENS,
@@ -72,6 +79,8 @@ LEARNT = {
     "MMaPLe": COUPLED,
     "PromptSRC": DEEP,
     "MPromptSRC": DEEP,
+    "TCP": CLASS_AWARE,
+    "MTCP": CLASS_AWARE,
     "APT": ANCHORED | {"class_offsets": (3, 16)},
     "MAPT": ANCHORED,
     "LinearProbe": LINEAR,
@@ -87,7 +96,7 @@ ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
 
 BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
 
-every_trainer = pytest.mark.parametrize("name", LEARNT)
+every_trainer = pytest.mark.parametrize("name", LEARNED)
 
 
 def tasks_of(name: str) -> list[str]:
@@ -150,7 +159,7 @@ def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
             if METRICS[task] == "accuracy"
         ),
     }
-    if LEARNT[name]:
+    if LEARNED[name]:
         curves = {file for file in found if file.startswith("tensorboard/")}
         assert len(curves) == 1
         expected |= curves | {
@@ -170,7 +179,7 @@ def test_the_results_are_one_record_per_task_scored_by_its_metric(run, name):
     assert [record["task"] for record in records] == tasks_of(name)
     counts = {
         "num_trainable_params": sum(
-            torch.Size(shape).numel() for shape in LEARNT[name].values()
+            torch.Size(shape).numel() for shape in LEARNED[name].values()
         )
     }
     for record in records:
@@ -230,7 +239,7 @@ def test_prediction_files_are_valid_and_give_the_stored_scores(run, root, name):
         )
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
+@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
 def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, name):
     for task in tasks_of(name):
         record = json.loads((run(name) / "fewshot" / f"{task}.json").read_text())
@@ -256,14 +265,14 @@ def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, nam
             )
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
-def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
+@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+def test_checkpoints_and_prompts_hold_the_learned_tensors(run, stubs, name):
     checkpoints = {}
     for file in ("model-best.pth.tar", "model.pth.tar-2"):
         checkpoint = torch.load(run(name) / "prompt_learner" / file, weights_only=True)
         assert {
             key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()
-        } == LEARNT[name] | BUFFERS.get(name, {})
+        } == LEARNED[name] | BUFFERS.get(name, {})
         checkpoints[file] = checkpoint
     assert checkpoints["model.pth.tar-2"]["epoch"] == 2
     prompt, metadata = load_prompts(run(name) / "prompts.safetensors")
@@ -287,7 +296,7 @@ def test_checkpoints_and_prompts_hold_the_learnt_tensors(run, stubs, name):
 @every_trainer
 def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path, name):
     source, out = run(name), tmp_path / "eval"
-    model = ["--model-dir", source] if LEARNT[name] else []
+    model = ["--model-dir", source] if LEARNED[name] else []
     arguments = [
         "--trainer",
         name,
@@ -317,7 +326,7 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
     assert not (out / "prompt_learner").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNT if LEARNT[name]])
+@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
 def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     arguments = [
         "--trainer",
@@ -352,9 +361,9 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "opts", "learnt"),
+    ("name", "opts", "learned"),
     [
-        *((name, [], learnt) for name, learnt in LEARNT.items() if learnt),
+        *((name, [], learned) for name, learned in LEARNED.items() if learned),
         ("MVLPT", ["TRAINER.MVLPT.VPT.N_CTX", 0], CTX),
         ("MVLPT", ["TRAINER.MVLPT.COOP.N_CTX", 0], TOKENS),
         ("VPT", ["TRAINER.MVLPT.VPT.DEEP", "False"], {"embeddings": (1, 2, 64)}),
@@ -380,15 +389,15 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
         ),
     ],
 )
-def test_the_prompt_alone_is_trained(build, name, opts, learnt):
+def test_the_prompt_alone_is_trained(build, name, opts, learned):
     trainer = build(name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *opts)
     model = trainer.model
     assert {
         key: tuple(value.shape)
         for key, value in model.named_parameters()
         if value.requires_grad
-    } == {f"prompt.{key}": shape for key, shape in learnt.items()}
-    assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learnt)
+    } == {f"prompt.{key}": shape for key, shape in learned.items()}
+    assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learned)
     optimised = [
         parameter
         for group in trainer.optim.param_groups
@@ -408,7 +417,7 @@ def test_the_prompt_alone_is_trained(build, name, opts, learnt):
         if not key.startswith("prompt."):
             assert torch.equal(value, before[key]), key
     assert {
-        key for key in learnt if torch.equal(trained[key], before[f"prompt.{key}"])
+        key for key in learned if torch.equal(trained[key], before[f"prompt.{key}"])
     } == set()
     assert not any(
         parameter.requires_grad or parameter.grad is not None

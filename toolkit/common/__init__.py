@@ -1,1 +1,3 @@
-"""What every package may use: files, YAML and JSON, images, suggestions, command lines."""
+"""Helpers that every package may use: files, YAML and JSON, images, suggestions,
+command lines.
+"""

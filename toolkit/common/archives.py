@@ -1,6 +1,5 @@
-"""Files that may lie inside a zip:
-
-``folder/train.zip@a/b.png`` is the member ``a/b.png`` of ``folder/train.zip``.
+"""Files that may lie inside a zip: ``folder/train.zip@a/b.png`` is the member
+``a/b.png`` of ``folder/train.zip``.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ def read_bytes(path: str) -> bytes:
     """Return the content of a plain file or of a zip's member.
 
     Raises:
-        FileNotFoundError: the file, the zip or the member does not exist. ValueError:
-        the zip or the member is damaged, the member is too large, or the file is a
-        device or a pipe.
+        FileNotFoundError: the file, the zip or the member does not exist.
+        ValueError: the zip or the member is damaged, the member is too large, or the
+            file is a device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:
@@ -101,7 +100,7 @@ def content_checksum(path: str) -> str:
     states them, else a BLAKE2b hash.
 
     A file is read once; its hash is kept as long as its size, times and inode stay.
-    Raises what `read_bytes` raises.
+    Raises the errors of `read_bytes`.
     """
     archive, member = split_archive(path)
     if member is not None:
@@ -127,7 +126,7 @@ def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
     """
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(
-            f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it anew"
+            f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it again"
         )
 
 

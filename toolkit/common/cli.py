@@ -1,4 +1,4 @@
-"""What all command lines share: one sentence for wrong input, and exit codes."""
+"""Parts that all command lines share: one sentence for wrong input, and exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
 class NotDone(Exception):
-    """A command is right, but something could not be done; the message says what.
+    """A command is right, but a part of it could not be done; the message names it.
 
     Exit code 1.
     """
@@ -26,8 +26,8 @@ def run_command(command: Callable[[], int | None]) -> int:
 
     Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`;
     MVLPT_DEBUG=1 adds the traceback. An error in a plugin's own line is a traceback and
-    `FAILED`. A reader that closes the pipe ends the command quietly. What the terminal
-    can't show is escaped.
+    `FAILED`. A reader that closes the pipe ends the command quietly. Characters that
+    the terminal cannot show are escaped.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -114,7 +114,7 @@ def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
 def decode_text(content: bytes, where: str) -> str:
     """Return UTF-8 text, or UTF-16 with a byte-order mark.
 
-    Raises ValueError with `where` if it is neither.
+    Raises ValueError, which begins with `where`, if it is neither.
     """
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:

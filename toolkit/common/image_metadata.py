@@ -66,7 +66,7 @@ def without_metadata(content: bytes) -> tuple[bytes, int | None]:
             return _png(content)
         if content[:2] in (b"II", b"MM"):
             return _tiff(content)
-        # AVIF, HEIF: they have an orientation of their own, which their decoders apply
+        # AVIF, HEIF: the file states the orientation in its container, and decoders apply it
         if content[4:8] == b"ftyp":
             return _EXIF_ITEM.sub(rb"\1free", content), None
     except (struct.error, IndexError):  # cut off
@@ -92,7 +92,7 @@ def exif_orientation(block: bytes) -> int | None:
                 (found,) = struct.unpack_from(
                     order + _INTEGERS[kind], block, position + 8
                 )
-    except struct.error:  # it ends too early; what was found counts
+    except struct.error:  # it ends too early; the values found so far count
         pass
     return found
 
@@ -109,7 +109,7 @@ def _byte_order(block: bytes) -> str | None:
 
 def _jpeg(content: bytes) -> tuple[bytes, int | None]:
     """Keep all segments but APPn and comments; of APPn those of JFIF and Adobe, which
-    say what the colours are.
+    define the colours.
     """
     kept = [content[:2]]
     orientation = in_xmp = None
@@ -180,7 +180,7 @@ def _png(content: bytes) -> tuple[bytes, int | None]:
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Yield (kind, data, whole chunk) up to IEND; a last chunk that is cut off is as
-    long as what is there.
+    long as the data.
     """
     position = len(_PNG)
     while position < len(content):

@@ -26,7 +26,7 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 BACKGROUNDS = ("white", "black", "none")
 # for some of the others Pillow runs programs
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
-# half a gigabyte as RGB; what declares more is a bomb to Pillow, too
+# half a gigabyte as RGB; Pillow, too, rejects larger images as bombs
 MAX_PIXELS = 178_956_970
 # of the sides: the short one becomes the model's size, and the long one grows with it
 MAX_RATIO = 1000
@@ -58,7 +58,7 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
     """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation,
     the first frame.
 
-    Of metadata only the orientation is read; what else is in it, broken or not, changes
+    Only the orientation is read from the metadata; the rest, broken or not, changes
     nothing.
 
     Numbers that do not fill 8 bits are scaled by a rule that looks at the largest of
@@ -72,10 +72,9 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
             to 0 to 1 first.
 
     Args:
-        source: a file, ``<zip>@<member>``, or an open PIL image. background: "white" or
-        "black" is what shows through transparent pixels; "none" drops the transparency,
-        so that
-            the colours show which the file holds below it.
+        source: a file, ``<zip>@<member>``, or an open PIL image.
+        background: "white" or "black" is seen through transparent pixels; "none" drops
+            the transparency, so that the colours show which the file holds below it.
 
     Raises:
         FileNotFoundError: no such file, zip or member. ImageError: the content is no
@@ -272,7 +271,9 @@ def _low_byte_mode(args: Any) -> Any:
 
 
 def _check_sides(width: int, height: int) -> None:
-    """Raise ValueError for what would exhaust the memory. Nothing is decoded yet."""
+    """Raise ValueError for an image that would exhaust the memory. Nothing is decoded
+    yet.
+    """
     if width * height > MAX_PIXELS:
         raise ValueError(_TOO_MANY)
     if max(width, height) > MAX_RATIO * min(width, height):
@@ -288,8 +289,8 @@ def resize(
 
     Args:
         mode: "squash" resizes both sides to `size`; "crop" resizes the short side and
-        cuts the centre out. interpolation: "nearest", "bilinear" or "bicubic"
-        (antialiased, as PIL does).
+            cuts the centre out.
+        interpolation: "nearest", "bilinear" or "bicubic" (antialiased, as PIL does).
     """
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F

@@ -22,7 +22,7 @@ class Manifest:
 
     Attributes:
         files: name -> [size in bytes, checksum].
-        about: plain values that describe what made them.
+        about: plain values that describe how the files were made.
     """
 
     folder: Path

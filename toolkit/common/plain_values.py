@@ -1,7 +1,4 @@
-"""Values that a checkpoint may hold:
-
-`torch.load` reads them with `weights_only=True`.
-"""
+"""Values that a checkpoint may hold: `torch.load` reads them with `weights_only=True`."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ def plain_values(value: Any, where: str = "state") -> Any:
     numpy scalars become Python's, numpy arrays tensors.
 
     Raises:
-        TypeError: it holds anything else; the message says where.
+        TypeError: it holds anything else; the message names its position.
     """
     if isinstance(value, Tensor):
         return value.detach()

@@ -1,5 +1,5 @@
-"""Files of a user's that register trainers or data sets, in our folders or anywhere
-else, and the errors that they raise.
+"""Files of users that register trainers or data sets, in our folders or elsewhere, and
+the errors that they raise.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ OURS = {
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:
-    """Add --import, which registers what a file anywhere defines, here and in all
-    workers.
+    """Add --import, which registers the trainers and data sets of a file in any folder,
+    here and in all workers.
     """
     parser.add_argument(
         "--import",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
-NARROW = 60  # columns: below, a bar has no room for rates
+NARROW = 60  # columns: a narrower bar shows no rates
 SHORT_BAR = "{desc} {n_fmt}/{total_fmt}{postfix} {remaining}{bar}"
 # a line after this share or this time, and never more often than each second
 TENTH, SECONDS, AT_LEAST = 0.1, 30, 1
@@ -37,8 +37,8 @@ def _columns() -> int:
 
 
 class ProgressLines:
-    """Progress where there is no terminal: a line after every tenth or 30 s, without
-    carriage returns.
+    """Progress without a terminal: a line after every tenth or 30 s, without carriage
+    returns.
     """
 
     def __init__(

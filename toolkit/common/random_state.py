@@ -26,9 +26,8 @@ def get_random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Restore what ``get_random_state`` returned;
-
-    CUDA generators only on a machine with as many devices.
+    """Restore the result of ``get_random_state``; CUDA generators only on a machine
+    with as many devices.
     """
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]

@@ -22,11 +22,11 @@ class _BaseWarmupScheduler(LRScheduler):
     """Warm-up for ``warmup_epoch`` epochs, then ``successor``.
 
     Args:
-        optimizer: the optimiser that ``successor`` drives, too. successor: the schedule
-        after the warm-up, fresh from its constructor. warmup_epoch: epochs of warm-up,
-        w. recount: True: at epoch w the successor is at its epoch 0. False: it is at
-        its epoch w, as though it had
-            run during the warm-up.
+        optimizer: the optimiser that ``successor`` drives, too.
+        successor: the schedule after the warm-up, fresh from its constructor.
+        warmup_epoch: epochs of warm-up, w.
+        recount: True: at epoch w the successor is at its epoch 0. False: it is at its
+            epoch w, as though it had run during the warm-up.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class _BaseWarmupScheduler(LRScheduler):
         super().__init__(optimizer)
 
     def warmup_lr(self) -> list[float]:
-        """Learning rates of the parameter groups at epoch ``last_epoch`` < w."""
+        """Return the learning rates of the parameter groups at epoch ``last_epoch`` <
+        w.
+        """
         raise NotImplementedError
 
     def get_lr(self) -> list[float]:
@@ -73,7 +75,9 @@ class _BaseWarmupScheduler(LRScheduler):
             group["lr"] = lr
 
     def state_dict(self) -> dict:
-        """Epoch, learning rates and the successor's state: no reference to an object."""
+        """Return epoch, learning rates and the successor's state: no reference to an
+        object.
+        """
         return {
             "last_epoch": self.last_epoch,
             "_step_count": self._step_count,
@@ -142,7 +146,7 @@ class LinearWarmupScheduler(_BaseWarmupScheduler):
 
 
 def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
-    """The schedule of ``optim_cfg.LR_SCHEDULER``, wrapped in a warm-up if
+    """Return the schedule of ``optim_cfg.LR_SCHEDULER``, wrapped in a warm-up if
     ``WARMUP_EPOCH`` > 0.
 
     single_step: times ``GAMMA`` every last value of ``STEPSIZE`` (<= 0: ``MAX_EPOCH``)

@@ -1,4 +1,4 @@
-"""The known name that is nearest to what somebody typed."""
+"""The known name that is nearest to a typed one."""
 
 from __future__ import annotations
 

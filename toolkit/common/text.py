@@ -8,7 +8,7 @@ import logging
 from typing import TextIO
 
 LONGEST = 2000  # characters of a message
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets begin one with
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin formulas in spreadsheets
 
 
 def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
@@ -17,7 +17,7 @@ def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
 
     Args:
         lines: keep line breaks and tabs. Without them, text from a file cannot look
-        like a message of its own.
+            like another message.
     """
     text = str(text)
     if len(text) > longest:
@@ -44,8 +44,8 @@ def _escaped(character: str, lines: bool) -> str:
 
 
 def spreadsheet_text(text: str) -> str:
-    """Return text for a cell of a CSV file: a quote before what a spreadsheet would
-    take for a formula.
+    """Return text for a cell of a CSV file: a quote precedes text that a spreadsheet
+    would read as a formula.
     """
     if text.startswith(FORMULA):
         return f"'{text}"
@@ -53,7 +53,7 @@ def spreadsheet_text(text: str) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats messages so that what a file holds does not steer the terminal; each line
+    """Formats messages so that text from a file does not steer the terminal; each line
     is of bounded length.
     """
 

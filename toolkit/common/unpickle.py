@@ -54,7 +54,7 @@ _STORAGES = (
 class Placeholder:
     """An object, class or function that is not read.
 
-    It takes what a pickle does to it and does nothing.
+    It accepts every call of a pickle and does nothing.
     """
 
     __slots__ = ()
@@ -149,7 +149,7 @@ def _load(file: BinaryIO, **options: str) -> Any:
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Never imports and never calls what a pickle names."""
+    """Never imports and never calls a name of the pickle."""
 
     find_other_class: Callable[[str, str], object] | None = None
 
@@ -213,8 +213,8 @@ def _check_size(file: BinaryIO) -> None:
 
 
 class _Known:
-    """A value, or a function, that a pickle may name; unlike the thing itself, no
-    pickle can change it.
+    """A value, or a function, that a pickle may name; unlike the original, no pickle
+    can change it.
     """
 
     __slots__ = ("value",)
@@ -268,7 +268,7 @@ def _parameter(data: object, *_: object) -> object:
 
 
 def _number(kind: object, data: object = None) -> object:
-    """Return a numpy number as Python's own."""
+    """Return a numpy number as a Python number."""
     if not isinstance(kind, _NumpyType) or not isinstance(data, bytes):
         return Placeholder()
     if not re.fullmatch("[fiub][1248]", kind.code):

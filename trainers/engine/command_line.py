@@ -254,9 +254,8 @@ def _require_names(text: str, flag: str) -> None:
 
 
 def expand_lists(names: str, flag: str) -> str:
-    """Return comma-separated names;
-
-    `@FILE` stands for those in a file, a name a line. Raise FileNotFoundError.
+    """Return comma-separated names; `@FILE` stands for those in a file, a name a line.
+    Raise FileNotFoundError.
     """
     found = []
     for name in names.split(","):

@@ -56,14 +56,18 @@ class RunOptions:
     config.yaml.
 
     Attributes:
-        resume: continue an interrupted run. overwrite: replace the run in the output
-        folder. eval_only: evaluate the prompt of `model_dir`. no_train: build and
-        evaluate a fresh prompt. model_dir: folder of a run whose prompt is the initial
-        one, or is evaluated. load_epoch: its epoch; None: the best. groups: YAML file:
-        target -> tasks to adapt it with. given: the keys that flags, files and KEY
-        VALUE pairs set; None: all. Others follow the prompt of `model_dir`.
-        coop_folders: name the default output folder as CoOp's scripts do. chosen: the
-        line that says which trainer was chosen, and why; "" if one was given.
+        resume: continue an interrupted run.
+        overwrite: replace the run in the output folder.
+        eval_only: evaluate the prompt of `model_dir`.
+        no_train: build and evaluate a fresh prompt.
+        model_dir: folder of a run whose prompt is the initial one, or is evaluated.
+        load_epoch: its epoch; None: the best.
+        groups: YAML file: target -> tasks to adapt it with.
+        given: the keys that flags, files and KEY VALUE pairs set; None: all. Others
+            follow the prompt of `model_dir`.
+        coop_folders: name the default output folder as CoOp's scripts do.
+        chosen: the line that says which trainer was chosen, and why; "" if one was
+            given.
     """
 
     resume: bool = False
@@ -264,7 +268,6 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
 
 def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
     """Return a frozen copy with other values; keys have "__" for ".":
-
     `with_overrides(cfg, DATASET__DATASET="a")`.
     """
     cfg = cfg.clone()

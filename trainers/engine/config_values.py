@@ -48,8 +48,9 @@ def set_value(
     """Put `value` into `cfg`, in both keys if the setting has two names.
 
     Args:
-        file: where it was given, for messages. free: keys below TRAINER.<name>. need no
-        default: they belong to a trainer that was written for Dassl alone.
+        file: where it was given, for messages.
+        free: keys below TRAINER.<name>. need no default: they belong to a trainer that
+            was written for Dassl alone.
 
     Raises:
         ValueError: the key is unknown, or the value is not of the default's type.

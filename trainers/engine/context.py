@@ -23,15 +23,20 @@ class RunContext:
 
     Attributes:
         tasks: the tasks of the run; None: the trainer builds those of its
-        configuration. trains: False only evaluates. start: folder of the run whose
-        prompt is the initial one, or is evaluated; "": a fresh prompt. load_epoch:
-        epoch of `start`; None: its best. resume: continue from the state of an
-        interrupted run in the output folder. retest: the run in the output folder is
-        trained; its results are to be made again. references: what is scored before
-        training: "zero_shot", "zero_shot_one_template", "source" (the initial prompt).
+            configuration.
+        trains: False only evaluates.
+        start: folder of the run whose prompt is the initial one, or is evaluated; "": a
+            fresh prompt.
+        load_epoch: epoch of `start`; None: its best.
+        resume: continue from the state of an interrupted run in the output folder.
+        retest: the run in the output folder is trained; its results are to be made
+            again.
+        references: what is scored before training: "zero_shot",
+            "zero_shot_one_template", "source" (the initial prompt).
         test_images: the tasks' test images, decoded when the run was checked; None: the
-        trainer's own. metadata: added to each record of results.json, and compared when
-        a run is resumed.
+            trainer's own.
+        metadata: added to each record of results.json, and compared when a run is
+            resumed.
     """
 
     tasks: Sequence[Task] | None = None

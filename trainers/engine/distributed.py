@@ -169,7 +169,7 @@ def check_same(module: nn.Module) -> None:
     dist.all_reduce(most, dist.ReduceOp.MAX)
     if most[0] > -most[1]:
         raise RuntimeError(
-            "the processes have learnt different prompts: is forward_backward stepping by share_loss?"
+            "the processes have learned different prompts: is forward_backward stepping by share_loss?"
         )
 
 

@@ -64,10 +64,11 @@ class Experiment:
     """Runs in the folder of `cfg`.
 
     Attributes:
-        targets: the runs whose results count. source: the run that makes the prompt
-        that the targets start from. staged: each run has a folder of its own below
-        `cfg.OUTPUT_DIR`; otherwise the one target writes there. tasks: names of all
-        tasks, also those that targets are grouped with.
+        targets: the runs whose results count.
+        source: the run that makes the prompt that the targets start from.
+        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the
+            one target writes there.
+        tasks: names of all tasks, also those that targets are grouped with.
     """
 
     cfg: CfgNode

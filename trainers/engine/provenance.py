@@ -76,9 +76,8 @@ def of_data(task: Task) -> str:
 
 
 def of_content(tasks: Sequence[Task]) -> str:
-    """Return such a fingerprint of several tasks:
-
-    `of_data` of all; 16 hexadecimal digits.
+    """Return such a fingerprint of several tasks: `of_data` of all; 16 hexadecimal
+    digits.
     """
     total = hashlib.sha256()
     for task in tasks:

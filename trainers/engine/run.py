@@ -59,10 +59,11 @@ class Run:
 
     Attributes:
         start: folder of the run whose prompt is the initial one, or is evaluated; "": a
-        fresh prompt. load_epoch: of `start`; None: its best. trains: False only
-        evaluates. references: what is scored beside its prompt: "zero_shot" (unless
-        TEST.ZERO_SHOT is False) and, before training,
-            "source", the prompt it starts from.
+            fresh prompt.
+        load_epoch: of `start`; None: its best.
+        trains: False only evaluates.
+        references: what is scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT
+            is False) and, before training, "source", the prompt it starts from.
         fresh: evaluating a prompt that was never trained is intended (--no-train).
         resume: continue an interrupted run in the folder; without it, that is an error.
     """

@@ -74,9 +74,8 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class FolderState:
-    """A status;
-
-    `detail` says how far an interrupted run came, or in what another run differs.
+    """A status; `detail` says how far an interrupted run came, or in what another run
+    differs.
     """
 
     status: Status
@@ -117,8 +116,9 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     """Return the state of `cfg.OUTPUT_DIR` for one run.
 
     Args:
-        epochs: that the run trains for; 0 only evaluates. start: fingerprint of the
-        prompt that it starts from; None: not known yet, as an earlier run makes it.
+        epochs: that the run trains for; 0 only evaluates.
+        start: fingerprint of the prompt that it starts from; None: not known yet, as an
+            earlier run makes it.
         learns: the run leaves a prompt.
     """
     folder = Path(cfg.OUTPUT_DIR)

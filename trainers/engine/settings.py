@@ -463,7 +463,7 @@ def _wrong_contexts(cfg: CfgNode) -> list[str]:
         )
     if node.COCOOP.N_CTX:
         issues.append(
-            "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learnt alone: "
+            "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learned alone: "
             "use --trainer CoCoOp, or MVLPT with no other N_CTX"
         )
     if node.VPT.CTX_INIT:

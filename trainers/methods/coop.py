@@ -1,6 +1,5 @@
-"""CoOp: learned words around the class name (Zhou et al. 2022;
-
-MVLPT paper, eq. 2), and MCoOp, its multitask form.
+"""CoOp: learned words around the class name (Zhou et al. 2022; MVLPT paper, eq. 2), and
+MCoOp, its multitask form.
 """
 
 from dassl.engine import TRAINER_REGISTRY

@@ -1,7 +1,5 @@
-"""KgCoOp:
-
-CoOp whose class features stay near those of the frozen model (Yao et al. 2023), and
-MKgCoOp, its multitask form.
+"""KgCoOp: CoOp whose class features stay near those of the frozen model (Yao et al.
+2023), and MKgCoOp, its multitask form.
 """
 
 from dassl.engine import TRAINER_REGISTRY

@@ -1,7 +1,5 @@
-"""ProGrad:
-
-CoOp without gradients against the frozen model's knowledge (Zhu et al. 2023), and
-MProGrad, its multitask form.
+"""ProGrad: CoOp without gradients against the frozen model's knowledge (Zhu et al.
+2023), and MProGrad, its multitask form.
 """
 
 import torch

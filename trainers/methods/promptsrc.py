@@ -1,7 +1,5 @@
-"""PromptSRC:
-
-IVLP that regularises itself by the frozen model (Khattak et al. 2023), and MPromptSRC,
-its multitask form.
+"""PromptSRC: IVLP that regularises itself by the frozen model (Khattak et al. 2023),
+and MPromptSRC, its multitask form.
 """
 
 from dassl.engine import TRAINER_REGISTRY

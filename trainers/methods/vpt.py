@@ -1,6 +1,5 @@
-"""VPT: learned tokens among the image patches (Jia et al. 2022;
-
-MVLPT paper, eq. 3), and MVPT, its multitask form.
+"""VPT: learned tokens among the image patches (Jia et al. 2022; MVLPT paper, eq. 3),
+and MVPT, its multitask form.
 """
 
 from dassl.engine import TRAINER_REGISTRY

@@ -58,12 +58,12 @@ class DataManager:
     Args:
         custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
         dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same
-        way.
+            way.
 
     Attributes:
         dataset, train_loader_x, train_loader_u, val_loader, test_loader: a loader is
-        None without data for it. num_classes, num_source_domains, lab2cname: of the
-        dataset.
+            None without data for it.
+        num_classes, num_source_domains, lab2cname: of the dataset.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class DataManager:
         return self._lab2cname
 
     def show_dataset_summary(self, cfg) -> None:
-        """Log a table of two columns: what, how many."""
+        """Log a table of two columns: splits and classes, and their numbers."""
         rows = [("Dataset", cfg.DATASET.NAME)]
         if cfg.DATASET.SOURCE_DOMAINS:
             rows.append(("Source", ", ".join(cfg.DATASET.SOURCE_DOMAINS)))

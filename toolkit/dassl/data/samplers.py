@@ -77,7 +77,7 @@ class RandomDomainSampler(_GroupSampler):
 
     Raises:
         ValueError: more domains asked for than there are, or a batch size that they do
-        not divide.
+            not divide.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_domain: int):
@@ -110,7 +110,7 @@ class RandomClassSampler(_GroupSampler):
 
     Raises:
         ValueError: a batch smaller than ``n_ins``, or more classes in a batch than
-        there are.
+            there are.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_ins: int):

@@ -86,7 +86,7 @@ class TrainerBase:
         Args:
             epoch: index of the finished epoch; the file counts it as ``epoch + 1``.
             is_best: also write the best file.
-            val_result: what the model reached on the validation set.
+            val_result: the model's result on the validation set.
             model_name: file name; default ``model.pth.tar-<epoch + 1>``.
         """
         scaler = getattr(self, "scaler", None)
@@ -211,23 +211,23 @@ class TrainerBase:
         self.after_train()
 
     def before_train(self) -> None:
-        """Run once, first."""
+        """Run the hook before the first epoch."""
 
     def after_train(self) -> None:
-        """Run once, last."""
+        """Run the hook after the last epoch."""
 
     def before_epoch(self) -> None:
-        """Run before each epoch."""
+        """Run the hook before each epoch."""
 
     def after_epoch(self) -> None:
-        """Run after each epoch."""
+        """Run the hook after each epoch."""
 
     def run_epoch(self) -> None:
         """Make one pass over the training data."""
         raise NotImplementedError
 
     def test(self) -> float:
-        """Evaluate."""
+        """Evaluate the registered models."""
         raise NotImplementedError
 
     def parse_batch_train(self, batch):
@@ -246,7 +246,7 @@ class TrainerBase:
         """Return the scores (B, C) of a test batch."""
         raise NotImplementedError
 
-    # -- what a step is made of ----------------------------------------------------------------------------------
+    # -- the parts of a step -------------------------------------------------------------------------------------
 
     def set_model_mode(self, mode: str = "train", names: Names = None) -> None:
         """Switch models to "train", or to "test" / "eval".
@@ -280,7 +280,7 @@ class TrainerBase:
             raise FloatingPointError("Loss is infinite or NaN!")
 
     def model_zero_grad(self, names: Names = None) -> None:
-        """Clear gradients."""
+        """Clear the gradients of the models of ``names``."""
         for optim in self._optimizers(names):
             optim.zero_grad()
 
@@ -290,7 +290,7 @@ class TrainerBase:
         loss.backward()
 
     def model_update(self, names: Names = None) -> None:
-        """Step the optimisers."""
+        """Step the optimisers of the models of ``names``."""
         for optim in self._optimizers(names):
             optim.step()
 

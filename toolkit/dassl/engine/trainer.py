@@ -76,7 +76,8 @@ class SimpleNet(nn.Module):
 
 
 class SimpleTrainer(TrainerBase):
-    """Builds data, model and evaluator from ``cfg``; tests and saves as ``cfg`` says.
+    """Builds data, model and evaluator from ``cfg``; tests and saves as ``cfg``
+    requires.
 
     Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue,
     does training continue from the last regular checkpoint there. It then takes the
@@ -137,7 +138,7 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
-        """Resume if ``cfg.RESUME`` says so; open the tensorboard writer; start the
+        """Resume if ``cfg.RESUME`` is set; open the tensorboard writer; start the
         clock.
 
         Raises:
@@ -175,8 +176,8 @@ class SimpleTrainer(TrainerBase):
                 shutil.copyfile(best, here)
 
     def after_epoch(self) -> None:
-        """With ``best_val``, evaluate on the validation set and save a strictly better
-        model; regular checkpoints.
+        """Save a model that is strictly better on the validation set, with
+        ``best_val``, and regular checkpoints.
         """
         last_epoch = self.epoch + 1 == self.max_epoch
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
@@ -210,7 +211,7 @@ class SimpleTrainer(TrainerBase):
 
         Args:
             split: "val" or "test"; default ``cfg.TEST.SPLIT``. Without a validation set
-            the test set is used.
+                the test set is used.
 
         Returns:
             The evaluator's first result: accuracy in percent.

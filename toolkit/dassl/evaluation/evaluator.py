@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class EvaluatorBase:
-    """Collects batches with ``process`` and judges them all in ``evaluate``."""
+    """Collects batches with ``process`` and scores them all in ``evaluate``."""
 
     def __init__(self, cfg):
         self.cfg = cfg
 
     def reset(self) -> None:
-        """Forget what was collected."""
+        """Forget the collected batches."""
         raise NotImplementedError
 
     def process(self, mo: Tensor, gt: Tensor) -> None:
@@ -57,8 +57,8 @@ class Classification(EvaluatorBase):
         self._y_true.append(gt.cpu())
 
     def evaluate(self) -> OrderedDict:
-        """OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if asked for,
-        ``perclass_accuracy``.
+        """Return an OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if
+        asked for, ``perclass_accuracy``.
 
         F1 is averaged over the labels that occur in the ground truth.
 

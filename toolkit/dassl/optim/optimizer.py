@@ -86,8 +86,8 @@ def _create(groups: list[dict], c) -> Optimizer:
 
 
 def _staged_groups(model: nn.Module, c) -> list[dict]:
-    """Two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR *
-    BASE_LR_MULT``.
+    """Return two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR
+    * BASE_LR_MULT``.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(

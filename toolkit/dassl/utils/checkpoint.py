@@ -44,9 +44,10 @@ def save_checkpoint(
     """Write ``state`` into ``save_dir``; a file appears only when it is complete.
 
     Args:
-        state: with at least ``state_dict`` and ``epoch`` (finished epochs). is_best:
-        also write ``model-best.pth.tar``. model_name: name of the file; default
-        ``model.pth.tar-<epoch>``. The pointer file follows only that default.
+        state: with at least ``state_dict`` and ``epoch`` (finished epochs).
+        is_best: also write ``model-best.pth.tar``.
+        model_name: name of the file; default ``model.pth.tar-<epoch>``. The pointer
+            file follows only that default.
     """
     state = plain_values(dict(state))
     if remove_module_from_keys:

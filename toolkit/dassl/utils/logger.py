@@ -1,7 +1,5 @@
-"""The run's log:
-
-Python's ``logging`` on the console and in ``log.txt``, which shows what the console
-showed.
+"""The run's log: Python's ``logging`` on the console and in ``log.txt``, a copy of the
+console's text.
 """
 
 import contextlib
@@ -14,16 +12,16 @@ from toolkit.common.text import PrintableFormatter
 
 from .tools import StrPath
 
-_handlers: list[logging.Handler] = []  # what setup_logger has installed, with _tees
+_handlers: list[logging.Handler] = []  # installed by setup_logger, as _tees
 _tees: list["Logger"] = []
 
 
 class Logger:
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
 
-    It makes output of plain ``print`` calls part of the log file. Everything else that
-    one can ask of a stream (``isatty``, ``fileno``, ``encoding``, ...) is answered by
-    the console; ``close`` closes the file alone.
+    It makes output of plain ``print`` calls part of the log file. Every other attribute
+    of a stream (``isatty``, ``fileno``, ``encoding``, ...) is answered by the console;
+    ``close`` closes only the file.
     """
 
     def __init__(self, fpath: StrPath | None = None):
@@ -84,11 +82,10 @@ def setup_logger(output: StrPath | None = None) -> None:
 
     Args:
         output: a folder, in which the file is called ``log.txt``, or a file that ends
-        with ``.txt`` or ``.log``. A file
-            that exists is left alone: the new one's name gets a time stamp,
-            ``-%Y-%m-%d-%H-%M-%S``.
+            with ``.txt`` or ``.log``. A file that exists is left alone: the new one's
+            name gets a time stamp, ``-%Y-%m-%d-%H-%M-%S``.
 
-    A second call replaces what the first one set up.
+    A second call replaces the handlers of the first one.
     """
     root = logging.getLogger()
     while _handlers:

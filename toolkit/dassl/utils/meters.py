@@ -32,10 +32,7 @@ class AverageMeter:
 
 
 class MetricMeter:
-    """An `AverageMeter` for each name;
-
-    `str()` is "name val (avg) name val (avg) ...".
-    """
+    """An `AverageMeter` for each name; `str()` is "name val (avg) name val (avg) ..."."""
 
     def __init__(self, delimiter: str = " "):
         self.meters: dict[str, AverageMeter] = defaultdict(AverageMeter)

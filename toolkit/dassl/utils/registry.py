@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 class Registry:
     """A named mapping from ``__name__`` to class or function.
 
-    ``@REGISTRY.register()`` registers what it decorates, ``REGISTRY.register(obj)`` an
-    object at hand.
+    ``@REGISTRY.register()`` registers the decorated class or function,
+    ``REGISTRY.register(obj)`` an existing one.
     """
 
     def __init__(self, name: str):

@@ -184,9 +184,10 @@ class DatasetBase:
         random generator.
 
         Args:
-            data_sources: lists of items. num_shots: items a class; below 1 the sources
-            are returned. repeat: sample a class that has too few items with
-            replacement; otherwise take all of them.
+            data_sources: lists of items.
+            num_shots: items a class; below 1 the sources are returned.
+            repeat: sample a class that has too few items with replacement; otherwise
+                take all of them.
 
         Returns:
             One list for one source, otherwise a list of lists.

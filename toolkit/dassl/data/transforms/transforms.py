@@ -53,8 +53,9 @@ def build_transform(
 
     Args:
         is_train: with augmentation; otherwise resize by the short side, centre crop,
-        tensor, normalise. choices: names of steps instead of ``cfg.INPUT.TRANSFORMS``;
-        their order is irrelevant.
+            tensor, normalise.
+        choices: names of steps instead of ``cfg.INPUT.TRANSFORMS``; their order is
+            irrelevant.
 
     Raises:
         ValueError: unknown step or interpolation; the message names the nearest one.

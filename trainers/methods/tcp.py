@@ -1,0 +1,60 @@
+"""TCP: KgCoOp with text vectors that are made from each class's frozen feature (Yao et
+al. 2024), and MTCP, its multitask form.
+"""
+
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from prompting.class_aware import TCPPrompt
+from trainers.base import PromptTrainer
+from trainers.engine.context import PromptSetup
+
+from .ivlp import initial_words
+
+
+@TRAINER_REGISTRY.register()
+class TCP(PromptTrainer):
+    """Learn text vectors, and a map of frozen class features to the vectors that replace
+    them, with cross-entropy + W (1 - mean cosine of learned and frozen class features).
+    """
+
+    keys = {
+        "TRAINER.TCP.N_CTX": 4,
+        "TRAINER.TCP.CTX_INIT": "",
+        "TRAINER.TCP.BLOCK": 8,
+        "TRAINER.TCP.W": 8.0,
+    }
+
+    @staticmethod
+    def make_prompt(setup: PromptSetup) -> TCPPrompt:
+        """Return the prompt that TRAINER.TCP.* describes."""
+        node, shape = setup.cfg.TRAINER.TCP, setup.shape
+        if node.N_CTX < 1:
+            raise ValueError(
+                f"TRAINER.TCP.N_CTX is {node.N_CTX}; this trainer needs at least 1"
+            )
+        if not 0 <= node.BLOCK < shape.text_layers:
+            raise ValueError(
+                f"TRAINER.TCP.BLOCK is {node.BLOCK}; the text tower has blocks 0 to "
+                f"{shape.text_layers - 1}"
+            )
+        init, fixed_words = initial_words(setup, node.CTX_INIT, node.N_CTX)
+        return TCPPrompt(
+            node.N_CTX,
+            shape.text_width,
+            shape.embed_dim,
+            node.BLOCK,
+            init,
+            fixed_words,
+        )
+
+    @staticmethod
+    def loss_weights(cfg: CfgNode) -> dict[str, float]:
+        return {"text_cosine": cfg.TRAINER.TCP.W}
+
+
+@TRAINER_REGISTRY.register()
+class MTCP(TCP):
+    """TCP on batches of several tasks, each near its own templates' features."""
+
+    multitask = True
