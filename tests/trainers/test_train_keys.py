@@ -1,4 +1,4 @@
-"""Keys of Dassl: those that say what is scored work, those that nobody reads are
+"""Keys of Dassl: those that choose the scored images work, those that nobody reads are
 errors; workers of any kind.
 """
 
@@ -135,20 +135,10 @@ def test_a_key_of_another_trainer_is_named(refuse, trainer, key, value):
     )
 
 
-@pytest.mark.parametrize(
-    ("pair", "words"),
-    [
-        (("OPTIM.MAX_EPOCH", 0), "OPTIM.MAX_EPOCH is 0; it must be positive"),
-        (("OPTIM.LR", "nan"), "OPTIM.LR is nan"),
-        (("TEST.SPLIT", "nosuch"), "TEST.SPLIT is 'nosuch'; it is one of test, val"),
-        (("INPUT.SIZE", 5), "INPUT.SIZE is (5,); CoCoOp takes height and width"),
-        (("MODEL.INIT_WEIGHTS", "/nowhere.pth"), "/nowhere.pth"),
-    ],
-)
-def test_values_of_trainers_that_were_written_for_dassl(refuse, pair, words):
-    assert words in refuse(
-        "--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2, *pair
-    )
+def test_initial_weights_of_cocoop_that_are_missing(refuse):
+    pair = ("MODEL.INIT_WEIGHTS", "/nowhere.pth")
+    words = ("--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2)
+    assert "/nowhere.pth" in refuse(*words, *pair)
 
 
 def test_scores_of_classes_and_the_confusion_matrix(main, tmp_path):
