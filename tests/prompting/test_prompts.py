@@ -181,7 +181,7 @@ def test_no_maps_where_widths_agree():
             lambda: build_prompt({"kind": "audio"}),
             "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, tcp, text, unified, visual",
         ),
-        (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "does not fit.*width"),
+        (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "prompt lacks 'width'"),
     ],
 )
 def test_bad_arguments(make, message):
