@@ -5,6 +5,7 @@ A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`
 """
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
@@ -106,6 +107,7 @@ def build_prompt(config: dict) -> Prompt:
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
             arguments[name] = build_prompt(value)
+    _check_names(kind, arguments)
     try:
         return PROMPT_KINDS[kind](**arguments)
     except (
@@ -116,6 +118,26 @@ def build_prompt(config: dict) -> Prompt:
         raise ValueError(
             f"the configuration of a {kind!r} prompt does not fit: {error}"
         ) from None
+
+
+def _check_names(kind: str, arguments: dict) -> None:
+    """Raise ValueError naming the arguments that a kind of prompt does not take, or
+    lacks.
+    """
+    parameters = inspect.signature(PROMPT_KINDS[kind]).parameters
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown:
+        raise ValueError(
+            f"the configuration of a {kind!r} prompt has {', '.join(map(repr, unknown))}; it knows {', '.join(parameters)}"
+        )
+    missing = []
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            missing.append(repr(name))
+    if missing:
+        raise ValueError(
+            f"the configuration of a {kind!r} prompt lacks {', '.join(missing)}"
+        )
 
 
 def full_precision(like: Tensor) -> torch.autocast:

@@ -59,7 +59,8 @@ def read_settings(stem: Path) -> Settings:
     for suffix in SUFFIXES:
         path = Path(f"{stem}{suffix}")
         if path.is_file():
-            return _parse(read_yaml(path) or {}, path)
+            content = read_yaml(path)
+            return _parse({} if content is None else content, path)
     return Settings()
 
 
@@ -114,7 +115,7 @@ def _names(value: object, where: str) -> dict[str, str]:
     for key, name in pairs:
         label = _text(key, where)
         if label in names:
-            raise ValueError(f"{where}: {label!r} stands there twice")
+            raise ValueError(f"{where}: {label!r} occurs twice")
         names[label] = _text(name, where)
     return names
 

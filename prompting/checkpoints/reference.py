@@ -198,10 +198,20 @@ def _text_prompt(state: State, position: str, fixed_words: str) -> TextPrompt | 
     ctx = state.get("text.ctx", state.get("ctx"))
     if ctx is None:
         return None
+    _check_axes("ctx", ctx, (2, 3))
     *classes, n_ctx, width = ctx.shape
     return TextPrompt(
         n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words
     )
+
+
+def _check_axes(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
+    """Raise ValueError if a tensor has another number of axes than expected."""
+    if value.ndim not in expected:
+        counts = " or ".join(map(str, expected))
+        raise ValueError(
+            f"{name} has the shape {tuple(value.shape)}; its axes are {counts}"
+        )
 
 
 def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
@@ -210,6 +220,11 @@ def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
         return None
     deep = state.get("visual.embeddings_deep", state.get("embeddings_deep"))
     projection = state.get("visual.proj.weight", state.get("proj.weight"))
+    _check_axes("embeddings", shallow, (3,))
+    if deep is not None:
+        _check_axes("embeddings_deep", deep, (3,))
+    if projection is not None:
+        _check_axes("proj.weight", projection, (2,))
     _, n_ctx, dim = shallow.shape
     layers = 1 if deep is None else 1 + len(deep)
     if projection is None:
@@ -239,9 +254,11 @@ def _unified_prompt(
 
 
 def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
+    _check_axes("ctx", state["text"][0], (2,))
     layers, n_text, width = state["text"].shape
     visual_layers, n_visual, image_width = 0, 0, 0
     if "visual" in state:
+        _check_axes(IMAGE_FIRST, state["visual"][0], (2,))
         visual_layers, n_visual, image_width = state["visual"].shape
     return IVLPPrompt(
         n_text,
@@ -255,6 +272,7 @@ def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
 
 
 def _maple_prompt(state: State, fixed_words: str) -> MaPLePrompt:
+    _check_axes("ctx", state["text"][0], (2,))
     layers, n_ctx, width = state["text"].shape
     image_width = state["projections.0.weight"].shape[0]
     return MaPLePrompt(n_ctx, width, image_width, layers, fixed_words=fixed_words)

@@ -220,7 +220,7 @@ def command(
                 raise NotDone(str(error)) from error
             raise
         except KeyboardInterrupt:
-            sys.stderr.write("stopped; the same command goes on\n")
+            sys.stderr.write("stopped; the same command continues\n")
             return STOPPED
 
     before = signal.signal(signal.SIGTERM, _interrupt)

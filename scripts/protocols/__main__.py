@@ -115,6 +115,7 @@ def _methods(text: str) -> list[str]:
     for word in split_words(text):
         name = canonical(word, known)
         if name is None:
+            methods.check_plannable(word)
             raise ValueError(
                 f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}"
             )
@@ -135,7 +136,7 @@ def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
 
 def _options(opts: Sequence[str]) -> dict:
     if len(opts) % 2:
-        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} stands alone")
+        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} is left over")
     return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
 
 

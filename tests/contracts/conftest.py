@@ -1,9 +1,8 @@
-"""What the contracts are run for: --trainer and --task, or all that is registered and
-no part of this project.
+"""The trainers and tasks of the contracts: --trainer and --task, or all that are
+registered and no part of this project.
 """
 
 import importlib
-from pathlib import Path
 
 import datasets
 import trainers
@@ -15,7 +14,7 @@ def pytest_generate_tests(metafunc):
     if not {"trainer_name", "task_name"} & set(metafunc.fixturenames):
         return
     for path in metafunc.config.getoption("imports"):
-        plugins.import_file(str(Path(path).resolve()))
+        plugins.add_path(path)
     trainers.register_all()
     datasets.register_all()
     if "trainer_name" in metafunc.fixturenames:
@@ -30,7 +29,7 @@ def pytest_generate_tests(metafunc):
 
 
 def _users(registry) -> list[str]:
-    """Return what plugins have registered."""
+    """Return the names that plugins have registered."""
     names = []
     for name in registry.registered_names():
         module = registry.get(name).__module__

@@ -118,7 +118,7 @@ def test_the_references_names(tmp_path):
 
 
 def test_a_seed_averaged_file(tmp_path):
-    """As avg_ckpt.py leaves it: no optimiser, a numpy mean."""
+    """Read a file of avg_ckpt.py: no optimiser, a numpy mean."""
     states = [foreign_state("UPT", half=False) for _ in range(3)]
     mean = {
         name: torch.stack([state[name] for state in states]).mean(0)
@@ -266,6 +266,18 @@ def test_which_checkpoint_of_a_folder(tmp_path):
         ),
         ({"state_dict": {"embeddings": torch.zeros(1, 2, 3)}}, "give the run's folder"),
         (
+            {"state_dict": {"token_prefix": torch.zeros(1), "ctx": torch.zeros(3)}},
+            r"ctx has the shape \(3,\); its axes are 2 or 3",
+        ),
+        (
+            {"state_dict": {"ctx": torch.zeros(1, 2, 3, 4)}},
+            r"ctx has the shape \(1, 2, 3, 4\); its axes are 2 or 3",
+        ),
+        (
+            {"state_dict": {"vpt_embeddings": torch.zeros(2, 3)}},
+            r"embeddings has the shape \(2, 3\); its axes are 3",
+        ),
+        (
             {"state_dict": {f"token_prefix{k}": torch.zeros(1) for k in range(9)}},
             "not the names.*token_prefix4 and 4 more",
         ),
@@ -350,8 +362,8 @@ def test_prompts_in_words():
 def released_state(
     method: str, n_ctx: int = 2, words: bool = True
 ) -> dict[str, torch.Tensor]:
-    """A state dict as the official code saves it: prompts, frozen weights, and the
-    class names' embeddings.
+    """Return a state dict as the official code saves it: prompts, frozen weights, and
+    the class names' embeddings.
     """
     if method in ("KgCoOp", "ProGrad"):
         state = {"ctx": torch.randn(n_ctx, TEXT)}

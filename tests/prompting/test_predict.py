@@ -25,6 +25,7 @@ from prompting import (
     save_prompts,
 )
 from prompting.__main__ import main
+from prompting.answers import Writer, answer
 from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
@@ -54,7 +55,7 @@ def clip():
 
 @pytest.fixture(autouse=True)
 def backbones(clip, monkeypatch):
-    """ "stub" is a random CLIP; other names are those of `load_backbone`.
+    """Replace `load_backbone`: "stub" is a random CLIP, other names load as usual.
 
     Returns the calls.
     """
@@ -81,7 +82,9 @@ def visual(clip):
 
 @pytest.fixture
 def saved(tmp_path, clip):
-    """Writes prompts.safetensors into a run's folder; returns the folder."""
+    """Return a function that writes prompts.safetensors into a run's folder and returns
+    the folder.
+    """
 
     def save(prompt=None, **changes):
         metadata = {
@@ -99,7 +102,7 @@ def saved(tmp_path, clip):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Five images of different sizes and kinds in a folder with other things."""
+    """Return a folder with five images of different sizes and kinds, and other files."""
     rng, folder = np.random.default_rng(0), tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     for name, size in (
@@ -350,7 +353,7 @@ def test_json_output_of_a_folder(command, saved, photos):
 
 @pytest.fixture
 def mixed(photos):
-    """The photos with three files that can't be read."""
+    """Return the photos with three files that can't be read."""
     (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:80])
     (photos / "empty.jpg").write_bytes(b"")
     (photos / "gone.png").symlink_to(photos / "nowhere.png")
@@ -546,6 +549,19 @@ def test_names_of_files_do_not_steer_the_terminal(command, saved, photos):
     assert str(photos / "x\x1b[31m\nerror: y.png") in [
         record["image"] for record in json.loads(out)
     ]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+cat", "-2", "@SUM(A1)"])
+def test_no_cell_of_a_table_is_a_formula(name):
+    stream = io.StringIO()
+    writer = Writer(stream, "csv", columns=2)
+    writer.write(answer(f"{name}.png", [(name, 0.75), ("dog", 0.25)], 2, 0.0))
+    writer.write(answer("a.png", [], 2, 0.0, error=name))
+    first, second = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert first["image"] == f"'{name}.png"
+    assert first["predicted"] == first["class_1"] == f"'{name}"
+    assert (first["class_2"], first["probability_1"]) == ("dog", "0.750000")
+    assert second["error"] == f"'{name}"
 
 
 INK = [  # (recorded preprocessing, value of the pixels behind the ink)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from prompting import PromptedCLIP, TextPrompt, VisualPrompt, clip_shape, load_backbone
 from prompting.backbones import hub_models
-from prompting.backbones.loading import is_known, is_path
+from prompting.backbones.loading import is_known, is_path, local_path
 from prompting.tokens import clip_tokenizer
 from tests.prompting.tiny import random_images
 
@@ -35,7 +35,7 @@ END = 49407
 
 
 def write(folder, activation="quick_gelu", end=END, safe=True, **text):
-    """A random CLIPModel in a folder, as transformers saves it."""
+    """Write a random CLIPModel to a folder, as transformers saves it, and return it."""
     config = transformers.CLIPConfig(
         text_config={**TEXT, "hidden_act": activation, "eos_token_id": end, **text},
         vision_config={
@@ -72,6 +72,21 @@ def unit(x):
     return x / x.norm(dim=-1, keepdim=True)
 
 
+@pytest.mark.parametrize("name", ["pocket", "RN50", "ViT-B-32"])
+def test_a_folder_called_like_a_known_model(tmp_path, monkeypatch, name):
+    """local-dir: reads the folder, never the model of that name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    write(tmp_path / name)
+    backbone = load_backbone(f"local-dir:{name}")
+    assert clip_shape(backbone.clip).text_width == TEXT["hidden_size"]
+    assert backbone.record(f"local-dir:{name}")["backbone"] == name
+    assert local_path(f"local-dir:{name}") == str(tmp_path / name)
+    assert local_path(name) == name
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*/nowhere/RN50"):
+        load_backbone("local-dir:nowhere/RN50")
+
+
 @pytest.mark.parametrize(
     ("activation", "end", "safe"),
     [("quick_gelu", 2, True), ("gelu", END, True), ("gelu", 2, False)],
@@ -97,7 +112,9 @@ def test_features_are_those_of_transformers(tmp_path, activation, end, safe):
 
 
 def prompted_text(model, ctx: torch.Tensor) -> torch.Tensor:
-    """Class features of "<ctx> name." by transformers' own blocks, fed with embeddings."""
+    """Return class features of "<ctx> name." by transformers' own blocks, fed with
+    embeddings.
+    """
     ids = sentences("X " * len(ctx))
     text = model.text_model
     embedded = text.embeddings.token_embedding(ids)
@@ -110,7 +127,9 @@ def prompted_text(model, ctx: torch.Tensor) -> torch.Tensor:
 
 
 def prompted_images(model, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Image features by transformers' own blocks with tokens behind the class token."""
+    """Return image features by transformers' own blocks with tokens behind the class
+    token.
+    """
     vision = model.vision_model
     x = vision.pre_layrnorm(vision.embeddings(images))
     x = torch.cat([x[:, :1], tokens.expand(len(x), -1, -1), x[:, 1:]], dim=1)

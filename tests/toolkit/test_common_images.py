@@ -1,6 +1,4 @@
-"""What `read_image` makes of metadata, of numbers that do not fill 8 bits, and of
-transparency.
-"""
+"""`read_image` on metadata, numbers that do not fill 8 bits, and transparency."""
 
 import io
 import random
@@ -44,7 +42,7 @@ def photo(width=24, height=16) -> Image.Image:
 
 
 def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
-    """The photo as JPEG with more segments behind its first two bytes."""
+    """Return the photo as JPEG with more segments behind its first two bytes."""
     content = encoded(photo(), "JPEG", quality=95)
     added = b"".join(
         struct.pack(">BBH", 0xFF, marker, 2 + len(data)) + data
@@ -67,7 +65,7 @@ def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def exif(*entries: tuple[int, int, int, bytes], order="<") -> bytes:
-    """An EXIF block of entries (tag, type, count, value)."""
+    """Return an EXIF block of entries (tag, type, count, value)."""
     block = {"<": b"II", ">": b"MM"}[order] + struct.pack(
         order + "HIH", 42, 8, len(entries)
     )
@@ -330,6 +328,9 @@ BYTES = np.array([[0, 1, 51, 102], [128, 200, 254, 255]], np.uint8)
             [[0, 0, 0, 0, 153]],
         ),
         (np.zeros((1, 2), np.float32), [[0, 0]]),
+        (np.array([[-1, -0.5, 0, 1]], np.float32), [[0, 64, 128, 255]]),
+        (np.array([[-0.9, -0.2]], np.float32), [[13, 102]]),
+        (np.array([[-0.05, 0.2]], np.float32), [[0, 51]]),
     ],
 )
 def test_floats(read, values, expected):
@@ -337,6 +338,20 @@ def test_floats(read, values, expected):
     got = read(encoded(image, "TIFF"))
     assert np.array_equal(got[:, :, 1], expected)
     assert np.array_equal(np.asarray(read_image(image)), got)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[-3.5, -0.2]], np.float32),
+        np.array([[-7, -1]], np.int32),
+        np.full((2, 2), -2.0, np.float32),
+    ],
+)
+def test_images_of_negative_numbers_alone_are_refused(tmp_path, values):
+    (tmp_path / "a.tif").write_bytes(encoded(Image.fromarray(values), "TIFF"))
+    with pytest.raises(ImageError, match="a.tif: its numbers are all negative"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
@@ -361,14 +376,10 @@ def test_other_integers(read):
     assert read(encoded(np.array([[0, 2**19, 2**20 - 1]], np.int32), "TIFF"))[
         0, :, 0
     ].tolist() == [0, 128, 255]
-    assert read(encoded(np.array([[-7, -1]], np.int32), "TIFF"))[0, :, 0].tolist() == [
-        0,
-        0,
-    ]
 
 
 def png16(values: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel: (H, W, C) with 2, 3 or 4 channels."""
+    """Return a PNG of 16 bits a channel: (H, W, C) with 2, 3 or 4 channels."""
     height, width, channels = values.shape
     header = struct.pack(
         ">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0
@@ -427,7 +438,7 @@ def test_16_bits_of_color_in_a_tiff(read, order, bits):
 
 
 def ink() -> Image.Image:
-    """Black ink, opaque, half and not there at all."""
+    """Return three pixels of black ink: opaque, half transparent and fully transparent."""
     image = Image.new("RGBA", (3, 1), (0, 0, 0, 0))
     image.putpixel((0, 0), (0, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 128))

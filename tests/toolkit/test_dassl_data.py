@@ -20,7 +20,7 @@ class Item:
 
 
 def items(sizes, attribute="label"):
-    """``sizes[k]`` items with label or domain k."""
+    """Return ``sizes[k]`` items with label or domain k."""
     return [
         Item(**{"label": 0, attribute: k})
         for k, size in enumerate(sizes)

@@ -23,7 +23,7 @@ def build(c):
 
 
 def run(optimizer, scheduler, epochs):
-    """The learning rate of each epoch."""
+    """Return the learning rate of each epoch."""
     lrs = []
     for _ in range(epochs):
         lrs.append(optimizer.param_groups[0]["lr"])

@@ -1,6 +1,9 @@
-"""CoCoOp: what it computes, and that it learns, saves, and loads what CoOp's own
-trainer saved.
+"""CoCoOp: its numbers, and that it learns, saves, and loads checkpoints of CoOp's own
+trainer.
 """
+
+import json
+import shutil
 
 import pytest
 import tiny_world
@@ -22,8 +25,8 @@ def model():
 
 
 def expected(model: CustomCLIP, images: torch.Tensor) -> torch.Tensor:
-    """Logits (B, C) by the published formula, in plain torch: a full text pass for each
-    image.
+    """Return logits (B, C) by the published formula, in plain torch: a full text pass
+    for each image.
     """
     clip, learner = model.clip.clip, model.prompt_learner
     texts = [" ".join("X" * 4) + " " + name.replace("_", " ") + "." for name in NAMES]
@@ -67,7 +70,7 @@ def test_its_parameters_have_cocoop_s_names_and_nothing_else_trains(model):
 
 @pytest.fixture(scope="module")
 def trained(main, tmp_path_factory):
-    """A run's folder."""
+    """Return a run's folder."""
     out = tmp_path_factory.mktemp("cocoop") / "run"
     argv = [
         "--trainer",
@@ -116,6 +119,28 @@ def test_it_loads_what_it_and_the_trainers_of_coop_and_the_reference_saved(
                 value, stored["state_dict"][name], rtol=1e-3, atol=1e-4
             )
         assert not torch.equal(learner.ctx, before["ctx"])
+
+
+def test_another_backbone_or_preprocessing_is_refused(trained, build, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    file = run / "prompt_learner" / "record.json"
+    trainer = build("CoCoOp", "", "DATASET.NAME", "toy-pets", "TRAINER.COCOOP.N_CTX", 4)
+    written = json.loads(file.read_text())
+    assert written == trainer.record()
+    for key, value, message in (
+        ("backbone_fingerprint", "0" * 16, "was trained on the backbone pocket"),
+        ("activation", "ReLU", "was trained with ReLU"),
+        (
+            "preprocessing",
+            written["preprocessing"] | {"crop": "crop"},
+            "another preprocessing: resizing crop, not squash",
+        ),
+    ):
+        file.write_text(json.dumps(written | {key: value}))
+        with pytest.raises(ValueError, match=f"record.json: .*{message}"):
+            trainer.load_model(str(run))
+    file.unlink()  # as official checkpoints are
+    trainer.load_model(str(run))
 
 
 def test_another_length_is_refused(trained, build):

@@ -97,12 +97,14 @@ every_check = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def one(main, tmp_path_factory):
-    """The folders of runs by one process, by trainer, each run once."""
+    """Return a function that returns the folders of runs by one process, by trainer,
+    each run once.
+    """
     out = tmp_path_factory.mktemp("one")
 
     def folder(name: str) -> Path:
         if not (out / name).exists():
-            # as there, but nothing is computed anew
+            # as there, but nothing is computed again
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(memory.MAX_TOKENS, "cpu", processes.CHUNK)
                 assert (
@@ -116,8 +118,8 @@ def one(main, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch(root, quick, tmp_path_factory):
-    """Runs command lines by several processes; gives the finished process and the
-    folder of what checks found.
+    """Return a function that runs command lines by several processes and returns the
+    finished process and the folder of the checks' findings.
     """
 
     def run(count: int, *lines):
@@ -147,7 +149,7 @@ def launch(root, quick, tmp_path_factory):
 def finish(
     words: list, surroundings: dict, seconds: int = 900
 ) -> subprocess.CompletedProcess:
-    """Run a program; what it started ends with it, also where it takes too long."""
+    """Run a program; its own processes end with it, also if it takes too long."""
     with subprocess.Popen(
         words,
         env=surroundings,
@@ -166,7 +168,7 @@ def finish(
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> Path:
-    """Images whose last one cannot be decoded."""
+    """Return images whose last one cannot be decoded."""
     import tiny_world
 
     folder, rng = tmp_path_factory.mktemp("images") / "broken", np.random.default_rng(0)
@@ -175,7 +177,7 @@ def broken(tmp_path_factory) -> Path:
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
                 (folder / split / name / f"{i}.png").write_bytes(
-                    tiny_world.picture(rng, (label,))
+                    tiny_world.noise_image(rng, (label,))
                 )
     last = folder / "test" / "dog" / "4.png"
     last.write_bytes(last.read_bytes()[:200])
@@ -184,8 +186,8 @@ def broken(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(launch, one, broken, tmp_path_factory):
-    """All runs by two processes, then an evaluation of one process's prompt, and a run
-    that the second one ends.
+    """Return all runs by two processes, then an evaluation of one process's prompt, and
+    a run that the second one ends.
     """
     out = tmp_path_factory.mktemp("two")
     lines = [
@@ -231,7 +233,7 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
 
 
 def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
-    """What the prompt puts into CLIP."""
+    """Return the vectors that the prompt puts into CLIP."""
     contexts = load_prompts(folder / "prompts.safetensors")[0].eval().contexts()
     return {
         name: value.detach()
@@ -484,5 +486,5 @@ def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
         )
         assert done.returncode == 0, done.stderr
     # Adam moves θ's biases of keys, which change nothing, by the signs of rounding
-    # errors: compare what θ gives.
+    # errors: compare the output of θ.
     assert_same_run(tmp_path / "one", tmp_path / "two", learned=vectors_in)

@@ -37,8 +37,8 @@ TRAINER:
 
 @pytest.fixture(scope="module", autouse=True)
 def dropped_in(world):
-    """The files lie where `trainers` and `datasets` look, as if somebody had put them
-    there.
+    """Put the files into folders in which `trainers` and `datasets` look, as a user
+    would.
     """
     from dassl.data.datasets import DATASET_REGISTRY
     from dassl.engine import TRAINER_REGISTRY
@@ -63,8 +63,8 @@ def dropped_in(world):
 
 @pytest.fixture
 def start(main, tmp_path):
-    """Runs a trainer in CoOp's manner of calling train.py; gives what the run has
-    logged.
+    """Return a function that runs a trainer in CoOp's manner of calling train.py, and
+    returns the lines of its log.
     """
     config, data = tmp_path / "method.yaml", tmp_path / "data.yaml"
     config.write_text(YAML)

@@ -15,6 +15,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.custom import task as custom
+from prompting.backbones.loading import local_path
 from toolkit import plugin_files
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
@@ -41,7 +42,7 @@ MACHINE_KEYS = (
     "TRAINER.CUT_CONTEXTLEN",
     "VERBOSE",
     "VERSION",
-)  # keys of a run's config.yaml that change no bit of what our trainers compute
+)  # keys of a run's config.yaml that change no bit of our trainers' results
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
     "ViT-B/16": "vit_b16",
@@ -53,8 +54,7 @@ BACKBONE_CONFIGS = {
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What is done with a configuration; it changes no number, so it is in no
-    config.yaml.
+    """The use of a configuration; it changes no number, so it is in no config.yaml.
 
     Attributes:
         resume: continue an interrupted run.
@@ -123,12 +123,12 @@ def is_foreign(cls: type) -> bool:
 
 
 def recipes(cls: type, backbone: str) -> list[Path]:
-    """Return the YAMLs with this backbone's settings: what our trainers share, then
-    what the trainer or its base adds for all backbones (all.yaml) and for this one.
+    """Return the YAMLs with this backbone's settings: that of all our trainers, then
+    those of the trainer or its base for all backbones (all.yaml) and for this one.
 
     CoCoOp has its own file, which is complete; a trainer written for Dassl has CoOp's,
-    or else the shared settings. CoOp's published files, too, are complete and are taken by name only; all methods
-    are compared with the shared settings.
+    or else the shared settings. CoOp's published files, too, are complete and are taken
+    by name only; all methods are compared with the shared settings.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
@@ -200,6 +200,7 @@ def resolve(
     for key, value in flags.items():
         set_value(cfg, key, value)
     _set_all(cfg, [(key, parse(text)) for key, text in pairs], by_dassl_name)
+    cfg.MODEL.BACKBONE.NAME = local_path(cfg.MODEL.BACKBONE.NAME)
     cfg.freeze()
     return cfg
 
@@ -268,7 +269,7 @@ def _set_all(
 
 
 def without_local_paths(cfg: CfgNode) -> CfgNode:
-    """Return a copy without what belongs to one machine."""
+    """Return a copy without keys that belong to one machine."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
@@ -402,9 +403,9 @@ def _without_alias(key: str) -> str:
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     for text in opts:
         if text.startswith("--"):
-            raise ValueError(f"{text}: flags stand before the trailing KEY VALUE pairs")
+            raise ValueError(f"{text}: flags come before the trailing KEY VALUE pairs")
     if len(opts) % 2:
         raise ValueError(
-            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone"
+            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} is left over"
         )
     return list(zip(opts[::2], opts[1::2], strict=True))

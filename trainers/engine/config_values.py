@@ -44,7 +44,7 @@ def parse(text: str) -> Any:
 def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     """Put `value` into `cfg`, in both keys if the setting has two names.
 
-    file: where it was given, for messages.
+    file: the file that set it, for messages.
 
     Raises:
         ValueError: the key is unknown, or the value is not of the default's type.

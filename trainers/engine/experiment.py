@@ -86,7 +86,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     native = is_native(trainer_class(cfg.TRAINER.NAME))
     if options.resume and options.overwrite:
         raise ValueError(
-            "--resume goes on with a run, --overwrite starts it anew: give one of them"
+            "--resume continues a run, --overwrite starts it again: give one of them"
         )
     whole_suite = not task_names(cfg)
     cfg = with_target_names(cfg, options, whole_suite)
@@ -140,7 +140,7 @@ def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
 
 
 def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
-    """Return lines that say where the results are, and which commands look at them and
+    """Return lines that name the results' files, and the commands that show them and
     use the prompt.
     """
     out = Path(os.path.relpath(experiment.cfg.OUTPUT_DIR))

@@ -39,7 +39,7 @@ from .run_dir import (
     another_run,
     decide,
     exclusive_folder,
-    finished_facts,
+    finished_metadata,
     read_manifest,
     remove_unfinished,
     run_status,
@@ -57,15 +57,16 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @dataclass(frozen=True)
 class Run:
-    """What is run in `cfg.OUTPUT_DIR`.
+    """A run in `cfg.OUTPUT_DIR`.
 
     Attributes:
         start: folder of the run whose prompt is the initial one, or is evaluated; "": a
             fresh prompt.
         load_epoch: of `start`; None: its best.
         trains: False only evaluates.
-        references: what is scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT
-            is False) and, before training, "source", the prompt it starts from.
+        references: the models that are scored beside its prompt: "zero_shot" (unless
+            TEST.ZERO_SHOT is False) and, before training, "source", the prompt it
+            starts from.
         fresh: evaluating a prompt that was never trained is intended (--no-train).
         resume: continue an interrupted run in the folder; without it, that is an error.
         track: name of the tracker that gets curves and results.
@@ -82,22 +83,22 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The folder that it writes to."""
+        """Return the folder that it writes to."""
         return Path(self.cfg.OUTPUT_DIR)
 
     @property
     def trainer(self) -> type:
-        """The trainer's class."""
+        """Return the trainer's class."""
         return trainer_class(self.cfg.TRAINER.NAME)
 
     @property
     def names(self) -> list[str]:
-        """Its tasks."""
+        """Return the names of its tasks."""
         return settings.task_names(self.cfg)
 
     @property
     def epochs(self) -> int:
-        """The number of epochs that it trains for."""
+        """Return the number of epochs that it trains for."""
         if self.trains:
             return self.cfg.OPTIM.MAX_EPOCH
         return 0
@@ -112,8 +113,8 @@ class Run:
 def next_action(
     run: Run, tasks: TaskPool | None = None, start_exists: bool = True
 ) -> Action:
-    """Return what `execute` would do with a run. Raise ValueError if its folder holds
-    something else.
+    """Return the action that `execute` would take for a run. Raise ValueError if its
+    folder holds something else.
 
     start_exists: False if an earlier run of the same experiment makes the prompt that
     this one starts from.
@@ -126,7 +127,7 @@ def next_action(
 
 
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return what will be done, after checking all that can be wrong before anything is
+    """Return the action, after checking all that can be wrong before anything is
     written: the folder and, of a run that is not reused, keys, data, and the prompt it
     starts from. No trainer is built.
 
@@ -167,7 +168,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
     run is reused, an interrupted one continues if `run.resume` is set.
 
     Raises ValueError if another process is at work in the folder, and OSError if a file
-    cannot be written; what is lost then is the present epoch, as the message says.
+    cannot be written; only the present epoch is lost then, as the message says.
     """
     tasks = tasks or TaskPool()
     with exclusive_folder(run.folder):
@@ -186,7 +187,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
 
 def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
-        write_manifest(run.folder, finished_facts(run.folder))
+        write_manifest(run.folder, finished_metadata(run.folder))
     tidy(run.folder)
     name = printable(run.names[0])
     if len(run.names) > 1:
@@ -199,7 +200,7 @@ def _reuse(run: Run) -> list[dict]:
 def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     tasks = pool.get(run.cfg, run.names)
     images = pool.test_images.pop(run.cfg.OUTPUT_DIR, None)
-    # a run's numbers depend on its own seed, not on what ran before it
+    # a run's numbers depend on its own seed, not on earlier runs
     set_random_seed(run.cfg.SEED)
     _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
     tracker = Tracker()
@@ -294,7 +295,7 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     """Return `state`, or OTHER if the images or labels of a task have changed since the
     run was finished.
     """
-    about = finished_facts(run.folder)
+    about = finished_metadata(run.folder)
     try:
         built = tasks.get(run.cfg, run.names)
         drawn, content = provenance.of_lists(built), provenance.of_content(built)
@@ -316,7 +317,7 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
 
 def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     """Return `next_action`; of a finished run with damaged files, make again those that
-    need no model, and return what has to be done for the others.
+    need no model, and return the action for the others.
     """
     action = next_action(run, tasks)
     if action is not Action.REPAIR:
@@ -346,12 +347,12 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
 
 
 def _kept(run: Run) -> str:
-    """Return what is left of a run that could not write."""
+    """Return a sentence on the files that are left of a run that could not write."""
     reached = resume.reached(run.folder)
     lost = "nothing of it was done before"
     if reached:
         lost = f"{reached} are kept, the present epoch is lost"
-    return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command goes on"
+    return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command continues"
 
 
 def _set_deterministic(wanted: bool) -> None:

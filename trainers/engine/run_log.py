@@ -1,4 +1,4 @@
-"""log.txt of a run: what runs on what, and nothing of Dassl's own lines."""
+"""log.txt of a run: its program and machine, without Dassl's own lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def start_log(cfg: CfgNode, first_line: str = "") -> None:
-    """Open log.txt; its first lines say what runs on what.
+    """Open log.txt; its first lines name trainer, tasks, program and machine.
 
     It has the lines of epochs, which the console does not show.
     """

@@ -14,8 +14,8 @@ from .coop import CoOp
 
 @TRAINER_REGISTRY.register()
 class ProGrad(CoOp):
-    """Learn a text prompt by the gradient of cross-entropy, projected where it is
-    against that of distillation.
+    """Learn a text prompt by the gradient of cross-entropy, projected if it is against
+    that of distillation.
 
     T is the temperature of distillation, LAMBDA the strength of the projection, for
     each parameter tensor on its own.
@@ -23,6 +23,7 @@ class ProGrad(CoOp):
 
     needs_anchor = True
     keys = {"TRAINER.PROGRAD.T": 1.0, "TRAINER.PROGRAD.LAMBDA": 1.0}
+    ranges = {"TRAINER.PROGRAD.T": (1e-3, 1e9), "TRAINER.PROGRAD.LAMBDA": (0, 1e9)}
     defaults = {
         "TRAINER.MVLPT.COOP.N_CTX": 16,
         "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "end",
