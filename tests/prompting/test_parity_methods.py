@@ -5,7 +5,8 @@ implementation.
 import numpy as np
 import pytest
 
-from scripts.parity.__main__ import main
+from scripts.parity.__main__ import METHODS, main
+from scripts.parity.cases import TRAINERS
 from tests.prompting.method_files import CONFIGS, write_files
 
 
@@ -57,6 +58,10 @@ def test_wrong_input_is_one_sentence(files, capsys, method, file, message):
     assert main([method, str(folder / file)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+
+
+def test_every_method_is_a_choice():
+    assert sorted(TRAINERS) == list(METHODS)
 
 
 def test_an_unknown_method_ends_with_code_2(files):
