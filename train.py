@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = None
     # --help and wrong flags need no torch; of several processes one alone speaks
     if "LOCAL_RANK" not in os.environ:
-        args = arguments().parse_args(argv)
+        args = arguments(argv).parse_args(argv)
     from trainers.engine import distributed, experiment
     from trainers.engine.command_line import configuration, key_table, run_options
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         distributed.start()
         with stopped_by_sigterm(distributed.world() == 1):
             if args is None:
-                args = arguments().parse_args(argv)
+                args = arguments(argv).parse_args(argv)
             trainers.register_all()
             datasets.register_all()
             if args.list_keys:

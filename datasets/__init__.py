@@ -47,10 +47,19 @@ def register_all() -> None:
     """Import every module of this folder and the files of --import, so that their
     registrations run. Repeated calls cost nothing.
     """
-    for module in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        importlib.import_module(module.name)
+    from toolkit import plugin_files
+
+    dropped_in = []
+    for module in pkgutil.iter_modules(__path__):
+        name = f"{__name__}.{module.name}"
+        if module.ispkg or module.name in plugins.OURS["datasets"]:
+            importlib.import_module(name)
+        else:
+            dropped_in.append(name)
     importlib.import_module("datasets.pocket.tasks")
-    plugins.import_all()
+    for name in dropped_in:
+        plugin_files.import_dropped_in(name)
+    plugin_files.import_data_sets()
 
 
 def build_task(cfg, name: str) -> Task:
@@ -102,11 +111,14 @@ def _registered(name: str) -> type:
     """
     from dassl.data.datasets import DATASET_REGISTRY
 
+    from toolkit import plugin_files
+
     with contextlib.suppress(KeyError):
         return DATASET_REGISTRY.get(name)
     register_all()
     names = DATASET_REGISTRY.registered_names()
     if name not in names:
+        plugin_files.raise_failure(name)
         hint = f"the nearest names are {', '.join(nearest(name, names, count=3))}"
         path = Path(name).expanduser()
         if path.exists():

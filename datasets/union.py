@@ -30,8 +30,10 @@ def register_union(names: Sequence[str]) -> str:
             train: list[Sample] = []
             val: list[Sample] = []
             test: list[Sample] = []
+            self.parts: list[Task] = []
             for domain, name in enumerate(names):
                 task = build_task(cfg, name)
+                self.parts.append(task)
                 first = len(classnames)
                 train += _shifted(task.train_x, first, domain)
                 val += _shifted(task.val, first, domain)

@@ -26,8 +26,8 @@ those of two models on a test set of four images, in a custom table of tasks (wi
 >>> elevater_eval.score(one, folder, tasks={"my-pets": pets})["suites"]
 [{'suite': 'mine', 'score': 0.5, 'tasks': 1, 'of': 1}]
 >>> found = elevater_eval.compare(one, two, folder, tasks={"my-pets": pets})["tasks"][0]
->>> found["difference"], found["test"], found["p"] # both images on which they differ
-    are right for the second (0.5, 'McNemar, exact', 0.5)
+>>> found["difference"], found["test"], found["p"]  # both images on which they differ: the second is right
+(0.5, 'McNemar, exact', 0.5)
 >>> elevater_eval.metrics.compute("mean-per-class", [0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
 0.75
 """

@@ -333,16 +333,6 @@ class PromptedCLIP(nn.Module):
         class_features = self.encode_classes(classes, contexts=contexts)
         return self.logits(image_features, class_features)
 
-    def trainable_names(self) -> list[str]:
-        """Return the names of the parameters that an optimiser should get; all belong
-        to `prompt`.
-        """
-        return [
-            name
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad
-        ]
-
     def train(self, mode: bool = True) -> "PromptedCLIP":
         """Change the mode of the prompt only (dropout); the backbone stays in
         evaluation mode.

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from scripts.jobs import execution
@@ -23,8 +23,8 @@ from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
 from scripts.study import free_runs, plan_file
 from scripts.study.plan_file import PlanFile
+from scripts.study.running import progress_lines, run_jobs
 from scripts.study.work import configuration_of
-from toolkit.common.plugins import add_import_flag
 from toolkit.common.text import start_log
 
 log = logging.getLogger("sweep")
@@ -39,19 +39,12 @@ def arguments() -> argparse.ArgumentParser:
     add(
         "plan", type=Path, metavar="PLAN.yaml", help="for example one of configs/sweeps"
     )
-    add("--root", default="", help="folder of the data sets")
     add(
         "--output-dir",
         default="",
         help="default: output/<name of the plan>; all nodes must see it",
     )
-    add(
-        "--dry-run",
-        action="store_true",
-        help="print the plan; needs neither data nor a backbone",
-    )
-    add_import_flag(parser)
-    execution.add_arguments(parser)
+    execution.add_plan_arguments(parser)
     return parser
 
 
@@ -90,8 +83,6 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
 
 def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
-    from trainers.engine.run_dir import check_folder, exclusive_folder
-
     execution.check(args)
     try:
         plan, items = free_runs.plan_entries(content.entries)
@@ -104,32 +95,19 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
         return 0
     tasks = [task for job in plan for task in job.settings["tasks"]]
     is_pocket = all(entry.backbone == "pocket" for entry in content.entries)
-    check_folder(args.output_dir)
-    with exclusive_folder(args.output_dir):
-        result = study.run_jobs(plan, "sweep", tasks, args, trusted=is_pocket)
-        free_runs.write_results(plan, items, Path(args.output_dir))
-    code = execution.summarise(result, log)
-    log.info("results in %s", os.path.join(args.output_dir, "results.md"))
-    return code
+    write = partial(free_runs.write_results, plan, items)
+    return run_jobs(plan, tasks, args, is_pocket, write, "results.md", log)
 
 
 def describe(plan: Plan, args: argparse.Namespace) -> str:
     """Return the plan as text: how many jobs, and what they should take."""
     counts = plan.counts()
-    missing = study.missing_jobs(plan, args)
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
     if "evaluation" in counts:
         kinds += f", {counts['evaluation']:,} evaluations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
-    lines += study.progress_lines(plan, missing, args)
-    if backbones == ["pocket"]:
-        lines.append(execution.time_needed(missing, args))
-    else:
-        images = sum(job.images for job in missing) / 1e6
-        lines.append(
-            f"{images:,.2f} million images in training; the time is known once the first runs are measured"
-        )
+    lines += progress_lines(plan, args, is_pocket=backbones == ["pocket"])
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and flags that all tests share."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    """Name what the contract tests are run for: `pytest tests/contracts --import
+    """Name the trainer or task of the contract tests: `pytest tests/contracts --import
     my_method.py --trainer MyMethod`.
     """
     group = parser.getgroup("contracts")
@@ -28,7 +28,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Features that runs keep in files lie in a folder of this test run."""
+    """Keep features of runs in a folder of this test run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MVLPT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -36,8 +36,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def log_as_before():
-    """A context in which a command may set up its log; afterwards logging and
-    sys.stdout are what they were.
+    """Return a context in which a command may set up its log; afterwards logging and
+    sys.stdout are as before.
     """
 
     @contextlib.contextmanager

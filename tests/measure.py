@@ -33,7 +33,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Measures:
-    """What was counted over some files."""
+    """The counts over some files."""
 
     lines: int = 0
     branches: Counter = field(default_factory=Counter)  # "statements" and "hidden"
@@ -43,24 +43,24 @@ class Measures:
 
     @property
     def hidden_share(self) -> float:
-        """Hidden branches in percent of all."""
+        """Return hidden branches in percent of all."""
         total = sum(self.branches.values())
         return 100 * self.branches["hidden"] / max(total, 1)
 
     def percentile(self, percent: int) -> int:
-        """The number of tokens that `percent` of the lines do not exceed."""
+        """Return the number of tokens that `percent` of the lines do not exceed."""
         return self.tokens[len(self.tokens) * percent // 100] if self.tokens else 0
 
 
-def source_files(places: list[str] | None = None) -> list[Path]:
-    """Return the tracked Python files without tests, or those below `places`."""
+def source_files(paths: list[str] | None = None) -> list[Path]:
+    """Return the tracked Python files without tests, or those below `paths`."""
     command = [
         "git",
         "ls-files",
         "--cached",
         "--others",
         "--exclude-standard",
-        *(places or ["*.py"]),
+        *(paths or ["*.py"]),
     ]
     names = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=True
@@ -144,7 +144,7 @@ def tokens_by_line(source: str) -> Counter:
 
 
 def main() -> None:
-    """Print the measures of the whole tree, or of the places on the command line."""
+    """Print the measures of the whole tree, or of the paths on the command line."""
     found = measure(source_files(sys.argv[1:]))
     sys.stdout.write(
         f"lines                      {found.lines}\n"

@@ -41,7 +41,7 @@ def block(name):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of the tree."""
+    """Return a copy of the tree."""
     copy = tmp_path / "tree"
     for name in FOLDERS:
         shutil.copytree(
@@ -89,7 +89,7 @@ def files(folder):
 
 @pytest.fixture
 def birds(tmp_path):
-    """A data root with the folder that the example of a data set reads."""
+    """Return a data root with the folder that the example of a data set reads."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 3)):
         for k, name in enumerate(("cat", "dog")):

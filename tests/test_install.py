@@ -1,5 +1,5 @@
-"""The package `mvlpt`: its metadata agree with the requirements, and it works where the
-checkout is not.
+"""The package `mvlpt`: its metadata agree with the requirements, and it works without
+the checkout.
 """
 
 import json
@@ -77,7 +77,7 @@ def read_requirements(name: str) -> set[str]:
     }
 
 
-def project() -> dict:
+def pyproject() -> dict:
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -87,7 +87,7 @@ def names(requirements) -> set[str]:
 
 
 def test_requirements_and_extras_agree():
-    metadata = project()["project"]
+    metadata = pyproject()["project"]
     extras = metadata["optional-dependencies"]
     needed = {*metadata["dependencies"], *extras["report"]}
     in_checkout = read_requirements("requirements.txt")
@@ -100,7 +100,7 @@ def test_requirements_and_extras_agree():
 
 
 def test_every_package_and_its_data_are_listed():
-    tool = project()["tool"]["setuptools"]
+    tool = pyproject()["tool"]["setuptools"]
     found = {"toolkit.common"}
     for package in ("prompting", "elevater_eval"):
         for file in (ROOT / package).rglob("__init__.py"):
@@ -122,7 +122,7 @@ def test_every_package_and_its_data_are_listed():
 
 
 def test_commands_exist():
-    for target in project()["project"]["scripts"].values():
+    for target in pyproject()["project"]["scripts"].values():
         module, function = target.split(":")
         assert callable(getattr(import_module(module), function))
 
@@ -140,8 +140,8 @@ def test_help_imports_nothing_heavy(command):
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A new environment with the wheel that is built from the sdist; torch and the rest
-    are this environment's.
+    """Return a new environment with the wheel that is built from the sdist; torch and
+    the rest are this environment's.
     """
     folder = tmp_path_factory.mktemp("install")
     build = [
@@ -236,7 +236,7 @@ print(prompting.load_pocket().preprocessing.size, len(elevater_eval.load_tasks()
     assert lines[3:] == ["False False False", "48 True"]
     prompt = service.save_pocket_prompt(folder / "prompt")
     image = folder / "a.png"
-    image.write_bytes(service.picture(1))
+    image.write_bytes(service.encoded_image(1))
     installed = outside(folder, programs / "mvlpt-predict", prompt, image, "--json")
     here = outside(
         ROOT, sys.executable, "-m", "prompting", "predict", prompt, image, "--json"

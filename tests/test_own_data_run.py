@@ -45,7 +45,7 @@ def put(path: Path, content: bytes | str) -> None:
 
 
 def write_all(root: Path) -> None:
-    """data/pets (CoOp), data/classification/roads (COCO) and scenes (IRIS),
+    """Write data/pets (CoOp), data/classification/roads (COCO) and scenes (IRIS),
     mine/photos, mine/signs.csv.
     """
     rng = np.random.default_rng(0)
@@ -113,14 +113,14 @@ def task_classes() -> list[type]:
         "test_index": "test.json",
     }
     coop = {"folder": "pets", "image_dir": "images", "split_json": "split.json"}
-    facts = {
+    classes = {
         "run-pets": (CoopTask, coop),
         "run-roads": (ElevaterTask, coco),
         "run-scenes": (ElevaterTask, iris),
     }
     return [
         type(name, (base,), {"name": name, **values})
-        for name, (base, values) in facts.items()
+        for name, (base, values) in classes.items()
     ]
 
 
@@ -150,7 +150,7 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def main(world, log_as_before):
-    """`train.main` with the data root, one epoch and the pocket model; it leaves
+    """Return `train.main` with the data root, one epoch and the pocket model; it leaves
     logging as it was.
     """
 
@@ -163,7 +163,7 @@ def main(world, log_as_before):
     return run
 
 
-def own(world: Path) -> str:
+def image_tasks(world: Path) -> str:
     return f"folder:{world}/mine/photos,csv:{world}/mine/signs.csv"
 
 
@@ -176,9 +176,9 @@ NAMES = ["run-pets", "run-roads", "run-scenes", "photos", "signs"]
 
 @pytest.fixture(scope="module")
 def run(world, main, tmp_path_factory) -> Path:
-    """One multitask run over all five."""
+    """Return the folder of one multitask run over all five."""
     out = tmp_path_factory.mktemp("run") / "out"
-    tasks = f"run-pets,run-roads,run-scenes,{own(world)}"
+    tasks = f"run-pets,run-roads,run-scenes,{image_tasks(world)}"
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*")}
     assert (
         main(
@@ -264,7 +264,7 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
             cfg,
             next(
                 spec
-                for spec in own(world).split(",")
+                for spec in image_tasks(world).split(",")
                 if datasets.task_name(spec) == name
             ),
         )
@@ -440,7 +440,9 @@ def test_own_images_that_changed_are_not_taken_for_the_same_run(main, tmp_path, 
 
 @pytest.fixture
 def refused(main, world, tmp_path, capsys):
-    """The message of a run that ends with code 2 and writes nothing."""
+    """Return a function that returns the message of a run that ends with code 2 and
+    writes nothing.
+    """
 
     def run(*argv) -> str:
         assert (

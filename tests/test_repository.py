@@ -1,5 +1,5 @@
-"""The repository as a whole: what documents promise, what files must not hold, and that
-importing does nothing.
+"""The repository as a whole: the promises of documents, words that files must not hold,
+and that importing does nothing.
 """
 
 import ast
@@ -69,7 +69,7 @@ def between(text: str, marker: str) -> str:
 
 
 def repository_files() -> list[Path]:
-    """Files under version control, or about to be."""
+    """Return files under version control, or about to be."""
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "-z"],
@@ -84,8 +84,8 @@ def repository_files() -> list[Path]:
 
 
 def modules() -> list[str]:
-    """Every module, by the name under which it is imported; those of toolkit/dassl only
-    where that one runs.
+    """Return every module, by the name under which it is imported; those of
+    toolkit/dassl only if that one runs.
     """
     names, built_in = ["train"], "built in" in toolkit.which_dassl()
     for package in PACKAGES:
@@ -297,7 +297,7 @@ def write_birds(folder: Path) -> None:
 @pytest.mark.parametrize("trainer", ["LowRank", "ShallowVPT"])
 def test_examples_of_contributing_work(tmp_path, trainer):
     """Run a trainer and the data set that CONTRIBUTING shows, as plugins, over one task
-    in a process of its own.
+    in another process.
     """
     write_birds(tmp_path / "data" / "birds")
     imports = ""

@@ -1,15 +1,17 @@
 """How the tree is built: imports follow the data, without circles; folders stay small;
-functions and lines stay plain.
+functions, lines and words stay plain.
 """
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import measure
 import pytest
+import words
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("elevater_eval", "prompting", "datasets", "trainers", "scripts", "toolkit")
@@ -65,7 +67,7 @@ def imports(file: Path) -> set[str]:
     for `from a.b import c`.
     """
     package = module_name(file).split(".")
-    if file.name != "__init__.py":
+    if "a.py" != "__init__.py":
         package = package[:-1]
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -203,3 +205,63 @@ def test_few_branches_are_hidden_in_expressions(measures):
 @not_yet
 def test_lines_are_plain(measures):
     assert measures.percentile(90) <= 16
+
+
+@pytest.fixture(scope="module")
+def counts() -> words.Counts:
+    return words.count(words.python_files([]))
+
+
+def test_docstrings_of_functions_begin_with_a_verb(counts):
+    wrong = [text for text in counts.found if ": no verb: " in text]
+    assert counts.public_verbs / counts.public >= 0.95, wrong
+    assert counts.private_verbs / counts.private >= 0.95, wrong
+
+
+@not_yet
+@pytest.mark.parametrize("word", ["where", "what"])
+def test_docstrings_and_comments_have_few_question_words(counts, word):
+    assert counts.words > 50_000
+    assert counts.per_thousand(word) <= 2
+
+
+@not_yet
+def test_names_and_phrases_are_standard(counts):
+    wrong = [text for text in counts.found if re.search(": (name|phrase): ", text)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("docstring", "is_verb"),
+    [
+        ("Return the scores.", True),
+        ("Name the nearest one.", True),
+        ("Train and test.", True),
+        ("Score of each class.", False),
+        ("Name that is shown.", False),
+        ("Returns the scores.", False),
+        ("The scores.", False),
+        ("What is scored.", False),
+        ("Seconds.", False),
+    ],
+)
+def test_nouns_are_no_verbs(docstring, is_verb):
+    assert words.begins_with_verb(docstring) == is_verb
+
+
+def test_words_are_found_in_docstrings_comments_names_and_strings():
+    source = '''"""Say what."""
+
+def own(places):
+    """Return where it stands."""
+    text = "it goes on"  # what for
+    return text
+'''
+    tree = ast.parse(source)
+    counts = words.Counts()
+    words.count_verbs(counts, "a.py", tree)
+    words.count_prose(counts, "a.py", source, tree)
+    words.count_names(counts, "a.py", tree)
+    assert counts.questions == {"where": 1, "what": 2} and counts.words == 8
+    assert (counts.public, counts.public_verbs) == (1, 1)
+    assert (counts.names, counts.phrases) == (2, 2)

@@ -15,8 +15,8 @@ PROGRAM = Path(__file__).resolve().parents[1] / "train.py"
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """Runs train.py with arguments in an empty folder; the pocket suite is rendered
-    into another one.
+    """Return a function that runs train.py with arguments in an empty folder; the
+    pocket suite is rendered into another one.
     """
     folder = tmp_path_factory.mktemp("anywhere")
     surroundings = {

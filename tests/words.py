@@ -36,12 +36,12 @@ FOLDERS = (
 )
 VERBS = set(
     """
-    accept add advance allow answer append apply assert assign average backpropagate
+    accept act add advance allow answer append apply assert assign average backpropagate
     begin bind block bound build call cancel catch change check choose classify clear
     close collect combine compare complete compose compute concatenate connect construct
     continue convert copy count create crop cut damage decode delete describe detach
     disable discard divide do download draw drop enable encode end enter evaluate execute
-    exit expand export extend extract fail fetch fill find finish fit flush follow forget
+    exit expand expect export extend extract fail fetch fill find finish fit flip flush follow forget
     format freeze gather generate get give go group handle have hold ignore import
     initialise insert install interpolate interrupt iterate join keep kill leave let
     limit link list load lock log look lower make map mark mask measure merge mix move
@@ -61,14 +61,14 @@ NOUNS_TOO = set(
     exit export fit format group hold import list load lock log look map mark mask
     measure mix move name order pad pass place plan plot process project query queue
     rank record report return reuse round run sample scale score set show skip sort
-    split start step stop store sum switch test time train transform try turn use wait
+    split start step stop store sum switch test time transform try turn use wait
     walk zip
     """.split()
 )
 MAKES_A_NOUN = {"of", "that", "which", "is", "are", "was", "has", "and", "or"}
-# today -> (standard, where the name is banned): the style's table. "" bans it as any
-# identifier, "def" as the name of a function, class or module, a folder as any
-# identifier below it. In other scopes the word has its usual meaning.
+# today -> (standard, scope of the ban): the style's table. "" bans it as any
+# identifier, "def" as the name of a function, class or module, the beginning of
+# a path as any identifier below it. In other scopes the word has its usual meaning.
 BANNED_NAMES = {
     "Batches": ("FeatureDataset", ""),
     "FeatureRows": ("LazyFeatures", ""),
@@ -92,7 +92,7 @@ BANNED_NAMES = {
     "finish": ("attention_output_and_mlp", "prompting/"),
     "forms": ("unpack", ""),
     "frozen": ("get_backbone", "def"),
-    "hidden": ("causal_mask", ""),
+    "hidden": ("causal_mask", "prompting/text_tower"),
     "is_own": ("is_custom", ""),
     "joint": ("multitask", ""),
     "keep": ("max_cached_classes", ""),
@@ -128,7 +128,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Counts:
-    """What was counted over some files."""
+    """The counts over some files."""
 
     public: int = 0  # docstrings of functions without a leading "_"
     public_verbs: int = 0
@@ -165,17 +165,21 @@ def begins_with_verb(docstring: str) -> bool:
     return word not in NOUNS_TOO or second not in MAKES_A_NOUN
 
 
-def python_files(places: list[str]) -> list[Path]:
-    """Return the Python files of the checkout, or those below `places`."""
+def python_files(paths: list[str]) -> list[Path]:
+    """Return the Python files of the checkout, or those below `paths`."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(
-        [*command, *(places or ["*.py"])],
+        [*command, *(paths or ["*.py"])],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    files = [ROOT / name for name in done.stdout.splitlines() if name.endswith(".py")]
+    files = [
+        ROOT / name
+        for name in sorted(set(done.stdout.splitlines()))
+        if name.endswith(".py")
+    ]
     return [file for file in files if file.is_file()]
 
 
@@ -304,16 +308,16 @@ def row(folder: str, counts: Counts) -> str:
 
 
 def main() -> None:
-    """Print the table for each folder, or for the places on the command line."""
+    """Print the table for each folder, or for the paths on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("places", nargs="*")
+    parser.add_argument("paths", nargs="*")
     parser.add_argument("--list", action="store_true", help="print each finding, too")
     args = parser.parse_args()
     sys.stdout.write(
         "| folder | verbs, public | verbs, private | where | what | names | phrases |\n"
         "|---|---:|---:|---:|---:|---:|---:|\n"
     )
-    for folder in args.places or ["*.py", *FOLDERS]:
+    for folder in args.paths or ["*.py", *FOLDERS]:
         counts = count(python_files([folder]))
         sys.stdout.write(row("all" if folder == "*.py" else folder, counts))
         if args.list:

@@ -20,11 +20,21 @@ def register_all() -> None:
 
     Repeated calls cost nothing.
     """
+    import datasets
+    from toolkit import plugin_files
+
     from . import methods
 
-    for package in (methods.__name__, __name__):
-        for module in pkgutil.iter_modules(
-            importlib.import_module(package).__path__, prefix=f"{package}."
-        ):
-            importlib.import_module(module.name)
-    plugins.import_all()
+    datasets.register_all()
+    for module in pkgutil.iter_modules(methods.__path__, f"{methods.__name__}."):
+        importlib.import_module(module.name)
+    dropped_in = []
+    for module in pkgutil.iter_modules(__path__):
+        name = f"{__name__}.{module.name}"
+        if module.ispkg or module.name in plugins.OURS["trainers"]:
+            importlib.import_module(name)
+        else:
+            dropped_in.append(name)
+    for name in dropped_in:
+        plugin_files.import_dropped_in(name)
+    plugin_files.import_all()

@@ -341,9 +341,7 @@ class PromptTrainer(PromptEvaluator):
     def save_model(
         self, epoch, directory, is_best=False, val_result=None, model_name=""
     ) -> None:
-        """Write a checkpoint of the prompt with what is needed to use it, as
-        prompts.safetensors has it.
-        """
+        """Write a checkpoint of the prompt with the metadata of prompts.safetensors."""
         if distributed.main():
             folder = Path(directory) / "prompt_learner"
             prompt = self.model.prompt

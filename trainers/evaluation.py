@@ -159,7 +159,7 @@ class PromptEvaluator(TrainerX):
     def check_cfg(self, cfg) -> None:
         check(cfg, self.multitask)
 
-    # -- what is built -------------------------------------------------------------------------------------------
+    # -- build ---------------------------------------------------------------------------------------------------
 
     def build_prompt(self) -> Prompt | None:
         """Return the prompt; None for plain CLIP."""
@@ -208,7 +208,7 @@ class PromptEvaluator(TrainerX):
         )
 
     def _dataset(self, split: str) -> MultitaskDataset:
-        cfg, own = self.cfg, self.backbone.preprocessing
+        cfg, default = self.cfg, self.backbone.preprocessing
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
         if split == "train":
@@ -216,14 +216,14 @@ class PromptEvaluator(TrainerX):
                 cfg,
                 self.train_tasks,
                 split,
-                own,
-                training_transform(cfg, own),
+                default,
+                training_transform(cfg, default),
                 CACHE_BUDGET,
             )
         budget = CACHE_BUDGET
         if split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
-        return build_images(cfg, self.tasks, split, own, cache_budget=budget)
+        return build_images(cfg, self.tasks, split, default, cache_budget=budget)
 
     def build_model(self) -> None:
         backbone = self.backbone
@@ -298,7 +298,7 @@ class PromptEvaluator(TrainerX):
     def evaluate(
         self, split: str, reference: str = "", by_class: dict | None = None
     ) -> dict[str, float]:
-        """Return the scores of what `predict` returns, without holding it, or those of
+        """Return the scores of the result of `predict`, without holding it, or those of
         a reference: "zero_shot" is plain CLIP with the tasks' templates,
         "zero_shot_one_template" with the sentence that prompts begin as, "source" the
         prompt as it is. The scores of each task's classes are added to `by_class`.
@@ -387,8 +387,8 @@ class PromptEvaluator(TrainerX):
     def test(self, split: str | None = None) -> float:
         """Return the mean score of the tasks in percent.
 
-        Without `split` that of TEST.SPLIT, which is what a run is for: results are
-        written, and predictions if it is the test split.
+        Without `split` that of TEST.SPLIT, the purpose of a run: results are written,
+        and predictions if it is the test split.
         """
         is_final = split is None
         split = split or self.cfg.TEST.SPLIT
@@ -406,6 +406,13 @@ class PromptEvaluator(TrainerX):
         self.means[split] = mean
         return mean
 
+    def write_scalar(
+        self, tag: str, scalar_value: float, global_step: int | None = None
+    ) -> None:
+        """Add a point to a curve of TensorBoard, and of the run's tracker."""
+        super().write_scalar(tag, scalar_value, global_step)
+        self.context.tracker.log({tag: float(scalar_value)}, global_step or 0)
+
     def init_writer(self, log_dir: str) -> None:
         """Let the main process alone write curves."""
         if distributed.main():
@@ -414,8 +421,8 @@ class PromptEvaluator(TrainerX):
     # -- prompts in files ------------------------------------------------------------------------------------------
 
     def save_prompts(self, directory: str) -> None:
-        """Write prompts.safetensors: what `prompting` needs to use the prompt
-        elsewhere.
+        """Write prompts.safetensors: the prompt, and the metadata with which
+        `prompting` uses it elsewhere.
         """
         if self.model.prompt is None or not distributed.main():
             return
@@ -462,15 +469,15 @@ def check_images(setup: PromptSetup) -> None:
     """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the
     tasks.
     """
-    cfg, own = setup.cfg, setup.backbone.preprocessing
-    size = preprocessing_of(cfg, own).size
-    if size != own.size:
+    cfg, default = setup.cfg, setup.backbone.preprocessing
+    size = preprocessing_of(cfg, default).size
+    if size != default.size:
         name = results.backbone_name(cfg)
         raise ValueError(
-            f"INPUT.SIZE is {size}, but {name} takes images of {own.size} x {own.size} pixels"
+            f"INPUT.SIZE is {size}, but {name} takes images of {default.size} x {default.size} pixels"
         )
     try:
-        training_transform(cfg, own)
+        training_transform(cfg, default)
     except (TypeError, IndexError, ValueError) as error:
         raise ValueError(
             f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
@@ -514,7 +521,7 @@ def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
 
 
 def training_transform(
-    cfg, own: Preprocessing
+    cfg, default: Preprocessing
 ) -> Callable[[Image.Image], Tensor] | None:
     """Return the random transform that INPUT.TRANSFORMS names, None without one.
 
@@ -522,7 +529,7 @@ def training_transform(
     """
     if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
         return None
-    pre = preprocessing_of(cfg, own)
+    pre = preprocessing_of(cfg, default)
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.SIZE = (pre.size, pre.size)

@@ -1,5 +1,5 @@
-"""Terms that keep a prompt near what frozen features know, for any method and any
-number of tasks.
+"""Terms that keep a prompt near frozen features, for any method and any number of
+tasks.
 
 A term is a mean over the images of a batch, as cross-entropy is: a term over classes
 counts the classes of each image's own task. With one task these are the published
@@ -24,7 +24,7 @@ MASKED_LOGIT = -1e4
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenFeatures:
     """Features of a frozen model for the images and classes of a batch: images (B, d),
     classes (C, d), logits (B, C).
     """
@@ -57,14 +57,14 @@ class Outputs:
     labels: Tensor
     groups: Tensor
     sizes: Tensor
-    anchors: Sequence[Frozen] = field(default=())
+    anchors: Sequence[FrozenFeatures] = field(default=())
     other_logits: Tensor | None = None
     weight: float = 1.0
 
     @cached_property
     def class_weights(self) -> Tensor:
-        """The share of each class (C,) in a mean over images and the classes of their
-        tasks.
+        """Return the share of each class (C,) in a mean over images and the classes of
+        their tasks.
         """
         counts = torch.bincount(self.groups, minlength=len(self.sizes))
         return (counts / len(self.groups) / self.sizes).repeat_interleave(self.sizes)
@@ -91,7 +91,7 @@ def build_outputs(
         frozen_logits = mask_other_tasks(
             model.logits(frozen_images, frozen_classes), groups, sizes
         )
-        anchors.append(Frozen(frozen_images, frozen_classes, frozen_logits))
+        anchors.append(FrozenFeatures(frozen_images, frozen_classes, frozen_logits))
     other_logits = None
     if other_images is not None:
         other_logits = mask_other_tasks(
@@ -130,13 +130,13 @@ def cross_entropy(outputs: Outputs) -> Tensor:
     return outputs.weight * value + (1 - outputs.weight) * other
 
 
-def text_cosine(outputs: Outputs, frozen: Frozen) -> Tensor:
+def text_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return 1 - the mean cosine of class features and frozen ones (KgCoOp, eq. 4)."""
     cosines = F.cosine_similarity(outputs.classes, frozen.classes, eps=1e-7)
     return 1 - (outputs.class_weights * cosines).sum()
 
 
-def text_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
+def text_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean absolute difference of class features over classes and dimensions
     (PromptSRC, eq. 3).
     """
@@ -144,7 +144,7 @@ def text_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
     return (outputs.class_weights * differences).sum()
 
 
-def text_l2(outputs: Outputs, frozen: Frozen) -> Tensor:
+def text_l2(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean squared distance of class features and frozen ones over classes
     (CLAP, eq. 8).
     """
@@ -152,19 +152,19 @@ def text_l2(outputs: Outputs, frozen: Frozen) -> Tensor:
     return (outputs.class_weights * distances).sum()
 
 
-def image_l1(outputs: Outputs, frozen: Frozen) -> Tensor:
+def image_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean absolute difference of image features over images and dimensions
     (PromptSRC, eq. 3).
     """
     return (outputs.images - frozen.images).abs().mean()
 
 
-def image_cosine(outputs: Outputs, frozen: Frozen) -> Tensor:
+def image_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return 1 - the mean cosine of image features and frozen ones (MMRL)."""
     return 1 - F.cosine_similarity(outputs.images, frozen.images, eps=1e-7).mean()
 
 
-def kl(outputs: Outputs, frozen: Frozen) -> Tensor:
+def kl(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return KL(frozen || prompted), summed over classes and divided by their number,
     as PromptSRC's code does (eq. 4).
     """

@@ -17,7 +17,6 @@ from datasets.pocket.catalog import catalog_facts
 from toolkit.common.suggest import nearest
 
 SUITES = ("coop", "imagenet-variant", "elevater", "pocket")
-LAYOUTS = ("coop", "iris", "coco", "folders")
 ELEVATER_BLOBS = "https://cvinthewildeus.blob.core.windows.net/datasets"
 _HERE = Path(__file__).parent
 

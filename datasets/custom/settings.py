@@ -114,7 +114,7 @@ def _names(value: object, where: str) -> dict[str, str]:
     for key, name in pairs:
         label = _text(key, where)
         if label in names:
-            raise ValueError(f"{where}: {label!r} stands there twice")
+            raise ValueError(f"{where}: {label!r} occurs twice")
         names[label] = _text(name, where)
     return names
 

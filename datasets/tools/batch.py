@@ -21,7 +21,6 @@ from .whole_copies import prepare_folder, prepare_zip
 
 log = logging.getLogger(__name__)
 
-ORIGINS = ("wds", "parquet", "zip", "torchvision", "folder", "hub")
 WRITTEN, SKIPPED, FAILURE = "written", "skipped", "failed"
 
 

@@ -21,7 +21,6 @@ from toolkit.common.structured import read_yaml
 
 from .record import OTHER_ORDER
 
-FORMS = ("wds", "parquet", "folder")
 WDS_OWNER = "clip-benchmark"
 
 

@@ -111,9 +111,7 @@ def _check_files(entry: Entry, root: Path, report: Report) -> None:
                 f"it does not exist{near(path)}",
             )
     for part in sorted(folder.rglob(".*.part")):
-        message = (
-            "a download that was stopped; the same download command goes on with it"
-        )
+        message = "a download that was stopped; the same download command continues it"
         report.warn("unfinished-download", part.relative_to(root).as_posix(), message)
     _check_record(entry, folder, report)
 

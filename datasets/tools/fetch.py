@@ -182,7 +182,7 @@ def _from_http(url: str, part: _Part, wait: float) -> None:
             log.info("interrupted (%s), trying again", reason)
             time.sleep(wait)
     if part.size:
-        reason = f"{reason}; {part.size} bytes are kept and the same command goes on with them"
+        reason = f"{reason}; {part.size} bytes are kept and the same command continues with them"
     raise _Failed(reason)
 
 

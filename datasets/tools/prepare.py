@@ -129,7 +129,7 @@ def require_empty(entry: Entry, root: str | Path) -> None:
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not is_empty:
         raise ValueError(
-            f"{folder} is there already and stays as it is; move it away to prepare {entry.name} anew"
+            f"{folder} is there already and stays as it is; move it away to prepare {entry.name} again"
         )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from toolkit.common.cli import STOPPED, NotDone, run_command
+from toolkit.common.plugins import add_import_flag
 
 from .local_executor import Processes
 from .plan import Clock, Executor, Job, Outcome, Plan, Report, run_plan
@@ -27,9 +28,21 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 BAR = "{desc} {bar} {n}/{total}{postfix}"
 
 
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --dry-run and the flags that say where data are and jobs run."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan; needs neither data nor a backbone",
+    )
+    add_arguments(parser)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say where jobs run."""
+    """Add the flags that say where data and plugins are and where jobs run."""
     add = parser.add_argument
+    add("--root", default="", help="folder of the data sets")
+    add_import_flag(parser)
     add(
         "--jobs",
         type=int,
@@ -207,7 +220,7 @@ def command(
                 raise NotDone(str(error)) from error
             raise
         except KeyboardInterrupt:
-            sys.stderr.write("stopped; the same command goes on\n")
+            sys.stderr.write("stopped; the same command continues\n")
             return STOPPED
 
     before = signal.signal(signal.SIGTERM, _interrupt)

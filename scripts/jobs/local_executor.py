@@ -159,7 +159,7 @@ def each(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
 ) -> Iterator[tuple[int, Result | Exception]]:
     """Yield (position, result) of `function` for every item, as they end; an error is a
-    result, and the rest goes on.
+    result, and the rest continues.
 
     jobs: number of processes; 1 works in this process. `function` is one of a module's,
     so that another process finds it.

@@ -230,7 +230,7 @@ def run_plan(
     """Run every job that has no results yet, as soon as those that it needs have ended.
 
     A failed job is tried again, unless its input is wrong; then its dependents are
-    skipped, and everything else goes on.
+    skipped, and everything else continues.
 
     Args:
         finished: True if a job's results exist; such a job is reused if all that it

@@ -20,14 +20,12 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
-from scripts.study import __main__ as study
 from scripts.study import methods
+from scripts.study.running import progress_lines, run_jobs, split_words
 from scripts.study.work import configuration_of
-from toolkit.common.plugins import add_import_flag
 from toolkit.common.suggest import canonical, nearest
 from toolkit.common.text import start_log
 from trainers.engine.config_values import parse
-from trainers.engine.run_dir import check_folder, exclusive_folder
 
 from . import output
 from .planner import ProtocolPlanner, Results
@@ -60,21 +58,14 @@ def arguments() -> argparse.ArgumentParser:
         default="",
         help="of few-shot curves, comma separated; the other protocols take the most",
     )
-    add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default="", help="default: output/protocols_<suite>")
-    add(
-        "--dry-run",
-        action="store_true",
-        help="print the plan; needs neither data nor a backbone",
-    )
     add(
         "--coop-folders",
         action="store_true",
         help="name folders as CoOp's scripts do, with a log.txt for its parser",
     )
-    add_import_flag(parser)
-    execution.add_arguments(parser)
+    execution.add_plan_arguments(parser)
     add(
         "--opts",
         nargs="+",
@@ -122,7 +113,7 @@ def _protocols(chosen: Sequence[str]) -> list[str]:
 def _methods(text: str) -> list[str]:
     known = methods.known()
     found = []
-    for word in study.words(text):
+    for word in split_words(text):
         name = canonical(word, known)
         if name is None:
             raise ValueError(
@@ -135,7 +126,7 @@ def _methods(text: str) -> list[str]:
 
 
 def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
-    words = study.words(text)
+    words = split_words(text)
     if not all(word.isdigit() and int(word) >= least for word in words):
         raise ValueError(
             f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
@@ -145,7 +136,7 @@ def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
 
 def _options(opts: Sequence[str]) -> dict:
     if len(opts) % 2:
-        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} stands alone")
+        raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} is left over")
     return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
 
 
@@ -159,15 +150,7 @@ def describe(
     lines.append(
         f"{counts['adaptation']:,} trainings, {counts['source']:,} source prompts, {counts['evaluation']:,} evaluations"
     )
-    missing = study.missing_jobs(plan, args)
-    lines += study.progress_lines(plan, missing, args)
-    if suite.backbone == "pocket":
-        lines.append(execution.time_needed(missing, args))
-    else:
-        images = sum(job.images for job in missing) / 1e6
-        lines.append(
-            f"{images:,.2f} million images in training; the time is known once the first runs are measured"
-        )
+    lines += progress_lines(plan, args, is_pocket=suite.backbone == "pocket")
     return "\n".join(lines) + "\n"
 
 
@@ -184,17 +167,14 @@ def run(args: argparse.Namespace) -> int:
     is_pocket = suite.backbone == "pocket"
     if not args.root and not all(name.startswith("pocket-") for name in suite.sets):
         raise ValueError("--root: the folder of the data sets is needed")
-    check_folder(args.output_dir)
-    folder = Path(args.output_dir)
-    with exclusive_folder(folder):
-        tasks = [*suite.sets, *suite.shifts]
-        result = study.run_jobs(plan, "protocols", tasks, args, trusted=is_pocket)
+
+    def write(folder: Path) -> None:
         output.write_all(suite, planned, folder)
         if args.coop_folders:
             output.write_logs(plan, folder)
-    code = execution.summarise(result, log)
-    log.info("tables in %s", os.path.join(args.output_dir, "tables"))
-    return code
+
+    tasks = [*suite.sets, *suite.shifts]
+    return run_jobs(plan, tasks, args, is_pocket, write, "tables", log)
 
 
 def main(argv: list[str] | None = None) -> int:

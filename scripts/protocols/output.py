@@ -4,7 +4,6 @@ tests; logs as CoOp's scripts have them.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -64,21 +63,6 @@ def one_row(line: Line) -> str:
         "" if cell.mean is None else f"{cell.mean:.2f}" for cell in line.cells.values()
     ]
     return tables.csv_text(list(line.cells), [numbers])
-
-
-def read_row(path: Path) -> dict[str, float]:
-    """Return set -> percent of a one-row CSV.
-
-    Raise ValueError naming a file that is none.
-    """
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if len(rows) != 1:
-        raise ValueError(f"{path} has {len(rows)} rows below its header; expected one")
-    try:
-        return {name: float(text) for name, text in rows[0].items() if text}
-    except (TypeError, ValueError):
-        raise ValueError(f"{path}: a cell is no number") from None
 
 
 def markdown(table: Table) -> str:

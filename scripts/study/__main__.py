@@ -13,25 +13,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from scripts.jobs import execution
-from scripts.jobs.plan import Job, Plan, Report
-from toolkit.common.hardware import processor_name
-from toolkit.common.plugins import add_import_flag
-from toolkit.common.structured import write_json
+from scripts.jobs.plan import Plan
 from toolkit.common.text import start_log
 
 from . import methods, protocol
 from .items import Item, plan_items
 from .protocol import Protocol
-from .work import Place, finished, is_there, perform
+from .running import progress_lines, run_jobs, split_words
 
 log = logging.getLogger("study")
 
@@ -58,22 +52,15 @@ def arguments() -> argparse.ArgumentParser:
         "--methods",
         help=f"trainers, comma separated; default: {','.join(methods.PAPER)}",
     )
-    add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default=str(Path("output") / "study"))
-    add(
-        "--dry-run",
-        action="store_true",
-        help="print the plan; needs neither data nor a backbone",
-    )
     add(
         "--results",
         default="",
         metavar="FILE",
         help="write tables, tests and plots into a Markdown file, too",
     )
-    add_import_flag(parser)
-    execution.add_arguments(parser)
+    execution.add_plan_arguments(parser)
     return parser
 
 
@@ -84,14 +71,14 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     """
     for flag in ("seeds", "methods"):
         text = getattr(args, flag)
-        if text is not None and not words(text):
+        if text is not None and not split_words(text):
             raise ValueError(f"--{flag} is {text!r}, which names none")
     if args.root and not Path(args.root).expanduser().is_dir() and not args.dry_run:
         raise FileNotFoundError(f"--root: no folder {args.root}")
     seeds = _numbers(args.seeds or "")
     known = protocol.load(args.suite)
     names = _item_names(args.items, known)
-    known = protocol.narrowed(known, seeds, words(args.methods or ""))
+    known = protocol.narrowed(known, seeds, split_words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     plan, items = plan_items(known, names)
     return known, plan, items
@@ -102,7 +89,7 @@ def _numbers(seeds: str) -> list[int]:
     from trainers.engine.settings import MAX_SEED
 
     numbers = []
-    for word in dict.fromkeys(words(seeds)):
+    for word in dict.fromkeys(split_words(seeds)):
         if not word.isdecimal() or int(word) > MAX_SEED:
             raise ValueError(
                 f"--seeds: whole numbers from 0, comma separated, not {seeds!r}"
@@ -127,12 +114,6 @@ def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def words(text: str) -> list[str]:
-    """Return comma-separated words."""
-    parts = [part.strip() for part in text.split(",")]
-    return [part for part in parts if part]
-
-
 def describe(
     known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace
 ) -> str:
@@ -151,14 +132,8 @@ def describe(
         part, _ = plan_items(known, [item.name])
         lines.append(_count_line(item.name, part))
     lines.append(_count_line("together", plan))
-    missing = missing_jobs(plan, args)
-    lines += progress_lines(plan, missing, args)
-    if known.backbone == "pocket":
-        lines.append(execution.time_needed(missing, args))
-    else:
-        lines.append(
-            "images: seen in training; the time is known once the first runs are measured"
-        )
+    is_pocket = known.backbone == "pocket"
+    lines += progress_lines(plan, args, is_pocket, show_images=False)
     return "\n".join(lines) + "\n"
 
 
@@ -168,64 +143,8 @@ def _count_line(name: str, plan: Plan) -> str:
     return f"{name:<10}{counts['source']:>15,}{counts['adaptation']:>13,}{counts['transfer']:>11,}{images:>16,.2f}"
 
 
-def missing_jobs(plan: Plan, args: argparse.Namespace) -> list[Job]:
-    """Return the jobs that have no results in `args.output_dir`."""
-    place = Place(args.output_dir, args.root)
-    return [job for job in plan if not is_there(job, place)]
-
-
-def progress_lines(
-    plan: Plan, missing: Sequence[Job], args: argparse.Namespace
-) -> list[str]:
-    """Return a line that says how many jobs are done, if some are."""
-    done = len(plan) - len(missing)
-    return (
-        [f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"]
-        if done
-        else []
-    )
-
-
-def run_jobs(
-    plan: Plan, name: str, tasks: Sequence[str], args: argparse.Namespace, trusted: bool
-) -> Report:
-    """Run a plan's jobs in `args.output_dir`, which the caller holds; write
-    machine.json. See `execution.execute`.
-
-    tasks: those of the pocket suite are written before several processes want them.
-    """
-    from datasets import pocket
-
-    pocket.ensure_all([task for task in dict.fromkeys(tasks) if task in pocket.SPECS])
-    folder = Path(args.output_dir)
-    write_json(folder / "machine.json", _machine(args))
-    place = Place(args.output_dir, args.root)
-    is_finished = partial(finished, place=place)
-    return execution.execute(
-        plan, is_finished, (perform, place), folder, name, args, trusted
-    )
-
-
-def _machine(args: argparse.Namespace) -> dict:
-    """Return the machine that starts jobs, and how many at a time; each run's
-    results.json has the one it ran on.
-    """
-    jobs = args.jobs
-    if not args.address:
-        jobs = execution.processes(args)
-    versions = {name: version(name) for name in ("torch", "numpy")}
-    return {
-        "cpu": processor_name(),
-        "cores": os.cpu_count(),
-        "jobs": jobs,
-        "versions": versions,
-    }
-
-
 def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
-    from trainers.engine.run_dir import check_folder, exclusive_folder
-
     from . import output
 
     execution.check(args)
@@ -237,15 +156,12 @@ def run(args: argparse.Namespace) -> int:
     is_pocket = known.backbone == "pocket"
     if not is_pocket and not args.root:
         raise ValueError("--root: the folder of the data sets is needed")
-    check_folder(args.output_dir)
-    with exclusive_folder(args.output_dir):
-        tasks = [*known.sources, *known.targets]
-        result = run_jobs(plan, "study", tasks, args, trusted=is_pocket)
-        folder = Path(args.output_dir)
+
+    def write(folder: Path) -> None:
         output.write_all(known, items, folder, args.results, args.root)
-    code = execution.summarise(result, log)
-    log.info("tables in %s", os.path.join(args.output_dir, "tables"))
-    return code
+
+    tasks = [*known.sources, *known.targets]
+    return run_jobs(plan, tasks, args, is_pocket, write, "tables", log)
 
 
 def main(argv: list[str] | None = None) -> int:

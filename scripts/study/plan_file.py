@@ -92,7 +92,7 @@ def read(path: Path) -> PlanFile:
     if "runs" in top.value:
         for key in study:
             raise top.get(key).error(
-                "is a study's; with runs it stands in each of them"
+                "is a study's; with runs it belongs in each of them"
             )
         entries = _entries(top.get("runs"))
     return PlanFile(

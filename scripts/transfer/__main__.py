@@ -28,7 +28,7 @@ import trainers
 from datasets import pocket
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
-from toolkit.common.plugins import add_import_flag
+from scripts.study.running import split_words
 from toolkit.common.structured import read_json
 from toolkit.common.text import start_log
 
@@ -62,7 +62,6 @@ def arguments() -> argparse.ArgumentParser:
         type=Path,
         help="folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it",
     )
-    add("--root", default="", help="folder of the data sets")
     add("--backbone", default="", help="as for train.py")
     add(
         "--config-file",
@@ -74,7 +73,6 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="neither read nor keep features of the frozen image tower in files",
     )
-    add_import_flag(parser)
     execution.add_arguments(parser)
     add(
         "opts",
@@ -100,14 +98,14 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--shots is 0: prompts are learned here")
     if args.runs and not args.runs.is_dir():
         raise FileNotFoundError(f"--runs: no folder {args.runs}")
-    if args.tasks is not None and not _split(args.tasks):
+    if args.tasks is not None and not split_words(args.tasks):
         raise ValueError(f"--tasks is {args.tasks!r}, which names no task")
-    tasks = _split(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
+    tasks = split_words(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
     if len({datasets.task_name(task) for task in tasks}) < max(2, len(tasks)):
         raise ValueError("--tasks: at least two tasks, each once, are compared")
     check_folder(args.output_dir)
     pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
-    methods = _split(args.trainer)
+    methods = split_words(args.trainer)
     if not methods:
         raise ValueError(f"--trainer is {args.trainer!r}, which names no method")
     plans = {method: plan(args, method, tasks) for method in methods}
@@ -269,11 +267,6 @@ def main(argv: list[str] | None = None) -> int:
     start_log(logging.WARNING, sys.stdout)
     log.setLevel(logging.INFO)
     return execution.command(run, arguments(), argv)
-
-
-def _split(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    return [name for name in names if name]
 
 
 if __name__ == "__main__":

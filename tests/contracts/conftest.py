@@ -1,5 +1,5 @@
-"""What the contracts are run for: --trainer and --task, or all that is registered and
-no part of this project.
+"""The trainers and tasks of the contracts: --trainer and --task, or all that are
+registered and no part of this project.
 """
 
 import importlib
@@ -30,7 +30,7 @@ def pytest_generate_tests(metafunc):
 
 
 def _users(registry) -> list[str]:
-    """Return what plugins have registered."""
+    """Return the names that plugins have registered."""
     names = []
     for name in registry.registered_names():
         module = registry.get(name).__module__

@@ -11,8 +11,8 @@ import datasets
 
 @pytest.fixture(scope="session", autouse=True)
 def registered():
-    """Modules register when they are first imported: before any test puts a copy in the
-    registry's place.
+    """Import the modules that register, before any test replaces the registry by a
+    copy.
     """
     datasets.register_all()
 
@@ -48,8 +48,8 @@ class Disk:
         return path
 
     def iris(self, folder, names, train, test, **options) -> None:
-        """`train` and `test`: one label field ("3", "0,4" or "") per image; the images'
-        colours are all different.
+        """Write a task in ELEVATER's layout. `train` and `test`: one label field ("3",
+        "0,4" or "") per image; the images' colours are all different.
         """
         for split, fields in (("train", train), ("test", test)):
             members = {

@@ -1,5 +1,5 @@
-"""Images of one's own: a folder or a CSV is a task like any other, and what is wrong is
-named with file and line.
+"""A user's images: a folder or a CSV is a task like any other, and faults are named
+with file and line.
 """
 
 import json
@@ -22,7 +22,7 @@ COLORS = {"cat": (250, 0, 0), "dog": (0, 250, 0), "red_fox": (0, 0, 250)}
 
 @pytest.fixture
 def photos(disk):
-    """photos/<class>/<n>.png: ten cats, five dogs, four foxes."""
+    """Write photos/<class>/<n>.png: ten cats, five dogs, four foxes."""
     for name, count in (("red_fox", 4), ("cat", 10), ("dog", 5)):
         for k in range(count):
             disk.write(
@@ -34,8 +34,8 @@ def photos(disk):
 
 @pytest.fixture
 def table(disk):
-    """Writes birds.csv, and the images a.png ... z.png that it may name; returns the
-    name of the task.
+    """Return a function that writes birds.csv, and the images a.png ... z.png that it
+    may name, and returns the name of the task.
     """
     for letter in "abcdefghijklmnopqrstuvwxyz":
         disk.write(f"{letter}.png", disk.image((ord(letter), 0, 0)))
@@ -760,7 +760,7 @@ def replaced(number, text):
         (
             lines(BIRDS),
             "names: [wren, wren]",
-            "birds.yaml: names: 'wren' stands there twice",
+            "birds.yaml: names: 'wren' occurs twice",
         ),
         (
             lines(BIRDS),
@@ -870,8 +870,8 @@ def test_trainers_that_ask_the_registry_find_it(cfg, photos):
 
 @pytest.fixture
 def replayable(cfg, photos, disk):
-    """Builds the task from a record, or from what `record` changes in it; `cfg` has 2
-    shots and another seed.
+    """Return a function that builds the task from a record, or from the changes of
+    `record` in it; `cfg` has 2 shots and another seed.
     """
     cfg.DATASET.NUM_SHOTS, cfg.DATASET.RANDOM_SEED_SAMPLING = 2, 7
     first = build_task(cfg, f"folder:{photos}")

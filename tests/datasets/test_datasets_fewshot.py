@@ -10,7 +10,8 @@ from datasets.task import Sample, Task
 
 def images(*labels):
     return [
-        Sample(f"/data/{i}.png", tuple(own), f"{i}.png") for i, own in enumerate(labels)
+        Sample(f"/data/{i}.png", tuple(label), f"{i}.png")
+        for i, label in enumerate(labels)
     ]
 
 
@@ -19,8 +20,8 @@ def keys(samples):
 
 
 def walked_in_this_order(seed, *labels):
-    """Images that the shuffle by `seed` brings into the order given, so that a case can
-    be worked by hand.
+    """Return images that the shuffle by `seed` puts into the given order, so that a
+    case can be computed by hand.
     """
     positions = list(range(len(labels)))
     random.Random(seed).shuffle(positions)
@@ -32,7 +33,9 @@ def walked_in_this_order(seed, *labels):
 
 
 def oracle(labels, num_classes, n, seed):
-    """ELEVATER's rule in the plainest form: counters recomputed from what was kept."""
+    """Return the sample by ELEVATER's rule in the plainest form: counters recomputed
+    from the kept images.
+    """
     order = list(range(len(labels)))
     random.Random(seed).shuffle(order)
     kept = []

@@ -10,7 +10,7 @@ from toolkit.common.images import ImageError, normalize, read_image, resize
 
 
 def two_tone(width=8, height=4):
-    """Left half red, right half blue."""
+    """Return an image whose left half is red and whose right half is blue."""
     image = Image.new("RGB", (width, height), (255, 0, 0))
     image.paste((0, 0, 255), (width // 2, 0, width, height))
     return image

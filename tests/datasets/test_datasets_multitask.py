@@ -31,8 +31,8 @@ def tasks(disk):
             },
         )
         return [
-            Sample(f"{path}@{i}.png", own, f"{split}.zip@{i}.png")
-            for i, own in enumerate(labels)
+            Sample(f"{path}@{i}.png", label, f"{split}.zip@{i}.png")
+            for i, label in enumerate(labels)
         ]
 
     animals = Animals(
@@ -97,7 +97,7 @@ def test_batches_of_multiclass_and_multilabel_tasks(tasks):
         batch["label"], batch["labels"], batch["index"], strict=True
     ):
         assert (
-            tuple(own for own in labels.tolist() if own >= 0)
+            tuple(column for column in labels.tolist() if column >= 0)
             == both.samples[index].labels
         )
         assert label == both.samples[index].label

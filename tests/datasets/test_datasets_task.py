@@ -106,8 +106,8 @@ def test_coco_task(cfg, disk):
                 ],
                 "annotations": [
                     {"image_id": 9 - i, "category_id": c}
-                    for i, own in enumerate(annotations)
-                    for c in own
+                    for i, categories_of_image in enumerate(annotations)
+                    for c in categories_of_image
                 ],
                 "categories": [
                     {"id": i + 1, "name": name} for i, name in enumerate(categories)

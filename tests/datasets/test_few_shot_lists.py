@@ -12,7 +12,7 @@ from datasets.task import register_task
 
 @pytest.fixture
 def listed(disk):
-    """A registered set in CoOp's layout with ten images of each of two classes."""
+    """Yield a registered set in CoOp's layout with ten images of each of two classes."""
     from dassl.data.datasets import DATASET_REGISTRY
 
     class Listed(CoopTask):

@@ -224,8 +224,8 @@ def test_subsample_classes(disk, cfg):
 
 
 def outside(disk):
-    """An image and a zip beside the set's folder, and the set itself in ELEVATER's and
-    in CoOp's layout.
+    """Write an image and a zip beside the set's folder, and the set itself in
+    ELEVATER's and in CoOp's layout.
     """
     disk.iris("set", ["cat", "dog"], ["0", "1", "0"], ["0", "1"])
     disk.write("secret.png", disk.image())

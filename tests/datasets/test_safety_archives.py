@@ -39,10 +39,10 @@ def zipped(
 
 def tarred(path: Path, entries: list[tuple[str, bytes, dict]]) -> Path:
     with tarfile.open(path, "w:gz") as archive:
-        for name, content, facts in entries:
+        for name, content, fields in entries:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
-            for key, value in facts.items():
+            for key, value in fields.items():
                 setattr(entry, key, value)
             archive.addfile(entry, io.BytesIO(content))
     return path
@@ -50,8 +50,8 @@ def tarred(path: Path, entries: list[tuple[str, bytes, dict]]) -> Path:
 
 @pytest.fixture
 def refused(tmp_path):
-    """Unpacks an archive in data/, expects a refusal, and checks that nothing is left;
-    gives the message.
+    """Return a function that unpacks an archive in data/, expects a refusal, checks
+    that nothing is left, and returns the message.
     """
     folder = tmp_path / "data"
     folder.mkdir()

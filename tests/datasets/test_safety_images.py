@@ -1,4 +1,4 @@
-"""Images from anywhere: what would exhaust the memory or start a program is refused;
+"""Untrusted images: files that would exhaust the memory or start a program are refused;
 odd forms are read right.
 """
 
@@ -32,7 +32,7 @@ def read():
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of one grey row that declares other sides."""
+    """Return a PNG of one grey row that declares other sides."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -121,7 +121,7 @@ def test_odd_forms(disk, read):
         Image.new("RGB", (6, 4), (200, 0, 0)),
         Image.new("RGB", (6, 4), (0, 0, 200)),
     )
-    forms = {
+    files = {
         "animated.gif": encoded(red, "GIF", save_all=True, append_images=[blue]),
         "animated.webp": encoded(
             red, "WEBP", save_all=True, append_images=[blue], lossless=True
@@ -130,7 +130,7 @@ def test_odd_forms(disk, read):
         "cmyk.jpg": encoded(red.convert("CMYK"), "JPEG", quality=100),
         "alpha.png": encoded(red.convert("RGBA")),
     }
-    for name, content in forms.items():
+    for name, content in files.items():
         image = read(str(disk.write(name, content)))
         assert (image.mode, image.size) == ("RGB", (6, 4)), name
         assert np.abs(np.asarray(image, int) - [200, 0, 0]).max() <= 2, name

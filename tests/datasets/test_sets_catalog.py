@@ -1,6 +1,4 @@
-"""What is known of the sets without data: the catalogue's facts, the class lists and
-the templates.
-"""
+"""The sets without data: the catalogue's entries, the class lists and the templates."""
 
 import json
 from collections import Counter
@@ -89,14 +87,14 @@ def test_the_evaluation_knows_the_same_facts():
     )
     for name, task in table.items():
         entry = ENTRIES[name]
-        facts = (
+        metadata = (
             entry.classes,
             entry.images["test"],
             entry.metric,
             entry.label_kind,
             entry.layout,
         )
-        assert facts == tuple(
+        assert metadata == tuple(
             task[key] for key in ("classes", "test", "metric", "label_kind", "format")
         ), name
         assert f"{entry.folder}/{entry.indexes['test']}" == task["test_index"]

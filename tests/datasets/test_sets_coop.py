@@ -18,7 +18,7 @@ from toolkit.common.archives import read_bytes
 
 @dataclass(frozen=True)
 class Stated:
-    """What a set is known to be. images: (train, val, test) as published."""
+    """The published properties of a set. images: (train, val, test) as published."""
 
     name: str
     folder: str
@@ -152,7 +152,9 @@ def key(split, label, k):
 
 
 def write(disk, stated):
-    """The published split (or FGVC-Aircraft's own lists) and one image of the test set."""
+    """Write the published split (or FGVC-Aircraft's own lists) and one image of the
+    test set.
+    """
     classes = names.class_names(stated.name)
     rows = {
         split: [

@@ -15,7 +15,7 @@ from toolkit.common.archives import read_bytes
 
 @dataclass(frozen=True)
 class Stated:
-    """What a set is known to be; `train` and `test` are (index, zip, images)."""
+    """The published properties of a set; `train` and `test` are (index, zip, images)."""
 
     name: str
     folder: str
@@ -249,15 +249,15 @@ SETS = (
 
 
 def write(disk, stated, label_names=None):
-    """Two training images and a test image a class, as ELEVATER stores them, under the
-    last spelling that is known of a class.
+    """Write two training images and a test image a class, as ELEVATER stores them,
+    under the last known spelling of a class.
     """
     folder = f"classification/{stated.folder}"
     multilabel = stated.name == "voc-2007-classification"
     spelt = label_names or [
         spellings[-1] for spellings in names._spellings(stated.name)
     ]
-    picture, zips = disk.image(), {}
+    content, zips = disk.image(), {}
     for split, (index, archive, _), repeat in (
         ("train", stated.train, 2),
         ("test", stated.test, 1),
@@ -267,7 +267,7 @@ def write(disk, stated, label_names=None):
             for k in range(repeat)
             for label in range(stated.classes)
         ]
-        zips.setdefault(archive, {}).update({path: picture for path, _ in images})
+        zips.setdefault(archive, {}).update({path: content for path, _ in images})
         if stated.labelmap:
             also = ",".join(map(str, [0, 1])) if multilabel else ""
             rows = [

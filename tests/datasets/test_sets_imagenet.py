@@ -30,10 +30,10 @@ VARIANTS = {  # set: (its image folder, classes, first and last class, images)
 }
 
 
-def write_classes(disk, root, places, count=1):
-    for place in places:
+def write_classes(disk, root, folders, count=1):
+    for folder in folders:
         for k in range(count):
-            disk.write(f"{root}/{place}/{place}_{k}.JPEG", "")
+            disk.write(f"{root}/{folder}/{folder}_{k}.JPEG", "")
 
 
 def write_classnames(disk, folder):
@@ -45,12 +45,12 @@ def write_classnames(disk, folder):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_contract_of_the_variants(cfg, disk, name, listed):
     root, classes, first, last, images = VARIANTS[name]
-    places = (
+    folders = (
         list(map(str, range(1000)))
         if name == "ImageNetV2"
         else list(names.wordnet_names(name))
     )
-    write_classes(disk, root, places)
+    write_classes(disk, root, folders)
     disk.write(f"{root}/README.txt", "not a class")
     if listed:
         write_classnames(disk, root.split("/")[0])
@@ -65,7 +65,7 @@ def test_contract_of_the_variants(cfg, disk, name, listed):
     ]
     assert (task.train_x, task.val, task.metric) == ([], [], "accuracy")
     assert [sample.label for sample in task.test] == list(range(classes))
-    assert task.test[2].key == f"{root.split('/')[1]}/{places[2]}/{places[2]}_0.JPEG"
+    assert task.test[2].key == f"{root.split('/')[1]}/{folders[2]}/{folders[2]}_0.JPEG"
     assert task.test[2].impath == f"{disk.root}/{root.split('/')[0]}/{task.test[2].key}"
     known = entry(name)
     assert (

@@ -85,7 +85,7 @@ def record_of(root, entry):
 
 
 def check_task(cfg, root, name, contents, expected):
-    """Compare the images, labels and names of a prepared set with what was written."""
+    """Compare the images, labels and names of a prepared set with those written."""
     cfg.DATASET.NUM_SHOTS = -1
     task = build_task(cfg, name)
     assert task.classnames == names.class_names(name)
@@ -177,8 +177,8 @@ def test_all_rows_are_known():
 
 
 def test_a_prepared_set_has_elevaters_few_shot_rule(tmp_path, small, cfg, disk):
-    """The same images in the same order, as ELEVATER's layout and as a webdataset: the
-    same positions are sampled.
+    """Compare the same images in the same order, in ELEVATER's layout and as a
+    webdataset: the same positions are sampled.
     """
     small("mnist", train=40, test=10)
     write_wds(
@@ -292,7 +292,7 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def cut(path, size):
+def truncate(path, size):
     path.write_bytes(path.read_bytes()[:size])
 
 
@@ -313,11 +313,11 @@ def pickled(path):
 
 BAD_WDS = {
     "truncated in a member": (
-        lambda f: cut(f / "test/0.tar", 1000),
+        lambda f: truncate(f / "test/0.tar", 1000),
         "test/0.tar is truncated",
     ),
     "truncated between members": (
-        lambda f: cut(f / "test/0.tar", 2048),
+        lambda f: truncate(f / "test/0.tar", 2048),
         "test/0.tar is truncated: it ends after 's0000000.cls'",
     ),
     "no tar": (
@@ -408,7 +408,7 @@ def test_bad_webdataset(case, tmp_path, capsys):
 
 
 def test_tars_of_other_writers(tmp_path, capsys):
-    """Times with fractions, long and other names and old formats are read as well."""
+    """Read times with fractions, long and other names, and old formats."""
     found = names.class_names("mnist")
     members = [("./s0.png", image(0)), ("./s0.cls", b"3\n")]
     members += [
@@ -630,7 +630,7 @@ def test_command_is_checked_first(tmp_path, capsys):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A local Hub with a webdataset of mnist and CoOp's zip of OxfordPets."""
+    """Yield a local Hub with a webdataset of mnist and CoOp's zip of OxfordPets."""
     pytest.importorskip("huggingface_hub")
     mnist_shards(tmp_path / "shards")
     shards = {}
@@ -696,7 +696,7 @@ def test_sets_from_the_hub(tmp_path, hub, capsys):
         "--root",
         str(tmp_path / "other"),
     ]
-    assert main(again) == 0  # what is there is not fetched again
+    assert main(again) == 0  # existing files are not fetched again
     assert not [
         request
         for request in hub.requests

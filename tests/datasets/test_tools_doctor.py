@@ -54,7 +54,7 @@ ENTRIES = {entry.name: entry for entry in (BIRDS, MEMES, PETS)}
 
 @pytest.fixture
 def root(disk, tmp_path, monkeypatch):
-    """A data root with three sound sets, which are all that the catalogue knows."""
+    """Return a data root with three sound sets, the only ones in the catalogue."""
     disk.iris("classification/birds", NAMES, ["0", "1", "2"] * 2, ["0", "1", "2"])
     members = {}
     for split, count in COUNTS.items():
@@ -138,7 +138,7 @@ def test_sound_set_has_no_finding(root, name, quick):
     assert sum(done) == (0 if quick else sum(report.images.values()))
 
 
-# what is done to the folder of a set -> the findings, and how many of each
+# damage to the folder of a set -> the findings, and how many of each
 IRIS = {
     "no folder": (lambda f, d: shutil.rmtree(f), {"missing-folder": 1}),
     "no index": (lambda f, d: (f / "test.txt").unlink(), {"missing-index": 1}),
@@ -469,7 +469,7 @@ def test_command_on_a_sound_root(root, capsys):
 
 
 def test_command_names_every_damage(root, disk, capsys):
-    """One root, damaged in 17 ways at once."""
+    """Check one root that is damaged in 17 ways at once."""
     birds, memes, pets = (root / entry.folder for entry in (BIRDS, MEMES, PETS))
     for damage in (
         "CRC",

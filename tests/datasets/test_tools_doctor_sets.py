@@ -1,5 +1,5 @@
-"""The doctor on each real set, written small in its true layout: what it says is that
-images are few, and nothing else.
+"""The doctor on each real set, written small in its true layout: it reports only that
+images are few.
 """
 
 import pytest
@@ -53,12 +53,12 @@ def test_imagenet(disk, below):
 @pytest.mark.parametrize("name", test_sets_imagenet.VARIANTS)
 def test_variants(disk, name):
     root, classes, *_ = test_sets_imagenet.VARIANTS[name]
-    places = (
+    folders = (
         list(map(str, range(1000)))
         if name == "ImageNetV2"
         else list(names.wordnet_names(name))
     )
-    test_sets_imagenet.write_classes(disk, root, places)
+    test_sets_imagenet.write_classes(disk, root, folders)
     test_sets_imagenet.write_classnames(disk, root.split("/")[0])
     report = examine(entry(name), disk.root, quick=True)
     assert kinds(report) == {"image-count"} and report.images == {"test": classes}, (

@@ -153,7 +153,7 @@ def test_broken_connection_is_gone_on_with(server, tmp_path):
 def test_stopped_download_is_gone_on_with_by_the_next_call(server, tmp_path):
     server.files["/a.bin"], server.cuts = CONTENT, [1000, 0, 0, 0, 0, 0, 0]
     with pytest.raises(
-        NotDone, match="1000 bytes are kept and the same command goes on with them"
+        NotDone, match="1000 bytes are kept and the same command continues with them"
     ):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin", wait=0)
     assert names(tmp_path) == [".a.bin.part", ".a.bin.part.json"]
@@ -421,7 +421,7 @@ def test_check_form_of_sound_files(tmp_path):
 
 @pytest.fixture
 def known(server, monkeypatch):
-    """Two sets that the server has."""
+    """Return two sets that the server has."""
     split = json.dumps({"train": [], "val": [], "test": []}).encode()
     server.files = {
         "/split.json": split,

@@ -123,7 +123,7 @@ def test_unknown_name_has_exit_code_2(capsys):
 
 
 def test_command_line_of_its_own_process():
-    """Nothing but json on the standard output; a reader that stops early is no error."""
+    """Expect only JSON on the standard output; a reader that stops early is no error."""
     shown = subprocess.run(
         [sys.executable, "-m", "datasets", "show", "dtd", "--json"],
         cwd=ROOT,

@@ -26,7 +26,7 @@ from toolkit.common.images import read_image
 
 
 class Copies:
-    """Writes copies as torchvision has them; every image has a colour of its own."""
+    """Writes copies as torchvision has them; every image has another colour."""
 
     def __init__(self, root: Path):
         self.root, self.count = root, 0
@@ -130,7 +130,7 @@ def cifar_100(copies):
 
 
 def folders(copies, names, pattern, each=1):
-    """Images in a folder a class; their labels in the sorted order of folders."""
+    """Return images in a folder a class; their labels in the sorted order of folders."""
     for name in names:
         for k in range(each):
             copies.image(pattern.format(name, k), "PNG")
@@ -370,15 +370,17 @@ WRITERS = {
 
 @pytest.fixture
 def copies(tmp_path, monkeypatch):
-    """The place of the copies; small ones cannot have the checksums of the true ones."""
+    """Return the folder of the copies; small ones cannot have the checksums of the true
+    ones.
+    """
     for module in (tv.cifar, tv.flowers102, tv.fer2013):
         monkeypatch.setattr(module, "check_integrity", lambda *args, **options: True)
     return Copies(tmp_path / "copies")
 
 
 def prepare(tmp_path, name):
-    places = ["--root", str(tmp_path), "--source", str(tmp_path / "copies")]
-    return main(["prepare", name, "--from", "torchvision", *places, "--offline"])
+    folders = ["--root", str(tmp_path), "--source", str(tmp_path / "copies")]
+    return main(["prepare", name, "--from", "torchvision", *folders, "--offline"])
 
 
 def test_every_set_that_torchvision_has_can_be_prepared():
@@ -537,10 +539,10 @@ def test_test_labels_must_be_there(copies, tmp_path, capsys):
 
 def test_set_that_torchvision_lacks(copies, tmp_path, capsys):
     mnist(copies)
-    places = ["--root", str(tmp_path), "--source", str(copies.root), "--offline"]
+    folders = ["--root", str(tmp_path), "--source", str(copies.root), "--offline"]
     # and mnist is not begun
     assert (
-        main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *places])
+        main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *folders])
         == 2
     )
     assert [path.name for path in tmp_path.iterdir()] == ["copies"]

@@ -16,7 +16,7 @@ COUNTS = {
 
 @pytest.fixture
 def probabilities():
-    """(images, classes, seed) -> rows that sum to 1."""
+    """Return a function (images, classes, seed) -> rows that sum to 1."""
 
     def make(images, classes, seed=0):
         logits = np.random.default_rng(seed).normal(size=(images, classes))
@@ -27,7 +27,7 @@ def probabilities():
 
 @pytest.fixture
 def record(probabilities):
-    """A task's entry as the decoded JSON has it."""
+    """Return a function that makes a task's entry, as the decoded JSON has it."""
 
     def make(name, images, classes, seeds=(0,), n_shot=0, **changes):
         folds = [
@@ -47,7 +47,7 @@ def record(probabilities):
 
 @pytest.fixture
 def two_tasks(record):
-    """Entries of the two smallest test sets, at their real sizes."""
+    """Return entries of the two smallest test sets, at their real sizes."""
     return [
         record("hateful-memes", 500, 2, (0, 1, 2), 5),
         record("kitti-distance", 711, 4, (0, 1, 2), 5),
@@ -56,7 +56,7 @@ def two_tasks(record):
 
 @pytest.fixture
 def write_zip(tmp_path):
-    """(data or text, member, name) -> path of a submission."""
+    """Return a function (data or text, member, name) -> path of a submission."""
 
     def make(content, member="all_predictions.json", name="submission.zip"):
         text = content if isinstance(content, str) else json.dumps({"data": content})
@@ -69,8 +69,8 @@ def write_zip(tmp_path):
 
 @pytest.fixture
 def data_root(tmp_path):
-    """Index files of four tasks, far smaller than the real ones: one of each metric,
-    COCO and IRIS.
+    """Return a folder with index files of four tasks, far smaller than the real ones:
+    one of each metric, COCO and IRIS.
     """
     root = tmp_path / "data"
 
@@ -113,7 +113,7 @@ def data_root(tmp_path):
 
 @pytest.fixture
 def run_folder(tmp_path, record):
-    """(name, {task: (images, classes)}, seeds) -> a run's folder with
+    """Return a function (name, {task: (images, classes)}, seeds) -> a run's folder with
     predictions/seed<seed>_<task>.json.
     """
 

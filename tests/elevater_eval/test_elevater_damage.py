@@ -28,7 +28,7 @@ def renamed(old, new):
 
 
 def row(*values):
-    """Row 17 of seed 2, of four columns."""
+    """Return a function that edits row 17 of seed 2, of four columns."""
 
     def change(data):
         data[1]["predictions"][2][17] = values[0] if len(values) == 1 else list(values)
@@ -44,8 +44,8 @@ def fold(function):
 
 
 def another_task(**fields):
-    """A third task, so that the usual value is that of two tasks, and fields of the
-    second one changed.
+    """Return a function that adds a third task, so that the usual value is that of two
+    tasks, and changes fields of the second one.
     """
 
     def change(data):
@@ -56,7 +56,7 @@ def another_task(**fields):
 
 
 K = "kitti-distance"
-# kind: (what is done, the place after the file's name, how the message begins)
+# kind: (the damage, the place after the file's name, how the message begins)
 CONTENT = {
     "missing key": (without("n_shot"), K, "key 'n_shot' is missing"),
     "no task name": (
@@ -341,7 +341,7 @@ HEAD = '"model_name": "m", "dataset_name": "toy", "num_trainable_params": 1, "nu
 HEAD += '"num_backbone_params": 2, "n_shot": 5, "rnd_seeds": [0, 1]'
 TEXT = f'{{"data": [{{{HEAD}, "predictions": [[[0.1,0.9],[1,0],[0.5,0.5]], [[0.2,0.8],[0.3,0.7],[0.4,0.6]]]}}]}}'
 TOY, PLACE = "toy, seed 1", "at character"
-TEXTS = {  # kind: (old text, new text, place, message, how the message goes on)
+TEXTS = {  # kind: (old text, new text, place, message, the rest of the message)
     "cut in a row": ("[0.3,0.7],[0.4,0.6]]]}]}", "[0.3,0.", TOY, "row 1: Expecting"),
     "cut after a row": (
         ",[0.4,0.6]]]}]}",
@@ -484,7 +484,9 @@ def corrupt(path):
 
 
 def store_wrongly(path):
-    """A member that is stored, one digit of it changed: only its checksum tells."""
+    """Write a member that is stored, with one digit changed: only its checksum shows
+    it.
+    """
     text = zipfile.ZipFile(path).read("all_predictions.json")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("all_predictions.json", text)

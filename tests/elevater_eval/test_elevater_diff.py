@@ -17,7 +17,7 @@ SIZES = {
 
 @pytest.fixture
 def pair(run_folder):
-    """Two runs with three seeds; the second one knows half of mnist."""
+    """Return two runs with three seeds; the second one is right on half of mnist."""
     first, second = (
         run_folder("a", SIZES, (0, 1, 2)),
         run_folder("b", SIZES, (0, 1, 2), model_name="better"),

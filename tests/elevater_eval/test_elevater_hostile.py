@@ -1,5 +1,5 @@
-"""Submissions of anyone's: whatever they hold, it is named, and the memory that they
-take is bounded.
+"""Untrusted submissions: every fault is named, and the memory that they take is
+bounded.
 """
 
 import json

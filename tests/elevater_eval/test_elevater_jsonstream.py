@@ -1,5 +1,5 @@
-"""The reader of JSON streams takes what ``json`` takes, refuses what it refuses, and
-finds the same, whatever the blocks.
+"""The reader of JSON streams accepts and refuses the same texts as ``json``, and finds
+the same, whatever the blocks.
 """
 
 import io
@@ -38,7 +38,7 @@ DOCUMENTS = [
 
 
 def walk(reader):
-    """A value, read without ever decoding a list or an object whole."""
+    """Return a value, read without ever decoding a list or an object whole."""
     first = reader.peek()
     if first == "{":
         return {key: walk(reader) for key in reader.members()}
@@ -63,8 +63,8 @@ def test_whole_values_and_walks_equal_json(text, block):
 
 
 def mutations(text, count, seed):
-    """``text`` with one to three small changes: a character dropped, doubled, replaced,
-    or the end cut off.
+    """Yield ``text`` with one to three small changes: a character dropped, doubled,
+    replaced, or the end cut off.
     """
     rng = random.Random(seed)
     for _ in range(count):
@@ -88,7 +88,7 @@ def mutations(text, count, seed):
 
 
 def strict(text):
-    """What json makes of a text, or None where it is none."""
+    """Return the value that json reads from a text, or None if there is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -115,7 +115,7 @@ ROWS = "[[0.123456,0.876544],[1e-06,0.999999],[0,1],[0.5,0.5],[0.25,0.75],[1.0,0
 
 
 def matrix(rows):
-    """The array that a decoded fold is, None where it is none."""
+    """Return the array of a decoded fold, None if there is none."""
     if (
         not isinstance(rows, list)
         or not rows

@@ -8,7 +8,7 @@ from elevater_eval.__main__ import main
 
 @pytest.fixture
 def run(tmp_path, record):
-    """A folder of predictions on two tasks; the data root marks one of them."""
+    """Return a folder of predictions on two tasks; the data root marks one of them."""
     for name, images, classes in (
         ("hateful-memes", 500, 2),
         ("kitti-distance", 711, 4),

@@ -108,8 +108,7 @@ def test_a_task_of_another_experiment_is_named(tmp_path, run_folder):
     with pytest.raises(InvalidSubmissionError) as caught:
         combine([run, other], tmp_path / "s.zip")
     assert [
-        problem.where.endswith("seed0_dtd.json: dtd")
-        for problem in caught.value.problems
+        issue.where.endswith("seed0_dtd.json: dtd") for issue in caught.value.issues
     ] == [True, True]
 
 

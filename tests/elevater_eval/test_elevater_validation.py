@@ -194,10 +194,10 @@ def test_what_combine_writes_is_valid(tmp_path, run_folder):
     run = run_folder(
         "run", {"hateful-memes": (500, 2), "kitti-distance": (711, 4)}, (0, 1, 2)
     )
-    problems = validate(combine(run, tmp_path / "s.zip"))
-    assert [problem.level for problem in problems] == [
+    issues = validate(combine(run, tmp_path / "s.zip"))
+    assert [issue.level for issue in issues] == [
         "warning"
-    ] and "18 of the 20" in problems[0].message
+    ] and "18 of the 20" in issues[0].message
 
 
 def test_the_module_runs_as_a_command(tmp_path):

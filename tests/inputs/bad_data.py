@@ -1,6 +1,6 @@
 """Wrong inputs of train.py: data sets."""
 
-from damage import Case, bomb, cut
+from damage import Case, bomb, truncate
 
 SECTIONS = {
     "train.py: data": [
@@ -117,7 +117,7 @@ SECTIONS = {
             "a damaged zip",
             "train.py --trainer CoOp --root data --dataset patch-camelyon",
             "error: DIR/data/classification/patch_camelyon_20211007/test.zip is not a readable zip file: File is not a zip file",
-            {"data/classification/patch_camelyon_20211007/test.zip": cut},
+            {"data/classification/patch_camelyon_20211007/test.zip": truncate},
         ),
         Case(
             "a member that leads out of its zip",
@@ -191,14 +191,14 @@ SECTIONS = {
             "an image that is cut",
             "train.py --trainer CoOp --dataset folder:photos",
             "error: cannot decode DIR/photos/train/cat/0.png: image file is truncated...",
-            {"photos/train/cat/0.png": cut},
+            {"photos/train/cat/0.png": truncate},
             begun=True,
         ),
         Case(
             "a test image that is cut",
             "train.py --trainer CoOp --dataset folder:photos",
             "error: cannot decode DIR/photos/test/dog/1.png: image file is truncated...",
-            {"photos/test/dog/1.png": cut},
+            {"photos/test/dog/1.png": truncate},
         ),
         Case(
             "an image that is none",

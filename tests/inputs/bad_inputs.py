@@ -34,7 +34,7 @@ the tests run.
 
 
 def markdown() -> str:
-    """The page: a table for each command line."""
+    """Return the page: a table for each command line."""
     parts = [HEAD.rstrip()]
     for title, cases in SECTIONS.items():
         parts += [

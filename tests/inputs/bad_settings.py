@@ -1,6 +1,6 @@
 """Wrong inputs of train.py: flags, keys, checkpoints, backbones and folders."""
 
-from damage import Case, cut, hostile
+from damage import Case, hostile, truncate
 
 SECTIONS = {
     "train.py: the command line": [
@@ -42,12 +42,12 @@ SECTIONS = {
         Case(
             "a flag after KEY VALUE pairs",
             "train.py --trainer CoOp --dataset folder:photos OPTIM.LR 0.1 --shots 5",
-            "error: --shots: flags stand before the trailing KEY VALUE pairs",
+            "error: --shots: flags come before the trailing KEY VALUE pairs",
         ),
         Case(
             "a key without a value",
             "train.py --trainer CoOp --dataset folder:photos OPTIM.LR",
-            "error: trailing options come in pairs KEY VALUE; 'OPTIM.LR' stands alone",
+            "error: trailing options come in pairs KEY VALUE; 'OPTIM.LR' is left over",
         ),
         Case(
             "an unknown key",
@@ -157,7 +157,7 @@ SECTIONS = {
         Case(
             "both --resume and --overwrite",
             "train.py --trainer CoOp --dataset folder:photos --output-dir run --resume auto --overwrite",
-            "error: --resume goes on with a run, --overwrite starts it anew: give one of them",
+            "error: --resume continues a run, --overwrite starts it again: give one of them",
         ),
         Case(
             "--resume of what is no run",
@@ -213,7 +213,7 @@ SECTIONS = {
             "a damaged checkpoint",
             "train.py --trainer CoOp --dataset folder:photos --model-dir run --eval-only TRAINER.MVLPT.COOP.N_CTX 5",
             "error: run/prompt_learner/model-best.pth.tar can't be read as a checkpoint: File is not a zip file",
-            {"run/prompt_learner/model-best.pth.tar": cut},
+            {"run/prompt_learner/model-best.pth.tar": truncate},
         ),
         Case(
             "a checkpoint that would run a command",
@@ -266,7 +266,7 @@ SECTIONS = {
         Case(
             "a folder whose run is damaged",
             "train.py --trainer CoOp --dataset folder:photos --output-dir run",
-            "error: run/config.yaml is damaged or missing, and of another run than this one: --overwrite starts anew",
+            "error: run/config.yaml is damaged or missing, and of another run than this one: --overwrite starts again",
             {"run/config.yaml": "- 1\n"},
         ),
         Case(

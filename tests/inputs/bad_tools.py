@@ -1,6 +1,14 @@
 """Wrong inputs of python -m elevater_eval and python -m prompting."""
 
-from damage import Case, bomb, cut, deep_submission, hostile, other_member, submission
+from damage import (
+    Case,
+    bomb,
+    deep_submission,
+    hostile,
+    other_member,
+    submission,
+    truncate,
+)
 
 SECTIONS = {
     "python -m elevater_eval": [
@@ -43,7 +51,7 @@ SECTIONS = {
             "combine: a damaged prediction file",
             "-m elevater_eval combine run",
             "error: run/predictions/seed0_photos.json: photos: not JSON: ...",
-            {"run/predictions/seed0_photos.json": cut},
+            {"run/predictions/seed0_photos.json": truncate},
         ),
         Case(
             "validate: a missing file",
@@ -59,7 +67,7 @@ SECTIONS = {
             "validate: a damaged zip",
             "-m elevater_eval validate submission.zip",
             "error: submission.zip: not a zip archive, or a truncated one",
-            {"submission.zip": cut},
+            {"submission.zip": truncate},
         ),
         Case(
             "validate: a zip with another member",
@@ -149,7 +157,7 @@ SECTIONS = {
             "predict: a damaged prompt",
             "-m prompting predict run photos/train/cat/0.png",
             "error: run/prompts.safetensors is no safetensors file: ...",
-            {"run/prompts.safetensors": cut},
+            {"run/prompts.safetensors": truncate},
         ),
         Case(
             "predict: a missing image",
@@ -170,13 +178,13 @@ SECTIONS = {
             "predict: an image that is cut",
             "-m prompting predict run photos/train/cat/0.png",
             "error: cannot decode photos/train/cat/0.png: image file is truncated...",
-            {"photos/train/cat/0.png": cut},
+            {"photos/train/cat/0.png": truncate},
         ),
         Case(
             "predict: one image of a folder that is cut; the others are answered",
             "-m prompting predict run photos/test/cat",
             "error: cannot decode photos/test/cat/0.png: image file is truncated... error: 1 of 2 images could not be read",
-            {"photos/test/cat/0.png": cut},
+            {"photos/test/cat/0.png": truncate},
             code=1,
         ),
         Case(

@@ -1,4 +1,4 @@
-"""What a wrong input is, and how files are damaged for it."""
+"""A wrong input, and the damage to files for it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Case:
     """One wrong input.
 
     Attributes:
-        wrong: what is wrong, in a few words.
+        wrong: the fault, in a few words.
         command: the command line after "python ", in a folder with the files that
             test_bad_inputs.py writes.
-        message: what it ends in, in one line; "..." is any text, "DIR" the folder.
+        message: the line that it ends in; "..." is any text, "DIR" the folder.
         files: path -> content of a file that is written before, None to remove it, or a
             function that damages it.
         code: the exit code.
@@ -39,7 +39,7 @@ class Case:
     begun: bool = False
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     """Leave half of a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -54,7 +54,7 @@ def bomb(path: Path) -> None:
 
 
 def hostile(path: Path) -> None:
-    """A checkpoint that would run a command if it were unpickled."""
+    """Write a checkpoint that would run a command if it were unpickled."""
     torch.save({"state_dict": {"ctx": _Hostile()}}, path)
 
 
@@ -64,14 +64,14 @@ class _Hostile:
 
 
 def deep(path: Path) -> None:
-    """JSON that is nested without end."""
+    """Write JSON that is nested without end."""
     path.write_text("[" * 100_000)
 
 
 def submission(
     content: str, member: str = "all_predictions.json"
 ) -> Callable[[Path], None]:
-    """A zip with one member."""
+    """Return a function that writes a zip with one member."""
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:

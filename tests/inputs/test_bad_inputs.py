@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("cat", "dog")
 
 
-def picture(seed: int) -> bytes:
+def png(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
@@ -34,15 +34,15 @@ def picture(seed: int) -> bytes:
 
 
 def write_world(folder: Path) -> None:
-    """Images, tables, a data root, two finished runs and a submission: what the
-    commands of the cases name.
+    """Write the files that the commands of the cases name: images, tables, a data root,
+    two finished runs and a submission.
     """
     for split, count in (("train", 4), ("test", 2)):
         for k, name in enumerate(CLASSES):
             (folder / "photos" / split / name).mkdir(parents=True)
             for i in range(count):
                 (folder / "photos" / split / name / f"{i}.png").write_bytes(
-                    picture(10 * k + i + count)
+                    png(10 * k + i + count)
                 )
     rows = [
         f"photos/{split}/{name}/{i}.png,{name},{split}"
@@ -56,7 +56,7 @@ def write_world(folder: Path) -> None:
     for split in ("train", "test"):
         with zipfile.ZipFile(camelyon / f"{split}.zip", "w") as archive:
             for i in range(8):
-                archive.writestr(f"{i}.png", picture(i))
+                archive.writestr(f"{i}.png", png(i))
         (camelyon / f"{split}.txt").write_text(
             "".join(f"{split}.zip@{i}.png {i % 2}\n" for i in range(8))
         )
@@ -69,7 +69,7 @@ def write_world(folder: Path) -> None:
     for part in ("train", "val", "test"):
         split[part] = [[f"{part}_{i}.png", i % 2, CLASSES[i % 2]] for i in range(6)]
         for i, (name, _, _) in enumerate(split[part]):
-            (pets / "images" / name).write_bytes(picture(i))
+            (pets / "images" / name).write_bytes(png(i))
     (pets / "split_zhou_OxfordPets.json").write_text(json.dumps(split))
     write_submission(folder / "submission.zip")
     (folder / "text.txt").write_text("hello\n")
@@ -78,13 +78,13 @@ def write_world(folder: Path) -> None:
 
 def write_submission(path: Path) -> None:
     rows = [[0.25, 0.75] for _ in range(8)]
-    facts = {
+    record = {
         "model_name": "m",
         "dataset_name": "patch-camelyon",
         "num_trainable_params": 1,
         "num_params": 3,
     }
-    facts |= {
+    record |= {
         "num_visual_params": 1,
         "num_backbone_params": 2,
         "n_shot": 5,
@@ -92,7 +92,7 @@ def write_submission(path: Path) -> None:
         "predictions": [rows],
     }
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("all_predictions.json", json.dumps({"data": [facts]}))
+        archive.writestr("all_predictions.json", json.dumps({"data": [record]}))
 
 
 class Commands:
@@ -102,7 +102,7 @@ class Commands:
         self._capsys, self._log_as_before = capsys, log_as_before
 
     def __call__(self, command: str) -> tuple[int, str, str]:
-        """(exit code, standard output, standard error)."""
+        """Return (exit code, standard output, standard error)."""
         words = shlex.split(command)
         main, words = entry(words)
         self._capsys.readouterr()
@@ -115,7 +115,7 @@ class Commands:
 
 
 def entry(words: list[str]):
-    """The function that `python <words>` calls, and its arguments."""
+    """Return the function that `python <words>` calls, and its arguments."""
     if words[0] == "train.py":
         return train.main, words[1:]
     package = ROOT / words[1].replace(".", "/") / "__main__.py"
@@ -127,8 +127,8 @@ def entry(words: list[str]):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, log_as_before):
-    """The folder that every case gets a copy of, with short runs of CoOp in run/ (5
-    vectors) and csc/ (class-specific).
+    """Yield the folder of which every case gets a copy, with short runs of CoOp in run/
+    (5 vectors) and csc/ (class-specific).
     """
     folder = tmp_path_factory.mktemp("world")
     write_world(folder)
@@ -157,7 +157,9 @@ def world(tmp_path_factory, log_as_before):
 
 @pytest.fixture
 def prepared(world, tmp_path, monkeypatch):
-    """Gives the folder of a case, which is the working folder."""
+    """Return a function that makes the folder of a case, which becomes the working
+    folder.
+    """
 
     def make(case: Case) -> Path:
         folder = tmp_path / "here"
@@ -180,7 +182,7 @@ def prepared(world, tmp_path, monkeypatch):
 
 
 def state(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder, with the content of files."""
+    """Return everything below a folder, with the content of files."""
     paths = (path for path in folder.rglob("*") if path.name != "lock")
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
@@ -189,7 +191,7 @@ def state(folder: Path) -> dict[str, bytes | None]:
 
 
 def message_of(out: str, err: str) -> str:
-    """All from "error: " on, in one line; progress bars are no message.
+    """Return all text from "error: " on, in one line; progress bars are no message.
 
     Of `validate`, the first error that it lists.
     """
@@ -265,7 +267,7 @@ def test_a_process_says_the_same(wrong, prepared):
 
 def test_the_page_is_what_the_cases_say():
     assert PAGE.read_text(encoding="utf-8") == markdown(), (
-        "python tests/inputs/bad_inputs.py writes it anew"
+        "python tests/inputs/bad_inputs.py writes it again"
     )
 
 

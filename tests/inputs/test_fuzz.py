@@ -118,7 +118,7 @@ def limited(what: str):
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
     """Return content with one to three places cut, flipped, doubled, or replaced by
-    what readers trip over.
+    bytes that readers trip over.
     """
     for _ in range(chance.randint(1, 3)):
         place = chance.randrange(len(content) + 1)
@@ -344,8 +344,8 @@ def test_predictions_that_are_read_in_parts(world):
 
 @pytest.mark.long
 def test_500_mutated_prompt_and_cache_files(tmp_path):
-    """A prompt is refused, or is what it was but for the numbers; a cache entry is
-    whole, or is computed again.
+    """Read mutated files: a prompt is refused, or differs only in its numbers; a cache
+    entry is whole, or is computed again.
     """
     chance = random.Random(15)
     prompt = TextPrompt(4, 16)

@@ -1,5 +1,5 @@
 """The table of backbones: a tiny random model of each family, through open_clip's own
-configurations and timm's own entry points, and what prompts can do with it.
+configurations and timm's own entry points, and the prompts that fit it.
 
 `PYTHONPATH=. python tests/prompting/families.py` writes it into docs/backbones.md.
 """

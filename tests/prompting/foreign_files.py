@@ -31,7 +31,7 @@ class Warmup(torch.optim.lr_scheduler.LambdaLR):
 
 
 class Attack:
-    """What a pickle can do: run any function when it is loaded."""
+    """An attack by pickle: run any function when it is loaded."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -41,7 +41,7 @@ class Attack:
 
 
 def prompt_of(method: str, n_ctx: int = 4, classes: int | None = None):
-    """A random prompt for the tiny models; "VPT-shallow" has one layer."""
+    """Return a random prompt for the tiny models; "VPT-shallow" has one layer."""
     text = TextPrompt(n_ctx, TEXT, classes)
     visual = VisualPrompt(n_ctx, IMAGE, 1 if method == "VPT-shallow" else LAYERS, 8)
     if method == "UPT":
@@ -52,8 +52,8 @@ def prompt_of(method: str, n_ctx: int = 4, classes: int | None = None):
 def foreign_state(
     method: str, half: bool = True, old: bool = False, **sizes
 ) -> dict[str, Tensor]:
-    """A state dict as the reference names it. half: in fp16, θ's block excepted; old:
-    upt_proj... names.
+    """Return a state dict as the reference names it. half: in fp16, θ's block excepted;
+    old: upt_proj... names.
     """
     if method in ("CoCoOp", "MVLPT-CoCoOp"):
         state = {"ctx" if method == "CoCoOp" else "cocoop_ctx": torch.randn(4, TEXT)}
@@ -86,8 +86,8 @@ def write_foreign(
     name: str = "model-best.pth.tar",
     **extra,
 ) -> Path:
-    """`<folder>/prompt_learner/<name>` with everything that Dassl stores beside the
-    tensors.
+    """Write `<folder>/prompt_learner/<name>` with everything that Dassl stores beside
+    the tensors, and return its path.
     """
     model = torch.nn.ParameterDict({"p": torch.nn.Parameter(torch.zeros(3))})
     optimizer = torch.optim.SGD(model.parameters(), 0.002, momentum=0.9)

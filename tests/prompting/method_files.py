@@ -20,7 +20,7 @@ BLOCK = "{}.transformer.resblocks.{}.VPT_shallow"
 
 
 def backbone() -> tuple[State, Tensor]:
-    """A random CLIP in OpenAI's layout, and images."""
+    """Return a random CLIP in OpenAI's layout, and images."""
     state = random_state(*SHAPE)
     draw = torch.Generator().manual_seed(3)
     return state, torch.randn(6, 3, 32, 32, generator=draw)
@@ -32,8 +32,8 @@ def text_features(
     layers: list[Tensor] | dict[int, Tensor],
     first: int = 1,
 ) -> Tensor:
-    """Features, not normalised; layers[i] takes the places `first`, first + 1, ...
-    before block i.
+    """Return features, not normalised; layers[i] takes the positions `first`, first +
+    1, ... before block i.
     """
     if isinstance(layers, list):
         layers = dict(enumerate(layers))
@@ -42,8 +42,8 @@ def text_features(
     for i in range(depth(state, "transformer")):
         if i in layers:
             end = first + layers[i].shape[-2]
-            own = layers[i].expand(len(x), -1, -1)
-            x = torch.cat([x[:, :first], own, x[:, end:]], 1)
+            layer = layers[i].expand(len(x), -1, -1)
+            x = torch.cat([x[:, :first], layer, x[:, end:]], 1)
         if i == 0:
             x = x + state["positional_embedding"]
         x = block(
@@ -54,8 +54,8 @@ def text_features(
 
 
 def image_features(state: State, images: Tensor, layers: list[Tensor]) -> Tensor:
-    """Unit-length features; layers[0] comes after the patches and before ln_pre,
-    layers[i] in its place before block i.
+    """Return unit-length features; layers[0] comes after the patches and before ln_pre,
+    layers[i] replaces it before block i.
     """
     x = (
         F.conv2d(images, state["visual.conv1.weight"], stride=8)
@@ -89,7 +89,7 @@ def plain(name: str) -> str:
 
 
 def random_prompt(method: str) -> State:
-    """A random prompt under its official names."""
+    """Return a random prompt under its official names."""
     draw = torch.Generator().manual_seed(5)
 
     def normal(*shape: int) -> Tensor:
@@ -124,7 +124,7 @@ def random_prompt(method: str) -> State:
 
 
 def layers_of(method: str, prompt: State) -> tuple[list[Tensor], list[Tensor]]:
-    """The text and the visual vectors of each block."""
+    """Return the text and the visual vectors of each block."""
     if method in ("kgcoop", "prograd", "tcp"):
         return [prompt["ctx"]], []
     text = [prompt["prompt_learner.ctx"]]
@@ -149,8 +149,8 @@ def layers_of(method: str, prompt: State) -> tuple[list[Tensor], list[Tensor]]:
 def losses_of(
     method: str, state: State, prompt: State, images: Tensor, labels: Tensor, words: str
 ) -> dict:
-    """Everything that a step computes: logits, features, terms, and what the
-    optimiser's gradient is of.
+    """Return all results of a step: logits, features, terms, and the value whose
+    gradient the optimiser takes.
     """
     text, visual = layers_of(method, prompt)
     count = text[0].shape[-2]
@@ -210,7 +210,7 @@ def losses_of(
 
 
 def gradient_of(method: str, found: dict, prompt: State) -> dict[str, Tensor]:
-    """The gradient that the optimiser gets, by official name."""
+    """Return the gradient that the optimiser gets, by official name."""
     leaves = list(prompt.values())
     if method != "prograd":
         return dict(
@@ -224,14 +224,14 @@ def gradient_of(method: str, found: dict, prompt: State) -> dict[str, Tensor]:
 
 
 def sentences_of(method: str, count: int, words: str) -> list[str]:
-    """The class prompts before vectors are put in."""
+    """Return the class prompts before vectors are put in."""
     last = TCP_LAST_WORDS if method == "tcp" else ""
     first = " ".join(["X"] * count)
     return [f"{first} {words}{plain(name)}{last}." for name in NAMES]
 
 
 def class_aware_layers(state: State, prompt: State) -> dict[int, Tensor]:
-    """TCP's vectors: ctx before block 0, those of each class before block 1."""
+    """Return TCP's vectors: ctx before block 0, those of each class before block 1."""
     sentences = [TEMPLATE.format(plain(name)) for name in NAMES]
     frozen = unit(text_features(state, sentences, []))
     hidden = frozen @ prompt["meta_net.linear1.weight"].T

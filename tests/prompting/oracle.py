@@ -25,8 +25,8 @@ def random_state(
     features: int,
     seed: int = 0,
 ) -> State:
-    """A random CLIP: a ViT for size x size pixels and a text tower; heads are 64 wide
-    in both.
+    """Return a random CLIP: a ViT for size x size pixels and a text tower; heads are 64
+    wide in both.
     """
     draw = torch.Generator().manual_seed(seed)
 
@@ -87,7 +87,7 @@ def random_block(prefix: str, width: int, draw: torch.Generator) -> State:
 def random_prompt(
     case: str, shape: tuple[int, ...], classes: int = 4
 ) -> tuple[State, str]:
-    """A random prompt under the reference's names for a model of
+    """Return a random prompt under the reference's names for a model of
     `random_state(*shape)`, and the class name's position.
     """
     width, layers, _, _, text_width, _, _ = shape
@@ -134,7 +134,9 @@ def norm(x: Tensor, state: State, name: str) -> Tensor:
 
 
 def block(x: Tensor, state: State, name: str, heads: int, causal: bool) -> Tensor:
-    """One pre-norm block with QuickGELU on x (sequences, tokens, width)."""
+    """Return the output of one pre-norm block with QuickGELU for x (sequences, tokens,
+    width).
+    """
     length, width = x.shape[1:]
     packed = (
         norm(x, state, f"{name}.ln_1") @ state[f"{name}.attn.in_proj_weight"].T
@@ -153,14 +155,14 @@ def block(x: Tensor, state: State, name: str, heads: int, causal: bool) -> Tenso
         + torch.cat(outputs, -1) @ state[f"{name}.attn.out_proj.weight"].T
         + state[f"{name}.attn.out_proj.bias"]
     )
-    hidden = (
+    activations = (
         norm(x, state, f"{name}.ln_2") @ state[f"{name}.mlp.c_fc.weight"].T
         + state[f"{name}.mlp.c_fc.bias"]
     )
-    hidden = hidden * torch.sigmoid(1.702 * hidden)
+    activations = activations * torch.sigmoid(1.702 * activations)
     return (
         x
-        + hidden @ state[f"{name}.mlp.c_proj.weight"].T
+        + activations @ state[f"{name}.mlp.c_proj.weight"].T
         + state[f"{name}.mlp.c_proj.bias"]
     )
 
@@ -176,8 +178,8 @@ def depth(state: State, tower: str) -> int:
 
 
 def image_features(state: State, images: Tensor, prompts: list[Tensor]) -> Tensor:
-    """Unit-length features; prompts[0] enters behind the class token, prompts[i] takes
-    its place before block i.
+    """Return unit-length features; prompts[0] enters behind the class token, prompts[i]
+    replaces it before block i.
     """
     patch = state["visual.conv1.weight"].shape[-1]
     x = (
@@ -216,14 +218,13 @@ def image_features(state: State, images: Tensor, prompts: list[Tensor]) -> Tenso
 def text_features(
     state: State, names: list[str], ctx: Tensor | None, position: str
 ) -> Tensor:
-    """Unit-length features of "X ..
-
-    X name." with the vectors of ctx, (n, width) or (classes, n, width), for the X.
+    """Return unit-length features of "X .. X name." with the vectors of ctx, (n, width)
+    or (classes, n, width), for the X.
     """
     features = []
     for row, name in enumerate(words.replace("_", " ") for words in names):
-        own = None if ctx is None else ctx if ctx.dim() == 2 else ctx[row]
-        count = 0 if own is None else len(own)
+        context = None if ctx is None else ctx if ctx.dim() == 2 else ctx[row]
+        count = 0 if context is None else len(context)
         sentence = (
             f"{' '.join(['X'] * count)} {name}." if count else f"a photo of a {name}."
         )
@@ -237,7 +238,9 @@ def text_features(
                 embedded[1 + count + length :],
             )
             before = {"front": 0, "middle": count // 2, "end": count}[position]
-            embedded = torch.cat([start, own[:before], name_part, own[before:], rest])
+            embedded = torch.cat(
+                [start, context[:before], name_part, context[before:], rest]
+            )
         x = (embedded + state["positional_embedding"]).unsqueeze(0)
         for i in range(depth(state, "transformer")):
             x = block(
@@ -253,8 +256,8 @@ def text_features(
 def couple(
     prompt: State, ctx: Tensor, tokens: Tensor, heads: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """The two kinds of vectors after maps and block; each vector is a sequence of its
-    own.
+    """Return the two kinds of vectors after maps and block; each vector is a separate
+    sequence.
     """
 
     def linear(x: Tensor, name: str) -> Tensor:
@@ -283,7 +286,7 @@ def logits(
     names: list[str],
     position: str = "middle",
 ) -> Tensor:
-    """(B, C) for a prompt under the reference's names."""
+    """Return logits (B, C) for a prompt under the reference's names."""
     ctx, tokens = prompt.get("ctx"), prompt.get("vpt_embeddings")
     if "vpt_embeddings_deep" in prompt:
         tokens = torch.cat([tokens, prompt["vpt_embeddings_deep"]])

@@ -13,14 +13,14 @@ CASES = ("coop_end_4", "coop_middle_6", "vpt_deep_5", "vpt_shallow_5")
 
 @cache
 def reference() -> dict[str, np.ndarray]:
-    """All arrays of data/reference_small.npz."""
+    """Return all arrays of data/reference_small.npz."""
     with np.load(Path(__file__).parent / "data" / "reference_small.npz") as file:
         return dict(file)
 
 
 def openai_state() -> dict[str, torch.Tensor]:
-    """The backbone's tensors; the token embedding's rows that no class name needs are
-    zero.
+    """Return the backbone's tensors; the token embedding's rows that no class name
+    needs are zero.
     """
     data = reference()
     names = [key for key in data if key.startswith("clip/")]

@@ -48,7 +48,7 @@ def save_pocket_prompt(folder: Path) -> Path:
     return folder
 
 
-def picture(seed: int, kind: str = "PNG") -> bytes:
+def encoded_image(seed: int, kind: str = "PNG") -> bytes:
     """Return a small image of coloured blocks."""
     blocks = np.random.default_rng(seed).integers(0, 255, (4, 5, 3), dtype=np.uint8)
     image = Image.fromarray(blocks).resize((50, 40), Image.Resampling.NEAREST)
@@ -59,7 +59,7 @@ def picture(seed: int, kind: str = "PNG") -> bytes:
 
 def bomb(width: int, height: int) -> bytes:
     """Return a PNG of some kilobytes at most that declares this many pixels."""
-    content = bytearray(picture(0))
+    content = bytearray(encoded_image(0))
     content[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
     return bytes(content)

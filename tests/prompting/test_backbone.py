@@ -23,7 +23,7 @@ SIZES = {
 
 
 def nest(state: dict) -> nn.Module:
-    """A module with these state-dict names, as scripted archives have."""
+    """Return a module with these state-dict names, as scripted archives have."""
     root = nn.Module()
     for name, value in state.items():
         *path, leaf = name.split(".")

@@ -45,8 +45,9 @@ VISUAL = [family.name for family in FAMILIES if family.visual]
 
 @pytest.fixture
 def loaded(tmp_path):
-    """Write a random model of a family as open_clip's repositories and load it; return
-    open_clip's model, the backbone and open_clip's tokenizer.
+    """Return a function that writes a random model of a family in the layout of
+    open_clip's repositories and loads it; it returns open_clip's model, the backbone and
+    open_clip's tokenizer.
     """
 
     def load(name):
@@ -418,7 +419,7 @@ def test_a_folder_like_open_clips_repositories(tmp_path):
 def test_an_architecture_with_the_weights_and_tokenizer_of_a_file(
     tmp_path, monkeypatch
 ):
-    """The tokenizer beside the weights is used."""
+    """Use the tokenizer beside the weights."""
     family = BY_NAME["SigLIP 2"]
     clip = write_folder(family, tmp_path)
     config = json.dumps(family.config)
@@ -452,7 +453,9 @@ def test_where_weights_are_looked_for(monkeypatch):
 
 
 def test_a_pretrained_tag_with_a_separate_text_tower(monkeypatch):
-    """What open_clip downloads, and the preprocessing that comes with the tag."""
+    """Load a model that open_clip downloads, and the preprocessing that comes with the
+    tag.
+    """
     config = BY_NAME["EVA02-CLIP, base"].config
     clip = random_clip(config)
     clip.visual.preprocess_cfg = {

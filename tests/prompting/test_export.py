@@ -42,8 +42,8 @@ def predictor(kind: str) -> Predictor:
 
 @pytest.mark.parametrize("kind", PROMPTS)
 def test_the_exported_module_is_the_prompted_clip(kind):
-    """What is handed to the exporter, for any number of images: no package is needed
-    for this part.
+    """Compare the module that is handed to the exporter, for any number of images: no
+    package is needed for this part.
     """
     model = predictor(kind)
     images, names = random_images(5), ["moon", "cat"]

@@ -1,4 +1,6 @@
-"""Prompts in files: what is written is what is read, and what does not fit is named."""
+"""Prompts in files: they are read as they were written, and entries that do not fit are
+named.
+"""
 
 import pytest
 import torch

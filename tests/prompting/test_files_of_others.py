@@ -1,5 +1,5 @@
-"""Prompt files and repositories of anyone's: what they state is checked before anything
-is made of it.
+"""Untrusted prompt files and repositories: their entries are checked before they are
+used.
 """
 
 import json

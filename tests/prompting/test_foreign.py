@@ -118,7 +118,7 @@ def test_the_references_names(tmp_path):
 
 
 def test_a_seed_averaged_file(tmp_path):
-    """As avg_ckpt.py leaves it: no optimiser, a numpy mean."""
+    """Read a file of avg_ckpt.py: no optimiser, a numpy mean."""
     states = [foreign_state("UPT", half=False) for _ in range(3)]
     mean = {
         name: torch.stack([state[name] for state in states]).mean(0)
@@ -350,8 +350,8 @@ def test_prompts_in_words():
 def released_state(
     method: str, n_ctx: int = 2, words: bool = True
 ) -> dict[str, torch.Tensor]:
-    """A state dict as the official code saves it: prompts, frozen weights, and the
-    class names' embeddings.
+    """Return a state dict as the official code saves it: prompts, frozen weights, and
+    the class names' embeddings.
     """
     if method in ("KgCoOp", "ProGrad"):
         state = {"ctx": torch.randn(n_ctx, TEXT)}

@@ -1,4 +1,4 @@
-"""Prompts on a fake Hub: what is uploaded, the card, and loading it again in another
+"""Prompts on a fake Hub: the uploaded files, the card, and loading it again in another
 process.
 """
 
@@ -44,7 +44,7 @@ RECORD = {
 
 @pytest.fixture
 def run(tmp_path):
-    """A run's folder with a prompt and results."""
+    """Return a run's folder with a prompt and results."""
     folder = service.save_pocket_prompt(tmp_path / "run")
     (folder / "results.json").write_text(json.dumps([RECORD]))
     return folder
@@ -78,7 +78,7 @@ def prompting_commands(
 
 def test_push_and_load_again(run, tmp_path):
     image = tmp_path / "a.png"
-    image.write_bytes(service.picture(1))
+    image.write_bytes(service.encoded_image(1))
     with fake_hub.running() as server:
         pushed, again, missing, _, refused = prompting_commands(
             server,
@@ -140,7 +140,9 @@ def test_card(run):
 
 
 def test_wilson_interval():
-    """Of 15 of 20, as statsmodels' proportion_confint(method="wilson") gives it."""
+    """Compare the interval of 15 of 20 with statsmodels'
+    proportion_confint(method="wilson").
+    """
     assert hub.wilson_interval(0.75, 20) == pytest.approx((0.53130, 0.88814), abs=2e-5)
     assert hub.wilson_interval(1.0, 10) == pytest.approx((0.72246, 1.0), abs=2e-5)
 

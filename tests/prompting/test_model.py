@@ -45,7 +45,7 @@ def unified_prompt(theta="attention"):
 
 
 def by_hand(clip, ctx, position, name):
-    """The text feature of one class by the definition: full length, placeholders
+    """Return the text feature of one class by the definition: full length, placeholders
     replaced, then split and permuted.
     """
     n_ctx = len(ctx)
@@ -131,11 +131,13 @@ class DeepText(Prompt):
 
 
 def deep_by_hand(clip, text, position, name):
-    """As `by_hand`, with each block's vectors put in the places of those before it."""
+    """Return the result of `by_hand`, with each block's vectors put in the positions of
+    those before it.
+    """
     n_ctx = text.shape[1]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
     words = len(TOKENIZER.encode(name.replace("_", " ")))
-    places = torch.tensor(
+    positions = torch.tensor(
         [1 + k if k < before else 1 + k + words for k in range(n_ctx)]
     )
     ids = TOKENIZER(
@@ -143,15 +145,15 @@ def deep_by_hand(clip, text, position, name):
         context_length=77,
     )
     embedded = clip.token_embedding(ids)[0]
-    order = [0, *places.tolist()]
+    order = [0, *positions.tolist()]
     x = embedded.new_zeros(77, 32)
-    x = x.index_put((places,), text[0])
+    x = x.index_put((positions,), text[0])
     rest = torch.tensor([place for place in range(77) if place not in order[1:]])
     x = x.index_put((rest,), torch.cat([embedded[:1], embedded[1 + n_ctx :]]))
     x = (x + clip.positional_embedding)[None]
     for i, block in enumerate(clip.transformer.resblocks):
         if i:
-            x = x.index_put((torch.tensor([0]), places), text[i])
+            x = x.index_put((torch.tensor([0]), positions), text[i])
         x = block(x, attn_mask=clip.attn_mask)
     return F.normalize(clip.ln_final(x)[0, ids.argmax()] @ clip.text_projection, dim=-1)
 
@@ -264,7 +266,9 @@ def test_text_prompt_follows_its_values():
 
 
 def visual_by_hand(clip, images, tokens):
-    """Open_clip's own modules, with the tokens inserted and replaced by the definition."""
+    """Return the output of open_clip's own modules, with the tokens inserted and
+    replaced by the definition.
+    """
     visual, count = clip.visual, tokens.shape[1]
     x = visual._embeds(images)
     x = torch.cat([x[:, :1], tokens[0].expand(len(x), -1, -1), x[:, 1:]], dim=1)
@@ -317,7 +321,8 @@ def test_shallow_and_deep_differ():
 )
 def test_only_the_prompt_trains(make, names):
     model = PromptedCLIP(tiny_clip().requires_grad_(True), make()).train()
-    assert model.trainable_names() == names
+    trained = [name for name, value in model.named_parameters() if value.requires_grad]
+    assert trained == names
     assert not model.clip.training
     if names:
         model(random_images(), CLASSES).sum().backward()
@@ -491,11 +496,11 @@ def test_equal_lengths_share_a_batch_and_no_batch_is_larger_than_asked():
     assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(
         range(403)
     )
-    places = [batch.ids[:, batch.prefix :].numel() for batch in batches]
-    assert max(places) <= 512
+    sizes = [batch.ids[:, batch.prefix :].numel() for batch in batches]
+    assert max(sizes) <= 512
     needed = sum(int((batch.ends - batch.prefix + 1).sum()) for batch in batches)
-    # no padding: the long names came last, in a batch of their own
-    assert sum(places) == needed
+    # no padding: the long names came last, in another batch
+    assert sum(sizes) == needed
 
 
 @pytest.mark.skipif(

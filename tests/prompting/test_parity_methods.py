@@ -11,7 +11,7 @@ from tests.prompting.method_files import CONFIGS, write_files
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The file of a method, by its name; its backbone is beside it."""
+    """Return the file of a method, by its name; its backbone is beside it."""
     folder = tmp_path_factory.mktemp("methods")
     return {method: write_files(method, folder) for method in CONFIGS}
 

@@ -35,8 +35,8 @@ CASES = (
 
 @pytest.fixture(scope="module", params=SHAPES)
 def world(request, tmp_path_factory):
-    """A state dict, whose values half precision holds as OpenAI's files do, and the
-    backbone that its file gives.
+    """Return a state dict, whose values half precision holds as OpenAI's files do, and
+    the backbone of its file.
     """
     state = {
         name: value.half().float()
@@ -84,7 +84,9 @@ def test_zero_shot(world):
 
 
 def test_open_clips_loader_gives_the_same_features(world):
-    """QuickGELU, heads and sizes are inferred as open_clip does for OpenAI's files."""
+    """Compare with open_clip, which infers QuickGELU, heads and sizes of OpenAI's
+    files.
+    """
     state, backbone, _ = world
     theirs = (
         build_model_from_openai_state_dict(dict(state), cast_dtype=torch.float32)
@@ -113,8 +115,8 @@ def activation(clip) -> str:
 
 
 def test_openai_weights_never_get_gelu_silently(tmp_path, monkeypatch, caplog):
-    """Into an architecture whose configuration says GELU: corrected where the file
-    tells, else a warning says so.
+    """Load them into an architecture whose configuration says GELU: corrected if the
+    file shows it, else a warning is logged.
     """
     width, layers, patch, size, text_width, text_layers, features = SHAPES[
         "one head, patches of 8"

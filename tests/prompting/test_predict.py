@@ -54,7 +54,7 @@ def clip():
 
 @pytest.fixture(autouse=True)
 def backbones(clip, monkeypatch):
-    """ "stub" is a random CLIP; other names are those of `load_backbone`.
+    """Replace `load_backbone`: "stub" is a random CLIP, other names load as usual.
 
     Returns the calls.
     """
@@ -81,7 +81,9 @@ def visual(clip):
 
 @pytest.fixture
 def saved(tmp_path, clip):
-    """Writes prompts.safetensors into a run's folder; returns the folder."""
+    """Return a function that writes prompts.safetensors into a run's folder and returns
+    the folder.
+    """
 
     def save(prompt=None, **changes):
         metadata = {
@@ -99,7 +101,7 @@ def saved(tmp_path, clip):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Five images of different sizes and kinds in a folder with other things."""
+    """Return a folder with five images of different sizes and kinds, and other files."""
     rng, folder = np.random.default_rng(0), tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     for name, size in (
@@ -350,7 +352,7 @@ def test_json_output_of_a_folder(command, saved, photos):
 
 @pytest.fixture
 def mixed(photos):
-    """The photos with three files that can't be read."""
+    """Return the photos with three files that can't be read."""
     (photos / "broken.png").write_bytes((photos / "a.png").read_bytes()[:80])
     (photos / "empty.jpg").write_bytes(b"")
     (photos / "gone.png").symlink_to(photos / "nowhere.png")

@@ -30,7 +30,7 @@ CLASSES = ["cat", "red brick", "moon"]
 
 
 def write_clip(folder, seed: int = 0, quick_gelu: bool = True):
-    """A folder like open_clip's repositories, with a random model."""
+    """Return a folder like open_clip's repositories, with a random model."""
     folder.mkdir(parents=True)
     config = {"model_cfg": tiny_config(quick_gelu=quick_gelu), "preprocess_cfg": {}}
     (folder / HUB_CONFIG).write_text(json.dumps(config))
@@ -286,7 +286,7 @@ def quickly(path, message):
 
 
 def openai_like(layers: int = 1, width: int = 64) -> dict:
-    """Tensors named as in OpenAI's layout, of one value each."""
+    """Return tensors named as in OpenAI's layout, of one value each."""
     one = torch.zeros(1)
     state = {
         "visual.conv1.weight": one.expand(width, 3, 8, 8),

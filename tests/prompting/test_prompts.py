@@ -30,7 +30,7 @@ def unified(
     layers: int = 1,
     classes: int | None = None,
 ):
-    """UPT's sizes on ViT-B/16 with four vectors."""
+    """Return a unified prompt of UPT's sizes on ViT-B/16 with four vectors."""
     text, visual = (
         TextPrompt(4, 512, classes),
         VisualPrompt(4, 768, layers=12, patch_size=16),
@@ -95,8 +95,8 @@ def test_text_prompts_start_normal_or_from_words():
 
 
 def perturbed(prompt):
-    """How far each vector moves when the first text vector is perturbed: text (4,),
-    visual (12, 4).
+    """Return how far each vector moves when the first text vector is perturbed: text
+    (4,), visual (12, 4).
     """
     with torch.no_grad():
         before = prompt.contexts()
@@ -222,7 +222,7 @@ def test_config_describes_the_module(prompt):
 
 
 def reference_names(prompt, old: bool) -> dict:
-    """The state of a unified prompt as the reference would store it."""
+    """Return the state of a unified prompt as the reference would store it."""
     names = {
         "text.ctx": "ctx",
         "visual.": "vpt_",
@@ -268,7 +268,7 @@ def test_reference_checkpoint_with_other_names_is_refused():
 
 
 def test_every_kind_is_known_when_a_prompt_is_read():
-    """A process that has imported nothing but this module builds all kinds."""
+    """Build all kinds in a process that has imported only this module."""
     program = (
         "from prompting import prompts; prompts.build_prompt({'kind': 'none of them'})"
     )

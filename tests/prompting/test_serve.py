@@ -1,4 +1,4 @@
-"""The service: its answers, and what wrong, hostile, slow and many requests get."""
+"""The service: its answers, also to wrong, hostile, slow and many requests."""
 
 import collections
 import concurrent.futures
@@ -12,7 +12,7 @@ import pytest
 import prompting.__main__ as command
 from prompting import load
 from tests.prompting import service
-from tests.prompting.service import CLASSES, bomb, picture, predict, request
+from tests.prompting.service import CLASSES, bomb, encoded_image, predict, request
 
 pytest.importorskip("fastapi")
 
@@ -51,9 +51,9 @@ def wanted(predictor, tmp_path, content, classes=None):
 
 def test_answers_are_the_predictors(port, predictor, tmp_path):
     files = [
-        ("a.png", picture(1)),
-        ("b.jpg", picture(2, "JPEG")),
-        ("c.png", picture(3)),
+        ("a.png", encoded_image(1)),
+        ("b.jpg", encoded_image(2, "JPEG")),
+        ("c.png", encoded_image(3)),
     ]
     status, answer = predict(port, files)
     assert status == 200
@@ -68,12 +68,12 @@ def test_answers_are_the_predictors(port, predictor, tmp_path):
 
 def test_other_classes_and_fewer_of_them(port, predictor, tmp_path):
     fields = [("classes", "red, blue\ngreen"), ("classes", "gray"), ("top", "2")]
-    status, answer = predict(port, [("a.png", picture(1))], fields)
+    status, answer = predict(port, [("a.png", encoded_image(1))], fields)
     names = ["red", "blue", "green", "gray"]
     assert status == 200
     assert (
         answer["results"][0]["predictions"]
-        == wanted(predictor, tmp_path, picture(1), names)[:2]
+        == wanted(predictor, tmp_path, encoded_image(1), names)[:2]
     )
 
 
@@ -106,7 +106,7 @@ def test_classes_health_and_page(port):
         ),
         ([("a.png", b"")], [], 415, "not an image"),
         ([("a.png", b"hello")], [], 415, "cannot decode a.png: not an image"),
-        ([("a.png", picture(0)[:80])], [], 415, "cannot decode a.png"),
+        ([("a.png", encoded_image(0)[:80])], [], 415, "cannot decode a.png"),
         (
             [("a.png", bomb(2000, 2000))],
             [],
@@ -120,31 +120,36 @@ def test_classes_health_and_page(port):
             415,
             "one side is more than 1,000 times the other",
         ),
-        ([("a.png", picture(0))] * 4, [], 413, "Too many files"),
+        ([("a.png", encoded_image(0))] * 4, [], 413, "Too many files"),
         ([("a.png", b"x" * (1 << 20))], [], 413, "larger than 1 MB"),
         ([("a.png", b"x" * (5 << 20))], [], 413, "larger than 1 MB"),
-        ([("a.png", picture(0))], [("classes", "a")] * 9, 413, "Too many fields"),
+        ([("a.png", encoded_image(0))], [("classes", "a")] * 9, 413, "Too many fields"),
         (
-            [("a.png", picture(0))],
+            [("a.png", encoded_image(0))],
             [("classes", "a,b,c,d,e,f")],
             413,
             "6 classes; 5 is the most",
         ),
         (
-            [("a.png", picture(0))],
+            [("a.png", encoded_image(0))],
             [("classes", "a" * 201)],
             413,
             "longer than 200 characters",
         ),
         (
-            [("a.png", picture(0))],
+            [("a.png", encoded_image(0))],
             [("classes", "a,b,A")],
             422,
             "'a' and 'A' are the same text",
         ),
-        ([("a.png", picture(0))], [("classes", "a " * 99)], 422, "tokens"),
-        ([("a.png", picture(0))], [("top", "0")], 422, "'top' is a number"),
-        ([("a.png", picture(0))], [("top", "9" * 5000)], 422, "'top' is a number"),
+        ([("a.png", encoded_image(0))], [("classes", "a " * 99)], 422, "tokens"),
+        ([("a.png", encoded_image(0))], [("top", "0")], 422, "'top' is a number"),
+        (
+            [("a.png", encoded_image(0))],
+            [("top", "9" * 5000)],
+            422,
+            "'top' is a number",
+        ),
     ],
 )
 def test_wrong_requests(port, files, fields, status, message):
@@ -155,7 +160,8 @@ def test_wrong_requests(port, files, fields, status, message):
 
 def test_one_unreadable_image_stops_no_other(port):
     status, answer = predict(
-        port, [("a.png", picture(1)), ("b.png", b"no"), ("c.png", bomb(9000, 9000))]
+        port,
+        [("a.png", encoded_image(1)), ("b.png", b"no"), ("c.png", bomb(9000, 9000))],
     )
     assert status == 200
     assert [sorted(result) for result in answer["results"]] == [
@@ -178,7 +184,7 @@ def test_one_unreadable_image_stops_no_other(port):
     ],
 )
 def test_hostile_names(port, name):
-    status, answer = predict(port, [(name, picture(1))])
+    status, answer = predict(port, [(name, encoded_image(1))])
     assert status == 200
     shown = answer["results"][0]["image"]
     assert shown.isprintable() and len(shown) < 300
@@ -231,7 +237,7 @@ def test_pages_of_other_hosts_are_refused(port):
 
 
 def test_slow_clients_are_cut_off_and_block_nobody(port):
-    """Headers and bodies that stop arriving; meanwhile the others are served."""
+    """Send headers and bodies that stop arriving; meanwhile the others are served."""
     silent = socket.create_connection(("127.0.0.1", port))
     header = socket.create_connection(("127.0.0.1", port))
     header.sendall(b"GET /health HT")
@@ -289,7 +295,7 @@ def test_a_connection_is_kept_for_the_next_request(port):
 
 
 def test_more_connections_than_are_served(port):
-    """They fill the service until the time for headers is over."""
+    """Fill the service until the time for headers is over."""
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
     deadline = time.monotonic() + 60
     while request(port, "GET", "/health")[0] != 200 and time.monotonic() < deadline:
@@ -333,10 +339,12 @@ def megabytes(pid: int, key: str) -> float:
 
 @pytest.mark.long
 def test_a_thousand_requests_eight_at_a_time(tmp_path):
-    """Nothing is lost or mixed up, beside hostile clients; the memory stays."""
+    """Expect that nothing is lost or mixed up, beside hostile clients; the memory does
+    not grow.
+    """
     folder = service.save_pocket_prompt(tmp_path / "prompt")
     predictor = load(folder)
-    contents = [picture(seed) for seed in range(20)]
+    contents = [encoded_image(seed) for seed in range(20)]
     expected = [wanted(predictor, tmp_path, content) for content in contents]
     hostile = (
         (413, [("bomb.png", bomb(20_000, 20_000))]),

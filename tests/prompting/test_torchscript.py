@@ -113,8 +113,8 @@ def test_damaged_archives_are_named(tmp_path, damage):
 
 
 def write_shared(path, depth: int) -> None:
-    """An archive of `depth` modules, each of which holds the next one twice: 2 ** depth
-    tensors by name.
+    """Write an archive of `depth` modules, each of which holds the next one twice: 2 **
+    depth tensors by name.
     """
     tree = type("Tree", (), {"__module__": "__torch__.tree"})
     leaf = torch.zeros(1)

@@ -35,7 +35,7 @@ END = 49407
 
 
 def write(folder, activation="quick_gelu", end=END, safe=True, **text):
-    """A random CLIPModel in a folder, as transformers saves it."""
+    """Write a random CLIPModel to a folder, as transformers saves it, and return it."""
     config = transformers.CLIPConfig(
         text_config={**TEXT, "hidden_act": activation, "eos_token_id": end, **text},
         vision_config={
@@ -97,7 +97,9 @@ def test_features_are_those_of_transformers(tmp_path, activation, end, safe):
 
 
 def prompted_text(model, ctx: torch.Tensor) -> torch.Tensor:
-    """Class features of "<ctx> name." by transformers' own blocks, fed with embeddings."""
+    """Return class features of "<ctx> name." by transformers' own blocks, fed with
+    embeddings.
+    """
     ids = sentences("X " * len(ctx))
     text = model.text_model
     embedded = text.embeddings.token_embedding(ids)
@@ -110,7 +112,9 @@ def prompted_text(model, ctx: torch.Tensor) -> torch.Tensor:
 
 
 def prompted_images(model, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Image features by transformers' own blocks with tokens behind the class token."""
+    """Return image features by transformers' own blocks with tokens behind the class
+    token.
+    """
     vision = model.vision_model
     x = vision.pre_layrnorm(vision.embeddings(images))
     x = torch.cat([x[:, :1], tokens.expand(len(x), -1, -1), x[:, 1:]], dim=1)

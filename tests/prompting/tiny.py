@@ -11,8 +11,8 @@ RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8}
 def tiny_config(
     image: str = "vit", quick_gelu: bool = True, context_length: int = 77
 ) -> dict:
-    """An open_clip configuration: 32 x 32 pixels, a text tower 32 wide with 2 blocks of
-    4 heads, 16 features.
+    """Return an open_clip configuration: 32 x 32 pixels, a text tower 32 wide with 2
+    blocks of 4 heads, 16 features.
     """
     text = {
         "context_length": context_length,
@@ -33,8 +33,8 @@ def tiny_config(
 def tiny_clip(
     image: str = "vit", seed: int = 0, quick_gelu: bool = True, context_length: int = 77
 ) -> nn.Module:
-    """A random open_clip CLIP (image: "vit" or "resnet") in float32 and evaluation
-    mode, without gradients.
+    """Return a random open_clip CLIP (image: "vit" or "resnet") in float32 and
+    evaluation mode, without gradients.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -48,7 +48,7 @@ def tiny_clip(
 
 
 def random_images(count: int = 3, size: int = 32, seed: int = 0) -> torch.Tensor:
-    """(count, 3, size, size), normalised."""
+    """Return images (count, 3, size, size), normalised."""
     return torch.randn(
         count, 3, size, size, generator=torch.Generator().manual_seed(seed)
     )

@@ -26,7 +26,7 @@ os.execv(sys.argv[3], sys.argv[3:])"""
 
 
 def executable() -> str | None:
-    """Chromium or Chrome on PATH."""
+    """Return Chromium or Chrome on PATH."""
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
@@ -37,8 +37,8 @@ class Browser:
     """
 
     def __init__(self, folder: Path, patience: float = 120.0):
-        """folder: for the browser's profile; patience: seconds until an answer is given
-        up.
+        """Start the browser. folder: for its profile; patience: seconds until an answer
+        is given up.
         """
         self.patience, self.number, self.buffer = patience, 0, b""
         self.errors: list[str] = []
@@ -70,7 +70,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params) -> dict:
-        """A command's result."""
+        """Return a command's result."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": params}
         if self.page:
@@ -79,8 +79,8 @@ class Browser:
         return self._until(lambda reply: reply.get("id") == self.number)["result"]
 
     def _until(self, wanted) -> dict:
-        """The first message that is `wanted`; what the others tell of the page is
-        noted.
+        """Return the first message that is `wanted`; note the events of the page among
+        the others.
         """
         while True:
             while b"\0" not in self.buffer:
@@ -137,7 +137,7 @@ class Browser:
         self._until(lambda message: message.get("method") == "Page.loadEventFired")
 
     def evaluate(self, expression: str):
-        """The value of a JavaScript expression on the page."""
+        """Return the value of a JavaScript expression on the page."""
         result = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True
         )
@@ -146,7 +146,7 @@ class Browser:
         return result["result"].get("value")
 
     def screenshot(self, path: Path, top: int = 0) -> None:
-        """The window's content as a PNG, scrolled down by `top` pixels."""
+        """Write the window's content as a PNG, scrolled down by `top` pixels."""
         self.evaluate(
             f"document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, {top})"
         )
@@ -167,8 +167,8 @@ class Browser:
 
 
 def _pipe(reverse: bool = False) -> tuple[int, int]:
-    """(read, write) ends; the one that the browser gets has a number that its own 3 and
-    4 do not meet.
+    """Return (read, write) ends; the end of the browser has a number other than its own
+    3 and 4.
     """
     read, write = os.pipe()
     theirs = write if reverse else read

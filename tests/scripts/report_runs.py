@@ -30,7 +30,7 @@ COUNTS = {
 
 
 def write_images(root: Path) -> None:
-    """`photos` and `stones`: five training and four test images of each class, in
+    """Write `photos` and `stones`: five training and four test images of each class, in
     folders.
     """
     for name, classes in CLASSES.items():
@@ -46,8 +46,8 @@ def write_images(root: Path) -> None:
 def probabilities(
     targets: np.ndarray, classes: int, wrong: dict[int, tuple[int, float]]
 ) -> np.ndarray:
-    """(N, C): 0.9 on the right class, but for the `wrong` rows, which have (class,
-    probability).
+    """Return (N, C): 0.9 on the right class, but for the `wrong` rows, which have
+    (class, probability).
     """
     values = np.full((len(targets), classes), 0.1 / (classes - 1))
     values[np.arange(len(targets)), targets] = 0.9
@@ -64,7 +64,8 @@ def write_run(
     wrong: dict | None = None,
     two_stages: bool = True,
 ) -> Path:
-    """A run of two stages over both tasks, or the plain run on photos.
+    """Write a run of two stages over both tasks, or the plain run on photos, and return
+    its folder.
 
     Relative data: tests work in `root`.
     """
@@ -89,13 +90,15 @@ def write_run(
         )
     records = []
     for name in names:
-        own = with_overrides(
+        adapted_cfg = with_overrides(
             cfg, DATASET__DATASET=name, DATASET__NAME=name, MULTITASK__SOURCE=""
         )
         place = (
             folder / "adapt" / name.removeprefix("folder:") if two_stages else folder
         )
-        records += _stage(own, place, seed, (wrong or {}) if name == names[0] else {})
+        records += _stage(
+            adapted_cfg, place, seed, (wrong or {}) if name == names[0] else {}
+        )
     _write(folder / "results.json", json.dumps(records))
     _write(folder / "config.yaml", without_local_paths(cfg).dump())
     _write(folder / "log.txt", "toolkit/dassl (built in), torch 0.0, CPU\nmore\n")
@@ -107,7 +110,7 @@ def _stage(cfg, folder: Path, seed: int, wrong: dict) -> list[dict]:
     targets = np.array([sample.label for sample in task.test])
     values = probabilities(targets, task.num_classes, wrong)
     write_record(folder / "fewshot" / f"{task.name}.json", task, 5, seed)
-    facts = {
+    fields = {
         "model_name": "MVPT-pocket",
         "dataset_name": task.name,
         "n_shot": 5,
@@ -117,7 +120,7 @@ def _stage(cfg, folder: Path, seed: int, wrong: dict) -> list[dict]:
     write_predictions(
         folder / "predictions" / f"seed{seed}_{task.name}.json",
         probabilities=values,
-        **facts,
+        **fields,
     )
     record = {
         "task": task.name,

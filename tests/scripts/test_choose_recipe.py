@@ -1,4 +1,4 @@
-"""Comparing settings on source tasks: the file, what is run, and the gains."""
+"""Comparing settings on source tasks: the file, the runs, and the gains."""
 
 import json
 

@@ -87,7 +87,7 @@ def test_results_are_reused_where_all_that_they_need_is_there():
     report = run_plan(
         diamond(), executor, lambda job: job.name in ("source", "a", "table")
     )
-    # the table's input b is made anew, so the table is, too
+    # the table's input b is made again, so the table is, too
     assert report.reused == ["source", "a"]
     assert sorted(executor.started) == ["alone", "b", "table"]
 
@@ -114,7 +114,7 @@ def test_the_time_left_is_corrected_by_measured_times_of_a_family():
     clock = Clock(jobs, slots=2)
     assert clock.seconds() == 15
     clock.ended(Outcome(jobs[0], 30.0))
-    # both at three times what was expected: y is not known, so all are taken
+    # both at three times the expected seconds: y is not known, so all are taken
     assert clock.seconds() == 30
     clock.ended(Outcome(jobs[2], 10.0))
     assert clock.seconds() == 15

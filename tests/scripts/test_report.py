@@ -1,4 +1,4 @@
-"""The report of a run: what it says, what it escapes, and what it refuses."""
+"""The report of a run: its text, its escapes, and the runs that it refuses."""
 
 import base64
 import html

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Two targets from a source prompt, two epochs each, with a transfer matrix of 20
-    tasks.
+    """Return the page of two targets from a source prompt, two epochs each, with a
+    transfer matrix of 20 tasks.
     """
     folder = tmp_path_factory.mktemp("run")
     names = [f"task-{k}" for k in range(20)]
@@ -147,7 +147,7 @@ def test_wide_tables_scroll_inside_themselves(page, browser):
 
 
 def test_text_has_contrast(page, browser):
-    """At least 4.5 : 1 between the colours of text and page, light and dark."""
+    """Expect at least 4.5 : 1 between the colours of text and page, light and dark."""
     luminance = """(name => {
         const probe = document.createElement('i');
         probe.style.color = `var(${name})`;

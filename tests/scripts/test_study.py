@@ -1,4 +1,4 @@
-"""Studies: how many runs the paper's experiments are, what the tables compute, and a
+"""Studies: how many runs the paper's experiments are, the numbers of the tables, and a
 small study from end to end.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from small_jobs import perform_for_test
 
 from scripts.study import __main__ as study
 from scripts.study import (
@@ -369,10 +370,12 @@ def test_questions_about_a_new_multitask_method():
 
 def test_predictors_of_a_matrix_that_follows_the_sources_own_score(tmp_path):
     scores = ((90.0, 30.0, 31.0), (20.0, 80.0, 21.0), (10.0, 11.0, 70.0))
-    (own, classes) = predictors.compare_over_seeds(
+    (source_score, classes) = predictors.compare_over_seeds(
         "VPT", {0: Matrix.square(("a", "b", "c"), scores)}, tmp_path / "none"
     )
-    assert own["predictor"] == "the source's score on its own task" and own[
+    assert source_score[
+        "predictor"
+    ] == "the source's score on its own task" and source_score[
         "spearman"
     ] == pytest.approx(1)
     assert classes["spearman"] == 0.0  # unknown tasks: the same for all
@@ -603,17 +606,6 @@ def test_a_process_that_hangs_is_killed_and_its_job_lost(tmp_path):
         and not outcome.error
         and (tmp_path / "well").read_text() == "well"
     )
-
-
-def perform_for_test(job, place):
-    """What the processes of the tests above do."""
-    if job.name == "dies":
-        os._exit(3)
-    if job.name == "hangs":
-        time.sleep(3600)
-    if job.name == "raises":
-        raise ValueError("no such luck")
-    (Path(place) / job.name).write_text(job.settings["name"])
 
 
 def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):

@@ -52,7 +52,7 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL + "resources: {gpu: 1}", "plan.yaml: resources.gpu: is no key; the nearest is 'gpus' of cpus, gpus"),
         (SMALL + "resources: {gpus: one}", "plan.yaml: resources.gpus: is a number, not 'one'"),
         (SMALL + "retries: -1", "plan.yaml: retries: is a whole number from 0, not -1"),
-        (SMALL + "seeds: [0]", "plan.yaml: seeds: is a study's; with runs it stands in each of them"),
+        (SMALL + "seeds: [0]", "plan.yaml: seeds: is a study's; with runs it belongs in each of them"),
         ("runs: []", "plan.yaml: runs: is empty"),
         ("runs: {methods: CoOp}", "plan.yaml: runs: is a list"),
         (SMALL.replace("shots:", "shot:"), "plan.yaml: runs[0].shot: is no key; the nearest is 'shots'"),
@@ -72,7 +72,7 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TEST.NO_TEST: True"), "TEST.NO_TEST is no option of a run: a table needs scores"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
-        ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, paper"),
+        ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, pocket_updates, pocket_recipes, paper"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, capsys):
@@ -204,7 +204,7 @@ def test_free_runs_become_jobs_and_what_two_entries_want_is_one(tmp_path):
         + SMALL.removeprefix("runs:\n").replace("EPOCH: 2", "EPOCH: 3")
     )
     again, items = plan_entries(plan_file.read(written(tmp_path, more)).entries)
-    # the second entry adds nothing, the third all of its own
+    # the second entry adds nothing, the third all its runs
     assert again.counts() == {"source": 4, "adaptation": 16}
     assert len(items) == 1 and len(items[0].rows) == 8
 
@@ -273,8 +273,8 @@ def test_the_example_is_planned(capsys, tmp_path):
 
 
 class Pretend:
-    """Ends the job that was started first, as `fates` says: name -> what its tries come
-    to, "" where they are over.
+    """Ends the job that was started first, as `fates` says: name -> the results of its
+    tries, "" if they are over.
     """
 
     def __init__(self, fates, slots=(2,)):
@@ -384,7 +384,7 @@ ENVIRONMENT = os.environ | {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-LOCAL = ("--jobs", str(os.cpu_count()))  # a thread each
+JOBS_FLAGS = ("--jobs", str(os.cpu_count()))  # a thread each
 
 
 @pytest.mark.long
@@ -397,7 +397,7 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
         tmp_path / "out",
     )
     first = subprocess.run(
-        call(plan, out, *LOCAL),
+        call(plan, out, *JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -420,7 +420,7 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
     assert f"| 1 | CoOp | 1 | {mean:.1f} |" in (out / "results.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
     second = subprocess.run(
-        call(plan, out, *LOCAL),
+        call(plan, out, *JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -442,10 +442,10 @@ NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": 
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two nodes of one CPU each."""
+    """Yield two nodes of one CPU each."""
     for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
-    # where workers find this module
+    # on which workers find this module
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     from ray.cluster_utils import Cluster
 
@@ -460,7 +460,7 @@ def cluster(monkeypatch):
 
 
 def workers(node) -> list[int]:
-    """Processes of the node that are at a job."""
+    """Return the processes of the node that have a job."""
     raylets = [
         info.process.pid for infos in node.all_processes.values() for info in infos
     ]
@@ -476,7 +476,9 @@ def workers(node) -> list[int]:
 
 
 def wait_for(condition, process=None, seconds=600):
-    """What `condition` returns once it is true; the process must not have ended."""
+    """Return the result of `condition` once it is true; the process must not have
+    ended.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -534,7 +536,7 @@ def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path)
     assert len(lost) == 1 and "is tried again" in lost[0] and lost[0].split()[2] in done
 
     here = subprocess.run(
-        call(plan, tmp_path / "here", *LOCAL),
+        call(plan, tmp_path / "here", *JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -559,7 +561,7 @@ def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(
     text = process.communicate(timeout=300)[0]
     if number != signal.SIGKILL:
         assert process.returncode == 130 and text.endswith(
-            "stopped; the same command goes on\n"
+            "stopped; the same command continues\n"
         ), text
     wait_for(lambda: not any(map(workers, cluster.list_all_nodes())))
     done = sum(line.endswith(" done") for line in lines(out))
@@ -605,7 +607,7 @@ def test_nodes_that_come_are_used_and_jobs_that_end_their_worker_fail_alone(
 
 
 def perform_for_test(job, place):
-    """What the workers of the test above do; the three that wait do so until all of
+    """Do a job in the workers of the test above; the three that wait do so until all of
     them run.
     """
     if job.name == "dies":

@@ -1,5 +1,5 @@
-"""The transfer matrix: every task's prompt on every task, kept, normalised, and what
-predicts it.
+"""The transfer matrix: every task's prompt on every task, kept, normalised, and its
+predictors.
 """
 
 import csv
@@ -50,7 +50,7 @@ def command(
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
-    """The folder of a finished command; no test writes to it."""
+    """Return the folder of a finished command; no test writes to it."""
     out = tmp_path_factory.mktemp("transfer")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -84,11 +84,11 @@ def stamps(folder: Path) -> dict[str, int]:
 def test_matrix_has_the_runs_own_scores_on_its_diagonal(done):
     sources, targets, matrix = table(done / "matrix.csv")
     assert sources == targets == TASKS
-    own = [
+    diagonal = [
         json.loads((done / task / "results.json").read_text())[0]["score"]
         for task in TASKS
     ]
-    assert np.allclose(np.diag(matrix), own, atol=5e-5)
+    assert np.allclose(np.diag(matrix), diagonal, atol=5e-5)
     value = json.loads((done / "results.json").read_text())
     assert np.allclose(value["scores"], matrix, atol=5e-5) and value["tasks"] == TASKS
     assert (value["trainer"], value["shots"], value["seed"]) == ("CoOp", 2, 0)
@@ -163,7 +163,7 @@ def test_a_stopped_command_goes_on_where_it_was(done, tmp_path, monkeypatch):
         "scores.json",
     ):
         assert (folder / name).read_bytes() == (done / name).read_bytes()
-    # the runs stayed where they were
+    # the runs were not moved
     assert not [path for path in folder.iterdir() if path.is_dir()]
 
 

@@ -7,7 +7,7 @@ import toolkit  # noqa: F401  (puts dassl on the path, hence the later imports)
 
 @pytest.fixture(scope="session")
 def image_root(tmp_path_factory):
-    """A folder with the toy dataset's images."""
+    """Return a folder with the toy dataset's images."""
     from dassl_toy import write_images
 
     root = tmp_path_factory.mktemp("toy")
@@ -17,7 +17,7 @@ def image_root(tmp_path_factory):
 
 @pytest.fixture
 def cfg(image_root, tmp_path):
-    """A configuration of the toy run, with its output in ``tmp_path``."""
+    """Return a configuration of the toy run, with its output in ``tmp_path``."""
     from dassl_toy import toy_config
 
     return toy_config(image_root, tmp_path / "run")

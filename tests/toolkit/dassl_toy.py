@@ -20,8 +20,8 @@ SPLITS = {"train": 10, "val": 4, "test": 6}  # images a class
 
 
 def write_images(root):
-    """Noisy 10 x 8 (width x height) PNGs with one brighter channel a class, all in
-    ``root``.
+    """Write noisy 10 x 8 (width x height) PNGs with one brighter channel a class, all
+    in ``root``.
     """
     rng = np.random.default_rng(0)
     for split, count in SPLITS.items():
@@ -118,7 +118,7 @@ class ToyTrainer(TrainerX):
 
 
 def toy_config(root, output_dir, **optim):
-    """The configuration of a six-epoch toy run with warm-up and cosine."""
+    """Return the configuration of a six-epoch toy run with warm-up and cosine."""
     cfg = get_cfg_default()
     cfg.merge_from_list(
         [

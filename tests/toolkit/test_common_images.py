@@ -1,6 +1,4 @@
-"""What `read_image` makes of metadata, of numbers that do not fill 8 bits, and of
-transparency.
-"""
+"""`read_image` on metadata, numbers that do not fill 8 bits, and transparency."""
 
 import io
 import random
@@ -44,7 +42,7 @@ def photo(width=24, height=16) -> Image.Image:
 
 
 def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
-    """The photo as JPEG with more segments behind its first two bytes."""
+    """Return the photo as JPEG with more segments behind its first two bytes."""
     content = encoded(photo(), "JPEG", quality=95)
     added = b"".join(
         struct.pack(">BBH", 0xFF, marker, 2 + len(data)) + data
@@ -67,7 +65,7 @@ def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def exif(*entries: tuple[int, int, int, bytes], order="<") -> bytes:
-    """An EXIF block of entries (tag, type, count, value)."""
+    """Return an EXIF block of entries (tag, type, count, value)."""
     block = {"<": b"II", ">": b"MM"}[order] + struct.pack(
         order + "HIH", 42, 8, len(entries)
     )
@@ -368,7 +366,7 @@ def test_other_integers(read):
 
 
 def png16(values: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel: (H, W, C) with 2, 3 or 4 channels."""
+    """Return a PNG of 16 bits a channel: (H, W, C) with 2, 3 or 4 channels."""
     height, width, channels = values.shape
     header = struct.pack(
         ">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0
@@ -427,7 +425,7 @@ def test_16_bits_of_color_in_a_tiff(read, order, bits):
 
 
 def ink() -> Image.Image:
-    """Black ink, opaque, half and not there at all."""
+    """Return three pixels of black ink: opaque, half transparent and fully transparent."""
     image = Image.new("RGBA", (3, 1), (0, 0, 0, 0))
     image.putpixel((0, 0), (0, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 128))

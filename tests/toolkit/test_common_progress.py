@@ -20,7 +20,7 @@ from toolkit.common.text import spreadsheet_text
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds that pass when the test says so."""
+    """Yield a clock whose seconds pass when the test says so."""
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     yield now

@@ -1,4 +1,4 @@
-"""Files of `torch.save` are read without running what is in them."""
+"""Files of `torch.save` are read without running their content."""
 
 import builtins
 import collections
@@ -109,7 +109,7 @@ class ByCall:
 
 
 class ByItems(Attack):
-    """Hidden in what fills a container."""
+    """An object hidden in the items of a container."""
 
     def __reduce__(self):
         return list, (), None, iter([Attack(self.marker)])
@@ -159,7 +159,7 @@ PICKLES = {
 
 @pytest.mark.parametrize("name", PICKLES)
 def test_hostile_pickles(tmp_path, monkeypatch, name):
-    """Each gives harmless values or is refused in one sentence."""
+    """Expect harmless values or a refusal in one sentence of each."""
     marker, path = tmp_path / "ran", tmp_path / "a.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
@@ -192,11 +192,11 @@ def _recording(names: list):
 
 
 @FORMATS
-@pytest.mark.parametrize("keep", [0.02, 0.5, 0.98])
-def test_a_damaged_file_is_named(tmp_path, zipped, keep):
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_a_damaged_file_is_named(tmp_path, zipped, share):
     path = tmp_path / "a.pth"
     save(path, {"ctx": torch.randn(64, 64)}, zipped)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(ValueError, match="a.pth can't be read as a checkpoint"):
         read(path)
 
@@ -216,7 +216,7 @@ def test_other_files(tmp_path):
 
 @pytest.mark.parametrize("compress", [zipfile.ZIP_DEFLATED])
 def test_a_compressed_archive_is_refused(tmp_path, compress):
-    """A few bytes could unfold to any size."""
+    """Refuse it, as a few bytes could unfold to any size."""
     path, packed = (
         write_foreign(tmp_path, {"ctx": torch.ones(4, 8)}),
         tmp_path / "packed.pth",

@@ -20,7 +20,7 @@ class Item:
 
 
 def items(sizes, attribute="label"):
-    """``sizes[k]`` items with label or domain k."""
+    """Return ``sizes[k]`` items with label or domain k."""
     return [
         Item(**{"label": 0, attribute: k})
         for k, size in enumerate(sizes)
@@ -163,15 +163,31 @@ def test_random_class_sampler(seed):
     sampler = build_sampler(
         "RandomClassSampler", data_source=data, batch_size=4, n_ins=2
     )
+    assert len(sampler) % 4 == 0
     for _ in range(3):
-        made = batches(sampler, 4)
-        assert len(made) == 7  # 4 + 1 + 2 + 6 + 1 pairs, two classes a batch
-        for batch in made:
-            assert sorted(Counter(data[i].label for i in batch).values()) == [2, 2]
+        order = list(sampler)
+        for start in range(0, len(order), 4):
+            counts = Counter(data[i].label for i in order[start : start + 4])
+            assert sorted(counts.values()) == [2, 2]
     with pytest.raises(ValueError, match="N_INS"):
         build_sampler("RandomClassSampler", data_source=data, batch_size=1, n_ins=2)
     with pytest.raises(ValueError, match="6 classes"):
         build_sampler("RandomClassSampler", data_source=data, batch_size=12, n_ins=2)
+
+
+def test_draws_of_samplers_are_those_of_dassl():
+    data = items([2, 2], "domain")
+    random.seed(4)
+    sampler = build_sampler(
+        "RandomDomainSampler", data_source=data, batch_size=4, n_domain=0
+    )
+    drawn = list(sampler)
+    random.seed(4)
+    for _ in range(2):  # the first draw gives the length
+        first, second = random.sample([0, 1], 2)
+        expected = random.sample([2 * first, 2 * first + 1], 2)
+        expected += random.sample([2 * second, 2 * second + 1], 2)
+    assert drawn == expected
 
 
 def test_loaders(cfg):

@@ -13,7 +13,7 @@ from dassl_toy import ToyTrainer, toy_config
 
 
 def train(cfg, stop_after=None):
-    """A run that is interrupted after ``stop_after`` epochs; the trainer."""
+    """Return the trainer of a run that is interrupted after ``stop_after`` epochs."""
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     trainer.stop_after = stop_after

@@ -153,7 +153,7 @@ def test_pretrained_weights_by_name_and_shape(tmp_path, caplog):
 
 @pytest.fixture
 def logs():
-    """Restores the console after a test of ``setup_logger``."""
+    """Restore the console after a test of ``setup_logger``."""
     root, stdout = logging.getLogger(), sys.stdout
     level = root.level
     yield root

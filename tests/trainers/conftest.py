@@ -27,13 +27,13 @@ TRAINER:
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
-    """The data root of the toy tasks; no test writes to it."""
+    """Return the data root of the toy tasks; no test writes to it."""
     return tiny_world.write_world(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory) -> Path:
-    """A configuration file for two epochs."""
+    """Return a configuration file for two epochs."""
     path = tmp_path_factory.mktemp("configs") / "quick.yaml"
     path.write_text(QUICK)
     return path
@@ -46,8 +46,8 @@ def stubs() -> dict:
 
 @pytest.fixture(scope="module", autouse=True)
 def world(stubs):
-    """Registers the toy tasks and puts random models in the place of some backbones
-    while a module's tests run.
+    """Register the toy tasks and replace some backbones by random models while a
+    module's tests run.
     """
     from dassl.data.datasets import DATASET_REGISTRY
 
@@ -74,8 +74,8 @@ def world(stubs):
 
 @pytest.fixture(scope="session")
 def main(root, quick, log_as_before):
-    """`train.main` with the data root and the quick configuration; leaves logging as it
-    was. Gives the exit code.
+    """Return `train.main` with the data root and the quick configuration; it leaves
+    logging as it was and returns the exit code.
     """
 
     def run(*argv, data=root, config=quick) -> int:
@@ -91,7 +91,9 @@ def main(root, quick, log_as_before):
 
 @pytest.fixture
 def build(root, quick, tmp_path):
-    """Builds a trainer in-process: build("CoOp", "toy-shapes", "OPTIM.MAX_EPOCH", 3)."""
+    """Return a function that builds a trainer in-process: build("CoOp", "toy-shapes",
+    "OPTIM.MAX_EPOCH", 3).
+    """
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
@@ -122,8 +124,8 @@ def build(root, quick, tmp_path):
 
 @pytest.fixture
 def started(build):
-    """Like `build`, but ready for `loss` and the training loader; closes what training
-    opens.
+    """Yield a function like `build`, whose trainer is ready for `loss` and the training
+    loader; close the files of training.
     """
     running = []
 
@@ -141,7 +143,9 @@ def started(build):
 
 @pytest.fixture
 def refuse(main, capsys, tmp_path):
-    """Runs a command line, expects it to be refused, and returns the message."""
+    """Return a function that runs a command line, expects it to be refused, and returns
+    the message.
+    """
 
     def run(*argv, **options) -> str:
         code = main("--output-dir", tmp_path / "out", *argv, **options)
@@ -156,6 +160,8 @@ def refuse(main, capsys, tmp_path):
             re.search(r"%\||: \d+/\d+ ", line) or not line.strip()
             for line in bars.splitlines()
         ), "one message, and nothing but progress before it"
-        return re.sub(r"\r[^\n]*", "", message)  # without what clears a progress bar
+        return re.sub(
+            r"\r[^\n]*", "", message
+        )  # without the codes that clear a progress bar
 
     return run

@@ -7,8 +7,8 @@ has imported everything.
 MOMENTS is JSON: a list of cases, each a list of moments at which the run is killed
 before it is resumed: a whole number n is just before or after the n-th thing that
 happens (an optimiser's step, a file opened for writing, a file moved into place), a
-number with a point is a time in seconds. Each case has a folder of its own. One JSON
-list is printed.
+number with a point is a time in seconds. Each case has its own folder. One JSON list is
+printed.
 """
 
 import builtins
@@ -33,8 +33,8 @@ happened = 0
 
 
 def watched(function, last: float, both: bool = True):
-    """`function` that counts its calls, before and perhaps after, and kills the process
-    at the `last`.
+    """Return `function` that counts its calls, before and perhaps after, and kills the
+    process at the `last`.
     """
 
     def tick() -> None:
@@ -62,8 +62,8 @@ def watched(function, last: float, both: bool = True):
 
 
 def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) -> dict:
-    """One run in a forked process: exit code (negative: the signal), seconds and how
-    much happened.
+    """Run in a forked process; return exit code (negative: the signal), seconds and the
+    number of events.
     """
     begun = time.monotonic()
     read, write = os.pipe()

@@ -1,6 +1,6 @@
 """A program for torchrun: `train.main` in the toy world, once for each command line of
-a JSON file, after the checks that need several processes. What a check finds is written
-beside the file, a file a process.
+a JSON file, after the checks that need several processes. The findings of a check are
+written beside the file, a file a process.
 """
 
 import json
@@ -27,7 +27,7 @@ from trainers.features import extraction  # noqa: E402
 from trainers.features.disk_cache import FeatureCache  # noqa: E402
 from trainers.features.store import FeatureStore, LoadedBackbone  # noqa: E402
 
-CHUNK = 24  # places that enter the text tower at once: a class or two
+CHUNK = 24  # tokens that enter the text tower at once: a class or two
 RANK = int(os.environ.get("RANK", 0))
 
 
@@ -35,9 +35,10 @@ def check_rows_are_gathered_in_order(_folder: Path) -> None:
     for total in range(1, 12):
         for step in (1, 2, 5):
             rows = torch.arange(2.0 * total).view(total, 2)
-            own = distributed.rows(total, step)
+            share = distributed.rows(total, step)
             assert torch.equal(
-                distributed.gather_rows(rows[own.start : own.stop], total, step), rows
+                distributed.gather_rows(rows[share.start : share.stop], total, step),
+                rows,
             ), (total, step)
 
 
@@ -100,7 +101,7 @@ def check_features_that_only_some_have_in_files_are_encoded_by_all(
 ) -> None:
     backbone = LoadedBackbone(**vars(tiny_world.stub("pocket")))
     (folder / f"image{RANK}.png").write_bytes(
-        tiny_world.picture(np.random.default_rng(0), (1,))
+        tiny_world.noise_image(np.random.default_rng(0), (1,))
     )
     task = datasets.Task(
         ["a"], [], [], [Sample(str(folder / f"image{RANK}.png"), (0,), "a.png")]
@@ -130,8 +131,8 @@ def check_features_that_only_some_have_in_files_are_encoded_by_all(
 
 
 def run_checks(folder: Path) -> bool:
-    """Write what each check found, "" where all is well, up to the first where it is
-    not; whether all is.
+    """Write the finding of each check, "" if all is well, up to the first that fails;
+    return True if none fails.
     """
     found = {}
     for name, check in list(globals().items()):
@@ -142,16 +143,16 @@ def run_checks(folder: Path) -> bool:
                 found[name] = ""
             except Exception:
                 found[name] = traceback.format_exc()
-                break  # as the others may wait for what this one did not do
+                break  # as the others may wait for a step that this one did not take
     (folder / f"checks{RANK}.json").write_text(json.dumps(found))
     return not any(found.values())
 
 
 def main() -> int:
-    """The first exit code that is not 0."""
+    """Return the first exit code that is not 0."""
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
-    # chunks that the backward pass computes anew
+    # chunks that the backward pass computes again
     memory.MAX_TOKENS["cpu"], memory.MAX_CACHED_CLASSES["cpu"] = CHUNK, 2
     real, stubs = (
         trainers.features.store.load_backbone,

@@ -1,4 +1,4 @@
-"""Readers of what a run leaves in its folder."""
+"""Readers of the files in a run's folder."""
 
 import json
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""CoCoOp: what it computes, and that it learns, saves, and loads what CoOp's own
-trainer saved.
+"""CoCoOp: its numbers, and that it learns, saves, and loads checkpoints of CoOp's own
+trainer.
 """
 
 import pytest
@@ -22,8 +22,8 @@ def model():
 
 
 def expected(model: CustomCLIP, images: torch.Tensor) -> torch.Tensor:
-    """Logits (B, C) by the published formula, in plain torch: a full text pass for each
-    image.
+    """Return logits (B, C) by the published formula, in plain torch: a full text pass
+    for each image.
     """
     clip, learner = model.clip.clip, model.prompt_learner
     texts = [" ".join("X" * 4) + " " + name.replace("_", " ") + "." for name in NAMES]
@@ -67,7 +67,7 @@ def test_its_parameters_have_cocoop_s_names_and_nothing_else_trains(model):
 
 @pytest.fixture(scope="module")
 def trained(main, tmp_path_factory):
-    """A run's folder."""
+    """Return a run's folder."""
     out = tmp_path_factory.mktemp("cocoop") / "run"
     argv = [
         "--trainer",

@@ -49,8 +49,10 @@ every_invocation = pytest.mark.parametrize(("script", "method"), INVOCATIONS)
 def invocation(
     script, method, root, out, tasks, config="vit_b32", start="", seed=1
 ) -> list[str]:
-    """What the script starts train.py with, word for word but for the paths."""
-    suite, joint, _ = SCRIPTS[script]
+    """Return the arguments with which the script starts train.py, word for word but for
+    the paths.
+    """
+    suite, multitask, _ = SCRIPTS[script]
     file = f"configs/trainers/MVLPT/{config}.yaml"
     argv = [
         "--root",
@@ -63,7 +65,7 @@ def invocation(
         CONFIGS.parent / file,
     ]
     argv += ["--output-dir", out, "--dataset", tasks, "--shots", 3]
-    argv += ["--dataset-coop"] * (suite == "coop") + ["--multi-task"] * joint
+    argv += ["--dataset-coop"] * (suite == "coop") + ["--multi-task"] * multitask
     argv += ["--model-dir", start] if start else []
     end = ["TEST.NO_TEST", "False", "TEST.FINAL_MODEL", "best_val"]
     if method == "COCOOP":
@@ -96,14 +98,20 @@ def invocation(
     ],
 )
 def test_every_invocation_of_the_reference_parses(script, method, config):
-    suite, joint, _ = SCRIPTS[script]
-    tasks = SUITES[suite] if joint else SUITES[suite].split(",")[3]
+    suite, multitask, _ = SCRIPTS[script]
+    tasks = SUITES[suite] if multitask else SUITES[suite].split(",")[3]
     argv = invocation(
-        script, method, "data", "out", tasks, config, start="" if joint else "source/"
+        script,
+        method,
+        "data",
+        "out",
+        tasks,
+        config,
+        start="" if multitask else "source/",
     )
     cfg = command_line.configuration(train.arguments().parse_args(argv))
     assert len(cfg.DATASET.DATASET.split(",")) == (
-        1 if not joint else 11 if suite == "coop" else 20
+        1 if not multitask else 11 if suite == "coop" else 20
     )
     assert (cfg.SEED, cfg.DATASET.NUM_SHOTS, cfg.TEST.FINAL_MODEL, cfg.OPTIM.LR) == (
         1,
@@ -124,7 +132,7 @@ def test_every_invocation_of_the_reference_parses(script, method, config):
 
 @every_invocation
 def test_every_invocation_of_the_reference_runs(main, root, tmp_path, script, method):
-    suite, joint, _ = SCRIPTS[script]
+    suite, multitask, _ = SCRIPTS[script]
     run = {"data": None, "config": None}
     many = (
         "toy-pets,toy-shapes" if suite == "coop" else "toy-scenes,toy-shapes,toy-marks"
@@ -133,7 +141,7 @@ def test_every_invocation_of_the_reference_runs(main, root, tmp_path, script, me
     first = invocation(script.replace("single", "mt"), method, root, source, many)
     assert main(*first, *QUICK, **run) == 0
     out, tasks = source, many
-    if not joint:
+    if not multitask:
         out, tasks = (
             tmp_path / "adapted" / "seed1",
             "toy-pets" if suite == "coop" else "toy-marks",
@@ -157,13 +165,13 @@ def test_every_invocation_of_the_reference_runs(main, root, tmp_path, script, me
     assert all(
         math.isfinite(record["score"]) and record["seed"] == 1 for record in records
     )
-    if not joint:
+    if not multitask:
         assert records[0]["start"]  # the prompt that it was adapted from
 
 
 def test_both_kinds_of_contexts_do_not_mix_with_cocoop_s(refuse, root):
     argv = ["--trainer", "MVLPT", "--dataset", "toy-pets", "--shots", 2]
-    # the configuration file has N_CTX of its own
+    # the configuration file sets another N_CTX
     message = refuse(*argv, "TRAINER.MVLPT.COCOOP.N_CTX", 4)
     assert "TRAINER.MVLPT.COCOOP.N_CTX" in message and "--trainer CoCoOp" in message
 
@@ -213,9 +221,11 @@ def test_coop_s_command_line_parses(config):
     node = cfg.TRAINER.MVLPT.COOP
     assert (node.N_CTX, node.CSC, node.CLASS_TOKEN_POSITION) == (16, True, "end")
     assert node.CTX_INIT == ("a photo of a" if "ctxv1" in config else "")
-    assert cfg.OPTIM.MAX_EPOCH == (
-        50 if "ep50" in config else 100 if "ep100" in config else 200
-    )
+    epochs = 200
+    for stem, count in (("ep50", 50), ("ep100", 100), ("val", 10)):
+        if stem in config.split("_"):
+            epochs = count
+    assert cfg.OPTIM.MAX_EPOCH == epochs
     assert cfg.INPUT.TRANSFORMS == ("random_resized_crop", "random_flip", "normalize")
 
 

@@ -100,12 +100,14 @@ every_check = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def one(main, tmp_path_factory):
-    """The folders of runs by one process, by trainer, each run once."""
+    """Return a function that returns the folders of runs by one process, by trainer,
+    each run once.
+    """
     out = tmp_path_factory.mktemp("one")
 
     def folder(name: str) -> Path:
         if not (out / name).exists():
-            # as there, but nothing is computed anew
+            # as there, but nothing is computed again
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(memory.MAX_TOKENS, "cpu", processes.CHUNK)
                 assert (
@@ -119,8 +121,8 @@ def one(main, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launch(root, quick, tmp_path_factory):
-    """Runs command lines by several processes; gives the finished process and the
-    folder of what checks found.
+    """Return a function that runs command lines by several processes and returns the
+    finished process and the folder of the checks' findings.
     """
 
     def run(count: int, *lines):
@@ -150,7 +152,7 @@ def launch(root, quick, tmp_path_factory):
 def finish(
     words: list, surroundings: dict, seconds: int = 900
 ) -> subprocess.CompletedProcess:
-    """Run a program; what it started ends with it, also where it takes too long."""
+    """Run a program; its own processes end with it, also if it takes too long."""
     with subprocess.Popen(
         words,
         env=surroundings,
@@ -169,7 +171,7 @@ def finish(
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> Path:
-    """Images whose last one cannot be decoded."""
+    """Return images whose last one cannot be decoded."""
     import tiny_world
 
     folder, rng = tmp_path_factory.mktemp("images") / "broken", np.random.default_rng(0)
@@ -178,7 +180,7 @@ def broken(tmp_path_factory) -> Path:
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
                 (folder / split / name / f"{i}.png").write_bytes(
-                    tiny_world.picture(rng, (label,))
+                    tiny_world.noise_image(rng, (label,))
                 )
     last = folder / "test" / "dog" / "4.png"
     last.write_bytes(last.read_bytes()[:200])
@@ -187,8 +189,8 @@ def broken(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(launch, one, broken, tmp_path_factory):
-    """All runs by two processes, then an evaluation of one process's prompt, and a run
-    that the second one ends.
+    """Return all runs by two processes, then an evaluation of one process's prompt, and
+    a run that the second one ends.
     """
     out = tmp_path_factory.mktemp("two")
     lines = [
@@ -234,7 +236,7 @@ def predictions(folder: Path) -> dict[str, np.ndarray]:
 
 
 def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
-    """What the prompt puts into CLIP."""
+    """Return the vectors that the prompt puts into CLIP."""
     contexts = load_prompts(folder / "prompts.safetensors")[0].eval().contexts()
     return {
         name: value.detach()
@@ -284,6 +286,7 @@ def assert_same_run(
 # -- a launch of two processes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @every_check
 def test_checks_of_two_processes(two, check):
     _, _, found = two
@@ -293,6 +296,7 @@ def test_checks_of_two_processes(two, check):
     ] == ["", ""]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_learn_and_write_what_one_does(two, one, name):
     out, done, _ = two
@@ -300,6 +304,7 @@ def test_two_processes_learn_and_write_what_one_does(two, one, name):
     assert_same_run(out / name, one(name), learns=name in LEARNED)
 
 
+@pytest.mark.long
 def test_an_evaluation_by_two_processes_gives_the_very_numbers_of_one(two, one):
     out, _, _ = two
     ours, theirs = predictions(out / "evaluation"), predictions(one("UPT"))
@@ -307,6 +312,7 @@ def test_an_evaluation_by_two_processes_gives_the_very_numbers_of_one(two, one):
     assert all(np.array_equal(values, theirs[name]) for name, values in ours.items())
 
 
+@pytest.mark.long
 def test_only_the_main_process_speaks(two):
     out, done, _ = two
     for name in RUNS:
@@ -323,6 +329,7 @@ def test_only_the_main_process_speaks(two):
         assert len(list((out / name).glob("tensorboard/*"))) <= 1
 
 
+@pytest.mark.long
 def test_what_goes_wrong_in_one_process_is_said_once_and_ends_all(two):
     out, done, _ = two
     assert done.returncode != 0
@@ -482,5 +489,5 @@ def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
         )
         assert done.returncode == 0, done.stderr
     # Adam moves θ's biases of keys, which change nothing, by the signs of rounding
-    # errors: compare what θ gives.
+    # errors: compare the output of θ.
     assert_same_run(tmp_path / "one", tmp_path / "two", learned=vectors_in)

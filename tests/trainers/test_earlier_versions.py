@@ -1,5 +1,5 @@
 """A run of an earlier version, before runs had manifests and records: it is used as it
-was, or a message says what to do.
+was, or a message names the next step.
 
 earlier_run: `train.py --trainer CoOp --dataset pocket-cells --shots 2 --seed 1
 OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 2 TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION

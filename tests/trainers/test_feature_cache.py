@@ -31,7 +31,7 @@ SHAPE = (50, 16)
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path) -> Path:
-    """An empty cache, and nothing known in this process."""
+    """Return an empty cache, with no features known in this process."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
     trainers.features.store.get_backbone.cache_clear()
     disk_cache._reported.clear()
@@ -40,7 +40,7 @@ def home(monkeypatch, tmp_path) -> Path:
 
 @pytest.fixture
 def encoded(stubs, monkeypatch) -> list[int]:
-    """The number of images in each call of the plain image tower."""
+    """Return a list of the number of images in each call of the plain image tower."""
     clip, calls = stubs["pocket"].clip, []
     original = clip.encode_image
 
@@ -53,7 +53,7 @@ def encoded(stubs, monkeypatch) -> list[int]:
 
 
 def forget() -> None:
-    """As if another process came."""
+    """Act as if another process started."""
     trainers.features.store.get_backbone.cache_clear()
     disk_cache._reported.clear()
 
@@ -110,9 +110,7 @@ def flipped(content: bytes, position: int) -> bytes:
 
 @pytest.mark.parametrize("damage", [*DAMAGES, 0, 9, 60, 128, 700, 3327, 3328, -1])
 def test_a_damaged_file_is_reported_and_made_again(home, caplog, damage):
-    """A number is the position of a flipped bit: in the header, the array or the
-    checksum.
-    """
+    """Flip the bit at a position: in the header, the array or the checksum."""
     cache = FeatureCache(home, 10**6)
     cache.save("toy", DIGEST, array())
     path = cache.path("toy", DIGEST)
@@ -192,7 +190,7 @@ def test_names_of_entries_are_names_of_files(home):
 
 
 def fill(home: Path, labels: str, limit: int) -> None:
-    """Entries of about 3,400 bytes, a minute apart, the first one oldest, written as
+    """Write entries of about 3,400 bytes, a minute apart, the first one oldest, as
     another process would.
     """
     for age, label in enumerate(reversed(labels)):
@@ -286,13 +284,13 @@ def test_processes_may_write_and_read_the_same_entry_at_once(home, caplog):
     ] and "damaged" not in caplog.text
 
 
-# -- what entries depend on --------------------------------------------------------------------------------------
+# -- dependencies of entries ------------------------------------------------------------------------------------
 
 
 def write_images(
     folder: Path, first: bytes = b"one", second: bytes = b"two"
 ) -> list[Sample]:
-    """A file and a zip with a member; all have the same dates."""
+    """Write a file and a zip with a member, all with the same dates, and return them."""
     (folder / "a").mkdir(parents=True, exist_ok=True)
     (folder / "a" / "1.png").write_bytes(first)
     with zipfile.ZipFile(folder / "b.zip", "w") as archive:
@@ -424,7 +422,7 @@ def test_a_changed_image_is_noticed(build, encoded, root, tmp_path):
         / "images"
         / json.loads((data / "pets" / "split.json").read_text())["test"][4][0]
     )
-    image.write_bytes(tiny_world.picture(np.random.default_rng(99), (2,), (32, 32)))
+    image.write_bytes(tiny_world.noise_image(np.random.default_rng(99), (2,), (32, 32)))
     after = scores()
     assert sum(encoded) == 18
     assert [k for k in range(9) if not torch.equal(before[k], after[k])] == [4]
@@ -434,7 +432,7 @@ def test_a_changed_image_is_noticed(build, encoded, root, tmp_path):
 def test_images_that_change_without_changing_size_or_date_are_noticed(
     build, root, tmp_path, suffix
 ):
-    """Two data sets of one name, with the same names, sizes and dates of files."""
+    """Use two data sets of one name, with the same names, sizes and dates of files."""
     split = json.loads((root / "pets" / "split.json").read_text())
 
     def scores(place: str, seed: int) -> torch.Tensor:

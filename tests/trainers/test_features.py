@@ -1,4 +1,4 @@
-"""Loaders of images and features, and the store that encodes what it does not know."""
+"""Loaders of images and features, and the store that encodes unknown images."""
 
 import pickle
 
@@ -22,7 +22,7 @@ MEAN = STD = (0.5, 0.5, 0.5)
 
 @pytest.fixture
 def encoded(monkeypatch) -> list[int]:
-    """The number of images in each pass over a dataset."""
+    """Return a list of the number of images in each pass over a dataset."""
     passes, original = [], trainers.features.store.encode_images
 
     def count(models, dataset, settings):
@@ -35,13 +35,13 @@ def encoded(monkeypatch) -> list[int]:
 
 @pytest.fixture
 def tasks(tmp_path) -> list[Task]:
-    """Three tasks of 4, 0 and 3 test images."""
+    """Return three tasks of 4, 0 and 3 test images."""
     rng, made = np.random.default_rng(0), []
     for name, count in (("a", 4), ("b", 0), ("c", 3)):
         samples = []
         for k in range(count):
             path = tmp_path / f"{name}{k}.png"
-            path.write_bytes(tiny_world.picture(rng, (k % 2,)))
+            path.write_bytes(tiny_world.noise_image(rng, (k % 2,)))
             samples.append(Sample(str(path), (k % 2,), path.name))
         made.append(
             type(name, (Task,), {"name": name})(["cat", "dog"], [], [], samples)

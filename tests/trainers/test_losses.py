@@ -73,7 +73,7 @@ def test_terms_of_a_mixed_batch_are_the_mean_over_its_images():
     starts = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
     for row, group in enumerate(groups):
         columns = slice(starts[group], starts[group] + sizes[group])
-        classes, own = found.classes[columns], frozen.classes[columns]
+        classes, chosen = found.classes[columns], frozen.classes[columns]
         arguments = (
             torch.zeros(1, 1, dtype=torch.int64),
             torch.tensor([0]),
@@ -84,7 +84,7 @@ def test_terms_of_a_mixed_batch_are_the_mean_over_its_images():
             found.images[row : row + 1],
             classes,
             *arguments,
-            [(frozen.images[row : row + 1], own)],
+            [(frozen.images[row : row + 1], chosen)],
         )
         for name, value in (
             losses.terms(one, list(losses.TERMS))
@@ -347,13 +347,13 @@ def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, n
     ],
 )
 def test_wrong_input_is_one_message(main, tmp_path, capsys, arguments, message):
-    cut = next(
+    split = next(
         (k for k, word in enumerate(arguments) if str(word).startswith("TRAINER.")),
         len(arguments),
     )
     out = tmp_path / "run"
     data = ["--dataset", SINGLE, "--shots", 3, "--output-dir", out]
-    assert main(*arguments[:cut], *data, *arguments[cut:]) == 2
+    assert main(*arguments[:split], *data, *arguments[split:]) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not out.exists()

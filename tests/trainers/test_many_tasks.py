@@ -1,5 +1,5 @@
-"""Very many tasks: what is held open, kept in memory or computed does not grow with
-their number, and bounds change no number.
+"""Very many tasks: open files, memory and computations do not grow with their number,
+and bounds change no number.
 """
 
 import os
@@ -32,7 +32,7 @@ ONE_EPOCH = ("OPTIM.MAX_EPOCH", 1)
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    """The data root of many tasks of three classes, which are registered."""
+    """Yield the data root of many tasks of three classes, which are registered."""
     from dassl.data.datasets import DATASET_REGISTRY
 
     root = tmp_path_factory.mktemp("many")
@@ -45,7 +45,7 @@ def suite(tmp_path_factory):
 
 @pytest.fixture
 def many(build, suite):
-    """Builds a trainer on all tasks, or on some."""
+    """Return a function that builds a trainer on all tasks, or on some."""
 
     def make(name: str, *opts, tasks: int = TASKS, **options):
         some = ",".join(map(name_of, range(tasks)))
@@ -56,7 +56,7 @@ def many(build, suite):
 
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
-    """The paths of the images that are decoded."""
+    """Return the paths of the images that are decoded."""
     paths, original = [], datasets.multitask.read_image
     monkeypatch.setattr(
         datasets.multitask,
@@ -68,7 +68,7 @@ def decoded(monkeypatch) -> list[str]:
 
 @pytest.fixture
 def directories(monkeypatch) -> Counter:
-    """How often the directory of each zip is read; none is known at first."""
+    """Return a counter of readings of each zip's directory; none is known at first."""
     read_of, original = Counter(), zipfile.ZipFile._RealGetContents
 
     def counted(self):
@@ -83,7 +83,7 @@ def directories(monkeypatch) -> Counter:
 
 
 def open_zips() -> int:
-    """How many zips this process has open."""
+    """Return the number of zips that this process has open."""
     found = 0
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -275,7 +275,7 @@ def test_a_checked_run_learns_the_same_prompt(many, tmp_path):
     configured = many("MUPT", tasks=3, out=tmp_path / "checked").cfg
     run, tasks = Run(configured), context.TaskPool()
     assert check_run(run, tasks) is Action.RUN
-    torch.manual_seed(99)  # what else happens before the run
+    torch.manual_seed(99)  # other steps before the run
     execute(run, tasks)
     assert same(prompt_in(tmp_path / "unchecked"), prompt_in(tmp_path / "checked"))
 
@@ -286,7 +286,7 @@ def test_a_checked_run_learns_the_same_prompt(many, tmp_path):
 def test_training_and_validation_images_share_the_cache_budget(
     started, monkeypatch, budget, kept
 ):
-    """12 training and 3 validation images of 32 pixels; `budget` counts images."""
+    """Use 12 training and 3 validation images of 32 pixels; `budget` counts images."""
     import trainers.evaluation
 
     monkeypatch.setattr(trainers.evaluation, "CACHE_BUDGET", budget * 3 * 32 * 32)

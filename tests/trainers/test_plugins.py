@@ -30,8 +30,8 @@ class {name}(CoOp):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Write a plugin that registers a trainer of a name; what is registered and set is
-    undone.
+    """Write a plugin that registers a trainer of a name; the registration and settings
+    are undone.
     """
     from dassl.engine import TRAINER_REGISTRY
 

@@ -17,14 +17,14 @@ METHODS = ["CoOp", "VPT", "UPT"]
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch, tmp_path):
-    """No features are left from another test."""
+    """Forget features of other tests."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
     trainers.features.store.get_backbone.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def learned(main, tmp_path_factory):
-    """A run of each method on another task: {method: folder}."""
+    """Return a run of each method on another task: {method: folder}."""
     out = tmp_path_factory.mktemp("runs")
     for method, task in zip(METHODS, TASKS[:3], strict=True):
         command = [
@@ -48,7 +48,7 @@ def cfg(build):
 
 @pytest.fixture
 def images_read(monkeypatch):
-    """The paths of decoded images, in order."""
+    """Return the paths of decoded images, in order."""
     import datasets.multitask as multitask
 
     seen, original = [], multitask.read_image
@@ -61,7 +61,7 @@ def images_read(monkeypatch):
 
 
 def prompts(seed: int = 0) -> dict:
-    """A prompt of each kind with values that matter."""
+    """Return a prompt of each kind with values that matter."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         made = {
@@ -113,8 +113,10 @@ def test_scores_are_those_of_each_run_evaluated_on_each_task(
     )
     expected.append([record["score"] for record in read(tmp_path / "results.json")])
     assert scores.shape == (4, 4) and np.abs(scores - expected).max() < 1e-6
-    own = [read(folder / "results.json")[0]["score"] for folder in learned.values()]
-    assert np.abs(np.diag(scores)[:3] - own).max() < 1e-6
+    recorded = [
+        read(folder / "results.json")[0]["score"] for folder in learned.values()
+    ]
+    assert np.abs(np.diag(scores)[:3] - recorded).max() < 1e-6
     assert len(np.unique(scores.round(3))) > 4  # the prompts do differ
 
 
@@ -199,13 +201,13 @@ def test_a_prompt_of_another_width_is_refused(cfg, tmp_path):
 
 
 def test_class_specific_prompts_serve_their_own_classes_only(cfg):
-    own = TextPrompt(2, 32, classes=3)
-    assert score_prompts([own], cfg, ["toy-shapes", "toy-pets"]).shape == (1, 2)
+    prompt = TextPrompt(2, 32, classes=3)
+    assert score_prompts([prompt], cfg, ["toy-shapes", "toy-pets"]).shape == (1, 2)
     with pytest.raises(
         ValueError,
         match="toy-marks: the prompt holds contexts for 3 classes, 2 are given",
     ):
-        score_prompts([own], cfg, ["toy-marks"])
+        score_prompts([prompt], cfg, ["toy-marks"])
 
 
 def test_a_task_without_images_is_refused(build):

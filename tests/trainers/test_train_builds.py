@@ -1,5 +1,5 @@
-"""What a command builds: a trainer for each executed run and none otherwise, each task
-once.
+"""The objects that a command builds: a trainer for each executed run and none
+otherwise, each task once.
 """
 
 import os
@@ -34,7 +34,7 @@ TWO_STAGES = [
 
 @pytest.fixture
 def built(monkeypatch) -> list[str]:
-    """The output folders of the trainers that are built."""
+    """Return a list of the output folders of the trainers that are built."""
     folders, original = [], PromptEvaluator.__init__
 
     def counted(self, cfg, *args) -> None:
@@ -47,7 +47,7 @@ def built(monkeypatch) -> list[str]:
 
 @pytest.fixture
 def read_tasks(monkeypatch) -> Counter:
-    """How often each task is built."""
+    """Return a counter of the constructions of each task."""
     names, original = Counter(), context.build_task
 
     def counted(cfg, name: str):

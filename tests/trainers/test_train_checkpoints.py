@@ -1,4 +1,4 @@
-"""Checkpoints that do not fit what they are loaded into, and image towers that take no
+"""Checkpoints that do not fit the prompt that loads them, and image towers that take no
 prompt.
 """
 

@@ -1,4 +1,4 @@
-"""Flags, YAML files and what a run writes down of them."""
+"""Flags, YAML files and the configuration that a run writes."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FILES = sorted(
     for kind in ("trainers", "datasets")
     for file in (CONFIGS / kind).rglob("*.y*ml")
 )
-COUNT = 78  # YAML files below configs/trainers and configs/datasets
+COUNT = 79  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 # each with its multitask form
 ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "TCP", "APT"]
@@ -28,7 +28,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
 def configured(*argv):
-    """The configuration of a command line."""
+    """Return the configuration of a command line."""
     return command_line.configuration(
         train.arguments().parse_args([str(word) for word in argv])
     )
@@ -98,14 +98,14 @@ def test_a_joint_trainer_has_the_recipe_of_its_method():
 def test_there_are_these_trainers_cocoop_and_no_more():
     from dassl.engine import TRAINER_REGISTRY
 
-    own = [
+    registered = [
         name
         for name in TRAINER_REGISTRY.registered_names()
         if trainer_class(name).__module__.startswith("trainers.")
     ]
-    assert sorted(own) == sorted([*NAMES, "CoCoOp"])
+    assert sorted(registered) == sorted([*NAMES, "CoCoOp"])
     assert {
-        name for name in own if getattr(trainer_class(name), "multitask", False)
+        name for name in registered if getattr(trainer_class(name), "multitask", False)
     } == {
         "ZeroshotCLIP",
         "MCoOp",

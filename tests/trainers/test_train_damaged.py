@@ -88,7 +88,7 @@ def finished(main, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def interrupted(main, tmp_path_factory) -> Path:
-    """A run that ended in its third epoch."""
+    """Return a run that ended in its third epoch."""
     out = tmp_path_factory.mktemp("interrupted") / "run"
     before = PromptTrainer.before_epoch
 

@@ -1,4 +1,4 @@
-"""The same command gives the same bits, and results say where they come from."""
+"""The same command gives the same bits, and results name their origin."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a run loses when the disk is full: the present epoch, and never a file that was
+"""Runs when the disk is full: they lose the present epoch, and never a file that was
 good.
 """
 
@@ -50,7 +50,7 @@ KINDS = (
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of 8 MB."""
+    """Yield a file system of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
@@ -66,13 +66,13 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(main, tmp_path_factory):
-    """The files of a run on a disk with room."""
+    """Return the files of a run on a disk with enough space."""
     out = tmp_path_factory.mktemp("whole") / "run"
     assert main(*TWO_STAGES, "--output-dir", out) == 0
-    return contents(out)
+    return file_contents(out)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def file_contents(folder: Path) -> dict[str, bytes]:
     return {
         name: content
         for name, (_, content) in state_of(folder).items()
@@ -95,9 +95,9 @@ real_open = io.open
 
 @contextlib.contextmanager
 def full_at(pattern: str, disk: Path, monkeypatch):
-    """The disk is full from the moment on at which a file is opened for writing whose
-    place it matches, as run/source/results.json; files that are moved into place count
-    as what they become.
+    """Yield a function that fills the disk when a file is opened for writing whose path
+    matches, such as run/source/results.json; files that are moved count by their new
+    path.
     """
 
     def opened(file, mode="r", *args, **options):
@@ -119,7 +119,7 @@ def full_at(pattern: str, disk: Path, monkeypatch):
 
 
 def check_good(folder: Path) -> None:
-    """Every file that is there is whole."""
+    """Expect every existing file to be whole."""
     for path in folder.rglob("*"):
         if path.suffix == ".json":
             json.loads(path.read_text())
@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_the_last_good_state(
     check_good(out)
     (disk / "filler").unlink()
     assert main(*TWO_STAGES, "--output-dir", out, "--resume", "auto") == 0
-    assert contents(out) == whole
+    assert file_contents(out) == whole
 
 
 def test_the_state_of_the_epoch_before_is_kept(main, disk, monkeypatch, capsys):
@@ -201,7 +201,7 @@ def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(
     )
     (disk / "filler").unlink()
     assert main(*TWO_STAGES, "--output-dir", disk / "run", "--resume", "auto") == 0
-    assert contents(disk / "run") == whole
+    assert file_contents(disk / "run") == whole
 
 
 def test_a_folder_that_cannot_be_written_is_wrong_input(main, disk, capsys):

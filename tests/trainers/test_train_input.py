@@ -1,4 +1,4 @@
-"""Wrong input: one message that names what is wrong, exit code 2, and nothing written."""
+"""Wrong input: one message that names the fault, exit code 2, and nothing written."""
 
 import json
 import shutil
@@ -244,7 +244,7 @@ def test_a_data_set_without_root_says_which_flag_is_missing(
 
 @pytest.fixture
 def damaged(root, tmp_path):
-    """A copy of the data, to be damaged."""
+    """Return a copy of the data, to be damaged."""
     return Path(shutil.copytree(root, tmp_path / "data"))
 
 

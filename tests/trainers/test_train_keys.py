@@ -1,4 +1,4 @@
-"""Keys of Dassl: those that say what is scored work, those that nobody reads are
+"""Keys of Dassl: those that choose the scored images work, those that nobody reads are
 errors; workers of any kind.
 """
 

@@ -53,7 +53,7 @@ def killed_runs(*words: str) -> list:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file that a run leaves, with its bytes."""
+    """Return every file that a run leaves, with its bytes."""
     found = (
         path
         for path in folder.rglob("*")
@@ -64,8 +64,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """(folder of a run that was never interrupted, how much happened in it, its
-    seconds)
+    """Return (folder of a run that was never interrupted, the number of events in it,
+    its seconds).
     """
     home = tmp_path_factory.mktemp("killed")
     (told,) = killed_runs("count", str(home), *RUN)
@@ -100,7 +100,7 @@ def check(whole, home: Path, moments: list[list[float]]) -> None:
 
 
 def spread(number: int, until: float, chance: random.Random) -> list[float]:
-    """`number` moments from 0 to `until`, one in each of as many equal parts."""
+    """Return `number` moments from 0 to `until`, one in each of as many equal parts."""
     return [(k + chance.random()) * until / number for k in range(number)]
 
 
@@ -113,9 +113,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path):
 @pytest.mark.long
 def test_thirty_kills_spread_over_all_phases(whole, tmp_path):
     chance = random.Random(1)
-    things = [[int(moment) + 1] for moment in spread(15, whole[1] - 1, chance)]
+    events = [[int(moment) + 1] for moment in spread(15, whole[1] - 1, chance)]
     times = [[moment] for moment in spread(15, whole[2], chance)]
-    check(whole, tmp_path, [*things, *times])
+    check(whole, tmp_path, [*events, *times])
 
 
 @pytest.mark.long

@@ -42,7 +42,7 @@ METHODS = {  # trainer -> the case of `oracle.random_prompt`, its keys
 
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory):
-    """A data root with CIFAR-10 in ELEVATER's layout, and its test images."""
+    """Return a data root with CIFAR-10 in ELEVATER's layout, and its test images."""
     root, rng, test = tmp_path_factory.mktemp("root"), np.random.default_rng(0), []
     folder = root / "classification" / "cifar_10_20211007"
     folder.mkdir(parents=True)
@@ -93,14 +93,14 @@ def test_evaluation_gives_the_probabilities_of_the_model(main, tmp_path, cifar, 
         "--seed",
         1,
     ]
-    places = [
+    folders = [
         "--backbone",
         tmp_path / "clip.safetensors",
         "--model-dir",
         tmp_path / "source",
     ]
     assert (
-        main(*flags, *places, "--output-dir", tmp_path / "out", *keys, data=root) == 0
+        main(*flags, *folders, "--output-dir", tmp_path / "out", *keys, data=root) == 0
     )
 
     squashed = [image.resize((32, 32), Image.Resampling.BICUBIC) for image in images]
@@ -148,7 +148,9 @@ def test_a_prompt_learned_on_other_crops_is_told(main, tmp_path, cifar, capsys):
     "shape", [SHAPE, (128, 3, 16, 48, 128, 2, 32), (192, 2, 14, 28, 128, 3, 24)]
 )
 def test_cocoop(tmp_path, shape):
-    """A context for each image, moved by what the net makes of its features."""
+    """Compare CoCoOp, with a context for each image, moved by the net's output for its
+    features.
+    """
     state = oracle.random_state(*shape)
     save_file(state, tmp_path / "clip.safetensors")
     learner = PromptLearner(4, shape[4], shape[6])
@@ -158,25 +160,29 @@ def test_cocoop(tmp_path, shape):
     images, labels = torch.randn(2, 3, shape[3], shape[3]), torch.tensor([2, 0])
     for parameter in learner.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    features, own = (
+    features, tensors = (
         oracle.image_features(state, images, []),
         learner.state_dict(keep_vars=True),
     )
     rows = []
     for feature in features:
-        hidden = torch.relu(
-            own["meta_net.linear1.weight"] @ feature + own["meta_net.linear1.bias"]
+        activations = torch.relu(
+            tensors["meta_net.linear1.weight"] @ feature
+            + tensors["meta_net.linear1.bias"]
         )
-        shift = own["meta_net.linear2.weight"] @ hidden + own["meta_net.linear2.bias"]
+        shift = (
+            tensors["meta_net.linear2.weight"] @ activations
+            + tensors["meta_net.linear2.bias"]
+        )
         rows.append(
-            oracle.text_features(state, CLASSES[:3], own["ctx"] + shift, "end")
+            oracle.text_features(state, CLASSES[:3], tensors["ctx"] + shift, "end")
             @ feature
         )
     wanted, got = state["logit_scale"].exp() * torch.stack(rows), model(images)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-4)
     one, two = (
         torch.autograd.grad(
-            torch.nn.functional.cross_entropy(logits, labels), list(own.values())
+            torch.nn.functional.cross_entropy(logits, labels), list(tensors.values())
         )
         for logits in (got, wanted)
     )

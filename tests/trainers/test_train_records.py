@@ -23,7 +23,7 @@ DATALOADER: {TRAIN_X: {BATCH_SIZE: 8}, TEST: {BATCH_SIZE: 16}, NUM_WORKERS: 0}
 OPTIM: {NAME: sgd, LR: 0.5, MAX_EPOCH: 1, WARMUP_EPOCH: -1}
 """
 DEPTHS = [f"TRAINER.IVLP.PROMPT_DEPTH_{tower}" for tower in ("TEXT", "VISION")]
-TRAINED = {  # what a run is trained with; the evaluation repeats nothing of it
+TRAINED = {  # keys of a run's training; the evaluation repeats none of them
     "end": ["--trainer", "CoOp", POSITION, "end", "TRAINER.MVLPT.COOP.N_CTX", 3],
     "front": ["--trainer", "CoOp", POSITION, "front"],
     "words": ["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", "a photo of one"],
@@ -74,7 +74,7 @@ TRAINED = {  # what a run is trained with; the evaluation repeats nothing of it
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """A configuration that gives no key of a prompt."""
+    """Return a configuration that gives no key of a prompt."""
     path = tmp_path_factory.mktemp("configs") / "plain.yaml"
     path.write_text(PLAIN)
     return path
@@ -82,7 +82,9 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(main, plain, tmp_path_factory):
-    """Gives the folder of a run of `TRAINED`, not to be changed."""
+    """Return a function that returns the folder of a run of `TRAINED`, not to be
+    changed.
+    """
     folder, done = tmp_path_factory.mktemp("runs"), {}
 
     def run(name):
@@ -140,7 +142,7 @@ def test_an_evaluation_repeats_no_key(main, plain, trained, tmp_path, name):
 @pytest.mark.parametrize("name", ["end", "heads", "cropped", "ivlp", "kgcoop"])
 @pytest.mark.parametrize("left", ["checkpoint", "prompts.safetensors", "config.yaml"])
 def test_each_of_its_files_is_enough(main, plain, trained, tmp_path, name, left):
-    """Runs of earlier versions have no record in the checkpoint, and none of the
+    """Use runs of earlier versions: no record in the checkpoint, and none of the
     backbone in prompts.safetensors.
     """
     run = shutil.copytree(trained(name), tmp_path / "run")
@@ -246,7 +248,7 @@ def test_an_adaptation_starts_with_the_prompts_position(main, plain, trained, tm
 
 @pytest.fixture
 def twin(stubs):
-    """A backbone of the pocket stub's sizes, with one other weight."""
+    """Yield a backbone of the pocket stub's sizes, with one other weight."""
     pocket = stubs["pocket"]
     clip = tiny_world.tiny_clip()
     clip.visual.proj.data[0, 0] += 1

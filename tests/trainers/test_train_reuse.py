@@ -13,7 +13,7 @@ BASE = ["--dataset", ",".join(TARGETS), "--shots", 3, "--seed", 0]
 
 @pytest.fixture(scope="module")
 def finished(main, tmp_path_factory) -> Path:
-    """A two-stage run of MCoOp, not to be changed."""
+    """Return a two-stage run of MCoOp, not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "run"
     assert (
         main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out) == 0
@@ -140,8 +140,8 @@ def test_a_folder_can_be_overwritten(main, tmp_path):
 
 @pytest.mark.long
 def test_another_start_is_another_run(finished, main, tmp_path):
-    """The same command with another --model-dir must not pass off the first one's
-    results as its own.
+    """Expect that the same command with another --model-dir does not take the first
+    one's results.
     """
     other, out = tmp_path / "other", tmp_path / "out"
     assert (

@@ -1,5 +1,5 @@
 """Which runs are the same: content and labels count, keys that change no bit do not;
-and what is refused before writing.
+and the runs that are refused before writing.
 """
 
 import json
@@ -17,7 +17,7 @@ COOP = ["--trainer", "CoOp", "--shots", 2]
 def write_images(
     folder: Path, suffix: str, shade: int = 0, classes: tuple[str, ...] = ("a", "b")
 ) -> None:
-    """Write uncompressed images, whose sizes in bytes do not depend on what they show."""
+    """Write uncompressed images, whose sizes in bytes do not depend on their content."""
     for label, name in enumerate(classes):
         for split in ("train", "test"):
             for k in range(4):

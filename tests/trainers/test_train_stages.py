@@ -1,5 +1,5 @@
 """Two-stage runs by the command line: a source prompt, its adaptation to each target,
-and what is collected.
+and the collected results.
 """
 
 import zipfile
@@ -52,7 +52,7 @@ def two_stages(request, main, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(main, tmp_path_factory) -> Path:
-    """A two-stage run of MCoOp, not to be changed."""
+    """Return a two-stage run of MCoOp, not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "run"
     assert (
         main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out) == 0
@@ -149,8 +149,8 @@ def test_the_results_compare_adapted_source_and_plain_prompts(
 
 def test_the_submission_is_valid_and_scores_as_the_results_say(two_stages, root):
     archive = two_stages / "submission.zip"
-    problems = elevater_eval.validate(archive, root, tasks=TABLE)
-    assert [problem for problem in problems if problem.level == "error"] == []
+    issues = elevater_eval.validate(archive, root, tasks=TABLE)
+    assert [issue for issue in issues if issue.level == "error"] == []
     scored = {
         record["task"]: 100 * record["score"]
         for record in elevater_eval.score(archive, root, tasks=TABLE)["tasks"]
@@ -358,7 +358,7 @@ def test_without_shots_the_source_prompt_is_evaluated(main, tmp_path):
     assert not any(
         (out / "adapt" / name / "prompt_learner").exists() for name in TARGETS
     )
-    # the source stage has images of its own
+    # the source stage has other images
     assert read(out / "source" / "fewshot" / "toy-shapes.json")["train"]
     before = state_of(out / "adapt")
     assert main(*arguments) == 0

@@ -1,4 +1,4 @@
-"""What a run writes down: a configuration that repeats it, a log, and nothing of the
+"""The record of a run: a configuration that repeats it, a log, and nothing of the
 machine it ran on.
 """
 
@@ -17,7 +17,7 @@ ONE = ["--dataset", "toy-shapes", "--shots", 3]
 
 
 def configured(*argv):
-    """The configuration of a command line."""
+    """Return the configuration of a command line."""
     return command_line.configuration(
         train.arguments().parse_args([str(word) for word in argv])
     )
@@ -104,7 +104,7 @@ def shared_files(run):
 
 
 def test_no_file_to_share_names_a_place_on_this_machine(run, root):
-    places = [
+    paths = [
         str(root),
         str(run),
         str(Path.home()),
@@ -114,9 +114,7 @@ def test_no_file_to_share_names_a_place_on_this_machine(run, root):
     assert len(files) > 20
     for path in files:
         content = path.read_bytes().decode("utf-8", errors="ignore")
-        assert [
-            place for place in places if len(place) > 5 and place in content
-        ] == [], path
+        assert [part for part in paths if len(part) > 5 and part in content] == [], path
     for path in run.rglob("*.json"):
         strings = re.findall(r'"([^"]*)"', path.read_text())
         assert [string for string in strings if string.startswith(("/", "~"))] == [], (
@@ -127,7 +125,7 @@ def test_no_file_to_share_names_a_place_on_this_machine(run, root):
 def test_a_checkpoint_s_path_as_the_backbone_is_not_written_down(
     main, stubs, tmp_path, monkeypatch
 ):
-    """`--backbone FILE` is a place on this machine, too: its name alone is kept."""
+    """Expect only the name of `--backbone FILE`, whose path belongs to this machine."""
     monkeypatch.setitem(stubs, str(tmp_path / "tiny.pt"), stubs["pocket"])
     out = tmp_path / "run"
     assert (

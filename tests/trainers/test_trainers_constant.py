@@ -1,4 +1,4 @@
-"""What does not change during training is computed once."""
+"""Constants of training are computed once."""
 
 import pytest
 import torch
@@ -12,14 +12,14 @@ THREE = "toy-shapes,toy-scenes,toy-pets"
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch, tmp_path):
-    """No features are left from another test."""
+    """Forget features of other tests."""
     monkeypatch.setenv("MVLPT_CACHE", str(tmp_path / "cache"))
     trainers.features.store.get_backbone.cache_clear()
 
 
 @pytest.fixture
 def images_seen(stubs, monkeypatch):
-    """The number of images in each call of the plain image tower."""
+    """Return the number of images in each call of the plain image tower."""
     clip, calls = stubs["pocket"].clip, []
     original = clip.encode_image
     monkeypatch.setattr(
@@ -35,7 +35,7 @@ def images_seen(stubs, monkeypatch):
 
 @pytest.fixture
 def sentences_seen(monkeypatch):
-    """The number of sequences in each call of the text tower."""
+    """Return the number of sequences in each call of the text tower."""
     calls = []
     original = prompting.model.encode_tokens
     monkeypatch.setattr(

@@ -21,8 +21,8 @@ def unit(features):
 
 
 def class_features(backbone, names, ctx, position):
-    """(C, d): every prompt is a whole, padded sentence of X's, whose embeddings the
-    context replaces.
+    """Return (C, d): every prompt is a whole, padded sentence of X's, whose embeddings
+    the context replaces.
     """
     clip, tokenizer, n = backbone.clip, backbone.tokenizer, ctx.shape[-2]
     before = {"front": 0, "middle": n // 2, "end": n}[position]
@@ -33,14 +33,14 @@ def class_features(backbone, names, ctx, position):
             " ".join([*["X"] * before, name, *["X"] * (n - before)]) + ".",
             context_length=40,
         )[0]
-        own = ctx if ctx.dim() == 2 else ctx[i]
+        context = ctx if ctx.dim() == 2 else ctx[i]
         x = clip.token_embedding(ids)
         x = torch.cat(
             [
                 x[:1],
-                own[:before],
+                context[:before],
                 x[1 + before : 1 + before + words],
-                own[before:],
+                context[before:],
                 x[1 + n + words :],
             ]
         )
@@ -51,8 +51,8 @@ def class_features(backbone, names, ctx, position):
 
 
 def oracle(trainer, rows, ctx, space, position="middle"):
-    """The mean over images of -sum_k log p(label k) / k; p over the union, or with -inf
-    for other tasks' classes.
+    """Return the mean over images of -sum_k log p(label k) / k; p over the union, or
+    with -inf for other tasks' classes.
     """
     backbone, dataset = trainer.backbone, trainer.sets["train"]
     names = [name for task in dataset.names for name in NAMES[task]]
@@ -76,14 +76,14 @@ def oracle(trainer, rows, ctx, space, position="middle"):
 
 
 def batch_of(trainer, rows):
-    """A training batch of these rows, as the training loader makes it."""
+    """Return a training batch of these rows, as the training loader makes it."""
     return trainer.train_loader_x.collate_fn(
         trainer.train_loader_x.dataset.__getitems__(rows)
     )
 
 
 def rows_of(trainer, tasks=(0, 1, 2)):
-    """Every second training image of these tasks, and of the multilabel one all."""
+    """Return every second training image of these tasks, and of the multilabel one all."""
     return [
         row
         for k in tasks

@@ -1,5 +1,5 @@
-"""One contract for all trainers: what they learn, what they leave alone, and what a run
-writes.
+"""One contract for all trainers: the tensors that they learn, those that they do not
+change, and the files of a run.
 """
 
 import json
@@ -124,7 +124,9 @@ def tasks_of(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(main, tmp_path_factory):
-    """The folder of a finished run of a trainer, by its name; each is run once."""
+    """Return a function that returns the folder of a finished run of a trainer, by its
+    name; each is run once.
+    """
     folders: dict[str, Path] = {}
 
     def folder(name: str) -> Path:
@@ -415,7 +417,6 @@ def test_the_prompt_alone_is_trained(build, name, opts, learned):
         for key, value in model.named_parameters()
         if value.requires_grad
     } == {f"prompt.{key}": shape for key, shape in learned.items()}
-    assert sorted(model.trainable_names()) == sorted(f"prompt.{key}" for key in learned)
     optimised = [
         parameter
         for group in trainer.optim.param_groups

@@ -37,8 +37,8 @@ TRAINER:
 
 @pytest.fixture(scope="module", autouse=True)
 def dropped_in(world):
-    """The files lie where `trainers` and `datasets` look, as if somebody had put them
-    there.
+    """Put the files into folders in which `trainers` and `datasets` look, as a user
+    would.
     """
     from dassl.data.datasets import DATASET_REGISTRY
     from dassl.engine import TRAINER_REGISTRY
@@ -63,8 +63,8 @@ def dropped_in(world):
 
 @pytest.fixture
 def start(main, tmp_path):
-    """Runs a trainer in CoOp's manner of calling train.py; gives what the run has
-    logged.
+    """Return a function that runs a trainer in CoOp's manner of calling train.py, and
+    returns the lines of its log.
     """
     config, data = tmp_path / "method.yaml", tmp_path / "data.yaml"
     config.write_text(YAML)
@@ -161,14 +161,21 @@ def test_our_trainers_take_a_dropped_in_dataset(main, tmp_path, trainer):
     assert (tmp_path / "run" / "prompt_learner" / "model.pth.tar-2").is_file()
 
 
-def test_a_key_below_trainer_is_free_for_trainers_of_others_only(refuse, tmp_path):
+def test_keys_are_free_for_trainers_of_others_only(refuse, tmp_path):
     config = tmp_path / "method.yaml"
     config.write_text(YAML.replace("MAPLE:", "TAPLE:"))
     assert "TRAINER.TAPLE" in refuse(
         "--trainer", "CoOp", "--dataset", "toy-pets", config=config
     )
-    words = ["--trainer", "OthersMaPLe", "--dataset", "OthersPets", "OPTIMM.LR", 1]
-    assert "OPTIMM.LR" in refuse(*words, config=config)
+    words = [
+        "--trainer",
+        "OthersMaPLe",
+        "--dataset",
+        "OthersPets",
+        "OPTIM.MAX_EPOCH",
+        "x",
+    ]
+    assert "OPTIM.MAX_EPOCH" in refuse(*words, config=config)
 
 
 @pytest.mark.skipif(

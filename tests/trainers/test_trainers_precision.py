@@ -1,5 +1,5 @@
-"""bfloat16 on the CPU: what is computed in it, what stays in float32, and what ends a
-run.
+"""bfloat16 on the CPU: the parts that are computed in it, the parts that stay in
+float32, and values that end a run.
 """
 
 import math

@@ -29,7 +29,7 @@ MARKS = ("zero", "one")
 def tiny_clip(
     image: str = "vit", text_width: int = TEXT_WIDTH, image_width: int = IMAGE_WIDTH
 ):
-    """A random open_clip CLIP for 32 x 32 pixels; `image` is "vit" or "resnet"."""
+    """Return a random open_clip CLIP for 32 x 32 pixels; `image` is "vit" or "resnet"."""
     if image == "vit":
         vision = {
             "image_size": SIZE,
@@ -70,15 +70,15 @@ STUBS = {
 
 
 def stub(name: str) -> Backbone:
-    """The random model that stands for a backbone's name."""
+    """Return the random model that replaces a backbone's name."""
     preprocessing = Preprocessing(SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     return Backbone(name, tiny_clip(**STUBS[name]), clip_tokenizer(), preprocessing)
 
 
-def picture(
+def noise_image(
     rng: np.random.Generator, labels: tuple[int, ...], size: tuple[int, int] = (36, 32)
 ) -> bytes:
-    """A PNG of noise with a bright square for each label."""
+    """Return a PNG of noise with a bright square for each label."""
     pixels = rng.integers(0, 120, (*size[::-1], 3), dtype=np.uint8)
     for label in labels:
         row, column = divmod(label, 3)
@@ -95,13 +95,13 @@ def write_iris(
     test: list[tuple[int, ...]],
     seed: int,
 ) -> None:
-    """A task in ELEVATER's layout: index files, labels.txt and zips."""
+    """Write a task in ELEVATER's layout: index files, labels.txt and zips."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for split, rows in (("train", train), ("test", test)):
         with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
             for i, labels in enumerate(rows):
-                archive.writestr(f"{split}/{i}.png", picture(rng, labels))
+                archive.writestr(f"{split}/{i}.png", noise_image(rng, labels))
         lines = [
             f"{split}.zip@{split}/{i}.png {','.join(map(str, labels))}".strip()
             for i, labels in enumerate(rows)
@@ -113,7 +113,7 @@ def write_iris(
 def write_coop(
     folder: Path, names: tuple[str, ...], per_class: dict[str, int], seed: int
 ) -> None:
-    """A task in CoOp's layout: images in folders of classes and split.json."""
+    """Write a task in CoOp's layout: images in folders of classes and split.json."""
     rng = np.random.default_rng(seed)
     splits = {}
     for split, count in per_class.items():
@@ -124,12 +124,14 @@ def write_coop(
         ]
         for path, label, _ in splits[split]:
             (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "images" / path).write_bytes(picture(rng, (label,), (SIZE, SIZE)))
+            (folder / "images" / path).write_bytes(
+                noise_image(rng, (label,), (SIZE, SIZE))
+            )
     (folder / "split.json").write_text(json.dumps(splits))
 
 
 def write_world(root: Path) -> Path:
-    """All toy tasks below `root`."""
+    """Write all toy tasks below `root` and return it."""
     iris = root / "classification"
     write_iris(
         iris / "shapes",
@@ -176,19 +178,19 @@ def write_world(root: Path) -> Path:
 def iris_task(
     name: str, folder: str, label_kind: str = "multiclass", metric: str = "accuracy"
 ) -> type[ElevaterTask]:
-    """A task class in ELEVATER's layout."""
-    facts = {
+    """Return a task class in ELEVATER's layout."""
+    attributes = {
         "name": name,
         "root_folder": f"classification/{folder}",
         "label_kind": label_kind,
         "metric": metric,
         "templates": ("a drawing of a {}.", "a sketch of the {}."),
     }
-    return type(name, (ElevaterTask,), facts)
+    return type(name, (ElevaterTask,), attributes)
 
 
 def task_classes() -> list[type]:
-    """The classes of the toy tasks, not yet registered."""
+    """Return the classes of the toy tasks, not yet registered."""
     pets = type(
         "toy-pets",
         (CoopTask,),

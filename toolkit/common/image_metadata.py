@@ -9,7 +9,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-UPRIGHT = 1
 ORIENTATION = 0x0112
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF's types
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')

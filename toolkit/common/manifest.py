@@ -73,24 +73,6 @@ def read(folder: Path) -> Manifest | None:
     return Manifest(folder, content["files"], content["about"])
 
 
-def require_whole(folder: Path, prefix: str) -> None:
-    """Raise ValueError naming the files below `prefix` that the folder's manifest lists
-    and that are damaged or missing.
-    """
-    known = read(folder)
-    if known is None:
-        return
-    damaged = [
-        name
-        for name in known.files
-        if name.startswith(prefix) and not known.is_whole(name)
-    ]
-    if damaged:
-        raise ValueError(
-            f"{folder}: damaged or missing, by its {NAME}: {', '.join(damaged)}"
-        )
-
-
 def _entry(path: Path) -> list:
     return [path.stat().st_size, content_checksum(str(path))]
 

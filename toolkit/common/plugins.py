@@ -5,17 +5,18 @@ the errors that they raise.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib.util
 import os
-import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
-# the files to import, which processes started by this one inherit
+# the files and folders to import, which processes started by this one inherit
 VARIABLE = "MVLPT_IMPORT"
+FOLDER = ROOT / "plugins"  # imported by itself if it is there
+# runs the import statements of plugins, so it is in the traceback of each error in one
+IMPORTER = ROOT / "toolkit" / "plugin_files.py"
 OURS = {
     "trainers": ("__init__", "anchors", "base", "evaluation", "losses"),
     "datasets": (
@@ -33,82 +34,88 @@ OURS = {
         ),
     ),
 }  # folder that files may be dropped into -> the modules that are not a user's
+PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "trainers")
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:
-    """Add --import, which registers the trainers and data sets of a file in any folder,
-    here and in all workers.
+    """Add --import, which registers what a file or folder anywhere defines, here and in
+    all workers.
     """
     parser.add_argument(
         "--import",
         dest="imports",
         action=_Import,
-        metavar="FILE.py",
-        help="a file that registers trainers or data sets; may be given again",
+        metavar="PATH",
+        help="a file that registers trainers or data sets, or a folder of such files; may be given again",
     )
 
 
 class _Import(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         path = str(Path(values).expanduser().resolve())
-        paths = _paths()
+        paths = given_paths()
         if path not in paths:
             os.environ[VARIABLE] = os.pathsep.join([*paths, path])
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), path])
 
 
-def _paths() -> list[str]:
+def given_paths() -> list[str]:
+    """Return the absolute paths of --import."""
     return [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
 
 
-def import_all() -> None:
-    """Import the files of --import that are not imported yet.
+def package_folders(path: Path) -> list[Path]:
+    """Return the folders in which the imports of a plugin's files begin.
 
-    Raise FileNotFoundError naming one that is not there.
+    It is a folder itself, or the one above if it is called trainers or datasets; of a
+    folder of several repositories, each of them.
     """
-    for path in _paths():
-        import_file(path)
+    alone = path.is_file()
+    if alone:
+        path = path.parent
+    if path.name in OURS and path.parent != ROOT:
+        return [path.parent]
+    if alone or _is_repository(path):
+        return [path]
+    below = [folder for folder in sorted(path.glob("*/")) if _is_repository(folder)]
+    loose = any(path.glob("*.py"))
+    return [path, *below] if loose or not below else below
 
 
-def import_file(path: str) -> None:
-    """Import a file by its path, once a process.
+def _is_repository(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (*OURS, "train.py"))
 
-    Modules beside it can be imported by it.
-    """
-    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
-    name = f"plugin_{digest}_{Path(path).stem}"
-    if name in sys.modules:
-        return
-    if not Path(path).is_file() or Path(path).suffix != ".py":
-        raise FileNotFoundError(f"--import: {path} is no Python file")
-    folder = str(Path(path).parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"--import: {path} cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+
+def all_folders() -> Iterator[Path]:
+    """Yield the folders in which the imports of all plugins begin."""
+    for path in given_paths():
+        yield from package_folders(Path(path))
+    if FOLDER.is_dir():
+        yield from package_folders(FOLDER)
+
+
+def is_ours(file: Path) -> bool:
+    """Return True if a file belongs to the project itself."""
+    if not file.is_relative_to(ROOT):
+        return False
+    parts = file.relative_to(ROOT).parts
+    if len(parts) == 2 and parts[0] in OURS:
+        return file.stem in OURS[parts[0]]
+    return parts[0] in (*PACKAGES, "train.py", "tests") or len(parts) == 0
 
 
 def is_users(file: str) -> bool:
-    """Return True if a source file is a plugin: one of --import, or one that was
-    dropped into trainers/ or datasets/.
+    """Return True if a source file is a plugin: one of --import or of plugins/, or one
+    that was dropped into trainers/ or datasets/.
     """
     path = Path(file)
-    if str(path) in _paths():
+    if str(path) in given_paths():
         return True
-    folder = path.parent
-    return (
-        folder.parent == ROOT
-        and folder.name in OURS
-        and path.stem not in OURS[folder.name]
-    )
+    if path.parent.parent == ROOT and path.parent.name in OURS:
+        return path.stem not in OURS[path.parent.name]
+    if is_ours(path):
+        return False
+    return any(path.is_relative_to(folder) for folder in all_folders())
 
 
 def raised_by_user(error: BaseException) -> bool:
@@ -120,7 +127,8 @@ def raised_by_user(error: BaseException) -> bool:
     for file in reversed(_files(error.__traceback__)):
         if is_users(file):
             return True
-        if Path(file).is_relative_to(ROOT) and "site-packages" not in file:
+        is_ours_too = Path(file).is_relative_to(ROOT) and "site-packages" not in file
+        if is_ours_too and Path(file) != IMPORTER:
             return False
     return False
 

@@ -25,8 +25,8 @@ class _BaseWarmupScheduler(LRScheduler):
         optimizer: the optimiser that ``successor`` drives, too.
         successor: the schedule after the warm-up, fresh from its constructor.
         warmup_epoch: epochs of warm-up, w.
-        recount: True: at epoch w the successor is at its epoch 0. False: it is at its
-            epoch w, as though it had run during the warm-up.
+        recount: True: at epoch w the successor is at its epoch 0. False: it counts from
+            epoch w on, but from its first learning rate, as Dassl's does.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class _BaseWarmupScheduler(LRScheduler):
     ):
         self.successor = successor
         self.warmup_epoch = warmup_epoch
-        self.recount = recount
+        if not recount:
+            successor.last_epoch = warmup_epoch
         super().__init__(optimizer)
 
     def warmup_lr(self) -> list[float]:
@@ -62,8 +63,7 @@ class _BaseWarmupScheduler(LRScheduler):
             )
         self.last_epoch += 1
         self._step_count += 1
-        start = self.warmup_epoch if self.recount else 0
-        if self.last_epoch > start:
+        if self.last_epoch > self.warmup_epoch:
             # the successor computes its next value from this one
             self._set_lr(self.successor.get_last_lr())
             self.successor.step()

@@ -16,6 +16,7 @@ from toolkit.common.files import decode_text
 from .config import (
     RunOptions,
     given_keys,
+    is_foreign,
     is_native,
     named_trainer,
     resolve,
@@ -55,21 +56,16 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     _check_combinations(args)
     files, flags = config_files(args), flag_values(args)
     trainer, _ = chosen_trainer(args, files, flags)
-    cfg = resolve(trainer, files, flags, args.opts)
+    cfg = resolve(trainer, files, flags, args.opts, vars(args))
     cls = trainer_class(cfg.TRAINER.NAME)
+    if is_foreign(cls):
+        return _foreign_configuration(cfg, args)
     if args.model_dir and is_native(cls) and cls.learns:
         recorded = recorded_backbone(
             args.model_dir, args.load_epoch, given_keys(files, flags, args.opts)
         )
         cfg = resolve(trainer, files, flags | recorded, args.opts)
-    node = cfg.TRAINER.MVLPT
-    if (
-        cfg.TRAINER.NAME == "MVLPT"
-        and node.COCOOP.N_CTX
-        and not (node.COOP.N_CTX or node.VPT.N_CTX)
-    ):
-        given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
-        cfg = with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
+    cfg = _by_its_contexts(cfg)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
         cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
@@ -77,6 +73,28 @@ def configuration(args: argparse.Namespace) -> CfgNode:
         _check_custom(cfg, args.config_file)
     if cfg.RESUME not in ("", "auto"):
         cfg = with_overrides(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
+    return cfg
+
+
+def _by_its_contexts(cfg: CfgNode) -> CfgNode:
+    """Return the configuration of CoCoOp if that of MVLPT has its contexts alone."""
+    node = cfg.TRAINER.MVLPT
+    others = node.COOP.N_CTX or node.VPT.N_CTX
+    if cfg.TRAINER.NAME != "MVLPT" or others or not node.COCOOP.N_CTX:
+        return cfg
+    given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
+    return with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
+
+
+def _foreign_configuration(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
+    """Return the configuration of a trainer written for Dassl: it resumes from --resume,
+    and writes there if no other folder is given.
+    """
+    if not args.dataset:
+        _check_custom(cfg, args.config_file)
+    resumed = cfg.RESUME
+    if resumed not in ("", "auto") and cfg.OUTPUT_DIR in ("", "./output"):
+        return with_overrides(cfg, OUTPUT_DIR=resumed)
     return cfg
 
 
@@ -144,6 +162,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         load_epoch=args.load_epoch,
         groups=args.groups,
         coop_folders=args.coop_folders,
+        track=args.track,
         given=given_keys(files, flags, args.opts),
         chosen=chosen,
     )

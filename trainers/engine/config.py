@@ -15,9 +15,11 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.custom import task as custom
+from toolkit import plugin_files
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
+from . import dassl_config
 from .config_values import flatten, parse, set_value
 from .settings import extend, split_names
 
@@ -39,7 +41,7 @@ MACHINE_KEYS = (
     "TRAINER.CUT_CONTEXTLEN",
     "VERBOSE",
     "VERSION",
-)  # keys of a run's config.yaml that change no bit of what our trainers compute
+)  # keys of a run's config.yaml that change no bit of our trainers' results
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
     "ViT-B/16": "vit_b16",
@@ -51,8 +53,7 @@ BACKBONE_CONFIGS = {
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What is done with a configuration; it changes no number, so it is in no
-    config.yaml.
+    """The use of a configuration; it changes no number, so it is in no config.yaml.
 
     Attributes:
         resume: continue an interrupted run.
@@ -65,6 +66,7 @@ class RunOptions:
         given: the keys that flags, files and KEY VALUE pairs set; None: all. Others
             follow the prompt of `model_dir`.
         coop_folders: name the default output folder as CoOp's scripts do.
+        track: name of the tracker that gets curves and results; "": none.
         chosen: the line that says which trainer was chosen, and why; "" if one was
             given.
     """
@@ -78,6 +80,7 @@ class RunOptions:
     groups: str = ""
     given: frozenset[str] | None = None
     coop_folders: bool = False
+    track: str = ""
     chosen: str = ""
 
 
@@ -96,6 +99,7 @@ def trainer_class(name: str) -> type:
     """Return the registered trainer. Raise ValueError naming the nearest one."""
     names = TRAINER_REGISTRY.registered_names()
     if name not in names:
+        plugin_files.raise_failure(name)
         raise ValueError(
             f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest(name, names)[0]!r}; "
             f"there are {', '.join(names)}"
@@ -110,17 +114,28 @@ def is_native(cls: type) -> bool:
     return getattr(cls, "native", False)
 
 
-def recipes(cls: type, backbone: str) -> list[Path]:
-    """Return the YAMLs with this backbone's settings: what our trainers share, then
-    what the trainer or its base adds for all backbones (all.yaml) and for this one.
+def is_foreign(cls: type) -> bool:
+    """Return True for a user's trainer that was written for Dassl alone: its settings
+    have Dassl's defaults and meaning.
+    """
+    return not is_native(cls) and not cls.__module__.startswith("trainers.methods.")
 
-    A trainer that was written for Dassl alone has its own file, which is complete.
-    CoOp's published files, too, are complete and are taken by name only; all methods
-    are compared with the shared settings.
+
+def recipes(cls: type, backbone: str) -> list[Path]:
+    """Return the YAMLs with this backbone's settings: that of all our trainers, then
+    those of the trainer or its base for all backbones (all.yaml) and for this one.
+
+    CoCoOp has its own file, which is complete; a trainer written for Dassl has CoOp's,
+    or else the shared settings. CoOp's published files, too, are complete and are taken
+    by name only; all methods are compared with the shared settings.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
     complete = folder / cls.__name__ / f"{stem}.yaml"
+    if is_foreign(cls):
+        complete = folder / "CoOp" / f"{stem}.yaml"
+        if stem == "pocket":
+            complete = folder / "MVLPT" / "pocket.yaml"
     if not is_native(cls) and complete.is_file():
         return [complete]
     published = {"MVLPT"} if stem == "pocket" else {"MVLPT", "CoOp"}
@@ -146,10 +161,16 @@ def trainer_defaults(cls: type) -> dict[str, Any]:
 
 
 def resolve(
-    trainer: str, files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
+    trainer: str,
+    files: Sequence[str],
+    flags: Mapping[str, Any],
+    opts: Sequence[str],
+    arguments: Mapping[str, Any] | None = None,
 ) -> CfgNode:
     """Return the frozen configuration. Later sources win: defaults, the trainer's,
     `files` (or the recipe), `flags`, `opts`.
+
+    arguments: of the command line, which a foreign repository's train.py may read.
 
     Raises ValueError or FileNotFoundError with a sentence that names the key or file.
     """
@@ -158,24 +179,26 @@ def resolve(
     given = dict(pairs).get("TRAINER.NAME", "")
     trainer = _one_trainer(trainer or named_trainer(files, opts), given)
     cls = trainer_class(trainer)
-    foreign = not is_native(cls)  # CoOp's names stay, and it may have keys of its own
     cfg = extend(get_cfg_default())
-    for key, value in trainer_defaults(cls).items():
-        set_value(cfg, key, value)
     # no settings but the data set: the recipe's
     if all(set(text) == {"DATASET"} for text in texts.values()):
         given = dict(pairs).get("MODEL.BACKBONE.NAME")
         backbone = flags.get("MODEL.BACKBONE.NAME") or given or cfg.MODEL.BACKBONE.NAME
         texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)} | texts
         flags = {"MODEL.BACKBONE.NAME": backbone, **flags}
+    if is_foreign(cls):
+        return dassl_config.resolve(cls, texts, flags, pairs, arguments)
+    by_dassl_name = not is_native(cls)  # of ours; CoOp's names stay
+    for key, value in trainer_defaults(cls).items():
+        set_value(cfg, key, value)
     for file, text in texts.items():
         # it holds both names: the alias must not win
         written_by_run = "MVLPT" in (text.get("TRAINER") or {})
-        _set_all(cfg, flatten(text), foreign, foreign or written_by_run, file)
+        _set_all(cfg, flatten(text), by_dassl_name or written_by_run, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         set_value(cfg, key, value)
-    _set_all(cfg, [(key, parse(text)) for key, text in pairs], foreign, foreign)
+    _set_all(cfg, [(key, parse(text)) for key, text in pairs], by_dassl_name)
     cfg.freeze()
     return cfg
 
@@ -231,7 +254,6 @@ def given_keys(
 def _set_all(
     cfg: CfgNode,
     values: Iterable[tuple[str, Any]],
-    free: bool,
     as_named: bool,
     file: str = "",
 ) -> None:
@@ -241,18 +263,18 @@ def _set_all(
     for key, value in values:
         if not as_named:
             key = _without_alias(key)
-        set_value(cfg, key, value, file, free)
+        set_value(cfg, key, value, file)
 
 
 def without_local_paths(cfg: CfgNode) -> CfgNode:
-    """Return a copy without what belongs to one machine."""
+    """Return a copy without keys that belong to one machine."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
     cfg.pop("CACHE", None)
     cfg.MODEL.pop("COMPILE", None)
     for key in ("NAME", "PRETRAINED"):
-        path = Path(cfg.MODEL.BACKBONE[key])
+        path = Path(str(cfg.MODEL.BACKBONE[key]))
         if path.is_absolute() or path.is_file():
             cfg.MODEL.BACKBONE[key] = path.name
     record = Path(cfg.DATASET.FEWSHOT)
@@ -379,9 +401,9 @@ def _without_alias(key: str) -> str:
 def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
     for text in opts:
         if text.startswith("--"):
-            raise ValueError(f"{text}: flags stand before the trailing KEY VALUE pairs")
+            raise ValueError(f"{text}: flags come before the trailing KEY VALUE pairs")
     if len(opts) % 2:
         raise ValueError(
-            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} stands alone"
+            f"trailing options come in pairs KEY VALUE; {opts[-1]!r} is left over"
         )
     return list(zip(opts[::2], opts[1::2], strict=True))

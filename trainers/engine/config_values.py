@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import reprlib
 from collections.abc import Iterator
 from typing import Any
@@ -42,15 +41,10 @@ def parse(text: str) -> Any:
         return text
 
 
-def set_value(
-    cfg: CfgNode, key: str, value: Any, file: str = "", free: bool = False
-) -> None:
+def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     """Put `value` into `cfg`, in both keys if the setting has two names.
 
-    Args:
-        file: where it was given, for messages.
-        free: keys below TRAINER.<name>. need no default: they belong to a trainer that
-            was written for Dassl alone.
+    file: the file that set it, for messages.
 
     Raises:
         ValueError: the key is unknown, or the value is not of the default's type.
@@ -59,15 +53,12 @@ def set_value(
     *groups, leaf = key.split(".")
     node = _find(cfg, groups)
     if node is None or leaf not in node or isinstance(node[leaf], dict):
-        if not free or not key.startswith("TRAINER.") or len(groups) < 2:
-            raise ValueError(_unknown_key(cfg, key, file))
-        _add(cfg, groups, leaf, value)
-        return
-    node[leaf] = _converted(node[leaf], value, where)
+        raise ValueError(_unknown_key(cfg, key, file))
+    node[leaf] = converted(node[leaf], value, where)
     if key in ALIASED_KEYS:
         *groups, leaf = ALIASED_KEYS[key].split(".")
         node = _find(cfg, groups)
-        node[leaf] = _converted(node[leaf], value, where)
+        node[leaf] = converted(node[leaf], value, where)
 
 
 def _find(cfg: CfgNode, groups: list[str]) -> CfgNode | None:
@@ -85,22 +76,7 @@ def _unknown_key(cfg: CfgNode, key: str, file: str) -> str:
     return f"{file}: {message}" if file else message
 
 
-def _add(cfg: CfgNode, groups: list[str], leaf: str, value: Any) -> None:
-    """Add a key.
-
-    Text that is a Python literal (YAML reads `1e-5` as text) becomes its value, as in
-    yacs.
-    """
-    node = cfg
-    for name in groups:
-        node = node.setdefault(name, CfgNode())
-    if isinstance(value, str):
-        with contextlib.suppress(*LITERAL_ERRORS):
-            value = ast.literal_eval(value)
-    node[leaf] = value
-
-
-def _converted(old: Any, value: Any, where: str) -> Any:
+def converted(old: Any, value: Any, where: str) -> Any:
     """Return `value` as the type of `old`."""
     if isinstance(old, bool):
         if not isinstance(value, bool):

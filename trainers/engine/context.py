@@ -1,5 +1,5 @@
-"""What a trainer is given: the tasks of its run, the prompt it starts from, and what
-its results say about the run.
+"""The input of a trainer: the tasks of its run, the prompt it starts from, and the
+metadata of its results.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.loading import Backbone
 from prompting.shape import ClipShape, clip_shape
 
+from .tracking import Tracker
+
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a trainer needs beyond the configuration.
+    """The input of a trainer beyond the configuration.
 
     Attributes:
         tasks: the tasks of the run; None: the trainer builds those of its
@@ -31,10 +33,11 @@ class RunContext:
         resume: continue from the state of an interrupted run in the output folder.
         retest: the run in the output folder is trained; its results are to be made
             again.
-        references: what is scored before training: "zero_shot",
+        references: the models that are scored before training: "zero_shot",
             "zero_shot_one_template", "source" (the initial prompt).
         test_images: the tasks' test images, decoded when the run was checked; None: the
             trainer's own.
+        tracker: gets the curves.
         metadata: added to each record of results.json, and compared when a run is
             resumed.
     """
@@ -48,11 +51,12 @@ class RunContext:
     references: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
     test_images: MultitaskDataset | None = None
+    tracker: Tracker = field(default_factory=Tracker)
 
 
 @dataclass(frozen=True)
 class PromptSetup:
-    """What a prompt is built for: a configuration, tasks and a frozen CLIP."""
+    """The target of a new prompt: a configuration, tasks and a frozen CLIP."""
 
     cfg: CfgNode
     tasks: Sequence[Task]
@@ -60,12 +64,12 @@ class PromptSetup:
 
     @cached_property
     def shape(self) -> ClipShape:
-        """The sizes of the CLIP that a prompt must match."""
+        """Return the sizes of the CLIP that a prompt must match."""
         return clip_shape(self.backbone.clip)
 
     @property
     def num_classes(self) -> int:
-        """The number of classes of all tasks together."""
+        """Return the number of classes of all tasks together."""
         return sum(task.num_classes for task in self.tasks)
 
 
@@ -78,7 +82,7 @@ class TaskPool:
         "DATASET",
         "NAME",
         "MULTITASK_EVALKEY",
-    )  # of DATASET.*: they say which tasks a run has, not what is in one
+    )  # of DATASET.*: they choose the tasks of a run and change none
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[str, str], Task] = {}
@@ -87,7 +91,7 @@ class TaskPool:
 
     @property
     def cache_budget(self) -> int:
-        """The bytes that are left for decoded test images."""
+        """Return the number of bytes that are left for decoded test images."""
         return CACHE_BUDGET - sum(
             images.image_bytes for images in self.test_images.values()
         )

@@ -31,7 +31,7 @@ ADVICE = {
     "OPTIM.BASE_LR_MULT": "all vectors of a prompt have one learning rate, OPTIM.LR",
     "TRAIN.COUNT_ITER": "",
     "TEST.EVALUATOR": "each task has its own metric",
-}  # key, or the beginning of keys -> what to use instead
+}  # key, or the beginning of keys -> its replacement
 DATASET_KEYS = (
     "DATASET.SOURCE_DOMAINS",
     "DATASET.TARGET_DOMAINS",

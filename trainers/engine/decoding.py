@@ -1,7 +1,7 @@
 """Test images are decoded before a run begins: one that can't be read is named at once,
 not after the training.
 
-What is decoded is kept for the run's evaluation, so that it costs nothing twice.
+Decoded images are kept for the run's evaluation, so that none is decoded twice.
 """
 
 from __future__ import annotations

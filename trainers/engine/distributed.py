@@ -137,7 +137,7 @@ def everywhere(here: bool) -> bool:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """Return what `make` returns in the main process, which alone calls it."""
+    """Return the result of `make`, which only the main process calls."""
     if _world == 1:
         return make()
     box = [make() if main() else None]
@@ -198,13 +198,13 @@ def rows(total: int, step: int = 1, process: int | None = None) -> range:
     ]
 
 
-def gather_rows(own: Tensor, total: int, step: int = 1) -> Tensor:
+def gather_rows(share: Tensor, total: int, step: int = 1) -> Tensor:
     """Return all rows (total, ...) in order, from each process's rows(total, step)."""
     if _world == 1:
-        return own
+        return share
     counts = [len(rows(total, step, process)) for process in range(_world)]
-    padded = own.new_zeros(max(counts), *own.shape[1:])
-    padded[: len(own)] = own
+    padded = share.new_zeros(max(counts), *share.shape[1:])
+    padded[: len(share)] = share
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
@@ -255,9 +255,9 @@ class Shares(Sampler[list[int]]):
         self.weights.clear()
         for batch in self.sampler:
             batch = sorted(batch)
-            own = rows(len(batch))
-            self.weights.append(len(own) * _world / len(batch))
-            yield [batch[row] for row in own] or batch[:1]
+            share = rows(len(batch))
+            self.weights.append(len(share) * _world / len(batch))
+            yield [batch[row] for row in share] or batch[:1]
 
 
 class _ShareLoss(nn.Module):

@@ -6,13 +6,14 @@ import errno
 import os
 import sysconfig
 import traceback
+import urllib.error
 from pathlib import Path
 
 from toolkit.common import plugins
 from toolkit.common.cli import BAD_INPUT, FAILED
 from toolkit.common.text import printable
 
-AGAIN = "with --resume auto the same command goes on"
+AGAIN = "with --resume auto the same command continues"
 
 
 def ending(error: Exception) -> tuple[str, int]:
@@ -28,6 +29,8 @@ def ending(error: Exception) -> tuple[str, int]:
         return input_message(error), BAD_INPUT
     if isinstance(error, FloatingPointError):
         return f"error: {error}\n", FAILED
+    if isinstance(error, urllib.error.URLError):
+        return f"error: a download failed: {printable(str(error.reason))}\n", FAILED
     if error.errno == errno.EROFS:
         return disk_message(error), BAD_INPUT
     return disk_message(error), FAILED
@@ -45,8 +48,8 @@ def input_message(error: Exception) -> str:
 
 
 def raised_in(error: Exception) -> str:
-    """Return where a plugin raised an error, "" for our own: what is wrong may be the
-    plugin.
+    """Return a note that names file and line of the plugin that raised an error, "" for
+    our own code and libraries.
     """
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

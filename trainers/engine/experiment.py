@@ -86,19 +86,25 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     native = is_native(trainer_class(cfg.TRAINER.NAME))
     if options.resume and options.overwrite:
         raise ValueError(
-            "--resume goes on with a run, --overwrite starts it anew: give one of them"
+            "--resume continues a run, --overwrite starts it again: give one of them"
         )
     whole_suite = not task_names(cfg)
     cfg = with_target_names(cfg, options, whole_suite)
     check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
     if not native:
+        if options.track:
+            raise ValueError(
+                f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
+                "TensorBoard's curves only"
+            )
         external.check_processes(cfg)
         with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
             external.check(cfg, options)
         with exclusive_folder(cfg.OUTPUT_DIR):
             start_log(cfg, options.chosen)
-            external.run(cfg, options)
+            records = external.run(cfg, options)
+            _log_results(records, cfg)
         return
     lines: list[str] = []
     if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
@@ -122,8 +128,19 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             log.info("%s", line)
 
 
+def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
+    """Log the table of a run with a trainer written for Dassl, and where it is."""
+    if not records:
+        return
+    log.info("\n%s", results.markdown(records))
+    out = Path(os.path.relpath(cfg.OUTPUT_DIR))
+    log.info("results: %s", out / RESULTS)
+    if has_predictions(records):
+        log.info("look at it: python -m scripts.report %s", shlex.quote(str(out)))
+
+
 def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
-    """Return lines that say where the results are, and which commands look at them and
+    """Return lines that name the results' files, and the commands that show them and
     use the prompt.
     """
     out = Path(os.path.relpath(experiment.cfg.OUTPUT_DIR))
@@ -220,7 +237,12 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     for related in groups.values():
         tasks += related
     start, epoch, source = options.model_dir, options.load_epoch, None
-    settings = {"trains": trains, "fresh": options.no_train, "resume": options.resume}
+    settings = {
+        "trains": trains,
+        "fresh": options.no_train,
+        "resume": options.resume,
+        "track": options.track,
+    }
     if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
         references = ("zero_shot",) if cls.learns else ()
         return Experiment(
@@ -232,7 +254,7 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
         )
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
     if sources:
-        source = source_run(cfg, sources, start, epoch, options.resume)
+        source = source_run(cfg, sources, start, epoch, options.resume, options.track)
         start, epoch = str(source.folder), None
     return Experiment(
         cfg,
@@ -328,6 +350,7 @@ def source_run(
     model_dir: str = "",
     load_epoch: int | None = None,
     resume: bool = False,
+    track: str = "",
 ) -> Run:
     """Return stage 1: one prompt over all source tasks, in `source/`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
@@ -346,7 +369,7 @@ def source_run(
         OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
         MULTITASK__SOURCE="",
     )
-    return Run(stage, model_dir, load_epoch, resume=resume)
+    return Run(stage, model_dir, load_epoch, resume=resume, track=track)
 
 
 def target_runs(
@@ -358,6 +381,7 @@ def target_runs(
     trains: bool = True,
     fresh: bool = False,
     resume: bool = False,
+    track: str = "",
 ) -> list[Run]:
     """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it
     ("M"), in `adapt/<target>/`.
@@ -381,7 +405,8 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume))
+        run = Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume, track)
+        runs.append(run)
     return runs
 
 

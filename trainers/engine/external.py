@@ -4,20 +4,26 @@ Dassl's own programs do.
 
 from __future__ import annotations
 
+import logging
+import random
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from dassl.data import data_manager
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
+from datasets import Task, is_custom
 from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
-from . import distributed
+from . import distributed, external_results
 from .config import RunOptions, with_overrides
+from .dassl_config import missing_key
 from .run_dir import (
     FolderState,
     Status,
@@ -26,7 +32,9 @@ from .run_dir import (
     different_keys,
     write_config,
 )
-from .settings import task_names
+from .settings import MAX_SEED, task_names
+
+log = logging.getLogger(__name__)
 
 
 def check_processes(cfg: CfgNode) -> None:
@@ -38,41 +46,170 @@ def check_processes(cfg: CfgNode) -> None:
 
 
 def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError if the folder holds another run, or a trained one that is
-    neither to continue nor only evaluated.
+    """Raise ValueError if the folder holds another run, if the only task has several
+    labels an image, or if the folder to resume from holds no checkpoint.
     """
-    folder = Path(cfg.OUTPUT_DIR)
-    state = FolderState(Status.EMPTY)
     different = different_keys(cfg)
     if different:
-        state = another_run(different)
-    elif not options.eval_only and not options.no_train:
-        if any(folder.glob("*/model*.pth.tar*")):
-            state = FolderState(Status.INTERRUPTED)  # or finished: Dassl does not tell
-    decide(folder, state, options.resume)
-
-
-def run(cfg: CfgNode, options: RunOptions) -> None:
-    """Train and test, or only test; several tasks are one union of classes."""
+        decide(cfg.OUTPUT_DIR, another_run(different), options.resume)
+    decide(cfg.OUTPUT_DIR, FolderState(Status.EMPTY), options.resume)
+    if cfg.SEED > MAX_SEED:
+        raise ValueError(f"SEED (--seed) is {cfg.SEED}; a seed is at most {MAX_SEED}")
     names = task_names(cfg)
-    # see TRAIN.CHECKPOINT_FREQ
-    can_resume = options.resume and any(Path(cfg.OUTPUT_DIR).glob("*/checkpoint"))
-    cfg = with_overrides(cfg, RESUME=cfg.OUTPUT_DIR if can_resume else "")
-    written = cfg
-    set_random_seed(cfg.SEED)
+    for name in names:
+        known = _registered(name)
+        if getattr(known, "label_kind", "") == "multilabel" and len(names) == 1:
+            raise _several_labels(cfg, name)
+    folder = cfg.RESUME
+    if folder not in ("", "auto") and not _has_checkpoint(folder):
+        raise FileNotFoundError(
+            f"--resume (RESUME): {folder} holds no checkpoint of a run (<model>/checkpoint)"
+        )
+
+
+def _several_labels(cfg: CfgNode, name: str) -> ValueError:
+    return ValueError(
+        f"{name} has several labels an image; {cfg.TRAINER.NAME} is a trainer of Dassl's, which sees the first alone: "
+        "use one of this project (--trainer), such as CoOp or MVPT"
+    )
+
+
+def _registered(name: str) -> type | None:
+    if name in DATASET_REGISTRY.registered_names():
+        return DATASET_REGISTRY.get(name)
+    return None
+
+
+def _has_checkpoint(folder: str) -> bool:
+    return any(Path(folder).glob("*/checkpoint"))
+
+
+def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
+    """Train and test, or only test, and return the records of results.json; several
+    tasks are one union of classes.
+
+    An interrupted run in the output folder is resumed, as Dassl does.
+    """
+    written = with_overrides(cfg, RESUME="")
+    cfg = with_overrides(cfg, RESUME=_resumed_folder(cfg, options))
+    cfg = with_overrides(cfg, **_data_settings(cfg))
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
     # takes images in zips, too
     data_manager.read_image = partial(
         images.read_image, background=cfg.INPUT.BACKGROUND
     )
+    names = task_names(cfg)
     if len(names) > 1:
         cfg = with_overrides(cfg, DATASET__NAME=register_union(names))
     else:
         custom.register(cfg.DATASET.NAME)
-    trainer = build_trainer(cfg)
+    trainer = _of_trainer(build_trainer, cfg)
+    dataset = external_results.dataset_of(trainer)
+    if getattr(dataset, "label_kind", "") == "multilabel":
+        raise _several_labels(cfg, cfg.DATASET.NAME)
+    for task in getattr(dataset, "parts", []):
+        if task.label_kind == "multilabel":
+            log.warning(
+                "%s has several labels an image: the first is trained, and %s is scored",
+                task.name,
+                task.metric,
+            )
     write_config(written)
-    if options.eval_only or options.model_dir:
-        trainer.load_model(options.model_dir, epoch=options.load_epoch)
+    tested = external_results.LastTest(trainer)
+    _of_trainer(lambda cfg: _work(trainer, cfg, options), cfg)
+    return external_results.write(trainer, written, tested)
+
+
+def _work(trainer, cfg: CfgNode, options: RunOptions) -> None:
+    if options.eval_only:
+        epoch = _evaluated_epoch(options)
+        trainer.load_model(options.model_dir, epoch=epoch)
+    elif options.model_dir:
+        log.info(
+            "--model-dir is not read: Dassl's trainers load it with --eval-only alone"
+        )
     if options.eval_only or options.no_train:
         trainer.test()
     else:
         trainer.train()
+
+
+def _evaluated_epoch(options: RunOptions) -> int | None:
+    """Return the epoch whose checkpoint is evaluated, None for the best one: without
+    --load-epoch the best if there is one, else the last.
+    """
+    folder = Path(options.model_dir)
+    if options.load_epoch is not None or not options.model_dir:
+        return options.load_epoch
+    if any(folder.glob("*/model-best.pth.tar")):
+        return None
+    epochs = []
+    for path in folder.glob("*/model.pth.tar-*"):
+        number = path.name.rpartition("-")[2]
+        if number.isdigit():
+            epochs.append(int(number))
+    if not epochs:
+        return None
+    log.info("%s has no best checkpoint: that of epoch %d is read", folder, max(epochs))
+    return max(epochs)
+
+
+def _resumed_folder(cfg: CfgNode, options: RunOptions) -> str:
+    """Return the folder that training is resumed from, "" for none."""
+    if options.eval_only or options.no_train:
+        return ""
+    folder = cfg.RESUME
+    if folder in ("", "auto"):
+        folder = cfg.OUTPUT_DIR
+    if not _has_checkpoint(folder):
+        return ""
+    log.info("resumed from %s, as Dassl does; --overwrite starts again", folder)
+    return folder
+
+
+def _data_settings(cfg: CfgNode) -> dict[str, int]:
+    """Return what tasks of ours read in place of Dassl's values that they do not know:
+    all images for no shots, a random seed for -1.
+    """
+    settings = {}
+    shots = cfg.DATASET.NUM_SHOTS
+    ours = [_is_task(name) for name in task_names(cfg)]
+    if shots < 1 and all(ours):
+        settings = {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
+    seed = cfg.SEED
+    if seed < 0:
+        seed = random.randrange(MAX_SEED)
+    settings["DATASET__RANDOM_SEED_SAMPLING"] = seed
+    return settings
+
+
+def _is_task(name: str) -> bool:
+    known = _registered(name)
+    return is_custom(name) or (known is not None and issubclass(known, Task))
+
+
+def _of_trainer(call: Callable, cfg: CfgNode):
+    """Call what runs a trainer's code.
+
+    Raise ValueError naming the key if it reads one that is not there, or a backbone that
+    its CLIP does not know.
+    """
+    name, backbone = cfg.TRAINER.NAME, cfg.MODEL.BACKBONE.NAME
+    try:
+        return call(cfg)
+    except AttributeError as error:
+        key = missing_key(error, cfg)
+        if not key:
+            raise
+        raise ValueError(
+            f"{key} has no value, and {name} reads it: give it in a YAML file or as {key} VALUE, or keep the train.py "
+            "of its repository, whose extend_cfg has the default, in the folder of --import"
+        ) from error
+    except KeyError as error:
+        if error.args != (backbone,):
+            raise
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME is {backbone!r}, which the CLIP of {name} does not know: give one that it does, such "
+            "as --backbone ViT-B/16"
+        ) from error

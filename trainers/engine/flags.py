@@ -6,12 +6,18 @@ Neither torch nor Dassl is imported for them.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
+from toolkit.common.dassl_scripts import add_flags
 from toolkit.common.plugins import add_import_flag
 
 
-def arguments() -> argparse.ArgumentParser:
-    """Return the parser of train.py."""
+def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of train.py.
+
+    argv: a command line, whose --import may bring flags of another repository's
+    train.py; None is this process's.
+    """
     parser = argparse.ArgumentParser(
         prog="train.py",
         description="Learn and evaluate prompts.",
@@ -143,10 +149,20 @@ def arguments() -> argparse.ArgumentParser:
         help="name the default output folder as CoOp's scripts do",
     )
     add(
+        "--track",
+        default="",
+        choices=["wandb", "mlflow", "trackio"],
+        help="send curves and results to this tracker, too",
+    )
+    add(
         "--list-keys",
         action="store_true",
         help="print the settings of --trainer, with defaults and meaning",
     )
+    for flag in ("--device", "--world-size"):
+        # of command lines for Dassl's trainers; their own train.py reads it
+        add(flag, default=None, help=argparse.SUPPRESS)
     add_import_flag(parser)
+    add_flags(parser, argv)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser

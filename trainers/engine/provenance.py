@@ -1,6 +1,4 @@
-"""The origin of numbers: versions, the commit of this project, and what the images
-were.
-"""
+"""The origin of numbers: versions, the commit of this project, and the images."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 @lru_cache(maxsize=1)
 def of_program() -> dict:
     """Return {"versions": {package: version}, "commit": hash}; the commit ends in
-    "-dirty" where files differ from it, and is "" outside a git checkout.
+    "-dirty" if files differ from it, and is "" outside a git checkout.
     """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -38,7 +36,7 @@ def of_program() -> dict:
 
 def of_machine(device: str) -> dict:
     """Return {"cpu", "threads", "processes", "device"}: numbers of the same program may
-    differ where these do.
+    differ if these do.
 
     device: of the computation, "cpu" or "cuda".
     """
@@ -53,8 +51,8 @@ def of_machine(device: str) -> dict:
 
 
 def of_lists(tasks: Sequence[Task]) -> str:
-    """Return a fingerprint of what tasks train, validate and test on: class names,
-    paths in the index, labels; 16 hexadecimal digits, the same on every machine.
+    """Return a fingerprint of the data that tasks train, validate and test on: class
+    names, paths in the index, labels; 16 hexadecimal digits, the same on every machine.
     """
     total = hashlib.sha256()
     for task in tasks:

@@ -1,4 +1,4 @@
-"""What a run leaves: prediction files, the records of results.json, and their table."""
+"""The output of a run: prediction files, the records of results.json, and their table."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def write(
 def _judged(
     cfg, task: Task, score: float, targets: Tensor, probabilities: Tensor
 ) -> dict:
-    """Return what a record says of the scores in percent, macro F1 of single labels
+    """Return the part of a record about scores in percent, macro F1 of single labels
     included.
     """
     judged = {"score": round(score, 6)}
@@ -136,9 +136,7 @@ def _judged(
 
 
 def _record(trainer, position: int, judged: dict, split: str) -> dict:
-    """Return the record of the task at a position: what was run, on which images, by
-    which program and machine.
-    """
+    """Return the record of the task at a position: run, images, program and machine."""
     cfg, task = trainer.cfg, trainer.tasks[position]
     record = {"task": task.name, "metric": task.metric, **judged}
     if split != "test":

@@ -1,9 +1,9 @@
-"""The state of a run in training, from which it continues exactly, to the bit, after
-whatever ended it.
+"""The state of a run in training, from which it continues exactly, to the bit, however
+it ended.
 
 A state is written after every epoch, and within an epoch after a minute; it is removed
-when the run is finished. What is lost is the work since then. A step's batch, its
-augmentation and the learning rate depend on seed, epoch and step alone, so with the
+when the run is finished. Only the work since then is lost. A step's batch, its
+augmentation and the learning rate depend only on seed, epoch and step, so with the
 prompt, the optimiser, the schedule, the loss scale, the best prompt and the random
 generators it is complete. The file ends in a checksum of itself.
 """
@@ -87,7 +87,7 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
     other = [key for key in keys if known.get(key) != wanted.get(key)]
     if other:
         raise ValueError(
-            f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run anew"
+            f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run again"
         )
     there = _checkpoints(folder, state["epoch"])
     damaged = [
@@ -113,7 +113,9 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
 
 
 def reached(folder: str | os.PathLike) -> str:
-    """Return in words what a state in a run's folder keeps, "" if there is none."""
+    """Return in words the progress that a state in a run's folder keeps, "" if there is
+    none.
+    """
     state = _read(Path(folder) / STATE)
     if not state:
         return ""

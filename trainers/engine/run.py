@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,8 @@ from toolkit.common.text import printable
 from trainers.evaluation import SPLITS, check_classes
 
 from . import distributed, provenance, results, resume, settings
-from .config import trainer_class
+from .config import trainer_class, without_local_paths
+from .config_values import flatten
 from .context import PromptSetup, RunContext, TaskPool
 from .decoding import decode_test_images
 from .run_dir import (
@@ -38,7 +39,7 @@ from .run_dir import (
     another_run,
     decide,
     exclusive_folder,
-    finished_facts,
+    finished_metadata,
     read_manifest,
     remove_unfinished,
     run_status,
@@ -46,6 +47,7 @@ from .run_dir import (
     write_config,
     write_manifest,
 )
+from .tracking import Tracker, check_backend, open_tracker
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +57,19 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @dataclass(frozen=True)
 class Run:
-    """What is run in `cfg.OUTPUT_DIR`.
+    """A run in `cfg.OUTPUT_DIR`.
 
     Attributes:
         start: folder of the run whose prompt is the initial one, or is evaluated; "": a
             fresh prompt.
         load_epoch: of `start`; None: its best.
         trains: False only evaluates.
-        references: what is scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT
-            is False) and, before training, "source", the prompt it starts from.
+        references: the models that are scored beside its prompt: "zero_shot" (unless
+            TEST.ZERO_SHOT is False) and, before training, "source", the prompt it
+            starts from.
         fresh: evaluating a prompt that was never trained is intended (--no-train).
         resume: continue an interrupted run in the folder; without it, that is an error.
+        track: name of the tracker that gets curves and results.
     """
 
     cfg: CfgNode
@@ -75,25 +79,26 @@ class Run:
     references: tuple[str, ...] = ()
     fresh: bool = False
     resume: bool = False
+    track: str = ""
 
     @property
     def folder(self) -> Path:
-        """The folder that it writes to."""
+        """Return the folder that it writes to."""
         return Path(self.cfg.OUTPUT_DIR)
 
     @property
     def trainer(self) -> type:
-        """The trainer's class."""
+        """Return the trainer's class."""
         return trainer_class(self.cfg.TRAINER.NAME)
 
     @property
     def names(self) -> list[str]:
-        """Its tasks."""
+        """Return the names of its tasks."""
         return settings.task_names(self.cfg)
 
     @property
     def epochs(self) -> int:
-        """The number of epochs that it trains for."""
+        """Return the number of epochs that it trains for."""
         if self.trains:
             return self.cfg.OPTIM.MAX_EPOCH
         return 0
@@ -108,8 +113,8 @@ class Run:
 def next_action(
     run: Run, tasks: TaskPool | None = None, start_exists: bool = True
 ) -> Action:
-    """Return what `execute` would do with a run. Raise ValueError if its folder holds
-    something else.
+    """Return the action that `execute` would take for a run. Raise ValueError if its
+    folder holds something else.
 
     start_exists: False if an earlier run of the same experiment makes the prompt that
     this one starts from.
@@ -122,13 +127,14 @@ def next_action(
 
 
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return what will be done, after checking all that can be wrong before anything is
+    """Return the action, after checking all that can be wrong before anything is
     written: the folder and, of a run that is not reused, keys, data, and the prompt it
     starts from. No trainer is built.
 
     Raises ValueError or FileNotFoundError.
     """
     settings.check(run.cfg, run.trainer.multitask)
+    check_backend(run.track)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:
         # missing data are found before a large backbone is loaded
@@ -162,7 +168,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
     run is reused, an interrupted one continues if `run.resume` is set.
 
     Raises ValueError if another process is at work in the folder, and OSError if a file
-    cannot be written; what is lost then is the present epoch, as the message says.
+    cannot be written; only the present epoch is lost then, as the message says.
     """
     tasks = tasks or TaskPool()
     with exclusive_folder(run.folder):
@@ -181,7 +187,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
 
 def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
-        write_manifest(run.folder, finished_facts(run.folder))
+        write_manifest(run.folder, finished_metadata(run.folder))
     tidy(run.folder)
     name = printable(run.names[0])
     if len(run.names) > 1:
@@ -194,10 +200,14 @@ def _reuse(run: Run) -> list[dict]:
 def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     tasks = pool.get(run.cfg, run.names)
     images = pool.test_images.pop(run.cfg.OUTPUT_DIR, None)
-    # a run's numbers depend on its own seed, not on what ran before it
+    # a run's numbers depend on its own seed, not on earlier runs
     set_random_seed(run.cfg.SEED)
     _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
-    trainer = run.trainer(run.cfg, _context(run, tasks, action, images))
+    tracker = Tracker()
+    if distributed.main():
+        tracker = open_tracker(run.track)
+    context = replace(_context(run, tasks, action, images), tracker=tracker)
+    trainer = run.trainer(run.cfg, context)
     if distributed.main():
         remove_unfinished(run.folder)
         write_config(run.cfg)
@@ -207,7 +217,12 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
             write_manifest(run.folder, finished=False)
     _log_counts(trainer)
     _log_shared_validation(run, tasks)
-    return trainer.run()
+    title = f"{run.cfg.TRAINER.NAME} {','.join(run.names)} seed {run.cfg.SEED}"
+    settings_of_run = dict(flatten(without_local_paths(run.cfg)))
+    tracker.start(title, settings_of_run, run.folder)
+    records = trainer.run()
+    tracker.finish(records)
+    return records
 
 
 def _log_counts(trainer) -> None:
@@ -280,7 +295,7 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     """Return `state`, or OTHER if the images or labels of a task have changed since the
     run was finished.
     """
-    about = finished_facts(run.folder)
+    about = finished_metadata(run.folder)
     try:
         built = tasks.get(run.cfg, run.names)
         drawn, content = provenance.of_lists(built), provenance.of_content(built)
@@ -302,7 +317,7 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
 
 def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     """Return `next_action`; of a finished run with damaged files, make again those that
-    need no model, and return what has to be done for the others.
+    need no model, and return the action for the others.
     """
     action = next_action(run, tasks)
     if action is not Action.REPAIR:
@@ -332,12 +347,12 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
 
 
 def _kept(run: Run) -> str:
-    """Return what is left of a run that could not write."""
+    """Return a sentence on the files that are left of a run that could not write."""
     reached = resume.reached(run.folder)
     lost = "nothing of it was done before"
     if reached:
         lost = f"{reached} are kept, the present epoch is lost"
-    return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command goes on"
+    return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command continues"
 
 
 def _set_deterministic(wanted: bool) -> None:

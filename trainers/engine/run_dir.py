@@ -1,4 +1,4 @@
-"""The folder of a run: what it holds, what is done with it, and its lock.
+"""The folder of a run: its status, the action for each status, and its lock.
 
 | the folder holds          | default                 | --resume auto | --overwrite |
 |---------------------------|-------------------------|---------------|-------------|
@@ -53,7 +53,7 @@ LOCK = ".lock"
 
 
 class Status(enum.Enum):
-    """What a folder holds."""
+    """The content of a run's folder."""
 
     EMPTY = "nothing"
     FINISHED = "the same run, finished"
@@ -63,7 +63,7 @@ class Status(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What is done with a run."""
+    """The use of a run's folder."""
 
     RUN = "run"
     REUSE = "reuse"
@@ -74,8 +74,8 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class FolderState:
-    """A status; `detail` says how far an interrupted run came, or in what another run
-    differs.
+    """A status; `detail` states the progress of an interrupted run, or the keys in
+    which another run differs.
     """
 
     status: Status
@@ -85,7 +85,7 @@ class FolderState:
 def decide(
     folder: str | os.PathLike, state: FolderState, resume_allowed: bool
 ) -> Action:
-    """Return what is done with a run whose folder is in a state.
+    """Return the action for a run whose folder is in a state.
 
     Raise ValueError if it may not be touched.
     """
@@ -102,13 +102,13 @@ def decide(
             return Action.REPAIR
         raise ValueError(
             f"{folder} holds a finished run with damaged or missing files: {state.detail}; --resume auto makes them "
-            "again, --overwrite starts anew"
+            "again, --overwrite starts again"
         )
     if resume_allowed:
         return Action.RESUME
     reached = f" ({state.detail})" if state.detail else ""
     raise ValueError(
-        f"{folder} holds an interrupted run{reached}: --resume auto goes on with it, --overwrite starts anew"
+        f"{folder} holds an interrupted run{reached}: --resume auto continues it, --overwrite starts again"
     )
 
 
@@ -130,7 +130,7 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     known = read_manifest(folder)
     if not _is_finished(folder, known, learns):
         return unfinished_status(folder)
-    about = finished_facts(folder)
+    about = finished_metadata(folder)
     same_start = start is None or about.get("start") == start
     if about.get("epochs", 0) and not same_start:
         return another_run(["the prompt it started from (--model-dir)"])
@@ -171,7 +171,7 @@ def different_keys(cfg) -> list[str]:
         if known.expects(CONFIG, config_text(cfg).encode()):
             return []  # it is written again
         raise ValueError(
-            f"{path} is damaged or missing, and of another run than this one: --overwrite starts anew"
+            f"{path} is damaged or missing, and of another run than this one: --overwrite starts again"
         )
     if not path.is_file():
         return []
@@ -201,7 +201,7 @@ def unfinished_status(folder: Path) -> FolderState:
 
 
 def write_config(cfg) -> None:
-    """Write config.yaml, without what belongs to one machine."""
+    """Write config.yaml, without keys that belong to one machine."""
     write_text(Path(cfg.OUTPUT_DIR) / CONFIG, config_text(cfg))
 
 
@@ -244,8 +244,8 @@ def write_manifest(
     manifest.write(folder, names, about)
 
 
-def finished_facts(folder: Path) -> Mapping:
-    """Return what a finished run was made of: "epochs", "start", "drawn" and "content"."""
+def finished_metadata(folder: Path) -> Mapping:
+    """Return the metadata of a finished run: "epochs", "start", "drawn" and "content"."""
     known = read_manifest(folder)
     if known:
         return known.about
@@ -254,8 +254,8 @@ def finished_facts(folder: Path) -> Mapping:
 
 
 def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
-    """Write the manifest of a finished run, and remove what only an unfinished one
-    needs.
+    """Write the manifest of a finished run, and remove the files that only an
+    unfinished one needs.
     """
     if distributed.main():
         write_manifest(Path(folder), about)
@@ -274,7 +274,7 @@ def resumed_folder(cfg) -> str:
         )
     if out not in ("", "./output") and Path(out).resolve() != folder.resolve():
         raise ValueError(
-            f"--resume {folder} goes on in that folder: leave --output-dir ({out}) out"
+            f"--resume {folder} continues in that folder: leave --output-dir ({out}) out"
         )
     return str(folder)
 
@@ -318,10 +318,10 @@ def check_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
-    """If `wanted`, put the run in `folder` aside while the new one is checked, and
+    """Put the run in `folder` aside, if `wanted`, while the new one is checked, and
     remove it if nothing is wrong.
     """
-    path = Path(os.path.realpath(folder))  # a link stays where it is
+    path = Path(os.path.realpath(folder))  # a link is not moved
     if not wanted or not path.exists() or not any(path.iterdir()):
         yield
         return
@@ -353,7 +353,9 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 
 def tidy(folder: str | os.PathLike) -> None:
-    """Remove what only an unfinished run needs: its state, and unfinished files."""
+    """Remove the files that only an unfinished run needs: its state, and unfinished
+    files.
+    """
     if distributed.main():
         (Path(folder) / resume.STATE).unlink(missing_ok=True)
         remove_unfinished(folder)

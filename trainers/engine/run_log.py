@@ -1,4 +1,4 @@
-"""log.txt of a run: what runs on what, and nothing of Dassl's own lines."""
+"""log.txt of a run: its program and machine, without Dassl's own lines."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from dassl.utils import setup_logger
 from yacs.config import CfgNode
 
 import toolkit
+from toolkit import plugin_files
 from toolkit.common.text import printable
 
 from . import distributed
+from .config import is_foreign, trainer_class
 from .settings import task_names
 
 log = logging.getLogger(__name__)
 
 
 def start_log(cfg: CfgNode, first_line: str = "") -> None:
-    """Open log.txt; its first lines say what runs on what.
+    """Open log.txt; its first lines name trainer, tasks, program and machine.
 
     It has the lines of epochs, which the console does not show.
     """
@@ -37,19 +39,24 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     if distributed.world() > 1:
         device += f", {distributed.world()} processes"
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
+    _log_run(cfg)
+    for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
+        log.info("%s", printable(line))
+    if not gpu and not is_foreign(trainer_class(cfg.TRAINER.NAME)):
+        _log_precision(cfg.TRAINER.MVLPT.PREC)
+
+
+def _log_run(cfg: CfgNode) -> None:
+    """Log the trainer, its tasks, the folder, and what is scored."""
     names = task_names(cfg)
     label = printable(", ".join(names))
     if len(names) > 5:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
-    log.info(
-        "%s on %s, %d shots, seed %d -> %s",
-        cfg.TRAINER.NAME,
-        label,
-        shots,
-        cfg.SEED,
-        out,
-    )
+    seed = f"seed {cfg.SEED}"
+    if cfg.SEED < 0:
+        seed = "a random seed"
+    log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
     elif cfg.TEST.SPLIT != "test":
@@ -57,10 +64,14 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
             "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
             cfg.TEST.SPLIT,
         )
-    if cfg.TRAINER.MVLPT.PREC in ("fp16", "amp") and not gpu:
+
+
+def _log_precision(precision: str) -> None:
+    """Log that a precision is not that of the CPU."""
+    if precision in ("fp16", "amp"):
         log.info(
             "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
-            cfg.TRAINER.MVLPT.PREC,
+            precision,
         )
 
 

@@ -77,7 +77,7 @@ RANGES = {
     "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have": {
         "MULTITASK.SOURCE_SHOTS": (-2, MAX),
     },
-}  # what a number is -> key -> (lowest, highest)
+}  # kind of number -> key -> (lowest, highest)
 PRECISIONS = ("fp32", "fp16", "bf16", "amp")
 PROJECTIONS = {
     "transformer": "attention",
@@ -90,7 +90,7 @@ PROJECTIONS = {
 def extend(cfg: CfgNode) -> CfgNode:
     """Add the plugins' nodes to `cfg` in place and return it.
 
-    Names are the reference's where it has them.
+    Names are the reference's if it has them.
     """
     node = cfg.TRAINER.MVLPT = CfgNode()
     # fp32 | fp16 | bf16 | amp: the backbone's arithmetic; prompts are float32. On a

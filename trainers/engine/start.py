@@ -1,5 +1,5 @@
-"""The prompt that a run starts from: what it was trained with is taken from it, and it
-is loaded strictly.
+"""The prompt that a run starts from: the settings of its training are taken from it,
+and it is loaded strictly.
 
 A run's checkpoint and its prompts.safetensors hold a record: the prompt's
 configuration, its backbone with a fingerprint of the weights, and the preprocessing. A
@@ -62,7 +62,7 @@ _PROMPT_KEYS = (
     *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
     *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
-# of a prompt's configuration: told by shapes, or for training
+# of a prompt's configuration: known from shapes, or for training
 _INITIAL = ("classes", "dropout", "patch_size", "init")
 
 
@@ -72,7 +72,7 @@ class Start:
 
     Attributes:
         checkpoint: its tensors.
-        record: what its files say about it, see `prompt_record`; {} if nothing.
+        record: the metadata in its files, see `prompt_record`; {} if nothing.
         keys: configuration keys that it was trained with.
     """
 
@@ -82,8 +82,8 @@ class Start:
 
 
 def prompt_record(setup: PromptSetup) -> dict:
-    """Return what a prompt needs to be used besides its own configuration, as its files
-    state it.
+    """Return the metadata that the use of a prompt needs besides its own configuration,
+    as its files state it.
     """
     node = setup.cfg.MODEL.BACKBONE
     values = dict(flatten(setup.cfg))
@@ -358,7 +358,7 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
 def _foreign_keys(
     given: Collection[str], checkpoint: Checkpoint, cls: type
 ) -> dict[str, Any]:
-    """Return what a checkpoint without a record tells of its prompt.
+    """Return the keys that a checkpoint without a record implies for its prompt.
 
     Raises ValueError if its position must be given.
     """
@@ -438,7 +438,7 @@ def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:
     other = [name for name, stored in zip(wanted, known, strict=True) if name != stored]
     if other:
         raise ValueError(
-            f"{path} holds contexts for another class list: {', '.join(other[:3])} stand elsewhere or not there"
+            f"{path} holds contexts for another class list: {', '.join(other[:3])} have another position or are missing"
         )
 
 
@@ -490,7 +490,9 @@ def _check_projection(
 def _foreign_warnings(
     setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
 ) -> list[str]:
-    """Return what the shapes of a foreign checkpoint do not tell."""
+    """Return warnings about settings that the shapes of a foreign checkpoint do not
+    show.
+    """
     warnings = [checkpoint.left_out] if checkpoint.left_out else []
     if (
         check_fits(prompt, setup.backbone.clip).text is not None

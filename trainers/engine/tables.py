@@ -126,7 +126,7 @@ def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
     write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))
 
 
-# -- what they hold --------------------------------------------------------------------------------------------------
+# -- their content ---------------------------------------------------------------------------------------------------
 
 
 def six_decimals(probabilities: Tensor) -> np.ndarray:
@@ -155,8 +155,8 @@ def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def watch(
     parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]
 ) -> Iterator[Tensor]:
-    """Yield parts of probabilities (N, C), and append what `class_scores` needs of each
-    to `judged`.
+    """Yield parts of probabilities (N, C), and append the part that `class_scores`
+    needs of each to `judged`.
     """
     for part in parts:
         values = six_decimals(part)
@@ -204,8 +204,8 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 
 def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
-    """Return what a task's record in results.json has of its classes, {} unless it is
-    asked for; log it.
+    """Return the part of a task's record in results.json about its classes, {} unless
+    it is asked for; log it.
 
     With TEST.COMPUTE_CMAT write cmat_<task>.csv: counts, a row for each true class, a
     column for each predicted one. A run on one task also has Dassl's cmat.pt: shares of

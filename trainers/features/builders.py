@@ -1,5 +1,5 @@
-"""From a configuration to what computes features: settings, backbones, stores and
-datasets of images.
+"""From a configuration to the parts that compute features: settings, backbones, stores
+and datasets of images.
 """
 
 from __future__ import annotations

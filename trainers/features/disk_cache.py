@@ -2,8 +2,8 @@
 on a machine.
 
 An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the
-fingerprint of what it was computed from. It appears whole or not at all. A cache can be
-deleted at any time and changes no number.
+fingerprint of its source. It appears whole or not at all. A cache can be deleted at any
+time and changes no number.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
     size = os.fstat(file.fileno()).st_size
     if size != end + CHECKSUM:
         raise ValueError(f"its length is {size} bytes, not {end + CHECKSUM}")
-    # private: what happens to the tensor does not reach the file
+    # private: changes of the tensor do not reach the file
     content = np.memmap(file, np.uint8, "c")
     if content[:start].tobytes() != header:
         raise ValueError("its header is another")

@@ -62,7 +62,7 @@ def encode_images(
                 features = model.encode_images(images, contexts[k])
                 parts[k].append(features)
     shares = [torch.cat(part) for part in parts]
-    return [distributed.gather_rows(own, total, batch_size) for own in shares]
+    return [distributed.gather_rows(share, total, batch_size) for share in shares]
 
 
 def _part(dataset: Dataset, rows: range) -> Dataset:

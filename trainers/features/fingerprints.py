@@ -1,5 +1,5 @@
-"""Fingerprints of what image features are computed from: an image tower, and the
-content of images.
+"""Fingerprints of the sources of image features: an image tower, and the content of
+images.
 """
 
 from __future__ import annotations

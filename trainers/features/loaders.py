@@ -77,8 +77,8 @@ class ImageBatches(Dataset):
 def collate(items: dict | list[dict]) -> dict:
     """Return items as one batch, which they may be already.
 
-    A worker moves it into shared memory here, where a failure reaches the main process;
-    later it would be lost, and the main process would wait for ever.
+    A worker moves it into shared memory here, so that a failure reaches the main
+    process; later it would be lost, and the main process would wait for ever.
     """
     batch = items if isinstance(items, dict) else default_collate(items)
     if get_worker_info() is not None:

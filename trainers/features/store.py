@@ -34,8 +34,7 @@ class LoadedBackbone(Backbone):
     """A backbone on a device, shared by all jobs of this process, with the image
     features that it gave so far.
 
-    features: (n, d) each, float32 on the device, by the fingerprint of what they are
-    computed from.
+    features: (n, d) each, float32 on the device, by the fingerprint of their source.
     """
 
     device: str = "cpu"
@@ -43,7 +42,7 @@ class LoadedBackbone(Backbone):
 
     @cached_property
     def tower_fingerprint(self) -> str:
-        """The fingerprint of the image tower's tensors and structure."""
+        """Return the fingerprint of the image tower's tensors and structure."""
         return fingerprints.of_tower(self.clip.visual)
 
 

@@ -46,11 +46,11 @@ class PromptLearner(TextPrompt):
         self, n_ctx: int, width: int, dim: int, init: Tensor | None = None
     ) -> None:
         super().__init__(n_ctx, width, position="end", init=init)
-        hidden = max(dim // 16, 1)
+        bottleneck = max(dim // 16, 1)
         layers = {
-            "linear1": nn.Linear(dim, hidden),
+            "linear1": nn.Linear(dim, bottleneck),
             "relu": nn.ReLU(),
-            "linear2": nn.Linear(hidden, width),
+            "linear2": nn.Linear(bottleneck, width),
         }
         self.meta_net = nn.Sequential(OrderedDict(layers))
 

@@ -72,9 +72,9 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     equal priors (Wang et al. 2024, eq. 8).
 
     images: features (N, d). targets: (N, C), positive for each class of an image. The
-    inverse of the shared covariance is shrunk: d ((n - 1) covariance +
-    trace(covariance) 1)^+, where n counts an image once for each of its classes. A
-    class without an image has the mean of all.
+        inverse of the shared covariance is shrunk: d ((n - 1) covariance +
+        trace(covariance) 1)^+, in which n counts an image once for each of its classes.
+        A class without an image has the mean of all.
     """
     rows, owners = (targets > 0).nonzero(as_tuple=True)
     features = images[rows]

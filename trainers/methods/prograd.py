@@ -14,8 +14,8 @@ from .coop import CoOp
 
 @TRAINER_REGISTRY.register()
 class ProGrad(CoOp):
-    """Learn a text prompt by the gradient of cross-entropy, projected where it is
-    against that of distillation.
+    """Learn a text prompt by the gradient of cross-entropy, projected if it is against
+    that of distillation.
 
     T is the temperature of distillation, LAMBDA the strength of the projection, for
     each parameter tensor on its own.

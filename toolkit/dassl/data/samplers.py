@@ -4,6 +4,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
 SAMPLERS = (
@@ -15,69 +16,35 @@ SAMPLERS = (
 )
 
 
-class _GroupSampler(Sampler):
-    """Batches of ``n_groups`` groups times ``n_ins`` items, until fewer than
-    ``n_groups`` groups have items left.
+class _DrawnSampler(Sampler):
+    """An order drawn by Python's random generator at the start of each epoch.
 
-    Each batch takes the groups with most items left (ties at random): thus the number
-    of batches is the same in every epoch, and the largest one that such batches allow.
+    The length is that of a first draw, as in Dassl, so that the generator is in the same
+    state as there.
     """
 
-    def __init__(self, groups: dict[int, list[int]], n_groups: int, n_ins: int):
+    def __init__(self, groups: dict[int, list[int]]):
         self.groups = groups
-        self.n_groups = n_groups
-        self.n_ins = n_ins
+        self.length = len(self.draw())
 
-    def chunks(self, indices: list[int]) -> list[list[int]]:
-        """Return a group's items of one epoch in random order, ``n_ins`` a chunk,
-        without a short rest.
-        """
-        order = random.sample(indices, len(indices))
-        starts = range(0, len(order) - self.n_ins + 1, self.n_ins)
-        return [order[start : start + self.n_ins] for start in starts]
-
-    def arrange(self, chosen: list[int]) -> list[int]:
-        """Return the order of the chosen groups within a batch."""
-        return chosen
-
-    def num_chunks(self, indices: list[int]) -> int:
-        """Return the length of ``chunks(indices)``."""
-        return len(indices) // self.n_ins
-
-    def _choose(self, left: dict[int, int]) -> list[int]:
-        """Return the groups of the next batch, [] at the end."""
-        ready = [group for group, count in left.items() if count > 0]
-        if len(ready) < self.n_groups:
-            return []
-        random.shuffle(ready)
-        return sorted(ready, key=left.get, reverse=True)[: self.n_groups]
+    def draw(self) -> list[int]:
+        """Return the indices of one epoch."""
+        raise NotImplementedError
 
     def __iter__(self) -> Iterator[int]:
-        chunks = {group: self.chunks(indices) for group, indices in self.groups.items()}
-        left = {group: len(stack) for group, stack in chunks.items()}
-        while chosen := self._choose(left):
-            for group in self.arrange(chosen):
-                left[group] -= 1
-                yield from chunks[group].pop()
+        return iter(self.draw())
 
     def __len__(self) -> int:
-        left = [self.num_chunks(indices) for indices in self.groups.values()]
-        left.sort(reverse=True)
-        batches = 0
-        while len(left) >= self.n_groups and left[self.n_groups - 1] > 0:
-            for position in range(self.n_groups):
-                left[position] -= 1
-            left.sort(reverse=True)
-            batches += 1
-        return batches * self.n_groups * self.n_ins
+        return self.length
 
 
-class RandomDomainSampler(_GroupSampler):
-    """Batches of ``n_domain`` domains (<= 0: all) with equally many random items each.
+class RandomDomainSampler(_DrawnSampler):
+    """Batches of ``n_domain`` random domains (<= 0: all) with equally many random items
+    each, until one of a batch's domains has too few left for another.
 
     Raises:
-        ValueError: more domains asked for than there are, or a batch size that they do
-            not divide.
+        ValueError: more domains asked for than there are, a batch size that they do not
+            divide, or a domain with too few items for a batch.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_domain: int):
@@ -91,7 +58,32 @@ class RandomDomainSampler(_GroupSampler):
             raise ValueError(
                 f"BATCH_SIZE ({batch_size}) must be a multiple of the {n_domain} domains in a batch"
             )
-        super().__init__(groups, n_domain, batch_size // n_domain)
+        self.n_domain = n_domain
+        self.n_items = batch_size // n_domain
+        for domain, indices in groups.items():
+            if len(indices) < self.n_items:
+                raise ValueError(
+                    f"domain {domain} has {len(indices)} items, fewer than the {self.n_items} of a batch"
+                )
+        super().__init__(groups)
+
+    def choose(self) -> list[int]:
+        """Return the domains of a batch."""
+        return random.sample(list(self.groups), self.n_domain)
+
+    def draw(self) -> list[int]:
+        left = {domain: list(indices) for domain, indices in self.groups.items()}
+        order: list[int] = []
+        is_last = False
+        while not is_last:
+            for domain in self.choose():
+                chosen = random.sample(left[domain], self.n_items)
+                order += chosen
+                for index in chosen:
+                    left[domain].remove(index)
+                if len(left[domain]) < self.n_items:
+                    is_last = True
+        return order
 
 
 class SeqDomainSampler(RandomDomainSampler):
@@ -100,13 +92,15 @@ class SeqDomainSampler(RandomDomainSampler):
     def __init__(self, data_source: Sequence, batch_size: int):
         super().__init__(data_source, batch_size, n_domain=0)
 
-    def arrange(self, chosen: list[int]) -> list[int]:
-        return sorted(chosen)
+    def choose(self) -> list[int]:
+        return sorted(self.groups)
 
 
-class RandomClassSampler(_GroupSampler):
-    """Batches of ``batch_size // n_ins`` classes with ``n_ins`` items each; small
-    classes repeat items.
+class RandomClassSampler(_DrawnSampler):
+    """Batches of ``batch_size // n_ins`` classes with ``n_ins`` items each, until too few
+    classes have items left; small classes repeat items.
+
+    The number of batches depends on the draw.
 
     Raises:
         ValueError: a batch smaller than ``n_ins``, or more classes in a batch than
@@ -119,27 +113,44 @@ class RandomClassSampler(_GroupSampler):
                 f"BATCH_SIZE ({batch_size}) must not be smaller than N_INS ({n_ins})"
             )
         groups = _indices_by(data_source, "label")
-        n_classes = batch_size // n_ins
-        if n_classes > len(groups):
+        self.n_classes = batch_size // n_ins
+        self.n_ins = n_ins
+        if self.n_classes > len(groups):
             raise ValueError(
-                f"BATCH_SIZE {batch_size} with N_INS {n_ins} needs {n_classes} classes, but the data has {len(groups)}"
+                f"BATCH_SIZE {batch_size} with N_INS {n_ins} needs {self.n_classes} classes, but the data has {len(groups)}"
             )
-        super().__init__(groups, n_classes, n_ins)
+        super().__init__(groups)
 
-    def chunks(self, indices: list[int]) -> list[list[int]]:
-        if len(indices) < self.n_ins:
-            return [random.choices(indices, k=self.n_ins)]
-        return super().chunks(indices)
+    def draw(self) -> list[int]:
+        chunks = {
+            label: self._chunks(indices) for label, indices in self.groups.items()
+        }
+        left = list(chunks)
+        order: list[int] = []
+        while len(left) >= self.n_classes:
+            for label in random.sample(left, self.n_classes):
+                order += chunks[label].pop(0)
+                if not chunks[label]:
+                    left.remove(label)
+        return order
 
-    def num_chunks(self, indices: list[int]) -> int:
-        return max(1, super().num_chunks(indices))
+    def _chunks(self, indices: list[int]) -> list[list[int]]:
+        """Return a class's items in random order, ``n_ins`` a chunk, without a short
+        rest.
+        """
+        order = list(indices)
+        if len(order) < self.n_ins:
+            order = np.random.choice(order, size=self.n_ins, replace=True).tolist()
+        random.shuffle(order)
+        starts = range(0, len(order) - self.n_ins + 1, self.n_ins)
+        return [order[start : start + self.n_ins] for start in starts]
 
 
 def _indices_by(data_source: Sequence, attribute: str) -> dict[int, list[int]]:
     groups = defaultdict(list)
     for index, item in enumerate(data_source):
         groups[getattr(item, attribute)].append(index)
-    return dict(sorted(groups.items()))
+    return dict(groups)
 
 
 def build_sampler(

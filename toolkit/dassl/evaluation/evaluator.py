@@ -93,7 +93,7 @@ class Classification(EvaluatorBase):
             results["perclass_accuracy"] = self._per_class(hits, truths)
         if self.cfg.TEST.COMPUTE_CMAT:
             path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
-            torch.save(_normalized(cmat), path)
+            torch.save(_normalized(cmat).numpy(), path)  # an array, as Dassl's
             logger.info("Confusion matrix is saved to %s", path)
         return results
 

@@ -98,12 +98,14 @@ def _staged_groups(model: nn.Module, c) -> list[dict]:
         logger.warning(
             "OPTIM.NEW_LAYERS is empty: the whole model trains at LR * BASE_LR_MULT"
         )
+    if isinstance(model, nn.DataParallel):
+        model = model.module
     base, new = [], []
-    for name, parameter in model.named_parameters():
-        if name.split(".")[0] in new_layers:
-            new.append(parameter)
+    for name, child in model.named_children():
+        if name in new_layers:
+            new += child.parameters()
         else:
-            base.append(parameter)
+            base += child.parameters()
     return [{"params": base, "lr": c.LR * c.BASE_LR_MULT}, {"params": new}]
 
 

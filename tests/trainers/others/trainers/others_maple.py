@@ -1,4 +1,4 @@
-"""A trainer in the shape of MaPLe's: prompts in both towers, keys of its own, and the
+"""A trainer in the shape of MaPLe's: prompts in both towers, its own keys, and the
 whole CLIP as the registered model.
 """
 

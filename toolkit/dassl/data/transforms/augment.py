@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision import transforms as T
@@ -15,14 +16,19 @@ class RandomTranslation:
 
     def __init__(self, size: tuple[int, int], p: float = 0.5):
         self.p = p
+        self.size = size
+        self.enlarged = [round(side * 1.125) for side in size]
         self.resize = T.Resize(size)
-        self.enlarge = T.Resize([round(side * 1.125) for side in size])
-        self.crop = T.RandomCrop(size)
+        self.enlarge = T.Resize(self.enlarged)
 
     def __call__(self, image):
-        if random.random() < self.p:
-            return self.crop(self.enlarge(image))
-        return self.resize(image)
+        if random.uniform(0, 1) > self.p:
+            return self.resize(image)
+        (height, width), (most_height, most_width) = self.size, self.enlarged
+        left = round(random.uniform(0, most_width - width))
+        top = round(random.uniform(0, most_height - height))
+        box = (left, top, left + width, top + height)
+        return self.enlarge(image).crop(box)
 
 
 class RandomMagnitudeAugment:
@@ -55,11 +61,11 @@ class Cutout:
     def __call__(self, image: Tensor) -> Tensor:
         image = image.clone()
         height, width = image.shape[-2:]
+        half = self.length // 2
         for _ in range(self.n_holes):
-            top = random.randrange(height) - self.length // 2
-            left = random.randrange(width) - self.length // 2
-            rows = slice(max(top, 0), top + self.length)
-            columns = slice(max(left, 0), left + self.length)
+            row, column = np.random.randint(height), np.random.randint(width)
+            rows = slice(max(row - half, 0), row + half)
+            columns = slice(max(column - half, 0), column + half)
             image[..., rows, columns] = 0.0
         return image
 

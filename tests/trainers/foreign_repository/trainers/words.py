@@ -1,0 +1,1 @@
+WORDS = "words of the repository"

@@ -1,0 +1,181 @@
+"""The train.py of a repository whose trainers are written for Dassl: its functions and
+its command line, without running it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from . import plugins
+
+NEVER_RUN = ("parse_args", "main")  # calls of these are not made
+PREFIX = "theirs_"  # before the names of a script's own flags
+
+
+def find_script(folder: Path, beside: Path | None = None) -> Path | None:
+    """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
+    a trainer's; None if there is none.
+    """
+    candidates = [folder / "train.py"]
+    if beside is not None:
+        candidates += [beside.parent / "train.py", beside]
+        candidates += sorted(beside.parent.glob("*.py"))
+    candidates += sorted(folder.glob("*.py"))
+    for file in candidates:
+        if (
+            file.is_file()
+            and not plugins.is_ours(file)
+            and "def extend_cfg(" in _text(file)
+        ):
+            return file
+    return None
+
+
+def functions(file: Path, builtins: Mapping | None = None) -> dict:
+    """Return what a script defines: its imports, functions, classes and constants.
+
+    A statement that fails is left out, and none is made that parses a command line.
+    """
+    namespace: dict = {"__name__": "train", "__file__": str(file)}
+    if builtins is not None:
+        namespace["__builtins__"] = builtins
+    kinds = (
+        ast.Import,
+        ast.ImportFrom,
+        ast.FunctionDef,
+        ast.ClassDef,
+        ast.Assign,
+        ast.AnnAssign,
+        ast.Try,
+    )
+    for statement in _tree(file).body:
+        if isinstance(statement, kinds) and not _calls(statement, NEVER_RUN):
+            _run(statement, file, namespace)
+    return namespace
+
+
+def parser_of(file: Path) -> argparse.ArgumentParser | None:
+    """Return the parser that a script builds below `if __name__ == "__main__"` or in a
+    function, None if there is none.
+    """
+    body = _building_statements(_tree(file))
+    namespace: dict = {"argparse": argparse, "__file__": str(file)}
+    for statement in body:
+        if _calls(statement, ("parse_args", "parse_known_args")):
+            break
+        _run(statement, file, namespace)
+    for value in namespace.values():
+        if isinstance(value, argparse.ArgumentParser):
+            return value
+    return None
+
+
+def _building_statements(tree: ast.Module) -> list[ast.stmt]:
+    """Return the statements of the block that makes an ArgumentParser."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, (ast.If, ast.FunctionDef)) and isinstance(body, list):
+            if any(_makes_parser(statement) for statement in body):
+                return body
+    if any(_makes_parser(statement) for statement in tree.body):
+        return [node for node in tree.body if not isinstance(node, ast.FunctionDef)]
+    return []
+
+
+def _makes_parser(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and _calls(statement, ("ArgumentParser",))
+
+
+def _calls(statement: ast.stmt, names: tuple[str, ...]) -> bool:
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return False
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in names:
+                return True
+    return False
+
+
+def _run(statement: ast.stmt, file: Path, namespace: dict) -> None:
+    code = compile(ast.Module([statement], []), str(file), "exec")
+    # what the script needs for other things than a configuration may be missing
+    with contextlib.suppress(Exception, SystemExit):
+        exec(code, namespace)
+
+
+def _tree(file: Path) -> ast.Module:
+    try:
+        return ast.parse(_text(file), str(file))
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+# -- their flags -----------------------------------------------------------------------------------------------------
+
+
+def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
+    """Add the flags that the scripts of --import have and `parser` lacks, so that their
+    command lines are understood.
+    """
+    known = set(parser._option_string_actions)
+    for action in _their_actions(argv):
+        if known.isdisjoint(action.option_strings):
+            action.dest = PREFIX + action.dest
+            action.required = False
+            action.help = argparse.SUPPRESS
+            parser._add_action(action)
+            known.update(action.option_strings)
+
+
+def _their_actions(argv: Sequence[str] | None) -> Iterator[argparse.Action]:
+    for file in _scripts(argv):
+        theirs = parser_of(file)
+        for action in theirs._actions if theirs else []:
+            if action.option_strings:
+                yield copy.copy(action)
+
+
+def _scripts(argv: Sequence[str] | None) -> Iterator[Path]:
+    words = sys.argv[1:] if argv is None else list(argv)
+    paths = plugins.given_paths()
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--import":
+            paths.append(following)
+        elif word.startswith("--import="):
+            paths.append(word.partition("=")[2])
+    if plugins.FOLDER.is_dir():
+        paths.append(str(plugins.FOLDER))
+    for text in paths:
+        path = Path(os.path.abspath(os.path.expanduser(text)))
+        if not path.exists():
+            continue
+        for folder in plugins.package_folders(path):
+            if (folder / "train.py").is_file() and folder != plugins.ROOT:
+                yield folder / "train.py"
+
+
+def namespace_for(file: Path | None, given: Mapping[str, object]) -> argparse.Namespace:
+    """Return the arguments that a script's functions take: its own defaults, and the
+    values of the flags that are given.
+    """
+    values: dict[str, object] = {}
+    parser = parser_of(file) if file else None
+    for action in parser._actions if parser else []:
+        if action.default is not argparse.SUPPRESS:
+            values[action.dest] = action.default
+    for name, value in given.items():
+        if value is not None:
+            values[name.removeprefix(PREFIX)] = value
+    return argparse.Namespace(**values)

@@ -1,0 +1,356 @@
+"""Plugins imported: each folder of a user's is a package of its own.
+
+Its files import each other as they do in their own repository (`from trainers.coop
+import ...`, `from .oxford_pets import ...`, `from clip import clip`), whatever modules
+of these names there are elsewhere. What they register replaces what is registered
+under the same name, and an error in one file of a folder stops only what needs it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import hashlib
+import importlib
+import importlib.machinery
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from toolkit.common import plugins
+
+log = logging.getLogger(__name__)
+
+REGISTRIES = {
+    "dassl.engine": ("TRAINER_REGISTRY",),
+    "dassl.data.datasets": ("DATASET_REGISTRY",),
+    "dassl.evaluation": ("EVALUATOR_REGISTRY",),
+    "dassl.modeling": ("BACKBONE_REGISTRY", "HEAD_REGISTRY", "NETWORK_REGISTRY"),
+}  # module -> what plugins register in
+DATA_SETS = re.compile(r"\bDATASET_REGISTRY\b|\bregister_task\b")
+REGISTERS = re.compile(
+    r"\b(TRAINER|DATASET|EVALUATOR|BACKBONE|HEAD|NETWORK)_REGISTRY\b|\bregister_task\b"
+)
+DEPTH = 4  # of folders that are searched for files that register something
+# always ours: a copy of it would have registries that nothing else knows
+NEVER_THEIRS = ("dassl", "toolkit", "__future__")
+
+
+@dataclass
+class PluginPackage:
+    """A folder of a user's as a package.
+
+    Attributes:
+        folder: its absolute path. failures: file -> why it could not be imported.
+    """
+
+    folder: Path
+    failures: dict[Path, BaseException] = field(default_factory=dict)
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the package, the same in every process."""
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+        return f"plugin_{digest}"
+
+    @cached_property
+    def builtins(self) -> dict:
+        """The builtins of its modules: their import statements look in the folder
+        first.
+        """
+
+        def import_name(name, globals=None, locals=None, fromlist=(), level=0):
+            theirs = None
+            if level == 0:
+                theirs = self.module_name(name)
+            if theirs is None:
+                return builtins.__import__(name, globals, locals, fromlist, level)
+            module = builtins.__import__(theirs, globals, locals, ["__name__"], 0)
+            if fromlist:
+                return builtins.__import__(theirs, globals, locals, fromlist, 0)
+            depth = name.count(".")
+            if not depth:
+                return module
+            return sys.modules[theirs.rsplit(".", depth)[0]]
+
+        return {**vars(builtins), "__import__": import_name}
+
+    def module_name(self, name: str) -> str | None:
+        """Return the name under which a module of the folder is imported, None for one
+        that the folder lacks.
+
+        In a folder without subfolders `trainers.coop` is its file coop.py.
+        """
+        parts = name.split(".")
+        if parts[0] in NEVER_THEIRS:
+            return None
+        if self._has(parts):
+            return ".".join([self.name, *parts])
+        if len(parts) > 1 and parts[0] in plugins.OURS and self._has(parts[1:]):
+            return ".".join([self.name, *parts[1:]])
+        return None
+
+    def _has(self, parts: Sequence[str]) -> bool:
+        path = self.folder.joinpath(*parts)
+        file = path.with_name(f"{path.name}.py")
+        if path.is_dir():
+            file = path / "__init__.py"
+            found = any(path.glob("*.py")) or any(path.glob("*/*.py"))
+        else:
+            found = file.is_file()
+        return found and not plugins.is_ours(file)
+
+    def load(self) -> None:
+        """Make the package importable."""
+        if self.name in sys.modules:
+            return
+        module = ModuleType(self.name)
+        module.__path__ = [str(self.folder)]
+        sys.modules[self.name] = module
+
+    def import_file(self, file: Path) -> None:
+        """Import one file; what it registers wins over what others have registered."""
+        self.load()
+        parts = file.relative_to(self.folder).with_suffix("").parts
+        name = ".".join([self.name, *parts])
+        if name in sys.modules:
+            return
+        with names_win(self.name):
+            importlib.import_module(name)
+
+    def import_all(self, folder: Path, pattern: re.Pattern) -> None:
+        """Import all files in `folder` that have a pattern, and note those that fail."""
+        for file in matching_files(folder, pattern):
+            if plugins.is_ours(file):
+                continue
+            try:
+                self.import_file(file)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # SystemExit, too, of a script
+                self.failures[file] = error
+
+
+class _Finder:
+    """Finds the modules of plugin packages, and gives them the builtins of theirs."""
+
+    def find_spec(self, name, path=None, target=None):
+        package = PACKAGES.get(name.partition(".")[0])
+        if package is None or "." not in name:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path, package)
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def __init__(self, name: str, path: str, package: PluginPackage) -> None:
+        super().__init__(name, path)
+        self.package = package
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__builtins__"] = self.package.builtins
+        super().exec_module(module)
+
+    def _cache_bytecode(self, *args) -> None:
+        """Leave no files in a user's folder."""
+
+
+PACKAGES: dict[str, PluginPackage] = {}  # by name
+FINDER = _Finder()
+_notes: dict[str, None] = {}  # lines for the log, in order
+_replaced: dict[str, str] = {}  # name that a plugin registered -> the line about it
+
+
+def package(folder: Path) -> PluginPackage:
+    """Return the package of a folder, the same one at each call."""
+    found = PluginPackage(folder)
+    if FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, FINDER)
+    return PACKAGES.setdefault(found.name, found)
+
+
+def package_of(cls: type) -> PluginPackage | None:
+    """Return the package that a class comes from, None if it is no plugin's."""
+    return PACKAGES.get(cls.__module__.partition(".")[0])
+
+
+def import_data_sets() -> None:
+    """Import those files of --import and plugins/ that register data sets, as far as
+    they are not imported yet.
+
+    Raise FileNotFoundError naming a path that is not there. An error in a file that was
+    named by itself is raised.
+    """
+    _import_all(DATA_SETS)
+
+
+def import_all() -> None:
+    """Import all files of --import and plugins/ that register something.
+
+    They come after the project's own trainers and data sets, whose names they may take.
+    Raise as `import_data_sets` does.
+    """
+    _import_all(REGISTERS)
+
+
+def _import_all(pattern: re.Pattern) -> None:
+    if plugins.FOLDER.is_dir():
+        _import_folder(plugins.FOLDER, pattern)
+    for text in plugins.given_paths():
+        path = Path(text)
+        if path.is_file() and path.suffix == ".py":
+            (folder,) = plugins.package_folders(path)
+            if pattern is REGISTERS or pattern.search(_text(path)):
+                package(folder).import_file(path)
+        elif path.is_dir():
+            _import_folder(path, pattern)
+        else:
+            raise FileNotFoundError(
+                f"--import: {path} is no Python file, and no folder of them"
+            )
+
+
+def _import_folder(path: Path, pattern: re.Pattern) -> None:
+    for folder in plugins.package_folders(path):
+        within = folder
+        if path.is_relative_to(folder):
+            within = path
+        package(folder).import_all(within, pattern)
+
+
+def import_dropped_in(name: str) -> None:
+    """Import a module that a user has put into trainers/ or datasets/; if it fails, only
+    what needs it fails.
+    """
+    if name in sys.modules:
+        return
+    folder = plugins.ROOT / name.partition(".")[0]
+    try:
+        with names_win(name):
+            importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        file = folder / f"{name.rpartition('.')[2]}.py"
+        package(folder).failures[file] = error
+
+
+def matching_files(folder: Path, pattern: re.Pattern) -> list[Path]:
+    """Return the Python files below a folder that have a pattern: first those that its
+    train.py imports, then the others by name.
+    """
+    found = []
+    for path, folders, names in os.walk(folder):
+        depth = len(Path(path).relative_to(folder).parts)
+        folders[:] = [
+            name for name in sorted(folders) if depth < DEPTH and _is_searched(name)
+        ]
+        for name in sorted(names):
+            file = Path(path) / name
+            if file.suffix == ".py" and pattern.search(_text(file)):
+                found.append(file)
+    train = folder / "train.py"
+    text = _text(train) if train.is_file() else ""
+    first = [file for file in found if _is_imported(file, text)]
+    return first + [file for file in found if file not in first and file != train]
+
+
+def _is_searched(name: str) -> bool:
+    return not name.startswith((".", "__")) and "dassl" not in name.lower()
+
+
+def _is_imported(file: Path, text: str) -> bool:
+    return (
+        re.search(rf"\b{re.escape(file.parent.name)}\.{re.escape(file.stem)}\b", text)
+        is not None
+    )
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def names_win(owner: str) -> Iterator[None]:
+    """Let what is registered meanwhile replace what had the same name; of two that one
+    plugin registers, the first stays.
+    """
+    before = {}
+    for module, names in REGISTRIES.items():
+        for name in names:
+            registry = getattr(importlib.import_module(module), name)
+            before[registry] = registry._obj_map
+            registry._obj_map = {}
+    try:
+        yield
+    finally:
+        for registry, known in before.items():
+            added, registry._obj_map = registry._obj_map, known
+            for name, found in added.items():
+                _register(known, name, found, owner)
+
+
+def _register(known: dict, name: str, found: type, owner: str) -> None:
+    other = known.get(name)
+    if other is not None:
+        if other.__module__.partition(".")[0] == owner:
+            return
+        _replaced[name] = (
+            f"{name} is that of {source_of(found)}, not that of {source_of(other)}"
+        )
+    known[name] = found
+
+
+def source_of(cls: type) -> str:
+    """Return the file of a class, or its module."""
+    module = sys.modules.get(cls.__module__)
+    return getattr(module, "__file__", None) or cls.__module__
+
+
+def note(line: str) -> None:
+    """Keep a line for the log of the run, which is not open yet."""
+    _notes[line] = None
+
+
+def lines(names: Sequence[str]) -> list[str]:
+    """Return the lines for the log of a run that uses what is registered under `names`."""
+    found = [_replaced[name] for name in names if name in _replaced]
+    for one in PACKAGES.values():
+        for file, error in one.failures.items():
+            found.append(f"not imported: {file} ({type(error).__name__}: {error})")
+    return found + list(_notes)
+
+
+def failure_of(name: str) -> tuple[Path, BaseException] | None:
+    """Return the file that would have registered `name` and its error, None if there is
+    none.
+    """
+    for one in PACKAGES.values():
+        for file, error in one.failures.items():
+            if re.search(rf"^\s*class {re.escape(name)}\b", _text(file), re.MULTILINE):
+                return file, error
+    return None
+
+
+def raise_failure(name: str) -> None:
+    """Raise the error of the file that would have registered `name`, if there is one.
+
+    A package that is not installed is a ValueError that names it.
+    """
+    found = failure_of(name)
+    if found is None:
+        return
+    file, error = found
+    if isinstance(error, (ImportError, SystemExit)):
+        raise ValueError(
+            f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    raise error

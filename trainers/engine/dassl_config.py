@@ -1,0 +1,283 @@
+"""The configuration of a trainer that was written for Dassl alone: Dassl's defaults,
+then what its repository's train.py adds, and values as yacs keeps them.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dassl.config import get_cfg_default
+from yacs.config import CfgNode
+
+from toolkit import plugin_files
+from toolkit.common import dassl_scripts
+
+from .config_values import ALIASED_KEYS, LITERAL_ERRORS, converted, flatten
+from .settings import extend
+
+# nodes that a trainer may read though no train.py is beside it: CoOp's and the
+# reference's, with their published defaults
+PUBLISHED = ("COOP", "COCOOP", "MVLPT", "CUT_CONTEXTLEN", "ACT_CKPT")
+FLAGS = {
+    "root": ("DATASET.ROOT", ""),
+    "output_dir": ("OUTPUT_DIR", ""),
+    "resume": ("RESUME", ""),
+    "seed": ("SEED", -1),
+    "source_domains": ("DATASET.SOURCE_DOMAINS", None),
+    "target_domains": ("DATASET.TARGET_DOMAINS", None),
+    "transforms": ("INPUT.TRANSFORMS", None),
+    "backbone": ("MODEL.BACKBONE.NAME", ""),
+    "head": ("MODEL.HEAD.NAME", ""),
+}  # argument of Dassl's train.py -> its key and default
+ANY_TYPE = ("MODEL.BACKBONE.PRETRAINED",)  # True in Dassl, a tag or file for ours
+PLAIN = (tuple, list, str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a repository's train.py does with a configuration."""
+
+    file: Path
+    extend: Callable[..., object]
+    setup: Callable[..., CfgNode] | None
+
+    def add_keys(self, cfg: CfgNode, args: object) -> None:
+        """Call `extend_cfg`, which may also take the arguments."""
+        if len(inspect.signature(self.extend).parameters) > 1:
+            self.extend(cfg, args)
+        else:
+            self.extend(cfg)
+
+
+def script_of(cls: type) -> Script | None:
+    """Return the train.py, or another file, beside a trainer that defines `extend_cfg`;
+    None if there is none.
+    """
+    package = plugin_files.package_of(cls)
+    beside = Path(plugin_files.source_of(cls))
+    if package is None:
+        file = dassl_scripts.find_script(beside.parent, beside)
+        found = dassl_scripts.functions(file) if file else {}
+    else:
+        file = dassl_scripts.find_script(package.folder, beside)
+        found = dassl_scripts.functions(file, package.builtins) if file else {}
+    if file is None or "extend_cfg" not in found:
+        return None
+    return Script(file, found["extend_cfg"], found.get("setup_cfg"))
+
+
+def resolve(
+    cls: type,
+    texts: Mapping[str, dict],
+    flags: Mapping[str, Any],
+    pairs: Sequence[tuple[str, str]],
+    given: Mapping[str, Any] | None = None,
+) -> CfgNode:
+    """Return the frozen configuration. Later sources win: Dassl's defaults, those of
+    the repository's `extend_cfg`, YAML files, flags, KEY VALUE pairs, and what its
+    `setup_cfg` makes of them.
+
+    Args:
+        texts: the content of YAML files. given: the arguments of the command line, which
+        `setup_cfg` may read.
+
+    Raises:
+        ValueError: a value is not of the type that a key of Dassl's has.
+    """
+    script = script_of(cls)
+    cfg = defaults(published=script is None)
+    cfg.TRAINER.NAME = cls.__name__
+    files = list(texts)
+    done = False
+    if script:
+        args = _arguments(script, cls, files, flags, given or {})
+        script.add_keys(cfg, args)
+        plugin_files.note(f"defaults of extend_cfg in {script.file}")
+        done = _set_up(cfg, script, args, files, flags, pairs)
+    known = {key for key, _ in flatten(cfg)}
+    if not done:
+        for file, text in texts.items():
+            for key, value in flatten(text):
+                put(cfg, key, decoded(value), file)
+    for key, value in flags.items():
+        put(cfg, key, value)
+    for key, text in pairs:
+        if not done or key not in known:
+            put(cfg, key, decoded(text))
+    _note_unknown(cfg, known)
+    cfg.TRAINER.NAME = cls.__name__
+    cfg.freeze()
+    return cfg
+
+
+def defaults(published: bool) -> CfgNode:
+    """Return Dassl's defaults and the keys that running a trainer needs.
+
+    published: with the nodes of CoOp, CoCoOp and the reference MVLPT.
+    """
+    theirs = get_cfg_default()
+    cfg = extend(get_cfg_default())
+    kept = set(theirs.TRAINER)
+    if published:
+        kept.update(PUBLISHED)
+    for name in list(cfg.TRAINER):
+        if name not in kept:
+            del cfg.TRAINER[name]
+    cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = theirs.SEED
+    shots = theirs.DATASET.NUM_SHOTS
+    cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = shots
+    cfg.MODEL.BACKBONE.PRETRAINED = theirs.MODEL.BACKBONE.PRETRAINED
+    return cfg
+
+
+def _arguments(
+    script: Script,
+    cls: type,
+    files: Sequence[str],
+    flags: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Any:
+    """Return the arguments that the script's functions take."""
+    values = dict(given)
+    for name, (key, default) in FLAGS.items():
+        values[name] = flags.get(key, default)
+    values |= {"trainer": cls.__name__, "config_file": "", "dataset_config_file": ""}
+    if len(files) > 1:
+        values["dataset_config_file"] = files[0]
+        values["config_file"] = files[-1]
+    elif files and files[0] == given.get("dataset_config_file"):
+        values["dataset_config_file"] = files[0]
+    elif files:
+        values["config_file"] = files[0]
+    args = dassl_scripts.namespace_for(script.file, values)
+    for name, value in values.items():  # None, too, of flags that are not given
+        if not hasattr(args, name):
+            setattr(args, name, value)
+    return args
+
+
+def _set_up(
+    cfg: CfgNode,
+    script: Script,
+    args: Any,
+    files: Sequence[str],
+    flags: Mapping[str, Any],
+    pairs: Sequence[tuple[str, str]],
+) -> bool:
+    """Put what the script's `setup_cfg` makes of a command line into `cfg`; return
+    False if it has none, or does not take the command line.
+    """
+    if script.setup is None or len(files) > 2:
+        return False
+    fresh = get_cfg_default()
+    script.add_keys(fresh, args)
+    known = dict(flatten(fresh))
+    opts: list[Any] = []
+    name = flags.get("DATASET.DATASET", "")
+    if name and "," not in name:
+        opts += ["DATASET.NAME", name]
+    for key, text in pairs:
+        if key in known:
+            opts += [key, _kept(known[key], decoded(text), key, key)]
+    args.opts = opts
+    try:
+        made = script.setup(args)
+    except (Exception, SystemExit) as error:
+        plugin_files.note(
+            f"setup_cfg of {script.file} is not used ({type(error).__name__}: {error})"
+        )
+        return False
+    if not isinstance(made, dict):
+        return False
+    for key, value in flatten(made):
+        put(cfg, key, value)
+    return True
+
+
+def decoded(value: Any) -> Any:
+    """Return a value as yacs reads it: text that is a Python literal becomes its value."""
+    if isinstance(value, str):
+        with contextlib.suppress(*LITERAL_ERRORS):
+            return ast.literal_eval(value)
+    if not isinstance(value, PLAIN):  # a date of YAML's
+        return str(value)
+    return value
+
+
+def put(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
+    """Put a value into `cfg`, in both keys if the setting has two names; groups that are
+    not there are made.
+
+    Raise ValueError if a key of Dassl's has another type, or is a group.
+    """
+    for name in (key, ALIASED_KEYS.get(key)):
+        if name:
+            _put(cfg, name, value, f"{file}: {name}" if file else name)
+
+
+def _put(cfg: CfgNode, key: str, value: Any, where: str) -> None:
+    *groups, leaf = key.split(".")
+    node = cfg
+    for name in groups:
+        node = node.setdefault(name, CfgNode())
+        if not isinstance(node, dict):
+            raise ValueError(f"{where}: {name} is a value, not a group of keys")
+    old = node.get(leaf)
+    if isinstance(old, dict):
+        raise ValueError(f"{where} is a group of keys: {', '.join(old) or 'none'}")
+    node[leaf] = _kept(old, value, key, where)
+
+
+def _kept(old: Any, value: Any, key: str, where: str) -> Any:
+    """Return a value with its type, if that may be; else with that of the default."""
+    if old is None or value is None or type(old) is type(value) or key in ANY_TYPE:
+        return value
+    if isinstance(old, (list, tuple)) and isinstance(value, (list, tuple)):
+        return type(old)(value)
+    if isinstance(old, float) and type(value) is int:
+        return float(value)
+    if key.startswith("TRAINER.") and key != "TRAINER.NAME":
+        return value
+    return converted(old, value, where)
+
+
+def _note_unknown(cfg: CfgNode, known: set[str]) -> None:
+    new = [key for key, _ in flatten(cfg) if key not in known]
+    if new:
+        plugin_files.note(
+            f"keys that have no default, so that the trainer alone may read them: {', '.join(new)}"
+        )
+
+
+def missing_key(error: AttributeError, cfg: CfgNode) -> str:
+    """Return the full name of the key that a trainer read and that is not there, "" if
+    the error is another.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    values = trace.tb_frame.f_locals
+    node, name = values.get("self"), values.get("name")
+    if not isinstance(node, CfgNode) or not isinstance(name, str):
+        return ""
+    return ".".join([*(_place(cfg, node) or []), name])
+
+
+def _place(cfg: CfgNode, wanted: CfgNode) -> list[str] | None:
+    """Return the names of the groups that lead to a node, None if it is not in `cfg`."""
+    if cfg is wanted:
+        return []
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            found = _place(value, wanted)
+            if found is not None:
+                return [name, *found]
+    return None
