@@ -8,7 +8,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ KIND_MODULES = (
     "prompting.anchored",
     "prompting.class_aware",
     "prompting.deep",
+    "prompting.representation",
     "prompting.unified",
 )
 
@@ -40,6 +41,10 @@ class Contexts(NamedTuple):
 
     class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
     (classes, n_ctx, width), which replace the text vectors before block `class_block`.
+
+    insertion: the `Insertion` of vectors that enter between the first token and the
+    others of a sentence, and before which blocks; None: they take the positions of
+    their layer.
     """
 
     text: Tensor | None = None
@@ -49,6 +54,7 @@ class Contexts(NamedTuple):
     weight: float = 1.0
     class_map: Callable[[Tensor], Tensor] | None = None
     class_block: int = 0
+    insertion: Any = None
 
 
 class Prompt(nn.Module):
@@ -58,7 +64,8 @@ class Prompt(nn.Module):
     context and the class name; last_words: right behind the name, with their
     punctuation (", a type of pet"). visual_before_norm: visual vectors of the first layer
     pass the image tower's ln_pre. task_templates: class features without a text context
-    are the mean over each task's own templates, as zero-shot CLIP's are.
+    are the mean over each task's own templates, as zero-shot CLIP's are. logit_scale: in the
+    place of the backbone's own, if not None.
     """
 
     kind: ClassVar[str]
@@ -66,6 +73,7 @@ class Prompt(nn.Module):
     fixed_words: str = ""
     last_words: str = ""
     visual_before_norm: bool = False
+    logit_scale: float | None = None
     task_templates: ClassVar[bool] = False
 
     def contexts(self) -> Contexts:

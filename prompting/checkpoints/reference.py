@@ -15,6 +15,7 @@ from prompting.checkpoints.prompt_files import load_state
 from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
+from prompting.representation import MMRLPrompt
 from prompting.unified import UnifiedPrompt
 
 State = dict[str, Tensor]
@@ -25,6 +26,18 @@ IMAGE_FIRST = "image_encoder.VPT"
 IMAGE_BLOCK = "image_encoder.transformer.resblocks.{}.VPT_shallow"
 DEEP_TEXT = "compound_prompts_text.{}"
 DEEP_MAP = "compound_prompt_projections.{}"
+MMRL_NAMES = {  # pattern of ours -> official
+    r"tokens": r"representation_learner.compound_rep_tokens",
+    r"text_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2tproj.\1",
+    r"image_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2vproj.\1",
+    r"text_maps\.weight": r"representation_learner.srra_r2tproj.weight",
+    r"image_maps\.weight": r"representation_learner.srra_r2vproj.weight",
+    r"text_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2tproj.srra.\2.\1",
+    r"image_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2vproj.srra.\2.\1",
+    r"projection": r"image_encoder.proj_rep",
+    r"projection_a": r"image_encoder.A",
+    r"projection_b": r"image_encoder.B",
+}
 _PREFIXES = {  # of the reference MVLPT -> ours
     "ctx": "text.ctx",
     "vpt_embeddings": "visual.embeddings",
@@ -300,6 +313,8 @@ def official_names(prompt: Prompt, state: State) -> State:
         return _official_maple(state)
     if isinstance(prompt, TCPPrompt):
         return _official_tcp(state)
+    if isinstance(prompt, MMRLPrompt):
+        return _official_mmrl(state)
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
@@ -344,6 +359,16 @@ def _official_tcp(state: State) -> State:
     for name, value in state.items():
         official = name.replace("class_map.", "meta_net.")
         renamed[f"prompt_learner.{official}"] = value
+    return renamed
+
+
+def _official_mmrl(state: State) -> State:
+    renamed = {}
+    for name, value in state.items():
+        for pattern, official in MMRL_NAMES.items():
+            found = re.fullmatch(pattern, name)
+            if found is not None:
+                renamed[found.expand(official)] = value
     return renamed
 
 
