@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from toolkit.common.text import printable
+from toolkit.common.text import printable, spreadsheet_text
 
 FORMATS = ("text", "csv", "jsonl", "json")
 UNSURE = "unsure"
@@ -107,7 +107,8 @@ class Writer:
             cells += [name, f"{probability:.6f}"]
         missing = 2 + 2 * self.columns - len(cells)
         cells += [""] * missing
-        return [printable(cell) for cell in [*cells, found.error]]
+        cells.append(found.error)
+        return [spreadsheet_text(printable(cell)) for cell in cells]
 
 
 def _line(found: Answer) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from prompting.image_tower import encode_prompted_images
+from prompting.inserted import encode_inserted_images, encode_inserted_text
 from prompting.memory import (
     MAX_CACHED_CLASSES,
     MAX_CLASS_FEATURES,
@@ -27,6 +28,7 @@ from prompting.text_tower import (
     check_text_tower,
     encode_prefix,
     encode_tokens,
+    project_text,
     sees_padding,
 )
 from prompting.tokens import (
@@ -119,6 +121,10 @@ class PromptedCLIP(nn.Module):
             with torch.no_grad():
                 return _unit(self.clip.encode_image(images))
         contexts = contexts or self.contexts()
+        if contexts.insertion is not None:
+            features, others = self.encode_image_parts(images, contexts)
+            weight = contexts.insertion.weight
+            return weight * features + (1 - weight) * others
         tokens = _given(contexts.visual)
         before_norm = self.prompt.visual_before_norm
         features = _unit(
@@ -129,6 +135,17 @@ class PromptedCLIP(nn.Module):
         with torch.no_grad():
             zero_shot = _unit(self.clip.encode_image(images))
         return _side_by_side(features, zero_shot, contexts.weight)
+
+    def encode_image_parts(self, images: Tensor, contexts: Contexts) -> list[Tensor]:
+        """Return the unit-length features (B, d) whose weighted sum `encode_images`
+        returns: those of the class token and, with an insertion, of its vectors.
+        """
+        if contexts.insertion is None:
+            return [self.encode_images(images, contexts)]
+        parts = encode_inserted_images(
+            self.clip.visual, images, _given(contexts.visual), contexts.insertion
+        )
+        return [_unit(part) for part in parts]
 
     def feature_dim(self, contexts: Contexts | None = None) -> int:
         """Return the width of features: the embedding's, twice that if two image towers
@@ -167,6 +184,8 @@ class PromptedCLIP(nn.Module):
         contexts = contexts or self.contexts()
         if self.has_text_prompt:
             text = _layered(_given(contexts.text))
+            if contexts.insertion is not None:
+                return self._inserted_features(classes, templates[:1], contexts)
             class_vectors = None
             if contexts.class_map is not None:
                 known = self._constant_features(classes, templates, unit_templates)
@@ -208,14 +227,27 @@ class PromptedCLIP(nn.Module):
         features = self._encode_batches(batches, text, prefix, class_vectors)
         return _unit(_in_order(features, batches))
 
+    def _inserted_features(
+        self, classes: tuple[str, ...], templates: tuple[str, ...], contexts: Contexts
+    ) -> Tensor:
+        """Return features (C, d) of one sentence a class with inserted vectors."""
+        batches = self._sentence_tokens(classes, templates)
+        batches = [batch.to(self.clip.logit_scale.device) for batch in batches]
+        text, features = _given(contexts.text), []
+        for batch in batches:
+            ends = encode_inserted_text(self.clip, batch, text, contexts.insertion)
+            features.append(project_text(self.clip, ends))
+        return _unit(_in_order(features, batches))
+
     def check_classes(
         self, classes: Sequence[str], templates: Sequence[str] | None = None
     ) -> None:
         """Raise ValueError naming a class whose text is longer than the text tower
         takes; see `encode_classes`.
         """
-        text = self.contexts().text
-        if text is not None:
+        contexts = self.contexts()
+        text = contexts.text
+        if text is not None and contexts.insertion is None:
             self._prompt_tokens(tuple(classes), _layered(text).shape[-2])
         else:
             self._sentence_tokens(classes, templates or (self.template,))
@@ -273,7 +305,8 @@ class PromptedCLIP(nn.Module):
         return features
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
-        """Return exp(logit_scale) * cosine, (B, C), in float32 at least; plus logit_bias
+        """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
+        float32 at least; plus logit_bias
         if the model has one (SigLIP).
 
         A column of class features beyond those of image features is a bias, added to
@@ -282,6 +315,10 @@ class PromptedCLIP(nn.Module):
         dim = image_features.shape[1]
         with full_precision(image_features):
             scale = self.clip.logit_scale.exp()
+            if self.prompt is not None and self.prompt.logit_scale is not None:
+                scale = self.prompt.logit_scale
+            if self.prompt is not None and self.prompt.logit_scale is not None:
+                scale = self.prompt.logit_scale
             logits = scale * image_features @ class_features[:, :dim].T
             if class_features.shape[1] > dim:
                 logits = logits + scale * class_features[:, dim]

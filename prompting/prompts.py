@@ -5,9 +5,10 @@ A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`
 """
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ KIND_MODULES = (
     "prompting.anchored",
     "prompting.class_aware",
     "prompting.deep",
+    "prompting.representation",
     "prompting.unified",
 )
 
@@ -39,6 +41,10 @@ class Contexts(NamedTuple):
 
     class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
     (classes, n_ctx, width), which replace the text vectors before block `class_block`.
+
+    insertion: the `Insertion` of vectors that enter between the first token and the
+    others of a sentence, and before which blocks; None: they take the positions of
+    their layer.
     """
 
     text: Tensor | None = None
@@ -48,6 +54,7 @@ class Contexts(NamedTuple):
     weight: float = 1.0
     class_map: Callable[[Tensor], Tensor] | None = None
     class_block: int = 0
+    insertion: Any = None
 
 
 class Prompt(nn.Module):
@@ -57,7 +64,8 @@ class Prompt(nn.Module):
     context and the class name; last_words: right behind the name, with their
     punctuation (", a type of pet"). visual_before_norm: visual vectors of the first layer
     pass the image tower's ln_pre. task_templates: class features without a text context
-    are the mean over each task's own templates, as zero-shot CLIP's are.
+    are the mean over each task's own templates, as zero-shot CLIP's are. logit_scale: in the
+    place of the backbone's own, if not None.
     """
 
     kind: ClassVar[str]
@@ -65,6 +73,7 @@ class Prompt(nn.Module):
     fixed_words: str = ""
     last_words: str = ""
     visual_before_norm: bool = False
+    logit_scale: float | None = None
     task_templates: ClassVar[bool] = False
 
     def contexts(self) -> Contexts:
@@ -106,6 +115,7 @@ def build_prompt(config: dict) -> Prompt:
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
             arguments[name] = build_prompt(value)
+    _check_names(kind, arguments)
     try:
         return PROMPT_KINDS[kind](**arguments)
     except (
@@ -116,6 +126,26 @@ def build_prompt(config: dict) -> Prompt:
         raise ValueError(
             f"the configuration of a {kind!r} prompt does not fit: {error}"
         ) from None
+
+
+def _check_names(kind: str, arguments: dict) -> None:
+    """Raise ValueError naming the arguments that a kind of prompt does not take, or
+    lacks.
+    """
+    parameters = inspect.signature(PROMPT_KINDS[kind]).parameters
+    unknown = sorted(set(arguments) - set(parameters))
+    if unknown:
+        raise ValueError(
+            f"the configuration of a {kind!r} prompt has {', '.join(map(repr, unknown))}; it knows {', '.join(parameters)}"
+        )
+    missing = []
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            missing.append(repr(name))
+    if missing:
+        raise ValueError(
+            f"the configuration of a {kind!r} prompt lacks {', '.join(missing)}"
+        )
 
 
 def full_precision(like: Tensor) -> torch.autocast:

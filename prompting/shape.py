@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from prompting.blocks import are_standard
 from prompting.image_tower import image_tower
+from prompting.inserted import Insertion
 from prompting.prompts import Contexts, Prompt
 
 
@@ -76,6 +77,7 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
         deep = len(text) > 1 or contexts.class_map is not None
+        deep = deep or contexts.insertion is not None
         if deep and not are_standard(clip.transformer.resblocks):
             raise ValueError(
                 "deep text prompts need a text tower of open_clip's standard blocks"
@@ -84,6 +86,8 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
         _check_class_map(contexts, shape)
     if visual is not None:
         _check_visual(visual, shape)
+    if contexts.insertion is not None:
+        _check_insertion(contexts.insertion, shape)
     return contexts._replace(text=text)
 
 
@@ -114,6 +118,20 @@ def _check_class_map(contexts: Contexts, shape: ClipShape) -> None:
     if dim != shape.embed_dim:
         raise ValueError(
             f"the prompt's map takes features {dim} wide, the backbone's are {shape.embed_dim}"
+        )
+
+
+def _check_insertion(insertion: Insertion, shape: ClipShape) -> None:
+    layers = min(shape.text_layers, shape.image_layers or 0)
+    if max(insertion.blocks) >= layers:
+        raise ValueError(
+            f"vectors enter before block {max(insertion.blocks)}; the towers have blocks "
+            f"0 to {layers - 1}"
+        )
+    dim = insertion.projection.shape[1]
+    if dim != shape.embed_dim:
+        raise ValueError(
+            f"the prompt's features are {dim} wide, the backbone's {shape.embed_dim}"
         )
 
 

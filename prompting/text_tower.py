@@ -117,7 +117,11 @@ def encode_tokens(
         x = clip.transformer(x, attn_mask=mask)
         rows = torch.arange(len(x), device=x.device)
         x = x[rows, ends]
-    x = clip.ln_final(x)
+    return project_text(clip, clip.ln_final(x))
+
+
+def project_text(clip: CLIP, x: Tensor) -> Tensor:
+    """Return the text features (B, d) of end tokens (B, width)."""
     if clip.text_projection is None:
         return x
     if isinstance(clip.text_projection, nn.Linear):

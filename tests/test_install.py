@@ -47,6 +47,17 @@ COMMANDS = (
     *(
         "-m scripts.transfer --help",
         "-m scripts.groups --help",
+        "-m scripts.protocols --help",
+        "-m scripts.parity --help",
+        "-m scripts.pocket.samples --help",
+        "-m scripts.pocket.train_clip --help",
+        "-m scripts.benchmarks.predict --help",
+        "-m scripts.benchmarks.prepare --help",
+        "-m scripts.benchmarks.reading --help",
+        "-m scripts.benchmarks.scoring --help",
+        "-m scripts.benchmarks.single --help",
+        "-m scripts.benchmarks.tasks --help",
+        "-m scripts.benchmarks.training --help",
         "-m scripts.report --help",
     ),
 )

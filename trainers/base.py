@@ -293,7 +293,10 @@ class PromptTrainer(PromptEvaluator):
 
         contexts = self.model.contexts()
         images = batch["img"].to(self.device, non_blocking=True)
-        features = images if self.cached else self.model.encode_images(images, contexts)
+        parts = [images]
+        if not self.cached:
+            parts = self.model.encode_image_parts(images, contexts)
+        features = parts[0]
         classes = self._class_features(present, contexts)
         frozen = []
         for anchor in self.anchors:
@@ -301,8 +304,19 @@ class PromptTrainer(PromptEvaluator):
             if self.model.has_visual_prompt:
                 frozen_images = anchor.images(batch, images)
             frozen.append((frozen_images, anchor.classes(present)))
+        second, weight = None, 1.0
+        if len(parts) == 2:
+            second, weight = parts[1], contexts.insertion.weight
         return losses.build_outputs(
-            self.model, features, classes, columns, groups, sizes, frozen
+            self.model,
+            features,
+            classes,
+            columns,
+            groups,
+            sizes,
+            frozen,
+            second,
+            weight,
         )
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
@@ -310,14 +324,15 @@ class PromptTrainer(PromptEvaluator):
         else each task's, which are kept.
         """
         tasks = [self.tasks[k] for k in present]
-        if self.model.has_text_prompt and contexts.class_map is None:
+        uses_templates = self.model.prompt.task_templates
+        if self.model.has_text_prompt and not uses_templates:
             names = list(
                 itertools.chain.from_iterable(task.classnames for task in tasks)
             )
             return self.model.encode_classes(names, contexts=contexts)
         features = []
         for task in tasks:
-            templates = task.templates if self.model.prompt.task_templates else None
+            templates = task.templates if uses_templates else None
             features.append(
                 self.model.encode_classes(task.classnames, templates, contexts)
             )

@@ -47,6 +47,8 @@ class Outputs:
         groups: (B,), the task of each image.
         sizes: (T,), the number of classes of each task.
         anchors: frozen models that the prompt stays near.
+        other_logits: (B, C), of a second feature of each image (MMRL); None without.
+        weight: of the cross-entropy of `logits`; that of the others has 1 - weight.
     """
 
     images: Tensor
@@ -56,6 +58,8 @@ class Outputs:
     groups: Tensor
     sizes: Tensor
     anchors: Sequence[FrozenFeatures] = field(default=())
+    other_logits: Tensor | None = None
+    weight: float = 1.0
 
     @cached_property
     def class_weights(self) -> Tensor:
@@ -74,10 +78,12 @@ def build_outputs(
     groups: Tensor,
     sizes: Tensor,
     frozen: Sequence[tuple[Tensor, Tensor]] = (),
+    other_images: Tensor | None = None,
+    weight: float = 1.0,
 ) -> Outputs:
     """Return the outputs of image and class features; frozen: those of each anchor.
 
-    Other arguments as in `Outputs`.
+    other_images: a second feature (B, d) of each image. Other arguments as in `Outputs`.
     """
     logits = mask_other_tasks(model.logits(images, classes), groups, sizes)
     anchors = []
@@ -86,7 +92,22 @@ def build_outputs(
             model.logits(frozen_images, frozen_classes), groups, sizes
         )
         anchors.append(FrozenFeatures(frozen_images, frozen_classes, frozen_logits))
-    return Outputs(images, classes, logits, labels, groups, sizes, anchors)
+    other_logits = None
+    if other_images is not None:
+        other_logits = mask_other_tasks(
+            model.logits(other_images, classes), groups, sizes
+        )
+    return Outputs(
+        images,
+        classes,
+        logits,
+        labels,
+        groups,
+        sizes,
+        anchors,
+        other_logits,
+        weight,
+    )
 
 
 def mask_other_tasks(logits: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
@@ -98,10 +119,15 @@ def mask_other_tasks(logits: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
 
 
 def cross_entropy(outputs: Outputs) -> Tensor:
-    """Return the cross-entropy against each image's label distribution."""
-    return F.cross_entropy(
-        outputs.logits, label_distribution(outputs.labels, outputs.logits.shape[1])
-    )
+    """Return the cross-entropy against each image's label distribution; with two
+    features an image, the weighted mean of both.
+    """
+    target = label_distribution(outputs.labels, outputs.logits.shape[1])
+    value = F.cross_entropy(outputs.logits, target)
+    if outputs.other_logits is None:
+        return value
+    other = F.cross_entropy(outputs.other_logits, target)
+    return outputs.weight * value + (1 - outputs.weight) * other
 
 
 def text_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
@@ -133,6 +159,11 @@ def image_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     return (outputs.images - frozen.images).abs().mean()
 
 
+def image_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
+    """Return 1 - the mean cosine of image features and frozen ones (MMRL)."""
+    return 1 - F.cosine_similarity(outputs.images, frozen.images, eps=1e-7).mean()
+
+
 def kl(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return KL(frozen || prompted), summed over classes and divided by their number,
     as PromptSRC's code does (eq. 4).
@@ -147,6 +178,7 @@ TERMS = {
     "text_l1": text_l1,
     "text_l2": text_l2,
     "image_l1": image_l1,
+    "image_cosine": image_cosine,
     "kl": kl,
 }
 

@@ -64,12 +64,16 @@ def read_folder(
         raise ValueError(f"{root} has no folders train and test")
     rows = []
     if not split_folders:
-        for folder in _class_folders(root, known):
-            rows += _split_class(root, folder)
+        folders = _class_folders(root, known)
+        real = _real_paths(folders)
+        for folder in folders:
+            rows += _split_class(root, folder, real)
         return rows
     for split, split_folder in split_folders.items():
-        for folder in _class_folders(split_folder, known):
-            rows += [_row(root, path, split, folder) for path in _images(folder)]
+        folders = _class_folders(split_folder, known)
+        real = _real_paths(folders)
+        for folder in folders:
+            rows += [_row(root, path, split, folder) for path in _images(folder, real)]
     return _with_known_labels(rows, split_folders["train"])
 
 
@@ -144,6 +148,7 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
     folders = _folders(root)
     if not folders:
         raise ValueError(f"{root} {_NO_CLASSES}")
+    _warn_of_splits(root, folders)
     inner: list[str] = []
     for folder in folders:
         names = [child.name for child in _folders(folder)]
@@ -164,6 +169,22 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
     )
 
 
+def _warn_of_splits(root: Path, folders: list[Path]) -> None:
+    """Warn of class folders that all hold folders of the same names: they may be splits
+    with unusual names.
+    """
+    inner = {tuple(child.name for child in _folders(folder)) for folder in folders}
+    if len(folders) < 2 or len(inner) > 1:
+        return
+    names = inner.pop()
+    if len(names) < 2:
+        return
+    _warn(
+        f"{root}: {folders[0].name} and {folders[1].name} are taken for classes, though they hold folders of the same "
+        f"names, such as {names[0]} and {names[1]}; if they are splits, call them train and test"
+    )
+
+
 def _is_image(name: str) -> bool:
     """Return whether a file name is that of an image."""
     return has_image_suffix(name) and not name.startswith(".")
@@ -175,17 +196,41 @@ def _row(root: Path, path: Path, split: str, folder: Path) -> Row:
     )
 
 
-def _split_class(root: Path, folder: Path) -> Iterator[Row]:
-    """Yield the images of one class in order, each with its split."""
-    paths = {path.relative_to(root).as_posix(): path for path in _images(folder)}
+def _real_paths(folders: list[Path]) -> list[str]:
+    """Return the real paths of class folders.
+
+    Raises ValueError if two are links to one folder.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        _require_printable(folder.name, str(folder.parent))
+        real = os.path.realpath(folder)
+        if real in found:
+            raise ValueError(
+                f"{found[real]} and {folder} are one folder, so their classes cannot be distinguished"
+            )
+        found[real] = folder
+    return list(found)
+
+
+def _split_class(root: Path, folder: Path, classes: list[str]) -> Iterator[Row]:
+    """Yield the images of one class in order, each with its split.
+
+    classes: the real paths of all class folders.
+    """
+    paths = {}
+    for path in _images(folder, classes):
+        paths[path.relative_to(root).as_posix()] = path
     splits = split_paths(list(paths), str(folder))
     for key, path in paths.items():
         yield _row(root, path, splits[key], folder)
 
 
-def _images(folder: Path) -> list[Path]:
-    """Return all images below a folder, sorted by path."""
-    images, others = find_image_files(folder)
+def _images(folder: Path, classes: list[str]) -> list[Path]:
+    """Return all images below a class folder, sorted by path, but none of the other
+    classes.
+    """
+    images, others = find_image_files(folder, classes)
     if others:
         total = len(images) + len(others)
         _warn(
@@ -309,8 +354,7 @@ def _table_row(
     split = line[columns.split].strip()
     label = line[columns.label].strip()
     for field in (path, label):
-        if any(unicodedata.category(letter) == "Cc" for letter in field):
-            raise ValueError(f"{where}: {field!r} holds a control character")
+        _require_printable(field, where)
     if not path:
         raise ValueError(f"{where}: the path is empty")
     if split.lower() not in SPLITS:
@@ -332,6 +376,12 @@ def _table_row(
         labels=tuple(dict.fromkeys(labels)),
         where=where,
     )
+
+
+def _require_printable(text: str, where: str) -> None:
+    """Raise ValueError if a name or path steers terminals, or breaks lines."""
+    if any(unicodedata.category(letter) == "Cc" for letter in text):
+        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def _check_images(rows: list[Row]) -> None:

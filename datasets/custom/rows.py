@@ -17,9 +17,11 @@ SPLITS = {
 FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
 LABEL_MARKS = re.compile(r"[|;,]")
-_FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos"
+_MARKS = r"[\W\d_]*"  # "01_train", "train2017", "test (1)"
+_FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos|my"
+_FILLERS = rf"(?:(?:{_FILLER}){_MARKS})*"
 _SPLIT_NAME = re.compile(
-    rf"(?:(?:{_FILLER})[_\-. ]?)?(?P<split>{'|'.join(FOLDER_SPLITS)})(?:[_\-. ]?(?:{_FILLER}))?"
+    rf"{_MARKS}{_FILLERS}(?P<split>{'|'.join(FOLDER_SPLITS)}){_MARKS}{_FILLERS}"
 )
 
 

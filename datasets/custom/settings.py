@@ -59,7 +59,8 @@ def read_settings(stem: Path) -> Settings:
     for suffix in SUFFIXES:
         path = Path(f"{stem}{suffix}")
         if path.is_file():
-            return _parse(read_yaml(path) or {}, path)
+            content = read_yaml(path)
+            return _parse({} if content is None else content, path)
     return Settings()
 
 

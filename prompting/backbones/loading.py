@@ -99,6 +99,16 @@ def is_path(name: str) -> bool:
     return name.startswith(LOCAL_PREFIX) or os.path.isabs(name) or Path(name).exists()
 
 
+def local_path(name: str) -> str:
+    """Return the full path of local-dir:FOLDER, and any other name as it is.
+
+    A relative path might be the name of a known model.
+    """
+    if not name.startswith(LOCAL_PREFIX):
+        return name
+    return os.path.abspath(os.path.expanduser(name.removeprefix(LOCAL_PREFIX)))
+
+
 def is_known(name: str) -> bool:
     """Return True for the names of `load_backbone` that are no paths."""
     return (
@@ -123,7 +133,7 @@ def _is_on_hub(name: str) -> bool:
 
 def _last_part(name: str) -> str:
     if is_path(name):
-        return Path(name).name
+        return Path(local_path(name)).name
     return name
 
 
@@ -271,8 +281,7 @@ def load_backbone(
     name that is none of these, with the nearest ones, and FileNotFoundError when
     weights are not available.
     """
-    is_local = str(name).startswith(LOCAL_PREFIX)
-    name = str(name).removeprefix(LOCAL_PREFIX)
+    name = local_path(str(name))
     if name == "pocket":
         if pretrained:
             raise ValueError(
@@ -294,7 +303,7 @@ def load_backbone(
         return _load_file(path, device)
     if name in open_clip.list_models():
         return _load_architecture(name, name, pretrained, device)
-    if is_local or name.endswith(SUFFIXES) or name.startswith((".", os.sep)):
+    if name.endswith(SUFFIXES) or os.path.isabs(name) or name.startswith("."):
         raise FileNotFoundError(f"no checkpoint at {name}")
     if _is_on_hub(name):
         return _load_folder(hub_models.download(name), name, pretrained, device)

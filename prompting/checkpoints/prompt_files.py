@@ -118,6 +118,11 @@ def _check_modules(config: dict, tensors: int) -> None:
     for part in config.values():
         if isinstance(part, dict):
             _check_modules(part, tensors)
+    blocks = config.get("blocks")
+    if isinstance(blocks, list) and len(blocks) > tensors:
+        raise ValueError(
+            f"its metadata {_CONFIG!r} has {len(blocks)} blocks, but the file holds {tensors} tensors"
+        )
     is_mixed = config.get("kind") == "unified" and config.get("theta", "attention") in (
         "attention",
         "per-token",

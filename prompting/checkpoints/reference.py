@@ -15,6 +15,7 @@ from prompting.checkpoints.prompt_files import load_state
 from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
+from prompting.representation import MMRLPrompt
 from prompting.unified import UnifiedPrompt
 
 State = dict[str, Tensor]
@@ -25,6 +26,18 @@ IMAGE_FIRST = "image_encoder.VPT"
 IMAGE_BLOCK = "image_encoder.transformer.resblocks.{}.VPT_shallow"
 DEEP_TEXT = "compound_prompts_text.{}"
 DEEP_MAP = "compound_prompt_projections.{}"
+MMRL_NAMES = {  # pattern of ours -> official
+    r"tokens": r"representation_learner.compound_rep_tokens",
+    r"text_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2tproj.\1",
+    r"image_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2vproj.\1",
+    r"text_maps\.weight": r"representation_learner.srra_r2tproj.weight",
+    r"image_maps\.weight": r"representation_learner.srra_r2vproj.weight",
+    r"text_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2tproj.srra.\2.\1",
+    r"image_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2vproj.srra.\2.\1",
+    r"projection": r"image_encoder.proj_rep",
+    r"projection_a": r"image_encoder.A",
+    r"projection_b": r"image_encoder.B",
+}
 _PREFIXES = {  # of the reference MVLPT -> ours
     "ctx": "text.ctx",
     "vpt_embeddings": "visual.embeddings",
@@ -198,10 +211,20 @@ def _text_prompt(state: State, position: str, fixed_words: str) -> TextPrompt | 
     ctx = state.get("text.ctx", state.get("ctx"))
     if ctx is None:
         return None
+    _check_axes("ctx", ctx, (2, 3))
     *classes, n_ctx, width = ctx.shape
     return TextPrompt(
         n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words
     )
+
+
+def _check_axes(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
+    """Raise ValueError if a tensor has another number of axes than expected."""
+    if value.ndim not in expected:
+        counts = " or ".join(map(str, expected))
+        raise ValueError(
+            f"{name} has the shape {tuple(value.shape)}; its axes are {counts}"
+        )
 
 
 def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
@@ -210,6 +233,11 @@ def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
         return None
     deep = state.get("visual.embeddings_deep", state.get("embeddings_deep"))
     projection = state.get("visual.proj.weight", state.get("proj.weight"))
+    _check_axes("embeddings", shallow, (3,))
+    if deep is not None:
+        _check_axes("embeddings_deep", deep, (3,))
+    if projection is not None:
+        _check_axes("proj.weight", projection, (2,))
     _, n_ctx, dim = shallow.shape
     layers = 1 if deep is None else 1 + len(deep)
     if projection is None:
@@ -239,9 +267,11 @@ def _unified_prompt(
 
 
 def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
+    _check_axes("ctx", state["text"][0], (2,))
     layers, n_text, width = state["text"].shape
     visual_layers, n_visual, image_width = 0, 0, 0
     if "visual" in state:
+        _check_axes(IMAGE_FIRST, state["visual"][0], (2,))
         visual_layers, n_visual, image_width = state["visual"].shape
     return IVLPPrompt(
         n_text,
@@ -255,6 +285,7 @@ def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
 
 
 def _maple_prompt(state: State, fixed_words: str) -> MaPLePrompt:
+    _check_axes("ctx", state["text"][0], (2,))
     layers, n_ctx, width = state["text"].shape
     image_width = state["projections.0.weight"].shape[0]
     return MaPLePrompt(n_ctx, width, image_width, layers, fixed_words=fixed_words)
@@ -282,6 +313,8 @@ def official_names(prompt: Prompt, state: State) -> State:
         return _official_maple(state)
     if isinstance(prompt, TCPPrompt):
         return _official_tcp(state)
+    if isinstance(prompt, MMRLPrompt):
+        return _official_mmrl(state)
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
@@ -326,6 +359,16 @@ def _official_tcp(state: State) -> State:
     for name, value in state.items():
         official = name.replace("class_map.", "meta_net.")
         renamed[f"prompt_learner.{official}"] = value
+    return renamed
+
+
+def _official_mmrl(state: State) -> State:
+    renamed = {}
+    for name, value in state.items():
+        for pattern, official in MMRL_NAMES.items():
+            found = re.fullmatch(pattern, name)
+            if found is not None:
+                renamed[found.expand(official)] = value
     return renamed
 
 

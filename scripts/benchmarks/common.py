@@ -35,6 +35,15 @@ def machine(device: str = "cpu") -> dict:
     }
 
 
+def usable_device(name: str) -> str:
+    """Return a device's name, by default that of a GPU if there is one."""
+    import torch
+
+    if name:
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def medians_in_turns(
     measures: Mapping[str, Callable[[], float]], rounds: int
 ) -> dict[str, float]:

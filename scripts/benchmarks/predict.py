@@ -15,18 +15,19 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import open_clip
-import torch
-
-from prompting.backbones.loading import Backbone, Preprocessing
-from prompting.predict import Predictor, find_images
-from prompting.prompts import TextPrompt, VisualPrompt
-from prompting.shape import clip_shape
-from prompting.tokens import clip_tokenizer
-
-from .common import add_require, medians_in_turns, new_parser, report_ratio
+from .common import (
+    add_require,
+    medians_in_turns,
+    new_parser,
+    report_ratio,
+    usable_device,
+)
 from .reading import jpegs
+
+if TYPE_CHECKING:
+    from prompting.predict import Predictor
 
 CLASSES = [f"thing {k}" for k in range(10)]
 DIFFERENT = 100  # different images; a folder holds copies of them
@@ -36,6 +37,14 @@ def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
     """Return a prompt ("text" or "visual") of 16 vectors on a random model of this
     open_clip configuration.
     """
+    import open_clip
+
+    from prompting.backbones.loading import Backbone, Preprocessing
+    from prompting.predict import Predictor
+    from prompting.prompts import TextPrompt, VisualPrompt
+    from prompting.shape import clip_shape
+    from prompting.tokens import clip_tokenizer
+
     clip = open_clip.CLIP(**config).eval().requires_grad_(False).to(device)
     size = clip.visual.image_size
     if not isinstance(size, int):
@@ -53,26 +62,30 @@ def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
 
 def write_images(folder: Path, count: int) -> list[Path]:
     """Write `count` files and return them as the command finds them."""
+    from prompting.predict import find_images
+
     contents = jpegs(min(count, DIFFERENT))
     for k in range(count):
         (folder / f"{k:05d}.jpg").write_bytes(contents[k % len(contents)])
     return find_images([folder])
 
 
-@torch.no_grad()
 def bare(predictor: Predictor, images: int, batch_size: int) -> float:
     """Return images a second of the model's image tower, with its prompt tokens if it
     has some.
     """
+    import torch
+
     model = predictor.model
     size = predictor.preprocessing.size
     batch = torch.randn(batch_size, 3, size, size, device=model.clip.logit_scale.device)
-    contexts = model.contexts()
-    start = time.perf_counter()
-    for first in range(0, images, batch_size):
-        features = model.encode_images(batch[: images - first], contexts)
-    features.sum().item()  # waits for the device
-    return images / (time.perf_counter() - start)
+    with torch.no_grad():
+        contexts = model.contexts()
+        start = time.perf_counter()
+        for first in range(0, images, batch_size):
+            features = model.encode_images(batch[: images - first], contexts)
+        features.sum().item()  # waits for the device
+        return images / (time.perf_counter() - start)
 
 
 def predicting(predictor: Predictor, files: list[Path], batch_size: int) -> float:
@@ -123,15 +136,18 @@ def main() -> int:
     add("--images", type=int, default=1000)
     add("--batch-size", type=int, default=64)
     add("--rounds", type=int, default=3)
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", default="", help="default: cuda if there is one")
     add_require(parser)
     options = parser.parse_args()
+    import open_clip
+
+    device = usable_device(options.device)
     config = open_clip.get_model_config(options.architecture)
     if config is None:
         parser.error(f"open_clip has no architecture {options.architecture!r}")
     sizes = options.images, options.batch_size, options.rounds
     with tempfile.TemporaryDirectory() as folder:
-        result = compare(config, options.prompt, *sizes, options.device, Path(folder))
+        result = compare(config, options.prompt, *sizes, device, Path(folder))
     return report_ratio(
         {"architecture": options.architecture, **result}, options.require
     )

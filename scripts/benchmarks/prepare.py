@@ -22,10 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.catalog.entries import entry
-from datasets.catalog.names import class_names
-from datasets.tools.prepare import prepare_copy
-
 from .common import add_require, medians_in_turns, new_parser, report_ratio
 
 SET = "cifar-10"
@@ -37,6 +33,8 @@ def write_shards(folder: Path, images: int, size: int) -> None:
     """Write a webdataset of `SET`, four fifths of it for training; images are random
     bytes, for none is decoded.
     """
+    from datasets.catalog.names import class_names
+
     rng = np.random.default_rng(0)
     train = images * 4 // 5
     folder.mkdir(parents=True)
@@ -70,6 +68,9 @@ def read_with_tarfile(tars: Sequence[Path], images: int) -> float:
 
 def prepare_set(shards: Path, root: Path, images: int) -> float:
     """Return the images a second at which the set is prepared."""
+    from datasets.catalog.entries import entry
+    from datasets.tools.prepare import prepare_copy
+
     start = time.perf_counter()
     prepare_copy(entry(SET), root, "wds", shards)
     rate = images / (time.perf_counter() - start)

@@ -22,16 +22,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-
-from toolkit.common.images import read_image
 
 from .common import add_require, medians_in_turns, new_parser, report_ratio
 
 
-class Reading(Dataset):
+class Reading:
     """Item k: (pixels of image k, handles of the zip that this process holds). Only
     counts travel: decoding is timed.
 
@@ -47,6 +43,8 @@ class Reading(Dataset):
         return len(self.sources)
 
     def __getitem__(self, k: int) -> tuple[int, int]:
+        from toolkit.common.images import read_image
+
         source = self.sources[k]
         if isinstance(source, bytes):
             image = Image.open(io.BytesIO(source)).convert("RGB")
@@ -104,6 +102,8 @@ def rate(dataset: Reading, workers: int, held: list[int]) -> float:
     """Return images a second once all workers have delivered; the handles that workers
     held are added to `held`.
     """
+    from torch.utils.data import DataLoader
+
     prefetched = 4 if workers else None
     loader = DataLoader(
         dataset, batch_size=16, num_workers=workers, prefetch_factor=prefetched
@@ -150,6 +150,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     add_require(parser)
     options = parser.parse_args()
+    import torch
+
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         result = compare(options.images, options.workers, options.rounds, Path(folder))

@@ -17,23 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-
-import datasets
-import trainers
-from elevater_eval import metrics
-from prompting.model import PromptedCLIP
-from prompting.prompts import TextPrompt
-from trainers.engine.config import resolve
-from trainers.engine.scoring import score_prompts
-from trainers.features.disk_cache import FeatureCache
-from trainers.features.extraction import probabilities
-from trainers.features.store import get_backbone
-
 from .common import add_output_dir, machine, new_parser, write_result
-from .steps import random_clip, source_names
 
 FINGERPRINT = "0" * 64  # of the images whose features are kept
 
@@ -44,6 +28,18 @@ def from_features(
     """Return seconds and images a second from a file of features to the accuracy; class
     features are measured apart.
     """
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+
+    from elevater_eval import metrics
+    from prompting.model import PromptedCLIP
+    from prompting.prompts import TextPrompt
+    from trainers.features.disk_cache import FeatureCache
+    from trainers.features.extraction import probabilities
+
+    from .steps import random_clip, source_names
+
     clip = random_clip(architecture)
     model = PromptedCLIP(clip, TextPrompt(16, clip.ln_final.weight.shape[0]))
     cache = FeatureCache(folder / "features", 10**9)
@@ -73,6 +69,15 @@ def grid(folder: Path, prompts: int = 20) -> dict:
     """Return the seconds for `prompts` random text prompts on the 20 pocket targets:
     with no feature known, and again.
     """
+    import torch
+
+    import datasets
+    import trainers
+    from prompting.prompts import TextPrompt
+    from trainers.engine.config import resolve
+    from trainers.engine.scoring import score_prompts
+    from trainers.features.store import get_backbone
+
     datasets.register_all()
     trainers.register_all()
     tasks = [spec.task for spec in datasets.pocket.TARGETS]

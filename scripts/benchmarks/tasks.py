@@ -38,7 +38,6 @@ from .common import (
     table,
     write_result,
 )
-from .many_tasks import name_of, register_suite, write_suite
 
 Moment = tuple[float, float]  # wall clock, CPU seconds of this process
 CLOCKS = ("wall", "cpu")
@@ -218,6 +217,8 @@ def case(
     trainers.register_all()
     datasets.register_all()
     watch.mark("imported")
+    from .many_tasks import name_of, register_suite
+
     register_suite(tasks)
     names = ",".join(map(name_of, range(tasks)))
     words = [
@@ -346,6 +347,8 @@ def main() -> int:
     if options.case:
         print("\n" + json.dumps(case(**json.loads(options.case))))
         return 0
+    from .many_tasks import write_suite
+
     write_suite(options.data, max(options.tasks))
     shared = {
         key: getattr(options, key)

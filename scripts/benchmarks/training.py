@@ -24,8 +24,8 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
 from toolkit.common.markers import fill
@@ -38,19 +38,12 @@ from .common import (
     new_parser,
     run_case,
     table,
+    usable_device,
     write_result,
 )
-from .steps import (
-    WEIGHTS,
-    Step,
-    autocast_of,
-    floor_step,
-    naive_step,
-    our_step,
-    prompt_of,
-    random_clip,
-    source_names,
-)
+
+if TYPE_CHECKING:
+    from .steps import Step
 
 COLUMNS = {
     "method": ("method", "{}"),
@@ -119,25 +112,31 @@ def case(
     `baseline`. Memory is the peak of the process (CPU) or of torch (GPU) after the
     steps and before the other two.
     """
+    import torch
+
+    from . import steps
+
     torch.manual_seed(0)
-    clip = random_clip(architecture).to(device)
-    names = source_names(classes)
+    clip = steps.random_clip(architecture).to(device)
+    names = steps.source_names(classes)
     size = clip.visual.image_size
     if not isinstance(size, tuple):
         size = (size, size)
     images = torch.randn(batch_size, 3, *size, device=device)
     labels = torch.randint(len(names), (batch_size,), device=device)
-    autocast = autocast_of(device, precision)
-    prompt = prompt_of(method, clip, n_ctx, position).to(device)
-    batch = clip, prompt, images, labels, names, autocast, WEIGHTS.get(method)
+    autocast = steps.autocast_of(device, precision)
+    prompt = steps.prompt_of(method, clip, n_ctx, position).to(device)
+    batch = clip, prompt, images, labels, names, autocast, steps.WEIGHTS.get(method)
 
-    step = seconds(our_step(*batch), rounds, device, clock)
+    step = seconds(steps.our_step(*batch), rounds, device, clock)
     measured = {"peak_gigabytes": peak(device)}
-    floor = seconds(floor_step(clip, n_ctx, images, autocast), rounds, device, clock)
+    floor = seconds(
+        steps.floor_step(clip, n_ctx, images, autocast), rounds, device, clock
+    )
     measured |= {"floor_seconds": floor, "step_seconds": step, "ratio": step / floor}
     measured["images_per_second"] = batch_size / step
     if baseline:
-        naive = seconds(naive_step(*batch), 1, device, clock, warm=False)
+        naive = seconds(steps.naive_step(*batch), 1, device, clock, warm=False)
         measured |= {
             "naive_seconds": naive,
             "naive_ratio": naive / step,
@@ -162,6 +161,8 @@ def seconds(
     step: Step, rounds: int, device: str, clock: str = "wall", warm: bool = True
 ) -> float:
     """Return the median time of a step, after one that does not count if `warm`."""
+    import torch
+
     if warm:
         step()
     now = CLOCKS[clock]
@@ -182,6 +183,8 @@ def peak(device: str) -> float:
     the system does not tell).
     """
     if device.startswith("cuda"):
+        import torch
+
         return torch.cuda.max_memory_allocated() / 1e9
     status = Path("/proc/self/status")
     if status.is_file():
@@ -235,7 +238,7 @@ def main() -> int:
         default="ViT-B-16-quickgelu",
         help="an open_clip name, or pocket",
     )
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", default="", help="default: cuda if there is one")
     add("--batch-size", type=int, default=8)
     add("--n-ctx", type=int, default=16)
     add("--rounds", type=int, default=3)
@@ -259,6 +262,7 @@ def main() -> int:
     if options.case:
         print(json.dumps(case(**json.loads(options.case))))
         return 0
+    options.device = usable_device(options.device)
     results = []
     for arguments in tqdm(cases(options), unit="case", dynamic_ncols=True):
         results.append(run_case("scripts.benchmarks.training", arguments))

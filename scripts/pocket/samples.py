@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from datasets import Task, build_task
-from datasets.pocket import SOURCES, TARGETS, Spec
-from toolkit.common.images import read_image
 from toolkit.common.markers import fill
+
+if TYPE_CHECKING:
+    from datasets import Task
+    from datasets.pocket import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
 # pixels: an image's side, between images, around everything
@@ -39,6 +41,8 @@ def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
     A class gives its first images; of a multilabel task, an image represents the first
     label that needs one.
     """
+    from toolkit.common.images import read_image
+
     classes = task.num_classes
     if classes < count:
         wanted = sorted(k % classes for k in range(count))
@@ -102,6 +106,8 @@ def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
     """Draw all tasks: a heading for each group, its tasks in two columns, read
     downwards.
     """
+    from datasets import build_task
+
     rows = {heading: (len(group) + 1) // 2 for heading, group in specs.items()}
     height = 2 * MARGIN + sum(HEADING + count * ROW for count in rows.values()) - 10
     sheet = Image.new("RGB", (2 * WIDTH + 4 * MARGIN, height), PAPER)
@@ -138,6 +144,8 @@ def pool(spec: Spec) -> int:
 
 def markdown() -> str:
     """Return the table of all tasks, from their specifications alone."""
+    from datasets.pocket import SOURCES, TARGETS
+
     lines = [
         "| task | like | classes | train pool | test | metric | layout | style |",
         "|---|---|---:|---:|---:|---|---|---|",
@@ -159,9 +167,11 @@ def markdown() -> str:
 
 def main() -> None:
     """Run the command line."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     from dassl.config import get_cfg_default
 
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    from datasets.pocket import SOURCES, TARGETS
+
     cfg = get_cfg_default()
     cfg.DATASET.NUM_SHOTS = 0
     groups = {

@@ -27,7 +27,6 @@ from toolkit.common.suggest import canonical, nearest
 from toolkit.common.text import start_log
 from trainers.engine.config_values import parse
 
-from . import output
 from .planner import ProtocolPlanner, Results
 from .suite import PROTOCOLS, Suite, load
 
@@ -116,6 +115,7 @@ def _methods(text: str) -> list[str]:
     for word in split_words(text):
         name = canonical(word, known)
         if name is None:
+            methods.check_plannable(word)
             raise ValueError(
                 f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}"
             )
@@ -169,6 +169,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--root: the folder of the data sets is needed")
 
     def write(folder: Path) -> None:
+        from . import output
+
         output.write_all(suite, planned, folder)
         if args.coop_folders:
             output.write_logs(plan, folder)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from datasets import task_name
 from scripts.jobs.plan import Job, Plan
 from scripts.study import costs
 from scripts.study.methods import is_multitask
 from scripts.study.planner import digest
-from trainers.engine.config import BACKBONE_CONFIGS, coop_names
 
 from .suite import Suite
 
@@ -228,6 +226,8 @@ class ProtocolPlanner:
         """Return a job's folder, in which runs of several protocols that are equal are
         one.
         """
+        from datasets import task_name
+
         method, shots, seed = (settings[key] for key in ("method", "shots", "seed"))
         options = {
             key: value for key, value in settings["options"].items() if key != SUBSAMPLE
@@ -237,6 +237,8 @@ class ProtocolPlanner:
         name = task_name(task)
         if not self.coop_folders:
             return f"runs/{method}_{label}/{shots}shots_seed{seed}/{stage}/{name}"
+        from trainers.engine.config import BACKBONE_CONFIGS, coop_names
+
         name = coop_names().get(name, name)
         label = f"{BACKBONE_CONFIGS.get(settings['backbone'], 'custom')}_{label}"
         if stage == "train_all":

@@ -1,4 +1,4 @@
-"""Published values of the protocols: ViT-B/16 (OpenAI), 16 shots, the means of three
+"""Published averages of the protocols: ViT-B/16 (OpenAI), 16 shots, the means of three
 seeds (published.yaml).
 """
 
@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scripts.study.tables import AVERAGE
 from toolkit.common.structured import read_yaml
 
-# (protocol, method, label, set or "average") -> percent
+# (protocol, method, label, column of the table) -> percent
 Published = dict[tuple[str, str, str, str], float]
 
 FILE = Path(__file__).with_name("published.yaml")
@@ -25,15 +26,13 @@ def values(suite: str, backbone: str) -> Published:
         return {}
     found: Published = {}
     content = read_yaml(FILE)
-    for method, rows in content["base2new"].items():
-        for column, numbers in rows.items():
-            for label, number in zip(BASE_NEW_H, numbers, strict=True):
-                found["base2new", method, label, column] = number
+    for method, numbers in content["base2new"].items():
+        for label, number in zip(BASE_NEW_H, numbers, strict=True):
+            found["base2new", method, label, AVERAGE] = number
     for protocol in ("crossdataset", "domain"):
-        for method, numbers in content[protocol].items():
-            for column, number in numbers.items():
-                found[protocol, method, "", column] = number
+        for method, number in content[protocol].items():
+            found[protocol, method, "", AVERAGE] = number
     for method, averages in content["fewshot"].items():
         for shots, number in averages.items():
-            found["fewshot", method, str(shots), "average"] = number
+            found["fewshot", method, str(shots), AVERAGE] = number
     return found

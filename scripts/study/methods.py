@@ -24,11 +24,29 @@ def known() -> tuple[str, ...]:
 
     _register()
     names = []
-    for name in TRAINER_REGISTRY.registered_names():
+    for name in (*PAPER, *TRAINER_REGISTRY.registered_names()):
         trainer = trainer_class(name)
-        if is_native(trainer) and trainer.learns and name not in PAPER:
+        if is_native(trainer) and trainer.learns and name not in names:
             names.append(name)
-    return (*PAPER, *names)
+    return tuple(names)
+
+
+def check_plannable(name: str) -> None:
+    """Raise ValueError for a trainer that is written for Dassl alone: plans have no runs
+    of such trainers.
+    """
+    from dassl.engine import TRAINER_REGISTRY
+
+    from trainers.engine.config import is_native, trainer_class
+
+    _register()
+    if name not in TRAINER_REGISTRY.registered_names():
+        return
+    if not is_native(trainer_class(name)):
+        raise ValueError(
+            f"{name} is a trainer written for Dassl, which leaves no prompt that a plan could start from or evaluate: "
+            "start its runs by train.py, one by one"
+        )
 
 
 @cache

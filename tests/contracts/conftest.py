@@ -3,7 +3,6 @@ registered and no part of this project.
 """
 
 import importlib
-from pathlib import Path
 
 import datasets
 import trainers
@@ -15,7 +14,7 @@ def pytest_generate_tests(metafunc):
     if not {"trainer_name", "task_name"} & set(metafunc.fixturenames):
         return
     for path in metafunc.config.getoption("imports"):
-        plugins.import_file(str(Path(path).resolve()))
+        plugins.add_path(path)
     trainers.register_all()
     datasets.register_all()
     if "trainer_name" in metafunc.fixturenames:

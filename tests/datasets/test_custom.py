@@ -370,6 +370,9 @@ def tree(disk, root, *folders, count=2):
         ("seg_train", "seg_test"),
         ("TrainingSet", "TestSet"),
         ("train images", "test-images"),
+        ("01_train", "02_test"),
+        ("train2017", "test2017"),
+        ("my_train_data", "my test data (1)"),
     ],
 )
 def test_usual_names_of_splits(cfg, disk, train, test):
@@ -384,8 +387,8 @@ def test_usual_names_of_splits(cfg, disk, train, test):
 
 
 def test_names_that_only_resemble_splits_are_classes(cfg, disk):
-    task = build_task(cfg, tree(disk, "transport", "trains", "contest", "trainer"))
-    assert task.classnames == ["contest", "trainer", "trains"]
+    names = ["contest", "test tube", "trainer", "trains"]
+    assert build_task(cfg, tree(disk, "transport", *names)).classnames == names
 
 
 @pytest.mark.parametrize(
@@ -418,6 +421,20 @@ def test_folders_that_are_no_classes_are_refused(cfg, disk, folders, message):
         match=message.replace("{root}", f"{disk.root}/data"),
     ):
         build_task(cfg, tree(disk, "data", *folders))
+
+
+def test_folders_that_may_be_splits_are_reported(cfg, disk, caplog):
+    for name, folders in {
+        "years": ("old/ant", "old/bee", "recent/ant", "recent/bee"),
+        "rooms": ("day/a", "day/b", "night/a", "night/c"),
+    }.items():
+        task = build_task(cfg, tree(disk, name, *folders))
+        assert len(task.classnames) == 2
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"{disk.root}/years: old and recent are taken for classes, though they hold folders of the same names, such as "
+        "ant and bee; if they are splits, call them train and test"
+    )
 
 
 def test_folders_in_classes(cfg, disk):
@@ -523,6 +540,22 @@ def test_links_and_hidden_folders(cfg, disk):
     ] == trained
 
 
+def test_a_link_to_another_class(cfg, disk):
+    name = tree(disk, "pets", "cat", "dog", count=4)
+    (disk.root / "pets/cat/others").symlink_to("../dog")
+    cfg.DATASET.NUM_SHOTS = -1
+    task = build_task(cfg, name)
+    assert {key.split("/")[1] for key in keys(task.train_x)} <= {
+        "0.png",
+        "1.png",
+        "2.png",
+        "3.png",
+    }
+    (disk.root / "pets/puppy").symlink_to("dog")
+    with pytest.raises(ValueError, match="pets/dog and .*pets/puppy are one folder"):
+        build_task(cfg, name)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="file names are texts")
 def test_a_name_that_is_not_utf8_is_named(cfg, disk):
     name = tree(disk, "pets", "cat", "dog")
@@ -610,6 +643,13 @@ def test_control_characters_in_labels_are_refused(cfg, table, label):
         match=r"birds.csv:\d+: (.* holds a control character|not a valid CSV line)",
     ):
         build_task(cfg, table(lines(rows)))
+
+
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\x07"])
+def test_control_characters_in_class_folders_are_refused(cfg, disk, character):
+    name = tree(disk, "pets", "cat", f"dog{character}", count=4)
+    with pytest.raises(ValueError, match="pets: 'dog.*' holds a control character"):
+        build_task(cfg, name)
 
 
 @pytest.mark.parametrize("mark", [";", "\t", ","])

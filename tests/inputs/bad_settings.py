@@ -62,12 +62,12 @@ SECTIONS = {
         Case(
             "no number at all",
             "train.py --trainer CoOp --dataset folder:photos OPTIM.LR nan",
-            "error: OPTIM.LR is nan; a learning rate is 0 or more",
+            "error: OPTIM.LR is nan; it is from 0 to 1e+30",
         ),
         Case(
             "a negative learning rate",
             "train.py --trainer CoOp --dataset folder:photos OPTIM.LR -1",
-            "error: OPTIM.LR is -1.0; a learning rate is 0 or more",
+            "error: OPTIM.LR is -1.0; it is from 0 to 1e+30",
         ),
         Case(
             "a fraction for a whole number",

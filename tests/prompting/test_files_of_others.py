@@ -49,7 +49,14 @@ def written(tmp_path):
         ),
         (GOOD | {"n_ctx": -1}, "n_ctx is -1"),
         (GOOD | {"init": [[1]]}, "does not fit|init"),
-        (GOOD | {"more": 1}, "does not fit"),
+        (GOOD | {"more": 1}, "a 'text' prompt has 'more'; it knows n_ctx, width"),
+        ({"kind": "anchored"}, "a 'anchored' prompt lacks 'base'"),
+        (
+            {"kind": "anchored", "base": GOOD, "offsets": 3, "half": 1},
+            "a 'anchored' prompt has 'half', 'offsets'; it knows base, classes, dim",
+        ),
+        ({"kind": "anchored", "base": {"kind": "x"}}, "unknown kind of prompt 'x'"),
+        ({"kind": "anchored", "base": 5}, "'anchored' prompt does not fit"),
         ({"kind": "unified", "text": GOOD, "visual": 3}, "does not fit|unified"),
     ],
 )

@@ -266,6 +266,18 @@ def test_which_checkpoint_of_a_folder(tmp_path):
         ),
         ({"state_dict": {"embeddings": torch.zeros(1, 2, 3)}}, "give the run's folder"),
         (
+            {"state_dict": {"token_prefix": torch.zeros(1), "ctx": torch.zeros(3)}},
+            r"ctx has the shape \(3,\); its axes are 2 or 3",
+        ),
+        (
+            {"state_dict": {"ctx": torch.zeros(1, 2, 3, 4)}},
+            r"ctx has the shape \(1, 2, 3, 4\); its axes are 2 or 3",
+        ),
+        (
+            {"state_dict": {"vpt_embeddings": torch.zeros(2, 3)}},
+            r"embeddings has the shape \(2, 3\); its axes are 3",
+        ),
+        (
             {"state_dict": {f"token_prefix{k}": torch.zeros(1) for k in range(9)}},
             "not the names.*token_prefix4 and 4 more",
         ),

@@ -5,7 +5,7 @@ implementation.
 import numpy as np
 import pytest
 
-from scripts.parity import main
+from scripts.parity.__main__ import main
 from tests.prompting.method_files import CONFIGS, write_files
 
 

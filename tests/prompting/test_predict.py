@@ -25,6 +25,7 @@ from prompting import (
     save_prompts,
 )
 from prompting.__main__ import main
+from prompting.answers import Writer, answer
 from prompting.backbones.loading import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
@@ -548,6 +549,19 @@ def test_names_of_files_do_not_steer_the_terminal(command, saved, photos):
     assert str(photos / "x\x1b[31m\nerror: y.png") in [
         record["image"] for record in json.loads(out)
     ]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+cat", "-2", "@SUM(A1)"])
+def test_no_cell_of_a_table_is_a_formula(name):
+    stream = io.StringIO()
+    writer = Writer(stream, "csv", columns=2)
+    writer.write(answer(f"{name}.png", [(name, 0.75), ("dog", 0.25)], 2, 0.0))
+    writer.write(answer("a.png", [], 2, 0.0, error=name))
+    first, second = csv.DictReader(io.StringIO(stream.getvalue()))
+    assert first["image"] == f"'{name}.png"
+    assert first["predicted"] == first["class_1"] == f"'{name}"
+    assert (first["class_2"], first["probability_1"]) == ("dog", "0.750000")
+    assert second["error"] == f"'{name}"
 
 
 INK = [  # (recorded preprocessing, value of the pixels behind the ink)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from prompting import PromptedCLIP, TextPrompt, VisualPrompt, clip_shape, load_backbone
 from prompting.backbones import hub_models
-from prompting.backbones.loading import is_known, is_path
+from prompting.backbones.loading import is_known, is_path, local_path
 from prompting.tokens import clip_tokenizer
 from tests.prompting.tiny import random_images
 
@@ -70,6 +70,21 @@ def sentences(prefix: str) -> torch.Tensor:
 def unit(x):
     x = getattr(x, "pooler_output", x)
     return x / x.norm(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("name", ["pocket", "RN50", "ViT-B-32"])
+def test_a_folder_called_like_a_known_model(tmp_path, monkeypatch, name):
+    """Expect that local-dir: reads the folder, never the model of that name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    write(tmp_path / name)
+    backbone = load_backbone(f"local-dir:{name}")
+    assert clip_shape(backbone.clip).text_width == TEXT["hidden_size"]
+    assert backbone.record(f"local-dir:{name}")["backbone"] == name
+    assert local_path(f"local-dir:{name}") == str(tmp_path / name)
+    assert local_path(name) == name
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*/nowhere/RN50"):
+        load_backbone("local-dir:nowhere/RN50")
 
 
 @pytest.mark.parametrize(

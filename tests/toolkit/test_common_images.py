@@ -328,6 +328,9 @@ BYTES = np.array([[0, 1, 51, 102], [128, 200, 254, 255]], np.uint8)
             [[0, 0, 0, 0, 153]],
         ),
         (np.zeros((1, 2), np.float32), [[0, 0]]),
+        (np.array([[-1, -0.5, 0, 1]], np.float32), [[0, 64, 128, 255]]),
+        (np.array([[-0.9, -0.2]], np.float32), [[13, 102]]),
+        (np.array([[-0.05, 0.2]], np.float32), [[0, 51]]),
     ],
 )
 def test_floats(read, values, expected):
@@ -335,6 +338,20 @@ def test_floats(read, values, expected):
     got = read(encoded(image, "TIFF"))
     assert np.array_equal(got[:, :, 1], expected)
     assert np.array_equal(np.asarray(read_image(image)), got)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[-3.5, -0.2]], np.float32),
+        np.array([[-7, -1]], np.int32),
+        np.full((2, 2), -2.0, np.float32),
+    ],
+)
+def test_images_of_negative_numbers_alone_are_refused(tmp_path, values):
+    (tmp_path / "a.tif").write_bytes(encoded(Image.fromarray(values), "TIFF"))
+    with pytest.raises(ImageError, match="a.tif: its numbers are all negative"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
@@ -359,10 +376,6 @@ def test_other_integers(read):
     assert read(encoded(np.array([[0, 2**19, 2**20 - 1]], np.int32), "TIFF"))[
         0, :, 0
     ].tolist() == [0, 128, 255]
-    assert read(encoded(np.array([[-7, -1]], np.int32), "TIFF"))[0, :, 0].tolist() == [
-        0,
-        0,
-    ]
 
 
 def png16(values: np.ndarray) -> bytes:

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 
+from prompting.tokens import plain_name
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, NotDone, run_command
 from toolkit.common.random_state import get_random_state, set_random_state
@@ -109,6 +111,11 @@ def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(encoding):
         ("caf\u00e9", "cafe\u0301"),
         ("R&amp;D", "r&d"),
         ("a  b", "a b"),
+        ("\ufb01n whale", "fin whale"),
+        ("\uff36\uff41\uff4e", "van"),
+        ("men\u2019s shoe", "men's shoe"),
+        ("T - shirt", "t-shirt"),
+        ("boeing 747", "boeing 7 47"),
     ],
 )
 def test_names_that_are_one_text_to_clip(one, other):
@@ -118,3 +125,27 @@ def test_names_that_are_one_text_to_clip(one, other):
     ):
         require_distinct(["fox", one, "cat", other], "--classes")
     require_distinct(["fox", one, "foxes"], "--classes")
+    tokenizer = SimpleTokenizer()
+    assert tokenizer.encode(plain_name(one)) == tokenizer.encode(plain_name(other))
+
+
+@pytest.mark.parametrize("invisible", ["\u200b", "\ufeff", "\u00ad", "\u202e"])
+def test_names_that_differ_in_what_cannot_be_seen(invisible):
+    with pytest.raises(ValueError, match="the classes 'cat' and .* are the same text"):
+        require_distinct(["cat", f"cat{invisible}"], "table.csv")
+
+
+def test_names_that_clip_tells_apart():
+    names = [
+        "t shirt",
+        "t-shirt",
+        "tshirt",
+        "t.shirt",
+        "747",
+        "7-47",
+        "caf\u00e9",
+        "cafe",
+    ]
+    require_distinct(names, "--classes")
+    tokenizer = SimpleTokenizer()
+    assert len({tuple(tokenizer.encode(name)) for name in names}) == len(names)

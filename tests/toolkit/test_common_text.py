@@ -3,7 +3,9 @@
 import io
 import logging
 
-from toolkit.common.text import PrintableFormatter, printable
+import pytest
+
+from toolkit.common.text import PrintableFormatter, error_message, printable
 
 
 def test_plain_text_is_unchanged():
@@ -37,3 +39,19 @@ def test_a_log_does_not_steer_the_terminal():
     assert first == r"WARNING: a\x1b[2Jb\r\x9b.png: no label"
     assert (second, third) == ("INFO: | task\tscore |", "| größer |")
     assert last.startswith("ERROR: xxx") and len(last) < 2100
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no file a", "error: no file a"),
+        ("no file a\nerror: b.png", "error: no file a\n  error: b.png"),
+        ("x\n\nwarning: \x1b[31m", "error: x\n  \n  warning: \\x1b[31m"),
+        (
+            "cannot decode a\rerror: b\u2028c",
+            "error: cannot decode a\\rerror: b\\u2028c",
+        ),
+    ],
+)
+def test_a_name_cannot_begin_a_message_of_its_own(text, message):
+    assert error_message(ValueError(text)) == message

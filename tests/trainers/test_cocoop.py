@@ -2,6 +2,9 @@
 trainer.
 """
 
+import json
+import shutil
+
 import pytest
 import tiny_world
 import torch
@@ -116,6 +119,28 @@ def test_it_loads_what_it_and_the_trainers_of_coop_and_the_reference_saved(
                 value, stored["state_dict"][name], rtol=1e-3, atol=1e-4
             )
         assert not torch.equal(learner.ctx, before["ctx"])
+
+
+def test_another_backbone_or_preprocessing_is_refused(trained, build, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    file = run / "prompt_learner" / "record.json"
+    trainer = build("CoCoOp", "", "DATASET.NAME", "toy-pets", "TRAINER.COCOOP.N_CTX", 4)
+    written = json.loads(file.read_text())
+    assert written == trainer.record()
+    for key, value, message in (
+        ("backbone_fingerprint", "0" * 16, "was trained on the backbone pocket"),
+        ("activation", "ReLU", "was trained with ReLU"),
+        (
+            "preprocessing",
+            written["preprocessing"] | {"crop": "crop"},
+            "another preprocessing: resizing crop, not squash",
+        ),
+    ):
+        file.write_text(json.dumps(written | {key: value}))
+        with pytest.raises(ValueError, match=f"record.json: .*{message}"):
+            trainer.load_model(str(run))
+    file.unlink()  # as official checkpoints are
+    trainer.load_model(str(run))
 
 
 def test_another_length_is_refused(trained, build):

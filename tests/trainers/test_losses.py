@@ -323,6 +323,20 @@ def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, n
             ["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.GPA_STD", 0],
             "TRAINER.PROMPTSRC.GPA_STD is 0.0",
         ),
+        (
+            ["--trainer", "MMRL", "TRAINER.MMRL.REP_LAYERS", "[2, 3]"],
+            "TRAINER.MMRL.REP_LAYERS is [2, 3]; the towers have layers 1 to 2",
+        ),
+        (
+            ["--trainer", "MMRLPP", "TRAINER.MMRLPP.REP_RANK", 0],
+            "TRAINER.MMRLPP.REP_RANK is 0",
+        ),
+        (["--trainer", "MMRL", "TRAINER.MMRL.ALPHA", 2], "TRAINER.MMRL.ALPHA is 2"),
+        (
+            ["--trainer", "MMRL", "--backbone", "RN50"],
+            "MMRL needs a vision transformer",
+        ),
+        (["--trainer", "TCP", "TRAINER.TCP.BLOCK", 2], "TRAINER.TCP.BLOCK is 2"),
         (["--trainer", "MaPLe", "TRAINER.MAPLE.N_CTX", 0], "TRAINER.MAPLE.N_CTX is 0"),
         (
             ["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "source"],

@@ -309,6 +309,15 @@ def test_the_trainer_without_a_name(main, tmp_path):
     assert chosen(*ONE, "--config-file", tmp_path / "a.yaml") == ("CoOp", "")
 
 
+def test_the_trainer_of_a_run_that_is_resumed(run, main, tmp_path):
+    line = "no --trainer given: MVPT, that of the run to resume"
+    assert chosen(*SEVERAL, "--resume", run) == ("MVPT", line)
+    again = (*SEVERAL, "--resume", "auto", "--output-dir")
+    assert chosen(*again, run) == ("MVPT", line)
+    assert chosen(*again, tmp_path / "new")[0] == "MAPT"
+    assert chosen(*SEVERAL, "--resume", run, "--trainer", "MCoOp") == ("MCoOp", "")
+
+
 def test_a_run_says_first_which_trainer_was_chosen(main, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(*ONE, "--output-dir", out) == 0

@@ -95,6 +95,52 @@ def test_a_value_out_of_range_is_named(pair, words):
     assert words in issues(*pair)
 
 
+@pytest.mark.parametrize(
+    ("trainer", "key", "value", "range_"),
+    [
+        ("APT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "-2", "from 0 to 1000000000.0"),
+        ("MAPT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "nan", "from 0 to 1000000000.0"),
+        ("IVLP", "TRAINER.IVLP.N_CTX_VISION", "100000000", "from 0 to 1024"),
+        ("MaPLe", "TRAINER.MAPLE.N_CTX", "1000000", "from 0 to 1024"),
+        ("KgCoOp", "TRAINER.KGCOOP.W", "-3", "from 0 to 1000000000.0"),
+        ("ProGrad", "TRAINER.PROGRAD.T", "0", "from 0.001 to 1000000000.0"),
+        ("MPromptSRC", "TRAINER.PROMPTSRC.GPA_STD", "0", "from 0.001 to"),
+        ("CoOp", "OPTIM.LR", "1e38", "from 0 to 1e+30"),
+        ("CoOp", "OPTIM.WEIGHT_DECAY", "1e38", "from 0 to 1e+30"),
+        ("CoOp", "CACHE.MAX_GB", "1e300", "from 0 to 1000000000.0"),
+        ("CoOp", "OPTIM.MIN_UPDATES", "-5", "0 or more"),
+        ("CoOp", "TRAINER.ANCHOR.TEXT_L2", "-1", "0 or more"),
+    ],
+)
+def test_numbers_that_would_end_in_a_traceback_or_be_ignored(
+    trainer, key, value, range_
+):
+    message = issues(key, value, trainer=trainer)
+    assert message.startswith(f"{key} is ") and f"; it is {range_}" in message
+
+
+@pytest.mark.parametrize(
+    ("trainer", "key", "value"),
+    [
+        ("VPT", "TRAINER.KGCOOP.W", 5),
+        ("CoOp", "TRAINER.APT.CLASS_OFFSETS", False),
+        ("IVLP", "TRAINER.PROMPTSRC.GPA_MEAN", 6),
+        ("MAPT", "TRAINER.PROGRAD.T", 1),
+    ],
+)
+def test_a_key_of_another_trainer_is_named(refuse, trainer, key, value):
+    message = refuse("--trainer", trainer, *ONE, key, value)
+    assert message.strip() == (
+        f"{key} is given, but {trainer} does not read it: leave it out"
+    )
+
+
+def test_initial_weights_of_cocoop_that_are_missing(refuse):
+    pair = ("MODEL.INIT_WEIGHTS", "/nowhere.pth")
+    words = ("--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2)
+    assert "/nowhere.pth" in refuse(*words, *pair)
+
+
 def test_scores_of_classes_and_the_confusion_matrix(main, tmp_path):
     out = tmp_path / "run"
     pairs = ["TEST.PER_CLASS_RESULT", "True", "TEST.COMPUTE_CMAT", "True"]

@@ -148,6 +148,24 @@ def test_a_checkpoint_s_path_as_the_backbone_is_not_written_down(
     ] == []
 
 
+@pytest.mark.parametrize("given", ["--backbone", "MODEL.BACKBONE.NAME"])
+def test_a_backbone_s_folder_is_not_written_down(
+    main, stubs, tmp_path, monkeypatch, given
+):
+    monkeypatch.setitem(stubs, str(tmp_path / "models/RN50"), stubs["pocket"])
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "run"
+    words = ["--trainer", "CoOp", *ONE, "--output-dir", out]
+    assert main(*words, given, "local-dir:models/RN50") == 0
+    assert json.loads((out / "results.json").read_text())[0]["backbone"] == "RN50"
+    assert not [
+        path.name
+        for path in shared_files(out)
+        if str(tmp_path).encode() in path.read_bytes()
+        or b"local-dir" in path.read_bytes()
+    ]
+
+
 def test_the_log_says_what_the_console_showed(main, tmp_path, capsys):
     out = tmp_path / "run"
     assert main("--trainer", "CoOp", *ONE, "--seed", 0, "--output-dir", out) == 0

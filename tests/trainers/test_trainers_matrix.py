@@ -59,6 +59,20 @@ CLASS_AWARE = {
     "class_map.linear2.weight": (128, 4),
     "class_map.linear2.bias": (128,),
 }
+REPRESENTED = {"tokens": (2, 8), "projection": (64, 16)}
+LOW_RANK = {"tokens": (2, 8), "projection_a": (64, 3), "projection_b": (3, 16)}
+for tower, width in (("text", 32), ("image", 64)):
+    LOW_RANK[f"{tower}_maps.weight"] = (width, 8)
+    for layer in range(2):
+        REPRESENTED |= {
+            f"{tower}_maps.{layer}.weight": (width, 8),
+            f"{tower}_maps.{layer}.bias": (width,),
+        }
+        LOW_RANK |= {
+            f"{tower}_maps.A.{layer}": (width, 2),
+            f"{tower}_maps.B.{layer}": (2, 8),
+            f"{tower}_maps.bias.{layer}": (width,),
+        }
 LINEAR = {"class_offsets": (3, 16), "bias": (3,)}
 LEARNED = {
     "ZeroshotCLIP": {},
@@ -81,6 +95,10 @@ LEARNED = {
     "MPromptSRC": DEEP,
     "TCP": CLASS_AWARE,
     "MTCP": CLASS_AWARE,
+    "MMRL": REPRESENTED,
+    "MMMRL": REPRESENTED,
+    "MMRLPP": LOW_RANK,
+    "MMMRLPP": LOW_RANK,
     "APT": ANCHORED | {"class_offsets": (3, 16)},
     "MAPT": ANCHORED,
     "LinearProbe": LINEAR,
@@ -100,7 +118,7 @@ every_trainer = pytest.mark.parametrize("name", LEARNED)
 
 
 def tasks_of(name: str) -> list[str]:
-    several = name.startswith(("M", "Z")) and name != "MaPLe"
+    several = name.startswith(("M", "Z")) and name not in ("MaPLe", "MMRL", "MMRLPP")
     return (SEVERAL if several else SINGLE).split(",")
 
 

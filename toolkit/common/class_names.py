@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Iterable
+
+_WORDS = r"'(?:s|t|re|ve|m|ll|d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
 def as_clip_reads(name: str) -> str:
-    """Return a class name as CLIP's tokenizer sees it: lower case, single spaces,
-    composed letters, no underscores.
+    """Return a class name as CLIP's tokenizer takes it apart: words, digits and marks,
+    a space between.
+
+    Case, spaces, underscores, ligatures, full-width letters and curly quotes make no
+    difference to CLIP, nor does the form of letters with accents. Characters without a
+    shape, such as a zero-width space, are left out: nobody means them.
     """
-    text = html.unescape(html.unescape(name)).replace("_", " ")
-    return " ".join(unicodedata.normalize("NFC", text).lower().split())
+    import ftfy
+    import regex
+
+    text = regex.sub(r"\p{Cf}", "", name.replace("_", " "))
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(regex.findall(_WORDS, text.lower()))
 
 
 def require_distinct(names: Iterable[str], where: str) -> None:

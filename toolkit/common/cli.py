@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 
 from toolkit.common import plugins
-from toolkit.common.text import printable
+from toolkit.common.text import error_message
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
@@ -53,5 +53,5 @@ def fail(error: BaseException, code: int) -> int:
     """Write "error: ..." to standard error and return `code`."""
     if os.environ.get("MVLPT_DEBUG"):
         traceback.print_exc()
-    sys.stderr.write(f"error: {printable(error, lines=True)}\n")
+    sys.stderr.write(f"{error_message(error)}\n")
     return code

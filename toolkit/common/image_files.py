@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,17 +24,20 @@ SUFFIXES = (
 )
 
 
-def find_image_files(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]:
+def find_image_files(
+    folder: str | os.PathLike[str], elsewhere: Iterable[str] = ()
+) -> tuple[list[Path], list[Path]]:
     """Return the images below a folder and its other files, each sorted by path.
 
-    Links to folders are followed, but not those that lead upwards or to a folder that
-    was seen before. Hidden files and folders, and folders that begin with two
-    underscores, are left out.
+    Links to folders are followed, but not those that lead upwards, to a folder that was
+    seen before or to one of `elsewhere`, real paths of folders that are read for
+    themselves. Hidden files and folders, and folders that begin with two underscores,
+    are left out.
     """
     images = []
     others = []
     top = os.fspath(folder)
-    seen = {os.path.realpath(top)}
+    seen = {os.path.realpath(top), *elsewhere}
     for base, folders, files in os.walk(top, followlinks=True):
         folders[:] = [
             name

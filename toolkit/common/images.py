@@ -33,6 +33,8 @@ MAX_RATIO = 1000
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
+_ALL_NEGATIVE = "its numbers are all negative"
+_OVERSHOOT = -0.1  # of resampling; numbers below are meant to be negative
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,7 +68,8 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
             whose upper 8 bits are taken; negative numbers are 0.
         floats: x 255 if it is at most 1; as they are if it is at most 255; else x 255 /
         it. Negative numbers, infinity
-            and NaN are 0.
+            and NaN are 0, but numbers from -1 to 1, one of them below -0.1, are moved
+            to 0 to 1 first.
 
     Args:
         source: a file, ``<zip>@<member>``, or an open PIL image.
@@ -75,7 +78,8 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
 
     Raises:
         FileNotFoundError: no such file, zip or member. ImageError: the content is no
-        image, is truncated or declares absurd sides, or its zip is damaged.
+        image, is truncated or declares absurd sides, its zip is damaged, or its numbers
+        are all negative.
     """
     if background not in BACKGROUNDS:
         raise ValueError(
@@ -202,6 +206,8 @@ def _on_background(image: Image.Image, color: str) -> Image.Image:
 
 def _integers_to_bytes(values: np.ndarray) -> np.ndarray:
     largest = int(values.max())
+    if largest < 0:
+        raise ValueError(_ALL_NEGATIVE)
     bits = max(largest, 0).bit_length()
     for depth in BIT_DEPTHS:
         if bits <= depth:
@@ -211,8 +217,13 @@ def _integers_to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _floats_to_bytes(values: np.ndarray) -> np.ndarray:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(0)
-    largest = values.max()
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    smallest, largest = values.min(), values.max()
+    if -1 <= smallest < _OVERSHOOT and largest <= 1:
+        return ((values + 1) * 127.5).round().astype(np.uint8)
+    if largest < 0:
+        raise ValueError(_ALL_NEGATIVE)
+    values = values.clip(0)
     if largest <= 1:
         values = values * 255
     elif largest > 255:

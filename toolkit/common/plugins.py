@@ -52,11 +52,17 @@ def add_import_flag(parser: argparse.ArgumentParser) -> None:
 
 class _Import(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        path = str(Path(values).expanduser().resolve())
-        paths = given_paths()
-        if path not in paths:
-            os.environ[VARIABLE] = os.pathsep.join([*paths, path])
+        path = add_path(values)
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), path])
+
+
+def add_path(text: str) -> str:
+    """Add a file or folder to those that are imported; return its absolute path."""
+    path = str(Path(text).expanduser().resolve())
+    paths = given_paths()
+    if path not in paths:
+        os.environ[VARIABLE] = os.pathsep.join([*paths, path])
+    return path
 
 
 def given_paths() -> list[str]:

@@ -28,6 +28,15 @@ def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
     return "".join(_escaped(character, lines) for character in text)
 
 
+def error_message(error: object) -> str:
+    """Return the message of a command line about an error, without a line break at its
+    end.
+
+    Lines after the first are indented: a file's name cannot begin another message.
+    """
+    return "error: " + printable(error, lines=True).strip().replace("\n", "\n  ")
+
+
 def _escaped(character: str, lines: bool) -> str:
     if character.isprintable() or (lines and character in "\n\t"):
         return character

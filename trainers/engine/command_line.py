@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from .config import (
     trainer_class,
     with_overrides,
 )
-from .run_dir import resumed_folder
-from .settings import declared_keys, split_names, task_names
+from .run_dir import CONFIG, resumed_folder
+from .settings import declared_keys, keys_of_others, split_names, task_names
 from .start import read_start, recorded_backbone
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
@@ -69,6 +70,7 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
         cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+    _check_pairs(cfg, args.opts)
     if not args.dataset:
         _check_custom(cfg, args.config_file)
     if cfg.RESUME not in ("", "auto"):
@@ -103,12 +105,15 @@ def chosen_trainer(
 ) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
 
-    It is that of the prompt in --model-dir if its files tell it, else MAPT, or APT if
-    there is one task.
+    It is that of the run that --resume continues, or of the prompt in --model-dir if
+    its files tell it, else MAPT, or APT if there is one task.
     """
     given = args.trainer or named_trainer(files, args.opts)
     if given:
         return given, ""
+    resumed = _resumed_trainer(args)
+    if resumed:
+        return resumed, f"no --trainer given: {resumed}, that of the run to resume"
     if args.model_dir:
         method = str(
             read_start(args.model_dir, args.load_epoch).record.get("method", "")
@@ -126,6 +131,17 @@ def chosen_trainer(
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 
+def _resumed_trainer(args: argparse.Namespace) -> str:
+    """Return the trainer of the run that --resume names, "" if there is none."""
+    if not args.resume:
+        return ""
+    folder = args.output_dir if args.resume == "auto" else args.resume
+    file = Path(folder, CONFIG)
+    if not folder or not file.is_file():
+        return ""
+    return named_trainer([str(file)], [])
+
+
 def _check_combinations(args: argparse.Namespace) -> None:
     """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
@@ -134,6 +150,21 @@ def _check_combinations(args: argparse.Namespace) -> None:
     for key, value in zip(keys, values, strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)
+
+
+def _check_pairs(cfg: CfgNode, opts: Sequence[str]) -> None:
+    """Raise ValueError if a KEY VALUE pair sets a key that only other trainers read.
+
+    Files may hold the keys of several trainers.
+    """
+    if not is_native(trainer_class(cfg.TRAINER.NAME)):
+        return
+    unread = keys_of_others(cfg.TRAINER.NAME)
+    for key in opts[::2]:
+        if key in unread:
+            raise ValueError(
+                f"{key} is given, but {cfg.TRAINER.NAME} does not read it: leave it out"
+            )
 
 
 def _check_custom(cfg: CfgNode, file: str) -> None:
@@ -179,7 +210,7 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
         "RESUME": args.resume,
-        "MODEL.BACKBONE.NAME": args.backbone.removeprefix("local-dir:"),
+        "MODEL.BACKBONE.NAME": args.backbone,
         "MODEL.BACKBONE.PRETRAINED": args.pretrained,
         "MODEL.HEAD.NAME": args.head,
         "DATASET.SOURCE_DOMAINS": args.source_domains,

@@ -15,6 +15,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.custom import task as custom
+from prompting.backbones.loading import local_path
 from toolkit import plugin_files
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
@@ -199,6 +200,7 @@ def resolve(
     for key, value in flags.items():
         set_value(cfg, key, value)
     _set_all(cfg, [(key, parse(text)) for key, text in pairs], by_dassl_name)
+    cfg.MODEL.BACKBONE.NAME = local_path(cfg.MODEL.BACKBONE.NAME)
     cfg.freeze()
     return cfg
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from toolkit.common import plugins
 from toolkit.common.cli import BAD_INPUT, FAILED
-from toolkit.common.text import printable
+from toolkit.common.text import error_message
 
 AGAIN = "with --resume auto the same command continues"
 
@@ -28,9 +28,9 @@ def ending(error: Exception) -> tuple[str, int]:
     ):
         return input_message(error), BAD_INPUT
     if isinstance(error, FloatingPointError):
-        return f"error: {error}\n", FAILED
+        return f"{error_message(error)}\n", FAILED
     if isinstance(error, urllib.error.URLError):
-        return f"error: a download failed: {printable(str(error.reason))}\n", FAILED
+        return f"{error_message(f'a download failed: {error.reason}')}\n", FAILED
     if error.errno == errno.EROFS:
         return disk_message(error), BAD_INPUT
     return disk_message(error), FAILED
@@ -43,8 +43,8 @@ def input_message(error: Exception) -> str:
     if "Traceback" in message:
         message = message.splitlines()[-1]
     if os.environ.get("MVLPT_DEBUG"):
-        return f"{traceback.format_exc()}error: {printable(message, lines=True)}\n"
-    return f"error: {printable(message, lines=True)}\n"
+        return f"{traceback.format_exc()}{error_message(message)}\n"
+    return f"{error_message(message)}\n"
 
 
 def raised_in(error: Exception) -> str:
@@ -69,9 +69,9 @@ def raised_in(error: Exception) -> str:
 
 def disk_message(error: OSError) -> str:
     """Return the line about a file that could not be written."""
-    message = f"error: {error.strerror or error}"
+    message = str(error.strerror or error)
     if error.filename:
-        message = f"error: {error.filename}: {error.strerror or error}"
+        message = f"{error.filename}: {message}"
     if error.errno != errno.EROFS and "--resume" not in message:
         message += f"; all that was finished is kept, {AGAIN}"
-    return message + "\n"
+    return f"{error_message(message)}\n"

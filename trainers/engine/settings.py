@@ -26,6 +26,7 @@ MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
 MAX_VECTORS = 1024
 MAX_WIDTH = 65536
+MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
 LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
 RANGES = {
@@ -38,17 +39,14 @@ RANGES = {
     },
     "it is 0 or more": {
         "INPUT.CACHED_VIEWS": (0, MAX),
-        "CACHE.MAX_GB": (0, MAX),
-        "OPTIM.WEIGHT_DECAY": (0, MAX),
-        "OPTIM.WARMUP_CONS_LR": (0, MAX),
-        "OPTIM.WARMUP_MIN_LR": (0, MAX),
+        "OPTIM.MIN_UPDATES": (0, MAX),
         "MULTITASK.SOURCE_EPOCH": (0, MAX),
         "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
+        "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
         "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
         "TRAINER.ANCHOR.KL": (0, MAX),
     },
-    "a learning rate is 0 or more": {"OPTIM.LR": (0, MAX)},
     "a seed is 0 or more": {
         "SEED": (0, math.inf),
         "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf),
@@ -58,6 +56,11 @@ RANGES = {
         "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
     },
     "it is from {low} to {high}": {
+        "OPTIM.LR": (0, MAX_RATE),
+        "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
+        "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
+        "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
+        "CACHE.MAX_GB": (0, 1e9),
         "DATALOADER.NUM_WORKERS": (0, 1024),
         "OPTIM.MOMENTUM": (0, 1),
         "OPTIM.SGD_DAMPNING": (0, 1),
@@ -234,6 +237,27 @@ def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
     return declared
 
 
+def declared_ranges(cls: type) -> dict[str, tuple[float, float]]:
+    """Return key -> (lowest, highest) of a trainer's numbers and its bases', which
+    state `ranges = {KEY: (lowest, highest)}` beside their keys.
+    """
+    declared = {}
+    for base in reversed(cls.__mro__):
+        declared |= vars(base).get("ranges", {})
+    return declared
+
+
+def keys_of_others(trainer: str) -> dict[str, object]:
+    """Return key -> default of the keys that only other trainers declare."""
+    known = declared_keys(TRAINER_REGISTRY.get(trainer))
+    unread = {}
+    for name in TRAINER_REGISTRY.registered_names():
+        for key, (default, _) in declared_keys(TRAINER_REGISTRY.get(name)).items():
+            if key not in known:
+                unread[key] = default
+    return unread
+
+
 def _declare(cfg: CfgNode, key: str, value: object) -> None:
     """Add a trainer's key and its groups."""
     *groups, leaf = key.split(".")
@@ -260,15 +284,18 @@ def check(cfg: CfgNode, multitask: bool) -> None:
     multitask: the trainer learns several tasks at a time.
     """
     issues = [
-        *_wrong_choices(cfg),
+        *wrong_values(cfg),
         *_wrong_tasks(cfg, multitask),
-        *_wrong_numbers(cfg),
-        *_wrong_images(cfg),
         *_wrong_contexts(cfg),
         *unread_keys(cfg, task_names(cfg)),
     ]
     if issues:
         raise ValueError("\n".join(issues))
+
+
+def wrong_values(cfg: CfgNode) -> list[str]:
+    """Return a message for each choice or number that no trainer can have."""
+    return [*_wrong_choices(cfg), *_wrong_numbers(cfg), *_wrong_images(cfg)]
 
 
 def _wrong_choices(cfg: CfgNode) -> list[str]:
@@ -361,7 +388,8 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
 def _wrong_numbers(cfg: CfgNode) -> list[str]:
     values = dict(flatten(cfg))
     issues = []
-    for text, keys in RANGES.items():
+    declared = declared_ranges(TRAINER_REGISTRY.get(cfg.TRAINER.NAME))
+    for text, keys in [*RANGES.items(), ("it is from {low} to {high}", declared)]:
         for key, (low, high) in keys.items():
             if key == "DATASET.RANDOM_SEED_SAMPLING" and values[key] == cfg.SEED:
                 continue  # one flag sets both

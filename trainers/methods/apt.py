@@ -47,6 +47,7 @@ class APT(PromptTrainer):
         "TRAINER.APT.CLASS_OFFSETS": True,
         "TRAINER.APT.HALF_WEIGHT_SHOTS": 1.0,
     }
+    ranges = {"TRAINER.APT.HALF_WEIGHT_SHOTS": (0, 1e9)}
     defaults = {
         "TRAINER.MVLPT.VPT.N_CTX": 8,
         "TRAINER.ANCHOR.ADAPTIVE": True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,12 @@ from dassl.data import DataManager
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
+from dassl.utils import load_pretrained_weights
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms as T
 
-from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.backbones.loading import Backbone, Preprocessing, differences
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.checkpoints.prompt_files import load_state
 from prompting.model import PromptedCLIP
@@ -29,6 +31,7 @@ from prompting.shape import clip_shape
 from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
+from toolkit.common.structured import read_json, write_json
 from trainers.evaluation import training_transform
 from trainers.features.builders import device_of, preprocessing_of
 from trainers.features.store import get_backbone
@@ -90,6 +93,9 @@ def pixels(image: Image.Image, pre: Preprocessing, mode: str) -> Tensor:
     )
 
 
+RECORD = "record.json"  # beside checkpoints
+
+
 @TRAINER_REGISTRY.register()
 class CoCoOp(TrainerX):
     """Learn TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, before the class
@@ -134,6 +140,8 @@ class CoCoOp(TrainerX):
             ).cpu()
         n_ctx = node.N_CTX if init is None else len(init)
         learner = PromptLearner(n_ctx, shape.text_width, shape.embed_dim, init)
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(learner, self.cfg.MODEL.INIT_WEIGHTS)
         self.model = CustomCLIP(backbone, learner, list(self.dm.dataset.classnames)).to(
             self.device
         )
@@ -164,14 +172,52 @@ class CoCoOp(TrainerX):
     def parse_batch_train(self, batch: dict) -> tuple[Tensor, Tensor]:
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
+    def record(self) -> dict:
+        """Return the metadata for the use of its prompt: backbone and preprocessing."""
+        node = self.cfg.MODEL.BACKBONE
+        pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
+        mode = "crop" if self.cfg.DATASET.CENTER_CROP else "squash"
+        return {
+            **self.backbone.record(node.NAME, node.PRETRAINED),
+            "preprocessing": pre.record(mode),
+        }
+
+    def save_model(self, epoch: int, directory: str, *args, **options) -> None:
+        """Write a checkpoint, and `RECORD` beside it."""
+        super().save_model(epoch, directory, *args, **options)
+        write_json(Path(directory, "prompt_learner", RECORD), self.record())
+
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load a learner, strictly, from a run's folder, which may be CoCoOp's own or
         the reference MVLPT's.
+
+        Raise ValueError if it was trained on another backbone, or with another
+        preprocessing.
         """
         if not directory:
             return
         path = checkpoint_path(directory, epoch)
+        self._check_record(Path(path).with_name(RECORD))
         try:
             load_state(self.model.prompt_learner, read_checkpoint(path).state)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+    def _check_record(self, file: Path) -> None:
+        """Raise ValueError naming both values if a record contradicts this run.
+
+        Official checkpoints have none.
+        """
+        if not file.is_file():
+            return
+        stored = read_json(file)
+        if not isinstance(stored, dict):
+            raise ValueError(f"{file}: expected an object, found {str(stored)[:40]}")
+        self.backbone.check_record(stored, str(file))
+        other = differences(
+            stored.get("preprocessing") or {}, self.record()["preprocessing"]
+        )
+        if other:
+            raise ValueError(
+                f"{file}: its prompt was trained with another preprocessing: {other}"
+            )

@@ -10,6 +10,7 @@ from prompting.deep import IVLPPrompt
 from prompting.tokens import plain_name, words_to_context
 from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
+from trainers.engine.settings import MAX_VECTORS
 
 
 def initial_words(
@@ -90,6 +91,10 @@ class IVLP(PromptTrainer):
         "TRAINER.IVLP.CTX_INIT": "a photo of a",
         "TRAINER.IVLP.PROMPT_DEPTH_TEXT": 9,
         "TRAINER.IVLP.PROMPT_DEPTH_VISION": 9,
+    }
+    ranges = {
+        "TRAINER.IVLP.N_CTX_TEXT": (0, MAX_VECTORS),
+        "TRAINER.IVLP.N_CTX_VISION": (0, MAX_VECTORS),
     }
 
     @staticmethod

@@ -15,6 +15,7 @@ class KgCoOp(CoOp):
     """
 
     keys = {"TRAINER.KGCOOP.W": 8.0}
+    ranges = {"TRAINER.KGCOOP.W": (0, 1e9)}
     defaults = {
         "TRAINER.MVLPT.COOP.N_CTX": 4,
         "TRAINER.MVLPT.COOP.CTX_INIT": "a photo of a",

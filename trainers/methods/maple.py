@@ -7,6 +7,7 @@ from dassl.engine import TRAINER_REGISTRY
 from prompting.deep import MaPLePrompt
 from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
+from trainers.engine.settings import MAX_VECTORS
 
 from .ivlp import check_depth, initial_words, require_image_tower
 
@@ -22,6 +23,7 @@ class MaPLe(PromptTrainer):
         "TRAINER.MAPLE.CTX_INIT": "a photo of a",
         "TRAINER.MAPLE.PROMPT_DEPTH": 9,
     }
+    ranges = {"TRAINER.MAPLE.N_CTX": (0, MAX_VECTORS)}
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MaPLePrompt:

@@ -23,6 +23,7 @@ class ProGrad(CoOp):
 
     needs_anchor = True
     keys = {"TRAINER.PROGRAD.T": 1.0, "TRAINER.PROGRAD.LAMBDA": 1.0}
+    ranges = {"TRAINER.PROGRAD.T": (1e-3, 1e9), "TRAINER.PROGRAD.LAMBDA": (0, 1e9)}
     defaults = {
         "TRAINER.MVLPT.COOP.N_CTX": 16,
         "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "end",

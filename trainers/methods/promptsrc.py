@@ -8,6 +8,7 @@ from yacs.config import CfgNode
 from prompting.deep import IVLPPrompt
 from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
+from trainers.engine.settings import MAX_VECTORS
 from trainers.losses import GaussianAverage
 
 from .ivlp import build_ivlp_prompt
@@ -32,6 +33,14 @@ class PromptSRC(PromptTrainer):
         "TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT": 10.0,
         "TRAINER.PROMPTSRC.GPA_MEAN": 15.0,
         "TRAINER.PROMPTSRC.GPA_STD": 1.0,
+    }
+    ranges = {
+        "TRAINER.PROMPTSRC.N_CTX_TEXT": (0, MAX_VECTORS),
+        "TRAINER.PROMPTSRC.N_CTX_VISION": (0, MAX_VECTORS),
+        "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT": (0, 1e9),
+        "TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT": (0, 1e9),
+        "TRAINER.PROMPTSRC.GPA_MEAN": (0, 1e9),
+        "TRAINER.PROMPTSRC.GPA_STD": (1e-3, 1e9),
     }
     defaults = {"TRAINER.ANCHOR.TEMPLATES": "imagenet"}
 

@@ -1,4 +1,4 @@
-"""A train.py in the shape of CoOp's, with what others add to it: keys anywhere,
+"""A train.py in the shape of CoOp's, with the additions of others: keys anywhere,
 settings by data set, its own flags, and a package that is not installed.
 """
 

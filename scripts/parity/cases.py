@@ -1,21 +1,11 @@
-"""Compare a prompt method with numbers that its official code computed: `python -m
-scripts.parity METHOD FILE.npz`.
-
-A file holds cases of one method on tiny backbones (`case/config`, `case/prompt/<name>`,
-..., names with `/`); a case's backbone is backbone_<case/backbone>.npz beside it, or
-that of --backbone. Printed are the largest differences of each case: absolute ones of
-logits, features, loss terms and parameters after three steps, relative ones of
-gradients. Exit code 1 if one is above 1e-4, 2 for wrong input.
-"""
+"""Cases of official numbers, and how far our modules and losses are from them."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,14 +24,14 @@ from prompting.checkpoints.reference import (
 from prompting.class_aware import TCPPrompt
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
+from prompting.representation import MMRLPPPrompt, MMRLPrompt
+from prompting.shape import clip_shape
 from prompting.tokens import clip_tokenizer, plain_name
-from toolkit.common.cli import BAD_INPUT, FAILED, OK, fail
-from trainers import losses, register_all
+from trainers import losses
 from trainers.anchors import IMAGENET_TEMPLATES, Anchor
 from trainers.engine.config import get_cfg_default, trainer_class
 from trainers.engine.settings import extend
 
-LIMIT = 1e-4
 LEARNING_RATE = 0.01
 TRAINERS = {
     "ivlp": "IVLP",
@@ -50,6 +40,8 @@ TRAINERS = {
     "kgcoop": "KgCoOp",
     "prograd": "ProGrad",
     "tcp": "TCP",
+    "mmrl": "MMRL",
+    "mmrlpp": "MMRLPP",
 }
 # official -> ours
 TERMS = {
@@ -57,6 +49,8 @@ TERMS = {
     "l1_image": "image_l1",
     "kl": "kl",
     "score": "text_cosine",
+    "cos_text": "text_cosine",
+    "cos_image": "image_cosine",
 }
 Arrays = Mapping[str, np.ndarray]
 
@@ -85,15 +79,27 @@ class Case:
         pixels = self.images[torch.from_numpy(rows)]
         labels = torch.from_numpy(labels)
         contexts = self.model.contexts()
-        images = self.model.encode_images(pixels, contexts)
+        images, *others = self.model.encode_image_parts(pixels, contexts)
         classes = self.model.encode_classes(
             self.classes, self.anchor.templates, contexts
         )
         groups = torch.zeros(len(pixels), dtype=torch.int64)
         sizes = torch.tensor([len(self.classes)])
         frozen = [(self.anchor.images({}, pixels), self.anchor.classes([0]))]
+        second, weight = None, 1.0
+        if others:
+            second, weight = others[0], contexts.insertion.weight
+        labels = labels[:, None]
         return losses.build_outputs(
-            self.model, images, classes, labels[:, None], groups, sizes, frozen
+            self.model,
+            images,
+            classes,
+            labels,
+            groups,
+            sizes,
+            frozen,
+            second,
+            weight,
         )
 
     def losses(self, outputs: losses.Outputs) -> tuple[Tensor, Tensor | None]:
@@ -140,7 +146,7 @@ def compare(case: Case) -> dict[str, float]:
     frozen = outputs.anchors[0]
     loss, general = case.losses(outputs)
     found = {
-        "logits": _difference(outputs.logits, arrays["logits"]),
+        "logits": _compare_logits(case, outputs),
         "features": max(
             _difference(outputs.images, arrays["features/image"]),
             _difference(outputs.classes, arrays["features/text"]),
@@ -167,10 +173,27 @@ def compare(case: Case) -> dict[str, float]:
     return found
 
 
+def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
+    found = [_difference(outputs.logits, case.arrays["logits"])]
+    if outputs.other_logits is None:
+        return max(found)
+    rows = torch.from_numpy(case.arrays["steps"][0])
+    contexts = case.model.contexts()
+    fused = case.model.encode_images(case.images[rows], contexts)
+    fusion = case.model.logits(fused, outputs.classes)
+    found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
+    found.append(_difference(fusion, case.arrays["logits_fusion"]))
+    return max(found)
+
+
 def _compare_terms(
     case: Case, outputs: losses.Outputs, loss: Tensor, general: Tensor | None
 ) -> float:
-    values = {"cross_entropy": losses.cross_entropy(outputs)}
+    alone = replace(outputs, other_logits=None)
+    values = {"cross_entropy": losses.cross_entropy(alone)}
+    if outputs.other_logits is not None:
+        other = replace(alone, logits=outputs.other_logits)
+        values["cross_entropy_rep"] = losses.cross_entropy(other)
     if general is None:
         for name, ours in TERMS.items():
             if f"terms/{name}" in case.arrays:
@@ -336,7 +359,10 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     if method == "prograd":
         cfg.TRAINER.PROGRAD.T = float(settings["T"])
         cfg.TRAINER.PROGRAD.LAMBDA = float(settings["lam"])
-    if method in ("kgcoop", "prograd", "tcp"):
+    if method in ("mmrl", "mmrlpp"):
+        node = cfg.TRAINER[TRAINERS[method]]
+        node.REG_WEIGHT = float(settings["reg"])
+    if method in ("kgcoop", "prograd", "tcp", "mmrl", "mmrlpp"):
         anchor_templates = [str(arrays["template"])]
     state = {
         name: torch.from_numpy(value)
@@ -345,6 +371,8 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     prompt: Prompt
     if method == "tcp":
         prompt = _tcp_prompt(arrays, state, settings["layer"])
+    elif method in ("mmrl", "mmrlpp"):
+        prompt = _mmrl_prompt(method, settings, state, clip)
     else:
         words = _fixed_words(arrays, state["ctx"].shape[-2])
         position = settings.get("pos", "end")
@@ -370,6 +398,8 @@ def _check_method(method: str, prompt: Prompt) -> None:
         "kgcoop": "text",
         "prograd": "text",
         "tcp": "tcp",
+        "mmrl": "mmrl",
+        "mmrlpp": "mmrlpp",
     }
     if prompt.kind != kinds[method]:
         raise ValueError(
@@ -390,6 +420,25 @@ def _tcp_prompt(arrays: Arrays, state: dict[str, Tensor], block: int) -> Prompt:
     return prompt
 
 
+def _mmrl_prompt(
+    method: str, settings: dict, state: dict[str, Tensor], clip: nn.Module
+) -> Prompt:
+    """Return MMRL's or MMRL++'s prompt; its logit scale is 100."""
+    shape = clip_shape(clip)
+    sizes = (shape.text_width, shape.image_width, shape.embed_dim)
+    blocks = [number - 1 for number in settings["layers"]]
+    arguments = [settings["n"], settings["rep"], *sizes, blocks, settings["alpha"]]
+    prompt: Prompt
+    if method == "mmrl":
+        prompt = MMRLPrompt(*arguments, logit_scale=100.0)
+    else:
+        arguments += [settings["beta"], settings["rlora"], settings["plora"]]
+        prompt = MMRLPPPrompt(*arguments, logit_scale=100.0)
+    names = official_names(prompt, {name: name for name in prompt.state_dict()})
+    load_state(prompt, {ours: state[official] for official, ours in names.items()})
+    return prompt
+
+
 def _fixed_words(arrays: Arrays, n_ctx: int, last_words: str = "") -> str:
     """Return the words between the vectors and the class name, from the tokens of the
     first class.
@@ -401,47 +450,3 @@ def _fixed_words(arrays: Arrays, n_ctx: int, last_words: str = "") -> str:
     name = tokenizer.encode(f"{first}{last_words}.")
     fixed = rest[: len(rest) - len(name)]
     return tokenizer.decode(fixed).strip() if fixed else ""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Print the differences; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.parity", description="Compare with official numbers."
-    )
-    parser.add_argument(
-        "method",
-        metavar="METHOD",
-        choices=sorted(TRAINERS),
-        help=", ".join(sorted(TRAINERS)),
-    )
-    parser.add_argument(
-        "file", metavar="FILE.npz", type=Path, help="numbers of the official code"
-    )
-    parser.add_argument(
-        "--backbone",
-        metavar="FILE.npz",
-        type=Path,
-        help="default: backbone_<name>.npz beside FILE",
-    )
-    args = parser.parse_args(argv)
-    register_all()
-    try:
-        cases = read_cases(args.method, args.file, args.backbone)
-        largest = 0.0
-        for name, case in cases.items():
-            found = compare(case)
-            largest = max(largest, *found.values())
-            text = ", ".join(f"{kind} {value:.1e}" for kind, value in found.items())
-            sys.stdout.write(f"{name}: {text}\n")
-    except KeyError as error:
-        return fail(
-            ValueError(f"{args.file}: a case of {args.method} lacks {error}"), BAD_INPUT
-        )
-    except (OSError, ValueError) as error:
-        return fail(error, BAD_INPUT)
-    sys.stdout.write(f"largest difference: {largest:.1e} (limit {LIMIT:.0e})\n")
-    return OK if largest <= LIMIT else FAILED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

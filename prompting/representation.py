@@ -1,0 +1,186 @@
+"""Vectors of a space of their own that are mapped into both towers (MMRL, MMRL++)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prompting.inserted import Insertion
+from prompting.prompts import (
+    Contexts,
+    Prompt,
+    check_positive,
+    full_precision,
+    register,
+)
+
+
+@register
+class MMRLPrompt(Prompt):
+    """Representation vectors (n_ctx, rep_dim), with a linear map a block to the text
+    tower's and to the image tower's width (MMRL, Guo and Gu 2025).
+
+    dim: width of the features. blocks: counted from 0. weight: of the class token's
+    logits. logit_scale: None is the backbone's own.
+    """
+
+    kind = "mmrl"
+    task_templates = True
+
+    def __init__(
+        self,
+        n_ctx: int,
+        rep_dim: int,
+        text_width: int,
+        image_width: int,
+        dim: int,
+        blocks: Sequence[int],
+        weight: float,
+        logit_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        check_positive(n_ctx=n_ctx, rep_dim=rep_dim, dim=dim)
+        check_positive(text_width=text_width, image_width=image_width)
+        check_blocks(blocks)
+        self.tokens = nn.Parameter(torch.empty(n_ctx, rep_dim).normal_(std=0.02))
+        self.blocks = list(blocks)
+        self.weight_of_class_token = weight
+        self.logit_scale = logit_scale
+        self._sizes = {
+            "n_ctx": n_ctx,
+            "rep_dim": rep_dim,
+            "text_width": text_width,
+            "image_width": image_width,
+            "dim": dim,
+        }
+        self.build_maps()
+
+    def build_maps(self) -> None:
+        """Make the maps of the vectors and the projection of their outputs."""
+        sizes = self._sizes
+        for name in ("text", "image"):
+            maps = [
+                nn.Linear(sizes["rep_dim"], sizes[f"{name}_width"]) for _ in self.blocks
+            ]
+            self.add_module(f"{name}_maps", nn.ModuleList(maps))
+        width = sizes["image_width"]
+        projection = torch.empty(width, sizes["dim"]).normal_(std=width**-0.5)
+        self.projection = nn.Parameter(projection)
+
+    def contexts(self) -> Contexts:
+        insertion = Insertion(
+            self.blocks, 1.0, self.projection, False, self.weight_of_class_token
+        )
+        with full_precision(self.tokens):
+            text = torch.stack([map_(self.tokens) for map_ in self.text_maps])
+            visual = torch.stack([map_(self.tokens) for map_ in self.image_maps])
+            return Contexts(text=text, visual=visual, insertion=insertion)
+
+    def config(self) -> dict:
+        return {
+            "kind": self.kind,
+            **self._sizes,
+            "blocks": self.blocks,
+            "weight": self.weight_of_class_token,
+            "logit_scale": self.logit_scale,
+        }
+
+
+class LowRankMaps(nn.Module):
+    """One linear map for all blocks with a low-rank change and a bias for each: W + A_k
+    B_k, b_k.
+
+    A starts uniform, B as zeros, so that all blocks start as one.
+    """
+
+    def __init__(self, rep_dim: int, width: int, rank: int, blocks: int) -> None:
+        super().__init__()
+        first = nn.Linear(rep_dim, width)
+        self.weight = nn.Parameter(first.weight.detach().clone())
+        self.A = nn.ParameterList()
+        self.B = nn.ParameterList()
+        self.bias = nn.ParameterList()
+        for _ in range(blocks):
+            change = torch.empty(width, rank)
+            nn.init.kaiming_uniform_(change, a=5**0.5)
+            self.A.append(nn.Parameter(change))
+            self.B.append(nn.Parameter(torch.zeros(rank, rep_dim)))
+            self.bias.append(nn.Parameter(first.bias.detach().clone()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the vectors of all blocks (blocks, n_ctx, width)."""
+        vectors = []
+        for a, b, bias in zip(self.A, self.B, self.bias, strict=True):
+            weight = self.weight + a @ b
+            vectors.append(tokens @ weight.T + bias)
+        return torch.stack(vectors)
+
+
+@register
+class MMRLPPPrompt(MMRLPrompt):
+    """MMRL with maps that the blocks share up to a low rank (MMRL++, Guo and Gu 2025).
+
+    share: of the new vectors in a later block (beta). map_rank, projection_rank: of the
+    changes of the maps, and of CLIP's own projection.
+    """
+
+    kind = "mmrlpp"
+
+    def __init__(
+        self,
+        n_ctx: int,
+        rep_dim: int,
+        text_width: int,
+        image_width: int,
+        dim: int,
+        blocks: Sequence[int],
+        weight: float,
+        share: float,
+        map_rank: int,
+        projection_rank: int,
+        logit_scale: float | None = None,
+    ) -> None:
+        check_positive(map_rank=map_rank, projection_rank=projection_rank)
+        self.share, self.ranks = share, (map_rank, projection_rank)
+        sizes = (n_ctx, rep_dim, text_width, image_width, dim)
+        super().__init__(*sizes, blocks, weight, logit_scale)
+
+    def build_maps(self) -> None:
+        sizes, (map_rank, projection_rank) = self._sizes, self.ranks
+        for name in ("text", "image"):
+            maps = LowRankMaps(
+                sizes["rep_dim"], sizes[f"{name}_width"], map_rank, len(self.blocks)
+            )
+            self.add_module(f"{name}_maps", maps)
+        change = torch.empty(sizes["image_width"], projection_rank)
+        nn.init.kaiming_uniform_(change, a=5**0.5)
+        self.projection_a = nn.Parameter(change)
+        self.projection_b = nn.Parameter(torch.zeros(projection_rank, sizes["dim"]))
+
+    def contexts(self) -> Contexts:
+        with full_precision(self.tokens):
+            insertion = Insertion(
+                self.blocks,
+                self.share,
+                self.projection_a @ self.projection_b,
+                True,
+                self.weight_of_class_token,
+            )
+            text, visual = self.text_maps(self.tokens), self.image_maps(self.tokens)
+            return Contexts(text=text, visual=visual, insertion=insertion)
+
+    def config(self) -> dict:
+        map_rank, projection_rank = self.ranks
+        return super().config() | {
+            "share": self.share,
+            "map_rank": map_rank,
+            "projection_rank": projection_rank,
+        }
+
+
+def check_blocks(blocks: Sequence[int]) -> None:
+    """Raise ValueError unless `blocks` are increasing numbers from 0 on."""
+    numbers = list(blocks)
+    valid = all(isinstance(block, int) and block >= 0 for block in numbers)
+    if not (numbers and valid and numbers == sorted(set(numbers))):
+        raise ValueError(f"blocks are {numbers!r}; they are increasing numbers")

@@ -1,0 +1,68 @@
+"""Compare a prompt method with numbers that its official code computed: `python -m
+scripts.parity METHOD FILE.npz`.
+
+A file holds cases of one method on tiny backbones (`case/config`, `case/prompt/<name>`,
+..., names with `/`); a case's backbone is backbone_<case/backbone>.npz beside it, or
+that of --backbone. Printed are the largest differences of each case: absolute ones of
+logits, features, loss terms and parameters after three steps, relative ones of
+gradients. Exit code 1 if one is above 1e-4, 2 for wrong input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from toolkit.common.cli import BAD_INPUT, FAILED, OK, fail
+
+LIMIT = 1e-4
+METHODS = ("ivlp", "kgcoop", "maple", "prograd", "promptsrc")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the differences; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.parity", description="Compare with official numbers."
+    )
+    parser.add_argument(
+        "method",
+        metavar="METHOD",
+        choices=METHODS,
+        help=", ".join(METHODS),
+    )
+    parser.add_argument(
+        "file", metavar="FILE.npz", type=Path, help="numbers of the official code"
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="FILE.npz",
+        type=Path,
+        help="default: backbone_<name>.npz beside FILE",
+    )
+    args = parser.parse_args(argv)
+    from trainers import register_all
+
+    from .cases import compare, read_cases
+
+    register_all()
+    try:
+        cases = read_cases(args.method, args.file, args.backbone)
+        largest = 0.0
+        for name, case in cases.items():
+            found = compare(case)
+            largest = max(largest, *found.values())
+            text = ", ".join(f"{kind} {value:.1e}" for kind, value in found.items())
+            sys.stdout.write(f"{name}: {text}\n")
+    except KeyError as error:
+        return fail(
+            ValueError(f"{args.file}: a case of {args.method} lacks {error}"), BAD_INPUT
+        )
+    except (OSError, ValueError) as error:
+        return fail(error, BAD_INPUT)
+    sys.stdout.write(f"largest difference: {largest:.1e} (limit {LIMIT:.0e})\n")
+    return OK if largest <= LIMIT else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""The pairs, the model and the training of `scripts.pocket.train_clip`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg, get_tokenizer
+from PIL import Image
+from safetensors.torch import save_file
+
+from datasets.pocket.colors import pick
+from datasets.pocket.concepts import FAMILIES, caption, render
+
+log = logging.getLogger("train_pocket_clip")
+
+SIZE, CONTEXT = 48, 32
+VISION = {
+    "image_size": SIZE,
+    "patch_size": 12,
+    "width": 128,
+    "layers": 4,
+    "head_width": 32,
+}
+TEXT = {"context_length": CONTEXT, "width": 128, "heads": 4, "layers": 3}
+EMBED = 128
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+CAPTIONS = 4  # captions written for each picture
+# families shown more often
+WEIGHT = {"digit": 2, "word": 2, "scene": 2, "object": 2, "flag": 1.5, "tile": 1.5}
+OPENERS = (
+    "look at this",
+    "in this picture we can see",
+    "here is",
+    "as you can see this shows",
+    "found on the web",
+    "one more of our collection of many pictures",
+    "i took this one yesterday when we went out",
+)
+
+
+MODES = ("fill", "fill", "fill", "fill", "outline", "silhouette")
+Attributes = tuple[str, ...]
+Caption = tuple[str, Attributes]  # with the attributes that it claims
+
+
+def make_pairs(
+    seed: int, count: int
+) -> tuple[np.ndarray, list[list[Caption]], list[Attributes]]:
+    """Return `count` images (count, SIZE, SIZE, 3) uint8, the captions of each, and the
+    attributes of each.
+    """
+    rng = np.random.default_rng(seed)
+    names = list(FAMILIES)
+    share = np.array(
+        [WEIGHT.get(name, 1.0) * len(FAMILIES[name].concepts) ** 0.5 for name in names]
+    )
+    share = share / share.sum()
+    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    captions, truths = [], []
+    for k in range(count):
+        family = names[int(rng.choice(len(names), p=share))]
+        concept = pick(rng, FAMILIES[family].concepts)
+        mode = str(rng.choice(MODES))
+        image, attributes = render(family, concept, rng, mode)
+        images[k] = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+        captions.append(make_captions(family, concept, attributes, rng))
+        truths.append(tuple(attributes))
+    return images, captions, truths
+
+
+def make_captions(
+    family: str, concept: str, attributes: frozenset[str], rng: np.random.Generator
+) -> list[Caption]:
+    """Return CAPTIONS captions of an image, some with an opening."""
+    captions = []
+    for _ in range(CAPTIONS):
+        text, claimed = caption(family, concept, attributes, rng)
+        if rng.random() < 0.2:
+            text = f"{pick(rng, OPENERS)} {text}"
+        captions.append((text, tuple(claimed)))
+    return captions
+
+
+class Pairs:
+    """The corpus in memory: pictures, token rows, and attributes as multi-hot rows."""
+
+    def __init__(self, count: int, workers: int, seed: int = 0) -> None:
+        chunks = [count // (workers * 8)] * (workers * 8)
+        with ProcessPoolExecutor(workers) as pool:
+            parts = list(pool.map(make_pairs, range(seed, seed + len(chunks)), chunks))
+        self.images = torch.from_numpy(np.concatenate([part[0] for part in parts]))
+        captions = [row for part in parts for row in part[1]]
+        truths = [row for part in parts for row in part[2]]
+        index = {
+            attribute: k
+            for k, attribute in enumerate(
+                sorted({attribute for row in truths for attribute in row})
+            )
+        }
+
+        def hot(rows: list[tuple[str, ...]]) -> torch.Tensor:
+            out = torch.zeros(len(rows), len(index))
+            for k, row in enumerate(rows):
+                out[
+                    k, [index[attribute] for attribute in row if attribute in index]
+                ] = 1
+            return out
+
+        texts = sorted({text for row in captions for text, _ in row})
+        tokens = get_tokenizer("ViT-B-32", context_length=CONTEXT)(texts)
+        # a compact vocabulary in ascending order, so that the end token stays the
+        # largest id
+        self.token_ids = torch.unique(
+            torch.cat(
+                [
+                    tokens.flatten(),
+                    get_tokenizer("ViT-B-32")(["X a photo of ."]).flatten(),
+                ]
+            )
+        )
+        rows = {text: k for k, text in enumerate(texts)}
+        self.tokens = torch.searchsorted(self.token_ids, tokens)
+        self.text_of = torch.tensor(
+            [[rows[text] for text, _ in row] for row in captions]
+        )
+        self.attributes = hot(truths)
+        claims = hot([claimed for row in captions for _, claimed in row])
+        self.claims = claims.view(len(captions), CAPTIONS, -1)
+        log.info(
+            "%d pictures, %d different captions, %d tokens, %d attributes",
+            len(captions),
+            len(texts),
+            len(self.token_ids),
+            len(index),
+        )
+
+    def batch(
+        self, pick: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return images (B, 3, S, S) slightly varied, tokens (B, length), and a matrix
+        (B, B) that is true if a text is true of an image.
+        """
+        x = self.images[pick].permute(0, 3, 1, 2).float() / 255
+        dx, dy = torch.randint(-3, 4, (2,), generator=generator).tolist()
+        x = F.pad(x, (3, 3, 3, 3), mode="replicate")[
+            :, :, 3 + dy : 3 + dy + SIZE, 3 + dx : 3 + dx + SIZE
+        ]
+        gain = 1 + 0.25 * (torch.rand(len(pick), 1, 1, 1, generator=generator) - 0.5)
+        x = ((x * gain).clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
+            STD
+        ).view(3, 1, 1)
+        which = torch.randint(CAPTIONS, (len(pick),), generator=generator)
+        tokens = self.tokens[self.text_of[pick, which]]
+        length = int((tokens > 0).sum(1).max())
+        claims = self.claims[pick, which]
+        true = self.attributes[pick] @ claims.T >= claims.sum(1) - 0.5
+        return x, tokens[:, :length], true
+
+
+def text_features(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
+    """Return open_clip's `encode_text` of rows shorter than the context: (B, length) ->
+    (B, EMBED).
+    """
+    n = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:n]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:n, :n]))
+    return x[torch.arange(len(tokens)), tokens.argmax(1)] @ model.text_projection
+
+
+def match_loss(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """Return the symmetric cross-entropy against all true matches, equally weighted.
+
+    (B, B), (B, B) -> ().
+    """
+    target = true.float()
+    rows = F.cross_entropy(logits, target / target.sum(1, keepdim=True))
+    columns = F.cross_entropy(logits.T, (target / target.sum(0, keepdim=True)).T)
+    return (rows + columns) / 2
+
+
+def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
+    """Write model.json and model.safetensors (half precision, only the known tokens'
+    rows).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: value.half().contiguous()
+        for key, value in model.state_dict().items()
+        if key != "attn_mask"
+    }
+    state["token_embedding.rows"] = state.pop("token_embedding.weight")
+    state["token_ids"] = pairs.token_ids.clone()
+    save_file(state, folder / "model.safetensors.new")
+    (folder / "model.safetensors.new").replace(folder / "model.safetensors")
+    text = {**TEXT, "vocab_size": 49408}
+    config = {
+        "model_cfg": {"embed_dim": EMBED, "vision_cfg": VISION, "text_cfg": text},
+        "preprocess_cfg": {
+            "size": SIZE,
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": "bicubic",
+        },
+    }
+    (folder / "model.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Render, train for the given minutes with a one-cycle learning rate, save every
+    few minutes.
+    """
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    start = time.time()
+    pairs = Pairs(args.pictures, args.workers)
+    log.info("rendered in %.0f s", time.time() - start)
+    model = CLIP(
+        EMBED,
+        CLIPVisionCfg(**VISION),
+        CLIPTextCfg(**TEXT, vocab_size=len(pairs.token_ids)),
+    ).to(args.device)
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decay, "weight_decay": 0.05},
+            {"params": rest, "weight_decay": 0.0},
+        ],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+    )
+    start, step, mean_loss, hits, saved = time.time(), 0, 0.0, 0.0, 0
+    while (done := (time.time() - start) / (60 * args.minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                args.lr
+                * min(1, (step + 1) / 300)
+                * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            )
+        pick = torch.randint(len(pairs.images), (args.batch,), generator=generator)
+        x, tokens, true = (t.to(args.device) for t in pairs.batch(pick, generator))
+        image, text = (
+            F.normalize(model.visual(x), dim=-1),
+            F.normalize(text_features(model, tokens), dim=-1),
+        )
+        logits = model.logit_scale.exp() * image @ text.T
+        loss = match_loss(logits, true)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, math.log(100))
+            hit = true[torch.arange(len(true)), logits.argmax(1)].float().mean()
+        step += 1
+        mean_loss, hits = mean_loss + loss.item(), hits + hit.item()
+        if step % 200 == 0:
+            rate = step * args.batch / (time.time() - start)
+            log.info(
+                "step %d loss %.3f top-1 %.3f scale %.1f, %.0f pairs/s, %.0f %% of the time",
+                step,
+                mean_loss / 200,
+                hits / 200,
+                model.logit_scale.exp().item(),
+                rate,
+                100 * done,
+            )
+            mean_loss = hits = 0.0
+        if done * 12 > saved + 1:
+            saved += 1
+            save(model, pairs, args.output)
+    save(model, pairs, args.output)
+    log.info("done: %d steps, %s", step, args.output)
