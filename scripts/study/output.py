@@ -14,7 +14,7 @@ import numpy as np
 
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
-from scripts.transfer.plot import heat_maps
+from scripts.transfer.plots import heat_maps
 from toolkit.common.files import write_text
 from toolkit.common.markers import replace_or_append
 from toolkit.common.structured import write_json

@@ -1,4 +1,4 @@
-"""A train.py in the shape of CoOp's, with the additions of others: keys anywhere,
+"""A train.py in the shape of CoOp's, with third-party additions: keys anywhere,
 settings by data set, its own flags, and a package that is not installed.
 """
 
