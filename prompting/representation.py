@@ -59,7 +59,7 @@ class MMRLPrompt(Prompt):
         self.build_maps()
 
     def build_maps(self) -> None:
-        """Make the maps of the vectors and the projection of what they become."""
+        """Make the maps of the vectors and the projection of their outputs."""
         sizes = self._sizes
         for name in ("text", "image"):
             maps = [

@@ -96,7 +96,7 @@ SECTIONS = {
         Case(
             "study: a missing suite",
             "-m scripts.study table1 --suite mine.yaml",
-            "error: --suite: mine.yaml is none of pocket, paper, pocket_updates, pocket_recipes, and no such file is there",
+            "error: --suite: mine.yaml is none of pocket, pocket_updates, pocket_recipes, paper, and no such file is there",
         ),
         Case(
             "study: a suite that is no YAML",
