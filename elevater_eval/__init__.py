@@ -1,4 +1,4 @@
-"""ELEVATER evaluation: official metrics, prediction files, submissions. Usable without
+r"""ELEVATER evaluation: official metrics, prediction files, submissions. Usable without
 the rest of the repository.
 
 Any model's probabilities can be written, packed, checked, scored and compared. Here
@@ -8,8 +8,8 @@ those of two models on a test set of four images, in a custom table of tasks (wi
 >>> import elevater_eval, tempfile
 >>> from pathlib import Path
 >>> folder = Path(tempfile.mkdtemp())
->>> _ = (folder / "test.txt").write_text("a.jpg 0\\nb.jpg 1\\nc.jpg 1\\nd.jpg 0\\n")  # an image and its class a line
->>> _ = (folder / "labels.txt").write_text("cat\\ndog\\n")
+>>> _ = (folder / "test.txt").write_text("a.jpg 0\nb.jpg 1\nc.jpg 1\nd.jpg 0\n")  # an image and its class a line
+>>> _ = (folder / "labels.txt").write_text("cat\ndog\n")
 >>> about = {"metric": "accuracy", "label_kind": "multiclass", "format": "iris", "classes": 2, "test": 4}
 >>> pets = elevater_eval.TaskInfo("my-pets", "mine", test_index="test.txt", labelmap="labels.txt", **about)
 >>> def submission(model, probabilities):

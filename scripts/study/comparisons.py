@@ -1,5 +1,5 @@
-"""Paired tests: does a row of a table differ from another over the same tasks and
-seeds?
+"""Paired tests of whether a row of a table differs from another over the same tasks and
+seeds.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
 
 
 def _table1_questions(shots: str, method: str) -> Iterator[tuple[str, Labels, Labels]]:
-    """Yield the questions about a method at some shots: does its source prompt help, is
-    it better than the paper's multitask methods, is it better than zero-shot?
+    """Yield the questions about a method at some shots: if its source prompt helps, if
+    it is better than the paper's multitask methods, and if it is better than zero-shot.
     """
     labels = (shots, method)
     single = _single_form(method)

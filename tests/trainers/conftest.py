@@ -91,8 +91,8 @@ def main(root, quick, log_as_before):
 
 @pytest.fixture
 def build(root, quick, tmp_path):
-    """Return a function that builds a trainer in-process: build("CoOp", "toy-shapes",
-    "OPTIM.MAX_EPOCH", 3).
+    """Return a function that builds a trainer in-process, called as ("CoOp",
+    "toy-shapes", "OPTIM.MAX_EPOCH", 3).
     """
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed

@@ -37,7 +37,7 @@ class FakeWandb(types.ModuleType):
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """Return a function that installs a fake package: wandb("log") fails at that call."""
+    """Return a function that installs a fake package, which fails at the given call."""
 
     def install(fails_at=""):
         package = FakeWandb(fails_at)

@@ -12,7 +12,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin formulas in spreadsheets
 
 
 def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
-    """Return text with control characters escaped ("\\x1b") and its middle left out if
+    r"""Return text with control characters escaped ("\x1b") and its middle left out if
     it is longer than `longest`.
 
     Args:

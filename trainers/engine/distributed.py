@@ -235,9 +235,9 @@ def share_training(
 
 
 class Shares(Sampler[list[int]]):
-    """This process's share of each batch of `sampler`. Positions are sorted first: as a
-    dataset holds its tasks one after the other, a share is of few tasks, whose classes
-    alone are encoded for it.
+    """The share of this process in each batch of `sampler`. Positions are sorted first:
+    as a dataset holds its tasks one after the other, a share is of few tasks, whose
+    classes alone are encoded for it.
 
     weights: of the shares not yet used; with them the mean over processes is that over
     the batch's images. If a batch has fewer images than there are processes, some take

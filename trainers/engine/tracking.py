@@ -174,11 +174,15 @@ class Tracker:
         self._try("log", values, step)
 
     def finish(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Record each task's final score, and zero-shot's, in percent; close the run."""
+        """Record each task's final score, and zero-shot's, in percent; close the run.
+
+        A run without a test (TEST.NO_TEST) has no scores.
+        """
         scores = {}
         for record in records:
             task = record["task"]
-            scores[f"final/{task}"] = float(record["score"])
+            if "score" in record:
+                scores[f"final/{task}"] = float(record["score"])
             if record.get("zero_shot") is not None:
                 scores[f"zero_shot/{task}"] = float(record["zero_shot"])
         self._try("finish", scores)
