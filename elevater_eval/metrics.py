@@ -8,7 +8,9 @@ or a NaN raises ``ValueError``.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,7 +63,7 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
     rest. The precision-recall curve is scikit-learn's, which ends at (recall 0,
     precision 1): the value at recall 0 is always 1.
     """
-    from sklearn.metrics import precision_recall_curve
+    precision_recall_curve = _sklearn_metrics().precision_recall_curve
 
     scores = _scores(probabilities)
     targets = np.asarray(targets)
@@ -87,8 +89,7 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
     A 0/1 matrix (N, C) with more than two columns is averaged over its columns.
     """
-    from sklearn.metrics import roc_auc_score
-
+    roc_auc_score = _sklearn_metrics().roc_auc_score
     scores = _scores(probabilities)
     targets = np.asarray(targets)
     if targets.ndim == 2 and scores.shape[1] > 2:
@@ -118,6 +119,20 @@ METRICS = {
     "11point_mAP": eleven_point_map,
     "roc_auc": roc_auc,
 }
+
+
+def _sklearn_metrics() -> ModuleType:
+    """Return sklearn.metrics, imported when it is first used.
+
+    The import leaves Python's global generator as it is, although rich, which sklearn
+    imports, draws from it: the state in a training's checkpoint must not depend on when
+    that is.
+    """
+    state = random.getstate()
+    import sklearn.metrics
+
+    random.setstate(state)
+    return sklearn.metrics
 
 
 def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:

@@ -263,16 +263,19 @@ class Predictor:
             raise ValueError(
                 "the prompt's file holds no class names; give the classes to choose among"
             )
-        self._check_words(names)
+        self._check_words(names, accepted=names == trained)
         if not self.model.has_class_contexts:
             return names, None
         if classes is None:
             return names, torch.arange(len(names))
         return names, torch.tensor([_row(name, trained) for name in names])
 
-    def _check_words(self, names: list[str]) -> None:
+    def _check_words(self, names: list[str], accepted: bool) -> None:
+        """Raise ValueError for words that the backbone does not know; log a warning if
+        they were accepted when the prompt was trained.
+        """
         if names != self._checked:
-            self.backbone.check_classes(names, force=self.force)
+            self.backbone.check_classes(names, force=self.force or accepted)
             self._checked = list(names)
 
     def templates(self, task: str | None = None) -> list[str] | None:

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -9,6 +13,8 @@ from sklearn.metrics import (
 from elevater_eval import metrics
 
 SEEDS = range(6)
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def scores_of(rng, images, classes, tied):
@@ -147,3 +153,17 @@ def test_results_are_python_floats():
 def test_wrong_input_is_a_clear_error(name, targets, scores, message):
     with pytest.raises(ValueError, match=message):
         metrics.compute(name, targets, scores)
+
+
+def test_the_first_score_leaves_the_global_generators_alone():
+    program = (
+        "import random, numpy\n"
+        "from elevater_eval import metrics\n"
+        "states = lambda: (random.getstate(), str(numpy.random.get_state()))\n"
+        "before = states()\n"
+        "for name in metrics.METRICS:\n"
+        "    metrics.compute(name, [[0, 1], [1, 0]] if 'mAP' in name else [0, 1],"
+        " [[0.2, 0.8], [0.6, 0.4]])\n"
+        "assert states() == before\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -740,3 +740,17 @@ def test_unknown_words_with_force(capsys, photos, caplog):
     )
     assert code == 0 and len(json.loads(out)) == 1
     assert caplog.text.count("'wren', 'robin'") == 1
+
+
+def test_words_that_training_accepted_are_a_warning(saved, photos, caplog):
+    backbone = prompting.load_backbone("pocket")
+    width = clip_shape(backbone.clip).text_width
+    trained = {"photos": ["wren", "robin"]}
+    changes = {"backbone": "pocket", "classes": trained, "preprocessing": None}
+    run = saved(TextPrompt(3, width), **changes)
+    predictor = prompting.load(run)
+    (answers,) = predictor.predict([find_images([photos])[0]])
+    assert {name for name, _ in answers} == {"wren", "robin"}
+    assert caplog.text.count("'wren', 'robin'") == 1
+    with pytest.raises(ValueError, match="'wren', 'finch'"):
+        predictor.predict([find_images([photos])[0]], classes=["wren", "finch"])

@@ -241,7 +241,7 @@ def vectors_in(folder: Path) -> dict[str, torch.Tensor]:
     return {
         name: value.detach()
         for name, value in contexts._asdict().items()
-        if value is not None
+        if isinstance(value, torch.Tensor)
     }
 
 
@@ -271,9 +271,8 @@ def assert_same_run(
         read(here / "results.json"), read(there / "results.json"), strict=True
     ):
         assert ours.keys() == theirs.keys()
-        assert sorted(
-            record["machine"].pop("processes") for record in (ours, theirs)
-        ) == [1, 2]
+        counts = [record["machine"].pop("processes") for record in (ours, theirs)]
+        assert counts[0] != counts[1]
         # the source prompt is the same but for the last bits
         for key in ours.keys() - {"start"}:
             assert ours[key] == (
