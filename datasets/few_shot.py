@@ -1,5 +1,5 @@
 """Few-shot subsets: ELEVATER's rule image for image from two shots on, CoOp's number of
-images per class, and records of what was sampled.
+images per class, and records of the sampled images.
 
 ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images
 with a private Mersenne Twister, walks them greedily until every class has its shots,
@@ -190,8 +190,8 @@ def _check_shots(shots: int) -> None:
 
 
 def to_record(task: Task, shots: int, seed: int) -> dict:
-    """Return what `task` is trained on: task, shots, seed, and the images' keys, the
-    same on every machine.
+    """Return the record of the training images of `task`: task, shots, seed, and the
+    images' keys, the same on every machine.
     """
     train = [item.key for item in task.train_x]
     val = [item.key for item in task.val or []]

@@ -85,7 +85,7 @@ class MixingSampler(Sampler[list[int]]):
 
     @property
     def shares(self) -> np.ndarray:
-        """Each task's expected share of an epoch, (tasks,); sums to 1."""
+        """Return each task's expected share of an epoch, (tasks,); sums to 1."""
         powers = {
             "proportional": 1.0,
             "uniform": 0.0,

@@ -127,12 +127,12 @@ class MultitaskDataset(Dataset):
 
     @cached_property
     def lab2cname(self) -> dict[int, str]:
-        """Column of the union -> class name."""
+        """Return column of the union -> class name."""
         return dict(enumerate(self.classnames))
 
     @cached_property
     def labels(self) -> Tensor:
-        """Labels within their tasks, int64 (N, K), padded with -1."""
+        """Return labels within their tasks, int64 (N, K), padded with -1."""
         padding = [-1] * self.max_labels
         padded = [
             (*sample.labels, *padding)[: self.max_labels] for sample in self.samples
@@ -142,13 +142,15 @@ class MultitaskDataset(Dataset):
 
     @cached_property
     def owners(self) -> Tensor:
-        """The position of each item's task, int64 (N,)."""
+        """Return the position of each item's task, int64 (N,)."""
         tasks = torch.arange(len(self.tasks))
         return tasks.repeat_interleave(torch.tensor(self.sizes))
 
     @property
     def image_bytes(self) -> int:
-        """The bytes that decoded images take once all are kept, 0 if they are not."""
+        """Return the bytes that decoded images take once all are kept, 0 if they are
+        not.
+        """
         return self._cache.nbytes if self._cache else 0
 
     def forget_images(self, for_good: bool = False) -> None:
@@ -217,7 +219,7 @@ class MultitaskDataset(Dataset):
         return targets
 
     def _image(self, index: int) -> Tensor:
-        """Return uint8 (3, S, S), or what `transform` makes of the image."""
+        """Return uint8 (3, S, S), or the result of `transform`."""
         path = self.samples[index].impath
         if self.transform is not None:
             return self.transform(read_image(path, self.background))
@@ -249,8 +251,8 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 class _ImageCache:
-    """uint8 images in anonymous shared memory: all processes have what a forked worker
-    decodes.
+    """uint8 images in anonymous shared memory: all processes share the images that a
+    forked worker decodes.
 
     Pages take memory once they are written. The copy of a spawned worker starts empty.
     """

@@ -39,9 +39,10 @@ class Sample:
 class Task(DatasetBase):
     """Images with labels, class names, a metric and prompt templates.
 
-    Subclasses state the class attributes and call this constructor with what they read;
-    Dassl constructs a registered subclass with `cfg` alone. `train_x`, `val` and `test`
-    are lists of `Sample`, few-shot already applied; `val` may be empty.
+    Subclasses state the class attributes and call this constructor with the samples
+    that they read; Dassl constructs a registered subclass with `cfg` alone. `train_x`,
+    `val` and `test` are lists of `Sample`, few-shot already applied; `val` may be
+    empty.
     """
 
     name: str = ""

@@ -19,12 +19,12 @@ from prompting.tokens import TokenBatch
 
 
 class Insertion(NamedTuple):
-    """How vectors enter, and what is read from them.
+    """How vectors enter, and which outputs are read.
 
     blocks: counted from 0, increasing. share: of the new vectors in a later block, the
-    rest is what the block before made of the old ones. projection: (image_width,
-    embed_dim), of the mean vector; added to CLIP's own if `adds`. weight: of the class
-    token's logits; those of the vectors have 1 - weight.
+        rest is the previous block's output for the old ones. projection: (image_width,
+        embed_dim), of the mean vector; added to CLIP's own if `adds`. weight: of the
+        class token's logits; those of the vectors have 1 - weight.
     """
 
     blocks: Sequence[int]

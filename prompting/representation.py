@@ -1,6 +1,7 @@
 """Vectors of a space of their own that are mapped into both towers (MMRL, MMRL++)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class MMRLPrompt(Prompt):
 
     kind = "mmrl"
     task_templates = True
+    text_maps: Any  # a map for each block, or one of all blocks
+    image_maps: Any
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class MMRLPrompt(Prompt):
         self.build_maps()
 
     def build_maps(self) -> None:
-        """Make the maps of the vectors and the projection of what they become."""
+        """Make the maps of the vectors and the projection of their outputs."""
         sizes = self._sizes
         for name in ("text", "image"):
             maps = [

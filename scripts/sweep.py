@@ -6,8 +6,9 @@
 
 The plan is a study (`items`, `suite`, `seeds`, `methods`, `backbone`: see
 scripts.study) or free `runs`; flags win over the file. A failed job is tried again, a
-lost one is resumed from its last finished epoch, and the same command does only what is
-missing. Free runs leave results.json, results.csv and results.md in the output folder.
+lost one is resumed from its last finished epoch, and the same command runs only the
+missing jobs. Free runs leave results.json, results.csv and results.md in the output
+folder.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
 
 
 def describe(plan: Plan, args: argparse.Namespace) -> str:
-    """Return the plan as text: how many jobs, and what they should take."""
+    """Return the plan as text: the number of jobs, and their expected time."""
     counts = plan.counts()
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"

@@ -218,14 +218,12 @@ def test_docstrings_of_functions_begin_with_a_verb(counts):
     assert counts.private_verbs / counts.private >= 0.95, wrong
 
 
-@not_yet
 @pytest.mark.parametrize("word", ["where", "what"])
 def test_docstrings_and_comments_have_few_question_words(counts, word):
     assert counts.words > 50_000
     assert counts.per_thousand(word) <= 2
 
 
-@not_yet
 def test_names_and_phrases_are_standard(counts):
     wrong = [text for text in counts.found if re.search(": (name|phrase): ", text)]
     assert wrong == []

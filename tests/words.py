@@ -42,7 +42,7 @@ VERBS = set(
     continue convert copy count create crop cut damage decode delete describe detach
     disable discard divide do download draw drop enable encode end enter evaluate execute
     exit expand expect export extend extract fail fetch fill find finish fit flip flush follow forget
-    format freeze gather generate get give go group handle have hold ignore import
+    format free freeze gather generate get give go group handle have hold ignore import
     initialise insert install interpolate interrupt iterate join keep kill leave let
     limit link list load lock log look lower make map mark mask measure merge mix move
     multiply name normalise open order overwrite pack pad parse pass pick place plan plot
@@ -88,16 +88,16 @@ BANNED_NAMES = {
     "cut": ("trim_padding", ""),
     "draw": ("sample", "prompting/"),
     "facts": ("metadata", ""),
-    "findings": ("report", ""),
+    "findings": ("report", "def"),
     "finish": ("attention_output_and_mlp", "prompting/"),
-    "forms": ("unpack", ""),
+    "forms": ("unpack", "def"),
     "frozen": ("get_backbone", "def"),
     "hidden": ("causal_mask", "prompting/text_tower"),
     "is_own": ("is_custom", ""),
     "joint": ("multitask", ""),
     "keep": ("max_cached_classes", ""),
     "kinds": ("fine_grained", "datasets/pocket/"),
-    "listings": ("lenient_readers", ""),
+    "listings": ("lenient_readers", "def"),
     "notes": ("warnings", ""),
     "own": ("custom", ""),
     "own_images": ("image_folder, csv", ""),

@@ -1,9 +1,9 @@
-"""Plugins imported: each folder of a user's is a package of its own.
+"""Imports of plugins: each folder of a user is a separate package.
 
 Its files import each other as they do in their own repository (`from trainers.coop
 import ...`, `from .oxford_pets import ...`, `from clip import clip`), whatever modules
-of these names there are elsewhere. What they register replaces what is registered
-under the same name, and an error in one file of a folder stops only what needs it.
+of these names there are elsewhere. Their classes replace those registered under the
+same name, and an error in one file of a folder stops only its users.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REGISTRIES = {
     "dassl.data.datasets": ("DATASET_REGISTRY",),
     "dassl.evaluation": ("EVALUATOR_REGISTRY",),
     "dassl.modeling": ("BACKBONE_REGISTRY", "HEAD_REGISTRY", "NETWORK_REGISTRY"),
-}  # module -> what plugins register in
+}  # module -> its registries for plugins
 DATA_SETS = re.compile(r"\bDATASET_REGISTRY\b|\bregister_task\b")
 REGISTERS = re.compile(
     r"\b(TRAINER|DATASET|EVALUATOR|BACKBONE|HEAD|NETWORK)_REGISTRY\b|\bregister_task\b"
@@ -55,14 +55,14 @@ class PluginPackage:
 
     @cached_property
     def name(self) -> str:
-        """The name of the package, the same in every process."""
+        """Return the name of the package, the same in every process."""
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
         return f"plugin_{digest}"
 
     @cached_property
     def builtins(self) -> dict:
-        """The builtins of its modules: their import statements look in the folder
-        first.
+        """Return the builtins of its modules: their import statements look in the
+        folder first.
         """
 
         def import_name(name, globals=None, locals=None, fromlist=(), level=0):
@@ -115,7 +115,7 @@ class PluginPackage:
         sys.modules[self.name] = module
 
     def import_file(self, file: Path) -> None:
-        """Import one file; what it registers wins over what others have registered."""
+        """Import one file; its registrations replace earlier ones."""
         self.load()
         parts = file.relative_to(self.folder).with_suffix("").parts
         name = ".".join([self.name, *parts])
@@ -227,8 +227,8 @@ def _import_folder(path: Path, pattern: re.Pattern) -> None:
 
 
 def import_dropped_in(name: str) -> None:
-    """Import a module that a user has put into trainers/ or datasets/; if it fails, only
-    what needs it fails.
+    """Import a module that a user has put into trainers/ or datasets/; if it fails,
+    only its users fail.
     """
     if name in sys.modules:
         return
@@ -280,8 +280,8 @@ def _text(file: Path) -> str:
 
 @contextlib.contextmanager
 def names_win(owner: str) -> Iterator[None]:
-    """Let what is registered meanwhile replace what had the same name; of two that one
-    plugin registers, the first stays.
+    """Let registrations within the context replace those of the same name; of two by
+    one plugin, the first stays.
     """
     before = {}
     for module, names in REGISTRIES.items():
@@ -321,7 +321,7 @@ def note(line: str) -> None:
 
 
 def lines(names: Sequence[str]) -> list[str]:
-    """Return the lines for the log of a run that uses what is registered under `names`."""
+    """Return the lines for the log of a run that uses the registered `names`."""
     found = [_replaced[name] for name in names if name in _replaced]
     for one in PACKAGES.values():
         for file, error in one.failures.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from datasets.pocket.catalog import catalog_facts
+from datasets.pocket.catalog import catalog_entries
 from toolkit.common.suggest import nearest
 
 SUITES = ("coop", "imagenet-variant", "elevater", "pocket")
@@ -26,7 +26,7 @@ class Entry:
     """One set.
 
     Attributes:
-        name: what it is registered under.
+        name: its registered name.
         suite: one of `SUITES`.
         folder: its folder below the data root ("pocket": below
             `datasets.pocket.home()`).
@@ -37,7 +37,7 @@ class Entry:
         metric, label_kind: as in `Task`.
         files: required files and folders, relative to `folder`.
         zips: those of `files` that are zips.
-        downloads: (URL or "gdrive:<id>", where to put it relative to `folder`).
+        downloads: (URL or "gdrive:<id>", its path relative to `folder`).
         torchvision: the class in `torchvision.datasets` that reads the same images, or
             "".
         note: a sentence or two for users.
@@ -81,13 +81,13 @@ class Entry:
 @cache
 def _entries() -> dict[str, Entry]:
     known = [
-        _coop(name, facts) for name, facts in _read_facts("coop_sets.yaml").items()
+        _coop(name, fields) for name, fields in _read_fields("coop_sets.yaml").items()
     ]
     known += [
-        _elevater(name, facts)
-        for name, facts in _read_facts("elevater_sets.yaml").items()
+        _elevater(name, fields)
+        for name, fields in _read_fields("elevater_sets.yaml").items()
     ]
-    known += [Entry(**facts) for facts in catalog_facts()]
+    known += [Entry(**fields) for fields in catalog_entries()]
     return {entry.name: entry for entry in known}
 
 
@@ -110,7 +110,7 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
-def _read_facts(file: str) -> dict[str, dict[str, Any]]:
+def _read_fields(file: str) -> dict[str, dict[str, Any]]:
     return yaml.safe_load((_HERE / file).read_text(encoding="utf-8"))
 
 
@@ -118,50 +118,50 @@ def _unique(*paths: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def _elevater(name: str, facts: dict[str, Any]) -> Entry:
-    layout = facts.get("format", "iris")
+def _elevater(name: str, fields: dict[str, Any]) -> Entry:
+    layout = fields.get("format", "iris")
     if layout == "iris":
-        suffix, labelmap = "txt", facts.get("labelmap", "labels.txt")
+        suffix, labelmap = "txt", fields.get("labelmap", "labels.txt")
     else:
         suffix, labelmap = "json", ""
     images: dict[str, int | None] = {}
     indexes: dict[str, str] = {}
     split_zips: dict[str, str] = {}
     for split in ("train", "val", "test"):
-        if split in facts:
-            images[split] = facts[split]["images"]
-            indexes[split] = facts[split].get("index", f"{split}.{suffix}")
-            split_zips[split] = facts[split].get("zip", f"{split}.zip")
+        if split in fields:
+            images[split] = fields[split]["images"]
+            indexes[split] = fields[split].get("index", f"{split}.{suffix}")
+            split_zips[split] = fields[split].get("zip", f"{split}.zip")
     # ELEVATER's val split is never used
     needed = [split for split in images if images[split] and split != "val"]
     zips = _unique(*(split_zips[split] for split in needed))
     files = _unique(labelmap, *(indexes[split] for split in needed), *zips)
-    folder = f"classification/{facts['folder']}"
+    folder = f"classification/{fields['folder']}"
     return Entry(
         name=name,
         suite="elevater",
         folder=folder,
         layout=layout,
-        classes=facts["classes"],
+        classes=fields["classes"],
         images=images,
-        metric=facts.get("metric", "accuracy"),
-        label_kind=facts.get("label_kind", "multiclass"),
+        metric=fields.get("metric", "accuracy"),
+        label_kind=fields.get("label_kind", "multiclass"),
         files=files,
         zips=zips,
         downloads=tuple((f"{ELEVATER_BLOBS}/{folder}/{file}", file) for file in files),
-        torchvision=facts.get("torchvision", ""),
-        note=facts.get("note", ""),
+        torchvision=fields.get("torchvision", ""),
+        note=fields.get("note", ""),
         indexes=indexes,
         split_zips=split_zips,
         labelmap=labelmap,
-        crop=facts.get("crop", "crop"),
+        crop=fields.get("crop", "crop"),
     )
 
 
-def _coop(name: str, facts: dict[str, Any]) -> Entry:
-    image_dir = facts["image_dir"]
-    split_json = facts.get("split", "")
-    annotations = tuple(facts.get("annotations", ()))
+def _coop(name: str, fields: dict[str, Any]) -> Entry:
+    image_dir = fields["image_dir"]
+    split_json = fields.get("split", "")
+    annotations = tuple(fields.get("annotations", ()))
     if name == "ImageNet":
         image_folders = ["images/train", "images/val"]
     elif image_dir:
@@ -171,16 +171,16 @@ def _coop(name: str, facts: dict[str, Any]) -> Entry:
     lists = [split_json] if split_json else annotations
     return Entry(
         name=name,
-        suite=facts.get("suite", "coop"),
-        folder=facts["folder"],
+        suite=fields.get("suite", "coop"),
+        folder=fields["folder"],
         layout="folders" if name.startswith("ImageNet") else "coop",
-        classes=facts["classes"],
-        images=facts["images"],
+        classes=fields["classes"],
+        images=fields["images"],
         files=_unique(*lists, *image_folders),
-        downloads=tuple(facts.get("downloads", {}).items()),
-        note=facts.get("note", ""),
+        downloads=tuple(fields.get("downloads", {}).items()),
+        note=fields.get("note", ""),
         image_dir=image_dir,
         split_json=split_json,
         annotations=annotations,
-        template=facts.get("template", ""),
+        template=fields.get("template", ""),
     )

@@ -32,9 +32,9 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
     Raises:
         ValueError: a folder has two tables, or only some of the split folders have one.
     """
-    places = {root: ""} | {folder: split for split, folder in split_folders.items()}
+    folders = {root: ""} | {folder: split for split, folder in split_folders.items()}
     found: dict[Path, str] = {}
-    for folder, split in places.items():
+    for folder, split in folders.items():
         tables = [folder / file for file in FILES if (folder / file).is_file()]
         if len(tables) > 1:
             raise ValueError(

@@ -207,7 +207,7 @@ def _real_paths(folders: list[Path]) -> list[str]:
         real = os.path.realpath(folder)
         if real in found:
             raise ValueError(
-                f"{found[real]} and {folder} are one folder, so their classes can't be told apart"
+                f"{found[real]} and {folder} are one folder, so their classes cannot be distinguished"
             )
         found[real] = folder
     return list(found)

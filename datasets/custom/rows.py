@@ -44,9 +44,7 @@ class Row:
 
 
 def split_of(name: str) -> str:
-    """Return the split that a folder's name stands for, "train", "val" or "test", or
-    "".
-    """
+    """Return the split that a folder's name means, "train", "val" or "test", or ""."""
     found = _SPLIT_NAME.fullmatch(name.lower())
     return FOLDER_SPLITS[found["split"]] if found else ""
 

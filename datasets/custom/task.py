@@ -57,8 +57,8 @@ def task_name(name: str) -> str:
 
 
 def without_local_path(name: str) -> str:
-    """Return the name without what belongs to one machine: of an absolute path, the
-    last part is left.
+    """Return the name without parts that belong to one machine: of an absolute path,
+    the last part is left.
     """
     kind, _, path = name.partition(":")
     if not is_custom(name) or not os.path.isabs(path):
@@ -190,8 +190,8 @@ def _stem(kind: str, path: Path) -> Path:
 def _read_rows(
     kind: str, path: Path, settings: Settings
 ) -> tuple[list[Row], bool, Settings]:
-    """Return the images, if they may have several labels, and the settings with what
-    the source itself states.
+    """Return the images, if they may have several labels, and the settings with those
+    that the source itself states.
     """
     multilabel = None
     if settings.label_kind:
@@ -216,8 +216,8 @@ def _read_rows(
 
 
 def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Settings:
-    """Return the settings with the class names and templates of packed images, where
-    the YAML states none.
+    """Return the settings with the class names and templates of packed images, if the
+    YAML states none.
     """
     if not settings.names:
         names = dict(zip(source.classnames, source.classnames, strict=True))

@@ -17,7 +17,7 @@ from datasets.task import Sample
 from toolkit.common.archives import read_bytes, split_archive
 from toolkit.common.structured import parse_json
 
-# takes the kind of a fault, where it is, and what is wrong
+# takes the kind of a fault, its position, and a message
 Issue = Callable[[str, str, str], None]
 MOST_CLASSES = 1_000_000  # of an index without class names
 _LABELS = re.compile(r"\d{1,18}(,\d{1,18})*")
@@ -43,7 +43,7 @@ class Row:
 
 
 def raise_issue(kind: str, where: str, message: str) -> NoReturn:
-    """Raise ValueError: what a reader of tasks does about any fault."""
+    """Raise ValueError, as a reader of tasks does for any fault."""
     raise ValueError(f"{where}: {message}")
 
 
@@ -275,7 +275,7 @@ def _by_id(entry: dict) -> tuple[bool, Any]:
 def _checked(
     content: Any, name: str, keys: tuple[str, ...], source: str, issue: Issue
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Return the usable entries of a list of a COCO index, each with where it is."""
+    """Return the usable entries of a list of a COCO index, each with its position."""
     entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list):
         issue("index-key", source, f"no list {name!r}")
@@ -292,7 +292,7 @@ def _checked(
 
 
 def _fault_of(entry: Any, keys: tuple[str, ...]) -> str:
-    """Return what is wrong with an entry of a COCO index, or ""."""
+    """Return the fault of an entry of a COCO index, or ""."""
     for key in keys:
         if not isinstance(entry, dict) or key not in entry:
             return f"it has no {key!r}"

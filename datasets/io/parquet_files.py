@@ -33,8 +33,8 @@ def read_parquet(
     Args:
         label: the column of labels; by default the only one with class names, or the
             one called label or cls.
-        splits: split -> what the files call it ("validation"), for copies with names of
-            their own.
+        splits: split -> its name in the files ("validation"), for copies that use other
+            names.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.

@@ -1,5 +1,5 @@
-"""Members of a tar of images, in order: fast for plain ones, and strict about what is
-in it.
+"""Members of a tar of images, in order: fast for plain ones, and strict about its
+content.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import BinaryIO
 BUFFER = 1 << 20
 _BLOCK = 512
 _PAX, _REGULAR = ord("x"), b"0\0"  # kinds of members
-# what changes how a member is read
+# headers that change how a member is read
 _PAX_KEYS = (b" path=", b" size=", b" linkpath=", b" GNU.")
 _ODD_PATH = re.compile(r"^/|\\|(^|/)\.\.(/|$)|^[^/]*:")
 

@@ -1,4 +1,4 @@
-"""What the catalog of data sets states about the pocket tasks."""
+"""The entries of the catalog of data sets for the pocket tasks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .suite import folder_of
 DIGITS = 1797  # images of scikit-learn's digits
 
 
-def catalog_facts() -> list[dict[str, Any]]:
+def catalog_entries() -> list[dict[str, Any]]:
     """Return the fields of a catalog entry for each pocket task."""
-    return [_facts(spec) for spec in SPECS.values()]
+    return [_entry(spec) for spec in SPECS.values()]
 
 
 def file_names(spec: Spec) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def file_names(spec: Spec) -> dict[str, Any]:
     return {"files": files, "zips": zips, "indexes": indexes, "labelmap": labelmap}
 
 
-def _facts(spec: Spec) -> dict[str, Any]:
+def _entry(spec: Spec) -> dict[str, Any]:
     return {
         "name": spec.task,
         "suite": "pocket",

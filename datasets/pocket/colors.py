@@ -1,4 +1,4 @@
-"""Colours with names, and tables of what is drawn in them."""
+"""Colours with names, and tables of the objects drawn in them."""
 
 from __future__ import annotations
 

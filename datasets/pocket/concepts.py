@@ -1,9 +1,9 @@
 """Everything the pocket world can show: families of concepts, how each is rendered, and
 how people caption it.
 
-A rendered image comes with its facts ("object:cat", "color:red"); a caption comes with
-the facts it claims. A caption is true of an image if the image has all the facts that
-the caption claims.
+A rendered image comes with its attributes ("object:cat", "color:red"); a caption comes
+with the attributes it claims. A caption is true of an image if the image has all the
+attributes that the caption claims.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .colors import CONCEPTS, Rng, pick
 from .styles import STYLES, finish
 
 CAPTIONS = CONCEPTS["captions"]
-Facts = frozenset[str]
+Attributes = frozenset[str]
 # styles that hide an object's colour
 COLORLESS = ("gray", "night", "invert", "infrared", "warm")
 
@@ -26,7 +26,7 @@ COLORLESS = ("gray", "night", "invert", "infrared", "warm")
 @dataclass(frozen=True)
 class Family:
     """Concepts of one kind. `render(concept, rng, mode)` returns an image (CANVAS x
-    CANVAS, RGB) and its facts.
+    CANVAS, RGB) and its attributes.
 
     `mode` is a mode of `pen.Pen`; families that are not drawn in outline ignore it.
     """
@@ -70,53 +70,61 @@ SHIFTED: dict[str, Family] = {
 
 def render(
     family: str, concept: str, rng: Rng, mode: str = "fill", style: str | None = None
-) -> tuple[Image.Image, Facts]:
-    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its facts; `style` None
-    is any, mostly plain.
+) -> tuple[Image.Image, Attributes]:
+    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its attributes; `style`
+    None is any, mostly plain.
     """
     known = FAMILIES if family in FAMILIES else SHIFTED
-    image, facts = known[family].render(concept, rng, mode)
+    image, attributes = known[family].render(concept, rng, mode)
     if style is None:
         plain = rng.random() < 0.75
         style = "plain" if plain else pick(rng, STYLES)
     if style in COLORLESS:
-        facts = {fact for fact in facts if not fact.startswith("color:")}
-    return finish(image, style, rng), frozenset(facts)
+        attributes = {
+            attribute for attribute in attributes if not attribute.startswith("color:")
+        }
+    return finish(image, style, rng), frozenset(attributes)
 
 
-def caption(family: str, concept: str, facts: Facts, rng: Rng) -> tuple[str, Facts]:
-    """Return a true caption of such an image and the facts that it claims."""
+def caption(
+    family: str, concept: str, attributes: Attributes, rng: Rng
+) -> tuple[str, Attributes]:
+    """Return a true caption of such an image and the attributes that it claims."""
     if family == "scene":
-        words, claimed = _scene_words(facts, rng)
+        words, claimed = _scene_words(attributes, rng)
     else:
-        words, claimed = _words(family, concept, facts, rng)
+        words, claimed = _words(family, concept, attributes, rng)
     return pick(rng, CAPTIONS["frames"]).format(words), frozenset(claimed)
 
 
-def _scene_words(facts: Facts, rng: Rng) -> tuple[str, set[str]]:
+def _scene_words(attributes: Attributes, rng: Rng) -> tuple[str, set[str]]:
     """Name some of the objects in a scene."""
-    names = sorted(fact.split(":")[1] for fact in facts)
+    names = sorted(attribute.split(":")[1] for attribute in attributes)
     order = rng.permutation(len(names))
     count = int(rng.integers(1, len(names) + 1))
     said = [names[int(k)] for k in order[:count]]
     return " and a ".join(said), {f"object:{name}" for name in said}
 
 
-def _words(family: str, concept: str, facts: Facts, rng: Rng) -> tuple[str, set[str]]:
+def _words(
+    family: str, concept: str, attributes: Attributes, rng: Rng
+) -> tuple[str, set[str]]:
     """Name a concept, sometimes with its colour; of a word sometimes its mood alone."""
     claimed = {f"{family}:{concept}"}
     words = phrase(family, concept, rng)
     if words == concept:
         words = CAPTIONS["instead"].get(family, {}).get(concept, words)
     if family == "word" and rng.random() < 0.4:
-        claimed = {fact for fact in facts if fact.startswith("mood:")}
+        claimed = {
+            attribute for attribute in attributes if attribute.startswith("mood:")
+        }
         mood = next(iter(claimed)).split(":")[1]
         return f"{mood} review", claimed
     if family in ("object", "shape") and rng.random() < 0.4:
-        for fact in facts:
-            if fact.startswith("color:"):
-                claimed.add(fact)
-                words = f"{fact.split(':')[1]} {words}"
+        for attribute in attributes:
+            if attribute.startswith("color:"):
+                claimed.add(attribute)
+                words = f"{attribute.split(':')[1]} {words}"
     return words, claimed
 
 

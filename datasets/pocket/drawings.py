@@ -91,7 +91,7 @@ def read_drawing(lines: list[str]) -> list[Stroke]:
 
 
 def draw(pen: Pen, drawing: Sequence[Stroke], main: Paint = "black") -> None:
-    """Draw what a drawing of drawings.yaml says, its "main" colour given."""
+    """Draw a drawing of drawings.yaml with its "main" colour."""
     for stroke in drawing:
         color = shade(stroke.color or main, stroke.factor)
         if stroke.verb == "poly":

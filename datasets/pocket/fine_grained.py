@@ -1,4 +1,4 @@
-"""Concepts that are told apart by colours and details: flowers, food, pets, flags."""
+"""Concepts that differ in colours and details: flowers, food, pets, flags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLAGS = CONCEPTS["flags"]
 
 
 def flower(name: str, rng: Rng, mode: str):
-    """Return a flower from above and its facts."""
+    """Return a flower from above and its attributes."""
     pen = Pen(vary("meadow", rng, 22), mode)
     pen.settle(rng, 20, 0.7, 1.05)
     petal, heart, count, width = FLOWERS[name]
@@ -30,7 +30,7 @@ def flower(name: str, rng: Rng, mode: str):
 
 
 def food(name: str, rng: Rng, mode: str):
-    """Return food on a plate and its facts."""
+    """Return food on a plate and its attributes."""
     pen = canvas(rng, mode)
     pen.oval(50, 56, 49, 43, "plate")
     pen.settle(rng, 16, 0.65, 0.85)
@@ -57,7 +57,7 @@ def _leaves(pen: Pen, rng: Rng) -> None:
 
 
 def pet(name: str, rng: Rng, mode: str):
-    """Return the face of a cat or a dog and its facts."""
+    """Return the face of a cat or a dog and its attributes."""
     pen = canvas(rng, mode)
     pen.settle(rng, 12, 0.75, 1.0)
     kind = PETS[name]
@@ -107,7 +107,7 @@ def _marking(pen: Pen, marking: str, coat: Color, rng: Rng) -> None:
 
 
 def flag(name: str, rng: Rng, mode: str):
-    """Return a flag that fills most of the square, and its facts."""
+    """Return a flag that fills most of the square, and its attributes."""
     pen = Pen(vary("pale-sky", rng, 18))
     pen.settle(rng, 7, 0.8, 1.0)
     kind, *names = FLAGS[name]

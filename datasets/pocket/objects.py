@@ -65,7 +65,7 @@ for _name, _points in (
 
 
 def shape(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a shape of some colour and its facts."""
+    """Return a shape of some colour and its attributes."""
     color = pick(rng)
     pen = canvas(rng, mode, color)
     pen.settle(rng, 12)
@@ -74,7 +74,7 @@ def shape(name: str, rng: Rng, mode: str) -> Rendered:
 
 
 def thing(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return an object of some colour and its facts."""
+    """Return an object of some colour and its attributes."""
     color = pick(rng)
     pen = canvas(rng, mode, color)
     pen.settle(rng, 14, flip=True)
@@ -82,10 +82,10 @@ def thing(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, _colored(f"object:{name}", color, mode)
 
 
-def _colored(fact: str, color: str, mode: str) -> set[str]:
+def _colored(attribute: str, color: str, mode: str) -> set[str]:
     if mode == "fill":
-        return {fact, f"color:{color}"}
-    return {fact}
+        return {attribute, f"color:{color}"}
+    return {attribute}
 
 
 def draw_object(pen: Pen, name: str, color: Color, rng: Rng) -> None:
@@ -128,7 +128,7 @@ def draw_plane(
 
 
 def plane(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return an aeroplane in the sky and its facts."""
+    """Return an aeroplane in the sky and its attributes."""
     pen = Pen(vary("high-sky", rng, 18), mode)
     pen.settle(rng, 35, 0.8, 1.05)
     paint = pick(rng, ("white", "gray", "green", "blue"))
@@ -144,7 +144,7 @@ def draw_car(pen: Pen, color: Color, body: str) -> None:
 
 
 def car(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a vehicle called by its colour and body, and its facts."""
+    """Return a vehicle called by its colour and body, and its attributes."""
     color, body = name.split()
     pen = canvas(rng, mode, color)
     pen.settle(rng, 5, 0.75, 1.0, flip=True)
@@ -173,14 +173,16 @@ def scene(
 
 
 def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
-    """Return a scene and the objects in it as facts; `concept` need not be one of them."""
+    """Return a scene and the objects in it as attributes; `concept` need not be one of
+    them.
+    """
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}
 
 
 def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a small, turned object among shapes, and its facts."""
+    """Return a small, turned object among shapes, and its attributes."""
     pen = Pen(vary(pick(rng), rng))
     shapes = list(SHAPES)
     for _ in range(4):
@@ -198,7 +200,7 @@ def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
 
 def rendition(name: str, rng: Rng, mode: str) -> Rendered:
     """Return an object painted, outlined or cut out in three other colours, and its
-    facts.
+    attributes.
     """
     ground, ink, color = rng.permutation(list(COLORS))[:3].tolist()
     mode = pick(rng, ("fill", "outline", "silhouette"))

@@ -42,8 +42,8 @@ class Pen:
         angle: float = 0.0,
         flip: bool = False,
     ) -> None:
-        """Centre what is drawn next at (x, y), scaled, turned by `angle` degrees and
-        mirrored if `flip`.
+        """Move the origin of the next shapes to (x, y), scaled, turned by `angle`
+        degrees and mirrored if `flip`.
         """
         self._x, self._y, self._flip = x, y, flip
         self._cos = scale * math.cos(math.radians(angle))
@@ -58,8 +58,8 @@ class Pen:
         high: float = 0.95,
         flip: bool = False,
     ) -> None:
-        """Place what is drawn next at random: scaled by `low` to `high`, turned by up
-        to `turn` degrees.
+        """Place the next shapes at random: scaled by `low` to `high`, turned by up to
+        `turn` degrees.
         """
         scale = rng.uniform(low, high)
         margin = max(3.0, 50 * (1 - scale))

@@ -1,4 +1,4 @@
-"""People and what they write: faces, actions, signs, words, digits, memes."""
+"""People and their writing: faces, actions, signs, words, digits, memes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TROUSERS = "jeans"
 
 
 def face(name: str, rng: Rng, mode: str):
-    """Return a face with an emotion and its facts."""
+    """Return a face with an emotion and its attributes."""
     pen = canvas(rng, mode)
     pen.settle(rng, 8, 0.8, 1.05)
     skin = SKINS[int(rng.integers(4))]
@@ -57,7 +57,9 @@ def _curved_mouth(bend: float) -> list[Point]:
 
 
 def person(name: str, rng: Rng, mode: str):
-    """Return a person who does something, as a stick figure with a body, and its facts."""
+    """Return a person who does something, as a stick figure with a body, and its
+    attributes.
+    """
     pen = canvas(rng, mode)
     pen.settle(rng, 5, 0.85, 1.05, flip=True)
     shirt = vary(pick(rng), rng)
@@ -98,7 +100,7 @@ def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Po
 
 
 def sign(name: str, rng: Rng, mode: str):
-    """Return a road sign and its facts."""
+    """Return a road sign and its attributes."""
     ground = pick(rng, ("gray", "green", "blue", "brown"))
     pen = Pen(vary(ground, rng, 20))
     pen.settle(rng, 9, 0.7, 1.0)
@@ -107,7 +109,7 @@ def sign(name: str, rng: Rng, mode: str):
 
 
 def digit(name: str, rng: Rng, mode: str):
-    """Return a printed digit, sheared, and its facts."""
+    """Return a printed digit, sheared, and its attributes."""
     dark = rng.random() < 0.5
     ground = "night" if dark else "chalk"
     pen = Pen(vary(ground, rng, 15))
@@ -133,7 +135,7 @@ def _sheared(image: Image.Image, rng: Rng) -> Image.Image:
 
 
 def word(name: str, rng: Rng, mode: str):
-    """Return a written word; its facts are the word and its mood."""
+    """Return a written word; its attributes are the word and its mood."""
     mood = "positive" if name in WORDS["positive"] else "negative"
     ground = pick(rng, ("white", "yellow", "gray"))
     pen = Pen(vary(ground, rng, 8))
@@ -144,7 +146,7 @@ def word(name: str, rng: Rng, mode: str):
 
 
 def meme(name: str, rng: Rng, mode: str):
-    """Return a face with a word below, and its facts.
+    """Return a face with a word below, and its attributes.
 
     The word is "kind" or "rude", the face may be any.
     """

@@ -22,9 +22,9 @@ CAR_HEIGHTS = {"near": 70, "middle": 62, "far": 53}
 DISTANCES = (*CAR_HEIGHTS, "none")
 
 Rendered = tuple[Image.Image, set[str]]
-# what a tile shows beside its drawing
+# parts of a tile beside its drawing
 RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {}
-# what a place shows before and above its horizon
+# parts of a place before and above its horizon
 VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {}
 
 
@@ -39,7 +39,7 @@ def drawing(table: dict, name: str) -> Callable:
 
 
 def tile(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a square of the earth seen from above and its facts."""
+    """Return a square of the earth seen from above and its attributes."""
     rough = 22 if name in ("forest", "shrubland") else 11
     pen = _on_ground(rng, TILE_GROUNDS[name], rough)
     x = 50 + rng.normal(0, 4)
@@ -155,7 +155,7 @@ def _ripples(pen: Pen, rng: Rng) -> None:
 
 
 def place(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a place seen from the ground and its facts."""
+    """Return a place seen from the ground and its attributes."""
     pen = Pen(vary(PLACES[name]["sky"], rng, 10))
     horizon = rng.uniform(48, 64)
     pen.rect(0, horizon, 100, 100, vary(PLACES[name]["ground"], rng, 10))
@@ -250,7 +250,7 @@ def _path(pen: Pen, rng: Rng, horizon: float) -> None:
 
 def road(name: str, rng: Rng, mode: str) -> Rendered:
     """Return a road ahead with a car near, at a middle distance, far away, or none, and
-    its facts.
+    its attributes.
     """
     color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
     pen = Pen(vary("day-sky", rng, 15))
@@ -275,8 +275,8 @@ def road(name: str, rng: Rng, mode: str) -> Rendered:
 
 
 def tissue(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a stained slice of lymph node and its facts; tumour cells are large, dark
-    and crowded in the middle.
+    """Return a stained slice of lymph node and its attributes; tumour cells are large,
+    dark and crowded in the middle.
     """
     pen = _on_ground(rng, "tissue", 12)
     for _ in range(int(rng.integers(34, 60))):

@@ -51,7 +51,7 @@ class Spec:
 
     @property
     def task(self) -> str:
-        """The registered name."""
+        """Return the registered name."""
         return f"pocket-{self.name}"
 
 

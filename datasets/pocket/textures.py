@@ -39,7 +39,7 @@ class Grid:
         return cls(x, y, u, v, angle, period, 2 * math.pi / period)
 
 
-Pattern = Callable[[Grid, Rng], np.ndarray]  # where the first colour is: above 0
+Pattern = Callable[[Grid, Rng], np.ndarray]  # the first colour: values above 0
 
 
 def striped(grid: Grid, rng: Rng) -> np.ndarray:
@@ -138,7 +138,7 @@ PATTERNS: dict[str, Pattern] = {
 
 
 def texture(name: str, rng: Rng, mode: str) -> tuple[Image.Image, set[str]]:
-    """Return a texture over the whole image and its facts."""
+    """Return a texture over the whole image and its attributes."""
     first = pick(rng)
     others = [color for color in COLORS if color != first]
     second = pick(rng, others)
@@ -158,8 +158,8 @@ def smooth_field(rng: Rng, cells: int) -> np.ndarray:
 
 
 def _two_nearest(grid: Grid, rng: Rng, count: int) -> np.ndarray:
-    """Distances to the two nearest of `count` random points, (CANVAS, CANVAS, 2 or
-    more).
+    """Return the distances to the two nearest of `count` random points, (CANVAS,
+    CANVAS, 2 or more).
     """
     points = rng.uniform(-5, CANVAS + 5, (count, 2))
     distance = np.hypot(

@@ -96,7 +96,7 @@ def write_split_file(name: str, folder: str) -> Path:
 
 
 def check_available(known: Entry, folder: str) -> None:
-    """Raise an error if a split of the set cannot be made from what is in `folder`."""
+    """Raise an error if a split of the set cannot be made from the files in `folder`."""
     if known.suite != "coop" or known.layout != "coop":
         raise ValueError(
             f"{known.name} has no split that is made from raw annotations; --from torchvision prepares ELEVATER's sets"
@@ -166,7 +166,7 @@ def _by_label(rows: Sequence[Row]) -> dict[int, list[Row]]:
 
 
 def _last_change(known: Entry, folder: str) -> int:
-    """Return when what a split is made from was changed last, in nanoseconds."""
+    """Return the time of the last change of a split's sources, in nanoseconds."""
     sources = [Path(folder, file) for file in known.annotations]
     if not sources:
         images = Path(folder, known.image_dir)
@@ -192,8 +192,8 @@ def _to_json(rows: Sequence[Row]) -> str:
 
 
 def _official_lists(name: str, folder: str) -> dict[str, list[Row]]:
-    """FGVC-Aircraft: files of lines "<image> <class>", and one that names a class a
-    line in label order.
+    """Read FGVC-Aircraft: files of lines "<image> <class>", and one that names a class
+    a line in label order.
     """
     classes, *lists = entry(name).annotations
     label_of = _label_of(folder, classes)
@@ -208,7 +208,7 @@ def _official_lists(name: str, folder: str) -> dict[str, list[Row]]:
 
 
 def _folders(name: str, folder: str) -> Annotated:
-    """A folder a class, in the order of their names; some are left out or renamed."""
+    """Read a folder a class, in the order of their names; some are left out or renamed."""
     root = Path(folder, entry(name).image_dir)
     folders = sorted(
         child.name
@@ -232,8 +232,8 @@ def _folders(name: str, folder: str) -> Annotated:
 
 
 def _pets(name: str, folder: str) -> Annotated:
-    """Lines "<image> <class id> <species> <breed id>"; the class is the image without
-    its number, in lower case.
+    """Read lines "<image> <class id> <species> <breed id>"; the class is the image
+    without its number, in lower case.
     """
 
     def read(file: str) -> list[Row]:
@@ -257,7 +257,7 @@ def _pets(name: str, folder: str) -> Annotated:
 
 
 def _cars(name: str, folder: str) -> Annotated:
-    """MATLAB files; the year at the end of a name goes to its front."""
+    """Read MATLAB files; the year at the end of a name goes to its front."""
     meta, train, test = entry(name).annotations
     classes = []
     for text in _mat(folder, meta, "class_names"):
@@ -275,8 +275,8 @@ def _cars(name: str, folder: str) -> Annotated:
 
 
 def _flowers(name: str, folder: str) -> Annotated:
-    """Image i + 1 has the i-th label, counted from 1; cat_to_name.json names the
-    labels.
+    """Read labels, counted from 1, the i-th of image i + 1; cat_to_name.json names
+    them.
     """
     labels, names_file = entry(name).annotations
     path = Path(folder, names_file)
@@ -296,8 +296,8 @@ def _flowers(name: str, folder: str) -> Annotated:
 
 
 def _scenes(name: str, folder: str) -> Annotated:
-    """SUN397: the folder is the class, /a/apartment_building/outdoor is called "outdoor
-    apartment_building".
+    """Read SUN397: the folder is the class, /a/apartment_building/outdoor is called
+    "outdoor apartment_building".
     """
     classes, train, test = entry(name).annotations
     label_of = _label_of(folder, classes)
@@ -316,8 +316,8 @@ def _scenes(name: str, folder: str) -> Annotated:
 
 
 def _actions(name: str, folder: str) -> Annotated:
-    """UCF101: "<Action>/<video>.avi"; folders and classes are the action with its words
-    apart, Apply_Eye_Makeup.
+    """Read UCF101: "<Action>/<video>.avi"; folders and classes are the action with its
+    words apart, Apply_Eye_Makeup.
     """
     classes, train, test = entry(name).annotations
     label_of = {}

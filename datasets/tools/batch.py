@@ -1,5 +1,5 @@
-"""Prepare several sets: one that fails does not stop the others, and a table says what
-became of each.
+"""Prepare several sets: one that fails does not stop the others, and a table has the
+outcome of each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WRITTEN, SKIPPED, FAILURE = "written", "skipped", "failed"
 
 @dataclass(frozen=True)
 class Source:
-    """Where copies are.
+    """The origin of copies.
 
     Attributes:
         origin: one of `ORIGINS`.
@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one set. `code`: the exit code that it asks for."""
+    """The outcome of one set. `code`: its exit code."""
 
     name: str
     status: str
@@ -100,7 +100,7 @@ def prepare_all(
     every: bool,
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    """Prepare sets one after the other, and return what became of each.
+    """Prepare sets one after the other, and return the outcome of each.
 
     Args:
         every: "all" was asked for: a set that is there already, or has no copy, is
@@ -116,8 +116,8 @@ def prepare_all(
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return one line a set: its name, written, skipped or failed, and why or with what
-    verdict.
+    """Return one line a set: its name, written, skipped or failed, and the reason or
+    the verdict.
     """
     width = max(len(outcome.name) for outcome in outcomes)
     lines = []

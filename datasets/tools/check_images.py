@@ -84,7 +84,7 @@ class Members:
 
 
 def describe(archive: str) -> str:
-    """Return what a file that is no readable zip seems to be, or ""."""
+    """Return the likely kind of a file that is no readable zip, or ""."""
     if not os.path.isfile(archive):
         return "a folder, not a zip"
     size = os.path.getsize(archive)
@@ -157,7 +157,7 @@ def _in_order(
 
 
 def _examine(batch: Sequence[tuple[str, bool]]) -> tuple[int, list[Fault]]:
-    """Return the number of files of a batch, and what is wrong with them."""
+    """Return the number of files of a batch, and their faults."""
     faults = []
     for path, is_image in batch:
         fault = _fault_of_image(path) if is_image else _fault_of_file(path)

@@ -1,5 +1,5 @@
-"""What is known of the public copies of the sets (catalog/copies.yaml), and the local
-copies as collections.
+"""The public copies of the sets (catalog/copies.yaml), and the local copies as
+collections.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Copy:
     Attributes:
         repo: its repository on the Hub, "" if none is known.
         type: of the repository, "dataset" or "model".
-        revision: what to read of it.
+        revision: the revision to read.
         verdict: of the test images, if the files are complete.
         label, splits: as `read_parquet` takes them.
         note: differences besides.
@@ -50,7 +50,7 @@ class Copy:
 
 
 @cache
-def _facts() -> dict[str, Any]:
+def _known_copies() -> dict[str, Any]:
     return read_yaml(Path(datasets.catalog.__file__).parent / "copies.yaml")
 
 
@@ -61,20 +61,20 @@ def find_copy(entry: Entry, form: str) -> Copy | None:
     if form == "zip":
         if entry.suite not in ("coop", "imagenet-variant") or entry.name == "ImageNet":
             return None
-        return Copy(**_facts()["zip"])
-    facts = _facts()["sets"].get(entry.name, {}).get(form)
-    if facts is None:
+        return Copy(**_known_copies()["zip"])
+    fields = _known_copies()["sets"].get(entry.name, {}).get(form)
+    if fields is None:
         return None
-    facts = dict(facts)
-    facts["wrong"] = facts.pop("not", "")
+    fields = dict(fields)
+    fields["wrong"] = fields.pop("not", "")
     if form == "wds":
-        facts["repo"] = f"{WDS_OWNER}/{facts['repo']}"
-    return Copy(**facts)
+        fields["repo"] = f"{WDS_OWNER}/{fields['repo']}"
+    return Copy(**fields)
 
 
 def test_counts(entry: Entry) -> list[int]:
     """Return the published number of test images of each class, [] if it is not stated."""
-    return _facts()["sets"].get(entry.name, {}).get("test_counts", [])
+    return _known_copies()["sets"].get(entry.name, {}).get("test_counts", [])
 
 
 def open_copy(entry: Entry, form: str, path: Path) -> Collection:

@@ -1,4 +1,4 @@
-"""Examine the files of a set: what is missing, damaged or contradicts itself.
+"""Examine the files of a set: missing, damaged and contradictory ones.
 
 Nothing is changed.
 """
@@ -88,8 +88,8 @@ def _first_of_each(rows: list[Row]) -> list[Row]:
 
 
 def _check_files(entry: Entry, root: Path, report: Report) -> None:
-    """Report missing files that no reader reports, what a stopped download left, and a
-    copy in another order.
+    """Report missing files that no reader reports, the rest of a stopped download, and
+    a copy in another order.
     """
     folder = root / entry.folder
     reported_elsewhere = {
@@ -244,14 +244,14 @@ def _read_class_folders(entry: Entry, reader: Reader) -> dict[str, Listing]:
     register_all()
     cls = DATASET_REGISTRY.get(entry.name)
     splits = cls.__new__(cls).read(str(reader.path))
-    listings = {}
+    by_split = {}
     for split, samples in zip(("train", "val", "test"), splits, strict=True):
         if entry.images.get(split) or not entry.images:
             where = f"{entry.folder}: {split}"
-            listings[split] = Listing(
+            by_split[split] = Listing(
                 [Row(where, item.key, item.labels, item.impath) for item in samples]
             )
-    return listings
+    return by_split
 
 
 def _check_names(entry: Entry, found: list[str], where: str, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Fetch the files of a set to where it wants them, and unpack what comes packed."""
+"""Fetch the files of a set to their paths, and unpack archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 def download(
     entry: Entry, root: str | Path, mirror: str = "", wait: float = 2.0
 ) -> list[str]:
-    """Fetch what is missing of a set; files that are there and whole are left alone.
+    """Fetch the missing files of a set; files that are there and whole stay as they
+    are.
 
     Args:
         mirror: the URL of a copy of the data root, to take the set's own files from
@@ -64,7 +65,7 @@ def still_missing(entry: Entry, root: str | Path) -> list[str]:
 
 
 def by_hand(entry: Entry, root: str | Path) -> str:
-    """Return what a user can do if no download helps."""
+    """Return the steps that a user can take if no download helps."""
     parts = [
         f"{entry.name} needs {', '.join(entry.files)} in {Path(root) / entry.folder}."
     ]

@@ -1,11 +1,10 @@
 """Fetch one file: over HTTP or from Google Drive, resumable, under a temporary name
 until it is whole and checked.
 
-What a stopped download leaves is `.<name>.part` and `.<name>.part.json`, which says
-what it is part of (from Google Drive: a `.<name>.part<something>.part` of gdown's); the
-next call resumes it. Google Drive is gdown's business. HTTP is done here: neither
-gdown, pooch nor huggingface_hub checks (If-Range) that the file is still the one that
-was begun.
+A stopped download leaves `.<name>.part` and `.<name>.part.json`, which names its file
+(from Google Drive: a `.<name>.part<something>.part` of gdown's); the next call resumes
+it. Google Drive is gdown's business. HTTP is done here: neither gdown, pooch nor
+huggingface_hub checks (If-Range) that the file is still the one that was begun.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
 
     Raises:
         ValueError: the URL is of no known kind. NotDone: it is not available, or is not
-            what its name says; the message says what to do by hand.
+        of the type of its name; the message has the steps to take by hand.
     """
     if not url.startswith(("https://", "http://", DRIVE)):
         raise ValueError(
@@ -81,8 +80,7 @@ class _Failed(Exception):
 
 
 class _Part:
-    """The part of a file that has come, and what the server said about the file when it
-    was begun.
+    """The part of a file that has come, and the server's metadata when it was begun.
 
     Attributes:
         state: "url", "total" (bytes), "validator" (for If-Range) and "md5" (base64), as
@@ -125,12 +123,12 @@ class _Part:
             self.drop()
 
     def begin(self, **state: object) -> None:
-        """Record what the server says about the file."""
+        """Record the server's metadata of the file."""
         self.state = {"url": self.url, **state}
         self.state_file.write_text(json.dumps(self.state), encoding="utf-8")
 
     def drop(self) -> None:
-        """Remove what has come."""
+        """Remove the downloaded part."""
         self.state = {}
         self.path.unlink(missing_ok=True)
         self.state_file.unlink(missing_ok=True)
@@ -141,8 +139,8 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def check(self) -> None:
-        """Raise _Failed, and drop the part, if it is not what its name or the server
-        says.
+        """Raise _Failed, and drop the part, if it is not of the type of its name, or
+        differs from the server's metadata.
         """
         try:
             check_form(self.path, self.target.name)
@@ -200,7 +198,7 @@ def _reason(error: Exception) -> str:
 
 
 def _transfer(url: str, part: _Part) -> None:
-    """Make one connection and append what it brings."""
+    """Make one connection and append its data."""
     start = part.size
     if start and start == part.state.get("total"):
         return
@@ -261,7 +259,7 @@ def _from_drive(url: str, part: _Part) -> None:
         import gdown
     except ImportError as error:
         raise _Failed("gdown is not installed (pip install gdown)") from error
-    try:  # gdown keeps what it has in a file `<part>????????.part` and resumes it
+    try:  # gdown keeps its part in a file `<part>????????.part` and resumes it
         found = gdown.download(
             id=url.removeprefix(DRIVE), output=str(part.path), resume=True, quiet=False
         )

@@ -35,7 +35,7 @@ def hub_form(entry: Entry) -> tuple[str, Copy]:
 def fetch_copy(
     entry: Entry, folder: Path, revision: str = ""
 ) -> tuple[str, Path, str, str]:
-    """Fetch what is missing of the public copy of a set to a folder of its own below
+    """Fetch the missing files of the public copy of a set to a separate folder below
     `folder`.
 
     Returns:

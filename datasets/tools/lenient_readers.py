@@ -34,9 +34,7 @@ class Listing:
 
 
 class Reader:
-    """Reads the files of the set in `root`/`folder` and adds what is wrong with them to
-    `report`.
-    """
+    """Reads the files of the set in `root`/`folder` and adds their faults to `report`."""
 
     def __init__(self, root: Path, folder: str, report: Report):
         self.path = root / folder

@@ -24,10 +24,10 @@ VERDICTS = (SAME, OTHER_ORDER, OTHER_SPLIT)
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a prepared set.
+    """The metadata of a prepared set.
 
     Attributes:
-        source: what it was made from, without a local path.
+        source: its source, without a local path.
         verdict: one of `VERDICTS`, of the test images.
         revision: of the source on the Hub, or "".
         images: split -> number of images.

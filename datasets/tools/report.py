@@ -16,7 +16,7 @@ class Finding:
         level: "error" if the set cannot be used as it should be, else "warning".
         kind: a short fixed name, such as "label-range".
         where: the file below the data root and, if it applies, its line or member.
-        message: what is wrong.
+        message: the fault.
     """
 
     level: str

@@ -33,7 +33,7 @@ class Copy:
     """How torchvision has a set.
 
     Attributes:
-        splits: split -> what its class takes for it.
+        splits: split -> the argument of its class for it.
         by_name: labels are matched by class names; otherwise they are ELEVATER's
             already.
         note: how its splits or labels may differ from ELEVATER's, besides the order.
@@ -101,7 +101,7 @@ def read_copy(
         download: let torchvision download what is not there.
 
     Raises:
-        NotDone: torchvision cannot give it; the message says what to do.
+        NotDone: torchvision cannot give it; the message names the next step.
         ValueError: its class names are not those of the set.
     """
     copy = COPIES[name]

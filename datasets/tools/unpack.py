@@ -1,4 +1,4 @@
-"""Check that a downloaded file is what its name says, and unpack it if it is an
+"""Check that a downloaded file is of the type of its name, and unpack it if it is an
 archive.
 """
 
@@ -80,16 +80,17 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Unpack what `wanted` needs into `folder`; return the names that are new in it.
-    Existing files stay as they are.
+    """Unpack the files that `wanted` needs into `folder`; return the names that are new
+    in it. Existing files stay as they are.
 
     Archives differ in the folders around their content. The folder of the archive that
     has one of the paths `wanted` in it is taken; an archive in the archive is unpacked
     too.
 
     Raises:
-        ValueError: the archive is damaged, has none of `wanted` in it, or holds what
-            archives of data don't: links, devices, names that lead out of the folder or
+        ValueError: the archive is damaged, has none of `wanted` in it, or holds entries
+        that archives of data do not: links, devices, names that lead out of the folder
+        or
             occur twice, or far more bytes than it has itself.
     """
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
@@ -199,8 +200,8 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
 
 
 def _move(source: Path, target: Path) -> list[str]:
-    """Move what is in `source` into `target`, joining folders that both have; return
-    the new names.
+    """Move the content of `source` into `target`, joining folders that both have;
+    return the new names.
     """
     moved = []
     for child in sorted(source.iterdir()):

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, measuring in turns, cases in their own
+"""The parts that benchmarks share: the machine, measuring in turns, cases in their own
 processes, result files.
 """
 
@@ -117,8 +117,8 @@ def add_require(parser: argparse.ArgumentParser) -> None:
 
 
 def report_ratio(result: dict, required: float) -> int:
-    """Print a result and return the exit code: 1 if its ratio is below what is
-    required.
+    """Print a result and return the exit code: 1 if its ratio is below the required
+    one.
     """
     print(json.dumps(result, indent=1))
     return int(result["ratio"] < required)

@@ -1,5 +1,5 @@
-"""A synthetic suite of any number of tasks with 100 classes each, in ELEVATER's layout:
-what a user with very many tasks has on disk.
+"""A synthetic suite of any number of tasks with 100 classes each, in ELEVATER's layout,
+as a user with very many tasks has them on disk.
 
 Every task has index files, labels.txt and a zip for each split, one training and one
 test image a class (48 px, noise in coarse blocks). Class names are of three words, and

@@ -128,7 +128,7 @@ def compare(
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--architecture", default="ViT-B-16", help="an open_clip name")

@@ -99,7 +99,7 @@ def compare(images: int, size: int, rounds: int, folder: Path) -> dict:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(__doc__)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--bytes", type=int, default=2500, help="of an image")

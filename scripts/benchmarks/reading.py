@@ -143,7 +143,7 @@ def compare(images: int, workers: int, rounds: int, folder: Path) -> dict:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(__doc__)
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--workers", type=int, default=2)

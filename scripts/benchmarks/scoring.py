@@ -100,7 +100,7 @@ def grid(folder: Path, prompts: int = 20) -> dict:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(__doc__)
     parser.add_argument(
         "--architecture",

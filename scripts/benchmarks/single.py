@@ -1,4 +1,4 @@
-"""What one image costs in a running process, compared with the bare image tower on a
+"""The cost of one image in a running process, compared with the bare image tower on a
 batch of one that is ready.
 
     python -m scripts.benchmarks.single --architecture ViT-B-16 --classes 6,1000
@@ -61,7 +61,7 @@ def compare(architecture: str, classes: int, rounds: int, folder: Path) -> dict:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--architecture", default="ViT-B-16", help="an open_clip name")

@@ -277,16 +277,20 @@ def prompted_tower(
 def longest_batch(
     clip: nn.Module, prompt: Prompt, names: list[str], full_length: bool = False
 ) -> TokenBatch:
-    """Return all classes in one batch, padded to the longest, or to all places of the
-    tower: the template's words, or slots for the text context.
+    """Return all classes in one batch, padded to the longest, or to all positions of
+    the tower: the template's words, or slots for the text context.
     """
     text = prompt.contexts().text
     tokenizer = clip_tokenizer()
 
-    def batches(length: int, cut: bool) -> list[TokenBatch]:
+    def batches(length: int, trim_padding: bool) -> list[TokenBatch]:
         if text is None:
             return tokenize_sentences(
-                tokenizer, plain_sentences(names), length, cut, max_tokens=10**9
+                tokenizer,
+                plain_sentences(names),
+                length,
+                trim_padding,
+                max_tokens=10**9,
             )
         return tokenize_prompts(
             tokenizer,
@@ -294,7 +298,7 @@ def longest_batch(
             text.shape[-2],
             prompt.position,
             length,
-            cut,
+            trim_padding,
             max_tokens=10**9,
         )
 

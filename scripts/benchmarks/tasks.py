@@ -1,4 +1,4 @@
-"""What very many tasks cost: start-up, memory and step time of multitask training on
+"""The costs of very many tasks: start-up, memory and step time of multitask training on
 1,000 tasks of 100 classes, beside those of 10.
 
     python -m scripts.benchmarks.tasks                                    # MVPT and MCoOp, 10 and 1,000 tasks, the pocket model
@@ -67,7 +67,7 @@ def between(first: Moment, last: Moment) -> dict[str, float]:
 
 
 class Watch:
-    """Notes what happens when in a run of two epochs, the second in the order of the
+    """Records the times of steps in a run of two epochs, the second in the order of the
     first.
 
     `steps` is when an epoch ends; 0 leaves epochs as they are.
@@ -82,7 +82,7 @@ class Watch:
         self.present: list[int] = []  # how many tasks there were in each batch
 
     def mark(self, name: str) -> None:
-        """Note the time, and the most memory that the process has had so far in GB."""
+        """Record the time, and the most memory that the process has had so far in GB."""
         if name not in self.marks:
             self.marks[name] = time.time(), time.process_time()
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -205,7 +205,7 @@ def case(
     started: float,
     threads: int,
 ) -> dict:
-    """Run a case in this process and return what `Watch.report` gives.
+    """Run a case in this process and return the result of `Watch.report`.
 
     Raises RuntimeError if the run fails.
     """
@@ -268,7 +268,7 @@ def measure(arguments: dict) -> dict:
 
 
 def summary(cases: list[dict]) -> dict:
-    """Return what several runs of one case found: of each time the least and the
+    """Return the result of several runs of one case: of each time the least and the
     median, of memory the most.
     """
     first = cases[0]
@@ -316,7 +316,7 @@ def markdown(rows: list[dict]) -> str:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(__doc__)
     add = parser.add_argument
     add("--methods", type=comma_separated(), default=["MVPT", "MCoOp"])

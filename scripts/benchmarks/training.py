@@ -221,7 +221,7 @@ def markdown(results: list[dict], where: dict) -> str:
 
 
 def main() -> int:
-    """Command line."""
+    """Run the command line."""
     parser = new_parser(
         "How long a training step takes and how much memory it needs, beside the bare image tower."
     )

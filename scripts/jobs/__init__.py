@@ -1,1 +1,1 @@
-"""Plans of jobs and where they run."""
+"""Plans of jobs and their executors."""

@@ -1,5 +1,5 @@
-"""What every command that runs a plan shares: flags, where jobs run, the progress bar
-and the log, exit codes.
+"""The parts that every command that runs a plan shares: flags, executors, the progress
+bar and the log, exit codes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BAR = "{desc} {bar} {n}/{total}{postfix}"
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --dry-run and the flags that say where data are and jobs run."""
+    """Add --dry-run, and the flags for data and the executor of jobs."""
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -39,7 +39,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say where data and plugins are and where jobs run."""
+    """Add the flags for data, plugins and the executor of jobs."""
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets")
     add_import_flag(parser)
@@ -132,8 +132,8 @@ def execute(
     args: argparse.Namespace,
     trusted: bool = True,
 ) -> Report:
-    """Run the plan where `args` say, with a progress bar and a line for each try of a
-    job in `folder`/`name`.log.
+    """Run the plan on the executor of `args`, with a progress bar and a line for each
+    try of a job in `folder`/`name`.log.
 
     Args:
         work: (perform, place); `perform(job, place)` does a job.
@@ -187,7 +187,7 @@ def _executor(
 
 
 def summarise(result: Report, log: logging.Logger) -> int:
-    """Log what became of a plan, and its failures by message; return the command's exit
+    """Log the outcome of a plan, and its failures by message; return the command's exit
     code.
     """
     counts = [len(names) for names in vars(result).values()]

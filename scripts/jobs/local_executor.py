@@ -62,7 +62,7 @@ class WorkerPool:
             worker.process.kill()
 
     def submit(self, item: Any) -> None:
-        """Hand an item to an idle process, or to a new one."""
+        """Send an item to an idle process, or to a new one."""
         worker = self.idle.pop() if self.idle else self._start()
         self.busy[worker.pipe] = (worker, item)
         # the process ended while it was idle: `wait` sees its closed pipe
@@ -205,7 +205,7 @@ def _worker_environment(count: int) -> Iterator[None]:
 
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """Be a worker: items come through the pipe, results go back.
+    """Process the items that come through the pipe, and send their results back.
 
     The parent handles interrupts. A worker ends with it, however it ends: a killed
     parent must not leave a process that writes into a run's folder.

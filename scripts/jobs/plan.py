@@ -2,9 +2,9 @@
 executor.
 
 A plan is plain data and knows nothing of how its jobs are run; an executor knows
-nothing of what they mean. So the same plan runs in processes of this machine
-(`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or
-anywhere else that can run a function.
+nothing of their meaning. So the same plan runs in processes of this machine
+(`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or on
+any other executor of functions.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Executor(Protocol):
 
 @dataclass
 class Report:
-    """What became of a plan's jobs, by name."""
+    """The outcomes of a plan's jobs, by name."""
 
     reused: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)

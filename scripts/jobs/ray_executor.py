@@ -113,7 +113,7 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """The number of jobs that fit onto the nodes that there are; 1 if there is
+        """Return the number of jobs that fit onto the present nodes; 1 if there is
         none, to wait for one.
         """
         fit = sum(self._jobs_that_fit(node) for node in self._nodes())
@@ -179,7 +179,7 @@ class Ray:
             )
 
     def _dispatch(self) -> None:
-        """Hand queued jobs to idle actors, and start an actor for each job that is
+        """Send queued jobs to idle actors, and start an actor for each job that is
         left.
         """
         while self.queue and self.idle:
@@ -319,8 +319,8 @@ def connect(address: str, environment: dict[str, str]) -> Any:
 
 
 def _environment(cpus: float) -> dict[str, str]:
-    """Return the variables of the workers: where the code is, their share of the cores,
-    no bars, and those of MVLPT_.
+    """Return the variables of the workers: the path of the code, their share of the
+    cores, no bars, and those of MVLPT_.
     """
     values = {
         name: value for name, value in os.environ.items() if name.startswith("MVLPT_")

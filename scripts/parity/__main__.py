@@ -17,7 +17,16 @@ from pathlib import Path
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, fail
 
 LIMIT = 1e-4
-METHODS = ("ivlp", "kgcoop", "maple", "prograd", "promptsrc")
+METHODS = (
+    "ivlp",
+    "kgcoop",
+    "maple",
+    "mmrl",
+    "mmrlpp",
+    "prograd",
+    "promptsrc",
+    "tcp",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -71,7 +71,7 @@ class Case:
 
     @property
     def classes(self) -> list[str]:
-        """The class names."""
+        """Return the class names."""
         return [str(name) for name in self.arrays["classnames"]]
 
     def outputs(self, rows: np.ndarray, labels: np.ndarray) -> losses.Outputs:
@@ -163,7 +163,7 @@ def compare(case: Case) -> dict[str, float]:
             _difference(known[name], arrays[f"frozen/{name}"]) for name in stored
         )
     step_losses = torch.stack(
-        [case.step(rows, own) for rows, own in zip(steps, labels, strict=True)]
+        [case.step(rows, label) for rows, label in zip(steps, labels, strict=True)]
     )
     found["step losses"] = _difference(step_losses, arrays["step_losses"])
     found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
@@ -326,16 +326,18 @@ def read_cases(method: str, path: Path, backbone: Path | None) -> dict[str, Case
     cases = {}
     for name in names:
         prefix = f"{name}/"
-        own = {
+        settings = {
             key.removeprefix(prefix): value
             for key, value in arrays.items()
             if key.startswith(prefix)
         }
-        file = backbone or path.with_name(f"backbone_{own.get('backbone', 'a')}.npz")
+        file = backbone or path.with_name(
+            f"backbone_{settings.get('backbone', 'a')}.npz"
+        )
         if file not in backbones:
             backbones[file] = load_backbone_arrays(file)
         try:
-            cases[name] = build_case(method, own, *backbones[file])
+            cases[name] = build_case(method, settings, *backbones[file])
         except KeyError as error:
             raise ValueError(
                 f"{path}: {name} is no case of {method}: it lacks {error}"

@@ -48,15 +48,15 @@ OPENERS = (
 
 
 MODES = ("fill", "fill", "fill", "fill", "outline", "silhouette")
-Facts = tuple[str, ...]
-Caption = tuple[str, Facts]  # with the facts that it claims
+Attributes = tuple[str, ...]
+Caption = tuple[str, Attributes]  # with the attributes that it claims
 
 
 def make_pairs(
     seed: int, count: int
-) -> tuple[np.ndarray, list[list[Caption]], list[Facts]]:
+) -> tuple[np.ndarray, list[list[Caption]], list[Attributes]]:
     """Return `count` images (count, SIZE, SIZE, 3) uint8, the captions of each, and the
-    facts of each.
+    attributes of each.
     """
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
@@ -70,20 +70,20 @@ def make_pairs(
         family = names[int(rng.choice(len(names), p=share))]
         concept = pick(rng, FAMILIES[family].concepts)
         mode = str(rng.choice(MODES))
-        image, facts = render(family, concept, rng, mode)
+        image, attributes = render(family, concept, rng, mode)
         images[k] = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-        captions.append(make_captions(family, concept, facts, rng))
-        truths.append(tuple(facts))
+        captions.append(make_captions(family, concept, attributes, rng))
+        truths.append(tuple(attributes))
     return images, captions, truths
 
 
 def make_captions(
-    family: str, concept: str, facts: frozenset[str], rng: np.random.Generator
+    family: str, concept: str, attributes: frozenset[str], rng: np.random.Generator
 ) -> list[Caption]:
     """Return CAPTIONS captions of an image, some with an opening."""
     captions = []
     for _ in range(CAPTIONS):
-        text, claimed = caption(family, concept, facts, rng)
+        text, claimed = caption(family, concept, attributes, rng)
         if rng.random() < 0.2:
             text = f"{pick(rng, OPENERS)} {text}"
         captions.append((text, tuple(claimed)))
@@ -91,7 +91,7 @@ def make_captions(
 
 
 class Pairs:
-    """The corpus in memory: pictures, token rows, and facts as multi-hot rows."""
+    """The corpus in memory: pictures, token rows, and attributes as multi-hot rows."""
 
     def __init__(self, count: int, workers: int, seed: int = 0) -> None:
         chunks = [count // (workers * 8)] * (workers * 8)
@@ -101,14 +101,18 @@ class Pairs:
         captions = [row for part in parts for row in part[1]]
         truths = [row for part in parts for row in part[2]]
         index = {
-            fact: k
-            for k, fact in enumerate(sorted({fact for row in truths for fact in row}))
+            attribute: k
+            for k, attribute in enumerate(
+                sorted({attribute for row in truths for attribute in row})
+            )
         }
 
         def hot(rows: list[tuple[str, ...]]) -> torch.Tensor:
             out = torch.zeros(len(rows), len(index))
             for k, row in enumerate(rows):
-                out[k, [index[fact] for fact in row if fact in index]] = 1
+                out[
+                    k, [index[attribute] for attribute in row if attribute in index]
+                ] = 1
             return out
 
         texts = sorted({text for row in captions for text, _ in row})
@@ -128,11 +132,11 @@ class Pairs:
         self.text_of = torch.tensor(
             [[rows[text] for text, _ in row] for row in captions]
         )
-        self.facts = hot(truths)
+        self.attributes = hot(truths)
         claims = hot([claimed for row in captions for _, claimed in row])
         self.claims = claims.view(len(captions), CAPTIONS, -1)
         log.info(
-            "%d pictures, %d different captions, %d tokens, %d facts",
+            "%d pictures, %d different captions, %d tokens, %d attributes",
             len(captions),
             len(texts),
             len(self.token_ids),
@@ -142,8 +146,8 @@ class Pairs:
     def batch(
         self, pick: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Pictures (B, 3, S, S) slightly varied, tokens (B, length), and the matrix of
-        what is true of what (B, B).
+        """Return images (B, 3, S, S) slightly varied, tokens (B, length), and a matrix
+        (B, B) that is true if a text is true of an image.
         """
         x = self.images[pick].permute(0, 3, 1, 2).float() / 255
         dx, dy = torch.randint(-3, 4, (2,), generator=generator).tolist()
@@ -158,7 +162,7 @@ class Pairs:
         tokens = self.tokens[self.text_of[pick, which]]
         length = int((tokens > 0).sum(1).max())
         claims = self.claims[pick, which]
-        true = self.facts[pick] @ claims.T >= claims.sum(1) - 0.5
+        true = self.attributes[pick] @ claims.T >= claims.sum(1) - 0.5
         return x, tokens[:, :length], true
 
 
@@ -173,7 +177,7 @@ def text_features(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def match_loss(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross-entropy against all true matches, equally weighted.
+    """Return the symmetric cross-entropy against all true matches, equally weighted.
 
     (B, B), (B, B) -> ().
     """

@@ -36,10 +36,10 @@ HANDWRITTEN = 1797  # images in scikit-learn's digits
 
 def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
     """Return `count` test images in label order, spread evenly over the classes, each
-    with the names of what it shows.
+    with the names of its classes.
 
-    A class gives its first images; of a multilabel task, an image stands for the first
-    label that asks for it.
+    A class gives its first images; of a multilabel task, an image represents the first
+    label that needs one.
     """
     from toolkit.common.images import read_image
 
@@ -61,7 +61,7 @@ def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
 
 def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[str]:
     """Return the names, repeated ones once, on two lines of at most `width` pixels;
-    three dots stand for what does not fit.
+    three dots replace the names that do not fit.
     """
     counts = Counter(names)
     parts = [
@@ -85,7 +85,7 @@ def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[
 def draw_task(
     sheet: Image.Image, corner: tuple[int, int], spec: Spec, task: Task
 ) -> None:
-    """Draw one row: title, images, what they show."""
+    """Draw one row: title, images, captions."""
     pen = ImageDraw.Draw(sheet)
     x, y = corner
     title = ImageFont.load_default(16)
@@ -166,7 +166,7 @@ def markdown() -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     from dassl.config import get_cfg_default
 

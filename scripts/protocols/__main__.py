@@ -1,4 +1,4 @@
-"""Run the field's protocols for some methods, or print what would be run.
+"""Run the field's protocols for some methods, or print the plan.
 
     python -m scripts.protocols all --suite pocket --trainer CoOp,MVPT --seeds 1,2
     python -m scripts.protocols base2new --suite coop --trainer CoOp,MaPLe --root DATA
@@ -76,7 +76,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
-    """Return the suite, the plan and where numbers will be.
+    """Return the suite, the plan and the positions of its numbers.
 
     Raises ValueError or FileNotFoundError for wrong input.
     """

@@ -1,5 +1,5 @@
-"""What the protocols write: each table as CSV, Markdown, LaTeX, JSON and a plot; paired
-tests; logs as CoOp's scripts have them.
+"""The output of the protocols: each table as CSV, Markdown, LaTeX, JSON and a plot;
+paired tests; logs as CoOp's scripts have them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ EPOCHS = 200  # of the recipes for real backbones
 
 @dataclass
 class Results:
-    """Where a protocol's numbers are.
+    """The runs that hold a protocol's numbers.
 
     Attributes:
         runs: (method, label) -> runs; the label is base, new or open, the shots, or "".
@@ -32,7 +32,8 @@ class Results:
 
 
 class ProtocolPlanner:
-    """Adds the runs of protocols to a plan; what several of them want is in it once.
+    """Adds the runs of protocols to a plan; a run that several of them need is in it
+    once.
 
     Args:
         shots: of few-shot curves; the other protocols take the most.
@@ -59,7 +60,7 @@ class ProtocolPlanner:
         self.batch = 16 if suite.backbone == "pocket" else 32
 
     def results(self, protocol: str) -> Results:
-        """Plan a protocol and return where its numbers will be."""
+        """Plan a protocol and return the runs that will hold its numbers."""
         return getattr(self, protocol)()
 
     def base2new(self) -> Results:

@@ -19,7 +19,7 @@ BASE_NEW_H = ("base", "new", "H")
 
 
 def values(suite: str, backbone: str) -> Published:
-    """Return what is published for this suite and backbone: nothing but for CoOp's
+    """Return the published values for this suite and backbone: nothing but for CoOp's
     suite on ViT-B/16.
     """
     if (suite, backbone) != (SUITE, BACKBONE):

@@ -20,7 +20,7 @@ PARTS = ("all", *PROTOCOLS, "fewshot-largest")  # of a method's settings
 
 @dataclass(frozen=True)
 class Suite:
-    """What the protocols run on.
+    """The tasks and settings of the protocols.
 
     Attributes:
         name: "pocket", "coop" or a YAML's name.
@@ -43,7 +43,7 @@ class Suite:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The sets but for the largest."""
+        """Return the sets but for the largest."""
         return tuple(name for name in self.sets if name != self.largest)
 
     def settings(self, method: str, protocol: str, shots: int, task: str = "") -> dict:

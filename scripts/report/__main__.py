@@ -49,7 +49,7 @@ def write(
     """Write the page of the runs in `folders` and return its path, by default
     report.html in the first folder.
 
-    Raises FileNotFoundError or ValueError naming what is missing or damaged; nothing is
+    Raises FileNotFoundError or ValueError naming a missing or damaged file; nothing is
     written then.
     """
     import toolkit  # noqa: F401  (makes `dassl` importable)

@@ -102,12 +102,12 @@ class Stage:
         kind, _, path = name.partition(":")
         if not is_custom(name) or Path(path).exists():
             return name
-        places = list(self.folder.resolve().parents)
+        folders = list(self.folder.resolve().parents)
         if root:
-            places.insert(0, Path(root))
-        for place in places:
-            if (place / path).exists():
-                return f"{kind}:{place / path}"
+            folders.insert(0, Path(root))
+        for folder in folders:
+            if (folder / path).exists():
+                return f"{kind}:{folder / path}"
         return name
 
 
@@ -133,7 +133,9 @@ class Experiment:
         return [record["task"] for record in self.records]
 
     def common(self, key: str, default=None):
-        """Return what all records have alike, such as "trainer", "shots", "seed"."""
+        """Return the entries that all records have alike, such as "trainer", "shots",
+        "seed".
+        """
         return self.records[0].get(key, default)
 
     def scores(self, key: str = "score") -> list[float]:
@@ -167,7 +169,7 @@ def read_experiment(folder: str | Path) -> Experiment:
     stages = []
     for record in records:
         stage = _read_stage(folder / "adapt" / record["task"])
-        if record["task"] not in [own["task"] for own in stage.records]:
+        if record["task"] not in [known["task"] for known in stage.records]:
             raise ValueError(
                 f"{stage.folder / 'results.json'} has no record of {record['task']}"
             )
@@ -230,7 +232,7 @@ def _read_records(folder: Path) -> list[dict]:
 
 
 def _check_record(record: object, path: Path) -> None:
-    """Raise ValueError if the record lacks what the page needs."""
+    """Raise ValueError if the record lacks an entry that the page needs."""
     message = f"{path}: a record needs task, metric and scores in percent"
     if not isinstance(record, dict):
         raise ValueError(message)

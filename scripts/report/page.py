@@ -17,10 +17,10 @@ from elevater_eval.bootstrap import interval
 from scripts.transfer.matrix import Matrix
 from trainers.engine import results
 
-from . import charts, findings, reproduce
+from . import charts, reproduce, task_data
 from .charts import Gain
 from .experiment import Experiment
-from .findings import Findings, gather
+from .task_data import Findings, gather
 
 TEMPLATES = Path(__file__).with_name("templates")
 # of a task, and of all tasks together
@@ -134,7 +134,7 @@ def _environment() -> jinja2.Environment:
     environment.globals.update(
         style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
         charts=charts,
-        findings=findings,
+        task_data=task_data,
         reproduce=reproduce,
     )
     return environment

@@ -1,4 +1,4 @@
-"""How to get a run again: its command, what its configuration changes, its versions."""
+"""How to repeat a run: its command, the changes of its configuration, its versions."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ PACKAGES = ("torch", "open_clip_torch", "numpy", "scikit-learn")
 
 
 def changes(cfg: CfgNode) -> Changes | None:
-    """Return what differs from the trainer's defaults and its backbone's settings; None
-    if the trainer is unknown.
+    """Return the keys that differ from the trainer's defaults and its backbone's
+    settings; None if the trainer is unknown.
 
     Keys that one side lacks are left out.
     """

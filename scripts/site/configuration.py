@@ -40,7 +40,7 @@ the default is an error.
 
 
 def read_meanings() -> dict[str, str]:
-    """Return key -> meaning, from keys.yaml and from what trainers declare."""
+    """Return key -> meaning, from keys.yaml and from the trainers' declarations."""
     from dassl.engine import TRAINER_REGISTRY  # importable once `trainers` is
 
     text = Path(__file__).with_name("keys.yaml").read_text(encoding="utf-8")

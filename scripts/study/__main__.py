@@ -1,4 +1,4 @@
-"""Run the paper's tables and figures, or print what would be run.
+"""Run the paper's tables and figures, or print the plan.
 
     python -m scripts.study all --suite pocket --dry-run
     python -m scripts.study table1 --suite pocket --seeds 0,1,2
@@ -117,8 +117,8 @@ def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
 def describe(
     known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace
 ) -> str:
-    """Return the plan as text: runs of each item, of all together, and what they should
-    take.
+    """Return the plan as text: runs of each item, of all together, and their expected
+    time.
     """
     seeds = ", ".join(str(seed) for seed in known.seeds)
     lines = [

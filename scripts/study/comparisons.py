@@ -40,8 +40,8 @@ class Comparison:
     Attributes:
         low, high: 95 % bootstrap interval of the mean difference, tasks drawn with
             replacement.
-        wilcoxon: two-sided p of the signed-rank test over tasks; 1 where all
-            differences are 0.
+        wilcoxon: two-sided p of the signed-rank test over tasks; 1 if all differences
+            are 0.
         wins: tasks on which the first is better;
         losses: tasks on which it is more than a point worse; `tasks` is their number.
     """
@@ -123,8 +123,8 @@ def of_tables(tables: Sequence[Table]) -> list[Comparison]:
 
 
 def _names(table: Table, labels: Labels) -> str:
-    """Return what a line is called in a comparison: in table 1, whose question names
-    the shots, its method alone.
+    """Return the name of a line in a comparison: in table 1, whose question names the
+    shots, its method alone.
     """
     return labels[1] if table.name == "table1" else " ".join(labels)
 

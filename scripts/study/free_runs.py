@@ -1,5 +1,5 @@
-"""The free runs of a plan file as jobs, and what they gave: every run's record, and
-mean and deviation over seeds.
+"""The free runs of a plan file as jobs, and their results: every run's record, and mean
+and deviation over seeds.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ BEST = "best by validation"
 def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     """Return one plan of all runs, and a table for each backbone and set of targets.
 
-    What several entries want is in the plan once. If an entry has a grid of options,
-    tables have a row for each setting, and one that takes for each target and seed the
-    setting with the best validation score.
+    A run that several entries need is in the plan once. If an entry has a grid of
+    options, tables have a row for each setting, and one that takes for each target and
+    seed the setting with the best validation score.
     """
     plan = Plan()
     items: dict[tuple, Item] = {}
@@ -52,7 +52,7 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
 
 
 OF_THE_PLAN = {
-    "OUTPUT_DIR": "each run has a folder of its own below the plan's output_dir",
+    "OUTPUT_DIR": "each run has its own folder below the plan's output_dir",
     "RESUME": "runs are resumed by themselves",
     "SEED": "see seeds",
     "DATASET.RANDOM_SEED_SAMPLING": "see seeds",
@@ -66,7 +66,7 @@ OF_THE_PLAN = {
     "TRAINER.NAME": "see methods",
     "TEST.NO_TEST": "a table needs scores",
     "TEST.SPLIT": "tables are of test images",
-}  # key -> what says it in a plan
+}  # key -> the plan's own key for it
 
 
 def expand(entry: Entry) -> dict[str, dict]:

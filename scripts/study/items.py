@@ -1,5 +1,5 @@
-"""What each table and figure of the paper needs: the jobs it adds to the plan, and the
-rows that are read from them.
+"""The needs of each table and figure of the paper: the jobs it adds to the plan, and
+the rows that are read from them.
 """
 
 from __future__ import annotations

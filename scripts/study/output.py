@@ -1,5 +1,5 @@
-"""What a study writes: for each table or figure CSV, Markdown, LaTeX, JSON and PNG, the
-paired tests, and a page of all.
+"""The output of a study: for each table or figure CSV, Markdown, LaTeX, JSON and PNG,
+the paired tests, and a page of all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
-from scripts.transfer.picture import heat_maps
+from scripts.transfer.plots import heat_maps
 from toolkit.common.files import write_text
 from toolkit.common.markers import replace_or_append
 from toolkit.common.structured import write_json
@@ -93,9 +93,7 @@ def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
-    """Write the matrices averaged over seeds, raw and normalised, and what predicts
-    them.
-    """
+    """Write the matrices averaged over seeds, raw and normalised, and their predictors."""
     shares, numbers, found = {}, {}, []
     for method, jobs in item.matrices.items():
         matrices = {}
@@ -179,8 +177,8 @@ def write_page(
     parts = {"protocol": _protocol_part(protocol, names)}
     by_name = {table.name: table for table in built}
     for item in items:
-        picture = copies / f"{prefix}{item.name}.png"
-        parts[item.name] = _item_part(item, by_name.get(item.name), picture, out)
+        plot = copies / f"{prefix}{item.name}.png"
+        parts[item.name] = _item_part(item, by_name.get(item.name), plot, out)
     comparison_part = _read(out / "comparisons.md")
     if comparison_part:
         parts["comparisons"] = COMPARISONS_HEAD + comparison_part
@@ -203,11 +201,11 @@ def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
     )
 
 
-def _item_part(item: Item, table: tables.Table | None, picture: Path, out: Path) -> str:
+def _item_part(item: Item, table: tables.Table | None, plot: Path, out: Path) -> str:
     kind, number = item.name[:-1], item.name[-1]
     parts = [f"## {item.title} (the paper's {kind} {number})", ""]
-    if picture.is_file():
-        parts += [f"![{item.title}](docs/study/{picture.name})", ""]
+    if plot.is_file():
+        parts += [f"![{item.title}](docs/study/{plot.name})", ""]
     if item.name in ("table2", "table3", "figure4"):
         parts += [CHOSEN_ON_TEST, ""]
     if table:

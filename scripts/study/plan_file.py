@@ -1,5 +1,5 @@
-"""A plan file: YAML that says what a sweep runs, and where. Every mistake is one
-sentence with the file, the key and the nearest valid choice.
+"""A plan file: YAML that defines the runs of a sweep, and their executor. Every mistake
+is one sentence with the file, the key and the nearest valid choice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Entry:
     """Runs of every method, at every number of shots, with every seed, on every target.
 
     Attributes:
-        name: what tables call it.
+        name: its name in tables.
         sources: tasks that multitask methods (MCoOp, MVPT, MUPT) train a prompt on
             first, which targets start from.
         options: configuration keys, as train.py takes them; a list of values for a key
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """What a plan file says.
+    """The content of a plan file.
 
     Attributes:
         study: the study's keys that are given, for `scripts.study`; empty if `entries`
@@ -196,7 +196,7 @@ def _known_tasks() -> list[str]:
 
 @dataclass(frozen=True)
 class _Value:
-    """A value of a plan file and where it is, for messages.
+    """A value of a plan file and its position, for messages.
 
     Methods return it checked, or raise ValueError.
     """

@@ -1,5 +1,5 @@
-"""Runs as jobs: how a source prompt, an adaptation and a transfer matrix are named and
-what they need.
+"""Runs as jobs: the names and inputs of source prompts, adaptations and transfer
+matrices.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The plots of a study: averages as dots, scores before and after by task, as lines
-over what is varied, and over the size of the model.
+over the varied setting, and over the size of the model.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def lengths(table: Table, path: Path) -> None:
 
 def variations(table: Table, path: Path) -> None:
     """Draw averages over a number, the second label, with a panel for each first label,
-    which is what varies.
+    the varied setting.
     """
     groups = _by_label(table, 0)
     size = (2.6 * len(groups), 3)
@@ -210,8 +210,8 @@ def variations(table: Table, path: Path) -> None:
 
 
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
-    """Draw the accuracy of the models that there are, and what a step of the models in
-    `costs` takes.
+    """Draw the accuracy of the models that there are, and the time of a step of the
+    models in `costs`.
     """
     if not costs:
         with _figure(path, (5, 3.6)) as (_, (axis,)):

@@ -36,7 +36,7 @@ KINDS = {
     "lengths": LENGTHS,
     "options": OPTIONS,
     "items": ITEM_SETTINGS,
-}  # key of a protocol -> what it is
+}  # key of a protocol -> its meaning
 ITEM_KEYS = {
     "table1": {"shots": WHOLES},
     "figure1": {"shots": WHOLE, "backbones": NAMES, "cost": NAMES},
@@ -48,10 +48,10 @@ ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a study runs.
+    """The tasks, settings and items of a study.
 
     Attributes:
-        suite: where it comes from: "pocket", "paper" or a YAML's name.
+        suite: its origin: "pocket", "paper" or a YAML's name.
         sources: tasks that source prompts are trained on; `largest` is one of them.
         targets: all target tasks; `cross_targets` those of the cross-task experiments.
         lengths: single-task method -> context vectors in the backbone's recipe.
@@ -74,7 +74,7 @@ class Protocol:
 
     @property
     def without_largest(self) -> tuple[str, ...]:
-        """The source tasks but for the largest."""
+        """Return the source tasks but for the largest."""
         return tuple(name for name in self.sources if name != self.largest)
 
     def singles(self) -> list[str]:

@@ -1,5 +1,5 @@
-"""What the commands that plan trainings share: which jobs are missing, how long they
-should take, and running them.
+"""The parts that commands which plan trainings share: the missing jobs, their expected
+time, and running them.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def missing_jobs(plan: Plan, args: argparse.Namespace) -> list[Job]:
 def progress_lines(
     plan: Plan, args: argparse.Namespace, is_pocket: bool, show_images: bool = True
 ) -> list[str]:
-    """Return a line that says how many jobs are done, if some are, and one that says
-    what the others take: the time on the pocket model, else the images.
+    """Return a line that says how many jobs are done, if some are, and one on the cost
+    of the others: the time on the pocket model, else the images.
     """
     missing = missing_jobs(plan, args)
     lines = []
@@ -71,7 +71,7 @@ def run_jobs(
     Args:
         tasks: those of the pocket suite are written before several processes want them.
         write: write the results of finished jobs into the folder.
-        written: what it writes, for the log, such as "tables".
+        written: the name of its output in the log, such as "tables".
         log: the command's log, whose name the file of jobs has.
     """
     from datasets import pocket

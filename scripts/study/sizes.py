@@ -1,4 +1,4 @@
-"""What models of the real sizes cost: parameters and the time of a training step, on
+"""The costs of models of the real sizes: parameters and the time of a training step, on
 random weights.
 """
 
@@ -21,7 +21,7 @@ def measured(backbones: Sequence[str], path: Path) -> list[dict]:
     """Return for each backbone and method: parameters (all, trained) and seconds an
     image of a step.
 
-    path: a JSON file that keeps what was measured.
+    path: a JSON file that keeps the measured values.
     """
     rows = read_json(path) if path.is_file() else []
     known = {row["backbone"] for row in rows}

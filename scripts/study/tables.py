@@ -34,14 +34,14 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """The mean over seeds; None without runs."""
+        """Return the mean over seeds; None without runs."""
         if self.stated_mean is not None:
             return self.stated_mean
         return statistics.fmean(self.values) if self.values else None
 
     @property
     def std(self) -> float:
-        """The sample standard deviation over seeds; 0 for fewer than two."""
+        """Return the sample standard deviation over seeds; 0 for fewer than two."""
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
 

@@ -16,13 +16,13 @@ from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, writ
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
 
-DONE_FILE = "job.json"  # in a finished job's folder: what was done there
+DONE_FILE = "job.json"  # in a finished job's folder: the finished job
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study works: its folder, and that of the data sets ("" for the pocket
-    suite).
+    """The folders of a study: its output folder, and that of the data sets ("" for the
+    pocket suite).
     """
 
     folder: str
@@ -58,8 +58,8 @@ def is_there(job: Job, place: Place) -> bool:
 
 
 def perform(job: Job, place: Place) -> None:
-    """Do the job, resume what an interrupted try of it has left, or reuse its run; then
-    mark it as done.
+    """Do the job, resume its interrupted run, or reuse its finished one; then mark it
+    as done.
     """
     if job.settings["stage"] == "transfer":
         _transfer(job, place)

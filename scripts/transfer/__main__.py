@@ -6,9 +6,10 @@ task (paper, Figure 4).
 
 Below --output-dir, <trainer>_<shots>shots_seed<seed>/ holds a run's folder for each
 task, and: scores.json (raw columns), matrix.csv and normalised.csv (first column
-source, header targets), heatmap.png and heatmap.pdf, predictors.csv and predictors.json
-(how well similarities of prompts and of tasks predict the order of sources),
-results.json (all of it). What exists is reused: a stopped command resumes.
+    source, header targets), heatmap.png and heatmap.pdf, predictors.csv and
+    predictors.json (how well similarities of prompts and of tasks predict the order of
+    sources), results.json (all of it). Existing files are reused: a stopped command
+    resumes.
 """
 
 from __future__ import annotations
@@ -229,8 +230,8 @@ def perform(job: Job, runs: dict[str, Run]) -> None:
 def transfer(
     folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int
 ) -> dict:
-    """Return results.json of one method whose runs are finished; write what is missing
-    of its files.
+    """Return results.json of one method whose runs are finished; write those of its
+    files that are missing.
     """
     from trainers.features import fingerprints
 

@@ -21,7 +21,7 @@ from toolkit.common.files import write_text
 class Matrix:
     """Scores (S, T): a row for each source task, a column for each target task.
 
-    In percent, or divided by each column's best. NaN where a score is not known.
+    In percent, or divided by each column's best. NaN if a score is not known.
     """
 
     sources: tuple[str, ...]
@@ -123,8 +123,8 @@ def _distinct(names: list[str], kind: str, path: Path) -> tuple[str, ...]:
 
 
 def _read_score(cell: str, source: str, target: str, path: Path) -> float:
-    """Return the number in a cell; NaN if it is empty, or on the diagonal, where a mark
-    may be.
+    """Return the number in a cell; NaN if it is empty, or on the diagonal, which may
+    have a mark.
     """
     try:
         return float(cell)

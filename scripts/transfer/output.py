@@ -90,7 +90,7 @@ def write_pairs(
 def draw(folder: Path, shares: Matrix, title: str) -> None:
     """Draw the heat maps if matplotlib is installed."""
     try:
-        from .picture import heat_maps
+        from .plots import heat_maps
 
         names = [name.removeprefix("pocket-") for name in shares.targets]
         heat_maps(
@@ -101,7 +101,7 @@ def draw(folder: Path, shares: Matrix, title: str) -> None:
 
 
 def summary(value: dict) -> str:
-    """Return what results.json tells, in a few lines."""
+    """Return the main results of results.json, in a few lines."""
     matrix, zero_shot = np.array(value["scores"]), np.array(value["zero_shot"])
     rest = float("nan")
     if len(matrix) > 1:

@@ -196,11 +196,11 @@ def _prompt_folders(
     pattern = re.compile(rf"{method}_\d+shots_seed{seed}")
     for folder in sorted(runs.iterdir()):
         if pattern.fullmatch(folder.name):
-            places = [folder / task for task in tasks]
+            folders = [folder / task for task in tasks]
             complete = all(
-                (place / "prompts.safetensors").is_file() for place in places
+                (place / "prompts.safetensors").is_file() for place in folders
             )
-            return places if complete else []
+            return folders if complete else []
     return []
 
 

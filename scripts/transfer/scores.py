@@ -121,8 +121,8 @@ def _read_columns(kept: str | Path | None, keys: dict[str, str]) -> dict[str, di
 def _column_keys(
     run_folders: Sequence[str | Path], tasks: Sequence[str], cfg
 ) -> dict[str, str]:
-    """Return for each task's name what its column depends on: prompts, settings, test
-    images and classes.
+    """Return for each task's name the dependencies of its column: prompts, settings,
+    test images and classes.
     """
     prompts = [_digest(Path(folder)) for folder in run_folders]
     settings = [

@@ -134,10 +134,10 @@ def test_images_of_the_small_clip_are_those_of_the_version():
     for family in FAMILIES:
         for mode in ("fill", "outline", "silhouette"):
             concept = FAMILIES[family].concepts[-1]
-            image, metadata = render(family, concept, rng, mode)
+            image, attributes = render(family, concept, rng, mode)
             digest.update(image.tobytes())
-            digest.update(str(sorted(metadata)).encode())
-            digest.update(caption(family, concept, metadata, rng)[0].encode())
+            digest.update(str(sorted(attributes)).encode())
+            digest.update(caption(family, concept, attributes, rng)[0].encode())
     assert digest.hexdigest()[:16] == "bebfb8ade2f8bb10"
 
 
@@ -192,13 +192,13 @@ def test_captions_claim_only_what_is_true():
     rng = np.random.default_rng(0)
     for family in FAMILIES:
         for concept in FAMILIES[family].concepts:
-            _, metadata = render(family, concept, rng)
+            _, attributes = render(family, concept, rng)
             for _ in range(5):
-                text, claimed = caption(family, concept, metadata, rng)
-                assert claimed and claimed <= metadata, (
+                text, claimed = caption(family, concept, attributes, rng)
+                assert claimed and claimed <= attributes, (
                     family,
                     concept,
                     text,
                     claimed,
-                    metadata,
+                    attributes,
                 )

@@ -5,7 +5,8 @@ implementation.
 import numpy as np
 import pytest
 
-from scripts.parity.__main__ import main
+from scripts.parity.__main__ import METHODS, main
+from scripts.parity.cases import TRAINERS
 from tests.prompting.method_files import CONFIGS, write_files
 
 
@@ -63,3 +64,7 @@ def test_an_unknown_method_ends_with_code_2(files):
     with pytest.raises(SystemExit) as ended:
         main(["mapel", str(files["ivlp"])])
     assert ended.value.code == 2
+
+
+def test_the_command_offers_every_method():
+    assert sorted(METHODS) == sorted(TRAINERS)

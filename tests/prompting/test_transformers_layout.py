@@ -74,7 +74,7 @@ def unit(x):
 
 @pytest.mark.parametrize("name", ["pocket", "RN50", "ViT-B-32"])
 def test_a_folder_called_like_a_known_model(tmp_path, monkeypatch, name):
-    """local-dir: reads the folder, never the model of that name."""
+    """Expect that local-dir: reads the folder, never the model of that name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
     write(tmp_path / name)

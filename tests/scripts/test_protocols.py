@@ -4,8 +4,10 @@ the same cells by train.py.
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 import train
 from scripts.protocols import __main__ as protocols
@@ -119,6 +121,45 @@ def write_score(folder, score):
     folder.mkdir(parents=True)
     record = {"task": folder.name, "score": score, "zero_shot": 0.0}
     (folder / "results.json").write_text(json.dumps([record]))
+
+
+PAPERS = yaml.safe_load((Path(__file__).parent / "published_sets.yaml").read_text())
+
+
+@pytest.mark.parametrize("method", ["CoOp", "CoCoOp", "KgCoOp", "MaPLe", "PromptSRC"])
+def test_published_sets_give_the_published_h_and_averages(tmp_path, method):
+    known = suite.load("coop")
+    results = Results("base2new")
+    rows = PAPERS["base2new"][method]
+    for column, label in enumerate(("base", "new")):
+        runs = results.runs[method, label] = {}
+        for task in known.sets:
+            runs[1, task] = f"{label}/{task}"
+            write_score(tmp_path / label / task, rows[task][column])
+    table = tables.build(known, results, tmp_path, {})
+    lines = [line for line in table.lines if line.labels[0] == method]
+    assert [line.labels[1] for line in lines] == ["base", "new", "H"]
+    for column, line in enumerate(lines):
+        for task in ("average", *known.sets):
+            # a mean of values that are rounded to 0.01, rounded again
+            expected = pytest.approx(rows[task][column], abs=0.016)
+            assert line.cells[task].mean == expected, (line.labels, task)
+
+
+@pytest.mark.parametrize("protocol", ["crossdataset", "domain"])
+@pytest.mark.parametrize("method", ["CoOp", "CoCoOp", "MaPLe", "PromptSRC"])
+def test_published_sets_give_the_published_average(tmp_path, protocol, method):
+    known = suite.load("coop")
+    results = Results(protocol)
+    numbers = PAPERS[protocol][method]
+    runs = results.runs[method, ""] = {}
+    for task, score in numbers.items():
+        if task != "average":
+            runs[1, task] = task
+            write_score(tmp_path / task, score)
+    (*_, line) = tables.build(known, results, tmp_path, {}).lines
+    assert line.labels[0] == method
+    assert line.cells["average"].mean == pytest.approx(numbers["average"], abs=0.016)
 
 
 # around the published averages, so that sets differ and their mean is known

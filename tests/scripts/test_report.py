@@ -16,7 +16,7 @@ from report_runs import HOSTILE, write_images, write_run
 
 import train
 from scripts.report import __main__ as report
-from scripts.report import experiment, findings, reproduce
+from scripts.report import experiment, reproduce, task_data
 from trainers.engine import command_line
 from trainers.engine.config import differences, load
 
@@ -150,11 +150,11 @@ def test_of_many_classes_the_worst_pairs_are_shown():
     targets = np.repeat(np.arange(30), 2)
     probabilities = np.eye(30)[targets]
     probabilities[[0, 1, 4]] = np.eye(30)[[7, 7, 9]]
-    found = findings.count_confusions(
+    found = task_data.count_confusions(
         [f"c{k}" for k in range(30)], targets, probabilities
     )
     assert found.counts is None and found.pairs == [("c0", "c7", 2), ("c2", "c9", 1)]
-    assert findings.count_confusions(["a"] * 30, targets, np.eye(30)[targets]) is None
+    assert task_data.count_confusions(["a"] * 30, targets, np.eye(30)[targets]) is None
 
 
 def test_mistakes_have_a_rank_in_every_order(page):

@@ -5,7 +5,7 @@ import pytest
 
 from elevater_eval import metrics
 from elevater_eval.bootstrap import interval, statistic_of
-from scripts.report.findings import resample_scores
+from scripts.report.task_data import resample_scores
 
 
 def world(kind: str, images: int = 60, classes: int = 4, ties: bool = True):

@@ -31,7 +31,7 @@ from scripts.study import (
 )
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, write_matrix
-from scripts.transfer.picture import heat_maps
+from scripts.transfer.plots import heat_maps
 from toolkit.common.markers import fill, replace_or_append
 
 ROOT = Path(__file__).resolve().parents[2]

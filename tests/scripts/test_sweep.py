@@ -126,7 +126,7 @@ def test_without_ray_an_address_is_one_helpful_line(tmp_path, capsys, monkeypatc
         sweep.main([plan, "--output-dir", str(tmp_path / "out"), "--address", "auto"])
         == 2
     )
-    # the bar of a first rendering may stand before the message
+    # the bar of a first rendering may precede the message
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert "pip install ray, or leave --address out" in error

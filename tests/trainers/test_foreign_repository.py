@@ -33,7 +33,7 @@ TRAINER:
 
 @pytest.fixture
 def registries(monkeypatch):
-    """Undo what a test imports and registers."""
+    """Undo the imports and registrations of a test."""
     import dassl.data.datasets
     import dassl.engine
 
@@ -51,7 +51,7 @@ def registries(monkeypatch):
 
 @pytest.fixture
 def repository(registries, tmp_path):
-    """The repository, copied to a folder that is no part of the project."""
+    """Return the repository, copied to a folder that is no part of the project."""
     folder = tmp_path / "theirs"
     for file in REPOSITORY.rglob("*.py"):
         copy = folder / file.relative_to(REPOSITORY)

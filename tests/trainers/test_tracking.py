@@ -1,4 +1,6 @@
-"""Experiment trackers: what they are sent, that they never end a run, and messages."""
+"""Experiment trackers: the values that they get, that they never end a run, and
+messages.
+"""
 
 import json
 import logging
@@ -11,7 +13,7 @@ RUN = "--trainer VPT --dataset toy-shapes --shots 3".split()
 
 
 class FakeWandb(types.ModuleType):
-    """Stands in for the package: keeps what it is sent, or raises."""
+    """Replaces the package: keeps the values that it gets, or raises."""
 
     def __init__(self, fails_at=""):
         super().__init__("wandb")
@@ -35,7 +37,7 @@ class FakeWandb(types.ModuleType):
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """Installs a stand-in: wandb("log") fails at that call."""
+    """Return a function that installs a fake package: wandb("log") fails at that call."""
 
     def install(fails_at=""):
         package = FakeWandb(fails_at)

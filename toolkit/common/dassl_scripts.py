@@ -39,7 +39,8 @@ def find_script(folder: Path, beside: Path | None = None) -> Path | None:
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
-    """Return what a script defines: its imports, functions, classes and constants.
+    """Return the names that a script defines: its imports, functions, classes and
+    constants.
 
     A statement that fails is left out, and none is made that parses a command line.
     """
@@ -106,7 +107,7 @@ def _calls(statement: ast.stmt, names: tuple[str, ...]) -> bool:
 
 def _run(statement: ast.stmt, file: Path, namespace: dict) -> None:
     code = compile(ast.Module([statement], []), str(file), "exec")
-    # what the script needs for other things than a configuration may be missing
+    # packages that the script needs only after the configuration may be missing
     with contextlib.suppress(Exception, SystemExit):
         exec(code, namespace)
 

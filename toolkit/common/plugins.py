@@ -38,8 +38,8 @@ PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "tra
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:
-    """Add --import, which registers what a file or folder anywhere defines, here and in
-    all workers.
+    """Add --import, which registers the trainers and data sets of a file or folder,
+    here and in all workers.
     """
     parser.add_argument(
         "--import",

@@ -32,7 +32,7 @@ def error_message(error: object) -> str:
     """Return the message of a command line about an error, without a line break at its
     end.
 
-    Lines after the first are indented: a file's name cannot begin a message of its own.
+    Lines after the first are indented: a file's name cannot begin another message.
     """
     return "error: " + printable(error, lines=True).strip().replace("\n", "\n  ")
 

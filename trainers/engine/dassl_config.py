@@ -1,5 +1,5 @@
-"""The configuration of a trainer that was written for Dassl alone: Dassl's defaults,
-then what its repository's train.py adds, and values as yacs keeps them.
+"""The configuration of a trainer that was written only for Dassl: Dassl's defaults,
+then the additions of its repository's train.py, and values as yacs keeps them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PLAIN = (tuple, list, str, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class Script:
-    """What a repository's train.py does with a configuration."""
+    """The functions of a repository's train.py that change a configuration."""
 
     file: Path
     extend: Callable[..., object]
@@ -80,8 +80,8 @@ def resolve(
     given: Mapping[str, Any] | None = None,
 ) -> CfgNode:
     """Return the frozen configuration. Later sources win: Dassl's defaults, those of
-    the repository's `extend_cfg`, YAML files, flags, KEY VALUE pairs, and what its
-    `setup_cfg` makes of them.
+    the repository's `extend_cfg`, YAML files, flags, KEY VALUE pairs, and the changes
+    of its `setup_cfg`.
 
     Args:
         texts: the content of YAML files. given: the arguments of the command line, which
@@ -170,7 +170,7 @@ def _set_up(
     flags: Mapping[str, Any],
     pairs: Sequence[tuple[str, str]],
 ) -> bool:
-    """Put what the script's `setup_cfg` makes of a command line into `cfg`; return
+    """Put the changes of the script's `setup_cfg` for a command line into `cfg`; return
     False if it has none, or does not take the command line.
     """
     if script.setup is None or len(files) > 2:

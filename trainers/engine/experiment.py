@@ -129,7 +129,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
 
 
 def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
-    """Log the table of a run with a trainer written for Dassl, and where it is."""
+    """Log the table of a run with a trainer written for Dassl, and its path."""
     if not records:
         return
     log.info("\n%s", results.markdown(records))

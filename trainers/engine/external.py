@@ -221,8 +221,8 @@ def _resumed_folder(cfg: CfgNode, options: RunOptions) -> str:
 
 
 def _data_settings(cfg: CfgNode) -> dict[str, int]:
-    """Return what tasks of ours read in place of Dassl's values that they do not know:
-    all images for no shots, a random seed for -1.
+    """Return the values that our tasks read instead of Dassl's values that they do not
+    know: all images for no shots, a random seed for -1.
     """
     settings = {}
     shots = cfg.DATASET.NUM_SHOTS
@@ -242,7 +242,7 @@ def _is_task(name: str) -> bool:
 
 
 def _of_trainer(call: Callable, cfg: CfgNode):
-    """Call what runs a trainer's code.
+    """Call a function that runs a trainer's code.
 
     Raise ValueError naming the key if it reads one that is not there, or a backbone that
     its CLIP does not know.

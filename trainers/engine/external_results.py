@@ -1,4 +1,4 @@
-"""What a run of a trainer written for Dassl alone leaves beside Dassl's files:
+"""The output of a run of a trainer written only for Dassl, beside Dassl's files:
 results.json, predictions and tables, as of our own trainers.
 """
 
@@ -27,7 +27,7 @@ class LastTest:
     last test.
 
     Attributes:
-        split: "test" or "val". value: what `test` returned, None before.
+        split: "test" or "val". value: the result of `test`, None before.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -161,12 +161,12 @@ def _by_task(
         first += task.num_classes
         rows = [place for place, item in enumerate(items) if item.domain == domain]
         # those without a label are in no union
-        own = [item for item in _items(task, tested.split) if item.labels]
+        labelled = [item for item in _items(task, tested.split) if item.labels]
         if found is None:
-            yield task, own, None
+            yield task, labelled, None
             continue
         shares = found[rows, columns]
-        yield task, own, shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-30)
+        yield task, labelled, shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-30)
 
 
 def _targets(task: Task, items: list) -> Tensor:
@@ -201,7 +201,7 @@ def _judged(task: Task, targets: Tensor, found: Tensor) -> dict:
 
 
 def _about(trainer: Any, cfg: CfgNode, task: Task, counts: Mapping[str, int]) -> dict:
-    """Return what a record says of the run: as of our own trainers."""
+    """Return the part of a record about the run, as for our own trainers."""
     about: dict[str, Any] = {
         "trainer": cfg.TRAINER.NAME,
         "shots": int(cfg.DATASET.NUM_SHOTS),

@@ -47,7 +47,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
 
 
 def _log_run(cfg: CfgNode) -> None:
-    """Log the trainer, its tasks, the folder, and what is scored."""
+    """Log the trainer, its tasks, the folder, and the scored images."""
     names = task_names(cfg)
     label = printable(", ".join(names))
     if len(names) > 5:
@@ -67,7 +67,7 @@ def _log_run(cfg: CfgNode) -> None:
 
 
 def _log_precision(precision: str) -> None:
-    """Log that a precision is not that of the CPU."""
+    """Log a line if the precision is not that of the CPU."""
     if precision in ("fp16", "amp"):
         log.info(
             "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",

@@ -1,7 +1,8 @@
 """Curves and results of a run in an experiment tracker: W&B, MLflow or trackio.
 
-A backend has `start`, `log` and `finish`; none of the packages is a requirement. What a
-backend raises never ends a training run: it is one warning, and nothing more is sent.
+A backend has `start`, `log` and `finish`; none of the packages is a requirement. An
+error of a backend never ends a training run: it is one warning, and nothing more is
+sent.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ RECORD = "tracking.json"  # in a run's folder: backend -> id of its run
 
 
 class Backend(Protocol):
-    """What a tracker offers."""
+    """The interface of a tracker."""
 
     def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
         """Open a run, or continue the one of an id; return its id."""

@@ -175,7 +175,7 @@ class CoCoOp(TrainerX):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def record(self) -> dict:
-        """Return what its prompt needs to be used: backbone and preprocessing."""
+        """Return the metadata for the use of its prompt: backbone and preprocessing."""
         node = self.cfg.MODEL.BACKBONE
         pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
         mode = "crop" if self.cfg.DATASET.CENTER_CROP else "squash"

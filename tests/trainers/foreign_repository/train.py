@@ -1,5 +1,5 @@
-"""A train.py in the shape of CoOp's, with what others add to it: keys anywhere, settings
-by data set, flags of its own, and a package that is not installed.
+"""A train.py in the shape of CoOp's, with third-party additions: keys anywhere,
+settings by data set, its own flags, and a package that is not installed.
 """
 
 import argparse

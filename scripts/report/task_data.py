@@ -1,4 +1,4 @@
-"""Gather what the page shows of one task; predictions and images are not kept."""
+"""Gather the data that the page shows of one task; predictions and images are not kept."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Findings:
-    """What there is to show of one task. `problem` says what cannot be shown and why.
+    """The data to show of one task. `problem` names data that cannot be shown, and the
+    reason.
 
     Attributes:
         scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions
@@ -102,8 +103,8 @@ def gather(
     most_mistakes: int,
     with_zero_shot: bool = False,
 ) -> Findings:
-    """Return what there is to show of a record's task. Missing data or predictions are
-    a `problem`, not an error.
+    """Return the data to show of a record's task. Missing data or predictions are a
+    `problem`, not an error.
 
     Args:
         most_mistakes: mistakes that are shown.
