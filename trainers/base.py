@@ -181,7 +181,7 @@ class PromptTrainer(PromptEvaluator):
             if not math.isfinite(loss):
                 raise FloatingPointError(
                     f"epoch {self.epoch + 1}, step {step}: the loss is not finite; lower OPTIM.LR "
-                    f"(it is {self.get_current_lr():.2g}), or set TRAINER.MVLPT.PREC to fp32"
+                    f"(it is {self.cfg.OPTIM.LR:g}), or set TRAINER.MVLPT.PREC to fp32"
                 )
         distributed.check_same(self.model.prompt)
         self.epoch_loss = sum(losses) / len(losses)

@@ -380,7 +380,8 @@ class PromptEvaluator(TrainerX):
         message = f"the {split} probabilities of {task} are not finite"
         if self.learns and self.context.trains:
             message = (
-                f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR"
+                f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR "
+                f"(it is {self.cfg.OPTIM.LR:g})"
             )
         raise FloatingPointError(f"{message}, or set TRAINER.MVLPT.PREC to fp32")
 

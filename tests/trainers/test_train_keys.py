@@ -11,16 +11,23 @@ import pytest
 import torch
 from run_files import read
 
+import train
 from datasets import build_task
 from datasets.custom.task import task_class
 from scripts.study.tables import latex_text, markdown_text, paper_scores
+from trainers.engine import command_line, external
 from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.settings import check
+from trainers.engine.settings import check, reads
 from trainers.engine.tables import class_scores, confusion
 from trainers.features import loaders
 from trainers.features.builders import build_images
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]
+
+
+def configured(*words):
+    words = [str(word) for word in words]
+    return command_line.configuration(train.arguments().parse_args(words))
 
 
 def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
@@ -109,6 +116,9 @@ def test_a_value_out_of_range_is_named(pair, words):
         ("CoOp", "OPTIM.WEIGHT_DECAY", "1e38", "from 0 to 1e+30"),
         ("CoOp", "CACHE.MAX_GB", "1e300", "from 0 to 1000000000.0"),
         ("CoOp", "OPTIM.MIN_UPDATES", "-5", "0 or more"),
+        ("MCoOp", "MULTITASK.TEMPERATURE", "0.001", "from 0.02 to 1000000000.0"),
+        ("CoOp", "OPTIM.GAMMA", "1e300", "above 0 and at most 1"),
+        ("CoOp", "OPTIM.GAMMA", "0", "above 0 and at most 1"),
         ("CoOp", "TRAINER.ANCHOR.TEXT_L2", "-1", "0 or more"),
     ],
 )
@@ -120,25 +130,133 @@ def test_numbers_that_would_end_in_a_traceback_or_be_ignored(
 
 
 @pytest.mark.parametrize(
-    ("trainer", "key", "value"),
+    ("pairs", "message"),
     [
-        ("VPT", "TRAINER.KGCOOP.W", 5),
-        ("CoOp", "TRAINER.APT.CLASS_OFFSETS", False),
-        ("IVLP", "TRAINER.PROMPTSRC.GPA_MEAN", 6),
-        ("MAPT", "TRAINER.PROGRAD.T", 1),
+        (
+            ["OPTIM.WARMUP_EPOCH", "-5"],
+            "OPTIM.WARMUP_EPOCH is -5; it is the epochs of warm-up, or -1 for none",
+        ),
+        (
+            ["OPTIM.STEPSIZE", "[0]"],
+            "OPTIM.STEPSIZE is (0,); epochs count from 1, and [-1] is OPTIM.MAX_EPOCH",
+        ),
+        (
+            ["OPTIM.STEPSIZE", "[5, -1]", "OPTIM.LR_SCHEDULER", "single_step"],
+            "OPTIM.STEPSIZE is (5, -1); epochs count from 1, and [-1] is OPTIM.MAX_EPOCH",
+        ),
+        (
+            ["OPTIM.STEPSIZE", "[-1]", "OPTIM.LR_SCHEDULER", "multi_step"],
+            "OPTIM.STEPSIZE is (-1,); multi_step needs the epochs of its steps, from 1",
+        ),
+        (
+            ["OPTIM.LR_SCHEDULER", "multi_step"],
+            "OPTIM.STEPSIZE is (-1,); multi_step needs the epochs of its steps, from 1",
+        ),
     ],
 )
-def test_a_key_of_another_trainer_is_named(refuse, trainer, key, value):
-    message = refuse("--trainer", trainer, *ONE, key, value)
-    assert message.strip() == (
-        f"{key} is given, but {trainer} does not read it: leave it out"
+def test_schedules_that_would_be_ignored_or_fail_late(pairs, message):
+    assert issues(*pairs) == message
+
+
+OF_TEXT = "CoOp or KgCoOp or MVLPT or ProGrad or UPT"
+
+
+@pytest.mark.parametrize(
+    ("trainer", "key", "value", "others"),
+    [
+        ("VPT", "TRAINER.KGCOOP.W", 5, "KgCoOp"),
+        ("CoOp", "TRAINER.APT.CLASS_OFFSETS", False, "APT"),
+        ("IVLP", "TRAINER.PROMPTSRC.GPA_MEAN", 6, "PromptSRC"),
+        ("MAPT", "TRAINER.PROGRAD.T", 1, "ProGrad"),
+        ("VPT", "TRAINER.COOP.N_CTX", 4, OF_TEXT),
+        ("APT", "TRAINER.MVLPT.COOP.CTX_INIT", "a photo of", OF_TEXT),
+        ("LinearProbe", "TRAINER.COOP.CLASS_TOKEN_POSITION", "end", OF_TEXT),
+        ("CoCoOp", "TRAINER.COOP.N_CTX", 4, OF_TEXT),
+        ("ZeroshotCLIP", "TRAINER.MVLPT.VPT.N_CTX", 4, "APT or MVLPT or UPT or VPT"),
+        ("KgCoOp", "TRAINER.MVLPT.VPT.DEEP", False, "APT or MVLPT or UPT or VPT"),
+        ("CoOp", "TRAINER.MVLPT.PROJECT_METHOD", "mlp", "MVLPT or UPT"),
+        ("UPT", "TRAINER.COCOOP.N_CTX", 4, "CoCoOp"),
+        ("CoCoOp", "TRAINER.MVLPT.COCOOP.N_CTX", 4, "MVLPT"),
+    ],
+)
+def test_a_key_of_another_trainer_is_named(trainer, key, value, others):
+    with pytest.raises(ValueError) as refused:
+        configured("--trainer", trainer, *ONE, key, value)
+    assert str(refused.value) == (
+        f"{key} is given, but {trainer} does not read it: leave it out, "
+        f"or use --trainer {others}"
     )
+
+
+@pytest.mark.parametrize("trainer", ["VPT", "MVLPT", "CoOp"])
+def test_a_key_that_no_trainer_reads_is_named(trainer):
+    with pytest.raises(ValueError) as refused:
+        configured("--trainer", trainer, *ONE, "TRAINER.MVLPT.VPT.CSC", True)
+    assert str(refused.value) == (
+        "TRAINER.MVLPT.VPT.CSC is given, but no trainer reads it: leave it out"
+    )
+
+
+def test_keys_of_others_may_be_given_at_their_defaults():
+    off = ["TRAINER.MVLPT.VPT.N_CTX", 0, "TRAINER.MVLPT.VPT.CSC", False]
+    node = configured("--trainer", "CoOp", *ONE, *off, "TRAINER.COOP.N_CTX", 4)
+    assert node.TRAINER.MVLPT.COOP.N_CTX == 4
+
+
+def test_a_trainer_that_does_not_tell_its_keys_may_read_all():
+    class Silent(trainer_class("VPT")):
+        def build_prompt(self): ...
+
+    class Telling(Silent):
+        reads = ("TRAINER.MVLPT.COOP.",)
+
+    assert reads(trainer_class("VPT"), "TRAINER.MVLPT.COOP.N_CTX") is False
+    assert reads(Silent, "TRAINER.MVLPT.COOP.N_CTX") is None
+    assert reads(Telling, "TRAINER.MVLPT.COOP.N_CTX") is True
+    assert reads(Telling, "TRAINER.MVLPT.VPT.N_CTX") is False
 
 
 def test_initial_weights_of_cocoop_that_are_missing(refuse):
     pair = ("MODEL.INIT_WEIGHTS", "/nowhere.pth")
     words = ("--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2)
     assert "/nowhere.pth" in refuse(*words, *pair)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["OPTIM.MAX_EPOCH", 0], "OPTIM.MAX_EPOCH is 0; it must be positive"),
+        (["OPTIM.LR", "nan"], "OPTIM.LR is nan; it is from 0 to 1e+30"),
+        (
+            ["TEST.SPLIT", "nosuch"],
+            "TEST.SPLIT is 'nosuch'; it is one of test, val (nearest: test)",
+        ),
+        (
+            ["INPUT.SIZE", 5],
+            "INPUT.SIZE is (5,); CoCoOp takes height and width, 1 to 8192",
+        ),
+        (
+            ["INPUT.SIZE", "(0, 5)"],
+            "INPUT.SIZE is (0, 5); CoCoOp takes height and width, 1 to 8192",
+        ),
+        (
+            ["SEED", 2**32],
+            "SEED (--seed) is 4294967296; a seed is at most 4294967295",
+        ),
+    ],
+)
+def test_values_of_trainers_that_were_written_for_dassl(refuse, pairs, message):
+    words = ["--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2, *pairs]
+    assert refuse(*words).strip() == message
+
+
+def test_values_that_dassl_allows_are_allowed():
+    pairs = ["SEED", -1, "OPTIM.MAX_EPOCH", 0, "INPUT.SIZE", "(32, 48)"]
+    cfg = configured("--trainer", "CoCoOp", "--dataset", "toy-pets", *pairs)
+    assert external.wrong_values(cfg, trains=False) == []
+    assert external.wrong_values(cfg, trains=True) == [
+        "OPTIM.MAX_EPOCH is 0; it must be positive"
+    ]
 
 
 def test_scores_of_classes_and_the_confusion_matrix(main, tmp_path):

@@ -440,7 +440,7 @@ def test_a_divergence_that_validation_finds_names_the_epoch(
         "--output-dir",
         tmp_path / "out",
         "OPTIM.LR",
-        "1e38",
+        "1e30",
         "TEST.FINAL_MODEL",
         "best_val",
     ]

@@ -271,7 +271,7 @@ def test_resuming_goes_on_in_the_run_s_folder(finished, main, tmp_path, capsys):
     assert capsys.readouterr().out.count(": reused") == 3
 
 
-def test_a_trainer_for_dassl_alone_goes_on_only_if_asked_to(main, tmp_path, capsys):
+def test_a_trainer_for_dassl_alone_continues_by_itself_as_on_dassl(main, tmp_path, capsys):
     out = tmp_path / "run"
     flags = [
         "--trainer",
@@ -292,9 +292,7 @@ def test_a_trainer_for_dassl_alone_goes_on_only_if_asked_to(main, tmp_path, caps
         1,
     ]
     assert main(*flags, *keys) == 0
-    before = state_of(out)
-    assert main(*flags, *keys) == 2
-    assert "--resume auto" in capsys.readouterr().err and state_of(out) == before
+    assert main(*flags, *keys) == 0
     assert main(*flags, *keys, "OPTIM.LR", 0.25) == 2
     assert "OPTIM.LR" in capsys.readouterr().err
     assert main(*flags, "--resume", "auto", *keys) == 0

@@ -46,7 +46,9 @@ def test_bf16_is_close_and_the_prompt_stays_float32(build, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["CoOp", "VPT"])
 def test_a_loss_that_is_not_finite_ends_the_run(build, tmp_path, name):
-    trainer = build(name, "toy-pets", "DATALOADER.TRAIN_X.BATCH_SIZE", 4, out=tmp_path)
+    pairs = ["DATALOADER.TRAIN_X.BATCH_SIZE", 4, "OPTIM.LR", 0.7]
+    warm_up = ["OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant"]
+    trainer = build(name, "toy-pets", *pairs, *warm_up, out=tmp_path)
     original, calls = trainer.loss, []
 
     def broken(batch):
@@ -56,7 +58,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(build, tmp_path, name):
     trainer.loss = broken
     with pytest.raises(
         FloatingPointError,
-        match=r"epoch 1, step 2: the loss is not finite; lower OPTIM.LR",
+        # the rate that was given, not that of the warm-up
+        match=r"epoch 1, step 2: the loss is not finite; lower OPTIM.LR \(it is 0.7\)",
     ):
         trainer.train()
     assert not list(tmp_path.glob("prompt_learner/*"))  # nothing of it is kept

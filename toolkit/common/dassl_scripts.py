@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from . import plugins
+from toolkit.common import plugins
 
 NEVER_RUN = ("parse_args", "main")  # calls of these are not made
 PREFIX = "theirs_"  # before the names of a script's own flags

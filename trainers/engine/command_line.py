@@ -16,6 +16,7 @@ from toolkit.common.files import decode_text
 
 from .config import (
     RunOptions,
+    default_values,
     given_keys,
     is_foreign,
     is_native,
@@ -23,9 +24,19 @@ from .config import (
     resolve,
     trainer_class,
     with_overrides,
+    without_alias,
 )
+from .config_values import flatten
 from .run_dir import CONFIG, resumed_folder
-from .settings import declared_keys, keys_of_others, split_names, task_names
+from .settings import (
+    SHARED_KEYS,
+    declared_keys,
+    keys_of_others,
+    readers,
+    reads,
+    split_names,
+    task_names,
+)
 from .start import read_start, recorded_backbone
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
@@ -66,11 +77,11 @@ def configuration(args: argparse.Namespace) -> CfgNode:
             args.model_dir, args.load_epoch, given_keys(files, flags, args.opts)
         )
         cfg = resolve(trainer, files, flags | recorded, args.opts)
+    _check_pairs(cfg, args.opts)
     cfg = _by_its_contexts(cfg)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
         cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
-    _check_pairs(cfg, args.opts)
     if not args.dataset:
         _check_custom(cfg, args.config_file)
     if cfg.RESUME not in ("", "auto"):
@@ -155,16 +166,29 @@ def _check_combinations(args: argparse.Namespace) -> None:
 def _check_pairs(cfg: CfgNode, opts: Sequence[str]) -> None:
     """Raise ValueError if a KEY VALUE pair sets a key that only other trainers read.
 
-    Files may hold the keys of several trainers.
+    Files may hold the keys of several trainers, and a shared key may be given at its
+    default, as the reference's scripts do.
     """
-    if not is_native(trainer_class(cfg.TRAINER.NAME)):
-        return
-    unread = keys_of_others(cfg.TRAINER.NAME)
-    for key in opts[::2]:
-        if key in unread:
-            raise ValueError(
-                f"{key} is given, but {cfg.TRAINER.NAME} does not read it: leave it out"
-            )
+    name = cfg.TRAINER.NAME
+    cls = trainer_class(name)
+    others = keys_of_others(name)
+    values, defaults = dict(flatten(cfg)), default_values()
+    for given in opts[::2]:
+        key = without_alias(given) if is_native(cls) else given
+        shared = key.startswith(SHARED_KEYS) and reads(cls, key) is False
+        if key in others or (shared and values[key] != defaults[key]):
+            raise ValueError(_unread_pair(given, name))
+
+
+def _unread_pair(given: str, trainer: str) -> str:
+    """Return the message about a KEY VALUE pair whose key a trainer does not read."""
+    others = readers(without_alias(given))
+    if not others:
+        return f"{given} is given, but no trainer reads it: leave it out"
+    return (
+        f"{given} is given, but {trainer} does not read it: leave it out, or use "
+        f"--trainer {' or '.join(others)}"
+    )
 
 
 def _check_custom(cfg: CfgNode, file: str) -> None:

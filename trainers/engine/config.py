@@ -248,8 +248,8 @@ def given_keys(
         text = _read(file)
         as_named = "MVLPT" in (text.get("TRAINER") or {})
         for key, _ in flatten(text):
-            keys.add(key if as_named else _without_alias(key))
-    keys.update(_without_alias(key) for key, _ in _pairs(opts))
+            keys.add(key if as_named else without_alias(key))
+    keys.update(without_alias(key) for key, _ in _pairs(opts))
     return frozenset(keys)
 
 
@@ -264,7 +264,7 @@ def _set_all(
     """
     for key, value in values:
         if not as_named:
-            key = _without_alias(key)
+            key = without_alias(key)
         set_value(cfg, key, value, file)
 
 
@@ -315,7 +315,7 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     """
     a, b = _values(one), _values(other)
     if a.keys() != b.keys():
-        defaults = _default_values()
+        defaults = default_values()
         a, b = defaults | a, defaults | b
     keys = a.keys() | b.keys()
     name = other.TRAINER.NAME
@@ -330,7 +330,7 @@ def settings(cfg: CfgNode) -> dict[str, Any]:
     """Return the values that differ from the defaults, by key, leaving out those of one
     machine: the same in every version that has these keys.
     """
-    defaults, values = _default_values(), dict(flatten(without_local_paths(cfg)))
+    defaults, values = default_values(), dict(flatten(without_local_paths(cfg)))
     return {
         key: values[key]
         for key in sorted(values)
@@ -364,7 +364,8 @@ def _values(cfg: CfgNode) -> dict[str, Any]:
     return {key: _as_list(value) for key, value in flatten(without_local_paths(cfg))}
 
 
-def _default_values() -> dict[str, Any]:
+def default_values() -> dict[str, Any]:
+    """Return key -> default, lists for tuples."""
     return _values(extend(get_cfg_default()))
 
 
@@ -393,7 +394,8 @@ def _read(file: str) -> dict:
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _without_alias(key: str) -> str:
+def without_alias(key: str) -> str:
+    """Return the name of ours for a key under CoOp's name, and others as they are."""
     for alias, name in COOP_ALIASES.items():
         if key.startswith(alias):
             return name + key[len(alias) :]

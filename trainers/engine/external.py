@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from toolkit.common import images
 
 from . import distributed, external_results
 from .config import RunOptions, with_overrides
+from .config_values import flatten
 from .dassl_config import missing_key
 from .run_dir import (
     FolderState,
@@ -32,7 +33,17 @@ from .run_dir import (
     different_keys,
     write_config,
 )
-from .settings import MAX_SEED, task_names
+from .settings import (
+    MAX_SEED,
+    MAX_SIDE,
+    RANGES,
+    SPLITS,
+    choice,
+    out_of_range,
+    task_names,
+    wrong_colours,
+    wrong_stepsize,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +57,17 @@ def check_processes(cfg: CfgNode) -> None:
 
 
 def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError if the folder holds another run, if the only task has several
-    labels an image, or if the folder to resume from holds no checkpoint.
+    """Raise ValueError for values that no trainer can have, if the folder holds another
+    run, if the only task has several labels an image, or if the folder to resume from
+    holds no checkpoint.
     """
+    issues = wrong_values(cfg, trains=not (options.eval_only or options.no_train))
+    if issues:
+        raise ValueError("\n".join(issues))
     different = different_keys(cfg)
     if different:
         decide(cfg.OUTPUT_DIR, another_run(different), options.resume)
     decide(cfg.OUTPUT_DIR, FolderState(Status.EMPTY), options.resume)
-    if cfg.SEED > MAX_SEED:
-        raise ValueError(f"SEED (--seed) is {cfg.SEED}; a seed is at most {MAX_SEED}")
     names = task_names(cfg)
     for name in names:
         known = _registered(name)
@@ -65,6 +78,45 @@ def check(cfg: CfgNode, options: RunOptions) -> None:
         raise FileNotFoundError(
             f"--resume (RESUME): {folder} holds no checkpoint of a run (<model>/checkpoint)"
         )
+
+
+def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
+    """Return a message for each value of Dassl's keys that no trainer can have.
+
+    A seed below 0 is a random one, images need not be square, and other optimisers,
+    schedules and transforms may be the trainer's own.
+    """
+    values = dict(flatten(cfg))
+    ranges = {}
+    for text, keys in RANGES.items():
+        ranges[text] = {key: keys[key] for key in keys if _is_checked(key, values)}
+    if not trains:
+        ranges["it must be positive"].pop("OPTIM.MAX_EPOCH", None)
+    issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
+    issues += out_of_range(values, ranges)
+    if cfg.SEED > MAX_SEED:
+        issues.append(f"SEED (--seed) is {cfg.SEED}; a seed is at most {MAX_SEED}")
+    if isinstance(cfg.OPTIM.STEPSIZE, (list, tuple)):
+        issues += wrong_stepsize(cfg.OPTIM)
+    issues += wrong_colours(cfg.INPUT)
+    size = cfg.INPUT.SIZE
+    if isinstance(size, (list, tuple)) and not _is_size(size):
+        issues.append(
+            f"INPUT.SIZE is {size}; {cfg.TRAINER.NAME} takes height and width, 1 to {MAX_SIDE}"
+        )
+    return issues
+
+
+def _is_checked(key: str, values: dict[str, object]) -> bool:
+    """Return True for a number that Dassl's optimisers or loaders read."""
+    of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
+    return of_dassl and isinstance(values.get(key), (int, float))
+
+
+def _is_size(size: Sequence[object]) -> bool:
+    if len(size) != 2:
+        return False
+    return all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
 
 
 def _several_labels(cfg: CfgNode, name: str) -> ValueError:

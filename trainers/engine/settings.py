@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.engine import TRAINER_REGISTRY
@@ -28,14 +28,13 @@ MAX_VECTORS = 1024
 MAX_WIDTH = 65536
 MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
+SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
 LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
 RANGES = {
     "it must be positive": {
         "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
         "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
         "OPTIM.MAX_EPOCH": (1, MAX),
-        "OPTIM.GAMMA": (sys.float_info.min, MAX),
-        "MULTITASK.TEMPERATURE": (sys.float_info.min, MAX),
     },
     "it is 0 or more": {
         "INPUT.CACHED_VIEWS": (0, MAX),
@@ -46,6 +45,12 @@ RANGES = {
         "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
         "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
         "TRAINER.ANCHOR.KL": (0, MAX),
+    },
+    "it is the epochs of warm-up, or -1 for none": {
+        "OPTIM.WARMUP_EPOCH": (-1, MAX),
+    },
+    "it is above 0 and at most 1, as the learning rate is multiplied by it": {
+        "OPTIM.GAMMA": (sys.float_info.min, 1),
     },
     "a seed is 0 or more": {
         "SEED": (0, math.inf),
@@ -65,6 +70,7 @@ RANGES = {
         "OPTIM.MOMENTUM": (0, 1),
         "OPTIM.SGD_DAMPNING": (0, 1),
         "OPTIM.RMSPROP_ALPHA": (0, 1),
+        "MULTITASK.TEMPERATURE": (0.02, 1e9),
         "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
         "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
         "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
@@ -81,6 +87,19 @@ RANGES = {
         "MULTITASK.SOURCE_SHOTS": (-2, MAX),
     },
 }  # kind of number -> key -> (lowest, highest)
+SPLITS = ("test", "val")  # of TEST.SPLIT
+# keys, or the beginnings of keys, of prompts that several trainers share; `reads` of a
+# trainer names those that it reads
+SHARED_KEYS = (
+    "TRAINER.MVLPT.COOP.",
+    "TRAINER.MVLPT.VPT.",
+    "TRAINER.MVLPT.PROJECT_",
+    "TRAINER.MVLPT.COCOOP.",
+    "TRAINER.COCOOP.",
+    "TRAINER.COOP.",
+)
+# of the reference, which reads them as little
+UNREAD_OF_REFERENCE = ("TRAINER.MVLPT.VPT.CSC", "TRAINER.MVLPT.VPT.CTX_INIT")
 PRECISIONS = ("fp32", "fp16", "bf16", "amp")
 PROJECTIONS = {
     "transformer": "attention",
@@ -247,15 +266,41 @@ def declared_ranges(cls: type) -> dict[str, tuple[float, float]]:
     return declared
 
 
-def keys_of_others(trainer: str) -> dict[str, object]:
-    """Return key -> default of the keys that only other trainers declare."""
-    known = declared_keys(TRAINER_REGISTRY.get(trainer))
-    unread = {}
+def reads(cls: type, key: str) -> bool | None:
+    """Return True if a trainer reads a key of its own or one that several trainers
+    share, None if it does not tell.
+
+    A trainer states `reads = (KEY, ...)`, keys or their beginnings, beside the
+    `make_prompt` that reads them.
+    """
+    if key in declared_keys(cls):
+        return True
+    if key in UNREAD_OF_REFERENCE or not key.startswith(SHARED_KEYS):
+        return False
+    for base in cls.__mro__:
+        if "reads" in vars(base):
+            return key.startswith(vars(base)["reads"])
+        if "make_prompt" in vars(base) or "build_prompt" in vars(base):
+            return None
+    return None
+
+
+def readers(key: str) -> list[str]:
+    """Return the trainers that read such a key, without the multitask forms of others."""
+    names = []
     for name in TRAINER_REGISTRY.registered_names():
-        for key, (default, _) in declared_keys(TRAINER_REGISTRY.get(name)).items():
-            if key not in known:
-                unread[key] = default
-    return unread
+        if reads(TRAINER_REGISTRY.get(name), key):
+            names.append(name)
+    forms = {f"M{name}" for name in names}
+    return sorted(name for name in names if name not in forms)
+
+
+def keys_of_others(trainer: str) -> set[str]:
+    """Return the keys that only other trainers declare."""
+    declared: set[str] = set()
+    for name in TRAINER_REGISTRY.registered_names():
+        declared.update(declared_keys(TRAINER_REGISTRY.get(name)))
+    return declared - set(declared_keys(TRAINER_REGISTRY.get(trainer)))
 
 
 def _declare(cfg: CfgNode, key: str, value: object) -> None:
@@ -310,41 +355,41 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
             )
     return [
         *issues,
-        *_choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
-        *_choice(
+        *choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
+        *choice(
             "TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)
         ),
-        *_choice(
+        *choice(
             "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
             node.COOP.CLASS_TOKEN_POSITION,
             ("front", "middle", "end"),
         ),
-        *_choice(
+        *choice(
             "TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")
         ),
-        *_choice(
+        *choice(
             "TRAINER.ANCHOR.TEMPLATES",
             cfg.TRAINER.ANCHOR.TEMPLATES,
             ("task", "imagenet"),
         ),
-        *_choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
-        *_choice(
+        *choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
+        *choice(
             "MULTITASK.MIXING",
             cfg.MULTITASK.MIXING,
             ("proportional", "uniform", "temperature"),
         ),
-        *_choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
-        *_choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
-        *_choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
-        *_choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
-        *_choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
-        *_choice(
+        *choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
+        *choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
+        *choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
+        *choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
+        *choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
+        *choice(
             "DATASET.SUBSAMPLE_CLASSES",
             cfg.DATASET.SUBSAMPLE_CLASSES,
             ("all", "base", "new"),
         ),
-        *_choice("TEST.SPLIT", cfg.TEST.SPLIT, ("test", "val")),
-        *_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
+        *choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS),
+        *choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
     ]
 
 
@@ -381,33 +426,54 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
     ]
     evaluated = cfg.DATASET.MULTITASK_EVALKEY
     if evaluated not in labels:
-        issues += _choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
+        issues += choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
     return issues
 
 
-def _wrong_numbers(cfg: CfgNode) -> list[str]:
-    values = dict(flatten(cfg))
+def out_of_range(
+    values: Mapping[str, object],
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]],
+) -> list[str]:
+    """Return a message for each number that is not in its range, as in `RANGES`."""
     issues = []
-    declared = declared_ranges(TRAINER_REGISTRY.get(cfg.TRAINER.NAME))
-    for text, keys in [*RANGES.items(), ("it is from {low} to {high}", declared)]:
+    for text, keys in ranges.items():
         for key, (low, high) in keys.items():
-            if key == "DATASET.RANDOM_SEED_SAMPLING" and values[key] == cfg.SEED:
-                continue  # one flag sets both
             if not low <= values[key] <= high:
                 name = LABELS.get(key, key)
                 issues.append(
                     f"{name} is {values[key]}; {text.format(low=low, high=high)}"
                 )
+    return issues
+
+
+def _wrong_numbers(cfg: CfgNode) -> list[str]:
+    values = dict(flatten(cfg))
+    issues = out_of_range(values, RANGES)
+    if values[SAMPLING_SEED] == cfg.SEED:  # one flag sets both
+        issues = [issue for issue in issues if not issue.startswith(SAMPLING_SEED)]
+    declared = declared_ranges(TRAINER_REGISTRY.get(cfg.TRAINER.NAME))
+    issues += out_of_range(values, {"it is from {low} to {high}": declared})
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
         issues.append(
             "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
         )
-    if not optim.STEPSIZE or not all(type(epoch) is int for epoch in optim.STEPSIZE):
-        issues.append(
-            f"OPTIM.STEPSIZE is {optim.STEPSIZE}; it is a list of epochs, whole numbers"
-        )
-    return issues
+    return issues + wrong_stepsize(optim)
+
+
+def wrong_stepsize(optim: CfgNode) -> list[str]:
+    """Return a message if OPTIM.STEPSIZE does not fit the schedule."""
+    epochs = list(optim.STEPSIZE)
+    start = f"OPTIM.STEPSIZE is {optim.STEPSIZE}; "
+    if not epochs or not all(type(epoch) is int for epoch in epochs):
+        return [start + "it is a list of epochs, whole numbers"]
+    if min(epochs) >= 1:
+        return []
+    if optim.LR_SCHEDULER == "multi_step":
+        return [start + "multi_step needs the epochs of its steps, from 1"]
+    if epochs == [-1]:  # Dassl's default
+        return []
+    return [start + "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"]
 
 
 def _wrong_images(cfg: CfgNode) -> list[str]:
@@ -423,6 +489,17 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
         issues.append(
             f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
         )
+    issues += wrong_colours(node)
+    for name in node.TRANSFORMS:
+        issues += choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
+    return issues
+
+
+def wrong_colours(node: CfgNode) -> list[str]:
+    """Return a message for each of INPUT.PIXEL_MEAN and INPUT.PIXEL_STD that is not
+    three numbers.
+    """
+    issues = []
     if len(node.PIXEL_MEAN) != 3 or not _are_numbers(
         node.PIXEL_MEAN, -math.inf, math.inf
     ):
@@ -435,8 +512,6 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
         issues.append(
             f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue"
         )
-    for name in node.TRANSFORMS:
-        issues += _choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
     return issues
 
 
@@ -473,7 +548,8 @@ def _wrong_contexts(cfg: CfgNode) -> list[str]:
     return issues
 
 
-def _choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
+def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
+    """Return a message that names the nearest choice if the value is none of them."""
     if value in choices:
         return []
     return [

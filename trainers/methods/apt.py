@@ -55,6 +55,7 @@ class APT(PromptTrainer):
         "TRAINER.ANCHOR.IMAGE_L1": 0.3,
         "TRAINER.ANCHOR.KL": 0.03,
     }
+    reads = ("TRAINER.MVLPT.VPT.",)
     make_prompt = staticmethod(build_anchored_prompt)
 
     def build_model(self) -> None:

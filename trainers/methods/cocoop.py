@@ -102,6 +102,8 @@ class CoCoOp(TrainerX):
     name, and a net that moves them.
     """
 
+    reads = ("TRAINER.COCOOP.",)
+
     def check_cfg(self, cfg) -> None:
         node = cfg.TRAINER.COCOOP
         if node.PREC not in ("fp16", "fp32", "amp"):

@@ -37,6 +37,7 @@ class CoOp(PromptTrainer):
     """
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
+    reads = ("TRAINER.MVLPT.COOP.",)
     make_prompt = staticmethod(build_text_prompt)
 
 

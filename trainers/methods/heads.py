@@ -101,6 +101,7 @@ class FittedHead(PromptTrainer):
     fits the head again to both.
     """
 
+    reads = ()
     make_prompt = staticmethod(build_linear_head)
     # key of the strengths to choose from, those nearest to zero-shot first: of equal
     # ones the first is kept
@@ -280,6 +281,7 @@ class CLAP(PromptTrainer):
     on its training images.
     """
 
+    reads = ()
     make_prompt = staticmethod(build_prototypes)
 
     def _prepare_training(self) -> None:

@@ -97,6 +97,8 @@ class IVLP(PromptTrainer):
         "TRAINER.IVLP.N_CTX_VISION": (0, MAX_VECTORS),
     }
 
+    reads = ()
+
     @staticmethod
     def make_prompt(setup: PromptSetup) -> IVLPPrompt:
         """Return the prompt that TRAINER.IVLP.* describes."""

@@ -25,6 +25,8 @@ class MaPLe(PromptTrainer):
     }
     ranges = {"TRAINER.MAPLE.N_CTX": (0, MAX_VECTORS)}
 
+    reads = ()
+
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MaPLePrompt:
         """Return the prompt that TRAINER.MAPLE.* describes."""

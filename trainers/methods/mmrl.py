@@ -54,6 +54,8 @@ class MMRL(PromptTrainer):
         "TRAINER.MMRL.REG_WEIGHT": 1.0,
     }
 
+    reads = ()
+
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MMRLPrompt:
         """Return the prompt that TRAINER.MMRL.* describes."""
@@ -90,6 +92,8 @@ class MMRLPP(PromptTrainer):
         "TRAINER.MMRLPP.REP_RANK": 4,
         "TRAINER.MMRLPP.PROJ_RANK": 64,
     }
+
+    reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MMRLPPPrompt:

@@ -34,4 +34,5 @@ class MVLPT(PromptTrainer):
     """Learn the prompt that the context lengths ask for, on one task or several."""
 
     multitask = True
+    reads = ("TRAINER.MVLPT.",)
     make_prompt = staticmethod(build_prompt_by_lengths)

@@ -44,6 +44,8 @@ class PromptSRC(PromptTrainer):
     }
     defaults = {"TRAINER.ANCHOR.TEMPLATES": "imagenet"}
 
+    reads = ()
+
     @staticmethod
     def make_prompt(setup: PromptSetup) -> IVLPPrompt:
         """Return the prompt that TRAINER.PROMPTSRC.* describes."""

@@ -25,6 +25,8 @@ class TCP(PromptTrainer):
         "TRAINER.TCP.W": 8.0,
     }
 
+    reads = ()
+
     @staticmethod
     def make_prompt(setup: PromptSetup) -> TCPPrompt:
         """Return the prompt that TRAINER.TCP.* describes."""

@@ -31,6 +31,11 @@ class UPT(PromptTrainer):
     """Learn a unified prompt; TRAINER.MVLPT.PROJECT_METHOD chooses θ."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 4, "TRAINER.MVLPT.VPT.N_CTX": 4}
+    reads = (
+        "TRAINER.MVLPT.COOP.",
+        "TRAINER.MVLPT.VPT.",
+        "TRAINER.MVLPT.PROJECT_",
+    )
     make_prompt = staticmethod(build_unified_prompt)
 
 

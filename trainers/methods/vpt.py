@@ -37,6 +37,7 @@ class VPT(PromptTrainer):
     """
 
     defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
+    reads = ("TRAINER.MVLPT.VPT.",)
     make_prompt = staticmethod(build_visual_prompt)
 
 

@@ -11,6 +11,7 @@ from trainers.evaluation import PromptEvaluator
 class ZeroshotCLIP(PromptEvaluator):
     """Evaluate any number of tasks; --shots plays no part."""
 
+    reads = ()
     multitask = True
     defaults = {"DATASET.NUM_SHOTS": 0, "DATASET.NUM_SAMPLES_PER_CLASS": 0}
 
