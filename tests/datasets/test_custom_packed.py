@@ -4,6 +4,7 @@ table.
 
 import json
 
+import copies
 import pytest
 from copies import image, write_parquet, write_tar, write_wds
 
@@ -122,6 +123,20 @@ def test_bad_sources_leave_nothing(everything, tmp_path):
         ValueError, match=f"custom images are called wds:{tmp_path / 'birds'}"
     ):
         build_task(everything, str(tmp_path / "birds"))
+
+
+def test_a_row_of_parquet_that_is_no_image(everything, tmp_path, monkeypatch):
+    real, made = copies.image, iter(range(9))
+
+    def sixth_is_text(seed):
+        return b"no image" if next(made) == 5 else real(seed)
+
+    monkeypatch.setattr(copies, "image", sixth_is_text)
+    write_parquet(tmp_path / "birds", NAMES, {"train": [0, 1, 2] * 3}, parts=1)
+    file = "data/train-00000-of-00001.parquet: row 5"
+    with pytest.raises(ValueError, match=file):
+        build_task(everything, f"parquet:{tmp_path / 'birds'}")
+    assert list(home().iterdir()) == []
 
 
 # -- imagefolder -------------------------------------------------------------------------------------------------

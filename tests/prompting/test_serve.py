@@ -18,6 +18,7 @@ pytest.importorskip("fastapi")
 
 import anyio  # noqa: E402
 
+from prompting.predict import load_zero_shot  # noqa: E402
 from prompting.serve import limits  # noqa: E402
 from prompting.serve.app import Limits, build_app  # noqa: E402
 
@@ -326,6 +327,19 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     )
     assert command.main(["serve", str(folder)]) == 2
     assert "this needs uvicorn: pip install 'mvlpt[serve]'" in capsys.readouterr().err
+
+
+def test_plain_clip_is_served(tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr(
+        "prompting.serve.app.run", lambda app, *address: served.append(app)
+    )
+    words = "serve zeroshot --backbone pocket --classes circle,square --device cpu"
+    assert command.main(words.split()) == 0
+    expected = wanted(load_zero_shot("pocket"), tmp_path, encoded_image(1), CLASSES[:2])
+    with service.in_thread(served[0]) as port:
+        status, answer = predict(port, [("a.png", encoded_image(1))])
+    assert status == 200 and answer["results"][0]["predictions"] == expected
 
 
 def megabytes(pid: int, key: str) -> float:

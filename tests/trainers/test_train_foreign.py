@@ -103,7 +103,7 @@ def test_a_foreign_prompt_is_adapted_from_its_epoch(main, tmp_path):
         ),
         (
             "CoOp",
-            ["--trainer", "VPT", *END],
+            ["--trainer", "VPT"],
             ["a text prompt of 4 vectors", "missing: embeddings", "unexpected: ctx"],
         ),
         (

@@ -271,7 +271,9 @@ def test_resuming_goes_on_in_the_run_s_folder(finished, main, tmp_path, capsys):
     assert capsys.readouterr().out.count(": reused") == 3
 
 
-def test_a_trainer_for_dassl_alone_continues_by_itself_as_on_dassl(main, tmp_path, capsys):
+def test_a_trainer_for_dassl_alone_continues_by_itself_as_on_dassl(
+    main, tmp_path, capsys
+):
     out = tmp_path / "run"
     flags = [
         "--trainer",

@@ -286,7 +286,7 @@ def reads(cls: type, key: str) -> bool | None:
 
 
 def readers(key: str) -> list[str]:
-    """Return the trainers that read such a key, without the multitask forms of others."""
+    """Return the trainers that read such a key, without the multitask forms."""
     names = []
     for name in TRAINER_REGISTRY.registered_names():
         if reads(TRAINER_REGISTRY.get(name), key):
