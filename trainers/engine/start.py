@@ -31,7 +31,7 @@ from trainers.features.builders import preprocessing_of
 from .config import load, trainer_class, trainer_defaults
 from .config_values import flatten, set_value
 from .context import PromptSetup
-from .settings import PROJECTIONS, declared_keys
+from .settings import PROJECTIONS, declared_keys, reads
 
 log = logging.getLogger(__name__)
 
@@ -371,6 +371,8 @@ def _foreign_keys(
     position = checkpoint.position
     if position:
         keys[POSITION] = position
+    elif reads(cls, POSITION) is False:
+        return keys  # the prompt does not fit, which its shapes tell
     elif POSITION not in given and POSITION not in trainer_defaults(
         cls
     ):  # KgCoOp's and ProGrad's is the method's
