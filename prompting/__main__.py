@@ -279,7 +279,8 @@ def backbone_metadata(name: str) -> dict:
     """Return the entries of a prompt's file about a backbone: the name, and of a file
     or folder the fingerprint of its weights.
     """
-    from prompting.backbones.loading import is_path, load_backbone
+    from prompting.backbones.loading import load_backbone
+    from prompting.backbones.names import is_path
 
     if not is_path(name):
         return {"backbone": name, "backbone_is_path": False}

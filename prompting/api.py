@@ -3,12 +3,8 @@ used.
 """
 
 from prompting.anchored import AnchoredPrompt
-from prompting.backbones.loading import (
-    Backbone,
-    Preprocessing,
-    load_backbone,
-    load_pocket,
-)
+from prompting.backbones.backbone import Backbone, Preprocessing
+from prompting.backbones.loading import load_backbone, load_pocket
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
 from prompting.checkpoints.reference import prompt_from_reference
 from prompting.class_aware import TCPPrompt

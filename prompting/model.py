@@ -306,8 +306,7 @@ class PromptedCLIP(nn.Module):
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
-        float32 at least; plus logit_bias
-        if the model has one (SigLIP).
+        float32 at least; plus logit_bias if the model has one (SigLIP).
 
         A column of class features beyond those of image features is a bias, added to
         the cosine.
@@ -315,8 +314,6 @@ class PromptedCLIP(nn.Module):
         dim = image_features.shape[1]
         with full_precision(image_features):
             scale = self.clip.logit_scale.exp()
-            if self.prompt is not None and self.prompt.logit_scale is not None:
-                scale = self.prompt.logit_scale
             if self.prompt is not None and self.prompt.logit_scale is not None:
                 scale = self.prompt.logit_scale
             logits = scale * image_features @ class_features[:, :dim].T

@@ -21,12 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from prompting import hub
-from prompting.backbones.loading import (
-    Backbone,
-    Preprocessing,
-    differences,
-    load_backbone,
-)
+from prompting.backbones.backbone import Backbone, Preprocessing, differences
+from prompting.backbones.loading import load_backbone
 from prompting.checkpoints.prompt_files import load_prompts
 from prompting.memory import MAX_CLASS_FEATURES, LRUCache
 from prompting.model import TEMPLATE, PromptedCLIP

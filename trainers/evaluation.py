@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Subset
 
 from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
-from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.checkpoints.foreign import checkpoint_path
 from prompting.checkpoints.prompt_files import save_prompts
 from prompting.model import PromptedCLIP
@@ -32,8 +32,9 @@ from prompting.shape import check_fits
 from .engine import distributed, results, tables
 from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.run_dir import finish
-from .engine.settings import check, task_names
+from .engine.settings import task_names
 from .engine.start import load_start, prompt_record
+from .engine.value_checks import check
 from .features.builders import build_images, build_store, device_of, preprocessing_of
 from .features.extraction import (
     class_features,

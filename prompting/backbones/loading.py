@@ -1,15 +1,8 @@
-"""Backbones: a frozen CLIP, its tokenizer and its preprocessing, by name or from a
-file.
-"""
+"""Load a backbone by name, or from a file or folder."""
 
-import hashlib
 import json
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import open_clip
@@ -26,8 +19,10 @@ from prompting.backbones.architectures import (
     unsupported_reason,
     weights_location,
 )
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
+from prompting.backbones.names import ALIASES, is_on_hub, local_path
 from prompting.backbones.tokenizers import load_tokenizer
 from prompting.backbones.weights import (
     SUFFIXES,
@@ -37,229 +32,12 @@ from prompting.backbones.weights import (
     read_state_dict,
 )
 from prompting.checkpoints.tensors import check_finite
-from prompting.tokens import Tokenizer, clip_tokenizer, plain_name
+from prompting.tokens import Tokenizer, clip_tokenizer
 from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN = -1  # in the place of a token without a vector
-LOCAL_PREFIX = "local-dir:"
-EXAMPLE = "ViT-B/16"  # a backbone that knows all words, for messages
 POCKET_FOLDER = Path(__file__).resolve().parents[1] / "pocket"
-ALIASES = {
-    "RN50": "RN50",
-    "RN101": "RN101",
-    "RN50x4": "RN50x4",
-    "RN50x16": "RN50x16",
-    "RN50x64": "RN50x64",
-    "ViT-B/32": "ViT-B-32",
-    "ViT-B/16": "ViT-B-16",
-    "ViT-L/14": "ViT-L-14",
-    "ViT-L/14@336px": "ViT-L-14-336",
-}
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """The form of images: size x size pixels, resized by `interpolation`; (x - mean) /
-    std for RGB x in [0, 1].
-
-    background: the colour seen through transparent pixels, as
-        `toolkit.common.images.read_image` takes it.
-    """
-
-    size: int
-    mean: tuple[float, float, float] = OPENAI_DATASET_MEAN
-    std: tuple[float, float, float] = OPENAI_DATASET_STD
-    interpolation: str = "bicubic"
-    background: str = "white"
-
-    def record(self, mode: str) -> dict:
-        """Return it as a prompt's file states it.
-
-        mode, under the name "crop": "squash" resizes both sides, "crop" the short one
-        and cuts the centre.
-        """
-        return {
-            "size": self.size,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "interpolation": self.interpolation,
-            "crop": mode,
-            "background": self.background,
-        }
-
-
-def is_path(name: str) -> bool:
-    """Return True if `load_backbone` takes a name for a path: it is none of the fixed
-    names, and a file or folder.
-    """
-    if name == "pocket" or name in ALIASES:
-        return False
-    return name.startswith(LOCAL_PREFIX) or os.path.isabs(name) or Path(name).exists()
-
-
-def local_path(name: str) -> str:
-    """Return the full path of local-dir:FOLDER, and any other name as it is.
-
-    A relative path might be the name of a known model.
-    """
-    if not name.startswith(LOCAL_PREFIX):
-        return name
-    return os.path.abspath(os.path.expanduser(name.removeprefix(LOCAL_PREFIX)))
-
-
-def is_known(name: str) -> bool:
-    """Return True for the names of `load_backbone` that are no paths."""
-    return (
-        name == "pocket"
-        or name in ALIASES
-        or name in open_clip.list_models()
-        or _is_on_hub(name)
-    )
-
-
-def _is_on_hub(name: str) -> bool:
-    """Return True for hf-hub:USER/NAME, and for USER/NAME unless it looks like a CoOp
-    name or a file.
-    """
-    if name.startswith(hub_models.PREFIX):
-        return True
-    owners = {alias.partition("/")[0] for alias in ALIASES}
-    if name.partition("/")[0] in owners or name.endswith(SUFFIXES):
-        return False
-    return hub_models.is_repository(name) and not name.startswith(".")
-
-
-def _last_part(name: str) -> str:
-    if is_path(name):
-        return Path(local_path(name)).name
-    return name
-
-
-def differences(stored: dict, used: dict) -> str:
-    """Return the differences between two records of preprocessing, naming both values;
-    "" if nothing that both hold does.
-    """
-    found = []
-    for key in used:
-        if key not in stored:
-            continue
-        one, other = stored[key], used[key]
-        if isinstance(one, tuple):
-            one = list(one)
-        if isinstance(other, tuple):
-            other = list(other)
-        if one != other:
-            name = "resizing" if key == "crop" else key
-            found.append(f"{name} {one}, not {other}")
-    return "; ".join(found)
-
-
-@dataclass
-class Backbone:
-    """A frozen open_clip CLIP in float32 and evaluation mode, with its tokenizer.
-
-    name: as given to `load_backbone`. known_tokens: the ids that have vectors; None:
-    all.
-    """
-
-    name: str
-    clip: CLIP
-    tokenizer: Tokenizer
-    preprocessing: Preprocessing
-    known_tokens: frozenset[int] | None = None
-
-    def unknown_classes(self, classes: Iterable[str]) -> list[str]:
-        """Return the class names of which this backbone knows no word, or too few to
-        tell them from another one.
-        """
-        if self.known_tokens is None:
-            return []
-        texts: dict[str, tuple[int, ...]] = {}
-        for name in classes:
-            tokens = self.tokenizer.encode(plain_name(name))
-            texts[name] = tuple(
-                token if token in self.known_tokens else UNKNOWN for token in tokens
-            )
-        counts = Counter(texts.values())
-        unknown = []
-        for name, text in texts.items():
-            is_blank = set(text) == {UNKNOWN}
-            if is_blank or (UNKNOWN in text and counts[text] > 1):
-                unknown.append(name)
-        return unknown
-
-    def check_classes(
-        self, classes: Iterable[str], source: str = "", force: bool = False
-    ) -> None:
-        """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
-
-        source: the owner of the names, for the message.
-        """
-        unknown = self.unknown_classes(classes)
-        if not unknown:
-            return
-        names = ", ".join(repr(name) for name in unknown[:5])
-        if len(unknown) > 5:
-            names += f" and {len(unknown) - 5} more"
-        message = (
-            f"the backbone {self.name} knows few words, and too few of the class names {names} to tell them apart. Take another "
-            f"with --backbone, such as {EXAMPLE}"
-        )
-        if source:
-            message = f"{source}: {message}"
-        if not force:
-            raise ValueError(f"{message} (--force: use them all the same)")
-        logger.warning("%s", message)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits over its weights, whatever file or device they
-        come from.
-        """
-        total = hashlib.sha256()
-        for name, value in sorted(self.clip.state_dict().items()):
-            total.update(f"{name} {tuple(value.shape)}\n".encode())
-            total.update(value.detach().float().cpu().reshape(-1).contiguous().numpy())
-        return total.hexdigest()[:16]
-
-    @property
-    def activation(self) -> str:
-        """Return the activation of its text tower: "QuickGELU" or "GELU", which weights
-        do not show.
-        """
-        return type(self.clip.transformer.resblocks[0].mlp.gelu).__name__
-
-    def record(self, name: str, pretrained: str = "") -> dict:
-        """Return its entries for a prompt's file; of a path only its last part.
-
-        name, pretrained: as given to `load_backbone`.
-        """
-        return {
-            "backbone": _last_part(name),
-            "backbone_is_path": is_path(name),
-            "backbone_fingerprint": self.fingerprint,
-            "pretrained": Path(pretrained).name,
-            "pretrained_is_path": Path(pretrained).is_file(),
-            "activation": self.activation,
-        }
-
-    def check_record(self, record: dict, source: str) -> None:
-        """Raise ValueError naming both if a prompt's record states another backbone's
-        weights or activation.
-        """
-        stored = record.get("backbone_fingerprint")
-        if stored not in (None, self.fingerprint):
-            raise ValueError(
-                f"{source}: its prompt was trained on the backbone {record.get('backbone')} (weights {stored}), not on "
-                f"{self.name} (weights {self.fingerprint}): give its own with --backbone, the path if it is a file"
-            )
-        activation = record.get("activation")
-        if activation not in (None, self.activation):
-            raise ValueError(
-                f"{source}: its prompt was trained with {activation}; {self.name} has {self.activation} here"
-            )
 
 
 def load_backbone(
@@ -305,7 +83,7 @@ def load_backbone(
         return _load_architecture(name, name, pretrained, device)
     if name.endswith(SUFFIXES) or os.path.isabs(name) or name.startswith("."):
         raise FileNotFoundError(f"no checkpoint at {name}")
-    if _is_on_hub(name):
+    if is_on_hub(name):
         return _load_folder(hub_models.download(name), name, pretrained, device)
     raise ValueError(
         f"unknown backbone {name!r}; {_nearest(name)}, the path of a checkpoint in OpenAI's layout, or a model of the "

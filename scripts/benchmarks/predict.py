@@ -39,7 +39,7 @@ def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
     """
     import open_clip
 
-    from prompting.backbones.loading import Backbone, Preprocessing
+    from prompting.backbones.backbone import Backbone, Preprocessing
     from prompting.predict import Predictor
     from prompting.prompts import TextPrompt, VisualPrompt
     from prompting.shape import clip_shape

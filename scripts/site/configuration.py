@@ -16,7 +16,8 @@ import trainers
 from toolkit.common.files import write_text
 from trainers.engine.config_values import flatten
 from trainers.engine.dassl_keys import ADVICE, DATASET_KEYS
-from trainers.engine.settings import declared_keys, extend
+from trainers.engine.declared_keys import declared_keys
+from trainers.engine.settings import extend
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"

@@ -86,7 +86,7 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
 
 def _numbers(seeds: str) -> list[int]:
     """Return the seeds of --seeds, each once. Raise ValueError for other text."""
-    from trainers.engine.settings import MAX_SEED
+    from trainers.engine.value_checks import MAX_SEED
 
     numbers = []
     for word in dict.fromkeys(split_words(seeds)):

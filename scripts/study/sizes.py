@@ -37,7 +37,7 @@ def _measure(backbone: str) -> list[dict]:
     """Measure steps of a batch, forward and backward in float32, among a few classes."""
     import torch
 
-    from prompting.backbones.loading import ALIASES
+    from prompting.backbones.names import ALIASES
     from prompting.model import count_parameters
     from scripts.benchmarks import steps
 

@@ -73,22 +73,22 @@ def perform(job: Job, place: Place) -> None:
 
 def build_run(job: Job, place: Place):
     """Return the `trainers.engine.run.Run` of a source or adaptation job."""
-    from trainers.engine import experiment
+    from trainers.engine import stages
     from trainers.engine.config import with_overrides
 
     settings, folder = job.settings, Path(place.folder)
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
-        run = experiment.source_run(cfg, settings["tasks"], start)
+        run = stages.source_run(cfg, settings["tasks"], start)
     elif settings["stage"] == "evaluation":
-        (run,) = experiment.target_runs(cfg, settings["tasks"], {}, start, trains=False)
+        (run,) = stages.target_runs(cfg, settings["tasks"], {}, start, trains=False)
     else:
         (target,) = settings["tasks"]
         related = {}
         if settings["group"]:
             related = group_of(settings["group"], target, folder)
-        (run,) = experiment.target_runs(cfg, [target], related, start)
+        (run,) = stages.target_runs(cfg, [target], related, start)
     cfg = with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name))
     return replace(run, cfg=cfg, resume=True)
 

@@ -128,7 +128,7 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
     """
     from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
     from trainers.engine.run import Run
-    from trainers.engine.settings import check
+    from trainers.engine.value_checks import check
 
     flags = {
         "SEED": args.seed,

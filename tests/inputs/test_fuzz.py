@@ -32,7 +32,7 @@ from prompting.prompts import TextPrompt
 from scripts.study import plan_file, protocol
 from trainers.engine import config
 from trainers.engine.config import resolve
-from trainers.engine.experiment import read_groups
+from trainers.engine.stages import read_groups
 from trainers.features.disk_cache import FeatureCache
 
 SECONDS = 20

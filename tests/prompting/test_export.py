@@ -9,7 +9,7 @@ import prompting.__main__ as command
 import prompting.export
 import prompting.predict
 from prompting import TextPrompt, UnifiedPrompt, VisualPrompt, save_prompts
-from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.export import FixedClasses, export
 from prompting.predict import Predictor
 from prompting.tokens import clip_tokenizer

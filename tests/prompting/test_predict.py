@@ -26,7 +26,7 @@ from prompting import (
 )
 from prompting.__main__ import main
 from prompting.answers import Writer, answer
-from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from prompting import PromptedCLIP, TextPrompt, VisualPrompt, clip_shape, load_backbone
 from prompting.backbones import hub_models
-from prompting.backbones.loading import is_known, is_path, local_path
+from prompting.backbones.names import is_known, is_path, local_path
 from prompting.tokens import clip_tokenizer
 from tests.prompting.tiny import random_images
 

@@ -6,7 +6,7 @@ import yaml
 from scripts.study.protocol import FOLDER
 from scripts.transfer import groups
 from scripts.transfer.matrix import read_square_matrix
-from trainers.engine.experiment import read_groups
+from trainers.engine.stages import read_groups
 
 MATRIX = """source,a,b,c,d
 a,99,40,10,5

@@ -19,7 +19,7 @@ FAMILIES = (
     "EVA02-CLIP, base",
     "PE-Core",
     "MetaCLIP 2",
-    # not CLIPA: its tokens are bytes, and the task's class names are too long for it
+    # not CLIPA: the tokens of these tests are bytes, too many for its context
 )
 
 
@@ -71,7 +71,6 @@ def exported(words, photo, predictor, file) -> tuple[list[str], np.ndarray]:
     return names, session.run(None, {"images": images})[0][0]
 
 
-@pytest.mark.long
 @pytest.mark.long
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_trained_predicts_and_is_exported(

@@ -17,8 +17,9 @@ from datasets.custom.task import task_class
 from scripts.study.tables import latex_text, markdown_text, paper_scores
 from trainers.engine import command_line, external
 from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.settings import check, reads
+from trainers.engine.declared_keys import reads
 from trainers.engine.tables import class_scores, confusion
+from trainers.engine.value_checks import check
 from trainers.features import loaders
 from trainers.features.builders import build_images
 

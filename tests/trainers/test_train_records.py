@@ -12,7 +12,7 @@ from run_files import read
 from safetensors.torch import load_file, save_file
 
 from prompting import load_prompts
-from prompting.backbones.loading import Backbone
+from prompting.backbones.backbone import Backbone
 from tests.prompting.foreign_files import foreign_state, write_foreign
 
 ONE = ["--dataset", "toy-shapes", "--shots", 3]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from datasets.coop import CoopTask
 from datasets.elevater import ElevaterTask
-from prompting.backbones.loading import Backbone, Preprocessing
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.tokens import clip_tokenizer
 
 SIZE = 32  # pixels a side

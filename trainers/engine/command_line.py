@@ -27,16 +27,9 @@ from .config import (
     without_alias,
 )
 from .config_values import flatten
+from .declared_keys import SHARED_KEYS, declared_keys, keys_of_others, readers, reads
 from .run_dir import CONFIG, resumed_folder
-from .settings import (
-    SHARED_KEYS,
-    declared_keys,
-    keys_of_others,
-    readers,
-    reads,
-    split_names,
-    task_names,
-)
+from .settings import split_names, task_names
 from .start import read_start, recorded_backbone
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer

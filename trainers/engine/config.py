@@ -15,7 +15,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.custom import task as custom
-from prompting.backbones.loading import local_path
+from prompting.backbones.names import local_path
 from toolkit import plugin_files
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest

@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 
 from datasets import Task, build_task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
-from prompting.backbones.loading import Backbone
+from prompting.backbones.backbone import Backbone
 from prompting.shape import ClipShape, clip_shape
 
 from .tracking import Tracker

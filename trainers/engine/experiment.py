@@ -1,8 +1,5 @@
-"""From a configuration to its results: one run, or a source prompt learned on many
-tasks and then each target adapted from it (or from scratch).
-
-An experiment is checked as a whole before anything is written; its tasks are built
-once.
+"""From a configuration to its results: an experiment is checked as a whole before
+anything is written, then executed; its tasks are built once.
 """
 
 from __future__ import annotations
@@ -10,23 +7,18 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets import few_shot, pocket, task_name
-from elevater_eval import combine
-from toolkit.common.files import atomic_write, write_bytes, write_text
 from toolkit.common.progress import progress
-from toolkit.common.structured import read_json, read_yaml, write_json
-from toolkit.common.text import printable
 
 from . import distributed, external, results, tables
+from .collection import collect, has_predictions, is_collected
 from .config import (
     BACKBONE_CONFIGS,
     RunOptions,
@@ -36,7 +28,7 @@ from .config import (
     with_overrides,
 )
 from .context import TaskPool
-from .run import Run, check_run, execute
+from .run import check_run, execute
 from .run_dir import (
     RESULTS,
     Action,
@@ -50,32 +42,11 @@ from .run_dir import (
     write_manifest,
 )
 from .run_log import start_log, without_dassl_lines
-from .settings import multitask_advice, split_names, task_names
+from .settings import task_names
+from .stages import Experiment, plan
 from .start import follow
 
 log = logging.getLogger(__name__)
-
-# scored beside the prompt of a target
-REFERENCES = ("zero_shot", "zero_shot_one_template", "source")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Runs in the folder of `cfg`.
-
-    Attributes:
-        targets: the runs whose results count.
-        source: the run that makes the prompt that the targets start from.
-        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the
-            one target writes there.
-        tasks: names of all tasks, also those that targets are grouped with.
-    """
-
-    cfg: CfgNode
-    targets: Sequence[Run]
-    source: Run | None
-    staged: bool
-    tasks: Sequence[str]
 
 
 def run(cfg: CfgNode, options: RunOptions) -> None:
@@ -216,200 +187,6 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
 # -- the plan --------------------------------------------------------------------------------------------------------
 
 
-def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experiment:
-    """Return the runs of a configuration with a native trainer. Raise ValueError if its
-    options contradict each other.
-
-    whole_suite: no task was named; a multitask trainer then learns the source prompt on
-    the pocket suite's sources.
-    """
-    cls = trainer_class(cfg.TRAINER.NAME)
-    names = task_names(cfg)
-    groups = read_groups(options.groups, names, split_names(cfg.MULTITASK.SOURCE))
-    sources = _sources(cfg, options, whole_suite)
-    trains = (
-        cls.learns
-        and cfg.DATASET.NUM_SHOTS != 0
-        and not (options.eval_only or options.no_train)
-    )
-    _check_anchor(cfg, from_scratch=trains and not sources and not options.model_dir)
-    tasks = [*sources, *names]
-    for related in groups.values():
-        tasks += related
-    start, epoch, source = options.model_dir, options.load_epoch, None
-    settings = {
-        "trains": trains,
-        "fresh": options.no_train,
-        "resume": options.resume,
-        "track": options.track,
-    }
-    if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
-        references = ("zero_shot",) if cls.learns else ()
-        return Experiment(
-            cfg,
-            [Run(cfg, start, epoch, references=references, **settings)],
-            None,
-            False,
-            tasks,
-        )
-    cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
-    if sources:
-        source = source_run(cfg, sources, start, epoch, options.resume, options.track)
-        start, epoch = str(source.folder), None
-    return Experiment(
-        cfg,
-        target_runs(cfg, names, groups, start, epoch, **settings),
-        source,
-        True,
-        tasks,
-    )
-
-
-def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
-    """Return the tasks that the source prompt is learned on."""
-    cls = trainer_class(cfg.TRAINER.NAME)
-    sources = split_names(cfg.MULTITASK.SOURCE)
-    if sources and not cls.multitask:
-        name = cfg.TRAINER.NAME
-        raise ValueError(
-            f"--source (MULTITASK.SOURCE): {name} learns one task at a time{multitask_advice(name)}"
-        )
-    if options.eval_only:
-        if cls.learns and not options.model_dir:
-            raise ValueError(
-                "--eval-only needs --model-dir, the folder of the run to evaluate"
-            )
-        return []
-    if (
-        whole_suite
-        and not sources
-        and cls.multitask
-        and cls.learns
-        and not options.model_dir
-    ):
-        return [spec.task for spec in pocket.SOURCES]
-    return sources
-
-
-def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
-    """Raise ValueError if a prompt that starts from none is to stay near the one that
-    it starts from.
-    """
-    to = cfg.TRAINER.ANCHOR.TO
-    if from_scratch and to in ("source", "both"):
-        raise ValueError(
-            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
-        )
-
-
-def _one_by_one(
-    cls: type, names: Sequence[str], whole_suite: bool, model_dir: str
-) -> bool:
-    """Return True if each task has its own run."""
-    if (Path(model_dir) / "adapt").is_dir():
-        return True
-    if not cls.learns:
-        return False
-    return whole_suite or (len(names) > 1 and not cls.multitask)
-
-
-def read_groups(
-    file: str, targets: list[str], sources: Sequence[str] = ()
-) -> dict[str, list[str]]:
-    """Return target -> tasks to adapt it with, from a YAML file.
-
-    Custom images may be called by the name of their task.
-    """
-    if not file:
-        return {}
-    groups = read_yaml(file, "--groups")
-    if not isinstance(groups, dict):
-        raise ValueError(f"--groups: {file} must map each target to a list of tasks")
-    for target, related in groups.items():
-        if not isinstance(related, list) or not all(
-            isinstance(name, str) for name in related
-        ):
-            raise ValueError(
-                f"--groups: {file} must map {target} to a list of tasks, not to {related!r}"
-            )
-    known = {task_name(name): name for name in [*sources, *targets]}
-    named = {}
-    for target, related in groups.items():
-        named[known.get(target, target)] = [known.get(name, name) for name in related]
-    unknown = [str(target) for target in named if target not in targets]
-    if unknown:
-        raise ValueError(
-            f"--groups: {file} names {', '.join(unknown)}, which are no targets (--dataset)"
-        )
-    return named
-
-
-def source_run(
-    cfg: CfgNode,
-    sources: Sequence[str],
-    model_dir: str = "",
-    load_epoch: int | None = None,
-    resume: bool = False,
-    track: str = "",
-) -> Run:
-    """Return stage 1: one prompt over all source tasks, in `source/`."""
-    multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
-    if multi.SOURCE_SHOTS > -2:
-        shots = multi.SOURCE_SHOTS
-    elif shots == 0:
-        shots = 20
-    stage = with_overrides(
-        cfg,
-        DATASET__DATASET=",".join(sources),
-        DATASET__NAME=sources[0],
-        DATASET__NUM_SHOTS=shots,
-        DATASET__NUM_SAMPLES_PER_CLASS=shots,
-        DATASET__MULTITASK_EVALKEY="average",
-        OPTIM__MAX_EPOCH=multi.SOURCE_EPOCH or cfg.OPTIM.MAX_EPOCH,
-        OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
-        MULTITASK__SOURCE="",
-    )
-    return Run(stage, model_dir, load_epoch, resume=resume, track=track)
-
-
-def target_runs(
-    cfg: CfgNode,
-    targets: Sequence[str],
-    groups: Mapping[str, Sequence[str]],
-    start: str = "",
-    load_epoch: int | None = None,
-    trains: bool = True,
-    fresh: bool = False,
-    resume: bool = False,
-    track: str = "",
-) -> list[Run]:
-    """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it
-    ("M"), in `adapt/<target>/`.
-
-    If nothing is trained, `start` may be a whole experiment: each target is then
-    evaluated with its own prompt.
-    """
-    runs = []
-    for target in targets:
-        group = [name for name in groups.get(target, []) if name != target]
-        label = task_name(target)
-        stage = with_overrides(
-            cfg,
-            DATASET__DATASET=",".join([target, *group]),
-            DATASET__NAME=target,
-            DATASET__MULTITASK_EVALKEY=label if group else "average",
-            OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / label),
-            MULTITASK__SOURCE="",
-        )
-        folder = start
-        adapted = Path(start) / "adapt" / label
-        if start and not trains and adapted.is_dir():
-            folder = str(adapted)
-        run = Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume, track)
-        runs.append(run)
-    return runs
-
-
 # -- checked and executed --------------------------------------------------------------------------------------------
 
 
@@ -465,76 +242,11 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
             with tqdm.external_write_mode():
                 for record in found:
                     log.info("%s", results.one_line(record))
-    if distributed.main() and not _is_collected(out, records):
+    if distributed.main() and not is_collected(out, records):
         write_manifest(out, finished=False)
         collect(out, records, cfg.DATASET.ROOT or None)
         write_manifest(out)
     return records
-
-
-def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
-    """Gather the targets' predictions and results at the top of an experiment, and pack
-    the submission.
-
-    root: the data root, in which a test set's order may be marked as unofficial; a
-    warning then says so.
-    """
-    if not has_predictions(records):
-        write_text(out / "results.md", results.markdown(records))
-        write_json(out / "results.json", records, indent=1)
-        return
-    names = {
-        record["task"]: f"seed{record['seed']}_{record['task']}.json"
-        for record in records
-    }
-    for task, name in names.items():
-        with atomic_write(out / "predictions" / name) as temporary:
-            shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
-    for path in (out / "predictions").iterdir():
-        if path.name not in names.values():
-            path.unlink()
-    collect_tables(out, names)
-    combine([out / "predictions"], out / "submission.zip", root)
-    write_text(out / "results.md", results.markdown(records))
-    write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
-
-
-def collect_tables(out: Path, tasks: Iterable[str]) -> None:
-    """Gather the targets' tables in results/ at the top of an experiment: predictions
-    one below the other, others as they are.
-    """
-    predictions = b""
-    for task in tasks:
-        for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
-            content = path.read_bytes()
-            if path.name == tables.PREDICTIONS:
-                _, _, lines = content.partition(b"\n")
-                predictions += lines if predictions else content
-            else:
-                write_bytes(out / tables.FOLDER / path.name, content)
-    if predictions:  # of targets of an earlier version there are none
-        write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
-
-
-def has_predictions(records: Sequence[dict]) -> bool:
-    """Return True for results on test sets, False with TEST.NO_TEST or TEST.SPLIT val."""
-    return all("score" in record and "split" not in record for record in records)
-
-
-def _is_collected(out: Path, records: Sequence[dict]) -> bool:
-    """Return True if the top of an experiment holds these very results."""
-    known = read_manifest(out)
-    if known is None or RESULTS not in known.files:
-        return False
-    damaged = known.damaged()
-    if damaged:
-        log.warning(
-            "%s: damaged or missing, and made again: %s",
-            out,
-            printable(", ".join(damaged)),
-        )
-        return False
-    return read_json(out / RESULTS) == records
 
 
 def render_pocket_tasks(names: Sequence[str]) -> None:

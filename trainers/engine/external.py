@@ -33,14 +33,14 @@ from .run_dir import (
     different_keys,
     write_config,
 )
-from .settings import (
+from .settings import task_names
+from .value_checks import (
     MAX_SEED,
     MAX_SIDE,
     RANGES,
     SPLITS,
     choice,
     out_of_range,
-    task_names,
     wrong_colours,
     wrong_stepsize,
 )

@@ -26,7 +26,7 @@ from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import printable
 from trainers.evaluation import SPLITS, check_classes
 
-from . import distributed, provenance, results, resume, settings
+from . import distributed, provenance, results, resume, value_checks
 from .config import trainer_class, without_local_paths
 from .config_values import flatten
 from .context import PromptSetup, RunContext, TaskPool
@@ -47,6 +47,7 @@ from .run_dir import (
     write_config,
     write_manifest,
 )
+from .settings import task_names
 from .tracking import Tracker, check_backend, open_tracker
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Run:
     @property
     def names(self) -> list[str]:
         """Return the names of its tasks."""
-        return settings.task_names(self.cfg)
+        return task_names(self.cfg)
 
     @property
     def epochs(self) -> int:
@@ -133,7 +134,7 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
 
     Raises ValueError or FileNotFoundError.
     """
-    settings.check(run.cfg, run.trainer.multitask)
+    value_checks.check(run.cfg, run.trainer.multitask)
     check_backend(run.track)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:

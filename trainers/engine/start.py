@@ -19,7 +19,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from prompting.backbones.loading import differences, is_known
+from prompting.backbones.backbone import differences
+from prompting.backbones.names import is_known
 from prompting.backbones.weights import SUFFIXES
 from prompting.checkpoints.foreign import Checkpoint, checkpoint_path, read_checkpoint
 from prompting.checkpoints.prompt_files import check_config, load_prompts, load_state
@@ -31,7 +32,8 @@ from trainers.features.builders import preprocessing_of
 from .config import load, trainer_class, trainer_defaults
 from .config_values import flatten, set_value
 from .context import PromptSetup
-from .settings import PROJECTIONS, declared_keys, reads
+from .declared_keys import declared_keys, reads
+from .settings import PROJECTIONS
 
 log = logging.getLogger(__name__)
 

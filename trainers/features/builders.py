@@ -13,7 +13,7 @@ import torch
 
 from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
-from prompting.backbones.loading import Preprocessing
+from prompting.backbones.backbone import Preprocessing
 
 from .disk_cache import FeatureCache
 from .extraction import EncoderSettings

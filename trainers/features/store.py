@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from datasets.multitask import MultitaskDataset
-from prompting.backbones.loading import Backbone, load_backbone
+from prompting.backbones.backbone import Backbone
+from prompting.backbones.loading import load_backbone
 from prompting.model import PromptedCLIP
 from prompting.shape import clip_shape
 from trainers.engine import distributed

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms as T
 
-from prompting.backbones.loading import Backbone, Preprocessing, differences
+from prompting.backbones.backbone import Backbone, Preprocessing, differences
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
 from prompting.checkpoints.prompt_files import load_state
 from prompting.model import PromptedCLIP

@@ -1,0 +1,71 @@
+"""The names of backbones: pocket, CoOp's, open_clip's, the Hub's, and paths."""
+
+import os
+from pathlib import Path
+
+import open_clip
+
+from prompting.backbones import hub_models
+from prompting.backbones.weights import (
+    SUFFIXES,
+)
+
+LOCAL_PREFIX = "local-dir:"
+ALIASES = {
+    "RN50": "RN50",
+    "RN101": "RN101",
+    "RN50x4": "RN50x4",
+    "RN50x16": "RN50x16",
+    "RN50x64": "RN50x64",
+    "ViT-B/32": "ViT-B-32",
+    "ViT-B/16": "ViT-B-16",
+    "ViT-L/14": "ViT-L-14",
+    "ViT-L/14@336px": "ViT-L-14-336",
+}
+
+
+def is_path(name: str) -> bool:
+    """Return True if `load_backbone` takes a name for a path: it is none of the fixed
+    names, and a file or folder.
+    """
+    if name == "pocket" or name in ALIASES:
+        return False
+    return name.startswith(LOCAL_PREFIX) or os.path.isabs(name) or Path(name).exists()
+
+
+def local_path(name: str) -> str:
+    """Return the full path of local-dir:FOLDER, and any other name as it is.
+
+    A relative path might be the name of a known model.
+    """
+    if not name.startswith(LOCAL_PREFIX):
+        return name
+    return os.path.abspath(os.path.expanduser(name.removeprefix(LOCAL_PREFIX)))
+
+
+def is_known(name: str) -> bool:
+    """Return True for the names of `load_backbone` that are no paths."""
+    return (
+        name == "pocket"
+        or name in ALIASES
+        or name in open_clip.list_models()
+        or is_on_hub(name)
+    )
+
+
+def is_on_hub(name: str) -> bool:
+    """Return True for hf-hub:USER/NAME, and for USER/NAME unless it looks like a CoOp
+    name or a file.
+    """
+    if name.startswith(hub_models.PREFIX):
+        return True
+    owners = {alias.partition("/")[0] for alias in ALIASES}
+    if name.partition("/")[0] in owners or name.endswith(SUFFIXES):
+        return False
+    return hub_models.is_repository(name) and not name.startswith(".")
+
+
+def last_part(name: str) -> str:
+    if is_path(name):
+        return Path(local_path(name)).name
+    return name

@@ -1,0 +1,326 @@
+"""Checks of a configuration's values, made before anything is built; all issues are
+reported together.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from dassl.data.transforms.transforms import AVAI_CHOICES
+from dassl.engine import TRAINER_REGISTRY
+from dassl.optim.optimizer import AVAI_OPTIMS
+from yacs.config import CfgNode
+
+from datasets import task_name
+from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS
+from toolkit.common.schedules import SCHEDULES, WARMUPS
+from toolkit.common.suggest import nearest
+
+from .config_values import flatten
+from .dassl_keys import unread_keys
+from .declared_keys import declared_ranges
+from .settings import MAX_VECTORS, PROJECTIONS, task_names
+
+MAX_SEED = 2**32 - 1  # of numpy
+MAX_SIDE = 8192
+MAX_WIDTH = 65536
+MAX_RATE = 1e30  # optimisers compute with float32
+MAX = sys.float_info.max
+SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
+LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
+RANGES = {
+    "it must be positive": {
+        "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
+        "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
+        "OPTIM.MAX_EPOCH": (1, MAX),
+    },
+    "it is 0 or more": {
+        "INPUT.CACHED_VIEWS": (0, MAX),
+        "OPTIM.MIN_UPDATES": (0, MAX),
+        "MULTITASK.SOURCE_EPOCH": (0, MAX),
+        "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
+        "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
+        "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
+        "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
+        "TRAINER.ANCHOR.KL": (0, MAX),
+    },
+    "it is the epochs of warm-up, or -1 for none": {
+        "OPTIM.WARMUP_EPOCH": (-1, MAX),
+    },
+    "it is above 0 and at most 1, as the learning rate is multiplied by it": {
+        "OPTIM.GAMMA": (sys.float_info.min, 1),
+    },
+    "a seed is 0 or more": {
+        "SEED": (0, math.inf),
+        "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf),
+    },
+    "a seed is at most {high}": {
+        "SEED": (-math.inf, MAX_SEED),
+        "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
+    },
+    "it is from {low} to {high}": {
+        "OPTIM.LR": (0, MAX_RATE),
+        "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
+        "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
+        "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
+        "CACHE.MAX_GB": (0, 1e9),
+        "DATALOADER.NUM_WORKERS": (0, 1024),
+        "OPTIM.MOMENTUM": (0, 1),
+        "OPTIM.SGD_DAMPNING": (0, 1),
+        "OPTIM.RMSPROP_ALPHA": (0, 1),
+        "MULTITASK.TEMPERATURE": (0.02, 1e9),
+        "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
+        "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
+        "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
+        "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
+        "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
+        "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
+        "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
+    },
+    "it is 0 or more, and below 1": {
+        "OPTIM.ADAM_BETA1": (0, math.nextafter(1, 0)),
+        "OPTIM.ADAM_BETA2": (0, math.nextafter(1, 0)),
+    },
+    "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have": {
+        "MULTITASK.SOURCE_SHOTS": (-2, MAX),
+    },
+}  # kind of number -> key -> (lowest, highest)
+SPLITS = ("test", "val")  # of TEST.SPLIT
+PRECISIONS = ("fp32", "fp16", "bf16", "amp")
+
+
+def check(cfg: CfgNode, multitask: bool) -> None:
+    """Raise ValueError with all that is wrong in the configuration alone, a line each.
+
+    multitask: the trainer learns several tasks at a time.
+    """
+    issues = [
+        *wrong_values(cfg),
+        *_wrong_tasks(cfg, multitask),
+        *_wrong_contexts(cfg),
+        *unread_keys(cfg, task_names(cfg)),
+    ]
+    if issues:
+        raise ValueError("\n".join(issues))
+
+
+def wrong_values(cfg: CfgNode) -> list[str]:
+    """Return a message for each choice or number that no trainer can have."""
+    return [*_wrong_choices(cfg), *_wrong_numbers(cfg), *_wrong_images(cfg)]
+
+
+def _wrong_choices(cfg: CfgNode) -> list[str]:
+    node = cfg.TRAINER.MVLPT
+    # of the reference: which file is which split
+    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}
+    issues = []
+    for key, default in unread.items():
+        if cfg.DATASET[key] != default:
+            issues.append(
+                f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}"
+            )
+    return [
+        *issues,
+        *choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
+        *choice(
+            "TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)
+        ),
+        *choice(
+            "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
+            node.COOP.CLASS_TOKEN_POSITION,
+            ("front", "middle", "end"),
+        ),
+        *choice(
+            "TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")
+        ),
+        *choice(
+            "TRAINER.ANCHOR.TEMPLATES",
+            cfg.TRAINER.ANCHOR.TEMPLATES,
+            ("task", "imagenet"),
+        ),
+        *choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
+        *choice(
+            "MULTITASK.MIXING",
+            cfg.MULTITASK.MIXING,
+            ("proportional", "uniform", "temperature"),
+        ),
+        *choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
+        *choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
+        *choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
+        *choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
+        *choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
+        *choice(
+            "DATASET.SUBSAMPLE_CLASSES",
+            cfg.DATASET.SUBSAMPLE_CLASSES,
+            ("all", "base", "new"),
+        ),
+        *choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS),
+        *choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
+    ]
+
+
+def multitask_advice(trainer: str) -> str:
+    """Return the end of a message about several tasks: the name of the trainer's
+    multitask form, if there is one.
+    """
+    form = f"M{trainer}"
+    if form in TRAINER_REGISTRY.registered_names():
+        return f"; use {form}"
+    return ""
+
+
+def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
+    names = task_names(cfg)
+    issues = []
+    if not names:
+        issues.append("no task is given: use --dataset (DATASET.DATASET)")
+    if len(names) > 1 and not multitask:
+        name = cfg.TRAINER.NAME
+        issues.append(
+            f"{name} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(name)}"
+        )
+    if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
+        issues.append(
+            "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
+            "it can't serve several tasks"
+        )
+    labels = [task_name(name) for name in names]
+    issues += [
+        f"task {label} is given twice"
+        for label, count in Counter(labels).items()
+        if count > 1
+    ]
+    evaluated = cfg.DATASET.MULTITASK_EVALKEY
+    if evaluated not in labels:
+        issues += choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
+    return issues
+
+
+def out_of_range(
+    values: Mapping[str, object],
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]],
+) -> list[str]:
+    """Return a message for each number that is not in its range, as in `RANGES`."""
+    issues = []
+    for text, keys in ranges.items():
+        for key, (low, high) in keys.items():
+            if not low <= values[key] <= high:
+                name = LABELS.get(key, key)
+                issues.append(
+                    f"{name} is {values[key]}; {text.format(low=low, high=high)}"
+                )
+    return issues
+
+
+def _wrong_numbers(cfg: CfgNode) -> list[str]:
+    values = dict(flatten(cfg))
+    issues = out_of_range(values, RANGES)
+    if values[SAMPLING_SEED] == cfg.SEED:  # one flag sets both
+        issues = [issue for issue in issues if not issue.startswith(SAMPLING_SEED)]
+    declared = declared_ranges(TRAINER_REGISTRY.get(cfg.TRAINER.NAME))
+    issues += out_of_range(values, {"it is from {low} to {high}": declared})
+    optim = cfg.OPTIM
+    if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
+        issues.append(
+            "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
+        )
+    return issues + wrong_stepsize(optim)
+
+
+def wrong_stepsize(optim: CfgNode) -> list[str]:
+    """Return a message if OPTIM.STEPSIZE does not fit the schedule."""
+    epochs = list(optim.STEPSIZE)
+    start = f"OPTIM.STEPSIZE is {optim.STEPSIZE}; "
+    if not epochs or not all(type(epoch) is int for epoch in epochs):
+        return [start + "it is a list of epochs, whole numbers"]
+    if min(epochs) >= 1:
+        return []
+    if optim.LR_SCHEDULER == "multi_step":
+        return [start + "multi_step needs the epochs of its steps, from 1"]
+    if epochs == [-1]:  # Dassl's default
+        return []
+    return [start + "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"]
+
+
+def _wrong_images(cfg: CfgNode) -> list[str]:
+    node = cfg.INPUT
+    issues = []
+    sides = list(node.SIZE)
+    if (
+        not sides
+        or len(set(sides)) > 1
+        or not _are_numbers(sides, 1, MAX_SIDE)
+        or type(sides[0]) is not int
+    ):
+        issues.append(
+            f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
+        )
+    issues += wrong_colours(node)
+    for name in node.TRANSFORMS:
+        issues += choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
+    return issues
+
+
+def wrong_colours(node: CfgNode) -> list[str]:
+    """Return a message for each of INPUT.PIXEL_MEAN and INPUT.PIXEL_STD that is not
+    three numbers.
+    """
+    issues = []
+    if len(node.PIXEL_MEAN) != 3 or not _are_numbers(
+        node.PIXEL_MEAN, -math.inf, math.inf
+    ):
+        issues.append(
+            f"INPUT.PIXEL_MEAN is {node.PIXEL_MEAN}; it is three numbers: of red, green and blue"
+        )
+    if len(node.PIXEL_STD) != 3 or not _are_numbers(
+        node.PIXEL_STD, sys.float_info.min, math.inf
+    ):
+        issues.append(
+            f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue"
+        )
+    return issues
+
+
+def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
+    """Return True if all are finite numbers from `low` to `high`."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        if not math.isfinite(value) or not low <= value <= high:
+            return False
+    return True
+
+
+def _wrong_contexts(cfg: CfgNode) -> list[str]:
+    node = cfg.TRAINER.MVLPT
+    issues = []
+    if node.VPT.PROJECT == 0:
+        issues.append(
+            "TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower"
+        )
+    if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
+        issues.append(
+            f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
+        )
+    if node.COCOOP.N_CTX:
+        issues.append(
+            "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learned alone: "
+            "use --trainer CoCoOp, or MVLPT with no other N_CTX"
+        )
+    if node.VPT.CTX_INIT:
+        issues.append(
+            "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
+        )
+    return issues
+
+
+def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
+    """Return a message that names the nearest choice if the value is none of them."""
+    if value in choices:
+        return []
+    return [
+        f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"
+    ]
