@@ -251,7 +251,7 @@ def _is_no_utf8(text: str) -> bool:
 @functools.cache
 def _warn(message: str) -> None:
     """Warn, once: tasks are built several times in a run."""
-    log.warning(message)
+    log.warning("%s", message)
 
 
 @dataclass(frozen=True)
