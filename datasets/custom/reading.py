@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.common.archives import require_files
+from toolkit.common.encoding import require_text
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
 from toolkit.common.text import printable
@@ -204,6 +205,7 @@ def _real_paths(folders: list[Path]) -> list[str]:
     found: dict[str, Path] = {}
     for folder in folders:
         _require_printable(folder.name, str(folder.parent))
+        require_text(folder.name, folder.parent)
         real = os.path.realpath(folder)
         if real in found:
             raise ValueError(
@@ -237,15 +239,8 @@ def _images(folder: Path, classes: list[str]) -> list[Path]:
             f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}"
         )
     for path in images:
-        if _is_no_utf8(str(path)):
-            raise ValueError(
-                f"{folder} has a file whose name is not UTF-8, {os.fsencode(path.name)!r}; rename it"
-            )
+        require_text(str(path.relative_to(folder)), folder)
     return images
-
-
-def _is_no_utf8(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 @functools.cache

@@ -10,6 +10,8 @@ import os
 import unicodedata
 from typing import TextIO
 
+from toolkit.common import encoding
+
 LONGEST = 2000  # characters of a message
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin formulas in spreadsheets
 
@@ -37,7 +39,8 @@ def error_message(error: object) -> str:
 
     Lines after the first are indented: a file's name cannot begin another message.
     """
-    return "error: " + printable(error, lines=True).strip().replace("\n", "\n  ")
+    message = printable(error, lines=True).strip().replace("\n", "\n  ")
+    return f"error: {message}{encoding.hint(str(error))}"
 
 
 def _escaped(character: str, lines: bool) -> str:
