@@ -60,7 +60,7 @@ def encode_inserted_images(
     """
     with torch.no_grad():
         patches = visual.conv1(images).flatten(2).transpose(1, 2)
-        cls = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        cls = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([cls, patches], dim=1) + visual.positional_embedding
         x = visual.ln_pre(x)
     x = _run_blocks(visual.transformer.resblocks, x, vectors, insertion, causal=False)
@@ -83,7 +83,7 @@ def _run_blocks(
     numbers = {block: number for number, block in enumerate(insertion.blocks)}
     for i, block in enumerate(blocks):
         if i in numbers:
-            entering = vectors[numbers[i]].to(x.dtype).expand(len(x), -1, -1)
+            entering = vectors[numbers[i]].to(x.dtype).expand(x.shape[0], -1, -1)
             rest = x[:, 1:]
             if numbers[i] > 0:
                 old, rest = rest[:, :length], rest[:, length:]

@@ -128,3 +128,7 @@ class UnifiedPrompt(Prompt):
             "layers": self.layers,
             "theta": self.theta,
         }
+
+    def describe(self) -> str:
+        parts = f"{self.text.describe()}, {self.visual.describe()}"
+        return f"a unified prompt: {parts}, θ {self.theta}"
