@@ -10,11 +10,17 @@ import pytest
 import torch
 
 from prompting import (
+    AnchoredPrompt,
+    HeadPrompt,
     IVLPPrompt,
     MaPLePrompt,
+    MMRLPPPrompt,
+    MMRLPrompt,
     PromptedCLIP,
+    TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
+    VisualPrompt,
     load_prompts,
     save_prompts,
 )
@@ -27,7 +33,6 @@ from prompting.checkpoints.foreign import (
     read_prompt,
 )
 from prompting.checkpoints.reference import (
-    describe,
     prompt_from_reference,
     to_reference,
 )
@@ -328,18 +333,52 @@ def test_convert_on_the_command_line(tmp_path, capsys):
         assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_prompts_in_words():
-    assert (
-        describe(TextPrompt(4, 8, classes=3))
-        == "a text prompt of 4 vectors, 8 wide, a set for each of 3 classes"
-    )
-    assert (
-        describe(prompt_of("VPT"))
-        == "a deep visual prompt in 2 layers of 4 vectors, 64 wide"
-    )
-    assert describe(prompt_from_reference(to_reference(prompt_of("UPT")))).endswith(
-        "θ per-token"
-    )
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (
+            TextPrompt(4, 8, classes=3),
+            "a text prompt of 4 vectors, 8 wide, a set for each of 3 classes",
+        ),
+        (
+            prompt_of("VPT"),
+            "a deep visual prompt in 2 layers of 4 vectors, 64 wide",
+        ),
+        (
+            prompt_from_reference(to_reference(prompt_of("UPT"))),
+            "a unified prompt: a text prompt of 4 vectors, 32 wide, a deep visual prompt "
+            "in 2 layers of 4 vectors, 64 wide, θ per-token",
+        ),
+        (
+            IVLPPrompt(4, 8, 3, 2, 16, 1),
+            "an IVLP prompt of 4 text vectors in 3 layers and 2 visual vectors in 1",
+        ),
+        (MaPLePrompt(2, 8, 16, 3), "a MaPLe prompt of 2 vectors in 3 layers"),
+        (
+            TCPPrompt(4, 8, 16, 1),
+            "a TCP prompt of 4 vectors and a map of class features before block 1",
+        ),
+        (
+            MMRLPrompt(5, 4, 8, 16, 12, [5, 6], 0.7),
+            "an MMRL prompt of 5 vectors, 4 wide, mapped into both towers before "
+            "blocks 5, 6",
+        ),
+        (
+            MMRLPPPrompt(5, 4, 8, 16, 12, [0], 0.7, 0.9, 2, 3),
+            "an MMRL++ prompt of 5 vectors, 4 wide, mapped into both towers before "
+            "blocks 0",
+        ),
+        (HeadPrompt(3, 12), "a head for 3 classes, 12 wide, with biases"),
+        (HeadPrompt(3, 12, bias=False), "a head for 3 classes, 12 wide"),
+        (
+            AnchoredPrompt(VisualPrompt(2, 16, 1, 8), 3, 12),
+            "a shallow visual prompt of 2 vectors, 16 wide, interpolated with zero-shot "
+            "CLIP, and offsets of 3 classes",
+        ),
+    ],
+)
+def test_prompts_in_words(prompt, words):
+    assert prompt.describe() == words
 
 
 # -- newer methods -----------------------------------------------------------------------------------------------------

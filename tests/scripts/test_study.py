@@ -604,6 +604,7 @@ def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
     out = tmp_path / "tables"
     out.mkdir()
     (out / "table1.png").write_bytes(b"picture")
+    (tmp_path / "machine.json").write_text('{"cores": 2}')
     output.write_page(page, known, planned, [table], out)
     text = page.read_text()
     assert "<!-- table1:begin -->\nold\n<!-- table1:end -->" in text
@@ -611,3 +612,5 @@ def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
     assert "![Cross-task generalisation](docs/study/pocket_updates_table1.png)" in text
     copy = tmp_path / "docs" / "study" / "pocket_updates_table1.png"
     assert copy.read_bytes() == b"picture"
+    copy = tmp_path / "docs" / "study" / "pocket_updates_machine.json"
+    assert copy.read_text() == '{"cores": 2}'
