@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ SPLITS = {
 }
 FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of pairs, line breaks
 LABEL_MARKS = re.compile(r"[|;,]")
 _MARKS = r"[\W\d_]*"  # "01_train", "train2017", "test (1)"
 _FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos|my"
@@ -41,6 +43,14 @@ class Row:
     key: str
     labels: tuple[str, ...]
     where: str
+
+
+def require_printable(text: str, where: str) -> None:
+    """Raise ValueError if a name or path steers terminals, breaks lines, or is no text
+    (half of a surrogate pair).
+    """
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
+        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def split_of(name: str) -> str:

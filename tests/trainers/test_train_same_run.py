@@ -52,6 +52,30 @@ def test_images_that_keep_their_size_are_other_images(main, tmp_path, capsys, su
     assert "it differs in the images of p" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["templates: a sketch of a {}", "metric: mean-per-class", "crop: squash", "names: {a: cat, b: dog}"],
+)  # fmt: skip
+def test_other_settings_of_the_data_are_another_run(main, tmp_path, capsys, setting):
+    write_images(tmp_path / "p", ".png")
+    argv = ["--trainer", "ZeroshotCLIP", "--dataset", f"folder:{tmp_path}/p"]
+    argv += ["--output-dir", tmp_path / "out"]
+    assert main(*argv) == 0
+    (tmp_path / "p.yaml").write_text(setting)
+    assert main(*argv) == 2
+    what = "the templates, the crop or the metric of a task"
+    if setting.startswith("names"):
+        what = "the images of p, or their labels"
+    assert f"it differs in {what}" in capsys.readouterr().err
+    assert main(*argv, "--overwrite") == 0
+    [record] = json.loads((tmp_path / "out/results.json").read_text())
+    metric = setting.partition("metric: ")[2]
+    assert record["metric"] == (metric or "accuracy")
+    (tmp_path / "p.yaml").write_text(f"{setting}\nname: p\n")
+    assert main(*argv) == 0
+    assert "reused" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_other_labels_are_other_data(main, tmp_path, capsys, split):
     write_images(tmp_path / "p", ".png")
