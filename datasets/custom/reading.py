@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.io.split_names import SPLITS, split_of
 from toolkit.common.archives import require_files
 from toolkit.common.encoding import require_text
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
@@ -21,7 +22,7 @@ from toolkit.common.suggest import nearest
 from toolkit.common.text import printable
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import LABEL_MARKS, SPLITS, Row, split_of, split_paths
+from .rows import LABEL_MARKS, Row, split_paths
 
 log = logging.getLogger(__name__)
 
