@@ -20,6 +20,7 @@ KIND_MODULES = (
     "prompting.anchored",
     "prompting.class_aware",
     "prompting.deep",
+    "prompting.head",
     "prompting.representation",
     "prompting.unified",
 )
@@ -91,6 +92,10 @@ class Prompt(nn.Module):
         "kind" names the class.
         """
         raise NotImplementedError
+
+    def describe(self) -> str:
+        """Return the kind of prompt and its sizes in words."""
+        return f"a prompt of the kind {self.kind}"
 
 
 def register(cls: type[Prompt]) -> type[Prompt]:
@@ -207,6 +212,13 @@ class TextPrompt(Prompt):
             config["fixed_words"] = self.fixed_words
         return config
 
+    def describe(self) -> str:
+        *classes, n_ctx, width = self.ctx.shape
+        text = f"a text prompt of {n_ctx} vectors, {width} wide"
+        if classes:
+            text += f", a set for each of {classes[0]} classes"
+        return text
+
 
 @register
 class VisualPrompt(Prompt):
@@ -274,6 +286,13 @@ class VisualPrompt(Prompt):
 
     def config(self) -> dict:
         return dict(self._config)
+
+    def describe(self) -> str:
+        layers = self._config["layers"]
+        depth = "shallow visual prompt"
+        if layers > 1:
+            depth = f"deep visual prompt in {layers} layers"
+        return f"a {depth} of {self._config['n_ctx']} vectors, {self._config['width']} wide"
 
 
 def check_init(init: Tensor, n_ctx: int, width: int) -> None:
