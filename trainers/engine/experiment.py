@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 
 from datasets import few_shot, pocket, task_name
 from toolkit.common.progress import progress
+from toolkit.common.text import log_lines
 
 from . import closing, distributed, external, results
 from .collection import collect, is_collected
@@ -77,11 +78,9 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             log.info("%s", line)
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
-        log.info("\n%s", results.markdown(records))
-        for line in results.parsed_lines(
-            records, experiment.targets[0].trains
-        ).splitlines():
-            log.info("%s", line)
+        log_lines(log, f"\n{results.markdown(records)}\n")
+        trains = experiment.targets[0].trains
+        log_lines(log, results.parsed_lines(records, trains))
         for line in closing.result_lines(cfg, records, experiment.staged):
             log.info("%s", line)
 
@@ -101,7 +100,7 @@ def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
         records = external.run(cfg, options)
         if not records:
             return
-        log.info("\n%s", results.markdown(records))
+        log_lines(log, f"\n{results.markdown(records)}\n")
         for line in closing.result_lines(cfg, records):
             log.info("%s", line)
 
