@@ -195,6 +195,8 @@ class PromptTrainer(PromptEvaluator):
         if self.epoch + 1 == self.max_epoch:
             self.finish_prompt()
         super().after_epoch()
+        if self.epoch + 1 == self.max_epoch:
+            self.score_validation()
         best = ""
         if self.best_result > -math.inf:
             best = f" best val {self.best_result:.2f}"
