@@ -10,6 +10,7 @@ import torch
 from open_clip import CLIP
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from torch import nn
 
 from prompting.backbones import hub_models, transformers_layout
 from prompting.backbones.architectures import (
@@ -206,9 +207,7 @@ def _load_architecture(
     config = configuration(architecture)
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
-        clip = open_clip.create_model(
-            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
-        )
+        clip = _open_clip_model(architecture, tag, quick_gelu)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
@@ -228,6 +227,24 @@ def _load_architecture(
         values["interpolation"],
     )
     return _backbone(name, clip, preprocessing, device, tokenizer)
+
+
+def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> nn.Module:
+    """Return open_clip's model, downloaded if it is not in a cache.
+
+    open_clip and huggingface_hub log nothing: the exception says what failed.
+    """
+    repository = (get_pretrained_cfg(architecture, tag).get("hf_hub") or "").rstrip("/")
+    if repository:
+        hub_models.check_reachable(repository)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        return open_clip.create_model(
+            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
+        )
+    finally:
+        logging.disable(before)
 
 
 def _load_architecture_file(

@@ -135,7 +135,7 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: s
     flags |= {"DATASET.NUM_SHOTS": shots, "DATASET.NUM_SAMPLES_PER_CLASS": shots}
     pairs = []
     for key, value in json.loads(options).items():
-        pairs += [key, str(value)]
+        pairs += [key, "null" if value is None else str(value)]
     return resolve(method, [], flags, pairs)
 
 
