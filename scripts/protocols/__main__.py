@@ -121,9 +121,8 @@ def _methods(text: str) -> list[str]:
     for word in split_words(text):
         name = canonical(word, known)
         if name is None:
-            methods.check_plannable(word)
             raise ValueError(
-                f"--trainer: {word!r} learns no prompt here; the nearest is {nearest(word, known)[0]!r}"
+                f"--trainer: {word!r} is no trainer that learns; the nearest is {nearest(word, known)[0]!r}"
             )
         found.append(name)
     if not found:

@@ -29,6 +29,7 @@ from .protocol import Protocol
 from .running import progress_lines, run_jobs, split_words
 
 log = logging.getLogger("study")
+NO_PROMPT = "a trainer for Dassl alone leaves no prompt that is scored on other tasks"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -138,6 +139,9 @@ def describe(
         part, _ = plan_items(known, [item.name])
         lines.append(_count_line(item.name, part))
     lines.append(_count_line("together", plan))
+    without = [name for name in known.singles() if not methods.leaves_prompt(name)]
+    if without and any(item.name == "figure4" for item in items):
+        lines.append(f"figure4 is without {', '.join(without)}: {NO_PROMPT}")
     is_pocket = known.backbone == "pocket"
     lines += progress_lines(plan, args, is_pocket, show_images=False)
     return "\n".join(lines) + "\n"

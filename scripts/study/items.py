@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from scripts.jobs.plan import Plan
 
-from .methods import is_multitask, multitask_form
+from .methods import is_multitask, leaves_prompt, multitask_form
 from .planner import Group, Planner
 from .protocol import LENGTH_NODES, Protocol
 
@@ -161,7 +161,7 @@ class _ItemPlanner(Planner):
         item = self._target_item(
             "figure4", "Zero-shot transfer between tasks", "source"
         )
-        for single in self.protocol.singles():
+        for single in filter(leaves_prompt, self.protocol.singles()):
             jobs = item.matrices.setdefault(single, {})
             for seed in self.protocol.seeds:
                 jobs[seed] = self.transfer(single, settings["shots"], seed)

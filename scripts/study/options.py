@@ -33,6 +33,7 @@ def check_options(
     """Raise ValueError if a key is unknown, is the plan's own, or is read by none of the
     methods, of which there is at least one.
     """
+    from trainers.engine.config import is_foreign, trainer_class
     from trainers.engine.unread_pairs import message, unread_pairs
 
     for key in options:
@@ -41,6 +42,8 @@ def check_options(
     unread = set(options)
     for name in names:
         cfg = resolved(name, 1, 0, backbone, dict(options))
+        if is_foreign(trainer_class(name)):
+            return  # its code may read any key
         unread &= set(unread_pairs(cfg, options))
     for key in options:
         if key in unread:
@@ -49,9 +52,6 @@ def check_options(
 
 def check_jobs(jobs: Iterable[Job]) -> None:
     """Raise ValueError if the configuration of a job has a wrong value."""
-    from trainers.engine.config import with_overrides
-    from trainers.engine.value_checks import check
-
     checked = set()
     for job in jobs:
         settings = job.settings
@@ -63,5 +63,18 @@ def check_jobs(jobs: Iterable[Job]) -> None:
         if key in checked:
             continue
         checked.add(key)
-        cfg = with_overrides(configuration_of(job), DATASET__DATASET=",".join(tasks))
-        check(cfg, methods.is_multitask(settings["method"]))
+        _check_values(job, tasks)
+
+
+def _check_values(job: Job, tasks: Sequence[str]) -> None:
+    from trainers.engine import external, value_checks
+    from trainers.engine.config import with_overrides
+
+    method = job.settings["method"]
+    cfg = with_overrides(configuration_of(job), DATASET__DATASET=",".join(tasks))
+    if methods.leaves_prompt(method):
+        value_checks.check(cfg, methods.is_multitask(method))
+        return
+    issues = external.wrong_values(cfg, trains=True)
+    if issues:
+        raise ValueError("\n".join(issues))

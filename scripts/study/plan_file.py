@@ -250,11 +250,6 @@ class _Value:
         return [_Value(value, self.file, self.key).word() for value in self.several()]
 
     def methods(self) -> tuple[str, ...]:
-        for word in self.words():
-            try:
-                methods.check_plannable(word)
-            except ValueError as error:
-                raise self.error(str(error)) from None
         return self.choices(methods.known())
 
     def choices(self, known: Sequence[str]) -> tuple[str, ...]:

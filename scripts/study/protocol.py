@@ -164,7 +164,6 @@ def narrowed(
         known = methods.known()
         wanted = {canonical(name, known): name for name in names}
         if None in wanted:
-            methods.check_plannable(wanted[None])
             choice = nearest(wanted[None], known)[0]
             raise ValueError(
                 f"--methods: unknown method {wanted[None]!r}; the nearest is {choice!r}"

@@ -4,6 +4,7 @@ the same cells by train.py.
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,11 @@ methods: {}
 """
 
 
-def plan_of(*argv):
-    known, plan, _ = protocols.plan_of(protocols.arguments().parse_args(list(argv)))
-    return known, plan
+def planned(command):
+    """Return the plan of a command, and its tables."""
+    words = shlex.split(command)
+    _, plan, tables = protocols.plan_of(protocols.arguments().parse_args(words))
+    return plan, tables
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------
@@ -46,7 +49,7 @@ def plan_of(*argv):
     ],
 )
 def test_runs_are_counted(names, adaptations, sources, evaluations):
-    _, plan = plan_of(names, "--trainer", "CoOp,MVPT", "--seeds", "1,2")
+    plan, _ = planned(f"{names} --trainer CoOp,MVPT --seeds 1,2")
     counts = plan.counts()
     assert counts["adaptation"] == adaptations
     assert (counts.get("source", 0), counts.get("evaluation", 0)) == (
@@ -61,21 +64,14 @@ def test_settings_are_those_of_the_methods_authors():
     assert known.settings("MCoOp", "fewshot", 2, "ImageNet")["OPTIM.MAX_EPOCH"] == 50
     assert known.settings("CoOp", "base2new", 16)["TRAINER.MVLPT.COOP.N_CTX"] == 4
     assert known.settings("MaPLe", "domain", 16)["OPTIM.LR"] == 0.0026
-    _, plan = plan_of(
-        "all",
-        "--suite",
-        "coop",
-        "--trainer",
-        "CoOp,MaPLe,PromptSRC,KgCoOp",
-        "--seeds",
-        "1",
-    )
+    methods = "CoOp,MaPLe,PromptSRC,KgCoOp"
+    plan, _ = planned(f"all --suite coop --trainer {methods} --seeds 1")
     # MaPLe, PromptSRC: other settings for the largest set
     assert len(plan) == 4 * (11 * 3 + 11 * 5 + 10 + 4) + 3
 
 
 def test_folders_as_coop_names_them():
-    _, plan = plan_of("base2new", "--suite", "coop", "--seeds", "1", "--coop-folders")
+    plan, _ = planned("base2new --suite coop --seeds 1 --coop-folders")
     label = next(iter(plan)).name.split("/")[5]
     assert label.startswith("vit_b16_")
     for stage in ("train_base", "test_new"):
@@ -85,19 +81,19 @@ def test_folders_as_coop_names_them():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["base2old"], "unknown protocol 'base2old'; the nearest is 'base2new'"),
-        (["all", "--trainer", "CoOpp"], "the nearest is 'CoOp'"),
-        (["all", "--seeds", "one"], "--seeds: whole numbers from 0"),
-        (["all", "--suite", "nowhere"], "--suite: nowhere is none of pocket, coop"),
-        (["all", "--opts", "OPTIM.LRR", "1"], "OPTIM.LR"),
-        (["all", "--opts", "OPTIM.LR"], "--opts: pairs KEY VALUE"),
-        (["all", "--opts", "SEED", "5"], "SEED is no option of a run: see seeds"),
-        (["all", "--opts", "TRAINER.PROGRAD.T", "2"], "CoOp does not read it"),
-        (["all", "--opts", "OPTIM.MOMENTUM", "7"], "OPTIM.MOMENTUM is 7.0; it is from"),
+        ("base2old", "unknown protocol 'base2old'; the nearest is 'base2new'"),
+        ("all --trainer CoOpp", "the nearest is 'CoOp'"),
+        ("all --seeds one", "--seeds: whole numbers from 0"),
+        ("all --suite nowhere", "--suite: nowhere is none of pocket, coop"),
+        ("all --opts OPTIM.LRR 1", "OPTIM.LR"),
+        ("all --opts OPTIM.LR", "--opts: pairs KEY VALUE"),
+        ("all --opts SEED 5", "SEED is no option of a run: see seeds"),
+        ("all --opts TRAINER.PROGRAD.T 2", "CoOp does not read it"),
+        ("all --opts OPTIM.MOMENTUM 7", "OPTIM.MOMENTUM is 7.0; it is from"),
     ],
 )
 def test_wrong_input_is_one_sentence(argv, message, capsys):
-    assert protocols.main([*argv, "--dry-run"]) == 2
+    assert protocols.main(shlex.split(f"{argv} --dry-run")) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
 
@@ -267,15 +263,9 @@ def small(tmp_path_factory, log_as_before):
     (folder / "small.yaml").write_text(SMALL)
     with log_as_before():
         code = protocols.main(
-            [
-                "all",
-                "--suite",
-                str(folder / "small.yaml"),
-                "--jobs",
-                "2",
-                "--output-dir",
-                str(folder / "out"),
-            ]
+            shlex.split(
+                f"all --suite {folder}/small.yaml --jobs 2 --output-dir {folder}/out"
+            )
         )
     assert code == 0
     return folder
@@ -324,27 +314,18 @@ def test_every_protocol_has_its_files(small):
 @pytest.mark.long
 def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     with log_as_before(), caplog.at_level("INFO", "protocols"):
-        argv = [
-            "all",
-            "--suite",
-            str(small / "small.yaml"),
-            "--output-dir",
-            str(small / "out"),
-        ]
-        assert protocols.main(argv) == 0
+        argv = f"all --suite {small}/small.yaml --output-dir {small}/out"
+        assert protocols.main(shlex.split(argv)) == 0
     assert "10 jobs reused, 0 done" in caplog.text
 
 
 @pytest.mark.long
 def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
-    def by_hand(name, *flags):
-        command = "--trainer CoOp --shots 1 --seed 1 --output-dir".split()
-        keys = "OPTIM.MAX_EPOCH 1 TEST.FINAL_MODEL last_step".split()
-        flags, more = flags[0].split(), flags[1].split()
+    def by_hand(name, flags, more):
+        keys = f"OPTIM.MAX_EPOCH 1 TEST.FINAL_MODEL last_step {more}"
+        flags += f" --trainer CoOp --shots 1 --seed 1 --output-dir {tmp_path}/{name}"
         with log_as_before():
-            assert (
-                train.main([*flags, *command, str(tmp_path / name), *keys, *more]) == 0
-            )
+            assert train.main(shlex.split(f"{flags} {keys}")) == 0
         (record,) = json.loads((tmp_path / name / "results.json").read_text())
         return record["score"]
 
@@ -366,13 +347,9 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
 
 @pytest.mark.long
 def test_logs_for_coops_parser(small):
-    known, plan, planned = protocols.plan_of(
-        protocols.arguments().parse_args(
-            ["base2new", "--suite", str(small / "small.yaml")]
-        )
-    )
+    plan, plan_tables = planned(f"base2new --suite {small}/small.yaml")
     output.write_logs(plan, small / "out")
-    found = planned[0].runs["CoOp", "new"][1, "pocket-dishes"]
+    found = plan_tables[0].runs["CoOp", "new"][1, "pocket-dishes"]
     lines = (small / "out" / found / "log.txt").read_text().splitlines()
     assert (
         lines[0] == "=> result"

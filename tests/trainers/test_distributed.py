@@ -74,14 +74,6 @@ RUNS = {
         True,
     ],
     "VPT": ["--dataset", "toy-marks", "--shots", 1, BATCH, 1, *SLOW],
-    "MPromptSRC": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
-    "MProGrad": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
-    "MTCP": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
-    "MMMRL": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
-    "MMRLPP": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
-    "MAPT": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
-    "APT": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
-    "MaPLe": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "ZeroshotCLIP": ["--dataset", SEVERAL, TEST_BATCH, 2],
     "MVPT": [
         "--source",
@@ -92,6 +84,11 @@ RUNS = {
         4,
     ],
 }
+ON_ONE = "KgCoOp ProGrad IVLP MaPLe PromptSRC TCP MMRL MMRLPP APT LinearProbe GDA CLAP"
+ON_SEVERAL = "MKgCoOp MProGrad MIVLP MMaPLe MPromptSRC MTCP MMMRL MMMRLPP MAPT"
+for tasks, names in (("toy-shapes", ON_ONE), (SEVERAL, ON_SEVERAL)):
+    for trainer in names.split():
+        RUNS[trainer] = ["--dataset", tasks, "--shots", 5, BATCH, 7]
 LEARNED = [name for name in RUNS if name != "ZeroshotCLIP"]
 every_check = pytest.mark.parametrize(
     "check", [name for name in vars(processes) if name.startswith("check_")]

@@ -12,7 +12,6 @@ from prompting import IVLPPrompt, MaPLePrompt, TextPrompt, load_prompts
 from prompting.checkpoints.reference import to_reference
 from tests.prompting.foreign_files import write_foreign
 from trainers import losses
-from trainers.engine import resume
 
 SINGLE, SEVERAL = "toy-shapes", "toy-shapes,toy-scenes,toy-pets"
 
@@ -260,40 +259,6 @@ def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     found = trainer.outputs(first_batch(trainer))
     values = losses.terms(found, ["image_l1", "kl"])
     assert values["image_l1"].item() < 1e-6 and abs(values["kl"].item()) < 1e-6
-
-
-@pytest.mark.parametrize("name", ["PromptSRC", "MProGrad", "MMaPLe"])
-def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, name):
-    tasks = SEVERAL if name.startswith("M") else SINGLE
-    arguments = [
-        "--trainer",
-        name,
-        "--dataset",
-        tasks,
-        "--shots",
-        3,
-        "OPTIM.MAX_EPOCH",
-        4,
-    ]
-    arguments += ["TEST.FINAL_MODEL", "last_step"]
-    whole, halted = tmp_path / "whole", tmp_path / "halted"
-    assert main(*arguments[:6], "--output-dir", whole, *arguments[6:]) == 0
-    original = resume.save
-
-    def save(trainer, epoch, losses=()):
-        original(trainer, epoch, losses)
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(resume, "save", save)
-        assert main(*arguments[:6], "--output-dir", halted, *arguments[6:]) != 0
-    assert (
-        main(*arguments[:6], "--output-dir", halted, "--resume", "auto", *arguments[6:])
-        == 0
-    )
-    file = "prompts.safetensors"
-    assert (halted / file).read_bytes() == (whole / file).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,26 @@
 """One contract for all trainers: the tensors that they learn, those that they do not
-change, and the files of a run.
+change, the files of a run, evaluation, resume, two stages and prediction.
 """
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_world
 import torch
+from dassl.engine import TRAINER_REGISTRY
+from PIL import Image
+from run_files import prompt_in, read, same
 
+import prompting.predict
 from elevater_eval import metrics, read_predictions
 from prompting import load_prompts
 from prompting.model import PromptedCLIP
+from trainers.engine import resume
+from trainers.engine.config import is_native, trainer_class
 
 SINGLE, SEVERAL = "toy-shapes", "toy-shapes,toy-scenes,toy-pets"
 CTX = {"ctx": (4, 32)}
@@ -114,7 +123,13 @@ ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
 
 BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
 
+PROMPTED = [name for name in LEARNED if LEARNED[name]]
+MULTITASK = [
+    name for name in PROMPTED if name.startswith("M") and f"M{name}" not in LEARNED
+]
+
 every_trainer = pytest.mark.parametrize("name", LEARNED)
+every_prompt = pytest.mark.parametrize("name", PROMPTED)
 
 
 def tasks_of(name: str) -> list[str]:
@@ -159,6 +174,18 @@ def files_below(folder: Path) -> set[str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_every_trainer_of_this_project_is_here():
+    names = []
+    for name in TRAINER_REGISTRY.registered_names():
+        cls = trainer_class(name)
+        if is_native(cls) and cls.__module__.startswith("trainers."):
+            names.append(name)
+    assert sorted(names) == sorted(LEARNED)
+    assert {name for name in PROMPTED if trainer_class(name).multitask} == set(
+        MULTITASK
+    )
 
 
 @every_trainer
@@ -259,7 +286,7 @@ def test_prediction_files_are_valid_and_give_the_stored_scores(run, root, name):
         )
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+@every_prompt
 def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, name):
     for task in tasks_of(name):
         record = json.loads((run(name) / "fewshot" / f"{task}.json").read_text())
@@ -285,7 +312,7 @@ def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, nam
             )
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+@every_prompt
 def test_checkpoints_and_prompts_hold_the_learned_tensors(run, stubs, name):
     checkpoints = {}
     for file in ("model-best.pth.tar", "model.pth.tar-2"):
@@ -346,7 +373,7 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
     assert not (out / "prompt_learner").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+@every_prompt
 def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     arguments = [
         "--trainer",
@@ -493,3 +520,77 @@ def test_zero_shot_averages_the_templates_of_each_task(build, stubs):
         images = images / images.norm(dim=-1, keepdim=True)
         expected = (clip.logit_scale.exp() * images @ classes.T).softmax(-1)
         assert torch.allclose(probabilities[task], expected, atol=1e-6)
+
+
+# -- interrupted runs, two stages, prediction ------------------------------------------
+
+
+@every_prompt
+def test_an_interrupted_run_is_resumed_to_the_bit(
+    run, main, tmp_path, monkeypatch, name
+):
+    tasks = ",".join(tasks_of(name))
+    words = ["--trainer", name, "--dataset", tasks, "--shots", 3, "--seed", 1]
+    words += ["--no-zero-shot", "--output-dir", tmp_path / "run"]
+    save = resume.save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "save", save_and_stop)
+        assert main(*words) != 0
+    assert not (tmp_path / "run" / "prompts.safetensors").exists()
+    assert main(*words, "--resume", "auto") == 0
+    assert same(prompt_in(tmp_path / "run"), prompt_in(run(name)))
+    last = Path("prompt_learner", "model.pth.tar-2")
+    states = []
+    for folder in (tmp_path / "run", run(name)):
+        states.append(torch.load(folder / last, weights_only=True)["state_dict"])
+    assert same(*states)
+
+
+@pytest.mark.parametrize("name", MULTITASK)
+def test_a_target_is_adapted_from_the_source_prompt(main, tmp_path, name):
+    words = ["--trainer", name, "--dataset", "toy-marks", "--shots", 2]
+    out, still = tmp_path / "run", tmp_path / "still"
+    sources = ["--source", "toy-shapes,toy-pets"]
+    assert main(*words, *sources, "--output-dir", out) == 0
+    start = ["--model-dir", out / "source"]
+    assert main(*words, *start, "--output-dir", still, "OPTIM.LR", 0) == 0
+    source, adapted = prompt_in(out / "source"), prompt_in(out / "adapt/toy-marks")
+    unmoved = prompt_in(still)
+    for key in source.keys() - BUFFERS.get(name, {}).keys():
+        torch.testing.assert_close(unmoved[key], source[key])
+        assert not torch.equal(adapted[key], source[key]), key
+    (record,) = read(out / "results.json")
+    (unmoved_record,) = read(still / "results.json")
+    assert unmoved_record["score"] == pytest.approx(record["source"], abs=1e-6)
+
+
+def images_of(root: Path, task: str) -> list[Image.Image]:
+    """Return the test images of a toy task in the order of its index."""
+    if task == "toy-pets":
+        splits = read(root / "pets" / "split.json")
+        folder = root / "pets" / "images"
+        return [Image.open(folder / path) for path, _, _ in splits["test"]]
+    folder = root / "classification" / task.removeprefix("toy-")
+    images = []
+    with zipfile.ZipFile(folder / "test.zip") as archive:
+        for line in (folder / "test.txt").read_text().splitlines():
+            name = line.split()[0].partition("@")[2]
+            images.append(Image.open(io.BytesIO(archive.read(name))))
+    return images
+
+
+@every_prompt
+def test_a_stored_prompt_gives_the_predictions_of_its_run(
+    run, root, stubs, monkeypatch, name
+):
+    monkeypatch.setattr(prompting.predict, "load_backbone", lambda *_: stubs["pocket"])
+    predictor = prompting.predict.load(run(name))
+    for task in tasks_of(name):
+        found = predictor.probabilities(images_of(root, task), task=task)
+        stored = read_predictions(run(name) / "predictions" / f"seed1_{task}.json")
+        np.testing.assert_allclose(found, stored.predictions[0], rtol=0, atol=2e-5)
