@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.io.split_names import SPLITS, split_of
 from toolkit.common.archives import require_files
 from toolkit.common.encoding import require_text
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
@@ -20,14 +21,7 @@ from toolkit.common.suggest import nearest
 from toolkit.common.text import printable
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import (
-    LABEL_MARKS,
-    SPLITS,
-    Row,
-    require_printable,
-    split_of,
-    split_paths,
-)
+from .rows import LABEL_MARKS, Row, require_printable, split_paths
 
 log = logging.getLogger(__name__)
 
@@ -155,22 +149,19 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
     folders = _folders(root)
     if not folders:
         raise ValueError(f"{root} {_NO_CLASSES}")
-    inner: dict[str, Path] = {}
+    inner: list[str] = []
     are_categories = True
     for folder in folders:
-        children = _folders(folder)
-        if folder.name not in known:
-            _require_no_splits(folder, children)
-        names = {child.name: folder for child in children}
-        if folder.name in known or _has_images(folder) or not names:
+        names = [child.name for child in _folders(folder)]
+        is_class = folder.name in known
+        if not is_class:
+            _require_no_splits(folder, names)
+        if is_class or _has_images(folder) or not names or set(names) & set(inner):
             are_categories = False
-        if names.keys() & inner.keys():
-            are_categories = False
-        inner |= names
+        inner += names
     if are_categories and len(inner) > len(folders):
-        first, second = list(inner)[:2]
         raise ValueError(
-            f"{folders[0]} holds no images, but folders such as {first} and {second}: move the class folders up into "
+            f"{folders[0]} holds no images, but folders such as {inner[0]} and {inner[1]}: move the class folders up into "
             f"{root}, or list {folders[0].name!r} and the others as names in {root.name}.yaml if they are the classes"
         )
     _warn_of_splits(root, folders)
@@ -182,13 +173,12 @@ def _has_images(folder: Path) -> bool:
     return any(_is_image(file.name) for file in folder.iterdir() if not file.is_dir())
 
 
-def _require_no_splits(folder: Path, children: list[Path]) -> None:
+def _require_no_splits(folder: Path, names: list[str]) -> None:
     """Raise ValueError if a class folder holds the folders of splits."""
-    splits = {split_of(child.name): child.name for child in children}
-    if "train" in splits and ("test" in splits or "val" in splits):
-        names = " and ".join(name for split, name in splits.items() if split)
+    splits = {split_of(name): name for name in names if split_of(name)}
+    if "train" in splits and len(splits) > 1:
         raise ValueError(
-            f"{folder} holds the splits {names}: give this folder if it is the data set; of a class, "
+            f"{folder} holds the splits {' and '.join(splits.values())}: give this folder if it is the data set; of a class, "
             f"move its images to {splits['train']}/{folder.name} and so on, beside those of the other classes"
         )
 
