@@ -25,7 +25,7 @@ from toolkit.common.random_state import get_random_state
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import write_json
-from toolkit.common.text import printable
+from toolkit.common.text import printable, shortened
 
 from . import losses
 from .anchors import anchor_weights, build_anchors, zero_shot_odds
@@ -148,12 +148,11 @@ class PromptTrainer(PromptEvaluator):
 
     def _label(self) -> str:
         """Return the method and its tasks, in few letters."""
-        label = ",".join(task.name.removeprefix("pocket-") for task in self.tasks)
-        if len(label) >= 24:
-            label = f"{len(self.tasks)} tasks"
-            if len(self.tasks) == 1:
-                label = self.tasks[0].name[:24]
-        return printable(f"{self.cfg.TRAINER.NAME} {label}")
+        names = [task.name.removeprefix("pocket-") for task in self.tasks]
+        label = printable(",".join(names))
+        if len(label) >= 24 and len(names) > 1:
+            label = f"{len(names)} tasks"
+        return f"{self.cfg.TRAINER.NAME} {shortened(label, 24)}"
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch, first=len(self.losses))

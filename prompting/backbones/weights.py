@@ -16,6 +16,7 @@ from torch import Tensor
 from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
+from toolkit.common import unpickle
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -78,6 +79,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             check_sizes(state, "it")
             return state
         _check_archive(path)
+        unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from datasets import few_shot, pocket, task_name
 from toolkit.common.progress import progress
+from toolkit.common.text import log_lines
 
 from . import distributed, external, results, tables
 from .collection import collect, has_predictions, is_collected
@@ -90,11 +91,9 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             log.info("%s", line)
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
-        log.info("\n%s", results.markdown(records))
-        for line in results.parsed_lines(
-            records, experiment.targets[0].trains
-        ).splitlines():
-            log.info("%s", line)
+        log_lines(log, f"\n{results.markdown(records)}\n")
+        trains = experiment.targets[0].trains
+        log_lines(log, results.parsed_lines(records, trains))
         for line in next_commands(experiment, records):
             log.info("%s", line)
 
@@ -103,7 +102,7 @@ def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
     """Log the table of a run with a trainer written for Dassl, and its path."""
     if not records:
         return
-    log.info("\n%s", results.markdown(records))
+    log_lines(log, f"\n{results.markdown(records)}\n")
     out = Path(os.path.relpath(cfg.OUTPUT_DIR))
     log.info("results: %s", out / RESULTS)
     if has_predictions(records):
