@@ -123,8 +123,7 @@ def test_a_tokenizer_that_is_missing_is_refused(refuse, tmp_path, monkeypatch):
 
 def test_plain_clip_is_exported(tmp_path, photo):
     predictor = load_zero_shot("pocket")
-    words = "export zeroshot --backbone pocket --classes".split()
-    words.append("circle,square")
+    words = "export zeroshot --backbone pocket --classes circle,square"
     names, probabilities = exported(words, photo, predictor, tmp_path / "m.onnx")
     assert names == ["circle", "square"]
     expected = predictor.probabilities([photo], names)[0].numpy()

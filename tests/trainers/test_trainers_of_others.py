@@ -3,6 +3,7 @@ run on an installed Dassl.
 """
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -121,7 +122,8 @@ def test_keys_of_their_own_have_the_values_that_yacs_gives_them(tmp_path):
         "TRAINER.MAPLE.DECAY 1e-5 TRAINER.MAPLE.SIZES '(1, 2)' TRAINER.MAPLE.N_CTX 3"
     )
     argv = f"--trainer OthersMaPLe --config-file {config} {words}"
-    node = command_line.configuration(train.arguments().parse_args(argv)).TRAINER.MAPLE
+    args = train.arguments().parse_args(shlex.split(argv))
+    node = command_line.configuration(args).TRAINER.MAPLE
     assert (node.DECAY, node.SIZES, node.N_CTX, node.CTX_INIT) == (
         1e-5,
         (1, 2),
