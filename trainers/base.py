@@ -111,6 +111,7 @@ class PromptTrainer(PromptEvaluator):
         that no augmentation changes.
         """
         self.check_training(self.setup)
+        self._warn_of_long_prompt()
         cfg, dataset = self.cfg, self.sets["train"]
         self.sampler = self._build_sampler()
         items = self._constant_items()
@@ -130,6 +131,20 @@ class PromptTrainer(PromptEvaluator):
             self.sampler, self.model.prompt, self.loss
         )
         self.train_loader_x = self._loader(items, shares)
+
+    def _warn_of_long_prompt(self) -> None:
+        """Log a warning if images have fewer tokens than a visual prompt has vectors."""
+        with torch.no_grad():
+            vectors = self.model.prompt.contexts().visual
+        if vectors is None:
+            return
+        side = self.setup.backbone.preprocessing.size // self.setup.shape.patch_size
+        patches, length = side * side, vectors.shape[-2]
+        if length > patches:
+            log.warning(
+                "%d visual vectors beside the %d tokens of an image: a step takes at least %d times as long as without",
+                *(length, patches, 1 + length // patches),
+            )
 
     def before_train(self) -> None:
         self._prepare_training()
@@ -195,6 +210,8 @@ class PromptTrainer(PromptEvaluator):
         if self.epoch + 1 == self.max_epoch:
             self.finish_prompt()
         super().after_epoch()
+        if self.epoch + 1 == self.max_epoch:
+            self.score_validation()
         best = ""
         if self.best_result > -math.inf:
             best = f" best val {self.best_result:.2f}"
