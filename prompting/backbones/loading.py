@@ -202,7 +202,7 @@ def load_pocket(
 def _load_architecture(
     name: str, architecture: str, pretrained: str | None, device: str | torch.device
 ) -> Backbone:
-    from open_clip import CLIP, create_model
+    from open_clip import CLIP
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     if pretrained and (Path(pretrained).is_file() or pretrained.endswith(SUFFIXES)):
@@ -225,9 +225,7 @@ def _load_architecture(
         )
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
-        clip = create_model(
-            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
-        )
+        clip = _open_clip_model(architecture, tag, quick_gelu)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
@@ -247,6 +245,27 @@ def _load_architecture(
         values["interpolation"],
     )
     return _backbone(name, clip, preprocessing, device, tokenizer)
+
+
+def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> torch.nn.Module:
+    """Return open_clip's model, downloaded if it is not in a cache.
+
+    open_clip and huggingface_hub log nothing: the exception says what failed.
+    """
+    from open_clip import create_model
+    from open_clip.pretrained import get_pretrained_cfg
+
+    repository = (get_pretrained_cfg(architecture, tag).get("hf_hub") or "").rstrip("/")
+    if repository:
+        hub_models.check_reachable(repository)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        return create_model(
+            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
+        )
+    finally:
+        logging.disable(before)
 
 
 def _load_architecture_file(

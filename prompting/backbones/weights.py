@@ -16,6 +16,7 @@ from torch import Tensor
 from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
+from toolkit.common import unpickle
 from toolkit.common.files import require_data
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             check_sizes(state, "it")
             return state
         _check_archive(path)
+        unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
@@ -110,11 +112,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def _unwrapped(content: object) -> object:
     """Return the state dict in a file of a training program: under one of `_WRAPPERS`
-    beside epoch, optimiser, ...
+    beside epoch, optimiser, ..., or two of them.
     """
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            return _unwrapped(content[key])
+    for _ in range(2):
+        for key in _WRAPPERS:
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                content = content[key]
+                break
     return content
 
 

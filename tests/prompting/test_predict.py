@@ -30,6 +30,7 @@ from prompting.answers import Writer, answer
 from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
+from toolkit.common.plugins import import_file
 
 CLASSES = ["cat", "red_brick", "moon"]
 MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
@@ -725,3 +726,53 @@ def test_words_that_training_accepted_are_a_warning(saved, photos, caplog):
     assert caplog.text.count("'wren', 'robin'") == 1
     with pytest.raises(ValueError, match="'wren', 'finch'"):
         predictor.predict([find_images([photos])[0]], classes=["wren", "finch"])
+
+
+PLUGIN = """
+from half_sizes import half
+
+import torch
+from prompting.prompts import Contexts, Prompt, register
+
+
+@register
+class HalvedPrompt(Prompt):
+    kind = "halved"
+
+    def __init__(self, n_ctx, width):
+        super().__init__()
+        self.ctx = torch.nn.Parameter(torch.ones(n_ctx, width))
+
+    def contexts(self):
+        return Contexts(text=half(self.ctx))
+
+    def config(self):
+        return {"kind": self.kind, "n_ctx": len(self.ctx), "width": self.ctx.shape[1]}
+"""
+
+
+def test_a_kind_of_prompt_is_imported_from_a_file(
+    saved, photos, tmp_path, monkeypatch, capsys
+):
+    from prompting import prompts
+
+    monkeypatch.setenv("MVLPT_IMPORT", "")
+    monkeypatch.setattr(prompts, "PROMPT_KINDS", dict(prompts.PROMPT_KINDS))
+    file = tmp_path / "halved.py"
+    file.write_text(PLUGIN)
+    (tmp_path / "half_sizes.py").write_text("def half(x):\n    return x / 2\n")
+    plain = TextPrompt(3, 32, position=prompts.Prompt.position)
+    torch.nn.init.constant_(plain.ctx, 0.5)
+    image = photos / "a.png"
+    assert main(shlex.split(f"predict {saved(plain)} {image} --format json")) == 0
+    expected = json.loads(capsys.readouterr().out)
+
+    import_file(str(file))
+    run = saved(prompts.PROMPT_KINDS.pop("halved")(3, 32))
+    assert main(shlex.split(f"predict {run} {image}")) == 2
+    assert "'halved'" in capsys.readouterr().err
+    given = f"predict {run} {image} --format json --import {file}"
+    assert main(shlex.split(given)) == 0
+    assert json.loads(capsys.readouterr().out) == expected
+    assert main(shlex.split(f"predict {run} {image} --import {file}x")) == 2
+    assert "--import: no file" in capsys.readouterr().err

@@ -18,8 +18,9 @@ import pytest
 
 from scripts import sweep
 from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
-from scripts.study import plan_file
+from scripts.study import plan_file, tables
 from scripts.study.free_runs import plan_entries, write_results
+from scripts.study.items import Item
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """\
@@ -71,6 +72,11 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OUTPUT_DIR: elsewhere"), "plan.yaml: options: OUTPUT_DIR is no option of a run"),
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "SEED: [1, 2]"), "plan.yaml: options: SEED is no option of a run: see seeds"),
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TEST.NO_TEST: True"), "TEST.NO_TEST is no option of a run: a table needs scores"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TRAINER.PROGRAD.T: 2.0"), "but CoOp, MCoOp do not read it: leave it out, or use"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OPTIM.MOMENTUM: [0.9, 7]"), "plan.yaml: options: OPTIM.MOMENTUM is 7.0; it is from 0 to 1"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "MODEL.INIT_WEIGHTS: x.pth"), "MODEL.INIT_WEIGHTS is 'x.pth', but CoOp does not read it"),
+        (SMALL.replace("options: {", "options: {OPTIM.MAX_EPOCH: 3, "), "line 7: key 'OPTIM.MAX_EPOCH' is in line 7, too"),
+        (SMALL.replace("    seeds:", "    evaluate: {class: new}\n    seeds:"), "evaluate.class: is no key; the nearest is 'classes'"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
         ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, pocket_updates, pocket_recipes, paper"),
@@ -245,6 +251,41 @@ def test_a_list_of_values_is_a_grid_and_the_best_is_chosen_by_validation(tmp_pat
         '"OPTIM.MAX_EPOCH 2, OPTIM.LR 0.2",average,90.0000,0.0000,2'
         in (tmp_path / "results.csv").read_text()
     )
+
+
+def grid_of(method: str, folder: Path, options: str):
+    """Return the plan and the rows of a grid of two keys."""
+    text = (
+        f"runs:\n  - {{methods: {method}, targets: [pocket-cells, pocket-memes], shots: 1, seeds: [0],\n"
+        f"     options: {{OPTIM.MAX_EPOCH: [1, 2], OPTIM.LR: [0.1, 0.2]{options}}}}}\n"
+    )
+    plan, (item,) = plan_entries(plan_file.read(written(folder, text)).entries)
+    return plan, [row for row in item.rows if row.labels[1] == method]
+
+
+def test_methods_that_keep_the_last_epoch_are_validated_for_a_grid(tmp_path):
+    plan, rows = grid_of("CoOp", tmp_path, ", TEST.FINAL_MODEL: last_step")
+    assert all(job.settings["options"]["TEST.VAL_SCORE"] for job in plan)
+    assert rows[-1].labels[-1] == "best by validation" and len(rows) == 5
+    plan, rows = grid_of("CoOp", tmp_path, "")
+    assert not any("TEST.VAL_SCORE" in job.settings["options"] for job in plan)
+
+
+def test_without_validation_images_no_setting_is_the_best(tmp_path, caplog):
+    _, rows = grid_of("APT", tmp_path, "")  # trains on them
+    assert len(rows) == 4 and "APT: no setting is the best" in caplog.text
+    # a run without a validation score chooses nothing
+    _, rows = grid_of("CoOp", tmp_path, "")
+    for row in rows[:-1]:
+        for (_, task), (name,) in row.runs.items():
+            (tmp_path / name).mkdir(parents=True)
+            record = {"task": task, "score": 50.0}
+            (tmp_path / name / "results.json").write_text(json.dumps([record]))
+    item = Item("grid", "", ("a", "b", "c", "d"), ("pocket-cells", "pocket-memes"))
+    item.rows = rows
+    table = tables.build(item, tmp_path, compare=False)
+    means = [line.cells["average"].mean for line in table.lines]
+    assert means == [50.0, 50.0, 50.0, 50.0, None]
 
 
 def test_the_example_is_planned(capsys, tmp_path):

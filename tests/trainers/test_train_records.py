@@ -68,6 +68,21 @@ TRAINED = {  # keys of a run's training; the evaluation repeats none of them
         "TRAINER.MAPLE.CTX_INIT",
         "one two three",
     ],
+    "apt": "--trainer APT TRAINER.MVLPT.VPT.N_CTX 3".split(),
+    "tcp": "--trainer TCP TRAINER.TCP.N_CTX 2 TRAINER.TCP.BLOCK 1".split(),
+    "mmrl": (
+        "--trainer MMRL TRAINER.MMRL.N_REP_TOKENS 2 TRAINER.MMRL.REP_DIM 8 "
+        "TRAINER.MMRL.REP_LAYERS [2] TRAINER.MMRL.ALPHA 0.4"
+    ).split(),
+    "mmrlpp": (
+        "--trainer MMRLPP TRAINER.MMRLPP.N_REP_TOKENS 2 TRAINER.MMRLPP.REP_DIM 8 "
+        "TRAINER.MMRLPP.REP_LAYERS [2] TRAINER.MMRLPP.ALPHA 0.4 TRAINER.MMRLPP.BETA 0.5 "
+        "TRAINER.MMRLPP.REP_RANK 2 TRAINER.MMRLPP.PROJ_RANK 3"
+    ).split(),
+    "promptsrc": (
+        "--trainer PromptSRC TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT 1 "
+        "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION 2"
+    ).split(),
     "kgcoop": ["--trainer", "KgCoOp"],
 }
 
