@@ -31,8 +31,8 @@ def download(name: str, check: Callable[[Path], None]) -> Path:
     without "hf-hub:" before it.
 
     check: is called with the folder when its configuration is there, before the weights
-    are downloaded. Raises ValueError for another form, or FileNotFoundError if the model is neither in
-    the cache nor on the network.
+    are downloaded. Raises ValueError for another form, or FileNotFoundError if the
+    model is neither in the cache nor on the network.
     """
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     if not is_repository(name):
