@@ -342,10 +342,7 @@ def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
             "--load-epoch is an epoch of --model-dir",
         ),
         ("--dataset toy-shapes TRAINER.NAME VPT", "TRAINER.NAME is 'VPT'"),
-        (
-            "--dataset toy-shapes INPUT.FROM_BACKBONE False",
-            "INPUT.SIZE is 224, but",
-        ),
+        ("--dataset toy-shapes INPUT.FROM_BACKBONE False", "INPUT.SIZE is 224, but"),
     ],
 )
 def test_ordinary_mistakes_are_named(

@@ -160,11 +160,7 @@ def test_what_nothing_tells_is_logged(main, plain, trained, tmp_path):
     ("name", "given", "words"),
     [
         ("end", f"{POSITION} middle", [POSITION, "end", "middle"]),
-        (
-            "front",
-            "TRAINER.COOP.CLASS_TOKEN_POSITION end",
-            [POSITION, "front", "end"],
-        ),
+        ("front", "TRAINER.COOP.CLASS_TOKEN_POSITION end", [POSITION, "front", "end"]),
         ("heads", f"{HEADS} 2", [HEADS, "4", "2"]),
         ("per-token", f"{METHOD} transformer", [METHOD, "per-token", "transformer"]),
         (
