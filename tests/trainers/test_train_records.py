@@ -69,6 +69,7 @@ TRAINED = {  # keys of a run's training; the evaluation repeats none of them
         "one two three",
     ],
     "apt": "--trainer APT TRAINER.MVLPT.VPT.N_CTX 3".split(),
+    "interpolated": "--trainer CoOp TEST.INTERPOLATE shots".split(),
     "tcp": "--trainer TCP TRAINER.TCP.N_CTX 2 TRAINER.TCP.BLOCK 1".split(),
     "mmrl": (
         "--trainer MMRL TRAINER.MMRL.N_REP_TOKENS 2 TRAINER.MMRL.REP_DIM 8 "
