@@ -8,7 +8,7 @@ import torch
 from prompting import PromptedCLIP
 from trainers.interpolation import WEIGHTS, weight_of_shots
 
-ONE = ["--dataset", "toy-shapes", "--shots", 3]
+ONE = "--dataset toy-shapes --shots 3"
 LAST = ["TEST.FINAL_MODEL", "last_step"]
 
 
@@ -74,13 +74,14 @@ def test_the_best_epoch_is_interpolated_too(build):
 
 
 def test_a_prompt_alone_is_evaluated_with_zero_shot_beside_it(main, tmp_path):
-    keys = [*LAST, "TRAINER.MVLPT.COOP.N_CTX", 4]
+    command = f"--trainer CoOp {ONE}"
+    keys = "TEST.FINAL_MODEL last_step TRAINER.MVLPT.COOP.N_CTX 4"
+    shots = "TEST.INTERPOLATE shots"
     alone, both, again = (tmp_path / name for name in ("alone", "both", "again"))
-    assert main("--trainer", "CoOp", *ONE, "--output-dir", alone, *keys) == 0
-    given = ["--eval-only", "--model-dir", alone, "--output-dir", again]
-    shots = ["TEST.INTERPOLATE", "shots"]
-    assert main("--trainer", "CoOp", *ONE, *given, *keys, *shots) == 0
-    assert main("--trainer", "CoOp", *ONE, "--output-dir", both, *keys, *shots) == 0
+    assert main(f"{command} --output-dir {alone} {keys}") == 0
+    evaluated = f"{command} --eval-only --model-dir {alone} --output-dir {again}"
+    assert main(f"{evaluated} {keys} {shots}") == 0
+    assert main(f"{command} --output-dir {both} {keys} {shots}") == 0
     file = "predictions/seed0_toy-shapes.json"
     assert (again / file).read_bytes() == (both / file).read_bytes()
     assert (again / file).read_bytes() != (alone / file).read_bytes()
@@ -89,19 +90,19 @@ def test_a_prompt_alone_is_evaluated_with_zero_shot_beside_it(main, tmp_path):
 @pytest.mark.parametrize(
     "trainer, keys, message",
     [
-        ("MMRL", ["TRAINER.MMRL.REP_LAYERS", "[2]"], "has its weights already"),
-        ("GDA", [], "has its weights already"),
-        ("ZeroshotCLIP", [], "ZeroshotCLIP has no prompt"),
-        ("CoOp", ["TEST.INTERPOLATE", "always"], "TEST.INTERPOLATE"),
-        ("CoOp", ["TEST.INTERPOLATE", "val"], "TEST.FINAL_MODEL last_step"),
-        ("CoOp", ["TEST.HALF_WEIGHT_SHOTS", -1], "TEST.HALF_WEIGHT_SHOTS"),
+        ("MMRL", "TRAINER.MMRL.REP_LAYERS [2]", "has its weights already"),
+        ("GDA", "", "has its weights already"),
+        ("ZeroshotCLIP", "", "ZeroshotCLIP has no prompt"),
+        ("CoOp", "TEST.INTERPOLATE always", "TEST.INTERPOLATE"),
+        ("CoOp", "TEST.INTERPOLATE val", "TEST.FINAL_MODEL last_step"),
+        ("CoOp", "TEST.HALF_WEIGHT_SHOTS -1", "TEST.HALF_WEIGHT_SHOTS"),
         (
             "CoOp",
-            ["TEST.INTERPOLATE", "val", "DATASET.TRAIN_ON_VAL", True, *LAST],
+            "TEST.INTERPOLATE val DATASET.TRAIN_ON_VAL True TEST.FINAL_MODEL last_step",
             "DATASET.TRAIN_ON_VAL trains on these images",
         ),
     ],
 )
 def test_what_cannot_be_interpolated_is_refused(refuse, trainer, keys, message):
-    given = ["TEST.INTERPOLATE", "shots", *keys]
-    assert message in refuse("--trainer", trainer, *ONE, *given)
+    command = f"--trainer {trainer} {ONE} TEST.INTERPOLATE shots {keys}"
+    assert message in refuse(command)
