@@ -106,8 +106,8 @@ def test_a_value_out_of_range_is_named(pair, words):
 @pytest.mark.parametrize(
     ("trainer", "key", "value", "range_"),
     [
-        ("APT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "-2", "from 0 to 1000000000.0"),
-        ("MAPT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "nan", "from 0 to 1000000000.0"),
+        ("APT", "TEST.HALF_WEIGHT_SHOTS", "-2", "0 or more"),
+        ("MAPT", "TEST.HALF_WEIGHT_SHOTS", "nan", "0 or more"),
         ("IVLP", "TRAINER.IVLP.N_CTX_VISION", "100000000", "from 0 to 1024"),
         ("MaPLe", "TRAINER.MAPLE.N_CTX", "1000000", "from 0 to 1024"),
         ("KgCoOp", "TRAINER.KGCOOP.W", "-3", "from 0 to 1000000000.0"),

@@ -42,6 +42,7 @@ TRAINED = {  # keys of a run's training; the evaluation repeats none of them
         "TRAINER.MAPLE.CTX_INIT 'one two three'"
     ),
     "apt": "--trainer APT TRAINER.MVLPT.VPT.N_CTX 3",
+    "interpolated": "--trainer CoOp TEST.INTERPOLATE shots",
     "tcp": "--trainer TCP TRAINER.TCP.N_CTX 2 TRAINER.TCP.BLOCK 1",
     "mmrl": (
         "--trainer MMRL TRAINER.MMRL.N_REP_TOKENS 2 TRAINER.MMRL.REP_DIM 8 "
