@@ -67,7 +67,7 @@ def imports(file: Path) -> set[str]:
     for `from a.b import c`.
     """
     package = module_name(file).split(".")
-    if "a.py" != "__init__.py":
+    if file.name != "__init__.py":
         package = package[:-1]
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -9,20 +9,14 @@ from functools import cache
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
 
-@cache
-def _register() -> None:
-    import trainers
-
-    trainers.register_all()
-
-
 def known() -> tuple[str, ...]:
     """Return the names of all methods, those of the paper first."""
     from dassl.engine import TRAINER_REGISTRY
 
+    import trainers
     from trainers.engine.config import is_native, trainer_class
 
-    _register()
+    trainers.register_all()
     names = []
     for name in (*PAPER, *TRAINER_REGISTRY.registered_names()):
         trainer = trainer_class(name)
@@ -37,9 +31,10 @@ def check_plannable(name: str) -> None:
     """
     from dassl.engine import TRAINER_REGISTRY
 
+    import trainers
     from trainers.engine.config import is_native, trainer_class
 
-    _register()
+    trainers.register_all()
     if name not in TRAINER_REGISTRY.registered_names():
         return
     if not is_native(trainer_class(name)):

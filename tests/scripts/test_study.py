@@ -134,6 +134,19 @@ def test_any_registered_trainer_is_a_method():
     assert ("MVLPT", "-", "S") in [row.labels for row in planned[1].rows]
 
 
+def test_matrices_are_of_prompts_that_serve_any_classes():
+    known = protocol.narrowed(protocol.load("paper"), [0], ["APT", "MAPT", "GDA"])
+    plan, _ = items.plan_items(known, ["table1", "table2", "table3"])
+    job = plan.jobs["transfer/APT_offsetsFalse_20shots_seed0"]
+    alone = plan.jobs["runs/APT_offsetsFalse_20shots_seed0/mnist"]
+    assert alone.name in job.needs
+    assert alone.settings["options"]["TRAINER.APT.CLASS_OFFSETS"] is False
+    alone = plan.jobs["runs/APT_20shots_seed0/mnist"]
+    assert "TRAINER.APT.CLASS_OFFSETS" not in alone.settings["options"]
+    with pytest.raises(ValueError, match="GDA: .* \\(a head has weights of each class"):
+        items.plan_items(known, ["figure4"])
+
+
 def test_jobs_have_readable_names_and_their_needs():
     plan, _ = items.plan_items(protocol.load("paper"), protocol.ITEMS)
     job = plan.jobs["runs/MVPT_20shots_seed0_from-targets20_worst3/mnist"]

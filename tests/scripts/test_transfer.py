@@ -5,6 +5,9 @@ predictors.
 import csv
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ from scripts.transfer.matrix import Matrix, normalised
 from scripts.transfer.scores import transfer_matrix
 from trainers.engine.run import execute
 
+ROOT = Path(__file__).resolve().parents[2]
 TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
 QUICK = ["OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"]
 
@@ -225,6 +229,8 @@ def test_a_matrix_need_not_be_square(done):
         (["--trainer", "MCoOp"], "MCoOp learns no prompt on one task alone"),
         (["--trainer", "ZeroshotCLIP"], "ZeroshotCLIP learns no prompt"),
         (["--trainer", "CoOpp"], "nearest is 'CoOp'"),
+        (["--trainer", "GDA"], "one task alone (a head has weights of each class)"),
+        (["--trainer", "APT"], "one task alone (TRAINER.APT.CLASS_OFFSETS is True)"),
         (["--tasks", "pocket-memes"], "at least two tasks"),
         (["--tasks", "pocket-memes,pocket-memes"], "each once"),
         (["--tasks", "pocket-memes,pocket-rviews"], "pocket-reviews"),
@@ -379,3 +385,30 @@ def test_a_run_that_fails_ends_the_command_with_its_message(done, tmp_path, capl
     assert f"failed: {TASKS[0]}: " in caplog.text
     # the others went on
     assert (tmp_path / "CoOp_2shots_seed0" / TASKS[1] / "results.json").is_file()
+
+
+@pytest.mark.long
+def test_the_command_itself_runs_the_newer_methods(tmp_path):
+    methods = "KgCoOp,ProGrad,IVLP,MaPLe,PromptSRC,TCP,MMRL,MMRLPP"
+    words = command(tmp_path, trainer=methods, opts=["OPTIM.MAX_EPOCH", "1"])
+    apt = ["OPTIM.MAX_EPOCH", "1", "TRAINER.APT.CLASS_OFFSETS", "False"]
+    for arguments in (words, command(tmp_path, trainer="APT", opts=apt)):
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.transfer", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    for method in (*methods.split(","), "APT"):
+        folder = tmp_path / f"{method}_2shots_seed0"
+        own = []
+        for task in TASKS:
+            own.append(json.loads((folder / task / "results.json").read_text())[0])
+        scores = [record["score"] for record in own]
+        assert np.allclose(np.diag(table(folder / "matrix.csv")[2]), scores, atol=5e-5)
+
+
+def test_workers_find_what_they_do():
+    assert transfer.perform.__module__ == "scripts.transfer.runs"
