@@ -418,6 +418,7 @@ def test_asserts_are_in_tests_only():
 
 IMPORT_ALL = """
 import importlib, logging, os, random, socket, sys
+from collections import defaultdict
 
 def refuse(*args, **kwargs):
     raise RuntimeError("network access during import")
@@ -439,6 +440,16 @@ if logging.getLogger().handlers:
     raise RuntimeError("logging was configured")
 if os.listdir():
     raise RuntimeError(f"written during import: {{os.listdir()}}")
+files = defaultdict(set)
+for name, module in list(sys.modules.items()):
+    file = getattr(module, "__file__", None) or ""
+    if file.startswith({root!r}) and ".venv" not in file:
+        files[file].add(name)
+twice = {{file: names for file, names in files.items() if len(names) > 1}}
+if twice or len(files) < 100:
+    raise RuntimeError(f"of {{len(files)}} modules are loaded under two names: {{twice}}")
+if sys.modules["dassl.engine.build"].TRAINER_REGISTRY is not TRAINER_REGISTRY:
+    raise RuntimeError("there are two registries of trainers")
 print(*TRAINER_REGISTRY.registered_names())
 print(*DATASET_REGISTRY.registered_names())
 """
@@ -461,7 +472,7 @@ def in_process(program: str, folder: Path) -> subprocess.CompletedProcess:
     )
 
 
-def test_imports_do_nothing(tmp_path):
+def test_imports_do_nothing_and_load_each_module_once(tmp_path):
     names = modules()
     assert {
         "train",
@@ -471,7 +482,7 @@ def test_imports_do_nothing(tmp_path):
         "elevater_eval.__main__",
         "scripts.pocket.samples",
     } <= set(names)
-    done = in_process(IMPORT_ALL.format(names=names), tmp_path)
+    done = in_process(IMPORT_ALL.format(names=names, root=f"{ROOT}{os.sep}"), tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2, done.stdout
