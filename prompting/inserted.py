@@ -5,17 +5,21 @@ The sequence grows by n_ctx vectors before the first block of `blocks`; before t
 others the vectors of that block enter in their place.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from open_clip import CLIP
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from prompting.blocks import attention_output_and_mlp, qkv
 from prompting.tokens import TokenBatch
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from open_clip.transformer import VisionTransformer
 
 
 class Insertion(NamedTuple):

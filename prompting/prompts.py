@@ -121,7 +121,8 @@ def build_prompt(config: dict) -> Prompt:
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROMPT_KINDS:
         raise ValueError(
-            f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}"
+            f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}; "
+            "if a file of yours registers it, import that first (--import FILE.py)"
         )
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
@@ -269,7 +270,7 @@ class VisualPrompt(Prompt):
         else:
             self.register_parameter("embeddings_deep", None)
         self.dropout = nn.Dropout(dropout)
-        self._config = {
+        self._config: dict[str, Any] = {
             "kind": self.kind,
             "n_ctx": n_ctx,
             "width": width,

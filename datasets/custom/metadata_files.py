@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets.io.index_files import leads_outside
+from datasets.io.split_names import split_of
 from toolkit.common.archives import require_files
 from toolkit.common.files import decode_text
 
-from .rows import LABEL_MARKS, Row, split_of, split_paths
+from .rows import LABEL_MARKS, Row, split_paths
 
 FILES = ("metadata.csv", "metadata.jsonl")
 PATH_COLUMN = "file_name"

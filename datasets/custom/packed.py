@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 KINDS = ("wds", "parquet")
 INDEX = "index.json"
+_KEYS = {"classnames", "multilabel", "templates", "images"}
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,12 @@ def read_packed(kind: str, path: Path) -> Packed:
         raise FileNotFoundError(f"no file or folder {path}")
     folder = entry_folder(kind, path)
     source = f"{kind}:{path.resolve()}"
-    if not (folder / INDEX).is_file():
+    index = _read_index(folder)
+    if index is None:
         collection = read_webdataset(path) if kind == "wds" else read_parquet(path)
+        _require_unique(collection)
         _unpack(collection, folder, source)
-    index = read_json(folder / INDEX)
+        index = read_json(folder / INDEX)
     if index.get("source") != source:  # an equal copy at another place, or a moved one
         with contextlib.suppress(OSError):  # a cache that cannot be written
             write_json(folder / INDEX, index | {"source": source}, indent=None)
@@ -91,6 +95,39 @@ def read_packed(kind: str, path: Path) -> Packed:
     return Packed(
         _with_test_split(rows), names, index["multilabel"], tuple(index["templates"])
     )
+
+
+def _read_index(folder: Path) -> dict | None:
+    """Return the index of an entry of the cache, None if there is none.
+
+    A damaged entry is removed.
+    """
+    if not folder.exists():
+        return None
+    try:
+        index = read_json(folder / INDEX)
+        missing = [
+            name for name in index["images"] if not (folder / f"{name}.zip").is_file()
+        ]
+        is_whole = not missing and index.keys() >= _KEYS
+    except (KeyError, TypeError, ValueError, OSError):
+        is_whole = False
+    if is_whole:
+        return index
+    log.warning("%s is damaged: its images are unpacked again", folder)
+    shutil.rmtree(folder)
+    return None
+
+
+def _require_unique(collection: Collection) -> None:
+    """Raise ValueError if two classes have one name, and would become one."""
+    seen: dict[str, int] = {}
+    for position, name in enumerate(collection.classnames):
+        first = seen.setdefault(name, position)
+        if first < position:
+            raise ValueError(
+                f"{collection.names_from}: classes {first} and {position} are both called {name!r}; rename one of them"
+            )
 
 
 def entry_folder(kind: str, path: Path) -> Path:

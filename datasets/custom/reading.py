@@ -14,13 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.io.split_names import SPLITS, split_of
 from toolkit.common.archives import require_files
+from toolkit.common.encoding import require_text
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
 from toolkit.common.text import printable
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import LABEL_MARKS, SPLITS, Row, split_of, split_paths
+from .rows import LABEL_MARKS, Row, split_paths
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +206,7 @@ def _real_paths(folders: list[Path]) -> list[str]:
     found: dict[str, Path] = {}
     for folder in folders:
         _require_printable(folder.name, str(folder.parent))
+        require_text(folder.name, folder.parent)
         real = os.path.realpath(folder)
         if real in found:
             raise ValueError(
@@ -237,21 +240,14 @@ def _images(folder: Path, classes: list[str]) -> list[Path]:
             f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}"
         )
     for path in images:
-        if _is_no_utf8(str(path)):
-            raise ValueError(
-                f"{folder} has a file whose name is not UTF-8, {os.fsencode(path.name)!r}; rename it"
-            )
+        require_text(str(path.relative_to(folder)), folder)
     return images
-
-
-def _is_no_utf8(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 @functools.cache
 def _warn(message: str) -> None:
     """Warn, once: tasks are built several times in a run."""
-    log.warning(message)
+    log.warning("%s", message)
 
 
 @dataclass(frozen=True)

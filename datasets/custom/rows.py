@@ -7,22 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SPLITS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
 LABEL_MARKS = re.compile(r"[|;,]")
-_MARKS = r"[\W\d_]*"  # "01_train", "train2017", "test (1)"
-_FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos|my"
-_FILLERS = rf"(?:(?:{_FILLER}){_MARKS})*"
-_SPLIT_NAME = re.compile(
-    rf"{_MARKS}{_FILLERS}(?P<split>{'|'.join(FOLDER_SPLITS)}){_MARKS}{_FILLERS}"
-)
 
 
 @dataclass(frozen=True)
@@ -41,12 +27,6 @@ class Row:
     key: str
     labels: tuple[str, ...]
     where: str
-
-
-def split_of(name: str) -> str:
-    """Return the split that a folder's name means, "train", "val" or "test", or ""."""
-    found = _SPLIT_NAME.fullmatch(name.lower())
-    return FOLDER_SPLITS[found["split"]] if found else ""
 
 
 def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:

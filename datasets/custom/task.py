@@ -30,6 +30,7 @@ from datasets.task import (
     sampling_seed,
 )
 from toolkit.common.class_names import require_distinct
+from toolkit.common.encoding import require_text
 from toolkit.common.suggest import nearest
 
 from . import packed
@@ -162,6 +163,7 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
             f"{name!r}: expected {kind}:{'FILE' if kind == 'csv' else 'PATH'}"
         )
     path = Path(os.path.abspath(os.path.expanduser(text)))
+    require_text(str(path), f"--dataset {kind}")
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name

@@ -64,8 +64,12 @@ def image_suffix(content: bytes, where: str) -> str:
         return "webp"
     if content[:4] in (b"II*\0", b"MM\0*"):
         return "tif"
-    if content[:2] in (b"P5", b"P6"):
+    if content[:1] == b"P" and content[1:2].isdigit():
         return "ppm"
+    if content[4:8] == b"ftyp":
+        return "avif" if content[8:12] in (b"avif", b"avis") else "heic"
+    if not content:
+        raise ValueError(f"{where} is empty")
     raise ValueError(f"{where} is no image: it begins with {content[:8]!r}")
 
 

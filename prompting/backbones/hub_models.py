@@ -74,6 +74,28 @@ def download_tokenizer(name: str) -> Path:
         ) from error
 
 
+def check_reachable(repository: str) -> None:
+    """Raise ConnectionError if a model's weights are not in the cache and the Hub does
+    not answer.
+
+    Without this check, huggingface_hub tries each file six times, for more than a
+    minute.
+    """
+    from huggingface_hub import constants, get_session, try_to_load_from_cache
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    for name in WEIGHTS:
+        if isinstance(try_to_load_from_cache(repository, name), str):
+            return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ConnectionError(
+            f"{constants.ENDPOINT} does not answer: {_first_line(error)}"
+        ) from error
+
+
 def _get(repository: str, revision: str, *patterns: str) -> Path:
     from huggingface_hub import snapshot_download
 

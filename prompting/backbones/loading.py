@@ -1,15 +1,14 @@
 """Load a backbone by name, or from a file or folder."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import open_clip
 import torch
-from open_clip import CLIP
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
 from prompting.backbones import hub_models, transformers_layout
 from prompting.backbones.architectures import (
@@ -19,10 +18,15 @@ from prompting.backbones.architectures import (
     unsupported_reason,
     weights_location,
 )
-from prompting.backbones.backbone import Backbone, Preprocessing
+from prompting.backbones.backbone import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Backbone,
+    Preprocessing,
+)
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
-from prompting.backbones.names import ALIASES, is_on_hub, local_path
+from prompting.backbones.names import ALIASES, is_on_hub, local_path, open_clip_names
 from prompting.backbones.tokenizers import load_tokenizer
 from prompting.backbones.weights import (
     SUFFIXES,
@@ -34,6 +38,9 @@ from prompting.backbones.weights import (
 from prompting.checkpoints.tensors import check_finite
 from prompting.tokens import Tokenizer, clip_tokenizer
 from toolkit.common.suggest import nearest
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +86,7 @@ def load_backbone(
                 "--pretrained) out"
             )
         return _load_file(path, device)
-    if name in open_clip.list_models():
+    if name in open_clip_names():
         return _load_architecture(name, name, pretrained, device)
     if name.endswith(SUFFIXES) or os.path.isabs(name) or name.startswith("."):
         raise FileNotFoundError(f"no checkpoint at {name}")
@@ -186,6 +193,9 @@ def load_pocket(
 def _load_architecture(
     name: str, architecture: str, pretrained: str | None, device: str | torch.device
 ) -> Backbone:
+    from open_clip import CLIP
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
     if pretrained and (Path(pretrained).is_file() or pretrained.endswith(SUFFIXES)):
         return _load_architecture_file(name, architecture, pretrained, device)
     tags = list_pretrained_tags_by_model(architecture)
@@ -206,9 +216,7 @@ def _load_architecture(
     config = configuration(architecture)
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
-        clip = open_clip.create_model(
-            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
-        )
+        clip = _open_clip_model(architecture, tag, quick_gelu)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
@@ -228,6 +236,27 @@ def _load_architecture(
         values["interpolation"],
     )
     return _backbone(name, clip, preprocessing, device, tokenizer)
+
+
+def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> torch.nn.Module:
+    """Return open_clip's model, downloaded if it is not in a cache.
+
+    open_clip and huggingface_hub log nothing: the exception says what failed.
+    """
+    from open_clip import create_model
+    from open_clip.pretrained import get_pretrained_cfg
+
+    repository = (get_pretrained_cfg(architecture, tag).get("hf_hub") or "").rstrip("/")
+    if repository:
+        hub_models.check_reachable(repository)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        return create_model(
+            architecture, tag, precision="fp32", force_quick_gelu=quick_gelu
+        )
+    finally:
+        logging.disable(before)
 
 
 def _load_architecture_file(
@@ -282,8 +311,8 @@ def _load_hub_file(
     clip = build(model, read_state_dict(path), str(path))
     preprocessing = Preprocessing(
         _size(clip),
-        tuple(values.get("mean", OPENAI_DATASET_MEAN)),
-        tuple(values.get("std", OPENAI_DATASET_STD)),
+        tuple(values.get("mean", OPENAI_MEAN)),
+        tuple(values.get("std", OPENAI_STD)),
         values.get("interpolation", "bicubic"),
     )
     return _backbone(name, clip, preprocessing, device, tokenizer)
@@ -314,9 +343,7 @@ def _size(clip: CLIP) -> int:
 
 
 def _nearest(name: str) -> str:
-    close = nearest(
-        name, ["pocket", *ALIASES, *open_clip.list_models()], count=3, cutoff=0.4
-    )
+    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
     if not close:
         return "known are pocket, ViT-B/16, RN50 and open_clip's names"
     return f"did you mean {', '.join(close)}?"

@@ -2,19 +2,24 @@
 implies.
 """
 
+from __future__ import annotations
+
 import logging
 import pickle
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import open_clip
 import torch
-from open_clip import CLIP
 from torch import Tensor
 
 from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
+from toolkit.common import unpickle
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             check_sizes(state, "it")
             return state
         _check_archive(path)
+        unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
@@ -241,6 +247,8 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
 
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
+    from open_clip import CLIP
+
     config = dict(config)
     config.pop("custom_text", None)
     state = _as_in_clip(state)
@@ -248,14 +256,14 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     clip = None
     # timm computes with values while it builds
     if "timm_model_name" in config["vision_cfg"]:
-        clip = open_clip.CLIP(**config)
+        clip = CLIP(**config)
         expected = clip.state_dict()
     else:
         expected = _expected_state(config, source)
     _check_keys(state, expected, source)
     check_finite(state, source)
     if clip is None:
-        clip = open_clip.CLIP(**config)
+        clip = CLIP(**config)
     state = {name: value.float() for name, value in state.items()}
     clip.load_state_dict({**clip.state_dict(), **state})
     return clip
@@ -320,9 +328,11 @@ def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
     """Return the state dict of a CLIP of this configuration without allocating it:
     tensors on the device "meta".
     """
+    from open_clip import CLIP
+
     try:
         with torch.device("meta"):
-            return open_clip.CLIP(**config).state_dict()
+            return CLIP(**config).state_dict()
     except (
         RuntimeError,
         TypeError,

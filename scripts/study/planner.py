@@ -13,10 +13,9 @@ from scripts.jobs.plan import Job, Plan
 
 from . import costs
 from .methods import single_form
-from .protocol import Protocol
+from .protocol import LENGTH_NODES, Protocol
 from .work import class_specific_reason
 
-LENGTHS = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
 CLASS_OFFSETS = {"APT": "TRAINER.APT.CLASS_OFFSETS"}
 PROJECTION = {  # variant -> key and default
     "head": ("HEADS", 1),
@@ -205,7 +204,7 @@ class Planner:
     def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:
         """Return the configuration keys of a variant, and their value in the recipe."""
         if name == "length":
-            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTHS[single]]
+            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTH_NODES[single]]
             return keys, self.protocol.lengths[single]
         if name == "offsets":
             return [CLASS_OFFSETS[single]], True

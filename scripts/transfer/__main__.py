@@ -31,7 +31,7 @@ from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from scripts.study.running import split_words
 from toolkit.common.structured import read_json
-from toolkit.common.text import start_log
+from toolkit.common.text import log_lines, start_log
 
 from .matrix import Matrix
 from .runs import label, perform, plan
@@ -116,9 +116,8 @@ def run(args: argparse.Namespace) -> int:
         folder = args.output_dir / label(args, method)
         if learn(runs, folder, args):
             return 1
-        log.info(
-            "%s", summary(transfer(folder, runs, tasks, execution.processes(args)))
-        )
+        found = transfer(folder, runs, tasks, execution.processes(args))
+        log_lines(log, summary(found))
         log.info("  %s", os.path.relpath(folder))
     return 0
 

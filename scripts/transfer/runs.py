@@ -40,7 +40,12 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
     files = [args.config_file] if args.config_file else []
     cfg = resolve(trainer, files, flags, args.opts)
     cls = trainer_class(trainer)
-    if not is_native(cls) or not cls.learns or cls.multitask:
+    if not is_native(cls):
+        raise ValueError(
+            f"--trainer: {trainer} is a trainer for Dassl alone, which leaves no prompt that is scored on other tasks: "
+            "scripts.sweep does that with 'evaluate: {tasks: [...]}' in its plan"
+        )
+    if not cls.learns or cls.multitask:
         raise ValueError(
             f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT"
         )

@@ -564,9 +564,24 @@ def test_a_name_that_is_not_utf8_is_named(cfg, disk):
         file.write(disk.image())
     with pytest.raises(
         ValueError,
-        match=r"pets/cat has a file whose name is not UTF-8, b'caf\\xe9.png'; rename it",
+        match=r"pets/cat: the name b'caf\\xe9.png' is not UTF-8; rename it",
     ):
         build_task(cfg, name)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are texts")
+@pytest.mark.parametrize("folder", [b"caf\xe9", b"ab/caf\xe9"])
+def test_a_folder_whose_name_is_not_utf8_is_named(cfg, disk, folder):
+    tree(disk, "pets", "cat", "dog")
+    path = os.fsencode(disk.root / "pets") + b"/" + folder
+    os.makedirs(path)
+    with open(path + b"/0.png", "wb") as file:
+        file.write(disk.image())
+    message = r": the name b'caf\\xe9(/0.png)?' is not UTF-8; rename it"
+    with pytest.raises(ValueError, match=message):
+        build_task(cfg, f"folder:{disk.root / 'pets'}")
+    with pytest.raises(ValueError, match=r"--dataset folder: .*caf\\xe9' is not UTF-8"):
+        task_name(f"folder:{os.fsdecode(path)}")
 
 
 # -- tables ------------------------------------------------------------------------------------------------------

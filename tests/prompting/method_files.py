@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.prompting.oracle import TOKENIZER, State, block, depth, norm, random_state
-from trainers.anchors import IMAGENET_TEMPLATES
+from trainers.anchors import imagenet_templates
 
 NAMES = ["sea_lion", "St. Bernard", "what?", "ice cream van"]
 SHAPE = (64, 3, 8, 32, 64, 3, 16)  # as `oracle.random_state` takes it
@@ -161,7 +161,7 @@ def losses_of(
     features = image_features(state, images, visual)
     scale = state["logit_scale"].exp()
     logits = scale * features @ classes.T
-    templates = IMAGENET_TEMPLATES if method == "promptsrc" else [TEMPLATE]
+    templates = imagenet_templates() if method == "promptsrc" else [TEMPLATE]
     means = []
     for name in NAMES:
         means.append(

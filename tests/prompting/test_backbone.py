@@ -1,6 +1,7 @@
 """Backbones by name and from files in every layout."""
 
 import json
+import logging
 
 import open_clip
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from datasets.pocket import SPECS
 from prompting import PromptedCLIP, load_backbone, load_pocket
+from prompting.backbones import hub_models
 from prompting.backbones import loading as backbone_module
 from prompting.backbones.weights import build_from_openai_layout, openai_config
 from tests.prompting.reference_data import openai_state
@@ -213,12 +215,53 @@ def test_weights_that_cannot_be_had(monkeypatch):
         assert (name, tag, options["force_quick_gelu"]) == ("ViT-B-16", "openai", True)
         raise RuntimeError("no route to host")
 
+    monkeypatch.setattr(hub_models, "check_reachable", lambda repository: None)
     monkeypatch.setattr(open_clip, "create_model", offline)
     with pytest.raises(
         FileNotFoundError,
         match="'openai' of ViT-B/16 cannot be had here.*no route.*Give a file",
     ):
         load_backbone("ViT-B/16")
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "repository"),
+    [
+        ("ViT-B/16", None, "timm/vit_base_patch16_clip_224.openai"),
+        ("RN50", None, "timm/resnet50_clip.openai"),
+        ("ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+    ],
+)
+def test_a_hub_that_does_not_answer_is_one_message(
+    name, tag, repository, monkeypatch, capfd, caplog
+):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda repository, name: None
+    )
+    monkeypatch.setattr(open_clip, "create_model", None)
+    reason = f"http://127.0.0.1:1 does not answer.*open_clip looks for {repository} "
+    with pytest.raises(FileNotFoundError, match=reason):
+        load_backbone(name, tag)
+    assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_weights_in_the_cache_need_no_network(monkeypatch):
+    def cached(repository, name):
+        assert repository == "timm/vit_base_patch16_clip_224.openai"
+        return "/cache/file" if name == hub_models.WEIGHTS[0] else None
+
+    def loaded(name, tag, **options):
+        logging.error("of open_clip")
+        raise RuntimeError("the file is read")
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    monkeypatch.setattr(open_clip, "create_model", loaded)
+    with pytest.raises(FileNotFoundError, match="the file is read"):
+        load_backbone("ViT-B/16")
+    assert logging.root.manager.disable == logging.NOTSET
 
 
 def test_tags_are_checked():

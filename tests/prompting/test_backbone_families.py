@@ -22,6 +22,7 @@ from prompting import (
     load_prompts,
     save_prompts,
 )
+from prompting.backbones import hub_models
 from prompting.backbones import loading as backbone_module
 from prompting.backbones.architectures import configuration, unsupported_reason
 from tests.prompting.families import (
@@ -446,6 +447,7 @@ def test_where_weights_are_looked_for(monkeypatch):
     def offline(*args, **options):
         raise RuntimeError("no route to host")
 
+    monkeypatch.setattr(hub_models, "check_reachable", lambda repository: None)
     monkeypatch.setattr(open_clip, "create_model", offline)
     place = "looks for laion/CLIP-ViT-B-16-laion2B-s34B-b88K in the Hugging Face cache"
     with pytest.raises(FileNotFoundError, match=f"{place}.*Give a file instead"):
@@ -463,6 +465,7 @@ def test_a_pretrained_tag_with_a_separate_text_tower(monkeypatch):
         "std": (0.4, 0.5, 0.6),
         "interpolation": "bilinear",
     }
+    monkeypatch.setattr(hub_models, "check_reachable", lambda repository: None)
     monkeypatch.setattr(open_clip, "create_model", lambda *args, **options: clip)
     monkeypatch.setattr(
         open_clip, "get_model_config", lambda name: json.loads(json.dumps(config))

@@ -1,6 +1,7 @@
 """ONNX models of prompted CLIPs."""
 
 import json
+import shlex
 
 import pytest
 import torch
@@ -141,7 +142,9 @@ def test_command(monkeypatch, tmp_path, capsys):
         lambda model, out, names, task: calls.append((out, names, task)) or names,
     )
     save_prompts(tmp_path / "prompts.safetensors", text(), {"backbone": "stub"})
-    assert command.main(["export", str(tmp_path), "out.onnx", "--classes", "a, b"]) == 0
+    assert (
+        command.main(shlex.split(f"export {tmp_path} out.onnx --classes 'a, b'")) == 0
+    )
     assert (
         calls == [("out.onnx", ["a", "b"], None)]
         and capsys.readouterr().out == "out.onnx: a, b\n"

@@ -3,6 +3,7 @@ as ours, and written back.
 """
 
 import logging
+import shlex
 
 import numpy as np
 import pytest
@@ -191,15 +192,7 @@ def test_nothing_in_a_checkpoint_runs(tmp_path):
     marker.rmdir()
     convert(path, tmp_path / "a.safetensors", "end")
     assert (
-        main(
-            [
-                "convert",
-                str(tmp_path),
-                str(tmp_path / "b.safetensors"),
-                "--position",
-                "end",
-            ]
-        )
+        main(shlex.split(f"convert {tmp_path} {tmp_path}/b.safetensors --position end"))
         == 0
     )
     assert not marker.exists() and (tmp_path / "b.safetensors").is_file()
@@ -316,17 +309,10 @@ def test_what_the_reference_would_compute_differently(tmp_path, changes, message
 def test_convert_on_the_command_line(tmp_path, capsys):
     write_foreign(tmp_path, foreign_state("CoOp"))
     out = tmp_path / "a.safetensors"
-    arguments = [
-        str(tmp_path),
-        str(out),
-        "--position",
-        "end",
-        "--backbone",
-        "ViT-B/16",
-        "--classes",
-        "cat, dog",
-    ]
-    assert main(["convert", *arguments]) == 0
+    arguments = (
+        f"{tmp_path} {out} --position end --backbone ViT-B/16 --classes 'cat, dog'"
+    )
+    assert main(shlex.split(f"convert {arguments}")) == 0
     assert (
         capsys.readouterr().out
         == f"{out}: a text prompt of 4 vectors, {TEXT} wide, class name at the end\n"
@@ -336,14 +322,14 @@ def test_convert_on_the_command_line(tmp_path, capsys):
     assert metadata["backbone"] == "ViT-B/16" and metadata["classes"] == {
         "converted": ["cat", "dog"]
     }
-    assert main(["convert", str(out), str(tmp_path / "model.pth.tar-50")]) == 0
+    assert main(shlex.split(f"convert {out} {tmp_path}/model.pth.tar-50")) == 0
     assert set(read(tmp_path / "model.pth.tar-50")["state_dict"]) == {"ctx"}
     capsys.readouterr()
     for wrong in (
-        [str(out), str(tmp_path / "a.onnx")],
-        [str(tmp_path / "none"), str(out)],
+        f"{out} {tmp_path}/a.onnx",
+        f"{tmp_path}/none {out}",
     ):
-        assert main(["convert", *wrong]) == 2
+        assert main(shlex.split(f"convert {wrong}")) == 2
         assert capsys.readouterr().err.startswith("error: ")
 
 
@@ -496,7 +482,7 @@ def test_words_that_differ_between_classes_are_the_names(tmp_path):
 )
 def test_released_checkpoints_of_the_wrong_kind(tmp_path, capsys, change, message):
     path = write_foreign(tmp_path, change)
-    assert main(["convert", str(path), str(tmp_path / "a.safetensors")]) == 2
+    assert main(shlex.split(f"convert {path} {tmp_path}/a.safetensors")) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 

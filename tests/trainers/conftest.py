@@ -165,3 +165,24 @@ def refuse(main, capsys, tmp_path):
         )  # without the codes that clear a progress bar
 
     return run
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """Undo the imports and registrations of a test."""
+    import dassl.data.datasets
+    import dassl.engine
+
+    from toolkit import plugin_files
+    from toolkit.common import plugins
+
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    # a copied folder is another package; only the registries are shared
+    for registry in (
+        dassl.data.datasets.DATASET_REGISTRY,
+        dassl.engine.TRAINER_REGISTRY,
+    ):
+        monkeypatch.setattr(registry, "_obj_map", dict(registry._obj_map))
+    monkeypatch.setattr(plugin_files, "PACKAGES", {})
+    monkeypatch.setattr(plugin_files, "_notes", {})
+    monkeypatch.setattr(plugin_files, "_replaced", {})

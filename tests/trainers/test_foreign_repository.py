@@ -32,24 +32,6 @@ TRAINER:
 
 
 @pytest.fixture
-def registries(monkeypatch):
-    """Undo the imports and registrations of a test."""
-    import dassl.data.datasets
-    import dassl.engine
-
-    monkeypatch.setenv(plugins.VARIABLE, "")
-    # a copied folder is another package; only the registries are shared
-    for registry in (
-        dassl.data.datasets.DATASET_REGISTRY,
-        dassl.engine.TRAINER_REGISTRY,
-    ):
-        monkeypatch.setattr(registry, "_obj_map", dict(registry._obj_map))
-    monkeypatch.setattr(plugin_files, "PACKAGES", {})
-    monkeypatch.setattr(plugin_files, "_notes", {})
-    monkeypatch.setattr(plugin_files, "_replaced", {})
-
-
-@pytest.fixture
 def repository(registries, tmp_path):
     """Return the repository, copied to a folder that is no part of the project."""
     folder = tmp_path / "theirs"
@@ -338,17 +320,3 @@ def test_the_command_line_of_train_py_parses_their_flags(repository):
     words = ["--import", str(repository), "--temperature", "0.5", "--device", "cuda"]
     args = train.arguments(words).parse_args([*words, "A.B", "1"])
     assert args.opts == ["A.B", "1"] and args.theirs_temperature == 0.5
-
-
-def test_plans_refuse_a_trainer_written_for_dassl(repository, monkeypatch):
-    from scripts.study import methods, plan_file
-
-    monkeypatch.setenv(plugins.VARIABLE, str(repository))
-    plugin_files.import_all()
-    assert "CoOp" not in methods.known() and "VPT" in methods.known()
-    with pytest.raises(ValueError, match="CoOp is a trainer written for Dassl"):
-        methods.check_plannable("CoOp")
-    plan = repository / "plan.yaml"
-    plan.write_text("runs: [{methods: CoOp, targets: pocket-pets, shots: 1}]\n")
-    with pytest.raises(ValueError, match="written for Dassl"):
-        plan_file.read(plan)

@@ -14,6 +14,7 @@ from run_files import read
 import train
 from datasets import build_task
 from datasets.custom.task import task_class
+from scripts.study import work
 from scripts.study.tables import latex_text, markdown_text, paper_scores
 from trainers.engine import command_line, external
 from trainers.engine.config import resolve, trainer_class, with_overrides
@@ -388,6 +389,42 @@ def test_overrides_keep_text_as_it_is():
     cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes"}, [])
     for text in ("5", "1, 2", "None", "folder:/x/My Photos, 2024"):
         assert with_overrides(cfg, OUTPUT_DIR=text).OUTPUT_DIR == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no", "a photo: of a", "007", "1e3", "2024-01-02", "True", "[a, b]", "12:30:45"],
+)
+def test_text_that_yaml_reads_as_another_kind_stays_text(text):
+    key = "TRAINER.MVLPT.COOP.CTX_INIT"
+    cfg = resolve("CoOp", [], {"DATASET.DATASET": "toy-shapes"}, [key, text])
+    assert cfg.TRAINER.MVLPT.COOP.CTX_INIT == text
+    options = {"TRAINER.COOP.CTX_INIT": text}
+    cfg = work.resolved("CoOp", 1, 0, "pocket", options)
+    assert cfg.TRAINER.MVLPT.COOP.CTX_INIT == text
+
+
+def test_text_in_quotes_and_no_text():
+    for text, expected in (("'no'", "no"), ('"a: b"', "a: b"), ("null", "")):
+        cfg = resolve("CoOp", [], {}, ["TRAINER.COOP.CTX_INIT", text])
+        assert cfg.TRAINER.MVLPT.COOP.CTX_INIT == expected
+    cfg = work.resolved("CoOp", 1, 0, "pocket", {"TRAINER.COOP.CTX_INIT": None})
+    assert cfg.TRAINER.MVLPT.COOP.CTX_INIT == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("no", "False"), ("{a: b}", "{'a': 'b'}"), ("[a]", "['a']")]
+)
+def test_a_file_with_another_kind_in_the_place_of_text(text, value, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"TRAINER:\n  MVLPT:\n    COOP:\n      CTX_INIT: {text}\n")
+    with pytest.raises(ValueError) as refused:
+        resolve("CoOp", [str(file)], {}, [])
+    key = "TRAINER.MVLPT.COOP.CTX_INIT"
+    if value.startswith("{"):  # keys below a key that has none
+        assert f"mine.yaml: unknown key '{key}.a'" in str(refused.value)
+    else:
+        assert f"mine.yaml: {key} is text, not {value}" in str(refused.value)
 
 
 # -- workers -----------------------------------------------------------------------------------------------------
