@@ -14,7 +14,6 @@ from scripts.jobs.plan import Job, Plan
 from . import costs
 from .methods import single_form
 from .protocol import LENGTH_NODES, Protocol
-from .work import class_specific_reason
 
 CLASS_OFFSETS = {"APT": "TRAINER.APT.CLASS_OFFSETS"}
 PROJECTION = {  # variant -> key and default
@@ -141,8 +140,7 @@ class Planner:
         """Plan the scores of every target's own prompt on every target, and the groups
         that follow from them.
 
-        They are learned without offsets of their task's classes. Raise ValueError if
-        they still serve their own classes alone.
+        They are learned without offsets of their task's classes.
         """
         targets = self.protocol.targets
         variant = {}
@@ -158,11 +156,6 @@ class Planner:
         job = Job(
             name, "transfer", settings, tuple(prompts), seconds, family="transfer"
         )
-        reason = class_specific_reason(job)
-        if reason:
-            raise ValueError(
-                f"{method}: its prompt serves the classes of one task alone ({reason}), so it is in no matrix of transfer"
-            )
         return self.plan.add(job)
 
     def _source_set(self, tasks: tuple[str, ...]) -> str:

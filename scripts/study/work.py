@@ -117,16 +117,6 @@ def configuration_of(job: Job):
     return _configuration(*_configuration_key(job.settings))
 
 
-def class_specific_reason(job: Job) -> str:
-    """Return why the prompt of a job's method serves one task alone, "" if it serves
-    any.
-    """
-    from trainers.engine.config import trainer_class
-
-    cls = trainer_class(job.settings["method"])
-    return cls.class_specific_reason(configuration_of(job))
-
-
 def resolved(method: str, shots: int, seed: int, backbone: str, options: dict):
     """Return the configuration that train.py resolves from the same flags."""
     text = json.dumps(options, sort_keys=True)

@@ -22,6 +22,7 @@ from scripts.study import (
     comparisons,
     items,
     methods,
+    options,
     output,
     plots,
     protocol,
@@ -143,8 +144,10 @@ def test_matrices_are_of_prompts_that_serve_any_classes():
     assert alone.settings["options"]["TRAINER.APT.CLASS_OFFSETS"] is False
     alone = plan.jobs["runs/APT_20shots_seed0/mnist"]
     assert "TRAINER.APT.CLASS_OFFSETS" not in alone.settings["options"]
+    options.check_jobs(job for job in plan if job.settings["method"] == "APT")
+    plan, _ = items.plan_items(known, ["figure4"])
     with pytest.raises(ValueError, match="GDA: .* \\(a head has weights of each class"):
-        items.plan_items(known, ["figure4"])
+        options.check_jobs(plan)
 
 
 def test_jobs_have_readable_names_and_their_needs():

@@ -395,10 +395,10 @@ def test_the_command_itself_runs_the_newer_methods(tmp_path):
         assert done.returncode == 0, done.stderr
     for method in (*methods.split(","), "APT"):
         folder = tmp_path / f"{method}_2shots_seed0"
-        own = []
+        scores = []
         for task in TASKS:
-            own.append(json.loads((folder / task / "results.json").read_text())[0])
-        scores = [record["score"] for record in own]
+            (record,) = json.loads((folder / task / "results.json").read_text())
+            scores.append(record["score"])
         assert np.allclose(np.diag(table(folder / "matrix.csv")[2]), scores, atol=5e-5)
 
 

@@ -435,8 +435,8 @@ def load_start(
 
 
 def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
-    """Raise ValueError if the prompt in a run's folder has vectors of single classes,
-    and of others than these.
+    """Raise ValueError if the prompt in a run's folder holds vectors of other classes
+    than these.
     """
     file = Path(directory) / "prompt_learner" / CLASSES
     if not file.is_file():
