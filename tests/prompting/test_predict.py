@@ -330,7 +330,7 @@ def test_text_output(command, saved, photos):
 
 def test_json_output_of_a_folder(command, saved, photos):
     code, out, _ = command(
-        f"{saved()} {photos} {photos}/a.png --json --top 2 --classes 'owl, a cat,cat'",
+        f"{saved()} {photos} {photos}/a.png --json --top 2 --classes 'owl, a cat,cat'"
     )
     records = json.loads(out)
     names = ["a.png", "b.JPG", "d.gif", "deep/c.png", "e.png", "a.png"]
