@@ -17,6 +17,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
+from prompting.anchored import AnchoredPrompt
 from prompting.checkpoints.foreign import RECORD
 from toolkit.common.plain_values import plain_values
 from toolkit.common.progress import progress
@@ -36,6 +37,7 @@ from .engine.run_dir import finish
 from .engine.start import CLASSES, prompt_record
 from .evaluation import PromptEvaluator
 from .features.views import View
+from .interpolation import WEIGHTS, check_validation, weight_of
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ class PromptTrainer(PromptEvaluator):
             raise ValueError(
                 f"{names}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})"
             )
+        check_validation(cfg, setup.tasks)
         if cfg.TEST.FINAL_MODEL != "best_val" or cfg.TEST.NO_TEST:
             return
         for task in setup.tasks:
@@ -157,6 +160,10 @@ class PromptTrainer(PromptEvaluator):
 
     def before_train(self) -> None:
         self._prepare_training()
+        if isinstance(
+            self.model.prompt, AnchoredPrompt
+        ):  # a source prompt's was loaded
+            self.model.prompt.weight.fill_(weight_of(self.cfg))
         super().before_train()
         if self.context.resume:
             self.start_epoch, self.losses = resume.restore(self)
@@ -236,9 +243,29 @@ class PromptTrainer(PromptEvaluator):
         resume.save(self, self.epoch + 1)
 
     def finish_prompt(self) -> None:
-        """Change the prompt after its last epoch, before it is validated and saved; by
-        default nothing.
+        """Change the prompt after its last epoch, before it is validated and saved:
+        have the validation images choose its weight beside zero-shot CLIP.
         """
+        if self.cfg.TEST.INTERPOLATE == "val":
+            self.model.prompt.weight.fill_(self._best_weight())
+
+    def _best_weight(self) -> float:
+        """Return the weight with the best validation score, of equal ones that nearest
+        to the weight of the number of shots.
+        """
+        first = weight_of(self.cfg)
+        best, chosen = -math.inf, first
+        for weight in sorted(WEIGHTS, key=lambda weight: abs(weight - first)):
+            self.model.prompt.weight.fill_(weight)
+            score = self._validation_mean()
+            if score > best:
+                best, chosen = score, weight
+        return chosen
+
+    def _validation_mean(self) -> float:
+        """Return the mean score of the tasks' validation images, in every process."""
+        scores = self.evaluate("val")
+        return distributed.from_main(lambda: sum(scores.values()) / len(scores))
 
     def train(self) -> None:
         try:

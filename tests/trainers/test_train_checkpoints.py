@@ -31,10 +31,7 @@ def csc_run(main, tmp_path_factory):
         ("--trainer VPT", ["another method", "ctx", "embeddings"]),
         ("--trainer UPT", ["another method", "ctx"]),
         ("--trainer CoOp --backbone ViT-B/32", ["width 32, not 48"]),
-        (
-            "--trainer CoOp --load-epoch 9",
-            ["model.pth.tar-9", "model.pth.tar-2"],
-        ),
+        ("--trainer CoOp --load-epoch 9", ["model.pth.tar-9", "model.pth.tar-2"]),
         ("--trainer CoOp TRAINER.MVLPT.COOP.N_CTX 6", ["n_ctx 4, not 6"]),
         (
             "--trainer CoOp TRAINER.MVLPT.COOP.CSC True",

@@ -29,15 +29,6 @@ def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
     return AnchoredPrompt(visual)
 
 
-def interpolation_weight(shots: int, half: float) -> float:
-    """Return the weight of the prompted model, shots / (shots + half): 1/2 at `half`
-    images a class, 1 without bound.
-    """
-    if shots < 0:
-        return 1.0
-    return shots / (shots + half)
-
-
 @TRAINER_REGISTRY.register()
 class APT(PromptTrainer):
     """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
@@ -46,10 +37,9 @@ class APT(PromptTrainer):
 
     keys = {
         "TRAINER.APT.CLASS_OFFSETS": True,
-        "TRAINER.APT.HALF_WEIGHT_SHOTS": 1.0,
     }
-    ranges = {"TRAINER.APT.HALF_WEIGHT_SHOTS": (0, 1e9)}
     defaults = {
+        "TEST.INTERPOLATE": "shots",
         "TRAINER.MVLPT.VPT.N_CTX": 8,
         "TRAINER.ANCHOR.ADAPTIVE": True,
         "TRAINER.ANCHOR.TEXT_L2": 1.0,
@@ -70,12 +60,6 @@ class APT(PromptTrainer):
         self.average = GaussianAverage(
             self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch
         )
-
-    def finish_prompt(self) -> None:
-        weight = interpolation_weight(
-            self.cfg.DATASET.NUM_SHOTS, self.cfg.TRAINER.APT.HALF_WEIGHT_SHOTS
-        )
-        self.model.prompt.weight.fill_(weight)
 
 
 @TRAINER_REGISTRY.register()
