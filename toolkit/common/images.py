@@ -15,6 +15,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from toolkit.common.archives import read_bytes, split_archive
+from toolkit.common.files import no_data_reason
 from toolkit.common.image_metadata import (
     exif_orientation,
     without_metadata,
@@ -96,7 +97,8 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
             raise
         raise FileNotFoundError(f"no image {path}") from None
     except Image.UnidentifiedImageError:
-        raise ImageError(f"cannot decode {path}: not an image") from None
+        reason = no_data_reason(read_bytes(path)[:256]) or "not an image"
+        raise ImageError(f"cannot decode {path}: {reason}") from None
     except Image.DecompressionBombError:
         raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever comes to them
