@@ -24,7 +24,6 @@ from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import (
     ClassVectors,
-    Prefix,
     check_text_tower,
     encode_prefix,
     encode_tokens,
@@ -163,6 +162,7 @@ class PromptedCLIP(nn.Module):
         contexts: Contexts | None = None,
         rows: Tensor | None = None,
         unit_templates: bool = True,
+        task: str | None = None,
     ) -> Tensor:
         """Return unit-length class features (C, d); those of a linear head are of any
         length, with its bias in column d + 1.
@@ -170,6 +170,7 @@ class PromptedCLIP(nn.Module):
         templates: sentences with "{}" whose features are averaged, each of unit length
         if `unit_templates`; by default the model's one. They matter only without a text
         context. rows: (C,) rows of class-specific contexts that belong to `classes`.
+        task: the name of the task of these classes, for prompts that depend on it.
         Raises ValueError for an empty list, for a name that is too long and for a wrong
         number of class-specific contexts.
         """
@@ -186,6 +187,9 @@ class PromptedCLIP(nn.Module):
             text = _layered(_given(contexts.text))
             if contexts.insertion is not None:
                 return self._inserted_features(classes, templates[:1], contexts)
+            if contexts.text_map is not None:
+                text = contexts.text_map(self._encode_names, classes, task, rows)
+                rows = None
             class_vectors = None
             if contexts.class_map is not None:
                 known = self._constant_features(classes, templates, unit_templates)
@@ -220,12 +224,17 @@ class PromptedCLIP(nn.Module):
         if text.dim() == 4:
             text = _rows_of(text, 1, rows, len(classes))
         batches = self._prompt_tokens(classes, text.shape[-2])
-        prefix = None
-        shared = text.dim() == 3 and class_vectors is None
-        if self.share_prefix and shared and len(classes) > 1:
-            prefix = encode_prefix(self.clip, batches[0], text)
-        features = self._encode_batches(batches, text, prefix, class_vectors)
-        return _unit(_in_order(features, batches))
+        return _unit(self._encode_batches(batches, text, class_vectors))
+
+    def _encode_names(self, names: Sequence[str], text: Tensor) -> Tensor:
+        """Return features (names, d), not normalised, of names behind vectors (n_ctx,
+        width) or (names, n_ctx, width).
+        """
+        text = text.unsqueeze(0)
+        if text.dim() == 4:
+            text = _rows_of(text, 1, None, len(names))
+        batches = self._name_tokens(tuple(names), text.shape[-2], "end")
+        return self._encode_batches(batches, text)
 
     def _inserted_features(
         self, classes: tuple[str, ...], templates: tuple[str, ...], contexts: Contexts
@@ -269,12 +278,16 @@ class PromptedCLIP(nn.Module):
         self,
         batches: list[TokenBatch],
         text: Tensor,
-        prefix: Prefix | None,
-        class_vectors: ClassVectors | None,
-    ) -> list[Tensor]:
-        """Return the features of each batch; the backward pass computes those beyond
-        `max_cached_classes` again.
+        class_vectors: ClassVectors | None = None,
+    ) -> Tensor:
+        """Return features (C, d), not normalised; the backward pass computes those
+        beyond `max_cached_classes` again.
         """
+        prefix = None
+        shared = text.dim() == 3 and class_vectors is None
+        several = sum(len(batch.ids) for batch in batches) > 1
+        if self.share_prefix and shared and several:
+            prefix = encode_prefix(self.clip, batches[0], text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -302,7 +315,7 @@ class PromptedCLIP(nn.Module):
                     preserve_rng_state=False,
                 )
             features.append(encoded)
-        return features
+        return _in_order(features, batches)
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
@@ -346,17 +359,19 @@ class PromptedCLIP(nn.Module):
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         prompt = self.prompt or Prompt()
-        position, words = prompt.position, prompt.fixed_words
-        last_words = prompt.last_words
+        names = classes
+        if prompt.fixed_words:
+            names = tuple(f"{prompt.fixed_words} {name}" for name in names)
+        if prompt.last_words:
+            names = tuple(f"{name}{prompt.last_words}" for name in names)
+        return self._name_tokens(names, n_ctx, prompt.position)
 
+    def _name_tokens(
+        self, names: tuple[str, ...], n_ctx: int, position: str
+    ) -> list[TokenBatch]:
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
             max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-            names = list(classes)
-            if words:
-                names = [f"{words} {name}" for name in classes]
-            if last_words:
-                names = [f"{name}{last_words}" for name in names]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
                     self.tokenizer,
@@ -369,8 +384,8 @@ class PromptedCLIP(nn.Module):
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
-        key = (classes, n_ctx, position, words, last_words)
-        return self._tokens.get(key, len(classes), make)
+        key = (names, n_ctx, position)
+        return self._tokens.get(key, len(names), make)
 
     def _constant_features(
         self,

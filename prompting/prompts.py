@@ -21,6 +21,7 @@ KIND_MODULES = (
     "prompting.class_aware",
     "prompting.deep",
     "prompting.representation",
+    "prompting.task_aware",
     "prompting.unified",
 )
 
@@ -42,6 +43,9 @@ class Contexts(NamedTuple):
     class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
     (classes, n_ctx, width), which replace the text vectors before block `class_block`.
 
+    text_map: makes the text vectors from the names of the task and its classes (see
+    `SoftCPTPrompt.make_text`); `text` has only their shape then.
+
     insertion: the `Insertion` of vectors that enter between the first token and the
     others of a sentence, and before which blocks; None: they take the positions of
     their layer.
@@ -54,6 +58,7 @@ class Contexts(NamedTuple):
     weight: float = 1.0
     class_map: Callable[[Tensor], Tensor] | None = None
     class_block: int = 0
+    text_map: Callable[..., Tensor] | None = None
     insertion: Any = None
 
 

@@ -179,7 +179,7 @@ def test_no_maps_where_widths_agree():
         (lambda: VisualPrompt(2, 8, 2, 16, dropout=1.0), "dropout is 1.0"),
         (
             lambda: build_prompt({"kind": "audio"}),
-            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, mmrl, mmrlpp, tcp, text, unified, visual",
+            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, mmrl, mmrlpp, softcpt, tcp, text, unified, visual",
         ),
         (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "prompt lacks 'width'"),
     ],
@@ -279,6 +279,6 @@ def test_every_kind_is_known_when_a_prompt_is_read():
         text=True,
     )
     assert (
-        "known: anchored, ivlp, maple, mmrl, mmrlpp, tcp, text, unified, visual"
+        "known: anchored, ivlp, maple, mmrl, mmrlpp, softcpt, tcp, text, unified, visual"
         in done.stderr
     )
