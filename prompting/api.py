@@ -14,6 +14,7 @@ from prompting.model import PromptedCLIP, count_parameters
 from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
 from prompting.shape import ClipShape, check_fits, clip_shape
+from prompting.task_aware import SoftCPTPrompt
 from prompting.tokens import words_to_context
 from prompting.unified import UnifiedPrompt
 
@@ -29,6 +30,7 @@ __all__ = [
     "Preprocessing",
     "Prompt",
     "PromptedCLIP",
+    "SoftCPTPrompt",
     "TCPPrompt",
     "TextPrompt",
     "UnifiedPrompt",

@@ -79,6 +79,7 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
+        self.needs_task = contexts.text_map is not None
         has_class_texts = contexts.text is not None and contexts.text.dim() == 4
         self.has_class_contexts = has_class_texts or contexts.class_offsets is not None
         self.clip = clip.requires_grad_(False).eval()
@@ -170,9 +171,9 @@ class PromptedCLIP(nn.Module):
         templates: sentences with "{}" whose features are averaged, each of unit length
         if `unit_templates`; by default the model's one. They matter only without a text
         context. rows: (C,) rows of class-specific contexts that belong to `classes`.
-        task: the name of the task of these classes, for prompts that depend on it.
-        Raises ValueError for an empty list, for a name that is too long and for a wrong
-        number of class-specific contexts.
+        task: the name of the task of these classes, for a prompt that is made from it.
+        Raises ValueError for an empty list, for a name that is too long, for a wrong
+        number of class-specific contexts and for a task that is needed.
         """
         if isinstance(classes, str) or not len(classes):
             raise ValueError(
@@ -187,16 +188,17 @@ class PromptedCLIP(nn.Module):
             text = _layered(_given(contexts.text))
             if contexts.insertion is not None:
                 return self._inserted_features(classes, templates[:1], contexts)
+            text_rows = rows
             if contexts.text_map is not None:
                 text = contexts.text_map(self._encode_names, classes, task, rows)
-                rows = None
+                text_rows = None
             class_vectors = None
             if contexts.class_map is not None:
                 known = self._constant_features(classes, templates, unit_templates)
                 with full_precision(known):
                     vectors = contexts.class_map(known)
                 class_vectors = ClassVectors(contexts.class_block, vectors)
-            features = self._prompted_features(classes, text, rows, class_vectors)
+            features = self._prompted_features(classes, text, text_rows, class_vectors)
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
@@ -336,11 +338,13 @@ class PromptedCLIP(nn.Module):
                 logits = logits + self.clip.logit_bias
             return logits
 
-    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Return logits (B, C)."""
+    def forward(
+        self, images: Tensor, classes: Sequence[str], task: str | None = None
+    ) -> Tensor:
+        """Return logits (B, C); task: as in `encode_classes`."""
         contexts = self.contexts()
         image_features = self.encode_images(images, contexts)
-        class_features = self.encode_classes(classes, contexts=contexts)
+        class_features = self.encode_classes(classes, contexts=contexts, task=task)
         return self.logits(image_features, class_features)
 
     def train(self, mode: bool = True) -> "PromptedCLIP":

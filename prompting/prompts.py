@@ -44,7 +44,7 @@ class Contexts(NamedTuple):
     (classes, n_ctx, width), which replace the text vectors before block `class_block`.
 
     text_map: makes the text vectors from the names of the task and its classes (see
-    `SoftCPTPrompt.make_text`); `text` has only their shape then.
+    `SoftCPTPrompt.forward`); `text` has only their shape then.
 
     insertion: the `Insertion` of vectors that enter between the first token and the
     others of a sentence, and before which blocks; None: they take the positions of

@@ -8,7 +8,13 @@ import torch
 import prompting.__main__ as command
 import prompting.export
 import prompting.predict
-from prompting import TextPrompt, UnifiedPrompt, VisualPrompt, save_prompts
+from prompting import (
+    SoftCPTPrompt,
+    TextPrompt,
+    UnifiedPrompt,
+    VisualPrompt,
+    save_prompts,
+)
 from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.export import FixedClasses, export
 from prompting.predict import Predictor
@@ -31,6 +37,7 @@ PROMPTS = {
         lambda: UnifiedPrompt(text(), VisualPrompt(2, 64, 1, 8), dim=16),
     ),
     "text on a ResNet": ("resnet", text),
+    "of a task's name": ("vit", lambda: SoftCPTPrompt(3, 32, 16)),
 }
 
 
@@ -51,7 +58,7 @@ def test_the_exported_module_is_the_prompted_clip(kind):
         wanted = model.model.encode_images(images)
         rows = model.choose_classes(names)[1]
         wanted = model.model.logits(
-            wanted, model.model.encode_classes(names, rows=rows)
+            wanted, model.model.encode_classes(names, rows=rows, task="photos")
         ).softmax(1)
         fixed = FixedClasses(model, names).eval()
         graph = torch.export.export(
@@ -74,7 +81,7 @@ def test_onnxruntime_gives_the_same_probabilities(tmp_path, kind):
     )
     (got,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
-        wanted = model.model(images, CLASSES).softmax(1)
+        wanted = model.model(images, CLASSES, "photos").softmax(1)
     torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=0, atol=1e-4)
     about = session.get_modelmeta().custom_metadata_map
     assert (

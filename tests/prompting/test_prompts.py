@@ -14,6 +14,7 @@ import torch
 from prompting import (
     IVLPPrompt,
     MaPLePrompt,
+    SoftCPTPrompt,
     TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
@@ -207,6 +208,8 @@ def test_dropout_only_in_training():
         IVLPPrompt(4, 8, 3, 0, 0, 0),
         MaPLePrompt(2, 8, 6, 3),
         TCPPrompt(4, 8, 6, 2, last_words=", a bird"),
+        SoftCPTPrompt(4, 8, 6),
+        SoftCPTPrompt(4, 8, 6, 3, ["pets", "flags"], 2, 5, position="middle"),
     ],
 )
 def test_config_describes_the_module(prompt):

@@ -77,6 +77,7 @@ RUNS = {
     "MPromptSRC": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MProGrad": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MTCP": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
+    "MSoftCPT": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MMMRL": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],
     "MMRLPP": ["--dataset", "toy-shapes", "--shots", 5, BATCH, 7],
     "MAPT": ["--dataset", SEVERAL, "--shots", 5, BATCH, 7],

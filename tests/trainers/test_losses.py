@@ -137,7 +137,9 @@ def first_batch(trainer) -> dict:
     return next(iter(trainer.train_loader_x))
 
 
-@pytest.mark.parametrize("name", ["MPromptSRC", "MMaPLe", "MVPT", "MUPT", "MCoOp"])
+@pytest.mark.parametrize(
+    "name", ["MPromptSRC", "MMaPLe", "MVPT", "MUPT", "MCoOp", "MSoftCPT"]
+)
 @pytest.mark.parametrize("to", ["zero_shot", "source", "both"])
 def test_every_method_can_stay_near_an_anchor(build, main, tmp_path, name, to):
     start = ""
@@ -262,7 +264,7 @@ def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     assert values["image_l1"].item() < 1e-6 and abs(values["kl"].item()) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["PromptSRC", "MProGrad", "MMaPLe"])
+@pytest.mark.parametrize("name", ["PromptSRC", "MProGrad", "MMaPLe", "MSoftCPT"])
 def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, name):
     tasks = SEVERAL if name.startswith("M") else SINGLE
     arguments = [
@@ -337,6 +339,10 @@ def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, n
             "MMRL needs a vision transformer",
         ),
         (["--trainer", "TCP", "TRAINER.TCP.BLOCK", 2], "TRAINER.TCP.BLOCK is 2"),
+        (
+            ["--trainer", "SoftCPT", "TRAINER.SOFTCPT.TASK_N_CTX", 0],
+            "TRAINER.SOFTCPT.TASK_N_CTX is 0; it is at least 1",
+        ),
         (["--trainer", "MaPLe", "TRAINER.MAPLE.N_CTX", 0], "TRAINER.MAPLE.N_CTX is 0"),
         (
             ["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "source"],

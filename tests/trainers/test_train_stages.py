@@ -38,7 +38,7 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="module", params=["MCoOp", "MVPT", "MUPT"])
+@pytest.fixture(scope="module", params=["MCoOp", "MVPT", "MUPT", "MSoftCPT"])
 def two_stages(request, main, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp(request.param) / "run"
     assert (

@@ -49,8 +49,8 @@ PREPROCESSING_KEYS = (
 )
 _NOT_IN_SHAPES = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", *PREPROCESSING_KEYS)
 _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
-# of IVLP, PromptSRC and MaPLe: the last part of a key -> the name in the prompt's
-# configuration
+# of IVLP, PromptSRC, MaPLe and SoftCPT: the last part of a key -> the name in the
+# prompt's configuration
 _DEEP_KEYS = {
     "N_CTX_TEXT": "n_text",
     "N_CTX_VISION": "n_visual",
@@ -58,6 +58,8 @@ _DEEP_KEYS = {
     "PROMPT_DEPTH_VISION": "visual_layers",
     "N_CTX": "n_ctx",
     "PROMPT_DEPTH": "layers",
+    "TASK_N_CTX": "task_n_ctx",
+    "CLASS_N_CTX": "class_n_ctx",
 }
 _PROMPT_KEYS = (
     *_DEEP_KEYS,
