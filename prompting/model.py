@@ -24,6 +24,7 @@ from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import (
     ClassVectors,
+    Prefix,
     check_text_tower,
     encode_prefix,
     encode_tokens,
@@ -185,20 +186,17 @@ class PromptedCLIP(nn.Module):
             return self._constant_features(classes, templates, unit_templates)
         contexts = contexts or self.contexts()
         if self.has_text_prompt:
-            text = _layered(_given(contexts.text))
             if contexts.insertion is not None:
                 return self._inserted_features(classes, templates[:1], contexts)
-            text_rows = rows
-            if contexts.text_map is not None:
-                text = contexts.text_map(self._encode_names, classes, task, rows)
-                text_rows = None
             class_vectors = None
             if contexts.class_map is not None:
                 known = self._constant_features(classes, templates, unit_templates)
                 with full_precision(known):
                     vectors = contexts.class_map(known)
                 class_vectors = ClassVectors(contexts.class_block, vectors)
-            features = self._prompted_features(classes, text, text_rows, class_vectors)
+            text = self._text_vectors(classes, contexts, rows, task)
+            batches = self._prompt_tokens(classes, text.shape[-2])
+            features = _unit(self._encode_batches(batches, text, class_vectors))
         else:
             features = self._constant_features(classes, templates, unit_templates)
         if contexts.class_offsets is not None:
@@ -216,17 +214,22 @@ class PromptedCLIP(nn.Module):
             return _side_by_side(features, zero_shot, contexts.weight)
         return contexts.weight * features + (1 - contexts.weight) * zero_shot
 
-    def _prompted_features(
+    def _text_vectors(
         self,
         classes: tuple[str, ...],
-        text: Tensor,
+        contexts: Contexts,
         rows: Tensor | None,
-        class_vectors: ClassVectors | None,
+        task: str | None,
     ) -> Tensor:
+        """Return the vectors (layers, n_ctx, width) or (layers, classes, n_ctx, width)
+        around class names.
+        """
+        if contexts.text_map is not None:
+            return contexts.text_map(self._encode_names, classes, task, rows)
+        text = _layered(_given(contexts.text))
         if text.dim() == 4:
             text = _rows_of(text, 1, rows, len(classes))
-        batches = self._prompt_tokens(classes, text.shape[-2])
-        return _unit(self._encode_batches(batches, text, class_vectors))
+        return text
 
     def _encode_names(self, names: Sequence[str], text: Tensor) -> Tensor:
         """Return features (names, d), not normalised, of names behind vectors (n_ctx,
@@ -237,6 +240,13 @@ class PromptedCLIP(nn.Module):
             text = _rows_of(text, 1, None, len(names))
         batches = self._name_tokens(tuple(names), text.shape[-2], "end")
         return self._encode_batches(batches, text)
+
+    def _check_names(self, names: Sequence[str], text: Tensor) -> Tensor:
+        """Return zeros in the place of `_encode_names`, which would raise the same
+        errors.
+        """
+        self._name_tokens(tuple(names), text.shape[-2], "end")
+        return text.new_zeros(len(names), clip_shape(self.clip).embed_dim)
 
     def _inserted_features(
         self, classes: tuple[str, ...], templates: tuple[str, ...], contexts: Contexts
@@ -251,12 +261,18 @@ class PromptedCLIP(nn.Module):
         return _unit(_in_order(features, batches))
 
     def check_classes(
-        self, classes: Sequence[str], templates: Sequence[str] | None = None
+        self,
+        classes: Sequence[str],
+        templates: Sequence[str] | None = None,
+        task: str | None = None,
     ) -> None:
-        """Raise ValueError naming a class whose text is longer than the text tower
-        takes; see `encode_classes`.
+        """Raise ValueError naming a class, or a task, whose text is longer than the text
+        tower takes; see `encode_classes`.
         """
         contexts = self.contexts()
+        if contexts.text_map is not None:
+            with torch.no_grad():
+                contexts.text_map(self._check_names, classes, task)
         text = contexts.text
         if text is not None and contexts.insertion is None:
             self._prompt_tokens(tuple(classes), _layered(text).shape[-2])
@@ -286,10 +302,8 @@ class PromptedCLIP(nn.Module):
         beyond `max_cached_classes` again.
         """
         prefix = None
-        shared = text.dim() == 3 and class_vectors is None
-        several = sum(len(batch.ids) for batch in batches) > 1
-        if self.share_prefix and shared and several:
-            prefix = encode_prefix(self.clip, batches[0], text)
+        if text.dim() == 3 and class_vectors is None:
+            prefix = self._shared_prefix(batches, text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -318,6 +332,13 @@ class PromptedCLIP(nn.Module):
                 )
             features.append(encoded)
         return _in_order(features, batches)
+
+    def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
+        """Return what names behind shared vectors have in common; None for one name."""
+        count = sum(len(batch.ids) for batch in batches)
+        if not self.share_prefix or count == 1:
+            return None
+        return encode_prefix(self.clip, batches[0], text)
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in

@@ -24,11 +24,11 @@ class SoftCPTPrompt(Prompt):
     name, which has learned words before it (SoftCPT, Ding et al. 2022).
 
     dim: width of the features. task_n_ctx: learned words before a task's name. tasks:
-    the names of the tasks if each has words of its own; the prompt then serves these
-    tasks alone. class_n_ctx: learned words before each class name, whose feature then
-    enters the matrix before the task's, so that each class has vectors of its own; 0:
-    all classes of a task share theirs. classes: the number of classes of all tasks if
-    each has words of its own.
+    the names of the tasks if these words differ from task to task; the prompt then
+    serves these tasks alone. class_n_ctx: learned words before each class name, whose
+    feature then enters the matrix before the task's, so that the vectors differ from
+    class to class; 0: all classes of a task share them. classes: the number of classes
+    of all tasks if the words before class names differ from class to class.
     """
 
     kind = "softcpt"
@@ -88,7 +88,7 @@ class SoftCPTPrompt(Prompt):
         encode: of the text tower; its features are not normalised. rows: of the words of
         each class that belong to `classes`.
 
-        Raises ValueError without a task, or for one that has no words of its own.
+        Raises ValueError without a task, or for one that the prompt has no words for.
         """
         if task is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""SoftCPT in plain torch: two tasks and each class have words of their own."""
+"""SoftCPT in plain torch, with words that differ from task to task and class to class."""
 
 from collections.abc import Callable
 

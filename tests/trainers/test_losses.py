@@ -341,7 +341,11 @@ def test_an_interrupted_run_is_resumed_to_the_bit(main, tmp_path, monkeypatch, n
         (["--trainer", "TCP", "TRAINER.TCP.BLOCK", 2], "TRAINER.TCP.BLOCK is 2"),
         (
             ["--trainer", "SoftCPT", "TRAINER.SOFTCPT.TASK_N_CTX", 0],
-            "TRAINER.SOFTCPT.TASK_N_CTX is 0; it is at least 1",
+            "TRAINER.SOFTCPT.TASK_N_CTX is 0; it is from 1 to",
+        ),
+        (
+            ["--trainer", "SoftCPT", "TRAINER.SOFTCPT.TASK_N_CTX", 74],
+            "'toy-shapes' takes",
         ),
         (["--trainer", "MaPLe", "TRAINER.MAPLE.N_CTX", 0], "TRAINER.MAPLE.N_CTX is 0"),
         (

@@ -7,6 +7,7 @@ from dassl.engine import TRAINER_REGISTRY
 from prompting.task_aware import SoftCPTPrompt
 from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
+from trainers.engine.settings import MAX_VECTORS
 
 
 @TRAINER_REGISTRY.register()
@@ -22,16 +23,16 @@ class SoftCPT(PromptTrainer):
     }
 
     reads = ()
+    ranges = {
+        "TRAINER.SOFTCPT.N_CTX": (1, MAX_VECTORS),
+        "TRAINER.SOFTCPT.TASK_N_CTX": (1, MAX_VECTORS),
+        "TRAINER.SOFTCPT.CLASS_N_CTX": (0, MAX_VECTORS),
+    }
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> SoftCPTPrompt:
         """Return the prompt that TRAINER.SOFTCPT.* describes."""
         node, shape = setup.cfg.TRAINER.SOFTCPT, setup.shape
-        for name, least in (("N_CTX", 1), ("TASK_N_CTX", 1), ("CLASS_N_CTX", 0)):
-            if node[name] < least:
-                raise ValueError(
-                    f"TRAINER.SOFTCPT.{name} is {node[name]}; it is at least {least}"
-                )
         return SoftCPTPrompt(
             node.N_CTX,
             shape.text_width,
