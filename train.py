@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 import datasets
 import trainers
 from toolkit.common.cli import OK, STOPPED
+from toolkit.common.encoding import check_arguments
 from trainers.engine.endings import AGAIN, ending
 from trainers.engine.flags import arguments
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         distributed.start()
         with stopped_by_sigterm(distributed.world() == 1):
+            check_arguments(sys.argv)
             if args is None:
                 args = arguments(argv).parse_args(argv)
             trainers.register_all()

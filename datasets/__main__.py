@@ -1,5 +1,5 @@
 """Command line: ``python -m datasets list | show | doctor | prepare | download |
-few-shot``.
+few-shot | cache``.
 
 Exit code 0: done; 1: a set is damaged, a named one is missing, or a file is not
 available; 2: the command is wrong.
@@ -137,6 +137,18 @@ def _parser() -> argparse.ArgumentParser:
         help="train.py --fewshot FILE takes it back",
     )
     command.set_defaults(run=_few_shot)
+
+    command = commands.add_parser(
+        "cache",
+        help="the unpacked images of wds: and parquet: tasks, and if their sources are there",
+    )
+    command.add_argument(
+        "--remove",
+        action="store_true",
+        help="remove those whose source is gone or changed",
+    )
+    command.add_argument("--json", action="store_true", help="as json")
+    command.set_defaults(run=_cache)
     return parser
 
 
@@ -355,6 +367,22 @@ def _few_shot(options: argparse.Namespace) -> None:
         )
     write_list(options.output, task.train_x)
     _write(f"{len(task.train_x)} images in {options.output}")
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from .tools import packed_cache
+
+    listed = packed_cache.list_entries()
+    removed = []
+    if options.remove:
+        removed = [one for one in listed if one.state in packed_cache.REMOVABLE]
+        for one in removed:
+            packed_cache.remove(one)
+    if options.json:
+        records = [one.to_dict() | {"removed": one in removed} for one in listed]
+        _write_json(records)
+    else:
+        _write(packed_cache.describe(listed, removed))
 
 
 if __name__ == "__main__":

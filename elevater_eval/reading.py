@@ -26,7 +26,7 @@ from elevater_eval.folds import FoldError, kind, read_folds
 from elevater_eval.issues import Issue, Issues, error
 from elevater_eval.jsonstream import JSONError, Reader
 from elevater_eval.merging import merge
-from toolkit.common.text import printable
+from toolkit.common.text import printable, shortened
 
 MEMBER = "all_predictions.json"
 MEMBERS_NAMED = 5
@@ -332,4 +332,5 @@ def _counted(stream: IO[bytes], bar: tqdm | None) -> BinaryIO:
 
 
 def _progress(total: int, what: str) -> tqdm:
+    what = shortened(printable(what), 24)
     return tqdm(total=total, desc=what, unit="B", unit_scale=True, **BAR)

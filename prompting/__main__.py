@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
+from toolkit.common.plugins import import_file
 from toolkit.common.text import printable, start_log
 
 if TYPE_CHECKING:
@@ -221,6 +222,14 @@ def _add_prompt(parser: argparse.ArgumentParser) -> None:
         help="prompts.safetensors, or the run's folder that holds it; zeroshot: none",
     )
     add(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a file that registers kinds of prompts; may be given again",
+    )
+    add(
         "--classes",
         default="",
         help="names to choose among, comma separated; default: those of the training",
@@ -299,6 +308,8 @@ def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
             raise ValueError(
                 f"--template belongs to {ZERO_SHOT}; a prompt has its own text"
             )
+        for file in args.imports:
+            import_file(file)
         return load(args.prompts, args.backbone, args.pretrained, device, args.force)
     if args.task:
         raise ValueError(

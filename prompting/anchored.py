@@ -67,3 +67,9 @@ class AnchoredPrompt(Prompt):
             "classes": classes,
             "dim": dim,
         }
+
+    def describe(self) -> str:
+        text = f"{self.base.describe()}, interpolated with zero-shot CLIP"
+        if self.class_offsets is not None:
+            text += f", and offsets of {len(self.class_offsets)} classes"
+        return text

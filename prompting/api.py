@@ -13,6 +13,7 @@ from prompting.head import HeadPrompt
 from prompting.model import PromptedCLIP, count_parameters
 from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
+from prompting.representation import MMRLPPPrompt, MMRLPrompt
 from prompting.shape import ClipShape, check_fits, clip_shape
 from prompting.task_aware import SoftCPTPrompt
 from prompting.tokens import words_to_context
@@ -25,6 +26,8 @@ __all__ = [
     "Contexts",
     "HeadPrompt",
     "IVLPPrompt",
+    "MMRLPPPrompt",
+    "MMRLPrompt",
     "MaPLePrompt",
     "Predictor",
     "Preprocessing",

@@ -2,15 +2,21 @@
 the outputs that are computed.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from open_clip.transformer import ResidualAttentionBlock
 
 
 def are_standard(blocks: nn.ModuleList) -> bool:
     """Return True if all are open_clip's standard blocks, whose parts are known here."""
+    from open_clip.transformer import ResidualAttentionBlock
+
     return all(type(block) is ResidualAttentionBlock for block in blocks)
 
 
@@ -52,6 +58,8 @@ def attention_output_and_mlp(
 
 def _mlp(mlp: Any, x: Tensor) -> Tensor:
     """Return the output of a block's `mlp`, a Sequential of c_fc, gelu and c_proj."""
+    from open_clip.transformer import QuickGELU
+
     if type(mlp.gelu) is not QuickGELU:
         return mlp(x)
     # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory,

@@ -82,3 +82,9 @@ class TCPPrompt(Prompt):
             "fixed_words": self.fixed_words,
             "last_words": self.last_words,
         }
+
+    def describe(self) -> str:
+        return (
+            f"a TCP prompt of {len(self.ctx)} vectors and a map of class features "
+            f"before block {self.block}"
+        )

@@ -88,6 +88,13 @@ class IVLPPrompt(DeepPrompt):
             "fixed_words": self.fixed_words,
         }
 
+    def describe(self) -> str:
+        sizes = self.config()
+        return (
+            f"an IVLP prompt of {sizes['n_text']} text vectors in {sizes['text_layers']} layers "
+            f"and {sizes['n_visual']} visual vectors in {sizes['visual_layers']}"
+        )
+
 
 @register
 class MaPLePrompt(DeepPrompt):
@@ -135,3 +142,7 @@ class MaPLePrompt(DeepPrompt):
             "layers": layers,
             "fixed_words": self.fixed_words,
         }
+
+    def describe(self) -> str:
+        layers, n_ctx, _ = self.text.shape
+        return f"a MaPLe prompt of {n_ctx} vectors in {layers} layers"

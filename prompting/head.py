@@ -41,3 +41,10 @@ class HeadPrompt(Prompt):
             "dim": dim,
             "bias": self.bias is not None,
         }
+
+    def describe(self) -> str:
+        classes, dim = self.class_offsets.shape
+        text = f"a head for {classes} classes, {dim} wide"
+        if self.bias is not None:
+            text += ", with biases"
+        return text

@@ -4,19 +4,22 @@ A tower is an open_clip `VisionTransformer` or a timm trunk in open_clip's `Timm
 both state the same facts, and `encode_prompted_images` asks for nothing else.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.timm_tower import TimmTower
+
+if TYPE_CHECKING:
+    from open_clip.transformer import ResidualAttentionBlock
 
 
 class ImageTower(Protocol):
@@ -68,6 +71,8 @@ class ClipTower:
     prefix_tokens = 1
 
     def __init__(self, visual: nn.Module) -> None:
+        from open_clip.transformer import VisionTransformer
+
         self.visual: Any = visual
         self.unsupported_reason = ""
         if not isinstance(visual, VisionTransformer):
@@ -124,6 +129,8 @@ class ClipTower:
 
 def image_tower(visual: nn.Module) -> ImageTower:
     """Return the facts of an image tower."""
+    from open_clip.timm_model import TimmModel
+
     if isinstance(visual, TimmModel):
         return TimmTower(visual)
     return ClipTower(visual)

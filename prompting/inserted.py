@@ -5,17 +5,21 @@ The sequence grows by n_ctx vectors before the first block of `blocks`; before t
 others the vectors of that block enter in their place.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from open_clip import CLIP
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from prompting.blocks import attention_output_and_mlp, qkv
 from prompting.tokens import TokenBatch
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from open_clip.transformer import VisionTransformer
 
 
 class Insertion(NamedTuple):
@@ -56,7 +60,7 @@ def encode_inserted_images(
     """
     with torch.no_grad():
         patches = visual.conv1(images).flatten(2).transpose(1, 2)
-        cls = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        cls = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([cls, patches], dim=1) + visual.positional_embedding
         x = visual.ln_pre(x)
     x = _run_blocks(visual.transformer.resblocks, x, vectors, insertion, causal=False)
@@ -79,7 +83,7 @@ def _run_blocks(
     numbers = {block: number for number, block in enumerate(insertion.blocks)}
     for i, block in enumerate(blocks):
         if i in numbers:
-            entering = vectors[numbers[i]].to(x.dtype).expand(len(x), -1, -1)
+            entering = vectors[numbers[i]].to(x.dtype).expand(x.shape[0], -1, -1)
             rest = x[:, 1:]
             if numbers[i] > 0:
                 old, rest = rest[:, :length], rest[:, length:]

@@ -2,11 +2,13 @@
 make together.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from open_clip import CLIP
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -39,6 +41,9 @@ from prompting.tokens import (
     tokenize_prompts,
     tokenize_sentences,
 )
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 TEMPLATE = "a photo of a {}."  # around class names if there is no text context
 
@@ -96,7 +101,7 @@ class PromptedCLIP(nn.Module):
         self._class_features: LRUCache[Tensor] = LRUCache(MAX_CLASS_FEATURES)
         self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
-    def compile_image_tower(self) -> "PromptedCLIP":
+    def compile_image_tower(self) -> PromptedCLIP:
         """Have `torch.compile` fuse the image tower with its prompt tokens; the first
         batch takes a minute or so.
         """
@@ -368,7 +373,7 @@ class PromptedCLIP(nn.Module):
         class_features = self.encode_classes(classes, contexts=contexts, task=task)
         return self.logits(image_features, class_features)
 
-    def train(self, mode: bool = True) -> "PromptedCLIP":
+    def train(self, mode: bool = True) -> PromptedCLIP:
         """Change the mode of the prompt only (dropout); the backbone stays in
         evaluation mode.
         """
@@ -447,7 +452,7 @@ class PromptedCLIP(nn.Module):
             mean = features.view(len(templates), len(classes), -1).mean(0)
             return _unit(mean)
 
-    def _apply(self, *args, **kwargs) -> "PromptedCLIP":
+    def _apply(self, *args, **kwargs) -> PromptedCLIP:
         self._clear_caches()
         return super()._apply(*args, **kwargs)
 

@@ -20,6 +20,7 @@ KIND_MODULES = (
     "prompting.anchored",
     "prompting.class_aware",
     "prompting.deep",
+    "prompting.head",
     "prompting.representation",
     "prompting.task_aware",
     "prompting.unified",
@@ -97,6 +98,10 @@ class Prompt(nn.Module):
         """
         raise NotImplementedError
 
+    def describe(self) -> str:
+        """Return the kind of prompt and its sizes in words."""
+        return f"a prompt of the kind {self.kind}"
+
 
 def register(cls: type[Prompt]) -> type[Prompt]:
     """Make `build_prompt` know `cls.kind` (a class decorator)."""
@@ -115,7 +120,8 @@ def build_prompt(config: dict) -> Prompt:
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROMPT_KINDS:
         raise ValueError(
-            f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}"
+            f"unknown kind of prompt {kind!r}; known: {', '.join(sorted(PROMPT_KINDS))}; "
+            "if a file of yours registers it, import that first (--import FILE.py)"
         )
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
@@ -212,6 +218,13 @@ class TextPrompt(Prompt):
             config["fixed_words"] = self.fixed_words
         return config
 
+    def describe(self) -> str:
+        *classes, n_ctx, width = self.ctx.shape
+        text = f"a text prompt of {n_ctx} vectors, {width} wide"
+        if classes:
+            text += f", a set for each of {classes[0]} classes"
+        return text
+
 
 @register
 class VisualPrompt(Prompt):
@@ -256,7 +269,7 @@ class VisualPrompt(Prompt):
         else:
             self.register_parameter("embeddings_deep", None)
         self.dropout = nn.Dropout(dropout)
-        self._config = {
+        self._config: dict[str, Any] = {
             "kind": self.kind,
             "n_ctx": n_ctx,
             "width": width,
@@ -279,6 +292,13 @@ class VisualPrompt(Prompt):
 
     def config(self) -> dict:
         return dict(self._config)
+
+    def describe(self) -> str:
+        layers = self._config["layers"]
+        depth = "shallow visual prompt"
+        if layers > 1:
+            depth = f"deep visual prompt in {layers} layers"
+        return f"a {depth} of {self._config['n_ctx']} vectors, {self._config['width']} wide"
 
 
 def check_init(init: Tensor, n_ctx: int, width: int) -> None:

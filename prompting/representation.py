@@ -26,6 +26,7 @@ class MMRLPrompt(Prompt):
     """
 
     kind = "mmrl"
+    method = "MMRL"  # in descriptions
     task_templates = True
     text_maps: Any  # a map for each block, or one of all blocks
     image_maps: Any
@@ -88,6 +89,14 @@ class MMRLPrompt(Prompt):
             "logit_scale": self.logit_scale,
         }
 
+    def describe(self) -> str:
+        n_ctx, rep_dim = self.tokens.shape
+        blocks = ", ".join(str(block) for block in self.blocks)
+        return (
+            f"an {self.method} prompt of {n_ctx} vectors, {rep_dim} wide, mapped into "
+            f"both towers before blocks {blocks}"
+        )
+
 
 class LowRankMaps(nn.Module):
     """One linear map for all blocks with a low-rank change and a bias for each: W + A_k
@@ -128,6 +137,7 @@ class MMRLPPPrompt(MMRLPrompt):
     """
 
     kind = "mmrlpp"
+    method = "MMRL++"
 
     def __init__(
         self,

@@ -1,16 +1,21 @@
 """The sizes of a CLIP model that a prompt must match, and a check that it does."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from open_clip import CLIP
 from torch import Tensor, nn
 
 from prompting.blocks import are_standard
 from prompting.image_tower import image_tower
 from prompting.inserted import Insertion
 from prompting.prompts import Contexts, Prompt
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 
 @dataclass(frozen=True)

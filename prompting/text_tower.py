@@ -5,16 +5,20 @@ width). The first layer enters with the tokens; each further one replaces its
 predecessor before its block, without positional embeddings.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from open_clip import CLIP
 from torch import Tensor, nn
 
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
 from prompting.prompts import full_precision
 from prompting.tokens import TokenBatch
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 
 class ClassVectors(NamedTuple):

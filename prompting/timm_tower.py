@@ -2,12 +2,17 @@
 token, pooling by attention), EVA's and PE's (rotary positions), and plain ones.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from open_clip.timm_model import TimmModel
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from open_clip.timm_model import TimmModel
 
 
 class TimmTower:

@@ -6,16 +6,20 @@ punctuation), the name still covers as many tokens as alone. Some tokenizers hav
 and some drop the period.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
-from open_clip import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from open_clip.tokenizer import SimpleTokenizer
 
 MAX_PADDING = 128  # tokens of padding that cost less than another pass does
 
@@ -64,7 +68,7 @@ class TokenBatch(NamedTuple):
     slots: Tensor
     prefix: int
 
-    def to(self, device: torch.device) -> "TokenBatch":
+    def to(self, device: torch.device) -> TokenBatch:
         """Return the batch with its tensors on a device."""
         return self._replace(
             rows=self.rows.to(device),
@@ -77,6 +81,8 @@ class TokenBatch(NamedTuple):
 @lru_cache(maxsize=1)
 def clip_tokenizer() -> SimpleTokenizer:
     """Return CLIP's byte-pair tokenizer."""
+    from open_clip.tokenizer import SimpleTokenizer
+
     return SimpleTokenizer()
 
 

@@ -3,7 +3,6 @@
 """
 
 import torch
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
 from prompting.prompts import (
@@ -26,6 +25,8 @@ class Mixer(nn.Module):
     """
 
     def __init__(self, dim: int, heads: int, layers: int, across_tokens: bool) -> None:
+        from open_clip.transformer import QuickGELU, ResidualAttentionBlock
+
         super().__init__()
         self.resblocks = nn.ModuleList(
             ResidualAttentionBlock(dim, heads, act_layer=QuickGELU)
@@ -127,3 +128,7 @@ class UnifiedPrompt(Prompt):
             "layers": self.layers,
             "theta": self.theta,
         }
+
+    def describe(self) -> str:
+        parts = f"{self.text.describe()}, {self.visual.describe()}"
+        return f"a unified prompt: {parts}, θ {self.theta}"

@@ -42,7 +42,6 @@ OURS = {
 }
 MOST_ENTRIES = {"trainers": 12, "scripts": 12, "datasets": 16}
 MOST_LONG_FUNCTIONS = 5
-not_yet = pytest.mark.xfail(strict=False, reason="to be reached")
 # "file:function" with more than 12 decision points, at most 5
 LONG_FUNCTIONS: set[str] = set()
 
@@ -202,7 +201,6 @@ def test_few_branches_are_hidden_in_expressions(measures):
     assert measures.hidden_share <= 40
 
 
-@not_yet
 def test_lines_are_plain(measures):
     assert measures.percentile(90) <= 16
 

@@ -8,7 +8,6 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
 from yacs.config import CfgNode
 
@@ -20,9 +19,12 @@ from .features.builders import build_images
 from .features.extraction import encode_images
 from .features.store import LazyFeatures
 
-IMAGENET_TEMPLATES = tuple(
-    template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:60]
-)
+
+def imagenet_templates() -> tuple[str, ...]:
+    """Return the first 60 of OpenAI's templates for ImageNet, "{}" for a name."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:60])
 
 
 def anchor_weights(cfg: CfgNode) -> dict[str, float]:
@@ -100,7 +102,7 @@ def zero_shot_anchor(trainer) -> Anchor:
             images.all()
     if trainer.cfg.TRAINER.ANCHOR.TEMPLATES == "imagenet":
         return Anchor(
-            trainer.store.encoder, trainer.tasks, IMAGENET_TEMPLATES, False, images
+            trainer.store.encoder, trainer.tasks, imagenet_templates(), False, images
         )
     return Anchor(trainer.store.encoder, trainer.tasks, images=images)
 

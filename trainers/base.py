@@ -25,7 +25,7 @@ from toolkit.common.random_state import get_random_state
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import write_json
-from toolkit.common.text import printable
+from toolkit.common.text import printable, shortened
 
 from . import losses
 from .anchors import anchor_weights, build_anchors, zero_shot_odds
@@ -111,6 +111,7 @@ class PromptTrainer(PromptEvaluator):
         that no augmentation changes.
         """
         self.check_training(self.setup)
+        self._warn_of_long_prompt()
         cfg, dataset = self.cfg, self.sets["train"]
         self.sampler = self._build_sampler()
         items = self._constant_items()
@@ -131,6 +132,20 @@ class PromptTrainer(PromptEvaluator):
         )
         self.train_loader_x = self._loader(items, shares)
 
+    def _warn_of_long_prompt(self) -> None:
+        """Log a warning if images have fewer tokens than a visual prompt has vectors."""
+        with torch.no_grad():
+            vectors = self.model.prompt.contexts().visual
+        if vectors is None:
+            return
+        side = self.setup.backbone.preprocessing.size // self.setup.shape.patch_size
+        patches, length = side * side, vectors.shape[-2]
+        if length > patches:
+            log.warning(
+                "%d visual vectors beside the %d tokens of an image: a step takes at least %d times as long as without",
+                *(length, patches, 1 + length // patches),
+            )
+
     def before_train(self) -> None:
         self._prepare_training()
         super().before_train()
@@ -148,12 +163,11 @@ class PromptTrainer(PromptEvaluator):
 
     def _label(self) -> str:
         """Return the method and its tasks, in few letters."""
-        label = ",".join(task.name.removeprefix("pocket-") for task in self.tasks)
-        if len(label) >= 24:
-            label = f"{len(self.tasks)} tasks"
-            if len(self.tasks) == 1:
-                label = self.tasks[0].name[:24]
-        return printable(f"{self.cfg.TRAINER.NAME} {label}")
+        names = [task.name.removeprefix("pocket-") for task in self.tasks]
+        label = printable(",".join(names))
+        if len(label) >= 24 and len(names) > 1:
+            label = f"{len(names)} tasks"
+        return f"{self.cfg.TRAINER.NAME} {shortened(label, 24)}"
 
     def before_epoch(self) -> None:
         self.sampler.set_epoch(self.epoch, first=len(self.losses))
@@ -196,6 +210,8 @@ class PromptTrainer(PromptEvaluator):
         if self.epoch + 1 == self.max_epoch:
             self.finish_prompt()
         super().after_epoch()
+        if self.epoch + 1 == self.max_epoch:
+            self.score_validation()
         best = ""
         if self.best_result > -math.inf:
             best = f" best val {self.best_result:.2f}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -447,6 +448,17 @@ class PromptEvaluator(TrainerX):
         best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
         if best is not None:
             self.best_result = best
+        self.score_validation()
+
+    def score_validation(self) -> None:
+        """Set the validation score of the kept prompt with TEST.VAL_SCORE, if no epoch
+        was chosen by one and no validation image was trained on.
+        """
+        cfg = self.cfg
+        if not cfg.TEST.VAL_SCORE or cfg.DATASET.TRAIN_ON_VAL:
+            return
+        if self.best_result == -math.inf and any(task.val for task in self.tasks):
+            self.best_result = self.test(split="val")
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load the prompt in a run's folder (see `load_start`) and log its warnings."""

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets.io.index_files import leads_outside
+from datasets.io.split_names import split_of
 from toolkit.common.archives import require_files
 from toolkit.common.files import decode_text
 
-from .rows import LABEL_MARKS, Row, split_of, split_paths
+from .rows import LABEL_MARKS, Row, require_printable, split_paths
 
 FILES = ("metadata.csv", "metadata.jsonl")
 PATH_COLUMN = "file_name"
@@ -138,11 +139,12 @@ def _label_column(table: Path, optional: bool) -> str:
 
 def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (file and line, column -> value) of each line."""
-    lines = decode_text(table.read_bytes(), str(table)).splitlines()
+    text = decode_text(table.read_bytes(), str(table))
+    lines = text.replace("\r\n", "\n").split("\n")  # names may hold other line breaks
     if table.suffix == ".jsonl":
         yield from _json_records(table, lines)
         return
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         for line in reader:
@@ -204,6 +206,8 @@ def _row(
     if not split and "/" in path:
         split = split_of(path.split("/")[0])
     labels = _labels(record.get(column), column, where)
+    for text in (path, *labels):
+        require_printable(text, where)
     key = file.relative_to(root).as_posix()
     return Row(split, str(file), key, labels, where)
 

@@ -2,16 +2,18 @@
 zips, which are read like any others.
 
 The zips are kept in data/packed of the project, or in the folder that MVLPT_PACKED
-names; the name of a folder there changes with names, sizes and times of the source's
-files.
+names, each source's in a folder with an index.json, which records the source. The name
+of that folder changes with names, times and content of the source's files.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-import json
 import logging
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from datasets.io.packed import Collection
 from datasets.io.parquet_files import read_parquet
 from datasets.io.webdatasets import read_webdataset
 from toolkit.common.files import atomic_folder
-from toolkit.common.structured import read_json
+from toolkit.common.structured import read_json, write_json
 
 from .metadata_files import split_rows
 from .rows import Row
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 KINDS = ("wds", "parquet")
 INDEX = "index.json"
+PART, PARTS = 1 << 20, 64  # bytes and number of the parts of a file that are compared
+_KEYS = {"classnames", "multilabel", "templates", "images"}
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,17 @@ def read_packed(kind: str, path: Path) -> Packed:
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")
-    folder = home() / f"{path.stem}-{_fingerprint(kind, path)}"
-    if not (folder / INDEX).is_file():
+    folder = entry_folder(kind, path)
+    source = f"{kind}:{path.resolve()}"
+    index = _read_index(folder)
+    if index is None:
         collection = read_webdataset(path) if kind == "wds" else read_parquet(path)
-        _unpack(collection, folder)
-    index = read_json(folder / INDEX)
+        _require_unique(collection)
+        _unpack(collection, folder, source)
+        index = read_json(folder / INDEX)
+    if index.get("source") != source:  # an equal copy at another place, or a moved one
+        with contextlib.suppress(OSError):  # a cache that cannot be written
+            write_json(folder / INDEX, index | {"source": source}, indent=None)
     names = index["classnames"]
     rows = []
     for split, images in index["images"].items():
@@ -89,8 +99,46 @@ def read_packed(kind: str, path: Path) -> Packed:
     )
 
 
+def _read_index(folder: Path) -> dict | None:
+    """Return the index of an entry of the cache, None if there is none.
+
+    A damaged entry is removed.
+    """
+    if not folder.exists():
+        return None
+    try:
+        index = read_json(folder / INDEX)
+        missing = [
+            name for name in index["images"] if not (folder / f"{name}.zip").is_file()
+        ]
+        is_whole = not missing and index.keys() >= _KEYS
+    except (KeyError, TypeError, ValueError, OSError):
+        is_whole = False
+    if is_whole:
+        return index
+    log.warning("%s is damaged: its images are unpacked again", folder)
+    shutil.rmtree(folder)
+    return None
+
+
+def _require_unique(collection: Collection) -> None:
+    """Raise ValueError if two classes have one name, and would become one."""
+    seen: dict[str, int] = {}
+    for position, name in enumerate(collection.classnames):
+        first = seen.setdefault(name, position)
+        if first < position:
+            raise ValueError(
+                f"{collection.names_from}: classes {first} and {position} are both called {name!r}; rename one of them"
+            )
+
+
+def entry_folder(kind: str, path: Path) -> Path:
+    """Return the folder for the unpacked images of a source as it is now."""
+    return home() / f"{path.stem}-{_fingerprint(kind, path)}"
+
+
 def _fingerprint(kind: str, path: Path) -> str:
-    """Return 12 hexadecimal digits that change with the names, sizes and times of a
+    """Return 12 hexadecimal digits that change with the names, times and content of a
     source's files.
     """
     files = [path]
@@ -100,15 +148,30 @@ def _fingerprint(kind: str, path: Path) -> str:
     for file in files:
         info = file.stat()
         name = file.relative_to(path.parent).as_posix()
-        digest.update(
-            f"{name} {info.st_size} {info.st_mtime_ns}\n".encode(
-                "utf-8", "surrogateescape"
-            )
-        )
+        content = _checksum(file, info.st_size, info.st_ctime_ns)
+        line = f"{name} {info.st_mtime_ns} {content}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]
 
 
-def _unpack(collection: Collection, folder: Path) -> None:
+@functools.lru_cache(maxsize=10_000)
+def _checksum(file: Path, size: int, changed: int) -> str:
+    """Return a checksum of a file's size and content; of a large file, of its end and
+    of parts that are spread evenly.
+
+    changed: the time of its last change, in which the content is known.
+    """
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    step = max(PART, size // PARTS)
+    with open(file, "rb") as stream:
+        for start in (*range(0, size, step), max(0, size - PART)):
+            stream.seek(start)
+            digest.update(stream.read(PART))
+    return digest.hexdigest()
+
+
+def _unpack(collection: Collection, folder: Path, source: str) -> None:
+    """Write the images and the index of a source, whole or not at all."""
     images: dict[str, list] = {}
     try:
         with atomic_folder(folder) as work:
@@ -126,14 +189,13 @@ def _unpack(collection: Collection, folder: Path) -> None:
                         archive.writestr(zipfile.ZipInfo(image.name), image.content)
                         images[split].append((image.name, image.labels))
             index = {
+                "source": source,
                 "classnames": collection.classnames,
                 "multilabel": collection.multilabel,
                 "templates": collection.templates,
                 "images": images,
             }
-            (work / INDEX).write_text(
-                json.dumps(index, ensure_ascii=False), encoding="utf-8"
-            )
+            write_json(work / INDEX, index, indent=None)
     except OSError:
         if not (folder / INDEX).is_file():  # else another process was faster
             raise

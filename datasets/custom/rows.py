@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SPLITS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-FOLDER_SPLITS = SPLITS | {"training": "train", "dev": "val", "testing": "test"}
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of pairs, line breaks
 LABEL_MARKS = re.compile(r"[|;,]")
-_MARKS = r"[\W\d_]*"  # "01_train", "train2017", "test (1)"
-_FILLER = "set|sets|split|data|dataset|seg|image|images|img|imgs|folder|photos|my"
-_FILLERS = rf"(?:(?:{_FILLER}){_MARKS})*"
-_SPLIT_NAME = re.compile(
-    rf"{_MARKS}{_FILLERS}(?P<split>{'|'.join(FOLDER_SPLITS)}){_MARKS}{_FILLERS}"
-)
 
 
 @dataclass(frozen=True)
@@ -43,10 +31,12 @@ class Row:
     where: str
 
 
-def split_of(name: str) -> str:
-    """Return the split that a folder's name means, "train", "val" or "test", or ""."""
-    found = _SPLIT_NAME.fullmatch(name.lower())
-    return FOLDER_SPLITS[found["split"]] if found else ""
+def require_printable(text: str, where: str) -> None:
+    """Raise ValueError if a name or path steers terminals, breaks lines, or is no text
+    (half of a surrogate pair).
+    """
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
+        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:

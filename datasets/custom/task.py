@@ -30,11 +30,12 @@ from datasets.task import (
     sampling_seed,
 )
 from toolkit.common.class_names import require_distinct
+from toolkit.common.encoding import require_text
 from toolkit.common.suggest import nearest
 
 from . import packed
 from .reading import read_csv, read_folder
-from .rows import Row
+from .rows import Row, require_printable
 from .settings import Settings, read_settings
 
 KINDS = ("folder", "csv", *packed.KINDS)
@@ -162,6 +163,7 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
             f"{name!r}: expected {kind}:{'FILE' if kind == 'csv' else 'PATH'}"
         )
     path = Path(os.path.abspath(os.path.expanduser(text)))
+    require_text(str(path), f"--dataset {kind}")
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name
@@ -253,7 +255,10 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
         raise ValueError(
             f"{path} has one class, {next(iter(labels))!r}; at least two classes are needed"
         )
-    require_distinct(labels.values(), settings.file or str(path))
+    source = settings.file or str(path)
+    for name in labels.values():
+        require_printable(name, source)
+    require_distinct(labels.values(), source)
     return labels
 
 

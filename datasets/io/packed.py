@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from toolkit.common.files import no_data_reason
+
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -64,8 +66,13 @@ def image_suffix(content: bytes, where: str) -> str:
         return "webp"
     if content[:4] in (b"II*\0", b"MM\0*"):
         return "tif"
-    if content[:2] in (b"P5", b"P6"):
+    if content[:1] == b"P" and content[1:2].isdigit():
         return "ppm"
+    if content[4:8] == b"ftyp":
+        return "avif" if content[8:12] in (b"avif", b"avis") else "heic"
+    reason = no_data_reason(content[:256])
+    if reason:
+        raise ValueError(f"{where} is {reason}")
     raise ValueError(f"{where} is no image: it begins with {content[:8]!r}")
 
 

@@ -5,23 +5,31 @@ one of labels; splits are files.
 from __future__ import annotations
 
 import functools
-import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.common.files import require_data
+
+from .class_lists import NAMES_FILE, read_class_list
 from .packed import Collection, PackedImage, image_suffix, require_label
-from .webdatasets import NAMES_FILE
+from .parquet_columns import (
+    image_column,
+    is_text,
+    label_column,
+    load_pyarrow,
+    require_same,
+)
+from .split_names import FOLDER_SPLITS
+
+log = logging.getLogger(__name__)
 
 BATCH = 256  # rows that are in memory
-LABEL_COLUMNS = ("label", "labels", "cls", "fine_label")
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
-_SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+# "train-00000-of-00002", or with the file's checksum behind it; "0000"
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?")
+_NUMBER = re.compile(r"\d{1,6}")
 
 
 def read_parquet(
@@ -32,53 +40,48 @@ def read_parquet(
 
     Args:
         label: the column of labels; by default the only one with class names, or the
-            one called label or cls.
+            one called label or cls (`LABEL_COLUMNS`).
         splits: split -> its name in the files ("validation"), for copies that use other
             names.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.
-        ValueError: a file is damaged, a column is missing or of another type, or there
-            are no class names. Streams raise it with file and row. Also if pyarrow is
-            not installed.
+        ValueError: a file is damaged, a column is missing or of another type, there are
+            no class names, or files have different ones. Streams raise it with file and
+            row. Also if pyarrow is not installed.
     """
     files = _files(path, splits or {})
     first = next(iter(files.values()))[0]
     schema = _open(first).schema_arrow
-    image_column = _image_column(schema, first)
-    label_column, classnames, multilabel = _label_column(schema, first, label)
-    names_from = f"{first}: column {label_column}"
+    images = image_column(schema, first)
+    labels, classnames, multilabel = label_column(schema, first, label)
+    names_from = f"{first}: column {labels}"
+    for parts in files.values():
+        for file in parts:
+            other = _open(file).schema_arrow
+            require_same(other, file, first, (images, labels), classnames)
     names_file = _names_file(path)
     if not classnames and names_file.is_file():
-        lines = names_file.read_text(encoding="utf-8-sig").splitlines()
-        classnames = [line.strip() for line in lines if line.strip()]
+        classnames = read_class_list(names_file)
         names_from = str(names_file)
     if not classnames:
-        classnames = _text_classes(files, label_column)
+        classnames = _text_classes(files, labels)
     if not classnames:
         raise ValueError(
-            f"{first}: the labels in column {label_column!r} have no class names; put them into {names_file}, "
+            f"{first}: the labels in column {labels!r} have no class names; put them into {names_file}, "
             "a line a class in label order"
         )
-    columns = (image_column, label_column)
     streams = {}
     for split, parts in files.items():
         streams[split] = functools.partial(
-            _read, parts, columns, classnames, names_from
+            _read, parts, (images, labels), classnames, names_from
         )
     return Collection(classnames, names_from, streams, multilabel)
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ValueError("parquet files need pyarrow: pip install pyarrow") from None
-    return pyarrow
-
-
 def _open(file: Path) -> Any:
-    pyarrow = _pyarrow()
+    pyarrow = load_pyarrow()
+    require_data(file)
     try:
         return pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -104,19 +107,28 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
         raise FileNotFoundError(f"no parquet file in {path}")
-    spellings = _SPLITS | {spelling: split for split, spelling in renamed.items()}
+    spellings = FOLDER_SPLITS | {spelling: split for split, spelling in renamed.items()}
     found: dict[str, list[Path]] = {}
+    others = []
     for file in candidates:
         split = _split_of(file, path, spellings)
         if split:
             found.setdefault(split, []).append(file)
         elif len(candidates) == 1:
             found["train"] = [file]
+        else:
+            others.append(file)
     if not found:
         raise ValueError(
             f"{candidates[0]}: neither its name nor its folder is that of a split: train, validation or test"
         )
-    for files in found.values():
+    if others:
+        log.warning(
+            "%s: %d of %d files are passed over, as their names are no splits', such as %s",
+            *(path, len(others), len(candidates), others[0].relative_to(path)),
+        )
+    for split, files in found.items():
+        _require_one_folder(split, files)
         _require_all_parts(files)
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
@@ -138,118 +150,55 @@ def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
     return ""
 
 
-def _require_all_parts(files: list[Path]) -> None:
-    for file in files:
-        part = _SHARD.fullmatch(file.stem)
-        if not part:
-            continue
-        for number in range(int(part["count"])):
-            other = file.with_name(
-                f"{part['stem']}-{number:05d}-of-{part['count']}.parquet"
-            )
-            if other not in files:
-                raise FileNotFoundError(
-                    f"no file {other}, though there are {int(part['count'])} parts"
-                )
-
-
-def _features(schema: Any) -> dict[str, Any]:
-    """Return the column descriptions that the Hub's writer keeps in the metadata."""
-    try:
-        content = json.loads((schema.metadata or {})[b"huggingface"])
-        features = content["info"]["features"]
-    except (KeyError, TypeError, ValueError):
-        return {}
-    return features if isinstance(features, dict) else {}
-
-
-def _image_column(schema: Any, file: Path) -> str:
-    """Return the name of the first column that holds images."""
-    pyarrow = _pyarrow()
-    types = pyarrow.types
-    described = _features(schema)
-    for field in schema:
-        is_struct = (
-            types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-        )
-        is_described = (
-            isinstance(described.get(field.name), dict)
-            and described[field.name].get("_type") == "Image"
-        )
-        is_named = field.name.lower() in ("image", "img", "jpg", "png", "webp")
-        if is_struct or is_described or is_named:
-            is_bytes = types.is_binary(field.type) or types.is_large_binary(field.type)
-            if is_struct or is_bytes:
-                return field.name
-            raise ValueError(
-                f"{file}: column {field.name!r} holds {field.type}, not images {{bytes, path}}"
-            )
-    raise ValueError(
-        f"{file} has no column of images {{bytes, path}}; it has {', '.join(schema.names)}"
-    )
-
-
-def _label_column(schema: Any, file: Path, wanted: str) -> tuple[str, list[str], bool]:
-    """Return the column of labels, its class names if it has any, and if it holds
-    lists.
+def _require_one_folder(split: str, files: list[Path]) -> None:
+    """Raise ValueError if the files of a split are in several folders, as those of
+    several configurations are.
     """
-    named = _named_columns(schema)
-    column = wanted or _usual_column(schema, file, list(named))
-    if column not in schema.names:
+    folders = sorted({str(file.parent) for file in files})
+    if len(folders) > 1:
         raise ValueError(
-            f"{file} has no column {column!r}; it has {', '.join(schema.names)}"
+            f"the files of the split {split} are in several folders, such as {folders[0]} and {folders[1]}: give one data set"
         )
-    types = _pyarrow().types
-    is_list = types.is_list(schema.field(column).type) or types.is_large_list(
-        schema.field(column).type
-    )
-    return column, named.get(column, []), is_list
 
 
-def _named_columns(schema: Any) -> dict[str, list[str]]:
-    """Return column -> class names, of the columns that have some."""
-    described = _features(schema)
-    named = {}
-    for column in schema.names:
-        feature = described.get(column)
-        if isinstance(feature, list) and feature:
-            feature = feature[0]
-        elif isinstance(feature, dict) and "feature" in feature:
-            feature = feature["feature"]
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
-            named[column] = [str(name) for name in feature.get("names") or []]
-    return named
-
-
-def _usual_column(schema: Any, file: Path, named: list[str]) -> str:
-    """Return the only column with class names, or the one with a usual name."""
-    if len(named) == 1:
-        return named[0]
-    for column in LABEL_COLUMNS:
-        if column in schema.names:
-            return column
-    if named:
-        raise ValueError(
-            f"{file} has several columns of labels: {', '.join(named)}; name one of them label"
-        )
-    raise ValueError(
-        f"{file} has no column of labels; it has {', '.join(schema.names)}"
-    )
+def _require_all_parts(files: list[Path]) -> None:
+    """Raise FileNotFoundError if a part of a split is missing."""
+    there: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        part = _PART.fullmatch(file.stem)
+        if part:
+            stem = (part["stem"], int(part["count"]))
+            there.setdefault(stem, set()).add(int(part["number"]))
+    for (stem, count), numbers in there.items():
+        for number in range(count):
+            if number not in numbers:
+                missing = files[0].with_name(f"{stem}-{number:05d}-of-{count:05d}")
+                raise FileNotFoundError(
+                    f"no file {missing}.parquet, though there are {count} parts"
+                )
+    numbered = [file for file in files if _NUMBER.fullmatch(file.stem)]
+    for number, file in enumerate(sorted(numbered, key=lambda file: int(file.stem))):
+        if int(file.stem) != number:
+            missing = file.with_stem(f"{number:0{len(file.stem)}d}")
+            raise FileNotFoundError(f"no file {missing}, though there is {file.name}")
 
 
 def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:
-    """Return the sorted values of a column of texts, [] if it holds numbers."""
-    pyarrow = _pyarrow()
+    """Return the values of a column of texts, sorted, numbers by value; [] if it holds
+    numbers.
+    """
     values: set[str] = set()
     for parts in files.values():
         for file in parts:
             opened = _open(file)
-            if not pyarrow.types.is_string(opened.schema_arrow.field(column).type):
+            if not is_text(opened.schema_arrow.field(column).type):
                 return []
-            values.update(
-                text for text in opened.read([column]).column(0).to_pylist() if text
-            )
-    return sorted(values)
+            for value in opened.read([column]).column(0).to_pylist():
+                values.update(value if isinstance(value, list) else [value])
+    texts = sorted(value for value in values if value)
+    if all(text.isdecimal() for text in texts):
+        texts.sort(key=int)
+    return texts
 
 
 def _read(
@@ -258,14 +207,9 @@ def _read(
     """Yield the images of a split in file and row order, called by their row numbers."""
     position_of = {name: position for position, name in enumerate(classnames)}
     number = 0
-    pyarrow = _pyarrow()
+    pyarrow = load_pyarrow()
     for file in files:
         opened = _open(file)
-        for column in columns:
-            if column not in opened.schema_arrow.names:
-                raise ValueError(
-                    f"{file} has no column {column!r}, but another file has one"
-                )
         row = 0
         try:
             for batch in opened.iter_batches(BATCH, columns=list(columns)):
@@ -279,6 +223,7 @@ def _read(
                     where = f"{file}: row {row}"
                     content = _content(image, where)
                     positions = _positions(label, position_of, where, names_from)
+                    _require_no_vector(label, len(classnames), where)
                     for position in positions:
                         require_label(position, classnames, where, names_from)
                     yield PackedImage(
@@ -293,6 +238,16 @@ def _read(
             raise ValueError(f"{file} is damaged after row {row}: {error}") from None
     if not number:
         raise ValueError(f"{files[0]} holds no row")
+
+
+def _require_no_vector(label: Any, classes: int, where: str) -> None:
+    """Raise ValueError for a list that has a 0 or a 1 for each of many classes, where
+    labels are due.
+    """
+    if isinstance(label, list) and len(label) == classes > 2 and set(label) <= {0, 1}:
+        raise ValueError(
+            f"{where}: {str(label)[:60]} has a 0 or a 1 for each class; the labels themselves are needed, such as [2, 5]"
+        )
 
 
 def _content(image: Any, where: str) -> bytes:

@@ -10,22 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from toolkit.common.files import require_data
+
 BUFFER = 1 << 20
 _BLOCK = 512
 _PAX, _REGULAR = ord("x"), b"0\0"  # kinds of members
 # headers that change how a member is read
 _PAX_KEYS = (b" path=", b" size=", b" linkpath=", b" GNU.")
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _ODD_PATH = re.compile(r"^/|\\|(^|/)\.\.(/|$)|^[^/]*:")
 
 
 def tar_members(tar: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of each file of a tar. Raises ValueError for links, odd
-    paths and a tar that ends too early.
+    names, and a tar that is compressed or ends too early.
 
     Plain members are parsed here, several times faster than by tarfile, which reads on
     from the first other one.
     """
+    require_data(tar)
     with open(tar, "rb", buffering=BUFFER) as file:
+        if file.peek(8).startswith(_COMPRESSED):
+            raise ValueError(f"{tar} is compressed, unlike a shard; unpack it")
         start = 0  # of the member that is next
         last = "its start"
         while True:
@@ -62,7 +68,7 @@ def _plain_header(header: bytes) -> tuple[str, int]:
     if not name.isascii() or name.endswith(b"/"):
         return "", 0
     text = name.decode("ascii")
-    if _ODD_PATH.search(text):
+    if _ODD_PATH.search(text) or not text.isprintable():
         return "", 0
     return text, size
 
@@ -119,6 +125,10 @@ def _require_plain(member: tarfile.TarInfo, tar: Path) -> None:
     if not member.isreg() or member.issparse():
         raise ValueError(
             f"{tar}: member {member.name!r} is a link or a device, not a file"
+        )
+    if not member.name.isprintable():
+        raise ValueError(
+            f"{tar}: member {member.name!r} has characters that no file name should have"
         )
     if _ODD_PATH.search(member.name):
         raise ValueError(f"{tar}: member {member.name!r} leads out of the folder")

@@ -5,31 +5,37 @@ classnames.txt                        a class a line, in label order
 zeroshot_classification_templates.txt optional, "{c}" is the class
 dataset_type.txt                      optional: multilabel
 train/nshards.txt, train/0.tar, ...   members s0000000.webp and s0000000.cls (or .npy, a 0/1 vector)
+
+Shards may also be called train-000000.tar, and folders by other usual names of splits.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.common.image_files import has_image_suffix
+from toolkit.common.files import decode_text
+from toolkit.common.image_files import has_image_suffix, is_hidden
 
-from .packed import Collection, PackedImage, require_label
+from .class_lists import NAMES_FILE, read_class_list
+from .packed import Collection, PackedImage, image_suffix, require_label
+from .split_names import split_of
 from .tar_files import tar_members
 
-NAMES_FILE = "classnames.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
 TYPE_FILE = "dataset_type.txt"
 SHARDS_FILE = "nshards.txt"
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 LABELS = ("cls", "npy")
 MAX_LABEL = 1 << 20  # bytes of a label's file
 _INTEGER = re.compile(rb"\s*\d{1,9}\s*")
+_SHARD = re.compile(r"(?P<prefix>.*?)(?P<number>\d{1,9})")
+_COUNT = re.compile(r"\s*[1-9]\d{0,8}\s*")
 
 
 def read_webdataset(path: Path) -> Collection:
@@ -50,20 +56,14 @@ def read_webdataset(path: Path) -> Collection:
         raise FileNotFoundError(
             f"no class list {names_file}: a line a class, in label order"
         )
-    classnames = [
-        line.strip() for line in _text(names_file).splitlines() if line.strip()
-    ]
-    if not classnames:
-        raise ValueError(f"{names_file} names no class")
+    classnames = read_class_list(names_file)
     multilabel = kind == "multilabel"
     splits = {}
-    for split, spellings in SPLITS.items():
-        for folder in spellings:
-            if (path / folder).is_dir():
-                tars = _shards(path / folder)
-                splits[split] = functools.partial(
-                    _read, tars, classnames, str(names_file), multilabel
-                )
+    for split, folder in _split_folders(path).items():
+        tars = _shards(folder)
+        splits[split] = functools.partial(
+            _read, tars, classnames, str(names_file), multilabel
+        )
     if not splits:
         raise ValueError(
             f"{path} has none of the folders train, val and test with shards 0.tar, 1.tar, ..."
@@ -73,10 +73,7 @@ def read_webdataset(path: Path) -> Collection:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+    return decode_text(path.read_bytes(), str(path))
 
 
 def _templates(path: Path) -> tuple[str, ...]:
@@ -86,32 +83,59 @@ def _templates(path: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if "{}" in line)
 
 
+def _split_folders(path: Path) -> dict[str, Path]:
+    """Return split -> its folder, in the order train, val, test."""
+    found: dict[str, Path] = {}
+    for folder in sorted(path.iterdir()):
+        split = split_of(folder.name)
+        if not split or is_hidden(folder.name) or not folder.is_dir():
+            continue
+        if split in found:
+            raise ValueError(
+                f"{path} has several folders for one split: {found[split].name}, {folder.name}"
+            )
+        found[split] = folder
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
 def _shards(folder: Path) -> list[Path]:
     """Return the tars of a split in order. Raises an error if one is missing."""
-    found = sorted(
-        (path for path in folder.glob("*.tar") if path.stem.isdecimal()),
-        key=lambda path: int(path.stem),
-    )
-    count = len(found)
+    known: dict[int, Path] = {}
+    for path in sorted(folder.glob("*.tar")):
+        name = _SHARD.fullmatch(path.stem)
+        if is_hidden(path.name):
+            continue
+        if not name:
+            raise ValueError(f"{path} has no number, unlike a shard such as 0.tar")
+        number = int(name["number"])
+        if number in known:
+            raise ValueError(f"{known[number]} and {path} are both shard {number}")
+        known[number] = path
+    if not known:
+        raise FileNotFoundError(f"no shard {folder / '0.tar'}")
+    last = max(known)
+    count = last + 1
     counter = folder / SHARDS_FILE
     if counter.is_file():
-        text = _text(counter).strip()
-        if not text.isdecimal() or int(text) == 0:
-            raise ValueError(f"{counter}: {text!r} is no number of shards")
+        text = _text(counter)
+        if not _COUNT.fullmatch(text):
+            raise ValueError(f"{counter}: {text[:40]!r} is no number of shards")
         count = int(text)
-    elif found:
-        count = int(found[-1].stem) + 1
-    if not count:
-        raise FileNotFoundError(f"no shard {folder / '0.tar'}")
-    known = {int(path.stem): path for path in found}
     for number in range(count):
         if number not in known:
-            raise FileNotFoundError(
-                f"no shard {folder / f'{number}.tar'}, though there are {count}"
-            )
-    if len(found) > count:
-        raise ValueError(f"{counter} says {count} shards, but there is {found[-1]}")
-    return found
+            missing = _shard_name(number, known[last])
+            raise FileNotFoundError(f"no shard {missing}, though there are {count}")
+    if last >= count:
+        raise ValueError(f"{counter} says {count} shards, but there is {known[last]}")
+    return [known[number] for number in range(count)]
+
+
+def _shard_name(number: int, other: Path) -> Path:
+    """Return the path of a shard that is called like another one."""
+    name = _SHARD.fullmatch(other.stem)
+    digits = name["number"]
+    width = len(digits) if digits.startswith("0") else 1
+    return other.with_name(f"{name['prefix']}{number:0{width}d}.tar")
 
 
 def _read(
@@ -163,8 +187,7 @@ def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
         )
     if len(found) > 1:
         raise ValueError(f"{where} has {len(found)} images: {', '.join(found)}")
-    if not files[found[0]]:
-        raise ValueError(f"{where}.{found[0]} is empty")
+    image_suffix(files[found[0]], f"{where}.{found[0]}")
     return files[found[0]], found[0]
 
 
@@ -205,10 +228,21 @@ def _labels(
 
 
 def _vector(content: bytes, where: str) -> np.ndarray:
+    """Return the numbers of a .npy file; its header is read, and nothing executed."""
+    stream = io.BytesIO(content)
     try:
-        vector = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read_header = np.lib.format.read_array_header_2_0
+        shape, _, kind = read_header(stream)
+    except Exception as error:  # noqa: BLE001 - a damaged header has many kinds of errors
         raise ValueError(f"{where} is no array of numbers: {error}") from None
-    if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "biuf":
-        raise ValueError(f"{where} is no array of numbers")
-    return vector
+    if kind.kind not in "biuf":
+        raise ValueError(f"{where} is no array of numbers: it holds {kind}")
+    values = content[stream.tell() :]
+    if len(values) != math.prod(shape) * kind.itemsize:
+        raise ValueError(
+            f"{where} is no array of numbers: {len(values)} bytes for the shape {shape}"
+        )
+    return np.frombuffer(values, kind).reshape(shape)

@@ -37,7 +37,7 @@ def overview(entries: Iterable[Entry]) -> str:
                 known.folder,
             )
         )
-    return _table(HEAD, rows)
+    return table(HEAD, rows, NUMBERS)
 
 
 def to_records(entries: Iterable[Entry]) -> list[dict]:
@@ -71,15 +71,17 @@ def describe(name: str) -> str:
     return "\n".join(lines)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned text."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]
+) -> str:
+    """Return aligned text; numbers: the columns that are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = ["-" * width for width in widths]
     lines = []
     for row in [head, rule, *rows]:
         cells = []
         for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            cells.append(cell.rjust(width) if column in NUMBERS else cell.ljust(width))
+            cells.append(cell.rjust(width) if column in numbers else cell.ljust(width))
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from datasets.catalog.entries import Entry
-from datasets.custom.rows import FOLDER_SPLITS
 from datasets.io.index_files import (
     parse_coco,
     parse_iris,
@@ -16,6 +15,7 @@ from datasets.io.index_files import (
     read_json,
     read_text,
 )
+from datasets.io.split_names import FOLDER_SPLITS
 from toolkit.common.image_files import find_image_files
 
 from . import record

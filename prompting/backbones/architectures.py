@@ -2,8 +2,8 @@
 used.
 """
 
-import open_clip
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from __future__ import annotations
+
 from torch import Tensor
 
 TEXT_TOWER = (
@@ -45,7 +45,9 @@ def configuration(architecture: str) -> dict:
 
     Raises ValueError with the reason if prompts cannot enter.
     """
-    config = open_clip.get_model_config(architecture)
+    from open_clip import get_model_config
+
+    config = get_model_config(architecture)
     reason = unsupported_reason(config)
     if reason:
         raise ValueError(f"{architecture} cannot be used: {reason}")
@@ -72,6 +74,8 @@ def pretrained_values(architecture: str) -> dict:
     """Return mean, std and interpolation if all of the architecture's pretrained
     weights agree, else {}.
     """
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
     found = []
     for tag in list_pretrained_tags_by_model(architecture):
         config = get_pretrained_cfg(architecture, tag)
@@ -87,6 +91,8 @@ def weights_location(architecture: str, tag: str) -> str:
     """Return a sentence that names the places in which open_clip looks for these
     weights.
     """
+    from open_clip.pretrained import get_pretrained_cfg
+
     config = get_pretrained_cfg(architecture, tag)
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:
@@ -99,5 +105,7 @@ def has_quick_gelu_weights(architecture: str) -> bool:
     """Return True if some weights of this architecture, whose configuration says GELU,
     were trained with QuickGELU.
     """
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
     tags = list_pretrained_tags_by_model(architecture)
     return any(get_pretrained_cfg(architecture, tag).get("quick_gelu") for tag in tags)

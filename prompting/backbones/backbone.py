@@ -1,5 +1,7 @@
 """A backbone: a frozen CLIP, its tokenizer and its preprocessing."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
 from collections import Counter
@@ -7,16 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-from open_clip import CLIP
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from typing import TYPE_CHECKING
 
 from prompting.backbones.names import is_path, last_part
 from prompting.tokens import Tokenizer, plain_name
 
+if TYPE_CHECKING:
+    from open_clip import CLIP
+
 logger = logging.getLogger(__name__)
 
 UNKNOWN = -1  # in the place of a token without a vector
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of red, green and blue in [0, 1]
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 EXAMPLE = "ViT-B/16"  # a backbone that knows all words, for messages
 
 
@@ -30,8 +35,8 @@ class Preprocessing:
     """
 
     size: int
-    mean: tuple[float, float, float] = OPENAI_DATASET_MEAN
-    std: tuple[float, float, float] = OPENAI_DATASET_STD
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
     interpolation: str = "bicubic"
     background: str = "white"
 

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import open_clip
-
 from prompting.backbones import hub_models
 from prompting.backbones.weights import (
     SUFFIXES,
@@ -48,9 +46,16 @@ def is_known(name: str) -> bool:
     return (
         name == "pocket"
         or name in ALIASES
-        or name in open_clip.list_models()
+        or name in open_clip_names()
         or is_on_hub(name)
     )
+
+
+def open_clip_names() -> list[str]:
+    """Return the names of open_clip's architectures."""
+    from open_clip import list_models
+
+    return list_models()
 
 
 def is_on_hub(name: str) -> bool:

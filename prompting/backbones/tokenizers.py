@@ -2,12 +2,12 @@
 tokenizer.json, run by the package `tokenizers`.
 """
 
+from __future__ import annotations
+
 import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from open_clip.tokenizer import get_clean_fn
 
 from prompting.backbones import hub_models
 from prompting.tokens import Tokenizer, clip_tokenizer
@@ -37,6 +37,7 @@ class FileTokenizer:
         cleaning: str = "whitespace",
         end_is_zero: bool = False,
     ) -> None:
+        from open_clip.tokenizer import get_clean_fn
         from tokenizers import Tokenizer as Backend
 
         try:

@@ -26,7 +26,6 @@ from prompting.checkpoints.prompt_files import (
 from prompting.checkpoints.reference import (
     BUFFERS,
     current_name,
-    describe,
     is_ivlp,
     is_maple,
     prompt_from_reference,
@@ -140,7 +139,7 @@ class Checkpoint:
     def describe(self) -> str:
         """Return the prompt in words; empty if its names do not tell."""
         try:
-            return describe(prompt_from_reference(self.unconditional()))
+            return prompt_from_reference(self.unconditional()).describe()
         except ValueError:
             return ""
 
@@ -436,7 +435,7 @@ def convert(
             f"{target} is neither .safetensors nor .pth.tar: its ending says what is written"
         )
     prompt, known = read_prompt(source, position, load_epoch)
-    description = describe(prompt)
+    description = prompt.describe()
     if isinstance(prompt, TextPrompt | UnifiedPrompt):
         description += f", class name at the {prompt.position}"
     if target.suffix == ".safetensors":

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from toolkit.common.cli import STOPPED, NotDone, run_command
 from toolkit.common.plugins import add_import_flag
+from toolkit.common.text import log_lines
 
 from .local_executor import Processes
 from .plan import Clock, Executor, Job, Outcome, Plan, Report, run_plan
@@ -197,7 +198,8 @@ def summarise(result: Report, log: logging.Logger) -> int:
         first_job.setdefault(message, name)
     for message, times in Counter(result.failed.values()).most_common(10):
         others = f" and {times - 1} more" if times > 1 else ""
-        log.error("failed: %s%s: %s", first_job[message], others, message)
+        lines = f"failed: {first_job[message]}{others}: {message}"
+        log_lines(log, lines, logging.ERROR)  # of a plugin's error, a traceback
     return 1 if result.failed else 0
 
 

@@ -95,9 +95,8 @@ class WorkerPool:
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         parent_end, worker_end = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(worker_end, self.function), daemon=True
-        )
+        # no daemon, as its data loaders start processes, too
+        process = context.Process(target=_serve, args=(worker_end, self.function))
         with _worker_environment(self.size):
             process.start()
         worker_end.close()
@@ -212,6 +211,8 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # the platform's, not spawn as for this process: data loaders need not pickle tasks
+    multiprocessing.set_start_method(None, force=True)
     start_log(logging.WARNING)
     while True:
         try:

@@ -20,9 +20,11 @@ from typing import Protocol
 
 from toolkit.common.files import InUse
 from toolkit.common.plugins import raised_by_user
+from toolkit.common.text import printable
 
 # how often a job may lose its worker before the job itself is taken for the cause
 MAX_LOSSES = 3
+LONGEST_TRACE = 20_000  # characters of a traceback
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,10 @@ def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> 
             traceback.print_exc()
         lost = isinstance(failure, InUse)
         wrong = isinstance(failure, (ValueError, FileNotFoundError)) and not lost
-        error = f"{type(failure).__name__}: {failure}".strip()
+        error = printable(f"{type(failure).__name__}: {failure}".strip())
         if raised_by_user(failure):
-            error = f"{error}\n{traceback.format_exc().strip()}"
+            trace = traceback.format_exc().strip()
+            error = f"{error}\n{printable(trace, LONGEST_TRACE, lines=True)}"
         return Outcome(job, time.monotonic() - began, error, wrong, lost)
     return Outcome(job, time.monotonic() - began)
 
@@ -283,7 +286,7 @@ class _PlanRun:
                     self.result.reused.append(job.name)
                     self.clock.drop(job.name)
             except (ValueError, OSError) as error:
-                self._settle(Outcome(job, 0.0, str(error)))
+                self._settle(Outcome(job, 0.0, printable(error)))
 
     def queue_ready_jobs(self) -> None:
         """Queue the jobs whose needs are met; skip those that need a job that failed."""

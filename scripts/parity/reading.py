@@ -15,7 +15,7 @@ from prompting.backbones.weights import build, openai_config
 from prompting.checkpoints.reference import current_name
 from prompting.model import PromptedCLIP
 from prompting.tokens import clip_tokenizer
-from trainers.anchors import IMAGENET_TEMPLATES, Anchor
+from trainers.anchors import Anchor, imagenet_templates
 from trainers.engine.config import get_cfg_default
 from trainers.engine.settings import extend
 
@@ -113,7 +113,7 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     if method == "promptsrc":
         cfg.TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT = float(settings["w_text"])
         cfg.TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT = float(settings["w_image"])
-        anchor_templates = list(IMAGENET_TEMPLATES)
+        anchor_templates = list(imagenet_templates())
     if method == "kgcoop":
         cfg.TRAINER.KGCOOP.W = float(settings["w"])
     if method == "prograd":

@@ -81,17 +81,30 @@ def read_scores(
 ) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
     """Return (method, label) -> seed -> task -> percent.
 
-    Plain CLIP comes first, from the records of the first method.
+    Plain CLIP comes first, from the records of the first method that has its score.
     """
     scores = {}
     first = next(iter(results.runs))
-    for (method, label), runs in results.runs.items():
+    for method, label in results.runs:
         if results.protocol == "fewshot" and (method, label) == first:
-            scores[ZERO_SHOT, "0"] = _read(runs, folder, "zero_shot")
+            scores[ZERO_SHOT, "0"] = _read_zero_shot(results, label, folder)
         elif results.protocol != "fewshot" and method == first[0]:
-            scores[ZERO_SHOT, label] = _read(runs, folder, "zero_shot")
+            scores[ZERO_SHOT, label] = _read_zero_shot(results, label, folder)
     for key, runs in results.runs.items():
         scores[key] = _read(runs, folder, "score")
+    return scores
+
+
+def _read_zero_shot(
+    results: Results, label: str, folder: Path
+) -> dict[int, dict[str, float]]:
+    """Return seed -> task -> percent of plain CLIP."""
+    scores: dict[int, dict[str, float]] = {}
+    for (_, one), runs in results.runs.items():
+        if one != label:
+            continue
+        for seed, by_task in _read(runs, folder, "zero_shot").items():
+            scores[seed] = by_task | scores.get(seed, {})
     return scores
 
 
@@ -102,7 +115,8 @@ def _read(runs: Runs, folder: Path, column: str) -> dict[int, dict[str, float]]:
         file = folder / name / "results.json"
         if file.is_file():
             (record,) = read_json(file)
-            scores.setdefault(seed, {})[task] = record[column]
+            if column in record:
+                scores.setdefault(seed, {})[task] = record[column]
     return scores
 
 

@@ -16,7 +16,6 @@ from datasets import Sample, Task
 from elevater_eval import metrics
 from elevater_eval.bootstrap import resample, statistic_of, task_generator
 from toolkit.common.images import ImageError, read_image
-from toolkit.common.text import printable
 
 from .experiment import Stage
 
@@ -115,9 +114,7 @@ def gather(
     try:
         task = stage.task(label, root)
     except (OSError, ValueError) as error:
-        log.warning(
-            "%s: neither images nor intervals: %s", printable(label), printable(error)
-        )
+        log.warning("%s: neither images nor intervals: %s", label, error)
         return Findings(problem=UNREADABLE)
     trained = []
     if stage.has_shots(label):
@@ -258,7 +255,7 @@ def thumbnail(path: str, side: int = SIDE) -> str:
     try:
         image = read_image(path)
     except (OSError, ImageError) as error:
-        log.warning("%s", printable(error))
+        log.warning("%s", error)
         return ""
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
@@ -275,7 +272,7 @@ def _read_predictions(
     try:
         probabilities = stage.probabilities(record)
     except ValueError as error:
-        log.warning("%s: %s", printable(task.name), printable(error))
+        log.warning("%s: %s", task.name, error)
         return None, "The prediction file is damaged."
     if probabilities is None:
         return None, "There is no prediction file."
@@ -301,7 +298,7 @@ def _try_to_resample(
     try:
         return resample_scores(record["task"], record["metric"], targets, probabilities)
     except ValueError as error:
-        log.warning("%s: no interval: %s", printable(record["task"]), printable(error))
+        log.warning("%s: no interval: %s", record["task"], error)
         return None
 
 

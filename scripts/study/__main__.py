@@ -24,10 +24,12 @@ from toolkit.common.text import start_log
 
 from . import methods, protocol
 from .items import Item, plan_items
+from .options import check_jobs, check_options
 from .protocol import Protocol
 from .running import progress_lines, run_jobs, split_words
 
 log = logging.getLogger("study")
+NO_PROMPT = "a trainer for Dassl alone leaves no prompt that is scored on other tasks"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -81,6 +83,11 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     known = protocol.narrowed(known, seeds, split_words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     plan, items = plan_items(known, names)
+    try:
+        check_options(known.methods, known.options, known.backbone)
+        check_jobs(plan)
+    except ValueError as error:
+        raise ValueError(f"{Path(args.suite).name}: options: {error}") from None
     return known, plan, items
 
 
@@ -132,6 +139,9 @@ def describe(
         part, _ = plan_items(known, [item.name])
         lines.append(_count_line(item.name, part))
     lines.append(_count_line("together", plan))
+    without = [name for name in known.singles() if not methods.leaves_prompt(name)]
+    if without and any(item.name == "figure4" for item in items):
+        lines.append(f"figure4 is without {', '.join(without)}: {NO_PROMPT}")
     is_pocket = known.backbone == "pocket"
     lines += progress_lines(plan, args, is_pocket, show_images=False)
     return "\n".join(lines) + "\n"

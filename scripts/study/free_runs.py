@@ -5,6 +5,7 @@ and deviation over seeds.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from .items import Item, Row, Runs
 from .plan_file import Entry
 from .planner import Planner, digest
 from .protocol import Protocol
+
+log = logging.getLogger(__name__)
 
 LABELS = ("runs", "method", "shots")
 BEST = "best by validation"
@@ -51,24 +54,6 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     return plan, list(items.values())
 
 
-OF_THE_PLAN = {
-    "OUTPUT_DIR": "each run has its own folder below the plan's output_dir",
-    "RESUME": "runs are resumed by themselves",
-    "SEED": "see seeds",
-    "DATASET.RANDOM_SEED_SAMPLING": "see seeds",
-    "DATASET.NUM_SHOTS": "see shots",
-    "DATASET.NUM_SAMPLES_PER_CLASS": "see shots",
-    "DATASET.DATASET": "see targets",
-    "DATASET.NAME": "see targets",
-    "DATASET.ROOT": "see root",
-    "MULTITASK.SOURCE": "see sources",
-    "MODEL.BACKBONE.NAME": "see backbone",
-    "TRAINER.NAME": "see methods",
-    "TEST.NO_TEST": "a table needs scores",
-    "TEST.SPLIT": "tables are of test images",
-}  # key -> the plan's own key for it
-
-
 def expand(entry: Entry) -> dict[str, dict]:
     """Return the settings of an entry's grid: name -> options. Without a grid there is
     one, named "".
@@ -77,9 +62,6 @@ def expand(entry: Entry) -> dict[str, dict]:
     values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
-    for key in entry.options:
-        if key in OF_THE_PLAN:
-            raise ValueError(f"{key} is no option of a run: {OF_THE_PLAN[key]}")
     cfg = work.resolved(method, shots, seed, entry.backbone, {})
     varied = {}
     for key, value in entry.options.items():
@@ -110,17 +92,31 @@ def _value_of(cfg, key: str) -> object:
 def _rows(
     plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int
 ) -> list[Row]:
-    """Return a row for each setting, and one that chooses between them."""
+    """Return a row for each setting, and one that chooses between them unless
+    validation images are trained on.
+    """
     labels = (entry.name, method, str(shots))
     rows = []
     candidates: Runs = {}
+    is_chosen = len(grid) > 1
     for name, options in grid.items():
+        if len(grid) > 1:
+            cfg = work.resolved(method, shots, entry.seeds[0], entry.backbone, options)
+            if cfg.DATASET.TRAIN_ON_VAL:
+                is_chosen = False
+            elif cfg.TEST.FINAL_MODEL != "best_val":
+                options = options | {"TEST.VAL_SCORE": True}
         runs = _runs(plan, entry, options, method, shots)
         rows.append(Row((*labels, name), runs))
         for cell, names in runs.items():
             candidates[cell] = candidates.get(cell, ()) + names
-    if len(grid) > 1:
+    if is_chosen:
         rows.append(Row((*labels, BEST), candidates))
+    elif len(grid) > 1:
+        log.warning(
+            "%s: no setting is the best by validation, as these images are trained on (DATASET.TRAIN_ON_VAL)",
+            method,
+        )
     return rows
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from scripts.jobs.plan import Plan
 
-from .methods import is_multitask, multitask_form
-from .planner import LENGTHS, Group, Planner
-from .protocol import Protocol
+from .methods import is_multitask, leaves_prompt, multitask_form
+from .planner import Group, Planner
+from .protocol import LENGTH_NODES, Protocol
 
 ONE_TEMPLATE = ", one template"  # after the label of plain CLIP
 Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
@@ -161,7 +161,7 @@ class _ItemPlanner(Planner):
         item = self._target_item(
             "figure4", "Zero-shot transfer between tasks", "source"
         )
-        for single in self.protocol.singles():
+        for single in filter(leaves_prompt, self.protocol.singles()):
             jobs = item.matrices.setdefault(single, {})
             for seed in self.protocol.seeds:
                 jobs[seed] = self.transfer(single, settings["shots"], seed)
@@ -170,7 +170,7 @@ class _ItemPlanner(Planner):
     def figure5(self, settings: dict) -> Item:
         item = self._cross_task_item("figure5", "Context length", "method", "vectors")
         for single, multitask in self._pairs():
-            if single not in LENGTHS:
+            if single not in LENGTH_NODES:
                 continue
             for length in settings["lengths"]:
                 runs = self._cross_task(multitask, settings["shots"], length=length)

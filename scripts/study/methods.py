@@ -1,5 +1,5 @@
-"""The prompt methods that studies and sweeps run: every registered trainer that learns
-a prompt.
+"""The methods that studies and sweeps run: every registered trainer that learns, also
+those that were written for Dassl alone.
 """
 
 from __future__ import annotations
@@ -20,33 +20,39 @@ def known() -> tuple[str, ...]:
     """Return the names of all methods, those of the paper first."""
     from dassl.engine import TRAINER_REGISTRY
 
-    from trainers.engine.config import is_native, trainer_class
+    from trainers.engine.config import trainer_class
 
     _register()
     names = []
     for name in (*PAPER, *TRAINER_REGISTRY.registered_names()):
-        trainer = trainer_class(name)
-        if is_native(trainer) and trainer.learns and name not in names:
+        if name not in names and _learns(trainer_class(name)):
             names.append(name)
     return tuple(names)
 
 
-def check_plannable(name: str) -> None:
-    """Raise ValueError for a trainer that is written for Dassl alone: plans have no runs
-    of such trainers.
-    """
-    from dassl.engine import TRAINER_REGISTRY
+def _learns(trainer: type) -> bool:
+    """Return True if a trainer trains; one for Dassl alone has a step of its own then."""
+    from dassl.engine import TrainerX
 
+    from trainers.engine.config import is_native
+
+    if is_native(trainer):
+        return trainer.learns
+    for name in ("forward_backward", "run_epoch", "train"):
+        if getattr(trainer, name, None) is not getattr(TrainerX, name):
+            return True
+    return False
+
+
+@cache
+def leaves_prompt(method: str) -> bool:
+    """Return whether a method's prompts are files that other tasks can use, which those
+    of a trainer for Dassl alone are not.
+    """
     from trainers.engine.config import is_native, trainer_class
 
-    _register()
-    if name not in TRAINER_REGISTRY.registered_names():
-        return
-    if not is_native(trainer_class(name)):
-        raise ValueError(
-            f"{name} is a trainer written for Dassl, which leaves no prompt that a plan could start from or evaluate: "
-            "start its runs by train.py, one by one"
-        )
+    known()
+    return is_native(trainer_class(method))
 
 
 @cache
@@ -57,7 +63,7 @@ def is_multitask(method: str) -> bool:
     from trainers.engine.config import trainer_class
 
     known()
-    return trainer_class(method).multitask
+    return getattr(trainer_class(method), "multitask", False)
 
 
 @cache
@@ -69,8 +75,11 @@ def single_form(method: str) -> str:
 
     if is_multitask(method):
         for base in trainer_class(method).__mro__[1:]:
-            if base.__name__ in known() and not is_multitask(base.__name__):
-                return base.__name__
+            name = base.__name__
+            # the name may be that of a user's trainer now
+            is_known = name in known() and trainer_class(name) is base
+            if is_known and not is_multitask(name):
+                return name
     return method
 
 

@@ -162,7 +162,7 @@ def write_page(
     out: Path,
 ) -> None:
     """Fill the page's parts of these items, so that text around them stays, and copy
-    plots and numbers to docs/study. Names of the parts and files of a suite in
+    plots, numbers and machine.json to docs/study. Names of the parts and files of a suite in
     BESIDE_POCKET begin with the suite's.
     """
     text = page.read_text(encoding="utf-8") if page.is_file() else PAGE_HEAD
@@ -174,6 +174,9 @@ def write_page(
         for path in (out / f"{name}.png", out / f"{name}.json"):
             if path.is_file():
                 shutil.copyfile(path, copies / f"{prefix}{path.name}")
+    machine = out.parent / "machine.json"
+    if machine.is_file():
+        shutil.copyfile(machine, copies / f"{prefix}machine.json")
     parts = {"protocol": _protocol_part(protocol, names)}
     by_name = {table.name: table for table in built}
     for item in items:

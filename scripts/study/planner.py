@@ -13,9 +13,8 @@ from scripts.jobs.plan import Job, Plan
 
 from . import costs
 from .methods import single_form
-from .protocol import Protocol
+from .protocol import LENGTH_NODES, Protocol
 
-LENGTHS = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
 PROJECTION = {  # variant -> key and default
     "head": ("HEADS", 1),
     "layer": ("LAYERS", 1),
@@ -190,7 +189,7 @@ class Planner:
     def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:
         """Return the configuration keys of a variant, and their value in the recipe."""
         if name == "length":
-            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTHS[single]]
+            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTH_NODES[single]]
             return keys, self.protocol.lengths[single]
         key, default = PROJECTION[name]
         return [f"TRAINER.MVLPT.PROJECT_{key}"], default

@@ -119,8 +119,12 @@ def _read_line(row: Row, folder: Path) -> Line:
         if not all(file.is_file() for file in files):
             continue
         records = [read_json(file)[0] for file in files]
-        validation = [record.get("val_score", 0.0) for record in records]
-        best = validation.index(max(validation))
+        best = 0
+        if len(records) > 1:
+            validation = [record.get("val_score") for record in records]
+            if None in validation:  # nothing to choose by
+                continue
+            best = validation.index(max(validation))
         if row.column not in records[best]:  # of an earlier version
             continue
         scores = line.scores.setdefault(seed, {})

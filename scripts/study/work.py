@@ -16,6 +16,8 @@ from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, writ
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
 
+from .methods import leaves_prompt
+
 DONE_FILE = "job.json"  # in a finished job's folder: the finished job
 
 
@@ -64,11 +66,18 @@ def perform(job: Job, place: Place) -> None:
     if job.settings["stage"] == "transfer":
         _transfer(job, place)
     else:
-        from trainers.engine.run import execute
-
         execute(build_run(job, place))
     path = Path(place.folder) / job.name / DONE_FILE
     write_json(path, _done(job), indent=1)
+
+
+def execute(run) -> None:
+    """Execute a `trainers.engine.run.Run`, also of a trainer for Dassl alone."""
+    if leaves_prompt(run.cfg.TRAINER.NAME):
+        from trainers.engine.run import execute
+    else:
+        from .dassl_jobs import execute
+    execute(run)
 
 
 def build_run(job: Job, place: Place):
@@ -116,11 +125,17 @@ def resolved(method: str, shots: int, seed: int, backbone: str, options: dict):
 
 def _configuration_key(settings: dict) -> tuple:
     parts = [settings[name] for name in ("method", "shots", "seed", "backbone")]
-    return *parts, json.dumps(settings["options"], sort_keys=True)
+    task = ""
+    if not leaves_prompt(settings["method"]):
+        # its repository may have settings for each data set
+        (task,) = settings["tasks"]
+    return *parts, json.dumps(settings["options"], sort_keys=True), task
 
 
 @lru_cache(maxsize=256)
-def _configuration(method: str, shots: int, seed: int, backbone: str, options: str):
+def _configuration(
+    method: str, shots: int, seed: int, backbone: str, options: str, task: str = ""
+):
     import datasets
     import trainers
     from trainers.engine.config import resolve
@@ -133,9 +148,11 @@ def _configuration(method: str, shots: int, seed: int, backbone: str, options: s
         "MODEL.BACKBONE.NAME": backbone,
     }
     flags |= {"DATASET.NUM_SHOTS": shots, "DATASET.NUM_SAMPLES_PER_CLASS": shots}
+    if task:
+        flags["DATASET.DATASET"] = task
     pairs = []
     for key, value in json.loads(options).items():
-        pairs += [key, str(value)]
+        pairs += [key, "null" if value is None else str(value)]
     return resolve(method, [], flags, pairs)
 
 

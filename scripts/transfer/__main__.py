@@ -31,7 +31,7 @@ from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from scripts.study.running import split_words
 from toolkit.common.structured import read_json
-from toolkit.common.text import start_log
+from toolkit.common.text import log_lines, start_log
 
 from .matrix import Matrix
 
@@ -115,9 +115,8 @@ def run(args: argparse.Namespace) -> int:
         folder = args.output_dir / label(args, method)
         if learn(runs, folder, args):
             return 1
-        log.info(
-            "%s", summary(transfer(folder, runs, tasks, execution.processes(args)))
-        )
+        found = transfer(folder, runs, tasks, execution.processes(args))
+        log_lines(log, summary(found))
         log.info("  %s", os.path.relpath(folder))
     return 0
 
@@ -145,7 +144,12 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
     files = [args.config_file] if args.config_file else []
     cfg = resolve(trainer, files, flags, args.opts)
     cls = trainer_class(trainer)
-    if not is_native(cls) or not cls.learns or cls.multitask:
+    if not is_native(cls):
+        raise ValueError(
+            f"--trainer: {trainer} is a trainer for Dassl alone, which leaves no prompt that is scored on other tasks: "
+            "scripts.sweep does that with 'evaluate: {tasks: [...]}' in its plan"
+        )
+    if not cls.learns or cls.multitask:
         raise ValueError(
             f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT"
         )

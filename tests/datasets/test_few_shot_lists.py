@@ -1,6 +1,7 @@
 """The published few-shot lists: read, written, and taken by a task."""
 
 import json
+import shlex
 
 import pytest
 
@@ -29,19 +30,8 @@ def listed(disk):
 
 def test_a_written_list_is_taken_back(listed, cfg, tmp_path):
     path = tmp_path / "list.jsonl"
-    argv = [
-        "few-shot",
-        "listed",
-        "--root",
-        str(tmp_path),
-        "--shots",
-        "3",
-        "--seed",
-        "1",
-        "-o",
-        str(path),
-    ]
-    assert command.main(argv) == 0
+    argv = f"few-shot listed --root {tmp_path} --shots 3 --seed 1 -o {path}"
+    assert command.main(shlex.split(argv)) == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 6 and list(lines[0]) == [
         "_impath",

@@ -4,6 +4,7 @@ the annotations' true formats.
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_splits_are_pinned(cfg, disk, name):
 def test_the_command_writes_split_files(disk, cfg, capsys, caplog):
     raw_pets(disk)
     raw_ucf(disk)
-    assert main(["prepare", "OxfordPets", "UCF101", "--root", str(disk.root)]) == 0
+    assert main(shlex.split(f"prepare OxfordPets UCF101 --root {disk.root}")) == 0
     made = disk.root / "oxford_pets" / "split_from_annotations.json"
     assert f"OxfordPets: {made}" in capsys.readouterr().out
     content = json.loads(made.read_text())
@@ -240,7 +241,7 @@ def test_the_command_writes_split_files(disk, cfg, capsys, caplog):
     ],
 )
 def test_the_command_says_what_it_cannot_prepare(disk, capsys, name, message):
-    assert main(["prepare", name, "--root", str(disk.root)]) == 2
+    assert main(shlex.split(f"prepare {name} --root {disk.root}")) == 2
     assert message in capsys.readouterr().err
 
 

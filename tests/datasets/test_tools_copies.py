@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import random
+import shlex
 import tarfile
 import zipfile
 
@@ -59,10 +60,9 @@ def small(monkeypatch):
     return set_counts
 
 
-def prepare(root, name, origin, at, *more):
-    return main(
-        ["prepare", name, "--from", origin, "--at", str(at), "--root", str(root), *more]
-    )
+def prepare(root, name, origin, at, options=""):
+    command = f"prepare {name} --from {origin} --at {at} --root {root} {options}"
+    return main(shlex.split(command))
 
 
 def shuffled(name):
@@ -219,14 +219,12 @@ def test_fewer_test_images_are_another_split(tmp_path, capsys):
         names.class_names("mnist"),
         {"train": list(range(10)), "test": list(range(10))},
     )
-    assert (
-        prepare(tmp_path, "mnist", "wds", tmp_path / "copy", "--revision", "abc") == 0
-    )
+    assert prepare(tmp_path, "mnist", "wds", tmp_path / "copy", "--revision abc") == 0
     about = record_of(tmp_path, catalog.entry("mnist"))
     assert (about["verdict"], about["revision"]) == (OTHER_SPLIT, "abc")
     assert about["note"] == "train: 10 of 60,000 images; test: 10 of 10,000 images"
     capsys.readouterr()
-    assert main(["doctor", "mnist", "--root", str(tmp_path)]) == 0
+    assert main(shlex.split(f"doctor mnist --root {tmp_path}")) == 0
     out = capsys.readouterr().out
     assert (
         "made from wds copy: another split (train: 10 of 60,000 images; test" in out
@@ -621,11 +619,11 @@ def test_split_folders_and_elevaters_own_files(origin, tmp_path, small, cfg):
 
 
 def test_command_is_checked_first(tmp_path, capsys):
-    assert main(["prepare", "mnist", "--from", "wds", "--root", str(tmp_path)]) == 2
+    assert main(shlex.split(f"prepare mnist --from wds --root {tmp_path}")) == 2
     assert "--from wds needs --at PATH" in capsys.readouterr().err
     assert prepare(tmp_path, "hateful-memes", "wds", tmp_path) == 2
     assert "hateful-memes cannot be prepared from wds" in capsys.readouterr().err
-    assert main(["prepare", "all", "--root", str(tmp_path)]) == 2
+    assert main(shlex.split(f"prepare all --root {tmp_path}")) == 2
 
 
 @pytest.fixture
@@ -659,17 +657,7 @@ def hub(tmp_path, monkeypatch):
 
 def test_sets_from_the_hub(tmp_path, hub, capsys):
     assert (
-        main(
-            [
-                "prepare",
-                "mnist",
-                "OxfordPets",
-                "--from",
-                "hub",
-                "--root",
-                str(tmp_path / "root"),
-            ]
-        )
+        main(shlex.split(f"prepare mnist OxfordPets --from hub --root {tmp_path}/root"))
         == 0
     )
     about = record_of(tmp_path / "root", catalog.entry("mnist"))
@@ -686,17 +674,9 @@ def test_sets_from_the_hub(tmp_path, hub, capsys):
     assert "test/1.tar" in asked and not asked & {"README.md", "dtd.zip"}
     hub.requests.clear()
     capsys.readouterr()
-    again = [
-        "prepare",
-        "mnist",
-        "--from",
-        "hub",
-        "--at",
-        str(tmp_path / "root/hub"),
-        "--root",
-        str(tmp_path / "other"),
-    ]
-    assert main(again) == 0  # existing files are not fetched again
+    downloads = tmp_path / "root" / "hub"
+    again = f"prepare mnist --from hub --at {downloads} --root {tmp_path}/other"
+    assert main(shlex.split(again)) == 0  # existing files are not fetched again
     assert not [
         request
         for request in hub.requests
@@ -706,25 +686,25 @@ def test_sets_from_the_hub(tmp_path, hub, capsys):
 
 def test_hub_that_has_nothing_or_does_not_answer(tmp_path, hub, monkeypatch, capsys):
     root = tmp_path / "root"
-    command = ["--from", "hub", "--root", str(root)]
-    assert main(["prepare", "dtd", *command]) == 2
+    command = f"--from hub --root {root}"
+    assert main(shlex.split(f"prepare dtd {command}")) == 2
     error = capsys.readouterr().err
     assert (
         error.count("error: ") == 1
         and "clip-benchmark/wds_vtab-dtd (main) could not be fetched" in error
     )
-    assert main(["prepare", "mnist", *command, "--revision", "nowhere"]) == 2
+    assert main(shlex.split(f"prepare mnist {command} --revision nowhere")) == 2
     assert (
         "clip-benchmark/wds_mnist (nowhere) could not be fetched"
         in capsys.readouterr().err
     )
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert main(["prepare", "mnist", *command]) == 2
+    assert main(shlex.split(f"prepare mnist {command}")) == 2
     error = capsys.readouterr().err
     assert (
         error.count("error: ") == 1
         and "With a local copy, use --from wds --at PATH" in error
     )
     assert not (root / "classification").exists()
-    assert main(["prepare", "hateful-memes", *command]) == 2
+    assert main(shlex.split(f"prepare hateful-memes {command}")) == 2
     assert "cannot be prepared from hub" in capsys.readouterr().err

@@ -3,6 +3,7 @@ on disk is changed.
 """
 
 import json
+import shlex
 import shutil
 import zipfile
 
@@ -458,7 +459,7 @@ def snapshot(folder):
 
 def test_command_on_a_sound_root(root, capsys):
     before = snapshot(root)
-    assert main(["doctor", "--root", str(root)]) == 0
+    assert main(shlex.split(f"doctor --root {root}")) == 0
     assert snapshot(root) == before
     assert capsys.readouterr().out.splitlines() == [
         "birds: ok (6 train, 3 test)",
@@ -514,7 +515,7 @@ def test_command_names_every_damage(root, disk, capsys):
     edit_json(pets / "split.json", lambda c: c["test"][1].__setitem__(2, "wasp"))
     (pets / "images" / "test_2.png").unlink()
     shutil.copy(pets / "images" / "train_0.png", pets / "images" / "test_0.png")
-    assert main(["doctor", "--root", str(root), "--all"]) == 1
+    assert main(shlex.split(f"doctor --root {root} --all")) == 1
     out = capsys.readouterr().out
     for kind in (
         "damaged-member",
@@ -541,31 +542,31 @@ def test_command_names_every_damage(root, disk, capsys):
 
 def test_command_reports_missing_sets(root, capsys):
     shutil.rmtree(root / BIRDS.folder)
-    assert main(["doctor", "--root", str(root)]) == 0
+    assert main(shlex.split(f"doctor --root {root}")) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "missing: birds",
         "2 ok, 0 damaged, 1 missing",
     ]
-    assert main(["doctor", "--root", str(root), "memes"]) == 0
-    assert main(["doctor", "--root", str(root), "birds"]) == 1
+    assert main(shlex.split(f"doctor --root {root} memes")) == 0
+    assert main(shlex.split(f"doctor --root {root} birds")) == 1
     assert (
         f"birds needs labels.txt, train.txt, test.txt, train.zip, test.zip in {root / BIRDS.folder}"
         in capsys.readouterr().out
     )
     shutil.rmtree(root / MEMES.folder)
     shutil.rmtree(root / PETS.folder)
-    assert main(["doctor", "--root", str(root)]) == 1
+    assert main(shlex.split(f"doctor --root {root}")) == 1
 
 
 def test_quick_reads_no_image(root, capsys):
     flip(root / BIRDS.folder / "train.zip", "train/2.png")
-    assert main(["doctor", "--root", str(root), "--quick", "birds"]) == 0
-    assert main(["doctor", "--root", str(root), "birds"]) == 1
+    assert main(shlex.split(f"doctor --root {root} --quick birds")) == 0
+    assert main(shlex.split(f"doctor --root {root} birds")) == 1
 
 
 def test_json_of_the_command(root, capsys):
     (root / BIRDS.folder / "test.txt").unlink()
-    assert main(["doctor", "--root", str(root), "--json", "birds"]) == 1
+    assert main(shlex.split(f"doctor --root {root} --json birds")) == 1
     (record,) = json.loads(capsys.readouterr().out)
     assert record["status"] == "damaged" and record["images"] == {"train": 6}
     finding = {
@@ -578,8 +579,8 @@ def test_json_of_the_command(root, capsys):
 
 
 def test_wrong_commands_have_exit_code_2(root, capsys):
-    assert main(["doctor", "--root", str(root / "nowhere")]) == 2
-    assert main(["doctor", "--root", str(root), "bird"]) == 2
+    assert main(shlex.split(f"doctor --root {root}/nowhere")) == 2
+    assert main(shlex.split(f"doctor --root {root} bird")) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"error: data root {root / 'nowhere'} is not a folder",
         "error: no set is called 'bird'; the nearest names are birds, pets, memes",

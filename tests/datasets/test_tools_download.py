@@ -9,6 +9,7 @@ import http.server
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -464,7 +465,7 @@ def known(server, monkeypatch):
 
 
 def test_command_fetches_and_unpacks(known, server, tmp_path, capsys):
-    assert main(["download", "pets", "--root", str(tmp_path)]) == 0
+    assert main(shlex.split(f"download pets --root {tmp_path}")) == 0
     assert names(tmp_path / "pets") == [
         "annotations/list.txt",
         "images/a.jpg",
@@ -473,16 +474,16 @@ def test_command_fetches_and_unpacks(known, server, tmp_path, capsys):
     ]
     assert f"pets: all files are in {tmp_path / 'pets'}" in capsys.readouterr().out
     server.requests.clear()
-    assert main(["download", "pets", "--root", str(tmp_path)]) == 0
+    assert main(shlex.split(f"download pets --root {tmp_path}")) == 0
     assert server.requests == []
 
 
 def test_command_needs_no_archive_once_it_is_unpacked(known, server, tmp_path):
-    main(["download", "pets", "--root", str(tmp_path)])
+    main(shlex.split(f"download pets --root {tmp_path}"))
     (tmp_path / "pets" / "pets.tgz").unlink()
     (tmp_path / "pets" / "annotations" / "list.txt").unlink()
     server.requests.clear()
-    assert main(["download", "pets", "--root", str(tmp_path)]) == 0
+    assert main(shlex.split(f"download pets --root {tmp_path}")) == 0
     assert server.requests == [] and names(tmp_path / "pets") == [
         "images/a.jpg",
         "split.json",
@@ -490,9 +491,9 @@ def test_command_needs_no_archive_once_it_is_unpacked(known, server, tmp_path):
 
 
 def test_command_repairs_a_damaged_file(known, server, tmp_path):
-    main(["download", "pets", "--root", str(tmp_path)])
+    main(shlex.split(f"download pets --root {tmp_path}"))
     (tmp_path / "pets" / "split.json").write_text('{"train": [')
-    assert main(["download", "pets", "--root", str(tmp_path)]) == 0
+    assert main(shlex.split(f"download pets --root {tmp_path}")) == 0
     assert (tmp_path / "pets" / "split.json").read_bytes() == server.files[
         "/split.json"
     ]
@@ -502,7 +503,7 @@ def test_command_fetches_the_rest_where_one_file_is_refused(
     known, server, tmp_path, capsys
 ):
     del server.files["/split.json"]
-    assert main(["download", "pets", "--root", str(tmp_path)]) == 1
+    assert main(shlex.split(f"download pets --root {tmp_path}")) == 1
     assert names(tmp_path / "pets") == [
         "annotations/list.txt",
         "images/a.jpg",
@@ -520,14 +521,7 @@ def test_command_takes_a_mirror(known, server, tmp_path):
     }
     assert (
         main(
-            [
-                "download",
-                "birds",
-                "--root",
-                str(tmp_path),
-                "--mirror",
-                f"{server.url}/copy/",
-            ]
+            shlex.split(f"download birds --root {tmp_path} --mirror {server.url}/copy/")
         )
         == 0
     )
@@ -535,7 +529,7 @@ def test_command_takes_a_mirror(known, server, tmp_path):
 
 
 def test_command_where_no_place_is_known(known, tmp_path, capsys):
-    assert main(["download", "birds", "--root", str(tmp_path)]) == 1
+    assert main(shlex.split(f"download birds --root {tmp_path}")) == 1
     error = capsys.readouterr().err
     assert (
         "no place is known to fetch birds from" in error and "Kept in nests." in error
@@ -548,7 +542,7 @@ def test_command_where_no_place_is_known(known, tmp_path, capsys):
 
 
 def test_unknown_name(known, tmp_path, capsys):
-    assert main(["download", "pet", "--root", str(tmp_path)]) == 2
+    assert main(shlex.split(f"download pet --root {tmp_path}")) == 2
     assert "the nearest names are pets" in capsys.readouterr().err
 
 

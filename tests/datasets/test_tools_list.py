@@ -57,7 +57,7 @@ def test_list_has_a_line_for_every_set(capsys):
     [("coop", 11), ("imagenet-variant", 4), ("elevater", 21), ("pocket", 35)],
 )
 def test_list_of_one_suite_as_json(capsys, suite, count):
-    assert main(["list", "--suite", suite, "--json"]) == 0
+    assert main(shlex.split(f"list --suite {suite} --json")) == 0
     records = json.loads(capsys.readouterr().out)
     assert len(records) == count
     for record in records:
@@ -74,7 +74,7 @@ def test_list_of_one_suite_as_json(capsys, suite, count):
 
 @pytest.mark.parametrize("name", catalogue.entries())
 def test_show_as_json(capsys, name):
-    assert main(["show", name, "--json"]) == 0
+    assert main(shlex.split(f"show {name} --json")) == 0
     record, entry = json.loads(capsys.readouterr().out), catalogue.entry(name)
     assert list(record) == [
         "name",
@@ -102,7 +102,7 @@ def test_show_as_json(capsys, name):
 
 
 def test_show_for_a_reader(capsys):
-    assert main(["show", "mnist"]) == 0
+    assert main(shlex.split("show mnist")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
         "mnist (elevater): 10 classes, multiclass, scored by accuracy",
@@ -116,7 +116,7 @@ def test_show_for_a_reader(capsys):
 
 
 def test_unknown_name_has_exit_code_2(capsys):
-    assert main(["show", "mnsit"]) == 2
+    assert main(shlex.split("show mnsit")) == 2
     assert capsys.readouterr().err.startswith(
         "error: no set is called 'mnsit'; the nearest names are mnist"
     )
@@ -125,7 +125,7 @@ def test_unknown_name_has_exit_code_2(capsys):
 def test_command_line_of_its_own_process():
     """Expect only JSON on the standard output; a reader that stops early is no error."""
     shown = subprocess.run(
-        [sys.executable, "-m", "datasets", "show", "dtd", "--json"],
+        shlex.split(f"{sys.executable} -m datasets show dtd --json"),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import pickle
+import shlex
 import struct
 import zipfile
 from pathlib import Path
@@ -379,8 +380,9 @@ def copies(tmp_path, monkeypatch):
 
 
 def prepare(tmp_path, name):
-    folders = ["--root", str(tmp_path), "--source", str(tmp_path / "copies")]
-    return main(["prepare", name, "--from", "torchvision", *folders, "--offline"])
+    folders = f"--root {tmp_path} --source {tmp_path}/copies"
+    command = f"prepare {name} --from torchvision {folders} --offline"
+    return main(shlex.split(command))
 
 
 def test_every_set_that_torchvision_has_can_be_prepared():
@@ -539,10 +541,10 @@ def test_test_labels_must_be_there(copies, tmp_path, capsys):
 
 def test_set_that_torchvision_lacks(copies, tmp_path, capsys):
     mnist(copies)
-    folders = ["--root", str(tmp_path), "--source", str(copies.root), "--offline"]
+    folders = f"--root {tmp_path} --source {copies.root} --offline"
     # and mnist is not begun
     assert (
-        main(["prepare", "mnist", "hateful-memes", "--from", "torchvision", *folders])
+        main(shlex.split(f"prepare mnist hateful-memes --from torchvision {folders}"))
         == 2
     )
     assert [path.name for path in tmp_path.iterdir()] == ["copies"]

@@ -3,6 +3,7 @@ and row.
 """
 
 import json
+import shlex
 import zipfile
 
 import pytest
@@ -330,7 +331,7 @@ def test_damage_to_the_content_is_named(write_zip, two_tasks, capsys, kind):
     path = write_zip(two_tasks)
     begin = f"error: {path}/all_predictions.json: {place}: {message}"
     assert any(line.startswith(begin) for line in errors(path)), (begin, errors(path))
-    assert main(["validate", str(path)]) == 2
+    assert main(shlex.split(f"validate {path}")) == 2
     out, err = capsys.readouterr()
     assert begin in out and err == ""
     assert all(len(line) < 400 for line in out.splitlines() if line.startswith("error"))
@@ -520,7 +521,7 @@ def test_damage_to_the_archive_is_named(write_zip, two_tasks, kind):
         and lines[0].startswith(f"error: {path}")
         and message in lines[0]
     )
-    assert main(["validate", str(path)]) == 2
+    assert main(shlex.split(f"validate {path}")) == 2
 
 
 @pytest.mark.parametrize(

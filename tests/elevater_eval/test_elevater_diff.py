@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -113,17 +114,7 @@ def test_seeds_are_paired_by_number_and_what_is_absent_is_named(
     ]
     assert task(result, "mnist")["seeds"] == [1] and result["suites"][0]["tasks"] == 3
     assert (
-        main(
-            [
-                "diff",
-                str(first),
-                str(second),
-                "--root",
-                str(data_root),
-                "--resamples",
-                "20",
-            ]
-        )
+        main(shlex.split(f"diff {first} {second} --root {data_root} --resamples 20"))
         == 0
     )
     assert "dtd is only in A" in capsys.readouterr().out.splitlines()
@@ -138,16 +129,8 @@ def test_tasks_are_drawn_alike_whatever_else_is_compared(pair, data_root):
 
 def test_the_command_prints_a_table_and_writes_json(pair, data_root, tmp_path, capsys):
     file = tmp_path / "diff.json"
-    arguments = [
-        *map(str, pair),
-        "--root",
-        str(data_root),
-        "--resamples",
-        "20",
-        "--json",
-        str(file),
-    ]
-    assert main(["diff", *arguments]) == 0
+    arguments = f"--root {data_root} --resamples 20 --json {file}"
+    assert main(shlex.split(f"diff {pair[0]} {pair[1]} {arguments}")) == 0
     out = capsys.readouterr().out
     result = json.loads(file.read_text())
     assert result == compare(*pair, data_root, resamples=20)
@@ -173,7 +156,5 @@ def test_bad_input_is_named(pair, data_root, run_folder, capsys):
         InvalidSubmissionError, match="short.*mnist.*29 rows, but 30 in the index file"
     ):
         compare(first, short, data_root)
-    assert (
-        main(["diff", str(first), str(first / "absent"), "--root", str(data_root)]) == 2
-    )
+    assert main(shlex.split(f"diff {first} {first}/absent --root {data_root}")) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

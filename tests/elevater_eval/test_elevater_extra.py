@@ -1,5 +1,6 @@
 import doctest
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -65,17 +66,10 @@ SIZES = {"mnist": (30, 10), "voc-2007-classification": (4, 3)}
 def test_extra_scores_stay_apart(run_folder, data_root, tmp_path, capsys):
     run, file = run_folder("run", SIZES, (0, 1)), tmp_path / "scores.json"
     names = list(metrics.EXTRA)
-    arguments = [
-        "score",
-        str(run),
-        "--root",
-        str(data_root),
-        "--extra",
-        ",".join(names),
-        "--json",
-        str(file),
-    ]
-    assert main(arguments) == 0
+    arguments = (
+        f"score {run} --root {data_root} --extra {','.join(names)} --json {file}"
+    )
+    assert main(shlex.split(arguments)) == 0
     official, extra = capsys.readouterr().out.split("\nnot official, ")
     result = json.loads(file.read_text())
     mnist, voc = result["tasks"]
@@ -110,7 +104,7 @@ def test_extra_scores_stay_apart(run_folder, data_root, tmp_path, capsys):
 
 def test_an_unknown_extra_metric_is_one_line(run_folder, data_root, capsys):
     run = run_folder("run", SIZES, (0,))
-    assert main(["score", str(run), "--root", str(data_root), "--extra", "top_5"]) == 2
+    assert main(shlex.split(f"score {run} --root {data_root} --extra top_5")) == 2
     assert (
         "unknown extra metric 'top_5'; did you mean 'top5'?" in capsys.readouterr().err
     )

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 
@@ -88,16 +89,7 @@ def test_another_split_is_refused(run, marker, tmp_path):
     ]
     assert [issue.level for issue in found] == ["error"]
     assert (
-        main(
-            [
-                "combine",
-                str(run),
-                "-o",
-                str(tmp_path / "a.zip"),
-                "--root",
-                str(tmp_path / "data"),
-            ]
-        )
+        main(shlex.split(f"combine {run} -o {tmp_path}/a.zip --root {tmp_path}/data"))
         != 0
     )
 
@@ -113,29 +105,13 @@ def test_same_images_and_split_are_silent(run, marker, tmp_path, caplog):
 def test_commands(run, marker, tmp_path, capsys, caplog):
     marker()
     assert (
-        main(
-            [
-                "combine",
-                str(run),
-                "-o",
-                str(tmp_path / "a.zip"),
-                "--root",
-                str(tmp_path / "data"),
-            ]
-        )
+        main(shlex.split(f"combine {run} -o {tmp_path}/a.zip --root {tmp_path}/data"))
         == 0
     )
     assert "ELEVATER's order" in caplog.text
     assert (
         main(
-            [
-                "combine",
-                str(run),
-                "-o",
-                str(tmp_path / "b.zip"),
-                "--root",
-                str(tmp_path / "nowhere"),
-            ]
+            shlex.split(f"combine {run} -o {tmp_path}/b.zip --root {tmp_path}/nowhere")
         )
         == 2
     )

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -111,9 +112,7 @@ def test_the_command_prints_a_table_and_writes_json(
 ):
     run = run_folder("run", SIZES, (0, 1))
     scores = tmp_path / "scores.json"
-    assert (
-        main(["score", str(run), "--root", str(data_root), "--json", str(scores)]) == 0
-    )
+    assert main(shlex.split(f"score {run} --root {data_root} --json {scores}")) == 0
     out = capsys.readouterr().out
     result = json.loads(scores.read_text())
     assert result == score(run, data_root)
@@ -121,9 +120,7 @@ def test_the_command_prints_a_table_and_writes_json(
         line for line in out.splitlines() if "mnist" in line
     )
     assert "4 of 20 tasks" in out
-    assert (
-        main(["score", str(run), "--root", str(data_root), "--only", "dtd,mnist"]) == 0
-    )
+    assert main(shlex.split(f"score {run} --root {data_root} --only dtd,mnist")) == 0
     assert "hateful" not in capsys.readouterr().out
 
 
@@ -131,7 +128,7 @@ def test_a_task_without_labels_is_one_line(run_folder, data_root, capsys):
     run = run_folder(
         "run", {"mnist": (30, 10), "kitti-distance": (711, 4), "birds": (3, 3)}, (0,)
     )
-    assert main(["score", str(run), "--root", str(data_root)]) == 2
+    assert main(shlex.split(f"score {run} --root {data_root}")) == 2
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and len(lines) == 2
@@ -139,7 +136,7 @@ def test_a_task_without_labels_is_one_line(run_folder, data_root, capsys):
         "unknown task 'birds' has no labels" in lines[0]
         and "test_meta.json does not exist" in lines[1]
     )
-    assert main(["score", str(run), "--root", str(data_root), "--only", "mnist"]) == 0
+    assert main(shlex.split(f"score {run} --root {data_root} --only mnist")) == 0
 
 
 def test_bad_input_to_score(run_folder, data_root, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import shutil
 import zipfile
 
@@ -96,7 +97,7 @@ def test_files_that_do_not_belong_together_are_named(
     run = run_folder("run", SIZES, (0, 1))
     file = run / "predictions" / "seed1_hateful-memes.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    assert main(["combine", str(run), "-o", str(tmp_path / "s.zip")]) == 2
+    assert main(shlex.split(f"combine {run} -o {tmp_path}/s.zip")) == 2
     text = capsys.readouterr().err
     assert all(message in text for message in messages) and len(text.splitlines()) == 1
     assert not (tmp_path / "s.zip").exists()
@@ -145,7 +146,7 @@ def test_a_failed_combination_leaves_the_old_submission(
     "make", [lambda p: p / "absent", lambda p: (p / "empty").mkdir() or p / "empty"]
 )
 def test_nothing_to_combine_is_one_line(tmp_path, capsys, make):
-    assert main(["combine", str(make(tmp_path)), "-o", str(tmp_path / "s.zip")]) == 2
+    assert main(shlex.split(f"combine {make(tmp_path)} -o {tmp_path}/s.zip")) == 2
     text = capsys.readouterr().err
     assert len(text.splitlines()) == 1 and str(tmp_path) in text
 
@@ -156,15 +157,15 @@ def test_a_task_without_a_seed_that_others_have_is_named(tmp_path, run_folder, c
         for seed in (0, 1, 2)
     ]
     (runs[1] / "predictions" / "seed1_mnist.json").unlink()
-    arguments = ["combine", *map(str, runs), "-o", str(tmp_path / "s.zip")]
-    assert main(arguments) == 2
+    arguments = f"combine {runs[0]} {runs[1]} {runs[2]} -o {tmp_path}/s.zip"
+    assert main(shlex.split(arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     place = f"error: {runs[0] / 'predictions' / 'seed0_mnist.json'}: mnist: "
     assert (
         line.startswith(f"{place}seed 1 missing; hateful-memes has seeds 0, 1, 2 (")
         and not (tmp_path / "s.zip").exists()
     )
-    assert main([*arguments, "--allow-partial"]) == 0
+    assert main(shlex.split(f"{arguments} --allow-partial")) == 0
     assert [entry["rnd_seeds"] for entry in content(tmp_path / "s.zip")["data"]] == [
         [0, 1, 2],
         [0, 1, 2],

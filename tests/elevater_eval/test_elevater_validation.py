@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -70,9 +71,9 @@ def test_a_partial_submission_is_valid_with_a_warning(write_zip, two_tasks, caps
         and "18 of the 20 tasks of suite 'elevater' are missing: caltech-101"
         in warnings(path)[0]
     )
-    assert main(["validate", str(path)]) == 0
+    assert main(shlex.split(f"validate {path}")) == 0
     assert "valid: 2 tasks, 0 errors, 1 warnings" in capsys.readouterr().out
-    assert main(["validate", str(path), "--leaderboard"]) == 2
+    assert main(shlex.split(f"validate {path} --leaderboard")) == 2
     assert "INVALID: 2 tasks, 1 errors" in capsys.readouterr().out
 
 
@@ -177,7 +178,7 @@ def test_prediction_files_and_folders_are_checked_too(tmp_path, run_folder, caps
     run = run_folder(
         "run", {"hateful-memes": (500, 2), "kitti-distance": (711, 4)}, (0, 1, 2)
     )
-    assert main(["validate", str(run)]) == 0
+    assert main(shlex.split(f"validate {run}")) == 0
     assert "not a zip archive" in capsys.readouterr().out
     file = run / "predictions" / "seed1_hateful-memes.json"
     assert errors(file) == []

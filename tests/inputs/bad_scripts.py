@@ -107,7 +107,7 @@ SECTIONS = {
         Case(
             "study: a suite without keys",
             "-m scripts.study table1 --suite mine.yaml",
-            "error: mine.yaml: a protocol has the keys ...; missing or unknown: ...",
+            "error: mine.yaml: backbone is missing; it is a name",
             {"mine.yaml": "seeds: [0]\n"},
         ),
         Case(

@@ -224,7 +224,7 @@ SECTIONS = {
         Case(
             "an unknown backbone",
             "train.py --trainer CoOp --dataset folder:photos --backbone ViT-B/61",
-            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., the path of a checkpoint in OpenAI's layout, ...",
+            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ...? It may also be the path of a checkpoint ...",
         ),
         Case(
             "classes whose words the backbone does not know",

@@ -316,7 +316,7 @@ def write_tokenizer(kind: str, folder: Path) -> None:
     }[kind]
     pieces = [
         "▁",
-        *"abcdefghijklmnopqrstuvwxyz.",
+        *"abcdefghijklmnopqrstuvwxyz0123456789.",
         "▁cat",
         "▁photo",
         "▁of",

@@ -20,7 +20,7 @@ from tests.prompting.method_towers import (
     unit,
 )
 from tests.prompting.oracle import TOKENIZER, State
-from trainers.anchors import IMAGENET_TEMPLATES
+from trainers.anchors import imagenet_templates
 
 BLOCK = "{}.transformer.resblocks.{}.VPT_shallow"
 
@@ -106,7 +106,7 @@ def losses_of(
     features = image_features(state, images, visual)
     scale = state["logit_scale"].exp()
     logits = scale * features @ classes.T
-    templates = IMAGENET_TEMPLATES if method == "promptsrc" else [TEMPLATE]
+    templates = imagenet_templates() if method == "promptsrc" else [TEMPLATE]
     means = []
     for name in NAMES:
         means.append(

@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -121,21 +122,16 @@ def in_thread(app):
 
 
 @contextlib.contextmanager
-def in_process(folder: Path, *options: str):
+def in_process(folder: Path, options: str = ""):
     """Serve with the command line; yields (port, process)."""
-    command = [
-        sys.executable,
-        "-m",
-        "prompting",
-        "serve",
-        str(folder),
-        "--port",
-        "0",
-        *options,
-    ]
+    command = f"{sys.executable} -m prompting serve {folder} --port 0 {options}"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        shlex.split(command),
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         line = process.stderr.readline()

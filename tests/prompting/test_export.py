@@ -1,6 +1,7 @@
 """ONNX models of prompted CLIPs."""
 
 import json
+import shlex
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ import prompting.__main__ as command
 import prompting.export
 import prompting.predict
 from prompting import (
+    AnchoredPrompt,
+    HeadPrompt,
+    IVLPPrompt,
+    MaPLePrompt,
+    MMRLPPPrompt,
+    MMRLPrompt,
     SoftCPTPrompt,
+    TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
     VisualPrompt,
@@ -18,6 +26,7 @@ from prompting import (
 from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.export import FixedClasses, export
 from prompting.predict import Predictor
+from prompting.prompts import PROMPT_KINDS
 from prompting.tokens import clip_tokenizer
 from tests.prompting.tiny import random_images, tiny_clip
 
@@ -26,6 +35,12 @@ CLASSES = ["cat", "red_brick", "moon"]
 
 def text(classes=None):
     return TextPrompt(3, 32, classes)
+
+
+def anchored():
+    prompt = AnchoredPrompt(VisualPrompt(2, 64, 2, 8), 3, 16)
+    prompt.weight.fill_(0.3)
+    return prompt
 
 
 PROMPTS = {
@@ -37,14 +52,34 @@ PROMPTS = {
         lambda: UnifiedPrompt(text(), VisualPrompt(2, 64, 1, 8), dim=16),
     ),
     "text on a ResNet": ("resnet", text),
-    "of a task's name": ("vit", lambda: SoftCPTPrompt(3, 32, 16)),
+    "ivlp": ("vit", lambda: IVLPPrompt(2, 32, 2, 2, 64, 2)),
+    "maple": ("vit", lambda: MaPLePrompt(2, 32, 64, 2)),
+    "tcp": ("vit", lambda: TCPPrompt(3, 32, 16, 1)),
+    "mmrl": ("vit", lambda: MMRLPrompt(2, 8, 32, 64, 16, [0, 1], 0.7)),
+    "mmrlpp": ("vit", lambda: MMRLPPPrompt(2, 8, 32, 64, 16, [0, 1], 0.7, 0.9, 2, 3)),
+    "anchored": ("vit", anchored),
+    "head": ("vit", lambda: HeadPrompt(3, 16)),
+    "softcpt": ("vit", lambda: SoftCPTPrompt(3, 32, 16)),
 }
+
+ONNX: list = ["unified", "anchored", "mmrl"]  # seconds each
+for kind in sorted(PROMPTS.keys() - set(ONNX)):
+    ONNX.append(pytest.param(kind, marks=pytest.mark.long))
 
 
 def predictor(kind: str) -> Predictor:
-    tower, prompt = PROMPTS[kind]
+    tower, build = PROMPTS[kind]
     backbone = Backbone("stub", tiny_clip(tower), clip_tokenizer(), Preprocessing(32))
-    return Predictor(backbone, prompt(), {"classes": {"photos": CLASSES}})
+    prompt = build()
+    with torch.no_grad():  # no part is zero
+        for value in prompt.parameters():
+            value += 0.1 * torch.randn_like(value)
+    return Predictor(backbone, prompt, {"classes": {"photos": CLASSES}})
+
+
+def test_every_kind_is_exported():
+    kinds = {build().kind for _, build in PROMPTS.values()}
+    assert kinds == PROMPT_KINDS.keys()
 
 
 @pytest.mark.parametrize("kind", PROMPTS)
@@ -68,7 +103,7 @@ def test_the_exported_module_is_the_prompted_clip(kind):
     assert fixed.names == names
 
 
-@pytest.mark.parametrize("kind", PROMPTS)
+@pytest.mark.parametrize("kind", ONNX)
 def test_onnxruntime_gives_the_same_probabilities(tmp_path, kind):
     pytest.importorskip(
         "onnxscript", reason="the ONNX export needs onnx and onnxscript"
@@ -109,7 +144,9 @@ def test_command(monkeypatch, tmp_path, capsys):
         lambda model, out, names, task: calls.append((out, names, task)) or names,
     )
     save_prompts(tmp_path / "prompts.safetensors", text(), {"backbone": "stub"})
-    assert command.main(["export", str(tmp_path), "out.onnx", "--classes", "a, b"]) == 0
+    assert (
+        command.main(shlex.split(f"export {tmp_path} out.onnx --classes 'a, b'")) == 0
+    )
     assert (
         calls == [("out.onnx", ["a", "b"], None)]
         and capsys.readouterr().out == "out.onnx: a, b\n"

@@ -3,17 +3,24 @@ as ours, and written back.
 """
 
 import logging
+import shlex
 
 import numpy as np
 import pytest
 import torch
 
 from prompting import (
+    AnchoredPrompt,
+    HeadPrompt,
     IVLPPrompt,
     MaPLePrompt,
+    MMRLPPPrompt,
+    MMRLPrompt,
     PromptedCLIP,
+    TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
+    VisualPrompt,
     load_prompts,
     save_prompts,
 )
@@ -26,7 +33,6 @@ from prompting.checkpoints.foreign import (
     read_prompt,
 )
 from prompting.checkpoints.reference import (
-    describe,
     prompt_from_reference,
     to_reference,
 )
@@ -186,15 +192,7 @@ def test_nothing_in_a_checkpoint_runs(tmp_path):
     marker.rmdir()
     convert(path, tmp_path / "a.safetensors", "end")
     assert (
-        main(
-            [
-                "convert",
-                str(tmp_path),
-                str(tmp_path / "b.safetensors"),
-                "--position",
-                "end",
-            ]
-        )
+        main(shlex.split(f"convert {tmp_path} {tmp_path}/b.safetensors --position end"))
         == 0
     )
     assert not marker.exists() and (tmp_path / "b.safetensors").is_file()
@@ -311,17 +309,10 @@ def test_what_the_reference_would_compute_differently(tmp_path, changes, message
 def test_convert_on_the_command_line(tmp_path, capsys):
     write_foreign(tmp_path, foreign_state("CoOp"))
     out = tmp_path / "a.safetensors"
-    arguments = [
-        str(tmp_path),
-        str(out),
-        "--position",
-        "end",
-        "--backbone",
-        "ViT-B/16",
-        "--classes",
-        "cat, dog",
-    ]
-    assert main(["convert", *arguments]) == 0
+    arguments = (
+        f"{tmp_path} {out} --position end --backbone ViT-B/16 --classes 'cat, dog'"
+    )
+    assert main(shlex.split(f"convert {arguments}")) == 0
     assert (
         capsys.readouterr().out
         == f"{out}: a text prompt of 4 vectors, {TEXT} wide, class name at the end\n"
@@ -331,29 +322,63 @@ def test_convert_on_the_command_line(tmp_path, capsys):
     assert metadata["backbone"] == "ViT-B/16" and metadata["classes"] == {
         "converted": ["cat", "dog"]
     }
-    assert main(["convert", str(out), str(tmp_path / "model.pth.tar-50")]) == 0
+    assert main(shlex.split(f"convert {out} {tmp_path}/model.pth.tar-50")) == 0
     assert set(read(tmp_path / "model.pth.tar-50")["state_dict"]) == {"ctx"}
     capsys.readouterr()
     for wrong in (
-        [str(out), str(tmp_path / "a.onnx")],
-        [str(tmp_path / "none"), str(out)],
+        f"{out} {tmp_path}/a.onnx",
+        f"{tmp_path}/none {out}",
     ):
-        assert main(["convert", *wrong]) == 2
+        assert main(shlex.split(f"convert {wrong}")) == 2
         assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_prompts_in_words():
-    assert (
-        describe(TextPrompt(4, 8, classes=3))
-        == "a text prompt of 4 vectors, 8 wide, a set for each of 3 classes"
-    )
-    assert (
-        describe(prompt_of("VPT"))
-        == "a deep visual prompt in 2 layers of 4 vectors, 64 wide"
-    )
-    assert describe(prompt_from_reference(to_reference(prompt_of("UPT")))).endswith(
-        "θ per-token"
-    )
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (
+            TextPrompt(4, 8, classes=3),
+            "a text prompt of 4 vectors, 8 wide, a set for each of 3 classes",
+        ),
+        (
+            prompt_of("VPT"),
+            "a deep visual prompt in 2 layers of 4 vectors, 64 wide",
+        ),
+        (
+            prompt_from_reference(to_reference(prompt_of("UPT"))),
+            "a unified prompt: a text prompt of 4 vectors, 32 wide, a deep visual prompt "
+            "in 2 layers of 4 vectors, 64 wide, θ per-token",
+        ),
+        (
+            IVLPPrompt(4, 8, 3, 2, 16, 1),
+            "an IVLP prompt of 4 text vectors in 3 layers and 2 visual vectors in 1",
+        ),
+        (MaPLePrompt(2, 8, 16, 3), "a MaPLe prompt of 2 vectors in 3 layers"),
+        (
+            TCPPrompt(4, 8, 16, 1),
+            "a TCP prompt of 4 vectors and a map of class features before block 1",
+        ),
+        (
+            MMRLPrompt(5, 4, 8, 16, 12, [5, 6], 0.7),
+            "an MMRL prompt of 5 vectors, 4 wide, mapped into both towers before "
+            "blocks 5, 6",
+        ),
+        (
+            MMRLPPPrompt(5, 4, 8, 16, 12, [0], 0.7, 0.9, 2, 3),
+            "an MMRL++ prompt of 5 vectors, 4 wide, mapped into both towers before "
+            "blocks 0",
+        ),
+        (HeadPrompt(3, 12), "a head for 3 classes, 12 wide, with biases"),
+        (HeadPrompt(3, 12, bias=False), "a head for 3 classes, 12 wide"),
+        (
+            AnchoredPrompt(VisualPrompt(2, 16, 1, 8), 3, 12),
+            "a shallow visual prompt of 2 vectors, 16 wide, interpolated with zero-shot "
+            "CLIP, and offsets of 3 classes",
+        ),
+    ],
+)
+def test_prompts_in_words(prompt, words):
+    assert prompt.describe() == words
 
 
 # -- newer methods -----------------------------------------------------------------------------------------------------
@@ -457,7 +482,7 @@ def test_words_that_differ_between_classes_are_the_names(tmp_path):
 )
 def test_released_checkpoints_of_the_wrong_kind(tmp_path, capsys, change, message):
     path = write_foreign(tmp_path, change)
-    assert main(["convert", str(path), str(tmp_path / "a.safetensors")]) == 2
+    assert main(shlex.split(f"convert {path} {tmp_path}/a.safetensors")) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 

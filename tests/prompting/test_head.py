@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import random_images, tiny_clip
 
-import prompting
 from prompting.checkpoints.prompt_files import load_prompts, save_prompts
 from prompting.head import HeadPrompt
 from prompting.model import PromptedCLIP
+from prompting.prompts import KIND_MODULES, PROMPT_KINDS
 
 NAMES = ["cat", "dog", "bird"]
 TEMPLATES = ["a photo of a {}.", "a drawing of a {}."]
@@ -87,8 +87,7 @@ def test_a_stored_head_is_the_same(clip, tmp_path, bias):
         assert torch.equal(loaded.state_dict()[name], value)
 
 
-def test_kinds_of_prompts_are_known_without_trainers():
-    assert {prompting.HeadPrompt.kind, prompting.AnchoredPrompt.kind} == {
-        "head",
-        "anchored",
-    }
+def test_every_kind_is_built_when_nothing_else_was_imported():
+    found = {cls.__module__ for cls in PROMPT_KINDS.values()}
+    ours = {module for module in found if module.startswith("prompting.")}
+    assert ours == {"prompting.prompts", *KIND_MODULES}

@@ -4,6 +4,7 @@ process.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def run(tmp_path):
 
 
 def prompting_commands(
-    server: fake_hub.Hub, home: Path, *commands: list[str]
+    server: fake_hub.Hub, home: Path, *commands: str
 ) -> list[tuple[int, str, str]]:
     """Return exit code, output and errors of command lines, run by one process whose
     Hub is `server`.
@@ -68,7 +69,8 @@ def prompting_commands(
         "OMP_NUM_THREADS": "1",
     }
     environment.pop("HF_HUB_OFFLINE", None)
-    argv = [sys.executable, "-c", RUN, json.dumps(commands)]
+    words = [shlex.split(command) for command in commands]
+    argv = [sys.executable, "-c", RUN, json.dumps(words)]
     done = subprocess.run(
         argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -83,11 +85,11 @@ def test_push_and_load_again(run, tmp_path):
         pushed, again, missing, _, refused = prompting_commands(
             server,
             tmp_path / "home",
-            ["push", str(run), "me/shapes", "--private"],
-            ["predict", "hf:me/shapes", str(image), "--json"],
-            ["predict", "hf:me/others", str(image)],
-            ["token", "hf_wrong"],
-            ["push", str(run), "me/shapes"],
+            f"push {run} me/shapes --private",
+            f"predict hf:me/shapes {image} --json",
+            f"predict hf:me/others {image}",
+            "token hf_wrong",
+            f"push {run} me/shapes",
         )
     assert pushed == [0, f"{server.address}/me/shapes\n", ""]
     files = server.files["me/shapes"]

@@ -2,6 +2,8 @@
 implementation.
 """
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def files(tmp_path_factory):
 
 @pytest.mark.parametrize("method", CONFIGS)
 def test_a_method_computes_what_the_file_says(files, capsys, method):
-    assert main([method, str(files[method])]) == 0
+    assert main(shlex.split(f"{method} {files[method]}")) == 0
     out = capsys.readouterr().out
     assert out.startswith("a_case: logits ")
     for kind in ("terms", "gradients", "step losses", "after three steps"):
@@ -36,7 +38,9 @@ def test_another_number_is_found(files, tmp_path, capsys, name):
     arrays[f"a_case/{name}"] = arrays[f"a_case/{name}"] + np.float32(1e-2)
     np.savez(tmp_path / "other.npz", **arrays)
     backbone = str(files["promptsrc"].with_name("backbone_a.npz"))
-    assert main(["promptsrc", str(tmp_path / "other.npz"), "--backbone", backbone]) == 1
+    assert (
+        main(shlex.split(f"promptsrc {tmp_path}/other.npz --backbone {backbone}")) == 1
+    )
     assert "largest difference" in capsys.readouterr().out
 
 
@@ -55,14 +59,14 @@ def test_wrong_input_is_one_sentence(files, capsys, method, file, message):
     folder = files["ivlp"].parent
     (folder / "text.npz").write_text("no archive")
     np.savez(folder / "empty.npz", a=np.zeros(1))
-    assert main([method, str(folder / file)]) == 2
+    assert main(shlex.split(f"{method} {folder}/{file}")) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 
 
 def test_an_unknown_method_ends_with_code_2(files):
     with pytest.raises(SystemExit) as ended:
-        main(["mapel", str(files["ivlp"])])
+        main(shlex.split(f"mapel {files['ivlp']}"))
     assert ended.value.code == 2
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from importlib.util import find_spec
 
 import numpy as np
@@ -29,6 +30,7 @@ from prompting.answers import Writer, answer
 from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
+from toolkit.common.plugins import import_file
 
 CLASSES = ["cat", "red_brick", "moon"]
 MEAN, STD = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
@@ -301,8 +303,8 @@ def test_images_that_are_not(saved, photos, tmp_path):
 
 @pytest.fixture
 def command(capsys):
-    def run(*argv):
-        code = main(["predict", *map(str, argv), "--device", "cpu"])
+    def run(words):
+        code = main(shlex.split(f"predict {words} --device cpu"))
         return code, *capsys.readouterr()
 
     return run
@@ -310,14 +312,14 @@ def command(capsys):
 
 def test_text_output(command, saved, photos):
     run = saved()
-    code, out, err = command(run, photos / "b.JPG", photos / "a.png", "--top", 2)
+    code, out, err = command(f"{run} {photos}/b.JPG {photos}/a.png --top 2")
     assert (code, err) == (0, "")
     first, second = out.splitlines()
     assert first.startswith(f"{photos}/b.JPG: ") and second.startswith(
         f"{photos}/a.png: "
     )
     predicted = load(run).predict(photos / "b.JPG")
-    code, out, err = command(run, photos / "b.JPG")
+    code, out, err = command(f"{run} {photos}/b.JPG")
     assert (
         out
         == f"{photos}/b.JPG: "
@@ -328,14 +330,7 @@ def test_text_output(command, saved, photos):
 
 def test_json_output_of_a_folder(command, saved, photos):
     code, out, _ = command(
-        saved(),
-        photos,
-        photos / "a.png",
-        "--json",
-        "--top",
-        2,
-        "--classes",
-        "owl, a cat,cat",
+        f"{saved()} {photos} {photos}/a.png --json --top 2 --classes 'owl, a cat,cat'"
     )
     records = json.loads(out)
     names = ["a.png", "b.JPG", "d.gif", "deep/c.png", "e.png", "a.png"]
@@ -370,7 +365,7 @@ def test_unreadable_images_are_reported_and_the_others_answered(
 ):
     run = saved()
     wanted = {str(mixed / name): load(run).predict(mixed / name)[0] for name in GOOD}
-    code, out, err = command(run, mixed, "--format", form)
+    code, out, err = command(f"{run} {mixed} --format {form}")
     assert code == 1
     *lines, last = err.splitlines()
     assert len(lines) == 3 and last == "error: 3 of 8 images could not be read"
@@ -418,9 +413,9 @@ def test_unreadable_images_are_reported_and_the_others_answered(
 
 def test_many_images_are_answered_in_parts(command, saved, mixed, monkeypatch):
     run = saved()
-    _, whole, _ = command(run, mixed, "--format", "csv", "--top", 2)
+    _, whole, _ = command(f"{run} {mixed} --format csv --top 2")
     monkeypatch.setattr(prompting.__main__, "AT_ONCE", 2)
-    code, parts, err = command(run, mixed, "--format", "csv", "--top", 2)
+    code, parts, err = command(f"{run} {mixed} --format csv --top 2")
     assert code == 1 and "3 of 8" in err
     rounded = [re.sub(r"0\.(\d{4})\d\d", r"0.\1", text) for text in (whole, parts)]
     assert rounded[0] == rounded[1] and whole.startswith(
@@ -429,7 +424,7 @@ def test_many_images_are_answered_in_parts(command, saved, mixed, monkeypatch):
 
 
 def test_only_unreadable_images(command, saved, photos):
-    code, out, err = command(saved(), photos / "notes.txt", photos / "notes.txt")
+    code, out, err = command(f"{saved()} {photos}/notes.txt {photos}/notes.txt")
     assert (code, out) == (1, "") and err.endswith(
         "error: 2 of 2 images could not be read\n"
     )
@@ -478,11 +473,11 @@ def test_below_the_threshold_the_answer_is_unsure(command, saved, photos):
     probabilities = [load(run).predict(photos / name)[0][0][1] for name in GOOD]
     threshold = sorted(probabilities)[2]
     code, out, _ = command(
-        run, photos, "--format", "jsonl", "--threshold", threshold - 1e-7
+        f"{run} {photos} --format jsonl --threshold {threshold - 1e-7}"
     )
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and sum(record["predicted"] == "unsure" for record in records) == 2
-    _, out, _ = command(run, photos, "--threshold", threshold - 1e-7, "--top", 1)
+    _, out, _ = command(f"{run} {photos} --threshold {threshold - 1e-7} --top 1")
     assert sum(": unsure, " in line for line in out.splitlines()) == 2
 
 
@@ -490,9 +485,11 @@ def test_below_the_threshold_the_answer_is_unsure(command, saved, photos):
 def test_images_are_sorted_into_folders(command, saved, mixed, tmp_path, copy):
     Image.new("RGB", (40, 40), (9, 200, 60)).save(mixed / "deep" / "a.png")
     run, out = saved(classes={"x": ["../up", "a/b", ".."]}), tmp_path / "sorted"
-    flags = ["--sort-into", out, *(["--copy"] if copy else [])]
+    flags = f"--sort-into {out}"
+    if copy:
+        flags += " --copy"
     names = {"../up": "_up", "a/b": "a_b", "..": "_"}
-    assert command(run, mixed, *flags)[0] == 1
+    assert command(f"{run} {mixed} {flags}")[0] == 1
     sources = [mixed / name for name in [*GOOD, "deep/a.png"]]
     listed = sorted(
         path.relative_to(out).as_posix()
@@ -509,7 +506,7 @@ def test_images_are_sorted_into_folders(command, saved, mixed, tmp_path, copy):
         ]
         assert len(same) == 1 and same[0].is_symlink() is not copy
         assert same[0].name in (source.name, "a-2.png")
-    command(run, mixed, *flags)  # again: nothing is added
+    command(f"{run} {mixed} {flags}")  # again: nothing is added
     again = sorted(
         path.relative_to(out).as_posix()
         for path in out.rglob("*.*")
@@ -526,12 +523,12 @@ def test_nothing_is_overwritten_when_images_are_sorted(
     (out / predicted).mkdir(parents=True)
     (out / predicted / "a.png").write_text("mine")
     (out / predicted / "a-2.png").symlink_to(tmp_path / "nowhere")
-    assert command(run, photos / "a.png", "--sort-into", out, "--copy")[0] == 0
+    assert command(f"{run} {photos}/a.png --sort-into {out} --copy")[0] == 0
     assert (out / predicted / "a.png").read_text() == "mine" and (
         out / predicted / "a-2.png"
     ).is_symlink()
     assert (out / predicted / "a-3.png").read_bytes() == (photos / "a.png").read_bytes()
-    assert command(run, photos / "a.png", "--sort-into", out, "--threshold", 1)[0] == 0
+    assert command(f"{run} {photos}/a.png --sort-into {out} --threshold 1")[0] == 0
     assert (out / "unsure" / "a.png").resolve() == photos / "a.png"
 
 
@@ -539,13 +536,13 @@ def test_names_of_files_do_not_steer_the_terminal(command, saved, photos):
     (photos / "a.png").rename(photos / "x\x1b[31m\nerror: y.png")
     run = saved()
     for form in ("text", "csv"):
-        code, out, err = command(run, photos, "--format", form)
+        code, out, err = command(f"{run} {photos} --format {form}")
         assert (
             (code, err) == (0, "")
             and "\x1b" not in out
             and "x\\x1b[31m\\nerror: y.png" in out
         )
-    _, out, _ = command(run, photos, "--format", "json")
+    _, out, _ = command(f"{run} {photos} --format json")
     assert str(photos / "x\x1b[31m\nerror: y.png") in [
         record["image"] for record in json.loads(out)
     ]
@@ -604,32 +601,32 @@ def test_avif_and_heic_where_they_can_be_decoded(
 
         pillow_heif.register_heif_opener()
     Image.new("RGB", (64, 32), (200, 10, 10)).save(photos / f"z.{suffix}")
-    code, out, _ = command(saved(), photos)
+    code, out, _ = command(f"{saved()} {photos}")
     assert code == 0 and len(out.splitlines()) == 6 and f"z.{suffix}: " in out
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["{run}", "{photos}", "--threshold", "1.5"], "--threshold is 1.5"),
-        (["{run}", "{photos}", "--threshold", "nan"], "--threshold is nan"),
-        (["{run}", "{photos}", "--copy"], "--copy says how --sort-into"),
+        ("{run} {photos} --threshold 1.5", "--threshold is 1.5"),
+        ("{run} {photos} --threshold nan", "--threshold is nan"),
+        ("{run} {photos} --copy", "--copy says how --sort-into"),
         (
-            ["{run}", "{photos}", "--sort-into", "{photos}/a.png"],
+            "{run} {photos} --sort-into {photos}/a.png",
             "a.png is a file, not a folder",
         ),
-        (["{run}", "{photos}/nothing.png"], "no image .*nothing.png"),
-        (["{run}", "{photos}/notes.txt"], "cannot decode .*notes.txt: not an image"),
-        (["{run}", "{run}"], "no images in .*run"),
-        (["{photos}", "{photos}"], "no prompts at .*photos/prompts.safetensors"),
-        (["{photos}/a.png", "{photos}"], "a.png is no safetensors file"),
-        (["{run}", "{photos}", "--top", "0"], "--top is 0"),
+        ("{run} {photos}/nothing.png", "no image .*nothing.png"),
+        ("{run} {photos}/notes.txt", "cannot decode .*notes.txt: not an image"),
+        ("{run} {run}", "no images in .*run"),
+        ("{photos} {photos}", "no prompts at .*photos/prompts.safetensors"),
+        ("{photos}/a.png {photos}", "a.png is no safetensors file"),
+        ("{run} {photos} --top 0", "--top is 0"),
         (
-            ["{run}", "{photos}", "--task", "x"],
+            "{run} {photos} --task x",
             "not learned on a task 'x'; it knows photos",
         ),
         (
-            ["{run}", "{photos}", "--backbone", "ViT-B/61"],
+            "{run} {photos} --backbone ViT-B/61",
             "unknown backbone 'ViT-B/61'.*ViT-B/16",
         ),
     ],
@@ -638,7 +635,7 @@ def test_wrong_input_ends_with_code_2_and_one_line(
     command, saved, photos, argv, message
 ):
     run = saved()
-    code, out, err = command(*(word.format(run=run, photos=photos) for word in argv))
+    code, out, err = command(argv.format(run=run, photos=photos))
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith("error: ")
     assert re.search(message, err)
 
@@ -655,29 +652,18 @@ def test_another_preprocessing_than_the_backbones_is_told(saved, caplog):
 # -- plain CLIP, and words that the backbone does not know -----------------------------------------------------------
 
 
-def predict(capsys, *words) -> tuple[int, str, str]:
-    code = main([str(word) for word in words])
+def predict(capsys, words: str) -> tuple[int, str, str]:
+    code = main(shlex.split(f"predict {words} --device cpu"))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
 def test_plain_clip(capsys, clip, photos):
     image = find_images([photos])[0]
-    words = [
-        "predict",
-        "zeroshot",
-        image,
-        "--backbone",
-        "stub",
-        "--classes",
-        "cat,red brick",
-        "--device",
-        "cpu",
-        "--json",
-    ]
+    words = f"zeroshot {image} --backbone stub --classes 'cat,red brick' --json"
     for template in ("", "a sketch of the {}."):
-        options = ["--template", template] if template else []
-        code, out, _ = predict(capsys, *words, *options)
+        options = f"--template '{template}'" if template else ""
+        code, out, _ = predict(capsys, f"{words} {options}")
         assert code == 0
         (record,) = json.loads(out)
         predictor = prompting.predict.load_zero_shot("stub")
@@ -695,48 +681,34 @@ def test_plain_clip(capsys, clip, photos):
     ("words", "message"),
     [
         (
-            ["zeroshot", "{photos}"],
+            "zeroshot {photos}",
             "zeroshot needs --classes, the names to choose among",
         ),
         (
-            ["zeroshot", "{photos}", "--classes", "cat,dog", "--task", "photos"],
+            "zeroshot {photos} --classes cat,dog --task photos",
             "--task is of a prompt's training",
         ),
         (
-            ["zeroshot", "{photos}", "--classes", "cat,dog", "--template", "a photo"],
+            "zeroshot {photos} --classes cat,dog --template 'a photo'",
             "has no {} for the class name",
         ),
-        (["{run}", "{photos}", "--template", "a {}"], "--template belongs to zeroshot"),
+        ("{run} {photos} --template 'a {}'", "--template belongs to zeroshot"),
         (
-            ["zeroshot", "{photos}", "--classes", "cat,wren"],
+            "zeroshot {photos} --classes cat,wren",
             "the backbone pocket knows few words, .*'wren' to .*ViT-B/16",
         ),
     ],
 )
 def test_wrong_words_about_plain_clip(capsys, saved, photos, words, message):
-    words = [
-        word.format(run=saved(), photos=photos) if word[:1] == "{" else word
-        for word in words
-    ]
-    code, out, err = predict(capsys, "predict", *words, "--device", "cpu")
+    words = words.replace("{run}", str(saved())).replace("{photos}", str(photos))
+    code, out, err = predict(capsys, words)
     assert code == 2 and not out and re.search(message, err) and err.count("\n") == 1
 
 
 def test_unknown_words_with_force(capsys, photos, caplog):
     image = find_images([photos])[0]
     code, out, _ = predict(
-        *(
-            capsys,
-            "predict",
-            "zeroshot",
-            image,
-            "--classes",
-            "wren,robin",
-            "--device",
-            "cpu",
-            "--json",
-            "--force",
-        )
+        capsys, f"zeroshot {image} --classes wren,robin --json --force"
     )
     assert code == 0 and len(json.loads(out)) == 1
     assert caplog.text.count("'wren', 'robin'") == 1
@@ -754,3 +726,53 @@ def test_words_that_training_accepted_are_a_warning(saved, photos, caplog):
     assert caplog.text.count("'wren', 'robin'") == 1
     with pytest.raises(ValueError, match="'wren', 'finch'"):
         predictor.predict([find_images([photos])[0]], classes=["wren", "finch"])
+
+
+PLUGIN = """
+from half_sizes import half
+
+import torch
+from prompting.prompts import Contexts, Prompt, register
+
+
+@register
+class HalvedPrompt(Prompt):
+    kind = "halved"
+
+    def __init__(self, n_ctx, width):
+        super().__init__()
+        self.ctx = torch.nn.Parameter(torch.ones(n_ctx, width))
+
+    def contexts(self):
+        return Contexts(text=half(self.ctx))
+
+    def config(self):
+        return {"kind": self.kind, "n_ctx": len(self.ctx), "width": self.ctx.shape[1]}
+"""
+
+
+def test_a_kind_of_prompt_is_imported_from_a_file(
+    saved, photos, tmp_path, monkeypatch, capsys
+):
+    from prompting import prompts
+
+    monkeypatch.setenv("MVLPT_IMPORT", "")
+    monkeypatch.setattr(prompts, "PROMPT_KINDS", dict(prompts.PROMPT_KINDS))
+    file = tmp_path / "halved.py"
+    file.write_text(PLUGIN)
+    (tmp_path / "half_sizes.py").write_text("def half(x):\n    return x / 2\n")
+    plain = TextPrompt(3, 32, position=prompts.Prompt.position)
+    torch.nn.init.constant_(plain.ctx, 0.5)
+    image = photos / "a.png"
+    assert main(shlex.split(f"predict {saved(plain)} {image} --format json")) == 0
+    expected = json.loads(capsys.readouterr().out)
+
+    import_file(str(file))
+    run = saved(prompts.PROMPT_KINDS.pop("halved")(3, 32))
+    assert main(shlex.split(f"predict {run} {image}")) == 2
+    assert "'halved'" in capsys.readouterr().err
+    given = f"predict {run} {image} --format json --import {file}"
+    assert main(shlex.split(given)) == 0
+    assert json.loads(capsys.readouterr().out) == expected
+    assert main(shlex.split(f"predict {run} {image} --import {file}x")) == 2
+    assert "--import: no file" in capsys.readouterr().err

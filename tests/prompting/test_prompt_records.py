@@ -3,6 +3,7 @@ backbone, and values that are numbers.
 """
 
 import json
+import shlex
 import time
 
 import numpy as np
@@ -47,9 +48,9 @@ def photo(tmp_path):
     return path
 
 
-def predict(capsys, *argv) -> tuple[int, str]:
+def predict(capsys, words: str) -> tuple[int, str]:
     capsys.readouterr()
-    code = main(["predict", *map(str, argv)])
+    code = main(shlex.split(f"predict {words}"))
     shown = capsys.readouterr()
     return code, shown.out + shown.err
 
@@ -72,7 +73,7 @@ def test_the_files_of_these_methods_have_the_class_name_at_the_end(
         stored = foreign_state(method)
     ctx = stored.get("ctx", stored.get("cocoop_ctx")).float()
     out = tmp_path / "a.safetensors"
-    assert main(["convert", str(write_foreign(tmp_path, stored)), str(out)]) == 0
+    assert main(shlex.split(f"convert {write_foreign(tmp_path, stored)} {out}")) == 0
     assert "class name at the end" in capsys.readouterr().out
     expected = class_features(TextPrompt(4, 32, position="end", init=ctx))
     assert torch.equal(class_features(load_prompts(out)[0]), expected)
@@ -85,11 +86,11 @@ def test_the_files_of_these_methods_have_the_class_name_at_the_end(
 def test_a_position_that_nothing_tells_must_be_given(tmp_path, capsys, position):
     stored = foreign_state("CoOp")
     source, out = write_foreign(tmp_path / "moved", stored), tmp_path / "a.safetensors"
-    assert main(["convert", str(source), str(out)]) == 2
+    assert main(shlex.split(f"convert {source} {out}")) == 2
     assert (
         "--position: front, middle, end" in capsys.readouterr().err and not out.exists()
     )
-    assert main(["convert", str(source), str(out), "--position", position]) == 0
+    assert main(shlex.split(f"convert {source} {out} --position {position}")) == 0
     assert f"class name at the {position}" in capsys.readouterr().out
     expected = class_features(
         TextPrompt(4, 32, position=position, init=stored["ctx"].float())
@@ -99,29 +100,16 @@ def test_a_position_that_nothing_tells_must_be_given(tmp_path, capsys, position)
 
 def test_a_position_that_contradicts_the_file(tmp_path, capsys):
     save_prompts(tmp_path / "a.safetensors", TextPrompt(4, 32, position="end"))
-    arguments = [
-        str(tmp_path / "a.safetensors"),
-        str(tmp_path / "b.safetensors"),
-        "--position",
-        "front",
-    ]
-    assert main(["convert", *arguments]) == 2
+    arguments = f"{tmp_path}/a.safetensors {tmp_path}/b.safetensors --position front"
+    assert main(shlex.split(f"convert {arguments}")) == 2
     assert "at the position 'end', not 'front'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["mvlpt_proj", "upt_proj"])
 def test_a_reference_upt_is_taken_as_what_it_is(tmp_path, capsys, old):
     out = tmp_path / "a.safetensors"
-    assert (
-        main(
-            [
-                "convert",
-                str(write_foreign(tmp_path, foreign_state("UPT", old=old))),
-                str(out),
-            ]
-        )
-        == 0
-    )
+    source = write_foreign(tmp_path, foreign_state("UPT", old=old))
+    assert main(shlex.split(f"convert {source} {out}")) == 0
     assert "θ per-token, class name at the middle" in capsys.readouterr().out
     prompt = load_prompts(out)[0]
     assert (prompt.theta, prompt.position) == ("per-token", "middle")
@@ -150,19 +138,19 @@ def test_a_folder_called_like_a_known_model(tmp_path, capsys, photo, name):
     assert str(tmp_path) not in json.dumps(load_prompts(prompts)[1]), (
         "no path of this machine"
     )
-    code, message = predict(capsys, prompts, photo)
+    code, message = predict(capsys, f"{prompts} {photo}")
     assert (
         code == 2
         and f"a file or folder called {name}" in message
         and "--backbone PATH" in message
     )
-    code, message = predict(capsys, prompts, photo, "--backbone", "pocket")
+    code, message = predict(capsys, f"{prompts} {photo} --backbone pocket")
     assert (
         code == 2
         and f"on the backbone {name} (weights" in message
         and "not on pocket (weights" in message
     )
-    code, message = predict(capsys, prompts, photo, "--backbone", custom, "--json")
+    code, message = predict(capsys, f"{prompts} {photo} --backbone {custom} --json")
     assert code == 0
     predictor = load(prompts, str(custom))
     expected = predictor.model(predictor.prepare(photo)[None], CLASSES).softmax(1)[0]
@@ -180,7 +168,7 @@ def test_the_folder_in_the_present_folder_is_meant(
     custom = write_clip(tmp_path / "RN50")
     prompts = saved(tmp_path, custom)
     monkeypatch.chdir(tmp_path)
-    assert predict(capsys, prompts, photo)[0] == 0
+    assert predict(capsys, f"{prompts} {photo}")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,7 +181,7 @@ def test_the_folder_in_the_present_folder_is_meant(
 def test_another_backbone_of_the_same_sizes(tmp_path, capsys, photo, options, words):
     prompts = saved(tmp_path, write_clip(tmp_path / "mine"))
     other = write_clip(tmp_path / "other", **options)
-    code, message = predict(capsys, prompts, photo, "--backbone", other)
+    code, message = predict(capsys, f"{prompts} {photo} --backbone {other}")
     assert code == 2 and words in message
 
 
@@ -203,7 +191,7 @@ def test_convert_states_the_weights_of_a_file(tmp_path, capsys):
         write_foreign(tmp_path, foreign_state("CoCoOp")),
         tmp_path / "a.safetensors",
     )
-    assert main(["convert", str(source), str(out), "--backbone", str(custom)]) == 0
+    assert main(shlex.split(f"convert {source} {out} --backbone {custom}")) == 0
     metadata = load_prompts(out)[1]
     assert (metadata["backbone"], metadata["backbone_is_path"]) == ("ViT-B-16", True)
     assert metadata["backbone_fingerprint"] == load_backbone(str(custom)).fingerprint
@@ -239,25 +227,21 @@ def test_a_prompt_that_is_no_number(tmp_path, capsys, photo, value, word, comman
     prompt = TextPrompt(4, 32)
     prompt.load_state_dict(tensors)
     save_prompts(prompts, prompt, load_prompts(prompts)[1])
-    arguments = {
-        "predict": ["predict", prompts, photo, "--backbone", custom],
-        "json": ["predict", prompts, photo, "--backbone", custom, "--json"],
-        "export": ["export", prompts, tmp_path / "a.onnx", "--backbone", custom],
-        "convert": ["convert", prompts, tmp_path / "b.safetensors"],
-        "checkpoint": [
-            "convert",
-            write_foreign(tmp_path, tensors),
-            tmp_path / "b.safetensors",
-            "--position",
-            "end",
-        ],
-    }[command]
-    assert main([str(word) for word in arguments]) == 2
+    checkpoint, out = write_foreign(tmp_path, tensors), tmp_path / "b.safetensors"
+    words = {
+        "predict": f"predict {prompts} {photo} --backbone {custom}",
+        "json": f"predict {prompts} {photo} --backbone {custom} --json",
+        "export": f"export {prompts} {tmp_path}/a.onnx --backbone {custom}",
+        "convert": f"convert {prompts} {out}",
+        "checkpoint": f"convert {checkpoint} {out} --position end",
+    }
+    arguments = shlex.split(words[command])
+    assert main(arguments) == 2
     shown = capsys.readouterr()
     assert (
         f"ctx holds {word}" in shown.err
         and shown.out == ""
-        and str(arguments[1]) in shown.err
+        and arguments[1] in shown.err
     )
 
 
@@ -271,7 +255,7 @@ def test_a_backbone_that_is_no_number(tmp_path, capsys, photo, tensor):
     state = load_file(weights)
     state[tensor].view(-1)[0] = float("nan")
     save_file(state, weights)
-    code, message = predict(capsys, prompts, photo, "--backbone", custom)
+    code, message = predict(capsys, f"{prompts} {photo} --backbone {custom}")
     assert code == 2 and f"{tensor} holds NaN" in message and str(weights) in message
 
 

@@ -282,6 +282,6 @@ def test_every_kind_is_known_when_a_prompt_is_read():
         text=True,
     )
     assert (
-        "known: anchored, ivlp, maple, mmrl, mmrlpp, softcpt, tcp, text, unified, visual"
+        "known: anchored, head, ivlp, maple, mmrl, mmrlpp, softcpt, tcp, text, unified, visual"
         in done.stderr
     )

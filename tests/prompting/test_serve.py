@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import json
+import shlex
 import signal
 import socket
 import time
@@ -309,23 +310,23 @@ def test_more_connections_than_are_served(port):
 def test_command_line(tmp_path, capsys, monkeypatch):
     folder = service.save_pocket_prompt(tmp_path)
     for argv, message in (
-        (["--port", "70000"], "--port is 70000"),
-        (["--max-images", "0"], "--max-images is 0"),
-        (["--classes", "a,A"], "same text"),
-        (["--task", "other"], "task 'other'"),
+        ("--port 70000", "--port is 70000"),
+        ("--max-images 0", "--max-images is 0"),
+        ("--classes a,A", "same text"),
+        ("--task other", "task 'other'"),
     ):
-        assert command.main(["serve", str(folder), *argv]) == 2
+        assert command.main(shlex.split(f"serve {folder} {argv}")) == 2
         assert message in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert (
-            command.main(["serve", str(folder), "--port", str(taken.getsockname()[1])])
+            command.main(shlex.split(f"serve {folder} --port {taken.getsockname()[1]}"))
             == 2
         )
         assert "in use" in capsys.readouterr().err
     monkeypatch.setattr(
         command, "find_spec", lambda name: None if name == "uvicorn" else name
     )
-    assert command.main(["serve", str(folder)]) == 2
+    assert command.main(shlex.split(f"serve {folder}")) == 2
     assert "this needs uvicorn: pip install 'mvlpt[serve]'" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@ of times means something.
 """
 
 import json
+import shlex
 
 import pytest
 import torch
@@ -70,11 +71,11 @@ def test_source_names():
 
 
 def test_the_command_writes_table_and_json(tmp_path, monkeypatch, capsys):
-    words = "benchmark --architecture pocket --methods VPT --classes 3 --n-ctx 2 --rounds 1 --batch-size 2 --baseline"
-    monkeypatch.setattr(
-        "sys.argv",
-        [*words.split(), "--precision", "bf16", "--output-dir", str(tmp_path)],
+    command = (
+        "benchmark --architecture pocket --methods VPT --classes 3 --n-ctx 2 --rounds 1 "
+        f"--batch-size 2 --baseline --precision bf16 --output-dir {tmp_path}"
     )
+    monkeypatch.setattr("sys.argv", shlex.split(command))
     assert benchmark.main() == 0
     (result,) = json.loads((tmp_path / "benchmark.json").read_text())["results"]
     assert result["precision"] == "bf16" and result["classes"] == 3

@@ -1,6 +1,7 @@
 """Tables of finished runs beside zero-shot and each other."""
 
 import json
+import shlex
 
 import pytest
 
@@ -23,6 +24,10 @@ def write_run(folder, trainer, shots, seed, scores, zero_shot=(50.0, 60.0)):
         )
     (folder / "results.json").write_text(json.dumps(records))
     return folder
+
+
+def paths(folders):
+    return " ".join(map(str, folders))
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def test_trainers_are_compared_at_the_same_shots(runs):
 
 def test_the_command_prints_tables_and_writes_json(runs, tmp_path, capsys):
     out = tmp_path / "out.json"
-    assert compare_runs.main([*map(str, runs), "-o", str(out)]) == 0
+    assert compare_runs.main(shlex.split(f"{paths(runs)} -o {out}")) == 0
     printed = capsys.readouterr().out
     assert "| 5 | APT | 55.6 ± 0.9 | 55.0 | +0.6 | -1.8 to +3.0 | 1 of 2 |" in printed
     assert "| 5 | MAPT - APT | +4.88 | +1.75 to +8.00 |" in printed
@@ -69,7 +74,7 @@ def test_wrong_folders_are_one_sentence(runs, tmp_path, capsys):
     other = write_run(tmp_path / "6", "APT", 5, 2, (1.0, 2.0))
     records = json.loads((other / "results.json").read_text())
     (other / "results.json").write_text(json.dumps(records[:1]))
-    assert compare_runs.main([*map(str, runs), str(other)]) == 2
+    assert compare_runs.main(shlex.split(f"{paths(runs)} {other}")) == 2
     assert (
         capsys.readouterr().err
         == "error: APT, 5 shots: the runs are over different tasks\n"
@@ -79,11 +84,10 @@ def test_wrong_folders_are_one_sentence(runs, tmp_path, capsys):
 
 
 def test_tasks_side_by_side(runs, capsys):
-    assert compare_runs.main([*map(str, runs), "--by-task"]) == 0
+    assert compare_runs.main(shlex.split(f"{paths(runs)} --by-task")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert (
-        lines[0]
-        == "| task | zero-shot | MAPT, 1 shots | APT, 5 shots | MAPT, 5 shots |"
+        lines[0] == "| task | zero-shot | MAPT, 1 shot | APT, 5 shots | MAPT, 5 shots |"
     )
     assert lines[2:5] == [
         "| a | 50.0 | 50.0 | 53.0 | 61.0 |",

@@ -1,5 +1,7 @@
 """Groups of tasks from pinned matrices."""
 
+import shlex
+
 import pytest
 import yaml
 
@@ -61,7 +63,7 @@ def test_rows_in_another_order_and_normalised_columns_give_the_same(matrix, tmp_
 
 def test_the_files_are_what_train_takes(matrix, tmp_path):
     out = tmp_path / "groups.yaml"
-    assert groups.main([str(matrix), "--size", "1,2,3", "-o", str(out)]) == 0
+    assert groups.main(shlex.split(f"{matrix} --size 1,2,3 -o {out}")) == 0
     assert not out.exists() and sorted(
         path.name for path in tmp_path.glob("groups_*")
     ) == [
@@ -72,12 +74,12 @@ def test_the_files_are_what_train_takes(matrix, tmp_path):
     assert read_groups(str(tmp_path / "groups_2.yaml"), ["a", "b", "c", "d"])["b"] == [
         "a"
     ]
-    assert groups.main([str(matrix), "--worst", "--size", "2", "-o", str(out)]) == 0
+    assert groups.main(shlex.split(f"{matrix} --worst --size 2 -o {out}")) == 0
     assert yaml.safe_load(out.read_text())["b"] == ["c"]
 
 
 def test_without_a_file_the_groups_are_printed(matrix, capsys):
-    assert groups.main([str(matrix), "--best", "--size", "2"]) == 0
+    assert groups.main(shlex.split(f"{matrix} --best --size 2")) == 0
     assert yaml.safe_load(capsys.readouterr().out)["a"] == ["c"]
 
 
@@ -105,14 +107,15 @@ def test_wrong_matrices_end_in_one_line(tmp_path, capsys, text, message):
 
 def test_wrong_arguments_end_in_one_line(matrix, capsys):
     assert (
-        groups.main([str(matrix) + "x"]) == 2 and "no matrix" in capsys.readouterr().err
+        groups.main(shlex.split(f"{matrix}x")) == 2
+        and "no matrix" in capsys.readouterr().err
     )
     assert (
-        groups.main([str(matrix), "--size", "5"]) == 2
+        groups.main(shlex.split(f"{matrix} --size 5")) == 2
         and "1 to 4 tasks" in capsys.readouterr().err
     )
     assert (
-        groups.main([str(matrix), "--size", "two"]) == 2
+        groups.main(shlex.split(f"{matrix} --size two")) == 2
         and "whole numbers" in capsys.readouterr().err
     )
 

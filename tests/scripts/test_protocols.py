@@ -4,6 +4,7 @@ the same cells by train.py.
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,11 @@ methods: {}
 """
 
 
-def plan_of(*argv):
-    known, plan, _ = protocols.plan_of(protocols.arguments().parse_args(list(argv)))
-    return known, plan
+def planned(command):
+    """Return the plan of a command, and its tables."""
+    words = shlex.split(command)
+    _, plan, tables = protocols.plan_of(protocols.arguments().parse_args(words))
+    return plan, tables
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------
@@ -46,7 +49,7 @@ def plan_of(*argv):
     ],
 )
 def test_runs_are_counted(names, adaptations, sources, evaluations):
-    _, plan = plan_of(names, "--trainer", "CoOp,MVPT", "--seeds", "1,2")
+    plan, _ = planned(f"{names} --trainer CoOp,MVPT --seeds 1,2")
     counts = plan.counts()
     assert counts["adaptation"] == adaptations
     assert (counts.get("source", 0), counts.get("evaluation", 0)) == (
@@ -61,21 +64,14 @@ def test_settings_are_those_of_the_methods_authors():
     assert known.settings("MCoOp", "fewshot", 2, "ImageNet")["OPTIM.MAX_EPOCH"] == 50
     assert known.settings("CoOp", "base2new", 16)["TRAINER.MVLPT.COOP.N_CTX"] == 4
     assert known.settings("MaPLe", "domain", 16)["OPTIM.LR"] == 0.0026
-    _, plan = plan_of(
-        "all",
-        "--suite",
-        "coop",
-        "--trainer",
-        "CoOp,MaPLe,PromptSRC,KgCoOp",
-        "--seeds",
-        "1",
-    )
+    methods = "CoOp,MaPLe,PromptSRC,KgCoOp"
+    plan, _ = planned(f"all --suite coop --trainer {methods} --seeds 1")
     # MaPLe, PromptSRC: other settings for the largest set
     assert len(plan) == 4 * (11 * 3 + 11 * 5 + 10 + 4) + 3
 
 
 def test_folders_as_coop_names_them():
-    _, plan = plan_of("base2new", "--suite", "coop", "--seeds", "1", "--coop-folders")
+    plan, _ = planned("base2new --suite coop --seeds 1 --coop-folders")
     label = next(iter(plan)).name.split("/")[5]
     assert label.startswith("vit_b16_")
     for stage in ("train_base", "test_new"):
@@ -85,18 +81,52 @@ def test_folders_as_coop_names_them():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["base2old"], "unknown protocol 'base2old'; the nearest is 'base2new'"),
-        (["all", "--trainer", "CoOpp"], "the nearest is 'CoOp'"),
-        (["all", "--seeds", "one"], "--seeds: whole numbers from 0"),
-        (["all", "--suite", "nowhere"], "--suite: nowhere is none of pocket, coop"),
-        (["all", "--opts", "OPTIM.LRR", "1"], "OPTIM.LR"),
-        (["all", "--opts", "OPTIM.LR"], "--opts: pairs KEY VALUE"),
+        ("base2old", "unknown protocol 'base2old'; the nearest is 'base2new'"),
+        ("all --trainer CoOpp", "the nearest is 'CoOp'"),
+        ("all --seeds one", "--seeds: whole numbers from 0"),
+        ("all --suite nowhere", "--suite: nowhere is none of pocket, coop"),
+        ("all --opts OPTIM.LRR 1", "OPTIM.LR"),
+        ("all --opts OPTIM.LR", "--opts: pairs KEY VALUE"),
+        ("all --opts SEED 5", "SEED is no option of a run: see seeds"),
+        ("all --opts TRAINER.PROGRAD.T 2", "CoOp does not read it"),
+        ("all --opts OPTIM.MOMENTUM 7", "OPTIM.MOMENTUM is 7.0; it is from"),
     ],
 )
 def test_wrong_input_is_one_sentence(argv, message, capsys):
-    assert protocols.main([*argv, "--dry-run"]) == 2
+    assert protocols.main(shlex.split(f"{argv} --dry-run")) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("setss", ["pocket-cells"], "setss is no key; the nearest is 'sets' of backbone"),
+        ("backbone", 5, "backbone is 5; it is a name"),
+        ("seeds", [1, "x"], "seeds is [1, 'x']; it is a list of whole numbers from 0"),
+        ("shots", [1, 0], "shots is [1, 0]; it is a list of whole numbers from 1"),
+        ("sets", ["pocket-objects", "pocket-objcts"], "sets: unknown dataset 'pocket-objcts'; the nearest is 'pocket-objects'"),
+        ("shifts", [], "shifts is a list of different entries, at least one"),
+        ("options", 5, "options is 5; it is keys with values"),
+        ("options", {"OPTIM.LRR": 0.1}, "options: unknown key 'OPTIM.LRR'; the nearest is 'OPTIM.LR'"),
+        ("options", {"TRAINER.COOP.W": 1.0}, "options: TRAINER.COOP.W is given, but CoOp does not read it"),
+        ("methods", 5, "methods is 5; it is names with their settings"),
+        ("methods", {"CoOpp": {"all": {}}}, "methods: unknown method 'CoOpp'; the nearest is 'CoOp'"),
+        ("methods", {"VPT": {"alll": {}}}, "methods.VPT.alll is no key; the nearest is 'all' of all"),
+        ("methods", {"VPT": {"all": 5}}, "methods.VPT.all is 5; it is keys with values"),
+        ("methods", {"VPT": {"all": {"OPTIM.LRR": 0.1}}}, "methods.VPT.all: unknown key 'OPTIM.LRR'; the nearest is 'OPTIM.LR'"),
+        ("methods", {"VPT": {"all": {"TRAINER.COOP.N_CTX": 5}}}, "methods.VPT.all: TRAINER.COOP.N_CTX is given, but VPT does not read it"),
+        ("methods", {"VPT": {"all": {"OPTIM.LR": {1: 0.1}}}}, "methods.VPT.all: OPTIM.LR has no value for 2 shots; it has some for 1"),
+        ("methods", {"VPT": {"all": {"OPTIM.LR": {3: 0.1}}}}, "methods.VPT.all: OPTIM.LR: 3 is none of the shots, 1, 2, 4, 8, 16"),
+    ],
+)  # fmt: skip
+def test_a_suite_of_the_wrong_kind_is_named(key, value, message, capsys, tmp_path):
+    content = yaml.safe_load((suite.FOLDER / "pocket.yaml").read_text())
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | {key: value}))
+    assert protocols.main(["all", "--suite", str(path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert f"error: mine.yaml: {message}" in error and error.count("\n") == 1
 
 
 # -- published numbers -----------------------------------------------------------------------------------------------
@@ -233,15 +263,9 @@ def small(tmp_path_factory, log_as_before):
     (folder / "small.yaml").write_text(SMALL)
     with log_as_before():
         code = protocols.main(
-            [
-                "all",
-                "--suite",
-                str(folder / "small.yaml"),
-                "--jobs",
-                "2",
-                "--output-dir",
-                str(folder / "out"),
-            ]
+            shlex.split(
+                f"all --suite {folder}/small.yaml --jobs 2 --output-dir {folder}/out"
+            )
         )
     assert code == 0
     return folder
@@ -290,27 +314,18 @@ def test_every_protocol_has_its_files(small):
 @pytest.mark.long
 def test_a_second_call_reuses_everything(small, caplog, log_as_before):
     with log_as_before(), caplog.at_level("INFO", "protocols"):
-        argv = [
-            "all",
-            "--suite",
-            str(small / "small.yaml"),
-            "--output-dir",
-            str(small / "out"),
-        ]
-        assert protocols.main(argv) == 0
+        argv = f"all --suite {small}/small.yaml --output-dir {small}/out"
+        assert protocols.main(shlex.split(argv)) == 0
     assert "10 jobs reused, 0 done" in caplog.text
 
 
 @pytest.mark.long
 def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
-    def by_hand(name, *flags):
-        command = "--trainer CoOp --shots 1 --seed 1 --output-dir".split()
-        keys = "OPTIM.MAX_EPOCH 1 TEST.FINAL_MODEL last_step".split()
-        flags, more = flags[0].split(), flags[1].split()
+    def by_hand(name, flags, more):
+        keys = f"OPTIM.MAX_EPOCH 1 TEST.FINAL_MODEL last_step {more}"
+        flags += f" --trainer CoOp --shots 1 --seed 1 --output-dir {tmp_path}/{name}"
         with log_as_before():
-            assert (
-                train.main([*flags, *command, str(tmp_path / name), *keys, *more]) == 0
-            )
+            assert train.main(shlex.split(f"{flags} {keys}")) == 0
         (record,) = json.loads((tmp_path / name / "results.json").read_text())
         return record["score"]
 
@@ -332,13 +347,9 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
 
 @pytest.mark.long
 def test_logs_for_coops_parser(small):
-    known, plan, planned = protocols.plan_of(
-        protocols.arguments().parse_args(
-            ["base2new", "--suite", str(small / "small.yaml")]
-        )
-    )
+    plan, plan_tables = planned(f"base2new --suite {small}/small.yaml")
     output.write_logs(plan, small / "out")
-    found = planned[0].runs["CoOp", "new"][1, "pocket-dishes"]
+    found = plan_tables[0].runs["CoOp", "new"][1, "pocket-dishes"]
     lines = (small / "out" / found / "log.txt").read_text().splitlines()
     assert (
         lines[0] == "=> result"

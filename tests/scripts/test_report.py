@@ -196,7 +196,7 @@ def test_custom_images_beside_the_run_are_found_from_any_folder(
         and page.count("<img") == 15
     )
     shutil.move(project / "photos", tmp_path / "elsewhere" / "photos")
-    (tmp_path / "nowhere").mkdir()
+    (tmp_path / "nowhere" / "photos").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "nowhere")
     assert "--root names its folder" in report.write([folder]).read_text(
         encoding="utf-8"
@@ -254,7 +254,7 @@ def test_a_plain_run_and_its_default_place(root, tmp_path, capsys):
 
 def test_without_the_data_the_page_says_so(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert report.main([str(run), "-o", "page.html"]) == 0
+    assert report.main(shlex.split(f"{run} -o page.html")) == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     # two targets, one source
     assert page.count("The data set was not read") == 3 and "<img" not in page
@@ -307,8 +307,8 @@ def test_transfer_matrix(run, tmp_path):
         report.write([run], tmp_path / "page.html", transfer=matrix)
 
 
-def refused(capsys, *arguments) -> str:
-    assert report.main([str(argument) for argument in arguments]) == 2
+def refused(capsys, words: str) -> str:
+    assert report.main(shlex.split(words)) == 2
     captured = capsys.readouterr()
     (line,) = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in captured.err and captured.err.endswith(line + "\n")
@@ -317,18 +317,18 @@ def refused(capsys, *arguments) -> str:
 
 def test_wrong_input_is_one_line(run, root, tmp_path, capsys):
     (tmp_path / "empty" / "inner").mkdir(parents=True)
-    assert "holds no results (no results.json)" in refused(capsys, tmp_path / "empty")
+    assert "holds no results (no results.json)" in refused(capsys, f"{tmp_path}/empty")
     shutil.copy(run / "results.json", tmp_path / "empty" / "inner")
-    assert "there are results in inner" in refused(capsys, tmp_path / "empty")
-    assert "no folder" in refused(capsys, tmp_path / "nowhere")
+    assert "there are results in inner" in refused(capsys, f"{tmp_path}/empty")
+    assert "no folder" in refused(capsys, f"{tmp_path}/nowhere")
     assert "no configuration (no config.yaml)" in refused(
-        capsys, tmp_path / "empty" / "inner"
+        capsys, f"{tmp_path}/empty/inner"
     )
-    assert "seed 0 is given twice" in refused(capsys, run, run)
-    assert "is a folder" in refused(capsys, run, "-o", tmp_path)
-    assert "--transfer" in refused(capsys, run, "--transfer", tmp_path / "no.csv")
+    assert "seed 0 is given twice" in refused(capsys, f"{run} {run}")
+    assert "is a folder" in refused(capsys, f"{run} -o {tmp_path}")
+    assert "--transfer" in refused(capsys, f"{run} --transfer {tmp_path}/no.csv")
     plain = write_run(tmp_path / "plain", root, seed=1, two_stages=False)
-    assert "do not have the same tasks: stones" in refused(capsys, run, plain)
+    assert "do not have the same tasks: stones" in refused(capsys, f"{run} {plain}")
 
 
 @pytest.mark.parametrize(
@@ -344,9 +344,7 @@ def test_wrong_input_is_one_line(run, root, tmp_path, capsys):
 def test_damaged_results_are_named(run, tmp_path, capsys, content):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "results.json").write_text(content)
-    assert "results.json" in refused(
-        capsys, tmp_path / "run", "-o", tmp_path / "page.html"
-    )
+    assert "results.json" in refused(capsys, f"{tmp_path}/run -o {tmp_path}/page.html")
     assert not (tmp_path / "page.html").exists()
 
 
@@ -370,7 +368,7 @@ def test_a_run_without_a_test_is_refused(run, tmp_path, capsys, more, message):
         "shots": 1,
     } | more
     (tmp_path / "run" / "results.json").write_text(json.dumps([record]))
-    assert message in refused(capsys, tmp_path / "run", "-o", tmp_path / "page.html")
+    assert message in refused(capsys, f"{tmp_path}/run -o {tmp_path}/page.html")
 
 
 def test_a_damaged_prediction_file_is_said_on_the_page(run, tmp_path):

@@ -3,6 +3,7 @@ and nothing is too wide.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -31,19 +32,13 @@ def page(tmp_path_factory):
         ",".join([name, *(str(k + j) for j in range(20))])
         for k, name in enumerate(names)
     ]
-    argv = [
-        "--trainer",
-        "MVPT",
-        "--source",
-        "pocket-tiles",
-        "--dataset",
-        ",".join(TASKS),
-        "--shots",
-        "1",
-    ]
-    argv += ["--output-dir", str(folder / "out"), "OPTIM.MAX_EPOCH", "2"]
+    command = (
+        f"{sys.executable} train.py --trainer MVPT --source pocket-tiles "
+        f"--dataset {','.join(TASKS)} --shots 1 --output-dir {folder}/out "
+        "OPTIM.MAX_EPOCH 2"
+    )
     done = subprocess.run(
-        [sys.executable, "train.py", *argv], cwd=ROOT, capture_output=True, text=True
+        shlex.split(command), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     (folder / "out" / "transfer.csv").write_text(

@@ -5,6 +5,7 @@ small study from end to end.
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,6 @@ from scripts.study import (
     items,
     methods,
     output,
-    planner,
     plots,
     protocol,
     sizes,
@@ -80,7 +80,7 @@ def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
         node = resolve(
             method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []
         ).TRAINER.MVLPT
-        found = {node[part].N_CTX for part in planner.LENGTHS[single]}
+        found = {node[part].N_CTX for part in protocol.LENGTH_NODES[single]}
         assert found == {known.lengths[single]}, method
 
 
@@ -160,42 +160,35 @@ def test_jobs_have_readable_names_and_their_needs():
 def test_a_dry_run_needs_no_data(capsys, tmp_path):
     assert (
         study.main(
-            [
-                "all",
-                "--suite",
-                "paper",
-                "--dry-run",
-                "--output-dir",
-                str(tmp_path / "new"),
-            ]
+            shlex.split(f"all --suite paper --dry-run --output-dir {tmp_path}/new")
         )
         == 0
     )
     text = capsys.readouterr().out
     assert "together" in text and "3,060" in text and not (tmp_path / "new").exists()
-    assert study.main(["table1", "--dry-run", "--seeds", "0", "--jobs", "2"]) == 0
+    assert study.main(shlex.split("table1 --dry-run --seeds 0 --jobs 2")) == 0
     assert "about" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["table7"], "unknown item 'table7'"),
-        (["table1", "--methods", "MVTP"], "the nearest is 'MVPT'"),
-        (["table1", "--seeds", "a"], "--seeds: whole numbers"),
-        (["table1", "--suite", "nowhere"], "--suite: nowhere"),
-        (["table1", "--jobs", "0"], "--jobs is 0"),
-        (["table1", "--seeds", ""], "--seeds is '', which names none"),
-        (["table1", "--seeds", "-1"], "--seeds: whole numbers from 0"),
-        (["table1", "--seeds", "4294967296"], "--seeds: whole numbers from 0"),
-        (["table1", "--methods", " , "], "--methods is ' , ', which names none"),
-        (["table1", "--root", "nowhere"], "--root: no folder nowhere"),
-        (["table1", "--job-timeout", "0"], "--job-timeout is 0; it must be positive"),
-        (["table1", "--suite", "paper"], "--root"),
+        ("table7", "unknown item 'table7'"),
+        ("table1 --methods MVTP", "the nearest is 'MVPT'"),
+        ("table1 --seeds a", "--seeds: whole numbers"),
+        ("table1 --suite nowhere", "--suite: nowhere"),
+        ("table1 --jobs 0", "--jobs is 0"),
+        ("table1 --seeds ''", "--seeds is '', which names none"),
+        ("table1 --seeds -1", "--seeds: whole numbers from 0"),
+        ("table1 --seeds 4294967296", "--seeds: whole numbers from 0"),
+        ("table1 --methods ' , '", "--methods is ' , ', which names none"),
+        ("table1 --root nowhere", "--root: no folder nowhere"),
+        ("table1 --job-timeout 0", "--job-timeout is 0; it must be positive"),
+        ("table1 --suite paper", "--root"),
     ],
 )
 def test_wrong_input_ends_in_one_line(argv, message, capsys, tmp_path):
-    assert study.main([*argv, "--output-dir", str(tmp_path)]) == 2
+    assert study.main(shlex.split(f"{argv} --output-dir {tmp_path}")) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
 
@@ -217,17 +210,27 @@ def test_wrong_input_ends_in_one_line(argv, message, capsys, tmp_path):
         ("seeds", [-1], "seeds is [-1]; it is a list of whole numbers from 0"),
         ("lengths", [8], "lengths is [8]; it is methods with their lengths"),
         ("lengths", {"CoOp": "8"}, "lengths is {'CoOp': '8'}; it is methods with their lengths"),
-        ("lengths", {"CoOpp": 8}, "lengths: unknown method 'CoOpp'; the nearest is 'CoOp'"),
+        ("lengths", {"CoOpp": 8}, "lengths: CoOpp is no key; the nearest is 'CoOp' of CoOp, VPT, UPT"),
         ("options", "OPTIM.MAX_EPOCH 1", "options is 'OPTIM.MAX_EPOCH 1'; it is keys with values"),
         ("options", {1: 2}, "options is {1: 2}; it is keys with values"),
-        ("items", ["table1"], "items is ['table1']; it is items with their settings"),
-        ("items", {"table1": 5}, "items is {'table1': 5}; it is items with their settings"),
-        ("items", {"table9": {"shots": 5}}, "unknown item 'table9'; there are table1"),
+        ("items", ["table1"], "items is ['table1']; it is names with their settings"),
+        ("items", {"table1": 5}, "items is {'table1': 5}; it is names with their settings"),
+        ("items", {"table9": {"shots": 5}}, "unknown item 'table9'; the nearest is 'table4' of table1"),
         ("items", {"table1": {"shots": 5}}, "items: table1: shots is 5; it is a list of whole numbers from 1"),
         ("items", {"table2": {"shots": "five"}}, "items: table2: shots is 'five'; it is a whole number from 1"),
         ("items", {"table2": {"shots": 0}}, "items: table2: shots is 0; it is a whole number from 1"),
-        ("items", {"table2": {}}, "items: table2 has the keys shots, not none"),
-        ("items", {"figure5": {"shots": 5, "length": [4]}}, "items: figure5 has the keys shots, lengths, not length, shots"),
+        ("items", {"table2": {}}, "items: table2: shots is missing; it is a whole number from 1"),
+        ("items", {"figure5": {"shots": 5, "length": [4]}}, "items: figure5: length is no key; the nearest is 'lengths' of shots, lengths"),
+        ("items", {"table2": {"shots": 5, "seeds": [1]}}, "items: table2: seeds is no key; the nearest is 'shots' of shots"),
+        ("items", {"figure5": {"shots": 5, "lengths": []}}, "items: figure5: lengths is an empty list"),
+        ("largets", "pocket-objects", "largets is no key; the nearest is 'targets' of backbone"),
+        ("targets", ["pocket-cels"], "targets: unknown dataset 'pocket-cels'; the nearest is 'pocket-cells'"),
+        ("lengths", {"CoOp": 8, "UPT": 4}, "lengths: VPT is missing, which figure5 needs"),
+        ("lengths", {"KgCoOp": 8}, "lengths: KgCoOp is no key; the nearest is 'CoOp'"),
+        ("options", {"OPTIM.MAX_EPOHC": 5}, "options: unknown key 'OPTIM.MAX_EPOHC'; the nearest is 'OPTIM.MAX_EPOCH'"),
+        ("options", {"TRAINER.COOP.W": 2.0}, "options: TRAINER.COOP.W is given, but CoOp, VPT, UPT, MCoOp, MVPT, MUPT do not read it"),
+        ("options", {"SEED": 5}, "options: SEED is no option of a run: see seeds"),
+        ("options", {"OPTIM.NAME": "adamx"}, "options: OPTIM.NAME is 'adamx'; it is one of adam"),
         ("largest", "pocket-cells", "largest is 'pocket-cells', which is none of its sources"),
     ],
 )  # fmt: skip
@@ -235,7 +238,7 @@ def test_a_protocol_of_the_wrong_kind_is_named(key, value, message, capsys, tmp_
     content = yaml.safe_load((protocol.FOLDER / "pocket.yaml").read_text())
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(content | {key: value}))
-    assert study.main(["all", "--suite", str(path), "--dry-run"]) == 2
+    assert study.main(shlex.split(f"all --suite {path} --dry-run")) == 2
     error = capsys.readouterr().err
     assert f"error: mine.yaml: {message}" in error and error.count("\n") == 1
 
@@ -487,21 +490,13 @@ items:
 """
 
 
-def start(suite: Path, out: Path, *options: str) -> subprocess.Popen:
-    words = [
-        sys.executable,
-        "-m",
-        "scripts.study",
-        "all",
-        "--suite",
-        suite,
-        "--methods",
-        "CoOp",
-        "--output-dir",
-        out,
-    ]
+def start(suite: Path, out: Path, options: str = "") -> subprocess.Popen:
+    command = (
+        f"{sys.executable} -m scripts.study all --suite {suite} --methods CoOp "
+        f"--output-dir {out} --jobs 2 {options}"
+    )
     return subprocess.Popen(
-        [*map(str, words), "--jobs", "2", *options], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        shlex.split(command), cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -522,7 +517,7 @@ def test_a_killed_study_goes_on_and_gives_the_same_tables(tmp_path):
     assert done >= 3 and not (tmp_path / "killed" / "tables").exists()
 
     again, whole = (
-        start(suite, tmp_path / "killed", "--results", str(tmp_path / "RESULTS.md")),
+        start(suite, tmp_path / "killed", f"--results {tmp_path}/RESULTS.md"),
         start(suite, tmp_path / "one"),
     )
     texts = [process.communicate(timeout=600)[0] for process in (again, whole)]
@@ -618,6 +613,7 @@ def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
     out = tmp_path / "tables"
     out.mkdir()
     (out / "table1.png").write_bytes(b"picture")
+    (tmp_path / "machine.json").write_text('{"cores": 2}')
     output.write_page(page, known, planned, [table], out)
     text = page.read_text()
     assert "<!-- table1:begin -->\nold\n<!-- table1:end -->" in text
@@ -625,3 +621,5 @@ def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
     assert "![Cross-task generalisation](docs/study/pocket_updates_table1.png)" in text
     copy = tmp_path / "docs" / "study" / "pocket_updates_table1.png"
     assert copy.read_bytes() == b"picture"
+    copy = tmp_path / "docs" / "study" / "pocket_updates_machine.json"
+    assert copy.read_text() == '{"cores": 2}'

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 
 from scripts import sweep
 from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
-from scripts.study import plan_file
+from scripts.study import plan_file, tables
 from scripts.study.free_runs import plan_entries, write_results
+from scripts.study.items import Item
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """\
@@ -70,6 +72,11 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OUTPUT_DIR: elsewhere"), "plan.yaml: options: OUTPUT_DIR is no option of a run"),
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "SEED: [1, 2]"), "plan.yaml: options: SEED is no option of a run: see seeds"),
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TEST.NO_TEST: True"), "TEST.NO_TEST is no option of a run: a table needs scores"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TRAINER.PROGRAD.T: 2.0"), "but CoOp, MCoOp do not read it: leave it out, or use"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OPTIM.MOMENTUM: [0.9, 7]"), "plan.yaml: options: OPTIM.MOMENTUM is 7.0; it is from 0 to 1"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "MODEL.INIT_WEIGHTS: x.pth"), "MODEL.INIT_WEIGHTS is 'x.pth', but CoOp does not read it"),
+        (SMALL.replace("options: {", "options: {OPTIM.MAX_EPOCH: 3, "), "line 7: key 'OPTIM.MAX_EPOCH' is in line 7, too"),
+        (SMALL.replace("    seeds:", "    evaluate: {class: new}\n    seeds:"), "evaluate.class: is no key; the nearest is 'classes'"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
         ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, pocket_updates, pocket_recipes, paper"),
@@ -79,7 +86,7 @@ def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, 
     out = tmp_path / "out"
     assert (
         sweep.main(
-            [str(written(tmp_path, text)), "--output-dir", str(out), "--dry-run"]
+            shlex.split(f"{written(tmp_path, text)} --output-dir {out} --dry-run")
         )
         == 2
     )
@@ -90,29 +97,26 @@ def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--gpus", "1"], "--gpus is of a Ray cluster: give its --address, too"),
+        ("--gpus 1", "--gpus is of a Ray cluster: give its --address, too"),
         (
-            ["--address", "auto", "--gpus", "1.5"],
+            "--address auto --gpus 1.5",
             "--gpus is 1.5; it is a part of one, or a whole number",
         ),
-        (["--address", "auto", "--cpus", "0"], "--cpus is 0"),
-        (["--jobs", "0"], "--jobs is 0"),
-        (["--retries", "-1"], "--retries is -1"),
-        (["--job-timeout", "0"], "--job-timeout is 0; it must be positive"),
-        (["--job-timeout", "-2"], "--job-timeout is -2"),
-        (["--job-timeout", "nan"], "--job-timeout is nan"),
-        (["--job-timeout", "inf"], "--job-timeout is inf"),
+        ("--address auto --cpus 0", "--cpus is 0"),
+        ("--jobs 0", "--jobs is 0"),
+        ("--retries -1", "--retries is -1"),
+        ("--job-timeout 0", "--job-timeout is 0; it must be positive"),
+        ("--job-timeout -2", "--job-timeout is -2"),
+        ("--job-timeout nan", "--job-timeout is nan"),
+        ("--job-timeout inf", "--job-timeout is inf"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(flags, message, tmp_path, capsys):
     assert (
         sweep.main(
-            [
-                str(written(tmp_path, SMALL)),
-                "--output-dir",
-                str(tmp_path / "out"),
-                *flags,
-            ]
+            shlex.split(
+                f"{written(tmp_path, SMALL)} --output-dir {tmp_path}/out {flags}"
+            )
         )
         == 2
     )
@@ -123,7 +127,7 @@ def test_without_ray_an_address_is_one_helpful_line(tmp_path, capsys, monkeypatc
     monkeypatch.setitem(sys.modules, "ray", None)
     plan = str(written(tmp_path, SMALL))
     assert (
-        sweep.main([plan, "--output-dir", str(tmp_path / "out"), "--address", "auto"])
+        sweep.main(shlex.split(f"{plan} --output-dir {tmp_path}/out --address auto"))
         == 2
     )
     # the bar of a first rendering may precede the message
@@ -139,24 +143,14 @@ def test_flags_win_over_the_file(tmp_path, monkeypatch):
     )
     head = "root: there\noutput_dir: out\nretries: 5\nresources: {cpus: 2, gpus: 0.5}\n"
     plan = str(written(tmp_path, head + SMALL))
-    assert sweep.main([plan, "--address", "auto"]) == 0
+    assert sweep.main(shlex.split(f"{plan} --address auto")) == 0
     assert (
         sweep.main(
-            [
-                plan,
-                "--address",
-                "auto",
-                "--gpus",
-                "1",
-                "--retries",
-                "0",
-                "--root",
-                "here",
-            ]
+            shlex.split(f"{plan} --address auto --gpus 1 --retries 0 --root here")
         )
         == 0
     )
-    assert sweep.main([plan]) == 0  # the resources are a cluster's
+    assert sweep.main([str(plan)]) == 0  # the resources are a cluster's
     found = [
         (args.root, args.output_dir, args.retries, args.cpus, args.gpus)
         for args in seen
@@ -172,9 +166,7 @@ def test_a_plan_may_be_a_study(tmp_path, capsys):
     plan = written(
         tmp_path, "items: [table1, figure5]\nseeds: [0, 2]\nmethods: [VPT, MVPT]\n"
     )
-    assert (
-        sweep.main([str(plan), "--dry-run", "--output-dir", str(tmp_path / "out")]) == 0
-    )
+    assert sweep.main(shlex.split(f"{plan} --dry-run --output-dir {tmp_path}/out")) == 0
     text = capsys.readouterr().out
     assert (
         "seeds 0, 2, VPT, MVPT" in text
@@ -261,11 +253,45 @@ def test_a_list_of_values_is_a_grid_and_the_best_is_chosen_by_validation(tmp_pat
     )
 
 
+def grid_of(method: str, folder: Path, options: str):
+    """Return the plan and the rows of a grid of two keys."""
+    text = (
+        f"runs:\n  - {{methods: {method}, targets: [pocket-cells, pocket-memes], shots: 1, seeds: [0],\n"
+        f"     options: {{OPTIM.MAX_EPOCH: [1, 2], OPTIM.LR: [0.1, 0.2]{options}}}}}\n"
+    )
+    plan, (item,) = plan_entries(plan_file.read(written(folder, text)).entries)
+    return plan, [row for row in item.rows if row.labels[1] == method]
+
+
+def test_methods_that_keep_the_last_epoch_are_validated_for_a_grid(tmp_path):
+    plan, rows = grid_of("CoOp", tmp_path, ", TEST.FINAL_MODEL: last_step")
+    assert all(job.settings["options"]["TEST.VAL_SCORE"] for job in plan)
+    assert rows[-1].labels[-1] == "best by validation" and len(rows) == 5
+    plan, rows = grid_of("CoOp", tmp_path, "")
+    assert not any("TEST.VAL_SCORE" in job.settings["options"] for job in plan)
+
+
+def test_without_validation_images_no_setting_is_the_best(tmp_path, caplog):
+    _, rows = grid_of("APT", tmp_path, "")  # trains on them
+    assert len(rows) == 4 and "APT: no setting is the best" in caplog.text
+    # a run without a validation score chooses nothing
+    _, rows = grid_of("CoOp", tmp_path, "")
+    for row in rows[:-1]:
+        for (_, task), (name,) in row.runs.items():
+            (tmp_path / name).mkdir(parents=True)
+            record = {"task": task, "score": 50.0}
+            (tmp_path / name / "results.json").write_text(json.dumps([record]))
+    item = Item("grid", "", ("a", "b", "c", "d"), ("pocket-cells", "pocket-memes"))
+    item.rows = rows
+    table = tables.build(item, tmp_path, compare=False)
+    means = [line.cells["average"].mean for line in table.lines]
+    assert means == [50.0, 50.0, 50.0, 50.0, None]
+
+
 def test_the_example_is_planned(capsys, tmp_path):
     example = ROOT / "configs" / "sweeps" / "pocket_small.yaml"
     assert (
-        sweep.main([str(example), "--dry-run", "--output-dir", str(tmp_path / "out")])
-        == 0
+        sweep.main(shlex.split(f"{example} --dry-run --output-dir {tmp_path}/out")) == 0
     )
     text = capsys.readouterr().out
     assert "2 source prompts, 8 adaptations" in text and "about" in text
@@ -369,16 +395,9 @@ def test_no_more_jobs_run_than_fit_when_nodes_come_and_go():
 # -- on this machine -----------------------------------------------------------------------------------------------------
 
 
-def call(plan: Path, out: Path, *flags: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "scripts.sweep",
-        str(plan),
-        "--output-dir",
-        str(out),
-        *flags,
-    ]
+def call(plan: Path, out: Path, flags: str) -> list[str]:
+    command = f"{sys.executable} -m scripts.sweep {plan} --output-dir {out} {flags}"
+    return shlex.split(command)
 
 
 ENVIRONMENT = os.environ | {
@@ -386,7 +405,7 @@ ENVIRONMENT = os.environ | {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-JOBS_FLAGS = ("--jobs", str(os.cpu_count()))  # a thread each
+JOBS_FLAGS = f"--jobs {os.cpu_count()}"  # a thread each
 
 
 @pytest.mark.long
@@ -399,7 +418,7 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
         tmp_path / "out",
     )
     first = subprocess.run(
-        call(plan, out, *JOBS_FLAGS),
+        call(plan, out, JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -422,7 +441,7 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
     assert f"| 1 | CoOp | 1 | {mean:.1f} |" in (out / "results.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
     second = subprocess.run(
-        call(plan, out, *JOBS_FLAGS),
+        call(plan, out, JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -498,9 +517,9 @@ def lines(out: Path) -> list[str]:
     )
 
 
-def start(plan: Path, out: Path, *flags: str) -> subprocess.Popen:
+def start(plan: Path, out: Path, flags: str) -> subprocess.Popen:
     return subprocess.Popen(
-        call(plan, out, *flags),
+        call(plan, out, flags),
         cwd=ROOT,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -514,7 +533,7 @@ def start(plan: Path, out: Path, *flags: str) -> subprocess.Popen:
 def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path):
     plan, out = written(tmp_path, SMALL), tmp_path / "ray"
     process, node = (
-        start(plan, out, "--address", cluster.address),
+        start(plan, out, f"--address {cluster.address}"),
         cluster.list_all_nodes()[1],
     )
     wait_for(lambda: sum(line.endswith(" done") for line in lines(out)) >= 2, process)
@@ -538,7 +557,7 @@ def test_a_lost_node_costs_its_job_one_more_try_and_no_result(cluster, tmp_path)
     assert len(lost) == 1 and "is tried again" in lost[0] and lost[0].split()[2] in done
 
     here = subprocess.run(
-        call(plan, tmp_path / "here", *JOBS_FLAGS),
+        call(plan, tmp_path / "here", JOBS_FLAGS),
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -555,7 +574,7 @@ def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(
     cluster, tmp_path, number
 ):
     plan, out = written(tmp_path, SMALL), tmp_path / "ray"
-    process = start(plan, out, "--address", cluster.address)
+    process = start(plan, out, f"--address {cluster.address}")
     wait_for(
         lambda: any(map(workers, cluster.list_all_nodes())) and lines(out), process
     )
@@ -567,7 +586,7 @@ def test_a_stopped_sweep_leaves_no_job_on_the_cluster_and_goes_on(
         ), text
     wait_for(lambda: not any(map(workers, cluster.list_all_nodes())))
     done = sum(line.endswith(" done") for line in lines(out))
-    again = start(plan, out, "--address", cluster.address)
+    again = start(plan, out, f"--address {cluster.address}")
     text = again.communicate(timeout=900)[0]
     reused = int(text.partition(" jobs reused")[0].split()[-1])
     assert (
@@ -675,10 +694,7 @@ def test_prompts_are_evaluated_on_other_classes_and_tasks(tmp_path):
 @pytest.mark.long
 def test_results_of_evaluations_name_their_run(tmp_path):
     path = written(tmp_path, EVALUATE)
-    assert (
-        sweep.main([str(path), "--output-dir", str(tmp_path / "out"), "--jobs", "2"])
-        == 0
-    )
+    assert sweep.main(shlex.split(f"{path} --output-dir {tmp_path}/out --jobs 2")) == 0
     records = json.loads((tmp_path / "out" / "results.json").read_text())
     evaluated = [record for record in records if "from" in record]
     assert len(records) == 7 and len(evaluated) == 5

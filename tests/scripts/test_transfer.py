@@ -5,6 +5,7 @@ predictors.
 import csv
 import json
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -27,25 +28,15 @@ from scripts.transfer.scores import transfer_matrix
 from trainers.engine.run import execute
 
 TASKS = ["pocket-memes", "pocket-reviews", "pocket-cells"]  # the smallest ones
-QUICK = ["OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"]
+QUICK = "OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 2"
 
 
 def command(
-    out: Path, *more: str, trainer: str = "CoOp", tasks=TASKS, opts=QUICK
+    out: Path, more: str = "", trainer: str = "CoOp", opts: str = QUICK
 ) -> list[str]:
-    flags = [
-        "--trainer",
-        trainer,
-        "--shots",
-        "2",
-        "--tasks",
-        ",".join(tasks),
-        "--output-dir",
-        str(out),
-        "--jobs",
-        "1",
-    ]
-    return [*flags, *more, *opts]
+    """Return the words of a command on the tasks; `more` are further flags."""
+    flags = f"--trainer {trainer} --shots 2 --tasks {','.join(TASKS)} --jobs 1"
+    return shlex.split(f"{flags} --output-dir {out} {more} {opts}")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +126,7 @@ def test_the_second_call_does_nothing(done, capsys, monkeypatch):
     monkeypatch.setattr(transfer_scores, "score_prompts", refuse)
     monkeypatch.setattr(transfer_output, "report", refuse)
     for jobs in ("1", "2"):
-        assert transfer.main(command(done.parent, "--jobs", jobs)) == 0
+        assert transfer.main(command(done.parent, f"--jobs {jobs}")) == 0
     assert stamps(done) == before
 
 
@@ -149,10 +140,10 @@ def test_a_stopped_command_goes_on_where_it_was(done, tmp_path, monkeypatch):
         return original(prompts, cfg, tasks)
 
     monkeypatch.setattr(transfer_scores, "score_prompts", stop)
-    assert transfer.main(command(tmp_path, "--runs", str(done.parent))) == 130
+    assert transfer.main(command(tmp_path, f"--runs {done.parent}")) == 130
     folder = tmp_path / "CoOp_2shots_seed0"
     assert list(json.loads((folder / "scores.json").read_text())) == TASKS[:1]
-    assert transfer.main(command(tmp_path, "--runs", str(done.parent))) == 0
+    assert transfer.main(command(tmp_path, f"--runs {done.parent}")) == 0
     assert calls == [[task] for task in (TASKS[0], TASKS[1], TASKS[1], TASKS[2])]
     for name in (
         "matrix.csv",
@@ -191,7 +182,7 @@ def test_processes_give_the_same_matrix(tmp_path):
     datasets.register_all()
     trainers.register_all()
     args = transfer.arguments().parse_args(
-        command(tmp_path, trainer="VPT", opts=["OPTIM.MAX_EPOCH", "1"])
+        command(tmp_path, trainer="VPT", opts="OPTIM.MAX_EPOCH 1")
     )
     runs = transfer.plan(args, "VPT", TASKS[:2])
     for run in runs:
@@ -222,30 +213,22 @@ def test_a_matrix_need_not_be_square(done):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--trainer", "MCoOp"], "MCoOp learns no prompt on one task alone"),
-        (["--trainer", "ZeroshotCLIP"], "ZeroshotCLIP learns no prompt"),
-        (["--trainer", "CoOpp"], "nearest is 'CoOp'"),
-        (["--tasks", "pocket-memes"], "at least two tasks"),
-        (["--tasks", "pocket-memes,pocket-memes"], "each once"),
-        (["--tasks", "pocket-memes,pocket-rviews"], "pocket-reviews"),
-        (["--jobs", "0"], "--jobs is 0"),
-        (["--shots", "0"], "--shots is 0"),
-        (["--runs", "nowhere/at/all"], "nowhere/at/all"),
-        (["OPTIM.MAX_EPOCHS", "3"], "OPTIM.MAX_EPOCH"),
-        (["OPTIM.MAX_EPOCH", "3"], "differs in OPTIM.MAX_EPOCH"),
+        ("--trainer MCoOp", "MCoOp learns no prompt on one task alone"),
+        ("--trainer ZeroshotCLIP", "ZeroshotCLIP learns no prompt"),
+        ("--trainer CoOpp", "nearest is 'CoOp'"),
+        ("--tasks pocket-memes", "at least two tasks"),
+        ("--tasks pocket-memes,pocket-memes", "each once"),
+        ("--tasks pocket-memes,pocket-rviews", "pocket-reviews"),
+        ("--jobs 0", "--jobs is 0"),
+        ("--shots 0", "--shots is 0"),
+        ("--runs nowhere/at/all", "nowhere/at/all"),
+        ("OPTIM.MAX_EPOCHS 3", "OPTIM.MAX_EPOCH"),
+        ("OPTIM.MAX_EPOCH 3", "differs in OPTIM.MAX_EPOCH"),
     ],
 )
 def test_wrong_input_is_one_message(done, capsys, change, message):
     before = stamps(done)
-    arguments = command(done.parent, opts=[])
-    assert (
-        transfer.main(
-            [*arguments, *change]
-            if change[0].startswith("--")
-            else [*arguments, *change]
-        )
-        == 2
-    )
+    assert transfer.main(command(done.parent, change, opts="")) == 2
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and error[0].startswith("error: ") and message in error[0]
     assert stamps(done) == before
@@ -260,9 +243,8 @@ def test_folders_without_prompts_are_named(tmp_path, done):
 
 
 def test_by_default_the_tasks_are_the_pocket_targets(tmp_path):
-    args = transfer.arguments().parse_args(
-        ["--output-dir", str(tmp_path), "--trainer", "VPT", "--shots", "20"]
-    )
+    words = shlex.split(f"--output-dir {tmp_path} --trainer VPT --shots 20")
+    args = transfer.arguments().parse_args(words)
     names = [spec.task for spec in SPECS.values() if spec.layout != "coop"]
     runs = transfer.plan(args, "VPT", names)
     assert len(runs) == 20 and {run.cfg.DATASET.NUM_SHOTS for run in runs} == {20}
@@ -375,7 +357,7 @@ def test_runs_in_worker_processes_are_those_of_this_one(done, tmp_path):
 def test_a_run_that_fails_ends_the_command_with_its_message(done, tmp_path, caplog):
     (tmp_path / "CoOp_2shots_seed0").mkdir()
     (tmp_path / "CoOp_2shots_seed0" / TASKS[0]).write_text("where its folder should be")
-    assert transfer.main(command(tmp_path, "--retries", "0")) == 1
+    assert transfer.main(command(tmp_path, "--retries 0")) == 1
     assert f"failed: {TASKS[0]}: " in caplog.text
     # the others went on
     assert (tmp_path / "CoOp_2shots_seed0" / TASKS[1] / "results.json").is_file()

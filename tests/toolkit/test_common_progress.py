@@ -12,6 +12,7 @@ import termios
 import time
 
 import pytest
+from tqdm.utils import disp_len
 
 from toolkit.common import progress as module
 from toolkit.common.progress import ProgressLines, progress
@@ -76,8 +77,9 @@ def test_a_number_of_items_need_not_be_known(monkeypatch, clock):
 
 
 SCRIPT = """
+import sys
 from toolkit.common.progress import progress
-with progress(total=20, desc="MVPT pocket-digits", unit="epoch") as bar:
+with progress(total=20, desc=sys.argv[1], unit="epoch") as bar:
     for _ in range(20):
         bar.set_postfix_str("loss 0.123 best val 98.76", refresh=False)
         bar.update()
@@ -85,7 +87,10 @@ with progress(total=20, desc="MVPT pocket-digits", unit="epoch") as bar:
 
 
 @pytest.mark.parametrize("columns", [40, 100])
-def test_a_bar_fits_its_terminal(columns):
+@pytest.mark.parametrize(
+    "label", ["MVPT pocket-digits", "MVPT " + "鳥" * 24, "x" * 500]
+)
+def test_a_bar_fits_its_terminal(columns, label):
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {
@@ -94,9 +99,9 @@ def test_a_bar_fits_its_terminal(columns):
         if name not in ("COLUMNS", "TQDM_DISABLE")
     }
     subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, label],
         stderr=end,
-        env=environment,
+        env=environment | {"PYTHONIOENCODING": "utf-8"},
         check=True,
         timeout=60,
     )
@@ -104,9 +109,11 @@ def test_a_bar_fits_its_terminal(columns):
     shown = os.read(terminal, 1 << 16).decode()
     os.close(terminal)
     frames = [frame for frame in re.split(r"[\r\n]", shown) if frame.strip()]
-    assert frames and max(map(len, frames)) <= columns
-    assert "20/20" in frames[-1] and "loss 0.1" in frames[-1]
-    assert ("%|" in frames[-1]) == (columns == 100)
+    assert frames and max(map(disp_len, frames)) <= columns
+    assert label[:10] in frames[-1] and "20/20" in frames[-1]
+    if len(label) < 24:
+        assert "loss 0.1" in frames[-1]
+        assert ("%|" in frames[-1]) == (columns == 100)
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+A1", "-2", "@SUM(A1)", "\t=1", "\r=1"])

@@ -15,6 +15,7 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from prompting.tokens import plain_name
+from toolkit.common import encoding
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, NotDone, run_command
 from toolkit.common.random_state import get_random_state, set_random_state
@@ -101,6 +102,46 @@ def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(encoding):
         done.returncode == 0
         and done.stdout.decode(encoding).strip() == f"a{shown}\\udce9 b"
     )
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has one encoding of names")
+@pytest.mark.parametrize("name", ["Vögel", "鳥", "rot ä"])
+def test_a_command_line_in_an_ascii_locale(name):
+    """Expect a refusal: the classes would be other texts."""
+    code = "import sys; from toolkit.common.cli import run_command; sys.exit(run_command(lambda: print('ran')))"
+    for environment, returncode in ((ASCII, 2), (ASCII | {"PYTHONUTF8": "1"}, 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--classes", name],
+            env=os.environ | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == returncode
+        assert (done.stdout == "") == ("set PYTHONUTF8=1" in done.stderr)
+
+
+@pytest.mark.parametrize("name", ["a\udce9", "\udcc3\udca4b", "plain"])
+@pytest.mark.parametrize("known", ["utf-8", "ascii", "iso8859-1"])
+def test_names_of_files_that_are_not_understood(monkeypatch, name, known):
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: known)
+    advice = "rename it" if known == "utf-8" else "set PYTHONUTF8=1"
+    if name == "plain":
+        encoding.require_text(name, "photos")
+        return
+    with pytest.raises(ValueError, match=f"^photos: the name b.*{advice}$"):
+        encoding.require_text(name, "photos")
+
+
+def test_a_hint_at_the_encoding(monkeypatch):
+    assert encoding.hint("no file Vögel") == ""
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    assert "PYTHONUTF8=1" in encoding.hint("no file Vögel")
+    assert "PYTHONUTF8=1" in encoding.hint("'ascii' codec can't encode character")
+    assert encoding.hint("no file birds") == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from dassl.utils import load_checkpoint
 
+from prompting.backbones.weights import read_state_dict
 from tests.prompting.foreign_files import Attack, Warmup, write_foreign
 from toolkit.common.unpickle import Placeholder, read
 
@@ -134,6 +136,10 @@ def test_what_torch_load_would_run_does_not_run(tmp_path, attack, zipped):
     )
 
 
+# a tuple on the stack, of two that are one, and so on: 2^30 when it is hashed
+SHARED = b"K\x00\x85q\x00" + b"".join(
+    b"h%c\x86q%c" % (level, level + 1) for level in range(30)
+)
 PICKLES = {
     "a function called": b"cos\nmkdir\n(V{}\ntR.",
     "a class made": b"(V{}\nios\nmkdir\n.",
@@ -151,10 +157,35 @@ PICKLES = {
     b"U\x010U\x03cpuK\x02tQK\x00K\x63\x85K\x01\x85\x89NtR.",
     "deep lists": b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b".",
     "a tower of tuples as a key": b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"K\x01s.",
-    "as deep as is let through": b"\x80\x02}" + b")" + b"\x85" * 19_999 + b"K\x01s.",
+    "as deep as is let through": b"\x80\x02}" + b")" + b"\x85" * 998 + b"K\x01s.",
+    "tuples shared 30 times over, as a key": b"\x80\x02}" + SHARED + b"K\x01s.",
+    "tuples shared 30 times over, in a set": b"\x80\x04\x8f(" + SHARED + b"\x90.",
+    "lists shared 30 times over, as a persistent id": b"\x80\x02"
+    + b"".join(b"]q%c" % level for level in range(31))
+    + b"".join(b"h%c(h%ch%ce0" % (n, n + 1, n + 1) for n in range(30))
+    + b"h\x00\x85Q.",
+    "one list copied 10,000 times": b"\x80\x02]q\x00(" + b"K\x01" * 10_000 + b"e"
+    b"cbuiltins\nset\nq\x01h\x00\x85q\x02" + b"h\x01h\x02R0" * 10_000 + b".",
+    "a list copied, filled after its tuple": b"\x80\x02]q\x00\x85q\x02h\x00("
+    + b"K\x01" * 10_000
+    + b"e0cbuiltins\nset\nq\x01"
+    + b"h\x01h\x02R0" * 10_000
+    + b".",
+    "a number of 100 kB as a key": b"\x80\x02}\x8b\xa0\x86\x01\x00"
+    + b"\x01" * 100_000
+    + b"q\x00K\x01s"
+    + b"h\x00K\x01s" * 100_000
+    + b".",
     "a huge memo": b"\x80\x02K\x01r\xff\xff\xff\x7f.",
     "nothing": b"",
 }
+TOO_LARGE = [
+    "a tower of tuples as a key",
+    "a huge memo",
+    *(name for name in PICKLES if "30 times" in name or "00 " in name),
+    "a list copied, filled after its tuple",
+]
+TOO_LARGE.remove("lists shared 30 times over, as a persistent id")
 
 
 @pytest.mark.parametrize("name", PICKLES)
@@ -173,6 +204,13 @@ def test_hostile_pickles(tmp_path, monkeypatch, name):
     except ValueError as error:
         assert "a.pth can't be read as a checkpoint" in str(error)
     assert not marker.exists() and "antigravity" not in imported
+    if name in TOO_LARGE:
+        with pytest.raises(ValueError, match="far too large for a checkpoint's"):
+            read(path)
+        with pytest.raises(ValueError, match="far too large for a checkpoint's"):
+            load_checkpoint(path)
+        with pytest.raises(ValueError, match="far too large for a checkpoint's"):
+            read_state_dict(path)
     again = io.BytesIO()
     torch.save({"ctx": torch.arange(3.0)}, again)
     path.write_bytes(again.getvalue())
@@ -189,6 +227,15 @@ def _recording(names: list):
         return real(name, *args, **kwargs)
 
     return recorded
+
+
+def test_many_tuples_and_shared_values_are_no_bomb(tmp_path):
+    shared = (0.9, (0.999, "betas"))
+    groups = [{"betas": shared, "shape": (count, 1)} for count in range(25_000)]
+    save(tmp_path / "a.pth", {"ctx": torch.ones(2, 3), "groups": groups}, True)
+    found = read(tmp_path / "a.pth")
+    assert torch.equal(found["ctx"], torch.ones(2, 3))
+    assert found["groups"] == groups
 
 
 @FORMATS

@@ -7,7 +7,7 @@ import torch
 from prompting import Predictor, PromptedCLIP, load_prompts
 
 SEVERAL = "toy-shapes,toy-pets"
-KEYS = ["TRAINER.SOFTCPT.TASK_N_CTX", 2, "TRAINER.SOFTCPT.CLASS_N_CTX", 3]
+KEYS = "TRAINER.SOFTCPT.TASK_N_CTX 2 TRAINER.SOFTCPT.CLASS_N_CTX 3"
 
 
 def test_each_task_has_features_made_from_its_name(build):
@@ -22,11 +22,10 @@ def test_each_task_has_features_made_from_its_name(build):
 
 
 def test_evaluation_takes_the_lengths_from_the_prompt(main, tmp_path):
-    words = ["--trainer", "SoftCPT", "--dataset", "toy-pets", "--shots", 2]
+    command = "--trainer SoftCPT --dataset toy-pets --shots 2 --output-dir"
     source = tmp_path / "source"
-    assert main(*words, "--output-dir", source, *KEYS) == 0
-    words += ["--eval-only", "--model-dir", source, "--output-dir", tmp_path / "again"]
-    assert main(*words) == 0
+    assert main(command, source, KEYS) == 0
+    assert main(command, tmp_path / "again", "--eval-only --model-dir", source) == 0
     (first,) = json.loads((source / "results.json").read_text())
     (again,) = json.loads((tmp_path / "again" / "results.json").read_text())
     assert again["score"] == first["score"]
@@ -36,8 +35,8 @@ def test_a_prompt_of_several_tasks_is_adapted_and_predicts_as_its_run(
     main, stubs, tmp_path
 ):
     out = tmp_path / "run"
-    words = ["--trainer", "MSoftCPT", "--source", SEVERAL, "--dataset", "toy-marks"]
-    assert main(*words, "--shots", 2, "--output-dir", out, *KEYS) == 0
+    command = f"--trainer MSoftCPT --source {SEVERAL} --dataset toy-marks --shots 2"
+    assert main(command, "--output-dir", out, KEYS) == 0
     folder = out / "adapt" / "toy-marks"
     prompt, metadata = load_prompts(folder / "prompts.safetensors")
     assert metadata["tasks"] == ["toy-marks"]

@@ -1,17 +1,27 @@
 """One contract for all trainers: the tensors that they learn, those that they do not
-change, and the files of a run.
+change, the files of a run, evaluation, resume, two stages and prediction.
 """
 
+import io
 import json
+import shlex
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_world
 import torch
+from dassl.engine import TRAINER_REGISTRY
+from PIL import Image
+from run_files import prompt_in, read, same
 
+import prompting.predict
 from elevater_eval import metrics, read_predictions
 from prompting import load_prompts
 from prompting.model import PromptedCLIP
+from trainers.engine import resume
+from trainers.engine.config import is_native, trainer_class
 
 SINGLE, SEVERAL = "toy-shapes", "toy-shapes,toy-scenes,toy-pets"
 CTX = {"ctx": (4, 32)}
@@ -117,7 +127,13 @@ ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
 
 BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
 
+PROMPTED = [name for name in LEARNED if LEARNED[name]]
+MULTITASK = [
+    name for name in PROMPTED if name.startswith("M") and f"M{name}" not in LEARNED
+]
+
 every_trainer = pytest.mark.parametrize("name", LEARNED)
+every_prompt = pytest.mark.parametrize("name", PROMPTED)
 
 
 def tasks_of(name: str) -> list[str]:
@@ -137,16 +153,8 @@ def run(main, tmp_path_factory):
             out = tmp_path_factory.mktemp(name) / "run"
             assert (
                 main(
-                    "--trainer",
-                    name,
-                    "--dataset",
-                    ",".join(tasks_of(name)),
-                    "--shots",
-                    3,
-                    "--seed",
-                    1,
-                    "--output-dir",
-                    out,
+                    f"--trainer {name} --dataset {','.join(tasks_of(name))} "
+                    f"--shots 3 --seed 1 --output-dir {out}"
                 )
                 == 0
             )
@@ -162,6 +170,18 @@ def files_below(folder: Path) -> set[str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_every_trainer_of_this_project_is_here():
+    names = []
+    for name in TRAINER_REGISTRY.registered_names():
+        cls = trainer_class(name)
+        if is_native(cls) and cls.__module__.startswith("trainers."):
+            names.append(name)
+    assert sorted(names) == sorted(LEARNED)
+    assert {name for name in PROMPTED if trainer_class(name).multitask} == set(
+        MULTITASK
+    )
 
 
 @every_trainer
@@ -262,7 +282,7 @@ def test_prediction_files_are_valid_and_give_the_stored_scores(run, root, name):
         )
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+@every_prompt
 def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, name):
     for task in tasks_of(name):
         record = json.loads((run(name) / "fewshot" / f"{task}.json").read_text())
@@ -288,7 +308,7 @@ def test_few_shot_records_name_the_drawn_images_as_the_index_does(run, root, nam
             )
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+@every_prompt
 def test_checkpoints_and_prompts_hold_the_learned_tensors(run, stubs, name):
     checkpoints = {}
     for file in ("model-best.pth.tar", "model.pth.tar-2"):
@@ -319,20 +339,12 @@ def test_checkpoints_and_prompts_hold_the_learned_tensors(run, stubs, name):
 @every_trainer
 def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path, name):
     source, out = run(name), tmp_path / "eval"
-    model = ["--model-dir", source] if LEARNED[name] else []
-    arguments = [
-        "--trainer",
-        name,
-        "--dataset",
-        ",".join(tasks_of(name)),
-        "--shots",
-        3,
-        "--seed",
-        1,
-        "--output-dir",
-        out,
-    ]
-    assert main(*arguments, "--eval-only", *model) == 0
+    model = f"--model-dir {source}" if LEARNED[name] else ""
+    arguments = (
+        f"--trainer {name} --dataset {','.join(tasks_of(name))} --shots 3 "
+        f"--seed 1 --output-dir {out}"
+    )
+    assert main(f"{arguments} --eval-only {model}") == 0
     again, first = (
         json.loads((folder / "results.json").read_text()) for folder in (out, source)
     )
@@ -349,28 +361,15 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
     assert not (out / "prompt_learner").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNED if LEARNED[name]])
+@every_prompt
 def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
-    arguments = [
-        "--trainer",
-        name,
-        "--dataset",
-        ",".join(tasks_of(name)),
-        "--shots",
-        3,
-        "--seed",
-        1,
-    ]
+    arguments = (
+        f"--trainer {name} --dataset {','.join(tasks_of(name))} --shots 3 --seed 1"
+    )
     assert (
         main(
-            *arguments,
-            "--eval-only",
-            "--model-dir",
-            run(name),
-            "--load-epoch",
-            2,
-            "--output-dir",
-            tmp_path / "last",
+            f"{arguments} --eval-only --model-dir {run(name)} --load-epoch 2 "
+            f"--output-dir {tmp_path}/last"
         )
         == 0
     )
@@ -386,13 +385,13 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "opts", "learned"),
     [
-        *((name, [], learned) for name, learned in LEARNED.items() if learned),
-        ("MVLPT", ["TRAINER.MVLPT.VPT.N_CTX", 0], CTX),
-        ("MVLPT", ["TRAINER.MVLPT.COOP.N_CTX", 0], TOKENS),
-        ("VPT", ["TRAINER.MVLPT.VPT.DEEP", "False"], {"embeddings": (1, 2, 64)}),
+        *((name, "", learned) for name, learned in LEARNED.items() if learned),
+        ("MVLPT", "TRAINER.MVLPT.VPT.N_CTX 0", CTX),
+        ("MVLPT", "TRAINER.MVLPT.COOP.N_CTX 0", TOKENS),
+        ("VPT", "TRAINER.MVLPT.VPT.DEEP False", {"embeddings": (1, 2, 64)}),
         (
             "VPT",
-            ["TRAINER.MVLPT.VPT.PROJECT", 8],
+            "TRAINER.MVLPT.VPT.PROJECT 8",
             {
                 "embeddings": (1, 2, 8),
                 "embeddings_deep": (1, 2, 8),
@@ -400,11 +399,11 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
                 "proj.bias": (64,),
             },
         ),
-        ("CoOp", ["TRAINER.MVLPT.COOP.CSC", "True"], {"ctx": (3, 4, 32)}),
-        ("CoOp", ["TRAINER.MVLPT.COOP.CTX_INIT", "a photo of"], {"ctx": (3, 32)}),
+        ("CoOp", "TRAINER.MVLPT.COOP.CSC True", {"ctx": (3, 4, 32)}),
+        ("CoOp", "TRAINER.MVLPT.COOP.CTX_INIT 'a photo of'", {"ctx": (3, 32)}),
         (
             "MSoftCPT",
-            ["TRAINER.SOFTCPT.CLASS_N_CTX", 3],
+            "TRAINER.SOFTCPT.CLASS_N_CTX 3",
             {
                 "task_ctx": (4, 32),
                 "class_ctx": (3, 32),
@@ -413,7 +412,7 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
         ),
         (
             "UPT",
-            ["TRAINER.MVLPT.PROJECT_METHOD", "identity"],
+            "TRAINER.MVLPT.PROJECT_METHOD identity",
             {
                 "text.ctx": (4, 32),
                 **{f"visual.{key}": shape for key, shape in TOKENS.items()},
@@ -422,7 +421,9 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     ],
 )
 def test_the_prompt_alone_is_trained(build, name, opts, learned):
-    trainer = build(name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *opts)
+    trainer = build(
+        name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *shlex.split(opts)
+    )
     model = trainer.model
     assert {
         key: tuple(value.shape)
@@ -505,3 +506,77 @@ def test_zero_shot_averages_the_templates_of_each_task(build, stubs):
         images = images / images.norm(dim=-1, keepdim=True)
         expected = (clip.logit_scale.exp() * images @ classes.T).softmax(-1)
         assert torch.allclose(probabilities[task], expected, atol=1e-6)
+
+
+# -- interrupted runs, two stages, prediction ------------------------------------------
+
+
+@every_prompt
+def test_an_interrupted_run_is_resumed_to_the_bit(
+    run, main, tmp_path, monkeypatch, name
+):
+    tasks = ",".join(tasks_of(name))
+    words = f"--trainer {name} --dataset {tasks} --shots 3 --seed 1"
+    words += f" --no-zero-shot --output-dir {tmp_path}/run"
+    save = resume.save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "save", save_and_stop)
+        assert main(words) != 0
+    assert not (tmp_path / "run" / "prompts.safetensors").exists()
+    assert main(f"{words} --resume auto") == 0
+    assert same(prompt_in(tmp_path / "run"), prompt_in(run(name)))
+    last = Path("prompt_learner", "model.pth.tar-2")
+    states = []
+    for folder in (tmp_path / "run", run(name)):
+        states.append(torch.load(folder / last, weights_only=True)["state_dict"])
+    assert same(*states)
+
+
+@pytest.mark.parametrize("name", MULTITASK)
+def test_a_target_is_adapted_from_the_source_prompt(main, tmp_path, name):
+    words = f"--trainer {name} --dataset toy-marks --shots 2"
+    out, still = tmp_path / "run", tmp_path / "still"
+    sources = "--source toy-shapes,toy-pets"
+    assert main(f"{words} {sources} --output-dir {out}") == 0
+    start = f"--model-dir {out}/source"
+    assert main(f"{words} {start} --output-dir {still} OPTIM.LR 0") == 0
+    source, adapted = prompt_in(out / "source"), prompt_in(out / "adapt/toy-marks")
+    unmoved = prompt_in(still)
+    for key in source.keys() - BUFFERS.get(name, {}).keys():
+        torch.testing.assert_close(unmoved[key], source[key])
+        assert not torch.equal(adapted[key], source[key]), key
+    (record,) = read(out / "results.json")
+    (unmoved_record,) = read(still / "results.json")
+    assert unmoved_record["score"] == pytest.approx(record["source"], abs=1e-6)
+
+
+def images_of(root: Path, task: str) -> list[Image.Image]:
+    """Return the test images of a toy task in the order of its index."""
+    if task == "toy-pets":
+        splits = read(root / "pets" / "split.json")
+        folder = root / "pets" / "images"
+        return [Image.open(folder / path) for path, _, _ in splits["test"]]
+    folder = root / "classification" / task.removeprefix("toy-")
+    images = []
+    with zipfile.ZipFile(folder / "test.zip") as archive:
+        for line in (folder / "test.txt").read_text().splitlines():
+            name = line.split()[0].partition("@")[2]
+            images.append(Image.open(io.BytesIO(archive.read(name))))
+    return images
+
+
+@every_prompt
+def test_a_stored_prompt_gives_the_predictions_of_its_run(
+    run, root, stubs, monkeypatch, name
+):
+    monkeypatch.setattr(prompting.predict, "load_backbone", lambda *_: stubs["pocket"])
+    predictor = prompting.predict.load(run(name))
+    for task in tasks_of(name):
+        found = predictor.probabilities(images_of(root, task), task=task)
+        stored = read_predictions(run(name) / "predictions" / f"seed1_{task}.json")
+        np.testing.assert_allclose(found, stored.predictions[0], rtol=0, atol=2e-5)

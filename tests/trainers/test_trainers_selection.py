@@ -151,3 +151,13 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(build, tmp_path):
         best(whole)["val_result"] == best(rest)["val_result"]
         and best(whole)["epoch"] == best(rest)["epoch"]
     )
+
+
+def test_the_last_epoch_has_a_validation_score_if_it_is_asked_for(build):
+    keys = ["OPTIM.MAX_EPOCH", 2, "TEST.FINAL_MODEL", "last_step"]
+    trainer = build("CoOp", "toy-shapes", *keys, "TEST.VAL_SCORE", True)
+    trainer.train()
+    (record,) = json.loads((Path(trainer.output_dir) / "results.json").read_text())
+    score = trainer.evaluate("val")["toy-shapes"]
+    assert record["val_score"] == pytest.approx(score, abs=1e-6)
+    assert not (Path(trainer.output_dir) / "prompt_learner/model-best.pth.tar").exists()

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 
 from toolkit.common import plugins
+from toolkit.common.encoding import check_arguments
 from toolkit.common.text import error_message
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -32,6 +33,7 @@ def run_command(command: Callable[[], int | None]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        check_arguments(sys.argv)
         return command() or OK
     except NotDone as error:
         return fail(error, FAILED)

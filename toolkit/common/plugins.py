@@ -5,7 +5,9 @@ the errors that they raise.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +70,25 @@ def add_path(text: str) -> str:
 def given_paths() -> list[str]:
     """Return the absolute paths of --import."""
     return [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
+
+
+def import_file(text: str) -> None:
+    """Import a Python file, which may import those beside it.
+
+    Raise FileNotFoundError if it is not there, and ValueError if it is no Python file.
+    """
+    file = Path(add_path(text))
+    if not file.is_file():
+        raise FileNotFoundError(f"--import: no file {text}")
+    spec = importlib.util.spec_from_file_location(f"plugin_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"--import: {text} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(file.parent))
 
 
 def package_folders(path: Path) -> list[Path]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
+from toolkit.common.text import shortened
+
 NARROW = 60  # columns: a narrower bar shows no rates
 SHORT_BAR = "{desc} {n_fmt}/{total_fmt}{postfix} {remaining}{bar}"
 # a line after this share or this time, and never more often than each second
@@ -23,7 +25,9 @@ def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
     """
     if not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE")):
         return ProgressLines(items, **options)
-    if _columns() < NARROW:
+    columns = _columns()
+    options["desc"] = shortened(options.get("desc", ""), columns // 2)
+    if columns < NARROW:
         options["bar_format"] = SHORT_BAR
     return tqdm(items, dynamic_ncols=True, **options)
 

@@ -4,8 +4,13 @@ length.
 
 from __future__ import annotations
 
+import copy
 import logging
+import os
+import unicodedata
 from typing import TextIO
+
+from toolkit.common import encoding
 
 LONGEST = 2000  # characters of a message
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin formulas in spreadsheets
@@ -34,13 +39,20 @@ def error_message(error: object) -> str:
 
     Lines after the first are indented: a file's name cannot begin another message.
     """
-    return "error: " + printable(error, lines=True).strip().replace("\n", "\n  ")
+    message = printable(error, lines=True).strip().replace("\n", "\n  ")
+    return f"error: {message}{encoding.hint(str(error))}"
 
 
 def _escaped(character: str, lines: bool) -> str:
     if character.isprintable() or (lines and character in "\n\t"):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def counted(number: object, noun: str) -> str:
+    """Return "1 shot", "5 shots": a number with its noun."""
+    ending = "" if str(number) == "1" else "s"
+    return f"{number} {noun}{ending}"
 
 
 def spreadsheet_text(text: str) -> str:
@@ -52,15 +64,53 @@ def spreadsheet_text(text: str) -> str:
     return text
 
 
+def shortened(text: str, columns: int) -> str:
+    """Return text that takes at most so many columns of a terminal; "…" stands for a
+    left-out end.
+    """
+    taken, kept = 0, 0
+    for position, character in enumerate(text):
+        taken += _columns(character)
+        if taken < columns:
+            kept = position + 1
+    if taken <= columns:
+        return text
+    return text[:kept] + "…"
+
+
+def _columns(character: str) -> int:
+    """Return the columns that a terminal gives a character."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 class PrintableFormatter(logging.Formatter):
-    """Formats messages so that text from a file does not steer the terminal; each line
-    is of bounded length.
+    """Formats messages so that text from a file does not steer the terminal, nor looks
+    like a message: line breaks of arguments are escaped, those of the message's form
+    kept. Each line is of bounded length.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
+        record = copy.copy(record)
+        if isinstance(record.args, tuple):
+            record.args = tuple(_printable_argument(value) for value in record.args)
         lines = super().format(record).split("\n")
         return "\n".join(printable(line, lines=True) for line in lines)
+
+
+def _printable_argument(value: object) -> object:
+    """Return an argument of a message; numbers are left for %d and %f."""
+    if isinstance(value, str | os.PathLike | BaseException):
+        return printable(value)
+    return value
+
+
+def log_lines(logger: logging.Logger, text: str, level: int = logging.INFO) -> None:
+    """Log each line of a text, such as a table."""
+    for line in text.splitlines():
+        logger.log(level, "%s", line)
 
 
 def start_log(

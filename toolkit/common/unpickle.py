@@ -6,11 +6,11 @@ archive (since torch 1.6) and the older stream.
 """
 
 import io
+import operator
 import pickle
-import pickletools
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -19,12 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.common.pickle_check import check_pickle
+
 _ZIP = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
-# hashed one in the other, on the stack
-_NESTING = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
-_MAX_NESTING = 20_000
-_MAX_MEMO = 100 * _MAX_NESTING
+_STREAM_PICKLES = 5  # the magic number, version, machine, content and keys of tensors
 _DTYPES = (
     torch.float64,
     torch.float32,
@@ -94,6 +93,22 @@ def read(path: str | Path) -> Any:
         ) from error
 
 
+def check(path: str | Path) -> None:
+    """Raise ValueError if a file's pickles would exhaust the stack, the memory or the
+    time of any reader.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) == _ZIP:
+            with zipfile.ZipFile(file) as archive:
+                for name in archive.namelist():
+                    if name.endswith("/data.pkl"):
+                        check_pickle(io.BytesIO(_member(archive, name)))
+            return
+        file.seek(0)
+        for _ in range(_STREAM_PICKLES):
+            check_pickle(file)
+
+
 def _read_archive(file: BinaryIO) -> Any:
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
@@ -158,7 +173,9 @@ class RestrictedUnpickler(pickle.Unpickler):
         self._file = file
 
     def load(self) -> Any:
-        _check_size(self._file)
+        start = self._file.tell()
+        check_pickle(self._file)
+        self._file.seek(start)
         return super().load()
 
     def find_class(self, module: str, name: str) -> object:
@@ -196,20 +213,6 @@ class ArchiveUnpickler(RestrictedUnpickler):
             else:
                 self._storages[key] = torch.empty(0, dtype=kind.value)
         return self._storages[key]
-
-
-def _check_size(file: BinaryIO) -> None:
-    """Raise ValueError for a pickle that would exhaust the stack or the memory."""
-    start = file.tell()
-    nested = 0
-    for operation, argument, _ in pickletools.genops(file):
-        if operation.name in _NESTING:
-            nested += 1
-        is_memo = operation.name in ("PUT", "LONG_BINPUT")
-        memo = argument if is_memo and isinstance(argument, int) else 0
-        if nested > _MAX_NESTING or memo > _MAX_MEMO:
-            raise ValueError("its pickle is far too large for a checkpoint's")
-    file.seek(start)
 
 
 class _Known:
@@ -279,8 +282,12 @@ def _number(kind: object, data: object = None) -> object:
 def _bytes(text: str, encoding: str = "latin1") -> bytes:
     """Return bytes as pickle protocol 2 writes them."""
     if encoding != "latin1":
-        raise ValueError(f"it holds bytes in the encoding {encoding!r}")
+        raise ValueError("it holds bytes in another encoding than latin1")
     return text.encode("latin1")
+
+
+def _size(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(operator.index(value) for value in values)
 
 
 def _empty_dict(*_: object) -> _Dict:
@@ -290,7 +297,7 @@ def _empty_dict(*_: object) -> _Dict:
 _KNOWN: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): _Known(_Dict),
     ("collections", "defaultdict"): _Known(_empty_dict),
-    ("torch", "Size"): _Known(tuple),
+    ("torch", "Size"): _Known(_size),
     ("torch.storage", "UntypedStorage"): _Known(torch.uint8),
     ("torch._utils", "_rebuild_tensor"): _Known(_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Known(_tensor),

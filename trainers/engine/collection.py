@@ -12,7 +12,6 @@ from pathlib import Path
 from elevater_eval import combine
 from toolkit.common.files import atomic_write, write_bytes, write_text
 from toolkit.common.structured import read_json, write_json
-from toolkit.common.text import printable
 
 from . import results, tables
 from .run_dir import (
@@ -82,7 +81,7 @@ def is_collected(out: Path, records: Sequence[dict]) -> bool:
         log.warning(
             "%s: damaged or missing, and made again: %s",
             out,
-            printable(", ".join(damaged)),
+            ", ".join(damaged),
         )
         return False
     return read_json(out / RESULTS) == records

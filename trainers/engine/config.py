@@ -21,7 +21,7 @@ from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 from . import dassl_config
-from .config_values import flatten, parse, set_value
+from .config_values import flatten, set_text, set_value
 from .settings import extend, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -199,7 +199,8 @@ def resolve(
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         set_value(cfg, key, value)
-    _set_all(cfg, [(key, parse(text)) for key, text in pairs], by_dassl_name)
+    for key, text in pairs:
+        set_text(cfg, key if by_dassl_name else without_alias(key), text)
     cfg.MODEL.BACKBONE.NAME = local_path(cfg.MODEL.BACKBONE.NAME)
     cfg.freeze()
     return cfg

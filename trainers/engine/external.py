@@ -169,14 +169,15 @@ def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
             )
     write_config(written)
     tested = external_results.LastTest(trainer)
-    _of_trainer(lambda cfg: _work(trainer, cfg, options), cfg)
+    _of_trainer(lambda cfg: _work(trainer, cfg, options, tested), cfg)
     return external_results.write(trainer, written, tested)
 
 
-def _work(trainer, cfg: CfgNode, options: RunOptions) -> None:
+def _work(
+    trainer, cfg: CfgNode, options: RunOptions, tested: external_results.LastTest
+) -> None:
     if options.eval_only:
-        epoch = _evaluated_epoch(options)
-        trainer.load_model(options.model_dir, epoch=epoch)
+        _load(trainer, options)
     elif options.model_dir:
         log.info(
             "--model-dir is not read: Dassl's trainers load it with --eval-only alone"
@@ -185,6 +186,23 @@ def _work(trainer, cfg: CfgNode, options: RunOptions) -> None:
         trainer.test()
     else:
         trainer.train()
+        if cfg.TEST.VAL_SCORE and trainer.val_loader is not None:
+            tested.validate(trainer)
+
+
+def _load(trainer, options: RunOptions) -> None:
+    """Load the model of --model-dir. Raise ValueError if its sizes are those of other
+    classes.
+    """
+    try:
+        trainer.load_model(options.model_dir, epoch=_evaluated_epoch(options))
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise ValueError(
+            f"--model-dir: the model in {options.model_dir} does not fit {trainer.num_classes} classes, as "
+            f"{trainer.cfg.TRAINER.NAME} learns parameters of each class: {error}"
+        ) from error
 
 
 def _evaluated_epoch(options: RunOptions) -> int | None:

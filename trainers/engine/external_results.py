@@ -28,11 +28,13 @@ class LastTest:
 
     Attributes:
         split: "test" or "val". value: the result of `test`, None before.
+        validation: the result on validation images, None if it was not asked for.
     """
 
     def __init__(self, trainer: Any) -> None:
         self.split = "test"
         self.value: float | None = None
+        self.validation: float | None = None
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._watch_evaluator(trainer.evaluator)
@@ -69,6 +71,14 @@ class LastTest:
             return self.value
 
         trainer.test = test_too
+
+    def validate(self, trainer: Any) -> None:
+        """Score the trained model on the validation images, and keep the last test's
+        probabilities.
+        """
+        kept = (self.split, self.value, list(self._scores), list(self._labels))
+        self.validation = float(trainer.test(split="val"))
+        self.split, self.value, self._scores, self._labels = kept
 
     def probabilities(self) -> Tensor | None:
         """Return the probabilities (N, C), None if nothing was tested."""
@@ -109,7 +119,7 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
             record["score"] = round(float(tested.value), 6)
         if tested.split != "test" and "score" in record:
             record["split"] = tested.split
-        records.append(record | _about(trainer, cfg, task, counts))
+        records.append(record | _about(trainer, cfg, task, counts, tested.validation))
         is_complete = len(items) == len(task.test)
         if found is not None and tested.split == "test" and is_complete:
             whole[task.name] = (task, targets, found)
@@ -200,7 +210,13 @@ def _judged(task: Task, targets: Tensor, found: Tensor) -> dict:
     return judged
 
 
-def _about(trainer: Any, cfg: CfgNode, task: Task, counts: Mapping[str, int]) -> dict:
+def _about(
+    trainer: Any,
+    cfg: CfgNode,
+    task: Task,
+    counts: Mapping[str, int],
+    validation: float | None,
+) -> dict:
     """Return the part of a record about the run, as for our own trainers."""
     about: dict[str, Any] = {
         "trainer": cfg.TRAINER.NAME,
@@ -212,6 +228,8 @@ def _about(trainer: Any, cfg: CfgNode, task: Task, counts: Mapping[str, int]) ->
     best = float(getattr(trainer, "best_result", float("-inf")))
     if best > float("-inf"):
         about["val_score"] = round(best, 6)
+    elif validation is not None:
+        about["val_score"] = round(validation, 6)
     for name, items in (
         ("train", task.train_x),
         ("val", task.val),

@@ -27,7 +27,6 @@ from toolkit.common.files import write_bytes
 from toolkit.common.manifest import digest
 from toolkit.common.plain_values import plain_values
 from toolkit.common.random_state import get_random_state, set_random_state
-from toolkit.common.text import printable
 
 from . import distributed
 
@@ -94,7 +93,7 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
         name for name, known in state["checkpoints"].items() if there.get(name) != known
     ]
     if damaged:
-        names = printable(", ".join(damaged))
+        names = ", ".join(damaged)
         log.warning(
             "%s: damaged or missing: %s; it is trained again from the start",
             folder,

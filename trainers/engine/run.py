@@ -23,7 +23,6 @@ from datasets.multitask import MultitaskDataset
 from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
-from toolkit.common.text import printable
 from trainers.evaluation import SPLITS, check_classes
 
 from . import distributed, provenance, results, resume, value_checks
@@ -190,7 +189,7 @@ def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
         write_manifest(run.folder, finished_metadata(run.folder))
     tidy(run.folder)
-    name = printable(run.names[0])
+    name = run.names[0]
     if len(run.names) > 1:
         name = f"on {len(run.names)} tasks"
     with tqdm.external_write_mode():  # a bar may be open
@@ -233,9 +232,7 @@ def _log_counts(trainer) -> None:
             trainer.tasks, *(trainer.sets[split].sizes for split in SPLITS), strict=True
         ):
             counts = "{} training, {} validation, {} test images".format(*sizes)
-            log.info(
-                "%s: %d classes, %s", printable(task.name), task.num_classes, counts
-            )
+            log.info("%s: %d classes, %s", task.name, task.num_classes, counts)
 
 
 def _context(
@@ -252,6 +249,7 @@ def _context(
     metadata |= {
         "drawn": provenance.of_lists(tasks),
         "content": provenance.of_content(tasks),
+        "settings": provenance.of_settings(tasks),
     }
     return RunContext(
         tasks,
@@ -282,7 +280,7 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
     """Log the tasks that have the same images for training and validation."""
     same = [task.name for task in tasks if task.val and task.val == task.train_x]
     if same and run.trains:
-        names = printable(", ".join(same))
+        names = ", ".join(same)
         if len(same) > 5:
             names = f"{len(same)} tasks"
         with tqdm.external_write_mode():
@@ -293,8 +291,8 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
 
 
 def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
-    """Return `state`, or OTHER if the images or labels of a task have changed since the
-    run was finished.
+    """Return `state`, or OTHER if the images, labels, templates, crop or metric of a
+    task have changed since the run was finished.
     """
     about = finished_metadata(run.folder)
     try:
@@ -303,6 +301,9 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     except FileNotFoundError as error:
         log.warning("%s: its data are not compared: %s", run.folder, error)
         return state
+    settings = provenance.of_settings(built)
+    if about.get("settings", settings) != settings:
+        return another_run(["the templates, the crop or the metric of a task"])
     if about.get("drawn", drawn) == drawn and about.get("content", content) == content:
         return state
     known = {}
@@ -324,7 +325,7 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     if action is not Action.REPAIR:
         return action
     damaged = read_manifest(run.folder).damaged()
-    log.warning("%s: damaged or missing: %s", run.folder, printable(", ".join(damaged)))
+    log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
     built = tasks.get(run.cfg, run.names)
     write_config(run.cfg)
     if run.trainer.learns:

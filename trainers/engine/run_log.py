@@ -13,7 +13,6 @@ from yacs.config import CfgNode
 
 import toolkit
 from toolkit import plugin_files
-from toolkit.common.text import printable
 
 from . import distributed
 from .config import is_foreign, trainer_class
@@ -41,7 +40,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
     _log_run(cfg)
     for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
-        log.info("%s", printable(line))
+        log.info("%s", line)
     if not gpu and not is_foreign(trainer_class(cfg.TRAINER.NAME)):
         _log_precision(cfg.TRAINER.MVLPT.PREC)
 
@@ -49,7 +48,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
 def _log_run(cfg: CfgNode) -> None:
     """Log the trainer, its tasks, the folder, and the scored images."""
     names = task_names(cfg)
-    label = printable(", ".join(names))
+    label = ", ".join(names)
     if len(names) > 5:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)

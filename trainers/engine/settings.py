@@ -87,6 +87,8 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0
     # score zero-shot CLIP beside the prompt; False for huge sets
     cfg.TEST.ZERO_SHOT = True
+    # score the kept prompt on the validation images, too, with FINAL_MODEL last_step
+    cfg.TEST.VAL_SCORE = False
     # train on the validation images, too; needs TEST.FINAL_MODEL last_step
     cfg.DATASET.TRAIN_ON_VAL = False
     # False: squash every image, as the reference does; True: the task's own way

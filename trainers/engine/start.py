@@ -49,20 +49,27 @@ PREPROCESSING_KEYS = (
 )
 _NOT_IN_SHAPES = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", *PREPROCESSING_KEYS)
 _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
-# of IVLP, PromptSRC, MaPLe and SoftCPT: the last part of a key -> the name in the
-# prompt's configuration
-_DEEP_KEYS = {
+# the last part of a method's key -> the name in the configuration of its prompt
+_CONFIG_NAMES = {
     "N_CTX_TEXT": "n_text",
     "N_CTX_VISION": "n_visual",
     "PROMPT_DEPTH_TEXT": "text_layers",
     "PROMPT_DEPTH_VISION": "visual_layers",
     "N_CTX": "n_ctx",
     "PROMPT_DEPTH": "layers",
+    "BLOCK": "block",
+    "N_REP_TOKENS": "n_ctx",
+    "REP_DIM": "rep_dim",
+    "REP_LAYERS": "blocks",
+    "ALPHA": "weight",
+    "BETA": "share",
+    "REP_RANK": "map_rank",
+    "PROJ_RANK": "projection_rank",
     "TASK_N_CTX": "task_n_ctx",
     "CLASS_N_CTX": "class_n_ctx",
 }
 _PROMPT_KEYS = (
-    *_DEEP_KEYS,
+    *_CONFIG_NAMES,
     *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
     *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
@@ -351,11 +358,17 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
             keys["TRAINER.MVLPT.PROJECT_HEADS"] = config["heads"]
             keys["TRAINER.MVLPT.PROJECT_LAYERS"] = config["layers"]
         return keys
+    if kind == "anchored":
+        return config_keys(config["base"], cls)
     keys = {}
     for key in sorted(declared_keys(cls)):
-        name = _DEEP_KEYS.get(key.rpartition(".")[2])
-        if config.get(name) is not None:
-            keys[key] = config[name]
+        name = _CONFIG_NAMES.get(key.rpartition(".")[2])
+        value = config.get(name)
+        if value is None:
+            continue
+        if name == "blocks":  # counted from 0
+            value = [block + 1 for block in value]
+        keys[key] = value
     return keys
 
 

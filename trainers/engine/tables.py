@@ -17,7 +17,7 @@ from torch import Tensor
 from datasets import Sample, Task
 from elevater_eval import metrics
 from toolkit.common.files import atomic_write, write_bytes
-from toolkit.common.text import printable, spreadsheet_text
+from toolkit.common.text import spreadsheet_text
 from trainers.features.extraction import rows_at_once
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
         found["per_class"] = class_scores(
             task, truth, predicted if truth.ndim == 1 else values
         )
-        log.info("%s: per class", printable(task.name))
+        log.info("%s: per class", task.name)
         for entry in found["per_class"]:
             _log_class(entry)
     if cfg.TEST.COMPUTE_CMAT and truth.ndim == 1:
@@ -248,6 +248,6 @@ def _shares(counts: np.ndarray) -> Tensor:
 def _log_class(entry: dict) -> None:
     name, count, score = entry.values()
     if score is None:
-        log.info("  %s: no images", printable(name))
+        log.info("  %s: no images", name)
     else:
-        log.info("  %s: %.1f %% of %d images", printable(name), score, count)
+        log.info("  %s: %.1f %% of %d images", name, score, count)

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from toolkit.common.structured import read_json, write_json
-from toolkit.common.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +193,7 @@ class Tracker:
         try:
             return getattr(self.backend, action)(*arguments)
         except Exception as error:  # a tracker's faults are of any kind
-            text = printable(f"{type(error).__name__}: {error}")
+            text = f"{type(error).__name__}: {error}"
             log.warning(
                 "--track %s: %s; this run is tracked no further", self.name, text
             )

@@ -128,7 +128,7 @@ def affordable_workers(workers: int, batch_bytes: int) -> int:
 @functools.cache
 def _warn(message: str) -> None:
     """Warn, once: a run has several loaders."""
-    log.warning(message)
+    log.warning("%s", message)
 
 
 def build_loader(

@@ -20,7 +20,6 @@ from dassl.optim import build_optimizer
 from dassl.utils import load_pretrained_weights
 from PIL import Image
 from torch import Tensor, nn
-from torchvision import transforms as T
 
 from prompting.backbones.backbone import Backbone, Preprocessing, differences
 from prompting.checkpoints.foreign import checkpoint_path, read_checkpoint
@@ -116,6 +115,8 @@ class CoCoOp(TrainerX):
             )
 
     def build_data_loader(self) -> None:
+        from torchvision import transforms as T
+
         cfg = self.cfg
         self.backbone = get_backbone(
             cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)

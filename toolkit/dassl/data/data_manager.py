@@ -1,11 +1,12 @@
 """Loaders of a dataset's splits."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms as T
 
 from ..utils import read_image
 from .datasets import build_dataset
@@ -146,6 +147,8 @@ class DatasetWrapper(Dataset):
     def __init__(
         self, cfg, data_source: Sequence, transform=None, is_train: bool = False
     ):
+        from torchvision import transforms as T
+
         self.cfg = cfg
         self.data_source = data_source
         self.transform = transform

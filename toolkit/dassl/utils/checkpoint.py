@@ -11,6 +11,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
@@ -79,9 +80,10 @@ def load_checkpoint(fpath: StrPath) -> dict:
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint found: {fpath}")
     try:
+        unpickle.check(fpath)
         return torch.load(fpath, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError):
-        pass
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, BadZipFile):
+        pass  # the next line says what is wrong
     content = unpickle.read(fpath)
     if not isinstance(content, Mapping):
         raise ValueError(

@@ -1,12 +1,12 @@
 """Augmentations that torchvision lacks in this form."""
 
+from __future__ import annotations
+
 import random
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import transforms as T
-from torchvision.transforms import functional as F
 
 
 class RandomTranslation:
@@ -15,6 +15,8 @@ class RandomTranslation:
     """
 
     def __init__(self, size: tuple[int, int], p: float = 0.5):
+        from torchvision import transforms as T
+
         self.p = p
         self.size = size
         self.enlarged = [round(side * 1.125) for side in size]
@@ -37,6 +39,8 @@ class RandomMagnitudeAugment:
     """
 
     def __init__(self, n: int = 2, p: float = 0.5):
+        from torchvision import transforms as T
+
         self.n = n
         self.p = p
         self.operations = [T.RandAugment(1, magnitude) for magnitude in range(1, 31)]
@@ -94,6 +98,8 @@ class InstanceNormalize:
         self.eps = eps
 
     def __call__(self, image: Tensor) -> Tensor:
+        from torchvision.transforms.functional import normalize
+
         flat = image.flatten(1)
         std = flat.std(dim=1) + self.eps
-        return F.normalize(image, flat.mean(dim=1).tolist(), std.tolist())
+        return normalize(image, flat.mean(dim=1).tolist(), std.tolist())

@@ -1,10 +1,12 @@
 """The transform of a configuration, which chooses the steps; their order is fixed."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from torchvision import transforms as T
-from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
+from PIL.Image import Resampling
 
 from ...utils import check_availability
 from .augment import (
@@ -14,6 +16,9 @@ from .augment import (
     RandomMagnitudeAugment,
     RandomTranslation,
 )
+
+if TYPE_CHECKING:
+    from torchvision import transforms as T
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +44,9 @@ AVAI_CHOICES = [
 ]
 
 INTERPOLATION_MODES = {
-    "bilinear": InterpolationMode.BILINEAR,
-    "bicubic": InterpolationMode.BICUBIC,
-    "nearest": InterpolationMode.NEAREST,
+    "bilinear": Resampling.BILINEAR,
+    "bicubic": Resampling.BICUBIC,
+    "nearest": Resampling.NEAREST,
 }
 
 
@@ -60,6 +65,8 @@ def build_transform(
     Raises:
         ValueError: unknown step or interpolation; the message names the nearest one.
     """
+    from torchvision import transforms as T
+
     if cfg.INPUT.NO_TRANSFORM:
         logger.info("Note: no transform is applied")
         return None
@@ -89,10 +96,14 @@ def image_size(c) -> tuple[int, int]:
 
 def normalization(c) -> T.Normalize:
     """Return the step "normalize" of an ``INPUT`` node."""
+    from torchvision import transforms as T
+
     return T.Normalize(mean=list(c.PIXEL_MEAN), std=list(c.PIXEL_STD))
 
 
 def _train_steps(c, choices: list[str]) -> list:
+    from torchvision import transforms as T
+
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
     steps = []
     if "random_crop" not in choices and "random_resized_crop" not in choices:
@@ -104,9 +115,9 @@ def _train_steps(c, choices: list[str]) -> list:
             size, scale=tuple(c.RRCROP_SCALE), interpolation=mode
         ),
         "random_flip": T.RandomHorizontalFlip(),
-        "imagenet_policy": T.AutoAugment(AutoAugmentPolicy.IMAGENET),
-        "cifar10_policy": T.AutoAugment(AutoAugmentPolicy.CIFAR10),
-        "svhn_policy": T.AutoAugment(AutoAugmentPolicy.SVHN),
+        "imagenet_policy": T.AutoAugment(T.AutoAugmentPolicy.IMAGENET),
+        "cifar10_policy": T.AutoAugment(T.AutoAugmentPolicy.CIFAR10),
+        "svhn_policy": T.AutoAugment(T.AutoAugmentPolicy.SVHN),
         "randaugment": T.RandAugment(c.RANDAUGMENT_N, c.RANDAUGMENT_M),
         "randaugment_fixmatch": RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.5),
         "randaugment2": RandomMagnitudeAugment(c.RANDAUGMENT_N, p=0.6),
@@ -129,6 +140,8 @@ def _train_steps(c, choices: list[str]) -> list:
 
 
 def _test_steps(c, choices: list[str]) -> list:
+    from torchvision import transforms as T
+
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
     resize = T.Resize(max(size), interpolation=mode)
     steps = [resize, T.CenterCrop(size), T.ToTensor()]

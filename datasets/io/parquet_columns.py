@@ -1,0 +1,199 @@
+"""The columns of parquet files: images {bytes, path}, and labels with their class
+names.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp")
+LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class", "category", "target")
+
+
+def load_pyarrow() -> Any:
+    """Return the package pyarrow. Raises ValueError if it is not installed."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError("parquet files need pyarrow: pip install pyarrow") from None
+    return pyarrow
+
+
+def image_column(schema: Any, file: Path) -> str:
+    """Return the name of the column that holds images: the only one, or the one with a
+    usual name. Raises ValueError if there is none, or it holds other values.
+    """
+    described = _features(schema)
+    found = {}
+    for field in schema:
+        feature = described.get(field.name)
+        is_described = isinstance(feature, dict) and feature.get("_type") == "Image"
+        is_named = field.name.lower() in IMAGE_COLUMNS
+        if is_described or is_named or _has_bytes(field.type):
+            found[field.name.lower()] = field.name
+    if not found:
+        raise ValueError(
+            f"{file} has no column of images {{bytes, path}}; it has {', '.join(schema.names)}"
+        )
+    named = [found[name] for name in IMAGE_COLUMNS if name in found]
+    if not named and len(found) > 1:
+        names = ", ".join(found.values())
+        raise ValueError(
+            f"{file} has several columns of images: {names}; name one of them image"
+        )
+    column = named[0] if named else next(iter(found.values()))
+    _require_images(schema, column, file)
+    return column
+
+
+def _require_images(schema: Any, column: str, file: Path) -> None:
+    """Raise ValueError unless a file has one column of this name, which holds images."""
+    _require_column(schema, column, file)
+    kind = schema.field(column).type
+    if not _holds_images(kind):
+        raise ValueError(
+            f"{file}: column {column!r} holds {kind}, not images {{bytes, path}}"
+        )
+
+
+def label_column(schema: Any, file: Path, wanted: str) -> tuple[str, list[str], bool]:
+    """Return the column of labels, its class names if it has any, and if it holds
+    lists.
+    """
+    named = _named_columns(schema)
+    column = wanted or _usual_column(schema, file, list(named))
+    _require_column(schema, column, file)
+    return column, named.get(column, []), _is_list(schema.field(column).type)
+
+
+def require_same(
+    schema: Any,
+    file: Path,
+    first: Path,
+    columns: tuple[str, str],
+    classnames: list[str],
+) -> None:
+    """Raise ValueError if a file lacks a column of the first one, or has other class
+    names in it.
+    """
+    image_column, label_column = columns
+    _require_images(schema, image_column, file)
+    _require_column(schema, label_column, file)
+    others = _named_columns(schema).get(label_column, [])
+    if not others or others == classnames:
+        return
+    for position, (name, other) in enumerate(zip_longest(classnames, others)):
+        if name != other:
+            raise ValueError(
+                f"{file}: column {label_column}: class {position} is {other!r}, but in {first} it is {name!r}"
+            )
+
+
+def _require_column(schema: Any, column: str, file: Path) -> None:
+    """Raise ValueError unless a file has one column of this name."""
+    count = schema.names.count(column)
+    if count == 0:
+        raise ValueError(
+            f"{file} has no column {column!r}; it has {', '.join(schema.names)}"
+        )
+    if count > 1:
+        raise ValueError(f"{file} has {count} columns {column!r}; one is needed")
+
+
+def _holds_images(kind: Any) -> bool:
+    """Return if values of a type are bytes, or have bytes."""
+    if _has_bytes(kind):
+        kind = kind.field("bytes").type
+    types = load_pyarrow().types
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+    )
+
+
+def _is_struct(kind: Any) -> bool:
+    return bool(load_pyarrow().types.is_struct(kind))
+
+
+def _has_bytes(kind: Any) -> bool:
+    return _is_struct(kind) and kind.get_field_index("bytes") >= 0
+
+
+def _is_list(kind: Any) -> bool:
+    types = load_pyarrow().types
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+    )
+
+
+def is_text(kind: Any) -> bool:
+    """Return if values of a type are texts, or lists of texts."""
+    types = load_pyarrow().types
+    if _is_list(kind) or types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+    )
+
+
+def _named_columns(schema: Any) -> dict[str, list[str]]:
+    """Return column -> class names, of the columns that have some."""
+    described = _features(schema)
+    named = {}
+    for column in schema.names:
+        feature = described.get(column)
+        if isinstance(feature, list) and feature:
+            feature = feature[0]
+        elif isinstance(feature, dict) and "feature" in feature:
+            feature = feature["feature"]
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            named[column] = _names_in_order(feature.get("names"))
+    return named
+
+
+def _names_in_order(names: Any) -> list[str]:
+    """Return class names in label order: a list, or label -> name as in YAML files of
+    the Hub; [] for anything else.
+    """
+    if isinstance(names, dict):
+        numbered = {str(label): name for label, name in names.items()}
+        names = [numbered.get(str(label)) for label in range(len(numbered))]
+    if not isinstance(names, list) or None in names:
+        return []
+    return [str(name) for name in names]
+
+
+def _usual_column(schema: Any, file: Path, named: list[str]) -> str:
+    """Return the only column with class names, or the one with a usual name."""
+    if len(named) == 1:
+        return named[0]
+    columns = {column.lower(): column for column in schema.names}
+    for name in LABEL_COLUMNS:
+        if name in columns:
+            return columns[name]
+    if named:
+        raise ValueError(
+            f"{file} has several columns of labels: {', '.join(named)}; name one of them label"
+        )
+    raise ValueError(
+        f"{file} has no column of labels; it has {', '.join(schema.names)}"
+    )
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """Return the column descriptions that the Hub's writer keeps in the metadata."""
+    try:
+        content = json.loads((schema.metadata or {})[b"huggingface"])
+        features = content["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return features if isinstance(features, dict) else {}

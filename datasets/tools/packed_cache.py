@@ -1,0 +1,132 @@
+"""The cache of unpacked images: its entries, and removing those that no source needs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from datasets.custom.packed import INDEX, entry_folder, home
+from toolkit.common.structured import read_json
+from toolkit.common.text import printable
+
+from .tables import table
+
+THERE, GONE, CHANGED = "there", "gone", "changed"
+UNKNOWN, UNFINISHED = "unknown", "unfinished"
+REMOVABLE = (GONE, CHANGED, UNFINISHED)
+MEANINGS = {
+    THERE: "",
+    GONE: "source is gone",
+    CHANGED: "source has changed",
+    UNKNOWN: "source is not recorded",
+    UNFINISHED: "left unfinished",
+}
+HEAD = ("folder", "size", "", "source")
+# seconds after which an unfinished entry is taken for that of a process that died
+STALE = 3600
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """The unpacked images of one source.
+
+    Attributes:
+        source: "wds:PATH" or "parquet:PATH", "" if it is not recorded.
+        state: one of `MEANINGS`.
+        bytes: of the entry's files.
+    """
+
+    folder: Path
+    source: str
+    state: str
+    bytes: int
+
+    def to_dict(self) -> dict:
+        """Return plain JSON: folder, source, state, bytes."""
+        return asdict(self) | {"folder": str(self.folder)}
+
+
+def list_entries() -> list[CacheEntry]:
+    """Return the entries of the cache by name; none is changed."""
+    folder = home()
+    if not folder.is_dir():
+        return []
+    found = []
+    for child in sorted(folder.iterdir()):
+        if child.is_dir():
+            entry = _examine(child)
+            if entry is not None:
+                found.append(entry)
+    return found
+
+
+def remove(entry: CacheEntry) -> None:
+    """Remove the files of an entry."""
+    shutil.rmtree(entry.folder)
+
+
+def describe(entries: Sequence[CacheEntry], removed: Sequence[CacheEntry]) -> str:
+    """Return a table of the entries, and the number and size of those that are left."""
+    rows = []
+    for entry in entries:
+        state = MEANINGS[entry.state]
+        if entry in removed:
+            state += ", removed"
+        size = _megabytes([entry])
+        rows.append((entry.folder.name, size, state, printable(entry.source)))
+    lines = []
+    if rows:
+        lines.append(table(HEAD, rows, numbers=(1,)))
+    left = [entry for entry in entries if entry not in removed]
+    lines.append(f"{len(left)} in {home()}: {_megabytes(left)}")
+    removable = [entry for entry in left if entry.state in REMOVABLE]
+    if removable:
+        lines.append(
+            f"--remove removes {len(removable)} of them, whose source is gone or changed: {_megabytes(removable)}"
+        )
+    return "\n".join(lines)
+
+
+def _megabytes(entries: Sequence[CacheEntry]) -> str:
+    total = sum(entry.bytes for entry in entries)
+    return f"{total / 1e6:.1f} MB"
+
+
+def _examine(folder: Path) -> CacheEntry | None:
+    """Return the entry in a folder, None if it is being written now, or is no entry."""
+    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    size = sum(stat.st_size for stat in stats)
+    if folder.name.startswith(".") and folder.name.endswith(".tmp"):
+        newest = max([folder.stat().st_mtime, *(stat.st_mtime for stat in stats)])
+        if time.time() - newest < STALE:
+            return None
+        return CacheEntry(folder, "", UNFINISHED, size)
+    if not (folder / INDEX).is_file():
+        return None
+    source = _recorded_source(folder)
+    return CacheEntry(folder, source, _state(source, folder), size)
+
+
+def _recorded_source(folder: Path) -> str:
+    """Return the source that an index names, "" if it names none or is damaged."""
+    try:
+        index = read_json(folder / INDEX)
+    except ValueError:
+        return ""
+    if not isinstance(index, dict):
+        return ""
+    return str(index.get("source", ""))
+
+
+def _state(source: str, folder: Path) -> str:
+    kind, _, path = source.partition(":")
+    if not path:
+        return UNKNOWN
+    if not Path(path).exists():
+        return GONE
+    if entry_folder(kind, Path(path)).name != folder.name:
+        return CHANGED
+    return THERE
