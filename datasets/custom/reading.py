@@ -21,12 +21,11 @@ from toolkit.common.suggest import nearest
 from toolkit.common.text import printable
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import LABEL_MARKS, Row, require_printable, split_paths
+from .rows import LABEL_MARKS, Row, delimiter_of, require_printable, split_paths
 
 log = logging.getLogger(__name__)
 
 _NO_CLASSES = "has no sub-folders; each class is a sub-folder with its images"
-DELIMITERS = ",;\t"
 
 
 def read_folder(
@@ -299,7 +298,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     with open(file, encoding="utf-8-sig", newline="") as stream:
         try:
             header = stream.readline()
-            delimiter = max(DELIMITERS, key=header.count)
+            delimiter = delimiter_of(header)
             stream.seek(0)
             lines = csv.reader(
                 stream, delimiter=delimiter, strict=True, skipinitialspace=True

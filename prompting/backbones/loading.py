@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -247,7 +247,7 @@ def _load_architecture(
     return _backbone(name, clip, preprocessing, device, tokenizer)
 
 
-def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> torch.nn.Module:
+def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> Any:
     """Return open_clip's model, downloaded if it is not in a cache.
 
     open_clip and huggingface_hub log nothing: the exception says what failed.

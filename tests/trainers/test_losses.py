@@ -270,7 +270,10 @@ def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
             "--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 0",
             "TRAINER.SOFTCPT.TASK_N_CTX is 0; it is from 1 to",
         ),
-        ("--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 74", "'toy-shapes' takes"),
+        (
+            "--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 74",
+            "'toy-shapes' with 74 context vectors takes 80 tokens",
+        ),
         ("--trainer MaPLe TRAINER.MAPLE.N_CTX 0", "TRAINER.MAPLE.N_CTX is 0"),
         (
             "--trainer CoOp TRAINER.ANCHOR.TO source",

@@ -135,11 +135,7 @@ def test_foreign_keys_are_named(refuse, tmp_path):
     ("method", "argv", "words"),
     [
         ("CoOp", "", "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION end: taken from"),
-        (
-            "CoOp",
-            "TRAINER.MVLPT.COOP.CSC True",
-            "in the order of this task's classes",
-        ),
+        ("CoOp", "TRAINER.MVLPT.COOP.CSC True", "in the order of this task's classes"),
         ("CoCoOp", "", "its context is read without meta_net.linear1.weight"),
     ],
 )

@@ -20,10 +20,7 @@ TWO = "--dataset toy-shapes,toy-pets --shots 3"
 WRONG = [
     (f"--trainer CoOpp {ONE}", ["'CoOpp'", "'CoOp'", "--trainer"]),
     (f"--trainer vpt {ONE}", ["'vpt'", "'VPT'"]),
-    (
-        "--trainer CoOp --dataset toy-shape --shots 3",
-        ["'toy-shape'", "toy-shapes"],
-    ),
+    ("--trainer CoOp --dataset toy-shape --shots 3", ["'toy-shape'", "toy-shapes"]),
     (
         "--trainer MCoOp --dataset toy-shapes,toy-pet --shots 3",
         ["'toy-pet'", "toy-pets"],
@@ -42,20 +39,14 @@ WRONG = [
         f"--trainer CoOp {ONE} TRAINER.MVLPT.COOP.N_CTXX 4",
         ["TRAINER.MVLPT.COOP.N_CTXX", "'TRAINER.MVLPT.COOP.N_CTX'"],
     ),
-    (
-        f"--trainer CoOp {ONE} OPTIM.LR 1 --eval-only",
-        ["--eval-only", "KEY VALUE"],
-    ),
+    (f"--trainer CoOp {ONE} OPTIM.LR 1 --eval-only", ["--eval-only", "KEY VALUE"]),
     (f"--trainer CoOp {ONE} OPTIM.LR", ["KEY VALUE", "'OPTIM.LR'"]),
     (f"--trainer CoOp {ONE} OPTIM.LR fast", ["OPTIM.LR", "'fast'"]),
     (f"--trainer CoOp {ONE} OPTIM.MAX_EPOCH 2.5", ["OPTIM.MAX_EPOCH", "2.5"]),
     (f"--trainer CoOp {ONE} OPTIM.MAX_EPOCH 0", ["OPTIM.MAX_EPOCH"]),
     (f"--trainer CoOp {ONE} OPTIM.NAME sdg", ["sdg", "sgd"]),
     (f"--trainer CoOp {ONE} OPTIM.LR_SCHEDULER cosin", ["cosin", "cosine"]),
-    (
-        f"--trainer CoOp {ONE} DATALOADER.TRAIN_X.BATCH_SIZE 0",
-        ["BATCH_SIZE", "0"],
-    ),
+    (f"--trainer CoOp {ONE} DATALOADER.TRAIN_X.BATCH_SIZE 0", ["BATCH_SIZE", "0"]),
     (
         f"--trainer CoOp {ONE} TRAINER.MVLPT.PREC fp8",
         ["TRAINER.MVLPT.PREC", "'fp8'", "fp16"],
@@ -84,18 +75,12 @@ WRONG = [
         f"--trainer MCoOp {TWO} MULTITASK.LABEL_SPACE tasks",
         ["MULTITASK.LABEL_SPACE", "task, union"],
     ),
-    (
-        f"--trainer MCoOp {TWO} TEST.FINAL_MODEL best",
-        ["TEST.FINAL_MODEL", "best_val"],
-    ),
+    (f"--trainer MCoOp {TWO} TEST.FINAL_MODEL best", ["TEST.FINAL_MODEL", "best_val"]),
     (
         f"--trainer MCoOp {TWO} --multi-task-evalkey toy-pet",
         ["DATASET.MULTITASK_EVALKEY", "toy-pets"],
     ),
-    (
-        f"--trainer MCoOp {TWO} TRAINER.MVLPT.COOP.CSC True",
-        ["TRAINER.MVLPT.COOP.CSC"],
-    ),
+    (f"--trainer MCoOp {TWO} TRAINER.MVLPT.COOP.CSC True", ["TRAINER.MVLPT.COOP.CSC"]),
     (
         f"--trainer CoOp {ONE} TRAINER.MVLPT.COOP.CSC 'yes please'",
         ["TRAINER.MVLPT.COOP.CSC", "'yes please'"],
@@ -122,29 +107,20 @@ WRONG = [
         f"--trainer VPT {ONE} TRAINER.MVLPT.VPT.CTX_INIT 'a photo'",
         ["TRAINER.MVLPT.VPT.CTX_INIT"],
     ),
-    (
-        "--trainer CoOp --dataset toy-shapes --shots -3",
-        ["NUM_SHOTS", "-3"],
-    ),
+    ("--trainer CoOp --dataset toy-shapes --shots -3", ["NUM_SHOTS", "-3"]),
     ("--trainer CoOp --dataset toy-shapes --shots 0", ["--model-dir"]),
     (f"--trainer CoOp {ONE} --seed -4", ["--seed", "-4"]),
     (f"--trainer CoOp {ONE} --eval-only", ["--eval-only", "--model-dir"]),
     (f"--trainer VPT {TWO} --eval-only", ["--eval-only", "--model-dir"]),
     (f"--trainer CoOp {ONE} --model-dir no/such/run", ["no/such/run"]),
-    (
-        f"--trainer CoOp {ONE} --eval-only --model-dir no/such/run",
-        ["no/such/run"],
-    ),
+    (f"--trainer CoOp {ONE} --eval-only --model-dir no/such/run", ["no/such/run"]),
     (f"--trainer VPT {TWO} --model-dir no/such/run", ["no/such/run"]),
     (f"--trainer CoOp {ONE} --resume no/such/run", ["no/such/run"]),
     (
         "--trainer CoOp --dataset toy-shapes,toy-pets --source toy-pets --shots 3",
         ["MCoOp", "--source"],
     ),
-    (
-        f"--trainer CoOp {ONE} --groups no/groups.yaml",
-        ["--groups", "no/groups.yaml"],
-    ),
+    (f"--trainer CoOp {ONE} --groups no/groups.yaml", ["--groups", "no/groups.yaml"]),
 ]
 every_mistake = pytest.mark.parametrize(
     ("argv", "words"), WRONG, ids=[argv for argv, _ in WRONG]

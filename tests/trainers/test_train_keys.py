@@ -106,8 +106,8 @@ def test_a_value_out_of_range_is_named(pair, words):
 @pytest.mark.parametrize(
     ("trainer", "key", "value", "range_"),
     [
-        ("APT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "-2", "from 0 to 1000000000.0"),
-        ("MAPT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "nan", "from 0 to 1000000000.0"),
+        ("APT", "TEST.HALF_WEIGHT_SHOTS", "-2", "0 or more"),
+        ("MAPT", "TEST.HALF_WEIGHT_SHOTS", "nan", "0 or more"),
         ("IVLP", "TRAINER.IVLP.N_CTX_VISION", "100000000", "from 0 to 1024"),
         ("MaPLe", "TRAINER.MAPLE.N_CTX", "1000000", "from 0 to 1024"),
         ("KgCoOp", "TRAINER.KGCOOP.W", "-3", "from 0 to 1000000000.0"),
@@ -342,10 +342,7 @@ def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
             "--load-epoch is an epoch of --model-dir",
         ),
         ("--dataset toy-shapes TRAINER.NAME VPT", "TRAINER.NAME is 'VPT'"),
-        (
-            "--dataset toy-shapes INPUT.FROM_BACKBONE False",
-            "INPUT.SIZE is 224, but",
-        ),
+        ("--dataset toy-shapes INPUT.FROM_BACKBONE False", "INPUT.SIZE is 224, but"),
     ],
 )
 def test_ordinary_mistakes_are_named(

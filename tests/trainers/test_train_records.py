@@ -42,6 +42,7 @@ TRAINED = {  # keys of a run's training; the evaluation repeats none of them
         "TRAINER.MAPLE.CTX_INIT 'one two three'"
     ),
     "apt": "--trainer APT TRAINER.MVLPT.VPT.N_CTX 3",
+    "interpolated": "--trainer CoOp TEST.INTERPOLATE shots",
     "tcp": "--trainer TCP TRAINER.TCP.N_CTX 2 TRAINER.TCP.BLOCK 1",
     "mmrl": (
         "--trainer MMRL TRAINER.MMRL.N_REP_TOKENS 2 TRAINER.MMRL.REP_DIM 8 "
@@ -160,11 +161,7 @@ def test_what_nothing_tells_is_logged(main, plain, trained, tmp_path):
     ("name", "given", "words"),
     [
         ("end", f"{POSITION} middle", [POSITION, "end", "middle"]),
-        (
-            "front",
-            "TRAINER.COOP.CLASS_TOKEN_POSITION end",
-            [POSITION, "front", "end"],
-        ),
+        ("front", "TRAINER.COOP.CLASS_TOKEN_POSITION end", [POSITION, "front", "end"]),
         ("heads", f"{HEADS} 2", [HEADS, "4", "2"]),
         ("per-token", f"{METHOD} transformer", [METHOD, "per-token", "transformer"]),
         (
