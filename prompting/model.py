@@ -189,12 +189,13 @@ class PromptedCLIP(nn.Module):
         if self.prompt is None:
             return self._constant_features(classes, templates, unit_templates)
         contexts = contexts or self.contexts()
+        prompted = (self.template,) if contexts.one_template else templates
         if self.has_text_prompt:
             if contexts.insertion is not None:
                 return self._inserted_features(classes, templates[:1], contexts)
             class_vectors = None
             if contexts.class_map is not None:
-                known = self._constant_features(classes, templates, unit_templates)
+                known = self._constant_features(classes, prompted, unit_templates)
                 with full_precision(known):
                     vectors = contexts.class_map(known)
                 class_vectors = ClassVectors(contexts.class_block, vectors)
@@ -202,7 +203,7 @@ class PromptedCLIP(nn.Module):
             batches = self._prompt_tokens(classes, text.shape[-2])
             features = _unit(self._encode_batches(batches, text, class_vectors))
         else:
-            features = self._constant_features(classes, templates, unit_templates)
+            features = self._constant_features(classes, prompted, unit_templates)
         if contexts.class_offsets is not None:
             features = features + _rows_of(
                 contexts.class_offsets, 0, rows, len(classes)
