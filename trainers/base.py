@@ -34,7 +34,7 @@ from .engine import distributed, results, resume
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
-from .engine.start import prompt_record
+from .engine.start import CLASSES, prompt_record
 from .evaluation import PromptEvaluator
 from .features.views import View
 from .interpolation import WEIGHTS, check_validation, weight_of
@@ -84,6 +84,15 @@ class PromptTrainer(PromptEvaluator):
             seed=max(cfg.SEED, 0),
             drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
         )
+
+    @classmethod
+    def class_specific_reason(cls, cfg: CfgNode) -> str:
+        """Return why the prompt of a run on one task serves its classes alone, "" if it
+        serves any.
+        """
+        if cfg.TRAINER.MVLPT.COOP.CSC:
+            return "TRAINER.MVLPT.COOP.CSC is True"
+        return ""
 
     @staticmethod
     def loss_weights(cfg) -> dict[str, float]:
@@ -363,12 +372,13 @@ class PromptTrainer(PromptEvaluator):
         )
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Return features of the classes of some tasks: in one pass with a text prompt,
-        else each task's, which are kept.
+        """Return features of the classes of some tasks: in one pass with a text prompt
+        that all share, else each task's.
         """
         tasks = [self.tasks[k] for k in present]
         uses_templates = self.model.prompt.task_templates
-        if self.model.has_text_prompt and not uses_templates:
+        differs = uses_templates or self.model.needs_task
+        if self.model.has_text_prompt and not differs:
             names = list(
                 itertools.chain.from_iterable(task.classnames for task in tasks)
             )
@@ -377,7 +387,9 @@ class PromptTrainer(PromptEvaluator):
         for task in tasks:
             templates = task.templates if uses_templates else None
             features.append(
-                self.model.encode_classes(task.classnames, templates, contexts)
+                self.model.encode_classes(
+                    task.classnames, templates, contexts, task=task.name
+                )
             )
         return torch.cat(features)
 
@@ -403,8 +415,8 @@ class PromptTrainer(PromptEvaluator):
             save_checkpoint(
                 plain_values(state), str(folder), is_best=is_best, model_name=model_name
             )
-            if self.cfg.TRAINER.MVLPT.COOP.CSC:
-                write_json(folder / "classes.json", self.tasks[0].classnames, indent=1)
+            if self.model.has_class_contexts:
+                write_json(folder / CLASSES, self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
 
 

@@ -207,7 +207,7 @@ SECTIONS = {
             "class-specific contexts of other classes",
             "train.py --trainer CoOp --root data --dataset patch-camelyon --model-dir csc "
             "TRAINER.MVLPT.COOP.N_CTX 5 TRAINER.MVLPT.COOP.CSC True",
-            "error: csc/prompt_learner/model-best.pth.tar holds contexts for another class list: ...",
+            "error: csc holds vectors of another class list: ...",
         ),
         Case(
             "a damaged checkpoint",

@@ -58,19 +58,15 @@ def test_its_prompt_is_read_alone():
     assert predictor.preprocessing.background == "none"  # as it was prepared then
 
 
-def test_the_run_is_reused_with_the_key_that_a_message_names(tmp_path):
+def test_the_run_is_reused_with_the_key_that_a_message_names(main, capsys, tmp_path):
     shutil.copytree(EARLIER, tmp_path / "run")
-    done = train(f"{COMMAND} --output-dir {tmp_path}/run {KEYS}")
-    assert done.returncode == 2
-    assert (
-        "it differs in DATALOADER.TRAIN_X.DROP_LAST: use another --output-dir, or --overwrite it"
-        in done.stderr
-    )
-    done = train(
-        f"{COMMAND} --output-dir {tmp_path}/run {KEYS} DATALOADER.TRAIN_X.DROP_LAST True",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "reused" in done.stdout
+    words = f"{COMMAND} --output-dir {tmp_path}/run {KEYS}"
+    assert main(words, data=None, config=None) == 2
+    message = "it differs in DATALOADER.TRAIN_X.DROP_LAST: use another --output-dir, or --overwrite it"
+    assert message in capsys.readouterr().err
+    words += " DATALOADER.TRAIN_X.DROP_LAST True"
+    assert main(words, data=None, config=None) == 0
+    assert "reused" in capsys.readouterr().out
     assert (tmp_path / "run" / PREDICTIONS).read_bytes() == (
         EARLIER / PREDICTIONS
     ).read_bytes()

@@ -57,12 +57,25 @@ def test_class_specific_contexts_of_another_class_list_are_refused(refuse, csc_r
     assert "classes 3, not 2" in message
 
 
-def test_class_specific_contexts_of_as_many_other_classes_are_refused(refuse, csc_run):
+@pytest.mark.parametrize("evaluate", ["--eval-only", ""])
+def test_class_specific_contexts_of_as_many_other_classes_are_refused(
+    refuse, csc_run, evaluate
+):
     message = refuse(
-        f"--trainer CoOp --dataset toy-pets --shots 3 --model-dir {csc_run} "
+        f"--trainer CoOp --dataset toy-pets --shots 3 --model-dir {csc_run} {evaluate} "
         "TRAINER.MVLPT.COOP.CSC True"
     )
-    assert "class" in message
+    assert "another class list: persian_cat, beagle, snake have another" in message
+
+
+@pytest.mark.parametrize("trainer", ["APT", "GDA", "CLAP"])
+def test_parts_of_as_many_other_classes_are_refused(main, refuse, tmp_path, trainer):
+    out = tmp_path / "run"
+    assert main(f"--trainer {trainer} {ONE} --output-dir {out}") == 0
+    message = refuse(
+        f"--trainer {trainer} --dataset toy-pets --shots 3 --model-dir {out} --eval-only"
+    )
+    assert "another class list: persian_cat, beagle, snake have another" in message
 
 
 def test_a_checkpoint_of_other_objects_is_refused(refuse, tmp_path):

@@ -88,6 +88,7 @@ def spread(number: int, until: float, chance: random.Random) -> list[float]:
     return [(k + chance.random()) * until / number for k in range(number)]
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path):
     chance = random.Random(0)
     moments = [[int(moment) + 1] for moment in spread(4, whole[1] - 1, chance)]

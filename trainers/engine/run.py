@@ -47,6 +47,7 @@ from .run_dir import (
     write_manifest,
 )
 from .settings import task_names
+from .start import CLASSES
 from .tracking import Tracker, check_backend, open_tracker
 
 log = logging.getLogger(__name__)
@@ -333,8 +334,8 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     learner = run.folder / "prompt_learner"
     if "prompt_learner/checkpoint" in damaged:
         write_text(learner / "checkpoint", f"model.pth.tar-{run.epochs}\n")
-    if "prompt_learner/classes.json" in damaged:
-        write_json(learner / "classes.json", built[0].classnames, indent=1)
+    if f"prompt_learner/{CLASSES}" in damaged:
+        write_json(learner / CLASSES, built[0].classnames, indent=1)
     left = read_manifest(run.folder).damaged()
     if not left:
         return Action.REUSE

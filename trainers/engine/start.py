@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ PREPROCESSING_KEYS = (
     "INPUT.INTERPOLATION",
 )
 INTERPOLATE = "TEST.INTERPOLATE"
+# beside checkpoints of a prompt with vectors of single classes: their names in order
+CLASSES = "classes.json"
 _NOT_IN_SHAPES = (
     *(POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", INTERPOLATE),
     *PREPROCESSING_KEYS,
@@ -69,6 +71,8 @@ _CONFIG_NAMES = {
     "BETA": "share",
     "REP_RANK": "map_rank",
     "PROJ_RANK": "projection_rank",
+    "TASK_N_CTX": "task_n_ctx",
+    "CLASS_N_CTX": "class_n_ctx",
 }
 _PROMPT_KEYS = (
     *_CONFIG_NAMES,
@@ -425,7 +429,8 @@ def load_start(
     """
     start = read_start(directory, epoch)
     checkpoint, path = start.checkpoint, start.checkpoint.path
-    _check_classes(setup, directory, path)
+    if check_fits(prompt, setup.backbone.clip).class_specific:
+        check_class_list(directory, setup.tasks[0].classnames)
     state, stored = checkpoint.prompt_state(), start.record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
@@ -451,18 +456,22 @@ def load_start(
     return warnings
 
 
-def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:
-    """Raise ValueError if a class-specific context was learned for other classes."""
-    file = Path(directory) / "prompt_learner" / "classes.json"
-    if not setup.cfg.TRAINER.MVLPT.COOP.CSC or not file.is_file():
+def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
+    """Raise ValueError if the prompt in a run's folder holds vectors of other classes
+    than these.
+    """
+    file = Path(directory) / "prompt_learner" / CLASSES
+    if not file.is_file():
         return
-    known, wanted = read_json(file), setup.tasks[0].classnames
-    if len(known) != len(wanted):
+    known = read_json(file)
+    if len(known) != len(classnames):
         return  # the shapes tell
-    other = [name for name, stored in zip(wanted, known, strict=True) if name != stored]
+    other = [
+        name for name, stored in zip(classnames, known, strict=True) if name != stored
+    ]
     if other:
         raise ValueError(
-            f"{path} holds contexts for another class list: {', '.join(other[:3])} have another position or are missing"
+            f"{directory} holds vectors of another class list: {', '.join(other[:3])} have another position or are missing"
         )
 
 

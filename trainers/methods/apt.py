@@ -9,6 +9,7 @@ one that is right.
 """
 
 from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
 
 from prompting.anchored import AnchoredPrompt
 from trainers.base import PromptTrainer
@@ -47,6 +48,12 @@ class APT(PromptTrainer):
     }
     reads = ("TRAINER.MVLPT.VPT.",)
     make_prompt = staticmethod(build_anchored_prompt)
+
+    @classmethod
+    def class_specific_reason(cls, cfg: CfgNode) -> str:
+        if cfg.TRAINER.APT.CLASS_OFFSETS:
+            return "TRAINER.APT.CLASS_OFFSETS is True"
+        return ""
 
     def build_model(self) -> None:
         super().build_model()
