@@ -613,9 +613,9 @@ def test_a_zip_whose_split_file_cannot_be_used(case, tmp_path, capsys):
             for name in whole.namelist():
                 content = bad if name.endswith(".json") else whole.read(name)
                 archive.writestr(name, content)
-    refusal = refused(tmp_path, capsys, "OxfordPets", "zip", damaged)
+    error = refused(tmp_path, capsys, "OxfordPets", "zip", damaged)
     start = f"error: {damaged} cannot be used: split_zhou_OxfordPets.json: test[0]: "
-    assert refusal.startswith(start + message)
+    assert error.startswith(start + message)
 
 
 @pytest.mark.parametrize("origin", ["folder", "zip"])
