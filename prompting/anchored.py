@@ -51,8 +51,12 @@ class AnchoredPrompt(Prompt):
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the state of a prompt of any classes with offsets of zero for this
-        one's.
+        one's; of the base alone with this one's weight, too.
         """
+        if not any(name.startswith("base.") for name in state):
+            inner = self.base.complete_state(state)
+            state = {f"base.{name}": value for name, value in inner.items()}
+            state["weight"] = self.weight
         if self.class_offsets is None or "class_offsets" in state:
             return state
         return {**state, "class_offsets": torch.zeros_like(self.class_offsets)}

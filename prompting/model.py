@@ -85,8 +85,7 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
-        has_class_texts = contexts.text is not None and contexts.text.dim() == 4
-        self.has_class_contexts = has_class_texts or contexts.class_offsets is not None
+        self.has_class_contexts = contexts.class_specific
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()

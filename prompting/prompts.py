@@ -57,6 +57,12 @@ class Contexts(NamedTuple):
     class_block: int = 0
     insertion: Any = None
 
+    @property
+    def class_specific(self) -> bool:
+        """Return True if some vectors belong to single classes."""
+        has_texts = self.text is not None and self.text.dim() == 4
+        return has_texts or self.class_offsets is not None
+
 
 class Prompt(nn.Module):
     """Base of all prompts.
