@@ -16,7 +16,7 @@ from typing import Any
 
 from prompting.checkpoints.prompt_files import load_prompts
 from toolkit.common.structured import read_json
-from toolkit.common.text import printable
+from toolkit.common.text import counted, printable
 
 PREFIX = "hf:"
 FILE = "prompts.safetensors"
@@ -158,7 +158,7 @@ def _score(record: dict[str, Any]) -> str:
         text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
     if "zero_shot" in record:
         text += f" (zero-shot {record['zero_shot']:.1f} %)"
-    return f"{text}, {record['shots']} shots, seed {record['seed']}, {record.get('test_images', '?')} test images"
+    return f"{text}, {counted(record['shots'], 'shot')}, seed {record['seed']}, {record.get('test_images', '?')} test images"
 
 
 def wilson_interval(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:

@@ -85,8 +85,7 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
-        has_class_texts = contexts.text is not None and contexts.text.dim() == 4
-        self.has_class_contexts = has_class_texts or contexts.class_offsets is not None
+        self.has_class_contexts = contexts.class_specific
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
@@ -187,19 +186,20 @@ class PromptedCLIP(nn.Module):
         if self.prompt is None:
             return self._constant_features(classes, templates, unit_templates)
         contexts = contexts or self.contexts()
+        prompted = (self.template,) if contexts.one_template else templates
         if self.has_text_prompt:
             text = _layered(_given(contexts.text))
             if contexts.insertion is not None:
                 return self._inserted_features(classes, templates[:1], contexts)
             class_vectors = None
             if contexts.class_map is not None:
-                known = self._constant_features(classes, templates, unit_templates)
+                known = self._constant_features(classes, prompted, unit_templates)
                 with full_precision(known):
                     vectors = contexts.class_map(known)
                 class_vectors = ClassVectors(contexts.class_block, vectors)
             features = self._prompted_features(classes, text, rows, class_vectors)
         else:
-            features = self._constant_features(classes, templates, unit_templates)
+            features = self._constant_features(classes, prompted, unit_templates)
         if contexts.class_offsets is not None:
             features = features + _rows_of(
                 contexts.class_offsets, 0, rows, len(classes)

@@ -23,9 +23,9 @@ from scripts.jobs import execution
 from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
 from scripts.study import free_runs, plan_file
+from scripts.study.options import check_jobs, check_options
 from scripts.study.plan_file import PlanFile
 from scripts.study.running import progress_lines, run_jobs
-from scripts.study.work import configuration_of
 from toolkit.common.text import start_log
 
 log = logging.getLogger("sweep")
@@ -86,9 +86,11 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
     execution.check(args)
     try:
+        for entry in content.entries:
+            for options in free_runs.expand(entry).values():
+                check_options(entry.methods, options, entry.backbone)
         plan, items = free_runs.plan_entries(content.entries)
-        for job in plan:  # configuration keys or values that no run takes
-            configuration_of(job)
+        check_jobs(plan)
     except ValueError as error:
         raise ValueError(f"{args.plan.name}: options: {error}") from None
     sys.stdout.write(describe(plan, args))

@@ -32,6 +32,7 @@ from datasets.pocket.suite import folder_of
 from toolkit.common.cli import run_command
 from toolkit.common.files import atomic_folder
 from toolkit.common.structured import read_json, read_yaml, write_json
+from toolkit.common.text import counted
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = (1, 5, 20)
@@ -180,7 +181,7 @@ def compare(recipes: Recipes, out: Path) -> list[dict]:
                 }
                 records.append(record)
                 print(
-                    f"{shots:2d} shots, {name}, {copy}: {record['gain']:+.2f}, "
+                    f"{counted(shots, 'shot')}, {name}, {copy}: {record['gain']:+.2f}, "
                     f"{record['below']} of {len(values)} below",
                     flush=True,
                 )

@@ -21,8 +21,8 @@ from pathlib import Path
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
 from scripts.study import methods
+from scripts.study.options import check_jobs, check_options
 from scripts.study.running import progress_lines, run_jobs, split_words
-from scripts.study.work import configuration_of
 from toolkit.common.suggest import canonical, nearest
 from toolkit.common.text import start_log
 from trainers.engine.config_values import parse
@@ -83,17 +83,23 @@ def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
     suite = load(args.suite)
     if args.backbone:
         suite = replace(suite, backbone=args.backbone)
+    names = _methods(args.trainer)
+    options = _options(args.opts)
+    try:
+        check_options(names, suite.options, suite.backbone)
+    except ValueError as error:
+        raise ValueError(f"{Path(args.suite).name}: options: {error}") from None
+    check_options(names, options, suite.backbone)
     planner = ProtocolPlanner(
         suite,
-        _methods(args.trainer),
+        names,
         _numbers("--seeds", args.seeds, 0) or suite.seeds,
         _numbers("--shots", args.shots, 1) or suite.shots,
-        _options(args.opts),
+        options,
         args.coop_folders,
     )
     planned = [planner.results(name) for name in _protocols(args.protocols)]
-    for job in planner.plan:
-        configuration_of(job)  # keys or values that no run takes
+    check_jobs(planner.plan)
     return suite, planner.plan, planned
 
 
@@ -136,7 +142,14 @@ def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
 def _options(opts: Sequence[str]) -> dict:
     if len(opts) % 2:
         raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} is left over")
-    return {key: parse(value) for key, value in zip(opts[::2], opts[1::2], strict=True)}
+    options = {}
+    for key, text in zip(opts[::2], opts[1::2], strict=True):
+        value = parse(text)
+        is_word = text.lower() not in ("true", "false")
+        if isinstance(value, dict) or (isinstance(value, bool) and is_word):
+            value = text  # of a key with words, such as "no"
+        options[key] = value
+    return options
 
 
 def describe(

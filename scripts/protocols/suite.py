@@ -4,11 +4,26 @@ YAML in configs/protocols.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.study.methods import single_form
+from scripts.study import methods
+from scripts.study.kinds import (
+    NAME,
+    NAMES,
+    OPTIONS,
+    SEEDS,
+    SETTINGS,
+    WHOLES,
+    check_mapping,
+    check_tasks,
+    different_entries,
+    is_kind,
+    no_key,
+)
+from scripts.study.options import check_options
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
@@ -54,16 +69,22 @@ class Suite:
         if protocol == "fewshot" and task == self.largest:
             parts.append("fewshot-largest")
         chosen = {}
-        for name in dict.fromkeys((single_form(method), method)):
+        for name in dict.fromkeys((methods.single_form(method), method)):
             for part in parts:
                 chosen |= self.methods.get(name, {}).get(part, {})
-        for key, value in chosen.items():
-            if isinstance(value, Mapping):
-                chosen[key] = value[shots]
-        return chosen | self.options
+        return of_shots(chosen, shots) | self.options
 
 
-KEYS = {known.name for known in fields(Suite)} - {"name"}
+KINDS = {
+    "backbone": NAME,
+    "sets": NAMES,
+    "largest": NAME,
+    "shifts": NAMES,
+    "seeds": SEEDS,
+    "shots": WHOLES,
+    "options": OPTIONS,
+    "methods": SETTINGS,
+}  # key of a suite -> its meaning
 
 
 def load(name: str) -> Suite:
@@ -77,31 +98,68 @@ def load(name: str) -> Suite:
             f"--suite: {name} is none of {', '.join(SUITES)}, and no such file is there"
         )
     content = read_yaml(path)
-    keys = set(content) if isinstance(content, dict) else set()
-    if keys != KEYS:
-        wrong = ", ".join(sorted(str(key) for key in keys ^ KEYS))
-        raise ValueError(
-            f"{path.name}: a suite has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}"
-        )
+    check_mapping(content, KINDS, path.name)
     for key in ("sets", "shifts", "seeds", "shots"):
-        values = content[key]
-        if not isinstance(values, list) or not values or len(set(values)) < len(values):
-            raise ValueError(
-                f"{path.name}: {key} is a list of different entries, at least one"
-            )
-        content[key] = tuple(values)
+        content[key] = different_entries(content[key], f"{path.name}: {key}")
     if content["largest"] not in content["sets"]:
         raise ValueError(
             f"{path.name}: largest is {content['largest']!r}, which is none of its sets"
         )
-    _check_methods(content["methods"], path.name)
-    return Suite(path.stem, **content)
+    check_tasks(content["sets"], f"{path.name}: sets")
+    check_tasks(content["shifts"], f"{path.name}: shifts")
+    suite = Suite(path.stem, **content)
+    for method, parts in suite.methods.items():
+        _check_method(suite, method, parts, path.name)
+    return suite
 
 
-def _check_methods(methods: object, file: str) -> None:
-    for method, parts in dict(methods).items():
-        for part in parts:
-            if part not in PARTS:
-                raise ValueError(
-                    f"{file}: methods.{method}.{part} is no protocol; the nearest is {nearest(part, PARTS)[0]!r}"
-                )
+def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
+    """Raise ValueError for settings of a method that no run reads."""
+    known = methods.known()
+    if method not in known:
+        choice = nearest(method, known)[0]
+        raise ValueError(
+            f"{file}: methods: unknown method {method!r}; the nearest is {choice!r}"
+        )
+    for part, options in parts.items():
+        where = f"{file}: methods.{method}.{part}"
+        if part not in PARTS:
+            raise ValueError(f"{where} {no_key(part, PARTS)}")
+        if not is_kind(options, OPTIONS):
+            raise ValueError(f"{where} is {reprlib.repr(options)}; it is {OPTIONS}")
+        try:
+            _check_shots(options, suite.shots)
+            for shots in suite.shots:
+                chosen = of_shots(options, shots)
+                check_options([method], chosen, suite.backbone)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+def _check_shots(options: Mapping[str, object], known: tuple[int, ...]) -> None:
+    """Raise ValueError for a value of a number of shots that the suite does not have."""
+    for key, value in options.items():
+        if not isinstance(value, Mapping):
+            continue
+        for shots in value:
+            if shots not in known:
+                numbers = ", ".join(str(number) for number in known)
+                raise ValueError(f"{key}: {shots!r} is none of the shots, {numbers}")
+
+
+def of_shots(options: Mapping[str, object], shots: int) -> dict:
+    """Return options at a number of shots: of a value {shots: value}, the one of it.
+
+    Raises ValueError if there is none.
+    """
+    chosen = dict(options)
+    for key, value in options.items():
+        if not isinstance(value, Mapping):
+            continue
+        if shots not in value:
+            given = ", ".join(str(number) for number in value)
+            raise ValueError(
+                f"{key} has no value for {shots} shots; it has some for {given}"
+            )
+        chosen[key] = value[shots]
+    return chosen

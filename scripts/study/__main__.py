@@ -24,6 +24,7 @@ from toolkit.common.text import start_log
 
 from . import methods, protocol
 from .items import Item, plan_items
+from .options import check_jobs, check_options
 from .protocol import Protocol
 from .running import progress_lines, run_jobs, split_words
 
@@ -82,6 +83,11 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     known = protocol.narrowed(known, seeds, split_words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     plan, items = plan_items(known, names)
+    try:
+        check_options(known.methods, known.options, known.backbone)
+        check_jobs(plan)
+    except ValueError as error:
+        raise ValueError(f"{Path(args.suite).name}: options: {error}") from None
     return known, plan, items
 
 

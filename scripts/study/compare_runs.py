@@ -25,6 +25,7 @@ import numpy as np
 from elevater_eval.bootstrap import mean_interval
 from toolkit.common.cli import run_command
 from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import counted
 
 POINT = 1.0
 
@@ -74,7 +75,7 @@ def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
         groups[first["shots"], first["trainer"]].append(records)
     found = {}
     for key in sorted(groups):
-        found[key] = _stacked(groups[key], f"{key[1]}, {key[0]} shots")
+        found[key] = _stacked(groups[key], f"{key[1]}, {counted(key[0], 'shot')}")
     return found
 
 
@@ -151,7 +152,7 @@ def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
     tasks = groups[0].tasks
     if any(group.tasks != tasks for group in groups):
         raise ValueError("--by-task: the runs are over different tasks")
-    labels = [f"{trainer}, {shots} shots" for shots, trainer in scores]
+    labels = [f"{trainer}, {counted(shots, 'shot')}" for shots, trainer in scores]
     columns = [groups[0].zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
     lines = ["| task | zero-shot | " + " | ".join(labels) + " |"]
     lines.append("|---|" + "---:|" * len(columns))

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from elevater_eval.bootstrap import mean_interval
+from toolkit.common.text import counted
 
 from . import methods
 from .tables import Line, Table, markdown_rows
@@ -153,12 +154,12 @@ def _table1_questions(shots: str, method: str) -> Iterator[tuple[str, Labels, La
     """
     labels = (shots, method)
     single = _single_form(method)
-    yield f"a source prompt first, {shots} shots", labels, (shots, single)
+    yield f"a source prompt first, {counted(shots, 'shot')}", labels, (shots, single)
     if single and method not in methods.PAPER:
         for other in PAPER_MULTITASK:
-            yield f"beside {other}, {shots} shots", labels, (shots, other)
+            yield f"beside {other}, {counted(shots, 'shot')}", labels, (shots, other)
     if shots != "0":
-        yield f"beside zero-shot, {shots} shots", labels, ("0", "zero-shot")
+        yield f"beside zero-shot, {counted(shots, 'shot')}", labels, ("0", "zero-shot")
 
 
 def _single_form(method: str) -> str:

@@ -54,24 +54,6 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     return plan, list(items.values())
 
 
-OF_THE_PLAN = {
-    "OUTPUT_DIR": "each run has its own folder below the plan's output_dir",
-    "RESUME": "runs are resumed by themselves",
-    "SEED": "see seeds",
-    "DATASET.RANDOM_SEED_SAMPLING": "see seeds",
-    "DATASET.NUM_SHOTS": "see shots",
-    "DATASET.NUM_SAMPLES_PER_CLASS": "see shots",
-    "DATASET.DATASET": "see targets",
-    "DATASET.NAME": "see targets",
-    "DATASET.ROOT": "see root",
-    "MULTITASK.SOURCE": "see sources",
-    "MODEL.BACKBONE.NAME": "see backbone",
-    "TRAINER.NAME": "see methods",
-    "TEST.NO_TEST": "a table needs scores",
-    "TEST.SPLIT": "tables are of test images",
-}  # key -> the plan's own key for it
-
-
 def expand(entry: Entry) -> dict[str, dict]:
     """Return the settings of an entry's grid: name -> options. Without a grid there is
     one, named "".
@@ -80,9 +62,6 @@ def expand(entry: Entry) -> dict[str, dict]:
     values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
-    for key in entry.options:
-        if key in OF_THE_PLAN:
-            raise ValueError(f"{key} is no option of a run: {OF_THE_PLAN[key]}")
     cfg = work.resolved(method, shots, seed, entry.backbone, {})
     varied = {}
     for key, value in entry.options.items():

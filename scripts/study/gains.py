@@ -17,6 +17,7 @@ from pathlib import Path
 from toolkit.common.cli import run_command
 from toolkit.common.markers import fill
 from toolkit.common.structured import read_json
+from toolkit.common.text import counted
 
 from .plots import dumbbells
 from .tables import short
@@ -45,7 +46,9 @@ def find_record(records: Sequence[Mapping], trainer: str, shots: int) -> Mapping
         if (record["trainer"], record["shots"]) == (trainer, shots):
             return record
     known = ", ".join(f"{record['trainer']} at {record['shots']}" for record in records)
-    raise ValueError(f"no record of {trainer} at {shots} shots; there are {known}")
+    raise ValueError(
+        f"no record of {trainer} at {counted(shots, 'shot')}; there are {known}"
+    )
 
 
 def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from scripts.jobs.plan import Plan
 
 from .methods import is_multitask, leaves_prompt, multitask_form
-from .planner import LENGTHS, Group, Planner
-from .protocol import Protocol
+from .planner import Group, Planner
+from .protocol import LENGTH_NODES, Protocol
 
 ONE_TEMPLATE = ", one template"  # after the label of plain CLIP
 Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
@@ -170,7 +170,7 @@ class _ItemPlanner(Planner):
     def figure5(self, settings: dict) -> Item:
         item = self._cross_task_item("figure5", "Context length", "method", "vectors")
         for single, multitask in self._pairs():
-            if single not in LENGTHS:
+            if single not in LENGTH_NODES:
                 continue
             for length in settings["lengths"]:
                 runs = self._cross_task(multitask, settings["shots"], length=length)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import datasets
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import canonical, nearest
 
 from . import methods
+from .kinds import check_tasks, is_whole, no_key
 from .protocol import ITEMS
 
 COMMON = ("root", "output_dir", "resources", "retries")
@@ -147,9 +147,8 @@ def _entry(value: _Value, default_name: str) -> Entry:
     for key in ("methods", "targets", "shots"):
         if key not in value.value:
             raise value.get(key).error("is missing")
-    known_tasks = _known_tasks()
     names = value.get("methods").methods()
-    sources = value.get("sources", []).tasks(known_tasks)
+    sources = value.get("sources", []).tasks()
     multitask = [name for name in names if methods.is_multitask(name)]
     if multitask and not sources:
         raise value.get("sources").error(
@@ -160,7 +159,7 @@ def _entry(value: _Value, default_name: str) -> Entry:
         raise value.get("sources").error(
             f"{names[0]} starts from no source tasks; {other} does"
         )
-    targets = value.get("targets").tasks(known_tasks)
+    targets = value.get("targets").tasks()
     if not targets:
         raise value.get("targets").error("is empty")
     options = value.get("options", {})
@@ -169,7 +168,7 @@ def _entry(value: _Value, default_name: str) -> Entry:
     if "evaluate" in value.value:
         evaluate = value.get("evaluate")
         evaluate.check_keys(("tasks", "classes"))
-        evaluated_tasks = evaluate.get("tasks", []).tasks(known_tasks)
+        evaluated_tasks = evaluate.get("tasks", []).tasks()
         evaluated_classes = evaluate.get("classes", "all").choices(
             ("all", "base", "new")
         )
@@ -185,13 +184,6 @@ def _entry(value: _Value, default_name: str) -> Entry:
         evaluated_tasks=evaluated_tasks,
         evaluated_classes=evaluated_classes,
     )
-
-
-def _known_tasks() -> list[str]:
-    datasets.register_all()
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    return DATASET_REGISTRY.registered_names()
 
 
 @dataclass(frozen=True)
@@ -220,10 +212,7 @@ class _Value:
             raise self.error(f"maps keys to values, which {self.value!r} does not")
         for name in self.value:
             if known is not None and name not in known:
-                choice = nearest(name, known)[0]
-                raise self.get(name).error(
-                    f"is no key; the nearest is {choice!r} of {', '.join(known)}"
-                )
+                raise self.get(name).error(no_key(name, known))
 
     def word(self) -> str:
         if not isinstance(self.value, str) or not self.value:
@@ -236,7 +225,7 @@ class _Value:
         return str(Path(self.word()).expanduser())
 
     def optional_number(self) -> int | None:
-        if self.value is not None and not _is_whole(self.value, 0):
+        if self.value is not None and not is_whole(self.value, 0):
             raise self.error(f"is a whole number from 0, not {self.value!r}")
         return self.value
 
@@ -251,7 +240,7 @@ class _Value:
     def numbers(self, least: int) -> tuple[int, ...]:
         values = self.several()
         for value in values:
-            if not _is_whole(value, least):
+            if not is_whole(value, least):
                 raise self.error(f"takes whole numbers from {least}, not {value!r}")
         if not values:
             raise self.error("is empty")
@@ -277,15 +266,7 @@ class _Value:
             raise self.error("is empty")
         return tuple(chosen)
 
-    def tasks(self, known: Sequence[str]) -> tuple[str, ...]:
+    def tasks(self) -> tuple[str, ...]:
         words = self.words()
-        for word in words:
-            if not datasets.is_custom(word) and word not in known:
-                raise self.error(
-                    f"unknown dataset {word!r}; the nearest is {nearest(word, known)[0]!r}"
-                )
+        check_tasks(words, f"{self.file}: {self.key}")
         return tuple(words)
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -4,28 +4,36 @@ configs/studies.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import canonical, nearest
 
 from . import methods
+from .kinds import (
+    LENGTHS,
+    NAME,
+    NAMES,
+    OPTIONS,
+    SEEDS,
+    SETTINGS,
+    WHOLE,
+    WHOLES,
+    check_mapping,
+    check_tasks,
+    different_entries,
+    no_key,
+)
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 # beside the paper's experiments on the pocket suite, on the same page
 BESIDE_POCKET = ("pocket_updates", "pocket_recipes")
 SUITES = ("pocket", *BESIDE_POCKET, "paper")
 TABLES = ("table1", "table2", "table3", "table4")
-NAME, NAMES, SEEDS = "a name", "a list of names", "a list of whole numbers from 0"
-LENGTHS, OPTIONS, ITEM_SETTINGS = (
-    "methods with their lengths",
-    "keys with values",
-    "items with their settings",
-)
-WHOLE, WHOLES = "a whole number from 1", "a list of whole numbers from 1"
+# method -> the nodes of TRAINER.MVLPT that have its number of context vectors
+LENGTH_NODES = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
 KINDS = {
     "backbone": NAME,
     "largest": NAME,
@@ -35,7 +43,7 @@ KINDS = {
     "seeds": SEEDS,
     "lengths": LENGTHS,
     "options": OPTIONS,
-    "items": ITEM_SETTINGS,
+    "items": SETTINGS,
 }  # key of a protocol -> its meaning
 ITEM_KEYS = {
     "table1": {"shots": WHOLES},
@@ -83,9 +91,6 @@ class Protocol:
         return list(dict.fromkeys(singles))
 
 
-KEYS = {known.name for known in fields(Protocol)} - {"suite", "methods"}
-
-
 def load(suite: str) -> Protocol:
     """Return the protocol of a suite, or of a custom YAML file.
 
@@ -97,60 +102,14 @@ def load(suite: str) -> Protocol:
             f"--suite: {suite} is none of {', '.join(SUITES)}, and no such file is there"
         )
     content = read_yaml(path)
-    keys = set(content) if isinstance(content, dict) else set()
-    if keys != KEYS:
-        wrong = ", ".join(sorted(str(key) for key in keys ^ KEYS))
-        raise ValueError(
-            f"{path.name}: a protocol has the keys {', '.join(sorted(KEYS))}; missing or unknown: {wrong}"
-        )
-    if content["cross_targets"] == "all":
-        content["cross_targets"] = content["targets"]
-    for key, kind in KINDS.items():
-        if not _is_kind(content[key], kind):
-            raise ValueError(
-                f"{path.name}: {key} is {reprlib.repr(content[key])}; it is {kind}"
-            )
+    if isinstance(content, dict) and content.get("cross_targets") == "all":
+        content["cross_targets"] = content.get("targets")
+    check_mapping(content, KINDS, path.name)
     for key in ("sources", "targets", "cross_targets", "seeds"):
-        content[key] = _different_entries(content[key], f"{path.name}: {key}")
+        content[key] = different_entries(content[key], f"{path.name}: {key}")
     protocol = Protocol(suite=path.stem, **content)
     _check(protocol, path.name)
     return protocol
-
-
-def _is_kind(value: object, kind: str) -> bool:
-    """Return True for a value of one of `KINDS`."""
-    if kind == NAME:
-        return isinstance(value, str) and bool(value)
-    if kind in (NAMES, SEEDS):
-        return isinstance(value, list) and all(_is_one(entry, kind) for entry in value)
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        return False
-    if kind == LENGTHS:
-        return all(_is_whole(number, 1) for number in value.values())
-    if kind == ITEM_SETTINGS:
-        return all(isinstance(settings, dict) for settings in value.values())
-    return True
-
-
-def _is_one(entry: object, kind: str) -> bool:
-    if kind == SEEDS:
-        return _is_whole(entry, 0)
-    return isinstance(entry, str) and bool(entry)
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and least <= value < 2**32
-    )
-
-
-def _different_entries(values: object, where: str) -> tuple:
-    is_filled = isinstance(values, list) and values
-    if not is_filled or len(set(values)) < len(values):
-        raise ValueError(f"{where} is a list of different entries, at least one")
-    return tuple(values)
 
 
 def _check(protocol: Protocol, file: str) -> None:
@@ -163,42 +122,33 @@ def _check(protocol: Protocol, file: str) -> None:
             raise ValueError(
                 f"{file}: cross_targets names {name!r}, which is none of its targets"
             )
-    known = methods.known()
-    for name in protocol.lengths:
-        if name not in known:
-            raise ValueError(
-                f"{file}: lengths: unknown method {name!r}; the nearest is {nearest(name, known)[0]!r}"
-            )
+    check_tasks(protocol.sources, f"{file}: sources")
+    check_tasks(protocol.targets, f"{file}: targets")
     for item, settings in protocol.items.items():
         if item not in ITEMS:
             raise ValueError(
-                f"{file}: unknown item {item!r}; there are {', '.join(ITEMS)}"
+                f"{file}: unknown item {item!r}; the nearest is {nearest(item, ITEMS)[0]!r} of {', '.join(ITEMS)}"
             )
-        _check_item(
-            settings, ITEM_KEYS.get(item, {"shots": WHOLE}), f"{file}: items: {item}"
-        )
+        kinds = ITEM_KEYS.get(item, {"shots": WHOLE})
+        check_mapping(settings, kinds, f"{file}: items: {item}")
+        for key, kind in kinds.items():
+            if kind == WHOLES and not settings[key]:
+                raise ValueError(f"{file}: items: {item}: {key} is an empty list")
+    _check_lengths(protocol, file)
 
 
-def _check_item(settings: dict, kinds: dict[str, str], where: str) -> None:
-    """Raise ValueError if the settings of a table or figure are others than it takes."""
-    if settings.keys() != kinds.keys():
-        raise ValueError(
-            f"{where} has the keys {', '.join(kinds)}, not {', '.join(map(str, settings)) or 'none'}"
-        )
-    for key, kind in kinds.items():
-        value = settings[key]
-        if kind == WHOLE:
-            right = _is_whole(value, 1)
-        elif kind == WHOLES:
-            right = (
-                isinstance(value, list)
-                and bool(value)
-                and all(_is_whole(entry, 1) for entry in value)
+def _check_lengths(protocol: Protocol, file: str) -> None:
+    """Raise ValueError for a length that nothing reads, or one that figure 5 lacks."""
+    for name in protocol.lengths:
+        if name not in LENGTH_NODES:
+            raise ValueError(
+                f"{file}: lengths: {name} {no_key(name, tuple(LENGTH_NODES))}"
             )
-        else:
-            right = _is_kind(value, NAMES)
-        if not right:
-            raise ValueError(f"{where}: {key} is {reprlib.repr(value)}; it is {kind}")
+    if "figure5" not in protocol.items:
+        return
+    for name in LENGTH_NODES:
+        if name not in protocol.lengths:
+            raise ValueError(f"{file}: lengths: {name} is missing, which figure5 needs")
 
 
 def narrowed(

@@ -152,7 +152,7 @@ def _configuration(
         flags["DATASET.DATASET"] = task
     pairs = []
     for key, value in json.loads(options).items():
-        pairs += [key, str(value)]
+        pairs += [key, "null" if value is None else str(value)]
     return resolve(method, [], flags, pairs)
 
 

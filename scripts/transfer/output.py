@@ -12,6 +12,7 @@ import numpy as np
 
 from toolkit.common.files import write_text
 from toolkit.common.structured import write_json
+from toolkit.common.text import counted
 from trainers.engine import results
 from trainers.engine.run import Run
 
@@ -51,7 +52,7 @@ def report(
     draw(
         folder,
         shares,
-        f"Transfer of prompts: {cfg.TRAINER.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}",
+        f"Transfer of prompts: {cfg.TRAINER.NAME}, {counted(cfg.DATASET.NUM_SHOTS, 'shot')}, seed {cfg.SEED}",
     )
     value = {
         "key": key,

@@ -107,7 +107,7 @@ SECTIONS = {
         Case(
             "study: a suite without keys",
             "-m scripts.study table1 --suite mine.yaml",
-            "error: mine.yaml: a protocol has the keys ...; missing or unknown: ...",
+            "error: mine.yaml: backbone is missing; it is a name",
             {"mine.yaml": "seeds: [0]\n"},
         ),
         Case(
@@ -129,6 +129,11 @@ SECTIONS = {
             "transfer: a trainer of several tasks",
             "-m scripts.transfer --trainer MCoOp --tasks folder:photos,csv:table.csv",
             "error: --trainer: MCoOp learns no prompt on one task alone; use CoOp, VPT or UPT",
+        ),
+        Case(
+            "transfer: a head",
+            "-m scripts.transfer --trainer GDA --tasks folder:photos,csv:table.csv",
+            "error: --trainer: the prompt of GDA serves the classes of one task alone (a head has weights of each class)",
         ),
         Case(
             "transfer: one task",

@@ -1,6 +1,7 @@
 """Backbones by name and from files in every layout."""
 
 import json
+import logging
 
 import open_clip
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from datasets.pocket import SPECS
 from prompting import PromptedCLIP, load_backbone, load_pocket
+from prompting.backbones import hub_models
 from prompting.backbones import loading as backbone_module
 from prompting.backbones.weights import build_from_openai_layout, openai_config
 from tests.prompting.reference_data import openai_state
@@ -190,6 +192,17 @@ def test_keys_that_are_numbers_are_no_state_dict(tmp_path):
 def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*missing.pt"):
         load_backbone(str(tmp_path / "missing.pt"))
+    with pytest.raises(ValueError, match="local-dir: needs a folder"):
+        load_backbone("local-dir:")
+    for content, message in (
+        ("", "is empty"),
+        ("<!DOCTYPE html>", "is a web page, as servers send"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+    ):
+        for name in ("x.pt", "x.safetensors"):
+            (tmp_path / name).write_text(content)
+            with pytest.raises(ValueError, match=f"{name} {message}"):
+                load_backbone(str(tmp_path / name))
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(ValueError, match="text.pt cannot be read as a checkpoint"):
         load_backbone(str(tmp_path / "text.pt"))
@@ -213,12 +226,53 @@ def test_weights_that_cannot_be_had(monkeypatch):
         assert (name, tag, options["force_quick_gelu"]) == ("ViT-B-16", "openai", True)
         raise RuntimeError("no route to host")
 
+    monkeypatch.setattr(hub_models, "check_reachable", lambda repository: None)
     monkeypatch.setattr(open_clip, "create_model", offline)
     with pytest.raises(
         FileNotFoundError,
         match="'openai' of ViT-B/16 cannot be had here.*no route.*Give a file",
     ):
         load_backbone("ViT-B/16")
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "repository"),
+    [
+        ("ViT-B/16", None, "timm/vit_base_patch16_clip_224.openai"),
+        ("RN50", None, "timm/resnet50_clip.openai"),
+        ("ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+    ],
+)
+def test_a_hub_that_does_not_answer_is_one_message(
+    name, tag, repository, monkeypatch, capfd, caplog
+):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda repository, name: None
+    )
+    monkeypatch.setattr(open_clip, "create_model", None)
+    reason = f"http://127.0.0.1:1 does not answer.*open_clip looks for {repository} "
+    with pytest.raises(FileNotFoundError, match=reason):
+        load_backbone(name, tag)
+    assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_weights_in_the_cache_need_no_network(monkeypatch):
+    def cached(repository, name):
+        assert repository == "timm/vit_base_patch16_clip_224.openai"
+        return "/cache/file" if name == hub_models.WEIGHTS[0] else None
+
+    def loaded(name, tag, **options):
+        logging.error("of open_clip")
+        raise RuntimeError("the file is read")
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    monkeypatch.setattr(open_clip, "create_model", loaded)
+    with pytest.raises(FileNotFoundError, match="the file is read"):
+        load_backbone("ViT-B/16")
+    assert logging.root.manager.disable == logging.NOTSET
 
 
 def test_tags_are_checked():
@@ -263,7 +317,8 @@ def test_architecture_with_a_file(tmp_path, monkeypatch, sizes, activation):
 
 @pytest.mark.parametrize("wrapper", ["", "state_dict", "model", "model_state_dict"])
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."]
+    "prefix",
+    ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "clip.", "a.b."],
 )
 def test_fine_tuned_files(tmp_path, wrapper, prefix):
     state = openai_state()
@@ -283,6 +338,28 @@ def test_fine_tuned_files(tmp_path, wrapper, prefix):
         rtol=0,
         atol=0,
     )
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "float8_e4m3fn"])
+def test_quantised_weights_are_refused(tmp_path, kind):
+    state = openai_state()
+    name = "visual.conv1.weight"
+    state[name] = state[name].to(getattr(torch, kind))
+    torch.save(state, tmp_path / "quantised.pt")
+    message = f"quantised.pt: {name} holds {kind}; quantised weights cannot be used"
+    with pytest.raises(ValueError, match=message):
+        load_backbone(str(tmp_path / "quantised.pt"))
+
+
+def test_wrappers_in_wrappers_and_unknown_ones(tmp_path):
+    file = tmp_path / "tuned.pt"
+    torch.save({"state_dict": {"model": openai_state(), "epoch": 3}}, file)
+    expected = openai_state()["text_projection"].float()
+    assert torch.equal(load_backbone(str(file)).clip.text_projection, expected)
+    torch.save({"ema": openai_state(), "epoch": 3}, file)
+    message = "no state dict of tensors; its keys are ema, epoch"
+    with pytest.raises(ValueError, match=message):
+        load_backbone(str(file))
 
 
 def test_the_pocket_knows_the_classes_of_its_own_tasks():

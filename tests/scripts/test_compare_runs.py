@@ -87,8 +87,7 @@ def test_tasks_side_by_side(runs, capsys):
     assert compare_runs.main(shlex.split(f"{paths(runs)} --by-task")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert (
-        lines[0]
-        == "| task | zero-shot | MAPT, 1 shots | APT, 5 shots | MAPT, 5 shots |"
+        lines[0] == "| task | zero-shot | MAPT, 1 shot | APT, 5 shots | MAPT, 5 shots |"
     )
     assert lines[2:5] == [
         "| a | 50.0 | 50.0 | 53.0 | 61.0 |",

@@ -87,12 +87,46 @@ def test_folders_as_coop_names_them():
         ("all --suite nowhere", "--suite: nowhere is none of pocket, coop"),
         ("all --opts OPTIM.LRR 1", "OPTIM.LR"),
         ("all --opts OPTIM.LR", "--opts: pairs KEY VALUE"),
+        ("all --opts SEED 5", "SEED is no option of a run: see seeds"),
+        ("all --opts TRAINER.PROGRAD.T 2", "CoOp does not read it"),
+        ("all --opts OPTIM.MOMENTUM 7", "OPTIM.MOMENTUM is 7.0; it is from"),
     ],
 )
 def test_wrong_input_is_one_sentence(argv, message, capsys):
     assert protocols.main(shlex.split(f"{argv} --dry-run")) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("setss", ["pocket-cells"], "setss is no key; the nearest is 'sets' of backbone"),
+        ("backbone", 5, "backbone is 5; it is a name"),
+        ("seeds", [1, "x"], "seeds is [1, 'x']; it is a list of whole numbers from 0"),
+        ("shots", [1, 0], "shots is [1, 0]; it is a list of whole numbers from 1"),
+        ("sets", ["pocket-objects", "pocket-objcts"], "sets: unknown dataset 'pocket-objcts'; the nearest is 'pocket-objects'"),
+        ("shifts", [], "shifts is a list of different entries, at least one"),
+        ("options", 5, "options is 5; it is keys with values"),
+        ("options", {"OPTIM.LRR": 0.1}, "options: unknown key 'OPTIM.LRR'; the nearest is 'OPTIM.LR'"),
+        ("options", {"TRAINER.COOP.W": 1.0}, "options: TRAINER.COOP.W is given, but CoOp does not read it"),
+        ("methods", 5, "methods is 5; it is names with their settings"),
+        ("methods", {"CoOpp": {"all": {}}}, "methods: unknown method 'CoOpp'; the nearest is 'CoOp'"),
+        ("methods", {"VPT": {"alll": {}}}, "methods.VPT.alll is no key; the nearest is 'all' of all"),
+        ("methods", {"VPT": {"all": 5}}, "methods.VPT.all is 5; it is keys with values"),
+        ("methods", {"VPT": {"all": {"OPTIM.LRR": 0.1}}}, "methods.VPT.all: unknown key 'OPTIM.LRR'; the nearest is 'OPTIM.LR'"),
+        ("methods", {"VPT": {"all": {"TRAINER.COOP.N_CTX": 5}}}, "methods.VPT.all: TRAINER.COOP.N_CTX is given, but VPT does not read it"),
+        ("methods", {"VPT": {"all": {"OPTIM.LR": {1: 0.1}}}}, "methods.VPT.all: OPTIM.LR has no value for 2 shots; it has some for 1"),
+        ("methods", {"VPT": {"all": {"OPTIM.LR": {3: 0.1}}}}, "methods.VPT.all: OPTIM.LR: 3 is none of the shots, 1, 2, 4, 8, 16"),
+    ],
+)  # fmt: skip
+def test_a_suite_of_the_wrong_kind_is_named(key, value, message, capsys, tmp_path):
+    content = yaml.safe_load((suite.FOLDER / "pocket.yaml").read_text())
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | {key: value}))
+    assert protocols.main(["all", "--suite", str(path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert f"error: mine.yaml: {message}" in error and error.count("\n") == 1
 
 
 # -- published numbers -----------------------------------------------------------------------------------------------

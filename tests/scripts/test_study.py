@@ -22,8 +22,8 @@ from scripts.study import (
     comparisons,
     items,
     methods,
+    options,
     output,
-    planner,
     plots,
     protocol,
     sizes,
@@ -81,7 +81,7 @@ def test_a_protocol_states_the_lengths_of_its_backbones_recipe(suite):
         node = resolve(
             method, [], {"MODEL.BACKBONE.NAME": known.backbone}, []
         ).TRAINER.MVLPT
-        found = {node[part].N_CTX for part in planner.LENGTHS[single]}
+        found = {node[part].N_CTX for part in protocol.LENGTH_NODES[single]}
         assert found == {known.lengths[single]}, method
 
 
@@ -133,6 +133,21 @@ def test_any_registered_trainer_is_a_method():
     plan, planned = items.plan_items(known, ["table1", "table2"])
     assert "runs/MVLPT_1shots_seed0_source11" in plan.jobs
     assert ("MVLPT", "-", "S") in [row.labels for row in planned[1].rows]
+
+
+def test_matrices_are_of_prompts_that_serve_any_classes():
+    known = protocol.narrowed(protocol.load("paper"), [0], ["APT", "MAPT", "GDA"])
+    plan, _ = items.plan_items(known, ["table1", "table2", "table3"])
+    job = plan.jobs["transfer/APT_offsetsFalse_20shots_seed0"]
+    alone = plan.jobs["runs/APT_offsetsFalse_20shots_seed0/mnist"]
+    assert alone.name in job.needs
+    assert alone.settings["options"]["TRAINER.APT.CLASS_OFFSETS"] is False
+    alone = plan.jobs["runs/APT_20shots_seed0/mnist"]
+    assert "TRAINER.APT.CLASS_OFFSETS" not in alone.settings["options"]
+    options.check_jobs(job for job in plan if job.settings["method"] == "APT")
+    plan, _ = items.plan_items(known, ["figure4"])
+    with pytest.raises(ValueError, match="GDA: .* \\(a head has weights of each class"):
+        options.check_jobs(plan)
 
 
 def test_jobs_have_readable_names_and_their_needs():
@@ -211,17 +226,27 @@ def test_wrong_input_ends_in_one_line(argv, message, capsys, tmp_path):
         ("seeds", [-1], "seeds is [-1]; it is a list of whole numbers from 0"),
         ("lengths", [8], "lengths is [8]; it is methods with their lengths"),
         ("lengths", {"CoOp": "8"}, "lengths is {'CoOp': '8'}; it is methods with their lengths"),
-        ("lengths", {"CoOpp": 8}, "lengths: unknown method 'CoOpp'; the nearest is 'CoOp'"),
+        ("lengths", {"CoOpp": 8}, "lengths: CoOpp is no key; the nearest is 'CoOp' of CoOp, VPT, UPT"),
         ("options", "OPTIM.MAX_EPOCH 1", "options is 'OPTIM.MAX_EPOCH 1'; it is keys with values"),
         ("options", {1: 2}, "options is {1: 2}; it is keys with values"),
-        ("items", ["table1"], "items is ['table1']; it is items with their settings"),
-        ("items", {"table1": 5}, "items is {'table1': 5}; it is items with their settings"),
-        ("items", {"table9": {"shots": 5}}, "unknown item 'table9'; there are table1"),
+        ("items", ["table1"], "items is ['table1']; it is names with their settings"),
+        ("items", {"table1": 5}, "items is {'table1': 5}; it is names with their settings"),
+        ("items", {"table9": {"shots": 5}}, "unknown item 'table9'; the nearest is 'table4' of table1"),
         ("items", {"table1": {"shots": 5}}, "items: table1: shots is 5; it is a list of whole numbers from 1"),
         ("items", {"table2": {"shots": "five"}}, "items: table2: shots is 'five'; it is a whole number from 1"),
         ("items", {"table2": {"shots": 0}}, "items: table2: shots is 0; it is a whole number from 1"),
-        ("items", {"table2": {}}, "items: table2 has the keys shots, not none"),
-        ("items", {"figure5": {"shots": 5, "length": [4]}}, "items: figure5 has the keys shots, lengths, not length, shots"),
+        ("items", {"table2": {}}, "items: table2: shots is missing; it is a whole number from 1"),
+        ("items", {"figure5": {"shots": 5, "length": [4]}}, "items: figure5: length is no key; the nearest is 'lengths' of shots, lengths"),
+        ("items", {"table2": {"shots": 5, "seeds": [1]}}, "items: table2: seeds is no key; the nearest is 'shots' of shots"),
+        ("items", {"figure5": {"shots": 5, "lengths": []}}, "items: figure5: lengths is an empty list"),
+        ("largets", "pocket-objects", "largets is no key; the nearest is 'targets' of backbone"),
+        ("targets", ["pocket-cels"], "targets: unknown dataset 'pocket-cels'; the nearest is 'pocket-cells'"),
+        ("lengths", {"CoOp": 8, "UPT": 4}, "lengths: VPT is missing, which figure5 needs"),
+        ("lengths", {"KgCoOp": 8}, "lengths: KgCoOp is no key; the nearest is 'CoOp'"),
+        ("options", {"OPTIM.MAX_EPOHC": 5}, "options: unknown key 'OPTIM.MAX_EPOHC'; the nearest is 'OPTIM.MAX_EPOCH'"),
+        ("options", {"TRAINER.COOP.W": 2.0}, "options: TRAINER.COOP.W is given, but CoOp, VPT, UPT, MCoOp, MVPT, MUPT do not read it"),
+        ("options", {"SEED": 5}, "options: SEED is no option of a run: see seeds"),
+        ("options", {"OPTIM.NAME": "adamx"}, "options: OPTIM.NAME is 'adamx'; it is one of adam"),
         ("largest", "pocket-cells", "largest is 'pocket-cells', which is none of its sources"),
     ],
 )  # fmt: skip

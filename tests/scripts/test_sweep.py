@@ -18,7 +18,7 @@ import pytest
 
 from scripts import sweep
 from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
-from scripts.study import plan_file, tables
+from scripts.study import methods, plan_file, tables
 from scripts.study.free_runs import plan_entries, write_results
 from scripts.study.items import Item
 
@@ -72,6 +72,11 @@ def written(folder: Path, text: str, name: str = "plan.yaml") -> Path:
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OUTPUT_DIR: elsewhere"), "plan.yaml: options: OUTPUT_DIR is no option of a run"),
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "SEED: [1, 2]"), "plan.yaml: options: SEED is no option of a run: see seeds"),
         (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TEST.NO_TEST: True"), "TEST.NO_TEST is no option of a run: a table needs scores"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "TRAINER.PROGRAD.T: 2.0"), "but CoOp, MCoOp do not read it: leave it out, or use"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "OPTIM.MOMENTUM: [0.9, 7]"), "plan.yaml: options: OPTIM.MOMENTUM is 7.0; it is from 0 to 1"),
+        (SMALL.replace("OPTIM.MAX_EPOCH: 2", "MODEL.INIT_WEIGHTS: x.pth"), "MODEL.INIT_WEIGHTS is 'x.pth', but CoOp does not read it"),
+        (SMALL.replace("options: {", "options: {OPTIM.MAX_EPOCH: 3, "), "line 7: key 'OPTIM.MAX_EPOCH' is in line 7, too"),
+        (SMALL.replace("    seeds:", "    evaluate: {class: new}\n    seeds:"), "evaluate.class: is no key; the nearest is 'classes'"),
         ("items: [table7]", "plan.yaml: items: unknown 'table7', nearest 'table"),
         ("items: table1\nmethods: [VTP]", "plan.yaml: methods: unknown 'VTP', nearest 'VPT'"),
         ("items: table1\nsuite: nowhere", "plan.yaml: --suite: nowhere is none of pocket, pocket_updates, pocket_recipes, paper"),
@@ -446,6 +451,30 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
     assert {
         path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")
     } == before
+
+
+@pytest.mark.long
+def test_a_sweep_runs_every_method(tmp_path):
+    learned_alone, learned_first = [], []
+    for name in filter(methods.leaves_prompt, methods.known()):
+        several = methods.is_multitask(name)
+        (learned_first if several else learned_alone).append(name)
+    common = {"targets": "pocket-cells", "shots": 1}
+    common["options"] = {"OPTIM.MAX_EPOCH": 1, "OPTIM.MIN_UPDATES": 0}
+    alone = {"methods": learned_alone, **common}
+    first = {"methods": learned_first, **common}
+    first["sources"] = ["pocket-memes", "pocket-reviews"]
+    plan = written(tmp_path, json.dumps({"runs": [alone, first]}))
+    out = tmp_path / "out"
+    words = call(plan, out, JOBS_FLAGS)
+    done = subprocess.run(
+        words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    records = json.loads((out / "results.json").read_text())
+    assert [record["trainer"] for record in records] == learned_alone + learned_first
+    table = (out / "results.md").read_text()
+    assert all(f"| {record['score']:.1f} |" in table for record in records)
 
 
 # -- on a Ray cluster ----------------------------------------------------------------------------------------------------

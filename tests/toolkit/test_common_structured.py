@@ -16,6 +16,13 @@ def test_plain_values_and_merged_keys(tmp_path):
         "\ufeffbase: &base {lr: 0.1}\nown: {<<: *base, steps: 3}\n", encoding="utf-8"
     )
     assert read_yaml(path) == {"base": {"lr": 0.1}, "own": {"lr": 0.1, "steps": 3}}
+    path.write_text(
+        "a: {base: &base {<<: {lr: 1, k: 5}, lr: 2}}\nb: {<<: *base, lr: 3}\n"
+    )
+    assert read_yaml(path) == {
+        "a": {"base": {"lr": 2, "k": 5}},
+        "b": {"lr": 3, "k": 5},
+    }
     path.write_text("")
     assert read_yaml(path) is None
 
@@ -36,6 +43,8 @@ def test_plain_values_and_merged_keys(tmp_path):
         ("? {a: 1}\n: 2\n", "line 1: found unhashable key"),
         (f"a: {'9' * 5000}\n", "integer string"),
         ("a: [\n", "line 2: "),
+        ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' is in line 1, too"),
+        ("a: {b: 1, c: [{d: 1, 'd': 2}]}\n", "line 1: key 'd' is in line 1, too"),
         ("a: 1\x00\n", "special characters are not allowed"),
     ],
 )

@@ -1,4 +1,5 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -74,17 +75,19 @@ def world(stubs):
 
 @pytest.fixture(scope="session")
 def main(root, quick, log_as_before):
-    """Return `train.main` with the data root and the quick configuration; it leaves
-    logging as it was and returns the exit code.
+    """Return a function that runs `train.py` with the words of a string, the data root
+    and the quick configuration; it leaves logging as it was and returns the exit code.
+    Several strings are one command.
     """
 
-    def run(*argv, data=root, config=quick) -> int:
-        given = [
-            *(["--root", data] if data else []),
-            *(["--config-file", config] if config else []),
-        ]
+    def run(*command, data=root, config=quick) -> int:
+        words = shlex.split(" ".join(map(str, command)))
+        if config:
+            words = ["--config-file", str(config), *words]
+        if data:
+            words = ["--root", str(data), *words]
         with log_as_before():
-            return train.main([str(word) for word in (*given, *argv)])
+            return train.main(words)
 
     return run
 
@@ -143,12 +146,12 @@ def started(build):
 
 @pytest.fixture
 def refuse(main, capsys, tmp_path):
-    """Return a function that runs a command line, expects it to be refused, and returns
-    the message.
+    """Return a function that runs a command as `main` does, expects it to be refused,
+    and returns the message.
     """
 
-    def run(*argv, **options) -> str:
-        code = main("--output-dir", tmp_path / "out", *argv, **options)
+    def run(*command, **options) -> str:
+        code = main(f"--output-dir {tmp_path}/out", *command, **options)
         captured = capsys.readouterr()
         assert code == 2
         assert "Traceback" not in captured.err + captured.out

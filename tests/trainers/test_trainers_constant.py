@@ -135,6 +135,28 @@ def test_visual_prompts_leave_the_plain_image_tower_alone(build, images_seen):
     assert images_seen == []
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "vectors", "times"),
+    [
+        ("VPT", "TRAINER.MVLPT.VPT.N_CTX", 40, 3),
+        ("UPT", "TRAINER.MVLPT.VPT.N_CTX", 17, 2),
+        ("MaPLe", "TRAINER.MAPLE.N_CTX", 20, 2),
+        ("VPT", "TRAINER.MVLPT.VPT.N_CTX", 16, 0),
+    ],
+)
+def test_more_vectors_than_an_image_has_tokens_are_reported(
+    build, caplog, name, key, vectors, times
+):
+    build(name, "toy-shapes", key, vectors)._prepare_training()
+    said = [record.getMessage() for record in caplog.records]
+    said = [line for line in said if "visual vectors" in line]
+    expected = (
+        f"{vectors} visual vectors beside the 16 tokens of an image: a step takes at "
+        f"least {times} times as long as without"
+    )
+    assert said == [expected] * bool(times)
+
+
 @pytest.mark.parametrize("space", ["task", "union"])
 def test_features_in_the_place_of_images_learn_the_same_prompt(
     build, monkeypatch, tmp_path, space

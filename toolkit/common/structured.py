@@ -13,7 +13,27 @@ import yaml
 
 from toolkit.common.files import write_text
 
+_MERGE = "tag:yaml.org,2002:merge"
 MOST = 100_000  # values in a YAML file, including those that aliases repeat
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that a mapping has twice.
+
+    PyYAML takes the last value and drops the first.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if key.value in lines:
+                problem = f"key {key.value!r} is in line {lines[key.value]}, too"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            lines[key.value] = key.start_mark.line + 1
+        return node
 
 
 def read_yaml(path: str | PathLike, what: str = "") -> Any:
@@ -25,11 +45,12 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, has Python tags, or aliases that make it endless.
+        ValueError: it is no YAML, has Python tags, a key twice in one mapping, or
+            aliases that make it endless.
     """
     text = _read_text(path, what)
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except RecursionError:
         raise ValueError(
             f"{_named(path, what)} is no YAML: it is nested too deeply"

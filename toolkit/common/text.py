@@ -49,6 +49,12 @@ def _escaped(character: str, lines: bool) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def counted(number: object, noun: str) -> str:
+    """Return "1 shot", "5 shots": a number with its noun."""
+    ending = "" if str(number) == "1" else "s"
+    return f"{number} {noun}{ending}"
+
+
 def spreadsheet_text(text: str) -> str:
     """Return text for a cell of a CSV file: a quote precedes text that a spreadsheet
     would read as a formula.

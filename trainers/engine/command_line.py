@@ -16,7 +16,6 @@ from toolkit.common.files import decode_text
 
 from .config import (
     RunOptions,
-    default_values,
     given_keys,
     is_foreign,
     is_native,
@@ -24,13 +23,12 @@ from .config import (
     resolve,
     trainer_class,
     with_overrides,
-    without_alias,
 )
-from .config_values import flatten
-from .declared_keys import SHARED_KEYS, declared_keys, keys_of_others, readers, reads
+from .declared_keys import declared_keys
 from .run_dir import CONFIG, resumed_folder
 from .settings import split_names, task_names
 from .start import read_start, recorded_backbone
+from .unread_pairs import message, unread_pairs
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
@@ -159,29 +157,10 @@ def _check_combinations(args: argparse.Namespace) -> None:
 def _check_pairs(cfg: CfgNode, opts: Sequence[str]) -> None:
     """Raise ValueError if a KEY VALUE pair sets a key that only other trainers read.
 
-    Files may hold the keys of several trainers, and a shared key may be given at its
-    default, as the reference's scripts do.
+    Files may hold the keys of several trainers.
     """
-    name = cfg.TRAINER.NAME
-    cls = trainer_class(name)
-    others = keys_of_others(name)
-    values, defaults = dict(flatten(cfg)), default_values()
-    for given in opts[::2]:
-        key = without_alias(given) if is_native(cls) else given
-        shared = key.startswith(SHARED_KEYS) and reads(cls, key) is False
-        if key in others or (shared and values[key] != defaults[key]):
-            raise ValueError(_unread_pair(given, name))
-
-
-def _unread_pair(given: str, trainer: str) -> str:
-    """Return the message about a KEY VALUE pair whose key a trainer does not read."""
-    others = readers(without_alias(given))
-    if not others:
-        return f"{given} is given, but no trainer reads it: leave it out"
-    return (
-        f"{given} is given, but {trainer} does not read it: leave it out, or use "
-        f"--trainer {' or '.join(others)}"
-    )
+    for key in unread_pairs(cfg, opts[::2]):
+        raise ValueError(message(key, [cfg.TRAINER.NAME]))
 
 
 def _check_custom(cfg: CfgNode, file: str) -> None:

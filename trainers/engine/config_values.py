@@ -41,6 +41,21 @@ def parse(text: str) -> Any:
         return text
 
 
+def set_text(cfg: CfgNode, key: str, text: str) -> None:
+    """Put the value of a KEY VALUE pair into `cfg`, as `set_value` does.
+
+    Text that YAML reads as another kind of value ("no", "007", "a: b") stays as it is in
+    a key whose default is text.
+    """
+    value = parse(text)
+    *groups, leaf = key.split(".")
+    node = _find(cfg, groups)
+    is_text = node is not None and isinstance(node.get(leaf), str)
+    if is_text and value is not None and not isinstance(value, str):
+        value = text
+    set_value(cfg, key, value)
+
+
 def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     """Put `value` into `cfg`, in both keys if the setting has two names.
 
@@ -89,10 +104,18 @@ def converted(old: Any, value: Any, where: str) -> Any:
     if isinstance(old, float):
         return _number(value, where)
     if isinstance(old, str):
-        return "" if value is None else str(value)
+        return _text(value, where)
     if isinstance(old, (list, tuple)):
         return type(old)(_sequence(value, where))
     return value
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, (bool, dict, list, tuple)):
+        raise ValueError(
+            f"{where} is text, not {reprlib.repr(value)}: put it in quotes"
+        )
+    return "" if value is None else str(value)
 
 
 def _sequence(value: Any, where: str) -> list | tuple:
