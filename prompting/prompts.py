@@ -22,6 +22,7 @@ KIND_MODULES = (
     "prompting.deep",
     "prompting.head",
     "prompting.representation",
+    "prompting.task_aware",
     "prompting.unified",
 )
 
@@ -44,6 +45,9 @@ class Contexts(NamedTuple):
     class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
     (classes, n_ctx, width), which replace the text vectors before block `class_block`.
 
+    text_map: makes the text vectors from the names of the task and its classes (see
+    `SoftCPTPrompt.forward`); `text` has only their shape then.
+
     insertion: the `Insertion` of vectors that enter between the first token and the
     others of a sentence, and before which blocks; None: they take the positions of
     their layer.
@@ -57,6 +61,7 @@ class Contexts(NamedTuple):
     one_template: bool = False
     class_map: Callable[[Tensor], Tensor] | None = None
     class_block: int = 0
+    text_map: Callable[..., Tensor] | None = None
     insertion: Any = None
 
     @property
