@@ -372,12 +372,13 @@ class PromptTrainer(PromptEvaluator):
         )
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Return features of the classes of some tasks: in one pass with a text prompt,
-        else each task's, which are kept.
+        """Return features of the classes of some tasks: in one pass with a text prompt
+        that all share, else each task's.
         """
         tasks = [self.tasks[k] for k in present]
         uses_templates = self.model.prompt.task_templates
-        if self.model.has_text_prompt and not uses_templates:
+        differs = uses_templates or self.model.needs_task
+        if self.model.has_text_prompt and not differs:
             names = list(
                 itertools.chain.from_iterable(task.classnames for task in tasks)
             )
@@ -386,7 +387,9 @@ class PromptTrainer(PromptEvaluator):
         for task in tasks:
             templates = task.templates if uses_templates else None
             features.append(
-                self.model.encode_classes(task.classnames, templates, contexts)
+                self.model.encode_classes(
+                    task.classnames, templates, contexts, task=task.name
+                )
             )
         return torch.cat(features)
 

@@ -532,7 +532,7 @@ def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
         if prompt is None or prompt.task_templates:
             templates = task.templates
         try:
-            model.check_classes(task.classnames, templates)
+            model.check_classes(task.classnames, templates, task.name)
         except ValueError as error:
             raise ValueError(f"{task.name}: {error}") from None
         if task.label_kind == "multilabel":

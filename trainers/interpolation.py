@@ -43,7 +43,7 @@ def interpolated(prompt: Prompt | None, cfg: CfgNode) -> Prompt | None:
         raise ValueError(
             f"TEST.INTERPOLATE: {prompt.describe()} has its weights already"
         )
-    prompt = AnchoredPrompt(prompt)
+    prompt = AnchoredPrompt(prompt, one_template=not prompt.task_templates)
     prompt.weight.fill_(weight_of(cfg))
     return prompt
 

@@ -11,6 +11,7 @@ import torch
 from prompting import (
     IVLPPrompt,
     MaPLePrompt,
+    SoftCPTPrompt,
     TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
@@ -177,7 +178,7 @@ def test_no_maps_where_widths_agree():
         (lambda: VisualPrompt(2, 8, 2, 16, dropout=1.0), "dropout is 1.0"),
         (
             lambda: build_prompt({"kind": "audio"}),
-            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, mmrl, mmrlpp, tcp, text, unified, visual",
+            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, mmrl, mmrlpp, softcpt, tcp, text, unified, visual",
         ),
         (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "prompt lacks 'width'"),
     ],
@@ -205,6 +206,8 @@ def test_dropout_only_in_training():
         IVLPPrompt(4, 8, 3, 0, 0, 0),
         MaPLePrompt(2, 8, 6, 3),
         TCPPrompt(4, 8, 6, 2, last_words=", a bird"),
+        SoftCPTPrompt(4, 8, 6),
+        SoftCPTPrompt(4, 8, 6, 3, ["pets", "flags"], 2, 5, position="middle"),
     ],
 )
 def test_config_describes_the_module(prompt):

@@ -42,8 +42,8 @@ RUNS = {
     "ZeroshotCLIP": f"--dataset {SEVERAL} {TEST_BATCH} 2",
     "MVPT": "--source toy-shapes,toy-scenes --dataset toy-marks,toy-pets --shots 4",
 }
-ON_ONE = "KgCoOp ProGrad IVLP MaPLe PromptSRC TCP MMRL MMRLPP APT LinearProbe GDA CLAP"
-ON_SEVERAL = "MKgCoOp MProGrad MIVLP MMaPLe MPromptSRC MTCP MMMRL MMMRLPP MAPT"
+ON_ONE = "KgCoOp ProGrad IVLP MaPLe PromptSRC TCP SoftCPT MMRL MMRLPP APT LinearProbe GDA CLAP"
+ON_SEVERAL = "MKgCoOp MProGrad MIVLP MMaPLe MPromptSRC MTCP MSoftCPT MMMRL MMMRLPP MAPT"
 for tasks, names in (("toy-shapes", ON_ONE), (SEVERAL, ON_SEVERAL)):
     for trainer in names.split():
         RUNS[trainer] = f"--dataset {tasks} --shots 5 {BATCH} 7"

@@ -31,8 +31,8 @@ def logits(trainer, weight: float) -> torch.Tensor:
     plain = PromptedCLIP(backbone.clip, None, backbone.tokenizer)
     base.eval()
     both = []
-    for model in (base, plain):
-        classes = model.encode_classes(task.classnames, task.templates)
+    for model, templates in ((base, None), (plain, task.templates)):
+        classes = model.encode_classes(task.classnames, templates)
         both.append(model.logits(model.encode_images(images), classes))
     return weight * both[0] + (1 - weight) * both[1]
 

@@ -136,7 +136,9 @@ def first_batch(trainer) -> dict:
     return next(iter(trainer.train_loader_x))
 
 
-@pytest.mark.parametrize("name", ["MPromptSRC", "MMaPLe", "MVPT", "MUPT", "MCoOp"])
+@pytest.mark.parametrize(
+    "name", ["MPromptSRC", "MMaPLe", "MVPT", "MUPT", "MCoOp", "MSoftCPT"]
+)
 @pytest.mark.parametrize("to", ["zero_shot", "source", "both"])
 def test_every_method_can_stay_near_an_anchor(build, main, tmp_path, name, to):
     start = ""
@@ -264,6 +266,14 @@ def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
             "MMRL needs a vision transformer",
         ),
         ("--trainer TCP TRAINER.TCP.BLOCK 2", "TRAINER.TCP.BLOCK is 2"),
+        (
+            "--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 0",
+            "TRAINER.SOFTCPT.TASK_N_CTX is 0; it is from 1 to",
+        ),
+        (
+            "--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 74",
+            "'toy-shapes' with 74 context vectors takes 80 tokens",
+        ),
         ("--trainer MaPLe TRAINER.MAPLE.N_CTX 0", "TRAINER.MAPLE.N_CTX is 0"),
         (
             "--trainer CoOp TRAINER.ANCHOR.TO source",

@@ -18,11 +18,11 @@ FILES = sorted(
     for kind in ("trainers", "datasets")
     for file in (CONFIGS / kind).rglob("*.y*ml")
 )
-COUNT = 79  # YAML files below configs/trainers and configs/datasets
+COUNT = 81  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 # each with its multitask form
 ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "TCP", "APT"]
-ANCHORED += ["MMRL", "MMRLPP"]
+ANCHORED += ["MMRL", "MMRLPP", "SoftCPT"]
 NAMES += [*ANCHORED, *(f"M{name}" for name in ANCHORED)]
 NAMES += ["LinearProbe", "GDA", "CLAP"]  # of one task each
 ONE = "--dataset toy-shapes --shots 3"

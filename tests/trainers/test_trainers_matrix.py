@@ -69,6 +69,7 @@ CLASS_AWARE = {
     "class_map.linear2.weight": (128, 4),
     "class_map.linear2.bias": (128,),
 }
+TASK_AWARE = {"task_ctx": (4, 32), "projection": (16, 4 * 32)}
 REPRESENTED = {"tokens": (2, 8), "projection": (64, 16)}
 LOW_RANK = {"tokens": (2, 8), "projection_a": (64, 3), "projection_b": (3, 16)}
 for tower, width in (("text", 32), ("image", 64)):
@@ -105,6 +106,8 @@ LEARNED = {
     "MPromptSRC": DEEP,
     "TCP": CLASS_AWARE,
     "MTCP": CLASS_AWARE,
+    "SoftCPT": TASK_AWARE,
+    "MSoftCPT": TASK_AWARE,
     "MMRL": REPRESENTED,
     "MMMRL": REPRESENTED,
     "MMRLPP": LOW_RANK,
@@ -401,6 +404,15 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
         ),
         ("CoOp", "TRAINER.MVLPT.COOP.CSC True", {"ctx": (3, 4, 32)}),
         ("CoOp", "TRAINER.MVLPT.COOP.CTX_INIT 'a photo of'", {"ctx": (3, 32)}),
+        (
+            "MSoftCPT",
+            "TRAINER.SOFTCPT.CLASS_N_CTX 3",
+            {
+                "task_ctx": (4, 32),
+                "class_ctx": (3, 32),
+                "projection": (2 * 16, 4 * 32),
+            },
+        ),
         (
             "UPT",
             "TRAINER.MVLPT.PROJECT_METHOD identity",

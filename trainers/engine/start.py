@@ -71,6 +71,8 @@ _CONFIG_NAMES = {
     "BETA": "share",
     "REP_RANK": "map_rank",
     "PROJ_RANK": "projection_rank",
+    "TASK_N_CTX": "task_n_ctx",
+    "CLASS_N_CTX": "class_n_ctx",
 }
 _PROMPT_KEYS = (
     *_CONFIG_NAMES,
