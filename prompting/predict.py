@@ -274,8 +274,9 @@ class Predictor:
         return names, torch.tensor([_row(name, trained) for name in names])
 
     def _check_words(self, names: list[str], accepted: bool) -> None:
-        """Raise ValueError for names that are the same text to CLIP, and for words that the backbone does not know; log a warning if
-        they were accepted when the prompt was trained.
+        """Raise ValueError for two names that are the same text to CLIP, or words that
+        the backbone does not know; of names that were accepted when the prompt was
+        trained, log a warning about the words.
         """
         if names != self._checked:
             if not accepted:

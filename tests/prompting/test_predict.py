@@ -214,7 +214,8 @@ def test_class_specific_contexts_serve_their_own_classes_in_any_order(saved, pho
         part, full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True), atol=1e-5
     )
     with pytest.raises(
-        ValueError, match="context for each of its own classes; 'owl' is none of them"
+        ValueError,
+        match="parameters for each of its own classes; 'owl' is none of them",
     ):
         predictor.predict(images, ["cat", "owl", "moon"])
 
