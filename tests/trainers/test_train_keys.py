@@ -9,16 +9,23 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from dassl.engine import TRAINER_REGISTRY
 from run_files import read
 
 import train
+import trainers
 from datasets import build_task
 from datasets.custom.task import task_class
 from scripts.study import work
 from scripts.study.tables import latex_text, markdown_text, paper_scores
 from trainers.engine import command_line, external
-from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.declared_keys import reads
+from trainers.engine.config import (
+    is_native,
+    resolve,
+    trainer_class,
+    with_overrides,
+)
+from trainers.engine.declared_keys import declared_keys, reads
 from trainers.engine.tables import class_scores, confusion
 from trainers.engine.value_checks import check
 from trainers.features import loaders
@@ -129,6 +136,34 @@ def test_numbers_that_would_end_in_a_traceback_or_be_ignored(
 ):
     message = issues(key, value, trainer=trainer)
     assert message.startswith(f"{key} is ") and f"; it is {range_}" in message
+
+
+def declared_numbers():
+    """Return (trainer, key, wrong value) for every number that a trainer declares: of
+    sizes 1,000,000, of other numbers nan, inf and -1000.
+    """
+    trainers.register_all()
+    found = []
+    for name in TRAINER_REGISTRY.registered_names():
+        cls = trainer_class(name)
+        if not is_native(cls) or not cls.learns or cls.multitask:
+            continue
+        for key, (default, _) in declared_keys(cls).items():
+            is_size = "N_CTX" in key or key.endswith(("_TOKENS", "_DIM", "_RANK"))
+            if type(default) is float:
+                found += [(name, key, value) for value in ("nan", "inf", "-1000")]
+            elif type(default) is int and is_size:
+                found.append((name, key, "1000000"))
+    return found
+
+
+def test_every_number_that_a_trainer_declares_has_a_range():
+    numbers = declared_numbers()
+    for name, key, value in numbers:
+        assert f"{key} is " in issues(key, value, trainer=name), (name, key, value)
+    assert len(numbers) >= 45
+    assert ("MMRL", "TRAINER.MMRL.REP_DIM", "1000000") in numbers
+    assert ("TCP", "TRAINER.TCP.W", "nan") in numbers
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,10 @@ from toolkit.common.suggest import nearest
 from .config_values import flatten
 from .dassl_keys import unread_keys
 from .declared_keys import declared_ranges
-from .settings import MAX_VECTORS, PROJECTIONS, task_names
+from .settings import MAX_VECTORS, MAX_WIDTH, PROJECTIONS, task_names
 
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
-MAX_WIDTH = 65536
 MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
 SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
