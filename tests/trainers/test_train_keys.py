@@ -63,6 +63,10 @@ def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
         ("DATASET.SOURCE_DOMAINS", "[a]"),
         ("DATASET.TEST_SET", "test"),
         ("TRAINER.DDAIG.ALPHA", "0.2"),
+        ("INPUT.CUTOUT_N", "5"),
+        ("INPUT.RANDAUGMENT_M", "9"),
+        ("INPUT.RRCROP_SCALE", "(0.5, 1.0)"),
+        ("INPUT.GB_K", "5"),
     ],
 )
 def test_a_key_that_nobody_reads_is_named(key, value):
@@ -109,6 +113,35 @@ def test_defaults_of_unread_keys_may_be_given():
 )
 def test_a_value_out_of_range_is_named(pair, words):
     assert words in issues(*pair)
+
+
+@pytest.mark.parametrize(
+    ("transform", "key", "value", "words"),
+    [
+        ("gaussian_blur", "INPUT.GB_K", "4", "it is an odd number of pixels"),
+        ("gaussian_blur", "INPUT.GB_P", "1.5", "it is a probability, 0 to 1"),
+        ("cutout", "INPUT.CUTOUT_LEN", "-2", "it is 0 to 8192 pixels"),
+        ("random_crop", "INPUT.CROP_PADDING", "-1", "it is 0 to 8192 pixels"),
+        ("colorjitter", "INPUT.COLORJITTER_H", "0.7", "it is from 0 to 0.5"),
+        ("randaugment", "INPUT.RANDAUGMENT_M", "31", "it is from 0 to 30"),
+        ("random_resized_crop", "INPUT.RRCROP_SCALE", "(1, 0.5)", "it is the least"),
+        ("random_resized_crop", "INPUT.RRCROP_SCALE", "[0.5]", "it is the least"),
+    ],
+)
+def test_a_wrong_value_of_a_transform_is_named(transform, key, value, words):
+    message = issues("INPUT.TRANSFORMS", f"[{transform}, normalize]", key, value)
+    assert message.startswith(f"{key} is ") and f"; {words}" in message
+    assert "does not read it" not in message
+
+
+def test_the_keys_of_a_transform_that_is_used_are_read():
+    for transform, key, value in (
+        ("cutout", "INPUT.CUTOUT_N", "5"),
+        ("randaugment2", "INPUT.RANDAUGMENT_N", "3"),
+        ("random_resized_crop", "INPUT.RRCROP_SCALE", "(0.5, 1)"),
+    ):
+        words = ["INPUT.TRANSFORMS", f"[{transform}]", key, value]
+        check(resolve("CoOp", [], {"DATASET.DATASET": "pocket-digits"}, words), False)
 
 
 @pytest.mark.parametrize(

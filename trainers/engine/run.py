@@ -134,6 +134,10 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     Raises ValueError or FileNotFoundError.
     """
     value_checks.check(run.cfg, run.trainer.multitask)
+    if run.cfg.TEST.NO_TEST and not (run.trains and run.trainer.learns):
+        raise ValueError(
+            "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
+        )
     check_backend(run.track)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:
