@@ -17,7 +17,7 @@ class AnchoredPrompt(Prompt):
     zero-shot's (as task residuals, Yu et al. 2023); None without `classes`: the prompt
     then serves any classes. weight: in evaluation, logits are weight * prompted + (1 -
     weight) * zero-shot (WiSE-FT, Wortsman et al. 2022); training sees the prompted ones
-    alone.
+    alone. one_template: see `Contexts`; for a prompt that was trained with one sentence.
     """
 
     kind = "anchored"
@@ -26,10 +26,15 @@ class AnchoredPrompt(Prompt):
     weight: Tensor
 
     def __init__(
-        self, base: Prompt, classes: int | None = None, dim: int | None = None
+        self,
+        base: Prompt,
+        classes: int | None = None,
+        dim: int | None = None,
+        one_template: bool = False,
     ) -> None:
         super().__init__()
         self.base = base
+        self.one_template = one_template
         self.position = base.position
         self.fixed_words = base.fixed_words
         self.visual_before_norm = base.visual_before_norm
@@ -46,13 +51,19 @@ class AnchoredPrompt(Prompt):
         if not self.training:
             weight = float(self.weight)
         return self.base.contexts()._replace(
-            class_offsets=self.class_offsets, weight=weight
+            class_offsets=self.class_offsets,
+            weight=weight,
+            one_template=self.one_template,
         )
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the state of a prompt of any classes with offsets of zero for this
-        one's.
+        one's; of the base alone with this one's weight, too.
         """
+        if not any(name.startswith("base.") for name in state):
+            inner = self.base.complete_state(state)
+            state = {f"base.{name}": value for name, value in inner.items()}
+            state["weight"] = self.weight
         if self.class_offsets is None or "class_offsets" in state:
             return state
         return {**state, "class_offsets": torch.zeros_like(self.class_offsets)}
@@ -66,6 +77,7 @@ class AnchoredPrompt(Prompt):
             "base": self.base.config(),
             "classes": classes,
             "dim": dim,
+            "one_template": self.one_template,
         }
 
     def describe(self) -> str:

@@ -15,6 +15,7 @@ from prompting.predict import Predictor, load
 from prompting.prompts import Contexts, Prompt, TextPrompt, VisualPrompt, build_prompt
 from prompting.representation import MMRLPPPrompt, MMRLPrompt
 from prompting.shape import ClipShape, check_fits, clip_shape
+from prompting.task_aware import SoftCPTPrompt
 from prompting.tokens import words_to_context
 from prompting.unified import UnifiedPrompt
 
@@ -32,6 +33,7 @@ __all__ = [
     "Preprocessing",
     "Prompt",
     "PromptedCLIP",
+    "SoftCPTPrompt",
     "TCPPrompt",
     "TextPrompt",
     "UnifiedPrompt",

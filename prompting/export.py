@@ -40,7 +40,11 @@ class FixedClasses(nn.Module):
         with torch.no_grad():
             self.contexts = self.model.contexts()
             features = self.model.encode_classes(
-                self.names, predictor.templates(task), self.contexts, rows
+                self.names,
+                predictor.templates(task),
+                self.contexts,
+                rows,
+                task=predictor.task_name(task),
             )
         self.register_buffer("class_features", features)
 

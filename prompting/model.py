@@ -85,8 +85,8 @@ class PromptedCLIP(nn.Module):
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
         self.has_visual_prompt = contexts.visual is not None
-        has_class_texts = contexts.text is not None and contexts.text.dim() == 4
-        self.has_class_contexts = has_class_texts or contexts.class_offsets is not None
+        self.needs_task = contexts.text_map is not None
+        self.has_class_contexts = contexts.class_specific
         self.clip = clip.requires_grad_(False).eval()
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
@@ -168,6 +168,7 @@ class PromptedCLIP(nn.Module):
         contexts: Contexts | None = None,
         rows: Tensor | None = None,
         unit_templates: bool = True,
+        task: str | None = None,
     ) -> Tensor:
         """Return unit-length class features (C, d); those of a linear head are of any
         length, with its bias in column d + 1.
@@ -175,8 +176,9 @@ class PromptedCLIP(nn.Module):
         templates: sentences with "{}" whose features are averaged, each of unit length
         if `unit_templates`; by default the model's one. They matter only without a text
         context. rows: (C,) rows of class-specific contexts that belong to `classes`.
-        Raises ValueError for an empty list, for a name that is too long and for a wrong
-        number of class-specific contexts.
+        task: the name of the task of these classes, for a prompt that is made from it.
+        Raises ValueError for an empty list, for a name that is too long, for a wrong
+        number of class-specific contexts and for a task that is needed.
         """
         if isinstance(classes, str) or not len(classes):
             raise ValueError(
@@ -187,19 +189,21 @@ class PromptedCLIP(nn.Module):
         if self.prompt is None:
             return self._constant_features(classes, templates, unit_templates)
         contexts = contexts or self.contexts()
+        prompted = (self.template,) if contexts.one_template else templates
         if self.has_text_prompt:
-            text = _layered(_given(contexts.text))
             if contexts.insertion is not None:
                 return self._inserted_features(classes, templates[:1], contexts)
             class_vectors = None
             if contexts.class_map is not None:
-                known = self._constant_features(classes, templates, unit_templates)
+                known = self._constant_features(classes, prompted, unit_templates)
                 with full_precision(known):
                     vectors = contexts.class_map(known)
                 class_vectors = ClassVectors(contexts.class_block, vectors)
-            features = self._prompted_features(classes, text, rows, class_vectors)
+            text = self._text_vectors(classes, contexts, rows, task)
+            batches = self._prompt_tokens(classes, text.shape[-2])
+            features = _unit(self._encode_batches(batches, text, class_vectors))
         else:
-            features = self._constant_features(classes, templates, unit_templates)
+            features = self._constant_features(classes, prompted, unit_templates)
         if contexts.class_offsets is not None:
             features = features + _rows_of(
                 contexts.class_offsets, 0, rows, len(classes)
@@ -215,22 +219,39 @@ class PromptedCLIP(nn.Module):
             return _side_by_side(features, zero_shot, contexts.weight)
         return contexts.weight * features + (1 - contexts.weight) * zero_shot
 
-    def _prompted_features(
+    def _text_vectors(
         self,
         classes: tuple[str, ...],
-        text: Tensor,
+        contexts: Contexts,
         rows: Tensor | None,
-        class_vectors: ClassVectors | None,
+        task: str | None,
     ) -> Tensor:
+        """Return the vectors (layers, n_ctx, width) or (layers, classes, n_ctx, width)
+        around class names.
+        """
+        if contexts.text_map is not None:
+            return contexts.text_map(self._encode_names, classes, task, rows)
+        text = _layered(_given(contexts.text))
         if text.dim() == 4:
             text = _rows_of(text, 1, rows, len(classes))
-        batches = self._prompt_tokens(classes, text.shape[-2])
-        prefix = None
-        shared = text.dim() == 3 and class_vectors is None
-        if self.share_prefix and shared and len(classes) > 1:
-            prefix = encode_prefix(self.clip, batches[0], text)
-        features = self._encode_batches(batches, text, prefix, class_vectors)
-        return _unit(_in_order(features, batches))
+        return text
+
+    def _encode_names(self, names: Sequence[str], text: Tensor) -> Tensor:
+        """Return features (names, d), not normalised, of names behind vectors (n_ctx,
+        width) or (names, n_ctx, width).
+        """
+        text = text.unsqueeze(0)
+        if text.dim() == 4:
+            text = _rows_of(text, 1, None, len(names))
+        batches = self._name_tokens(tuple(names), text.shape[-2], "end")
+        return self._encode_batches(batches, text)
+
+    def _check_names(self, names: Sequence[str], text: Tensor) -> Tensor:
+        """Return zeros in the place of `_encode_names`, which would raise the same
+        errors.
+        """
+        self._name_tokens(tuple(names), text.shape[-2], "end")
+        return text.new_zeros(len(names), clip_shape(self.clip).embed_dim)
 
     def _inserted_features(
         self, classes: tuple[str, ...], templates: tuple[str, ...], contexts: Contexts
@@ -245,12 +266,18 @@ class PromptedCLIP(nn.Module):
         return _unit(_in_order(features, batches))
 
     def check_classes(
-        self, classes: Sequence[str], templates: Sequence[str] | None = None
+        self,
+        classes: Sequence[str],
+        templates: Sequence[str] | None = None,
+        task: str | None = None,
     ) -> None:
-        """Raise ValueError naming a class whose text is longer than the text tower
-        takes; see `encode_classes`.
+        """Raise ValueError naming a class, or a task, whose text is longer than the text
+        tower takes; see `encode_classes`.
         """
         contexts = self.contexts()
+        if contexts.text_map is not None:
+            with torch.no_grad():
+                contexts.text_map(self._check_names, classes, task)
         text = contexts.text
         if text is not None and contexts.insertion is None:
             self._prompt_tokens(tuple(classes), _layered(text).shape[-2])
@@ -274,12 +301,14 @@ class PromptedCLIP(nn.Module):
         self,
         batches: list[TokenBatch],
         text: Tensor,
-        prefix: Prefix | None,
-        class_vectors: ClassVectors | None,
-    ) -> list[Tensor]:
-        """Return the features of each batch; the backward pass computes those beyond
-        `max_cached_classes` again.
+        class_vectors: ClassVectors | None = None,
+    ) -> Tensor:
+        """Return features (C, d), not normalised; the backward pass computes those
+        beyond `max_cached_classes` again.
         """
+        prefix = None
+        if text.dim() == 3 and class_vectors is None:
+            prefix = self._shared_prefix(batches, text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -307,7 +336,14 @@ class PromptedCLIP(nn.Module):
                     preserve_rng_state=False,
                 )
             features.append(encoded)
-        return features
+        return _in_order(features, batches)
+
+    def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
+        """Return what names behind shared vectors have in common; None for one name."""
+        count = sum(len(batch.ids) for batch in batches)
+        if not self.share_prefix or count == 1:
+            return None
+        return encode_prefix(self.clip, batches[0], text)
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
@@ -328,11 +364,13 @@ class PromptedCLIP(nn.Module):
                 logits = logits + self.clip.logit_bias
             return logits
 
-    def forward(self, images: Tensor, classes: Sequence[str]) -> Tensor:
-        """Return logits (B, C)."""
+    def forward(
+        self, images: Tensor, classes: Sequence[str], task: str | None = None
+    ) -> Tensor:
+        """Return logits (B, C); task: as in `encode_classes`."""
         contexts = self.contexts()
         image_features = self.encode_images(images, contexts)
-        class_features = self.encode_classes(classes, contexts=contexts)
+        class_features = self.encode_classes(classes, contexts=contexts, task=task)
         return self.logits(image_features, class_features)
 
     def train(self, mode: bool = True) -> PromptedCLIP:
@@ -351,17 +389,19 @@ class PromptedCLIP(nn.Module):
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         prompt = self.prompt or Prompt()
-        position, words = prompt.position, prompt.fixed_words
-        last_words = prompt.last_words
+        names = classes
+        if prompt.fixed_words:
+            names = tuple(f"{prompt.fixed_words} {name}" for name in names)
+        if prompt.last_words:
+            names = tuple(f"{name}{prompt.last_words}" for name in names)
+        return self._name_tokens(names, n_ctx, prompt.position)
 
+    def _name_tokens(
+        self, names: tuple[str, ...], n_ctx: int, position: str
+    ) -> list[TokenBatch]:
         def make() -> list[TokenBatch]:
             length = self.clip.positional_embedding.shape[0]
             max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-            names = list(classes)
-            if words:
-                names = [f"{words} {name}" for name in classes]
-            if last_words:
-                names = [f"{name}{last_words}" for name in names]
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
                     self.tokenizer,
@@ -374,8 +414,8 @@ class PromptedCLIP(nn.Module):
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
-        key = (classes, n_ctx, position, words, last_words)
-        return self._tokens.get(key, len(classes), make)
+        key = (names, n_ctx, position)
+        return self._tokens.get(key, len(names), make)
 
     def _constant_features(
         self,

@@ -123,7 +123,9 @@ class Predictor:
 
         images: paths or PIL images, or a single one. classes: names to choose among,
         which need not be those of the training; by default those of `task`, which is
-        needed only if the prompt was trained on several tasks. errors: if it is given,
+        needed only if the prompt was trained on several tasks. A prompt that is made
+        from a task's name needs it for other classes, too, and may be given one that it
+        was not trained on. errors: if it is given,
         an image that can't be read has no pairs, and its error is put there by its
         position.
 
@@ -186,7 +188,11 @@ class Predictor:
 
         def encode() -> Tensor:
             return self.model.encode_classes(
-                names, self.templates(task), self._contexts, rows
+                names,
+                self.templates(task),
+                self._contexts,
+                rows,
+                task=self.task_name(task),
             )
 
         return self._class_features.get((task, tuple(names)), len(names), encode)
@@ -282,9 +288,15 @@ class Predictor:
         prompt = self.model.prompt
         if prompt is None or not prompt.task_templates or not isinstance(known, dict):
             return None
-        if task is None and len(known) == 1:
-            task = next(iter(known))
-        return known.get(task)
+        return known.get(self.task_name(task))
+
+    def task_name(self, task: str | None = None) -> str | None:
+        """Return the task, by default the only one of the training; None if there are
+        several.
+        """
+        if task is None and len(self.classes) == 1:
+            return next(iter(self.classes))
+        return task
 
     def _trained_classes(self, task: str | None, needed: bool) -> list[str]:
         """Return the classes of a task of the training, by default of the only one.
@@ -292,16 +304,20 @@ class Predictor:
         Raises ValueError if it is not known.
         """
         known = ", ".join(self.classes) or "none"
+        needs_task = self.model.needs_task
         if task is not None:
             if task not in self.classes:
+                if needs_task and not needed:
+                    return []
                 raise ValueError(
                     f"the prompt was not learned on a task {task!r}; it knows {known}"
                 )
             return list(self.classes[task])
-        if needed and len(self.classes) > 1:
-            raise ValueError(
-                f"the prompt was learned on several tasks: choose one (--task) of {known}, or give classes"
-            )
+        if len(self.classes) > 1 and (needed or needs_task):
+            choices = f"choose one (--task) of {known}"
+            if not needs_task:
+                choices += ", or give classes"
+            raise ValueError(f"the prompt was learned on several tasks: {choices}")
         return list(next(iter(self.classes.values()), []))
 
 

@@ -22,6 +22,7 @@ KIND_MODULES = (
     "prompting.deep",
     "prompting.head",
     "prompting.representation",
+    "prompting.task_aware",
     "prompting.unified",
 )
 
@@ -38,10 +39,14 @@ class Contexts(NamedTuple):
     class_offsets: (classes, embed_dim), added to the class features. class_bias:
     (classes,), added to the cosines; class features with a bias are the weights of a
     linear head, of any length. weight: of the prompted model's logits; those of plain
-    CLIP have 1 - weight.
+    CLIP have 1 - weight. one_template: prompted class features without a text context
+    are those of the model's one sentence, whichever templates plain CLIP's are of.
 
     class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
     (classes, n_ctx, width), which replace the text vectors before block `class_block`.
+
+    text_map: makes the text vectors from the names of the task and its classes (see
+    `SoftCPTPrompt.forward`); `text` has only their shape then.
 
     insertion: the `Insertion` of vectors that enter between the first token and the
     others of a sentence, and before which blocks; None: they take the positions of
@@ -53,9 +58,17 @@ class Contexts(NamedTuple):
     class_offsets: Tensor | None = None
     class_bias: Tensor | None = None
     weight: float = 1.0
+    one_template: bool = False
     class_map: Callable[[Tensor], Tensor] | None = None
     class_block: int = 0
+    text_map: Callable[..., Tensor] | None = None
     insertion: Any = None
+
+    @property
+    def class_specific(self) -> bool:
+        """Return True if some vectors belong to single classes."""
+        has_texts = self.text is not None and self.text.dim() == 4
+        return has_texts or self.class_offsets is not None
 
 
 class Prompt(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,8 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
             )
     if contexts.class_map is not None:
         _check_class_map(contexts, shape)
+    if contexts.text_map is not None:
+        _check_map_width(contexts.text_map, shape)
     if visual is not None:
         _check_visual(visual, shape)
     if contexts.insertion is not None:
@@ -118,7 +121,11 @@ def _check_class_map(contexts: Contexts, shape: ClipShape) -> None:
             f"class vectors enter before block {contexts.class_block}; the text tower "
             f"has blocks 0 to {shape.text_layers - 1}"
         )
-    map_ = contexts.class_map
+    _check_map_width(contexts.class_map, shape)
+
+
+def _check_map_width(map_: Callable | None, shape: ClipShape) -> None:
+    """Raise ValueError if a map of features is for features of another width."""
     dim = getattr(map_, "dim", shape.embed_dim)
     if dim != shape.embed_dim:
         raise ValueError(

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.fresh_environment import install
+
 
 def pytest_addoption(parser):
     """Name the trainer or task of the contract tests: `pytest tests/contracts --import
@@ -59,3 +61,12 @@ def log_as_before():
             logging.root.setLevel(level)
 
     return restored
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory):
+    """Return a folder outside of the checkout, the wheel, and the programs of a new
+    environment that it is installed in.
+    """
+    folder = tmp_path_factory.mktemp("install")
+    return folder, *install(folder)

@@ -3,17 +3,16 @@ the checkout.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from tests.fresh_environment import outside
 from tests.prompting import service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,66 +146,6 @@ def test_help_imports_nothing_heavy(command):
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert not loaded & set(HEAVY)
     assert len(loaded) < 500
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    """Return a new environment with the wheel that is built from the sdist; torch and
-    the rest are this environment's.
-    """
-    folder = tmp_path_factory.mktemp("install")
-    build = [
-        sys.executable,
-        "-m",
-        "build",
-        "--no-isolation",
-        "--outdir",
-        str(folder / "dist"),
-        str(ROOT),
-    ]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout
-    (wheel,) = (folder / "dist").glob("mvlpt-*.whl")
-    assert list((folder / "dist").glob("mvlpt-*.tar.gz"))
-    environment = folder / "fresh"
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True
-    )
-    python = environment / "bin" / "python"
-    (site,) = environment.glob("lib/python*/site-packages")
-    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(python),
-        "install",
-        "--no-deps",
-        "--no-index",
-        str(wheel),
-    ]
-    done = subprocess.run(install, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder, wheel, environment / "bin"
-
-
-def outside(folder: Path, *argv) -> str:
-    """Return the output of a command that runs outside of the checkout."""
-    environment = {
-        key: value for key, value in os.environ.items() if key != "PYTHONPATH"
-    }
-    environment["OMP_NUM_THREADS"] = "1"
-    done = subprocess.run(
-        [*map(str, argv)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ multilabel set, a folder and a CSV.
 import io
 import json
 import re
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from datasets.elevater import ElevaterTask
 from prompting.__main__ import main as use
 from trainers.engine import command_line
 
-QUICK = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
+QUICK = "OPTIM.MAX_EPOCH 1 DATALOADER.NUM_WORKERS 0"
 PETS, ROADS, SCENES = (
     ("beagle", "pug"),
     ("left", "far", "right"),
@@ -150,15 +151,14 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def main(world, log_as_before):
-    """Return `train.main` with the data root, one epoch and the pocket model; it leaves
-    logging as it was.
+    """Return a function that runs `train.py` with the words of a string, the data root,
+    one epoch and the pocket model; it leaves logging as it was.
     """
 
-    def run(*argv, quick=QUICK) -> int:
+    def run(command, quick=QUICK) -> int:
+        words = shlex.split(f"--root {world}/data {command} {quick}")
         with log_as_before():
-            return train.main(
-                [str(word) for word in ("--root", world / "data", *argv, *quick)]
-            )
+            return train.main(words)
 
     return run
 
@@ -181,18 +181,7 @@ def run(world, main, tmp_path_factory) -> Path:
     tasks = f"run-pets,run-roads,run-scenes,{image_tasks(world)}"
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*")}
     assert (
-        main(
-            "--trainer",
-            "MVPT",
-            "--dataset",
-            tasks,
-            "--shots",
-            2,
-            "--seed",
-            3,
-            "--output-dir",
-            out,
-        )
+        main(f"--trainer MVPT --dataset {tasks} --shots 2 --seed 3 --output-dir {out}")
         == 0
     )
     # nothing is written into the data
@@ -255,11 +244,8 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
     )
     predictor = prompting.load(run)
     for name, folder in (("signs", world / "mine"), ("photos", world / "mine/photos")):
-        cfg = command_line.configuration(
-            train.arguments().parse_args(
-                ["--trainer", "CoOp", "--dataset", "x", "--shots", "2"]
-            )
-        )
+        words = shlex.split("--trainer CoOp --dataset x --shots 2")
+        cfg = command_line.configuration(train.arguments().parse_args(words))
         task = datasets.build_task(
             cfg,
             next(
@@ -276,16 +262,9 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
         assert np.allclose(got.numpy(), wanted, atol=2e-5)
     assert (
         use(
-            [
-                "predict",
-                str(run),
-                str(world / "mine/photos/tulip"),
-                "--task",
-                "photos",
-                "--json",
-                "--device",
-                "cpu",
-            ]
+            shlex.split(
+                f"predict {run} {world}/mine/photos/tulip --task photos --json --device cpu"
+            )
         )
         == 0
     )
@@ -293,45 +272,29 @@ def test_the_prompt_knows_its_classes_and_predicts_what_the_run_did(run, world, 
     assert len(records) == 8 and {
         row["class"] for row in records[0]["predictions"]
     } == {"red_flower", "tulip"}
-    assert (
-        use(["predict", str(run), str(world / "mine/photos"), "--device", "cpu"]) == 2
-    )
+    assert use(shlex.split(f"predict {run} {world}/mine/photos --device cpu")) == 2
     assert "--task" in capsys.readouterr().err
 
 
 def test_the_same_images_are_drawn_alone_and_can_be_replayed(
     run, main, world, tmp_path
 ):
-    photos = ["--trainer", "CoOp", "--dataset", f"folder:{world}/mine/photos"]
-    assert (
-        main(*photos, "--shots", 2, "--seed", 3, "--output-dir", tmp_path / "alone")
-        == 0
-    )
+    photos = f"--trainer CoOp --dataset folder:{world}/mine/photos"
+    assert main(f"{photos} --shots 2 --seed 3 --output-dir {tmp_path}/alone") == 0
     record = read(run / "fewshot/photos.json")
     assert read(tmp_path / "alone/fewshot/photos.json") == record
     for k, where in enumerate((run, run / "fewshot", run / "fewshot/photos.json")):
         out = tmp_path / str(k)
         # shots are the record's
-        assert main(*photos, "--seed", 9, "--fewshot", where, "--output-dir", out) == 0
+        assert main(f"{photos} --seed 9 --fewshot {where} --output-dir {out}") == 0
         assert read(out / "fewshot/photos.json") == record
         assert (
             read(out / "results.json")[0]["shots"] == 2
             and read(out / "results.json")[0]["seed"] == 9
         )
         assert str(run) not in (out / "config.yaml").read_text()
-    pets = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "run-pets",
-        "--shots",
-        2,
-        "--seed",
-        5,
-        "--fewshot",
-        run,
-    ]
-    assert main(*pets, "--output-dir", tmp_path / "pets") == 0
+    pets = f"--trainer CoOp --dataset run-pets --shots 2 --seed 5 --fewshot {run}"
+    assert main(f"{pets} --output-dir {tmp_path}/pets") == 0
     assert read(tmp_path / "pets/fewshot/run-pets.json") == read(
         run / "fewshot/run-pets.json"
     )
@@ -340,20 +303,13 @@ def test_the_same_images_are_drawn_alone_and_can_be_replayed(
 def test_two_stages_with_groups(main, world, tmp_path):
     put(tmp_path / "groups.yaml", "photos: [signs]\n")
     out = tmp_path / "out"
-    argv = [
-        "--trainer",
-        "MCoOp",
-        "--source",
-        f"run-pets,csv:{world}/mine/signs.csv",
-        "--dataset",
-        f"folder:{world}/mine/photos,run-roads",
-        "--shots",
-        2,
-        "--groups",
-        tmp_path / "groups.yaml",
-    ]
+    argv = (
+        f"--trainer MCoOp --source run-pets,csv:{world}/mine/signs.csv "
+        f"--dataset folder:{world}/mine/photos,run-roads --shots 2 "
+        f"--groups {tmp_path}/groups.yaml"
+    )
     assert (
-        main(*argv, "--output-dir", out, quick=[*QUICK, "MULTITASK.SOURCE_SHOTS", "1"])
+        main(f"{argv} --output-dir {out}", quick=f"{QUICK} MULTITASK.SOURCE_SHOTS 1")
         == 0
     )
     assert {path.name for path in (out / "adapt").iterdir()} == {"photos", "run-roads"}
@@ -378,25 +334,13 @@ def test_two_stages_with_groups(main, world, tmp_path):
 
 
 def test_a_two_stage_run_is_replayed_whole(main, world, tmp_path):
-    argv = [
-        "--trainer",
-        "MCoOp",
-        "--source",
-        "run-pets",
-        "--dataset",
-        f"folder:{world}/mine/photos,run-roads",
-    ]
-    assert main(*argv, "--shots", 2, "--output-dir", tmp_path / "one") == 0
+    argv = (
+        "--trainer MCoOp --source run-pets "
+        f"--dataset folder:{world}/mine/photos,run-roads"
+    )
+    assert main(f"{argv} --shots 2 --output-dir {tmp_path}/one") == 0
     assert (
-        main(
-            *argv,
-            "--seed",
-            8,
-            "--fewshot",
-            tmp_path / "one",
-            "--output-dir",
-            tmp_path / "two",
-        )
+        main(f"{argv} --seed 8 --fewshot {tmp_path}/one --output-dir {tmp_path}/two")
         == 0
     )
     records = sorted(
@@ -418,23 +362,17 @@ def test_own_images_that_changed_are_not_taken_for_the_same_run(main, tmp_path, 
     for label, name in enumerate(("cat", "dog")):
         for k in range(6):
             put(tmp_path / f"p/{name}/{k}.png", png(rng, label))
-    argv = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        f"folder:{tmp_path}/p",
-        "--shots",
-        2,
-        "--output-dir",
-        tmp_path / "out",
-    ]
-    assert main(*argv) == 0
+    argv = (
+        f"--trainer CoOp --dataset folder:{tmp_path}/p --shots 2 "
+        f"--output-dir {tmp_path}/out"
+    )
+    assert main(argv) == 0
     before = (tmp_path / "out/results.json").stat().st_mtime_ns
-    assert main(*argv) == 0
+    assert main(argv) == 0
     assert (tmp_path / "out/results.json").stat().st_mtime_ns == before
     for k in range(6, 16):
         put(tmp_path / f"p/cat/{k}.png", png(rng, 0))
-    assert main(*argv) == 2
+    assert main(argv) == 2
     assert "it differs in the images of p" in capsys.readouterr().err
 
 
@@ -444,19 +382,9 @@ def refused(main, world, tmp_path, capsys):
     writes nothing.
     """
 
-    def run(*argv) -> str:
-        assert (
-            main(
-                "--trainer",
-                "MCoOp",
-                "--shots",
-                2,
-                "--output-dir",
-                tmp_path / "out",
-                *argv,
-            )
-            == 2
-        )
+    def run(words) -> str:
+        command = f"--trainer MCoOp --shots 2 --output-dir {tmp_path}/out {words}"
+        assert main(command) == 2
         assert not (tmp_path / "out").exists()
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("error: ")
@@ -471,38 +399,34 @@ def test_wrong_data_end_with_code_2_and_the_line(refused, world, tmp_path):
         f"path,label,split\n{world}/mine/images/0.png,x,train\n{world}/mine/images/1.png,y,dev\n",
     )
     assert f"{tmp_path}/a.csv:3: unknown split 'dev'" in refused(
-        "--dataset", f"csv:{tmp_path}/a.csv"
+        f"--dataset csv:{tmp_path}/a.csv"
     )
-    assert f"{tmp_path}/a.csv:3" in refused(
-        "--dataset", f"run-pets,csv:{tmp_path}/a.csv"
-    )
+    assert f"{tmp_path}/a.csv:3" in refused(f"--dataset run-pets,csv:{tmp_path}/a.csv")
     put(tmp_path / "one/cat/0.png", png(np.random.default_rng(0), 0))
     put(tmp_path / "one/cat/1.png", png(np.random.default_rng(0), 0))
     assert f"{tmp_path}/one has one class, 'cat'" in refused(
-        "--dataset", f"folder:{tmp_path}/one"
+        f"--dataset folder:{tmp_path}/one"
     )
     put(tmp_path / "one.yaml", "metrics: accuracy")
     assert "one.yaml: unknown key 'metrics'; the nearest is 'metric'" in refused(
-        "--dataset", f"folder:{tmp_path}/one"
+        f"--dataset folder:{tmp_path}/one"
     )
-    assert "no folder" in refused("--dataset", "folder:nowhere/at/all")
+    assert "no folder" in refused("--dataset folder:nowhere/at/all")
 
 
 def test_two_tasks_of_one_name(refused, world, tmp_path):
     put(tmp_path / "signs.csv", (world / "mine/signs.csv").read_bytes())
     both = f"csv:{world}/mine/signs.csv,csv:{tmp_path}/signs.csv"
-    assert "task signs is given twice" in refused("--dataset", both)
-    assert "task signs is given twice" in refused(
-        "--trainer", "CoOp", "--dataset", both
-    )
+    assert "task signs is given twice" in refused(f"--dataset {both}")
+    assert "task signs is given twice" in refused(f"--trainer CoOp --dataset {both}")
 
 
 def test_records_that_do_not_belong(refused, run, world, tmp_path):
-    photos = ["--dataset", f"folder:{world}/mine/photos"]
+    photos = f"--dataset folder:{world}/mine/photos"
     assert "is a record of none of the tasks, but of signs" in refused(
-        *photos, "--fewshot", run / "fewshot/signs.json"
+        f"{photos} --fewshot {run}/fewshot/signs.json"
     )
-    assert "no file" in refused(*photos, "--fewshot", tmp_path / "no.json")
+    assert "no file" in refused(f"{photos} --fewshot {tmp_path}/no.json")
     assert "was drawn with 2 shots, but DATASET.NUM_SHOTS is 5" in refused(
-        *photos, "--shots", 5, "--fewshot", run
+        f"{photos} --shots 5 --fewshot {run}"
     )

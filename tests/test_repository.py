@@ -294,10 +294,9 @@ def write_birds(folder: Path) -> None:
                 )
 
 
-@pytest.mark.parametrize("trainer", ["LowRank", "ShallowVPT"])
-def test_examples_of_contributing_work(tmp_path, trainer):
-    """Run a trainer and the data set that CONTRIBUTING shows, as plugins, over one task
-    in another process.
+def test_examples_of_contributing_work(tmp_path):
+    """Run the trainers and the data set that CONTRIBUTING shows, as plugins, over one
+    task in another process.
     """
     write_birds(tmp_path / "data" / "birds")
     imports = ""
@@ -306,15 +305,18 @@ def test_examples_of_contributing_work(tmp_path, trainer):
             (tmp_path / Path(path).name).write_text(text)
     for name in ("lowrank", "shallow", "birds"):
         imports += f" --import {name}.py"
-    command = f"--trainer {trainer} --root data --dataset birds --shots 5 --seed 0 --output-dir run{imports} OPTIM.MAX_EPOCH 1"
-    done = in_process(
-        f"import sys, train\nsys.exit(train.main({command.split()!r}))", tmp_path
-    )
+    program = "import train\n"
+    for trainer in ("LowRank", "ShallowVPT"):
+        command = f"--trainer {trainer} --root data --dataset birds --shots 5 --seed 0 --output-dir {trainer}{imports} OPTIM.MAX_EPOCH 1"
+        program += f"assert train.main({command.split()!r}) == 0\n"
+    done = in_process(program, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "predictions" / "seed0_birds.json").is_file()
-    record = (tmp_path / "run" / "fewshot" / "birds.json").read_text()
-    # 4 for training, 1 for validation
-    assert record.count("train/cat/") == record.count("train/dog/") == 5
+    for trainer in ("LowRank", "ShallowVPT"):
+        run = tmp_path / trainer
+        assert (run / "predictions" / "seed0_birds.json").is_file()
+        record = (run / "fewshot" / "birds.json").read_text()
+        # 4 for training, 1 for validation
+        assert record.count("train/cat/") == record.count("train/dog/") == 5
 
 
 @pytest.mark.long
@@ -345,16 +347,10 @@ def test_the_tutorial_runs(tmp_path):
 def test_the_pages_build_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mkdocs",
-            "build",
-            "--quiet",
-            "--strict",
-            "--site-dir",
-            str(tmp_path / "site"),
-        ],
+        shlex.split(
+            f"{sys.executable} -m mkdocs build --quiet --strict "
+            f"--site-dir {tmp_path}/site"
+        ),
         cwd=ROOT,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -418,6 +414,7 @@ def test_asserts_are_in_tests_only():
 
 IMPORT_ALL = """
 import importlib, logging, os, random, socket, sys
+from collections import defaultdict
 
 def refuse(*args, **kwargs):
     raise RuntimeError("network access during import")
@@ -439,6 +436,16 @@ if logging.getLogger().handlers:
     raise RuntimeError("logging was configured")
 if os.listdir():
     raise RuntimeError(f"written during import: {{os.listdir()}}")
+files = defaultdict(set)
+for name, module in list(sys.modules.items()):
+    file = getattr(module, "__file__", None) or ""
+    if file.startswith({root!r}) and ".venv" not in file:
+        files[file].add(name)
+twice = {{file: names for file, names in files.items() if len(names) > 1}}
+if twice or len(files) < 100:
+    raise RuntimeError(f"of {{len(files)}} modules are loaded under two names: {{twice}}")
+if sys.modules["dassl.engine.build"].TRAINER_REGISTRY is not TRAINER_REGISTRY:
+    raise RuntimeError("there are two registries of trainers")
 print(*TRAINER_REGISTRY.registered_names())
 print(*DATASET_REGISTRY.registered_names())
 """
@@ -461,7 +468,7 @@ def in_process(program: str, folder: Path) -> subprocess.CompletedProcess:
     )
 
 
-def test_imports_do_nothing(tmp_path):
+def test_imports_do_nothing_and_load_each_module_once(tmp_path):
     names = modules()
     assert {
         "train",
@@ -471,7 +478,7 @@ def test_imports_do_nothing(tmp_path):
         "elevater_eval.__main__",
         "scripts.pocket.samples",
     } <= set(names)
-    done = in_process(IMPORT_ALL.format(names=names), tmp_path)
+    done = in_process(IMPORT_ALL.format(names=names, root=f"{ROOT}{os.sep}"), tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2, done.stdout

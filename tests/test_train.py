@@ -4,6 +4,7 @@ model and suite.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +27,9 @@ def command(tmp_path_factory):
         "CUDA_VISIBLE_DEVICES": "",
     }
 
-    def run(*argv):
-        words = [sys.executable, PROGRAM, *map(str, argv)]
+    def run(words):
         return folder, subprocess.run(
-            words,
+            shlex.split(f"{sys.executable} {PROGRAM} {words}"),
             cwd=folder,
             env=surroundings,
             capture_output=True,
@@ -42,14 +42,7 @@ def command(tmp_path_factory):
 
 def test_one_task_of_the_pocket_suite_without_any_other_setting(command):
     folder, done = command(
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "pocket-digits",
-        "--shots",
-        1,
-        "OPTIM.MAX_EPOCH",
-        1,
+        "--trainer CoOp --dataset pocket-digits --shots 1 OPTIM.MAX_EPOCH 1"
     )
     assert done.returncode == 0, done.stderr
     run = folder / "output" / "CoOp_pocket-digits_1shots_seed0"
@@ -72,14 +65,7 @@ def test_one_task_of_the_pocket_suite_without_any_other_setting(command):
 
 def test_wrong_input_ends_with_code_2_and_one_line(command):
     folder, done = command(
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "pocket-digit",
-        "--shots",
-        1,
-        "--output-dir",
-        "wrong",
+        "--trainer CoOp --dataset pocket-digit --shots 1 --output-dir wrong"
     )
     assert done.returncode == 2
     assert (

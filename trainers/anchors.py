@@ -79,7 +79,10 @@ class Anchor:
         templates = self.templates or task.templates
         with full_precision(self.model.clip.logit_scale):
             return self.model.encode_classes(
-                task.classnames, templates, unit_templates=self.unit_templates
+                task.classnames,
+                templates,
+                unit_templates=self.unit_templates,
+                task=task.name,
             )
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
+from prompting.anchored import AnchoredPrompt
 from prompting.checkpoints.foreign import RECORD
 from toolkit.common.plain_values import plain_values
 from toolkit.common.progress import progress
@@ -33,9 +34,10 @@ from .engine import distributed, results, resume
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
-from .engine.start import prompt_record
+from .engine.start import CLASSES, prompt_record
 from .evaluation import PromptEvaluator
 from .features.views import View
+from .interpolation import WEIGHTS, check_validation, weight_of
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,15 @@ class PromptTrainer(PromptEvaluator):
             drop_last=cfg.DATALOADER.TRAIN_X.DROP_LAST,
         )
 
+    @classmethod
+    def class_specific_reason(cls, cfg: CfgNode) -> str:
+        """Return why the prompt of a run on one task serves its classes alone, "" if it
+        serves any.
+        """
+        if cfg.TRAINER.MVLPT.COOP.CSC:
+            return "TRAINER.MVLPT.COOP.CSC is True"
+        return ""
+
     @staticmethod
     def loss_weights(cfg) -> dict[str, float]:
         """Return the weights of the method's own terms of the loss, by their names in
@@ -98,6 +109,7 @@ class PromptTrainer(PromptEvaluator):
             raise ValueError(
                 f"{names}: no training images (DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS})"
             )
+        check_validation(cfg, setup.tasks)
         if cfg.TEST.FINAL_MODEL != "best_val" or cfg.TEST.NO_TEST:
             return
         for task in setup.tasks:
@@ -148,6 +160,10 @@ class PromptTrainer(PromptEvaluator):
 
     def before_train(self) -> None:
         self._prepare_training()
+        if isinstance(
+            self.model.prompt, AnchoredPrompt
+        ):  # a source prompt's was loaded
+            self.model.prompt.weight.fill_(weight_of(self.cfg))
         super().before_train()
         if self.context.resume:
             self.start_epoch, self.losses = resume.restore(self)
@@ -227,9 +243,29 @@ class PromptTrainer(PromptEvaluator):
         resume.save(self, self.epoch + 1)
 
     def finish_prompt(self) -> None:
-        """Change the prompt after its last epoch, before it is validated and saved; by
-        default nothing.
+        """Change the prompt after its last epoch, before it is validated and saved:
+        have the validation images choose its weight beside zero-shot CLIP.
         """
+        if self.cfg.TEST.INTERPOLATE == "val":
+            self.model.prompt.weight.fill_(self._best_weight())
+
+    def _best_weight(self) -> float:
+        """Return the weight with the best validation score, of equal ones that nearest
+        to the weight of the number of shots.
+        """
+        first = weight_of(self.cfg)
+        best, chosen = -math.inf, first
+        for weight in sorted(WEIGHTS, key=lambda weight: abs(weight - first)):
+            self.model.prompt.weight.fill_(weight)
+            score = self._validation_mean()
+            if score > best:
+                best, chosen = score, weight
+        return chosen
+
+    def _validation_mean(self) -> float:
+        """Return the mean score of the tasks' validation images, in every process."""
+        scores = self.evaluate("val")
+        return distributed.from_main(lambda: sum(scores.values()) / len(scores))
 
     def train(self) -> None:
         try:
@@ -336,12 +372,13 @@ class PromptTrainer(PromptEvaluator):
         )
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Return features of the classes of some tasks: in one pass with a text prompt,
-        else each task's, which are kept.
+        """Return features of the classes of some tasks: in one pass with a text prompt
+        that all share, else each task's.
         """
         tasks = [self.tasks[k] for k in present]
         uses_templates = self.model.prompt.task_templates
-        if self.model.has_text_prompt and not uses_templates:
+        differs = uses_templates or self.model.needs_task
+        if self.model.has_text_prompt and not differs:
             names = list(
                 itertools.chain.from_iterable(task.classnames for task in tasks)
             )
@@ -350,7 +387,9 @@ class PromptTrainer(PromptEvaluator):
         for task in tasks:
             templates = task.templates if uses_templates else None
             features.append(
-                self.model.encode_classes(task.classnames, templates, contexts)
+                self.model.encode_classes(
+                    task.classnames, templates, contexts, task=task.name
+                )
             )
         return torch.cat(features)
 
@@ -376,8 +415,8 @@ class PromptTrainer(PromptEvaluator):
             save_checkpoint(
                 plain_values(state), str(folder), is_best=is_best, model_name=model_name
             )
-            if self.cfg.TRAINER.MVLPT.COOP.CSC:
-                write_json(folder / "classes.json", self.tasks[0].classnames, indent=1)
+            if self.model.has_class_contexts:
+                write_json(folder / CLASSES, self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
 
 

@@ -45,6 +45,7 @@ from .features.extraction import (
 )
 from .features.loaders import FeatureDataset, build_loader
 from .features.store import LazyFeatures, get_backbone
+from .interpolation import interpolated
 
 log = logging.getLogger(__name__)
 
@@ -134,13 +135,14 @@ class PromptEvaluator(TrainerX):
         """
         check_images(setup)
         prompt = None
-        if cls.make_prompt and cls.build_prompt is PromptEvaluator.build_prompt:
+        if cls.build_prompt is PromptEvaluator.build_prompt:
             try:
                 with torch.random.fork_rng(devices=[]):
-                    prompt = cls.make_prompt(setup)
-                check_fits(prompt, setup.backbone.clip)
+                    prompt = cls.prompt_of(setup)
+                if prompt is not None:
+                    check_fits(prompt, setup.backbone.clip)
             except ValueError as error:
-                if "TRAINER." in str(error):
+                if "TRAINER." in str(error) or "TEST." in str(error):
                     raise
                 raise ValueError(
                     f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}"
@@ -163,9 +165,17 @@ class PromptEvaluator(TrainerX):
 
     # -- build ---------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def prompt_of(cls, setup: PromptSetup) -> Prompt | None:
+        """Return the prompt of a setup, with zero-shot CLIP beside it if
+        TEST.INTERPOLATE says so; None for plain CLIP.
+        """
+        prompt = cls.make_prompt(setup) if cls.make_prompt else None
+        return interpolated(prompt, setup.cfg)
+
     def build_prompt(self) -> Prompt | None:
         """Return the prompt; None for plain CLIP."""
-        return self.make_prompt(self.setup) if self.make_prompt else None
+        return self.prompt_of(self.setup)
 
     def build_data_loader(self) -> None:
         cfg = self.cfg
@@ -522,7 +532,7 @@ def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
         if prompt is None or prompt.task_templates:
             templates = task.templates
         try:
-            model.check_classes(task.classnames, templates)
+            model.check_classes(task.classnames, templates, task.name)
         except ValueError as error:
             raise ValueError(f"{task.name}: {error}") from None
         if task.label_kind == "multilabel":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -74,7 +75,7 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
 def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
     """Return the labels of the class names `found` in the data, in the data's order.
 
-    Case, spaces and punctuation do not count. A name that fits several classes is that
+    Case, spaces, punctuation and accents do not count. A name that fits several classes is that
     of its own position. Numbers in order (0, 1, ... or 1, 2, ...) name nothing, and
     stand for the classes in their order.
 
@@ -164,7 +165,9 @@ def _explain(name: str, label: str, fits: Sequence[int]) -> str:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower().replace("&", "and"))
+    """Return a name in lower case without spaces, punctuation and accents."""
+    letters = unicodedata.normalize("NFKD", name.lower().replace("&", "and"))
+    return re.sub(r"[^a-z0-9]", "", letters)
 
 
 @cache

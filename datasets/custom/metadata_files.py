@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,11 @@ from datasets.io.index_files import leads_outside
 from datasets.io.split_names import split_of
 from toolkit.common.archives import require_files
 from toolkit.common.files import decode_text
+from toolkit.common.image_files import find_image_files
 
-from .rows import LABEL_MARKS, Row, split_paths
+from .rows import LABEL_MARKS, Row, delimiter_of, require_printable, split_paths
+
+log = logging.getLogger(__name__)
 
 FILES = ("metadata.csv", "metadata.jsonl")
 PATH_COLUMN = "file_name"
@@ -76,6 +81,7 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
             rows.append(row)
         if not rows:
             raise ValueError(f"{table} lists no image")
+    _warn_of_others(root, rows)
     if any(row.split for row in rows):
         for row in rows:
             if not row.split:
@@ -84,6 +90,18 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
                 )
         return rows
     return split_rows(rows)
+
+
+def _warn_of_others(root: Path, rows: list[Row]) -> None:
+    """Warn of images below the folder that no table lists."""
+    listed = {os.path.normpath(row.impath) for row in rows}
+    images, _ = find_image_files(root)
+    others = [path for path in images if os.path.normpath(path) not in listed]
+    if others:
+        log.warning(
+            "%s: %d of %d images are in no table, such as %s",
+            *(root, len(others), len(images), others[0].relative_to(root)),
+        )
 
 
 def split_rows(rows: list[Row]) -> list[Row]:
@@ -123,29 +141,30 @@ def _label_column(table: Path, optional: bool) -> str:
     _, record = next(_records(table), ("", None))
     if record is None:
         raise ValueError(f"{table} lists no image")
-    columns = {str(column).strip().lower(): column for column in record}
-    if PATH_COLUMN not in columns and not optional:
+    if PATH_COLUMN not in record and not optional:
         raise ValueError(
-            f"{table}: no column {PATH_COLUMN}; it has {', '.join(columns)}"
+            f"{table}: no column {PATH_COLUMN}; it has {', '.join(record)}"
         )
     for name in LABEL_COLUMNS:
-        if name in columns:
-            return columns[name]
+        if name in record:
+            return name
     if optional:
         return ""
     usual = f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
-    raise ValueError(f"{table}: no column {usual}; it has {', '.join(columns)}")
+    raise ValueError(f"{table}: no column {usual}; it has {', '.join(record)}")
 
 
 def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (file and line, column -> value) of each line."""
-    lines = decode_text(table.read_bytes(), str(table)).splitlines()
+    """Yield (file and line, column in lower case -> value) of each line."""
+    text = decode_text(table.read_bytes(), str(table))
+    lines = text.replace("\r\n", "\n").split("\n")  # names may hold other line breaks
     if table.suffix == ".jsonl":
         yield from _json_records(table, lines)
         return
-    reader = csv.reader(lines, strict=True)
+    delimiter = delimiter_of(lines[0])
+    reader = csv.reader(lines, strict=True, skipinitialspace=True, delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip().lower() for name in next(reader, [])]
         for line in reader:
             where = f"{table}:{reader.line_num}"
             if not any(line):
@@ -176,7 +195,7 @@ def _json_records(
             raise ValueError(
                 f"{where}: expected an object with {PATH_COLUMN} and a label, found {line[:40]!r}"
             )
-        yield where, record
+        yield where, {name.strip().lower(): record[name] for name in record}
 
 
 def _row(
@@ -205,6 +224,8 @@ def _row(
     if not split and "/" in path:
         split = split_of(path.split("/")[0])
     labels = _labels(record.get(column), column, where)
+    for text in (path, *labels):
+        require_printable(text, where)
     key = file.relative_to(root).as_posix()
     return Row(split, str(file), key, labels, where)
 
@@ -213,7 +234,7 @@ def _labels(value: Any, column: str, where: str) -> tuple[str, ...]:
     """Return the labels of a line; several only in a column `labels`, or in a list of a
     .jsonl.
     """
-    if isinstance(value, str) and column.lower() == "labels":
+    if isinstance(value, str) and column == "labels":
         parts = [part.strip() for part in LABEL_MARKS.split(value)]
         return tuple(dict.fromkeys(part for part in parts if part))
     values = value if isinstance(value, list) else [value]

@@ -9,7 +9,6 @@ import csv
 import functools
 import logging
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,11 @@ from toolkit.common.suggest import nearest
 from toolkit.common.text import printable
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import LABEL_MARKS, Row, split_paths
+from .rows import LABEL_MARKS, Row, delimiter_of, require_printable, split_paths
 
 log = logging.getLogger(__name__)
 
 _NO_CLASSES = "has no sub-folders; each class is a sub-folder with its images"
-DELIMITERS = ",;\t"
 
 
 def read_folder(
@@ -150,25 +148,38 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
     folders = _folders(root)
     if not folders:
         raise ValueError(f"{root} {_NO_CLASSES}")
-    _warn_of_splits(root, folders)
     inner: list[str] = []
+    are_categories = True
     for folder in folders:
         names = [child.name for child in _folders(folder)]
-        has_images = any(
-            _is_image(file.name) for file in folder.iterdir() if not file.is_dir()
-        )
-        if (
-            folder.name in known
-            or has_images
-            or len(names) < 2
-            or set(names) & set(inner)
-        ):
-            return folders
+        is_class = folder.name in known
+        if not is_class:
+            _require_no_splits(folder, names)
+        if is_class or _has_images(folder) or not names or set(names) & set(inner):
+            are_categories = False
         inner += names
-    raise ValueError(
-        f"{folders[0]} holds no images, but folders such as {inner[0]} and {inner[1]}: move the class folders up into "
-        f"{root}, or list {folders[0].name!r} and the others as names in {root.name}.yaml if they are the classes"
-    )
+    if are_categories and len(inner) > len(folders):
+        raise ValueError(
+            f"{folders[0]} holds no images, but folders such as {inner[0]} and {inner[1]}: move the class folders up into "
+            f"{root}, or list {folders[0].name!r} and the others as names in {root.name}.yaml if they are the classes"
+        )
+    _warn_of_splits(root, folders)
+    return folders
+
+
+def _has_images(folder: Path) -> bool:
+    """Return whether a folder holds images beside its sub-folders."""
+    return any(_is_image(file.name) for file in folder.iterdir() if not file.is_dir())
+
+
+def _require_no_splits(folder: Path, names: list[str]) -> None:
+    """Raise ValueError if a class folder holds the folders of splits."""
+    splits = {split_of(name): name for name in names if split_of(name)}
+    if "train" in splits and len(splits) > 1:
+        raise ValueError(
+            f"{folder} holds the splits {' and '.join(splits.values())}: give this folder if it is the data set; of a class, "
+            f"move its images to {splits['train']}/{folder.name} and so on, beside those of the other classes"
+        )
 
 
 def _warn_of_splits(root: Path, folders: list[Path]) -> None:
@@ -205,8 +216,8 @@ def _real_paths(folders: list[Path]) -> list[str]:
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        _require_printable(folder.name, str(folder.parent))
         require_text(folder.name, folder.parent)
+        require_printable(folder.name, str(folder.parent))
         real = os.path.realpath(folder)
         if real in found:
             raise ValueError(
@@ -287,7 +298,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     with open(file, encoding="utf-8-sig", newline="") as stream:
         try:
             header = stream.readline()
-            delimiter = max(DELIMITERS, key=header.count)
+            delimiter = delimiter_of(header)
             stream.seek(0)
             lines = csv.reader(
                 stream, delimiter=delimiter, strict=True, skipinitialspace=True
@@ -350,7 +361,7 @@ def _table_row(
     split = line[columns.split].strip()
     label = line[columns.label].strip()
     for field in (path, label):
-        _require_printable(field, where)
+        require_printable(field, where)
     if not path:
         raise ValueError(f"{where}: the path is empty")
     if split.lower() not in SPLITS:
@@ -372,12 +383,6 @@ def _table_row(
         labels=tuple(dict.fromkeys(labels)),
         where=where,
     )
-
-
-def _require_printable(text: str, where: str) -> None:
-    """Raise ValueError if a name or path steers terminals, or breaks lines."""
-    if any(unicodedata.category(letter) == "Cc" for letter in text):
-        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def _check_images(rows: list[Row]) -> None:

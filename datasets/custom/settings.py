@@ -23,6 +23,8 @@ from toolkit.common.images import MODES
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
+from .rows import require_printable
+
 SUFFIXES = (".yaml", ".yml")
 CHOICES = {"label_kind": LABEL_KINDS, "metric": METRICS, "crop": MODES}
 
@@ -102,6 +104,7 @@ def _text(value: object, where: str) -> str:
     text = str(value).strip()
     if not text:
         raise ValueError(f"{where} is empty")
+    require_printable(text, where)
     return text
 
 

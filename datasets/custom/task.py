@@ -35,7 +35,7 @@ from toolkit.common.suggest import nearest
 
 from . import packed
 from .reading import read_csv, read_folder
-from .rows import Row
+from .rows import Row, require_printable
 from .settings import Settings, read_settings
 
 KINDS = ("folder", "csv", *packed.KINDS)
@@ -255,7 +255,10 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
         raise ValueError(
             f"{path} has one class, {next(iter(labels))!r}; at least two classes are needed"
         )
-    require_distinct(labels.values(), settings.file or str(path))
+    source = settings.file or str(path)
+    for name in labels.values():
+        require_printable(name, source)
+    require_distinct(labels.values(), source)
     return labels
 
 

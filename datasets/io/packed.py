@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from toolkit.common.files import no_data_reason
+
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -68,8 +70,9 @@ def image_suffix(content: bytes, where: str) -> str:
         return "ppm"
     if content[4:8] == b"ftyp":
         return "avif" if content[8:12] in (b"avif", b"avis") else "heic"
-    if not content:
-        raise ValueError(f"{where} is empty")
+    reason = no_data_reason(content[:256])
+    if reason:
+        raise ValueError(f"{where} is {reason}")
     raise ValueError(f"{where} is no image: it begins with {content[:8]!r}")
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.common.files import require_data
+
 from .class_lists import NAMES_FILE, read_class_list
 from .packed import Collection, PackedImage, image_suffix, require_label
 from .parquet_columns import (
@@ -79,6 +81,7 @@ def read_parquet(
 
 def _open(file: Path) -> Any:
     pyarrow = load_pyarrow()
+    require_data(file)
     try:
         return pyarrow.parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError, ValueError) as error:

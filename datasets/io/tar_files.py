@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from toolkit.common.files import require_data
+
 BUFFER = 1 << 20
 _BLOCK = 512
 _PAX, _REGULAR = ord("x"), b"0\0"  # kinds of members
@@ -26,6 +28,7 @@ def tar_members(tar: Path) -> Iterator[tuple[str, bytes]]:
     Plain members are parsed here, several times faster than by tarfile, which reads on
     from the first other one.
     """
+    require_data(tar)
     with open(tar, "rb", buffering=BUFFER) as file:
         if file.peek(8).startswith(_COMPRESSED):
             raise ValueError(f"{tar} is compressed, unlike a shard; unpack it")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toolkit.common.archives import check_method
+from toolkit.common.files import no_data_reason
 
 TARS = (".tar.gz", ".tgz", ".tar")
 # an archive may become so many times its size, or so many bytes; images hardly shrink
@@ -41,13 +42,9 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         thorough: read archives to their end, so that a damaged member is found.
     """
     with open(path, "rb") as file:
-        head = file.read(256).lstrip().lower()
-    if not path.stat().st_size:
-        raise ValueError("it is empty")
-    if head.startswith((b"<!doctype html", b"<html")) and not name.endswith(
-        (".html", ".htm")
-    ):
-        raise ValueError("it is a web page, as servers send instead of a refusal")
+        reason = no_data_reason(file.read(256))
+    if reason and not name.endswith((".html", ".htm")):
+        raise ValueError(f"it is {reason}")
     try:
         if name.endswith(".zip"):
             _check_zip(path, thorough)

@@ -3,6 +3,7 @@ the cache or the network.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from prompting.backbones import transformers_layout
@@ -25,12 +26,13 @@ def is_repository(name: str) -> bool:
     return bool(_NAME.fullmatch(name.removeprefix(PREFIX)))
 
 
-def download(name: str) -> Path:
+def download(name: str, check: Callable[[Path], None]) -> Path:
     """Return the local folder of a model: USER/NAME or USER/NAME@REVISION, with or
     without "hf-hub:" before it.
 
-    Raises ValueError for another form, or FileNotFoundError if the model is neither in
-    the cache nor on the network.
+    check: is called with the folder when its configuration is there, before the weights
+    are downloaded. Raises ValueError for another form, or FileNotFoundError if the
+    model is neither in the cache nor on the network.
     """
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     if not is_repository(name):
@@ -40,6 +42,10 @@ def download(name: str) -> Path:
 
     try:
         folder = _get(repository, revision, "*.json")
+    except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
+        raise _not_available(repository, error) from error
+    check(folder)
+    try:
         names = [*transformers_layout.WEIGHTS]
         if (folder / CONFIG).is_file():
             names = [*WEIGHTS, *names]
@@ -51,13 +57,16 @@ def download(name: str) -> Path:
                 folder / f"{weights}.index.json"
             ).is_file():
                 break
-    except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
-        first_line = _first_line(error)
-        raise FileNotFoundError(
-            f"the model {repository} of the Hugging Face Hub cannot be had here ({first_line}); a folder with its files "
-            "can be the backbone, too"
-        ) from error
+    except Exception as error:  # noqa: BLE001 - as above
+        raise _not_available(repository, error) from error
     return folder
+
+
+def _not_available(repository: str, error: Exception) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"the model {repository} of the Hugging Face Hub is not available here ({_first_sentence(error)}); a folder with "
+        "its files can be the backbone, too"
+    )
 
 
 def download_tokenizer(name: str) -> Path:
@@ -70,7 +79,7 @@ def download_tokenizer(name: str) -> Path:
         return _get(name, "", "*token*.json")
     except Exception as error:  # noqa: BLE001 - as above
         raise FileNotFoundError(
-            f"{name} of the Hugging Face Hub is not available ({_first_line(error)})"
+            f"{name} of the Hugging Face Hub is not available ({_first_sentence(error)})"
         ) from error
 
 
@@ -92,7 +101,7 @@ def check_reachable(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=10)
     except Exception as error:  # noqa: BLE001 - as above
         raise ConnectionError(
-            f"{constants.ENDPOINT} does not answer: {_first_line(error)}"
+            f"{constants.ENDPOINT} does not answer: {_first_sentence(error)}"
         ) from error
 
 
@@ -105,5 +114,6 @@ def _get(repository: str, revision: str, *patterns: str) -> Path:
     return Path(folder)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+def _first_sentence(error: Exception) -> str:
+    line = str(error).strip().partition("\n")[0]
+    return line.partition(". ")[0][:200]

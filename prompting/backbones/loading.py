@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -26,7 +26,13 @@ from prompting.backbones.backbone import (
 )
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
-from prompting.backbones.names import ALIASES, is_on_hub, local_path, open_clip_names
+from prompting.backbones.names import (
+    ALIASES,
+    LOCAL_PREFIX,
+    is_on_hub,
+    local_path,
+    open_clip_names,
+)
 from prompting.backbones.tokenizers import load_tokenizer
 from prompting.backbones.weights import (
     SUFFIXES,
@@ -66,6 +72,8 @@ def load_backbone(
     name that is none of these, with the nearest ones, and FileNotFoundError when
     weights are not available.
     """
+    if name == LOCAL_PREFIX:
+        raise ValueError(f"{LOCAL_PREFIX} needs a folder behind it")
     name = local_path(str(name))
     if name == "pocket":
         if pretrained:
@@ -91,10 +99,11 @@ def load_backbone(
     if name.endswith(SUFFIXES) or os.path.isabs(name) or name.startswith("."):
         raise FileNotFoundError(f"no checkpoint at {name}")
     if is_on_hub(name):
-        return _load_folder(hub_models.download(name), name, pretrained, device)
+        folder = hub_models.download(name, _check_config)
+        return _load_folder(folder, name, pretrained, device)
     raise ValueError(
-        f"unknown backbone {name!r}; {_nearest(name)}, the path of a checkpoint in OpenAI's layout, or a model of the "
-        "Hugging Face Hub, hf-hub:USER/NAME"
+        f"unknown backbone {name!r}; {_nearest(name)} It may also be the path of a checkpoint in OpenAI's layout, or "
+        "a model of the Hugging Face Hub, hf-hub:USER/NAME"
     )
 
 
@@ -198,6 +207,7 @@ def _load_architecture(
 
     if pretrained and (Path(pretrained).is_file() or pretrained.endswith(SUFFIXES)):
         return _load_architecture_file(name, architecture, pretrained, device)
+    config = configuration(architecture)
     tags = list_pretrained_tags_by_model(architecture)
     tag = pretrained or "openai"
     if tag not in tags:
@@ -213,7 +223,6 @@ def _load_architecture(
         raise ValueError(
             f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
         )
-    config = configuration(architecture)
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
         clip = _open_clip_model(architecture, tag, quick_gelu)
@@ -238,7 +247,7 @@ def _load_architecture(
     return _backbone(name, clip, preprocessing, device, tokenizer)
 
 
-def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> torch.nn.Module:
+def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> Any:
     """Return open_clip's model, downloaded if it is not in a cache.
 
     open_clip and huggingface_hub log nothing: the exception says what failed.
@@ -292,6 +301,33 @@ def _load_hub_file(
     path: Path, folder: Path, name: str, device: str | torch.device
 ) -> Backbone:
     """Load weights with open_clip's configuration file of a folder."""
+    model, values = _read_hub_config(folder)
+    tokenizer = load_tokenizer(model["text_cfg"], folder)
+    clip = build(model, read_state_dict(path), str(path))
+    preprocessing = Preprocessing(
+        _size(clip),
+        tuple(values.get("mean", OPENAI_MEAN)),
+        tuple(values.get("std", OPENAI_STD)),
+        values.get("interpolation", "bicubic"),
+    )
+    return _backbone(name, clip, preprocessing, device, tokenizer)
+
+
+def _check_config(folder: Path) -> None:
+    """Raise ValueError if the configuration of a folder is of a model that cannot be
+    used.
+    """
+    if (folder / HUB_CONFIG).is_file():
+        _read_hub_config(folder)
+    elif (folder / transformers_layout.CONFIG).is_file():
+        transformers_layout.read_config(folder / transformers_layout.CONFIG)
+
+
+def _read_hub_config(folder: Path) -> tuple[dict, dict]:
+    """Return model and preprocessing of open_clip's configuration file in a folder.
+
+    Raises ValueError if it is none, or of a model that cannot be used.
+    """
     config_path = folder / HUB_CONFIG
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
@@ -306,16 +342,8 @@ def _load_hub_file(
             f"{config_path} is no configuration of open_clip: {str(error)[:200]!r}"
         ) from error
     if reason:
-        raise ValueError(f"{path} cannot be used: {reason}")
-    tokenizer = load_tokenizer(model["text_cfg"], folder)
-    clip = build(model, read_state_dict(path), str(path))
-    preprocessing = Preprocessing(
-        _size(clip),
-        tuple(values.get("mean", OPENAI_MEAN)),
-        tuple(values.get("std", OPENAI_STD)),
-        values.get("interpolation", "bicubic"),
-    )
-    return _backbone(name, clip, preprocessing, device, tokenizer)
+        raise ValueError(f"{folder} cannot be used: {reason}")
+    return model, values
 
 
 def _backbone(
@@ -345,5 +373,5 @@ def _size(clip: CLIP) -> int:
 def _nearest(name: str) -> str:
     close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
     if not close:
-        return "known are pocket, ViT-B/16, RN50 and open_clip's names"
+        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
     return f"did you mean {', '.join(close)}?"

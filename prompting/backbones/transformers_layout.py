@@ -76,9 +76,10 @@ def read_config(path: Path) -> dict:
     given = read_json(path)
     kind = given.get("model_type") if isinstance(given, dict) else None
     if kind != "clip":
-        raise ValueError(
-            f"{path}: its model_type is {kind!r}; of transformers' models only clip (CLIPModel) can be used"
-        )
+        message = f"{path}: its model_type is {str(kind)[:40]!r}; of transformers' models only clip (CLIPModel) can be used"
+        if kind in ("siglip", "siglip2"):
+            message += ". SigLIP is read in open_clip's form, such as hf-hub:timm/ViT-B-16-SigLIP"
+        raise ValueError(message)
     text = _tower(given, "text_config", _TEXT_DEFAULTS, path)
     vision = _tower(given, "vision_config", _VISION_DEFAULTS, path)
     activation = text["hidden_act"]

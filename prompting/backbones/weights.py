@@ -17,6 +17,7 @@ from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
 from toolkit.common import unpickle
+from toolkit.common.files import require_data
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -61,7 +62,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     The file is .safetensors, a pickled state dict, bare or under a key such as
     "state_dict" (read with weights_only), or a TorchScript archive. Prefixes that
-    wrappers give all names ("module.", "model.", "_orig_mod.") are removed.
+    wrappers give all names ("module.", "_orig_mod.", "clip.") are removed.
 
     Raises FileNotFoundError, or ValueError when the file is none of these, or when its
     tensors claim more values than it holds.
@@ -69,6 +70,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
+    require_data(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -99,7 +101,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} holds no state dict of tensors")
     for name, value in content.items():
         if not isinstance(value, Tensor) or not isinstance(name, str):
-            raise ValueError(f"{path} holds no state dict of tensors")
+            keys = [str(key)[:40] for key in content]
+            raise ValueError(
+                f"{path} holds no state dict of tensors; its keys are {_some(keys)}"
+            )
         state[str(name)] = value
     check_sizes(state, path)
     return _without_prefixes(state)
@@ -107,26 +112,38 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def _unwrapped(content: object) -> object:
     """Return the state dict in a file of a training program: under one of `_WRAPPERS`
-    beside epoch, optimiser, ...
+    beside epoch, optimiser, ..., or two of them.
     """
-    for key in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            return content[key]
+    for _ in range(2):
+        for key in _WRAPPERS:
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                content = content[key]
+                break
     return content
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors without the prefixes that all of them have."""
+    """Return the tensors without the prefixes that all of them have: those of wrappers,
+    or any before the temperature, which is a CLIP's own.
+    """
+    owned = [name for name in state if name.endswith(".logit_scale")]
+    if len(owned) == 1:
+        state = _without_prefix(state, owned[0].removesuffix("logit_scale"))
     found = True
     while found and state:
         found = False
         for prefix in _PREFIXES_OF_WRAPPERS:
-            if all(name.startswith(prefix) for name in state):
-                state = {
-                    name.removeprefix(prefix): value for name, value in state.items()
-                }
-                found = True
+            shorter = _without_prefix(state, prefix)
+            found = found or shorter is not state
+            state = shorter
     return state
+
+
+def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors without a prefix if all of them have it, else as they are."""
+    if not all(name.startswith(prefix) for name in state):
+        return state
+    return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
 def has_transformers_names(state: dict[str, Tensor]) -> bool:
@@ -281,6 +298,12 @@ def _check_keys(
     unexpected = [name for name in state if name not in expected]
     shapes = []
     for name, value in state.items():
+        needs_numbers = name in expected and expected[name].is_floating_point()
+        if needs_numbers and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{source}: {name} holds {kind}; quantised weights cannot be used"
+            )
         if name in expected and value.shape != expected[name].shape:
             shapes.append(
                 f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from prompting.checkpoints.tensors import check_finite
 from prompting.prompts import Prompt, build_prompt
-from toolkit.common.files import write_bytes
+from toolkit.common.files import require_data, write_bytes
 
 _CONFIG = "config"
 _MAX_NUMBER = 100_000  # in a configuration
@@ -54,6 +54,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no prompts at {path}")
+    require_data(path)
     try:
         with safe_open(path, framework="pt") as file:
             strings = dict(file.metadata() or {})

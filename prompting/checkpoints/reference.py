@@ -16,6 +16,7 @@ from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.representation import MMRLPrompt
+from prompting.task_aware import SoftCPTPrompt
 from prompting.unified import UnifiedPrompt
 
 State = dict[str, Tensor]
@@ -37,6 +38,11 @@ MMRL_NAMES = {  # pattern of ours -> official
     r"projection": r"image_encoder.proj_rep",
     r"projection_a": r"image_encoder.A",
     r"projection_b": r"image_encoder.B",
+}
+SOFTCPT_NAMES = {  # ours -> official
+    "task_ctx": "task_prompt_learner.ctx",
+    "class_ctx": "class_prompt_learner.ctx",
+    "projection": "prompt_gen.proj",
 }
 _PREFIXES = {  # of the reference MVLPT -> ours
     "ctx": "text.ctx",
@@ -315,6 +321,8 @@ def official_names(prompt: Prompt, state: State) -> State:
         return _official_tcp(state)
     if isinstance(prompt, MMRLPrompt):
         return _official_mmrl(state)
+    if isinstance(prompt, SoftCPTPrompt):
+        return {SOFTCPT_NAMES[name]: value for name, value in state.items()}
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_SHARED = 4  # times that a file's values may be used by its tensors: tied weights
 
 
@@ -29,8 +30,15 @@ def check_sizes(tensors: Mapping[str, Tensor], source: str | Path) -> None:
 
 
 def check_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise ValueError naming the file and the first tensor that holds NaN or infinity."""
+    """Raise ValueError naming the file and the first tensor that holds NaN or infinity,
+    or numbers of 8 bits, which mean nothing without their scales.
+    """
     for name, value in tensors.items():
+        if value.is_floating_point() and value.dtype not in _FLOATS:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{source}: {name} holds {kind}; quantised weights cannot be used"
+            )
         if value.is_floating_point() and not torch.isfinite(value).all():
             kind = "NaN" if torch.isnan(value).any() else "infinity"
             raise ValueError(

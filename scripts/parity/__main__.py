@@ -25,6 +25,7 @@ METHODS = (
     "mmrlpp",
     "prograd",
     "promptsrc",
+    "softcpt",
     "tcp",
 )
 
@@ -52,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     from trainers import register_all
 
-    from .cases import compare, read_cases
+    from .comparison import compare
+    from .reading import read_cases
 
     register_all()
     try:

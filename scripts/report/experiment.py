@@ -96,13 +96,13 @@ class Stage:
         return build_task(cfg, label)
 
     def _find_custom(self, name: str, root: str) -> str:
-        """Return the name of a custom task with its path in the working folder, below
-        `root` or beside the run.
+        """Return the name of a custom task with its path below `root`, in the working
+        folder or beside the run.
         """
         kind, _, path = name.partition(":")
-        if not is_custom(name) or Path(path).exists():
+        if not is_custom(name):
             return name
-        folders = list(self.folder.resolve().parents)
+        folders = [Path(), *self.folder.resolve().parents]
         if root:
             folders.insert(0, Path(root))
         for folder in folders:

@@ -9,20 +9,14 @@ from functools import cache
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
 
-@cache
-def _register() -> None:
-    import trainers
-
-    trainers.register_all()
-
-
 def known() -> tuple[str, ...]:
     """Return the names of all methods, those of the paper first."""
     from dassl.engine import TRAINER_REGISTRY
 
+    import trainers
     from trainers.engine.config import trainer_class
 
-    _register()
+    trainers.register_all()
     names = []
     for name in (*PAPER, *TRAINER_REGISTRY.registered_names()):
         if name not in names and _learns(trainer_class(name)):

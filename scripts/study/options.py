@@ -51,19 +51,33 @@ def check_options(
 
 
 def check_jobs(jobs: Iterable[Job]) -> None:
-    """Raise ValueError if the configuration of a job has a wrong value."""
+    """Raise ValueError if the configuration of a job has a wrong value, or if a prompt
+    that is to be scored on other tasks serves its own classes alone.
+    """
     checked = set()
     for job in jobs:
         settings = job.settings
         tasks = settings["tasks"]
         if settings["stage"] == "transfer":
             tasks = tasks[:1]  # each run has one of them
+            _check_transfer(job)
         key = (settings["method"], settings["shots"], settings["seed"])
         key = (*key, settings["backbone"], str(settings["options"]), *tasks)
         if key in checked:
             continue
         checked.add(key)
         _check_values(job, tasks)
+
+
+def _check_transfer(job: Job) -> None:
+    from trainers.engine.config import trainer_class
+
+    method = job.settings["method"]
+    reason = trainer_class(method).class_specific_reason(configuration_of(job))
+    if reason:
+        raise ValueError(
+            f"{method}: its prompt serves the classes of one task alone ({reason}), so no item that needs transfer has it"
+        )
 
 
 def _check_values(job: Job, tasks: Sequence[str]) -> None:

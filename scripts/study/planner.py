@@ -15,6 +15,7 @@ from . import costs
 from .methods import single_form
 from .protocol import LENGTH_NODES, Protocol
 
+CLASS_OFFSETS = {"APT": "TRAINER.APT.CLASS_OFFSETS"}
 PROJECTION = {  # variant -> key and default
     "head": ("HEADS", 1),
     "layer": ("LAYERS", 1),
@@ -37,7 +38,7 @@ class Planner:
     same run adds nothing.
 
     A variant is given by keywords: length (context vectors), head, layer, width (of
-    UPT's transformer), backbone.
+    UPT's transformer), offsets (of classes), backbone.
 
     Args:
         plan: to add to; default: a new one.
@@ -138,10 +139,17 @@ class Planner:
     def transfer(self, method: str, shots: int, seed: int) -> str:
         """Plan the scores of every target's own prompt on every target, and the groups
         that follow from them.
+
+        They are learned without offsets of their task's classes.
         """
         targets = self.protocol.targets
-        prompts = [self.adapt(method, shots, seed, target) for target in targets]
-        settings, label = self._settings(method, shots, seed, {})
+        variant = {}
+        if method in CLASS_OFFSETS:
+            variant["offsets"] = False
+        prompts = [
+            self.adapt(method, shots, seed, target, **variant) for target in targets
+        ]
+        settings, label = self._settings(method, shots, seed, variant)
         settings |= {"stage": "transfer", "tasks": list(targets), "prompts": prompts}
         name = "transfer/" + label.removeprefix("runs/")
         seconds = costs.transfer_seconds(method, targets)
@@ -191,6 +199,8 @@ class Planner:
         if name == "length":
             keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTH_NODES[single]]
             return keys, self.protocol.lengths[single]
+        if name == "offsets":
+            return [CLASS_OFFSETS[single]], True
         key, default = PROJECTION[name]
         return [f"TRAINER.MVLPT.PROJECT_{key}"], default
 

@@ -17,6 +17,7 @@ from scripts.jobs.local_executor import each
 from toolkit.common.structured import read_json, write_json
 from trainers.engine.config import flatten, resolve, with_overrides, without_local_paths
 from trainers.engine.scoring import SHARED, read_run, score_prompts
+from trainers.engine.start import check_class_list
 from trainers.features import fingerprints
 
 
@@ -134,6 +135,8 @@ def _column_keys(
     keys = {}
     for name in tasks:
         task = build_task(cfg, name)
+        for folder in run_folders:
+            check_class_list(folder, task.classnames)
         labels = [sample.labels for sample in task.test]
         parts = (
             prompts,

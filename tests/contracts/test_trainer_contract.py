@@ -3,6 +3,7 @@ tests/contracts --trainer NAME [--import FILE].
 """
 
 import json
+import shlex
 
 import pytest
 import torch
@@ -31,20 +32,12 @@ def run(folder, trainer_name, log_as_before):
     def in_folder(name, flags="", keys=""):
         out = folder / trainer_name / name
         if not (out / "results.json").is_file():
-            command = f"--trainer {trainer_name} --dataset {TASK} --shots 2 --seed 1 --output-dir {out}"
+            command = (
+                f"--trainer {trainer_name} --dataset {TASK} --shots 2 --seed 1 "
+                f"--output-dir {out} {flags} OPTIM.MAX_EPOCH 2 {keys}"
+            )
             with log_as_before():
-                assert (
-                    train.main(
-                        [
-                            *command.split(),
-                            *flags.split(),
-                            "OPTIM.MAX_EPOCH",
-                            "2",
-                            *keys.split(),
-                        ]
-                    )
-                    == 0
-                )
+                assert train.main(shlex.split(command)) == 0
         return out
 
     return in_folder

@@ -426,6 +426,32 @@ def test_names_that_only_resemble_splits_are_classes(cfg, disk):
             ("train/a/x", "train/a/y", "train/b/z", "train/b/v", "test/a/x"),
             "{root}/train/a holds no images",
         ),
+        # a category with a single class, and categories of one class but the last
+        (
+            ("animals/cat", "animals/dog", "plants/rose"),
+            "{root}/animals holds no images, but .* cat and dog",
+        ),
+        (
+            ("a/oak", "b/fir", "c/elm", "c/ash"),
+            "{root}/a holds no images, but .* oak and fir",
+        ),
+        # splits within classes, and within a folder that is around all
+        (
+            ("cat/train", "cat/test", "dog/train", "dog/test"),
+            "{root}/cat holds the splits test and train: .* to train/cat and so on",
+        ),
+        (
+            ("cat/Training", "cat/valid", "dog"),
+            "{root}/cat holds the splits Training and valid: .* to Training/cat",
+        ),
+        (
+            ("data/train/a", "data/train/b", "data/test/a"),
+            "{root}/data holds the splits test and train: give this folder",
+        ),
+        (
+            ("images/train/a", "images/val/a", "labels/train"),
+            "{root}/images holds the splits train and val: give this folder",
+        ),
     ],
 )
 def test_folders_that_are_no_classes_are_refused(cfg, disk, folders, message):
@@ -439,6 +465,7 @@ def test_folders_that_are_no_classes_are_refused(cfg, disk, folders, message):
 def test_folders_that_may_be_splits_are_reported(cfg, disk, caplog):
     for name, folders in {
         "years": ("old/ant", "old/bee", "recent/ant", "recent/bee"),
+        "one": ("day/a", "night/b"),
         "rooms": ("day/a", "day/b", "night/a", "night/c"),
     }.items():
         task = build_task(cfg, tree(disk, name, *folders))
@@ -553,6 +580,25 @@ def test_links_and_hidden_folders(cfg, disk):
     ] == trained
 
 
+def test_links_to_files_and_folders_of_the_system(cfg, disk, caplog):
+    name = tree(disk, "pets", "cat", "dog", count=4)
+    tree(disk, "store", "photos", count=2)
+    tree(disk, "pets", "@eaDir", "cat/@eaDir/0.png", "$RECYCLE.BIN", "#recycle/cat")
+    pets = disk.root / "pets"
+    (pets / "cat/again.png").symlink_to("0.png")
+    (pets / "cat/other.png").symlink_to("../dog/1.png")
+    (pets / "dog/new.png").symlink_to(disk.root / "store/photos/1.png")
+    cfg.DATASET.NUM_SHOTS = -1
+    task = build_task(cfg, name)
+    assert task.classnames == ["cat", "dog"]
+    everything = {*keys(task.train_x), *keys(task.val), *keys(task.test)}
+    expected = {f"{name}/{k}.png" for name in ("cat", "dog") for k in range(4)}
+    assert everything == expected | {"dog/new.png"}
+    assert "cat: 2 of 6 files are passed over, such as " in caplog.text
+    found = [path.relative_to(pets).as_posix() for path in find_images([pets])]
+    assert set(found) == everything
+
+
 def test_a_link_to_another_class(cfg, disk):
     name = tree(disk, "pets", "cat", "dog", count=4)
     (disk.root / "pets/cat/others").symlink_to("../dog")
@@ -663,7 +709,9 @@ def test_labels_that_are_numbers_stay_texts(cfg, table):
     ] == [0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("label", ["ro\0bin", "\x1b[31mrobin", '"ro\nbin"'])
+@pytest.mark.parametrize(
+    "label", ["ro\0bin", "\x1b[31mrobin", '"ro\nbin"', "ro\u2028bin", "ro\x85bin"]
+)
 def test_control_characters_in_labels_are_refused(cfg, table, label):
     rows = [row.replace("robin", label) for row in BIRDS]
     with pytest.raises(
@@ -671,6 +719,19 @@ def test_control_characters_in_labels_are_refused(cfg, table, label):
         match=r"birds.csv:\d+: (.* holds a control character|not a valid CSV line)",
     ):
         build_task(cfg, table(lines(rows)))
+
+
+@pytest.mark.parametrize("text", [r"c\0at", r"\e[31mcat", r"c\Lat", r"c\nat"])
+@pytest.mark.parametrize("key", ["names", "templates"])
+def test_control_characters_in_settings_are_refused(cfg, photos, disk, key, text):
+    value = f'["{text} {{}}"]'
+    if key == "names":
+        value = f'{{cat: "{text}", dog: dog}}'
+    disk.write("photos.yaml", f"{key}: {value}")
+    with pytest.raises(
+        ValueError, match=f"photos.yaml: {key}: .* holds a control character"
+    ):
+        build_task(cfg, f"folder:{photos}")
 
 
 @pytest.mark.parametrize("character", ["\n", "\x1b", "\x07"])

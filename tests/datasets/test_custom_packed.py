@@ -3,6 +3,7 @@ table.
 """
 
 import json
+import os
 
 import copies
 import pytest
@@ -109,6 +110,46 @@ def test_names_of_the_yaml_replace_those_of_the_source(everything, tmp_path):
         "wren",
     ]
     assert [sample.label for sample in task.test] == [0, 1]
+
+
+@pytest.mark.parametrize("kind", ["wds", "parquet"])
+@pytest.mark.parametrize("changed", ["labels", "names", "images"])
+def test_a_source_that_changes_with_its_dates_kept(everything, tmp_path, kind, changed):
+    write = write_wds if kind == "wds" else write_parquet
+    folder, labels = tmp_path / "birds", {"train": [0, 1, 2] * 2, "test": [2, 1, 0, 1]}
+    write(folder, NAMES, labels)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    dates = {path: path.stat().st_mtime_ns for path in files}
+    before = build_task(everything, f"{kind}:{folder}")
+    names = list(NAMES)
+    if changed == "labels":
+        labels["test"] = [1, 2, 1, 0]
+    if changed == "names":
+        names[:2] = ["wryn", "rabin"]
+    if changed == "images":
+        for path in files:
+            content = path.read_bytes()
+            path.write_bytes(content.replace(b"IEND\xaeB`\x82", b"IEND\xaeB`\x83"))
+    else:
+        write(folder, names, labels)
+    for path, date in dates.items():
+        os.utime(path, ns=(date, date))
+    task = build_task(everything, f"{kind}:{folder}")
+    assert task.classnames == names
+    assert [sample.label for sample in task.test] == labels["test"]
+    new, old = (read_bytes(found.test[0].impath) for found in (task, before))
+    assert (new == old) == (changed != "images")
+
+
+@pytest.mark.parametrize("name", ["ro\0bin", "\x1b[31mrobin"])
+@pytest.mark.parametrize("kind", ["wds", "parquet"])
+def test_control_characters_in_class_names_are_refused(
+    everything, tmp_path, kind, name
+):
+    write = write_wds if kind == "wds" else write_parquet
+    write(tmp_path / "birds", ["wren", name], {"train": [0, 1] * 2, "test": [1, 0]})
+    with pytest.raises(ValueError, match="birds: '.*robin|bin' holds a control char"):
+        build_task(everything, f"{kind}:{tmp_path / 'birds'}")
 
 
 def test_bad_sources_leave_nothing(everything, tmp_path):
@@ -219,6 +260,39 @@ def test_several_labels_in_a_table(everything, disk):
     assert [sample.labels for sample in task.test] == [(0, 1), (1,), ()]
 
 
+def test_spaces_before_quotes_and_breaks_within_labels(everything, disk):
+    files = images(*(f"{split}/{k}.png" for split in ("train", "test") for k in "ab"))
+    for split in ("train", "test"):
+        files[f"{split}/metadata.csv"] = table(
+            '"a.png", "wren"', 'b.png,  "great ""tit"""', header='file_name, "label"'
+        )
+    task = build_task(everything, folder_of(disk, files))
+    assert task.classnames == ['great "tit"', "wren"]
+    assert [sample.label for sample in task.test] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "label", ["ro\0bin", "\x1b[2Jrobin", "ro\ud800bin", "a\u2028b"]
+)
+@pytest.mark.parametrize("escaped", [True, False])
+def test_control_characters_in_labels_of_json_are_refused(
+    everything, disk, label, escaped
+):
+    if not escaped and label != "a\u2028b":
+        pytest.skip("JSON and UTF-8 hold it escaped only")
+    files = images("train/a.png", "train/b.png", "test/a.png")
+    files["test/metadata.csv"] = table("a.png,wren")
+    lines = [("a.png", "wren"), ("b.png", label)]
+    files["train/metadata.jsonl"] = "\n".join(
+        json.dumps({"file_name": name, "label": text}, ensure_ascii=escaped)
+        for name, text in lines
+    )
+    with pytest.raises(
+        ValueError, match="train/metadata.jsonl:2: .* holds a control character"
+    ):
+        build_task(everything, folder_of(disk, files))
+
+
 def test_a_table_without_labels_beside_class_folders_is_passed_over(everything, disk):
     files = images(
         *(
@@ -252,6 +326,10 @@ BAD_TABLES = {
     "an absolute path": (
         table("/etc/passwd,wren"),
         "train/metadata.csv:2: '/etc/passwd' leads out",
+    ),
+    "a label that steers the terminal": (
+        table("a.png,wren", "b.png,\x1b[31mrobin"),
+        "train/metadata.csv:3: .* holds a control character",
     ),
     "too many fields": (
         table("a.png,wren,x"),

@@ -12,6 +12,7 @@ import pytest
 from copies import image, write_tar, write_wds
 
 from datasets import build_task
+from datasets.catalog import names
 from datasets.io.parquet_files import read_parquet
 from datasets.io.webdatasets import read_webdataset
 
@@ -178,11 +179,11 @@ def parquet(tmp_path):
         return pyarrow.array(rows, kind)
 
     def write(files, column="label"):
-        for name, (content, values, names) in files.items():
+        for name, (content, values, classes) in files.items():
             content = images(len(values)) if content is None else content
             table = pyarrow.table({"image": content, column: values})
-            if names:
-                feature = {"names": names, "_type": "ClassLabel"}
+            if classes:
+                feature = {"names": classes, "_type": "ClassLabel"}
                 features = json.dumps({"info": {"features": {column: feature}}})
                 table = table.replace_schema_metadata({"huggingface": features})
             path = tmp_path / "copy" / name
@@ -215,11 +216,11 @@ def test_texts_of_other_types_are_class_names(parquet):
 
 
 def test_class_names_by_label(parquet):
-    names = {"1": "robin", "0": "wren", "2": "great tit"}
-    folder = parquet({"test.parquet": (None, [2, 0], names)})
+    by_label = {"1": "robin", "0": "wren", "2": "great tit"}
+    folder = parquet({"test.parquet": (None, [2, 0], by_label)})
     assert read_parquet(folder).classnames == NAMES
-    for names in ("abc", {"0": "wren", "7": "robin"}):
-        folder = parquet({"test.parquet": (None, [2, 0], names)})
+    for wrong in ("abc", {"0": "wren", "7": "robin"}):
+        folder = parquet({"test.parquet": (None, [2, 0], wrong)})
         with pytest.raises(ValueError, match="have no class names"):
             read_parquet(folder)
 
@@ -297,8 +298,8 @@ def test_bad_parquet_files(case, parquet):
 
 
 def test_files_of_no_split_are_named(parquet, caplog):
-    names = ("train.parquet", "partial-test/0000.parquet")
-    collection = read_parquet(parquet({name: (None, [0], NAMES) for name in names}))
+    files = ("train.parquet", "partial-test/0000.parquet")
+    collection = read_parquet(parquet({name: (None, [0], NAMES) for name in files}))
     assert list(collection.splits) == ["train"]
     assert "1 of 2 files are passed over" in caplog.text
     assert "such as partial-test/0000.parquet" in caplog.text
@@ -320,3 +321,27 @@ def test_the_column_of_images_is_the_named_one(tmp_path):
     write_table(table, tmp_path / "test.parquet")
     with pytest.raises(ValueError, match="test.parquet has 2 columns 'label'"):
         read_parquet(tmp_path)
+
+
+# -- imagefolder -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_tables_of_other_programs(mark, disk, cfg, caplog):
+    cfg.DATASET.NUM_SHOTS = -1
+    lines = ["File_Name,Label", "a.png,cat", "b.png,cat", "c.png,dog", "d.png,dog"]
+    disk.write("photos/metadata.csv", "\n".join(lines).replace(",", mark))
+    for number, name in enumerate("abcde"):
+        disk.write(f"photos/{name}.png", image(number))
+    task = build_task(cfg, f"folder:{disk.root}/photos")
+    assert task.classnames == ["cat", "dog"]
+    assert sorted(sample.label for sample in task.test) == [0, 1]
+    assert "1 of 5 images are in no table, such as e.png" in caplog.text
+
+
+def test_accents_do_not_count_in_class_names():
+    known = names.class_names("food-101")
+    accents = {"creme brulee": "Crème brûlée", "beef carpaccio": "Beef Carpàccio"}
+    found = [accents.get(name, name.upper()) for name in reversed(known)]
+    assert set(accents.values()) <= set(found)
+    assert names.match_labels("food-101", found, "here") == list(range(101))[::-1]

@@ -674,7 +674,8 @@ def test_sets_from_the_hub(tmp_path, hub, capsys):
     assert "test/1.tar" in asked and not asked & {"README.md", "dtd.zip"}
     hub.requests.clear()
     capsys.readouterr()
-    again = f"prepare mnist --from hub --at {tmp_path}/root/hub --root {tmp_path}/other"
+    downloads = tmp_path / "root" / "hub"
+    again = f"prepare mnist --from hub --at {downloads} --root {tmp_path}/other"
     assert main(shlex.split(again)) == 0  # existing files are not fetched again
     assert not [
         request

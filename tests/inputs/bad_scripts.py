@@ -131,6 +131,11 @@ SECTIONS = {
             "error: --trainer: MCoOp learns no prompt on one task alone; use CoOp, VPT or UPT",
         ),
         Case(
+            "transfer: a head",
+            "-m scripts.transfer --trainer GDA --tasks folder:photos,csv:table.csv",
+            "error: --trainer: the prompt of GDA serves the classes of one task alone (a head has weights of each class)",
+        ),
+        Case(
             "transfer: one task",
             "-m scripts.transfer --trainer CoOp --tasks folder:photos",
             "error: --tasks: at least two tasks, each once, are compared",

@@ -207,7 +207,7 @@ SECTIONS = {
             "class-specific contexts of other classes",
             "train.py --trainer CoOp --root data --dataset patch-camelyon --model-dir csc "
             "TRAINER.MVLPT.COOP.N_CTX 5 TRAINER.MVLPT.COOP.CSC True",
-            "error: csc/prompt_learner/model-best.pth.tar holds contexts for another class list: ...",
+            "error: csc holds vectors of another class list: ...",
         ),
         Case(
             "a damaged checkpoint",
@@ -224,7 +224,7 @@ SECTIONS = {
         Case(
             "an unknown backbone",
             "train.py --trainer CoOp --dataset folder:photos --backbone ViT-B/61",
-            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., the path of a checkpoint in OpenAI's layout, ...",
+            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ...? It may also be the path of a checkpoint ...",
         ),
         Case(
             "classes whose words the backbone does not know",

@@ -221,7 +221,7 @@ SECTIONS = {
         Case(
             "predict: an unknown backbone",
             "-m prompting predict run photos/train/cat/0.png --backbone ViT-B/61",
-            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ..., the path of a checkpoint in OpenAI's layout, ...",
+            "error: unknown backbone 'ViT-B/61'; did you mean ViT-B/16, ...? It may also be the path of a checkpoint ...",
         ),
         Case(
             "predict: a folder without a model as the backbone",
@@ -231,7 +231,7 @@ SECTIONS = {
         Case(
             "predict: a folder of another model of transformers",
             "-m prompting predict run photos/train/cat/0.png --backbone photos",
-            "error: photos/config.json: its model_type is 'siglip'; of transformers' models only clip (CLIPModel) can be used",
+            "error: photos/config.json: its model_type is 'siglip'; of transformers' models only clip (CLIPModel) can be used. ...",
             {"photos/config.json": '{"model_type": "siglip"}'},
         ),
         Case(

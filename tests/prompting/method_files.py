@@ -7,85 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tests.prompting.oracle import TOKENIZER, State, block, depth, norm, random_state
+from tests.prompting import mmrl_numbers, softcpt_numbers
+from tests.prompting.method_towers import (
+    NAMES,
+    TEMPLATE,
+    backbone,
+    image_features,
+    plain,
+    text_features,
+    unit,
+)
+from tests.prompting.oracle import TOKENIZER, State
 from trainers.anchors import imagenet_templates
 
-NAMES = ["sea_lion", "St. Bernard", "what?", "ice cream van"]
-SHAPE = (64, 3, 8, 32, 64, 3, 16)  # as `oracle.random_state` takes it
-TEMPLATE = "a drawing of a {}, large."
 BLOCK = "{}.transformer.resblocks.{}.VPT_shallow"
-
-
-def backbone() -> tuple[State, Tensor]:
-    """Return a random CLIP in OpenAI's layout, and images."""
-    state = random_state(*SHAPE)
-    draw = torch.Generator().manual_seed(3)
-    return state, torch.randn(6, 3, 32, 32, generator=draw)
-
-
-def text_features(
-    state: State,
-    sentences: list[str],
-    layers: list[Tensor] | dict[int, Tensor],
-    first: int = 1,
-) -> Tensor:
-    """Return features, not normalised; layers[i] takes the positions `first`, first +
-    1, ... before block i.
-    """
-    if isinstance(layers, list):
-        layers = dict(enumerate(layers))
-    ids = TOKENIZER(sentences, context_length=77)
-    x = state["token_embedding.weight"][ids]
-    for i in range(depth(state, "transformer")):
-        if i in layers:
-            end = first + layers[i].shape[-2]
-            layer = layers[i].expand(len(x), -1, -1)
-            x = torch.cat([x[:, :first], layer, x[:, end:]], 1)
-        if i == 0:
-            x = x + state["positional_embedding"]
-        x = block(
-            x, state, f"transformer.resblocks.{i}", x.shape[-1] // 64, causal=True
-        )
-    x = norm(x, state, "ln_final")
-    return x[torch.arange(len(x)), ids.argmax(-1)] @ state["text_projection"]
-
-
-def image_features(state: State, images: Tensor, layers: list[Tensor]) -> Tensor:
-    """Return unit-length features; layers[0] comes after the patches and before ln_pre,
-    layers[i] replaces it before block i.
-    """
-    x = (
-        F.conv2d(images, state["visual.conv1.weight"], stride=8)
-        .flatten(2)
-        .transpose(1, 2)
-    )
-    x = torch.cat([state["visual.class_embedding"].expand(len(x), 1, -1), x], 1)
-    x = x + state["visual.positional_embedding"]
-    length = x.shape[1]
-    for i in range(depth(state, "visual.transformer")):
-        if i < len(layers):
-            x = torch.cat([x[:, :length], layers[i].expand(len(x), -1, -1)], 1)
-        if i == 0:
-            x = norm(x, state, "visual.ln_pre")
-        x = block(
-            x,
-            state,
-            f"visual.transformer.resblocks.{i}",
-            x.shape[-1] // 64,
-            causal=False,
-        )
-    return unit(norm(x[:, 0], state, "visual.ln_post") @ state["visual.proj"])
-
-
-def unit(x: Tensor) -> Tensor:
-    return x / x.norm(dim=-1, keepdim=True)
-
-
-def plain(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def random_prompt(method: str) -> State:
@@ -95,6 +32,10 @@ def random_prompt(method: str) -> State:
     def normal(*shape: int) -> Tensor:
         return 0.3 * torch.randn(*shape, generator=draw)
 
+    if method == "softcpt":
+        return softcpt_numbers.random_prompt(normal)
+    if method in mmrl_numbers.CONFIGS:
+        return mmrl_numbers.random_prompt(method, normal)
     if method in ("kgcoop", "prograd"):
         return {"ctx": normal(3, 64)}
     if method == "tcp":
@@ -152,6 +93,10 @@ def losses_of(
     """Return all results of a step: logits, features, terms, and the value whose
     gradient the optimiser takes.
     """
+    if method == "softcpt":
+        return softcpt_numbers.results(state, prompt, images, labels)
+    if method in mmrl_numbers.CONFIGS:
+        return mmrl_numbers.results(method, state, prompt, images, labels)
     text, visual = layers_of(method, prompt)
     count = text[0].shape[-2]
     sentences = sentences_of(method, count, words)
@@ -250,7 +195,11 @@ CONFIGS = {
     "promptsrc": {"w_text": 25, "w_image": 10},
     "kgcoop": {"w": 8.0},
     "prograd": {"T": 2.0, "lam": 0.5, "pos": "end"},
+    "softcpt": softcpt_numbers.CONFIG,
+    **mmrl_numbers.CONFIGS,
 }
+# the official optimiser of SoftCPT takes a step for each of its four modules
+STEPS_A_BATCH = {"softcpt": 4}
 
 
 def write_files(method: str, folder: Path) -> Path:
@@ -284,6 +233,7 @@ def write_files(method: str, folder: Path) -> Path:
         f"prompt/{name}": value.detach().clone().numpy()
         for name, value in prompt.items()
     }
+    rate = 0.01 * STEPS_A_BATCH.get(method, 1)
     step_losses = []
     for number in range(3):
         found = losses_of(
@@ -302,7 +252,7 @@ def write_files(method: str, folder: Path) -> Path:
         else:
             step_losses.append(found["loss"].detach())
         prompt = {
-            name: (value.detach() - 0.01 * gradient[name]).requires_grad_()
+            name: (value.detach() - rate * gradient[name]).requires_grad_()
             for name, value in prompt.items()
         }
     arrays["step_losses"] = torch.stack(step_losses).numpy()

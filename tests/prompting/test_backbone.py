@@ -192,6 +192,17 @@ def test_keys_that_are_numbers_are_no_state_dict(tmp_path):
 def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*missing.pt"):
         load_backbone(str(tmp_path / "missing.pt"))
+    with pytest.raises(ValueError, match="local-dir: needs a folder"):
+        load_backbone("local-dir:")
+    for content, message in (
+        ("", "is empty"),
+        ("<!DOCTYPE html>", "is a web page, as servers send"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+    ):
+        for name in ("x.pt", "x.safetensors"):
+            (tmp_path / name).write_text(content)
+            with pytest.raises(ValueError, match=f"{name} {message}"):
+                load_backbone(str(tmp_path / name))
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(ValueError, match="text.pt cannot be read as a checkpoint"):
         load_backbone(str(tmp_path / "text.pt"))
@@ -306,7 +317,8 @@ def test_architecture_with_a_file(tmp_path, monkeypatch, sizes, activation):
 
 @pytest.mark.parametrize("wrapper", ["", "state_dict", "model", "model_state_dict"])
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."]
+    "prefix",
+    ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "clip.", "a.b."],
 )
 def test_fine_tuned_files(tmp_path, wrapper, prefix):
     state = openai_state()
@@ -326,6 +338,28 @@ def test_fine_tuned_files(tmp_path, wrapper, prefix):
         rtol=0,
         atol=0,
     )
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "float8_e4m3fn"])
+def test_quantised_weights_are_refused(tmp_path, kind):
+    state = openai_state()
+    name = "visual.conv1.weight"
+    state[name] = state[name].to(getattr(torch, kind))
+    torch.save(state, tmp_path / "quantised.pt")
+    message = f"quantised.pt: {name} holds {kind}; quantised weights cannot be used"
+    with pytest.raises(ValueError, match=message):
+        load_backbone(str(tmp_path / "quantised.pt"))
+
+
+def test_wrappers_in_wrappers_and_unknown_ones(tmp_path):
+    file = tmp_path / "tuned.pt"
+    torch.save({"state_dict": {"model": openai_state(), "epoch": 3}}, file)
+    expected = openai_state()["text_projection"].float()
+    assert torch.equal(load_backbone(str(file)).clip.text_projection, expected)
+    torch.save({"ema": openai_state(), "epoch": 3}, file)
+    message = "no state dict of tensors; its keys are ema, epoch"
+    with pytest.raises(ValueError, match=message):
+        load_backbone(str(file))
 
 
 def test_the_pocket_knows_the_classes_of_its_own_tasks():

@@ -17,6 +17,7 @@ from prompting import (
     MaPLePrompt,
     MMRLPPPrompt,
     MMRLPrompt,
+    SoftCPTPrompt,
     TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
@@ -59,6 +60,7 @@ PROMPTS = {
     "mmrlpp": ("vit", lambda: MMRLPPPrompt(2, 8, 32, 64, 16, [0, 1], 0.7, 0.9, 2, 3)),
     "anchored": ("vit", anchored),
     "head": ("vit", lambda: HeadPrompt(3, 16)),
+    "softcpt": ("vit", lambda: SoftCPTPrompt(3, 32, 16)),
 }
 
 ONNX: list = ["unified", "anchored", "mmrl"]  # seconds each
@@ -92,7 +94,7 @@ def test_the_exported_module_is_the_prompted_clip(kind):
         wanted = model.model.encode_images(images)
         rows = model.choose_classes(names)[1]
         wanted = model.model.logits(
-            wanted, model.model.encode_classes(names, rows=rows)
+            wanted, model.model.encode_classes(names, rows=rows, task="photos")
         ).softmax(1)
         fixed = FixedClasses(model, names).eval()
         graph = torch.export.export(
@@ -115,7 +117,7 @@ def test_onnxruntime_gives_the_same_probabilities(tmp_path, kind):
     )
     (got,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
-        wanted = model.model(images, CLASSES).softmax(1)
+        wanted = model.model(images, CLASSES, "photos").softmax(1)
     torch.testing.assert_close(torch.from_numpy(got), wanted, rtol=0, atol=1e-4)
     about = session.get_modelmeta().custom_metadata_map
     assert (

@@ -7,7 +7,6 @@ from tiny import random_images, tiny_clip
 from prompting.checkpoints.prompt_files import load_prompts, save_prompts
 from prompting.head import HeadPrompt
 from prompting.model import PromptedCLIP
-from prompting.prompts import KIND_MODULES, PROMPT_KINDS
 
 NAMES = ["cat", "dog", "bird"]
 TEMPLATES = ["a photo of a {}.", "a drawing of a {}."]
@@ -85,9 +84,3 @@ def test_a_stored_head_is_the_same(clip, tmp_path, bias):
     )
     for name, value in head.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
-
-
-def test_every_kind_is_built_when_nothing_else_was_imported():
-    found = {cls.__module__ for cls in PROMPT_KINDS.values()}
-    ours = {module for module in found if module.startswith("prompting.")}
-    assert ours == {"prompting.prompts", *KIND_MODULES}

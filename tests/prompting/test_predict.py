@@ -330,7 +330,7 @@ def test_text_output(command, saved, photos):
 
 def test_json_output_of_a_folder(command, saved, photos):
     code, out, _ = command(
-        f"{saved()} {photos} {photos}/a.png --json --top 2 --classes 'owl, a cat,cat'",
+        f"{saved()} {photos} {photos}/a.png --json --top 2 --classes 'owl, a cat,cat'"
     )
     records = json.loads(out)
     names = ["a.png", "b.JPG", "d.gif", "deep/c.png", "e.png", "a.png"]
@@ -611,24 +611,15 @@ def test_avif_and_heic_where_they_can_be_decoded(
         ("{run} {photos} --threshold 1.5", "--threshold is 1.5"),
         ("{run} {photos} --threshold nan", "--threshold is nan"),
         ("{run} {photos} --copy", "--copy says how --sort-into"),
-        (
-            "{run} {photos} --sort-into {photos}/a.png",
-            "a.png is a file, not a folder",
-        ),
+        ("{run} {photos} --sort-into {photos}/a.png", "a.png is a file, not a folder"),
         ("{run} {photos}/nothing.png", "no image .*nothing.png"),
         ("{run} {photos}/notes.txt", "cannot decode .*notes.txt: not an image"),
         ("{run} {run}", "no images in .*run"),
         ("{photos} {photos}", "no prompts at .*photos/prompts.safetensors"),
         ("{photos}/a.png {photos}", "a.png is no safetensors file"),
         ("{run} {photos} --top 0", "--top is 0"),
-        (
-            "{run} {photos} --task x",
-            "not learned on a task 'x'; it knows photos",
-        ),
-        (
-            "{run} {photos} --backbone ViT-B/61",
-            "unknown backbone 'ViT-B/61'.*ViT-B/16",
-        ),
+        ("{run} {photos} --task x", "not learned on a task 'x'; it knows photos"),
+        ("{run} {photos} --backbone ViT-B/61", "unknown backbone 'ViT-B/61'.*ViT-B/16"),
     ],
 )
 def test_wrong_input_ends_with_code_2_and_one_line(
@@ -680,10 +671,7 @@ def test_plain_clip(capsys, clip, photos):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (
-            "zeroshot {photos}",
-            "zeroshot needs --classes, the names to choose among",
-        ),
+        ("zeroshot {photos}", "zeroshot needs --classes, the names to choose among"),
         (
             "zeroshot {photos} --classes cat,dog --task photos",
             "--task is of a prompt's training",

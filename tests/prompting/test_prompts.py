@@ -4,9 +4,6 @@ configurations describe.
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +11,7 @@ import torch
 from prompting import (
     IVLPPrompt,
     MaPLePrompt,
+    SoftCPTPrompt,
     TCPPrompt,
     TextPrompt,
     UnifiedPrompt,
@@ -21,6 +19,7 @@ from prompting import (
     build_prompt,
     prompt_from_reference,
 )
+from prompting.prompts import KIND_MODULES, PROMPT_KINDS
 
 
 def unified(
@@ -179,7 +178,7 @@ def test_no_maps_where_widths_agree():
         (lambda: VisualPrompt(2, 8, 2, 16, dropout=1.0), "dropout is 1.0"),
         (
             lambda: build_prompt({"kind": "audio"}),
-            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, mmrl, mmrlpp, tcp, text, unified, visual",
+            "unknown kind of prompt 'audio'; known: anchored, .*ivlp, maple, mmrl, mmrlpp, softcpt, tcp, text, unified, visual",
         ),
         (lambda: build_prompt({"kind": "text", "n_ctx": 2}), "prompt lacks 'width'"),
     ],
@@ -207,6 +206,8 @@ def test_dropout_only_in_training():
         IVLPPrompt(4, 8, 3, 0, 0, 0),
         MaPLePrompt(2, 8, 6, 3),
         TCPPrompt(4, 8, 6, 2, last_words=", a bird"),
+        SoftCPTPrompt(4, 8, 6),
+        SoftCPTPrompt(4, 8, 6, 3, ["pets", "flags"], 2, 5, position="middle"),
     ],
 )
 def test_config_describes_the_module(prompt):
@@ -268,17 +269,7 @@ def test_reference_checkpoint_with_other_names_is_refused():
 
 
 def test_every_kind_is_known_when_a_prompt_is_read():
-    """Build all kinds in a process that has imported only this module."""
-    program = (
-        "from prompting import prompts; prompts.build_prompt({'kind': 'none of them'})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert (
-        "known: anchored, ivlp, maple, mmrl, mmrlpp, tcp, text, unified, visual"
-        in done.stderr
-    )
+    """Find the modules of all kinds among those that `build_prompt` imports."""
+    found = {cls.__module__ for cls in PROMPT_KINDS.values()}
+    ours = {module for module in found if module.startswith("prompting.")}
+    assert ours == {"prompting.prompts", *KIND_MODULES}

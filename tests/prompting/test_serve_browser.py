@@ -2,8 +2,6 @@
 other classes typed in.
 """
 
-import base64
-import json
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from prompting import load
 from tests.prompting import service
 from tests.prompting.service import CLASSES
+from tests.prompting.service_page import drop, results
 from tests.scripts import headless_browser
 
 pytest.importorskip("fastapi")
@@ -23,19 +22,6 @@ pytestmark = pytest.mark.skipif(
 from prompting.serve.app import build_app  # noqa: E402
 
 PHOTOS = Path(find_spec("sklearn").origin).parent / "datasets" / "images"
-DROP = """(() => {
-    const bytes = Uint8Array.from(atob(%s), c => c.charCodeAt(0));
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([bytes], "dropped.jpg", {type: "image/jpeg"}));
-    const event = new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true});
-    document.getElementById("drop").dispatchEvent(event);
-})()"""
-ROWS = """[...document.querySelectorAll("figure")].map(figure => ({
-    name: figure.querySelector("figcaption div").textContent,
-    seen: figure.querySelector("img").naturalWidth > 0,
-    classes: [...figure.querySelectorAll(".class")].map(row => [...row.querySelectorAll("span")].map(e => e.textContent)),
-    widths: [...figure.querySelectorAll(".class i")].map(bar => parseFloat(bar.style.width)),
-}))"""
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +40,6 @@ def browser(tmp_path_factory):
     browser = headless_browser.Browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
-
-
-def results(browser, count: int, classes: list[str]) -> list[dict]:
-    """Wait until the page shows `count` images with these classes."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = browser.evaluate(ROWS)
-        right = [
-            sorted(name for name, _ in one["classes"]) == sorted(classes)
-            and one["seen"]
-            for one in found
-        ]
-        if len(found) == count and all(right):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{found}, {browser.evaluate('document.body.innerText')}")
 
 
 def expected(predictor, file: str, classes: list[str]) -> list[list[str]]:
@@ -98,8 +68,7 @@ def test_photographs_are_chosen_dropped_and_classified_again(
         CLASSES
     )
 
-    content = base64.b64encode((PHOTOS / "flower.jpg").read_bytes()).decode()
-    browser.evaluate(DROP % json.dumps(content))
+    drop(browser, PHOTOS / "flower.jpg", "dropped.jpg")
     (dropped,) = results(browser, 1, CLASSES)
     assert dropped["name"] == "dropped.jpg" and dropped["classes"] == flower["classes"]
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prompting import PromptedCLIP, TextPrompt, VisualPrompt, clip_shape, load_backbone
-from prompting.backbones import hub_models
 from prompting.backbones.names import is_known, is_path, local_path
 from prompting.tokens import clip_tokenizer
+from tests.prompting.families import BIOMED_CLIP
 from tests.prompting.tiny import random_images
 
 transformers = pytest.importorskip("transformers")
@@ -333,6 +333,27 @@ def test_fine_tuned_weights_of_a_folder(folder, tmp_path):
         load_backbone(str(file))
 
 
+def test_a_model_on_the_hub_is_refused_before_its_weights_are_fetched(
+    folder, monkeypatch
+):
+    asked = []
+
+    def snapshot_download(repository, revision, allow_patterns):
+        asked.append(allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    (folder / "config.json").write_text('{"model_type": "siglip"}')
+    message = "'siglip'; .* SigLIP is read in open_clip's form, such as hf-hub:timm/"
+    with pytest.raises(ValueError, match=message):
+        load_backbone("google/siglip-base-patch16-224")
+    content = json.dumps({"model_cfg": BIOMED_CLIP})
+    (folder / "open_clip_config.json").write_text(content)
+    with pytest.raises(ValueError, match="Hugging Face model microsoft/BiomedNLP"):
+        load_backbone("hf-hub:microsoft/BiomedCLIP")
+    assert asked == [["*.json"], ["*.json"]]
+
+
 def test_models_on_the_hub(folder, monkeypatch):
     asked = []
 
@@ -359,9 +380,9 @@ def test_models_on_the_hub(folder, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     with pytest.raises(
         FileNotFoundError,
-        match="clip-vit-base-patch32 of the Hugging Face Hub cannot be had here .no route",
+        match="clip-vit-base-patch32 of the Hugging Face Hub is not available here .no route",
     ):
         load_backbone("openai/clip-vit-base-patch32")
     with pytest.raises(ValueError, match="is no model of the Hugging Face Hub"):
-        hub_models.download("hf-hub:clip")
+        load_backbone("hf-hub:clip")
     assert not is_known("ViT-B/61") and not is_known("some/checkpoint.pt")

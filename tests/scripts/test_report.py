@@ -196,7 +196,7 @@ def test_custom_images_beside_the_run_are_found_from_any_folder(
         and page.count("<img") == 15
     )
     shutil.move(project / "photos", tmp_path / "elsewhere" / "photos")
-    (tmp_path / "nowhere").mkdir()
+    (tmp_path / "nowhere" / "photos").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "nowhere")
     assert "--root names its folder" in report.write([folder]).read_text(
         encoding="utf-8"

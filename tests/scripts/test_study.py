@@ -22,6 +22,7 @@ from scripts.study import (
     comparisons,
     items,
     methods,
+    options,
     output,
     plots,
     protocol,
@@ -132,6 +133,21 @@ def test_any_registered_trainer_is_a_method():
     plan, planned = items.plan_items(known, ["table1", "table2"])
     assert "runs/MVLPT_1shots_seed0_source11" in plan.jobs
     assert ("MVLPT", "-", "S") in [row.labels for row in planned[1].rows]
+
+
+def test_matrices_are_of_prompts_that_serve_any_classes():
+    known = protocol.narrowed(protocol.load("paper"), [0], ["APT", "MAPT", "GDA"])
+    plan, _ = items.plan_items(known, ["table1", "table2", "table3"])
+    job = plan.jobs["transfer/APT_offsetsFalse_20shots_seed0"]
+    alone = plan.jobs["runs/APT_offsetsFalse_20shots_seed0/mnist"]
+    assert alone.name in job.needs
+    assert alone.settings["options"]["TRAINER.APT.CLASS_OFFSETS"] is False
+    alone = plan.jobs["runs/APT_20shots_seed0/mnist"]
+    assert "TRAINER.APT.CLASS_OFFSETS" not in alone.settings["options"]
+    options.check_jobs(job for job in plan if job.settings["method"] == "APT")
+    plan, _ = items.plan_items(known, ["figure4"])
+    with pytest.raises(ValueError, match="GDA: .* \\(a head has weights of each class"):
+        options.check_jobs(plan)
 
 
 def test_jobs_have_readable_names_and_their_needs():

@@ -18,7 +18,7 @@ import pytest
 
 from scripts import sweep
 from scripts.jobs.plan import MAX_LOSSES, Job, Outcome, Plan, run_plan
-from scripts.study import plan_file, tables
+from scripts.study import methods, plan_file, tables
 from scripts.study.free_runs import plan_entries, write_results
 from scripts.study.items import Item
 
@@ -451,6 +451,30 @@ def test_a_sweep_writes_its_results_and_is_done_once(tmp_path):
     assert {
         path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")
     } == before
+
+
+@pytest.mark.long
+def test_a_sweep_runs_every_method(tmp_path):
+    learned_alone, learned_first = [], []
+    for name in filter(methods.leaves_prompt, methods.known()):
+        several = methods.is_multitask(name)
+        (learned_first if several else learned_alone).append(name)
+    common = {"targets": "pocket-cells", "shots": 1}
+    common["options"] = {"OPTIM.MAX_EPOCH": 1, "OPTIM.MIN_UPDATES": 0}
+    alone = {"methods": learned_alone, **common}
+    first = {"methods": learned_first, **common}
+    first["sources"] = ["pocket-memes", "pocket-reviews"]
+    plan = written(tmp_path, json.dumps({"runs": [alone, first]}))
+    out = tmp_path / "out"
+    words = call(plan, out, JOBS_FLAGS)
+    done = subprocess.run(
+        words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    records = json.loads((out / "results.json").read_text())
+    assert [record["trainer"] for record in records] == learned_alone + learned_first
+    table = (out / "results.md").read_text()
+    assert all(f"| {record['score']:.1f} |" in table for record in records)
 
 
 # -- on a Ray cluster ----------------------------------------------------------------------------------------------------

@@ -378,6 +378,52 @@ def test_other_integers(read):
     ].tolist() == [0, 128, 255]
 
 
+def grey_tiff(values: list, kind: str, black: int = 1) -> bytes:
+    """Return a TIFF of one row of numbers of a NumPy type; `black` is the tag that says
+    if 0 is black (1) or white (0).
+    """
+    row = np.array(values, kind)
+    form = {"u": 1, "i": 2, "f": 3}[row.dtype.kind]
+    tags = [
+        (256, 4, len(row)), (257, 4, 1), (258, 3, 8 * row.itemsize), (259, 3, 1), (262, 3, black),
+        (273, 4, 8 + 2 + 12 * 10 + 4), (277, 3, 1), (278, 4, 1), (279, 4, row.nbytes), (339, 3, form),
+    ]  # fmt: skip
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    for tag, size, value in tags:
+        content += struct.pack("<HHII", tag, size, 1, value)
+    return content + bytes(4) + row.tobytes()
+
+
+@pytest.mark.parametrize(
+    "values, kind, black, expected",
+    [
+        ([0, 1000, 4000], "uint32", 1, [0, 62, 250]),
+        ([0, 2**30, 2**31, 2**32 - 1], "uint32", 1, [0, 64, 128, 255]),
+        ([2**31, 2**32 - 1], "uint32", 1, [128, 255]),
+        ([-7, 0, 2**31 - 1], "int32", 1, [0, 0, 255]),
+        ([-100, 1000, 4000], "int16", 1, [0, 62, 250]),
+        ([-100, 0, 50, 127], "int8", 1, [0, 0, 50, 127]),
+        ([0, 100, 255], "uint8", 0, [255, 155, 0]),
+        ([0, 1000, 4000], "uint16", 0, [255, 193, 5]),
+        ([0, 65535], "uint16", 0, [255, 0]),
+        ([0, 0.25, 1], "float32", 0, [255, 191, 0]),
+    ],
+)
+def test_types_of_numbers_in_a_tiff(read, values, kind, black, expected):
+    assert read(grey_tiff(values, kind, black))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("transparent", [0, 300, 65535])
+def test_a_transparent_value_of_16_bits(read, transparent):
+    content = encoded(np.array([[0, 300, 40_000, 65535]], np.uint16))
+    data = struct.pack(">H", transparent)
+    chunk = struct.pack(">I", 2) + b"tRNS" + data
+    chunk += struct.pack(">I", zlib.crc32(b"tRNS" + data))
+    expected = {0: 0, 300: 1, 40_000: 156, 65535: 255} | {transparent: 255}
+    found = read(content[:33] + chunk + content[33:])
+    assert found[0, :, 0].tolist() == list(expected.values())
+
+
 def png16(values: np.ndarray) -> bytes:
     """Return a PNG of 16 bits a channel: (H, W, C) with 2, 3 or 4 channels."""
     height, width, channels = values.shape

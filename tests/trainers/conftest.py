@@ -1,4 +1,5 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ TRAINER:
   IVLP: {PROMPT_DEPTH_TEXT: 2, PROMPT_DEPTH_VISION: 2}
   MAPLE: {PROMPT_DEPTH: 2}
   TCP: {BLOCK: 1}
+  SOFTCPT: {N_CTX: 4}
   MMRL: {N_REP_TOKENS: 2, REP_DIM: 8, REP_LAYERS: [1, 2]}
   MMRLPP: {N_REP_TOKENS: 2, REP_DIM: 8, REP_LAYERS: [1, 2], REP_RANK: 2, PROJ_RANK: 3}
   PROMPTSRC: {PROMPT_DEPTH_TEXT: 2, PROMPT_DEPTH_VISION: 2, GPA_MEAN: 2.0}
@@ -74,17 +76,19 @@ def world(stubs):
 
 @pytest.fixture(scope="session")
 def main(root, quick, log_as_before):
-    """Return `train.main` with the data root and the quick configuration; it leaves
-    logging as it was and returns the exit code.
+    """Return a function that runs `train.py` with the words of a string, the data root
+    and the quick configuration; it leaves logging as it was and returns the exit code.
+    Several strings are one command.
     """
 
-    def run(*argv, data=root, config=quick) -> int:
-        given = [
-            *(["--root", data] if data else []),
-            *(["--config-file", config] if config else []),
-        ]
+    def run(*command, data=root, config=quick) -> int:
+        words = shlex.split(" ".join(map(str, command)))
+        if config:
+            words = ["--config-file", str(config), *words]
+        if data:
+            words = ["--root", str(data), *words]
         with log_as_before():
-            return train.main([str(word) for word in (*given, *argv)])
+            return train.main(words)
 
     return run
 
@@ -143,12 +147,12 @@ def started(build):
 
 @pytest.fixture
 def refuse(main, capsys, tmp_path):
-    """Return a function that runs a command line, expects it to be refused, and returns
-    the message.
+    """Return a function that runs a command as `main` does, expects it to be refused,
+    and returns the message.
     """
 
-    def run(*argv, **options) -> str:
-        code = main("--output-dir", tmp_path / "out", *argv, **options)
+    def run(*command, **options) -> str:
+        code = main(f"--output-dir {tmp_path}/out", *command, **options)
         captured = capsys.readouterr()
         assert code == 2
         assert "Traceback" not in captured.err + captured.out

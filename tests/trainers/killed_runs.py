@@ -1,20 +1,21 @@
 """Runs of train.py that end in SIGKILL, each in a process forked from this one, which
 has imported everything.
 
-    python killed_runs.py count FOLDER ARGUMENTS...     a whole run: how often something happened, and its seconds
-    python killed_runs.py try FOLDER MOMENTS ARGUMENTS...
+    python killed_runs.py count FOLDER COMMAND          a whole run: how often something happened, and its seconds
+    python killed_runs.py try FOLDER MOMENTS COMMAND
 
-MOMENTS is JSON: a list of cases, each a list of moments at which the run is killed
-before it is resumed: a whole number n is just before or after the n-th thing that
-happens (an optimiser's step, a file opened for writing, a file moved into place), a
-number with a point is a time in seconds. Each case has its own folder. One JSON list is
-printed.
+COMMAND is one string, the flags of train.py. MOMENTS is JSON: a list of cases, each a
+list of moments at which the run is killed before it is resumed: a whole number n is
+just before or after the n-th thing that happens (an optimiser's step, a file opened for
+writing, a file moved into place), a number with a point is a time in seconds. Each case
+has its own folder. One JSON list is printed.
 """
 
 import builtins
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -61,7 +62,7 @@ def watched(function, last: float, both: bool = True):
     return call
 
 
-def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) -> dict:
+def run(folder: Path, command: str, moment: float | None, resume: bool) -> dict:
     """Run in a forked process; return exit code (negative: the signal), seconds and the
     number of events.
     """
@@ -81,12 +82,10 @@ def run(folder: Path, arguments: list[str], moment: float | None, resume: bool) 
             os.replace = watched(os.replace, last)
             torch.optim.Adam.step = watched(torch.optim.Adam.step, last, both=False)
             builtins.open = io.open = watched(io.open, last, both=False)
-            flags = [
-                "--output-dir",
-                str(folder),
-                *(["--resume", "auto"] if resume else []),
-            ]
-            code = train.main([*flags, *arguments])
+            flags = f"--output-dir {folder}"
+            if resume:
+                flags += " --resume auto"
+            code = train.main(shlex.split(f"{flags} {command}"))
         finally:
             sys.stdout.flush()
             os.write(write, str(happened).encode())
@@ -111,16 +110,16 @@ def main(what: str, folder: str, *words: str) -> None:
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     if what == "count":
-        found = [run(home / "whole", list(words), None, False)]
+        found = [run(home / "whole", words[0], None, False)]
     else:
         found = []
         for number, moments in enumerate(json.loads(words[0])):
             out = home / f"case{number}"
             ends = [
-                run(out, list(words[1:]), moment, index > 0)
+                run(out, words[1], moment, index > 0)
                 for index, moment in enumerate(moments)
             ]
-            found.append([*ends, run(out, list(words[1:]), None, True)])
+            found.append([*ends, run(out, words[1], None, True)])
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -8,18 +8,6 @@ import torch
 from trainers.anchors import zero_shot_odds
 from trainers.engine.start import _check_settings
 from trainers.losses import gaussian_weights
-from trainers.methods.apt import interpolation_weight
-
-
-@pytest.mark.parametrize(
-    "shots, weight", [(0, 0.0), (1, 0.5), (5, 5 / 6), (20, 20 / 21), (-1, 1.0)]
-)
-def test_the_weight_grows_with_the_number_of_shots(shots, weight):
-    assert interpolation_weight(shots, half=1.0) == pytest.approx(weight)
-
-
-def test_half_of_the_weight_is_reached_at_the_key(build):
-    assert interpolation_weight(4, half=4.0) == 0.5
 
 
 @pytest.mark.parametrize("updates, epochs", [(0, 2), (3, 2), (40, 14)])

@@ -72,17 +72,8 @@ def test_its_parameters_have_cocoop_s_names_and_nothing_else_trains(model):
 def trained(main, tmp_path_factory):
     """Return a run's folder."""
     out = tmp_path_factory.mktemp("cocoop") / "run"
-    argv = [
-        "--trainer",
-        "CoCoOp",
-        "--dataset",
-        "toy-pets",
-        "--shots",
-        4,
-        "TRAINER.COCOOP.N_CTX",
-        4,
-    ]
-    assert main("--output-dir", out, *argv) == 0
+    argv = "--trainer CoCoOp --dataset toy-pets --shots 4 TRAINER.COCOOP.N_CTX 4"
+    assert main(f"--output-dir {out} {argv}") == 0
     return out
 
 
@@ -167,34 +158,19 @@ def test_words_set_its_length(build):
 @pytest.mark.parametrize(
     ("opts", "word"),
     [
-        (["TRAINER.COCOOP.N_CTX", 0], "TRAINER.COCOOP.N_CTX"),
-        (["TRAINER.COCOOP.PREC", "fp8"], "TRAINER.COCOOP.PREC"),
+        ("TRAINER.COCOOP.N_CTX 0", "TRAINER.COCOOP.N_CTX"),
+        ("TRAINER.COCOOP.PREC fp8", "TRAINER.COCOOP.PREC"),
     ],
 )
 def test_wrong_keys_are_named(refuse, opts, word):
-    assert word in refuse(
-        "--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2, *opts
-    )
+    assert word in refuse(f"--trainer CoCoOp --dataset toy-pets --shots 2 {opts}")
 
 
 def test_several_data_sets_are_one_union_of_classes(world, build, main, tmp_path, root):
-    argv = [
-        "--trainer",
-        "CoCoOp",
-        "--dataset",
-        "toy-pets,toy-scenes,toy-shapes",
-        "--shots",
-        2,
-    ]
+    argv = "--trainer CoCoOp --dataset toy-pets,toy-scenes,toy-shapes --shots 2"
     assert (
         main(
-            "--output-dir",
-            tmp_path / "run",
-            *argv,
-            "TRAINER.COCOOP.N_CTX",
-            4,
-            "OPTIM.MAX_EPOCH",
-            1,
+            f"--output-dir {tmp_path}/run {argv} TRAINER.COCOOP.N_CTX 4 OPTIM.MAX_EPOCH 1"
         )
         == 0
     )

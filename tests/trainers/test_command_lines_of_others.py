@@ -3,6 +3,7 @@ parse, and all run on toy tasks.
 """
 
 import math
+import shlex
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,8 @@ SUITES = {
     )
     for suite in ("coop", "elevater")
 }
-QUICK = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
-FIXED = [
-    "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
-    "middle",
-    "TRAINER.MVLPT.COOP.CSC",
-    "False",
-]
+QUICK = "OPTIM.MAX_EPOCH 1 DATALOADER.NUM_WORKERS 0"
+FIXED = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION middle TRAINER.MVLPT.COOP.CSC False"
 # method -> TRAINER.MVLPT.COOP.N_CTX, .VPT.N_CTX
 LENGTHS = {"UPT": (4, 4), "VPT": (0, 4), "CoOp": (4, 0)}
 SCRIPTS = {  # script -> its suite, whether it learns many tasks, and its methods
@@ -46,42 +42,38 @@ INVOCATIONS = [
 every_invocation = pytest.mark.parametrize(("script", "method"), INVOCATIONS)
 
 
+def configured(command: str):
+    """Return the configuration of a command line."""
+    args = train.arguments().parse_args(shlex.split(command))
+    return command_line.configuration(args)
+
+
 def invocation(
     script, method, root, out, tasks, config="vit_b32", start="", seed=1
-) -> list[str]:
+) -> str:
     """Return the arguments with which the script starts train.py, word for word but for
     the paths.
     """
     suite, multitask, _ = SCRIPTS[script]
-    file = f"configs/trainers/MVLPT/{config}.yaml"
-    argv = [
-        "--root",
-        root,
-        "--seed",
-        seed,
-        "--trainer",
-        "MVLPT",
-        "--config-file",
-        CONFIGS.parent / file,
-    ]
-    argv += ["--output-dir", out, "--dataset", tasks, "--shots", 3]
-    argv += ["--dataset-coop"] * (suite == "coop") + ["--multi-task"] * multitask
-    argv += ["--model-dir", start] if start else []
-    end = ["TEST.NO_TEST", "False", "TEST.FINAL_MODEL", "best_val"]
-    if method == "COCOOP":
-        return [str(word) for word in (*argv, "TRAINER.MVLPT.COCOOP.N_CTX", 4, *end)]
-    text, visual = LENGTHS[method]
-    argv += [
-        "TRAINER.MVLPT.VPT.N_CTX",
-        visual,
-        "TRAINER.MVLPT.COOP.N_CTX",
-        text,
-        *FIXED,
-        *end,
-    ]
-    return [str(word) for word in argv] + ["TRAINER.CUT_CONTEXTLEN", "True"] * (
-        method != "VPT"
+    file = CONFIGS / "trainers" / "MVLPT" / f"{config}.yaml"
+    flags = (
+        f"--root {root} --seed {seed} --trainer MVLPT --config-file {file} "
+        f"--output-dir {out} --dataset {tasks} --shots 3"
     )
+    if suite == "coop":
+        flags += " --dataset-coop"
+    if multitask:
+        flags += " --multi-task"
+    if start:
+        flags += f" --model-dir {start}"
+    end = "TEST.NO_TEST False TEST.FINAL_MODEL best_val"
+    if method == "COCOOP":
+        return f"{flags} TRAINER.MVLPT.COCOOP.N_CTX 4 {end}"
+    text, visual = LENGTHS[method]
+    lengths = f"TRAINER.MVLPT.VPT.N_CTX {visual} TRAINER.MVLPT.COOP.N_CTX {text}"
+    if method != "VPT":
+        end += " TRAINER.CUT_CONTEXTLEN True"
+    return f"{flags} {lengths} {FIXED} {end}"
 
 
 @every_invocation
@@ -109,7 +101,7 @@ def test_every_invocation_of_the_reference_parses(script, method, config):
         config,
         start="" if multitask else "source/",
     )
-    cfg = command_line.configuration(train.arguments().parse_args(argv))
+    cfg = configured(argv)
     assert len(cfg.DATASET.DATASET.split(",")) == (
         1 if not multitask else 11 if suite == "coop" else 20
     )
@@ -139,7 +131,7 @@ def test_every_invocation_of_the_reference_runs(main, root, tmp_path, script, me
     )
     source = tmp_path / many / method / "vit_b32_3shots" / "nctx4_csc_ctp"
     first = invocation(script.replace("single", "mt"), method, root, source, many)
-    assert main(*first, *QUICK, **run) == 0
+    assert main(f"{first} {QUICK}", **run) == 0
     out, tasks = source, many
     if not multitask:
         out, tasks = (
@@ -147,14 +139,8 @@ def test_every_invocation_of_the_reference_runs(main, root, tmp_path, script, me
             "toy-pets" if suite == "coop" else "toy-marks",
         )
         start = "" if method == "COCOOP" else f"{source}/"
-        assert (
-            main(
-                *invocation(script, method, root, out, tasks, start=start),
-                *QUICK,
-                **run,
-            )
-            == 0
-        )
+        second = invocation(script, method, root, out, tasks, start=start)
+        assert main(f"{second} {QUICK}", **run) == 0
     assert (out / "prompt_learner" / "model-best.pth.tar").is_file()
     assert (out / "prompt_learner" / "model.pth.tar-1").is_file()
     if method == "COCOOP":
@@ -170,9 +156,9 @@ def test_every_invocation_of_the_reference_runs(main, root, tmp_path, script, me
 
 
 def test_both_kinds_of_contexts_do_not_mix_with_cocoop_s(refuse, root):
-    argv = ["--trainer", "MVLPT", "--dataset", "toy-pets", "--shots", 2]
+    argv = "--trainer MVLPT --dataset toy-pets --shots 2"
     # the configuration file sets another N_CTX
-    message = refuse(*argv, "TRAINER.MVLPT.COCOOP.N_CTX", 4)
+    message = refuse(f"{argv} TRAINER.MVLPT.COCOOP.N_CTX 4")
     assert "TRAINER.MVLPT.COCOOP.N_CTX" in message and "--trainer CoCoOp" in message
 
 
@@ -203,20 +189,12 @@ def test_every_data_set_of_coop_has_its_file():
     sorted(file.stem for file in (CONFIGS / "trainers" / "CoOp").glob("[rv]*.yaml")),
 )
 def test_coop_s_command_line_parses(config):
-    argv = ["--root", "data", "--seed", "1", "--trainer", "CoOp", "--output-dir", "out"]
-    argv += ["--dataset-config-file", str(CONFIGS / "datasets" / "dtd.yaml")]
-    argv += ["--config-file", str(CONFIGS / "trainers" / "CoOp" / f"{config}.yaml")]
-    argv += [
-        "TRAINER.COOP.N_CTX",
-        "16",
-        "TRAINER.COOP.CSC",
-        "True",
-        "TRAINER.COOP.CLASS_TOKEN_POSITION",
-        "end",
-    ]
-    cfg = command_line.configuration(
-        train.arguments().parse_args([*argv, "DATASET.NUM_SHOTS", "16"])
-    )
+    argv = "--root data --seed 1 --trainer CoOp --output-dir out"
+    argv += f" --dataset-config-file {CONFIGS}/datasets/dtd.yaml"
+    argv += f" --config-file {CONFIGS}/trainers/CoOp/{config}.yaml"
+    argv += " TRAINER.COOP.N_CTX 16 TRAINER.COOP.CSC True"
+    argv += " TRAINER.COOP.CLASS_TOKEN_POSITION end DATASET.NUM_SHOTS 16"
+    cfg = configured(argv)
     assert (cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS) == ("DescribableTextures", 16)
     node = cfg.TRAINER.MVLPT.COOP
     assert (node.N_CTX, node.CSC, node.CLASS_TOKEN_POSITION) == (16, True, "end")
@@ -235,10 +213,10 @@ def test_coop_s_command_line_parses(config):
         (
             "CoOp",
             "CoOp/rn50_ep50",
-            ["TRAINER.COOP.N_CTX", 4, "TRAINER.COOP.CSC", "False"],
+            "TRAINER.COOP.N_CTX 4 TRAINER.COOP.CSC False",
         ),
-        ("CoOp", "CoOp/vit_b32", ["TRAINER.COOP.N_CTX", 4, "TRAINER.COOP.CSC", "True"]),
-        ("CoCoOp", "CoCoOp/vit_b32", ["DATASET.SUBSAMPLE_CLASSES", "base"]),
+        ("CoOp", "CoOp/vit_b32", "TRAINER.COOP.N_CTX 4 TRAINER.COOP.CSC True"),
+        ("CoCoOp", "CoCoOp/vit_b32", "DATASET.SUBSAMPLE_CLASSES base"),
     ],
 )
 def test_command_lines_of_coop_and_cocoop_run(
@@ -246,33 +224,18 @@ def test_command_lines_of_coop_and_cocoop_run(
 ):
     data, out = tmp_path / "pets.yaml", tmp_path / "run"
     data.write_text('DATASET:\n  NAME: "toy-pets"\n')
-    common = ["--seed", 2, "--trainer", trainer, "--dataset-config-file", data]
+    common = f"--seed 2 --trainer {trainer} --dataset-config-file {data}"
     file = CONFIGS / "trainers" / f"{config}.yaml"
-    end = [*opts, "DATASET.NUM_SHOTS", 2, *QUICK]
-    assert main(*common, "--output-dir", out, *end, config=file) == 0
+    end = f"{opts} DATASET.NUM_SHOTS 2 {QUICK}"
+    assert main(f"{common} --output-dir {out} {end}", config=file) == 0
     assert (out / "prompt_learner" / "model.pth.tar-1").is_file()
-    again = [
-        "--output-dir",
-        tmp_path / "eval",
-        "--model-dir",
-        out,
-        "--load-epoch",
-        1,
-        "--eval-only",
-    ]
-    assert main(*common, *again, *end, config=file) == 0
+    again = f"--output-dir {tmp_path}/eval --model-dir {out} --load-epoch 1 --eval-only"
+    assert main(f"{common} {again} {end}", config=file) == 0
 
 
 def test_a_file_that_only_names_a_data_set_leaves_the_recipe_in_place():
-    words = [
-        "--trainer",
-        "CoOp",
-        "--dataset-config-file",
-        str(CONFIGS / "datasets" / "dtd.yaml"),
-        "--backbone",
-        "RN50",
-    ]
-    cfg = command_line.configuration(train.arguments().parse_args(words))
+    file = CONFIGS / "datasets" / "dtd.yaml"
+    cfg = configured(f"--trainer CoOp --dataset-config-file {file} --backbone RN50")
     assert (cfg.OPTIM.NAME, cfg.OPTIM.MAX_EPOCH, cfg.DATASET.NAME) == (
         "sgd",
         200,
@@ -285,14 +248,12 @@ def test_a_file_that_only_names_a_data_set_leaves_the_recipe_in_place():
 def test_tuples_as_coop_s_files_write_them(tmp_path, text):
     file = tmp_path / "one.yaml"
     file.write_text(f"INPUT:\n  SIZE: {text}\n")
-    for words in (["--config-file", str(file)], ["INPUT.SIZE", text]):
-        cfg = command_line.configuration(
-            train.arguments().parse_args(["--trainer", "CoOp", *words])
-        )
+    for words in (f"--config-file {file}", f"INPUT.SIZE '{text}'"):
+        cfg = configured(f"--trainer CoOp {words}")
         assert cfg.INPUT.SIZE == (32, 48)
 
 
 def test_a_broken_tuple_is_named(refuse):
     assert "INPUT.SIZE" in refuse(
-        "--trainer", "CoOp", "--dataset", "toy-pets", "INPUT.SIZE", "(32, x)"
+        "--trainer CoOp --dataset toy-pets INPUT.SIZE '(32, x)'"
     )

@@ -4,6 +4,7 @@ files as by one.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,71 +25,28 @@ BATCH, TEST_BATCH = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE
 # Batches of 7 have unequal shares, one image leaves the second process without; 9 test
 # images in batches of 2 are not divided by the processes either, and in one batch they
 # are the last process's alone.
-SLOW = ["OPTIM.LR", 0.05]  # steps on a batch of one image would magnify the last bits
+SLOW = "OPTIM.LR 0.05"  # steps on a batch of one image would magnify the last bits
 RUNS = {
-    "UPT": [
-        "--dataset",
-        "toy-shapes",
-        "--shots",
-        5,
-        BATCH,
-        7,
-        TEST_BATCH,
-        2,
-        "TRAINER.MVLPT.VPT.DROPOUT",
-        0.3,
-        *SLOW,
-    ],
-    "MCoOp": ["--dataset", SEVERAL, "--shots", 5, "MULTITASK.LABEL_SPACE", "union"],
-    "MUPT": [
-        "--dataset",
-        SEVERAL,
-        "--shots",
-        5,
-        BATCH,
-        7,
-        TEST_BATCH,
-        4,
-        "MULTITASK.HOMOGENEOUS",
-        True,
-        *SLOW,
-    ],
-    "MVLPT": [
-        "--dataset",
-        SEVERAL,
-        "--shots",
-        5,
-        BATCH,
-        11,
-        "MULTITASK.MIXING",
-        "uniform",
-    ],
-    "CoOp": [
-        "--dataset",
-        "toy-pets",
-        "--shots",
-        5,
-        BATCH,
-        5,
-        "TRAINER.MVLPT.COOP.CSC",
-        True,
-    ],
-    "VPT": ["--dataset", "toy-marks", "--shots", 1, BATCH, 1, *SLOW],
-    "ZeroshotCLIP": ["--dataset", SEVERAL, TEST_BATCH, 2],
-    "MVPT": [
-        "--source",
-        "toy-shapes,toy-scenes",
-        "--dataset",
-        "toy-marks,toy-pets",
-        "--shots",
-        4,
-    ],
+    "UPT": (
+        f"--dataset toy-shapes --shots 5 {BATCH} 7 {TEST_BATCH} 2 "
+        f"TRAINER.MVLPT.VPT.DROPOUT 0.3 {SLOW}"
+    ),
+    "MCoOp": f"--dataset {SEVERAL} --shots 5 MULTITASK.LABEL_SPACE union",
+    "MUPT": (
+        f"--dataset {SEVERAL} --shots 5 {BATCH} 7 {TEST_BATCH} 4 "
+        f"MULTITASK.HOMOGENEOUS True {SLOW}"
+    ),
+    "MVLPT": f"--dataset {SEVERAL} --shots 5 {BATCH} 11 MULTITASK.MIXING uniform",
+    "CoOp": f"--dataset toy-pets --shots 5 {BATCH} 5 TRAINER.MVLPT.COOP.CSC True",
+    "VPT": f"--dataset toy-marks --shots 1 {BATCH} 1 {SLOW}",
+    "ZeroshotCLIP": f"--dataset {SEVERAL} {TEST_BATCH} 2",
+    "MVPT": "--source toy-shapes,toy-scenes --dataset toy-marks,toy-pets --shots 4",
 }
-ON_ONE = "KgCoOp ProGrad IVLP MaPLe PromptSRC TCP MMRL MMRLPP APT LinearProbe GDA CLAP"
-ON_SEVERAL = "MKgCoOp MProGrad MIVLP MMaPLe MPromptSRC MTCP MMMRL MMMRLPP MAPT"
+ON_ONE = "KgCoOp ProGrad IVLP MaPLe PromptSRC TCP SoftCPT MMRL MMRLPP APT LinearProbe GDA CLAP"
+ON_SEVERAL = "MKgCoOp MProGrad MIVLP MMaPLe MPromptSRC MTCP MSoftCPT MMMRL MMMRLPP MAPT"
 for tasks, names in (("toy-shapes", ON_ONE), (SEVERAL, ON_SEVERAL)):
     for trainer in names.split():
-        RUNS[trainer] = ["--dataset", tasks, "--shots", 5, BATCH, 7]
+        RUNS[trainer] = f"--dataset {tasks} --shots 5 {BATCH} 7"
 LEARNED = [name for name in RUNS if name != "ZeroshotCLIP"]
 every_check = pytest.mark.parametrize(
     "check", [name for name in vars(processes) if name.startswith("check_")]
@@ -108,7 +66,7 @@ def one(main, tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(memory.MAX_TOKENS, "cpu", processes.CHUNK)
                 assert (
-                    main("--trainer", name, "--output-dir", out / name, *RUNS[name])
+                    main(f"--trainer {name} --output-dir {out}/{name} {RUNS[name]}")
                     == 0
                 )
         return out / name
@@ -122,34 +80,31 @@ def launch(root, quick, tmp_path_factory):
     finished process and the folder of the checks' findings.
     """
 
-    def run(count: int, *lines):
+    def run(count: int, *lines: str):
         folder = tmp_path_factory.mktemp("launch")
-        common = ["--root", root, "--config-file", quick]
+        common = f"--root {root} --config-file {quick}"
         (folder / "lines.json").write_text(
-            json.dumps([[str(word) for word in (*common, *line)] for line in lines])
+            json.dumps([shlex.split(f"{common} {line}") for line in lines])
         )
-        torchrun = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node",
-            str(count),
-        ]
+        torchrun = (
+            f"{sys.executable} -m torch.distributed.run --standalone "
+            f"--nproc-per-node {count}"
+        )
         surroundings = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "CUDA_VISIBLE_DEVICES": "",
         }
-        return finish([*torchrun, PROGRAM, folder / "lines.json"], surroundings), folder
+        return finish(f"{torchrun} {PROGRAM} {folder}/lines.json", surroundings), folder
 
     return run
 
 
 def finish(
-    words: list, surroundings: dict, seconds: int = 900
+    command: str, surroundings: dict, seconds: int = 900
 ) -> subprocess.CompletedProcess:
     """Run a program; its own processes end with it, also if it takes too long."""
+    words = shlex.split(command)
     with subprocess.Popen(
         words,
         env=surroundings,
@@ -191,28 +146,17 @@ def two(launch, one, broken, tmp_path_factory):
     """
     out = tmp_path_factory.mktemp("two")
     lines = [
-        ["--trainer", name, "--output-dir", out / name, *RUNS[name]] for name in RUNS
+        f"--trainer {name} --output-dir {out}/{name} {RUNS[name]}" for name in RUNS
     ]
-    evaluation = [
-        "--eval-only",
-        "--model-dir",
-        one("UPT"),
-        "--output-dir",
-        out / "evaluation",
-        *RUNS["UPT"],
-    ]
-    fails = [
-        "--dataset",
-        f"folder:{broken}",
-        "--shots",
-        2,
-        "--output-dir",
-        out / "fails",
-        TEST_BATCH,
-        2,
-    ]
+    evaluation = (
+        f"--eval-only --model-dir {one('UPT')} --output-dir {out}/evaluation "
+        f"{RUNS['UPT']}"
+    )
+    fails = (
+        f"--dataset folder:{broken} --shots 2 --output-dir {out}/fails {TEST_BATCH} 2"
+    )
     done, found = launch(
-        2, *lines, ["--trainer", "UPT", *evaluation], ["--trainer", "VPT", *fails]
+        2, *lines, f"--trainer UPT {evaluation}", f"--trainer VPT {fails}"
     )
     return out, done, found
 
@@ -404,7 +348,7 @@ def test_variables_that_are_not_torchruns_start_nothing(monkeypatch, environment
 
 def test_a_trainer_of_others_is_refused_by_several_processes(refuse, monkeypatch):
     monkeypatch.setattr(distributed, "world", lambda: 2)
-    message = refuse("--trainer", "CoCoOp", "--dataset", "toy-shapes", "--shots", 2)
+    message = refuse("--trainer CoCoOp --dataset toy-shapes --shots 2")
     assert "CoCoOp" in message and "torchrun" in message
 
 
@@ -414,8 +358,7 @@ def test_a_trainer_of_others_is_refused_by_several_processes(refuse, monkeypatch
 @pytest.mark.long
 def test_three_processes_do_what_one_does(launch, one, tmp_path):
     lines = [
-        ["--trainer", name, "--output-dir", tmp_path / name, *RUNS[name]]
-        for name in RUNS
+        f"--trainer {name} --output-dir {tmp_path}/{name} {RUNS[name]}" for name in RUNS
     ]
     done, found = launch(3, *lines)
     assert done.returncode == 0, done.stderr
@@ -432,28 +375,16 @@ def test_random_transforms_are_the_same_for_any_number_of_processes(
     launch, tmp_path, workers
 ):
     augmented = "('random_resized_crop', 'random_flip', 'normalize')"
-    settings = [
-        BATCH,
-        7,
-        TEST_BATCH,
-        2,
-        "DATALOADER.NUM_WORKERS",
-        workers,
-        "INPUT.TRANSFORMS",
-        augmented,
-    ]
+    settings = (
+        f"{BATCH} 7 {TEST_BATCH} 2 DATALOADER.NUM_WORKERS {workers} "
+        f'INPUT.TRANSFORMS "{augmented}"'
+    )
     for count in (2, 3):
-        line = [
-            "--trainer",
-            "VPT",
-            "--dataset",
-            "toy-shapes",
-            "--shots",
-            5,
-            "--output-dir",
-            tmp_path / str(count),
-        ]
-        done, _ = launch(count, [*line, *settings])
+        line = (
+            "--trainer VPT --dataset toy-shapes --shots 5 "
+            f"--output-dir {tmp_path}/{count}"
+        )
+        done, _ = launch(count, f"{line} {settings}")
         assert done.returncode == 0, done.stderr
     assert_same_run(tmp_path / "2", tmp_path / "3")
 
@@ -461,28 +392,15 @@ def test_random_transforms_are_the_same_for_any_number_of_processes(
 @pytest.mark.long
 def test_the_program_itself_runs_two_stages_on_the_pocket_suite(tmp_path):
     program = Path(__file__).resolve().parents[2] / "train.py"
-    tasks = [
-        "--source",
-        "pocket-objects,pocket-tiles",
-        "--dataset",
-        "pocket-landuse,pocket-faces",
-    ]
+    tasks = "--source pocket-objects,pocket-tiles --dataset pocket-landuse,pocket-faces"
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, start in (("one", []), ("two", torchrun)):
-        words = [
-            program,
-            "--trainer",
-            "MUPT",
-            *tasks,
-            "--shots",
-            "2",
-            "--output-dir",
-            tmp_path / name,
-        ]
-        done = finish(
-            [sys.executable, *start, *words, "OPTIM.MAX_EPOCH", "2"], surroundings
+    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2"
+    for name, start in (("one", ""), ("two", torchrun)):
+        words = (
+            f"{program} --trainer MUPT {tasks} --shots 2 --output-dir {tmp_path}/{name}"
         )
+        command = f"{sys.executable} {start} {words} OPTIM.MAX_EPOCH 2"
+        done = finish(command, surroundings)
         assert done.returncode == 0, done.stderr
     # Adam moves θ's biases of keys, which change nothing, by the signs of rounding
     # errors: compare the output of θ.

@@ -8,6 +8,7 @@ end`, without its log, its curves and the checkpoint of its last epoch.
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,24 +22,15 @@ import prompting
 HERE = Path(__file__).resolve().parent
 EARLIER = HERE / "earlier_run"
 PREDICTIONS = "predictions/seed1_pocket-cells.json"
-COMMAND = [
-    "--trainer",
-    "CoOp",
-    "--dataset",
-    "pocket-cells",
-    "--shots",
-    "2",
-    "--seed",
-    "1",
-]
-KEYS = [
-    *("OPTIM.MAX_EPOCH", "1", "TRAINER.MVLPT.COOP.N_CTX", "2"),
-    *("TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION", "end"),
-]
+COMMAND = "--trainer CoOp --dataset pocket-cells --shots 2 --seed 1"
+KEYS = (
+    "OPTIM.MAX_EPOCH 1 TRAINER.MVLPT.COOP.N_CTX 2 "
+    "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION end"
+)
 
 
-def train(*words: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, HERE.parents[1] / "train.py", *map(str, words)]
+def train(words: str) -> subprocess.CompletedProcess:
+    command = shlex.split(f"{sys.executable} {HERE.parents[1]}/train.py {words}")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
@@ -50,12 +42,7 @@ def probabilities(folder: Path) -> np.ndarray:
 
 def test_its_prompt_is_evaluated_as_it_was_trained(tmp_path):
     done = train(
-        *COMMAND,
-        "--eval-only",
-        "--model-dir",
-        EARLIER,
-        "--output-dir",
-        tmp_path / "out",
+        f"{COMMAND} --eval-only --model-dir {EARLIER} --output-dir {tmp_path}/out",
     )
     assert done.returncode == 0, done.stderr
     assert "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION end: taken from" in done.stdout
@@ -71,24 +58,15 @@ def test_its_prompt_is_read_alone():
     assert predictor.preprocessing.background == "none"  # as it was prepared then
 
 
-def test_the_run_is_reused_with_the_key_that_a_message_names(tmp_path):
+def test_the_run_is_reused_with_the_key_that_a_message_names(main, capsys, tmp_path):
     shutil.copytree(EARLIER, tmp_path / "run")
-    done = train(*COMMAND, "--output-dir", tmp_path / "run", *KEYS)
-    assert done.returncode == 2
-    assert (
-        "it differs in DATALOADER.TRAIN_X.DROP_LAST: use another --output-dir, or --overwrite it"
-        in done.stderr
-    )
-    done = train(
-        *COMMAND,
-        "--output-dir",
-        tmp_path / "run",
-        *KEYS,
-        "DATALOADER.TRAIN_X.DROP_LAST",
-        "True",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "reused" in done.stdout
+    words = f"{COMMAND} --output-dir {tmp_path}/run {KEYS}"
+    assert main(words, data=None, config=None) == 2
+    message = "it differs in DATALOADER.TRAIN_X.DROP_LAST: use another --output-dir, or --overwrite it"
+    assert message in capsys.readouterr().err
+    words += " DATALOADER.TRAIN_X.DROP_LAST True"
+    assert main(words, data=None, config=None) == 0
+    assert "reused" in capsys.readouterr().out
     assert (tmp_path / "run" / PREDICTIONS).read_bytes() == (
         EARLIER / PREDICTIONS
     ).read_bytes()
@@ -103,14 +81,8 @@ def test_a_key_that_contradicts_it_is_named(tmp_path, key):
         "TRAINER.MVLPT.COOP.N_CTX": "4",
     }[key]
     done = train(
-        *COMMAND,
-        "--eval-only",
-        "--model-dir",
-        EARLIER,
-        "--output-dir",
-        tmp_path / "out",
-        key,
-        value,
+        f"{COMMAND} --eval-only --model-dir {EARLIER} "
+        f"--output-dir {tmp_path}/out {key} {value}",
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "model-best.pth.tar" in done.stderr and value in done.stderr

@@ -500,21 +500,15 @@ def test_predictions_are_the_same_bytes_with_a_cold_cache_a_warm_one_and_none(
     main, tmp_path, encoded
 ):
     written, prompts, seen = [], [], []
-    for name, flags in (("none", ["--no-cache"]), ("cold", []), ("warm", [])):
+    for name, flags in (("none", "--no-cache"), ("cold", ""), ("warm", "")):
         forget()
         encoded.clear()
         out = tmp_path / name
-        command = [
-            "--trainer",
-            "MCoOp",
-            "--dataset",
-            "toy-shapes,toy-scenes",
-            "--shots",
-            3,
-            "--output-dir",
-            out,
-        ]
-        assert main(*command, *flags) == 0
+        command = (
+            "--trainer MCoOp --dataset toy-shapes,toy-scenes --shots 3 "
+            f"--output-dir {out}"
+        )
+        assert main(f"{command} {flags}") == 0
         written.append(
             [path.read_bytes() for path in sorted((out / "predictions").iterdir())]
         )
@@ -528,20 +522,11 @@ def test_predictions_are_the_same_bytes_with_a_cold_cache_a_warm_one_and_none(
 
 def test_caching_makes_no_other_run(main, tmp_path, home):
     out = tmp_path / "run"
-    command = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "toy-marks",
-        "--shots",
-        3,
-        "--output-dir",
-        out,
-    ]
-    assert main(*command) == 0
+    command = f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {out}"
+    assert main(command) == 0
     before = read(out / "results.json")
     stamp = (out / "results.json").stat().st_mtime_ns
-    assert main(*command, "--no-cache", "CACHE.MAX_GB", 1) == 0  # reused
+    assert main(f"{command} --no-cache CACHE.MAX_GB 1") == 0  # reused
     assert (out / "results.json").stat().st_mtime_ns == stamp and read(
         out / "results.json"
     ) == before
@@ -570,9 +555,9 @@ def test_the_cache_lies_where_it_is_told(build, home, tmp_path):
 
 
 def test_limits_are_checked(refuse):
-    base = ["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", 2]
-    assert "CACHE.MAX_GB" in refuse(*base, "CACHE.MAX_GB", -1)
-    assert "INPUT.CACHED_VIEWS" in refuse(*base, "INPUT.CACHED_VIEWS", -2)
+    base = "--trainer CoOp --dataset toy-shapes --shots 2"
+    assert "CACHE.MAX_GB" in refuse(f"{base} CACHE.MAX_GB -1")
+    assert "INPUT.CACHED_VIEWS" in refuse(f"{base} INPUT.CACHED_VIEWS -2")
 
 
 # -- augmented views ---------------------------------------------------------------------------------------------

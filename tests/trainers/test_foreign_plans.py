@@ -1,5 +1,6 @@
 """Trainers written for Dassl alone in study, sweep, transfer and protocols."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -188,8 +189,8 @@ methods: {}
 def test_protocols_train_and_evaluate_it(place, tmp_path):
     file = tmp_path / "suite.yaml"
     file.write_text(SUITE)
-    words = ["base2new", "crossdataset", "--suite", str(file), "--trainer"]
-    args = protocols.arguments().parse_args([*words, "SmallImages"])
+    command = f"base2new crossdataset --suite {file} --trainer SmallImages"
+    args = protocols.arguments().parse_args(shlex.split(command))
     _, plan, (base2new, _) = protocols.plan_of(args)
     assert plan.counts() == {"adaptation": 3, "evaluation": 5}
     trained = base2new.runs["SmallImages", "base"][1, "toy-pets"]
@@ -244,8 +245,8 @@ def test_the_settings_of_their_train_py_hold_for_each_data_set(planned, tmp_path
 
 
 def test_what_needs_a_prompt_of_ours_is_one_message(capsys, tmp_path):
-    out = ["--output-dir", str(tmp_path / "out"), "--tasks", "toy-pets,toy-shapes"]
-    assert transfer.main(["--trainer", "SmallImages", *out]) == 2
+    out = f"--output-dir {tmp_path}/out --tasks toy-pets,toy-shapes"
+    assert transfer.main(shlex.split(f"--trainer SmallImages {out}")) == 2
     error = capsys.readouterr().err
     assert "SmallImages is a trainer for Dassl alone" in error
     assert error.count("\n") == 1

@@ -4,6 +4,7 @@ ours, defaults of its train.py, values, draws, resume and results.
 
 import random
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,24 +48,23 @@ def files(tmp_path):
     config, data = tmp_path / "method.yaml", tmp_path / "data.yaml"
     config.write_text(YAML)
     data.write_text('DATASET:\n  NAME: "OxfordPets"\n')
-    return ["--config-file", str(config), "--dataset-config-file", str(data)]
+    return f"--config-file {config} --dataset-config-file {data}"
 
 
 @pytest.fixture
 def start(main, repository, files, tmp_path):
     """Run a trainer of the repository; return its log."""
 
-    def run(trainer, out, *argv, code=0):
-        command = ["--import", repository, "--trainer", trainer, *files]
-        command += ["--output-dir", out, *argv]
-        assert main(*command, config=None) == code
+    def run(trainer, out, words="", code=0):
+        command = f"--import {repository} --trainer {trainer} {files}"
+        assert main(f"{command} --output-dir {out} {words}", config=None) == code
         return "".join(path.read_text() for path in sorted(out.glob("log.txt*")))
 
     return run
 
 
-def configured(*words):
-    words = [str(word) for word in words]
+def configured(command):
+    words = shlex.split(command)
     args = arguments(words).parse_args(words)
     trainers.register_all()
     return command_line.configuration(args)
@@ -74,7 +74,7 @@ def configured(*words):
 
 
 def test_names_of_the_folder_win_and_each_imports_its_own(start, tmp_path, repository):
-    log = start("MaPLe", tmp_path / "run", "--seed", 1, "DATASET.NUM_SHOTS", 2)
+    log = start("MaPLe", tmp_path / "run", "--seed 1 DATASET.NUM_SHOTS 2")
     assert "words of the repository: a photo of a, weight 0.25" in log
     assert f"MaPLe is that of {repository}/trainers/maple.py, not that of" in log
     assert f"OxfordPets is that of {repository}/datasets/oxford_pets.py" in log
@@ -86,8 +86,8 @@ def test_names_of_the_folder_win_and_each_imports_its_own(start, tmp_path, repos
 
 def test_our_trainers_and_tasks_run_beside_a_folder(main, repository, tmp_path):
     out = tmp_path / "run"
-    argv = ["--import", repository, "--trainer", "VPT", "--dataset", "toy-shapes"]
-    assert main(*argv, "--shots", 1, "--output-dir", out) == 0
+    argv = f"--import {repository} --trainer VPT --dataset toy-shapes"
+    assert main(f"{argv} --shots 1 --output-dir {out}") == 0
     assert read(out / "results.json")[0]["trainer"] == "VPT"
 
 
@@ -105,7 +105,8 @@ def test_a_folder_of_loose_files_and_one_of_trainers_alone(repository, tmp_path)
         text = (repository / "trainers" / f"{name}.py").read_text()
         (loose / f"{name}.py").write_text(text.replace("from clip import clip", ""))
     for place in (loose, repository / "trainers", repository / "trainers" / "maple.py"):
-        args = arguments(["--import", str(place)]).parse_args(["--import", str(place)])
+        words = ["--import", str(place)]
+        args = arguments(words).parse_args(words)
         assert args.imports
         plugin_files.import_all()
         from dassl.engine import TRAINER_REGISTRY
@@ -142,8 +143,8 @@ def test_the_folder_plugins_needs_no_flag(repository, monkeypatch):
 
 
 def test_defaults_of_extend_cfg_and_settings_of_setup_cfg(repository, files):
-    words = ["--import", repository, "--trainer", "MaPLe", *files, "--root", "data"]
-    cfg = configured(*words, "--temperature", 2, "TRAINER.W", 3, "OPTIM.LR_EXP", "0.1")
+    words = f"--import {repository} --trainer MaPLe {files} --root data"
+    cfg = configured(f"{words} --temperature 2 TRAINER.W 3 OPTIM.LR_EXP 0.1")
     assert cfg.TRAINER.MAPLE.CTX_INIT == "a photo of a"
     assert cfg.TRAINER.MAPLE.REG_WEIGHT == 0.25  # of setup_cfg, for this data set
     assert (cfg.TRAINER.W, cfg.OPTIM.LR_EXP, cfg.LOSS.GM) == (3, 0.1, False)
@@ -153,9 +154,9 @@ def test_defaults_of_extend_cfg_and_settings_of_setup_cfg(repository, files):
 
 
 def test_keys_that_no_default_has_are_free(repository, files):
-    words = ["--import", repository, "--trainer", "CoOp", *files]
-    pairs = ["TASK", "B2N", "OPTIM_VNET.LR", "1e-3", "DATASET.GPT_DIR", "gpt"]
-    cfg = configured(*words, *pairs)
+    words = f"--import {repository} --trainer CoOp {files}"
+    pairs = "TASK B2N OPTIM_VNET.LR 1e-3 DATASET.GPT_DIR gpt"
+    cfg = configured(f"{words} {pairs}")
     assert (cfg.TASK, cfg.OPTIM_VNET.LR, cfg.DATASET.GPT_DIR) == ("B2N", 1e-3, "gpt")
     (line,) = [line for line in plugin_files.lines([]) if "no default" in line]
     assert "OPTIM_VNET.LR" in line and "TASK" in line
@@ -176,8 +177,9 @@ def test_keys_that_no_default_has_are_free(repository, files):
     ],
 )
 def test_values_are_those_of_yacs(repository, files, text, value):
-    words = ["--import", repository, "--trainer", "CoOp", *files]
-    cfg = configured(*words, "TRAINER.NEW.KEY", text, "MODEL.BACKBONE.PRETRAINED", True)
+    words = f"--import {repository} --trainer CoOp {files}"
+    words += f" TRAINER.NEW.KEY '{text}' MODEL.BACKBONE.PRETRAINED True"
+    cfg = configured(words)
     assert cfg.TRAINER.NEW.KEY == value and type(cfg.TRAINER.NEW.KEY) is type(value)
     assert cfg.MODEL.BACKBONE.PRETRAINED is True
 
@@ -186,26 +188,26 @@ def test_a_false_in_a_yaml_stays_false(repository, files, tmp_path):
     (repository / "train.py").unlink()
     config = tmp_path / "tcp.yaml"
     config.write_text("OPTIM: {LR: 1}\nTRAINER: {COOP: {CTX_INIT: False, W: 1.0}}\n")
-    words = ["--import", repository, "--trainer", "CoOp", "--config-file", config]
-    cfg = configured(*words)
+    words = f"--import {repository} --trainer CoOp --config-file {config}"
+    cfg = configured(words)
     assert cfg.TRAINER.COOP.CTX_INIT is False and cfg.OPTIM.LR == 1.0
 
 
 def test_a_wrong_type_of_a_key_of_dassl_is_named(repository, files):
-    words = ["--import", repository, "--trainer", "CoOp", *files]
+    words = f"--import {repository} --trainer CoOp {files}"
     with pytest.raises(ValueError, match=r"OPTIM\.MAX_EPOCH is a whole number"):
-        configured(*words, "OPTIM.MAX_EPOCH", "many")
+        configured(f"{words} OPTIM.MAX_EPOCH many")
 
 
 def test_a_missing_key_is_one_message(start, repository, capsys, tmp_path):
     (repository / "train.py").unlink()
-    start("MaPLe", tmp_path / "run", "TRAINER.MAPLE.REG_WEIGHT", 1, code=2)
+    start("MaPLe", tmp_path / "run", "TRAINER.MAPLE.REG_WEIGHT 1", code=2)
     error = capsys.readouterr().err
     assert "TRAINER.MAPLE.CTX_INIT has no value" in error and "extend_cfg" in error
 
 
 def test_a_backbone_that_their_clip_does_not_know(start, capsys, tmp_path):
-    start("CoOp", tmp_path / "run", "--backbone", "RN51", code=2)
+    start("CoOp", tmp_path / "run", "--backbone RN51", code=2)
     assert "MODEL.BACKBONE.NAME is 'RN51'" in capsys.readouterr().err
 
 
@@ -213,17 +215,17 @@ def test_a_backbone_that_their_clip_does_not_know(start, capsys, tmp_path):
 
 
 def test_shots_have_dassl_s_meaning(start, tmp_path, root):
-    for words in ([], ["DATASET.NUM_SHOTS", 0]):
+    for words in ("", "DATASET.NUM_SHOTS 0"):
         out = tmp_path / f"run{len(words)}"
-        assert "# train_x  15" in start("CoOp", out, *words)
+        assert "# train_x  15" in start("CoOp", out, words)
         assert not (out / "split_fewshot").exists()
-    ours = ["--dataset", "toy-pets", "DATASET.NUM_SHOTS", 0]
-    assert "# train_x  15" in start("CoOp", tmp_path / "ours", *ours)
+    ours = "--dataset toy-pets DATASET.NUM_SHOTS 0"
+    assert "# train_x  15" in start("CoOp", tmp_path / "ours", ours)
 
 
 def test_draws_are_those_of_python_s_generator(start, tmp_path, root):
     out = tmp_path / "run"
-    start("CoOp", out, "--seed", 3, "DATASET.NUM_SHOTS", 2)
+    start("CoOp", out, "--seed 3 DATASET.NUM_SHOTS 2")
     import pickle
 
     with (out / "split_fewshot" / "shot_2-seed_3.pkl").open("rb") as file:
@@ -236,7 +238,7 @@ def test_draws_are_those_of_python_s_generator(start, tmp_path, root):
 
 
 def test_a_random_seed(start, tmp_path):
-    log = start("CoOp", tmp_path / "run", "--seed", -1, "--dataset", "toy-pets")
+    log = start("CoOp", tmp_path / "run", "--seed -1 --dataset toy-pets")
     assert "a random seed" in log and "precision" not in log
     assert read(tmp_path / "run" / "results.json")[0]["seed"] == 0
 
@@ -254,26 +256,26 @@ def learned(folder):
 
 def test_the_same_command_resumes_also_into_another_folder(start, tmp_path):
     out, other = tmp_path / "run", tmp_path / "other"
-    words = ["--seed", 1, "DATASET.NUM_SHOTS", 2, "TRAIN.CHECKPOINT_FREQ", 1]
-    start("CoOp", out, *words)
+    words = "--seed 1 DATASET.NUM_SHOTS 2 TRAIN.CHECKPOINT_FREQ 1"
+    start("CoOp", out, words)
     whole = learned(out)
     interrupted(out)
-    assert f"resumed from {out}, as Dassl does" in start("CoOp", out, *words)
+    assert f"resumed from {out}, as Dassl does" in start("CoOp", out, words)
     assert torch.equal(learned(out), whole)
     interrupted(out)
-    log = start("CoOp", other, "--resume", out, *words)
+    log = start("CoOp", other, f"--resume {out} {words}")
     assert f"resumed from {out}" in log and torch.equal(learned(other), whole)
     assert not (out / "prompt_learner" / "model.pth.tar-2").exists()
 
 
 def test_a_folder_without_a_checkpoint_is_not_resumed(start, capsys, tmp_path):
-    start("CoOp", tmp_path / "run", "--resume", tmp_path / "none", code=2)
+    start("CoOp", tmp_path / "run", f"--resume {tmp_path}/none", code=2)
     assert "holds no checkpoint" in capsys.readouterr().err
 
 
 def test_results_are_those_of_the_log(start, tmp_path):
     out = tmp_path / "run"
-    log = start("CoOp", out, "--seed", 1)
+    log = start("CoOp", out, "--seed 1")
     (record,) = read(out / "results.json")
     (shown,) = re.findall(r"\* accuracy: ([\d.]+)%", log)
     (f1,) = re.findall(r"\* macro_f1: ([\d.]+)%", log)
@@ -283,20 +285,20 @@ def test_results_are_those_of_the_log(start, tmp_path):
     predictions = read(out / "predictions" / "seed1_OxfordPets.json")
     assert len(predictions["predictions"][0]) == 9
     assert (out / "results" / "confusion_OxfordPets.csv").is_file()
-    again = ["--eval-only", "--model-dir", out]
-    log = start("CoOp", tmp_path / "eval", "--seed", 1, *again)
+    again = f"--eval-only --model-dir {out}"
+    log = start("CoOp", tmp_path / "eval", f"--seed 1 {again}")
     assert "that of epoch 2 is read" in log
     assert read(tmp_path / "eval" / "results.json")[0]["score"] == record["score"]
 
 
 def test_a_multilabel_task_is_refused(start, capsys, tmp_path):
-    start("CoOp", tmp_path / "run", "--dataset", "toy-scenes", code=2)
+    start("CoOp", tmp_path / "run", "--dataset toy-scenes", code=2)
     assert "toy-scenes has several labels an image" in capsys.readouterr().err
     assert not (tmp_path / "run" / "results.json").exists()
 
 
 def test_a_task_is_scored_by_its_metric(start, tmp_path):
-    log = start("CoOp", tmp_path / "run", "--seed", 1, "--dataset", "toy-marks")
+    log = start("CoOp", tmp_path / "run", "--seed 1 --dataset toy-marks")
     (record,) = read(tmp_path / "run" / "results.json")
     assert record["metric"] == "mean-per-class" and "macro_f1" not in record
     assert "toy-marks is scored by mean-per-class, not by accuracy" in log
@@ -304,19 +306,19 @@ def test_a_task_is_scored_by_its_metric(start, tmp_path):
 
 def test_several_tasks_have_a_record_each(start, tmp_path):
     tasks = "toy-shapes,toy-marks"
-    start("CoOp", tmp_path / "run", "--seed", 1, "--dataset", tasks)
+    start("CoOp", tmp_path / "run", f"--seed 1 --dataset {tasks}")
     records = read(tmp_path / "run" / "results.json")
     assert [record["task"] for record in records] == tasks.split(",")
     assert [record["test_images"] for record in records] == [9, 6]
 
 
 def test_model_dir_without_eval_only_is_not_read(start, tmp_path):
-    start("CoOp", tmp_path / "one", "--seed", 1)
-    words = ["--seed", 2, "--model-dir", tmp_path / "one"]
-    assert "--model-dir is not read" in start("CoOp", tmp_path / "two", *words)
+    start("CoOp", tmp_path / "one", "--seed 1")
+    words = f"--seed 2 --model-dir {tmp_path}/one"
+    assert "--model-dir is not read" in start("CoOp", tmp_path / "two", words)
 
 
 def test_the_command_line_of_train_py_parses_their_flags(repository):
-    words = ["--import", str(repository), "--temperature", "0.5", "--device", "cuda"]
+    words = shlex.split(f"--import {repository} --temperature 0.5 --device cuda")
     args = train.arguments(words).parse_args([*words, "A.B", "1"])
     assert args.opts == ["A.B", "1"] and args.theirs_temperature == 0.5

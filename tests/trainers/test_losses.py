@@ -136,43 +136,25 @@ def first_batch(trainer) -> dict:
     return next(iter(trainer.train_loader_x))
 
 
-@pytest.mark.parametrize("name", ["MPromptSRC", "MMaPLe", "MVPT", "MUPT", "MCoOp"])
+@pytest.mark.parametrize(
+    "name", ["MPromptSRC", "MMaPLe", "MVPT", "MUPT", "MCoOp", "MSoftCPT"]
+)
 @pytest.mark.parametrize("to", ["zero_shot", "source", "both"])
 def test_every_method_can_stay_near_an_anchor(build, main, tmp_path, name, to):
     start = ""
     if to != "zero_shot":
         start = tmp_path / "start"
         assert (
-            main(
-                "--trainer",
-                name,
-                "--dataset",
-                "toy-pets",
-                "--shots",
-                2,
-                "--output-dir",
-                start,
-            )
+            main(f"--trainer {name} --dataset toy-pets --shots 2 --output-dir {start}")
             == 0
         )
     keys = {"TO": to, "TEXT_COSINE": 1.0, "TEXT_L1": 1.0, "IMAGE_L1": 1.0, "KL": 1.0}
-    opts = [
-        word for key, value in keys.items() for word in (f"TRAINER.ANCHOR.{key}", value)
-    ]
+    opts = " ".join(f"TRAINER.ANCHOR.{key} {value}" for key, value in keys.items())
     out = tmp_path / "run"
-    arguments = [
-        "--trainer",
-        name,
-        "--dataset",
-        SEVERAL,
-        "--shots",
-        2,
-        "--output-dir",
-        out,
-    ]
+    arguments = f"--trainer {name} --dataset {SEVERAL} --shots 2 --output-dir {out}"
     if start:
-        arguments += ["--model-dir", start]
-    assert main(*arguments, *opts) == 0
+        arguments += f" --model-dir {start}"
+    assert main(f"{arguments} {opts}") == 0
     assert load_prompts(out / "prompts.safetensors")[0] is not None
 
 
@@ -198,10 +180,10 @@ def test_frozen_features_are_those_of_plain_clip_and_computed_once(build, monkey
 @pytest.mark.parametrize(
     "opts",
     [
-        ["INPUT.TRANSFORMS", "['random_flip', 'normalize']"],
-        ["MULTITASK.LABEL_SPACE", "union"],
-        ["DATALOADER.TRAIN_X.BATCH_SIZE", 1],
-        ["TRAINER.MVLPT.PREC", "bf16"],
+        "INPUT.TRANSFORMS \"['random_flip', 'normalize']\"",
+        "MULTITASK.LABEL_SPACE union",
+        "DATALOADER.TRAIN_X.BATCH_SIZE 1",
+        "TRAINER.MVLPT.PREC bf16",
     ],
 )
 @pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp", "MProGrad"])
@@ -209,15 +191,7 @@ def test_anchored_methods_take_every_setting(main, tmp_path, name, opts):
     out = tmp_path / "run"
     assert (
         main(
-            "--trainer",
-            name,
-            "--dataset",
-            SEVERAL,
-            "--shots",
-            2,
-            "--output-dir",
-            out,
-            *opts,
+            f"--trainer {name} --dataset {SEVERAL} --shots 2 --output-dir {out} {opts}"
         )
         == 0
     )
@@ -238,17 +212,7 @@ def test_frozen_features_of_augmented_images_are_of_the_same_views(build):
 def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     start = tmp_path / "start"
     assert (
-        main(
-            "--trainer",
-            "MVPT",
-            "--dataset",
-            "toy-pets",
-            "--shots",
-            2,
-            "--output-dir",
-            start,
-        )
-        == 0
+        main(f"--trainer MVPT --dataset toy-pets --shots 2 --output-dir {start}") == 0
     )
     from trainers.engine.context import RunContext
 
@@ -265,60 +229,64 @@ def test_a_prompt_that_did_not_move_is_at_its_source(main, build, tmp_path):
     ("arguments", "message"),
     [
         (
-            ["--trainer", "IVLP", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", 3],
+            "--trainer IVLP TRAINER.IVLP.PROMPT_DEPTH_TEXT 3",
             "PROMPT_DEPTH_TEXT is 3; the tower has 2",
         ),
         (
-            ["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", 9],
+            "--trainer PromptSRC TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION 9",
             "PROMPT_DEPTH_VISION is 9",
         ),
         (
-            ["--trainer", "MaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 0],
+            "--trainer MaPLe TRAINER.MAPLE.PROMPT_DEPTH 0",
             "TRAINER.MAPLE.PROMPT_DEPTH is 0",
         ),
         (
-            ["--trainer", "MaPLe", "--backbone", "RN50"],
+            "--trainer MaPLe --backbone RN50",
             "MaPLe needs a vision transformer",
         ),
         (
-            ["--trainer", "IVLP", "--backbone", "RN50"],
+            "--trainer IVLP --backbone RN50",
             "IVLP needs a vision transformer",
         ),
         (
-            ["--trainer", "PromptSRC", "TRAINER.PROMPTSRC.GPA_STD", 0],
+            "--trainer PromptSRC TRAINER.PROMPTSRC.GPA_STD 0",
             "TRAINER.PROMPTSRC.GPA_STD is 0.0",
         ),
         (
-            ["--trainer", "MMRL", "TRAINER.MMRL.REP_LAYERS", "[2, 3]"],
+            "--trainer MMRL TRAINER.MMRL.REP_LAYERS '[2, 3]'",
             "TRAINER.MMRL.REP_LAYERS is [2, 3]; the towers have layers 1 to 2",
         ),
         (
-            ["--trainer", "MMRLPP", "TRAINER.MMRLPP.REP_RANK", 0],
+            "--trainer MMRLPP TRAINER.MMRLPP.REP_RANK 0",
             "TRAINER.MMRLPP.REP_RANK is 0",
         ),
-        (["--trainer", "MMRL", "TRAINER.MMRL.ALPHA", 2], "TRAINER.MMRL.ALPHA is 2"),
+        ("--trainer MMRL TRAINER.MMRL.ALPHA 2", "TRAINER.MMRL.ALPHA is 2"),
         (
-            ["--trainer", "MMRL", "--backbone", "RN50"],
+            "--trainer MMRL --backbone RN50",
             "MMRL needs a vision transformer",
         ),
-        (["--trainer", "TCP", "TRAINER.TCP.BLOCK", 2], "TRAINER.TCP.BLOCK is 2"),
-        (["--trainer", "MaPLe", "TRAINER.MAPLE.N_CTX", 0], "TRAINER.MAPLE.N_CTX is 0"),
+        ("--trainer TCP TRAINER.TCP.BLOCK 2", "TRAINER.TCP.BLOCK is 2"),
         (
-            ["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "source"],
+            "--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 0",
+            "TRAINER.SOFTCPT.TASK_N_CTX is 0; it is from 1 to",
+        ),
+        (
+            "--trainer SoftCPT TRAINER.SOFTCPT.TASK_N_CTX 74",
+            "'toy-shapes' with 74 context vectors takes 80 tokens",
+        ),
+        ("--trainer MaPLe TRAINER.MAPLE.N_CTX 0", "TRAINER.MAPLE.N_CTX is 0"),
+        (
+            "--trainer CoOp TRAINER.ANCHOR.TO source",
             "there is no source prompt",
         ),
-        (["--trainer", "CoOp", "TRAINER.ANCHOR.TO", "sources"], "nearest: source"),
-        (["--trainer", "KgCoOp", "TRAINER.KGCOOP.WEIGHT", 3], "'TRAINER.KGCOOP.W"),
+        ("--trainer CoOp TRAINER.ANCHOR.TO sources", "nearest: source"),
+        ("--trainer KgCoOp TRAINER.KGCOOP.WEIGHT 3", "'TRAINER.KGCOOP.W"),
     ],
 )
 def test_wrong_input_is_one_message(main, tmp_path, capsys, arguments, message):
-    split = next(
-        (k for k, word in enumerate(arguments) if str(word).startswith("TRAINER.")),
-        len(arguments),
-    )
     out = tmp_path / "run"
-    data = ["--dataset", SINGLE, "--shots", 3, "--output-dir", out]
-    assert main(*arguments[:split], *data, *arguments[split:]) == 2
+    data = f"--dataset {SINGLE} --shots 3 --output-dir {out}"
+    assert main(f"{data} {arguments}") == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not out.exists()
@@ -344,17 +312,9 @@ def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
         }
     folder = tmp_path / "released"
     write_foreign(folder, state)
-    data = ["--dataset", SINGLE, "--shots", 2, "--output-dir"]
+    data = f"--dataset {SINGLE} --shots 2 --output-dir"
     assert (
-        main(
-            "--trainer",
-            name,
-            "--eval-only",
-            "--model-dir",
-            folder,
-            *data,
-            tmp_path / "run",
-        )
+        main(f"--trainer {name} --eval-only --model-dir {folder} {data} {tmp_path}/run")
         == 0
     )
     found = load_prompts(tmp_path / "run" / "prompts.safetensors")[0].state_dict()
@@ -363,15 +323,7 @@ def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
     )
     capsys.readouterr()
     assert (
-        main(
-            "--trainer",
-            "VPT",
-            "--eval-only",
-            "--model-dir",
-            folder,
-            *data,
-            tmp_path / "other",
-        )
+        main(f"--trainer VPT --eval-only --model-dir {folder} {data} {tmp_path}/other")
         == 2
     )
     error = capsys.readouterr().err
@@ -381,15 +333,8 @@ def test_a_released_checkpoint_is_a_start(main, tmp_path, name, capsys):
 @pytest.mark.parametrize("name", ["MPromptSRC", "MKgCoOp"])
 def test_two_stages_near_the_source(main, tmp_path, name):
     out = tmp_path / "run"
-    arguments = [
-        "--trainer",
-        name,
-        "--source",
-        "toy-shapes,toy-pets",
-        "--dataset",
-        "toy-marks",
-        "--shots",
-        2,
-    ]
-    assert main(*arguments, "--output-dir", out, "TRAINER.ANCHOR.TO", "both") == 0
+    arguments = (
+        f"--trainer {name} --source toy-shapes,toy-pets --dataset toy-marks --shots 2"
+    )
+    assert main(f"{arguments} --output-dir {out} TRAINER.ANCHOR.TO both") == 0
     assert (out / "submission.zip").is_file()

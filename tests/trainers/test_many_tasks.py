@@ -217,15 +217,7 @@ def test_names_may_be_listed_in_a_file(main, suite, refuse, tmp_path):
     out, names = tmp_path / "listed", f"{name_of(0)},@{tmp_path / 'names.txt'}"
     assert (
         main(
-            "--trainer",
-            "MVPT",
-            "--dataset",
-            names,
-            "--shots",
-            1,
-            "--output-dir",
-            out,
-            *ONE_EPOCH,
+            f"--trainer MVPT --dataset {names} --shots 1 --output-dir {out} OPTIM.MAX_EPOCH 1",
             data=suite,
         )
         == 0
@@ -234,9 +226,7 @@ def test_names_may_be_listed_in_a_file(main, suite, refuse, tmp_path):
         name_of(task) for task in range(3)
     ]
     assert str(tmp_path) not in (out / "config.yaml").read_text()
-    assert "--dataset: no file" in refuse(
-        "--trainer", "MVPT", "--dataset", "@nowhere.txt"
-    )
+    assert "--dataset: no file" in refuse("--trainer MVPT --dataset @nowhere.txt")
 
 
 def test_a_run_reads_its_tasks_once(main, suite, monkeypatch, tmp_path):
@@ -247,18 +237,8 @@ def test_a_run_reads_its_tasks_once(main, suite, monkeypatch, tmp_path):
         lambda cfg, name: (built.append(name), original(cfg, name))[1],
     )
     out = tmp_path / "out"
-    argv = (
-        "--trainer",
-        "MVPT",
-        "--dataset",
-        ALL,
-        "--shots",
-        1,
-        "--output-dir",
-        out,
-        *ONE_EPOCH,
-    )
-    assert main(*argv, data=suite) == 0
+    argv = f"--trainer MVPT --dataset {ALL} --shots 1 --output-dir {out}"
+    assert main(f"{argv} OPTIM.MAX_EPOCH 1", data=suite) == 0
     assert built == ALL.split(",")
     assert [record["task"] for record in read(out / "results.json")] == built
     assert (

@@ -1,5 +1,7 @@
 """Missing data are found before a backbone is loaded."""
 
+import shlex
+
 import train
 from trainers.engine import config
 
@@ -9,16 +11,9 @@ def test_missing_data_come_before_the_backbone(tmp_path, monkeypatch, capsys):
         raise AssertionError("the backbone is loaded")
 
     monkeypatch.setattr(config.trainer_class("CoOp"), "load_backbone", load_backbone)
-    command = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "mnist",
-        "--root",
-        str(tmp_path),
-        "--output-dir",
-        str(tmp_path / "run"),
-    ]
-    assert train.main(command) == 2
+    command = (
+        f"--trainer CoOp --dataset mnist --root {tmp_path} --output-dir {tmp_path}/run"
+    )
+    assert train.main(shlex.split(command)) == 2
     assert "mnist: no folder" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

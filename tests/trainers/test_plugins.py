@@ -2,6 +2,7 @@
 name their own line.
 """
 
+import shlex
 import subprocess
 
 import pytest
@@ -48,34 +49,18 @@ def plugin(tmp_path, monkeypatch):
 
 def test_declared_keys_are_listed_and_set(plugin, capsys, main, tmp_path):
     path = plugin("Listed")
-    assert (
-        train.main(["--trainer", "Listed", "--import", str(path), "--list-keys"]) == 0
-    )
+    assert train.main(shlex.split(f"--trainer Listed --import {path} --list-keys")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == [
-        "TRAINER.LISTED.RANK",
-        "2",
-        "rank",
-        "of",
-        "the",
-        "two",
-        "matrices",
-    ]
+    assert (
+        " ".join(lines[0].split()) == "TRAINER.LISTED.RANK 2 rank of the two matrices"
+    )
     assert lines[1].split() == ["TRAINER.LISTED.SCALE", "1.5"]
     out = tmp_path / "run"
-    command = [
-        "--trainer",
-        "Listed",
-        "--import",
-        path,
-        "--dataset",
-        "toy-shapes",
-        "--shots",
-        1,
-        "--output-dir",
-        out,
-    ]
-    assert main(*command, "TRAINER.LISTED.RANK", 3) == 0
+    command = (
+        f"--trainer Listed --import {path} --dataset toy-shapes --shots 1 "
+        f"--output-dir {out}"
+    )
+    assert main(f"{command} TRAINER.LISTED.RANK 3") == 0
     assert "RANK: 3" in (out / "config.yaml").read_text()
 
 
@@ -83,19 +68,8 @@ def test_an_error_in_a_plugin_is_a_traceback_with_its_line(
     plugin, capsys, main, tmp_path
 ):
     path = plugin("Broken")
-    command = [
-        "--trainer",
-        "Broken",
-        "--import",
-        path,
-        "--dataset",
-        "toy-shapes",
-        "--shots",
-        1,
-    ]
-    assert (
-        main(*command, "--output-dir", tmp_path / "run", "TRAINER.BROKEN.RANK", 4) == 1
-    )
+    command = f"--trainer Broken --import {path} --dataset toy-shapes --shots 1"
+    assert main(f"{command} --output-dir {tmp_path}/run TRAINER.BROKEN.RANK 4") == 1
     error = capsys.readouterr().err
     line = 1 + path.read_text().splitlines().index(
         '            raise ValueError("the rank is too large")'
@@ -106,16 +80,16 @@ def test_an_error_in_a_plugin_is_a_traceback_with_its_line(
 
 def test_an_error_while_a_plugin_is_imported(plugin, capsys):
     path = plugin("Unfinished", 'raise ValueError("not finished")\n')
-    assert train.main(["--trainer", "CoOp", "--import", str(path)]) == 1
+    assert train.main(shlex.split(f"--trainer CoOp --import {path}")) == 1
     assert f'File "{path}", line 1' in capsys.readouterr().err
 
 
 def test_wrong_input_is_a_sentence_still(plugin, capsys, tmp_path):
     path = plugin("Fine")
-    assert train.main(["--trainer", "Fyne", "--import", str(path)]) == 2
+    assert train.main(shlex.split(f"--trainer Fyne --import {path}")) == 2
     assert "the nearest is 'Fine'" in capsys.readouterr().err
     assert (
-        train.main(["--trainer", "CoOp", "--import", str(tmp_path / "nowhere.py")]) == 2
+        train.main(shlex.split(f"--trainer CoOp --import {tmp_path}/nowhere.py")) == 2
     )
     assert "nowhere.py is no Python file" in capsys.readouterr().err
 
@@ -128,17 +102,9 @@ def test_a_failed_job_of_a_plugin_names_its_line(plugin, capsys, caplog, tmp_pat
         "runs:\n  - methods: Swept\n    targets: pocket-reviews\n    shots: 1\n"
         "    options: {TRAINER.SWEPT.RANK: [2, 4], OPTIM.MAX_EPOCH: 1}\n"
     )
-    command = [
-        str(plan),
-        "--import",
-        str(path),
-        "--jobs",
-        "2",
-        "--output-dir",
-        str(tmp_path / "out"),
-    ]
+    command = f"{plan} --import {path} --jobs 2 --output-dir {tmp_path}/out"
     with caplog.at_level("INFO"):
-        assert sweep.main(command) == 1
+        assert sweep.main(shlex.split(command)) == 1
     assert "1 done, 1 failed" in caplog.text and f'File "{path}"' in caplog.text
     assert "TRAINER.SWEPT.RANK 2" in (tmp_path / "out" / "results.md").read_text()
 

@@ -27,17 +27,10 @@ def learned(main, tmp_path_factory):
     """Return a run of each method on another task: {method: folder}."""
     out = tmp_path_factory.mktemp("runs")
     for method, task in zip(METHODS, TASKS[:3], strict=True):
-        command = [
-            "--trainer",
-            method,
-            "--dataset",
-            task,
-            "--shots",
-            3,
-            "--output-dir",
-            out / method,
-        ]
-        assert main(*command, "OPTIM.MAX_EPOCH", 1) == 0
+        command = (
+            f"--trainer {method} --dataset {task} --shots 3 --output-dir {out}/{method}"
+        )
+        assert main(f"{command} OPTIM.MAX_EPOCH 1") == 0
     return {method: out / method for method in METHODS}
 
 
@@ -84,30 +77,17 @@ def test_scores_are_those_of_each_run_evaluated_on_each_task(
         row = []
         for task in TASKS:
             out = tmp_path / f"{method}-{task}"
-            command = [
-                "--trainer",
-                method,
-                "--dataset",
-                task,
-                "--shots",
-                0,
-                "--eval-only",
-                "--model-dir",
-                folder,
-            ]
-            assert main(*command, "--output-dir", out) == 0
+            command = (
+                f"--trainer {method} --dataset {task} --shots 0 --eval-only "
+                f"--model-dir {folder}"
+            )
+            assert main(f"{command} --output-dir {out}") == 0
             row.append(read(out / "results.json")[0]["score"])
         expected.append(row)
     assert (
         main(
-            "--trainer",
-            "ZeroshotCLIP",
-            "--dataset",
-            ",".join(TASKS),
-            "--shots",
-            0,
-            "--output-dir",
-            tmp_path,
+            f"--trainer ZeroshotCLIP --dataset {','.join(TASKS)} --shots 0 "
+            f"--output-dir {tmp_path}"
         )
         == 0
     )

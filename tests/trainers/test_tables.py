@@ -4,6 +4,7 @@ and the trainer that is chosen.
 
 import csv
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from trainers.engine.command_line import configuration, run_options
 from trainers.engine.flags import arguments
 from trainers.engine.results import below_zero_shot, markdown
 
-ONE = ["--dataset", "toy-shapes", "--shots", 3]
-SEVERAL = ["--dataset", "toy-shapes,toy-scenes", "--shots", 3]
+ONE = "--dataset toy-shapes --shots 3"
+SEVERAL = "--dataset toy-shapes,toy-scenes --shots 3"
 
 
 def rows_of(path):
@@ -162,13 +163,13 @@ def test_tables_say_what_is_below_zero_shot():
 @pytest.fixture(scope="module")
 def run(main, tmp_path_factory):
     out = tmp_path_factory.mktemp("tables") / "run"
-    assert main("--trainer", "MVPT", *SEVERAL, "--output-dir", out) == 0
+    assert main(f"--trainer MVPT {SEVERAL} --output-dir {out}") == 0
     return out
 
 
 def test_a_run_of_one_stage_has_zero_shot_beside_its_scores(run, main, tmp_path):
     zero = tmp_path / "zero"
-    assert main("--trainer", "ZeroshotCLIP", *SEVERAL, "--output-dir", zero) == 0
+    assert main(f"--trainer ZeroshotCLIP {SEVERAL} --output-dir {zero}") == 0
     expected = {
         record["task"]: record["score"] for record in read(zero / "results.json")
     }
@@ -189,9 +190,7 @@ def test_a_run_of_one_stage_has_zero_shot_beside_its_scores(run, main, tmp_path)
 
 def test_zero_shot_can_be_left_out_and_changes_no_number(run, main, tmp_path):
     out = tmp_path / "without"
-    assert (
-        main("--trainer", "MVPT", *SEVERAL, "--no-zero-shot", "--output-dir", out) == 0
-    )
+    assert main(f"--trainer MVPT {SEVERAL} --no-zero-shot --output-dir {out}") == 0
     assert same(prompt_in(out), prompt_in(run))
     for mine, other in zip(
         read(out / "results.json"), read(run / "results.json"), strict=True
@@ -253,17 +252,8 @@ def test_a_run_says_what_it_did(run):
 
 def test_an_experiment_has_the_tables_of_its_targets(main, tmp_path):
     out = tmp_path / "run"
-    two = [
-        "--source",
-        "toy-pets",
-        "--dataset",
-        "toy-shapes,toy-scenes",
-        "--shots",
-        3,
-        "--output-dir",
-        out,
-    ]
-    assert main("--trainer", "MCoOp", *two) == 0
+    two = f"--source toy-pets --dataset toy-shapes,toy-scenes --shots 3 --output-dir {out}"
+    assert main(f"--trainer MCoOp {two}") == 0
     top = rows_of(out / "results" / "predictions.csv")
     assert [row["task"] for row in top] == ["toy-shapes"] * 9 + ["toy-scenes"] * 8
     assert top[9:] == rows_of(
@@ -279,7 +269,7 @@ def test_an_experiment_has_the_tables_of_its_targets(main, tmp_path):
     }
     assert "results/predictions.csv" in read(out / "manifest.json")["files"]
     (out / "results" / "predictions.csv").unlink()
-    assert main("--trainer", "MCoOp", *two) == 0  # made again
+    assert main(f"--trainer MCoOp {two}") == 0  # made again
     assert rows_of(out / "results" / "predictions.csv") == top
     log = "".join(path.read_text() for path in out.glob("log.txt*"))
     assert f"submission: {'submission.zip'}" in re.sub(
@@ -290,37 +280,37 @@ def test_an_experiment_has_the_tables_of_its_targets(main, tmp_path):
 # -- the trainer -----------------------------------------------------------------------------------------------------
 
 
-def chosen(*argv) -> tuple[str, str]:
-    args = arguments().parse_args([str(word) for word in argv])
+def chosen(words: str) -> tuple[str, str]:
+    args = arguments().parse_args(shlex.split(words))
     cfg = configuration(args)
     return cfg.TRAINER.NAME, run_options(args, cfg).chosen
 
 
 def test_the_trainer_without_a_name(main, tmp_path):
     line = "no --trainer given: {}, anchored to zero-shot; see README"
-    assert chosen() == ("MAPT", line.format("MAPT"))
-    assert chosen(*SEVERAL) == ("MAPT", line.format("MAPT"))
-    assert chosen(*ONE) == ("APT", line.format("APT"))
-    assert chosen(*ONE, "--multi-task") == ("MAPT", line.format("MAPT"))
-    assert chosen(*ONE, "--source", "toy-pets") == ("MAPT", line.format("MAPT"))
-    assert chosen(*ONE, "--trainer", "VPT") == ("VPT", "")
-    assert chosen(*ONE, "TRAINER.NAME", "VPT") == ("VPT", "")
+    assert chosen("") == ("MAPT", line.format("MAPT"))
+    assert chosen(SEVERAL) == ("MAPT", line.format("MAPT"))
+    assert chosen(ONE) == ("APT", line.format("APT"))
+    assert chosen(f"{ONE} --multi-task") == ("MAPT", line.format("MAPT"))
+    assert chosen(f"{ONE} --source toy-pets") == ("MAPT", line.format("MAPT"))
+    assert chosen(f"{ONE} --trainer VPT") == ("VPT", "")
+    assert chosen(f"{ONE} TRAINER.NAME VPT") == ("VPT", "")
     (tmp_path / "a.yaml").write_text("TRAINER: {NAME: CoOp}\n")
-    assert chosen(*ONE, "--config-file", tmp_path / "a.yaml") == ("CoOp", "")
+    assert chosen(f"{ONE} --config-file {tmp_path}/a.yaml") == ("CoOp", "")
 
 
 def test_the_trainer_of_a_run_that_is_resumed(run, main, tmp_path):
     line = "no --trainer given: MVPT, that of the run to resume"
-    assert chosen(*SEVERAL, "--resume", run) == ("MVPT", line)
-    again = (*SEVERAL, "--resume", "auto", "--output-dir")
-    assert chosen(*again, run) == ("MVPT", line)
-    assert chosen(*again, tmp_path / "new")[0] == "MAPT"
-    assert chosen(*SEVERAL, "--resume", run, "--trainer", "MCoOp") == ("MCoOp", "")
+    assert chosen(f"{SEVERAL} --resume {run}") == ("MVPT", line)
+    again = f"{SEVERAL} --resume auto --output-dir"
+    assert chosen(f"{again} {run}") == ("MVPT", line)
+    assert chosen(f"{again} {tmp_path}/new")[0] == "MAPT"
+    assert chosen(f"{SEVERAL} --resume {run} --trainer MCoOp") == ("MCoOp", "")
 
 
 def test_a_run_says_first_which_trainer_was_chosen(main, tmp_path, capsys):
     out = tmp_path / "run"
-    assert main(*ONE, "--output-dir", out) == 0
+    assert main(f"{ONE} --output-dir {out}") == 0
     first = "no --trainer given: APT, anchored to zero-shot; see README"
     assert (
         capsys.readouterr().out.splitlines()[0]
@@ -332,7 +322,7 @@ def test_a_run_says_first_which_trainer_was_chosen(main, tmp_path, capsys):
 
 def test_a_prompt_that_is_evaluated_names_its_trainer(run, main, tmp_path):
     out = tmp_path / "again"
-    assert main(*SEVERAL, "--eval-only", "--model-dir", run, "--output-dir", out) == 0
+    assert main(f"{SEVERAL} --eval-only --model-dir {run} --output-dir {out}") == 0
     assert [record["score"] for record in read(out / "results.json")] == [
         record["score"] for record in read(run / "results.json")
     ]

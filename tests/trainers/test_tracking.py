@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-RUN = "--trainer VPT --dataset toy-shapes --shots 3".split()
+RUN = "--trainer VPT --dataset toy-shapes --shots 3"
 
 
 class FakeWandb(types.ModuleType):
@@ -48,7 +48,7 @@ def wandb(monkeypatch):
 
 def test_curves_settings_and_scores_are_sent(main, wandb, tmp_path):
     package, out = wandb(), tmp_path / "run"
-    assert main(*RUN, "--output-dir", out, "--track", "wandb") == 0
+    assert main(f"{RUN} --output-dir {out} --track wandb") == 0
     (run,) = package.runs
     assert run.arguments["project"] == "mvlpt"
     assert run.arguments["config"]["TRAINER.NAME"] == "VPT"
@@ -71,8 +71,8 @@ def test_curves_settings_and_scores_are_sent(main, wandb, tmp_path):
 
 def test_tracking_changes_no_result(main, wandb, tmp_path):
     wandb()
-    assert main(*RUN, "--output-dir", tmp_path / "a", "--track", "wandb") == 0
-    assert main(*RUN, "--output-dir", tmp_path / "b") == 0
+    assert main(f"{RUN} --output-dir {tmp_path}/a --track wandb") == 0
+    assert main(f"{RUN} --output-dir {tmp_path}/b") == 0
     prompts = [(tmp_path / name / "prompts.safetensors").read_bytes() for name in "ab"]
     assert prompts[0] == prompts[1]
     assert not (tmp_path / "b" / "tracking.json").exists()
@@ -83,7 +83,7 @@ def test_tracking_changes_no_result(main, wandb, tmp_path):
 )
 def test_a_failing_tracker_is_one_warning(main, wandb, tmp_path, fails_at, message):
     wandb(fails_at)
-    assert main(*RUN, "--output-dir", tmp_path / "run", "--track", "wandb") == 0
+    assert main(f"{RUN} --output-dir {tmp_path}/run --track wandb") == 0
     lines = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8").splitlines()
     warnings = [line for line in lines if line.startswith("--track")]
     assert len(warnings) == 1 and message in warnings[0]
@@ -97,7 +97,7 @@ def test_each_run_of_two_stages_is_tracked(main, wandb, tmp_path):
         "--trainer MVPT --source toy-shapes,toy-pets --dataset toy-marks --shots 3"
     )
     out = tmp_path / "run"
-    assert main(*command.split(), "--output-dir", out, "--track", "wandb") == 0
+    assert main(f"{command} --output-dir {out} --track wandb") == 0
     names = [run.arguments["name"] for run in package.runs]
     assert names == ["MVPT toy-shapes,toy-pets seed 0", "MVPT toy-marks seed 0"]
 
@@ -117,7 +117,7 @@ def test_a_missing_package_is_named_with_the_command(
     main, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "trackio", None)
-    assert main(*RUN, "--output-dir", tmp_path / "run", "--track", "trackio") == 2
+    assert main(f"{RUN} --output-dir {tmp_path}/run --track trackio") == 2
     assert "pip install trackio" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -127,7 +127,7 @@ def test_mlflow_keeps_the_curves_in_a_folder(main, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'mlflow'}")
     out = tmp_path / "run"
-    assert main(*RUN, "--output-dir", out, "--track", "mlflow") == 0
+    assert main(f"{RUN} --output-dir {out} --track mlflow") == 0
     run_id = json.loads((out / "tracking.json").read_text())["mlflow"]
     run = mlflow.get_run(run_id)
     (record,) = json.loads((out / "results.json").read_text())

@@ -20,16 +20,10 @@ from trainers.evaluation import PromptEvaluator
 from trainers.features.extraction import probabilities
 
 PROGRAM = Path(__file__).resolve().parents[2] / "train.py"
-TWO_STAGES = [
-    "--trainer",
-    "MCoOp",
-    "--source",
-    "toy-shapes,toy-pets",
-    "--dataset",
-    "toy-marks,toy-scenes",
-    "--shots",
-    3,
-]
+TWO_STAGES = (
+    "--trainer MCoOp --source toy-shapes,toy-pets "
+    "--dataset toy-marks,toy-scenes --shots 3"
+)
 
 
 @pytest.fixture
@@ -61,8 +55,8 @@ def read_tasks(monkeypatch) -> Counter:
 def test_a_trainer_is_built_once_a_run_and_for_no_reused_one(
     main, built, read_tasks, tmp_path
 ):
-    command = [*TWO_STAGES, "--output-dir", tmp_path / "run"]
-    assert main(*command) == 0
+    command = f"{TWO_STAGES} --output-dir {tmp_path}/run"
+    assert main(command) == 0
     assert built == ["source", "toy-marks", "toy-scenes"]
     assert read_tasks == {
         "toy-shapes": 1,
@@ -72,7 +66,7 @@ def test_a_trainer_is_built_once_a_run_and_for_no_reused_one(
     }
     built.clear()
     read_tasks.clear()
-    assert main(*command) == 0
+    assert main(command) == 0
     assert built == []
     # a run is reused only if its images and labels are the same, so each index is read,
     # once
@@ -85,11 +79,11 @@ def test_a_trainer_is_built_once_a_run_and_for_no_reused_one(
 
 
 def test_only_missing_runs_build_a_trainer(main, built, tmp_path):
-    command = [*TWO_STAGES, "--output-dir", tmp_path / "run"]
-    assert main(*command) == 0
+    command = f"{TWO_STAGES} --output-dir {tmp_path}/run"
+    assert main(command) == 0
     built.clear()
     (tmp_path / "run" / "adapt" / "toy-scenes" / "results.json").unlink()
-    assert main(*command, "--resume", "auto") == 0
+    assert main(f"{command} --resume auto") == 0
     assert built == ["toy-scenes"]
 
 
@@ -98,17 +92,10 @@ def test_a_task_in_the_groups_of_several_targets_is_read_once(
 ):
     groups = tmp_path / "groups.yaml"
     groups.write_text("toy-marks: [toy-shapes, toy-scenes]\ntoy-scenes: [toy-shapes]\n")
-    command = [
-        "--trainer",
-        "MCoOp",
-        "--dataset",
-        "toy-marks,toy-scenes",
-        "--shots",
-        3,
-        "--groups",
-        groups,
-    ]
-    assert main(*command, "--output-dir", tmp_path / "run") == 0
+    command = (
+        f"--trainer MCoOp --dataset toy-marks,toy-scenes --shots 3 --groups {groups}"
+    )
+    assert main(f"{command} --output-dir {tmp_path}/run") == 0
     assert built == ["toy-marks", "toy-scenes"]
     assert read_tasks == {"toy-marks": 1, "toy-shapes": 1, "toy-scenes": 1}
 
@@ -116,16 +103,10 @@ def test_a_task_in_the_groups_of_several_targets_is_read_once(
 def test_a_check_builds_no_trainer_and_writes_nothing(
     root, quick, built, read_tasks, tmp_path
 ):
-    words = [
-        "--root",
-        root,
-        "--config-file",
-        quick,
-        *TWO_STAGES,
-        "--output-dir",
-        tmp_path / "run",
-    ]
-    args = flags.arguments().parse_args([str(word) for word in words])
+    words = (
+        f"--root {root} --config-file {quick} {TWO_STAGES} --output-dir {tmp_path}/run"
+    )
+    args = flags.arguments().parse_args(shlex.split(words))
     cfg = command_line.configuration(args)
     plan = experiment.plan(cfg, command_line.run_options(args, cfg))
     experiment.check(plan, TaskPool())
@@ -194,12 +175,14 @@ sys.stderr.write(f"ended {code} with {sorted(heavy & set(sys.modules))}")
 
 
 def test_a_finished_experiment_loads_no_model_library(main, tmp_path):
-    given = f"--trainer CoOp --dataset pocket-memes --shots 1 --output-dir {tmp_path}/run OPTIM.MAX_EPOCH 1"
-    command = shlex.split(given)
-    assert main(*command, data=None, config=None) == 0
+    command = (
+        "--trainer CoOp --dataset pocket-memes --shots 1 "
+        f"--output-dir {tmp_path}/run OPTIM.MAX_EPOCH 1"
+    )
+    assert main(command, data=None, config=None) == 0
     environment = {**os.environ, "PYTHONPATH": str(Path(PROGRAM).parent)}
     again = subprocess.run(
-        [sys.executable, "-c", MODULES_OF, *command],
+        [sys.executable, "-c", MODULES_OF, *shlex.split(command)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

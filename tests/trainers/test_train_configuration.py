@@ -1,5 +1,6 @@
 """Flags, YAML files and the configuration that a run writes."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,20 @@ FILES = sorted(
     for kind in ("trainers", "datasets")
     for file in (CONFIGS / kind).rglob("*.y*ml")
 )
-COUNT = 79  # YAML files below configs/trainers and configs/datasets
+COUNT = 81  # YAML files below configs/trainers and configs/datasets
 NAMES = ["ZeroshotCLIP", "CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT", "MVLPT"]
 # each with its multitask form
 ANCHORED = ["KgCoOp", "ProGrad", "IVLP", "MaPLe", "PromptSRC", "TCP", "APT"]
-ANCHORED += ["MMRL", "MMRLPP"]
+ANCHORED += ["MMRL", "MMRLPP", "SoftCPT"]
 NAMES += [*ANCHORED, *(f"M{name}" for name in ANCHORED)]
 NAMES += ["LinearProbe", "GDA", "CLAP"]  # of one task each
-ONE = ["--dataset", "toy-shapes", "--shots", 3]
+ONE = "--dataset toy-shapes --shots 3"
 
 
-def configured(*argv):
+def configured(command):
     """Return the configuration of a command line."""
-    return command_line.configuration(
-        train.arguments().parse_args([str(word) for word in argv])
-    )
+    args = train.arguments().parse_args(shlex.split(command))
+    return command_line.configuration(args)
 
 
 def test_the_number_of_configuration_files():
@@ -131,60 +131,37 @@ def test_there_are_these_trainers_cocoop_and_no_more():
 def test_every_method_has_its_context_lengths_by_default(tmp_path, trainer, lengths):
     empty = tmp_path / "empty.yaml"
     empty.write_text("")
-    node = configured("--trainer", trainer, "--config-file", empty).TRAINER.MVLPT
+    node = configured(f"--trainer {trainer} --config-file {empty}").TRAINER.MVLPT
     assert (node.COOP.N_CTX, node.VPT.N_CTX) == lengths
 
 
 def test_later_settings_win(quick, tmp_path):
-    assert configured("--trainer", "CoOp", "--config-file", quick).OPTIM.LR == 0.5
+    assert configured(f"--trainer CoOp --config-file {quick}").OPTIM.LR == 0.5
     assert (
-        configured(
-            "--trainer", "CoOp", "--config-file", quick, "OPTIM.LR", "1e-3"
-        ).OPTIM.LR
+        configured(f"--trainer CoOp --config-file {quick} OPTIM.LR 1e-3").OPTIM.LR
         == 0.001
     )
     assert (
-        configured("--trainer", "CoOp", "--config-file", quick).TRAINER.MVLPT.COOP.N_CTX
+        configured(f"--trainer CoOp --config-file {quick}").TRAINER.MVLPT.COOP.N_CTX
         == 4
     )  # the file's, not the trainer's 16
     data = tmp_path / "data.yaml"
     data.write_text("DATASET: {NAME: toy-pets, NUM_SHOTS: 7}\n")
-    both = ["--trainer", "CoOp", "--config-file", quick, "--dataset-config-file", data]
-    assert (configured(*both).DATASET.NAME, configured(*both).DATASET.NUM_SHOTS) == (
+    both = f"--trainer CoOp --config-file {quick} --dataset-config-file {data}"
+    assert (configured(both).DATASET.NAME, configured(both).DATASET.NUM_SHOTS) == (
         "toy-pets",
         7,
     )
-    assert configured(*both, "--shots", 2).DATASET.NUM_SHOTS == 2
-    assert (
-        configured(*both, "--shots", 2, "DATASET.NUM_SHOTS", 4).DATASET.NUM_SHOTS == 4
-    )
+    assert configured(f"{both} --shots 2").DATASET.NUM_SHOTS == 2
+    assert configured(f"{both} --shots 2 DATASET.NUM_SHOTS 4").DATASET.NUM_SHOTS == 4
 
 
 def test_what_flags_set():
     cfg = configured(
-        "--trainer",
-        "MVPT",
-        "--root",
-        "/data",
-        "--seed",
-        3,
-        "--shots",
-        5,
-        "--dataset",
-        "a,b",
-        "--backbone",
-        "ViT-B/16",
-        "--multi-task-evalkey",
-        "b",
-        "--source",
-        "c",
-        "--act-ckpt",
-        2,
-        "--cut-contextlen",
-        "--dataset-coop",
-        "--multi-task-label_pertask",
-        "--config-file",
-        CONFIGS / "trainers/MVLPT/pocket.yaml",
+        "--trainer MVPT --root /data --seed 3 --shots 5 --dataset a,b "
+        "--backbone ViT-B/16 --multi-task-evalkey b --source c --act-ckpt 2 "
+        "--cut-contextlen --dataset-coop --multi-task-label_pertask "
+        f"--config-file {CONFIGS}/trainers/MVLPT/pocket.yaml"
     )
     assert (cfg.DATASET.ROOT, cfg.SEED, cfg.DATASET.RANDOM_SEED_SAMPLING) == (
         "/data",
@@ -211,12 +188,12 @@ def test_what_flags_set():
 
 @pytest.mark.parametrize("seed", [0, 1, 12345678901])
 def test_zero_is_a_seed_like_any_other(seed):
-    cfg = configured("--trainer", "CoOp", "--seed", seed)
+    cfg = configured(f"--trainer CoOp --seed {seed}")
     assert (cfg.SEED, cfg.DATASET.RANDOM_SEED_SAMPLING) == (seed, seed)
 
 
 def test_without_flags_the_seed_is_0_and_the_shots_are_20():
-    cfg = configured("--trainer", "CoOp")
+    cfg = configured("--trainer CoOp")
     assert (
         cfg.SEED,
         cfg.DATASET.RANDOM_SEED_SAMPLING,
@@ -230,10 +207,11 @@ def test_without_flags_the_seed_is_0_and_the_shots_are_20():
     )
 
 
-@pytest.mark.parametrize("opts", [["DATASET.RANDOM_SEED_SAMPLING", 2], ["SEED", 4]])
-def test_a_seed_among_the_options_is_not_overridden(opts):
-    key, value = opts
-    node = configured("--trainer", "CoOp", *opts)
+@pytest.mark.parametrize(
+    ("key", "value"), [("DATASET.RANDOM_SEED_SAMPLING", 2), ("SEED", 4)]
+)
+def test_a_seed_among_the_options_is_not_overridden(key, value):
+    node = configured(f"--trainer CoOp {key} {value}")
     for part in key.split("."):
         node = node[part]
     assert node == value
@@ -241,14 +219,12 @@ def test_a_seed_among_the_options_is_not_overridden(opts):
 
 @pytest.mark.parametrize("shots", [-1, 0, 1])
 def test_shots_are_taken_as_given(shots):
-    assert configured("--trainer", "CoOp", "--shots", shots).DATASET.NUM_SHOTS == shots
+    assert configured(f"--trainer CoOp --shots {shots}").DATASET.NUM_SHOTS == shots
 
 
 def test_all_shots_by_the_reference_s_key():
     assert (
-        configured(
-            "--trainer", "CoOp", "DATASET.NUM_SAMPLES_PER_CLASS", 5
-        ).DATASET.NUM_SHOTS
+        configured("--trainer CoOp DATASET.NUM_SAMPLES_PER_CLASS 5").DATASET.NUM_SHOTS
         == 5
     )
 
@@ -259,14 +235,14 @@ def test_all_shots_by_the_reference_s_key():
 def test_strings_stay_strings(text):
     assert isinstance(
         configured(
-            "--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", text
+            f"--trainer CoOp TRAINER.MVLPT.COOP.CTX_INIT {shlex.quote(text)}"
         ).TRAINER.MVLPT.COOP.CTX_INIT,
         str,
     )
 
 
 def test_differences_name_keys_and_leave_out_the_machine():
-    cfg = configured("--trainer", "CoOp")
+    cfg = configured("--trainer CoOp")
     assert (
         differences(
             cfg,

@@ -10,28 +10,11 @@ from run_files import state_of
 
 from trainers.base import PromptTrainer
 
-ONE = [
-    "--trainer",
-    "CoOp",
-    "--dataset",
-    "toy-marks",
-    "--shots",
-    3,
-    "OPTIM.MAX_EPOCH",
-    3,
-    "TRAIN.CHECKPOINT_FREQ",
-    1,
-]
-STAGED = [
-    "--trainer",
-    "MUPT",
-    "--source",
-    "toy-shapes,toy-pets",
-    "--dataset",
-    "toy-marks",
-    "--shots",
-    2,
-]
+ONE = (
+    "--trainer CoOp --dataset toy-marks --shots 3 OPTIM.MAX_EPOCH 3 "
+    "TRAIN.CHECKPOINT_FREQ 1"
+)
+STAGED = "--trainer MUPT --source toy-shapes,toy-pets --dataset toy-marks --shots 2"
 INPUTS = ("config.yaml", "manifest.json", "fewshot/toy-marks.json")
 LEARNER = ("model-best.pth.tar", "checkpoint", "model.pth.tar-1", "model.pth.tar-2")
 TABLES = (
@@ -81,7 +64,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def finished(main, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("damaged") / "run"
-    assert main("--output-dir", out, *ONE) == 0
+    assert main(f"--output-dir {out} {ONE}") == 0
     assert {"manifest.json", *FINISHED} == set(files(out))
     return out
 
@@ -99,7 +82,7 @@ def interrupted(main, tmp_path_factory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PromptTrainer, "before_epoch", before_epoch)
-        assert main("--output-dir", out, *ONE) == 1
+        assert main(f"--output-dir {out} {ONE}") == 1
     assert set(INTERRUPTED) == set(files(out))
     return out
 
@@ -107,7 +90,7 @@ def interrupted(main, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def staged(main, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("staged") / "run"
-    assert main("--output-dir", out, *STAGED) == 0
+    assert main(f"--output-dir {out} {STAGED}") == 0
     assert set(STAGES) < set(files(out))
     return out
 
@@ -126,7 +109,7 @@ def damage(path: Path, kind: str) -> None:
 
 
 def check(
-    main, capsys, run: Path, out: Path, argv: list, name: str, kind: str, expected: dict
+    main, capsys, run: Path, out: Path, argv: str, name: str, kind: str, expected: dict
 ) -> None:
     """Damage a file in a copy of a run: it ends as an undisturbed one, or with an error
     that names the file.
@@ -135,14 +118,14 @@ def check(
     damage(out / name, kind)
     capsys.readouterr()
     before = files(out)
-    code = main("--output-dir", out, *argv)
+    code = main(f"--output-dir {out} {argv}")
     message = capsys.readouterr()
     if code == 2:
         assert files(out) == before
         assert name in message.err or "--resume auto" in message.err
     else:
         assert code == 0 and files(out) == expected
-    code = main("--output-dir", out, "--resume", "auto", *argv)
+    code = main(f"--output-dir {out} --resume auto {argv}")
     message = capsys.readouterr()
     if code == 2:
         raise AssertionError(message.err)
@@ -207,14 +190,14 @@ def test_what_is_damaged_is_named(main, finished, tmp_path, capsys, caplog):
     shutil.copytree(finished, out)
     for name in ("results.json", "predictions/seed0_toy-marks.json"):
         damage(out / name, "flipped")
-    assert main("--output-dir", out, *ONE) == 2
+    assert main(f"--output-dir {out} {ONE}") == 2
     message = capsys.readouterr().err
     assert (
         "results.json" in message
         and "seed0_toy-marks.json" in message
         and "--resume auto" in message
     )
-    assert main("--output-dir", out, "--resume", "auto", *ONE) == 0
+    assert main(f"--output-dir {out} --resume auto {ONE}") == 0
     assert (
         "damaged or missing: predictions/seed0_toy-marks.json, results.json"
         in caplog.text

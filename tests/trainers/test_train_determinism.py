@@ -12,21 +12,11 @@ from datasets import build_task
 from trainers.engine import provenance
 from trainers.engine.config import differences, load, with_overrides
 
-AUGMENTED = [
-    *("--dataset", "toy-shapes,toy-pets", "--shots", 3, "--output-dir"),
-    *(
-        "INPUT.TRANSFORMS",
-        "['random_resized_crop', 'random_flip', 'normalize']",
-        "DATALOADER.TEST.BATCH_SIZE",
-        2,
-    ),
-    *("TRAINER.MVLPT.VPT.DROPOUT", 0.3),
-]
-
-
-def argv(out, *more) -> list:
-    place = AUGMENTED.index("--output-dir") + 1
-    return [*AUGMENTED[:place], out, *AUGMENTED[place:], *more]
+TWO = "--dataset toy-shapes,toy-pets --shots 3"
+AUGMENTED = (
+    "INPUT.TRANSFORMS \"['random_resized_crop', 'random_flip', 'normalize']\" "
+    "DATALOADER.TEST.BATCH_SIZE 2 TRAINER.MVLPT.VPT.DROPOUT 0.3"
+)
 
 
 @pytest.mark.parametrize("trainer", ["MVPT", "MUPT", "MCoOp"])
@@ -35,10 +25,8 @@ def test_the_number_of_loader_workers_changes_nothing(main, tmp_path, trainer):
     prompts = []
     for workers in (0, 1, 2):
         out = tmp_path / str(workers)
-        assert (
-            main("--trainer", trainer, *argv(out, "DATALOADER.NUM_WORKERS", workers))
-            == 0
-        )
+        command = f"--trainer {trainer} {TWO} --output-dir {out} {AUGMENTED}"
+        assert main(f"{command} DATALOADER.NUM_WORKERS {workers}") == 0
         prompts.append(prompt_in(out))
         (record, *_) = json.loads((out / "results.json").read_text())
     assert same(prompts[0], prompts[1]) and same(prompts[0], prompts[2])
@@ -59,28 +47,14 @@ def test_an_augmented_image_differs_from_epoch_to_epoch(started, root):
 
 def test_the_same_command_gives_the_same_files(main, tmp_path):
     for name in ("one", "other"):
-        command = [
-            "--trainer",
-            "MUPT",
-            "--source",
-            "toy-pets",
-            "--dataset",
-            "toy-shapes,toy-scenes",
-            "--shots",
-            3,
-        ]
-        assert main(*command, "--deterministic", "--output-dir", tmp_path / name) == 0
+        command = (
+            "--trainer MUPT --source toy-pets --dataset toy-shapes,toy-scenes --shots 3"
+        )
+        assert main(f"{command} --deterministic --output-dir {tmp_path}/{name}") == 0
         assert torch.are_deterministic_algorithms_enabled()
     assert (
         main(
-            "--trainer",
-            "CoOp",
-            "--dataset",
-            "toy-marks",
-            "--shots",
-            3,
-            "--output-dir",
-            tmp_path / "third",
+            f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {tmp_path}/third"
         )
         == 0
     )
@@ -103,14 +77,7 @@ def test_the_same_command_gives_the_same_files(main, tmp_path):
 def test_a_record_names_versions_commit_and_data(main, tmp_path):
     assert (
         main(
-            "--trainer",
-            "CoOp",
-            "--dataset",
-            "toy-marks",
-            "--shots",
-            3,
-            "--output-dir",
-            tmp_path / "out",
+            f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {tmp_path}/out"
         )
         == 0
     )
@@ -149,14 +116,7 @@ def test_a_configuration_of_an_earlier_version_lacks_keys_and_is_the_same(
 ):
     assert (
         main(
-            "--trainer",
-            "CoOp",
-            "--dataset",
-            "toy-marks",
-            "--shots",
-            3,
-            "--output-dir",
-            tmp_path / "out",
+            f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {tmp_path}/out"
         )
         == 0
     )

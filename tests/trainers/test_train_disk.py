@@ -21,16 +21,9 @@ from trainers.base import PromptTrainer
 from trainers.engine import resume
 from trainers.engine import run_dir as locks
 
-TWO_STAGES = [
-    "--trainer",
-    "MCoOp",
-    "--source",
-    "toy-shapes",
-    "--dataset",
-    "toy-marks,toy-scenes",
-    "--shots",
-    3,
-]
+TWO_STAGES = (
+    "--trainer MCoOp --source toy-shapes --dataset toy-marks,toy-scenes --shots 3"
+)
 KINDS = (
     "config.yaml",
     "*fewshot/toy-shapes.json",
@@ -68,7 +61,7 @@ def disk(tmp_path):
 def whole(main, tmp_path_factory):
     """Return the files of a run on a disk with enough space."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    assert main(*TWO_STAGES, "--output-dir", out) == 0
+    assert main(f"{TWO_STAGES} --output-dir {out}") == 0
     return file_contents(out)
 
 
@@ -136,7 +129,7 @@ def test_a_full_disk_leaves_the_last_good_state(
 ):
     out = disk / "run"
     with full_at(kind, disk, monkeypatch) as reached:
-        code = main(*TWO_STAGES, "--output-dir", out)
+        code = main(f"{TWO_STAGES} --output-dir {out}")
     error = capsys.readouterr().err
     assert reached, "nothing of this kind was written"
     assert (
@@ -147,7 +140,7 @@ def test_a_full_disk_leaves_the_last_good_state(
     )
     check_good(out)
     (disk / "filler").unlink()
-    assert main(*TWO_STAGES, "--output-dir", out, "--resume", "auto") == 0
+    assert main(f"{TWO_STAGES} --output-dir {out} --resume auto") == 0
     assert file_contents(out) == whole
 
 
@@ -162,19 +155,11 @@ def test_the_state_of_the_epoch_before_is_kept(main, disk, monkeypatch, capsys):
         saved.append(epoch)
 
     monkeypatch.setattr(resume, "save", second_fails)
-    run = [
-        "--trainer",
-        "VPT",
-        "--dataset",
-        "toy-marks",
-        "--shots",
-        3,
-        "--output-dir",
-        out,
-        "OPTIM.MAX_EPOCH",
-        3,
-    ]
-    assert main(*run) == 1 and saved == [1]
+    run = (
+        f"--trainer VPT --dataset toy-marks --shots 3 --output-dir {out} "
+        "OPTIM.MAX_EPOCH 3"
+    )
+    assert main(run) == 1 and saved == [1]
     assert (
         "1 of 3 epochs are kept, the present epoch is lost" in capsys.readouterr().err
     )
@@ -192,7 +177,7 @@ def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(
     write = PromptTrainer.write_scalar
     with monkeypatch.context() as patch:
         patch.setattr(PromptTrainer, "write_scalar", fill_first)
-        assert main(*TWO_STAGES, "--output-dir", disk / "run") == 1
+        assert main(f"{TWO_STAGES} --output-dir {disk}/run") == 1
     error = capsys.readouterr().err
     assert (
         "No space left on device" in error
@@ -200,23 +185,14 @@ def test_curves_that_cannot_be_written_end_the_run_as_any_other_file(
         and "Traceback" not in error
     )
     (disk / "filler").unlink()
-    assert main(*TWO_STAGES, "--output-dir", disk / "run", "--resume", "auto") == 0
+    assert main(f"{TWO_STAGES} --output-dir {disk}/run --resume auto") == 0
     assert file_contents(disk / "run") == whole
 
 
 def test_a_folder_that_cannot_be_written_is_wrong_input(main, disk, capsys):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert (
-        main(
-            "--trainer",
-            "CoOp",
-            "--dataset",
-            "toy-marks",
-            "--shots",
-            3,
-            "--output-dir",
-            disk / "run",
-        )
+        main(f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {disk}/run")
         == 2
     )
     error = capsys.readouterr().err
@@ -229,23 +205,14 @@ def test_a_folder_that_cannot_be_written_is_wrong_input(main, disk, capsys):
 
 def test_two_processes_do_not_work_in_one_folder(main, tmp_path, capsys):
     out = tmp_path / "run"
-    run = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "toy-marks",
-        "--shots",
-        3,
-        "--output-dir",
-        out,
-    ]
-    assert main(*run) == 0 and not (out / locks.LOCK).exists()
+    run = f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {out}"
+    assert main(run) == 0 and not (out / locks.LOCK).exists()
     before = state_of(out)
     # another process, as far as the system can tell
     with open(out / locks.LOCK, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        for more in ([], ["--overwrite"], ["--resume", "auto"]):
-            assert main(*run, *more) == 2
+        for more in ("", "--overwrite", "--resume auto"):
+            assert main(f"{run} {more}") == 2
             assert "another process is at work" in capsys.readouterr().err
     (out / locks.LOCK).unlink()
     assert state_of(out) == before
@@ -255,17 +222,5 @@ def test_a_lock_that_a_killed_process_left_locks_nothing(main, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     (out / locks.LOCK).touch()
-    assert (
-        main(
-            "--trainer",
-            "CoOp",
-            "--dataset",
-            "toy-marks",
-            "--shots",
-            3,
-            "--output-dir",
-            out,
-        )
-        == 0
-    )
+    assert main(f"--trainer CoOp --dataset toy-marks --shots 3 --output-dir {out}") == 0
     assert not (out / locks.LOCK).exists()

@@ -4,6 +4,7 @@ their refusal; and plain CLIP exported.
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -44,29 +45,20 @@ def photo(tmp_path):
 
 def train(main, backbone, trainer, out) -> int:
     words = f"--trainer {trainer} --dataset {TASK} --shots 1 --no-zero-shot"
-    return main(
-        *words.split(),
-        "--backbone",
-        backbone,
-        "--output-dir",
-        out,
-        "OPTIM.MAX_EPOCH",
-        1,
-        data=None,
-    )
+    words += f" --backbone {backbone} --output-dir {out} OPTIM.MAX_EPOCH 1"
+    return main(words, data=None)
 
 
-def predict(capsys, *words) -> list[dict]:
+def predict(capsys, words: str) -> list[dict]:
     capsys.readouterr()
-    words = ["predict", *words, "--device", "cpu", "--json"]
-    assert prompting_main([str(word) for word in words]) == 0
+    assert prompting_main(shlex.split(f"predict {words} --device cpu --json")) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def exported(words, photo, predictor, file) -> tuple[list[str], np.ndarray]:
     """Export a model; return its class names and its probabilities for an image."""
     runtime = pytest.importorskip("onnxruntime")
-    assert prompting_main([*map(str, words), str(file)]) == 0
+    assert prompting_main(shlex.split(f"{words} {file}")) == 0
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     images = predictor.prepare(photo)[None].numpy()
     names = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
@@ -89,11 +81,10 @@ def test_a_family_is_trained_predicts_and_is_exported(
     (record,) = json.loads((out / "results.json").read_text())
     assert record["task"] == TASK and 0 <= record["score"] <= 100
     # the run's file has only the folder's name: the path is given
-    where = ["--backbone", backbone]
-    (record,) = predict(capsys, out, photo, *where)
+    (record,) = predict(capsys, f"{out} {photo} --backbone {backbone}")
     pairs = {pair["class"]: pair["probability"] for pair in record["predictions"]}
     predictor = load(out, str(backbone))
-    words = ["export", out, *where]
+    words = f"export {out} --backbone {backbone}"
     names, probabilities = exported(words, photo, predictor, tmp_path / "m.onnx")
     given = dict(zip(names, probabilities, strict=True))
     assert all(abs(given[label] - value) < 1e-4 for label, value in pairs.items())
@@ -102,8 +93,8 @@ def test_a_family_is_trained_predicts_and_is_exported(
 
 def test_visual_prompts_of_a_family_without_are_refused(main, refuse, tmp_path):
     write_folder(BY_NAME["CLIPA"], tmp_path / "models")
-    words = ("--trainer", "VPT", "--dataset", "pocket-cells", "--shots", 1)
-    message = refuse(*words, "--backbone", tmp_path / "models", data=None)
+    words = "--trainer VPT --dataset pocket-cells --shots 1"
+    message = refuse(f"{words} --backbone {tmp_path}/models", data=None)
     assert "does not read its result from the class token" in message
 
 
@@ -111,8 +102,8 @@ def test_a_text_tower_of_hugging_face_is_refused(refuse, tmp_path):
     text = json.dumps({"model_cfg": BIOMED_CLIP, "preprocess_cfg": {}})
     (tmp_path / "open_clip_config.json").write_text(text)
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
-    words = ("--trainer", "CoOp", "--dataset", "pocket-cells", "--shots", 1)
-    message = refuse(*words, "--backbone", tmp_path, data=None)
+    words = "--trainer CoOp --dataset pocket-cells --shots 1"
+    message = refuse(f"{words} --backbone {tmp_path}", data=None)
     assert "its text tower is the Hugging Face model microsoft/BiomedNLP" in message
 
 
@@ -125,15 +116,14 @@ def test_a_tokenizer_that_is_missing_is_refused(refuse, tmp_path, monkeypatch):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    words = ("--trainer", "CoOp", "--dataset", "pocket-cells", "--shots", 1)
-    message = refuse(*words, "--backbone", models, data=None)
+    words = "--trainer CoOp --dataset pocket-cells --shots 1"
+    message = refuse(f"{words} --backbone {models}", data=None)
     assert re.search("models holds no tokenizer.json, and timm/ViT-B-16-Sig", message)
 
 
 def test_plain_clip_is_exported(tmp_path, photo):
     predictor = load_zero_shot("pocket")
-    words = "export zeroshot --backbone pocket --classes".split()
-    words.append("circle,square")
+    words = "export zeroshot --backbone pocket --classes circle,square"
     names, probabilities = exported(words, photo, predictor, tmp_path / "m.onnx")
     assert names == ["circle", "square"]
     expected = predictor.probabilities([photo], names)[0].numpy()

@@ -5,6 +5,7 @@ errors; workers of any kind.
 import csv
 import multiprocessing
 import pickle
+import shlex
 
 import numpy as np
 import pytest
@@ -31,18 +32,16 @@ from trainers.engine.value_checks import check
 from trainers.features import loaders
 from trainers.features.builders import build_images
 
-ONE = ["--dataset", "toy-shapes", "--shots", 3]
+ONE = "--dataset toy-shapes --shots 3"
 
 
-def configured(*words):
-    words = [str(word) for word in words]
-    return command_line.configuration(train.arguments().parse_args(words))
+def configured(command):
+    args = train.arguments().parse_args(shlex.split(command))
+    return command_line.configuration(args)
 
 
 def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
-    cfg = resolve(
-        trainer, [], {"DATASET.DATASET": dataset}, [str(text) for text in pairs]
-    )
+    cfg = resolve(trainer, [], {"DATASET.DATASET": dataset}, list(pairs))
     with pytest.raises(ValueError) as refused:
         check(cfg, trainer_class(trainer).multitask)
     return str(refused.value)
@@ -147,8 +146,8 @@ def test_the_keys_of_a_transform_that_is_used_are_read():
 @pytest.mark.parametrize(
     ("trainer", "key", "value", "range_"),
     [
-        ("APT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "-2", "from 0 to 1000000000.0"),
-        ("MAPT", "TRAINER.APT.HALF_WEIGHT_SHOTS", "nan", "from 0 to 1000000000.0"),
+        ("APT", "TEST.HALF_WEIGHT_SHOTS", "-2", "0 or more"),
+        ("MAPT", "TEST.HALF_WEIGHT_SHOTS", "nan", "0 or more"),
         ("IVLP", "TRAINER.IVLP.N_CTX_VISION", "100000000", "from 0 to 1024"),
         ("MaPLe", "TRAINER.MAPLE.N_CTX", "1000000", "from 0 to 1024"),
         ("KgCoOp", "TRAINER.KGCOOP.W", "-3", "from 0 to 1000000000.0"),
@@ -203,29 +202,29 @@ def test_every_number_that_a_trainer_declares_has_a_range():
     ("pairs", "message"),
     [
         (
-            ["OPTIM.WARMUP_EPOCH", "-5"],
+            "OPTIM.WARMUP_EPOCH -5",
             "OPTIM.WARMUP_EPOCH is -5; it is the epochs of warm-up, or -1 for none",
         ),
         (
-            ["OPTIM.STEPSIZE", "[0]"],
+            "OPTIM.STEPSIZE [0]",
             "OPTIM.STEPSIZE is (0,); epochs count from 1, and [-1] is OPTIM.MAX_EPOCH",
         ),
         (
-            ["OPTIM.STEPSIZE", "[5, -1]", "OPTIM.LR_SCHEDULER", "single_step"],
+            "OPTIM.STEPSIZE '[5, -1]' OPTIM.LR_SCHEDULER single_step",
             "OPTIM.STEPSIZE is (5, -1); epochs count from 1, and [-1] is OPTIM.MAX_EPOCH",
         ),
         (
-            ["OPTIM.STEPSIZE", "[-1]", "OPTIM.LR_SCHEDULER", "multi_step"],
+            "OPTIM.STEPSIZE [-1] OPTIM.LR_SCHEDULER multi_step",
             "OPTIM.STEPSIZE is (-1,); multi_step needs the epochs of its steps, from 1",
         ),
         (
-            ["OPTIM.LR_SCHEDULER", "multi_step"],
+            "OPTIM.LR_SCHEDULER multi_step",
             "OPTIM.STEPSIZE is (-1,); multi_step needs the epochs of its steps, from 1",
         ),
     ],
 )
 def test_schedules_that_would_be_ignored_or_fail_late(pairs, message):
-    assert issues(*pairs) == message
+    assert issues(*shlex.split(pairs)) == message
 
 
 OF_TEXT = "CoOp or KgCoOp or MVLPT or ProGrad or UPT"
@@ -251,7 +250,7 @@ OF_TEXT = "CoOp or KgCoOp or MVLPT or ProGrad or UPT"
 )
 def test_a_key_of_another_trainer_is_named(trainer, key, value, others):
     with pytest.raises(ValueError) as refused:
-        configured("--trainer", trainer, *ONE, key, value)
+        configured(f"--trainer {trainer} {ONE} {key} '{value}'")
     assert str(refused.value) == (
         f"{key} is given, but {trainer} does not read it: leave it out, "
         f"or use --trainer {others}"
@@ -261,15 +260,15 @@ def test_a_key_of_another_trainer_is_named(trainer, key, value, others):
 @pytest.mark.parametrize("trainer", ["VPT", "MVLPT", "CoOp"])
 def test_a_key_that_no_trainer_reads_is_named(trainer):
     with pytest.raises(ValueError) as refused:
-        configured("--trainer", trainer, *ONE, "TRAINER.MVLPT.VPT.CSC", True)
+        configured(f"--trainer {trainer} {ONE} TRAINER.MVLPT.VPT.CSC True")
     assert str(refused.value) == (
         "TRAINER.MVLPT.VPT.CSC is given, but no trainer reads it: leave it out"
     )
 
 
 def test_keys_of_others_may_be_given_at_their_defaults():
-    off = ["TRAINER.MVLPT.VPT.N_CTX", 0, "TRAINER.MVLPT.VPT.CSC", False]
-    node = configured("--trainer", "CoOp", *ONE, *off, "TRAINER.COOP.N_CTX", 4)
+    off = "TRAINER.MVLPT.VPT.N_CTX 0 TRAINER.MVLPT.VPT.CSC False"
+    node = configured(f"--trainer CoOp {ONE} {off} TRAINER.COOP.N_CTX 4")
     assert node.TRAINER.MVLPT.COOP.N_CTX == 4
 
 
@@ -287,42 +286,41 @@ def test_a_trainer_that_does_not_tell_its_keys_may_read_all():
 
 
 def test_initial_weights_of_cocoop_that_are_missing(refuse):
-    pair = ("MODEL.INIT_WEIGHTS", "/nowhere.pth")
-    words = ("--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2)
-    assert "/nowhere.pth" in refuse(*words, *pair)
+    words = "--trainer CoCoOp --dataset toy-pets --shots 2"
+    assert "/nowhere.pth" in refuse(f"{words} MODEL.INIT_WEIGHTS /nowhere.pth")
 
 
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        (["OPTIM.MAX_EPOCH", 0], "OPTIM.MAX_EPOCH is 0; it must be positive"),
-        (["OPTIM.LR", "nan"], "OPTIM.LR is nan; it is from 0 to 1e+30"),
+        ("OPTIM.MAX_EPOCH 0", "OPTIM.MAX_EPOCH is 0; it must be positive"),
+        ("OPTIM.LR nan", "OPTIM.LR is nan; it is from 0 to 1e+30"),
         (
-            ["TEST.SPLIT", "nosuch"],
+            "TEST.SPLIT nosuch",
             "TEST.SPLIT is 'nosuch'; it is one of test, val (nearest: test)",
         ),
         (
-            ["INPUT.SIZE", 5],
+            "INPUT.SIZE 5",
             "INPUT.SIZE is (5,); CoCoOp takes height and width, 1 to 8192",
         ),
         (
-            ["INPUT.SIZE", "(0, 5)"],
+            "INPUT.SIZE '(0, 5)'",
             "INPUT.SIZE is (0, 5); CoCoOp takes height and width, 1 to 8192",
         ),
         (
-            ["SEED", 2**32],
+            "SEED 4294967296",
             "SEED (--seed) is 4294967296; a seed is at most 4294967295",
         ),
     ],
 )
 def test_values_of_trainers_that_were_written_for_dassl(refuse, pairs, message):
-    words = ["--trainer", "CoCoOp", "--dataset", "toy-pets", "--shots", 2, *pairs]
-    assert refuse(*words).strip() == message
+    words = f"--trainer CoCoOp --dataset toy-pets --shots 2 {pairs}"
+    assert refuse(words).strip() == message
 
 
 def test_values_that_dassl_allows_are_allowed():
-    pairs = ["SEED", -1, "OPTIM.MAX_EPOCH", 0, "INPUT.SIZE", "(32, 48)"]
-    cfg = configured("--trainer", "CoCoOp", "--dataset", "toy-pets", *pairs)
+    pairs = "SEED -1 OPTIM.MAX_EPOCH 0 INPUT.SIZE '(32, 48)'"
+    cfg = configured(f"--trainer CoCoOp --dataset toy-pets {pairs}")
     assert external.wrong_values(cfg, trains=False) == []
     assert external.wrong_values(cfg, trains=True) == [
         "OPTIM.MAX_EPOCH is 0; it must be positive"
@@ -331,8 +329,8 @@ def test_values_that_dassl_allows_are_allowed():
 
 def test_scores_of_classes_and_the_confusion_matrix(main, tmp_path):
     out = tmp_path / "run"
-    pairs = ["TEST.PER_CLASS_RESULT", "True", "TEST.COMPUTE_CMAT", "True"]
-    assert main("--trainer", "CoOp", *ONE, "--output-dir", out, *pairs) == 0
+    pairs = "TEST.PER_CLASS_RESULT True TEST.COMPUTE_CMAT True"
+    assert main(f"--trainer CoOp {ONE} --output-dir {out} {pairs}") == 0
     (record,) = read(out / "results.json")
     entries = record["per_class"]
     assert sum(entry["images"] for entry in entries) == record["test_images"]
@@ -375,42 +373,25 @@ def test_class_scores_by_hand():
 @pytest.mark.parametrize("tasks", ["toy-shapes", "toy-shapes,toy-pets"])
 def test_a_run_without_a_test_ends(tasks, main, tmp_path):
     out = tmp_path / "run"
-    line = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        tasks,
-        "--shots",
-        3,
-        "--output-dir",
-        out,
-        "TEST.NO_TEST",
-        "True",
-    ]
-    assert main(*line) == 0
+    line = (
+        f"--trainer CoOp --dataset {tasks} --shots 3 --output-dir {out} "
+        "TEST.NO_TEST True"
+    )
+    assert main(line) == 0
     records = read(out / "results.json")
     assert [record["task"] for record in records] == tasks.split(",")
     assert all("score" not in record for record in records)
     assert not (out / "predictions").exists()
-    assert main(*line) == 0  # reused
+    assert main(line) == 0  # reused
 
 
 @pytest.mark.parametrize("tasks", ["toy-shapes", "toy-shapes,toy-pets"])
 def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
     out = tmp_path / "run"
-    line = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        tasks,
-        "--shots",
-        3,
-        "--output-dir",
-        out,
-        "TEST.SPLIT",
-        "val",
-    ]
-    assert main(*line) == 0
+    line = (
+        f"--trainer CoOp --dataset {tasks} --shots 3 --output-dir {out} TEST.SPLIT val"
+    )
+    assert main(line) == 0
     for record in read(out / "results.json"):
         assert record["split"] == "val"
         # of the best epoch
@@ -421,25 +402,22 @@ def test_a_run_that_is_scored_on_validation_images(tasks, main, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--dataset", "folder:/x/My Photos, 2024"], "a comma separates data sets"),
-        (["--dataset", ","], "--dataset is ',', which names no task"),
-        (["--dataset", ""], "--dataset is '', which names no task"),
+        ("--dataset 'folder:/x/My Photos, 2024'", "a comma separates data sets"),
+        ("--dataset ,", "--dataset is ',', which names no task"),
+        ("--dataset ''", "--dataset is '', which names no task"),
         (
-            ["--dataset", "toy-shapes", "--load-epoch", "2"],
+            "--dataset toy-shapes --load-epoch 2",
             "--load-epoch is an epoch of --model-dir",
         ),
-        (["--dataset", "toy-shapes", "TRAINER.NAME", "VPT"], "TRAINER.NAME is 'VPT'"),
-        (
-            ["--dataset", "toy-shapes", "INPUT.FROM_BACKBONE", "False"],
-            "INPUT.SIZE is 224, but",
-        ),
+        ("--dataset toy-shapes TRAINER.NAME VPT", "TRAINER.NAME is 'VPT'"),
+        ("--dataset toy-shapes INPUT.FROM_BACKBONE False", "INPUT.SIZE is 224, but"),
     ],
 )
 def test_ordinary_mistakes_are_named(
     words, message, main, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert main("--trainer", "CoOp", *words) == 2
+    assert main(f"--trainer CoOp {words}") == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -12,28 +12,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-RUN = [
-    *(
-        "--trainer",
-        "MUPT",
-        "--source",
-        "pocket-memes,pocket-distance",
-        "--dataset",
-        "pocket-cells,pocket-reviews",
-    ),
-    *(
-        "--shots",
-        "2",
-        "--seed",
-        "3",
-        "--no-cache",
-        "OPTIM.MAX_EPOCH",
-        "3",
-        "TRAINER.MVLPT.VPT.DROPOUT",
-        "0.2",
-    ),
-    *("DATALOADER.TRAIN_X.BATCH_SIZE", "4", "TRAIN.CHECKPOINT_FREQ", "2"),
-]
+RUN = (
+    "--trainer MUPT --source pocket-memes,pocket-distance "
+    "--dataset pocket-cells,pocket-reviews --shots 2 --seed 3 --no-cache "
+    "OPTIM.MAX_EPOCH 3 TRAINER.MVLPT.VPT.DROPOUT 0.2 "
+    "DATALOADER.TRAIN_X.BATCH_SIZE 4 TRAIN.CHECKPOINT_FREQ 2"
+)
 NOT_COMPARED = ("log.txt", "events.out.tfevents")  # they tell of times
 
 
@@ -68,7 +52,7 @@ def whole(tmp_path_factory):
     its seconds).
     """
     home = tmp_path_factory.mktemp("killed")
-    (told,) = killed_runs("count", str(home), *RUN)
+    (told,) = killed_runs("count", str(home), RUN)
     assert told["code"] == 0, (home / "whole.console").read_text()
     return home / "whole", told["happened"], told["seconds"]
 
@@ -81,7 +65,7 @@ def check(whole, home: Path, moments: list[list[float]]) -> None:
         "source/prompts.safetensors",
     } <= expected.keys()
     for number, told in enumerate(
-        killed_runs("try", str(home), json.dumps(moments), *RUN)
+        killed_runs("try", str(home), json.dumps(moments), RUN)
     ):
         *killed, last = told
         console = (home / f"case{number}.console").read_text()
@@ -104,6 +88,7 @@ def spread(number: int, until: float, chance: random.Random) -> list[float]:
     return [(k + chance.random()) * until / number for k in range(number)]
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path):
     chance = random.Random(0)
     moments = [[int(moment) + 1] for moment in spread(4, whole[1] - 1, chance)]

@@ -31,12 +31,12 @@ CLASSES = [
     "ship",
     "truck",
 ]
-COOP, VPT = ["TRAINER.MVLPT.COOP.N_CTX", "4"], ["TRAINER.MVLPT.VPT.N_CTX", "3"]
-THETA = ["TRAINER.MVLPT.PROJECT_METHOD", "per-token", "TRAINER.MVLPT.PROJECT_DIM", "32"]
+COOP, VPT = "TRAINER.MVLPT.COOP.N_CTX 4", "TRAINER.MVLPT.VPT.N_CTX 3"
+THETA = "TRAINER.MVLPT.PROJECT_METHOD per-token TRAINER.MVLPT.PROJECT_DIM 32"
 METHODS = {  # trainer -> the case of `oracle.random_prompt`, its keys
-    "CoOp": ("middle", [*COOP, "TRAINER.COOP.CLASS_TOKEN_POSITION", "middle"]),
+    "CoOp": ("middle", f"{COOP} TRAINER.COOP.CLASS_TOKEN_POSITION middle"),
     "VPT": ("deep", VPT),
-    "UPT": ("unified", COOP + VPT + THETA),
+    "UPT": ("unified", f"{COOP} {VPT} {THETA}"),
 }
 
 
@@ -82,26 +82,9 @@ def test_evaluation_gives_the_probabilities_of_the_model(main, tmp_path, cifar, 
     content = {"state_dict": prompt | buffers, "epoch": 2}
     torch.save(content, tmp_path / "source" / "prompt_learner" / "model-best.pth.tar")
 
-    flags = [
-        "--eval-only",
-        "--trainer",
-        method,
-        "--dataset",
-        "cifar-10",
-        "--shots",
-        1,
-        "--seed",
-        1,
-    ]
-    folders = [
-        "--backbone",
-        tmp_path / "clip.safetensors",
-        "--model-dir",
-        tmp_path / "source",
-    ]
-    assert (
-        main(*flags, *folders, "--output-dir", tmp_path / "out", *keys, data=root) == 0
-    )
+    flags = f"--eval-only --trainer {method} --dataset cifar-10 --shots 1 --seed 1"
+    folders = f"--backbone {tmp_path}/clip.safetensors --model-dir {tmp_path}/source"
+    assert main(f"{flags} {folders} --output-dir {tmp_path}/out {keys}", data=root) == 0
 
     squashed = [image.resize((32, 32), Image.Resampling.BICUBIC) for image in images]
     pixels = torch.stack(
@@ -117,26 +100,15 @@ def test_evaluation_gives_the_probabilities_of_the_model(main, tmp_path, cifar, 
 
 
 def test_a_prompt_learned_on_other_crops_is_told(main, tmp_path, cifar, capsys):
-    flags = [
-        "--trainer",
-        "CoOp",
-        "--dataset",
-        "cifar-10",
-        "--shots",
-        1,
-        "--seed",
-        1,
-        "--backbone",
-        "pocket",
-    ]
-    squash, crop = (["--output-dir", tmp_path / name] for name in ("squash", "crop"))
-    last = ["TEST.FINAL_MODEL", "last_step", "OPTIM.MAX_EPOCH", "1"]
-    assert main(*flags, *squash, *last, data=cifar[0]) == 0
-    again = [*flags, "--eval-only", "--model-dir", tmp_path / "squash"]
-    assert main(*again, "--output-dir", tmp_path / "same", *last, data=cifar[0]) == 0
+    flags = "--trainer CoOp --dataset cifar-10 --shots 1 --seed 1 --backbone pocket"
+    squash, crop = (f"--output-dir {tmp_path}/{name}" for name in ("squash", "crop"))
+    last = "TEST.FINAL_MODEL last_step OPTIM.MAX_EPOCH 1"
+    assert main(f"{flags} {squash} {last}", data=cifar[0]) == 0
+    again = f"{flags} --eval-only --model-dir {tmp_path}/squash"
+    assert main(f"{again} --output-dir {tmp_path}/same {last}", data=cifar[0]) == 0
     assert "another preprocessing" not in (tmp_path / "same" / "log.txt").read_text()
     capsys.readouterr()
-    assert main(*again, *crop, *last, "DATASET.CENTER_CROP", "True", data=cifar[0]) == 2
+    assert main(f"{again} {crop} {last} DATASET.CENTER_CROP True", data=cifar[0]) == 2
     assert (
         "trained with DATASET.CENTER_CROP False, but True is given"
         in capsys.readouterr().err

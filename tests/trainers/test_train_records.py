@@ -15,7 +15,7 @@ from prompting import load_prompts
 from prompting.backbones.backbone import Backbone
 from tests.prompting.foreign_files import foreign_state, write_foreign
 
-ONE = ["--dataset", "toy-shapes", "--shots", 3]
+ONE = "--dataset toy-shapes --shots 3"
 POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
 METHOD, HEADS = "TRAINER.MVLPT.PROJECT_METHOD", "TRAINER.MVLPT.PROJECT_HEADS"
 PLAIN = """\
@@ -24,51 +24,40 @@ OPTIM: {NAME: sgd, LR: 0.5, MAX_EPOCH: 1, WARMUP_EPOCH: -1}
 """
 DEPTHS = [f"TRAINER.IVLP.PROMPT_DEPTH_{tower}" for tower in ("TEXT", "VISION")]
 TRAINED = {  # keys of a run's training; the evaluation repeats none of them
-    "end": ["--trainer", "CoOp", POSITION, "end", "TRAINER.MVLPT.COOP.N_CTX", 3],
-    "front": ["--trainer", "CoOp", POSITION, "front"],
-    "words": ["--trainer", "CoOp", "TRAINER.MVLPT.COOP.CTX_INIT", "a photo of one"],
-    "deep": [
-        "--trainer",
-        "VPT",
-        "TRAINER.MVLPT.VPT.DEEP",
-        True,
-        "TRAINER.MVLPT.VPT.N_CTX",
-        3,
-    ],
-    "shallow": ["--trainer", "VPT", "TRAINER.MVLPT.VPT.DEEP", False],
-    "heads": ["--trainer", "UPT", HEADS, 4, "TRAINER.MVLPT.PROJECT_DIM", 16],
-    "per-token": ["--trainer", "UPT", METHOD, "per-token", POSITION, "end"],
-    "mlp": ["--trainer", "UPT", METHOD, "mlp"],
-    "cropped": ["--trainer", "VPT", "DATASET.CENTER_CROP", True],
-    "pixels": [
-        "--trainer",
-        "CoOp",
-        "INPUT.FROM_BACKBONE",
-        False,
-        "INPUT.SIZE",
-        "[32, 32]",
-        POSITION,
-        "end",
-    ],
-    "ivlp": [
-        "--trainer",
-        "IVLP",
-        DEPTHS[0],
-        2,
-        DEPTHS[1],
-        1,
-        "TRAINER.IVLP.N_CTX_TEXT",
-        2,
-    ],
-    "maple": [
-        "--trainer",
-        "MaPLe",
-        "TRAINER.MAPLE.PROMPT_DEPTH",
-        2,
-        "TRAINER.MAPLE.CTX_INIT",
-        "one two three",
-    ],
-    "kgcoop": ["--trainer", "KgCoOp"],
+    "end": f"--trainer CoOp {POSITION} end TRAINER.MVLPT.COOP.N_CTX 3",
+    "front": f"--trainer CoOp {POSITION} front",
+    "words": "--trainer CoOp TRAINER.MVLPT.COOP.CTX_INIT 'a photo of one'",
+    "deep": "--trainer VPT TRAINER.MVLPT.VPT.DEEP True TRAINER.MVLPT.VPT.N_CTX 3",
+    "shallow": "--trainer VPT TRAINER.MVLPT.VPT.DEEP False",
+    "heads": f"--trainer UPT {HEADS} 4 TRAINER.MVLPT.PROJECT_DIM 16",
+    "per-token": f"--trainer UPT {METHOD} per-token {POSITION} end",
+    "mlp": f"--trainer UPT {METHOD} mlp",
+    "cropped": "--trainer VPT DATASET.CENTER_CROP True",
+    "pixels": (
+        f"--trainer CoOp INPUT.FROM_BACKBONE False INPUT.SIZE '[32, 32]' {POSITION} end"
+    ),
+    "ivlp": f"--trainer IVLP {DEPTHS[0]} 2 {DEPTHS[1]} 1 TRAINER.IVLP.N_CTX_TEXT 2",
+    "maple": (
+        "--trainer MaPLe TRAINER.MAPLE.PROMPT_DEPTH 2 "
+        "TRAINER.MAPLE.CTX_INIT 'one two three'"
+    ),
+    "apt": "--trainer APT TRAINER.MVLPT.VPT.N_CTX 3",
+    "interpolated": "--trainer CoOp TEST.INTERPOLATE shots",
+    "tcp": "--trainer TCP TRAINER.TCP.N_CTX 2 TRAINER.TCP.BLOCK 1",
+    "mmrl": (
+        "--trainer MMRL TRAINER.MMRL.N_REP_TOKENS 2 TRAINER.MMRL.REP_DIM 8 "
+        "TRAINER.MMRL.REP_LAYERS [2] TRAINER.MMRL.ALPHA 0.4"
+    ),
+    "mmrlpp": (
+        "--trainer MMRLPP TRAINER.MMRLPP.N_REP_TOKENS 2 TRAINER.MMRLPP.REP_DIM 8 "
+        "TRAINER.MMRLPP.REP_LAYERS [2] TRAINER.MMRLPP.ALPHA 0.4 TRAINER.MMRLPP.BETA 0.5 "
+        "TRAINER.MMRLPP.REP_RANK 2 TRAINER.MMRLPP.PROJ_RANK 3"
+    ),
+    "promptsrc": (
+        "--trainer PromptSRC TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT 1 "
+        "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION 2"
+    ),
+    "kgcoop": "--trainer KgCoOp",
 }
 
 
@@ -92,12 +81,7 @@ def trained(main, plain, tmp_path_factory):
             done[name] = folder / name
             assert (
                 main(
-                    *TRAINED[name][:2],
-                    *ONE,
-                    "--output-dir",
-                    folder / name,
-                    *TRAINED[name][2:],
-                    config=plain,
+                    f"{ONE} --output-dir {folder}/{name} {TRAINED[name]}", config=plain
                 )
                 == 0
             )
@@ -110,17 +94,14 @@ def predictions(folder) -> bytes:
     return (folder / "predictions" / "seed0_toy-shapes.json").read_bytes()
 
 
-def evaluate(main, config, run, out, name, *argv) -> int:
-    trainer = TRAINED[name][:2]
+def trainer_of(name: str) -> str:
+    return " ".join(TRAINED[name].split()[:2])
+
+
+def evaluate(main, config, run, out, name, argv="") -> int:
+    trainer = trainer_of(name)
     return main(
-        *trainer,
-        *ONE,
-        "--eval-only",
-        "--model-dir",
-        run,
-        "--output-dir",
-        out,
-        *argv,
+        f"{trainer} {ONE} --eval-only --model-dir {run} --output-dir {out} {argv}",
         config=config,
     )
 
@@ -167,8 +148,8 @@ def test_what_nothing_tells_is_logged(main, plain, trained, tmp_path):
         content = torch.load(path, weights_only=True)
         del content["prompt"]
         torch.save(content, path)
-    given = ["TRAINER.MVLPT.COOP.N_CTX", 16, POSITION, "front"]
-    assert evaluate(main, plain, run, tmp_path / "out", "front", *given) == 0
+    given = f"TRAINER.MVLPT.COOP.N_CTX 16 {POSITION} front"
+    assert evaluate(main, plain, run, tmp_path / "out", "front", given) == 0
     assert (
         "does not say what its prompt was trained with"
         in (tmp_path / "out" / "log.txt").read_text()
@@ -179,31 +160,27 @@ def test_what_nothing_tells_is_logged(main, plain, trained, tmp_path):
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [
-        ("end", [POSITION, "middle"], [POSITION, "end", "middle"]),
-        (
-            "front",
-            ["TRAINER.COOP.CLASS_TOKEN_POSITION", "end"],
-            [POSITION, "front", "end"],
-        ),
-        ("heads", [HEADS, 2], [HEADS, "4", "2"]),
-        ("per-token", [METHOD, "transformer"], [METHOD, "per-token", "transformer"]),
+        ("end", f"{POSITION} middle", [POSITION, "end", "middle"]),
+        ("front", "TRAINER.COOP.CLASS_TOKEN_POSITION end", [POSITION, "front", "end"]),
+        ("heads", f"{HEADS} 2", [HEADS, "4", "2"]),
+        ("per-token", f"{METHOD} transformer", [METHOD, "per-token", "transformer"]),
         (
             "cropped",
-            ["DATASET.CENTER_CROP", False],
+            "DATASET.CENTER_CROP False",
             ["DATASET.CENTER_CROP", "True", "False"],
         ),
         (
             "maple",
-            ["TRAINER.MAPLE.CTX_INIT", "one two six"],
+            "TRAINER.MAPLE.CTX_INIT 'one two six'",
             ["fixed_words", "three", "six"],
         ),
-        ("end", ["TRAINER.MVLPT.COOP.N_CTX", 5], ["n_ctx 3, not 5"]),
+        ("end", "TRAINER.MVLPT.COOP.N_CTX 5", ["n_ctx 3, not 5"]),
     ],
 )
-@pytest.mark.parametrize("mode", [["--eval-only"], []], ids=["evaluated", "adapted"])
+@pytest.mark.parametrize("mode", ["--eval-only", ""], ids=["evaluated", "adapted"])
 def test_a_contradiction_names_both(refuse, plain, trained, name, given, words, mode):
-    argv = [*TRAINED[name][:2], *ONE, *mode, "--model-dir", trained(name), *given]
-    message = refuse(*argv, config=plain)
+    argv = f"{trainer_of(name)} {ONE} {mode} --model-dir {trained(name)} {given}"
+    message = refuse(argv, config=plain)
     assert [word for word in words if word not in message] == [], message
 
 
@@ -211,13 +188,7 @@ def test_a_file_gives_keys_too(refuse, plain, trained, tmp_path):
     config = tmp_path / "given.yaml"
     config.write_text(PLAIN + "TRAINER: {COOP: {CLASS_TOKEN_POSITION: middle}}\n")
     message = refuse(
-        "--trainer",
-        "CoOp",
-        *ONE,
-        "--eval-only",
-        "--model-dir",
-        trained("end"),
-        config=config,
+        f"--trainer CoOp {ONE} --eval-only --model-dir {trained('end')}", config=config
     )
     assert f"{POSITION} end, but middle is given" in message
 
@@ -226,13 +197,7 @@ def test_an_adaptation_starts_with_the_prompts_position(main, plain, trained, tm
     out = tmp_path / "out"
     assert (
         main(
-            "--trainer",
-            "MCoOp",
-            *ONE,
-            "--model-dir",
-            trained("end"),
-            "--output-dir",
-            out,
+            f"--trainer MCoOp {ONE} --model-dir {trained('end')} --output-dir {out}",
             config=plain,
         )
         == 0
@@ -263,8 +228,8 @@ def twin(stubs):
 def test_another_backbone_of_the_same_sizes_is_refused(
     refuse, main, plain, trained, twin, tmp_path, name
 ):
-    argv = [*TRAINED[name][:2], *ONE, "--model-dir", trained(name), "--backbone", twin]
-    message = refuse(*argv, config=plain)
+    argv = f"{trainer_of(name)} {ONE} --model-dir {trained(name)} --backbone {twin}"
+    message = refuse(argv, config=plain)
     assert (
         "trained on the backbone pocket (weights " in message
         and f"not on {twin} (weights " in message
@@ -272,14 +237,7 @@ def test_another_backbone_of_the_same_sizes_is_refused(
     run = tmp_path / "run"
     assert (
         main(
-            *TRAINED[name][:2],
-            *ONE,
-            "--backbone",
-            twin,
-            "--output-dir",
-            run,
-            *TRAINED[name][2:],
-            config=plain,
+            f"{ONE} --backbone {twin} --output-dir {run} {TRAINED[name]}", config=plain
         )
         == 0
     )
@@ -299,7 +257,7 @@ def test_a_backbone_that_is_a_file_must_be_given(refuse, plain, trained, tmp_pat
         }
         torch.save(content | {"prompt": json.dumps(record)}, path)
     message = refuse(
-        "--trainer", "CoOp", *ONE, "--eval-only", "--model-dir", run, config=plain
+        f"--trainer CoOp {ONE} --eval-only --model-dir {run}", config=plain
     )
     assert (
         "trained on the file or folder ViT-B-16: give it with --backbone PATH"
@@ -317,19 +275,13 @@ def test_a_method_tells_the_position(main, plain, tmp_path, method):
         stored["bias_vectors"] = torch.zeros(1, 16)
     write_foreign(tmp_path / "theirs", stored)
     trainer = "ProGrad" if method == "ProGrad" else "CoOp"
-    given = ["TRAINER.MVLPT.COOP.N_CTX", 4, "TRAINER.MVLPT.COOP.CTX_INIT", ""]
-    argv = [
-        "--trainer",
-        trainer,
-        *ONE,
-        "--eval-only",
-        "--model-dir",
-        tmp_path / "theirs",
-        *given,
-    ]
+    given = "TRAINER.MVLPT.COOP.N_CTX 4 TRAINER.MVLPT.COOP.CTX_INIT ''"
+    argv = (
+        f"--trainer {trainer} {ONE} --eval-only --model-dir {tmp_path}/theirs {given}"
+    )
     outs = [tmp_path / "told", tmp_path / "given"]
-    assert main("--output-dir", outs[0], *argv, config=plain) == 0
-    assert main("--output-dir", outs[1], *argv, POSITION, "end", config=plain) == 0
+    assert main(f"--output-dir {outs[0]} {argv}", config=plain) == 0
+    assert main(f"--output-dir {outs[1]} {argv} {POSITION} end", config=plain) == 0
     assert (
         read(outs[0] / "predictions/seed0_toy-shapes.json")["predictions"]
         == read(outs[1] / "predictions/seed0_toy-shapes.json")["predictions"]
@@ -339,15 +291,9 @@ def test_a_method_tells_the_position(main, plain, tmp_path, method):
 
 def test_a_position_that_nothing_tells_must_be_given(refuse, plain, tmp_path):
     write_foreign(tmp_path / "theirs", foreign_state("CoOp"))
-    given = ["TRAINER.MVLPT.COOP.N_CTX", 4]
+    given = "TRAINER.MVLPT.COOP.N_CTX 4"
     message = refuse(
-        "--trainer",
-        "CoOp",
-        *ONE,
-        "--eval-only",
-        "--model-dir",
-        tmp_path / "theirs",
-        *given,
+        f"--trainer CoOp {ONE} --eval-only --model-dir {tmp_path}/theirs {given}",
         config=plain,
     )
     assert f"set {POSITION} to front, middle or end" in message
@@ -359,36 +305,20 @@ def test_a_reference_upt_with_the_references_command_line(
     main, plain, tmp_path, old, trainer
 ):
     write_foreign(tmp_path / "theirs", foreign_state("UPT", old=old))
-    given = [
-        "TRAINER.MVLPT.COOP.N_CTX",
-        4,
-        "TRAINER.MVLPT.VPT.N_CTX",
-        4,
-        "TRAINER.MVLPT.PROJECT_DIM",
-        48,
-    ]
-    argv = [
-        "--trainer",
-        trainer,
-        *ONE,
-        "--eval-only",
-        "--model-dir",
-        tmp_path / "theirs",
-        *given,
-    ]
-    assert main("--output-dir", tmp_path / "out", *argv, config=plain) == 0
+    given = (
+        "TRAINER.MVLPT.COOP.N_CTX 4 TRAINER.MVLPT.VPT.N_CTX 4 "
+        "TRAINER.MVLPT.PROJECT_DIM 48"
+    )
+    argv = (
+        f"--trainer {trainer} {ONE} --eval-only --model-dir {tmp_path}/theirs {given}"
+    )
+    assert main(f"--output-dir {tmp_path}/out {argv}", config=plain) == 0
     assert (
         f"{METHOD} per-token: taken from" in (tmp_path / "out" / "log.txt").read_text()
     )
     assert (
         main(
-            "--output-dir",
-            tmp_path / "given",
-            *argv,
-            METHOD,
-            "per-token",
-            POSITION,
-            "middle",
+            f"--output-dir {tmp_path}/given {argv} {METHOD} per-token {POSITION} middle",
             config=plain,
         )
         == 0
@@ -408,7 +338,7 @@ def test_a_prompt_that_is_no_number_is_refused(refuse, plain, trained, tmp_path,
     content = torch.load(path, weights_only=True)
     content["state_dict"]["ctx"][0, 0] = value
     torch.save(content, path)
-    message = refuse("--trainer", "CoOp", *ONE, "--model-dir", run, config=plain)
+    message = refuse(f"--trainer CoOp {ONE} --model-dir {run}", config=plain)
     assert "ctx holds" in message and path.name in message and "OPTIM.LR" not in message
 
 
@@ -433,18 +363,11 @@ def test_a_backbone_that_is_no_number_is_refused(
 def test_a_divergence_that_validation_finds_names_the_epoch(
     main, plain, tmp_path, capsys, trainer
 ):
-    argv = [
-        "--trainer",
-        trainer,
-        *ONE,
-        "--output-dir",
-        tmp_path / "out",
-        "OPTIM.LR",
-        "1e30",
-        "TEST.FINAL_MODEL",
-        "best_val",
-    ]
-    assert main(*argv, "DATALOADER.TRAIN_X.BATCH_SIZE", 64, config=plain) == 1
+    argv = (
+        f"--trainer {trainer} {ONE} --output-dir {tmp_path}/out OPTIM.LR 1e30 "
+        "TEST.FINAL_MODEL best_val"
+    )
+    assert main(f"{argv} DATALOADER.TRAIN_X.BATCH_SIZE 64", config=plain) == 1
     message = capsys.readouterr().err
     assert (
         "epoch 1" in message

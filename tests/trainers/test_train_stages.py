@@ -14,7 +14,7 @@ import elevater_eval
 from elevater_eval import TaskInfo
 
 SOURCES, TARGETS = "toy-shapes,toy-pets", ["toy-marks", "toy-scenes"]
-BASE = ["--dataset", ",".join(TARGETS), "--shots", 3, "--seed", 0]
+BASE = f"--dataset {','.join(TARGETS)} --shots 3 --seed 0"
 
 
 def info(name: str, classes: int, test: int, metric: str, kind: str) -> TaskInfo:
@@ -42,9 +42,7 @@ TABLE = {
 def two_stages(request, main, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp(request.param) / "run"
     assert (
-        main(
-            "--trainer", request.param, "--source", SOURCES, *BASE, "--output-dir", out
-        )
+        main(f"--trainer {request.param} --source {SOURCES} {BASE} --output-dir {out}")
         == 0
     )
     return out
@@ -54,9 +52,7 @@ def two_stages(request, main, tmp_path_factory) -> Path:
 def finished(main, tmp_path_factory) -> Path:
     """Return a two-stage run of MCoOp, not to be changed."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    assert (
-        main("--trainer", "MCoOp", "--source", SOURCES, *BASE, "--output-dir", out) == 0
-    )
+    assert main(f"--trainer MCoOp --source {SOURCES} {BASE} --output-dir {out}") == 0
     return out
 
 
@@ -121,7 +117,7 @@ def test_the_results_compare_adapted_source_and_plain_prompts(
     assert [cell.strip() for cell in means_row(table).split("|")[3:6]] == means
 
     zero = tmp_path / "zero"
-    assert main("--trainer", "ZeroshotCLIP", *BASE, "--output-dir", zero) == 0
+    assert main(f"--trainer ZeroshotCLIP {BASE} --output-dir {zero}") == 0
     assert [record["score"] for record in read(zero / "results.json")] == pytest.approx(
         [record["zero_shot"] for record in records], abs=1e-6
     )
@@ -131,14 +127,8 @@ def test_the_results_compare_adapted_source_and_plain_prompts(
     ]
     assert (
         main(
-            "--trainer",
-            trainer,
-            *BASE,
-            "--eval-only",
-            "--model-dir",
-            two_stages / "source",
-            "--output-dir",
-            source,
+            f"--trainer {trainer} {BASE} --eval-only "
+            f"--model-dir {two_stages}/source --output-dir {source}"
         )
         == 0
     )
@@ -169,17 +159,7 @@ def test_the_submission_is_valid_and_scores_as_the_results_say(two_stages, root)
 def test_each_target_starts_from_the_source_prompt(finished, main, tmp_path):
     out = tmp_path / "still"
     assert (
-        main(
-            "--trainer",
-            "MCoOp",
-            "--source",
-            SOURCES,
-            *BASE,
-            "--output-dir",
-            out,
-            "OPTIM.LR",
-            0,
-        )
+        main(f"--trainer MCoOp --source {SOURCES} {BASE} --output-dir {out} OPTIM.LR 0")
         == 0
     )
     for name in TARGETS:
@@ -198,15 +178,7 @@ def test_each_target_starts_from_the_source_prompt(finished, main, tmp_path):
 def test_an_existing_run_can_be_the_source(finished, main, tmp_path):
     out = tmp_path / "adapted"
     assert (
-        main(
-            "--trainer",
-            "CoOp",
-            *BASE,
-            "--model-dir",
-            finished / "source",
-            "--output-dir",
-            out,
-        )
+        main(f"--trainer CoOp {BASE} --model-dir {finished}/source --output-dir {out}")
         == 0
     )
     assert not (out / "source").exists()
@@ -225,18 +197,8 @@ def test_one_target_can_start_from_an_existing_source(finished, main, tmp_path):
     out = tmp_path / "one"
     assert (
         main(
-            "--trainer",
-            "CoOp",
-            "--dataset",
-            "toy-marks",
-            "--shots",
-            3,
-            "--seed",
-            0,
-            "--model-dir",
-            finished / "source",
-            "--output-dir",
-            out,
+            "--trainer CoOp --dataset toy-marks --shots 3 --seed 0 "
+            f"--model-dir {finished}/source --output-dir {out}"
         )
         == 0
     )
@@ -247,17 +209,8 @@ def test_a_chosen_epoch_of_an_existing_source(finished, main, tmp_path):
     out = tmp_path / "last"
     assert (
         main(
-            "--trainer",
-            "CoOp",
-            *BASE,
-            "--model-dir",
-            finished / "source",
-            "--load-epoch",
-            2,
-            "--output-dir",
-            out,
-            "OPTIM.LR",
-            0,
+            f"--trainer CoOp {BASE} --model-dir {finished}/source --load-epoch 2 "
+            f"--output-dir {out} OPTIM.LR 0"
         )
         == 0
     )
@@ -271,15 +224,7 @@ def test_groups_need_a_joint_trainer(main, tmp_path, capsys):
     groups = tmp_path / "groups.yaml"
     groups.write_text("toy-marks: [toy-shapes]\n")
     assert (
-        main(
-            "--trainer",
-            "CoOp",
-            *BASE,
-            "--groups",
-            groups,
-            "--output-dir",
-            tmp_path / "run",
-        )
+        main(f"--trainer CoOp {BASE} --groups {groups} --output-dir {tmp_path}/run")
         == 2
     )
     assert "MCoOp" in capsys.readouterr().err
@@ -292,15 +237,8 @@ def test_groups_adapt_a_target_with_its_relatives(finished, main, tmp_path):
     out = tmp_path / "run"
     assert (
         main(
-            "--trainer",
-            "MCoOp",
-            *BASE,
-            "--groups",
-            groups,
-            "--model-dir",
-            finished / "source",
-            "--output-dir",
-            out,
+            f"--trainer MCoOp {BASE} --groups {groups} "
+            f"--model-dir {finished}/source --output-dir {out}"
         )
         == 0
     )
@@ -330,19 +268,11 @@ def test_groups_adapt_a_target_with_its_relatives(finished, main, tmp_path):
 
 def test_without_shots_the_source_prompt_is_evaluated(main, tmp_path):
     out = tmp_path / "run"
-    arguments = [
-        "--trainer",
-        "MCoOp",
-        "--source",
-        SOURCES,
-        "--dataset",
-        ",".join(TARGETS),
-        "--shots",
-        0,
-        "--output-dir",
-        out,
-    ]
-    assert main(*arguments) == 0
+    arguments = (
+        f"--trainer MCoOp --source {SOURCES} --dataset {','.join(TARGETS)} "
+        f"--shots 0 --output-dir {out}"
+    )
+    assert main(arguments) == 0
     records = read(out / "results.json")
     assert all(
         record["score"] == pytest.approx(record["source"], abs=1e-6)
@@ -361,7 +291,7 @@ def test_without_shots_the_source_prompt_is_evaluated(main, tmp_path):
     # the source stage has other images
     assert read(out / "source" / "fewshot" / "toy-shapes.json")["train"]
     before = state_of(out / "adapt")
-    assert main(*arguments) == 0
+    assert main(arguments) == 0
     assert state_of(out / "adapt") == before
 
 
@@ -369,17 +299,8 @@ def test_source_shots_and_epochs_can_be_set_apart(main, tmp_path):
     out = tmp_path / "run"
     assert (
         main(
-            "--trainer",
-            "MCoOp",
-            "--source",
-            SOURCES,
-            *BASE,
-            "--output-dir",
-            out,
-            "MULTITASK.SOURCE_SHOTS",
-            2,
-            "MULTITASK.SOURCE_EPOCH",
-            1,
+            f"--trainer MCoOp --source {SOURCES} {BASE} --output-dir {out} "
+            "MULTITASK.SOURCE_SHOTS 2 MULTITASK.SOURCE_EPOCH 1"
         )
         == 0
     )
@@ -399,7 +320,7 @@ def test_a_single_task_trainer_runs_each_of_several_datasets_alone(
     main, tmp_path, trainer
 ):
     out, alone = tmp_path / "run", tmp_path / "alone"
-    assert main("--trainer", trainer, *BASE, "--output-dir", out) == 0
+    assert main(f"--trainer {trainer} {BASE} --output-dir {out}") == 0
     assert not (out / "source").exists()
     assert [record["task"] for record in read(out / "results.json")] == TARGETS
     assert all(
@@ -408,16 +329,8 @@ def test_a_single_task_trainer_runs_each_of_several_datasets_alone(
     )
     assert (
         main(
-            "--trainer",
-            trainer,
-            "--dataset",
-            "toy-scenes",
-            "--shots",
-            3,
-            "--seed",
-            0,
-            "--output-dir",
-            alone,
+            f"--trainer {trainer} --dataset toy-scenes --shots 3 --seed 0 "
+            f"--output-dir {alone}"
         )
         == 0
     )
@@ -434,7 +347,7 @@ def test_tasks_in_a_configuration_file_are_run_one_by_one_too(main, quick, tmp_p
         quick.read_text()
         + f"DATASET: {{DATASET: '{','.join(TARGETS)}', NUM_SHOTS: 3}}\n"
     )
-    assert main("--trainer", "CoOp", "--output-dir", tmp_path / "run", config=file) == 0
+    assert main(f"--trainer CoOp --output-dir {tmp_path}/run", config=file) == 0
     assert {path.name for path in (tmp_path / "run" / "adapt").iterdir()} == set(
         TARGETS
     )
@@ -442,7 +355,7 @@ def test_tasks_in_a_configuration_file_are_run_one_by_one_too(main, quick, tmp_p
 
 def test_multi_task_chooses_the_joint_trainer(main, tmp_path):
     out = tmp_path / "run"
-    assert main("--trainer", "CoOp", "--multi-task", *BASE, "--output-dir", out) == 0
+    assert main(f"--trainer CoOp --multi-task {BASE} --output-dir {out}") == 0
     assert [record["trainer"] for record in read(out / "results.json")] == [
         "MCoOp",
         "MCoOp",
@@ -454,14 +367,7 @@ def test_the_adapted_prompts_can_be_evaluated_again(finished, main, tmp_path):
     out = tmp_path / "again"
     assert (
         main(
-            "--trainer",
-            "CoOp",
-            *BASE,
-            "--eval-only",
-            "--model-dir",
-            finished,
-            "--output-dir",
-            out,
+            f"--trainer CoOp {BASE} --eval-only --model-dir {finished} --output-dir {out}"
         )
         == 0
     )
@@ -476,16 +382,8 @@ def test_a_two_stage_run_is_evaluated_again_by_its_own_command(
     out = tmp_path / "again"
     assert (
         main(
-            "--trainer",
-            "MCoOp",
-            "--source",
-            SOURCES,
-            *BASE,
-            "--eval-only",
-            "--model-dir",
-            finished,
-            "--output-dir",
-            out,
+            f"--trainer MCoOp --source {SOURCES} {BASE} --eval-only "
+            f"--model-dir {finished} --output-dir {out}"
         )
         == 0
     )
@@ -496,9 +394,9 @@ def test_a_two_stage_run_is_evaluated_again_by_its_own_command(
 
 
 def test_the_log_says_that_one_shot_validates_on_the_training_images(main, tmp_path):
-    arguments = ["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots"]
-    assert main(*arguments, 1, "--output-dir", tmp_path / "one") == 0
-    assert main(*arguments, 3, "--output-dir", tmp_path / "three") == 0
+    arguments = "--trainer CoOp --dataset toy-shapes --shots"
+    assert main(f"{arguments} 1 --output-dir {tmp_path}/one") == 0
+    assert main(f"{arguments} 3 --output-dir {tmp_path}/three") == 0
     said = "toy-shapes: with one shot, the validation images are the training images"
     assert said in (tmp_path / "one" / "log.txt").read_text()
     assert said not in (tmp_path / "three" / "log.txt").read_text()

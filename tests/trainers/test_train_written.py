@@ -4,6 +4,7 @@ machine it ran on.
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,13 @@ import trainers
 from trainers.engine import command_line
 from trainers.engine.config import differences, load
 
-ONE = ["--dataset", "toy-shapes", "--shots", 3]
+ONE = "--dataset toy-shapes --shots 3"
 
 
-def configured(*argv):
+def configured(command):
     """Return the configuration of a command line."""
-    return command_line.configuration(
-        train.arguments().parse_args([str(word) for word in argv])
-    )
+    args = train.arguments().parse_args(shlex.split(command))
+    return command_line.configuration(args)
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +28,9 @@ def run(main, tmp_path_factory):
     out = tmp_path_factory.mktemp("written") / "run"
     assert (
         main(
-            "--trainer",
-            "MUPT",
-            "--dataset",
-            "toy-shapes,toy-scenes",
-            "--source",
-            "toy-pets",
-            "--shots",
-            3,
-            "--seed",
-            0,
-            "--output-dir",
-            out,
-            "TRAINER.MVLPT.PROJECT_LAYERS",
-            2,
-            "MULTITASK.MIXING",
-            "uniform",
+            "--trainer MUPT --dataset toy-shapes,toy-scenes --source toy-pets "
+            f"--shots 3 --seed 0 --output-dir {out} TRAINER.MVLPT.PROJECT_LAYERS 2 "
+            "MULTITASK.MIXING uniform"
         )
         == 0
     )
@@ -52,14 +39,14 @@ def run(main, tmp_path_factory):
 
 def test_a_run_s_configuration_is_taken_back(run, main, root, tmp_path):
     cfg = load(run / "config.yaml")
-    again = configured("--config-file", run / "config.yaml")
+    again = configured(f"--config-file {run}/config.yaml")
     assert differences(cfg, again) == []
     assert (
         again.TRAINER.NAME == "MUPT"
         and again.TRAINER.MVLPT.PROJECT_LAYERS == 2
         and again.SEED == 0
     )
-    assert main("--output-dir", tmp_path / "again", config=run / "config.yaml") == 0
+    assert main(f"--output-dir {tmp_path}/again", config=run / "config.yaml") == 0
     for file in (
         "results.json",
         "results.md",
@@ -75,7 +62,7 @@ def test_a_run_s_configuration_is_taken_back(run, main, root, tmp_path):
 
 def test_a_stage_s_configuration_repeats_it_alone(run, main, tmp_path):
     assert (
-        main("--output-dir", tmp_path / "again", config=run / "source" / "config.yaml")
+        main(f"--output-dir {tmp_path}/again", config=run / "source" / "config.yaml")
         == 0
     )
     assert (tmp_path / "again/predictions/seed0_toy-pets.json").read_bytes() == (
@@ -84,9 +71,7 @@ def test_a_stage_s_configuration_repeats_it_alone(run, main, tmp_path):
 
 
 def test_a_configuration_taken_back_can_be_changed(run):
-    again = configured(
-        "--config-file", run / "config.yaml", "--seed", 2, "OPTIM.LR", 0.25
-    )
+    again = configured(f"--config-file {run}/config.yaml --seed 2 OPTIM.LR 0.25")
     assert set(differences(load(run / "config.yaml"), again)) == {
         "SEED",
         "DATASET.RANDOM_SEED_SAMPLING",
@@ -129,15 +114,7 @@ def test_a_checkpoint_s_path_as_the_backbone_is_not_written_down(
     monkeypatch.setitem(stubs, str(tmp_path / "tiny.pt"), stubs["pocket"])
     out = tmp_path / "run"
     assert (
-        main(
-            "--trainer",
-            "CoOp",
-            *ONE,
-            "--backbone",
-            tmp_path / "tiny.pt",
-            "--output-dir",
-            out,
-        )
+        main(f"--trainer CoOp {ONE} --backbone {tmp_path}/tiny.pt --output-dir {out}")
         == 0
     )
     assert json.loads((out / "results.json").read_text())[0]["backbone"] == "tiny.pt"
@@ -155,8 +132,8 @@ def test_a_backbone_s_folder_is_not_written_down(
     monkeypatch.setitem(stubs, str(tmp_path / "models/RN50"), stubs["pocket"])
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "run"
-    words = ["--trainer", "CoOp", *ONE, "--output-dir", out]
-    assert main(*words, given, "local-dir:models/RN50") == 0
+    words = f"--trainer CoOp {ONE} --output-dir {out}"
+    assert main(f"{words} {given} local-dir:models/RN50") == 0
     assert json.loads((out / "results.json").read_text())[0]["backbone"] == "RN50"
     assert not [
         path.name
@@ -168,7 +145,7 @@ def test_a_backbone_s_folder_is_not_written_down(
 
 def test_the_log_says_what_the_console_showed(main, tmp_path, capsys):
     out = tmp_path / "run"
-    assert main("--trainer", "CoOp", *ONE, "--seed", 0, "--output-dir", out) == 0
+    assert main(f"--trainer CoOp {ONE} --seed 0 --output-dir {out}") == 0
     shown = capsys.readouterr().out
     log = (out / "log.txt").read_text()
     assert [
@@ -180,7 +157,7 @@ def test_the_log_says_what_the_console_showed(main, tmp_path, capsys):
 
 def test_the_default_folder_is_named_after_the_run(main, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main("--trainer", "CoOp", *ONE) == 0
+    assert main(f"--trainer CoOp {ONE}") == 0
     assert (
         tmp_path / "output" / "CoOp_toy-shapes_3shots_seed0" / "results.json"
     ).is_file()
@@ -189,15 +166,8 @@ def test_the_default_folder_is_named_after_the_run(main, tmp_path, monkeypatch):
 def test_zero_shot_is_multitask_already(main, tmp_path):
     assert (
         main(
-            "--trainer",
-            "ZeroshotCLIP",
-            "--multi-task",
-            "--dataset",
-            "toy-shapes,toy-pets",
-            "--shots",
-            3,
-            "--output-dir",
-            tmp_path / "run",
+            "--trainer ZeroshotCLIP --multi-task --dataset toy-shapes,toy-pets "
+            f"--shots 3 --output-dir {tmp_path}/run"
         )
         == 0
     )
@@ -206,7 +176,7 @@ def test_zero_shot_is_multitask_already(main, tmp_path):
 
 def test_without_training_the_first_prompt_is_evaluated(main, tmp_path):
     out = tmp_path / "run"
-    assert main("--trainer", "CoOp", *ONE, "--no-train", "--output-dir", out) == 0
+    assert main(f"--trainer CoOp {ONE} --no-train --output-dir {out}") == 0
     assert (
         not (out / "prompt_learner").exists()
         and (out / "predictions" / "seed0_toy-shapes.json").is_file()

@@ -4,6 +4,7 @@ change, the files of a run, evaluation, resume, two stages and prediction.
 
 import io
 import json
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -68,6 +69,7 @@ CLASS_AWARE = {
     "class_map.linear2.weight": (128, 4),
     "class_map.linear2.bias": (128,),
 }
+TASK_AWARE = {"task_ctx": (4, 32), "projection": (16, 4 * 32)}
 REPRESENTED = {"tokens": (2, 8), "projection": (64, 16)}
 LOW_RANK = {"tokens": (2, 8), "projection_a": (64, 3), "projection_b": (3, 16)}
 for tower, width in (("text", 32), ("image", 64)):
@@ -104,6 +106,8 @@ LEARNED = {
     "MPromptSRC": DEEP,
     "TCP": CLASS_AWARE,
     "MTCP": CLASS_AWARE,
+    "SoftCPT": TASK_AWARE,
+    "MSoftCPT": TASK_AWARE,
     "MMRL": REPRESENTED,
     "MMMRL": REPRESENTED,
     "MMRLPP": LOW_RANK,
@@ -121,6 +125,7 @@ METRICS = {
 }
 ROWS = {"toy-shapes": (9, 3), "toy-scenes": (8, 4), "toy-pets": (9, 3)}
 
+CLASS_SPECIFIC = ("APT", "LinearProbe", "GDA", "CLAP")
 BUFFERS = {"APT": {"weight": ()}, "MAPT": {"weight": ()}}  # stored, not trained
 
 PROMPTED = [name for name in LEARNED if LEARNED[name]]
@@ -149,16 +154,8 @@ def run(main, tmp_path_factory):
             out = tmp_path_factory.mktemp(name) / "run"
             assert (
                 main(
-                    "--trainer",
-                    name,
-                    "--dataset",
-                    ",".join(tasks_of(name)),
-                    "--shots",
-                    3,
-                    "--seed",
-                    1,
-                    "--output-dir",
-                    out,
+                    f"--trainer {name} --dataset {','.join(tasks_of(name))} "
+                    f"--shots 3 --seed 1 --output-dir {out}"
                 )
                 == 0
             )
@@ -217,6 +214,8 @@ def test_a_run_leaves_exactly_the_files_of_the_interface(run, name):
             f"prompt_learner/{file}"
             for file in ("model-best.pth.tar", "model.pth.tar-2", "checkpoint")
         }
+    if name in CLASS_SPECIFIC:
+        expected.add("prompt_learner/classes.json")
     assert found == expected
 
 
@@ -343,20 +342,12 @@ def test_checkpoints_and_prompts_hold_the_learned_tensors(run, stubs, name):
 @every_trainer
 def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path, name):
     source, out = run(name), tmp_path / "eval"
-    model = ["--model-dir", source] if LEARNED[name] else []
-    arguments = [
-        "--trainer",
-        name,
-        "--dataset",
-        ",".join(tasks_of(name)),
-        "--shots",
-        3,
-        "--seed",
-        1,
-        "--output-dir",
-        out,
-    ]
-    assert main(*arguments, "--eval-only", *model) == 0
+    model = f"--model-dir {source}" if LEARNED[name] else ""
+    arguments = (
+        f"--trainer {name} --dataset {','.join(tasks_of(name))} --shots 3 "
+        f"--seed 1 --output-dir {out}"
+    )
+    assert main(f"{arguments} --eval-only {model}") == 0
     again, first = (
         json.loads((folder / "results.json").read_text()) for folder in (out, source)
     )
@@ -375,26 +366,13 @@ def test_evaluation_alone_reproduces_scores_and_predictions(run, main, tmp_path,
 
 @every_prompt
 def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
-    arguments = [
-        "--trainer",
-        name,
-        "--dataset",
-        ",".join(tasks_of(name)),
-        "--shots",
-        3,
-        "--seed",
-        1,
-    ]
+    arguments = (
+        f"--trainer {name} --dataset {','.join(tasks_of(name))} --shots 3 --seed 1"
+    )
     assert (
         main(
-            *arguments,
-            "--eval-only",
-            "--model-dir",
-            run(name),
-            "--load-epoch",
-            2,
-            "--output-dir",
-            tmp_path / "last",
+            f"{arguments} --eval-only --model-dir {run(name)} --load-epoch 2 "
+            f"--output-dir {tmp_path}/last"
         )
         == 0
     )
@@ -410,13 +388,13 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "opts", "learned"),
     [
-        *((name, [], learned) for name, learned in LEARNED.items() if learned),
-        ("MVLPT", ["TRAINER.MVLPT.VPT.N_CTX", 0], CTX),
-        ("MVLPT", ["TRAINER.MVLPT.COOP.N_CTX", 0], TOKENS),
-        ("VPT", ["TRAINER.MVLPT.VPT.DEEP", "False"], {"embeddings": (1, 2, 64)}),
+        *((name, "", learned) for name, learned in LEARNED.items() if learned),
+        ("MVLPT", "TRAINER.MVLPT.VPT.N_CTX 0", CTX),
+        ("MVLPT", "TRAINER.MVLPT.COOP.N_CTX 0", TOKENS),
+        ("VPT", "TRAINER.MVLPT.VPT.DEEP False", {"embeddings": (1, 2, 64)}),
         (
             "VPT",
-            ["TRAINER.MVLPT.VPT.PROJECT", 8],
+            "TRAINER.MVLPT.VPT.PROJECT 8",
             {
                 "embeddings": (1, 2, 8),
                 "embeddings_deep": (1, 2, 8),
@@ -424,11 +402,20 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
                 "proj.bias": (64,),
             },
         ),
-        ("CoOp", ["TRAINER.MVLPT.COOP.CSC", "True"], {"ctx": (3, 4, 32)}),
-        ("CoOp", ["TRAINER.MVLPT.COOP.CTX_INIT", "a photo of"], {"ctx": (3, 32)}),
+        ("CoOp", "TRAINER.MVLPT.COOP.CSC True", {"ctx": (3, 4, 32)}),
+        ("CoOp", "TRAINER.MVLPT.COOP.CTX_INIT 'a photo of'", {"ctx": (3, 32)}),
+        (
+            "MSoftCPT",
+            "TRAINER.SOFTCPT.CLASS_N_CTX 3",
+            {
+                "task_ctx": (4, 32),
+                "class_ctx": (3, 32),
+                "projection": (2 * 16, 4 * 32),
+            },
+        ),
         (
             "UPT",
-            ["TRAINER.MVLPT.PROJECT_METHOD", "identity"],
+            "TRAINER.MVLPT.PROJECT_METHOD identity",
             {
                 "text.ctx": (4, 32),
                 **{f"visual.{key}": shape for key, shape in TOKENS.items()},
@@ -437,7 +424,9 @@ def test_the_last_epoch_can_be_evaluated_too(run, main, tmp_path, name):
     ],
 )
 def test_the_prompt_alone_is_trained(build, name, opts, learned):
-    trainer = build(name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *opts)
+    trainer = build(
+        name, ",".join(tasks_of(name)), "OPTIM.WEIGHT_DECAY", 0, *shlex.split(opts)
+    )
     model = trainer.model
     assert {
         key: tuple(value.shape)
@@ -530,8 +519,8 @@ def test_an_interrupted_run_is_resumed_to_the_bit(
     run, main, tmp_path, monkeypatch, name
 ):
     tasks = ",".join(tasks_of(name))
-    words = ["--trainer", name, "--dataset", tasks, "--shots", 3, "--seed", 1]
-    words += ["--no-zero-shot", "--output-dir", tmp_path / "run"]
+    words = f"--trainer {name} --dataset {tasks} --shots 3 --seed 1"
+    words += f" --no-zero-shot --output-dir {tmp_path}/run"
     save = resume.save
 
     def save_and_stop(*arguments):
@@ -540,9 +529,9 @@ def test_an_interrupted_run_is_resumed_to_the_bit(
 
     with monkeypatch.context() as patch:
         patch.setattr(resume, "save", save_and_stop)
-        assert main(*words) != 0
+        assert main(words) != 0
     assert not (tmp_path / "run" / "prompts.safetensors").exists()
-    assert main(*words, "--resume", "auto") == 0
+    assert main(f"{words} --resume auto") == 0
     assert same(prompt_in(tmp_path / "run"), prompt_in(run(name)))
     last = Path("prompt_learner", "model.pth.tar-2")
     states = []
@@ -553,12 +542,12 @@ def test_an_interrupted_run_is_resumed_to_the_bit(
 
 @pytest.mark.parametrize("name", MULTITASK)
 def test_a_target_is_adapted_from_the_source_prompt(main, tmp_path, name):
-    words = ["--trainer", name, "--dataset", "toy-marks", "--shots", 2]
+    words = f"--trainer {name} --dataset toy-marks --shots 2"
     out, still = tmp_path / "run", tmp_path / "still"
-    sources = ["--source", "toy-shapes,toy-pets"]
-    assert main(*words, *sources, "--output-dir", out) == 0
-    start = ["--model-dir", out / "source"]
-    assert main(*words, *start, "--output-dir", still, "OPTIM.LR", 0) == 0
+    sources = "--source toy-shapes,toy-pets"
+    assert main(f"{words} {sources} --output-dir {out}") == 0
+    start = f"--model-dir {out}/source"
+    assert main(f"{words} {start} --output-dir {still} OPTIM.LR 0") == 0
     source, adapted = prompt_in(out / "source"), prompt_in(out / "adapt/toy-marks")
     unmoved = prompt_in(still)
     for key in source.keys() - BUFFERS.get(name, {}).keys():

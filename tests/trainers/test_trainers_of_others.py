@@ -3,6 +3,7 @@ run on an installed Dassl.
 """
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -70,22 +71,12 @@ def start(main, tmp_path):
     config.write_text(YAML)
     data.write_text('DATASET:\n  NAME: "OthersPets"\n')
 
-    def run(
-        trainer, out, *argv, opts=("TRAINER.COOP.N_CTX", 4, "DATASET.NUM_SHOTS", 4)
-    ):
-        argv = [
-            "--seed",
-            1,
-            "--trainer",
-            trainer,
-            "--dataset-config-file",
-            data,
-            "--output-dir",
-            out,
-            *argv,
-            *opts,
-        ]
-        assert main(*argv, config=config) == 0
+    def run(trainer, out, words=""):
+        command = f"--seed 1 --trainer {trainer} --dataset-config-file {data} "
+        command += (
+            f"--output-dir {out} {words} TRAINER.COOP.N_CTX 4 DATASET.NUM_SHOTS 4"
+        )
+        assert main(command, config=config) == 0
         return "".join(file.read_text() for file in sorted(out.glob("log.txt*")))
 
     return run
@@ -106,7 +97,7 @@ def test_a_trainer_and_a_dataset_written_for_dassl_run_unchanged(
     assert "# train_x  12" in log and "* total: 9" in log
     (trained,) = re.findall(r"\* accuracy: ([\d.]+)%", log)
     evaluated = start(
-        trainer, tmp_path / "eval", "--model-dir", out, "--load-epoch", 2, "--eval-only"
+        trainer, tmp_path / "eval", f"--model-dir {out} --load-epoch 2 --eval-only"
     )
     assert re.findall(r"\* accuracy: ([\d.]+)%", evaluated) == [trained]
 
@@ -127,16 +118,12 @@ def test_only_the_prompt_of_a_dropped_in_trainer_has_moved(start, tmp_path):
 def test_keys_of_their_own_have_the_values_that_yacs_gives_them(tmp_path):
     config = tmp_path / "method.yaml"
     config.write_text(YAML)
-    words = [
-        "TRAINER.MAPLE.DECAY",
-        "1e-5",
-        "TRAINER.MAPLE.SIZES",
-        "(1, 2)",
-        "TRAINER.MAPLE.N_CTX",
-        "3",
-    ]
-    argv = ["--trainer", "OthersMaPLe", "--config-file", str(config), *words]
-    node = command_line.configuration(train.arguments().parse_args(argv)).TRAINER.MAPLE
+    words = (
+        "TRAINER.MAPLE.DECAY 1e-5 TRAINER.MAPLE.SIZES '(1, 2)' TRAINER.MAPLE.N_CTX 3"
+    )
+    argv = f"--trainer OthersMaPLe --config-file {config} {words}"
+    args = train.arguments().parse_args(shlex.split(argv))
+    node = command_line.configuration(args).TRAINER.MAPLE
     assert (node.DECAY, node.SIZES, node.N_CTX, node.CTX_INIT) == (
         1e-5,
         (1, 2),
@@ -147,36 +134,18 @@ def test_keys_of_their_own_have_the_values_that_yacs_gives_them(tmp_path):
 
 @pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp"])
 def test_our_trainers_take_a_dropped_in_dataset(main, tmp_path, trainer):
-    argv = [
-        "--trainer",
-        trainer,
-        "--dataset",
-        "OthersPets",
-        "--shots",
-        2,
-        "--output-dir",
-        tmp_path / "run",
-    ]
-    keys = ["TRAINER.COCOOP.N_CTX", 4] if trainer == "CoCoOp" else []
-    assert main(*argv, *keys) == 0
+    argv = f"--trainer {trainer} --dataset OthersPets --shots 2 --output-dir {tmp_path}/run"
+    keys = "TRAINER.COCOOP.N_CTX 4" if trainer == "CoCoOp" else ""
+    assert main(f"{argv} {keys}") == 0
     assert (tmp_path / "run" / "prompt_learner" / "model.pth.tar-2").is_file()
 
 
 def test_keys_are_free_for_trainers_of_others_only(refuse, tmp_path):
     config = tmp_path / "method.yaml"
     config.write_text(YAML.replace("MAPLE:", "TAPLE:"))
-    assert "TRAINER.TAPLE" in refuse(
-        "--trainer", "CoOp", "--dataset", "toy-pets", config=config
-    )
-    words = [
-        "--trainer",
-        "OthersMaPLe",
-        "--dataset",
-        "OthersPets",
-        "OPTIM.MAX_EPOCH",
-        "x",
-    ]
-    assert "OPTIM.MAX_EPOCH" in refuse(*words, config=config)
+    assert "TRAINER.TAPLE" in refuse("--trainer CoOp --dataset toy-pets", config=config)
+    words = "--trainer OthersMaPLe --dataset OthersPets OPTIM.MAX_EPOCH x"
+    assert "OPTIM.MAX_EPOCH" in refuse(words, config=config)
 
 
 @pytest.mark.skipif(
@@ -185,17 +154,10 @@ def test_keys_are_free_for_trainers_of_others_only(refuse, tmp_path):
 @pytest.mark.parametrize("trainer", ["CoOp", "VPT", "MUPT", "CoCoOp"])
 def test_our_trainers_run_on_an_installed_dassl(main, tmp_path, trainer):
     tasks = "toy-shapes,toy-pets" if trainer.startswith("M") else "toy-shapes"
-    argv = [
-        "--trainer",
-        trainer,
-        "--dataset",
-        tasks,
-        "--shots",
-        3,
-        "--output-dir",
-        tmp_path / "run",
-    ]
-    assert main(*argv, "TRAINER.COCOOP.N_CTX", 4) == 0
+    argv = (
+        f"--trainer {trainer} --dataset {tasks} --shots 3 --output-dir {tmp_path}/run"
+    )
+    assert main(f"{argv} TRAINER.COCOOP.N_CTX 4") == 0
     assert (tmp_path / "run" / "prompt_learner" / "model.pth.tar-2").is_file()
     if trainer != "CoCoOp":
         assert {row["task"] for row in read(tmp_path / "run" / "results.json")} == set(

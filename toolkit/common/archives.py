@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterable
 from typing import BinaryIO
 
+from toolkit.common.files import require_data
+
 # zips that a process keeps open; there may be more than the system lets it open at once
 OPEN = 64
 # of a zip's member, unpacked: index files and images are smaller, and a zip may declare
@@ -203,6 +205,7 @@ def _keep(key: tuple[int, str], file: BinaryIO) -> None:
 def _open_archive(archive: str) -> zipfile.ZipFile:
     if archive not in _archives:
         try:
+            require_data(archive)
             _archives[archive] = zipfile.ZipFile(_File(archive))
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"no zip file {archive}") from None

@@ -118,6 +118,25 @@ def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
         lock.release()
 
 
+def no_data_reason(beginning: bytes) -> str:
+    """Return what a file is whose first bytes show that it holds no data, or ""."""
+    if not beginning:
+        return "empty"
+    if beginning.startswith(b"version https://git-lfs.github.com/"):
+        return "a pointer of Git LFS in the place of the file, which `git lfs pull` fetches"
+    if beginning.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, as servers send instead of a refusal"
+    return ""
+
+
+def require_data(path: str | os.PathLike) -> None:
+    """Raise ValueError if a file is empty, a pointer of Git LFS or a web page."""
+    with open(path, "rb") as file:
+        reason = no_data_reason(file.read(256))
+    if reason:
+        raise ValueError(f"{path} is {reason}")
+
+
 def decode_text(content: bytes, where: str) -> str:
     """Return UTF-8 text, or UTF-16 with a byte-order mark.
 

@@ -22,6 +22,14 @@ SUFFIXES = (
     ".pgm",
     ".pbm",
 )
+# that systems write beside a user's files, some with copies or thumbnails of images
+SYSTEM_FOLDERS = (
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "lost+found",
+    "system volume information",
+)
 
 
 def find_image_files(
@@ -31,8 +39,9 @@ def find_image_files(
 
     Links to folders are followed, but not those that lead upwards, to a folder that was
     seen before or to one of `elsewhere`, real paths of folders that are read for
-    themselves. Hidden files and folders, and folders that begin with two underscores,
-    are left out.
+    themselves. A link to a file in one of them is among the other files, as the image
+    would be read twice. Hidden files and folders, folders of the system, and those that
+    begin with two underscores, are left out.
     """
     images = []
     others = []
@@ -47,10 +56,11 @@ def find_image_files(
         for name in files:
             if name.startswith("."):
                 continue
-            if has_image_suffix(name):
-                images.append(Path(base, name))
+            path = Path(base, name)
+            if has_image_suffix(name) and not _is_link_into(path, seen):
+                images.append(path)
             else:
-                others.append(Path(base, name))
+                others.append(path)
     images.sort(key=Path.as_posix)
     others.sort(key=Path.as_posix)
     return images, others
@@ -73,7 +83,15 @@ def _suffixes() -> tuple[str, ...]:
 
 def is_hidden(name: str) -> bool:
     """Return whether a folder of this name is left out."""
-    return name.startswith((".", "__"))
+    return name.startswith((".", "__")) or name.lower() in SYSTEM_FOLDERS
+
+
+def _is_link_into(path: Path, folders: set[str]) -> bool:
+    """Return whether a file is a link to one in these folders, given by real paths."""
+    if not path.is_symlink():
+        return False
+    target = Path(os.path.realpath(path))
+    return target.exists() and any(str(folder) in folders for folder in target.parents)
 
 
 def _is_new(base: str, name: str, seen: set[str]) -> bool:

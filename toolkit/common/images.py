@@ -6,7 +6,7 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image, features
 from torch import Tensor
 
 from toolkit.common.archives import read_bytes, split_archive
+from toolkit.common.files import no_data_reason
 from toolkit.common.image_metadata import (
     exif_orientation,
     without_metadata,
@@ -35,6 +36,7 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 _TOO_MANY = f"it declares more than {MAX_PIXELS:,} pixels"
 _ALL_NEGATIVE = "its numbers are all negative"
 _OVERSHOOT = -0.1  # of resampling; numbers below are meant to be negative
+_SAMPLE_FORMAT, _PHOTOMETRIC = 339, 262  # tags of TIFF files
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -95,7 +97,8 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
             raise
         raise FileNotFoundError(f"no image {path}") from None
     except Image.UnidentifiedImageError:
-        raise ImageError(f"cannot decode {path}: not an image") from None
+        reason = no_data_reason(read_bytes(path)[:256]) or "not an image"
+        raise ImageError(f"cannot decode {path}: {reason}") from None
     except Image.DecompressionBombError:
         raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever comes to them
@@ -182,15 +185,40 @@ def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, background: str) -> Image.Image:
-    if image.mode == "F":
-        image = Image.fromarray(_floats_to_bytes(np.asarray(image)))
-    elif image.mode.startswith("I"):  # `convert` would turn all above 255 white
-        image = Image.fromarray(_integers_to_bytes(np.asarray(image)))
+    tags = getattr(image, "tag_v2", {})  # of a TIFF file
+    is_signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
+    # `convert` would turn all above 255 white
+    if image.mode.startswith(("F", "I")) or (image.mode == "L" and is_signed):
+        image = _to_grey(image, is_signed, tags)
     if image.has_transparency_data and background != "none":
         image = _on_background(image.convert("RGBA"), background)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return image
+
+
+def _to_grey(
+    image: Image.Image, is_signed: bool, tags: Mapping[int, Any]
+) -> Image.Image:
+    """Return an image of one channel of other numbers than unsigned bytes as bytes,
+    with its transparent value.
+    """
+    values = np.asarray(image)
+    if image.mode == "F":
+        scaled = _floats_to_bytes(values)
+    else:
+        if tags and image.mode == "I" and not is_signed:
+            values = values.view(np.uint32)
+        if image.mode == "L":
+            values = values.view(np.int8)
+        scaled = _integers_to_bytes(values)
+    if image.mode != "L" and tags.get(_PHOTOMETRIC) == 0:  # white is 0
+        scaled = 255 - scaled
+    grey = Image.fromarray(scaled)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(values != transparent).convert("L"))
+    return grey
 
 
 def _on_background(image: Image.Image, color: str) -> Image.Image:

@@ -20,7 +20,9 @@ FOLDER = ROOT / "plugins"  # imported by itself if it is there
 # runs the import statements of plugins, so it is in the traceback of each error in one
 IMPORTER = ROOT / "toolkit" / "plugin_files.py"
 OURS = {
-    "trainers": ("__init__", "anchors", "base", "evaluation", "losses"),
+    "trainers": (
+        *("__init__", "anchors", "base", "evaluation", "interpolation", "losses"),
+    ),
     "datasets": (
         *(
             "__init__",

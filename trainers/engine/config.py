@@ -25,14 +25,15 @@ from .config_values import flatten, set_text, set_value
 from .settings import extend, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-COOP_ALIASES = {
+KEY_ALIASES = {
+    "TRAINER.APT.HALF_WEIGHT_SHOTS": "TEST.HALF_WEIGHT_SHOTS",
     "TRAINER.COOP.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.W": "TRAINER.KGCOOP.W",
     "TRAINER.IVLP.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.MAPLE.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.PROMPTSRC.PREC": "TRAINER.MVLPT.PREC",
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
-}  # CoOp's names of keys that our trainers read below TRAINER.MVLPT
+}  # earlier names, and CoOp's of keys that our trainers read below TRAINER.MVLPT
 MACHINE_KEYS = (
     "DATALOADER.NUM_WORKERS",
     "DATASET.ALLOW_OUTSIDE",
@@ -396,8 +397,8 @@ def _read(file: str) -> dict:
 
 
 def without_alias(key: str) -> str:
-    """Return the name of ours for a key under CoOp's name, and others as they are."""
-    for alias, name in COOP_ALIASES.items():
+    """Return the name of ours for a key under an earlier or CoOp's name, and others as they are."""
+    for alias, name in KEY_ALIASES.items():
         if key.startswith(alias):
             return name + key[len(alias) :]
     return key

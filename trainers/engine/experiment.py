@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ from datasets import few_shot, pocket, task_name
 from toolkit.common.progress import progress
 from toolkit.common.text import log_lines
 
-from . import distributed, external, results, tables
-from .collection import collect, has_predictions, is_collected
+from . import closing, distributed, external, results
+from .collection import collect, is_collected
 from .config import (
     BACKBONE_CONFIGS,
     RunOptions,
@@ -31,7 +30,6 @@ from .config import (
 from .context import TaskPool
 from .run import check_run, execute
 from .run_dir import (
-    RESULTS,
     Action,
     check_folder,
     decide,
@@ -65,18 +63,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
     if not native:
-        if options.track:
-            raise ValueError(
-                f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
-                "TensorBoard's curves only"
-            )
-        external.check_processes(cfg)
-        with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
-            external.check(cfg, options)
-        with exclusive_folder(cfg.OUTPUT_DIR):
-            start_log(cfg, options.chosen)
-            records = external.run(cfg, options)
-            _log_results(records, cfg)
+        _run_external(cfg, options, overwrite)
         return
     lines: list[str] = []
     if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
@@ -94,44 +81,28 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         log_lines(log, f"\n{results.markdown(records)}\n")
         trains = experiment.targets[0].trains
         log_lines(log, results.parsed_lines(records, trains))
-        for line in next_commands(experiment, records):
+        for line in closing.result_lines(cfg, records, experiment.staged):
             log.info("%s", line)
 
 
-def _log_results(records: Sequence[dict], cfg: CfgNode) -> None:
-    """Log the table of a run with a trainer written for Dassl, and its path."""
-    if not records:
-        return
-    log_lines(log, f"\n{results.markdown(records)}\n")
-    out = Path(os.path.relpath(cfg.OUTPUT_DIR))
-    log.info("results: %s", out / RESULTS)
-    if has_predictions(records):
-        log.info("look at it: python -m scripts.report %s", shlex.quote(str(out)))
-
-
-def next_commands(experiment: Experiment, records: Sequence[dict]) -> list[str]:
-    """Return lines that name the results' files, and the commands that show them and
-    use the prompt.
-    """
-    out = Path(os.path.relpath(experiment.cfg.OUTPUT_DIR))
-    place = shlex.quote(str(out))
-    lines = [f"results: {out / RESULTS}"]
-    if (out / tables.FOLDER / tables.PREDICTIONS).is_file():
-        lines.append(
-            f"each prediction, confusions, scores of classes: {out / tables.FOLDER}"
+def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
+    """Check and execute a run with a trainer written for Dassl."""
+    if options.track:
+        raise ValueError(
+            f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
+            "TensorBoard's curves only"
         )
-    if (out / "submission.zip").is_file():
-        lines.append(f"submission: {out / 'submission.zip'}")
-    if has_predictions(records):
-        lines.append(f"look at it: python -m scripts.report {place}")
-    prompt = out
-    if experiment.staged:
-        prompt = out / "adapt" / records[0]["task"]
-    if (prompt / "prompts.safetensors").is_file():
-        lines.append(
-            f"use it: python -m prompting predict {shlex.quote(str(prompt))} IMAGE_OR_FOLDER"
-        )
-    return lines
+    external.check_processes(cfg)
+    with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
+        external.check(cfg, options)
+    with exclusive_folder(cfg.OUTPUT_DIR):
+        start_log(cfg, options.chosen)
+        records = external.run(cfg, options)
+        if not records:
+            return
+        log_lines(log, f"\n{results.markdown(records)}\n")
+        for line in closing.result_lines(cfg, records):
+            log.info("%s", line)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:

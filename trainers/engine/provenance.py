@@ -83,6 +83,17 @@ def of_content(tasks: Sequence[Task]) -> str:
     return total.hexdigest()[:16]
 
 
+def of_settings(tasks: Sequence[Task]) -> str:
+    """Return a fingerprint of how tasks are prompted, cropped and scored; 16
+    hexadecimal digits.
+    """
+    known = []
+    for task in tasks:
+        templates = list(task.templates)
+        known.append([task.name, templates, task.crop, task.label_kind, task.metric])
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
 def _head(task: Task) -> bytes:
     return json.dumps([task.name, list(task.classnames)]).encode()
 

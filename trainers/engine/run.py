@@ -47,6 +47,7 @@ from .run_dir import (
     write_manifest,
 )
 from .settings import task_names
+from .start import CLASSES
 from .tracking import Tracker, check_backend, open_tracker
 
 log = logging.getLogger(__name__)
@@ -253,6 +254,7 @@ def _context(
     metadata |= {
         "drawn": provenance.of_lists(tasks),
         "content": provenance.of_content(tasks),
+        "settings": provenance.of_settings(tasks),
     }
     return RunContext(
         tasks,
@@ -294,8 +296,8 @@ def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
 
 
 def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
-    """Return `state`, or OTHER if the images or labels of a task have changed since the
-    run was finished.
+    """Return `state`, or OTHER if the images, labels, templates, crop or metric of a
+    task have changed since the run was finished.
     """
     about = finished_metadata(run.folder)
     try:
@@ -304,6 +306,9 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     except FileNotFoundError as error:
         log.warning("%s: its data are not compared: %s", run.folder, error)
         return state
+    settings = provenance.of_settings(built)
+    if about.get("settings", settings) != settings:
+        return another_run(["the templates, the crop or the metric of a task"])
     if about.get("drawn", drawn) == drawn and about.get("content", content) == content:
         return state
     known = {}
@@ -333,8 +338,8 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     learner = run.folder / "prompt_learner"
     if "prompt_learner/checkpoint" in damaged:
         write_text(learner / "checkpoint", f"model.pth.tar-{run.epochs}\n")
-    if "prompt_learner/classes.json" in damaged:
-        write_json(learner / "classes.json", built[0].classnames, indent=1)
+    if f"prompt_learner/{CLASSES}" in damaged:
+        write_json(learner / CLASSES, built[0].classnames, indent=1)
     left = read_manifest(run.folder).damaged()
     if not left:
         return Action.REUSE

@@ -46,7 +46,7 @@ OUTPUTS = (
     "submission.zip",
     "cmat*",
 )
-FACTS = ("epochs", "start", "drawn", "content")
+FACTS = ("epochs", "start", "drawn", "content", "settings")
 # exists while a process works in the folder; a killed process leaves it, and nobody
 # holds it then
 MAX_NAME = 255  # bytes of a name on common file systems
@@ -246,7 +246,7 @@ def write_manifest(
 
 
 def finished_metadata(folder: Path) -> Mapping:
-    """Return the metadata of a finished run: "epochs", "start", "drawn" and "content"."""
+    """Return the metadata of a finished run: those of `FACTS` that are known."""
     known = read_manifest(folder)
     if known:
         return known.about

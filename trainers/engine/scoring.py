@@ -21,6 +21,7 @@ from trainers.features.store import FeatureStore, LoadedBackbone
 
 from . import results
 from .config import differences, load
+from .start import check_class_list
 
 PromptOrRun = Prompt | str | Path | None
 # Keys that say how images and features are computed: prompts are scored together if
@@ -70,9 +71,12 @@ def scores_by_task(
     store = build_store(cfg)
     backbone = store.backbone
     models = [_model(prompt, cfg, backbone) for prompt in prompts]
+    folders = [prompt for prompt in prompts if isinstance(prompt, (str, Path))]
     for task in tasks:
         if isinstance(task, str):
             task = build_task(cfg, task)
+        for folder in folders:
+            check_class_list(folder, task.classnames)
         images = build_images(cfg, [task], split, backbone.preprocessing)
         if not len(images):
             raise ValueError(f"{task.name} has no {split} images")

@@ -88,6 +88,10 @@ def extend(cfg: CfgNode) -> CfgNode:
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = 0
     # score zero-shot CLIP beside the prompt; False for huge sets
     cfg.TEST.ZERO_SHOT = True
+    # evaluate between zero-shot CLIP and the prompt: "" (the prompt alone), shots, val
+    cfg.TEST.INTERPOLATE = ""
+    # images a class at which both have equal weight
+    cfg.TEST.HALF_WEIGHT_SHOTS = 1.0
     # score the kept prompt on the validation images, too, with FINAL_MODEL last_step
     cfg.TEST.VAL_SCORE = False
     # train on the validation images, too; needs TEST.FINAL_MODEL last_step

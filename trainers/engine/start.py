@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,20 +47,35 @@ PREPROCESSING_KEYS = (
     "INPUT.PIXEL_STD",
     "INPUT.INTERPOLATION",
 )
-_NOT_IN_SHAPES = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", *PREPROCESSING_KEYS)
+INTERPOLATE = "TEST.INTERPOLATE"
+# beside checkpoints of a prompt with vectors of single classes: their names in order
+CLASSES = "classes.json"
+_NOT_IN_SHAPES = (
+    *(POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", INTERPOLATE),
+    *PREPROCESSING_KEYS,
+)
 _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
-# of IVLP, PromptSRC and MaPLe: the last part of a key -> the name in the prompt's
-# configuration
-_DEEP_KEYS = {
+# the last part of a method's key -> the name in the configuration of its prompt
+_CONFIG_NAMES = {
     "N_CTX_TEXT": "n_text",
     "N_CTX_VISION": "n_visual",
     "PROMPT_DEPTH_TEXT": "text_layers",
     "PROMPT_DEPTH_VISION": "visual_layers",
     "N_CTX": "n_ctx",
     "PROMPT_DEPTH": "layers",
+    "BLOCK": "block",
+    "N_REP_TOKENS": "n_ctx",
+    "REP_DIM": "rep_dim",
+    "REP_LAYERS": "blocks",
+    "ALPHA": "weight",
+    "BETA": "share",
+    "REP_RANK": "map_rank",
+    "PROJ_RANK": "projection_rank",
+    "TASK_N_CTX": "task_n_ctx",
+    "CLASS_N_CTX": "class_n_ctx",
 }
 _PROMPT_KEYS = (
-    *_DEEP_KEYS,
+    *_CONFIG_NAMES,
     *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
     *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
@@ -89,7 +104,8 @@ def prompt_record(setup: PromptSetup) -> dict:
     """
     node = setup.cfg.MODEL.BACKBONE
     values = dict(flatten(setup.cfg))
-    names = [*PREPROCESSING_KEYS, _words_key(trainer_class(setup.cfg.TRAINER.NAME))]
+    words = _words_key(trainer_class(setup.cfg.TRAINER.NAME))
+    names = [*PREPROCESSING_KEYS, INTERPOLATE, words]
     if setup.cfg.INPUT.FROM_BACKBONE:
         names = [
             name
@@ -251,6 +267,8 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
     wanted = _preprocessing_keys(start.keys)
     if config:
         wanted |= config_keys(config, cls)
+        if config.get("kind") == "anchored":
+            wanted[INTERPOLATE] = start.keys.get(INTERPOLATE, "shots")
     elif start.keys:
         wanted |= _shape_keys(start, cls)
     else:
@@ -349,11 +367,17 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
             keys["TRAINER.MVLPT.PROJECT_HEADS"] = config["heads"]
             keys["TRAINER.MVLPT.PROJECT_LAYERS"] = config["layers"]
         return keys
+    if kind == "anchored":
+        return config_keys(config["base"], cls)
     keys = {}
     for key in sorted(declared_keys(cls)):
-        name = _DEEP_KEYS.get(key.rpartition(".")[2])
-        if config.get(name) is not None:
-            keys[key] = config[name]
+        name = _CONFIG_NAMES.get(key.rpartition(".")[2])
+        value = config.get(name)
+        if value is None:
+            continue
+        if name == "blocks":  # counted from 0
+            value = [block + 1 for block in value]
+        keys[key] = value
     return keys
 
 
@@ -405,15 +429,16 @@ def load_start(
     """
     start = read_start(directory, epoch)
     checkpoint, path = start.checkpoint, start.checkpoint.path
-    _check_classes(setup, directory, path)
-    state = checkpoint.prompt_state()
+    if check_fits(prompt, setup.backbone.clip).class_specific:
+        check_class_list(directory, setup.tasks[0].classnames)
+    state, stored = checkpoint.prompt_state(), start.record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
         _check_projection(setup, prompt, checkpoint)
         warnings += _foreign_warnings(setup, prompt, checkpoint)
     try:
         load_state(prompt, state)
-        _check_settings(prompt.config(), start.record.get("config") or {})
+        _check_settings(_like(prompt.config(), stored), stored)
     except ValueError as error:
         source = path
         holds = checkpoint.describe()
@@ -431,19 +456,32 @@ def load_start(
     return warnings
 
 
-def _check_classes(setup: PromptSetup, directory: str, path: str) -> None:
-    """Raise ValueError if a class-specific context was learned for other classes."""
-    file = Path(directory) / "prompt_learner" / "classes.json"
-    if not setup.cfg.TRAINER.MVLPT.COOP.CSC or not file.is_file():
+def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
+    """Raise ValueError if the prompt in a run's folder holds vectors of other classes
+    than these.
+    """
+    file = Path(directory) / "prompt_learner" / CLASSES
+    if not file.is_file():
         return
-    known, wanted = read_json(file), setup.tasks[0].classnames
-    if len(known) != len(wanted):
+    known = read_json(file)
+    if len(known) != len(classnames):
         return  # the shapes tell
-    other = [name for name, stored in zip(wanted, known, strict=True) if name != stored]
+    other = [
+        name for name, stored in zip(classnames, known, strict=True) if name != stored
+    ]
     if other:
         raise ValueError(
-            f"{path} holds contexts for another class list: {', '.join(other[:3])} have another position or are missing"
+            f"{directory} holds vectors of another class list: {', '.join(other[:3])} have another position or are missing"
         )
+
+
+def _like(built: dict, stored: dict) -> dict:
+    """Return the part of a prompt's configuration that a stored one is compared with:
+    that of the prompt inside if zero-shot CLIP is beside it in the new one alone.
+    """
+    if built["kind"] == "anchored" and stored.get("kind") != "anchored":
+        return built["base"]
+    return built
 
 
 def _check_settings(built: dict, stored: dict) -> None:

@@ -40,6 +40,7 @@ RANGES = {
         "INPUT.CACHED_VIEWS": (0, MAX),
         "OPTIM.MIN_UPDATES": (0, MAX),
         "MULTITASK.SOURCE_EPOCH": (0, MAX),
+        "TEST.HALF_WEIGHT_SHOTS": (0, MAX),
         "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
@@ -174,6 +175,7 @@ def _wrong_choices(cfg: CfgNode) -> list[str]:
             ("all", "base", "new"),
         ),
         *choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS),
+        *choice("TEST.INTERPOLATE", cfg.TEST.INTERPOLATE, ("", "shots", "val")),
         *choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
     ]
 

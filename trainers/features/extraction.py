@@ -86,7 +86,7 @@ def class_features(
     templates = None
     if not one_template and (model.prompt is None or model.prompt.task_templates):
         templates = task.templates
-    return model.encode_classes(task.classnames, templates=templates)
+    return model.encode_classes(task.classnames, templates=templates, task=task.name)
 
 
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 
 import torch
@@ -59,7 +59,9 @@ def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
     log.info(
         "backbone %s on %s, %d px", backbone.name, device, backbone.preprocessing.size
     )
-    return LoadedBackbone(**vars(backbone), device=device)
+    # not vars(): they may hold properties that were computed before
+    parts = {part.name: getattr(backbone, part.name) for part in fields(backbone)}
+    return LoadedBackbone(**parts, device=device)
 
 
 class FeatureStore:

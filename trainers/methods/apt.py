@@ -9,6 +9,7 @@ one that is right.
 """
 
 from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
 
 from prompting.anchored import AnchoredPrompt
 from trainers.base import PromptTrainer
@@ -28,15 +29,6 @@ def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
     return AnchoredPrompt(visual)
 
 
-def interpolation_weight(shots: int, half: float) -> float:
-    """Return the weight of the prompted model, shots / (shots + half): 1/2 at `half`
-    images a class, 1 without bound.
-    """
-    if shots < 0:
-        return 1.0
-    return shots / (shots + half)
-
-
 @TRAINER_REGISTRY.register()
 class APT(PromptTrainer):
     """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
@@ -45,10 +37,9 @@ class APT(PromptTrainer):
 
     keys = {
         "TRAINER.APT.CLASS_OFFSETS": True,
-        "TRAINER.APT.HALF_WEIGHT_SHOTS": 1.0,
     }
-    ranges = {"TRAINER.APT.HALF_WEIGHT_SHOTS": (0, 1e9)}
     defaults = {
+        "TEST.INTERPOLATE": "shots",
         "TRAINER.MVLPT.VPT.N_CTX": 8,
         "TRAINER.ANCHOR.ADAPTIVE": True,
         "TRAINER.ANCHOR.TEXT_L2": 1.0,
@@ -58,17 +49,17 @@ class APT(PromptTrainer):
     reads = ("TRAINER.MVLPT.VPT.",)
     make_prompt = staticmethod(build_anchored_prompt)
 
+    @classmethod
+    def class_specific_reason(cls, cfg: CfgNode) -> str:
+        if cfg.TRAINER.APT.CLASS_OFFSETS:
+            return "TRAINER.APT.CLASS_OFFSETS is True"
+        return ""
+
     def build_model(self) -> None:
         super().build_model()
         self.average = GaussianAverage(
             self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch
         )
-
-    def finish_prompt(self) -> None:
-        weight = interpolation_weight(
-            self.cfg.DATASET.NUM_SHOTS, self.cfg.TRAINER.APT.HALF_WEIGHT_SHOTS
-        )
-        self.model.prompt.weight.fill_(weight)
 
 
 @TRAINER_REGISTRY.register()

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
+from yacs.config import CfgNode
 
 from datasets.multitask import label_distribution
 from prompting.head import HeadPrompt
@@ -93,7 +94,18 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     return weights, bias
 
 
-class FittedHead(PromptTrainer):
+class HeadTrainer(PromptTrainer):
+    """Base of heads, which are for the classes of one task."""
+
+    reads = ()
+    make_prompt = staticmethod(build_linear_head)
+
+    @classmethod
+    def class_specific_reason(cls, cfg: CfgNode) -> str:
+        return "a head has weights of each class"
+
+
+class FittedHead(HeadTrainer):
     """A head that is fitted to all training images at once, with the strength that
     scores best on the validation images.
 
@@ -101,8 +113,6 @@ class FittedHead(PromptTrainer):
     fits the head again to both.
     """
 
-    reads = ()
-    make_prompt = staticmethod(build_linear_head)
     # key of the strengths to choose from, those nearest to zero-shot first: of equal
     # ones the first is kept
     strengths_key = ""
@@ -273,7 +283,7 @@ class GDA(FittedHead):
 
 
 @TRAINER_REGISTRY.register()
-class CLAP(PromptTrainer):
+class CLAP(HeadTrainer):
     """Learn class features with cross-entropy + the mean over classes c of l_c |w_c -
     z_c|^2 (Silva-Rodriguez et al. 2024).
 

@@ -1,0 +1,150 @@
+"""A text prompt whose vectors are made from the name of the task (SoftCPT)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prompting.prompts import (
+    POSITIONS,
+    Contexts,
+    Prompt,
+    check_positive,
+    full_precision,
+    register,
+)
+
+# names and vectors before them (n, width) or (names, n, width) -> features (names, dim)
+EncodeNames = Callable[[Sequence[str], Tensor], Tensor]
+
+
+@register
+class SoftCPTPrompt(Prompt):
+    """Vectors around the class name that a matrix makes from the feature of the task's
+    name, which has learned words before it (SoftCPT, Ding et al. 2022).
+
+    dim: width of the features. task_n_ctx: learned words before a task's name. tasks:
+    the names of the tasks if these words differ from task to task; the prompt then
+    serves these tasks alone. class_n_ctx: learned words before each class name, whose
+    feature then enters the matrix before the task's, so that the vectors differ from
+    class to class; 0: all classes of a task share them. classes: the number of classes
+    of all tasks if the words before class names differ from class to class.
+    """
+
+    kind = "softcpt"
+
+    def __init__(
+        self,
+        n_ctx: int,
+        width: int,
+        dim: int,
+        task_n_ctx: int = 4,
+        tasks: Sequence[str] | None = None,
+        class_n_ctx: int = 0,
+        classes: int | None = None,
+        position: str = "end",
+    ) -> None:
+        super().__init__()
+        check_positive(n_ctx=n_ctx, width=width, dim=dim, task_n_ctx=task_n_ctx)
+        if position not in POSITIONS:
+            raise ValueError(
+                f"position is {position!r}; it is one of {', '.join(POSITIONS)}"
+            )
+        self.n_ctx = n_ctx
+        self.dim = dim
+        self.position = position
+        self.tasks: list[str] | None = None
+        if tasks is None:
+            self.task_ctx = _vectors(task_n_ctx, width)
+        else:
+            self.tasks = list(tasks)
+            self.task_ctx = _vectors(len(self.tasks), task_n_ctx, width)
+        inputs = dim
+        self.register_parameter("class_ctx", None)
+        if class_n_ctx:
+            inputs = 2 * dim
+            sizes = [class_n_ctx, width]
+            if classes is not None:
+                sizes.insert(0, classes)
+            self.class_ctx = _vectors(*sizes)
+        self.projection = _vectors(inputs, n_ctx * width)
+
+    def contexts(self) -> Contexts:
+        sizes = [1, self.n_ctx, self.task_ctx.shape[-1]]
+        if self.class_ctx is not None and self.class_ctx.dim() == 3:
+            sizes.insert(1, len(self.class_ctx))
+        return Contexts(text=self.projection.new_zeros(sizes), text_map=self)
+
+    def forward(
+        self,
+        encode: EncodeNames,
+        classes: Sequence[str],
+        task: str | None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Return the vectors (1, n_ctx, width) of a task, or (1, classes, n_ctx, width)
+        if they depend on the class.
+
+        encode: of the text tower; its features are not normalised. rows: of the words of
+        each class that belong to `classes`.
+
+        Raises ValueError without a task, or for one that the prompt has no words for.
+        """
+        if task is None:
+            raise ValueError(
+                "the prompt is made from the name of a task: give the task"
+            )
+        features = encode([task], self._task_words(task))
+        if self.class_ctx is None:
+            return self._map(features)
+        words = self.class_ctx
+        if words.dim() == 3 and rows is not None:
+            words = words[rows]
+        of_classes = encode(classes, words)
+        features = features.expand_as(of_classes)
+        return self._map(torch.cat([of_classes, features], dim=1)).unsqueeze(0)
+
+    def _task_words(self, task: str) -> Tensor:
+        """Return the words (task_n_ctx, width) before the name of a task."""
+        if self.tasks is None:
+            return self.task_ctx
+        if task not in self.tasks:
+            raise ValueError(
+                f"the prompt has no words for the task {task!r}; it knows "
+                f"{', '.join(self.tasks)}"
+            )
+        return self.task_ctx[self.tasks.index(task)]
+
+    def _map(self, features: Tensor) -> Tensor:
+        """Return vectors (N, n_ctx, width) of features (N, dim or 2 dim)."""
+        with full_precision(features):
+            vectors = features.to(self.projection.dtype) @ self.projection
+        return vectors.unflatten(-1, (self.n_ctx, -1))
+
+    def config(self) -> dict:
+        class_n_ctx, classes = 0, None
+        if self.class_ctx is not None:
+            *counts, class_n_ctx, _ = self.class_ctx.shape
+            if counts:
+                classes = counts[0]
+        return {
+            "kind": self.kind,
+            "n_ctx": self.n_ctx,
+            "width": self.task_ctx.shape[-1],
+            "dim": self.dim,
+            "task_n_ctx": self.task_ctx.shape[-2],
+            "tasks": self.tasks,
+            "class_n_ctx": class_n_ctx,
+            "classes": classes,
+            "position": self.position,
+        }
+
+
+def _vectors(*sizes: int) -> nn.Parameter:
+    """Return new vectors from Normal(0, 0.02).
+
+    Raises ValueError for sizes below 1.
+    """
+    for size in sizes:
+        check_positive(size=size)
+    return nn.Parameter(torch.empty(sizes).normal_(std=0.02))

@@ -1,0 +1,159 @@
+"""How far our modules and losses are from official numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prompting.checkpoints.reference import current_name, official_names
+from trainers import losses
+
+from .cases import Case
+from .reading import official
+
+# official -> ours
+TERMS = {
+    "l1_text": "text_l1",
+    "l1_image": "image_l1",
+    "kl": "kl",
+    "score": "text_cosine",
+    "cos_text": "text_cosine",
+    "cos_image": "image_cosine",
+}
+
+
+def compare(case: Case) -> dict[str, float]:
+    """Return the largest difference of each kind of number of a case."""
+    arrays, prompt = case.arrays, case.model.prompt
+    start = {name: value.clone() for name, value in prompt.state_dict().items()}
+    steps, labels = arrays["steps"], arrays["labels"]
+    outputs = case.outputs(steps[0], labels[0])
+    frozen = outputs.anchors[0]
+    loss, general = case.losses(outputs)
+    found = {
+        "logits": _compare_logits(case, outputs),
+        "features": _compare_features(case, outputs),
+        "terms": _compare_terms(case, outputs, loss, general),
+        "gradients": _compare_named(
+            case, case.gradients(loss, general), "grad", relative=True
+        ),
+    }
+    known = {"text": frozen.classes, "image": frozen.images, "logits": frozen.logits}
+    stored = [name for name in known if f"frozen/{name}" in arrays]
+    if stored:
+        found["frozen"] = max(
+            _difference(known[name], arrays[f"frozen/{name}"]) for name in stored
+        )
+    step_losses = torch.stack(
+        [case.step(rows, label) for rows, label in zip(steps, labels, strict=True)]
+    )
+    found["step losses"] = _difference(step_losses, arrays["step_losses"])
+    found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
+    if "gpa/steps" in arrays:
+        prompt.load_state_dict(start)
+        found["average"] = _compare_average(case)
+    return found
+
+
+def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
+    logits = case.model.logits(outputs.images, outputs.classes)  # of all tasks
+    found = [_difference(logits, case.arrays["logits"])]
+    if outputs.other_logits is None:
+        return max(found)
+    rows = torch.from_numpy(case.arrays["steps"][0])
+    contexts = case.model.contexts()
+    fused = case.model.encode_images(case.images[rows], contexts)
+    fusion = case.model.logits(fused, outputs.classes)
+    found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
+    found.append(_difference(fusion, case.arrays["logits_fusion"]))
+    return max(found)
+
+
+def _compare_features(case: Case, outputs: losses.Outputs) -> float:
+    known = {"image": outputs.images, "text": outputs.classes}
+    found = []
+    for name, value in known.items():
+        if f"features/{name}" in case.arrays:
+            found.append(_difference(value, case.arrays[f"features/{name}"]))
+    return max(found)
+
+
+def _compare_terms(
+    case: Case, outputs: losses.Outputs, loss: Tensor, general: Tensor | None
+) -> float:
+    alone = replace(outputs, other_logits=None)
+    values = {"cross_entropy": losses.cross_entropy(alone)}
+    if case.method == "softcpt":
+        values = {"cross_entropy_sums": _sums_of_tasks(alone)}
+    if outputs.other_logits is not None:
+        other = replace(alone, logits=outputs.other_logits)
+        values["cross_entropy_rep"] = losses.cross_entropy(other)
+    if general is None:
+        for name, ours in TERMS.items():
+            if f"terms/{name}" in case.arrays:
+                values |= {name: losses.terms(outputs, [ours])[ours]}
+    else:
+        values["kl"] = general
+    found = [
+        _difference(value, case.arrays[f"terms/{name}"])
+        for name, value in values.items()
+    ]
+    if "loss" in case.arrays:
+        found.append(_difference(loss, case.arrays["loss"]))
+    return max(found)
+
+
+def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
+    """Return the sums of the cross-entropies of each task in a batch."""
+    sums = []
+    for task in outputs.groups.unique():
+        rows = outputs.groups == task
+        part = replace(
+            outputs, logits=outputs.logits[rows], labels=outputs.labels[rows]
+        )
+        sums.append(rows.sum() * losses.cross_entropy(part))
+    return torch.stack(sums)
+
+
+def _compare_average(case: Case) -> float:
+    """Train one step an epoch and compare the average over epochs."""
+    mean, std, epochs = case.arrays["gpa/mu_sigma_epochs"].tolist()
+    average = losses.GaussianAverage(int(epochs), mean, std)
+    found = [_difference(average.weights, case.arrays["gpa/weights"])]
+    batches = zip(case.arrays["gpa/steps"], case.arrays["gpa/labels"], strict=True)
+    for epoch, (rows, labels) in enumerate(batches):
+        case.step(rows, labels)
+        average.add(case.model.prompt, epoch)
+    average.load_into(case.model.prompt)
+    found.append(_compare_named(case, case.model.prompt.state_dict(), "gpa/average"))
+    return max(found)
+
+
+def _compare_named(
+    case: Case, values: dict[str, Tensor], group: str, relative: bool = False
+) -> float:
+    """Return the largest difference of tensors by official names, in parts of a
+    tensor's largest value if `relative`.
+    """
+    found = []
+    ours = {
+        current_name(name): value
+        for name, value in official_names(case.model.prompt, values).items()
+    }
+    for name, value in ours.items():
+        wanted = official(case.arrays, group)[name]
+        scale = float(np.abs(wanted).max()) if relative else 1.0
+        found.append(_difference(value, wanted) / max(scale, 1e-12))
+    return max(found)
+
+
+def _difference(value: Tensor, wanted: np.ndarray) -> float:
+    if tuple(value.shape) != wanted.shape:
+        raise ValueError(
+            f"an array is {wanted.shape}, the computed one {tuple(value.shape)}"
+        )
+    difference = np.abs(value.detach().double().numpy() - wanted.astype(np.float64))
+    return float(np.nan_to_num(difference, nan=np.inf).max())
