@@ -492,7 +492,7 @@ FLAGS = {
 
 def wrong_command_lines() -> list[str]:
     """Return 150 command lines, each with one wrong flag or key among right ones: 100
-    of CoOp, 50 of the trainers with keys of their own.
+    of CoOp, 50 of newer trainers.
     """
     chance = random.Random(16)
     flags = [f"{flag} {value}" for flag, values in FLAGS.items() for value in values]

@@ -62,6 +62,7 @@ def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
         ("DATASET.SOURCE_DOMAINS", "[a]"),
         ("DATASET.TEST_SET", "test"),
         ("TRAINER.DDAIG.ALPHA", "0.2"),
+        ("VERSION", "2"),
         ("INPUT.CUTOUT_N", "5"),
         ("INPUT.RANDAUGMENT_M", "9"),
         ("INPUT.RRCROP_SCALE", "(0.5, 1.0)"),
@@ -104,6 +105,8 @@ def test_defaults_of_unread_keys_may_be_given():
         ),
         (("OPTIM.STEPSIZE", "x"), "OPTIM.STEPSIZE is ('x',)"),
         (("MULTITASK.TEMPERATURE", "nan"), "MULTITASK.TEMPERATURE is nan"),
+        (("TRAIN.PRINT_FREQ", "0"), "TRAIN.PRINT_FREQ is 0; it must be positive"),
+        (("TRAIN.CHECKPOINT_FREQ", "-1"), "TRAIN.CHECKPOINT_FREQ is -1; it is 0"),
         (
             ("TRAINER.MVLPT.PROJECT_HEADS", "3"),
             "TRAINER.MVLPT.PROJECT_DIM is 128; it is a multiple",

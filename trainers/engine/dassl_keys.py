@@ -30,6 +30,7 @@ ADVICE = {
     "OPTIM.NEW_LAYERS": "all vectors of a prompt have one learning rate, OPTIM.LR",
     "OPTIM.BASE_LR_MULT": "all vectors of a prompt have one learning rate, OPTIM.LR",
     "TRAIN.COUNT_ITER": "",
+    "VERSION": "",
     "TEST.EVALUATOR": "each task has its own metric",
 }  # key, or the beginning of keys -> its replacement
 TRANSFORM_KEYS = {

@@ -35,11 +35,13 @@ RANGES = {
         "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
         "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
         "OPTIM.MAX_EPOCH": (1, MAX),
+        "TRAIN.PRINT_FREQ": (1, MAX),
     },
     "it is 0 or more": {
         "INPUT.CACHED_VIEWS": (0, MAX),
         "OPTIM.MIN_UPDATES": (0, MAX),
         "MULTITASK.SOURCE_EPOCH": (0, MAX),
+        "TRAIN.CHECKPOINT_FREQ": (0, MAX),
         "TEST.HALF_WEIGHT_SHOTS": (0, MAX),
         "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
