@@ -475,7 +475,7 @@ def _row(name: str, trained: list[str]) -> int:
     """Return a class's row of class-specific contexts."""
     if name not in trained:
         raise ValueError(
-            f"the prompt holds a context for each of its own classes; {name!r} is none of them"
+            f"the prompt has parameters for each of its own classes; {name!r} is none of them"
         )
     return trained.index(name)
 

@@ -148,6 +148,7 @@ def test_defaults_of_extend_cfg_and_settings_of_setup_cfg(repository, files):
     assert cfg.TRAINER.MAPLE.CTX_INIT == "a photo of a"
     assert cfg.TRAINER.MAPLE.REG_WEIGHT == 0.25  # of setup_cfg, for this data set
     assert (cfg.TRAINER.W, cfg.OPTIM.LR_EXP, cfg.LOSS.GM) == (3, 0.1, False)
+    assert cfg.TRAINER.TEMPERATURE == 2  # that extend_cfg reads from the global `args`
     assert (cfg.DEVICE, cfg.SEED, cfg.DATASET.NUM_SHOTS) == ("cpu", -1, -1)
     assert cfg.TRAINER.COOP.CTX_INIT is False
     assert "N_CTX" not in cfg.TRAINER.MAPLE and "MVLPT" not in cfg.TRAINER
