@@ -27,10 +27,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     if it is a device or a pipe.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, a file name is needed")
-    if _is_device(path):
-        raise ValueError(f"{path} is a device or a pipe, a file name is needed")
+    check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -39,6 +36,16 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Raise IsADirectoryError if an output file's path is a folder, and ValueError if it
+    is a device or a pipe, which a file would replace.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, a file name is needed")
+    if _is_device(path):
+        raise ValueError(f"{path} is a device or a pipe, a file name is needed")
 
 
 @contextlib.contextmanager
