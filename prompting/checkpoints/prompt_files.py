@@ -87,8 +87,8 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     total = hashlib.blake2b(digest_size=16)
     for name, value in sorted(tensors.items()):
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        content = value.reshape(-1).contiguous().view(torch.uint8)
-        total.update(content.numpy().tobytes())
+        flat = value.reshape(-1).contiguous().view(torch.uint8)
+        total.update(flat.numpy().tobytes())
     return total.hexdigest()
 
 
