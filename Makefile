@@ -32,7 +32,8 @@ docs: setup-dev ## the pages of docs/ as a site in build/site; a dead link is an
 
 setup: $(PY) ## .venv with requirements.txt; TORCH_INDEX=... names an index with torch's CPU build
 	@if [ -n "$(TORCH_INDEX)" ] && ! command -v nvidia-smi >/dev/null && ! $(PY) -c "import torch" 2>/dev/null; then \
-		$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision -i "$(TORCH_INDEX)"; fi
+		$(PY) -m pip install --quiet --disable-pip-version-check torch torchvision -i "$(TORCH_INDEX)" \
+		|| echo "no CPU build of torch at $(TORCH_INDEX): taking that of pip's own index"; fi
 	$(call install,requirements.txt)
 
 setup-dev: setup ## .venv with requirements-dev.txt too

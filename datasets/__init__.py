@@ -121,8 +121,11 @@ def _registered(name: str) -> type:
         plugin_files.raise_failure(name)
         hint = f"the nearest names are {', '.join(nearest(name, names, count=3))}"
         path = Path(name).expanduser()
+        kind, _, place = name.partition(":")
         if path.exists():
             hint = f"custom images are called {_custom_kind(path)}:{name}"
+        elif place and Path(place).expanduser().exists():
+            hint = f"custom images are called {_custom_kind(Path(place))}:{place}, not {kind}:"
         raise ValueError(f"unknown dataset {name!r}; {hint}")
     return DATASET_REGISTRY.get(name)
 

@@ -37,6 +37,8 @@ class AnchoredPrompt(Prompt):
         self.one_template = one_template
         self.position = base.position
         self.fixed_words = base.fixed_words
+        self.last_words = base.last_words
+        self.logit_scale = base.logit_scale
         self.visual_before_norm = base.visual_before_norm
         self.register_buffer("weight", torch.ones(()))
         self.register_parameter("class_offsets", None)

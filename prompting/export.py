@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from prompting.predict import Predictor
+from toolkit.common.files import check_output
 
 NEEDED = ("onnx", "onnxscript")
 INPUT, OUTPUT = "images", "probabilities"
@@ -66,8 +67,11 @@ def export(
     "classes" and "preprocessing". classes, task: as in `Predictor.predict`; the
     predictor must be on the CPU.
 
-    Raises ValueError if a package is missing, or as `Predictor.choose_classes` does.
+    Raises ValueError if a package is missing or `path` is a device, IsADirectoryError if
+    it is a folder, or as `Predictor.choose_classes` does.
     """
+    path = Path(path)
+    check_output(path)
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ValueError(
@@ -80,7 +84,6 @@ def export(
         "preprocessing": json.dumps(predictor.preprocessing.record(predictor.mode)),
     }
     program.model.metadata_props.update(metadata)
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         program.save(Path(folder) / path.name)

@@ -230,6 +230,8 @@ def test_a_photograph_dropped_on_the_page(out, images, predicted, browser):
         browser.open(f"http://127.0.0.1:{port}/", 1280)
         service_page.drop(browser, images[1], "person.jpg")
         (shown,) = service_page.results(browser, 1, CLASSES)
+        hint = browser.evaluate("document.getElementById('hint').textContent")
+    assert "This prompt was trained for each of these classes" in hint
     assert shown["name"] == "person.jpg"
     wanted = dict(zip(CLASSES, predicted[0][1], strict=True))
     for name, percent in shown["classes"]:

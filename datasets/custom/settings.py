@@ -11,6 +11,7 @@ crop: squash                      # crop | squash, if DATASET.CENTER_CROP is Tru
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,8 +22,7 @@ from datasets.task import LABEL_KINDS, METRICS
 from toolkit.common.images import MODES
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
-
-from .rows import require_printable
+from toolkit.common.text import require_printable
 
 SUFFIXES = (".yaml", ".yml")
 CHOICES = {"label_kind": LABEL_KINDS, "metric": METRICS, "crop": MODES}
@@ -55,7 +55,7 @@ def read_settings(stem: Path) -> Settings:
     neither.
 
     Raises:
-        ValueError: the file is no YAML, has an unknown key or an impossible value; the
+        ValueError: the file is no file, no YAML, has an unknown key or an impossible value; the
             message names file and key.
     """
     for suffix in SUFFIXES:
@@ -63,6 +63,8 @@ def read_settings(stem: Path) -> Settings:
         if path.is_file():
             content = read_yaml(path)
             return _parse({} if content is None else content, path)
+        if os.path.lexists(path):
+            raise ValueError(f"{path} is no file, or a link to one that is not there")
     return Settings()
 
 

@@ -75,13 +75,16 @@ def available(origin: str) -> list[Entry]:
 
 
 def require_available(chosen: Sequence[Entry], source: Source, root: Path) -> None:
-    """Raise ValueError if a set cannot come from this origin, before anything is
-    written.
+    """Raise ValueError if a set cannot come from this origin, or FileNotFoundError if
+    there is no copy at all, before anything is written.
     """
     if source.origin not in ("torchvision", "hub") and source.at is None:
         raise ValueError(
             f"--from {source.origin} needs --at PATH, the copy or the folder of copies"
         )
+    is_local = source.origin not in ("torchvision", "hub")
+    if is_local and not source.at.exists():
+        raise FileNotFoundError(f"--at: no file or folder {source.at}")
     known = available(source.origin)
     for entry in chosen:
         if source.origin == "torchvision":

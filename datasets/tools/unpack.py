@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toolkit.common.archives import check_method
-from toolkit.common.files import no_data_reason
+from toolkit.common.files import no_data_reason, require_data
 
 TARS = (".tar.gz", ".tgz", ".tar")
 # an archive may become so many times its size, or so many bytes; images hardly shrink
@@ -90,6 +90,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
         or
             occur twice, or far more bytes than it has itself.
     """
+    require_data(archive)
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
     try:
         budget = max(RATIO * archive.stat().st_size, SMALL)

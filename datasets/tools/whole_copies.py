@@ -5,6 +5,7 @@ folder or zip of ELEVATER's own files.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from datasets.catalog.entries import Entry
@@ -20,8 +21,10 @@ from toolkit.common.image_files import find_image_files
 
 from . import record
 from .copies import find_copy
+from .doctor import examine
 from .prepare import prepare_copy, require_empty, writing
 from .record import SAME, Record
+from .report import SHOWN
 from .unpack import unpack
 
 
@@ -48,6 +51,7 @@ def prepare_zip(
         paths = (*entry.files, *entry.annotations, entry.image_dir)
         unpack(zip_file, work, [path for path in paths if path])
         _require_files(entry, work, zip_file)
+        _require_sound(entry, work, zip_file)
         images = _count_coop(entry, work)
         verdict = record.judge(entry, images, SAME)
         note = record.describe_differences(entry, images, copy.note if copy else "")
@@ -69,6 +73,7 @@ def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> 
     require_empty(entry, root)
     with writing(entry, root) as work:
         shutil.copytree(folder, work, dirs_exist_ok=True)
+        _require_sound(entry, work, folder)
         _record_elevater(entry, work, origin)
     return root / entry.folder
 
@@ -88,6 +93,7 @@ def _prepare_elevater(
         if all((unpacked / file).exists() for file in entry.files):
             for child in unpacked.iterdir():
                 child.rename(work / child.name)
+            _require_sound(entry, work, zip_file)
             _record_elevater(entry, work, origin, revision)
         else:
             inner = prepare_copy(entry, work, "folder", unpacked, revision, origin)
@@ -102,6 +108,25 @@ def _require_files(entry: Entry, folder: Path, source: Path) -> None:
     for file in entry.files:
         if not (folder / file).exists():
             raise ValueError(f"{source} has no {file}, which {entry.name} needs")
+
+
+def _require_sound(entry: Entry, work: Path, source: Path) -> None:
+    """Raise ValueError with the first errors that `doctor` finds in the files of a set,
+    other than numbers of images, which the verdict is about.
+
+    work: the folder with the files. source: the copy that they are from.
+    """
+    placed = replace(entry, folder=work.name)
+    report = examine(placed, work.parent, quick=True)
+    errors = [error for error in report.errors if error.kind != "image-count"]
+    if not errors:
+        return
+    lines = []
+    for error in errors[:SHOWN]:
+        lines.append(f"{error.where.removeprefix(f'{work.name}/')}: {error.message}")
+    if len(errors) > SHOWN:
+        lines.append(f"and {len(errors) - SHOWN} more")
+    raise ValueError(f"{source} cannot be used: " + "\n".join(lines))
 
 
 def _record_elevater(

@@ -264,8 +264,6 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
 
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
-    from open_clip import CLIP
-
     config = dict(config)
     config.pop("custom_text", None)
     state = _as_in_clip(state)
@@ -273,14 +271,15 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     clip = None
     # timm computes with values while it builds
     if "timm_model_name" in config["vision_cfg"]:
-        clip = CLIP(**config)
+        clip = _construct(config, source)
         expected = clip.state_dict()
     else:
-        expected = _expected_state(config, source)
+        with torch.device("meta"):  # nothing is allocated
+            expected = _construct(config, source).state_dict()
     _check_keys(state, expected, source)
     check_finite(state, source)
     if clip is None:
-        clip = CLIP(**config)
+        clip = _construct(config, source)
     state = {name: value.float() for name, value in state.items()}
     clip.load_state_dict({**clip.state_dict(), **state})
     return clip
@@ -347,15 +346,12 @@ def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
         )
 
 
-def _expected_state(config: dict, source: str) -> dict[str, Tensor]:
-    """Return the state dict of a CLIP of this configuration without allocating it:
-    tensors on the device "meta".
-    """
+def _construct(config: dict, source: str) -> CLIP:
+    """Return a new CLIP. Raises ValueError if a configuration describes none."""
     from open_clip import CLIP
 
     try:
-        with torch.device("meta"):
-            return CLIP(**config).state_dict()
+        return CLIP(**config)
     except (
         RuntimeError,
         TypeError,

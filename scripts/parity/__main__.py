@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         "method",
         metavar="METHOD",
         choices=METHODS,
+        type=str.lower,
         help=", ".join(METHODS),
     )
     parser.add_argument(

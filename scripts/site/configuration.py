@@ -11,13 +11,7 @@ from pathlib import Path
 
 import yaml
 
-import datasets
-import trainers
 from toolkit.common.files import write_text
-from trainers.engine.config_values import flatten
-from trainers.engine.dassl_keys import ADVICE, DATASET_KEYS
-from trainers.engine.declared_keys import declared_keys
-from trainers.engine.settings import extend
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -42,7 +36,9 @@ the default is an error.
 
 def read_meanings() -> dict[str, str]:
     """Return key -> meaning, from keys.yaml and from the trainers' declarations."""
-    from dassl.engine import TRAINER_REGISTRY  # importable once `trainers` is
+    from dassl.engine import TRAINER_REGISTRY
+
+    from trainers.engine.declared_keys import declared_keys
 
     text = Path(__file__).with_name("keys.yaml").read_text(encoding="utf-8")
     meanings = yaml.safe_load(text)
@@ -55,6 +51,8 @@ def read_meanings() -> dict[str, str]:
 
 def is_unread(key: str, dassl_keys: set[str]) -> bool:
     """Return True for a key that only trainers or data sets written for Dassl read."""
+    from trainers.engine.dassl_keys import ADVICE, DATASET_KEYS
+
     if key in dassl_keys and key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return True
     if key in DATASET_KEYS:
@@ -70,6 +68,11 @@ def markdown() -> str:
     Raise ValueError naming keys without a meaning, or meanings without a key.
     """
     from dassl.config import get_cfg_default
+
+    import datasets
+    import trainers
+    from trainers.engine.config_values import flatten
+    from trainers.engine.settings import extend
 
     trainers.register_all()
     datasets.register_all()

@@ -12,6 +12,8 @@ from pathlib import Path
 from toolkit.common.structured import write_json
 
 log = logging.getLogger(__name__)
+# backbone -> why it has no zero-shot scores; a download that failed is not tried again
+UNAVAILABLE: dict[str, str] = {}
 
 
 def execute(run) -> None:
@@ -70,17 +72,33 @@ def _add_zero_shot(cfg, records: list[dict]) -> None:
     from trainers.engine.scoring import score_prompts
 
     (record,) = records
-    ours = _reference_configuration(cfg)
+    backbone = _weights(cfg.MODEL.BACKBONE.NAME)
+    if backbone in UNAVAILABLE:
+        log.info("no zero-shot score: %s", UNAVAILABLE[backbone])
+        return
+    ours = _reference_configuration(cfg, backbone)
     try:
         scores = score_prompts([None], ours, [cfg.DATASET.NAME])
     except (ValueError, OSError) as error:
-        log.warning("%s: no zero-shot score: %s", record["task"], error)
+        log.warning("no zero-shot scores of %s: %s", backbone, error)
+        UNAVAILABLE[backbone] = str(error)
         return
     record["zero_shot"] = round(float(scores[0, 0]), 6)
 
 
-def _reference_configuration(cfg):
-    """Return our own configuration with the backbone and the data of a run."""
+def _weights(backbone: str) -> str:
+    """Return the file that OpenAI's package, which most of these trainers bring, keeps
+    for a backbone, or else the backbone.
+    """
+    name = backbone.replace("/", "-").replace("@", "-")
+    file = Path.home() / ".cache" / "clip" / f"{name}.pt"
+    if file.is_file():
+        return str(file)
+    return backbone
+
+
+def _reference_configuration(cfg, backbone: str):
+    """Return our own configuration with a backbone and the data of a run."""
     from dassl.config import get_cfg_default
 
     from trainers.engine.config import with_overrides
@@ -91,6 +109,6 @@ def _reference_configuration(cfg):
     return with_overrides(
         ours,
         SEED=cfg.SEED,
-        MODEL__BACKBONE__NAME=cfg.MODEL.BACKBONE.NAME,
+        MODEL__BACKBONE__NAME=backbone,
         DATALOADER__NUM_WORKERS=cfg.DATALOADER.NUM_WORKERS,
     )

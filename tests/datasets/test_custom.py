@@ -234,6 +234,19 @@ def test_numbers_are_sorted_by_value_and_yaml_names_them(cfg, disk):
     )
 
 
+@pytest.mark.parametrize("kind", ["pipe", "broken link", "folder"])
+def test_a_yaml_that_cannot_be_read_is_not_passed_over(cfg, photos, kind):
+    path = photos.with_suffix(".yaml")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("moved.yaml")
+    with pytest.raises(ValueError, match=r"photos\.yaml is no file, or a link to one"):
+        build_task(cfg, f"folder:{photos}")
+
+
 def test_base_and_new_classes(cfg, photos):
     cfg.DATASET.SUBSAMPLE_CLASSES = "new"
     task = build_task(cfg, f"folder:{photos}")

@@ -578,6 +578,44 @@ def test_bad_zips(tmp_path, capsys):
     assert "has no zip ucf101.zip for UCF101" in refused(
         tmp_path, capsys, "UCF101", "zip", tmp_path
     )
+    nowhere = tmp_path / "nowhere"
+    message = refused(tmp_path, capsys, "all", "zip", nowhere)
+    assert message == f"error: --at: no file or folder {nowhere}"
+    pointer = "version https://git-lfs.github.com/spec/v1"
+    (tmp_path / "oxford_pets.zip").write_text(pointer)
+    message = refused(
+        tmp_path, capsys, "OxfordPets", "zip", tmp_path / "oxford_pets.zip"
+    )
+    assert "oxford_pets.zip is a pointer of Git LFS" in message
+
+
+BAD_SPLITS = {
+    "an image that is missing": (["a.jpg", 0, "abyssinian"], "there is no file a.jpg"),
+    "a label out of range": (["abyssinian_test.jpg", 99, "x"], "label 99 is out of"),
+    "no row": ({"a": 1}, "expected [path, label, class name], found {'a': 1}"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SPLITS)
+def test_a_zip_whose_split_file_cannot_be_used(case, tmp_path, capsys):
+    row, message = BAD_SPLITS[case]
+    found = names.class_names("OxfordPets")
+    split = {}
+    for part in PARTS:
+        split[part] = [
+            [f"{name}_{part}.jpg", label, name] for label, name in enumerate(found)
+        ]
+    coop_zip(tmp_path / "pets.zip", catalog.entry("OxfordPets"), split)
+    bad = json.dumps(split | {"test": [row]})
+    damaged = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(tmp_path / "pets.zip") as whole:
+        with zipfile.ZipFile(damaged, "w") as archive:
+            for name in whole.namelist():
+                content = bad if name.endswith(".json") else whole.read(name)
+                archive.writestr(name, content)
+    error = refused(tmp_path, capsys, "OxfordPets", "zip", damaged)
+    start = f"error: {damaged} cannot be used: split_zhou_OxfordPets.json: test[0]: "
+    assert error.startswith(start + message)
 
 
 @pytest.mark.parametrize("origin", ["folder", "zip"])

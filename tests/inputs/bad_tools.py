@@ -216,7 +216,7 @@ SECTIONS = {
         Case(
             "predict: classes without contexts",
             "-m prompting predict csc photos/train/cat/0.png --classes cat,bird",
-            "error: the prompt holds a context for each of its own classes; 'bird' is none of them",
+            "error: the prompt has parameters for each of its own classes; 'bird' is none of them",
         ),
         Case(
             "predict: an unknown backbone",

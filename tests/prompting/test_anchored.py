@@ -6,6 +6,7 @@ from tiny import random_images, tiny_clip
 
 from prompting.anchored import AnchoredPrompt
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
+from prompting.class_aware import TCPPrompt
 from prompting.model import PromptedCLIP
 from prompting.prompts import TextPrompt, VisualPrompt
 from prompting.shape import clip_shape
@@ -52,6 +53,14 @@ def test_logits_are_the_weighted_mean_of_both_models(clip, images, kind):
     assert both.feature_dim() == clip_shape(clip).embed_dim * (
         2 if kind == "visual" else 1
     )
+
+
+def test_words_and_scale_are_those_of_the_base(clip, images):
+    base = TCPPrompt(2, 32, 16, 1, fixed_words="a", last_words=", a pet.")
+    base.logit_scale = 2.0
+    plain = PromptedCLIP(clip, base).eval()
+    both = PromptedCLIP(clip, AnchoredPrompt(base)).eval()
+    torch.testing.assert_close(logits(both, images), logits(plain, images))
 
 
 def test_training_sees_the_prompted_model_alone(clip, images):

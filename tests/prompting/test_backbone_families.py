@@ -318,6 +318,15 @@ def test_a_folder_of_biomed_clip_is_refused(tmp_path):
         load_backbone(str(tmp_path))
 
 
+def test_an_image_tower_that_timm_does_not_know(tmp_path):
+    write_folder(BY_NAME["SigLIP"], tmp_path)
+    file = tmp_path / "open_clip_config.json"
+    file.write_text(file.read_text().replace("tiny_siglip", "siglip_of_tomorrow"))
+    message = "describes no model: Unknown model .siglip_of_tomorrow"
+    with pytest.raises(ValueError, match=message):
+        load_backbone(str(tmp_path))
+
+
 def test_every_architecture_of_open_clip_is_decided():
     known = {
         name: unsupported_reason(open_clip.get_model_config(name))

@@ -1,6 +1,7 @@
 """ONNX models of prompted CLIPs."""
 
 import json
+import os
 import shlex
 
 import pytest
@@ -124,6 +125,21 @@ def test_onnxruntime_gives_the_same_probabilities(tmp_path, kind):
         and json.loads(about["preprocessing"])["crop"] == "squash"
     )
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "folder"])
+def test_what_no_file_may_replace_stays(tmp_path, kind):
+    out = tmp_path / "out.onnx"
+    if kind == "pipe":
+        os.mkfifo(out)
+    elif kind == "folder":
+        out.mkdir()
+    else:
+        out.symlink_to("/dev/null")
+    before = out.lstat().st_mode
+    with pytest.raises((ValueError, IsADirectoryError), match="a file name is needed"):
+        export(None, out)
+    assert out.lstat().st_mode == before
 
 
 def test_missing_packages_are_named(monkeypatch, tmp_path):

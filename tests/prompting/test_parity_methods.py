@@ -28,6 +28,11 @@ def test_a_method_computes_what_the_file_says(files, capsys, method):
         assert f", {kind} " in out
 
 
+def test_a_methods_name_may_be_the_trainers(files, capsys):
+    assert main(shlex.split(f"KgCoOp {files['kgcoop']}")) == 0
+    assert "largest difference: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "name",
     ["logits", "terms/l1_text", "grad/image_encoder.VPT", "after3/prompt_learner.ctx"],

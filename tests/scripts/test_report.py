@@ -418,6 +418,19 @@ def test_the_page_says_what_is_below_zero_shot(root, tmp_path):
     )
 
 
+@pytest.mark.parametrize("lacking", [[0], [0, 1]])
+@pytest.mark.parametrize("two_stages", [False, True])
+def test_a_run_without_zero_shot_scores(root, tmp_path, two_stages, lacking):
+    folder = write_run(tmp_path / "run", root, wrong=WRONG, two_stages=two_stages)
+    records = json.loads((folder / "results.json").read_text())
+    for number in lacking[: len(records)]:
+        del records[number]["zero_shot"]
+    (folder / "results.json").write_text(json.dumps(records))
+    page = report.write([folder]).read_text(encoding="utf-8")
+    assert f"{records[0]['score']:.1f}" in page
+    assert ">zero-shot<" not in page and ">difference<" not in page
+
+
 def test_the_run_s_versions_are_found_below_the_line_about_its_trainer(root, tmp_path):
     folder = write_run(tmp_path / "run", root, wrong=WRONG)
     log = folder / "log.txt"

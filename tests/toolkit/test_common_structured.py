@@ -1,5 +1,7 @@
 """YAML and JSON files give plain values, or one sentence."""
 
+import os
+
 import pytest
 
 from toolkit.common.structured import MOST, read_json, read_yaml, write_json
@@ -62,7 +64,15 @@ def test_no_text_and_no_file(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"a\.yaml is not UTF-8 text"):
         read_yaml(tmp_path / "a.yaml")
-    for path in (tmp_path / "b.yaml", tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "link.yaml").symlink_to("nowhere")
+    for path in (
+        tmp_path / "b.yaml",
+        tmp_path,
+        tmp_path / "pipe.yaml",
+        tmp_path / "link.yaml",
+        "/dev/null",
+    ):
         with pytest.raises(FileNotFoundError, match="no file"):
             read_yaml(path)
 

@@ -148,6 +148,7 @@ def test_defaults_of_extend_cfg_and_settings_of_setup_cfg(repository, files):
     assert cfg.TRAINER.MAPLE.CTX_INIT == "a photo of a"
     assert cfg.TRAINER.MAPLE.REG_WEIGHT == 0.25  # of setup_cfg, for this data set
     assert (cfg.TRAINER.W, cfg.OPTIM.LR_EXP, cfg.LOSS.GM) == (3, 0.1, False)
+    assert cfg.TRAINER.TEMPERATURE == 2  # that extend_cfg reads from the global `args`
     assert (cfg.DEVICE, cfg.SEED, cfg.DATASET.NUM_SHOTS) == ("cpu", -1, -1)
     assert cfg.TRAINER.COOP.CTX_INIT is False
     assert "N_CTX" not in cfg.TRAINER.MAPLE and "MVLPT" not in cfg.TRAINER
@@ -209,6 +210,31 @@ def test_a_missing_key_is_one_message(start, repository, capsys, tmp_path):
 def test_a_backbone_that_their_clip_does_not_know(start, capsys, tmp_path):
     start("CoOp", tmp_path / "run", "--backbone RN51", code=2)
     assert "MODEL.BACKBONE.NAME is 'RN51'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Found no NVIDIA driver on your system."),
+        AssertionError("Torch not compiled with CUDA enabled"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_one_message(
+    start, capsys, tmp_path, monkeypatch, error
+):
+    def cuda(*_):
+        raise error
+
+    monkeypatch.setattr(torch.Tensor, "cuda", cuda)
+    start("NeedsGPU", tmp_path / "run", code=2)
+    message = capsys.readouterr().err
+    assert f"NeedsGPU needs a GPU, as its own lines call .cuda(): {error}" in message
+
+
+def test_a_data_set_that_their_tables_lack_is_one_message(start, capsys, tmp_path):
+    start("Templates", tmp_path / "run", "--dataset toy-pets", code=2)
+    message = capsys.readouterr().err
+    assert "Templates has no entry for the data set toy-pets" in message
 
 
 # -- data, resume and results --------------------------------------------------------------------------------------

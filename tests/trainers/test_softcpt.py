@@ -23,12 +23,12 @@ def test_each_task_has_features_made_from_its_name(build):
 
 def test_evaluation_takes_the_lengths_from_the_prompt(main, tmp_path):
     command = "--trainer SoftCPT --dataset toy-pets --shots 2 --output-dir"
-    source = tmp_path / "source"
-    assert main(command, source, KEYS) == 0
-    assert main(command, tmp_path / "again", "--eval-only --model-dir", source) == 0
+    source, again = tmp_path / "source", tmp_path / "again"
+    assert main(f"{command} {source} {KEYS}") == 0
+    assert main(f"{command} {again} --eval-only --model-dir {source}") == 0
     (first,) = json.loads((source / "results.json").read_text())
-    (again,) = json.loads((tmp_path / "again" / "results.json").read_text())
-    assert again["score"] == first["score"]
+    (evaluated,) = json.loads((again / "results.json").read_text())
+    assert evaluated["score"] == first["score"]
 
 
 def test_a_prompt_of_several_tasks_is_adapted_and_predicts_as_its_run(
@@ -36,7 +36,7 @@ def test_a_prompt_of_several_tasks_is_adapted_and_predicts_as_its_run(
 ):
     out = tmp_path / "run"
     command = f"--trainer MSoftCPT --source {SEVERAL} --dataset toy-marks --shots 2"
-    assert main(command, "--output-dir", out, KEYS) == 0
+    assert main(f"{command} --output-dir {out} {KEYS}") == 0
     folder = out / "adapt" / "toy-marks"
     prompt, metadata = load_prompts(folder / "prompts.safetensors")
     assert metadata["tasks"] == ["toy-marks"]

@@ -387,6 +387,40 @@ def test_bad_groups_are_refused(refuse, tmp_path, text, words):
     assert [word for word in words if word not in message] == [], message
 
 
+def test_a_run_that_neither_trains_nor_tests_is_refused(refuse, quick):
+    message = "TEST.NO_TEST is True, but nothing is trained"
+    one = ["--dataset", "toy-shapes", "TEST.NO_TEST", "True"]
+    assert message in refuse("--trainer", "ZeroshotCLIP", *one)
+    sources = ["--trainer", "MCoOp", "--source", "toy-pets", "--shots", 0]
+    assert message in refuse(*sources, *one)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "here/" + "é" * 200, "loop"])
+def test_an_output_folder_that_cannot_be_is_wrong_input(main, tmp_path, capsys, name):
+    (tmp_path / "loop").symlink_to("loop")
+    line = ["--trainer", "CoOp", "--dataset", "toy-shapes", "--shots", 2]
+    assert main(*line, "--output-dir", tmp_path / name) == 2
+    message = capsys.readouterr().err
+    assert "error: --output-dir (OUTPUT_DIR): " in message
+    assert name.rpartition("/")[2] in message and "--resume" not in message
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Folder:{}", "custom images are called folder:{}, not Folder:"),
+        ("image_folder:{}", "custom images are called folder:{}, not image_folder:"),
+        ("{}", "custom images are called folder:{}"),
+    ],
+)
+def test_a_kind_of_custom_images_that_does_not_exist(refuse, tmp_path, name, hint):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    message = refuse("--trainer", "CoOp", "--dataset", name.format(photos))
+    assert hint.format(photos) in message
+
+
 def test_flags_that_do_not_exist_are_refused(main, capsys):
     with pytest.raises(SystemExit) as stop:
         main("--trainr CoOp")

@@ -10,16 +10,23 @@ import shlex
 import numpy as np
 import pytest
 import torch
+from dassl.engine import TRAINER_REGISTRY
 from run_files import read
 
 import train
+import trainers
 from datasets import build_task
 from datasets.custom.task import task_class
 from scripts.study import work
 from scripts.study.tables import latex_text, markdown_text, paper_scores
 from trainers.engine import command_line, external
-from trainers.engine.config import resolve, trainer_class, with_overrides
-from trainers.engine.declared_keys import reads
+from trainers.engine.config import (
+    is_native,
+    resolve,
+    trainer_class,
+    with_overrides,
+)
+from trainers.engine.declared_keys import declared_keys, reads
 from trainers.engine.tables import class_scores, confusion
 from trainers.engine.value_checks import check
 from trainers.features import loaders
@@ -55,6 +62,11 @@ def issues(*pairs, trainer="CoOp", dataset="pocket-digits"):
         ("DATASET.SOURCE_DOMAINS", "[a]"),
         ("DATASET.TEST_SET", "test"),
         ("TRAINER.DDAIG.ALPHA", "0.2"),
+        ("VERSION", "2"),
+        ("INPUT.CUTOUT_N", "5"),
+        ("INPUT.RANDAUGMENT_M", "9"),
+        ("INPUT.RRCROP_SCALE", "(0.5, 1.0)"),
+        ("INPUT.GB_K", "5"),
     ],
 )
 def test_a_key_that_nobody_reads_is_named(key, value):
@@ -93,6 +105,8 @@ def test_defaults_of_unread_keys_may_be_given():
         ),
         (("OPTIM.STEPSIZE", "x"), "OPTIM.STEPSIZE is ('x',)"),
         (("MULTITASK.TEMPERATURE", "nan"), "MULTITASK.TEMPERATURE is nan"),
+        (("TRAIN.PRINT_FREQ", "0"), "TRAIN.PRINT_FREQ is 0; it must be positive"),
+        (("TRAIN.CHECKPOINT_FREQ", "-1"), "TRAIN.CHECKPOINT_FREQ is -1; it is 0"),
         (
             ("TRAINER.MVLPT.PROJECT_HEADS", "3"),
             "TRAINER.MVLPT.PROJECT_DIM is 128; it is a multiple",
@@ -101,6 +115,35 @@ def test_defaults_of_unread_keys_may_be_given():
 )
 def test_a_value_out_of_range_is_named(pair, words):
     assert words in issues(*pair)
+
+
+@pytest.mark.parametrize(
+    ("transform", "key", "value", "words"),
+    [
+        ("gaussian_blur", "INPUT.GB_K", "4", "it is an odd number of pixels"),
+        ("gaussian_blur", "INPUT.GB_P", "1.5", "it is a probability, 0 to 1"),
+        ("cutout", "INPUT.CUTOUT_LEN", "-2", "it is 0 to 8192 pixels"),
+        ("random_crop", "INPUT.CROP_PADDING", "-1", "it is 0 to 8192 pixels"),
+        ("colorjitter", "INPUT.COLORJITTER_H", "0.7", "it is from 0 to 0.5"),
+        ("randaugment", "INPUT.RANDAUGMENT_M", "31", "it is from 0 to 30"),
+        ("random_resized_crop", "INPUT.RRCROP_SCALE", "(1, 0.5)", "it is the least"),
+        ("random_resized_crop", "INPUT.RRCROP_SCALE", "[0.5]", "it is the least"),
+    ],
+)
+def test_a_wrong_value_of_a_transform_is_named(transform, key, value, words):
+    message = issues("INPUT.TRANSFORMS", f"[{transform}, normalize]", key, value)
+    assert message.startswith(f"{key} is ") and f"; {words}" in message
+    assert "does not read it" not in message
+
+
+def test_the_keys_of_a_transform_that_is_used_are_read():
+    for transform, key, value in (
+        ("cutout", "INPUT.CUTOUT_N", "5"),
+        ("randaugment2", "INPUT.RANDAUGMENT_N", "3"),
+        ("random_resized_crop", "INPUT.RRCROP_SCALE", "(0.5, 1)"),
+    ):
+        words = ["INPUT.TRANSFORMS", f"[{transform}]", key, value]
+        check(resolve("CoOp", [], {"DATASET.DATASET": "pocket-digits"}, words), False)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +171,34 @@ def test_numbers_that_would_end_in_a_traceback_or_be_ignored(
 ):
     message = issues(key, value, trainer=trainer)
     assert message.startswith(f"{key} is ") and f"; it is {range_}" in message
+
+
+def declared_numbers():
+    """Return (trainer, key, wrong value) for every number that a trainer declares: of
+    sizes 1,000,000, of other numbers nan, inf and -1000.
+    """
+    trainers.register_all()
+    found = []
+    for name in TRAINER_REGISTRY.registered_names():
+        cls = trainer_class(name)
+        if not is_native(cls) or not cls.learns or cls.multitask:
+            continue
+        for key, (default, _) in declared_keys(cls).items():
+            is_size = "N_CTX" in key or key.endswith(("_TOKENS", "_DIM", "_RANK"))
+            if type(default) is float:
+                found += [(name, key, value) for value in ("nan", "inf", "-1000")]
+            elif type(default) is int and is_size:
+                found.append((name, key, "1000000"))
+    return found
+
+
+def test_every_number_that_a_trainer_declares_has_a_range():
+    numbers = declared_numbers()
+    for name, key, value in numbers:
+        assert f"{key} is " in issues(key, value, trainer=name), (name, key, value)
+    assert len(numbers) >= 45
+    assert ("MMRL", "TRAINER.MMRL.REP_DIM", "1000000") in numbers
+    assert ("TCP", "TRAINER.TCP.W", "nan") in numbers
 
 
 @pytest.mark.parametrize(

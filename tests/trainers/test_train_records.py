@@ -44,6 +44,10 @@ TRAINED = {  # keys of a run's training; the evaluation repeats none of them
     "apt": "--trainer APT TRAINER.MVLPT.VPT.N_CTX 3",
     "interpolated": "--trainer CoOp TEST.INTERPOLATE shots",
     "tcp": "--trainer TCP TRAINER.TCP.N_CTX 2 TRAINER.TCP.BLOCK 1",
+    "softcpt": (
+        "--trainer SoftCPT TRAINER.SOFTCPT.N_CTX 3 TRAINER.SOFTCPT.TASK_N_CTX 2 "
+        "TRAINER.SOFTCPT.CLASS_N_CTX 2"
+    ),
     "mmrl": (
         "--trainer MMRL TRAINER.MMRL.N_REP_TOKENS 2 TRAINER.MMRL.REP_DIM 8 "
         "TRAINER.MMRL.REP_LAYERS [2] TRAINER.MMRL.ALPHA 0.4"

@@ -52,21 +52,21 @@ def test_images_that_keep_their_size_are_other_images(main, tmp_path, capsys, su
 )  # fmt: skip
 def test_other_settings_of_the_data_are_another_run(main, tmp_path, capsys, setting):
     write_images(tmp_path / "p", ".png")
-    argv = ["--trainer", "ZeroshotCLIP", "--dataset", f"folder:{tmp_path}/p"]
-    argv += ["--output-dir", tmp_path / "out"]
-    assert main(*argv) == 0
+    argv = f"--trainer ZeroshotCLIP --dataset folder:{tmp_path}/p "
+    argv += f"--output-dir {tmp_path}/out"
+    assert main(argv) == 0
     (tmp_path / "p.yaml").write_text(setting)
-    assert main(*argv) == 2
+    assert main(argv) == 2
     what = "the templates, the crop or the metric of a task"
     if setting.startswith("names"):
         what = "the images of p, or their labels"
     assert f"it differs in {what}" in capsys.readouterr().err
-    assert main(*argv, "--overwrite") == 0
+    assert main(f"{argv} --overwrite") == 0
     [record] = json.loads((tmp_path / "out/results.json").read_text())
     metric = setting.partition("metric: ")[2]
     assert record["metric"] == (metric or "accuracy")
     (tmp_path / "p.yaml").write_text(f"{setting}\nname: p\n")
-    assert main(*argv) == 0
+    assert main(argv) == 0
     assert "reused" in capsys.readouterr().out
 
 

@@ -65,7 +65,7 @@ def read(folder: Path) -> Manifest | None:
     Raise ValueError if it is damaged.
     """
     path = folder / NAME
-    if not path.exists():
+    if not path.is_file():
         return None
     content = read_json(path)
     if not isinstance(content, dict) or content.get("checksum") != _checksum(content):

@@ -114,13 +114,13 @@ def _named(path: str | PathLike, what: str) -> str:
 
 
 def _read_text(path: str | PathLike, what: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
+    if not Path(path).is_file():  # a pipe would be waited for
         message = f"no file {path}"
         if what:
             message = f"{what}: {message}"
-        raise FileNotFoundError(message) from None
+        raise FileNotFoundError(message)
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{_named(path, what)} is not UTF-8 text: {error}") from None
 

@@ -48,7 +48,10 @@ class Script:
     setup: Callable[..., CfgNode] | None
 
     def add_keys(self, cfg: CfgNode, args: object) -> None:
-        """Call `extend_cfg`, which may also take the arguments."""
+        """Call `extend_cfg`, which may also take the arguments, or read them from the
+        script's variable `args`.
+        """
+        self.extend.__globals__["args"] = args
         if len(inspect.signature(self.extend).parameters) > 1:
             self.extend(cfg, args)
         else:

@@ -30,8 +30,20 @@ ADVICE = {
     "OPTIM.NEW_LAYERS": "all vectors of a prompt have one learning rate, OPTIM.LR",
     "OPTIM.BASE_LR_MULT": "all vectors of a prompt have one learning rate, OPTIM.LR",
     "TRAIN.COUNT_ITER": "",
+    "VERSION": "",
     "TEST.EVALUATOR": "each task has its own metric",
 }  # key, or the beginning of keys -> its replacement
+TRANSFORM_KEYS = {
+    "INPUT.CROP_PADDING": ("random_crop",),
+    "INPUT.RRCROP_SCALE": ("random_resized_crop",),
+    "INPUT.CUTOUT_": ("cutout",),
+    "INPUT.GN_": ("gaussian_noise",),
+    "INPUT.RANDAUGMENT_N": ("randaugment", "randaugment_fixmatch", "randaugment2"),
+    "INPUT.RANDAUGMENT_M": ("randaugment",),
+    "INPUT.COLORJITTER_": ("colorjitter",),
+    "INPUT.RGS_": ("randomgrayscale",),
+    "INPUT.GB_": ("gaussian_blur",),
+}  # key, or the beginning of keys -> the entries of INPUT.TRANSFORMS that read it
 DATASET_KEYS = (
     "DATASET.SOURCE_DOMAINS",
     "DATASET.TARGET_DOMAINS",
@@ -52,6 +64,9 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
     advice = dict(ADVICE)
     if all(_is_ours(task) for task in tasks):
         advice |= dict.fromkeys(DATASET_KEYS, "")
+    for name, transforms in TRANSFORM_KEYS.items():
+        if not set(transforms) & set(cfg.INPUT.TRANSFORMS):
+            advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
     values = dict(flatten(cfg))
     for key, default in flatten(get_cfg_default()):
         value = values.get(key, default)
@@ -72,7 +87,7 @@ def _prefix(key: str, advice: dict[str, str]) -> str | None:
     if key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return "TRAINER."
     for name in advice:
-        if key == name or (name.endswith(".") and key.startswith(name)):
+        if key == name or (name.endswith((".", "_")) and key.startswith(name)):
             return name
     return None
 

@@ -127,6 +127,15 @@ def next_action(
     return decide(run.folder, state, run.resume)
 
 
+def _require_work(run: Run) -> None:
+    """Raise ValueError if a run neither trains nor tests."""
+    trains = run.trains and run.trainer.learns
+    if run.cfg.TEST.NO_TEST and not trains:
+        raise ValueError(
+            "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
+        )
+
+
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     """Return the action, after checking all that can be wrong before anything is
     written: the folder and, of a run that is not reused, keys, data, and the prompt it
@@ -135,6 +144,7 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     Raises ValueError or FileNotFoundError.
     """
     value_checks.check(run.cfg, run.trainer.multitask)
+    _require_work(run)
     check_backend(run.track)
     action = next_action(run, tasks, start_exists)
     if action is not Action.REUSE:

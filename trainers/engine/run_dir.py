@@ -49,6 +49,7 @@ OUTPUTS = (
 FACTS = ("epochs", "start", "drawn", "content", "settings")
 # exists while a process works in the folder; a killed process leaves it, and nobody
 # holds it then
+MAX_NAME = 255  # bytes of a name on common file systems
 LOCK = ".lock"
 
 
@@ -300,10 +301,19 @@ def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raise ValueError if a file is in the way of `folder`, and InUse if another
-    process is at work in it.
+    """Raise ValueError if `folder` cannot be one, as a file is in its way, and InUse if
+    another process is at work in it.
     """
     path = Path(folder)
+    for part in path.parts:
+        if len(os.fsencode(part)) > MAX_NAME:
+            raise ValueError(
+                f"--output-dir (OUTPUT_DIR): {part} has more than {MAX_NAME} bytes"
+            )
+    if path.is_symlink() and not path.exists():
+        raise ValueError(
+            f"--output-dir (OUTPUT_DIR): {path} is a link to a folder that is not there"
+        )
     for place in (path, *path.parents):
         if place.exists():
             if not place.is_dir():

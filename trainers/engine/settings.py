@@ -8,6 +8,7 @@ from yacs.config import CfgNode
 from .declared_keys import declared_keys
 
 MAX_VECTORS = 1024
+MAX_WIDTH = 65536
 PROJECTIONS = {
     "transformer": "attention",
     "per-token": "per-token",

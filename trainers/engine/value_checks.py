@@ -22,11 +22,10 @@ from toolkit.common.suggest import nearest
 from .config_values import flatten
 from .dassl_keys import unread_keys
 from .declared_keys import declared_ranges
-from .settings import MAX_VECTORS, PROJECTIONS, task_names
+from .settings import MAX_VECTORS, MAX_WIDTH, PROJECTIONS, task_names
 
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
-MAX_WIDTH = 65536
 MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
 SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
@@ -36,17 +35,27 @@ RANGES = {
         "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
         "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
         "OPTIM.MAX_EPOCH": (1, MAX),
+        "TRAIN.PRINT_FREQ": (1, MAX),
     },
     "it is 0 or more": {
         "INPUT.CACHED_VIEWS": (0, MAX),
         "OPTIM.MIN_UPDATES": (0, MAX),
         "MULTITASK.SOURCE_EPOCH": (0, MAX),
+        "TRAIN.CHECKPOINT_FREQ": (0, MAX),
         "TEST.HALF_WEIGHT_SHOTS": (0, MAX),
         "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
         "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
         "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
         "TRAINER.ANCHOR.KL": (0, MAX),
+    },
+    "it is 0 to {high} pixels": {
+        "INPUT.CROP_PADDING": (0, MAX_SIDE),
+        "INPUT.CUTOUT_LEN": (0, MAX_SIDE),
+    },
+    "it is a probability, 0 to 1": {
+        "INPUT.RGS_P": (0, 1),
+        "INPUT.GB_P": (0, 1),
     },
     "it is the epochs of warm-up, or -1 for none": {
         "OPTIM.WARMUP_EPOCH": (-1, MAX),
@@ -63,6 +72,15 @@ RANGES = {
         "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
     },
     "it is from {low} to {high}": {
+        "INPUT.CUTOUT_N": (0, 1000),
+        "INPUT.GN_MEAN": (-1e9, 1e9),
+        "INPUT.GN_STD": (0, 1e9),
+        "INPUT.RANDAUGMENT_N": (0, 100),
+        "INPUT.RANDAUGMENT_M": (0, 30),
+        "INPUT.COLORJITTER_B": (0, 1e9),
+        "INPUT.COLORJITTER_C": (0, 1e9),
+        "INPUT.COLORJITTER_S": (0, 1e9),
+        "INPUT.COLORJITTER_H": (0, 0.5),
         "OPTIM.LR": (0, MAX_RATE),
         "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
         "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
@@ -261,6 +279,13 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
             f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
         )
     issues += wrong_colours(node)
+    if node.GB_K < 1 or node.GB_K % 2 == 0:
+        issues.append(f"INPUT.GB_K is {node.GB_K}; it is an odd number of pixels")
+    scale = list(node.RRCROP_SCALE)
+    if len(scale) != 2 or not _are_numbers(scale, 1e-6, 1) or scale[0] > scale[1]:
+        issues.append(
+            f"INPUT.RRCROP_SCALE is {node.RRCROP_SCALE}; it is the least and the largest share of the image, in 0 to 1"
+        )
     for name in node.TRANSFORMS:
         issues += choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
     return issues

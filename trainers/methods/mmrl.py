@@ -8,6 +8,7 @@ from yacs.config import CfgNode
 from prompting.representation import MMRLPPPrompt, MMRLPrompt
 from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
+from trainers.engine.settings import MAX_VECTORS, MAX_WIDTH
 
 from .ivlp import require_image_tower
 
@@ -18,9 +19,6 @@ def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
     """
     require_image_tower(setup)
     shape, numbers = setup.shape, list(node.REP_LAYERS)
-    for name in ("N_REP_TOKENS", "REP_DIM"):
-        if node[name] < 1:
-            raise ValueError(f"{key}.{name} is {node[name]}; it is at least 1")
     layers = min(shape.text_layers, shape.image_layers)
     known = set(range(1, layers + 1))
     if not numbers or numbers != sorted(known & set(numbers)):
@@ -28,16 +26,9 @@ def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
             f"{key}.REP_LAYERS is {numbers}; the towers have layers 1 to {layers}, in "
             "increasing order"
         )
-    check_share(f"{key}.ALPHA", node.ALPHA)
     blocks = [number - 1 for number in numbers]
     sizes = (shape.text_width, shape.image_width, shape.embed_dim)
     return (node.N_REP_TOKENS, node.REP_DIM, *sizes, blocks, float(node.ALPHA))
-
-
-def check_share(key: str, value: float) -> None:
-    """Raise ValueError naming the key unless the value is from 0 to 1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{key} is {value}; it is from 0 to 1")
 
 
 @TRAINER_REGISTRY.register()
@@ -52,6 +43,12 @@ class MMRL(PromptTrainer):
         "TRAINER.MMRL.REP_LAYERS": [6, 7, 8, 9, 10, 11, 12],
         "TRAINER.MMRL.ALPHA": 0.7,
         "TRAINER.MMRL.REG_WEIGHT": 1.0,
+    }
+    ranges = {
+        "TRAINER.MMRL.N_REP_TOKENS": (1, MAX_VECTORS),
+        "TRAINER.MMRL.REP_DIM": (1, MAX_WIDTH),
+        "TRAINER.MMRL.ALPHA": (0, 1),
+        "TRAINER.MMRL.REG_WEIGHT": (0, 1e9),
     }
 
     reads = ()
@@ -92,6 +89,15 @@ class MMRLPP(PromptTrainer):
         "TRAINER.MMRLPP.REP_RANK": 4,
         "TRAINER.MMRLPP.PROJ_RANK": 64,
     }
+    ranges = {
+        "TRAINER.MMRLPP.N_REP_TOKENS": (1, MAX_VECTORS),
+        "TRAINER.MMRLPP.REP_DIM": (1, MAX_WIDTH),
+        "TRAINER.MMRLPP.ALPHA": (0, 1),
+        "TRAINER.MMRLPP.REG_WEIGHT": (0, 1e9),
+        "TRAINER.MMRLPP.BETA": (0, 1),
+        "TRAINER.MMRLPP.REP_RANK": (1, MAX_WIDTH),
+        "TRAINER.MMRLPP.PROJ_RANK": (1, MAX_WIDTH),
+    }
 
     reads = ()
 
@@ -99,12 +105,6 @@ class MMRLPP(PromptTrainer):
     def make_prompt(setup: PromptSetup) -> MMRLPPPrompt:
         """Return the prompt that TRAINER.MMRLPP.* describes."""
         node = setup.cfg.TRAINER.MMRLPP
-        check_share("TRAINER.MMRLPP.BETA", node.BETA)
-        for name in ("REP_RANK", "PROJ_RANK"):
-            if node[name] < 1:
-                raise ValueError(
-                    f"TRAINER.MMRLPP.{name} is {node[name]}; it is at least 1"
-                )
         arguments = common_arguments(setup, "TRAINER.MMRLPP", node)
         return MMRLPPPrompt(*arguments, float(node.BETA), node.REP_RANK, node.PROJ_RANK)
 

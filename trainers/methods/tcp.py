@@ -8,6 +8,7 @@ from yacs.config import CfgNode
 from prompting.class_aware import TCPPrompt
 from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
+from trainers.engine.settings import MAX_VECTORS
 
 from .ivlp import initial_words
 
@@ -24,6 +25,7 @@ class TCP(PromptTrainer):
         "TRAINER.TCP.BLOCK": 8,
         "TRAINER.TCP.W": 8.0,
     }
+    ranges = {"TRAINER.TCP.N_CTX": (1, MAX_VECTORS), "TRAINER.TCP.W": (0, 1e9)}
 
     reads = ()
 
@@ -31,10 +33,6 @@ class TCP(PromptTrainer):
     def make_prompt(setup: PromptSetup) -> TCPPrompt:
         """Return the prompt that TRAINER.TCP.* describes."""
         node, shape = setup.cfg.TRAINER.TCP, setup.shape
-        if node.N_CTX < 1:
-            raise ValueError(
-                f"TRAINER.TCP.N_CTX is {node.N_CTX}; this trainer needs at least 1"
-            )
         if not 0 <= node.BLOCK < shape.text_layers:
             raise ValueError(
                 f"TRAINER.TCP.BLOCK is {node.BLOCK}; the text tower has blocks 0 to "

@@ -45,6 +45,7 @@ def extend_cfg(cfg):
     cfg.LOSS.GM = False
     cfg.OPTIM.LR_EXP = 0.5
     cfg.DEVICE = ""
+    cfg.TRAINER.TEMPERATURE = args.temperature  # of the script's last lines
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
 
 
@@ -85,4 +86,5 @@ if __name__ == "__main__":
     parser.add_argument("--device", type=str, default="cpu")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("opts", default=None, nargs=argparse.REMAINDER)
-    main(parser.parse_args())
+    args = parser.parse_args()
+    main(args)
