@@ -238,7 +238,8 @@ def _add_prompt(parser: argparse.ArgumentParser) -> None:
     add(
         "--task",
         default=None,
-        help="take the classes of this task, if the prompt was trained on several",
+        help="take the classes of this task, if the prompt was trained on several; "
+        "with --classes, the name that SoftCPT makes words of",
     )
     add(
         "--backbone",
