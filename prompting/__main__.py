@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
+from toolkit.common.files import read_names
 from toolkit.common.plugins import import_file
 from toolkit.common.text import printable, start_log
 
@@ -232,7 +233,7 @@ def _add_prompt(parser: argparse.ArgumentParser) -> None:
     add(
         "--classes",
         default="",
-        help="names to choose among, comma separated; default: those of the training",
+        help="names to choose among, comma separated, or @FILE, a name a line; default: those of the training",
     )
     add(
         "--task",
@@ -432,11 +433,21 @@ def require_packages(extra: str, *packages: str) -> None:
 
 
 def _split_names(text: str) -> list[str]:
-    """Return comma-separated class names.
+    """Return comma-separated class names; `@FILE` stands for those in a file, a name a
+    line.
 
-    Raises ValueError if two of them are the same text to CLIP.
+    Raises ValueError if there is one alone, or two that are the same text to CLIP.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = []
+    for name in text.split(","):
+        if name.strip().startswith("@"):
+            names += read_names(name.strip()[1:], "--classes")
+        elif name.strip():
+            names.append(name.strip())
+    if len(names) == 1:
+        raise ValueError(
+            f"--classes names one class, {names[0]!r}: give several, with commas between"
+        )
     require_distinct(names, "--classes")
     return names
 

@@ -189,10 +189,10 @@ class PromptedCLIP(nn.Module):
         if self.prompt is None:
             return self._constant_features(classes, templates, unit_templates)
         contexts = contexts or self.contexts()
+        if contexts.insertion is not None:
+            return self._inserted_features(classes, templates[:1], contexts)
         prompted = (self.template,) if contexts.one_template else templates
         if self.has_text_prompt:
-            if contexts.insertion is not None:
-                return self._inserted_features(classes, templates[:1], contexts)
             class_vectors = None
             if contexts.class_map is not None:
                 known = self._constant_features(classes, prompted, unit_templates)
@@ -205,13 +205,7 @@ class PromptedCLIP(nn.Module):
         else:
             features = self._constant_features(classes, prompted, unit_templates)
         if contexts.class_offsets is not None:
-            features = features + _rows_of(
-                contexts.class_offsets, 0, rows, len(classes)
-            )
-            if contexts.class_bias is not None:
-                bias = _rows_of(contexts.class_bias, 0, rows, len(classes))
-                return torch.cat([features, bias[:, None]], dim=1)
-            features = _unit(features)
+            features = _with_offsets(features, contexts, rows)
         if contexts.weight == 1:
             return features
         zero_shot = self._constant_features(classes, templates, unit_templates)
@@ -489,6 +483,19 @@ def _encode_again(clip: CLIP, batch: TokenBatch, *inputs) -> Tensor:
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)
+
+
+def _with_offsets(features: Tensor, contexts: Contexts, rows: Tensor | None) -> Tensor:
+    """Return class features (C, d) with their offsets, of unit length; with biases those
+    of a linear head (C, d + 1), of any length.
+    """
+    count = len(features)
+    offsets = _given(contexts.class_offsets)
+    features = features + _rows_of(offsets, 0, rows, count)
+    if contexts.class_bias is None:
+        return _unit(features)
+    bias = _rows_of(contexts.class_bias, 0, rows, count)
+    return torch.cat([features, bias[:, None]], dim=1)
 
 
 def _side_by_side(prompted: Tensor, zero_shot: Tensor, weight: float) -> Tensor:

@@ -27,6 +27,7 @@ from prompting.checkpoints.prompt_files import load_prompts
 from prompting.memory import MAX_CLASS_FEATURES, LRUCache
 from prompting.model import TEMPLATE, PromptedCLIP
 from prompting.prompts import Contexts, Prompt
+from toolkit.common.class_names import require_distinct
 from toolkit.common.image_files import find_image_files
 from toolkit.common.images import (
     BACKGROUNDS,
@@ -273,10 +274,13 @@ class Predictor:
         return names, torch.tensor([_row(name, trained) for name in names])
 
     def _check_words(self, names: list[str], accepted: bool) -> None:
-        """Raise ValueError for words that the backbone does not know; log a warning if
-        they were accepted when the prompt was trained.
+        """Raise ValueError for two names that are the same text to CLIP, or words that
+        the backbone does not know; of names that were accepted when the prompt was
+        trained, log a warning about the words.
         """
         if names != self._checked:
+            if not accepted:
+                require_distinct(names, "classes")
             self.backbone.check_classes(names, force=self.force or accepted)
             self._checked = list(names)
 

@@ -97,7 +97,7 @@ class SoftCPTPrompt(Prompt):
         features = encode([task], self._task_words(task))
         if self.class_ctx is None:
             return self._map(features)
-        words = self.class_ctx
+        words: Tensor = self.class_ctx
         if words.dim() == 3 and rows is not None:
             words = words[rows]
         of_classes = encode(classes, words)

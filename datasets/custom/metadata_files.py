@@ -21,8 +21,9 @@ from datasets.io.split_names import split_of
 from toolkit.common.archives import require_files
 from toolkit.common.files import decode_text
 from toolkit.common.image_files import find_image_files
+from toolkit.common.text import require_printable
 
-from .rows import LABEL_MARKS, Row, delimiter_of, require_printable, split_paths
+from .rows import LABEL_MARKS, Row, delimiter_of, split_paths
 
 log = logging.getLogger(__name__)
 

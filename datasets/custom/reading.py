@@ -18,10 +18,10 @@ from toolkit.common.archives import require_files
 from toolkit.common.encoding import require_text
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
-from toolkit.common.text import printable
+from toolkit.common.text import printable, require_printable
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import LABEL_MARKS, Row, delimiter_of, require_printable, split_paths
+from .rows import LABEL_MARKS, Row, delimiter_of, split_paths
 
 log = logging.getLogger(__name__)
 

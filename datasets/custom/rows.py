@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of pairs, line breaks
 LABEL_MARKS = re.compile(r"[|;,]")
 DELIMITERS = ",;\t"
 
@@ -30,14 +28,6 @@ class Row:
     key: str
     labels: tuple[str, ...]
     where: str
-
-
-def require_printable(text: str, where: str) -> None:
-    """Raise ValueError if a name or path steers terminals, breaks lines, or is no text
-    (half of a surrogate pair).
-    """
-    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
-        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def delimiter_of(header: str) -> str:

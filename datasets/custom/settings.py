@@ -22,8 +22,7 @@ from datasets.task import LABEL_KINDS, METRICS
 from toolkit.common.images import MODES
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
-
-from .rows import require_printable
+from toolkit.common.text import require_printable
 
 SUFFIXES = (".yaml", ".yml")
 CHOICES = {"label_kind": LABEL_KINDS, "metric": METRICS, "crop": MODES}

@@ -32,10 +32,11 @@ from datasets.task import (
 from toolkit.common.class_names import require_distinct
 from toolkit.common.encoding import require_text
 from toolkit.common.suggest import nearest
+from toolkit.common.text import require_printable
 
 from . import packed
 from .reading import read_csv, read_folder
-from .rows import Row, require_printable
+from .rows import Row
 from .settings import Settings, read_settings
 
 KINDS = ("folder", "csv", *packed.KINDS)

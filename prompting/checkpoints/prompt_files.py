@@ -2,7 +2,9 @@
 use as readable metadata.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +16,7 @@ from prompting.checkpoints.tensors import check_finite
 from prompting.prompts import Prompt, build_prompt
 from toolkit.common.files import require_data, write_bytes
 
-_CONFIG = "config"
+_CONFIG, _CHECKSUM = "config", "checksum"
 _MAX_NUMBER = 100_000  # in a configuration
 _AXES = {  # of the tensors of prompts, from the last
     "ctx": ("classes", "n_ctx", "width"),
@@ -26,22 +28,24 @@ _AXES = {  # of the tensors of prompts, from the last
 def save_prompts(
     path: str | Path, prompt: Prompt, metadata: dict | None = None
 ) -> None:
-    """Write the prompt's tensors in float32, its `config()` and `metadata` (JSON
-    values), whole or not at all.
+    """Write the prompt's tensors in float32, its `config()`, `metadata` (JSON values)
+    and a checksum of the tensors, whole or not at all.
 
     Usual metadata: method, backbone, preprocessing. Raises ValueError for the reserved
-    name "config".
+    names "config" and "checksum".
     """
     metadata = dict(metadata or {})
-    if _CONFIG in metadata:
-        raise ValueError(
-            f"the metadata name {_CONFIG!r} is taken by the prompt's configuration"
-        )
+    for name in (_CONFIG, _CHECKSUM):
+        if name in metadata:
+            raise ValueError(
+                f"the metadata name {name!r} is taken by the prompt's own entry"
+            )
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
     tensors = {}
     for name, value in prompt.state_dict().items():
         tensors[name] = value.detach().float().cpu().contiguous()
+    strings[_CHECKSUM] = _checksum(tensors)
     write_bytes(path, _in_order(save(tensors, metadata=strings)))
 
 
@@ -49,7 +53,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     """Return the prompt module in `path`, on the CPU, and its metadata.
 
     Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks
-    its configuration or does not fit it.
+    its configuration, does not fit it or has another checksum than its tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -71,7 +75,21 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     check_finite(state, path)
+    if strings.pop(_CHECKSUM, None) not in (None, _checksum(state)):
+        raise ValueError(
+            f"{path} is damaged: its tensors are not those of its checksum"
+        )
     return prompt, {key: _decode(value) for key, value in strings.items()}
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return 32 hexadecimal digits over names, shapes and values."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(tensors.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        flat = value.reshape(-1).contiguous().view(torch.uint8)
+        total.update(flat.numpy().tobytes())
+    return total.hexdigest()
 
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:

@@ -344,8 +344,8 @@ def test_predictions_that_are_read_in_parts(world):
 
 @pytest.mark.long
 def test_500_mutated_prompt_and_cache_files(tmp_path):
-    """Read mutated files: a prompt is refused, or differs only in its numbers; a cache
-    entry is whole, or is computed again.
+    """Read mutated files: a prompt is refused, or has its numbers; a cache entry is
+    whole, or is computed again.
     """
     chance = random.Random(15)
     prompt = TextPrompt(4, 16)
@@ -364,9 +364,7 @@ def test_500_mutated_prompt_and_cache_files(tmp_path):
             except REFUSALS as error:
                 assert "prompts.safetensors" in str(error), error
                 continue
-        assert all(
-            torch.isfinite(value).all() for value in loaded.state_dict().values()
-        )
+        assert torch.equal(loaded.ctx, prompt.ctx), number
     features = torch.arange(40.0).view(10, 4)
     cache = FeatureCache(tmp_path / "cache", 10**6)
     cache.save("a test", "f" * 40, features)

@@ -109,6 +109,34 @@ def test_mismatches_are_named_and_change_nothing(stored, wanted, message):
     )
 
 
+@pytest.mark.parametrize("share", [0, 0.3, 0.999])
+@pytest.mark.parametrize("bit", [0x01, 0x40])
+def test_a_flipped_bit_of_a_tensor_is_noticed(tmp_path, share, bit):
+    prompt, path = TextPrompt(4, 16), tmp_path / "prompts.safetensors"
+    save_prompts(path, prompt, {"method": "CoOp"})
+    content = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    content[start + int(share * (len(content) - start))] ^= bit
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="prompts.safetensors is damaged|not finite"):
+        load_prompts(path)
+
+
+def test_files_of_earlier_versions_have_no_checksum(tmp_path):
+    prompt, path = TextPrompt(4, 16), tmp_path / "prompts.safetensors"
+    save_prompts(path, prompt, {"method": "CoOp"})
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    assert len(metadata.pop("checksum")) == 32
+    metadata["method"] = "KgCoOp"  # metadata may be changed
+    save_file({"ctx": prompt.ctx.detach() + 1}, path, metadata)
+    loaded, found = load_prompts(path)
+    assert found == {"method": "KgCoOp"}
+    assert torch.equal(loaded.ctx, prompt.ctx + 1)
+    with pytest.raises(ValueError, match="'checksum' is taken"):
+        save_prompts(path, prompt, {"checksum": "0"})
+
+
 def test_files_without_prompts(tmp_path):
     path = tmp_path / "prompts.safetensors"
     with pytest.raises(FileNotFoundError, match="no prompts at"):

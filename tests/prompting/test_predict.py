@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,7 +214,8 @@ def test_class_specific_contexts_serve_their_own_classes_in_any_order(saved, pho
         part, full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True), atol=1e-5
     )
     with pytest.raises(
-        ValueError, match="context for each of its own classes; 'owl' is none of them"
+        ValueError,
+        match="parameters for each of its own classes; 'owl' is none of them",
     ):
         predictor.predict(images, ["cat", "owl", "moon"])
 
@@ -691,6 +693,42 @@ def test_wrong_words_about_plain_clip(capsys, saved, photos, words, message):
     words = words.replace("{run}", str(saved())).replace("{photos}", str(photos))
     code, out, err = predict(capsys, words)
     assert code == 2 and not out and re.search(message, err) and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_classes_in_a_file(capsys, saved, photos, tmp_path, encoding):
+    (tmp_path / "names.txt").write_text("cat\nblue car\n", encoding=encoding)
+    image, run = find_images([photos])[0], saved()
+    answers = []
+    for classes in (
+        "'cat,blue car'",
+        f"'@{tmp_path}/names.txt'",
+        f"'cat,@{tmp_path}/car'",
+    ):
+        (tmp_path / "car").write_text("blue car")
+        code, out, _ = predict(capsys, f"{run} {image} --classes {classes} --json")
+        assert code == 0
+        answers.append(json.loads(out))
+    assert answers[0] == answers[1] == answers[2]
+    names = {found["class"] for found in answers[0][0]["predictions"]}
+    assert names == {"cat", "blue car"}
+
+
+@pytest.mark.parametrize("classes", ["cat", "cat;car", "cat,", "@names.txt"])
+def test_one_class_alone_is_refused(
+    capsys, saved, photos, tmp_path, monkeypatch, classes
+):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("cat, car\n")
+    code, out, err = predict(capsys, f"{saved()} {photos} --classes '{classes}'")
+    assert code == 2 and not out and "--classes names one class" in err
+
+
+@pytest.mark.parametrize("other", ["Cat", "cat ", "c\u200bat", "cat"])
+def test_classes_that_are_one_text_are_refused_from_python(saved, photos, other):
+    predictor = prompting.load(saved())
+    with pytest.raises(ValueError, match="are the same text to CLIP"):
+        predictor.predict(find_images([photos]), classes=["cat", "car", other])
 
 
 def test_unknown_words_with_force(capsys, photos, caplog):

@@ -1,5 +1,6 @@
 """Jobs for tests of executors; light to import, as every process does that."""
 
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -14,3 +15,11 @@ def perform_for_test(job, place):
     if job.name == "raises":
         raise ValueError("no such luck")
     (Path(place) / job.name).write_text(job.settings["name"])
+
+
+def process_in_process(item):
+    """Start a process as a data loader does; return its exit code and how it starts."""
+    process = multiprocessing.Process(target=os.getpid)
+    process.start()
+    process.join()
+    return process.exitcode, multiprocessing.get_start_method()

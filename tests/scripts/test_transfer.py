@@ -5,6 +5,7 @@ predictors.
 import csv
 import json
 import math
+import multiprocessing
 import os
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from small_jobs import process_in_process
 
 import datasets
 import trainers
@@ -348,6 +350,12 @@ def test_a_column_of_zeros_stays_zero():
 def test_a_pool_gives_every_result_and_lets_errors_pass(jobs):
     found = dict(local_executor.each(math.sqrt, [4.0, -1.0, 9.0], jobs))
     assert found[0] == 2 and found[2] == 3 and isinstance(found[1], ValueError)
+
+
+def test_a_job_may_start_processes_as_a_data_loader_does():
+    default = multiprocessing.get_start_method()
+    found = dict(local_executor.each(process_in_process, [0, 1], 2))
+    assert found == {0: (0, default), 1: (0, default)}
 
 
 def test_a_pool_has_at_least_one_process():

@@ -16,6 +16,7 @@ from toolkit.common.files import (
     atomic_write,
     decode_text,
     exclusive_lock,
+    read_names,
     write_bytes,
     write_text,
 )
@@ -131,3 +132,33 @@ def test_text_with_and_without_a_byte_order_mark(encoding):
 def test_text_of_another_encoding_is_named():
     with pytest.raises(ValueError, match="names.txt is not UTF-8 text"):
         decode_text("Käfer".encode("latin-1"), "names.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028"])
+def test_names_in_a_file(tmp_path, encoding, end):
+    text = end.join(["Käfer", "", " Biene, wild ", "鳥", ""])
+    (tmp_path / "names.txt").write_bytes(text.encode(encoding))
+    found = read_names(tmp_path / "names.txt", "--classes")
+    assert found == ["Käfer", "Biene, wild", "鳥"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("bird\ncup\n".encode("utf-16-be"), "names.txt: .* holds a control character"),
+        ("bird\ncup\n".encode("utf-32"), "names.txt"),
+        ("Vögel\ncup\n".encode("latin-1"), "names.txt is not UTF-8 text"),
+        (b"bi\x1b[31mrd\ncup\n", "names.txt: .* holds a control character"),
+        (b" \n\n", "names.txt holds no names"),
+        (None, "no file .*names.txt of names"),
+    ],
+)
+def test_files_that_hold_no_names(tmp_path, content, message):
+    path = tmp_path / "names.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=f"^--classes: .*{message}"
+    ):
+        read_names(path, "--classes")

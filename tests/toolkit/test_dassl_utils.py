@@ -40,6 +40,17 @@ def state(model, **extra):
     }
 
 
+@pytest.mark.parametrize("value", [0x3E, 0xFF])
+def test_a_flipped_bit_of_a_checkpoint_is_noticed(tmp_path, value):
+    save_checkpoint({"state_dict": {"ctx": torch.ones(1000)}, "epoch": 2}, tmp_path)
+    path = tmp_path / "model.pth.tar-2"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\0\0\x80\x3f" * 9) + 3] = value
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="model.pth.tar-2 can't be read .* Bad CRC"):
+        load_checkpoint(path)
+
+
 def test_checkpoint_is_plain(tmp_path):
     model = nn.Linear(2, 1)
     save_checkpoint(

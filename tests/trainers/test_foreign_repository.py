@@ -212,6 +212,31 @@ def test_a_backbone_that_their_clip_does_not_know(start, capsys, tmp_path):
     assert "MODEL.BACKBONE.NAME is 'RN51'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Found no NVIDIA driver on your system."),
+        AssertionError("Torch not compiled with CUDA enabled"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_one_message(
+    start, capsys, tmp_path, monkeypatch, error
+):
+    def cuda(*_):
+        raise error
+
+    monkeypatch.setattr(torch.Tensor, "cuda", cuda)
+    start("NeedsGPU", tmp_path / "run", code=2)
+    message = capsys.readouterr().err
+    assert f"NeedsGPU needs a GPU, as its own lines call .cuda(): {error}" in message
+
+
+def test_a_data_set_that_their_tables_lack_is_one_message(start, capsys, tmp_path):
+    start("Templates", tmp_path / "run", "--dataset toy-pets", code=2)
+    message = capsys.readouterr().err
+    assert "Templates has no entry for the data set toy-pets" in message
+
+
 # -- data, resume and results --------------------------------------------------------------------------------------
 
 

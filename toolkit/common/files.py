@@ -11,6 +11,8 @@ from pathlib import Path
 
 import filelock
 
+from toolkit.common.text import require_printable
+
 
 class InUse(ValueError):
     """Another process is at work in a folder or on a file."""
@@ -147,3 +149,22 @@ def decode_text(content: bytes, where: str) -> str:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} is not UTF-8 text: {error}") from None
+
+
+def read_names(path: str | os.PathLike, where: str) -> list[str]:
+    """Return the names in a text file, a name a line; empty lines are left out.
+
+    Raises FileNotFoundError, or ValueError, which begin with `where`, if there is no
+    file, no name, or no text.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{where}: no file {path} of names")
+    where = f"{where}: {path}"
+    lines = decode_text(path.read_bytes(), where).splitlines()
+    names = [line.strip() for line in lines if line.strip()]
+    for name in names:
+        require_printable(name, where)
+    if not names:
+        raise ValueError(f"{where} holds no names")
+    return names

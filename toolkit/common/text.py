@@ -13,6 +13,7 @@ from typing import TextIO
 from toolkit.common import encoding
 
 LONGEST = 2000  # characters of a message
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of pairs, line breaks
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # begin formulas in spreadsheets
 
 
@@ -53,6 +54,14 @@ def counted(number: object, noun: str) -> str:
     """Return "1 shot", "5 shots": a number with its noun."""
     ending = "" if str(number) == "1" else "s"
     return f"{number} {noun}{ending}"
+
+
+def require_printable(text: str, where: str) -> None:
+    """Raise ValueError if a name or path steers terminals, breaks lines, or is no text
+    (half of a surrogate pair).
+    """
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
+        raise ValueError(f"{where}: {text!r} holds a control character")
 
 
 def spreadsheet_text(text: str) -> str:

@@ -95,7 +95,7 @@ def read(path: str | Path) -> Any:
 
 def check(path: str | Path) -> None:
     """Raise ValueError if a file's pickles would exhaust the stack, the memory or the
-    time of any reader.
+    time of any reader, or if an archive is damaged, which torch does not notice.
     """
     with open(path, "rb") as file:
         if file.read(4) == _ZIP:
@@ -103,6 +103,9 @@ def check(path: str | Path) -> None:
                 for name in archive.namelist():
                     if name.endswith("/data.pkl"):
                         check_pickle(io.BytesIO(_member(archive, name)))
+                damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"its part {damaged} is damaged")
             return
         file.seek(0)
         for _ in range(_STREAM_PICKLES):

@@ -12,7 +12,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets import few_shot, is_custom
-from toolkit.common.files import decode_text
+from toolkit.common.files import read_names
 
 from .config import (
     RunOptions,
@@ -277,9 +277,5 @@ def expand_lists(names: str, flag: str) -> str:
         if not name.strip().startswith("@"):
             found.append(name)
             continue
-        path = Path(name.strip()[1:]).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"{flag}: no file {path} of names")
-        lines = decode_text(path.read_bytes(), f"{flag}: {path}").splitlines()
-        found += [line.strip() for line in lines if line.strip()]
+        found += read_names(name.strip()[1:], flag)
     return ",".join(found)

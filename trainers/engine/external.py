@@ -46,6 +46,8 @@ from .value_checks import (
 )
 
 log = logging.getLogger(__name__)
+# in torch's errors if a GPU is asked for
+NO_GPU = ("Found no NVIDIA driver", "not compiled with CUDA enabled")
 
 
 def check_processes(cfg: CfgNode) -> None:
@@ -263,7 +265,7 @@ def _of_trainer(call: Callable, cfg: CfgNode):
     """Call a function that runs a trainer's code.
 
     Raise ValueError naming the key if it reads one that is not there, or a backbone that
-    its CLIP does not know.
+    its CLIP does not know, a data set that its tables lack, or a GPU that is not there.
     """
     name, backbone = cfg.TRAINER.NAME, cfg.MODEL.BACKBONE.NAME
     try:
@@ -276,7 +278,18 @@ def _of_trainer(call: Callable, cfg: CfgNode):
             f"{key} has no value, and {name} reads it: give it in a YAML file or as {key} VALUE, or keep the train.py "
             "of its repository, whose extend_cfg has the default, in the folder of --import"
         ) from error
+    except (RuntimeError, AssertionError) as error:
+        if not any(text in str(error) for text in NO_GPU):
+            raise
+        raise ValueError(
+            f"{name} needs a GPU, as its own lines call .cuda(): {error}"
+        ) from error
     except KeyError as error:
+        if error.args == (cfg.DATASET.NAME,):
+            raise ValueError(
+                f"{name} has no entry for the data set {cfg.DATASET.NAME} (in a table of its file, such as "
+                "CUSTOM_TEMPLATES): it runs on those that it knows"
+            ) from error
         if error.args != (backbone,):
             raise
         raise ValueError(

@@ -56,3 +56,20 @@ class CoOp(TrainerX):
 
     def parse_batch_train(self, batch):
         return batch["img"].to(self.device), batch["label"].to(self.device)
+
+
+@TRAINER_REGISTRY.register()
+class NeedsGPU(CoOp):
+    def build_model(self):
+        super().build_model()
+        self.scale = torch.ones(()).cuda()
+
+
+CUSTOM_TEMPLATES = {"OxfordPets": "a photo of a {}, a type of pet."}
+
+
+@TRAINER_REGISTRY.register()
+class Templates(CoOp):
+    def build_model(self):
+        self.template = CUSTOM_TEMPLATES[self.cfg.DATASET.NAME]
+        super().build_model()
