@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from small_jobs import perform_for_test
 
@@ -30,9 +32,11 @@ from scripts.study import (
     tables,
     work,
 )
+from scripts.study.planner import Planner
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, write_matrix
 from scripts.transfer.plots import heat_maps
+from toolkit.common.hardware import processor_name
 from toolkit.common.markers import fill, replace_or_append
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -639,3 +643,42 @@ def test_a_second_suite_has_parts_of_its_own_on_the_page(tmp_path):
     assert copy.read_bytes() == b"picture"
     copy = tmp_path / "docs" / "study" / "pocket_updates_machine.json"
     assert copy.read_text() == '{"cores": 2}'
+
+
+DOCS = ROOT / "docs" / "study"
+
+
+def is_recorded_machine() -> bool:
+    """Return True on a machine with the processor and versions of the recorded study."""
+    recorded = json.loads((DOCS / "pocket_updates_machine.json").read_text())
+    versions = {name: version(name) for name in recorded["versions"]}
+    return recorded["cpu"] == processor_name() and recorded["versions"] == versions
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not is_recorded_machine(), reason="recorded on another machine")
+@pytest.mark.parametrize(
+    ("suite", "method", "task", "seed", "score"),
+    [
+        ("pocket", "CoOp", "pocket-cells", 1, 75.0),
+        ("pocket", "CoOp", "pocket-digits", 0, 33.8),
+        ("pocket", "VPT", "pocket-digits", 1, 46.4),
+        ("pocket_updates", "KgCoOp", "pocket-digits", 0, 41.2),
+    ],
+)
+def test_recorded_cells_are_measured_again(suite, method, task, seed, score, tmp_path):
+    """Run single cells of table 1 at one shot with one thread, as they were recorded."""
+    file = "table1" if suite == "pocket" else f"{suite}_table1"
+    rows = json.loads((DOCS / f"{file}.json").read_text())["rows"]
+    (row,) = [row for row in rows if row["labels"] == ["1", method]]
+    assert row["cells"][task]["values"][seed] == score
+    planner = Planner(protocol.load(suite))
+    name = planner.adapt(method, 1, seed, task)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        work.perform(planner.plan.jobs[name], work.Place(str(tmp_path)))
+    finally:
+        torch.set_num_threads(threads)
+    (record,) = json.loads((tmp_path / name / "results.json").read_text())
+    assert record["score"] == pytest.approx(score, abs=1e-4)
