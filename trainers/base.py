@@ -46,6 +46,8 @@ class PromptTrainer(PromptEvaluator):
     """Learns a prompt of a frozen CLIP; nothing but the prompt is in the optimiser."""
 
     learns = True
+    # keys with which the prompt of a run on one task serves any classes
+    any_classes: ClassVar[dict] = {}
     # the loss has terms beside those that `loss_weights` names
     needs_anchor: ClassVar[bool] = False
 

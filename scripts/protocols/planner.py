@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from scripts.jobs.plan import Job, Plan
 from scripts.study import costs
-from scripts.study.methods import is_multitask
+from scripts.study.methods import any_classes, is_multitask
 from scripts.study.planner import digest
 
 from .suite import Suite
@@ -214,9 +214,11 @@ class ProtocolPlanner:
     def _settings(
         self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str
     ) -> dict:
-        options = self.suite.settings(method, protocol, shots, task) | dict(
-            self.options
-        )
+        options = {}
+        if protocol != "fewshot":  # the prompt is applied to other classes
+            options |= any_classes(method)
+        options |= self.suite.settings(method, protocol, shots, task)
+        options |= self.options
         if classes != "all":
             options[SUBSAMPLE] = classes
         settings = {"method": method, "shots": shots, "seed": seed}

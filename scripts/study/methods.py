@@ -50,6 +50,17 @@ def leaves_prompt(method: str) -> bool:
 
 
 @cache
+def any_classes(method: str) -> dict:
+    """Return the configuration keys with which a method's prompts serve any classes;
+    {} if they always do, or never.
+    """
+    from trainers.engine.config import trainer_class
+
+    known()
+    return getattr(trainer_class(method), "any_classes", {})
+
+
+@cache
 def is_multitask(method: str) -> bool:
     """Return whether several tasks may share the method's prompt; it then learns a
     source prompt first.

@@ -12,10 +12,9 @@ import datasets
 from scripts.jobs.plan import Job, Plan
 
 from . import costs
-from .methods import single_form
+from .methods import any_classes, single_form
 from .protocol import LENGTH_NODES, Protocol
 
-CLASS_OFFSETS = {"APT": "TRAINER.APT.CLASS_OFFSETS"}
 PROJECTION = {  # variant -> key and default
     "head": ("HEADS", 1),
     "layer": ("LAYERS", 1),
@@ -144,7 +143,7 @@ class Planner:
         """
         targets = self.protocol.targets
         variant = {}
-        if method in CLASS_OFFSETS:
+        if any_classes(method):
             variant["offsets"] = False
         prompts = [
             self.adapt(method, shots, seed, target, **variant) for target in targets
@@ -200,7 +199,7 @@ class Planner:
             keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTH_NODES[single]]
             return keys, self.protocol.lengths[single]
         if name == "offsets":
-            return [CLASS_OFFSETS[single]], True
+            return list(any_classes(single)), True
         key, default = PROJECTION[name]
         return [f"TRAINER.MVLPT.PROJECT_{key}"], default
 

@@ -58,6 +58,14 @@ def test_runs_are_counted(names, adaptations, sources, evaluations):
     )
 
 
+def test_prompts_for_other_classes_hold_nothing_of_their_own_classes():
+    key = "TRAINER.APT.CLASS_OFFSETS"
+    plan, _ = planned("base2new crossdataset domain --trainer MAPT --seeds 1")
+    assert {job.settings["options"][key] for job in plan} == {False}
+    plan, _ = planned("fewshot --trainer MAPT --seeds 1")
+    assert not any(key in job.settings["options"] for job in plan)
+
+
 def test_settings_are_those_of_the_methods_authors():
     known = suite.load("coop")
     assert known.settings("CoOp", "fewshot", 2)["OPTIM.MAX_EPOCH"] == 100

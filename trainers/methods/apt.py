@@ -46,6 +46,7 @@ class APT(PromptTrainer):
         "TRAINER.ANCHOR.IMAGE_L1": 0.3,
         "TRAINER.ANCHOR.KL": 0.03,
     }
+    any_classes = {"TRAINER.APT.CLASS_OFFSETS": False}
     reads = ("TRAINER.MVLPT.VPT.",)
     make_prompt = staticmethod(build_anchored_prompt)
 
