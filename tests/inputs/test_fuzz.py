@@ -445,7 +445,7 @@ KEYS_OF_TRAINERS = {
         "TRAINER.MMRL.ALPHA": ["0.5"],
     },
     "APT": {
-        "TRAINER.APT.HALF_WEIGHT_SHOTS": ["-1", "nan", "inf", "x"],
+        "TEST.HALF_WEIGHT_SHOTS": ["-1", "nan", "inf", "x"],
         "TRAINER.APT.CLASS_OFFSETS": ["5", "maybe"],
         "TRAINER.ANCHOR.KL": ["-0.1", "nan", "x"],
         "TRAINER.ANCHOR.TEXT_L2": ["inf", "-1"],

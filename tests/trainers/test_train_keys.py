@@ -100,6 +100,14 @@ def test_defaults_of_unread_keys_may_be_given():
         ),
         (("CACHE.MAX_GB", "nan"), "CACHE.MAX_GB is nan"),
         (
+            ("MULTITASK.TEMPERATURE", "3"),
+            "MULTITASK.MIXING is 'proportional': it counts with temperature",
+        ),
+        (
+            ("TEST.HALF_WEIGHT_SHOTS", "4"),
+            "TEST.INTERPOLATE is '': it counts with shots or val",
+        ),
+        (
             ("SEED", "99999999999"),
             "SEED (--seed) is 99999999999; a seed is at most 4294967295",
         ),

@@ -19,6 +19,7 @@ from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS
 from toolkit.common.schedules import SCHEDULES, WARMUPS
 from toolkit.common.suggest import nearest
 
+from .config import default_values
 from .config_values import flatten
 from .dassl_keys import unread_keys
 from .declared_keys import declared_ranges
@@ -30,6 +31,11 @@ MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
 SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
 LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
+# key -> another key, and the values of that with which it counts
+NEEDED = {
+    "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
+    "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
+}
 RANGES = {
     "it must be positive": {
         "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
@@ -121,9 +127,22 @@ def check(cfg: CfgNode, multitask: bool) -> None:
         *_wrong_tasks(cfg, multitask),
         *_wrong_contexts(cfg),
         *unread_keys(cfg, task_names(cfg)),
+        *_idle_values(cfg),
     ]
     if issues:
         raise ValueError("\n".join(issues))
+
+
+def _idle_values(cfg: CfgNode) -> list[str]:
+    """Return a message for each value that counts only beside another key's."""
+    values, defaults = dict(flatten(cfg)), default_values()
+    issues = []
+    for key, (other, wanted) in NEEDED.items():
+        if values[key] != defaults[key] and values[other] not in wanted:
+            issues.append(
+                f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
+            )
+    return issues
 
 
 def wrong_values(cfg: CfgNode) -> list[str]:
