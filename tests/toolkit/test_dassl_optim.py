@@ -192,9 +192,19 @@ def test_parameter_groups_and_staged_rates():
         build_optimizer(list(model.parameters()), optim_cfg(STAGED_LR=True))
 
 
-def test_nothing_to_train():
+def test_nothing_to_train(caplog):
+    frozen = nn.Linear(1, 1).requires_grad_(False)
+    optimizer = build_optimizer(frozen, optim_cfg(WEIGHT_DECAY=0.1))
+    assert "no parameter has requires_grad=True" in caplog.text
+    before = frozen.weight.clone()
+    optimizer.step()
+    assert torch.equal(frozen.weight, before)
+    frozen.requires_grad_(True)  # a cache that is built later, as in Tip-Adapter
+    frozen(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(frozen.weight, before)
     with pytest.raises(ValueError, match="nothing to optimise"):
-        build_optimizer(nn.Linear(1, 1).requires_grad_(False), optim_cfg())
+        build_optimizer(nn.Identity(), optim_cfg())
     with pytest.raises(ValueError, match="did you mean 'rmsprop'"):
         build_optimizer(nn.Linear(1, 1), optim_cfg(NAME="rmsprp"))
 

@@ -18,7 +18,8 @@ AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
 def build_optimizer(
     model: nn.Module | Iterable, optim_cfg, param_groups: list[dict] | None = None
 ) -> Optimizer:
-    """Return the optimiser ``optim_cfg.NAME`` over trainable parameters only.
+    """Return the optimiser ``optim_cfg.NAME`` over trainable parameters only; over
+    frozen ones, with a warning, if there are no others.
 
     Args:
         model: a module, or an iterable of parameters.
@@ -26,7 +27,7 @@ def build_optimizer(
         param_groups: groups in torch's form, taken instead of ``model``'s parameters.
 
     Raises:
-        ValueError: unknown name, or nothing to train.
+        ValueError: unknown name, or no parameter.
         TypeError: ``STAGED_LR`` without a module.
     """
     check_availability(optim_cfg.NAME, AVAI_OPTIMS)
@@ -45,19 +46,21 @@ def build_optimizer(
         if not groups or not isinstance(groups[0], dict):
             groups = [{"params": groups}]
 
-    trainable = []
+    whole, trainable = [], []
     for group in groups:
-        parameters = [
-            parameter
-            for parameter in _as_list(group["params"])
-            if parameter.requires_grad
-        ]
+        parameters = _as_list(group["params"])
+        learned = [parameter for parameter in parameters if parameter.requires_grad]
         if parameters:
-            trainable.append(dict(group, params=parameters))
+            whole.append(dict(group, params=parameters))
+        if learned:
+            trainable.append(dict(group, params=learned))
+    if not whole:
+        raise ValueError("There is nothing to optimise: no parameter is given")
     if not trainable:
-        raise ValueError(
-            "There is nothing to optimise: no parameter has requires_grad=True"
+        logger.warning(
+            "no parameter has requires_grad=True: the optimiser is built of frozen ones"
         )
+        trainable = whole
     return _create(trainable, optim_cfg)
 
 
