@@ -163,6 +163,20 @@ def test_keys_that_no_default_has_are_free(repository, files):
     assert "OPTIM_VNET.LR" in line and "TASK" in line
 
 
+def test_a_new_key_in_a_yaml_keeps_the_settings_of_setup_cfg(
+    repository, files, tmp_path
+):
+    config = tmp_path / "method.yaml"
+    config.write_text(YAML.replace('"pocket"}', '"pocket"}, N: 4'))
+    with config.open("a") as file:
+        file.write("  MAPLE: {ORDER: [1, 2]}\n")
+    cfg = configured(f"--import {repository} --trainer MaPLe {files}")
+    assert (cfg.MODEL.N, cfg.TRAINER.MAPLE.ORDER) == (4, [1, 2])
+    assert cfg.TRAINER.MAPLE.REG_WEIGHT == 0.25
+    lines = [line for line in plugin_files.lines([]) if "no default" in line]
+    assert "MODEL.N, TRAINER.MAPLE.ORDER" in lines[0]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -315,6 +329,22 @@ def test_results_are_those_of_the_log(start, tmp_path):
     log = start("CoOp", tmp_path / "eval", f"--seed 1 {again}")
     assert "that of epoch 2 is read" in log
     assert read(tmp_path / "eval" / "results.json")[0]["score"] == record["score"]
+
+
+def test_a_trainer_that_tests_nothing_is_scored_by_eval_only(start, tmp_path):
+    out = tmp_path / "run"
+    log = start("Untested", out, "--seed 1")
+    assert (
+        f"Untested tests nothing after training: --eval-only --model-dir {out}" in log
+    )
+    assert "score" not in read(out / "results.json")[0]
+    log = start(
+        "Untested", tmp_path / "eval", f"--seed 1 --eval-only --model-dir {out}"
+    )
+    assert "loading a model of OxfordPets" in log
+    start("CoOp", tmp_path / "CoOp", "--seed 1")
+    score = read(tmp_path / "CoOp" / "results.json")[0]["score"]
+    assert read(tmp_path / "eval" / "results.json")[0]["score"] == score
 
 
 def test_a_multilabel_task_is_refused(start, capsys, tmp_path):

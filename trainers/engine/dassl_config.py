@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,11 +102,11 @@ def resolve(
         args = _arguments(script, cls, files, flags, given or {})
         script.add_keys(cfg, args)
         plugin_files.note(f"defaults of extend_cfg in {script.file}")
-        done = _set_up(cfg, script, args, files, flags, pairs)
+        done = _set_up(cfg, script, args, texts, flags, pairs)
     known = {key for key, _ in flatten(cfg)}
-    if not done:
-        for file, text in texts.items():
-            for key, value in flatten(text):
+    for file, text in texts.items():
+        for key, value in flatten(text):
+            if not done or key not in known:
                 put(cfg, key, decoded(value), file)
     for key, value in flags.items():
         put(cfg, key, value)
@@ -169,14 +169,15 @@ def _set_up(
     cfg: CfgNode,
     script: Script,
     args: Any,
-    files: Sequence[str],
+    texts: Mapping[str, dict],
     flags: Mapping[str, Any],
     pairs: Sequence[tuple[str, str]],
 ) -> bool:
     """Put the changes of the script's `setup_cfg` for a command line into `cfg`; return
-    False if it has none, or does not take the command line.
+    False if it has none, or does not take the command line. Keys of the files that have
+    no default are left out.
     """
-    if script.setup is None or len(files) > 2:
+    if script.setup is None or len(texts) > 2:
         return False
     fresh = get_cfg_default()
     script.add_keys(fresh, args)
@@ -190,7 +191,8 @@ def _set_up(
             opts += [key, _kept(known[key], decoded(text), key, key)]
     args.opts = opts
     try:
-        made = script.setup(args)
+        with _new_keys_allowed(script.setup.__globals__):
+            made = script.setup(args)
     except (Exception, SystemExit) as error:
         plugin_files.note(
             f"setup_cfg of {script.file} is not used ({type(error).__name__}: {error})"
@@ -198,9 +200,34 @@ def _set_up(
         return False
     if not isinstance(made, dict):
         return False
+    new: set[str] = set()
+    for text in texts.values():
+        new.update(key for key, _ in flatten(text))
+    new.difference_update(known)
     for key, value in flatten(made):
-        put(cfg, key, value)
+        if key not in new:
+            put(cfg, key, value)
     return True
+
+
+@contextlib.contextmanager
+def _new_keys_allowed(scope: dict[str, Any]) -> Iterator[None]:
+    """Let files that are merged after `extend_cfg` of a script hold keys that have no
+    default: repositories that change Dassl's own defaults have such.
+
+    scope: the script's variables.
+    """
+    extend_cfg = scope["extend_cfg"]
+
+    def extend_and_open(cfg: CfgNode, *rest: object) -> None:
+        extend_cfg(cfg, *rest)
+        cfg.set_new_allowed(True)
+
+    scope["extend_cfg"] = extend_and_open
+    try:
+        yield
+    finally:
+        scope["extend_cfg"] = extend_cfg
 
 
 def decoded(value: Any) -> Any:

@@ -4,6 +4,7 @@ Dassl's own programs do.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -188,16 +189,25 @@ def _work(
         trainer.test()
     else:
         trainer.train()
+        if tested.value is None:
+            log.warning(
+                "%s tests nothing after training: --eval-only --model-dir %s scores it",
+                cfg.TRAINER.NAME,
+                cfg.OUTPUT_DIR,
+            )
         if cfg.TEST.VAL_SCORE and trainer.val_loader is not None:
             tested.validate(trainer)
 
 
 def _load(trainer, options: RunOptions) -> None:
-    """Load the model of --model-dir. Raise ValueError if its sizes are those of other
-    classes.
+    """Load the model of --model-dir; a `load_model` that also takes `cfg` is given it.
+    Raise ValueError if the model's sizes are those of other classes.
     """
     try:
-        trainer.load_model(options.model_dir, epoch=_evaluated_epoch(options))
+        more = {"epoch": _evaluated_epoch(options)}
+        if "cfg" in inspect.signature(trainer.load_model).parameters:
+            more["cfg"] = trainer.cfg
+        trainer.load_model(options.model_dir, **more)
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise

@@ -65,6 +65,18 @@ class NeedsGPU(CoOp):
         self.scale = torch.ones(()).cuda()
 
 
+@TRAINER_REGISTRY.register()
+class Untested(CoOp):
+    """Tests nothing after training, and loads a model with the configuration."""
+
+    def after_train(self):
+        print("Finish training")
+
+    def load_model(self, directory, cfg, epoch=None):
+        print(f"loading a model of {cfg.DATASET.NAME}")
+        super().load_model(directory, epoch)
+
+
 CUSTOM_TEMPLATES = {"OxfordPets": "a photo of a {}, a type of pet."}
 
 
