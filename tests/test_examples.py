@@ -154,10 +154,8 @@ def test_a_method_outside_the_tree_and_its_grid(tree, run, tmp_path):
         command = f"-m scripts.protocols base2new --suite {small} --trainer LowRank --import {method} --jobs 2"
         run(f"{command} --output-dir {out / 'protocols'}")
     assert "LowRank H" in (out / "protocols" / "tables" / "base2new.md").read_text()
-    base = (
-        "train.py --trainer LowRank --dataset pocket-memes --shots 1 OPTIM.MAX_EPOCH 1"
-    )
-    run(f"{base} --import {method} --output-dir {out / 'run'}")
+    base = f"train.py --import {method} --trainer LowRank --dataset pocket-memes"
+    run(f"{base} --shots 1 --output-dir {out / 'run'} OPTIM.MAX_EPOCH 1")
     image = tmp_path / "image.png"
     Image.new("RGB", (32, 32), "red").save(image)
     kinds = f"--import {tmp_path / 'lowrank_prompt.py'}"

@@ -91,6 +91,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
         first_line = str(error).partition("\n")[0]
         what = f"{type(error).__name__}: {first_line[:200]}"

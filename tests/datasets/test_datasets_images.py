@@ -69,9 +69,10 @@ def test_truncated_images_are_named(disk, format):
 
 def test_unreadable_and_missing_images_are_named(disk):
     assert issubclass(ImageError, ValueError)
-    for name, content in (("text.png", b"hello"), ("empty.png", b"")):
-        with pytest.raises(ImageError, match=rf"{name}: not an image"):
-            read_image(str(disk.write(name, content)))
+    with pytest.raises(ImageError, match=r"text\.png: not an image"):
+        read_image(str(disk.write("text.png", b"hello")))
+    with pytest.raises(ImageError, match=r"empty\.png: empty"):
+        read_image(str(disk.write("empty.png", b"")))
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         read_image(f"{disk.root}/gone.png")
     disk.write("bad.zip", b"PK")

@@ -244,7 +244,7 @@ SECTIONS = {
         Case(
             "a backbone's file that is none",
             "train.py --trainer CoOp --dataset folder:photos --backbone ./text.txt",
-            "error: text.txt cannot be read as a checkpoint: it is damaged, or holds more than tensors",
+            "error: text.txt cannot be read as a checkpoint: its pickle is damaged",
         ),
         Case(
             "a backbone's file that would run a command",

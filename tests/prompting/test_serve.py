@@ -106,7 +106,7 @@ def test_classes_health_and_page(port):
             400,
             "no file in the field 'images'",
         ),
-        ([("a.png", b"")], [], 415, "not an image"),
+        ([("a.png", b"")], [], 415, "cannot decode a.png: empty"),
         ([("a.png", b"hello")], [], 415, "cannot decode a.png: not an image"),
         ([("a.png", encoded_image(0)[:80])], [], 415, "cannot decode a.png"),
         (

@@ -407,7 +407,9 @@ def test_the_command_itself_runs_the_newer_methods(tmp_path):
         for task in TASKS:
             (record,) = json.loads((folder / task / "results.json").read_text())
             scores.append(record["score"])
-        assert np.allclose(np.diag(table(folder / "matrix.csv")[2]), scores, atol=5e-5)
+        # batches of several prompts sum in another order: two of the 240 images of a
+        # ROC AUC may change places, which is 1 of 14,400 pairs, 0.007 points
+        assert np.allclose(np.diag(table(folder / "matrix.csv")[2]), scores, atol=7e-3)
 
 
 def test_workers_find_what_they_do():

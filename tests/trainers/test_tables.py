@@ -5,12 +5,14 @@ and the trainer that is chosen.
 import csv
 import re
 import shlex
+import sys
 
 import numpy as np
 import pytest
 import torch
 from run_files import prompt_in, read, same
 
+import train
 from datasets import Sample
 from trainers.engine import tables
 from trainers.engine.command_line import configuration, run_options
@@ -328,3 +330,8 @@ def test_a_prompt_that_is_evaluated_names_its_trainer(run, main, tmp_path):
     ]
     first = (out / "log.txt").read_text().splitlines()[0]
     assert first == "no --trainer given: MVPT, the method of the prompt in --model-dir"
+
+
+def test_a_command_without_a_word_is_understood(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert train.arguments().parse_args([]).trainer == ""

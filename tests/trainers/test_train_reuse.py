@@ -37,6 +37,18 @@ def test_a_finished_run_is_reused(main, tmp_path, capsys):
     ) == results
 
 
+def test_what_a_killed_process_left_in_the_results_is_removed(main, tmp_path):
+    out = tmp_path / "run"
+    command = f"--trainer MCoOp --source {SOURCES} {BASE} --output-dir {out}"
+    assert main(command) == 0
+    (out / "results.json").unlink()
+    left = [out / name / ".some.csv.1.tmp" for name in ("results", "predictions", ".")]
+    for path in left:
+        path.write_text("half")
+    assert main(command, "--resume auto") == 0
+    assert not [path for path in left if path.exists()]
+
+
 def test_every_line_is_shown_once(main, tmp_path, capsys):
     assert (
         main(f"--trainer MCoOp --source {SOURCES} {BASE} --output-dir {tmp_path}/run")

@@ -151,7 +151,7 @@ def _their_actions(argv: Sequence[str] | None) -> Iterator[argparse.Action]:
 def _scripts(argv: Sequence[str] | None) -> Iterator[Path]:
     words = sys.argv[1:] if argv is None else list(argv)
     paths = plugins.given_paths()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == "--import":
             paths.append(following)
         elif word.startswith("--import="):

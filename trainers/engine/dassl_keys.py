@@ -65,7 +65,8 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
     if all(_is_ours(task) for task in tasks):
         advice |= dict.fromkeys(DATASET_KEYS, "")
     for name, transforms in TRANSFORM_KEYS.items():
-        if not set(transforms) & set(cfg.INPUT.TRANSFORMS):
+        chosen = [one for one in transforms if one in cfg.INPUT.TRANSFORMS]
+        if not chosen:
             advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
     values = dict(flatten(cfg))
     for key, default in flatten(get_cfg_default()):

@@ -36,6 +36,7 @@ from .run_dir import (
     exclusive_folder,
     experiment_status,
     read_manifest,
+    remove_unfinished,
     replaced_on_success,
     write_config,
     write_manifest,
@@ -214,6 +215,7 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
                     log.info("%s", results.one_line(record))
     if distributed.main() and not is_collected(out, records):
         write_manifest(out, finished=False)
+        remove_unfinished(out)
         collect(out, records, cfg.DATASET.ROOT or None)
         write_manifest(out)
     return records
