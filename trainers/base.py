@@ -246,10 +246,14 @@ class PromptTrainer(PromptEvaluator):
 
     def finish_prompt(self) -> None:
         """Change the prompt after its last epoch, before it is validated and saved:
-        have the validation images choose its weight beside zero-shot CLIP.
+        set its weight beside zero-shot CLIP, which a mean over epochs has rounded.
         """
+        if not isinstance(self.model.prompt, AnchoredPrompt):
+            return
+        weight = weight_of(self.cfg)
         if self.cfg.TEST.INTERPOLATE == "val":
-            self.model.prompt.weight.fill_(self._best_weight())
+            weight = self._best_weight()
+        self.model.prompt.weight.fill_(weight)
 
     def _best_weight(self) -> float:
         """Return the weight with the best validation score, of equal ones that nearest
