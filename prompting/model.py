@@ -8,10 +8,18 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from prompting.feature_rows import (
+    given,
+    in_order,
+    layered,
+    rows_of,
+    side_by_side,
+    unit,
+    with_offsets,
+)
 from prompting.image_tower import encode_prompted_images
 from prompting.inserted import encode_inserted_images, encode_inserted_text
 from prompting.memory import (
@@ -124,22 +132,22 @@ class PromptedCLIP(nn.Module):
         """
         if self.prompt is None or not self.has_visual_prompt:
             with torch.no_grad():
-                return _unit(self.clip.encode_image(images))
+                return unit(self.clip.encode_image(images))
         contexts = contexts or self.contexts()
         if contexts.insertion is not None:
             features, others = self.encode_image_parts(images, contexts)
             weight = contexts.insertion.weight
             return weight * features + (1 - weight) * others
-        tokens = _given(contexts.visual)
+        tokens = given(contexts.visual)
         before_norm = self.prompt.visual_before_norm
-        features = _unit(
+        features = unit(
             self._encode_prompted_images(self.clip.visual, images, tokens, before_norm)
         )
         if contexts.weight == 1:
             return features
         with torch.no_grad():
-            zero_shot = _unit(self.clip.encode_image(images))
-        return _side_by_side(features, zero_shot, contexts.weight)
+            zero_shot = unit(self.clip.encode_image(images))
+        return side_by_side(features, zero_shot, contexts.weight)
 
     def encode_image_parts(self, images: Tensor, contexts: Contexts) -> list[Tensor]:
         """Return the unit-length features (B, d) whose weighted sum `encode_images`
@@ -148,9 +156,9 @@ class PromptedCLIP(nn.Module):
         if contexts.insertion is None:
             return [self.encode_images(images, contexts)]
         parts = encode_inserted_images(
-            self.clip.visual, images, _given(contexts.visual), contexts.insertion
+            self.clip.visual, images, given(contexts.visual), contexts.insertion
         )
-        return [_unit(part) for part in parts]
+        return [unit(part) for part in parts]
 
     def feature_dim(self, contexts: Contexts | None = None) -> int:
         """Return the width of features: the embedding's, twice that if two image towers
@@ -201,16 +209,16 @@ class PromptedCLIP(nn.Module):
                 class_vectors = ClassVectors(contexts.class_block, vectors)
             text = self._text_vectors(classes, contexts, rows, task)
             batches = self._prompt_tokens(classes, text.shape[-2])
-            features = _unit(self._encode_batches(batches, text, class_vectors))
+            features = unit(self._encode_batches(batches, text, class_vectors))
         else:
             features = self._constant_features(classes, prompted, unit_templates)
         if contexts.class_offsets is not None:
-            features = _with_offsets(features, contexts, rows)
+            features = with_offsets(features, contexts, rows)
         if contexts.weight == 1:
             return features
         zero_shot = self._constant_features(classes, templates, unit_templates)
         if self.has_visual_prompt:
-            return _side_by_side(features, zero_shot, contexts.weight)
+            return side_by_side(features, zero_shot, contexts.weight)
         return contexts.weight * features + (1 - contexts.weight) * zero_shot
 
     def _text_vectors(
@@ -225,9 +233,9 @@ class PromptedCLIP(nn.Module):
         """
         if contexts.text_map is not None:
             return contexts.text_map(self._encode_names, classes, task, rows)
-        text = _layered(_given(contexts.text))
+        text = layered(given(contexts.text))
         if text.dim() == 4:
-            text = _rows_of(text, 1, rows, len(classes))
+            text = rows_of(text, 1, rows, len(classes))
         return text
 
     def _encode_names(self, names: Sequence[str], text: Tensor) -> Tensor:
@@ -236,7 +244,7 @@ class PromptedCLIP(nn.Module):
         """
         text = text.unsqueeze(0)
         if text.dim() == 4:
-            text = _rows_of(text, 1, None, len(names))
+            text = rows_of(text, 1, None, len(names))
         batches = self._name_tokens(tuple(names), text.shape[-2], "end")
         return self._encode_batches(batches, text)
 
@@ -253,11 +261,11 @@ class PromptedCLIP(nn.Module):
         """Return features (C, d) of one sentence a class with inserted vectors."""
         batches = self._sentence_tokens(classes, templates)
         batches = [batch.to(self.clip.logit_scale.device) for batch in batches]
-        text, features = _given(contexts.text), []
+        text, features = given(contexts.text), []
         for batch in batches:
             ends = encode_inserted_text(self.clip, batch, text, contexts.insertion)
             features.append(project_text(self.clip, ends))
-        return _unit(_in_order(features, batches))
+        return unit(in_order(features, batches))
 
     def check_classes(
         self,
@@ -274,7 +282,7 @@ class PromptedCLIP(nn.Module):
                 contexts.text_map(self._check_names, classes, task)
         text = contexts.text
         if text is not None and contexts.insertion is None:
-            self._prompt_tokens(tuple(classes), _layered(text).shape[-2])
+            self._prompt_tokens(tuple(classes), layered(text).shape[-2])
         else:
             self._sentence_tokens(classes, templates or (self.template,))
 
@@ -330,7 +338,7 @@ class PromptedCLIP(nn.Module):
                     preserve_rng_state=False,
                 )
             features.append(encoded)
-        return _in_order(features, batches)
+        return in_order(features, batches)
 
     def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
         """Return what names behind shared vectors have in common; None for one name."""
@@ -440,11 +448,11 @@ class PromptedCLIP(nn.Module):
             batches = self._sentence_tokens(classes, templates)
             batches = [batch.to(device) for batch in batches]
             encoded = [encode_tokens(self.clip, batch) for batch in batches]
-            features = _in_order(encoded, batches)
+            features = in_order(encoded, batches)
             if unit_templates:
-                features = _unit(features)
+                features = unit(features)
             mean = features.view(len(templates), len(classes), -1).mean(0)
-            return _unit(mean)
+            return unit(mean)
 
     def _apply(self, *args, **kwargs) -> PromptedCLIP:
         self._clear_caches()
@@ -483,67 +491,6 @@ def _encode_again(clip: CLIP, batch: TokenBatch, *inputs) -> Tensor:
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)
-
-
-def _with_offsets(features: Tensor, contexts: Contexts, rows: Tensor | None) -> Tensor:
-    """Return class features (C, d) with their offsets, of unit length; with biases those
-    of a linear head (C, d + 1), of any length.
-    """
-    count = len(features)
-    offsets = _given(contexts.class_offsets)
-    features = features + _rows_of(offsets, 0, rows, count)
-    if contexts.class_bias is None:
-        return _unit(features)
-    bias = _rows_of(contexts.class_bias, 0, rows, count)
-    return torch.cat([features, bias[:, None]], dim=1)
-
-
-def _side_by_side(prompted: Tensor, zero_shot: Tensor, weight: float) -> Tensor:
-    return torch.cat([weight**0.5 * prompted, (1 - weight) ** 0.5 * zero_shot], dim=-1)
-
-
-def _rows_of(values: Tensor, dim: int, rows: Tensor | None, count: int) -> Tensor:
-    """Return the class-specific values of `rows`.
-
-    Raises ValueError if they are not those of `count` classes.
-    """
-    if rows is not None:
-        values = values.index_select(dim, rows)
-    if values.shape[dim] != count:
-        raise ValueError(
-            f"the prompt holds contexts for {values.shape[dim]} classes, {count} are given"
-        )
-    return values
-
-
-def _given(vectors: Tensor | None) -> Tensor:
-    """Return vectors of `Contexts`.
-
-    Raises ValueError if they are not those of the model's prompt.
-    """
-    if vectors is None:
-        raise ValueError("the contexts lack vectors that the model's prompt has")
-    return vectors
-
-
-def _layered(text: Tensor) -> Tensor:
-    """Return text contexts with their layer axis, which (n_ctx, width) lacks."""
-    return text.unsqueeze(0) if text.dim() == 2 else text
-
-
-def _unit(features: Tensor) -> Tensor:
-    """Return features of unit length, in float32 (float64 stays)."""
-    if features.dtype in (torch.float16, torch.bfloat16):
-        features = features.float()
-    return F.normalize(features, dim=-1)
-
-
-def _in_order(features: list[Tensor], batches: list[TokenBatch]) -> Tensor:
-    """Concatenate the batches' features in the order of the classes."""
-    if len(features) == 1:
-        return features[0]
-    rows = torch.cat([batch.rows for batch in batches])
-    return torch.cat(features)[rows.argsort()]
 
 
 def _check_templates(templates: Sequence[str]) -> None:

@@ -14,16 +14,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
 from dassl.utils import load_checkpoint
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
-from prompting.backbones.backbone import Backbone, Preprocessing
+from prompting.backbones.backbone import Backbone
 from prompting.checkpoints.foreign import checkpoint_path
 from prompting.checkpoints.prompt_files import save_prompts
 from prompting.model import PromptedCLIP
@@ -34,9 +32,10 @@ from .engine import distributed, results, tables
 from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.run_dir import finish
 from .engine.settings import task_names
+from .engine.setup_checks import check_classes, check_images
 from .engine.start import load_start, prompt_record
 from .engine.value_checks import check
-from .features.builders import build_images, build_store, device_of, preprocessing_of
+from .features.builders import build_images, build_store, device_of, training_transform
 from .features.extraction import (
     class_features,
     encode_images,
@@ -487,76 +486,3 @@ def with_validation_images(task: Task) -> Task:
     merged = copy.copy(task)
     merged._train_x = images
     return merged
-
-
-def check_images(setup: PromptSetup) -> None:
-    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the
-    tasks.
-    """
-    cfg, default = setup.cfg, setup.backbone.preprocessing
-    size = preprocessing_of(cfg, default).size
-    if size != default.size:
-        name = results.backbone_name(cfg)
-        raise ValueError(
-            f"INPUT.SIZE is {size}, but {name} takes images of {default.size} x {default.size} pixels"
-        )
-    try:
-        training_transform(cfg, default)
-    except (TypeError, IndexError, ValueError) as error:
-        raise ValueError(
-            f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
-        ) from None
-    for task in setup.tasks:
-        if (
-            cfg.TEST.SPLIT == "val"
-            and not task.val
-            and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
-        ):
-            raise ValueError(
-                f"TEST.SPLIT is val, but {task.name} has no validation images"
-            )
-        if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
-            raise ValueError(
-                f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix"
-            )
-
-
-def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
-    """Raise ValueError naming a class whose text is too long for a prompt, or an image
-    of one class that has no label.
-    """
-    backbone = setup.backbone
-    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
-    for task in setup.tasks:
-        templates = None
-        if prompt is None or prompt.task_templates:
-            templates = task.templates
-        try:
-            model.check_classes(task.classnames, templates, task.name)
-        except ValueError as error:
-            raise ValueError(f"{task.name}: {error}") from None
-        if task.label_kind == "multilabel":
-            continue
-        for sample in [*task.val, *task.test]:
-            if not sample.labels:
-                raise ValueError(
-                    f"{task.name}: {sample.key} has no label; {task.metric} is of images with one"
-                )
-
-
-def training_transform(
-    cfg, default: Preprocessing
-) -> Callable[[Image.Image], Tensor] | None:
-    """Return the random transform that INPUT.TRANSFORMS names, None without one.
-
-    Raise ValueError for unknown names.
-    """
-    if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
-        return None
-    pre = preprocessing_of(cfg, default)
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.SIZE = (pre.size, pre.size)
-    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
-    cfg.INPUT.INTERPOLATION = pre.interpolation
-    return build_transform(cfg, is_train=True)

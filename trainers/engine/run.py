@@ -23,7 +23,7 @@ from datasets.multitask import MultitaskDataset
 from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
-from trainers.evaluation import SPLITS, check_classes
+from trainers.evaluation import SPLITS
 
 from . import distributed, provenance, results, resume, value_checks
 from .config import trainer_class, without_local_paths
@@ -47,6 +47,7 @@ from .run_dir import (
     write_manifest,
 )
 from .settings import task_names
+from .setup_checks import check_classes
 from .start import CLASSES
 from .tracking import Tracker, check_backend, open_tracker
 

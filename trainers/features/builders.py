@@ -5,11 +5,14 @@ and datasets of images.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from dassl.data.transforms import build_transform
+from PIL import Image
+from torch import Tensor
 
 from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
@@ -115,3 +118,21 @@ def build_store(cfg) -> FeatureStore:
         workers=cfg.DATALOADER.NUM_WORKERS,
     )
     return FeatureStore(backbone, settings, build_feature_cache(cfg))
+
+
+def training_transform(
+    cfg, default: Preprocessing
+) -> Callable[[Image.Image], Tensor] | None:
+    """Return the random transform that INPUT.TRANSFORMS names, None without one.
+
+    Raise ValueError for unknown names.
+    """
+    if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
+        return None
+    pre = preprocessing_of(cfg, default)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SIZE = (pre.size, pre.size)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
+    cfg.INPUT.INTERPOLATION = pre.interpolation
+    return build_transform(cfg, is_train=True)

@@ -31,8 +31,7 @@ from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import read_json, write_json
-from trainers.evaluation import training_transform
-from trainers.features.builders import device_of, preprocessing_of
+from trainers.features.builders import device_of, preprocessing_of, training_transform
 from trainers.features.store import get_backbone
 
 

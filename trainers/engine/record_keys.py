@@ -1,0 +1,219 @@
+"""The configuration keys that a stored prompt implies: from its record, from the keys
+of an earlier run, or from the names of its tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from yacs.config import CfgNode
+
+from prompting.checkpoints.foreign import Checkpoint
+
+from .config import trainer_class, trainer_defaults
+from .config_values import flatten
+from .declared_keys import declared_keys, reads
+from .settings import PROJECTIONS
+
+POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
+THETA = "TRAINER.MVLPT.PROJECT_METHOD"
+PREPROCESSING_KEYS = (
+    "DATASET.CENTER_CROP",
+    "INPUT.FROM_BACKBONE",
+    "INPUT.SIZE",
+    "INPUT.PIXEL_MEAN",
+    "INPUT.PIXEL_STD",
+    "INPUT.INTERPOLATION",
+)
+INTERPOLATE = "TEST.INTERPOLATE"
+_INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
+# the last part of a method's key -> the name in the configuration of its prompt
+_CONFIG_NAMES = {
+    "N_CTX_TEXT": "n_text",
+    "N_CTX_VISION": "n_visual",
+    "PROMPT_DEPTH_TEXT": "text_layers",
+    "PROMPT_DEPTH_VISION": "visual_layers",
+    "N_CTX": "n_ctx",
+    "PROMPT_DEPTH": "layers",
+    "BLOCK": "block",
+    "N_REP_TOKENS": "n_ctx",
+    "REP_DIM": "rep_dim",
+    "REP_LAYERS": "blocks",
+    "ALPHA": "weight",
+    "BETA": "share",
+    "REP_RANK": "map_rank",
+    "PROJ_RANK": "projection_rank",
+    "TASK_N_CTX": "task_n_ctx",
+    "CLASS_N_CTX": "class_n_ctx",
+}
+PROMPT_KEYS = (
+    *_CONFIG_NAMES,
+    *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
+    *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
+)  # the last parts of keys
+
+
+@dataclass(frozen=True)
+class Start:
+    """A prompt that runs start from.
+
+    Attributes:
+        checkpoint: its tensors.
+        record: the metadata in its files, see `prompt_record`; {} if nothing.
+        keys: configuration keys that it was trained with.
+    """
+
+    checkpoint: Checkpoint
+    record: dict = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+
+
+def wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
+    """Return the keys that a prompt was trained with and that count for it."""
+    cls = trainer_class(cfg.TRAINER.NAME)
+    config = start.record.get("config")
+    wanted = _preprocessing_keys(start.keys)
+    if config:
+        wanted |= config_keys(config, cls)
+        if config.get("kind") == "anchored":
+            wanted[INTERPOLATE] = start.keys.get(INTERPOLATE, "shots")
+    elif start.keys:
+        wanted |= _shape_keys(start, cls)
+    else:
+        wanted |= _foreign_keys(given, start.checkpoint, cls)
+    key = words_key(cls)
+    words = dict(flatten(cfg))[key]
+    if key not in given and (config or start.keys):
+        words = wanted[key] = _initial_words(start, key)
+    if words:  # they give the length
+        wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
+    return wanted
+
+
+def _preprocessing_keys(keys: dict[str, Any]) -> dict[str, Any]:
+    """Return those of a prompt's keys that say how its images were prepared."""
+    from_backbone = keys.get("INPUT.FROM_BACKBONE")
+    wanted = {}
+    for key in PREPROCESSING_KEYS:
+        is_overruled = (
+            from_backbone and key.startswith("INPUT.") and key != "INPUT.FROM_BACKBONE"
+        )
+        if key in keys and not is_overruled:
+            wanted[key] = keys[key]
+    return wanted
+
+
+def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
+    """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
+    wanted = {}
+    for key, value in start.keys.items():
+        if key in PREPROCESSING_KEYS or key.endswith(_INITIAL_WORDS):
+            continue
+        if _counts(key, start.checkpoint.state, cls):
+            wanted[key] = value
+    return wanted
+
+
+def words_key(cls: type) -> str:
+    """Return the key of the words that a trainer's text context starts from."""
+    for key in sorted(declared_keys(cls)):
+        if key.endswith(_INITIAL_WORDS):
+            return key
+    return "TRAINER.MVLPT.COOP" + _INITIAL_WORDS
+
+
+def _initial_words(start: Start, key: str) -> str:
+    """Return the words that a prompt started from; it may have been another trainer's."""
+    if key in start.keys:
+        return start.keys[key]
+    others = [
+        words for other, words in start.keys.items() if other.endswith(_INITIAL_WORDS)
+    ]
+    return others[0] if len(others) == 1 else ""
+
+
+def _counts(key: str, state: dict, cls: type) -> bool:
+    """Return True if a key of a run's configuration says how a prompt of these tensors
+    is built.
+    """
+    if key.startswith("TRAINER.MVLPT.COOP."):
+        return "ctx" in state or "text.ctx" in state
+    if key.startswith("TRAINER.MVLPT.VPT."):
+        return "embeddings" in state or "visual.embeddings" in state
+    if key.startswith("TRAINER.MVLPT.PROJECT_"):
+        return "text.ctx" in state
+    return key in declared_keys(cls)
+
+
+def config_keys(config: dict, cls: type) -> dict[str, Any]:
+    """Return the configuration keys by which a trainer builds the prompt of
+    `prompt.config()`.
+    """
+    kind = config.get("kind")
+    if kind == "text":
+        return {
+            "TRAINER.MVLPT.COOP.N_CTX": config["n_ctx"],
+            "TRAINER.MVLPT.COOP.CSC": config.get("classes") is not None,
+            POSITION: config["position"],
+        }
+    if kind == "visual":
+        return {
+            "TRAINER.MVLPT.VPT.N_CTX": config["n_ctx"],
+            "TRAINER.MVLPT.VPT.DEEP": config["layers"] > 1,
+            "TRAINER.MVLPT.VPT.PROJECT": config.get("project") or -1,
+        }
+    if kind == "unified":
+        keys = config_keys(config["text"], cls) | config_keys(config["visual"], cls)
+        theta = config["theta"]
+        keys[THETA] = next(
+            name for name, value in PROJECTIONS.items() if value == theta
+        )
+        if theta == "identity":
+            return keys
+        keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
+        if theta != "mlp":
+            keys["TRAINER.MVLPT.PROJECT_HEADS"] = config["heads"]
+            keys["TRAINER.MVLPT.PROJECT_LAYERS"] = config["layers"]
+        return keys
+    if kind == "anchored":
+        return config_keys(config["base"], cls)
+    keys = {}
+    for key in sorted(declared_keys(cls)):
+        name = _CONFIG_NAMES.get(key.rpartition(".")[2])
+        value = config.get(name)
+        if value is None:
+            continue
+        if name == "blocks":  # counted from 0
+            value = [block + 1 for block in value]
+        keys[key] = value
+    return keys
+
+
+def _foreign_keys(
+    given: Collection[str], checkpoint: Checkpoint, cls: type
+) -> dict[str, Any]:
+    """Return the keys that a checkpoint without a record implies for its prompt.
+
+    Raises ValueError if its position must be given.
+    """
+    checkpoint.prompt_state()  # raises for names of no prompt
+    keys = {}
+    if checkpoint.per_token:
+        keys[THETA] = "per-token"
+    if "ctx" not in checkpoint.state or checkpoint.method in ("IVLP", "MaPLe"):
+        return keys
+    position = checkpoint.position
+    if position:
+        keys[POSITION] = position
+    elif reads(cls, POSITION) is False:
+        return keys  # the prompt does not fit, which its shapes tell
+    elif POSITION not in given and POSITION not in trainer_defaults(
+        cls
+    ):  # KgCoOp's and ProGrad's is the method's
+        raise ValueError(
+            f"{checkpoint.path}: neither its tensors nor its folder's name tell where the class name is: set {POSITION} "
+            "to front, middle or end, as it was in training"
+        )
+    return keys
