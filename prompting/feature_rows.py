@@ -24,6 +24,9 @@ def with_offsets(features: Tensor, contexts: Contexts, rows: Tensor | None) -> T
 
 
 def side_by_side(prompted: Tensor, zero_shot: Tensor, weight: float) -> Tensor:
+    """Return both features (N, 2 d), scaled so that a product of two such is the
+    weighted mean of both models' cosines.
+    """
     return torch.cat([weight**0.5 * prompted, (1 - weight) ** 0.5 * zero_shot], dim=-1)
 
 

@@ -1,6 +1,4 @@
-"""What fits together of a configuration, a backbone and tasks, told before a trainer is
-built.
-"""
+"""Checks of a configuration against its backbone and tasks, without a trainer."""
 
 from __future__ import annotations
 
