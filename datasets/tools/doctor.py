@@ -12,7 +12,7 @@ from datasets.catalog import names
 from datasets.catalog.entries import Entry
 from datasets.io.index_files import Row, repeated
 
-from . import ORDER_FILE, annotations, record
+from . import annotations, record
 from .check_images import (
     Members,
     Progress,
@@ -123,13 +123,12 @@ def _check_record(entry: Entry, folder: Path, report: Report) -> None:
     made = record.read(folder)
     if made is None or made.verdict == record.SAME:
         return
-    where = f"{entry.folder}/{ORDER_FILE}"
-    note = f" ({made.note})" if made.note else ""
+    where = f"{entry.folder}/{record.FILE}"
     if made.verdict == record.OTHER_SPLIT:
-        message = f"made from {made.source}: another split{note}; scores on it are not comparable, and predictions"
+        message = f"made from {made.source}: another split{made.note}; scores on it are not comparable, and predictions"
         report.warn("another-split", where, f"{message} cannot be submitted")
     else:
-        message = f"made from {made.source}: the order of the test images is not ELEVATER's{note}, so predictions"
+        message = f"made from {made.source}: the order of the test images is not ELEVATER's{made.note}, so predictions"
         report.warn("unofficial-order", where, f"{message} cannot be submitted")
 
 
