@@ -20,7 +20,7 @@ from .task import (
     Sample,
     Task,
     allows_outside,
-    register_task,
+    register_entry,
     require_train_images,
     sampling_seed,
 )
@@ -141,31 +141,22 @@ class ElevaterSet(ElevaterTask):
     those of prompts by name.
     """
 
-    def __init__(self, cfg):
-        self.templates = names.templates(self.name)
-        super().__init__(cfg)
-
     def name_classes(self, found: list[str], source: str) -> list[str]:
         return names.match(self.name, found, source)
 
 
-def _define(entry: Entry) -> type[ElevaterSet]:
+def register_elevater(entry: Entry, *bases: type) -> None:
+    """Register a set of the catalog in ELEVATER's layout as a subclass of `bases`."""
     attributes = {
-        "name": entry.name,
         "root_folder": entry.folder,
         "format": entry.layout,
         "labelmap": entry.labelmap,
-        "metric": entry.metric,
-        "label_kind": entry.label_kind,
-        "crop": entry.crop,
         "train_index": entry.indexes["train"],
         "test_index": entry.indexes["test"],
-        "__doc__": f"ELEVATER's {entry.name}: {entry.classes} classes.",
-        "__module__": __name__,
     }
-    return type(entry.name, (ElevaterSet,), attributes)
+    register_entry(entry, bases, attributes)
 
 
 for _entry in entries().values():
     if _entry.suite == "elevater":
-        register_task(_define(_entry))
+        register_elevater(_entry, ElevaterSet)

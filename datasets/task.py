@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 
-from datasets.catalog.names import DEFAULT_TEMPLATES
+from datasets.catalog.entries import Entry
+from datasets.catalog.names import DEFAULT_TEMPLATES, templates
 
 LABEL_KINDS = ("multiclass", "multilabel")
 METRICS = ("accuracy", "mean-per-class", "11point_mAP", "roc_auc")
@@ -173,6 +175,23 @@ def register_task(cls: type[Task]) -> type[Task]:
     cls.__name__ = cls.name
     DATASET_REGISTRY.register(cls)
     return cls
+
+
+def register_entry(
+    entry: Entry, bases: tuple[type, ...], attributes: dict[str, Any]
+) -> None:
+    """Register a set of the catalog: a subclass of `bases` with its metadata and
+    `attributes`.
+    """
+    attributes |= {
+        "name": entry.name,
+        "metric": entry.metric,
+        "label_kind": entry.label_kind,
+        "templates": templates(entry.name),
+        "crop": entry.crop,
+        "__module__": bases[0].__module__,
+    }
+    register_task(type(entry.name, bases, attributes))
 
 
 def require_train_images(
