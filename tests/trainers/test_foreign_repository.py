@@ -16,7 +16,7 @@ import train
 import trainers
 from toolkit import plugin_files
 from toolkit.common import plugins
-from trainers.engine import command_line
+from trainers.engine import command_line, no_gpu
 from trainers.engine.flags import arguments
 
 REPOSITORY = Path(__file__).parent / "foreign_repository"
@@ -226,6 +226,26 @@ def test_a_backbone_that_their_clip_does_not_know(start, capsys, tmp_path):
     assert "MODEL.BACKBONE.NAME is 'RN51'" in capsys.readouterr().err
 
 
+def test_without_a_gpu_cuda_and_half_change_nothing_but_the_log(start, tmp_path):
+    plain, on_gpu = tmp_path / "plain", tmp_path / "gpu"
+    words = "--seed 1 DATASET.NUM_SHOTS 2"
+    assert "no GPU" not in start("CoOp", plain, words)
+    log = start("OnGPU", on_gpu, words)
+    assert log.count("no GPU is available: .cuda() keeps tensors on the CPU") == 1
+    assert log.count("no GPU is available: .half() keeps float32") == 1
+    assert torch.equal(learned(on_gpu), learned(plain))
+    name = "predictions/seed1_OxfordPets.json"
+    scores = [read(out / name)["predictions"] for out in (plain, on_gpu)]
+    assert scores[0] == scores[1]
+    assert torch.ones(1).half().dtype == torch.float16  # undone after the run
+
+
+def test_with_a_gpu_nothing_is_changed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with no_gpu.kept_on_cpu():
+        assert torch.ones(1).half().dtype == torch.float16
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -236,13 +256,13 @@ def test_a_backbone_that_their_clip_does_not_know(start, capsys, tmp_path):
 def test_a_gpu_that_is_not_there_is_one_message(
     start, capsys, tmp_path, monkeypatch, error
 ):
-    def cuda(*_):
+    def current_device():
         raise error
 
-    monkeypatch.setattr(torch.Tensor, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "current_device", current_device)
     start("NeedsGPU", tmp_path / "run", code=2)
     message = capsys.readouterr().err
-    assert f"NeedsGPU needs a GPU, as its own lines call .cuda(): {error}" in message
+    assert f"NeedsGPU needs a GPU, as its own lines ask for one: {error}" in message
 
 
 def test_a_data_set_that_their_tables_lack_is_one_message(start, capsys, tmp_path):

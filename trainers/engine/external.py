@@ -26,6 +26,7 @@ from . import distributed, external_results
 from .config import RunOptions, with_overrides
 from .config_values import flatten
 from .dassl_config import missing_key
+from .no_gpu import kept_on_cpu
 from .run_dir import (
     FolderState,
     Status,
@@ -139,6 +140,7 @@ def _has_checkpoint(folder: str) -> bool:
     return any(Path(folder).glob("*/checkpoint"))
 
 
+@kept_on_cpu()
 def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
     """Train and test, or only test, and return the records of results.json; several
     tasks are one union of classes.
@@ -292,7 +294,7 @@ def _of_trainer(call: Callable, cfg: CfgNode):
         if not any(text in str(error) for text in NO_GPU):
             raise
         raise ValueError(
-            f"{name} needs a GPU, as its own lines call .cuda(): {error}"
+            f"{name} needs a GPU, as its own lines ask for one: {error}"
         ) from error
     except KeyError as error:
         if error.args == (cfg.DATASET.NAME,):
