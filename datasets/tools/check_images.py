@@ -196,14 +196,15 @@ def check_overlap(
     by_crc: dict[int, dict[int, Row]] = {}  # of the sizes that test images have, too
     for row in others:
         size = _size(row.path, members)
-        if size in by_size and size not in by_crc:
+        if size not in by_size:
+            continue
+        if size not in by_crc:
             rows = reversed(by_size[size])
             by_crc[size] = {_crc(twin.path, members): twin for twin in rows}
-        if size in by_crc:
-            twin = by_crc[size].get(_crc(row.path, members))
-            if twin and _same(twin.path, row.path):
-                message = f"the test image {row.key} has the same bytes as the training image {twin.key} ({twin.where})"
-                report.warn("same-content", row.where, message)
+        twin = by_crc[size].get(_crc(row.path, members))
+        if twin and _same(twin.path, row.path):
+            message = f"the test image {row.key} has the same bytes as the training image {twin.key} ({twin.where})"
+            report.warn("same-content", row.where, message)
 
 
 def _size(path: str, members: Members) -> int:

@@ -160,7 +160,7 @@ def _check_labels(entry: Entry, row: Row, classes: int, report: Report) -> None:
 
 def _check_counts(entry: Entry, folder: Path, report: Report) -> None:
     """Report numbers of images that are not the published ones; a warning for
-    ELEVATER's val split, which is unused, and for what a record states.
+    ELEVATER's val split, which is unused, and for numbers in the record.
     """
     made = record.read(folder)
     for split, count in report.images.items():

@@ -52,11 +52,11 @@ def write(
         note: other differences than numbers of images.
         revision: of the source on the Hub, or "".
     """
-    notes = [note] if note else []
+    differences = [note] if note else []
     for split, expected in entry.images.items():
         count = images.get(split, 0)
         if expected and count != expected:
-            notes.append(f"{split}: {count:,} of {expected:,} images")
+            differences.append(f"{split}: {count:,} of {expected:,} images")
             if split == "test":
                 verdict = OTHER_SPLIT
     content = {
@@ -65,7 +65,7 @@ def write(
         "verdict": verdict,
         "revision": revision,
         "images": images,
-        "note": "; ".join(notes),
+        "note": "; ".join(differences),
     }
     (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
