@@ -157,13 +157,8 @@ class TrainerBase:
             checkpoint = load_checkpoint(path)
             val_result = checkpoint.get("val_result")
             shown = "none" if val_result is None else f"{val_result:.1f}"
-            logger.info(
-                "Load %s to %s (epoch=%d, val_result=%s)",
-                path,
-                name,
-                checkpoint["epoch"],
-                shown,
-            )
+            facts = f"(epoch={checkpoint['epoch']}, val_result={shown})"
+            logger.info("Load %s to %s %s", path, name, facts)
             self._models[name].load_state_dict(checkpoint["state_dict"])
 
     # -- tensorboard ---------------------------------------------------------------------------------------------
@@ -174,12 +169,11 @@ class TrainerBase:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(log_dir=log_dir)
         except ImportError:
-            logger.warning(
-                "tensorboard is not installed: no curves are written to %s", log_dir
-            )
-            return
-        self._writer = SummaryWriter(log_dir=log_dir)
+            message = "tensorboard is not installed: no curves are written to %s"
+            logger.warning(message, log_dir)
 
     def close_writer(self) -> None:
         """Close the writer, if there is one."""
@@ -222,29 +216,16 @@ class TrainerBase:
     def after_epoch(self) -> None:
         """Run the hook after each epoch."""
 
-    def run_epoch(self) -> None:
-        """Make one pass over the training data."""
+    def _missing(self, *args, **kwargs):
         raise NotImplementedError
 
-    def test(self) -> float:
-        """Evaluate the registered models."""
-        raise NotImplementedError
-
-    def parse_batch_train(self, batch):
-        """Return the model input and labels of a training batch."""
-        raise NotImplementedError
-
-    def parse_batch_test(self, batch):
-        """Return the model input and labels of a test batch."""
-        raise NotImplementedError
-
-    def forward_backward(self, batch) -> dict | None:
-        """Make one training step; return scalars to log."""
-        raise NotImplementedError
-
-    def model_inference(self, input: Tensor) -> Tensor:
-        """Return the scores (B, C) of a test batch."""
-        raise NotImplementedError
+    # of subclasses
+    run_epoch = _missing  # () one pass over the training data
+    test = _missing  # () -> the first result, as the evaluator gives it
+    parse_batch_train = _missing  # (batch) -> model input and labels
+    parse_batch_test = _missing  # (batch) -> model input and labels
+    forward_backward = _missing  # (batch) one step -> scalars to log, or None
+    model_inference = _missing  # (input) -> scores (B, C)
 
     # -- the parts of a step -------------------------------------------------------------------------------------
 

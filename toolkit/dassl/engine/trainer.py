@@ -22,8 +22,6 @@ from .base import TrainerBase
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
-
 
 class SimpleNet(nn.Module):
     """A registered backbone, perhaps a registered head, and a linear classifier unless
@@ -146,17 +144,13 @@ class SimpleTrainer(TrainerBase):
         """
         os.makedirs(self.output_dir, exist_ok=True)
         self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        names = self.get_model_names()
+        folders = [os.path.join(self.output_dir, name) for name in names]
         if self.cfg.RESUME:
             self._resume(self.cfg.RESUME)
-        else:
-            folders = [
-                os.path.join(self.output_dir, name) for name in self.get_model_names()
-            ]
-            if any(map(last_checkpoint, folders)):
-                logger.warning(
-                    "%s holds checkpoints; set RESUME to continue from them",
-                    self.output_dir,
-                )
+        elif any(map(last_checkpoint, folders)):
+            message = "%s holds checkpoints; set RESUME to continue from them"
+            logger.warning(message, self.output_dir)
         self.time_start = time.time()
 
     def _resume(self, directory: str) -> None:
@@ -222,11 +216,11 @@ class SimpleTrainer(TrainerBase):
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = self.cfg.TEST.SPLIT if split is None else split
-        if split == "val" and self.val_loader is None:
+        loader = self.val_loader
+        if split == "val" and loader is None:
             logger.warning("There is no validation set: the test set is used instead")
-        if split != "val" or self.val_loader is None:
-            split = "test"
-        loader = self.val_loader if split == "val" else self.test_loader
+        if split != "val" or loader is None:
+            split, loader = "test", self.test_loader
         if loader is None:
             raise ValueError(f"The dataset has no {split} split to evaluate on")
         logger.info("Evaluate on the *%s* set", split)

@@ -70,7 +70,10 @@ class Classification(EvaluatorBase):
                 "The evaluator has processed no batch since its last reset"
             )
         truth = torch.cat(self._y_true).long()
-        cmat = _confusion(truth, torch.cat(self._y_pred))
+        guess = torch.cat(self._y_pred)
+        size = int(max(truth.max(), guess.max())) + 1
+        counts = torch.bincount(truth * size + guess, minlength=size * size)
+        cmat = counts.view(size, size).double()  # rows by true label
         hits = cmat.diagonal()
         truths = cmat.sum(dim=1)
         guesses = cmat.sum(dim=0)
@@ -124,10 +127,3 @@ def _normalized(cmat: Tensor) -> Tensor:
     occurs = (cmat.sum(dim=0) + cmat.sum(dim=1)) > 0
     cmat = cmat[occurs][:, occurs]
     return cmat / cmat.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def _confusion(truth: Tensor, guess: Tensor) -> Tensor:
-    """Return counts (L, L), rows by true label, columns by predicted label."""
-    size = int(max(truth.max(), guess.max())) + 1
-    counts = torch.bincount(truth * size + guess, minlength=size * size)
-    return counts.view(size, size).double()

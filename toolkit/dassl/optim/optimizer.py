@@ -1,5 +1,6 @@
 """Optimisers by configuration."""
 
+import functools
 import logging
 from collections.abc import Iterable
 
@@ -48,7 +49,10 @@ def build_optimizer(
 
     whole, trainable = [], []
     for group in groups:
-        parameters = _as_list(group["params"])
+        parameters = group["params"]
+        if isinstance(parameters, torch.Tensor):
+            parameters = [parameters]
+        parameters = list(parameters)
         learned = [parameter for parameter in parameters if parameter.requires_grad]
         if parameters:
             whole.append(dict(group, params=parameters))
@@ -66,15 +70,14 @@ def build_optimizer(
 
 def _create(groups: list[dict], c) -> Optimizer:
     common = {"lr": c.LR, "weight_decay": c.WEIGHT_DECAY}
-    betas = {"betas": (c.ADAM_BETA1, c.ADAM_BETA2)}
-    if c.NAME == "adam":
-        return torch.optim.Adam(groups, **common, **betas)
-    if c.NAME == "amsgrad":
-        return torch.optim.Adam(groups, **common, **betas, amsgrad=True)
-    if c.NAME == "adamw":
-        return torch.optim.AdamW(groups, **common, **betas)
-    if c.NAME == "radam":
-        return RAdam(groups, **common, **betas)
+    adams = {
+        "adam": torch.optim.Adam,
+        "amsgrad": functools.partial(torch.optim.Adam, amsgrad=True),
+        "adamw": torch.optim.AdamW,
+        "radam": RAdam,
+    }
+    if c.NAME in adams:
+        return adams[c.NAME](groups, **common, betas=(c.ADAM_BETA1, c.ADAM_BETA2))
     if c.NAME == "rmsprop":
         return torch.optim.RMSprop(
             groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA
@@ -110,7 +113,3 @@ def _staged_groups(model: nn.Module, c) -> list[dict]:
         else:
             base += child.parameters()
     return [{"params": base, "lr": c.LR * c.BASE_LR_MULT}, {"params": new}]
-
-
-def _as_list(params) -> list:
-    return [params] if isinstance(params, torch.Tensor) else list(params)
