@@ -1,6 +1,4 @@
-"""Single things in one main colour: shapes, objects, vehicles, and scenes of several
-objects.
-"""
+"""Single things in one main colour: shapes, objects, vehicles, and scenes."""
 
 from __future__ import annotations
 
@@ -94,9 +92,7 @@ def draw_object(pen: Pen, name: str, color: Color, rng: Rng) -> None:
 def draw_plane(
     pen: Pen, color: Color, sweep: float, engines: int, tail: str, length: float
 ) -> None:
-    """Draw an aeroplane from above: wing sweep, engines a side, tail "low", "twin" or
-    "wide", half length.
-    """
+    """Draw an aeroplane from above, with so many engines a side and half `length`."""
     pen.oval(50, 50, 6, length, color)
     span = HALF_SPANS[tail]
     end = 50 + length
@@ -144,9 +140,7 @@ def car(name: str, rng: Rng, mode: str) -> Rendered:
 def scene(
     rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS
 ) -> tuple[Image.Image, list[str]]:
-    """Return one to three different objects in one image, and their names in
-    alphabetical order.
-    """
+    """Return an image of one to three different objects, and their sorted names."""
     count = int(rng.integers(1, 4))
     names = [options[int(k)] for k in rng.permutation(len(options))[:count]]
     pen = canvas(rng, "fill")
@@ -162,9 +156,7 @@ def scene(
 
 
 def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
-    """Return a scene and the objects in it as attributes; `concept` need not be one of
-    them.
-    """
+    """Return a scene and its objects as attributes; `concept` may be among them."""
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}
@@ -188,9 +180,7 @@ def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
 
 
 def rendition(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return an object painted, outlined or cut out in three other colours, and its
-    attributes.
-    """
+    """Return an object painted, outlined or cut out, and its attributes."""
     ground, ink, color = rng.permutation(list(COLORS))[:3].tolist()
     mode = pick(rng, ("fill", "outline", "silhouette"))
     pen = Pen(vary(ground, rng), mode, vary(ink, rng))

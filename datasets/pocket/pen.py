@@ -54,9 +54,7 @@ class Pen:
         angle: float = 0.0,
         flip: bool = False,
     ) -> None:
-        """Move the origin of the next shapes to (x, y), scaled, turned by `angle`
-        degrees and mirrored if `flip`.
-        """
+        """Place the next shapes at (x, y), turned by `angle` degrees."""
         self._x, self._y, self._flip = x, y, flip
         self._cos = scale * math.cos(math.radians(angle))
         self._sin = scale * math.sin(math.radians(angle))
@@ -70,9 +68,7 @@ class Pen:
         high: float = 0.95,
         flip: bool = False,
     ) -> None:
-        """Place the next shapes at random: scaled by `low` to `high`, turned by up to
-        `turn` degrees.
-        """
+        """Place the next shapes at random, turned by up to `turn` degrees."""
         scale = rng.uniform(low, high)
         margin = max(3.0, 50 * (1 - scale))
         mirrored = flip and rng.random() < 0.5
@@ -141,9 +137,7 @@ class Pen:
 
 
 def canvas(rng: Rng, mode: str, avoid: str = "") -> Pen:
-    """Return a pen on a background of another colour than `avoid`; sketches are on
-    white.
-    """
+    """Return a pen on a background other than `avoid`; sketches are on white."""
     if mode != "fill":
         return Pen(vary("sketch-paper", rng, 6), mode)
     grounds = [name for name in GROUNDS if name != avoid]

@@ -53,9 +53,7 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
 
 
 def person(name: str, rng: Rng, mode: str):
-    """Return a person who does something, as a stick figure with a body, and its
-    attributes.
-    """
+    """Return a stick figure who does something, and its attributes."""
     pen = canvas(rng, mode)
     pen.settle(rng, 5, 0.85, 1.05, flip=True)
     shirt = vary(pick(rng), rng)
@@ -126,10 +124,7 @@ def word(name: str, rng: Rng, mode: str):
 
 
 def meme(name: str, rng: Rng, mode: str):
-    """Return a face with a word below, and its attributes.
-
-    The word is "kind" or "rude", the face may be any.
-    """
+    """Return any face with a kind or rude word below, and its attributes."""
     pen = Pen(vary(pick(rng, ("gray", "blue", "green", "pink")), rng, 18))
     pen.place(50, 38, 0.66)
     draw_face(pen, pick(rng, list(EMOTIONS)), rng, vary(SKINS[0], rng, 10))

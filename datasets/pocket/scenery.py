@@ -217,9 +217,7 @@ VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {
 
 
 def road(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a road ahead with a car near, at a middle distance, far away, or none, and
-    its attributes.
-    """
+    """Return a road ahead with a car at some distance, or none, and its attributes."""
     color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
     pen = Pen(vary("day-sky", rng, 15))
     paint = vary(color, rng)

@@ -107,9 +107,7 @@ class Pattern:
         return np.hypot(across, self.v % half) - self.period * 0.42
 
     def _two_nearest(self, count: int) -> np.ndarray:
-        """Return the distances to the two nearest of `count` random points, (CANVAS,
-        CANVAS, 2 or more).
-        """
+        """Return distances to the two nearest of random points, on the last axis."""
         x, y = self.rng.uniform(-5, CANVAS + 5, (count, 2)).T
         distance = np.hypot(self.x[..., None] - x, self.y[..., None] - y)
         distance.partition(1, axis=-1)

@@ -127,9 +127,7 @@ class RandomClassSampler(_DrawnSampler):
         return order
 
     def _chunks(self, indices: list[int]) -> list[list[int]]:
-        """Return a class's items in random order, ``n_ins`` a chunk, without a short
-        rest.
-        """
+        """Return a class's items in random order, ``n_ins`` a chunk."""
         order = list(indices)
         if len(order) < self.n_ins:
             order = np.random.choice(order, size=self.n_ins, replace=True).tolist()

@@ -1,6 +1,4 @@
-"""Trainers over one labelled loader (``TrainerX``), or over that and an unlabelled one
-(``TrainerXU``).
-"""
+"""Trainers over one labelled loader, or over that and an unlabelled one."""
 
 import datetime
 import itertools
@@ -24,9 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class SimpleNet(nn.Module):
-    """A registered backbone, perhaps a registered head, and a linear classifier unless
-    ``num_classes`` is 0.
-    """
+    """A registered backbone, perhaps a head, and a classifier if there are classes."""
 
     def __init__(self, cfg, model_cfg, num_classes: int, **kwargs):
         super().__init__()
@@ -59,9 +55,7 @@ class SimpleNet(nn.Module):
         return self._fdim
 
     def forward(self, x: Tensor, return_feature: bool = False):
-        """Return scores (B, C) of images (B, 3, H, W), or features without a
-        classifier; both with ``return_feature``.
-        """
+        """Return scores (B, C), or features without a classifier, or both."""
         features = self.backbone(x)
         if self.head is not None:
             features = self.head(features)
@@ -98,15 +92,10 @@ class SimpleTrainer(TrainerBase):
         self.best_result = float("-inf")
 
     def check_cfg(self, cfg) -> None:
-        """Raise ValueError for a configuration that the trainer cannot run.
-
-        It is called first.
-        """
+        """Raise ValueError for a configuration that cannot run; called first."""
 
     def build_data_loader(self) -> None:
-        """Set ``dm``, the four loaders, ``num_classes``, ``num_source_domains`` and
-        ``lab2cname``.
-        """
+        """Set ``dm``, its loaders and the facts about its classes."""
         dm = DataManager(self.cfg)
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
@@ -118,9 +107,7 @@ class SimpleTrainer(TrainerBase):
         self.dm = dm
 
     def build_model(self) -> None:
-        """Build and register a ``SimpleNet``; prompt trainers build their own model
-        here.
-        """
+        """Register a ``SimpleNet``; prompt trainers build their own model."""
         cfg = self.cfg
         self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
         if cfg.MODEL.INIT_WEIGHTS:
@@ -170,9 +157,7 @@ class SimpleTrainer(TrainerBase):
                 shutil.copyfile(best, here)
 
     def after_epoch(self) -> None:
-        """Save a model that is strictly better on the validation set, with
-        ``best_val``, and regular checkpoints.
-        """
+        """Save the best model, with ``best_val``, and regular checkpoints."""
         last_epoch = self.epoch + 1 == self.max_epoch
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
@@ -241,9 +226,7 @@ class SimpleTrainer(TrainerBase):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def _run_steps(self, batches, num_batches: int) -> None:
-        """Run ``forward_backward`` on tuples of arguments, log one line every
-        ``PRINT_FREQ`` batches.
-        """
+        """Run ``forward_backward`` on tuples of arguments, and log."""
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = num_batches
@@ -298,9 +281,7 @@ class TrainerX(SimpleTrainer):
         self._run_steps(zip(self.train_loader_x, strict=True), len(self.train_loader_x))
 
     def parse_batch_train(self, batch: dict):
-        """Return images, labels and domains, on the device; prompt trainers return the
-        first two.
-        """
+        """Return images, labels and domains, on the device."""
         return tuple(batch[key].to(self.device) for key in ("img", "label", "domain"))
 
 

@@ -101,9 +101,7 @@ class Classification(EvaluatorBase):
         return results
 
     def _per_class(self, hits: Tensor, truths: Tensor) -> float:
-        """Log one line for each label that occurs, and return the mean of their
-        accuracies in percent.
-        """
+        """Log each label that occurs; return their mean accuracy in percent."""
         logger.info("=> per-class result")
         accuracies = []
         for label in truths.nonzero().flatten().tolist():
@@ -121,9 +119,7 @@ class Classification(EvaluatorBase):
 
 
 def _normalized(cmat: Tensor) -> Tensor:
-    """Return shares of each row, (K, K), for the K labels that occur as true or
-    predicted.
-    """
+    """Return shares of each row, for the K labels that occur, (K, K)."""
     occurs = (cmat.sum(dim=0) + cmat.sum(dim=1)) > 0
     cmat = cmat[occurs][:, occurs]
     return cmat / cmat.sum(dim=1, keepdim=True).clamp(min=1)

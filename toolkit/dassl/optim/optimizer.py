@@ -92,9 +92,7 @@ def _create(groups: list[dict], c) -> Optimizer:
 
 
 def _staged_groups(model: nn.Module, c) -> list[dict]:
-    """Return two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR
-    * BASE_LR_MULT``.
-    """
+    """Return ``NEW_LAYERS`` at ``LR``, and others at ``LR * BASE_LR_MULT``."""
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"OPTIM.STAGED_LR needs a torch module, not {type(model).__name__}"

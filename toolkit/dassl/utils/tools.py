@@ -64,10 +64,7 @@ def download_url(url: str, dst: StrPath) -> None:
 
 
 def read_image(path: StrPath) -> Image.Image:
-    """Return a file as a PIL image in RGB.
-
-    Raises FileNotFoundError if there is none.
-    """
+    """Return an image in RGB. Raises FileNotFoundError if there is none."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No image found: {path}")
     with Image.open(path) as image:
@@ -105,9 +102,7 @@ def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
 
 
 def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Raise ValueError if ``requested`` is none of ``available``; the message names the
-    nearest one.
-    """
+    """Raise ValueError naming the nearest one of ``available`` if it is none."""
     if requested not in available:
         message = f"{requested!r} is not one of [{', '.join(available)}]"
         hint = did_you_mean(requested, available)

@@ -104,9 +104,7 @@ class DatasetBase:
     def check_input_domains(
         self, source_domains: Sequence[str], target_domains: Sequence[str]
     ) -> None:
-        """Raise ValueError for a domain that the dataset lacks, or for an empty list of
-        sources.
-        """
+        """Raise ValueError for no source, or a domain that the dataset lacks."""
         if not source_domains:
             raise ValueError(
                 "DATASET.SOURCE_DOMAINS is empty: name at least one domain"
