@@ -20,8 +20,6 @@ SCENE_OBJECTS = ("bird", "boat", "bottle", "car", "cat", "chair", "dog", "tree")
 HALF_SPANS = {"low": 18, "twin": 18, "wide": 30}  # of a plane's tail
 CORNERS = ((30, 30), (70, 30), (30, 70), (70, 70))
 
-Rendered = tuple[Image.Image, set[str]]
-
 
 def _star() -> list[Point]:
     outer = circle(50, 50, 45, 5, -90)
@@ -51,7 +49,7 @@ SHAPES["heart"] = [Stroke("poly", "main", 1.0, {"points": _heart()})]
 SHAPES["crescent"] = [Stroke("poly", "main", 1.0, {"points": _crescent()})]
 
 
-def shape(name: str, rng: Rng, mode: str) -> Rendered:
+def shape(name: str, rng: Rng, mode: str):
     """Return a shape of some colour and its attributes."""
     color = pick(rng)
     pen = canvas(rng, mode, color)
@@ -60,7 +58,7 @@ def shape(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, _colored(f"shape:{name}", color, mode)
 
 
-def thing(name: str, rng: Rng, mode: str) -> Rendered:
+def thing(name: str, rng: Rng, mode: str):
     """Return an object of some colour and its attributes."""
     color = pick(rng)
     pen = canvas(rng, mode, color)
@@ -112,7 +110,7 @@ def draw_plane(
         )
 
 
-def plane(name: str, rng: Rng, mode: str) -> Rendered:
+def plane(name: str, rng: Rng, mode: str):
     """Return an aeroplane in the sky and its attributes."""
     pen = Pen(vary("high-sky", rng, 18), mode)
     pen.settle(rng, 35, 0.8, 1.05)
@@ -128,7 +126,7 @@ def draw_car(pen: Pen, color: Color, body: str) -> None:
     pen.strokes(WHEELS)
 
 
-def car(name: str, rng: Rng, mode: str) -> Rendered:
+def car(name: str, rng: Rng, mode: str):
     """Return a vehicle called by its colour and body, and its attributes."""
     color, body = name.split()
     pen = canvas(rng, mode, color)
@@ -155,14 +153,14 @@ def scene(
     return pen.image, sorted(names)
 
 
-def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
+def scene_around(concept: str, rng: Rng, mode: str):
     """Return a scene and its objects as attributes; `concept` may be among them."""
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}
 
 
-def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
+def cluttered(name: str, rng: Rng, mode: str):
     """Return a small, turned object among shapes, and its attributes."""
     pen = Pen(vary(pick(rng), rng))
     shapes = list(SHAPES)
@@ -179,7 +177,7 @@ def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, {f"object:{name}"}
 
 
-def rendition(name: str, rng: Rng, mode: str) -> Rendered:
+def rendition(name: str, rng: Rng, mode: str):
     """Return an object painted, outlined or cut out, and its attributes."""
     ground, ink, color = rng.permutation(list(COLORS))[:3].tolist()
     mode = pick(rng, ("fill", "outline", "silhouette"))
