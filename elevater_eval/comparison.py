@@ -186,9 +186,7 @@ def _estimate(a: float, b: float, resampled: np.ndarray) -> dict[str, float]:
 def _difference(
     metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]
 ) -> bootstrap.Statistic:
-    """Return the mean over seeds of b's metric less that of a's, as a function of
-    counts.
-    """
+    """Return the mean over seeds of b's metric less a's, as a function of counts."""
     pairs = []
     for seed in seeds:
         folds = a.evidence[seed], b.evidence[seed]

@@ -38,9 +38,7 @@ Folds = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True, eq=False)
 class PredictionFile:
-    """Predictions of one task: the content of one prediction file, or of several seeds
-    merged.
-    """
+    """Predictions of one task: of one prediction file, or of several seeds merged."""
 
     model_name: str
     dataset_name: str
@@ -218,9 +216,7 @@ def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
 
 
 def fold_place(where: str, seeds: Any, fold: int) -> str:
-    """Return the name of a fold by its seed, or by its position if it has none, for
-    messages.
-    """
+    """Return a fold's name by its seed, or else by its position, for messages."""
     if isinstance(seeds, list) and fold < len(seeds):
         seed = seeds[fold]
         if type(seed) is int:

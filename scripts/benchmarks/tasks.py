@@ -261,7 +261,6 @@ def markdown(rows: list[dict]) -> str:
 
 
 def main() -> int:
-    """Run the command line."""
     parser = new_parser(__doc__, steps=60, rounds=3, batch_size=16)
     add = parser.add_argument
     add("--methods", type=comma_separated(), default=["MVPT", "MCoOp"])

@@ -58,9 +58,7 @@ SHARED = ("architecture", "device", "batch_size", "n_ctx", "rounds", "clock")
 
 
 def cases(options: argparse.Namespace) -> list[dict]:
-    """Return the arguments of `case` for each; a class token position matters only if
-    there is a text prompt.
-    """
+    """Return the arguments of each case; only text prompts have a token position."""
     found = []
     shared = {key: getattr(options, key) for key in SHARED}
     for method, classes, precision in itertools.product(
@@ -154,7 +152,6 @@ def markdown(results: list[dict], where: dict) -> str:
 
 
 def main() -> int:
-    """Run the command line."""
     parser = new_parser(
         "How long a training step takes and how much memory it needs, beside the bare image tower.",
         batch_size=8,

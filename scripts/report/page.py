@@ -1,6 +1,4 @@
-"""Build the page: gather everything, then fill the templates, which escape whatever is
-put into them.
-"""
+"""Build the page: gather everything, then fill the templates, which escape it."""
 
 from __future__ import annotations
 
@@ -164,9 +162,7 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
 def _seed_rows(
     runs: Sequence[Experiment],
 ) -> list[tuple[str, list[float], float, float]]:
-    """Return (task, a score for each seed, their mean and deviation); the mean of all
-    tasks is last.
-    """
+    """Return (task, scores by seed, mean, deviation) rows, the tasks' mean last."""
     if len(runs) == 1:
         return []
     rows = []
