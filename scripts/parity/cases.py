@@ -53,13 +53,6 @@ class Case:
         """Return the number of classes of each task (T,)."""
         return torch.tensor(self.settings.get("split", [len(self.classes)]))
 
-    @property
-    def learning_rate(self) -> float:
-        """Return the rate; SoftCPT's optimiser takes a step for each module."""
-        if self.method != "softcpt":
-            return LEARNING_RATE
-        return LEARNING_RATE * (4 if self.settings["csc"] else 3)
-
     def class_features(self, contexts: Contexts) -> Tensor:
         """Return features (C, d) of all classes, by their tasks' names if any."""
         if "tasks" not in self.settings:
@@ -115,7 +108,10 @@ class Case:
         """Take a step of SGD; return the loss before it, with any distillation."""
         loss, general = self.losses(self.outputs(rows, labels))
         gradients = self.gradients(loss, general)
-        optimizer = torch.optim.SGD(self.model.prompt.parameters(), self.learning_rate)
+        rate = LEARNING_RATE
+        if self.method == "softcpt":  # its optimiser takes a step for each module
+            rate *= 4 if self.settings["csc"] else 3
+        optimizer = torch.optim.SGD(self.model.prompt.parameters(), rate)
         for name, parameter in self.model.prompt.named_parameters():
             parameter.grad = gradients[name]
         optimizer.step()

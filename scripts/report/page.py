@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jinja2
@@ -118,7 +119,7 @@ def _environment() -> jinja2.Environment:
         anchor=anchor,
         signed=signed,
         interval=interval,
-        yaml=dump_yaml,
+        yaml=partial(yaml.safe_dump, sort_keys=False),
         setting=setting,
         number=lambda value, decimals=1: f"{value:.{decimals}f}",
     )
@@ -211,11 +212,6 @@ def signed(value: float) -> tuple[str, str]:
     if value <= -0.05:
         return "down", f"\N{MINUS SIGN}{-value:.1f}"
     return "same", "±0.0"
-
-
-def dump_yaml(value: object) -> str:
-    """Return a value as YAML."""
-    return yaml.safe_dump(value, sort_keys=False)
 
 
 def setting(value: object) -> str:
