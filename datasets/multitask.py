@@ -113,7 +113,7 @@ class MultitaskDataset(Dataset):
 
     def batch(self, rows: Sequence[int]) -> dict:
         """Return the items of `rows` as `default_collate` stacks them."""
-        images = self._cache.get_all(rows) if self._cache else None
+        images = self._cache.get(list(rows)) if self._cache else None
         if images is None:
             images = torch.stack([self._image(row) for row in rows])
         return {
@@ -237,12 +237,8 @@ class _ImageCache:
         self._pixels = pixels.view(count, 3, size, size)
         self._filled = _shared_bytes(count)
 
-    def get(self, index: int) -> Tensor | None:
-        return self._pixels[index] if self._filled[index] else None
-
-    def get_all(self, rows: Sequence[int]) -> Tensor | None:
-        """Return (B, 3, S, S), or None if one of them is not there yet."""
-        rows = torch.tensor(rows)
+    def get(self, rows: int | list[int]) -> Tensor | None:
+        """Return one or several images, or None if one of them is not there yet."""
         return self._pixels[rows] if self._filled[rows].all() else None
 
     def put(self, index: int, image: Tensor) -> None:
