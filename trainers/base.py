@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import math
@@ -35,8 +34,8 @@ from .engine.config import with_overrides
 from .engine.context import PromptSetup
 from .engine.run_dir import finish
 from .engine.start import CLASSES, prompt_record
-from .evaluation import PromptEvaluator
-from .features.views import View
+from .evaluation import PromptEvaluator, mean_score
+from .features.loaders import View
 from .interpolation import WEIGHTS, check_validation, weight_of
 
 log = logging.getLogger(__name__)
@@ -53,27 +52,23 @@ class PromptTrainer(PromptEvaluator):
 
     def build_model(self) -> None:
         super().build_model()
-        prompt, cfg = self.model.prompt, self._with_epochs(self.cfg)
+        prompt, cfg = self.model.prompt, self.cfg
+        updates = cfg.OPTIM.MIN_UPDATES
+        if updates and self.context.trains and len(self.sets["train"]):
+            epochs = math.ceil(updates / len(self._build_sampler()))
+            longer = max(epochs, cfg.OPTIM.MAX_EPOCH)
+            cfg = with_overrides(cfg, OPTIM__MAX_EPOCH=longer)
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.scaler = None
-        if self.amp is torch.float16:
-            self.scaler = torch.amp.GradScaler(self.device.type)
+        is_half = self.amp is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.average: losses.GaussianAverage | None = None  # of the prompt over epochs
         self.weights = anchor_weights(cfg) | self.loss_weights(cfg)
         self.anchors: list = []
         self.bar = None
         self.losses: list[Tensor] = []  # of the present epoch's steps
-
-    def _with_epochs(self, cfg: CfgNode) -> CfgNode:
-        """Return the configuration with as many epochs as OPTIM.MIN_UPDATES needs."""
-        updates = cfg.OPTIM.MIN_UPDATES
-        if not (updates and self.context.trains and len(self.sets["train"])):
-            return cfg
-        epochs = math.ceil(updates / len(self._build_sampler()))
-        return with_overrides(cfg, OPTIM__MAX_EPOCH=max(epochs, cfg.OPTIM.MAX_EPOCH))
 
     def _build_sampler(self) -> MixingSampler:
         cfg, multi = self.cfg, self.cfg.MULTITASK
@@ -89,18 +84,14 @@ class PromptTrainer(PromptEvaluator):
 
     @classmethod
     def class_specific_reason(cls, cfg: CfgNode) -> str:
-        """Return why the prompt of a run on one task serves its classes alone, "" if it
-        serves any.
-        """
+        """Return why the prompt of a run on one task serves no other classes, or ""."""
         if cfg.TRAINER.MVLPT.COOP.CSC:
             return "TRAINER.MVLPT.COOP.CSC is True"
         return ""
 
     @staticmethod
     def loss_weights(cfg) -> dict[str, float]:
-        """Return the weights of the method's own terms of the loss, by their names in
-        `trainers.losses.TERMS`.
-        """
+        """Return the weights of the method's terms in `losses.TERMS` by name."""
         return {}
 
     @classmethod
@@ -138,9 +129,8 @@ class PromptTrainer(PromptEvaluator):
             self.anchors = build_anchors(self)
         if self.weights and cfg.TRAINER.ANCHOR.ADAPTIVE:
             odds = zero_shot_odds(self)
-            self.weights = {
-                name: weight * odds for name, weight in self.weights.items()
-            }
+            for name in self.weights:
+                self.weights[name] *= odds
         shares, self.share_loss = distributed.share_training(
             self.sampler, self.model.prompt, self.loss
         )
@@ -162,9 +152,8 @@ class PromptTrainer(PromptEvaluator):
 
     def before_train(self) -> None:
         self._prepare_training()
-        if isinstance(
-            self.model.prompt, AnchoredPrompt
-        ):  # a source prompt's was loaded
+        # a source prompt's weight was loaded
+        if isinstance(self.model.prompt, AnchoredPrompt):
             self.model.prompt.weight.fill_(weight_of(self.cfg))
         super().before_train()
         if self.context.resume:
@@ -200,10 +189,8 @@ class PromptTrainer(PromptEvaluator):
         for step, batch in enumerate(self.train_loader_x, start=len(self.losses)):
             self.batch_idx = step
             self.losses.append(self.forward_backward(batch)["loss"])
-            if (
-                time.monotonic() - saved > resume.SECONDS
-                and step + 1 < self.num_batches
-            ):
+            since = time.monotonic() - saved
+            if since > resume.SECONDS and step + 1 < self.num_batches:
                 resume.save(self, self.epoch, self.losses)
                 saved = time.monotonic()
         # once an epoch, as reading a loss waits for the device
@@ -221,57 +208,51 @@ class PromptTrainer(PromptEvaluator):
         self.write_scalar("train/lr", self.get_current_lr(), self.epoch)
 
     def after_epoch(self) -> None:
+        epoch = self.epoch + 1
         if self.average is not None:
             self.average.add(self.model.prompt, self.epoch)
-            if self.epoch + 1 == self.max_epoch:
-                self.average.load_into(self.model.prompt)
-        if self.epoch + 1 == self.max_epoch:
+        if epoch == self.max_epoch:
             self.finish_prompt()
         super().after_epoch()
-        if self.epoch + 1 == self.max_epoch:
+        if epoch == self.max_epoch:
             self.score_validation()
-        best = ""
+        val = best = ""
         if self.best_result > -math.inf:
             best = f" best val {self.best_result:.2f}"
-        lr, epoch = self.get_current_lr(), self.epoch + 1
-        val = ""
         if "val" in self.means:
             val = f" val {self.means['val']:.2f}"
+        lr = self.get_current_lr()
         values = f"loss {self.epoch_loss:.4f} lr {lr:.2e}{val}{best}"
         # in log.txt alone
         log.debug("%s: epoch %d/%d %s", self._label(), epoch, self.max_epoch, values)
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
-        resume.save(self, self.epoch + 1)
+        resume.save(self, epoch)
 
     def finish_prompt(self) -> None:
-        """Change the prompt after its last epoch, before it is validated and saved:
-        set its weight beside zero-shot CLIP, which a mean over epochs has rounded.
+        """Change the prompt after its last epoch, before it is validated and saved: take
+        the average, and set its weight beside zero-shot CLIP, which that has rounded.
         """
+        if self.average is not None:
+            self.average.load_into(self.model.prompt)
         if not isinstance(self.model.prompt, AnchoredPrompt):
             return
         weight = weight_of(self.cfg)
         if self.cfg.TEST.INTERPOLATE == "val":
-            weight = self._best_weight()
+            weight = self._best_weight(weight)
         self.model.prompt.weight.fill_(weight)
 
-    def _best_weight(self) -> float:
-        """Return the weight with the best validation score, of equal ones that nearest
-        to the weight of the number of shots.
+    def _best_weight(self, first: float) -> float:
+        """Return the weight with the best validation score, of equal ones the nearest
+        to `first`.
         """
-        first = weight_of(self.cfg)
         best, chosen = -math.inf, first
         for weight in sorted(WEIGHTS, key=lambda weight: abs(weight - first)):
             self.model.prompt.weight.fill_(weight)
-            score = self._validation_mean()
+            score = mean_score(self.evaluate("val"))
             if score > best:
                 best, chosen = score, weight
         return chosen
-
-    def _validation_mean(self) -> float:
-        """Return the mean score of the tasks' validation images, in every process."""
-        scores = self.evaluate("val")
-        return distributed.from_main(lambda: sum(scores.values()) / len(scores))
 
     def train(self) -> None:
         try:
@@ -299,26 +280,18 @@ class PromptTrainer(PromptEvaluator):
         """
         self.model_zero_grad()
         loss = self.compute_gradients(batch)
-        if self.scaler is None:
-            self.optim.step()
-        else:
-            self.scaler.step(self.optim)
-            self.scaler.update()
+        self.scaler.step(self.optim)
+        self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return {"loss": loss.detach()}
 
     def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
-        """Set the gradients of the prompt, times the loss scale in fp16; return the
-        loss ().
-        """
+        """Set the prompt's gradients (scaled in fp16); return the loss ()."""
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss = self.share_loss(batch)
-        self._scaled(loss).backward()
+        self.scaler.scale(loss).backward()
         return loss
-
-    def _scaled(self, loss: Tensor) -> Tensor:
-        return loss if self.scaler is None else self.scaler.scale(loss)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Return cross-entropy against each image's label distribution, plus the terms
@@ -365,17 +338,8 @@ class PromptTrainer(PromptEvaluator):
         second, weight = None, 1.0
         if len(parts) == 2:
             second, weight = parts[1], contexts.insertion.weight
-        return losses.build_outputs(
-            self.model,
-            features,
-            classes,
-            columns,
-            groups,
-            sizes,
-            frozen,
-            second,
-            weight,
-        )
+        batch_parts = (features, classes, columns, groups, sizes)
+        return losses.build_outputs(self.model, *batch_parts, frozen, second, weight)
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
         """Return features of the classes of some tasks: in one pass with a text prompt
@@ -385,18 +349,12 @@ class PromptTrainer(PromptEvaluator):
         uses_templates = self.model.prompt.task_templates
         differs = uses_templates or self.model.needs_task
         if self.model.has_text_prompt and not differs:
-            names = list(
-                itertools.chain.from_iterable(task.classnames for task in tasks)
-            )
+            names = [name for task in tasks for name in task.classnames]
             return self.model.encode_classes(names, contexts=contexts)
         features = []
         for task in tasks:
-            templates = task.templates if uses_templates else None
-            features.append(
-                self.model.encode_classes(
-                    task.classnames, templates, contexts, task=task.name
-                )
-            )
+            given = (task.classnames, task.templates if uses_templates else None)
+            features.append(self.model.encode_classes(*given, contexts, task=task.name))
         return torch.cat(features)
 
     def save_model(
@@ -414,7 +372,7 @@ class PromptTrainer(PromptEvaluator):
                 "scheduler": self.sched.state_dict(),
                 "val_result": None if val_result is None else float(val_result),
                 "best_result": float(self.best_result),
-                "scaler": None if self.scaler is None else self.scaler.state_dict(),
+                "scaler": self.scaler.state_dict() or None,
                 "rng": get_random_state(),
                 RECORD: json.dumps(record),
             }
@@ -426,13 +384,10 @@ class PromptTrainer(PromptEvaluator):
         distributed.barrier()  # all may load it
 
 
-def context_length(node: str, length: int) -> int:
-    """Return `length`, the number of context vectors.
-
-    Raise ValueError naming TRAINER.MVLPT.<node>.N_CTX when it is below 1.
+def at_least_one(key: str, length: int) -> int:
+    """Return `length`, the number of context vectors that a key gives; raise ValueError
+    if it is below 1.
     """
     if length < 1:
-        raise ValueError(
-            f"TRAINER.MVLPT.{node}.N_CTX is {length}; this trainer needs at least 1"
-        )
+        raise ValueError(f"{key} is {length}; this trainer needs at least 1")
     return length

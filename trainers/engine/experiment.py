@@ -6,41 +6,26 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets import few_shot, pocket, task_name
+from elevater_eval import combine
+from toolkit.common.files import atomic_write, write_bytes, write_text
 from toolkit.common.progress import progress
+from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import log_lines
 
-from . import closing, distributed, external, results
-from .collection import collect, is_collected
-from .config import (
-    BACKBONE_CONFIGS,
-    RunOptions,
-    coop_names,
-    is_native,
-    trainer_class,
-    with_overrides,
-)
+from . import closing, config, distributed, external, results, run_dir, tables
+from .config import RunOptions, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import check_run, execute
-from .run_dir import (
-    Action,
-    check_folder,
-    decide,
-    exclusive_folder,
-    experiment_status,
-    read_manifest,
-    remove_unfinished,
-    replaced_on_success,
-    write_config,
-    write_manifest,
-)
+from .run_dir import RESULTS, exclusive_folder, replaced_on_success
 from .run_log import start_log, without_dassl_lines
 from .settings import task_names
 from .stages import Experiment, plan
@@ -61,7 +46,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         )
     whole_suite = not task_names(cfg)
     cfg = with_target_names(cfg, options, whole_suite)
-    check_folder(cfg.OUTPUT_DIR)
+    run_dir.check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
     if not native:
         _run_external(cfg, options, overwrite)
@@ -80,8 +65,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log_lines(log, f"\n{results.markdown(records)}\n")
-        trains = experiment.targets[0].trains
-        log_lines(log, results.parsed_lines(records, trains))
+        log_lines(log, results.parsed_lines(records, experiment.targets[0].trains))
         for line in closing.result_lines(cfg, records, experiment.staged):
             log.info("%s", line)
 
@@ -107,9 +91,7 @@ def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
-    """Return the configuration with its targets, the pocket suite's by default, and its
-    output folder.
-    """
+    """Return the configuration with its targets (or the pocket's) and output folder."""
     names = task_names(cfg)
     if whole_suite:
         names = [spec.task for spec in pocket.TARGETS]
@@ -136,26 +118,16 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
 def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     """Return the folder that CoOp's scripts give a run, for programs that read them."""
     method, shots, seed = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, f"seed{cfg.SEED}"
-    recipe = BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
-    name = coop_names().get(task, task_name(task))
+    recipe = config.BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
+    name = config.coop_names().get(task, task_name(task))
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
     stage = "test" if options.eval_only else "train"
     if classes != "all":
-        return os.path.join(
-            "base2new",
-            f"{stage}_{classes}",
-            name,
-            f"shots_{shots}",
-            method,
-            recipe,
-            seed,
-        )
+        end = f"{name}/shots_{shots}/{method}/{recipe}/{seed}"
+        return f"base2new/{stage}_{classes}/{end}"
     if options.eval_only:
-        return os.path.join("evaluation", method, f"{recipe}_{shots}shots", name, seed)
-    return os.path.join(name, method, f"{recipe}_{shots}shots", seed)
-
-
-# -- the plan --------------------------------------------------------------------------------------------------------
+        return f"evaluation/{method}/{recipe}_{shots}shots/{name}/{seed}"
+    return f"{name}/{method}/{recipe}_{shots}shots/{seed}"
 
 
 # -- checked and executed --------------------------------------------------------------------------------------------
@@ -167,21 +139,25 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
     Raise ValueError or FileNotFoundError.
     """
     cfg = experiment.cfg
-    render_pocket_tasks(experiment.tasks)
+    wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
+    rendered = pocket.ensure_all(wanted)
+    if rendered:
+        log.info("%d pocket tasks rendered", rendered)
     few_shot.check_record(
         cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks]
     )
     if experiment.staged:
-        decide(cfg.OUTPUT_DIR, experiment_status(cfg), experiment.targets[0].resume)
+        state = run_dir.experiment_status(cfg)
+        run_dir.decide(cfg.OUTPUT_DIR, state, experiment.targets[0].resume)
         labels = Counter(run.folder.name for run in experiment.targets)
-        for label, count in labels.items():
-            if count > 1:
-                raise ValueError(
-                    f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
-                )
+        label, count = labels.most_common(1)[0]
+        if count > 1:
+            raise ValueError(
+                f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
+            )
     start_exists = True
     if experiment.source:
-        start_exists = check_run(experiment.source, tasks) is Action.REUSE
+        start_exists = check_run(experiment.source, tasks) is run_dir.Action.REUSE
     for target in experiment.targets:
         check_run(target, tasks, start_exists)
 
@@ -196,9 +172,9 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
         return execute(targets[0], tasks)
     out = Path(cfg.OUTPUT_DIR)
     if distributed.main():
-        write_config(cfg)
-        if read_manifest(out) is None:
-            write_manifest(out, finished=False)
+        run_dir.write_config(cfg)
+        if run_dir.read_manifest(out) is None:
+            run_dir.write_manifest(out, finished=False)
     start = "an existing prompt" if targets[0].start else "a fresh prompt"
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.names))
@@ -214,16 +190,62 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
                 for record in found:
                     log.info("%s", results.one_line(record))
     if distributed.main() and not is_collected(out, records):
-        write_manifest(out, finished=False)
-        remove_unfinished(out)
+        run_dir.write_manifest(out, finished=False)
+        run_dir.remove_unfinished(out)
         collect(out, records, cfg.DATASET.ROOT or None)
-        write_manifest(out)
+        run_dir.write_manifest(out)
     return records
 
 
-def render_pocket_tasks(names: Sequence[str]) -> None:
-    """Write the pocket tasks that are missing."""
-    wanted = [name for name in dict.fromkeys(names) if name in pocket.SPECS]
-    rendered = pocket.ensure_all(wanted)
-    if rendered:
-        log.info("%d pocket tasks rendered", rendered)
+# -- its top ---------------------------------------------------------------------------------------------------------
+
+
+def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
+    """Gather predictions and results of targets at the top, and pack the submission.
+
+    root: the data root, in which a test set's order may be marked as unofficial; a
+    warning then says so.
+    """
+    if results.has_predictions(records):
+        names = {}
+        for record in records:
+            names[record["task"]] = f"seed{record['seed']}_{record['task']}.json"
+        for task, name in names.items():
+            with atomic_write(out / "predictions" / name) as temporary:
+                shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
+        for path in (out / "predictions").iterdir():
+            if path.name not in names.values():
+                path.unlink()
+        collect_tables(out, names)
+        combine([out / "predictions"], out / "submission.zip", root)
+    write_text(out / "results.md", results.markdown(records))
+    write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
+
+
+def collect_tables(out: Path, tasks: Iterable[str]) -> None:
+    """Gather the targets' tables in results/ at the top of an experiment: predictions
+    one below the other, others as they are.
+    """
+    predictions = b""
+    for task in tasks:
+        for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
+            content = path.read_bytes()
+            if path.name == tables.PREDICTIONS:
+                _, _, lines = content.partition(b"\n")
+                predictions += lines if predictions else content
+            else:
+                write_bytes(out / tables.FOLDER / path.name, content)
+    if predictions:  # of targets of an earlier version there are none
+        write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
+
+
+def is_collected(out: Path, records: Sequence[dict]) -> bool:
+    """Return True if the top of an experiment holds these very results."""
+    known = run_dir.read_manifest(out)
+    if known is None or RESULTS not in known.files:
+        return False
+    damaged = ", ".join(known.damaged())
+    if damaged:
+        log.warning("%s: damaged or missing, and made again: %s", out, damaged)
+        return False
+    return read_json(out / RESULTS) == records

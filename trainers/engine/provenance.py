@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from datasets import Task
-from datasets.task import Sample
 from toolkit.common.archives import content_checksum
 from toolkit.common.hardware import processor_name
 
@@ -30,13 +29,15 @@ def of_program() -> dict:
     """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        versions[name] = _version(name)
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = ""
     return {"versions": versions, "commit": _commit()}
 
 
 def of_machine(device: str) -> dict:
-    """Return {"cpu", "threads", "processes", "device"}: numbers of the same program may
-    differ if these do.
+    """Return {"cpu", "threads", "processes", "device"}, on which numbers may depend.
 
     device: of the computation, "cpu" or "cuda".
     """
@@ -50,68 +51,44 @@ def of_machine(device: str) -> dict:
     }
 
 
-def of_lists(tasks: Sequence[Task]) -> str:
-    """Return a fingerprint of the data that tasks train, validate and test on: class
-    names, paths in the index, labels; 16 hexadecimal digits, the same on every machine.
+def of_tasks(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return fingerprints of 16 hexadecimal digits, the same on every machine: "drawn" of
+    class names, paths in the index and labels; "content" of the images, too; "settings"
+    of how tasks are prompted, cropped and scored.
     """
-    total = hashlib.sha256()
+    settings = []
     for task in tasks:
-        total.update(_head(task))
-        for sample in _samples(task):
-            total.update(_line(sample))
-    return total.hexdigest()[:16]
+        templates = list(task.templates)
+        settings.append([task.name, templates, task.crop, task.label_kind, task.metric])
+    return {
+        "drawn": _digest(part for task in tasks for part in _described(task)),
+        "content": _digest(of_data(task).encode() for task in tasks),
+        "settings": _digest([json.dumps(settings).encode()]),
+    }
 
 
 def of_data(task: Task) -> str:
-    """Return such a fingerprint of one task, over the images' content, too; 16
-    hexadecimal digits.
+    """Return a fingerprint of what a task trains, validates and tests on: class names,
+    labels, the paths and the content of its images; 16 hexadecimal digits.
     """
-    total = hashlib.sha256(_head(task))
-    for sample in _samples(task):
-        total.update(_line(sample))
-        total.update(content_checksum(sample.impath).encode())
-    return total.hexdigest()[:16]
+    return _digest(_described(task, content=True))
 
 
-def of_content(tasks: Sequence[Task]) -> str:
-    """Return such a fingerprint of several tasks: `of_data` of all; 16 hexadecimal
-    digits.
-    """
-    total = hashlib.sha256()
-    for task in tasks:
-        total.update(of_data(task).encode())
-    return total.hexdigest()[:16]
-
-
-def of_settings(tasks: Sequence[Task]) -> str:
-    """Return a fingerprint of how tasks are prompted, cropped and scored; 16
-    hexadecimal digits.
-    """
-    known = []
-    for task in tasks:
-        templates = list(task.templates)
-        known.append([task.name, templates, task.crop, task.label_kind, task.metric])
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
-
-
-def _head(task: Task) -> bytes:
-    return json.dumps([task.name, list(task.classnames)]).encode()
-
-
-def _line(sample: Sample) -> bytes:
-    return f"{sample.key}\0{sample.labels}\n".encode("utf-8", "surrogateescape")
-
-
-def _samples(task: Task) -> Iterator[Sample]:
+def _described(task: Task, content: bool = False) -> Iterator[bytes]:
+    yield json.dumps([task.name, list(task.classnames)]).encode()
     for split in (task.train_x, task.val, task.test):
-        yield from split or ()
+        for sample in split or ():
+            line = f"{sample.key}\0{sample.labels}\n"
+            yield line.encode("utf-8", "surrogateescape")
+            if content:
+                yield content_checksum(sample.impath).encode()
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+def _digest(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()[:16]
 
 
 def _commit() -> str:

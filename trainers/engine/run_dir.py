@@ -47,9 +47,8 @@ OUTPUTS = (
     "cmat*",
 )
 FACTS = ("epochs", "start", "drawn", "content", "settings")
-# exists while a process works in the folder; a killed process leaves it, and nobody
-# holds it then
 MAX_NAME = 255  # bytes of a name on common file systems
+# exists while a process works in the folder; a killed process leaves it unheld
 LOCK = ".lock"
 
 
@@ -229,19 +228,12 @@ def write_manifest(
     """Write the manifest of a run's files: of a finished run all that it leaves but its
     log and curves.
     """
-    patterns = INPUTS
-    if finished:
-        patterns = INPUTS + OUTPUTS
     names = []
-    for pattern in patterns:
+    for pattern in INPUTS + OUTPUTS if finished else INPUTS:
         for path in folder.glob(pattern):
-            name = path.relative_to(folder)
-            if (
-                path.is_file()
-                and name != resume.STATE
-                and not name.name.startswith(".")
-            ):
-                names.append(name.as_posix())
+            is_left_out = path.name.startswith(".") or path == folder / resume.STATE
+            if path.is_file() and not is_left_out:
+                names.append(path.relative_to(folder).as_posix())
     manifest.write(folder, names, about)
 
 
@@ -255,9 +247,7 @@ def finished_metadata(folder: Path) -> Mapping:
 
 
 def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
-    """Write the manifest of a finished run, and remove the files that only an
-    unfinished one needs.
-    """
+    """Write the manifest of a finished run, and tidy its folder."""
     if distributed.main():
         write_manifest(Path(folder), about)
     tidy(folder)
@@ -363,9 +353,7 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 
 def tidy(folder: str | os.PathLike) -> None:
-    """Remove the files that only an unfinished run needs: its state, and unfinished
-    files.
-    """
+    """Remove what only an unfinished run needs: its state, and unfinished files."""
     if distributed.main():
         (Path(folder) / resume.STATE).unlink(missing_ok=True)
         remove_unfinished(folder)

@@ -41,8 +41,13 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     _log_run(cfg)
     for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
         log.info("%s", line)
-    if not gpu and not is_foreign(trainer_class(cfg.TRAINER.NAME)):
-        _log_precision(cfg.TRAINER.MVLPT.PREC)
+    precision = cfg.TRAINER.MVLPT.PREC
+    is_ours = not is_foreign(trainer_class(cfg.TRAINER.NAME))
+    if not gpu and is_ours and precision in ("fp16", "amp"):
+        log.info(
+            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
+            precision,
+        )
 
 
 def _log_run(cfg: CfgNode) -> None:
@@ -52,9 +57,7 @@ def _log_run(cfg: CfgNode) -> None:
     if len(names) > 5:
         label = f"{len(names)} tasks"
     shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
-    seed = f"seed {cfg.SEED}"
-    if cfg.SEED < 0:
-        seed = "a random seed"
+    seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"
     log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
@@ -62,15 +65,6 @@ def _log_run(cfg: CfgNode) -> None:
         log.info(
             "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
             cfg.TEST.SPLIT,
-        )
-
-
-def _log_precision(precision: str) -> None:
-    """Log a line if the precision is not that of the CPU."""
-    if precision in ("fp16", "amp"):
-        log.info(
-            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
-            precision,
         )
 
 

@@ -65,9 +65,7 @@ def scores_by_task(
     tasks: Sequence[Task | str],
     split: str = "test",
 ) -> Iterator[tuple[Task, np.ndarray]]:
-    """Yield the columns of `score_prompts` one by one: a task and the scores (P,) on
-    it.
-    """
+    """Yield the columns of `score_prompts`: a task and the scores (P,) on it."""
     store = build_store(cfg)
     backbone = store.backbone
     models = [_model(prompt, cfg, backbone) for prompt in prompts]
@@ -92,12 +90,16 @@ def _scores(
     targets = images.targets(0)
     scores, constant = [], None
     for model, features in zip(models, _features(models, images, store), strict=True):
-        if not _has_constant_classes(model):
-            classes = _classes(model, task)
-        else:  # the same for all prompts of the image tower
-            if constant is None:
-                constant = _classes(model, task)
+        is_constant = _has_constant_classes(model)
+        if is_constant and constant is not None:
             classes = constant
+        else:
+            try:
+                classes = class_features(model, task)
+            except ValueError as error:  # a class-specific context of other classes
+                raise ValueError(f"{task.name}: {error}") from None
+        if is_constant:  # the same for all prompts of the image tower
+            constant = classes
         values = probabilities(model, features, classes)
         scores.append(results.score(task, targets, values))
     return np.array(scores)
@@ -116,9 +118,7 @@ def _features(
 
 
 def _model(prompt: PromptOrRun, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
-    """Return the prompted CLIP of a prompt, or of a run whose features are those of
-    `cfg`.
-    """
+    """Return the prompted CLIP of a prompt, or of a run that fits `cfg`."""
     name = ""
     if isinstance(prompt, (str, Path)):
         name = f"{prompt}: "
@@ -157,10 +157,3 @@ def _has_constant_classes(model: PromptedCLIP) -> bool:
     if not model.has_visual_prompt or model.has_text_prompt or model.has_class_contexts:
         return False
     return not model.prompt.task_templates and model.contexts().weight == 1
-
-
-def _classes(model: PromptedCLIP, task: Task) -> Tensor:
-    try:
-        return class_features(model, task)
-    except ValueError as error:  # a class-specific context of other classes
-        raise ValueError(f"{task.name}: {error}") from None

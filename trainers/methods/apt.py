@@ -1,5 +1,4 @@
-"""APT: a visual prompt and class offsets that stay near zero-shot CLIP, and MAPT, its
-multitask form.
+"""APT: a visual prompt and class offsets near zero-shot CLIP; multitask: MAPT.
 
 The loss is cross-entropy plus anchors to plain CLIP: L1 of image features and KL of
 probabilities (PromptSRC, Khattak et al. 2023) and the squared distance of class
@@ -35,9 +34,7 @@ class APT(PromptTrainer):
     evaluation the two are interpolated.
     """
 
-    keys = {
-        "TRAINER.APT.CLASS_OFFSETS": True,
-    }
+    keys = {"TRAINER.APT.CLASS_OFFSETS": True}
     defaults = {
         "TEST.INTERPOLATE": "shots",
         "TRAINER.MVLPT.VPT.N_CTX": 8,

@@ -6,7 +6,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 from prompting.prompts import TextPrompt
 from prompting.tokens import plain_name, words_to_context
-from trainers.base import PromptTrainer, context_length
+from trainers.base import PromptTrainer, at_least_one
 from trainers.engine.context import PromptSetup
 
 
@@ -23,7 +23,7 @@ def build_text_prompt(setup: PromptSetup) -> TextPrompt:
         length = len(init)
     if node.CSC:
         classes = setup.num_classes
-    n_ctx = context_length("COOP", length)
+    n_ctx = at_least_one("TRAINER.MVLPT.COOP.N_CTX", length)
     return TextPrompt(
         n_ctx, setup.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init
     )

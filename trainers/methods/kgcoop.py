@@ -1,6 +1,4 @@
-"""KgCoOp: CoOp whose class features stay near those of the frozen model (Yao et al.
-2023), and MKgCoOp, its multitask form.
-"""
+"""KgCoOp: CoOp near frozen class features (Yao et al. 2023); multitask: MKgCoOp."""
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode

@@ -10,7 +10,7 @@ from trainers.base import PromptTrainer
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS, MAX_WIDTH
 
-from .ivlp import require_image_tower
+from .vpt import require_image_tower
 
 
 def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
@@ -50,12 +50,10 @@ class MMRL(PromptTrainer):
         "TRAINER.MMRL.ALPHA": (0, 1),
         "TRAINER.MMRL.REG_WEIGHT": (0, 1e9),
     }
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MMRLPrompt:
-        """Return the prompt that TRAINER.MMRL.* describes."""
         return MMRLPrompt(
             *common_arguments(setup, "TRAINER.MMRL", setup.cfg.TRAINER.MMRL)
         )
@@ -68,8 +66,6 @@ class MMRL(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MMMRL(MMRL):
-    """MMRL on batches of several tasks."""
-
     multitask = True
 
 
@@ -98,12 +94,10 @@ class MMRLPP(PromptTrainer):
         "TRAINER.MMRLPP.REP_RANK": (1, MAX_WIDTH),
         "TRAINER.MMRLPP.PROJ_RANK": (1, MAX_WIDTH),
     }
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MMRLPPPrompt:
-        """Return the prompt that TRAINER.MMRLPP.* describes."""
         node = setup.cfg.TRAINER.MMRLPP
         arguments = common_arguments(setup, "TRAINER.MMRLPP", node)
         return MMRLPPPrompt(*arguments, float(node.BETA), node.REP_RANK, node.PROJ_RANK)
@@ -116,6 +110,4 @@ class MMRLPP(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MMMRLPP(MMRLPP):
-    """MMRL++ on batches of several tasks."""
-
     multitask = True

@@ -1,6 +1,4 @@
-"""ProGrad: CoOp without gradients against the frozen model's knowledge (Zhu et al.
-2023), and MProGrad, its multitask form.
-"""
+"""ProGrad: CoOp with projected gradients (Zhu et al. 2023); also MProGrad."""
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -41,12 +39,8 @@ class ProGrad(CoOp):
         share_loss = getattr(self.share_loss, "module", self.share_loss)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             values = share_loss(batch)
-        loss, general = self._scaled(values)
-        parameters = [
-            parameter
-            for parameter in self.model.prompt.parameters()
-            if parameter.requires_grad
-        ]
+        loss, general = self.scaler.scale(values)
+        parameters = [p for p in self.model.prompt.parameters() if p.requires_grad]
         strength = self.cfg.TRAINER.PROGRAD.LAMBDA
         gradients = losses.projected_gradients(
             loss, general, parameters, strength, distributed.mean
@@ -58,6 +52,4 @@ class ProGrad(CoOp):
 
 @TRAINER_REGISTRY.register()
 class MProGrad(ProGrad):
-    """ProGrad on batches of several tasks."""
-
     multitask = True

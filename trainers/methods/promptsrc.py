@@ -1,6 +1,4 @@
-"""PromptSRC: IVLP that regularises itself by the frozen model (Khattak et al. 2023),
-and MPromptSRC, its multitask form.
-"""
+"""PromptSRC: IVLP near the frozen model (Khattak et al. 2023); also MPromptSRC."""
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
@@ -43,18 +41,13 @@ class PromptSRC(PromptTrainer):
         "TRAINER.PROMPTSRC.GPA_STD": (1e-3, 1e9),
     }
     defaults = {"TRAINER.ANCHOR.TEMPLATES": "imagenet"}
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> IVLPPrompt:
-        """Return the prompt that TRAINER.PROMPTSRC.* describes."""
-        node = setup.cfg.TRAINER.PROMPTSRC
-        if node.GPA_STD <= 0:
-            raise ValueError(
-                f"TRAINER.PROMPTSRC.GPA_STD is {node.GPA_STD}; it must be positive"
-            )
-        return build_ivlp_prompt(setup, "TRAINER.PROMPTSRC", node)
+        return build_ivlp_prompt(
+            setup, "TRAINER.PROMPTSRC", setup.cfg.TRAINER.PROMPTSRC
+        )
 
     @staticmethod
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
@@ -77,6 +70,4 @@ class PromptSRC(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MPromptSRC(PromptSRC):
-    """PromptSRC on batches of several tasks."""
-
     multitask = True

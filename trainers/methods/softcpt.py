@@ -1,6 +1,4 @@
-"""SoftCPT: text vectors that are made from the name of the task (Ding et al. 2022), and
-MSoftCPT, which trains the map on several tasks.
-"""
+"""SoftCPT: text vectors made from the task's name (Ding et al. 2022); also MSoftCPT."""
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -21,7 +19,6 @@ class SoftCPT(PromptTrainer):
         "TRAINER.SOFTCPT.TASK_N_CTX": 4,
         "TRAINER.SOFTCPT.CLASS_N_CTX": 0,
     }
-
     reads = ()
     ranges = {
         "TRAINER.SOFTCPT.N_CTX": (1, MAX_VECTORS),
@@ -31,7 +28,6 @@ class SoftCPT(PromptTrainer):
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> SoftCPTPrompt:
-        """Return the prompt that TRAINER.SOFTCPT.* describes."""
         node, shape = setup.cfg.TRAINER.SOFTCPT, setup.shape
         return SoftCPTPrompt(
             node.N_CTX,
@@ -44,6 +40,4 @@ class SoftCPT(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MSoftCPT(SoftCPT):
-    """SoftCPT on batches of several tasks."""
-
     multitask = True

@@ -1,6 +1,4 @@
-"""TCP: KgCoOp with text vectors that are made from each class's frozen feature (Yao et
-al. 2024), and MTCP, its multitask form.
-"""
+"""TCP: text vectors made from frozen class features (Yao et al. 2024); also MTCP."""
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
@@ -26,12 +24,10 @@ class TCP(PromptTrainer):
         "TRAINER.TCP.W": 8.0,
     }
     ranges = {"TRAINER.TCP.N_CTX": (1, MAX_VECTORS), "TRAINER.TCP.W": (0, 1e9)}
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> TCPPrompt:
-        """Return the prompt that TRAINER.TCP.* describes."""
         node, shape = setup.cfg.TRAINER.TCP, setup.shape
         if not 0 <= node.BLOCK < shape.text_layers:
             raise ValueError(
@@ -40,12 +36,7 @@ class TCP(PromptTrainer):
             )
         init, fixed_words = initial_words(setup, node.CTX_INIT, node.N_CTX)
         return TCPPrompt(
-            node.N_CTX,
-            shape.text_width,
-            shape.embed_dim,
-            node.BLOCK,
-            init,
-            fixed_words,
+            node.N_CTX, shape.text_width, shape.embed_dim, node.BLOCK, init, fixed_words
         )
 
     @staticmethod

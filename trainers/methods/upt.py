@@ -14,9 +14,7 @@ from .vpt import build_visual_prompt
 
 
 def build_unified_prompt(setup: PromptSetup) -> UnifiedPrompt:
-    """Return a text and a visual prompt, coupled by θ as TRAINER.MVLPT.PROJECT_*
-    describes it.
-    """
+    """Return a text and a visual prompt, coupled by θ (TRAINER.MVLPT.PROJECT_*)."""
     node = setup.cfg.TRAINER.MVLPT
     text = build_text_prompt(setup)
     visual = build_visual_prompt(setup)
@@ -31,11 +29,7 @@ class UPT(PromptTrainer):
     """Learn a unified prompt; TRAINER.MVLPT.PROJECT_METHOD chooses θ."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 4, "TRAINER.MVLPT.VPT.N_CTX": 4}
-    reads = (
-        "TRAINER.MVLPT.COOP.",
-        "TRAINER.MVLPT.VPT.",
-        "TRAINER.MVLPT.PROJECT_",
-    )
+    reads = ("TRAINER.MVLPT.COOP.", "TRAINER.MVLPT.VPT.", "TRAINER.MVLPT.PROJECT_")
     make_prompt = staticmethod(build_unified_prompt)
 
 

@@ -5,8 +5,17 @@ and MVPT, its multitask form.
 from dassl.engine import TRAINER_REGISTRY
 
 from prompting.prompts import VisualPrompt
-from trainers.base import PromptTrainer, context_length
+from trainers.base import PromptTrainer, at_least_one
 from trainers.engine.context import PromptSetup
+
+
+def require_image_tower(setup: PromptSetup) -> None:
+    """Raise ValueError if the image tower takes no prompts."""
+    cfg, reason = setup.cfg, setup.shape.unsupported_reason
+    if reason:
+        raise ValueError(
+            f"{cfg.TRAINER.NAME} needs a vision transformer: {reason}; with {cfg.MODEL.BACKBONE.NAME} use CoOp"
+        )
 
 
 def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
@@ -14,16 +23,11 @@ def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
 
     Raise ValueError without a vision transformer.
     """
-    cfg, shape = setup.cfg, setup.shape
-    node = cfg.TRAINER.MVLPT.VPT
-    if shape.unsupported_reason:
-        raise ValueError(
-            f"{cfg.TRAINER.NAME} needs a vision transformer: {shape.unsupported_reason}; "
-            f"with {cfg.MODEL.BACKBONE.NAME} use CoOp"
-        )
+    node, shape = setup.cfg.TRAINER.MVLPT.VPT, setup.shape
+    require_image_tower(setup)
     layers = shape.image_layers if node.DEEP else 1
     project = node.PROJECT if node.PROJECT > -1 else None
-    n_ctx = context_length("VPT", node.N_CTX)
+    n_ctx = at_least_one("TRAINER.MVLPT.VPT.N_CTX", node.N_CTX)
     return VisualPrompt(
         n_ctx, shape.image_width, layers, shape.patch_size, node.DROPOUT, project
     )
