@@ -84,7 +84,11 @@ def build_outputs(
     """
 
     def logits_of(images: Tensor, classes: Tensor) -> Tensor:
-        return mask_other_tasks(model.logits(images, classes), groups, sizes)
+        logits = model.logits(images, classes)
+        if len(sizes) == 1:
+            return logits
+        owners = torch.arange(len(sizes), device=logits.device).repeat_interleave(sizes)
+        return logits.masked_fill(owners != groups[:, None], MASKED_LOGIT)
 
     logits = logits_of(images, classes)
     anchors = [FrozenFeatures(*features, logits_of(*features)) for features in frozen]
@@ -92,14 +96,6 @@ def build_outputs(
     return Outputs(
         images, classes, logits, labels, groups, sizes, anchors, others, weight
     )
-
-
-def mask_other_tasks(logits: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
-    """Return logits (B, C) with `MASKED_LOGIT` for classes outside an image's own task."""
-    if len(sizes) == 1:
-        return logits
-    owners = torch.arange(len(sizes), device=logits.device).repeat_interleave(sizes)
-    return logits.masked_fill(owners != groups[:, None], MASKED_LOGIT)
 
 
 def cross_entropy(outputs: Outputs) -> Tensor:

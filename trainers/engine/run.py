@@ -45,10 +45,7 @@ class Run:
     """A run in `cfg.OUTPUT_DIR`.
 
     Attributes:
-        start: folder of the run whose prompt is the initial one, or is evaluated; "": a
-            fresh prompt.
-        load_epoch: of `start`; None: its best.
-        trains: False only evaluates.
+        start, load_epoch, trains: as of `RunContext`.
         references: the models that are scored beside its prompt: "zero_shot" (unless
             TEST.ZERO_SHOT is False) and, before training, "source", the prompt it
             starts from.

@@ -72,6 +72,14 @@ class Action(enum.Enum):
     RESUME = "continue"
 
 
+ACTIONS = {
+    Status.EMPTY: Action.RUN,
+    Status.FINISHED: Action.REUSE,
+    Status.DAMAGED: Action.REPAIR,
+    Status.INTERRUPTED: Action.RESUME,
+}
+
+
 @dataclass(frozen=True)
 class FolderState:
     """A status; `detail` states the progress of an interrupted run, or the keys in
@@ -93,19 +101,13 @@ def decide(
         raise ValueError(
             f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
         )
-    if state.status is Status.FINISHED:
-        return Action.REUSE
-    if state.status is Status.EMPTY:
-        return Action.RUN
+    if resume_allowed or state.status in (Status.FINISHED, Status.EMPTY):
+        return ACTIONS[state.status]
     if state.status is Status.DAMAGED:
-        if resume_allowed:
-            return Action.REPAIR
         raise ValueError(
             f"{folder} holds a finished run with damaged or missing files: {state.detail}; --resume auto makes them "
             "again, --overwrite starts again"
         )
-    if resume_allowed:
-        return Action.RESUME
     reached = f" ({state.detail})" if state.detail else ""
     raise ValueError(
         f"{folder} holds an interrupted run{reached}: --resume auto continues it, --overwrite starts again"
@@ -294,23 +296,15 @@ def check_folder(folder: str | os.PathLike) -> None:
     """Raise ValueError if `folder` cannot be one, as a file is in its way, and InUse if
     another process is at work in it.
     """
-    path = Path(folder)
+    path, flag = Path(folder), "--output-dir (OUTPUT_DIR)"
     for part in path.parts:
         if len(os.fsencode(part)) > MAX_NAME:
-            raise ValueError(
-                f"--output-dir (OUTPUT_DIR): {part} has more than {MAX_NAME} bytes"
-            )
+            raise ValueError(f"{flag}: {part} has more than {MAX_NAME} bytes")
     if path.is_symlink() and not path.exists():
-        raise ValueError(
-            f"--output-dir (OUTPUT_DIR): {path} is a link to a folder that is not there"
-        )
-    for place in (path, *path.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise ValueError(
-                    f"--output-dir (OUTPUT_DIR): {place} is a file, not a folder"
-                )
-            break
+        raise ValueError(f"{flag}: {path} is a link to a folder that is not there")
+    place = next(place for place in (path, *path.parents) if place.exists())
+    if not place.is_dir():
+        raise ValueError(f"{flag}: {place} is a file, not a folder")
     if (path / LOCK).is_file():
         with exclusive_folder(path):
             pass

@@ -4,7 +4,7 @@ encoded once for all text prompts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,24 +53,12 @@ def score_prompts(
     cache. Raises ValueError if a run's configuration computes features in another way
     than `cfg`, and if a class-specific prompt does not fit a task.
     """
-    scores = np.empty((len(prompts), len(tasks)))
-    for column, (_, values) in enumerate(scores_by_task(prompts, cfg, tasks, split)):
-        scores[:, column] = values
-    return scores
-
-
-def scores_by_task(
-    prompts: Sequence[PromptOrRun],
-    cfg,
-    tasks: Sequence[Task | str],
-    split: str = "test",
-) -> Iterator[tuple[Task, np.ndarray]]:
-    """Yield the columns of `score_prompts`: a task and the scores (P,) on it."""
     store = build_store(cfg)
     backbone = store.backbone
     models = [_model(prompt, cfg, backbone) for prompt in prompts]
     folders = [prompt for prompt in prompts if isinstance(prompt, (str, Path))]
-    for task in tasks:
+    scores = np.empty((len(prompts), len(tasks)))
+    for column, task in enumerate(tasks):
         if isinstance(task, str):
             task = build_task(cfg, task)
         for folder in folders:
@@ -78,7 +66,8 @@ def scores_by_task(
         images = build_images(cfg, [task], split, backbone.preprocessing)
         if not len(images):
             raise ValueError(f"{task.name} has no {split} images")
-        yield task, _scores(models, task, images, store)
+        scores[:, column] = _scores(models, task, images, store)
+    return scores
 
 
 def _scores(
@@ -86,7 +75,7 @@ def _scores(
     task: Task,
     images: MultitaskDataset,
     store: FeatureStore,
-) -> np.ndarray:
+) -> list[float]:
     targets = images.targets(0)
     scores, constant = [], None
     for model, features in zip(models, _features(models, images, store), strict=True):
@@ -102,7 +91,7 @@ def _scores(
             constant = classes
         values = probabilities(model, features, classes)
         scores.append(results.score(task, targets, values))
-    return np.array(scores)
+    return scores
 
 
 def _features(

@@ -18,16 +18,6 @@ from trainers.losses import GaussianAverage
 from .vpt import build_visual_prompt
 
 
-def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
-    """Return a visual prompt with zero-shot CLIP beside it; of a run on one task, with
-    offsets of its classes.
-    """
-    visual = build_visual_prompt(setup)
-    if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
-        return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
-    return AnchoredPrompt(visual)
-
-
 @TRAINER_REGISTRY.register()
 class APT(PromptTrainer):
     """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
@@ -45,7 +35,16 @@ class APT(PromptTrainer):
     }
     any_classes = {"TRAINER.APT.CLASS_OFFSETS": False}
     reads = ("TRAINER.MVLPT.VPT.",)
-    make_prompt = staticmethod(build_anchored_prompt)
+
+    @staticmethod
+    def make_prompt(setup: PromptSetup) -> AnchoredPrompt:
+        """Return a visual prompt with zero-shot CLIP beside it; of a run on one task,
+        with offsets of its classes.
+        """
+        visual = build_visual_prompt(setup)
+        if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
+            return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
+        return AnchoredPrompt(visual)
 
     @classmethod
     def class_specific_reason(cls, cfg: CfgNode) -> str:

@@ -43,9 +43,4 @@ class CoOp(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MCoOp(CoOp):
-    """CoOp on batches of several tasks.
-
-    As the first of two stages it gives the source prompt that targets adapt.
-    """
-
     multitask = True

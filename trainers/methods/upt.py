@@ -35,9 +35,4 @@ class UPT(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MUPT(UPT):
-    """UPT on batches of several tasks.
-
-    As the first of two stages it gives the source prompt that targets adapt.
-    """
-
     multitask = True

@@ -47,9 +47,4 @@ class VPT(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MVPT(VPT):
-    """VPT on batches of several tasks.
-
-    As the first of two stages it gives the source prompt that targets adapt.
-    """
-
     multitask = True
