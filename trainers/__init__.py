@@ -15,9 +15,7 @@ from toolkit.common import plugins
 
 def register_all() -> None:
     """Import every module of this folder and of `methods/`, and the files of --import,
-    so that their registrations run.
-
-    Repeated calls cost nothing.
+    so that their registrations run. Repeated calls cost nothing.
     """
     import datasets
     from toolkit import plugin_files

@@ -95,7 +95,8 @@ def source_anchor(trainer) -> Anchor:
     prompt = copy.deepcopy(trainer.model.prompt).requires_grad_(False)
     if hasattr(prompt, "weight"):
         prompt.weight.fill_(1.0)  # the prompted model alone
-    backbone, dataset, images = trainer.backbone, trainer.sets["train"], None
+    backbone, dataset = trainer.backbone, trainer.sets["train"]
+    images = None
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     model = model.to(trainer.device).eval()
     if model.has_visual_prompt and dataset.transform is None:

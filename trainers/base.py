@@ -29,10 +29,9 @@ from toolkit.common.text import printable, shortened
 
 from . import losses
 from .anchors import anchor_weights, build_anchors, zero_shot_odds
-from .engine import distributed, results, resume
+from .engine import distributed, results, resume, run_dir
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
-from .engine.run_dir import finish
 from .engine.start import CLASSES, prompt_record
 from .evaluation import PromptEvaluator, mean_score
 from .features.loaders import View
@@ -269,7 +268,7 @@ class PromptTrainer(PromptEvaluator):
         if self.cfg.TEST.NO_TEST and distributed.main():
             self.records = results.write(self, {}, {})
         self.save_prompts(self.output_dir)
-        finish(self.output_dir, self.context.metadata)
+        run_dir.finish(self.output_dir, self.context.metadata)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after
@@ -353,8 +352,9 @@ class PromptTrainer(PromptEvaluator):
             return self.model.encode_classes(names, contexts=contexts)
         features = []
         for task in tasks:
-            given = (task.classnames, task.templates if uses_templates else None)
-            features.append(self.model.encode_classes(*given, contexts, task=task.name))
+            templates = task.templates if uses_templates else None
+            given = (task.classnames, templates, contexts)
+            features.append(self.model.encode_classes(*given, task=task.name))
         return torch.cat(features)
 
     def save_model(

@@ -26,13 +26,10 @@ from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 
-from .engine import distributed, results, tables
+from .engine import distributed, results, run_dir, setup_checks, tables, value_checks
 from .engine.context import PromptSetup, RunContext, TaskPool
-from .engine.run_dir import finish
 from .engine.settings import task_names
-from .engine.setup_checks import check_classes, check_images
 from .engine.start import load_start, prompt_record
-from .engine.value_checks import check
 from .features import extraction
 from .features.builders import build_images, build_store, device_of, training_transform
 from .features.loaders import FeatureDataset, build_loader
@@ -91,7 +88,9 @@ class PromptEvaluator(TrainerX):
         if self.context.trains and self.cfg.TEST.NO_TEST:
             references = ()
         for name in references:
-            classes = self.zero_shot_classes if name == "zero_shot" else None
+            classes = None
+            if name == "zero_shot":
+                classes = self.zero_shot_classes
             self.reference_scores[name] = self.evaluate(split, name, classes)
         if self.context.trains and not self.context.retest:
             self.train()
@@ -100,7 +99,7 @@ class PromptEvaluator(TrainerX):
                 self._load_trained()
             self.test()
             self.save_prompts(self.output_dir)
-            finish(self.output_dir, self.context.metadata)
+            run_dir.finish(self.output_dir, self.context.metadata)
         return distributed.from_main(lambda: self.records)
 
     # -- checked without a trainer -------------------------------------------------------------------------------
@@ -122,7 +121,7 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a
         setup, trained, or started from the prompt in the folder `start`.
         """
-        check_images(setup)
+        setup_checks.check_images(setup)
         prompt = None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             try:
@@ -136,7 +135,7 @@ class PromptEvaluator(TrainerX):
                 raise ValueError(
                     f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}"
                 ) from None
-            check_classes(setup, prompt)
+            setup_checks.check_classes(setup, prompt)
         if trains:
             cls.check_training(setup)
         if start and prompt:
@@ -147,7 +146,7 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError without anything to learn from or choose an epoch by."""
 
     def check_cfg(self, cfg) -> None:
-        check(cfg, self.multitask)
+        value_checks.check(cfg, self.multitask)
 
     # -- build ---------------------------------------------------------------------------------------------------
 
@@ -220,9 +219,8 @@ class PromptEvaluator(TrainerX):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def constant_features(self, split: str) -> LazyFeatures:
-        """Return the features of a split's images without a prompt.
-
-        In files are kept those of splits that all runs share: not of few-shot samples.
+        """Return the features of a split's images without a prompt. In files are kept
+        those of splits that all runs share: not of few-shot samples.
         """
         if split not in self._features:
             shared = split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
@@ -241,9 +239,9 @@ class PromptEvaluator(TrainerX):
             images = self.sets[split]
             if task is not None:
                 images = Subset(images, images.rows(task))
-            return extraction.encode_images([self.model], images, self.store.settings)[
-                0
-            ]
+            settings = self.store.settings
+            encoded = extraction.encode_images([self.model], images, settings)
+            return encoded[0]
         features = self.constant_features(split)
         return features.all() if task is None else features.of_task(task)
 

@@ -87,12 +87,15 @@ def build_outputs(
         logits = model.logits(images, classes)
         if len(sizes) == 1:
             return logits
-        owners = torch.arange(len(sizes), device=logits.device).repeat_interleave(sizes)
+        tasks = torch.arange(len(sizes), device=logits.device)
+        owners = tasks.repeat_interleave(sizes)
         return logits.masked_fill(owners != groups[:, None], MASKED_LOGIT)
 
     logits = logits_of(images, classes)
     anchors = [FrozenFeatures(*features, logits_of(*features)) for features in frozen]
-    others = None if other_images is None else logits_of(other_images, classes)
+    others = None
+    if other_images is not None:
+        others = logits_of(other_images, classes)
     return Outputs(
         images, classes, logits, labels, groups, sizes, anchors, others, weight
     )

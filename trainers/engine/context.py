@@ -86,9 +86,8 @@ class TaskPool:
         self.test_images: dict[str, MultitaskDataset] = {}
 
     def get(self, cfg: CfgNode, names: Sequence[str]) -> list[Task]:
-        """Return the tasks of these names as `cfg` describes them.
-
-        Raise ValueError or FileNotFoundError if one can't be built.
+        """Return the tasks of these names as `cfg` describes them. Raise ValueError or
+        FileNotFoundError if one can't be built.
         """
         settings = dict(cfg.DATASET)
         for key in self.RUN_KEYS:

@@ -4,29 +4,33 @@ anything is written, then executed; its tasks are built once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import torch
+from dassl.utils import setup_logger
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+import toolkit
 from datasets import few_shot, pocket, task_name
 from elevater_eval import combine
+from toolkit import plugin_files
 from toolkit.common.files import atomic_write, write_bytes, write_text
 from toolkit.common.progress import progress
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import log_lines
 
 from . import closing, config, distributed, external, results, run_dir, tables
-from .config import RunOptions, is_native, trainer_class, with_overrides
+from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import check_run, execute
 from .run_dir import RESULTS, exclusive_folder, replaced_on_success
-from .run_log import start_log, without_dassl_lines
 from .settings import task_names
 from .stages import Experiment, plan
 from .start import follow
@@ -36,7 +40,6 @@ log = logging.getLogger(__name__)
 
 def run(cfg: CfgNode, options: RunOptions) -> None:
     """Check the experiment or the run that a configuration describes, then execute it.
-
     Raises ValueError or FileNotFoundError before anything is written.
     """
     native = is_native(trainer_class(cfg.TRAINER.NAME))
@@ -65,7 +68,8 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         with without_dassl_lines():
             records = execute_all(experiment, tasks)
         log_lines(log, f"\n{results.markdown(records)}\n")
-        log_lines(log, results.parsed_lines(records, experiment.targets[0].trains))
+        trains = experiment.targets[0].trains
+        log_lines(log, results.parsed_lines(records, trains))
         for line in closing.result_lines(cfg, records, experiment.staged):
             log.info("%s", line)
 
@@ -134,9 +138,8 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
 
 
 def check(experiment: Experiment, tasks: TaskPool) -> None:
-    """Check all runs; nothing is written but missing pocket tasks.
-
-    Raise ValueError or FileNotFoundError.
+    """Check all runs; nothing is written but missing pocket tasks. Raise ValueError or
+    FileNotFoundError.
     """
     cfg = experiment.cfg
     wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
@@ -249,3 +252,64 @@ def is_collected(out: Path, records: Sequence[dict]) -> bool:
         log.warning("%s: damaged or missing, and made again: %s", out, damaged)
         return False
     return read_json(out / RESULTS) == records
+
+
+# -- its log ---------------------------------------------------------------------------------------------------------
+
+
+def start_log(cfg: CfgNode, first_line: str = "") -> None:
+    """Open log.txt; its first lines name trainer, tasks, program and machine. It has
+    the lines of epochs, which the console does not show.
+    """
+    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.DEBUG)
+    logging.getLogger("trainers.base").setLevel(logging.DEBUG)
+    if first_line:
+        log.info("%s", first_line)
+    gpu = torch.cuda.is_available() and cfg.USE_CUDA
+    device = "GPU" if gpu else "CPU"
+    if distributed.world() > 1:
+        device += f", {distributed.world()} processes"
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
+    _log_run(cfg)
+    for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
+        log.info("%s", line)
+    precision = cfg.TRAINER.MVLPT.PREC
+    is_ours = not is_foreign(trainer_class(cfg.TRAINER.NAME))
+    if not gpu and is_ours and precision in ("fp16", "amp"):
+        log.info(
+            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
+            precision,
+        )
+
+
+def _log_run(cfg: CfgNode) -> None:
+    """Log the trainer, its tasks, the folder, and the scored images."""
+    names = task_names(cfg)
+    label = ", ".join(names)
+    if len(names) > 5:
+        label = f"{len(names)} tasks"
+    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
+    seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"
+    log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
+    if cfg.TEST.NO_TEST:
+        log.info("nothing is scored (TEST.NO_TEST)")
+    elif cfg.TEST.SPLIT != "test":
+        log.info(
+            "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
+            cfg.TEST.SPLIT,
+        )
+
+
+@contextlib.contextmanager
+def without_dassl_lines() -> Iterator[None]:
+    """Keep Dassl's lines out of the log: native trainers have their own."""
+    logger = logging.getLogger("dassl")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

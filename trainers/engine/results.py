@@ -184,7 +184,8 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
     scores = []
     for label in np.unique(targets):
         true, found = targets == label, predicted == label
-        scores.append(2 * np.sum(true & found) / (np.sum(true) + np.sum(found)))
+        count = np.sum(true) + np.sum(found)
+        scores.append(2 * np.sum(true & found) / count)
     return 100.0 * float(np.mean(scores))
 
 
@@ -196,9 +197,11 @@ def parsed_lines(records: Sequence[dict], trained: bool) -> str:
     if not f1 or len(f1) < len(records):
         return ""
     accuracy = sum(record["score"] for record in records) / len(records)
-    lines = "Finish training\n" if trained else ""
-    lines += f"=> result\n* accuracy: {accuracy:.1f}%\n"
-    return f"{lines}* macro_f1: {sum(f1) / len(f1):.1f}%\n"
+    mean_f1 = sum(f1) / len(f1)
+    lines = ["=> result", f"* accuracy: {accuracy:.1f}%", f"* macro_f1: {mean_f1:.1f}%"]
+    if trained:
+        lines.insert(0, "Finish training")
+    return "\n".join(lines) + "\n"
 
 
 def one_line(record: dict) -> str:
@@ -221,7 +224,8 @@ def markdown(records: Sequence[dict]) -> str:
     """
     rows = [["task", "metric"]]
     for record in records:
-        rows.append([printable(record["task"]).replace("|", "\\|"), record["metric"]])
+        name = printable(record["task"]).replace("|", "\\|")
+        rows.append([name, record["metric"]])
     rows.append(["mean", ""])
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
@@ -259,7 +263,9 @@ def below_zero_shot(records: Sequence[dict]) -> str:
         return ""
     if not worse:
         return "No task is more than a point below zero-shot"
-    count = f"{len(worse)} of {compared} tasks {'is' if len(worse) == 1 else 'are'}"
+    count = f"{len(worse)} of {compared} tasks are"
+    if len(worse) == 1:
+        count = f"1 of {compared} tasks is"
     if compared == 1:
         count = "The task is"
     return f"{count} more than a point below zero-shot: {', '.join(worse)}"
@@ -269,5 +275,8 @@ def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Return a line: the first two cells to the left, numbers to the right."""
     padded = []
     for cell, width in zip(cells, widths, strict=True):
-        padded.append(cell.rjust(width) if len(padded) > 1 else cell.ljust(width))
+        if len(padded) < 2:
+            padded.append(cell.ljust(width))
+        else:
+            padded.append(cell.rjust(width))
     return f"| {' | '.join(padded)} |"

@@ -38,15 +38,16 @@ SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` epochs and as many steps as there are `losses`.
-
-    Of several processes the main one writes it.
+    """Write the state after `epoch` epochs and as many steps as there are `losses`. Of
+    several processes the main one writes it.
     """
     if not distributed.main():
         return
     state = {name: part.state_dict() for name, part in _parts(trainer).items()}
     state["epoch"] = epoch
-    state["losses"] = torch.stack(list(losses)).tolist() if losses else []
+    state["losses"] = []
+    if losses:
+        state["losses"] = torch.stack(list(losses)).tolist()
     state["best_result"] = trainer.best_result
     state["facts"] = dict(trainer.context.metadata)
     state["rng"] = get_random_state()
@@ -89,7 +90,8 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
         raise ValueError(
             f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run again"
         )
-    there, expected = _checkpoints(folder, state["epoch"]), state["checkpoints"]
+    there = _checkpoints(folder, state["epoch"])
+    expected = state["checkpoints"]
     damaged = [name for name in expected if there.get(name) != expected[name]]
     if damaged:
         log.warning(
@@ -98,7 +100,8 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
         )
         return 0, []
     if distributed.main() and state["best"] is not None:
-        path, content = folder / BEST, state["best"].numpy().tobytes()
+        path = folder / BEST
+        content = state["best"].numpy().tobytes()
         if not path.is_file() or path.read_bytes() != content:
             write_bytes(path, content)
     distributed.barrier()

@@ -77,7 +77,9 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        return self.cfg.OPTIM.MAX_EPOCH if self.trains else 0
+        if self.trains:
+            return self.cfg.OPTIM.MAX_EPOCH
+        return 0
 
     def start_digest(self) -> str:
         """Return the fingerprint of the prompt that it starts from, "" without one."""
@@ -174,7 +176,9 @@ def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
         run_dir.write_manifest(run.folder, run_dir.finished_metadata(run.folder))
     run_dir.tidy(run.folder)
-    name = f"on {len(run.names)} tasks" if len(run.names) > 1 else run.names[0]
+    name = run.names[0]
+    if len(run.names) > 1:
+        name = f"on {len(run.names)} tasks"
     with tqdm.external_write_mode():  # a bar may be open
         log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
     return distributed.from_main(lambda: read_json(run.folder / RESULTS))
@@ -191,7 +195,9 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     # kernels that give the same bits each time, or an error
     torch.use_deterministic_algorithms(cfg.TRAIN.DETERMINISTIC)
     torch.backends.cudnn.benchmark = False
-    tracker = open_tracker(run.track) if distributed.main() else Tracker()
+    tracker = Tracker()
+    if distributed.main():
+        tracker = open_tracker(run.track)
     context = RunContext(
         tasks,
         run.trains,
@@ -234,7 +240,9 @@ def _log_tasks(run: Run, trainer) -> None:
             if task.val and task.val == task.train_x:
                 same.append(task.name)
         if same and run.trains:
-            names = ", ".join(same) if len(same) <= 5 else f"{len(same)} tasks"
+            names = ", ".join(same)
+            if len(same) > 5:
+                names = f"{len(same)} tasks"
             log.info(
                 "%s: with one shot, the validation images are the training images",
                 names,

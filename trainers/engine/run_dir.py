@@ -93,9 +93,8 @@ class FolderState:
 def decide(
     folder: str | os.PathLike, state: FolderState, resume_allowed: bool
 ) -> Action:
-    """Return the action for a run whose folder is in a state.
-
-    Raise ValueError if it may not be touched.
+    """Return the action for a run whose folder is in a state. Raise ValueError if it
+    may not be touched.
     """
     if state.status is Status.OTHER:
         raise ValueError(
@@ -256,9 +255,8 @@ def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
 
 
 def resumed_folder(cfg) -> str:
-    """Return the folder that `--resume DIR` names.
-
-    Raise ValueError or FileNotFoundError if no run can continue there.
+    """Return the folder that `--resume DIR` names. Raise ValueError or
+    FileNotFoundError if no run can continue there.
     """
     folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
     if not (folder / "config.yaml").is_file():

@@ -117,9 +117,8 @@ def _one_by_one(
 def read_groups(
     file: str, targets: list[str], sources: Sequence[str] = ()
 ) -> dict[str, list[str]]:
-    """Return target -> tasks to adapt it with, from a YAML file.
-
-    Custom images may be called by the name of their task.
+    """Return target -> tasks to adapt it with, from a YAML file. Custom images may be
+    called by the name of their task.
     """
     if not file:
         return {}

@@ -107,9 +107,8 @@ BACKENDS = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
 
 
 class Tracker:
-    """One run in a tracker, or in none (`Tracker()`).
-
-    A backend's exceptions end the tracking, not the run.
+    """One run in a tracker, or in none (`Tracker()`). A backend's exceptions end the
+    tracking, not the run.
     """
 
     def __init__(self, backend: Backend | None = None, name: str = "") -> None:
@@ -137,9 +136,8 @@ class Tracker:
         self._try("log", values, step)
 
     def finish(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Record each task's final score, and zero-shot's, in percent; close the run.
-
-        A run without a test (TEST.NO_TEST) has no scores.
+        """Record each task's final score, and zero-shot's, in percent; close the run. A
+        run without a test (TEST.NO_TEST) has no scores.
         """
         scores = {}
         for record in records:
@@ -166,9 +164,8 @@ class Tracker:
 
 
 def open_tracker(name: str) -> Tracker:
-    """Return a tracker of a backend's name, or one that does nothing for "".
-
-    Raises ValueError if its package is not installed.
+    """Return a tracker of a backend's name, or one that does nothing for "". Raises
+    ValueError if its package is not installed.
     """
     if not name:
         return Tracker()

@@ -83,10 +83,11 @@ def build_store(cfg) -> FeatureStore:
     Without CACHE.DIR the cache is in the folder that MVLPT_CACHE names, else in the
     project's data/cache.
     """
-    device, node, loader = device_of(cfg), cfg.MODEL.BACKBONE, cfg.DATALOADER
+    device, loader = device_of(cfg), cfg.DATALOADER
     precision = PRECISIONS[cfg.TRAINER.MVLPT.PREC]
     if device == "cpu" and precision is torch.float16:
         precision = None
+    node = cfg.MODEL.BACKBONE
     backbone = get_backbone(node.NAME, node.PRETRAINED, device)
     settings = EncoderSettings(
         device, precision, loader.TEST.BATCH_SIZE, loader.NUM_WORKERS
@@ -102,9 +103,8 @@ def build_store(cfg) -> FeatureStore:
 def training_transform(
     cfg, default: Preprocessing
 ) -> Callable[[Image.Image], Tensor] | None:
-    """Return the random transform that INPUT.TRANSFORMS names, None without one.
-
-    Raise ValueError for unknown names.
+    """Return the random transform that INPUT.TRANSFORMS names, None without one. Raise
+    ValueError for unknown names.
     """
     if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
         return None

@@ -142,9 +142,8 @@ def _checksum(header: bytes, array: np.ndarray, fingerprint: str) -> bytes:
 
 
 def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
-    """Return the array of an open file, mapped.
-
-    Raise ValueError if it is another than the one to be there.
+    """Return the array of an open file, mapped. Raise ValueError if it is another than
+    the one to be there.
     """
     header = _header(shape)
     start = len(header)
@@ -164,9 +163,8 @@ def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
 
 
 def _lock(file: BinaryIO, kind: str) -> None:
-    """Lock a file ("LOCK_SH" or "LOCK_EX") for as long as it is open or mapped.
-
-    Raise OSError if others hold another lock.
+    """Lock a file ("LOCK_SH" or "LOCK_EX") for as long as it is open or mapped. Raise
+    OSError if others hold another lock.
     """
     if fcntl is not None:
         fcntl.flock(file, getattr(fcntl, kind) | fcntl.LOCK_NB)

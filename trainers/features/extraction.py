@@ -88,7 +88,8 @@ def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tenso
     """
     out = torch.empty(len(images), len(classes))
     parts = probabilities_in_parts(model, images, classes)
-    for rows, part in zip(out.split(rows_at_once(len(classes))), parts, strict=True):
+    chunks = out.split(rows_at_once(len(classes)))
+    for rows, part in zip(chunks, parts, strict=True):
         rows.copy_(part)
     return out
 

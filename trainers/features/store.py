@@ -197,7 +197,8 @@ class LazyFeatures:
     def _place(self, tasks: Tensor) -> None:
         """Put the features of tasks into `_all`, those that are missing there."""
         for task in tasks[self._missing[tasks]].unique().tolist():
-            part, rows = self.of_task(task), self._dataset.rows(task)
+            part = self.of_task(task)
+            rows = self._dataset.rows(task)
             if len(part) == len(self._dataset):  # no copy
                 self._all = part
             else:

@@ -42,7 +42,8 @@ class APT(PromptTrainer):
         with offsets of its classes.
         """
         visual = build_visual_prompt(setup)
-        if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
+        has_offsets = setup.cfg.TRAINER.APT.CLASS_OFFSETS
+        if len(setup.tasks) == 1 and has_offsets:
             return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
         return AnchoredPrompt(visual)
 
@@ -61,9 +62,8 @@ class APT(PromptTrainer):
 
 @TRAINER_REGISTRY.register()
 class MAPT(APT):
-    """APT on batches of several tasks.
-
-    Its source prompt has no class offsets, so it serves any classes.
+    """APT on batches of several tasks. Its source prompt has no class offsets, so it
+    serves any classes.
     """
 
     multitask = True

@@ -194,7 +194,6 @@ class CoCoOp(TrainerX):
 
     def _check_record(self, file: Path) -> None:
         """Raise ValueError naming both values if a record contradicts this run.
-
         Official checkpoints have none.
         """
         if not file.is_file():

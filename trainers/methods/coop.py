@@ -31,10 +31,7 @@ def build_text_prompt(setup: PromptSetup) -> TextPrompt:
 
 @TRAINER_REGISTRY.register()
 class CoOp(PromptTrainer):
-    """Learn a text prompt.
-
-    The image tower is constant: its features are computed once.
-    """
+    """Learn a text prompt. The image tower is constant: its features are computed once."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
     reads = ("TRAINER.MVLPT.COOP.",)

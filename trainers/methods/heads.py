@@ -146,9 +146,8 @@ class FittedHead(HeadTrainer):
 
     @classmethod
     def strengths(cls, cfg) -> list[float]:
-        """Return the strengths to choose from.
-
-        Raise ValueError if they are no positive numbers.
+        """Return the strengths to choose from. Raise ValueError if they are no positive
+        numbers.
         """
         given = functools.reduce(getattr, cls.strengths_key.split("."), cfg)
         try:

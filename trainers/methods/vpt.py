@@ -19,9 +19,8 @@ def require_image_tower(setup: PromptSetup) -> None:
 
 
 def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
-    """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow.
-
-    Raise ValueError without a vision transformer.
+    """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise
+    ValueError without a vision transformer.
     """
     node, shape = setup.cfg.TRAINER.MVLPT.VPT, setup.shape
     require_image_tower(setup)
@@ -35,9 +34,8 @@ def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
 
 @TRAINER_REGISTRY.register()
 class VPT(PromptTrainer):
-    """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False.
-
-    Class features are those of "a photo of a {}.".
+    """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class
+    features are those of "a photo of a {}.".
     """
 
     defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
