@@ -4,8 +4,6 @@ Every module in this folder and in `methods/` may register trainers; to add one,
 file in.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 

@@ -1,7 +1,5 @@
 """Frozen models that a prompt stays near: plain CLIP, or with the source prompt."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 

@@ -1,15 +1,15 @@
 """The base of all trainers that learn: a prompt stepped on batches that may mix tasks."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from dassl.engine import TRAINER_REGISTRY
 from dassl.optim import build_optimizer
 from dassl.utils import save_checkpoint
 from torch import Tensor
@@ -238,20 +238,15 @@ class PromptTrainer(PromptEvaluator):
             return
         weight = weight_of(self.cfg)
         if self.cfg.TEST.INTERPOLATE == "val":
-            weight = self._best_weight(weight)
+            # of equally good ones the nearest
+            nearest = sorted(WEIGHTS, key=lambda other: abs(other - weight))
+            weight = max(nearest, key=self._validated)
         self.model.prompt.weight.fill_(weight)
 
-    def _best_weight(self, first: float) -> float:
-        """Return the weight with the best validation score, of equal ones the nearest
-        to `first`.
-        """
-        best, chosen = -math.inf, first
-        for weight in sorted(WEIGHTS, key=lambda weight: abs(weight - first)):
-            self.model.prompt.weight.fill_(weight)
-            score = mean_score(self.evaluate("val"))
-            if score > best:
-                best, chosen = score, weight
-        return chosen
+    def _validated(self, weight: float) -> float:
+        """Return the validation score with a weight."""
+        self.model.prompt.weight.fill_(weight)
+        return mean_score(self.evaluate("val"))
 
     def train(self) -> None:
         try:
@@ -382,6 +377,16 @@ class PromptTrainer(PromptEvaluator):
             if self.model.has_class_contexts:
                 write_json(folder / CLASSES, self.tasks[0].classnames, indent=1)
         distributed.barrier()  # all may load it
+
+
+def register_with_multitask_form(cls: type) -> type:
+    """Register a trainer, and the same on batches of several tasks as "M<its name>"."""
+    name = f"M{cls.__name__}"
+    form = type(name, (cls,), {"multitask": True, "__module__": cls.__module__})
+    setattr(sys.modules[cls.__module__], name, form)
+    for trainer in (cls, form):
+        TRAINER_REGISTRY.register()(trainer)
+    return cls
 
 
 def at_least_one(key: str, length: int) -> int:

@@ -1,7 +1,5 @@
 """Tasks, a frozen CLIP with a prompt, and scores: a trainer but for the training."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import math

@@ -5,8 +5,6 @@ counts the classes of each image's own task. With one task these are the publish
 definitions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

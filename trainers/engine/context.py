@@ -1,7 +1,5 @@
 """The input of a trainer: tasks, the prompt it starts from, metadata of its results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

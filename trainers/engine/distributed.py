@@ -6,8 +6,6 @@ process alone writes files and logs. Without torchrun there is one process, and 
 module costs and changes nothing.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import datetime

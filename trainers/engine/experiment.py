@@ -2,8 +2,6 @@
 anything is written, then executed; its tasks are built once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -276,9 +274,10 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     _log_run(cfg)
     for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
         log.info("%s", line)
+    if gpu or is_foreign(trainer_class(cfg.TRAINER.NAME)):
+        return
     precision = cfg.TRAINER.MVLPT.PREC
-    is_ours = not is_foreign(trainer_class(cfg.TRAINER.NAME))
-    if not gpu and is_ours and precision in ("fp16", "amp"):
+    if precision in ("fp16", "amp"):
         log.info(
             "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
             precision,

@@ -1,7 +1,5 @@
 """The origin of numbers: versions, the commit of this project, and the images."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

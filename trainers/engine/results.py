@@ -1,7 +1,5 @@
 """The output of a run: prediction files, the records of results.json, and their table."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -7,8 +7,6 @@ prompt, the optimiser, the schedule, the loss scale, the best prompt and the ran
 generators it is complete. The file ends in a checksum of itself.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import math

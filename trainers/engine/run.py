@@ -3,8 +3,6 @@
 Checked, executed, or reused.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -12,8 +12,6 @@ With --overwrite the folder is put aside before it is looked at (`replaced_on_su
 so that it holds nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import enum
 import logging

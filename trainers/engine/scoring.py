@@ -2,8 +2,6 @@
 encoded once for all text prompts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 each target adapted from it (or from scratch).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ None of the packages is a requirement. An error of a backend never ends a traini
 it is one warning, and nothing more is sent.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import logging

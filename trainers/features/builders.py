@@ -1,7 +1,5 @@
 """From a configuration to settings, backbones, feature stores and images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace

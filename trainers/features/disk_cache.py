@@ -5,8 +5,6 @@ fingerprint of its source. It appears whole or not at all. A cache can be delete
 time and changes no number.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging

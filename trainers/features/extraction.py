@@ -1,7 +1,5 @@
 """From images to features, and from features to probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Fingerprints of what image features depend on: an image tower, and images."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 

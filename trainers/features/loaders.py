@@ -1,7 +1,5 @@
 """Data loaders, and what they read: images, views, or features of images."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import functools
@@ -14,14 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    Sampler,
-    Subset,
-    default_collate,
-    get_worker_info,
-)
+from torch.utils import data
 
 from datasets.multitask import MultitaskDataset
 
@@ -35,7 +26,7 @@ TIMEOUT = 900  # seconds that a batch may take
 REMEDY = f"set DATALOADER.NUM_WORKERS 0, or give more shared memory ({SHARED_MEMORY}; of a container: --shm-size 1g)"
 
 
-class FeatureDataset(Dataset):
+class FeatureDataset(data.Dataset):
     """A dataset whose images are replaced by their features: items come as batches of
     features, labels and tasks.
 
@@ -63,12 +54,12 @@ class FeatureDataset(Dataset):
         self.features = self.views[epoch % len(self.views)]
 
 
-class View(Dataset):
+class View(data.Dataset):
     """One view of a dataset with a random transform: an item depends on `seed`, `view`
     and its position alone. So a run can be resumed anywhere, with any number of workers.
     """
 
-    def __init__(self, dataset: Dataset, view: int, seed: int) -> None:
+    def __init__(self, dataset: data.Dataset, view: int, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
         self._view = torch.tensor(view).share_memory_()  # loader workers see it change
 
@@ -100,7 +91,7 @@ def _seeded(words: str) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-class ImageBatches(Subset):
+class ImageBatches(data.Subset):
     """Images of a MultitaskDataset, whose items come as batches."""
 
     def __getitems__(self, rows: list[int]) -> dict:
@@ -113,15 +104,15 @@ def collate(items: dict | list[dict]) -> dict:
     A worker moves it into shared memory here, so that a failure reaches the main
     process; later it would be lost, and the main process would wait for ever.
     """
-    batch = items if isinstance(items, dict) else default_collate(items)
-    if get_worker_info() is not None:
+    batch = items if isinstance(items, dict) else data.default_collate(items)
+    if data.get_worker_info() is not None:
         for value in batch.values():
             if isinstance(value, Tensor):
                 value.share_memory_()
     return batch
 
 
-class WatchedLoader(DataLoader):
+class WatchedLoader(data.DataLoader):
     """A DataLoader whose workers end or hang in one message, an OSError."""
 
     def __iter__(self) -> Iterator:
@@ -160,12 +151,12 @@ def _warn(message: str) -> None:
 
 
 def build_loader(
-    dataset: Dataset,
+    dataset: data.Dataset,
     batch_size: int,
     workers: int = 0,
     device: str = "cpu",
-    batch_sampler: Sampler[list[int]] | None = None,
-) -> DataLoader:
+    batch_sampler: data.Sampler[list[int]] | None = None,
+) -> data.DataLoader:
     """Return a loader of a sampler's batches, or of `batch_size` items in order.
 
     Features, and fewer images than four times `batch_size`, are read in this process,
@@ -174,7 +165,7 @@ def build_loader(
     """
     features = isinstance(dataset, FeatureDataset)
     images, rows = dataset, range(len(dataset))
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, data.Subset):
         images, rows = dataset.dataset, dataset.indices
     if features or len(dataset) < 4 * batch_size:
         workers = 0

@@ -1,7 +1,5 @@
 """Features of a frozen image tower: computed once a process, found by content."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -83,7 +81,7 @@ class FeatureStore:
         """Return the features (N, d) of all images, in order; see `lazy`."""
         return self.lazy(dataset, in_files).all()
 
-    def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> LazyFeatures:
+    def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> "LazyFeatures":
         """Return the features of a dataset, those of a task to be computed when one of
         them is asked for.
 

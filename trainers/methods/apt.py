@@ -7,18 +7,17 @@ on the training images: the prompt may leave a zero-shot model that is wrong, an
 one that is right.
 """
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.anchored import AnchoredPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.losses import GaussianAverage
 
 from .vpt import build_visual_prompt
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class APT(PromptTrainer):
     """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
     evaluation the two are interpolated.
@@ -58,12 +57,3 @@ class APT(PromptTrainer):
         self.average = GaussianAverage(
             self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch
         )
-
-
-@TRAINER_REGISTRY.register()
-class MAPT(APT):
-    """APT on batches of several tasks. Its source prompt has no class offsets, so it
-    serves any classes.
-    """
-
-    multitask = True

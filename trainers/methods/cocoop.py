@@ -4,8 +4,6 @@ Written as plugins for Dassl are: a `TrainerX` with its own model, on Dassl's lo
 and evaluator. One text pass is made for each image, so batches are small.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path

@@ -2,11 +2,9 @@
 MCoOp, its multitask form.
 """
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.prompts import TextPrompt
 from prompting.tokens import plain_name, words_to_context
-from trainers.base import PromptTrainer, at_least_one
+from trainers.base import PromptTrainer, at_least_one, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 
 
@@ -29,15 +27,10 @@ def build_text_prompt(setup: PromptSetup) -> TextPrompt:
     )
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class CoOp(PromptTrainer):
     """Learn a text prompt. The image tower is constant: its features are computed once."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
     reads = ("TRAINER.MVLPT.COOP.",)
     make_prompt = staticmethod(build_text_prompt)
-
-
-@TRAINER_REGISTRY.register()
-class MCoOp(CoOp):
-    multitask = True

@@ -5,8 +5,6 @@ templates. Images are encoded once. Those of LinearProbe and GDA are not augment
 are fitted to all images at once, as often as there are epochs.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 
@@ -196,16 +194,14 @@ class FittedHead(HeadTrainer):
         (task,) = self.tasks
         train = encoded_images(self, self.tasks, "train")
         images, _ = encoded_images(self, self.tasks, "val")
-        best, chosen = -math.inf, strengths[0]
-        for strength in strengths:
+        targets = self.sets["val"].targets(0)
+
+        def score(strength: float) -> float:
             weights, bias = self.fit(*train, zero_shot, strength)
             probabilities = (images @ weights.T + bias).softmax(1)
-            score = results.score(
-                task, self.sets["val"].targets(0), probabilities.float().cpu()
-            )
-            if score > best:
-                best, chosen = score, strength
-        return chosen
+            return results.score(task, targets, probabilities.float().cpu())
+
+        return max(strengths, key=score)
 
 
 @TRAINER_REGISTRY.register()

@@ -1,12 +1,11 @@
 """IVLP: independent deep prompts of both towers (Khattak et al. 2023); also MIVLP."""
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
 from prompting.deep import IVLPPrompt
 from prompting.tokens import plain_name, words_to_context
-from trainers.base import PromptTrainer, at_least_one
+from trainers.base import PromptTrainer, at_least_one, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 
@@ -64,7 +63,7 @@ def build_ivlp_prompt(setup: PromptSetup, key: str, node: CfgNode) -> IVLPPrompt
     )
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class IVLP(PromptTrainer):
     """Learn independent vectors in the first blocks of both towers."""
 
@@ -84,8 +83,3 @@ class IVLP(PromptTrainer):
     @staticmethod
     def make_prompt(setup: PromptSetup) -> IVLPPrompt:
         return build_ivlp_prompt(setup, "TRAINER.IVLP", setup.cfg.TRAINER.IVLP)
-
-
-@TRAINER_REGISTRY.register()
-class MIVLP(IVLP):
-    multitask = True

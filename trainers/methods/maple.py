@@ -1,9 +1,7 @@
 """MaPLe: text prompts mapped to image prompts (Khattak et al. 2023); also MMaPLe."""
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.deep import MaPLePrompt
-from trainers.base import PromptTrainer, at_least_one
+from trainers.base import PromptTrainer, at_least_one, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 
@@ -11,7 +9,7 @@ from .ivlp import check_depth, initial_words
 from .vpt import require_image_tower
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class MaPLe(PromptTrainer):
     """Learn text vectors in the first blocks, each mapped to the image tower's."""
 
@@ -39,8 +37,3 @@ class MaPLe(PromptTrainer):
             init,
             fixed_words,
         )
-
-
-@TRAINER_REGISTRY.register()
-class MMaPLe(MaPLe):
-    multitask = True

@@ -2,11 +2,10 @@
 2025), MMRL++, whose maps are shared up to a low rank, and their multitask forms.
 """
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.representation import MMRLPPPrompt, MMRLPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS, MAX_WIDTH
 
@@ -31,7 +30,7 @@ def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
     return (node.N_REP_TOKENS, node.REP_DIM, *sizes, blocks, float(node.ALPHA))
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class MMRL(PromptTrainer):
     """Learn representation vectors, with ALPHA CE of the class token + (1 - ALPHA) CE of
     the vectors + REG_WEIGHT (2 - cosines to the frozen image and class features).
@@ -64,12 +63,7 @@ class MMRL(PromptTrainer):
         return {"image_cosine": weight, "text_cosine": weight}
 
 
-@TRAINER_REGISTRY.register()
-class MMMRL(MMRL):
-    multitask = True
-
-
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class MMRLPP(PromptTrainer):
     """Learn MMRL's vectors with maps shared up to a low rank (MMRL++); the vectors of a
     later block are BETA new and 1 - BETA of the block before.
@@ -106,8 +100,3 @@ class MMRLPP(PromptTrainer):
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
         weight = cfg.TRAINER.MMRLPP.REG_WEIGHT
         return {"image_cosine": weight, "text_cosine": weight}
-
-
-@TRAINER_REGISTRY.register()
-class MMMRLPP(MMRLPP):
-    multitask = True

@@ -1,16 +1,16 @@
 """ProGrad: CoOp with projected gradients (Zhu et al. 2023); also MProGrad."""
 
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from trainers import losses
+from trainers.base import register_with_multitask_form
 from trainers.engine import distributed
 
 from .coop import CoOp
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class ProGrad(CoOp):
     """Learn a text prompt by the gradient of cross-entropy, projected if it is against
     that of distillation.
@@ -48,8 +48,3 @@ class ProGrad(CoOp):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return values[0]
-
-
-@TRAINER_REGISTRY.register()
-class MProGrad(ProGrad):
-    multitask = True

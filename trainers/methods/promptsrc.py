@@ -1,10 +1,9 @@
 """PromptSRC: IVLP near the frozen model (Khattak et al. 2023); also MPromptSRC."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.deep import IVLPPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 from trainers.losses import GaussianAverage
@@ -12,7 +11,7 @@ from trainers.losses import GaussianAverage
 from .ivlp import build_ivlp_prompt
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class PromptSRC(PromptTrainer):
     """Learn IVLP's vectors with three more terms: both kinds of features, and
     probabilities, stay near the frozen model's.
@@ -66,8 +65,3 @@ class PromptSRC(PromptTrainer):
         self.average = GaussianAverage(
             self.max_epoch, node.GPA_MEAN * longer, node.GPA_STD * longer
         )
-
-
-@TRAINER_REGISTRY.register()
-class MPromptSRC(PromptSRC):
-    multitask = True

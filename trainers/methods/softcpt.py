@@ -1,14 +1,12 @@
 """SoftCPT: text vectors made from the task's name (Ding et al. 2022); also MSoftCPT."""
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.task_aware import SoftCPTPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class SoftCPT(PromptTrainer):
     """Learn words before the task's name and a map of its feature to the vectors before
     the class names, with cross-entropy.
@@ -36,8 +34,3 @@ class SoftCPT(PromptTrainer):
             task_n_ctx=node.TASK_N_CTX,
             class_n_ctx=node.CLASS_N_CTX,
         )
-
-
-@TRAINER_REGISTRY.register()
-class MSoftCPT(SoftCPT):
-    multitask = True

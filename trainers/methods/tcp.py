@@ -1,17 +1,16 @@
 """TCP: text vectors made from frozen class features (Yao et al. 2024); also MTCP."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.class_aware import TCPPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 
 from .ivlp import initial_words
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class TCP(PromptTrainer):
     """Learn text vectors, and a map of frozen class features to the vectors that replace
     them, with cross-entropy + W (1 - mean cosine of learned and frozen class features).
@@ -42,10 +41,3 @@ class TCP(PromptTrainer):
     @staticmethod
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
         return {"text_cosine": cfg.TRAINER.TCP.W}
-
-
-@TRAINER_REGISTRY.register()
-class MTCP(TCP):
-    """TCP on batches of several tasks, each near its own templates' features."""
-
-    multitask = True

@@ -2,10 +2,8 @@
 and MVPT, its multitask form.
 """
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.prompts import VisualPrompt
-from trainers.base import PromptTrainer, at_least_one
+from trainers.base import PromptTrainer, at_least_one, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 
 
@@ -32,7 +30,7 @@ def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
     )
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class VPT(PromptTrainer):
     """Learn a visual prompt, deep unless TRAINER.MVLPT.VPT.DEEP is False. Class
     features are those of "a photo of a {}.".
@@ -41,8 +39,3 @@ class VPT(PromptTrainer):
     defaults = {"TRAINER.MVLPT.VPT.N_CTX": 16}
     reads = ("TRAINER.MVLPT.VPT.",)
     make_prompt = staticmethod(build_visual_prompt)
-
-
-@TRAINER_REGISTRY.register()
-class MVPT(VPT):
-    multitask = True
