@@ -13,6 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.optim import build_optimizer
 from dassl.utils import save_checkpoint
 from torch import Tensor
+from torch.amp import GradScaler
 from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
@@ -53,7 +54,7 @@ class PromptTrainer(PromptEvaluator):
         super().build_model()
         prompt, cfg = self.model.prompt, self.cfg
         updates = cfg.OPTIM.MIN_UPDATES
-        if updates and self.context.trains and len(self.sets["train"]):
+        if updates and self.context.trains and self.sets["train"]:
             epochs = math.ceil(updates / len(self._build_sampler()))
             longer = max(epochs, cfg.OPTIM.MAX_EPOCH)
             cfg = with_overrides(cfg, OPTIM__MAX_EPOCH=longer)
@@ -61,7 +62,7 @@ class PromptTrainer(PromptEvaluator):
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         is_half = self.amp is torch.float16
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_half)
+        self.scaler = GradScaler(self.device.type, enabled=is_half)
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.average: losses.GaussianAverage | None = None  # of the prompt over epochs
         self.weights = anchor_weights(cfg) | self.loss_weights(cfg)
@@ -111,9 +112,7 @@ class PromptTrainer(PromptEvaluator):
                 )
 
     def _prepare_training(self) -> None:
-        """Make the training loader; a frozen image tower's features stand in for images
-        that no augmentation changes.
-        """
+        """Make the training loader, of features if tower and images are constant."""
         self.check_training(self.setup)
         self._warn_of_long_prompt()
         cfg, dataset = self.cfg, self.sets["train"]
@@ -336,9 +335,7 @@ class PromptTrainer(PromptEvaluator):
         return losses.build_outputs(self.model, *batch_parts, frozen, second, weight)
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Return features of the classes of some tasks: in one pass with a text prompt
-        that all share, else each task's.
-        """
+        """Return features of tasks' classes, in one pass if all share a text prompt."""
         tasks = [self.tasks[k] for k in present]
         uses_templates = self.model.prompt.task_templates
         differs = uses_templates or self.model.needs_task
@@ -349,7 +346,8 @@ class PromptTrainer(PromptEvaluator):
         for task in tasks:
             templates = task.templates if uses_templates else None
             given = (task.classnames, templates, contexts)
-            features.append(self.model.encode_classes(*given, task=task.name))
+            encoded = self.model.encode_classes(*given, task=task.name)
+            features.append(encoded)
         return torch.cat(features)
 
     def save_model(

@@ -78,9 +78,7 @@ class PromptEvaluator(TrainerX):
         self.load_model(self.context.start, self.context.load_epoch)
 
     def run(self) -> list[dict]:
-        """Score the reference prompts, then train and test, or only test; return the
-        records of results.json.
-        """
+        """Score the references, train and test, or only test; return the records."""
         split = self.cfg.TEST.SPLIT
         references = self.context.references
         if self.context.trains and self.cfg.TEST.NO_TEST:
@@ -372,9 +370,7 @@ class PromptEvaluator(TrainerX):
     # -- prompts in files ------------------------------------------------------------------------------------------
 
     def save_prompts(self, directory: str) -> None:
-        """Write prompts.safetensors: the prompt, and the metadata with which
-        `prompting` uses it elsewhere.
-        """
+        """Write prompts.safetensors: the prompt, and the metadata for its use."""
         if self.model.prompt is None or not distributed.main():
             return
         metadata = prompt_record(self.setup) | {

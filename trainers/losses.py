@@ -22,9 +22,7 @@ MASKED_LOGIT = -1e4
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """Features of a frozen model for the images and classes of a batch: images (B, d),
-    classes (C, d), logits (B, C).
-    """
+    """Features of a frozen model: images (B, d), classes (C, d), logits (B, C)."""
 
     images: Tensor
     classes: Tensor
@@ -176,9 +174,7 @@ def total(outputs: Outputs, weights: Mapping[str, float]) -> Tensor:
 
 
 def distillation(outputs: Outputs, temperature: float = 1.0) -> Tensor:
-    """Return T^2 times the cross-entropy with the frozen probabilities, at temperature
-    T (ProGrad, eq. 3).
-    """
+    """Return T^2 times cross-entropy with frozen probabilities (ProGrad, eq. 3)."""
     values = []
     for frozen in outputs.anchors:
         target = (frozen.logits / temperature).softmax(1)
@@ -223,9 +219,7 @@ def project_gradient(
 
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> Tensor:
-    """Return the weights (epochs,) of epochs 1, 2, ..., a normal density that sums to
-    1, float64 (PromptSRC, eq. 6).
-    """
+    """Return normal weights (epochs,) that sum to 1, float64 (PromptSRC, eq. 6)."""
     numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
     return torch.softmax(-((numbers - mean) ** 2) / (2 * std**2), dim=0)
 

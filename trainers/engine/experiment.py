@@ -28,7 +28,7 @@ from . import closing, config, distributed, external, results, run_dir, tables
 from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import check_run, execute
-from .run_dir import RESULTS, exclusive_folder, replaced_on_success
+from .run_dir import RESULTS, Action, exclusive_folder, replaced_on_success
 from .settings import task_names
 from .stages import Experiment, plan
 from .start import follow
@@ -158,7 +158,7 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
             )
     start_exists = True
     if experiment.source:
-        start_exists = check_run(experiment.source, tasks) is run_dir.Action.REUSE
+        start_exists = check_run(experiment.source, tasks) is Action.REUSE
     for target in experiment.targets:
         check_run(target, tasks, start_exists)
 

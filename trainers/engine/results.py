@@ -135,7 +135,8 @@ def _record(trainer, position: int, judged: dict, split: str) -> dict:
     record = {"task": task.name, "metric": task.metric, **judged}
     if split != "test":
         record["split"] = split
-    record |= {"trainer": cfg.TRAINER.NAME, "shots": int(cfg.DATASET.NUM_SHOTS)}
+    record["trainer"] = cfg.TRAINER.NAME
+    record["shots"] = int(cfg.DATASET.NUM_SHOTS)
     record["seed"] = max(cfg.SEED, 0)
     for column, values in trainer.reference_scores.items():
         if task.name in values:
@@ -182,15 +183,13 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
     scores = []
     for label in np.unique(targets):
         true, found = targets == label, predicted == label
-        count = np.sum(true) + np.sum(found)
-        scores.append(2 * np.sum(true & found) / count)
+        hits = np.sum(true & found)
+        scores.append(2 * hits / (np.sum(true) + np.sum(found)))
     return 100.0 * float(np.mean(scores))
 
 
 def parsed_lines(records: Sequence[dict], trained: bool) -> str:
-    """Return the lines that CoOp's parse_test_res.py reads from a log; of several
-    tasks, means. "" without accuracies.
-    """
+    """Return the lines that CoOp's parse_test_res.py reads from a log, or ""."""
     f1 = [record["macro_f1"] for record in records if "macro_f1" in record]
     if not f1 or len(f1) < len(records):
         return ""
@@ -248,9 +247,7 @@ def markdown(records: Sequence[dict]) -> str:
 
 
 def below_zero_shot(records: Sequence[dict]) -> str:
-    """Return a sentence about the tasks that are more than `TOLERATED_LOSS` below
-    zero-shot, "" without its scores.
-    """
+    """Return a sentence about tasks `TOLERATED_LOSS` below zero-shot, or ""."""
     compared, worse = 0, []
     for record in records:
         if "zero_shot" in record and "score" in record:

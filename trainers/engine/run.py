@@ -96,7 +96,8 @@ def next_action(
     this one starts from.
     """
     start = run.start_digest() if start_exists else None
-    state = run_dir.run_status(run.cfg, run.epochs, start, run.trainer.learns)
+    learns = run.trainer.learns
+    state = run_dir.run_status(run.cfg, run.epochs, start, learns)
     if state.status in (Status.FINISHED, Status.DAMAGED):
         state = _with_data_compared(run, state, tasks or TaskPool())
     return run_dir.decide(run.folder, state, run.resume)
@@ -226,9 +227,7 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
 
 
 def _log_tasks(run: Run, trainer) -> None:
-    """Log the classes and images of each task, and the tasks that have the same images
-    for training and validation.
-    """
+    """Log classes and images of each task, and if validation images are trained on."""
     same = []
     with tqdm.external_write_mode():
         for position, task in enumerate(trainer.tasks):
@@ -280,7 +279,7 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     except FileNotFoundError as error:
         log.warning("%s: its data are not compared: %s", run.folder, error)
         return state
-    changed = [name for name, value in now.items() if about.get(name, value) != value]
+    changed = [name for name in now if about.get(name, now[name]) != now[name]]
     if "settings" in changed:
         return run_dir.another_run(["the templates, the crop or the metric of a task"])
     if not changed:

@@ -80,9 +80,7 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class FolderState:
-    """A status; `detail` states the progress of an interrupted run, or the keys in
-    which another run differs.
-    """
+    """A status; `detail`: progress of an interrupted run, or keys that differ."""
 
     status: Status
     detail: str = ""
@@ -151,9 +149,7 @@ def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) ->
 
 
 def experiment_status(cfg) -> FolderState:
-    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs, which
-    have their own folders in it.
-    """
+    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs."""
     different = different_keys(cfg)
     if different:
         return another_run(different)
@@ -224,9 +220,7 @@ def read_manifest(folder: Path) -> manifest.Manifest | None:
 def write_manifest(
     folder: Path, about: Mapping[str, object] | None = None, finished: bool = True
 ) -> None:
-    """Write the manifest of a run's files: of a finished run all that it leaves but its
-    log and curves.
-    """
+    """Write the manifest of a run's files but log and curves."""
     names = []
     for pattern in INPUTS + OUTPUTS if finished else INPUTS:
         for path in folder.glob(pattern):

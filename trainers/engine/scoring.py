@@ -1,6 +1,4 @@
-"""Many prompts on the same tasks: each task's images are decoded once for all, and
-encoded once for all text prompts.
-"""
+"""Many prompts on the same tasks, whose images are decoded and encoded once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,9 +136,7 @@ def read_run(folder: str | Path, cfg) -> Prompt | None:
 
 
 def _has_constant_classes(model: PromptedCLIP) -> bool:
-    """Return True for a prompt of the image tower alone, whose class features are plain
-    CLIP's with one template.
-    """
+    """Return True if class features are plain CLIP's with one template."""
     if not model.has_visual_prompt or model.has_text_prompt or model.has_class_contexts:
         return False
     return not model.prompt.task_templates and model.contexts().weight == 1

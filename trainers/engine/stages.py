@@ -55,7 +55,8 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
         and cfg.DATASET.NUM_SHOTS != 0
         and not (options.eval_only or options.no_train)
     )
-    _check_anchor(cfg, from_scratch=trains and not sources and not options.model_dir)
+    if trains and not (sources or options.model_dir):
+        _check_anchor(cfg)
     tasks = [*sources, *names]
     for related in groups.values():
         tasks += related
@@ -95,10 +96,10 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     return sources
 
 
-def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
-    """Raise ValueError if a prompt is to stay near a source prompt and has none."""
+def _check_anchor(cfg: CfgNode) -> None:
+    """Raise ValueError if a prompt is to stay near a source prompt, as it has none."""
     to = cfg.TRAINER.ANCHOR.TO
-    if from_scratch and to in ("source", "both"):
+    if to in ("source", "both"):
         raise ValueError(
             f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
         )

@@ -35,9 +35,7 @@ def device_of(cfg) -> str:
 
 
 def preprocessing_of(cfg, backbone: Preprocessing) -> Preprocessing:
-    """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is
-    False, with INPUT.BACKGROUND.
-    """
+    """Return the preprocessing of INPUT.*, or the backbone's for FROM_BACKBONE."""
     if cfg.INPUT.FROM_BACKBONE:
         return replace(backbone, background=cfg.INPUT.BACKGROUND)
     mean, std = tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)

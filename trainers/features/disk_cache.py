@@ -105,9 +105,7 @@ class FeatureCache:
             _reported.add(self.folder)
 
     def _evict(self, written: Path) -> None:
-        """Remove the least recently used entries until the rest fits, and files that
-        dead processes left unfinished.
-        """
+        """Remove the least recently used entries until the rest fits."""
         entries = []
         for path in self.folder.iterdir():
             with suppress(OSError):  # removed by another process

@@ -19,11 +19,7 @@ LOGIT_ROWS, LOGITS = 4096, 1 << 22
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """How images are encoded.
-
-    precision: of autocast; None computes in float32. workers: processes that read the
-    images.
-    """
+    """How images are encoded; precision: of autocast, None for float32."""
 
     device: str = "cpu"
     precision: torch.dtype | None = None
@@ -81,9 +77,7 @@ def class_features(
 
 
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
-    """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for
-    class features (C, d).
-    """
+    """Return probabilities (N, C), float32 on the CPU, of image features (N, d)."""
     out = torch.empty(len(images), len(classes))
     parts = probabilities_in_parts(model, images, classes)
     chunks = out.split(rows_at_once(len(classes)))

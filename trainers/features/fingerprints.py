@@ -14,9 +14,7 @@ MODES = ("training", "grad_checkpointing")
 
 
 def of_tower(tower: nn.Module) -> str:
-    """Return a fingerprint of a module's tensors and of its structure, such as numbers
-    of heads and activations.
-    """
+    """Return a fingerprint of a module's tensors and structure."""
     total = hashlib.sha256(repr(tower).encode())
     for name, module in tower.named_modules():
         attributes = []

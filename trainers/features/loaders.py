@@ -128,9 +128,7 @@ class WatchedLoader(data.DataLoader):
 
 
 def affordable_workers(workers: int, batch_bytes: int) -> int:
-    """Return how many of `workers` the free shared memory is enough for, with a warning
-    if these are fewer.
-    """
+    """Return the workers that shared memory is enough for; warn if fewer."""
     if not workers or not os.path.isdir(SHARED_MEMORY):
         return workers
     free = shutil.disk_usage(SHARED_MEMORY).free

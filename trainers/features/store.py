@@ -91,9 +91,7 @@ class FeatureStore:
         return LazyFeatures(self, dataset, in_files)
 
     def views(self, dataset: MultitaskDataset, count: int, seed: int) -> Tensor:
-        """Return features (count, N, d) of augmented views of images with a random
-        transform; they are not kept.
-        """
+        """Return features (count, N, d) of augmented views; they are not kept."""
         features = []
         for number in range(count):
             view = View(dataset, number, seed)

@@ -19,9 +19,7 @@ from .vpt import build_visual_prompt
 
 @register_with_multitask_form
 class APT(PromptTrainer):
-    """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
-    evaluation the two are interpolated.
-    """
+    """Learn a visual prompt and class offsets, interpolated with zero-shot CLIP."""
 
     keys = {"TRAINER.APT.CLASS_OFFSETS": True}
     defaults = {

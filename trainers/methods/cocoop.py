@@ -93,9 +93,7 @@ RECORD = "record.json"  # beside checkpoints
 
 @TRAINER_REGISTRY.register()
 class CoCoOp(TrainerX):
-    """Learn TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, before the class
-    name, and a net that moves them.
-    """
+    """Learn a context before the class name, and a net that moves it by the image."""
 
     reads = ("TRAINER.COCOOP.",)
 
@@ -115,7 +113,8 @@ class CoCoOp(TrainerX):
         self.backbone = get_backbone(node.NAME, node.PRETRAINED, device_of(cfg))
         self.pre = preprocessing_of(cfg, self.backbone.preprocessing)
         self.mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
-        plain = T.Lambda(partial(pixels, pre=self.pre, mode=self.mode))
+        as_pixels = partial(pixels, pre=self.pre, mode=self.mode)
+        plain = T.Lambda(as_pixels)
         train = training_transform(cfg, self.backbone.preprocessing) or plain
         dm = self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
         self.train_loader_x, self.train_loader_u = dm.train_loader_x, dm.train_loader_u
@@ -134,7 +133,8 @@ class CoCoOp(TrainerX):
         learner = PromptLearner(n_ctx, shape.text_width, shape.embed_dim, init)
         if self.cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(learner, self.cfg.MODEL.INIT_WEIGHTS)
-        model = CustomCLIP(backbone, learner, list(self.dm.dataset.classnames))
+        names = list(self.dm.dataset.classnames)
+        model = CustomCLIP(backbone, learner, names)
         self.model = model.to(self.device)
         self.optim = build_optimizer(learner, self.cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)

@@ -129,18 +129,12 @@ class FittedHead(HeadTrainer):
             )
 
     @classmethod
-    def check_setup(
-        cls,
-        setup: PromptSetup,
-        trains: bool,
-        start: str = "",
-        load_epoch: int | None = None,
-    ) -> None:
+    def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", *args):
         if trains and start:
             raise ValueError(
                 f"--model-dir {start}: {setup.cfg.TRAINER.NAME} is fitted from nothing; leave it out"
             )
-        super().check_setup(setup, trains, start, load_epoch)
+        super().check_setup(setup, trains, start, *args)
 
     @classmethod
     def strengths(cls, cfg) -> list[float]:
@@ -279,9 +273,7 @@ class CLAP(HeadTrainer):
 
 
 def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, Tensor]:
-    """Return features (N, d) of a split's images as they are, and their label
-    distributions (N, C), float64.
-    """
+    """Return features (N, d), label distributions (N, C) of a split, float64."""
     images = build_images(trainer.cfg, tasks, split, trainer.backbone.preprocessing)
     features = trainer.store.lazy(images, in_files=False).all()
     targets = label_distribution(images.labels, trainer.num_classes)
@@ -297,9 +289,7 @@ def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
 
 @torch.no_grad()
 def class_multipliers(trainer: PromptTrainer) -> Tensor:
-    """Return each class's mean zero-shot probability on its training images (C,), 0 for
-    a class without any.
-    """
+    """Return each class's mean zero-shot probability on its images (C,), or 0."""
     images, targets = encoded_images(trainer, trainer.train_tasks, "train")
     probabilities = (images @ zero_shot_weights(trainer).T).softmax(1)
     members = (targets > 0).to(probabilities)

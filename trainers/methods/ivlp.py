@@ -39,9 +39,7 @@ def check_depth(key: str, depth: int, layers: int, least: int = 1) -> None:
 
 
 def build_ivlp_prompt(setup: PromptSetup, key: str, node: CfgNode) -> IVLPPrompt:
-    """Return the prompt of a node with N_CTX_TEXT, N_CTX_VISION, CTX_INIT,
-    PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION.
-    """
+    """Return the prompt of a node with the keys of TRAINER.IVLP."""
     shape = setup.shape
     check_depth(f"{key}.PROMPT_DEPTH_TEXT", node.PROMPT_DEPTH_TEXT, shape.text_layers)
     if node.PROMPT_DEPTH_VISION:

@@ -9,9 +9,7 @@ from .coop import CoOp
 
 @register_with_multitask_form
 class KgCoOp(CoOp):
-    """Learn a text prompt with cross-entropy + W (1 - mean cosine of learned and frozen
-    class features).
-    """
+    """Learn a text prompt by CE + W (1 - mean cosine to frozen class features)."""
 
     keys = {"TRAINER.KGCOOP.W": 8.0}
     ranges = {"TRAINER.KGCOOP.W": (0, 1e9)}

@@ -40,7 +40,8 @@ class ProGrad(CoOp):
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             values = share_loss(batch)
         loss, general = self.scaler.scale(values)
-        parameters = [p for p in self.model.prompt.parameters() if p.requires_grad]
+        prompt = self.model.prompt
+        parameters = [p for p in prompt.parameters() if p.requires_grad]
         strength = self.cfg.TRAINER.PROGRAD.LAMBDA
         gradients = losses.projected_gradients(
             loss, general, parameters, strength, distributed.mean
