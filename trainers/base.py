@@ -388,9 +388,7 @@ def register_with_multitask_form(cls: type) -> type:
 
 
 def at_least_one(key: str, length: int) -> int:
-    """Return `length`, the number of context vectors that a key gives; raise ValueError
-    if it is below 1.
-    """
+    """Return `length`; raise ValueError naming its key if it is below 1."""
     if length < 1:
         raise ValueError(f"{key} is {length}; this trainer needs at least 1")
     return length

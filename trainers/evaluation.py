@@ -148,9 +148,7 @@ class PromptEvaluator(TrainerX):
 
     @classmethod
     def prompt_of(cls, setup: PromptSetup) -> Prompt | None:
-        """Return the prompt of a setup, with zero-shot CLIP beside it if
-        TEST.INTERPOLATE says so; None for plain CLIP.
-        """
+        """Return a setup's prompt, interpolated for TEST.INTERPOLATE; None: CLIP."""
         prompt = cls.make_prompt(setup) if cls.make_prompt else None
         return interpolated(prompt, setup.cfg)
 
@@ -215,9 +213,7 @@ class PromptEvaluator(TrainerX):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def constant_features(self, split: str) -> LazyFeatures:
-        """Return the features of a split's images without a prompt. In files are kept
-        those of splits that all runs share: not of few-shot samples.
-        """
+        """Return a split's features without a prompt; few-shot ones not in files."""
         if split not in self._features:
             shared = split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
             self._features[split] = self.store.lazy(self.sets[split], in_files=shared)
@@ -228,9 +224,7 @@ class PromptEvaluator(TrainerX):
     def _image_features(
         self, split: str, task: int | None = None, zero_shot: bool = False
     ) -> Tensor:
-        """Return image features (N, d) of a split, or of one of its tasks; with
-        `zero_shot` those without a prompt.
-        """
+        """Return image features (N, d) of a split or task; zero_shot: no prompt."""
         if self.model.has_visual_prompt and not zero_shot:
             images = self.sets[split]
             if task is not None:
@@ -261,7 +255,8 @@ class PromptEvaluator(TrainerX):
         """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU."""
         found = {}
         for k, *inputs in self._evaluated(split):
-            found[self.tasks[k].name] = extraction.probabilities(*inputs)
+            name = self.tasks[k].name
+            found[name] = extraction.probabilities(*inputs)
         return found
 
     def evaluate(

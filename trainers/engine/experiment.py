@@ -1,6 +1,4 @@
-"""From a configuration to its results: an experiment is checked as a whole before
-anything is written, then executed; its tasks are built once.
-"""
+"""From a configuration to results: an experiment is checked whole, then executed."""
 
 import contextlib
 import logging
@@ -224,9 +222,7 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
 
 
 def collect_tables(out: Path, tasks: Iterable[str]) -> None:
-    """Gather the targets' tables in results/ at the top of an experiment: predictions
-    one below the other, others as they are.
-    """
+    """Gather the targets' tables in results/ at the top, predictions in one file."""
     predictions = b""
     for task in tasks:
         for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):

@@ -66,9 +66,7 @@ def of_tasks(tasks: Sequence[Task]) -> dict[str, str]:
 
 
 def of_data(task: Task) -> str:
-    """Return a fingerprint of what a task trains, validates and tests on: class names,
-    labels, the paths and the content of its images; 16 hexadecimal digits.
-    """
+    """Return a fingerprint of a task's classes, labels and images, 16 digits."""
     return _digest(_described(task, content=True))
 
 
@@ -92,15 +90,9 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    here = {"cwd": Path(__file__).parent, "stderr": subprocess.DEVNULL}
     try:
-        found = subprocess.run(
-            command,
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
+        found = subprocess.check_output(command, text=True, timeout=20, **here)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return found.strip()

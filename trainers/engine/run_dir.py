@@ -89,9 +89,7 @@ class FolderState:
 def decide(
     folder: str | os.PathLike, state: FolderState, resume_allowed: bool
 ) -> Action:
-    """Return the action for a run whose folder is in a state. Raise ValueError if it
-    may not be touched.
-    """
+    """Return the action for a folder's state; ValueError if it is left alone."""
     if state.status is Status.OTHER:
         raise ValueError(
             f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
@@ -176,9 +174,7 @@ def different_keys(cfg) -> list[str]:
 
 @lru_cache(maxsize=128)
 def _load_once(path: Path, written: int, size: int) -> CfgNode:
-    """Load a configuration again only if its file has been written since: runs are
-    looked at when they are checked and when they are executed.
-    """
+    """Load a configuration again only if its file has been written since."""
     return load(path)
 
 

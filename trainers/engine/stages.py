@@ -1,6 +1,4 @@
-"""The runs of an experiment: one run, or a source prompt learned on many tasks and then
-each target adapted from it (or from scratch).
-"""
+"""The runs of an experiment: one, or a source prompt and targets adapted from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

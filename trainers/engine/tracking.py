@@ -134,9 +134,7 @@ class Tracker:
         self._try("log", values, step)
 
     def finish(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Record each task's final score, and zero-shot's, in percent; close the run. A
-        run without a test (TEST.NO_TEST) has no scores.
-        """
+        """Record each task's final and zero-shot scores in percent; close the run."""
         scores = {}
         for record in records:
             task = record["task"]

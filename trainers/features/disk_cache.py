@@ -138,9 +138,7 @@ def _checksum(header: bytes, array: np.ndarray, fingerprint: str) -> bytes:
 
 
 def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
-    """Return the array of an open file, mapped. Raise ValueError if it is another than
-    the one to be there.
-    """
+    """Return the mapped array of a file; raise ValueError if it is another."""
     header = _header(shape)
     start = len(header)
     end = start + 4 * shape[0] * shape[1]

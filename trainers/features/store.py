@@ -105,9 +105,7 @@ class FeatureStore:
         in_files: bool = True,
         prompted: Sequence[PromptedCLIP] = (),
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the features (n, d) of the task at a position, and those of `prompted`
-        models, in one pass over its images.
-        """
+        """Return features (n, d) of a task, and of `prompted` models, in one pass."""
         images = Subset(dataset, dataset.rows(task))
         label = f"{dataset.names[task]}-{dataset.split}"
         fingerprint = self._fingerprint(dataset, task)
@@ -183,7 +181,7 @@ class LazyFeatures:
         return self._all
 
     def of_task(self, task: int) -> Tensor:
-        """Return the features (n, d) of the task at a position."""
+        """Return features (n, d) of a task, and of `prompted` models, in one pass."""
         if task not in self._parts:
             self._parts[task], _ = self._store.of_task(
                 self._dataset, task, self._in_files

@@ -35,9 +35,7 @@ class APT(PromptTrainer):
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> AnchoredPrompt:
-        """Return a visual prompt with zero-shot CLIP beside it; of a run on one task,
-        with offsets of its classes.
-        """
+        """Return a visual prompt beside CLIP, on one task with class offsets."""
         visual = build_visual_prompt(setup)
         has_offsets = setup.cfg.TRAINER.APT.CLASS_OFFSETS
         if len(setup.tasks) == 1 and has_offsets:

@@ -191,9 +191,7 @@ class CoCoOp(TrainerX):
             raise ValueError(f"{path}: {error}") from None
 
     def _check_record(self, file: Path) -> None:
-        """Raise ValueError naming both values if a record contradicts this run.
-        Official checkpoints have none.
-        """
+        """Raise ValueError naming both values if a record contradicts this run."""
         if not file.is_file():
             return
         stored = read_json(file)

@@ -9,9 +9,7 @@ from trainers.engine.context import PromptSetup
 
 
 def build_text_prompt(setup: PromptSetup) -> TextPrompt:
-    """Return the prompt that TRAINER.MVLPT.COOP.* describes: shared, class-specific
-    (CSC) or from words (CTX_INIT).
-    """
+    """Return the prompt of TRAINER.MVLPT.COOP.*: shared, CSC or from CTX_INIT."""
     node = setup.cfg.TRAINER.MVLPT.COOP
     init, length, classes = None, node.N_CTX, None
     if node.CTX_INIT:

@@ -138,9 +138,7 @@ class FittedHead(HeadTrainer):
 
     @classmethod
     def strengths(cls, cfg) -> list[float]:
-        """Return the strengths to choose from. Raise ValueError if they are no positive
-        numbers.
-        """
+        """Return the strengths to choose from; raise ValueError if not all positive."""
         given = functools.reduce(getattr, cls.strengths_key.split("."), cfg)
         try:
             # YAML reads 1e-5 as text
@@ -156,9 +154,7 @@ class FittedHead(HeadTrainer):
     def fit(
         self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the weights (C, d) and biases (C,) of logits; zero_shot: the weights
-        of plain CLIP's. All are float64.
-        """
+        """Return weights (C, d) and biases (C,) of logits; all is float64."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -233,9 +229,7 @@ class LinearProbe(FittedHead):
 
 @TRAINER_REGISTRY.register()
 class GDA(FittedHead):
-    """Add the logits of Gaussian discriminant analysis, times a weight, to zero-shot
-    logits (Wang et al. 2024).
-    """
+    """Add weighted discriminant logits to zero-shot logits (Wang et al. 2024)."""
 
     keys = {"TRAINER.GDA.ALPHAS": ALPHAS}
     strengths_key = "TRAINER.GDA.ALPHAS"

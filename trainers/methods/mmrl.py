@@ -13,9 +13,7 @@ from .vpt import require_image_tower
 
 
 def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
-    """Return the sizes, the blocks counted from 0 and the weight of a node with
-    N_REP_TOKENS, REP_DIM, REP_LAYERS and ALPHA.
-    """
+    """Return the sizes, blocks from 0 and weight that a node gives a prompt."""
     require_image_tower(setup)
     shape, numbers = setup.shape, list(node.REP_LAYERS)
     layers = min(shape.text_layers, shape.image_layers)

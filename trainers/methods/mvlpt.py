@@ -20,9 +20,7 @@ class MVLPT(PromptTrainer):
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> Prompt:
-        """Return a text prompt if TRAINER.MVLPT.COOP.N_CTX is given, a visual one if
-        TRAINER.MVLPT.VPT.N_CTX is, a unified one if both are.
-        """
+        """Return the text, visual or unified prompt of the lengths that are given."""
         node = setup.cfg.TRAINER.MVLPT
         text = node.COOP.N_CTX > 0 or bool(node.COOP.CTX_INIT)
         visual = node.VPT.N_CTX > 0

@@ -20,7 +20,8 @@ def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
     """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise
     ValueError without a vision transformer.
     """
-    node, shape = setup.cfg.TRAINER.MVLPT.VPT, setup.shape
+    shape = setup.shape
+    node = setup.cfg.TRAINER.MVLPT.VPT
     require_image_tower(setup)
     layers = shape.image_layers if node.DEEP else 1
     project = node.PROJECT if node.PROJECT > -1 else None
