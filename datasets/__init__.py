@@ -59,7 +59,7 @@ def register_all() -> None:
     importlib.import_module("datasets.pocket.tasks")
     for name in dropped_in:
         plugin_files.import_dropped_in(name)
-    plugin_files.import_data_sets()
+    plugin_files.import_all(plugin_files.DATA_SETS)
 
 
 def build_task(cfg, name: str) -> Task:
