@@ -89,7 +89,7 @@ class TaskPool:
         """
         settings = dict(cfg.DATASET)
         for key in self.RUN_KEYS:
-            del settings[key]
+            settings.pop(key, None)
         described = f"{cfg.SEED} {settings}"
         for name in names:
             if (name, described) not in self._tasks:
