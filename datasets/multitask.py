@@ -75,8 +75,10 @@ class MultitaskDataset(Dataset):
         name, count = Counter(self.names).most_common(1)[0]
         if count > 1:
             raise ValueError(f"task {name} is given twice")
-        self.split, self.size, self.interpolation = split, size, interpolation
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.split = split
+        self.size, self.interpolation = size, interpolation
+        self.mean = tuple(mean)
+        self.std = tuple(std)
         self.crop, self.transform = crop, transform
         self.background = background
 
