@@ -20,28 +20,25 @@ from tqdm import tqdm
 
 from toolkit.common.cli import STOPPED, NotDone, run_command
 from toolkit.common.plugins import add_import_flag
-from toolkit.common.text import log_lines
+from toolkit.common.text import log_lines, start_log
 
 from .local_executor import Processes
 from .plan import Clock, Executor, Job, Outcome, Plan, Report, run_plan
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DEFAULTS = {"cpus": 1.0, "gpus": 0.0, "job_timeout": 24.0, "retries": 2}
 BAR = "{desc} {bar} {n}/{total}{postfix}"
 
 
-def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --dry-run, and the flags for data and the executor of jobs."""
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the plan; needs neither data nor a backbone",
-    )
-    add_arguments(parser)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for data, plugins and the executor of jobs."""
+def add_arguments(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
+    """Add --dry-run, if wanted, and the flags for data, plugins and the executor."""
     add = parser.add_argument
+    if dry_run:
+        add(
+            "--dry-run",
+            action="store_true",
+            help="print the plan; needs neither data nor a backbone",
+        )
     add("--root", default="", help="folder of the data sets")
     add_import_flag(parser)
     add(
@@ -71,25 +68,21 @@ def check(args: argparse.Namespace) -> None:
     """
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; it must be positive")
-    for name, default in (("cpus", 1.0), ("gpus", 0.0)):
+    for name, default in DEFAULTS.items():
         value = getattr(args, name)
         if value is None:
             setattr(args, name, default)
-            continue
-        if not args.address:
-            raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
-        _check_share(name, value)
-    if args.job_timeout is None:
-        args.job_timeout = 24.0
+        elif name in ("cpus", "gpus"):
+            _check_share(name, value, args.address)
     if not 0 < args.job_timeout < float("inf"):
         raise ValueError(f"--job-timeout is {args.job_timeout:g}; it must be positive")
-    if args.retries is None:
-        args.retries = 2
     if args.retries < 0:
         raise ValueError(f"--retries is {args.retries}; it must not be negative")
 
 
-def _check_share(name: str, value: float) -> None:
+def _check_share(name: str, value: float, address: str) -> None:
+    if not address:
+        raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
     is_part = 0 <= value <= 1
     is_whole = value > 1 and value % 1 == 0
     is_nothing = value == 0 and name == "cpus"
@@ -225,6 +218,7 @@ def command(
             sys.stderr.write("stopped; the same command continues\n")
             return STOPPED
 
+    start_log()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return run_command(parse_and_run)

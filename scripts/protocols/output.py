@@ -5,14 +5,14 @@ paired tests; logs as CoOp's scripts have them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from scripts.jobs.plan import Job, Plan
+from scripts.jobs.plan import Plan
 from scripts.study import comparisons, plots, tables
-from scripts.study.tables import Line, Table
+from scripts.study.tables import Table
 from toolkit.common.files import write_text
-from toolkit.common.structured import read_json, write_json
+from toolkit.common.structured import read_json
+from toolkit.common.text import csv_text, markdown_table
 from trainers.engine.results import parsed_lines
 
 from .planner import Results
@@ -33,52 +33,32 @@ def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Ta
         built.append(table)
         found += compare_methods(table, averaged_tasks(suite, results.protocol))
         write_table(table, out)
-    numbers = [asdict(comparison) for comparison in found]
-    write_json(out / "comparisons.json", numbers, indent=1)
-    text = comparisons.markdown(found) if found else "Paired tests need two methods.\n"
-    write_text(out / "comparisons.md", text)
+    comparisons.write(found, out)
     return built
 
 
 def write_table(table: Table, out: Path) -> None:
     """Write a table in every form."""
-    write_text(out / f"{table.name}.csv", tables.tidy(table))
-    write_text(out / f"{table.name}.md", markdown(table))
-    write_text(out / f"{table.name}.tex", tables.latex(table))
-    write_json(out / f"{table.name}.json", tables.to_dict(table), indent=1)
+    tables.write(table, out, markdown(table))
     for line in table.lines:
         name = "_".join([table.name, *line.labels]).replace(" ", "-")
-        write_text(out / "rows" / f"{name}.csv", one_row(line))
-    if table.name == "fewshot":
-        plots.lengths(table, out / f"{table.name}.png")
-    else:
-        plots.dots(table, out / f"{table.name}.png")
-
-
-def one_row(line: Line) -> str:
-    """Return a line of a table as CSV: a header of sets, and one row of means in
-    percent.
-    """
-    numbers = [
-        "" if cell.mean is None else f"{cell.mean:.2f}" for cell in line.cells.values()
-    ]
-    return tables.csv_text(list(line.cells), [numbers])
+        means = [cell.mean for cell in line.cells.values()]
+        numbers = ["" if mean is None else f"{mean:.2f}" for mean in means]
+        write_text(out / "rows" / f"{name}.csv", csv_text([line.cells, numbers]))
+    draw = plots.lengths if table.name == "fewshot" else plots.dots
+    draw(table, out / f"{table.name}.png")
 
 
 def markdown(table: Table) -> str:
     """Return the table with a row for each set and the average first, as papers have
     it.
     """
-    turned = []
-    names = [" ".join(line.labels) for line in table.lines]
-    turned.append(["", *names])
+    rows = [["", *(" ".join(line.labels) for line in table.lines)]]
     for column in table.columns:
-        cells = [
-            tables.number(line.cells[column], digits=table.digits)
-            for line in table.lines
-        ]
-        turned.append([tables.short(column), *cells])
-    return f"{table.title}\n\n{tables.markdown_rows(turned, texts=1)}"
+        cells = [line.cells[column] for line in table.lines]
+        numbers = [tables.number(cell, digits=table.digits) for cell in cells]
+        rows.append([tables.short(column), *numbers])
+    return f"{table.title}\n\n{markdown_table(rows, 'l' + 'r' * len(table.lines))}"
 
 
 def write_logs(plan: Plan, folder: Path) -> None:
@@ -88,11 +68,6 @@ def write_logs(plan: Plan, folder: Path) -> None:
     for job in plan:
         file = folder / job.name / "results.json"
         if file.is_file():
-            write_text(
-                folder / job.name / "log.txt",
-                parsed_lines(read_json(file), _trains(job)),
-            )
-
-
-def _trains(job: Job) -> bool:
-    return job.settings["stage"] != "evaluation"
+            trains = job.settings["stage"] != "evaluation"
+            text = parsed_lines(read_json(file), trains)
+            write_text(file.with_name("log.txt"), text)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scripts.jobs.plan import Job, Plan
-from scripts.study import costs
+from scripts.jobs.plan import Plan
 from scripts.study.methods import any_classes, is_multitask
-from scripts.study.planner import digest
+from scripts.study.planner import digest, run_job
 
 from .suite import Suite
 
@@ -16,7 +15,6 @@ from .suite import Suite
 Runs = dict[tuple[int, str], str]
 SUBSAMPLE = "DATASET.SUBSAMPLE_CLASSES"
 EVALUATED = {"new": "new", "open": "all"}  # column of base-to-new -> classes
-EPOCHS = 200  # of the recipes for real backbones
 
 
 @dataclass
@@ -57,7 +55,6 @@ class ProtocolPlanner:
         self.options = options
         self.coop_folders = coop_folders
         self.plan = Plan()
-        self.batch = 16 if suite.backbone == "pocket" else 32
 
     def results(self, protocol: str) -> Results:
         """Plan a protocol and return the runs that will hold its numbers."""
@@ -140,76 +137,32 @@ class ProtocolPlanner:
         alone: from a fresh prompt in any case.
         """
         settings = self._settings(protocol, method, shots, seed, task, classes)
-        start, needs = "", ()
+        start = ""
         if is_multitask(method) and not alone:
             start = self._source(protocol, method, shots, seed, classes)
-            needs = (start,)
-        settings |= {
-            "stage": "adaptation",
-            "tasks": [task],
-            "start": start,
-            "group": None,
-        }
-        epochs = settings["options"].get("OPTIM.MAX_EPOCH", EPOCHS)
-        seconds = costs.run_seconds(method, [task], shots, epochs, self.batch, 2)
-        images = costs.training_images([task], shots) * epochs
         name = self._name(settings, f"train_{classes}", task, alone)
         return self.plan.add(
-            Job(
-                name,
-                "adaptation",
-                settings,
-                needs,
-                seconds,
-                images,
-                f"{method} training",
-            )
+            run_job(name, settings, "adaptation", [task], start, tests=2)
         )
 
     def _source(
         self, protocol: str, method: str, shots: int, seed: int, classes: str
     ) -> str:
         """Plan a prompt over all sets."""
-        tasks = list(self.suite.sets)
         settings = self._settings(protocol, method, shots, seed, "", classes)
-        settings |= {"stage": "source", "tasks": tasks, "start": "", "group": None}
-        epochs = settings["options"].get("OPTIM.MAX_EPOCH", EPOCHS)
-        seconds = costs.run_seconds(method, tasks, shots, epochs, self.batch)
-        images = costs.training_images(tasks, shots) * epochs
         name = self._name(settings, f"source_{classes}", "all")
-        return self.plan.add(
-            Job(name, "source", settings, (), seconds, images, f"{method} source")
-        )
+        return self.plan.add(run_job(name, settings, "source", self.suite.sets))
 
     def _evaluated(
         self, trained: str, task: str, classes: str = "all", stage: str = "transfer"
     ) -> str:
         """Plan the evaluation of a job's prompt on a task, or on some of its classes."""
         settings = dict(self.plan.jobs[trained].settings)
-        options = dict(settings["options"])
-        options.pop(SUBSAMPLE, None)
+        settings["options"] = _without_subsample(settings["options"])
         if classes != "all":
-            options[SUBSAMPLE] = classes
-        settings |= {
-            "stage": "evaluation",
-            "tasks": [task],
-            "options": options,
-            "start": trained,
-        }
-        method = settings["method"]
-        seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
+            settings["options"][SUBSAMPLE] = classes
         name = self._name(settings, stage, task, stage == "transfer")
-        return self.plan.add(
-            Job(
-                name,
-                "evaluation",
-                settings,
-                (trained,),
-                seconds,
-                0,
-                f"{method} evaluation",
-            )
-        )
+        return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
     def _settings(
         self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str
@@ -231,9 +184,7 @@ class ProtocolPlanner:
         from datasets import task_name
 
         method, shots, seed = (settings[key] for key in ("method", "shots", "seed"))
-        options = {
-            key: value for key, value in settings["options"].items() if key != SUBSAMPLE
-        }
+        options = _without_subsample(settings["options"])
         is_alone = alone and is_multitask(method)
         label = digest(settings["backbone"], is_alone, *sorted(options.items()))
         name = task_name(task)
@@ -248,3 +199,7 @@ class ProtocolPlanner:
         if stage == "transfer":
             return f"evaluation/{method}/{label}_{shots}shots/{name}/seed{seed}"
         return f"base2new/{stage}/{name}/shots_{shots}/{method}/{label}/seed{seed}"
+
+
+def _without_subsample(options: dict) -> dict:
+    return {key: value for key, value in options.items() if key != SUBSAMPLE}

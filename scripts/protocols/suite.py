@@ -17,14 +17,12 @@ from scripts.study.kinds import (
     SEEDS,
     SETTINGS,
     WHOLES,
-    check_mapping,
     check_tasks,
-    different_entries,
     is_kind,
     no_key,
+    read_suite,
 )
 from scripts.study.options import check_options
-from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "protocols"
@@ -92,19 +90,7 @@ def load(name: str) -> Suite:
 
     Raises ValueError or FileNotFoundError naming the file and the key.
     """
-    path = FOLDER / f"{name}.yaml" if name in SUITES else Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"--suite: {name} is none of {', '.join(SUITES)}, and no such file is there"
-        )
-    content = read_yaml(path)
-    check_mapping(content, KINDS, path.name)
-    for key in ("sets", "shifts", "seeds", "shots"):
-        content[key] = different_entries(content[key], f"{path.name}: {key}")
-    if content["largest"] not in content["sets"]:
-        raise ValueError(
-            f"{path.name}: largest is {content['largest']!r}, which is none of its sets"
-        )
+    path, content = read_suite(name, FOLDER, SUITES, KINDS, "sets")
     check_tasks(content["sets"], f"{path.name}: sets")
     check_tasks(content["shifts"], f"{path.name}: shifts")
     suite = Suite(path.stem, **content)
@@ -139,9 +125,7 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
 def _check_shots(options: Mapping[str, object], known: tuple[int, ...]) -> None:
     """Raise ValueError for a value of a number of shots that the suite does not have."""
     for key, value in options.items():
-        if not isinstance(value, Mapping):
-            continue
-        for shots in value:
+        for shots in value if isinstance(value, Mapping) else ():
             if shots not in known:
                 numbers = ", ".join(str(number) for number in known)
                 raise ValueError(f"{key}: {shots!r} is none of the shots, {numbers}")

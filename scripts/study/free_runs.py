@@ -14,6 +14,8 @@ import datasets
 from scripts.jobs.plan import Plan
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import csv_text
+from trainers.engine.config_values import flatten
 
 from . import methods, tables, work
 from .items import Item, Row, Runs
@@ -62,12 +64,12 @@ def expand(entry: Entry) -> dict[str, dict]:
     values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
-    cfg = work.resolved(method, shots, seed, entry.backbone, {})
+    recipe = dict(flatten(work.resolved(method, shots, seed, entry.backbone, {})))
     varied = {}
     for key, value in entry.options.items():
         if not isinstance(value, list):
             continue
-        takes_list = isinstance(_value_of(cfg, key), (list, tuple))
+        takes_list = isinstance(recipe.get(key), (list, tuple))
         if takes_list and not all(isinstance(one, list) for one in value):
             continue
         if not value:
@@ -79,14 +81,6 @@ def expand(entry: Entry) -> dict[str, dict]:
         name = ", ".join(f"{key} {value}" for key, value in chosen.items())
         settings[name] = entry.options | chosen
     return settings
-
-
-def _value_of(cfg, key: str) -> object:
-    """Return a configuration's value, None if it lacks the key."""
-    node = cfg
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
 
 
 def _rows(
@@ -162,20 +156,15 @@ def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
         more["options"] = job.settings["options"]
         records += [record | more for record in read_json(path)]
     write_json(folder / "results.json", records, indent=1)
-    built = [tables.build(item, folder, compare=False) for item in items]
-    write_text(folder / "results.csv", _csv(built, items[0].label_names))
-    parts = [f"{table.name}\n\n{tables.markdown(table)}" for table in built]
-    write_text(folder / "results.md", "\n".join(parts))
-
-
-def _csv(built: Sequence[tables.Table], label_names: Sequence[str]) -> str:
-    rows = []
-    for table in built:
+    header = ["backbone", *items[0].label_names, "task", "mean", "std", "seeds"]
+    rows, parts = [header], []
+    for item in items:
+        table = tables.build(item, folder, compare=False)
+        parts.append(f"{table.name}\n\n{tables.markdown(table)}")
         for labels, task, cell in tables.cells(table):
             numbers = ["", ""]
             if cell.mean is not None:
                 numbers = [f"{cell.mean:.4f}", f"{cell.std:.4f}"]
-            seeds = len(cell.values)
-            rows.append([table.name, *labels, task, *numbers, seeds])
-    header = ["backbone", *label_names, "task", "mean", "std", "seeds"]
-    return tables.csv_text(header, rows)
+            rows.append([table.name, *labels, task, *numbers, len(cell.values)])
+    write_text(folder / "results.csv", csv_text(rows))
+    write_text(folder / "results.md", "\n".join(parts))

@@ -17,7 +17,7 @@ from pathlib import Path
 from toolkit.common.cli import run_command
 from toolkit.common.markers import fill
 from toolkit.common.structured import read_json
-from toolkit.common.text import counted
+from toolkit.common.text import counted, markdown_table
 
 from .plots import dumbbells
 from .tables import short
@@ -55,12 +55,8 @@ def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
     """Return the zero-shot and the adapted score in percent of each task, by its short
     name.
     """
-    zero_shot = {
-        short(task): score
-        for task, score in record.get("zero_shot_by_task", {}).items()
-    }
-    if not zero_shot:
-        zero_shot = reference_scores()
+    by_task = record.get("zero_shot_by_task") or reference_scores()
+    zero_shot = {short(task): score for task, score in by_task.items()}
     scores = {}
     for task, gain in record["gain_by_task"].items():
         start = zero_shot[short(task)]
@@ -76,8 +72,7 @@ def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
     for row in read_json(reference)["rows"]:
         former[tuple(row["labels"])] = row["cells"]["average"]
     trainers = sorted({record["trainer"] for record in records})
-    names = ["shots", "zero-shot", *FORMER, *trainers]
-    lines = [f"| {' | '.join(names)} |", f"|{'---:|' * len(names)}"]
+    rows = [["shots", "zero-shot", *FORMER, *trainers]]
     for shots in sorted({record["shots"] for record in records}):
         cells = []
         for method in FORMER:
@@ -86,10 +81,8 @@ def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
         for trainer in trainers:
             record = find_record(records, trainer, shots)
             cells.append(f"{record['score']:.1f} ± {record['deviation']:.1f}")
-        lines.append(
-            f"| {shots} | {record['zero_shot']:.1f} | " + " | ".join(cells) + " |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append([shots, f"{record['zero_shot']:.1f}", *cells])
+    return markdown_table(rows, "r" * len(rows[0]))
 
 
 def run(args: argparse.Namespace) -> None:

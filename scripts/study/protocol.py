@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import canonical, nearest
 
 from . import methods
@@ -23,8 +22,8 @@ from .kinds import (
     WHOLES,
     check_mapping,
     check_tasks,
-    different_entries,
     no_key,
+    read_suite,
 )
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
@@ -96,27 +95,13 @@ def load(suite: str) -> Protocol:
 
     Raises ValueError or FileNotFoundError naming the file and the key.
     """
-    path = FOLDER / f"{suite}.yaml" if suite in SUITES else Path(suite)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"--suite: {suite} is none of {', '.join(SUITES)}, and no such file is there"
-        )
-    content = read_yaml(path)
-    if isinstance(content, dict) and content.get("cross_targets") == "all":
-        content["cross_targets"] = content.get("targets")
-    check_mapping(content, KINDS, path.name)
-    for key in ("sources", "targets", "cross_targets", "seeds"):
-        content[key] = different_entries(content[key], f"{path.name}: {key}")
+    path, content = read_suite(suite, FOLDER, SUITES, KINDS, "sources")
     protocol = Protocol(suite=path.stem, **content)
     _check(protocol, path.name)
     return protocol
 
 
 def _check(protocol: Protocol, file: str) -> None:
-    if protocol.largest not in protocol.sources:
-        raise ValueError(
-            f"{file}: largest is {protocol.largest!r}, which is none of its sources"
-        )
     for name in protocol.cross_targets:
         if name not in protocol.targets:
             raise ValueError(
@@ -134,20 +119,13 @@ def _check(protocol: Protocol, file: str) -> None:
         for key, kind in kinds.items():
             if kind == WHOLES and not settings[key]:
                 raise ValueError(f"{file}: items: {item}: {key} is an empty list")
-    _check_lengths(protocol, file)
-
-
-def _check_lengths(protocol: Protocol, file: str) -> None:
-    """Raise ValueError for a length that nothing reads, or one that figure 5 lacks."""
     for name in protocol.lengths:
         if name not in LENGTH_NODES:
             raise ValueError(
                 f"{file}: lengths: {name} {no_key(name, tuple(LENGTH_NODES))}"
             )
-    if "figure5" not in protocol.items:
-        return
     for name in LENGTH_NODES:
-        if name not in protocol.lengths:
+        if "figure5" in protocol.items and name not in protocol.lengths:
             raise ValueError(f"{file}: lengths: {name} is missing, which figure5 needs")
 
 

@@ -75,7 +75,7 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="neither read nor keep features of the frozen image tower in files",
     )
-    execution.add_arguments(parser)
+    execution.add_arguments(parser, dry_run=False)
     add(
         "opts",
         nargs=argparse.REMAINDER,
