@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -102,9 +102,12 @@ def time_needed(jobs: list[Job], args: argparse.Namespace) -> str:
     true.
     """
     if args.address and args.jobs is None:
-        return f"about {time_text(Clock(jobs, 1).seconds())} of one core, shared by what the cluster runs at a time"
-    count = processes(args)
-    return f"about {time_text(Clock(jobs, count).seconds())} with --jobs {count}, a core each"
+        count = 1
+        shared = "of one core, shared by what the cluster runs at a time"
+    else:
+        count = processes(args)
+        shared = f"with --jobs {count}, a core each"
+    return f"about {time_text(Clock(jobs, count).seconds())} {shared}"
 
 
 def time_text(seconds: float) -> str:
@@ -134,8 +137,17 @@ def execute(
         trusted: weights are the expected seconds of this very model, so that the time
             left is shown from the start.
     """
+    timeout = args.job_timeout * 3600
+    executor: AbstractContextManager[Executor]
+    if args.address:
+        from .ray_executor import Ray
+
+        shares = (args.cpus, args.gpus, args.jobs)
+        executor = Ray(*work, folder, args.address, *shares, timeout)
+    else:
+        executor = Processes(processes(args), *work, timeout)
     with (
-        _executor(work, folder, args) as executor,
+        executor as running,
         open(folder / f"{name}.log", "a", encoding="utf-8") as log_file,
         tqdm(
             total=len(plan), desc=name, unit="job", dynamic_ncols=True, bar_format=BAR
@@ -144,40 +156,24 @@ def execute(
 
         def report(outcome: Outcome, clock: Clock) -> None:
             now = datetime.datetime.now().isoformat(" ", "seconds")
-            state = _state(outcome)
+            state = "done"
+            if outcome.error:
+                kind = "lost" if outcome.lost else "failed"
+                again = "; is tried again" if outcome.again else ""
+                state = f"{kind}: {outcome.error}{again}"
+                bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
             place = f" on {outcome.where}" if outcome.where else ""
             log_file.write(
                 f"{now} {outcome.job.name} {outcome.seconds:.1f} s{place} {state}\n"
             )
             log_file.flush()
-            if outcome.error:
-                bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
             left = "?"
             if trusted or clock.measured:
                 left = time_text(clock.seconds())
             bar.n = len(plan) - len(clock.left)
             bar.set_postfix_str(f"{left} left, {outcome.job.name}")
 
-        return run_plan(plan, executor, finished, report, args.retries)
-
-
-def _state(outcome: Outcome) -> str:
-    if not outcome.error:
-        return "done"
-    kind = "lost" if outcome.lost else "failed"
-    again = "; is tried again" if outcome.again else ""
-    return f"{kind}: {outcome.error}{again}"
-
-
-def _executor(
-    work: tuple, folder: Path, args: argparse.Namespace
-) -> AbstractContextManager[Executor]:
-    timeout = args.job_timeout * 3600
-    if not args.address:
-        return Processes(processes(args), *work, timeout)
-    from .ray_executor import Ray
-
-    return Ray(*work, folder, args.address, args.cpus, args.gpus, args.jobs, timeout)
+        return run_plan(plan, running, finished, report, args.retries)
 
 
 def summarise(result: Report, log: logging.Logger) -> int:
@@ -186,12 +182,13 @@ def summarise(result: Report, log: logging.Logger) -> int:
     """
     counts = [len(names) for names in vars(result).values()]
     log.info("%d jobs reused, %d done, %d failed, %d skipped", *counts)
-    first_job: dict[str, str] = {}
+    jobs_of: dict[str, list[str]] = defaultdict(list)
     for name, message in result.failed.items():
-        first_job.setdefault(message, name)
-    for message, times in Counter(result.failed.values()).most_common(10):
-        others = f" and {times - 1} more" if times > 1 else ""
-        lines = f"failed: {first_job[message]}{others}: {message}"
+        jobs_of[message].append(name)
+    most_common = sorted(jobs_of.items(), key=lambda item: -len(item[1]))
+    for message, (first, *more) in most_common[:10]:
+        others = f" and {len(more)} more" if more else ""
+        lines = f"failed: {first}{others}: {message}"
         log_lines(log, lines, logging.ERROR)  # of a plugin's error, a traceback
     return 1 if result.failed else 0
 

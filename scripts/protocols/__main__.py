@@ -97,7 +97,7 @@ def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
         options,
         args.coop_folders,
     )
-    planned = [planner.results(name) for name in _protocols(args.protocols)]
+    planned = [getattr(planner, name)() for name in _protocols(args.protocols)]
     check_jobs(planner.plan)
     return suite, planner.plan, planned
 

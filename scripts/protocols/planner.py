@@ -29,36 +29,24 @@ class Results:
     runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
 
 
+@dataclass
 class ProtocolPlanner:
-    """Adds the runs of protocols to a plan; a run that several of them need is in it
-    once.
+    """Adds the runs of protocols to a plan, by a method for each of `suite.PROTOCOLS`; a
+    run that several of them need is in it once.
 
-    Args:
+    Attributes:
         shots: of few-shot curves; the other protocols take the most.
         options: configuration keys of all runs; they win over the suite's.
         coop_folders: name folders as CoOp's scripts do, for programs that read them.
     """
 
-    def __init__(
-        self,
-        suite: Suite,
-        methods: Sequence[str],
-        seeds: Sequence[int],
-        shots: Sequence[int],
-        options: Mapping[str, object],
-        coop_folders: bool = False,
-    ) -> None:
-        self.suite = suite
-        self.methods = methods
-        self.seeds = seeds
-        self.shots = shots
-        self.options = options
-        self.coop_folders = coop_folders
-        self.plan = Plan()
-
-    def results(self, protocol: str) -> Results:
-        """Plan a protocol and return the runs that will hold its numbers."""
-        return getattr(self, protocol)()
+    suite: Suite
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    shots: Sequence[int]
+    options: Mapping[str, object]
+    coop_folders: bool = False
+    plan: Plan = field(default_factory=Plan)
 
     def base2new(self) -> Results:
         """Train on the first half of a set's classes; test these, the rest, and the

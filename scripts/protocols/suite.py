@@ -9,19 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.study import methods
-from scripts.study.kinds import (
-    NAME,
-    NAMES,
-    OPTIONS,
-    SEEDS,
-    SETTINGS,
-    WHOLES,
-    check_tasks,
-    is_kind,
-    no_key,
-    read_suite,
-)
+from scripts.study import kinds, methods
 from scripts.study.options import check_options
 from toolkit.common.suggest import nearest
 
@@ -74,14 +62,14 @@ class Suite:
 
 
 KINDS = {
-    "backbone": NAME,
-    "sets": NAMES,
-    "largest": NAME,
-    "shifts": NAMES,
-    "seeds": SEEDS,
-    "shots": WHOLES,
-    "options": OPTIONS,
-    "methods": SETTINGS,
+    "backbone": kinds.NAME,
+    "sets": kinds.NAMES,
+    "largest": kinds.NAME,
+    "shifts": kinds.NAMES,
+    "seeds": kinds.SEEDS,
+    "shots": kinds.WHOLES,
+    "options": kinds.OPTIONS,
+    "methods": kinds.SETTINGS,
 }  # key of a suite -> its meaning
 
 
@@ -90,9 +78,9 @@ def load(name: str) -> Suite:
 
     Raises ValueError or FileNotFoundError naming the file and the key.
     """
-    path, content = read_suite(name, FOLDER, SUITES, KINDS, "sets")
-    check_tasks(content["sets"], f"{path.name}: sets")
-    check_tasks(content["shifts"], f"{path.name}: shifts")
+    path, content = kinds.read_suite(name, FOLDER, SUITES, KINDS, "sets")
+    kinds.check_tasks(content["sets"], f"{path.name}: sets")
+    kinds.check_tasks(content["shifts"], f"{path.name}: shifts")
     suite = Suite(path.stem, **content)
     for method, parts in suite.methods.items():
         _check_method(suite, method, parts, path.name)
@@ -110,9 +98,11 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
     for part, options in parts.items():
         where = f"{file}: methods.{method}.{part}"
         if part not in PARTS:
-            raise ValueError(f"{where} {no_key(part, PARTS)}")
-        if not is_kind(options, OPTIONS):
-            raise ValueError(f"{where} is {reprlib.repr(options)}; it is {OPTIONS}")
+            raise ValueError(f"{where} {kinds.no_key(part, PARTS)}")
+        if not kinds.is_kind(options, kinds.OPTIONS):
+            raise ValueError(
+                f"{where} is {reprlib.repr(options)}; it is {kinds.OPTIONS}"
+            )
         try:
             _check_shots(options, suite.shots)
             for shots in suite.shots:

@@ -4,7 +4,9 @@ published values beside them.
 
 from __future__ import annotations
 
+import itertools
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from toolkit.common.structured import read_json
 from .planner import Results, Runs
 from .published import Published
 from .suite import Suite
+
+Scores = dict[int, dict[str, float]]  # seed -> task -> percent
 
 ZERO_SHOT = "zero-shot CLIP"
 TITLES = {
@@ -51,9 +55,8 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
     columns = averaged
     if suite.largest not in averaged:  # the set that is trained on
         columns = (suite.largest, *averaged)
-    scores = read_scores(results, folder)
     lines = []
-    for (method, label), by_seed in scores.items():
+    for (method, label), by_seed in read_scores(results, folder).items():
         labels = (method, label) if label else (method,)
         values = by_seed
         if method == ZERO_SHOT:
@@ -63,60 +66,47 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
     if protocol == "base2new":
         lines = with_harmonic_means(lines)
     for line in lines:
-        _add_published(line, protocol, published)
+        method, label = (*line.labels, "")[:2]
+        for column, cell in line.cells.items():
+            paper = published.get((protocol, method, label, column))
+            line.cells[column] = replace(cell, paper=paper)
     names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
-    return Table(
-        protocol,
-        TITLES[protocol],
-        names,
-        (AVERAGE, *columns),
-        lines,
-        digits=2,
-        averaged=len(averaged),
-    )
+    about = (protocol, TITLES[protocol], names, (AVERAGE, *columns))
+    return Table(*about, lines, digits=2, averaged=len(averaged))
 
 
-def read_scores(
-    results: Results, folder: Path
-) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]:
     """Return (method, label) -> seed -> task -> percent.
 
     Plain CLIP comes first, from the records of the first method that has its score.
     """
-    scores = {}
-    first = next(iter(results.runs))
-    for method, label in results.runs:
-        if results.protocol == "fewshot" and (method, label) == first:
-            scores[ZERO_SHOT, "0"] = _read_zero_shot(results, label, folder)
-        elif results.protocol != "fewshot" and method == first[0]:
-            scores[ZERO_SHOT, label] = _read_zero_shot(results, label, folder)
+    first, _ = next(iter(results.runs))
+    labels = [label for method, label in results.runs if method == first]
+    scores: dict[tuple[str, str], Scores] = {}
+    for label in labels:
+        by_seed: Scores = {}
+        for (_, one), runs in results.runs.items():
+            if one == label:
+                for seed, by_task in _read(runs, folder, "zero_shot").items():
+                    by_seed[seed] = by_task | by_seed.get(seed, {})
+        if results.protocol == "fewshot":  # the same at each number of shots
+            scores[ZERO_SHOT, "0"] = by_seed
+            break
+        scores[ZERO_SHOT, label] = by_seed
     for key, runs in results.runs.items():
         scores[key] = _read(runs, folder, "score")
     return scores
 
 
-def _read_zero_shot(
-    results: Results, label: str, folder: Path
-) -> dict[int, dict[str, float]]:
-    """Return seed -> task -> percent of plain CLIP."""
-    scores: dict[int, dict[str, float]] = {}
-    for (_, one), runs in results.runs.items():
-        if one != label:
-            continue
-        for seed, by_task in _read(runs, folder, "zero_shot").items():
-            scores[seed] = by_task | scores.get(seed, {})
-    return scores
-
-
-def _read(runs: Runs, folder: Path, column: str) -> dict[int, dict[str, float]]:
+def _read(runs: Runs, folder: Path, column: str) -> Scores:
     """Return seed -> task -> percent of the runs that are there."""
-    scores: dict[int, dict[str, float]] = {}
+    scores: Scores = defaultdict(dict)
     for (seed, task), name in runs.items():
         file = folder / name / "results.json"
         if file.is_file():
             (record,) = read_json(file)
             if column in record:
-                scores.setdefault(seed, {})[task] = record[column]
+                scores[seed][task] = record[column]
     return scores
 
 
@@ -134,9 +124,8 @@ def line_cells(
             averages.append(statistics.fmean(by_task[task] for task in averaged))
     cells = {AVERAGE: Cell(tuple(averages))}
     for task in columns:
-        cells[task] = Cell(
-            tuple(by_task[task] for by_task in scores.values() if task in by_task)
-        )
+        found = [by_task[task] for by_task in scores.values() if task in by_task]
+        cells[task] = Cell(tuple(found))
     return cells
 
 
@@ -145,18 +134,16 @@ def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
     base and new values.
     """
     found = []
-    base = None
     for line in lines:
         found.append(line)
         method, label = line.labels
         if label == "base":
             base = line
-        if label != "new":
-            continue
-        cells = {}
-        for column, cell in line.cells.items():
-            cells[column] = _harmonic_cell(base.cells[column], cell)
-        found.append(Line((method, "H"), cells, _harmonic_scores(base, line)))
+        if label == "new":
+            cells = {}
+            for column, cell in line.cells.items():
+                cells[column] = _harmonic_cell(base.cells[column], cell)
+            found.append(Line((method, "H"), cells, _harmonic_scores(base, line)))
     return found
 
 
@@ -170,49 +157,32 @@ def _harmonic_cell(base: Cell, new: Cell) -> Cell:
     return Cell(by_seed, stated_mean=harmonic_mean(base.mean, new.mean))
 
 
-def _harmonic_scores(base: Line, new: Line) -> dict[int, dict[str, float]]:
-    scores = {}
-    for seed in base.scores.keys() & new.scores.keys():
-        tasks = base.scores[seed].keys() & new.scores[seed].keys()
-        scores[seed] = {
-            task: harmonic_mean(base.scores[seed][task], new.scores[seed][task])
-            for task in tasks
-        }
+def _harmonic_scores(base: Line, new: Line) -> Scores:
+    scores: Scores = {}
+    for seed in sorted(base.scores.keys() & new.scores.keys()):
+        one, other = base.scores[seed], new.scores[seed]
+        tasks = [task for task in one if task in other]
+        scores[seed] = {task: harmonic_mean(one[task], other[task]) for task in tasks}
     return scores
-
-
-def _add_published(line: Line, protocol: str, published: Published) -> None:
-    method, label = (*line.labels, "")[:2]
-    for column, cell in line.cells.items():
-        value = published.get((protocol, method, label, column))
-        line.cells[column] = replace(cell, paper=value)
 
 
 def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
     """Return paired tests of every two methods, over sets: for each kind of classes or
     number of shots.
     """
-    by_label: dict[str, list[Line]] = {}
+    by_label: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
-        by_label.setdefault(line.labels[-1] if len(line.labels) > 1 else "", []).append(
-            line
-        )
+        scores = {}
+        for seed, by_task in line.scores.items():
+            scores[seed] = {task: by_task[task] for task in averaged if task in by_task}
+        label = line.labels[1] if len(line.labels) > 1 else ""
+        by_label[label].append(Line(line.labels, {}, scores))
     found = []
     for label, lines in by_label.items():
-        question = (
-            f"{table.title}, {table.label_names[1]} {label}" if label else table.title
-        )
-        for k, first in enumerate(lines):
-            for second in lines[k + 1 :]:
-                names = (second.labels[0], first.labels[0])
-                pair = [_of_tasks(line, averaged) for line in (second, first)]
-                found.append(comparisons.compare(question, *pair, names))
+        question = table.title
+        if label:
+            question += f", {table.label_names[1]} {label}"
+        for first, second in itertools.combinations(lines, 2):
+            names = (second.labels[0], first.labels[0])
+            found.append(comparisons.compare(question, second, first, names))
     return [comparison for comparison in found if comparison]
-
-
-def _of_tasks(line: Line, tasks: Sequence[str]) -> Line:
-    """Return a line with the scores of these tasks alone."""
-    scores = {}
-    for seed, by_task in line.scores.items():
-        scores[seed] = {task: by_task[task] for task in tasks if task in by_task}
-    return Line(line.labels, {}, scores)

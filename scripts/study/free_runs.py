@@ -39,19 +39,17 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     plan = Plan()
     items: dict[tuple, Item] = {}
     grids = [expand(entry) for entry in entries]
-    labels = LABELS
-    if any(len(grid) > 1 for grid in grids):
-        labels = (*LABELS, "setting")
+    has_grid = any(len(grid) > 1 for grid in grids)
+    labels = (*LABELS, "setting") if has_grid else LABELS
     for entry, grid in zip(entries, grids, strict=True):
         targets = tuple(datasets.task_name(target) for target in entry.targets)
         key = (entry.backbone, targets)
-        if key not in items:
-            items[key] = Item(entry.backbone, "", labels, targets)
+        item = items.setdefault(key, Item(entry.backbone, "", labels, targets))
         for method, shots in itertools.product(entry.methods, entry.shots):
-            items[key].rows += _rows(plan, entry, grid, method, shots)
+            item.rows += _rows(plan, entry, grid, method, shots)
     for item in items.values():
         item.add_zero_shot("", "zero-shot", "0", "")
-        if labels == LABELS:
+        if not has_grid:
             item.rows = [replace(row, labels=row.labels[:-1]) for row in item.rows]
     return plan, list(items.values())
 
@@ -129,11 +127,8 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
         for target in entry.targets:
             name = planner.adapt(method, shots, seed, target, start)
             runs[seed, datasets.task_name(target)] = (name,)
-            if entry.evaluated_tasks is None:
-                continue
-            for task, classes in itertools.product(
-                entry.evaluated_tasks or [target], entry.evaluated_classes
-            ):
+            tasks = entry.evaluated_tasks or [target]
+            for task, classes in itertools.product(tasks, entry.evaluated_classes):
                 planner.evaluate(name, task, classes)
     return runs
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import datasets
@@ -32,6 +33,7 @@ class Group(NamedTuple):
     size: int
 
 
+@dataclass
 class Planner:
     """Adds runs to a plan. Each method returns the job's name; asking again for the
     same run adds nothing.
@@ -39,17 +41,13 @@ class Planner:
     A variant is given by keywords: length (context vectors), head, layer, width (of
     UPT's transformer), offsets (of classes), backbone.
 
-    Args:
-        plan: to add to; default: a new one.
+    Attributes:
         label: in every name, if runs of several protocols are in one plan.
     """
 
-    def __init__(
-        self, protocol: Protocol, plan: Plan | None = None, label: str = ""
-    ) -> None:
-        self.protocol = protocol
-        self.plan = Plan() if plan is None else plan
-        self.label = label
+    protocol: Protocol
+    plan: Plan = field(default_factory=Plan)
+    label: str = ""
 
     def source(
         self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant

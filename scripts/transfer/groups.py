@@ -40,8 +40,7 @@ def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str
     for target, column in zip(tasks, matrix.scores.T.tolist(), strict=True):
         scores = dict(zip(tasks, column, strict=True))
         del scores[target]
-        ranked = sorted(scores, key=scores.get, reverse=not worst)
-        groups[target] = ranked[: size - 1]
+        groups[target] = sorted(scores, key=scores.get, reverse=not worst)[: size - 1]
     return groups
 
 
@@ -81,41 +80,32 @@ def parser() -> argparse.ArgumentParser:
 
 def write_groups(args: argparse.Namespace) -> None:
     """Write the groups of every size, to files or to standard output."""
-    sizes = _sizes(args.size)
+    parts = [part.strip() for part in args.size.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"--size: whole numbers from 1, comma separated, not {args.size!r}"
+        )
+    sizes = dict.fromkeys(map(int, parts))
     matrix = read_square_matrix(args.matrix)
     order = "worst" if args.worst else "best"
     texts = {}
     for size in sizes:
-        texts[size] = to_yaml(
-            choose(matrix, size, args.worst), f"{order} groups of {size}"
-        )
+        groups = choose(matrix, size, args.worst)
+        texts[size] = to_yaml(groups, f"{order} groups of {size}")
     several = len(texts) > 1
     for size, text in texts.items():
-        if args.output:
-            path = Path(args.output)
-            if several:
-                path = path.with_stem(f"{path.stem}_{size}")
-            write_text(path, text)
-        else:
+        if not args.output:
             if several:
                 sys.stdout.write("---\n")
             sys.stdout.write(text)
+            continue
+        path = Path(args.output)
+        if several:
+            path = path.with_stem(f"{path.stem}_{size}")
+        write_text(path, text)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; exit code 2 and one line for wrong input."""
     args = parser().parse_args(argv)
     return run_command(lambda: write_groups(args))
-
-
-def _sizes(text: str) -> list[int]:
-    sizes = []
-    for part in text.split(","):
-        part = part.strip()
-        if not part.isdigit() or int(part) < 1:
-            raise ValueError(
-                f"--size: whole numbers from 1, comma separated, not {text!r}"
-            )
-        if int(part) not in sizes:
-            sizes.append(int(part))
-    return sizes
