@@ -92,7 +92,7 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
         raise ValueError(f"{args.plan.name}: options: {error}") from None
     counts = plan.counts()
     backbones = sorted({job.settings["backbone"] for job in plan})
-    kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
+    kinds = f"{counts['source']:,} source prompts, {counts['adaptation']:,} adaptations"
     if "evaluation" in counts:
         kinds += f", {counts['evaluation']:,} evaluations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]

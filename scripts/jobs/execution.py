@@ -62,10 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, dry_run: bool = True) -> None
 
 
 def check(args: argparse.Namespace) -> None:
-    """Set the flags that were not given.
-
-    Raise ValueError for values that make no sense.
-    """
+    """Set flags that were not given. Raise ValueError for those that make no sense."""
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; it must be positive")
     for name, default in DEFAULTS.items():
@@ -98,9 +95,7 @@ def processes(args: argparse.Namespace) -> int:
 
 
 def time_needed(jobs: list[Job], args: argparse.Namespace) -> str:
-    """Return a line that says how long these jobs should take, if their weights are
-    true.
-    """
+    """Return a line on how long these jobs should take, by their weights."""
     if args.address and args.jobs is None:
         count = 1
         shared = "of one core, shared by what the cluster runs at a time"
@@ -177,9 +172,7 @@ def execute(
 
 
 def summarise(result: Report, log: logging.Logger) -> int:
-    """Log the outcome of a plan, and its failures by message; return the command's exit
-    code.
-    """
+    """Log the outcome of a plan and its failures; return the exit code."""
     counts = [len(names) for names in vars(result).values()]
     log.info("%d jobs reused, %d done, %d failed, %d skipped", *counts)
     jobs_of: dict[str, list[str]] = defaultdict(list)

@@ -87,9 +87,9 @@ class Plan:
             )
         return job.name
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> Counter[str]:
         """Return the number of jobs of each kind."""
-        return dict(Counter(job.kind for job in self))
+        return Counter(job.kind for job in self)
 
     def chain_weights(self) -> dict[str, float]:
         """Return for each job the weight of the longest chain that starts with it; the
@@ -181,9 +181,7 @@ class Report:
 
 
 class Clock:
-    """The time left, from expected weights and from how long finished jobs of the same
-    family really took.
-    """
+    """The time left, by expected weights and how long jobs of a family took."""
 
     def __init__(self, jobs: Iterable[Job], slots: int) -> None:
         self.left = {job.name: job for job in jobs}
@@ -264,9 +262,7 @@ class _PlanRun:
         self.graph.prepare()
 
     def reuse(self, finished: Callable[[Job], bool]) -> None:
-        """Settle the jobs whose results are there, and those whose folder holds the
-        results of another job.
-        """
+        """Settle the jobs whose results, or another job's, are there."""
         reused: set[str] = set()
         for job in self.plan:
             if not reused.issuperset(job.needs):

@@ -105,9 +105,7 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """Return the number of jobs that fit onto the present nodes; 1 if there is
-        none, to wait for one.
-        """
+        """Return the number of jobs that fit onto the present nodes, at least 1."""
         fit = sum(self._jobs_that_fit(node) for node in self._nodes())
         if self.most is not None:
             fit = min(fit, self.most)
@@ -119,9 +117,7 @@ class Ray:
         self._dispatch()
 
     def wait(self) -> list[Outcome]:
-        """Return the outcomes of at least one job, or none if more jobs fit onto the
-        cluster than before.
-        """
+        """Return the outcomes of at least one job, or none if `slots` has grown."""
         before = self.slots
         while True:
             ended = self._ended()
@@ -157,9 +153,7 @@ class Ray:
         return ended
 
     def _dispatch(self) -> None:
-        """Send queued jobs to idle actors, and start an actor for each job that is
-        left.
-        """
+        """Send queued jobs to idle actors, and start an actor for each other job."""
         while self.queue and self.idle:
             actor = self.idle.pop()
             actor.job = self.queue.pop(0)
@@ -255,9 +249,9 @@ class _Worker:
 
 
 def connect(address: str, environment: dict[str, str]) -> Any:
-    """Return the ray module, connected to a cluster whose workers get these variables.
+    """Return the ray module, connected to a cluster, or raise ValueError.
 
-    Raises ValueError.
+    environment: the variables of its workers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -311,9 +305,7 @@ def _environment(cpus: float) -> dict[str, str]:
 
 
 def _reason(failure: Exception) -> str:
-    """Return a lost actor's end in a line; why it did not start is the last line of
-    Ray's message.
-    """
+    """Return a lost actor's end, or why it did not start, in a line."""
     if "creation task" in str(failure):
         *_, last_line = str(failure).strip().splitlines()
         return f"its worker did not start: {last_line.strip()}"

@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,9 +74,9 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
-    """Return the suite, the plan and the positions of its numbers.
+    """Return the suite, the plan and which runs hold its numbers.
 
-    Raises ValueError or FileNotFoundError for wrong input.
+    Raises ValueError or OSError for wrong input.
     """
     suite = load(args.suite)
     if args.backbone:
@@ -149,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     args.output_dir = args.output_dir or os.path.join(
         "output", f"protocols_{suite.name}"
     )
-    counts = Counter(plan.counts())
+    counts = plan.counts()
     names = ", ".join(results.protocol for results in planned)
     lines = [
         f"{names} on {suite.name}, {suite.backbone}: {args.trainer}",

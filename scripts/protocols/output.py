@@ -22,9 +22,7 @@ from .tables import averaged_tasks, build, compare_methods
 
 
 def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Table]:
-    """Write the protocols' files in `folder`/tables from the runs that are there, and
-    return the tables.
-    """
+    """Write the protocols' files in `folder`/tables, and return the tables."""
     out = folder / "tables"
     published = values(suite.name, suite.backbone)
     built, found = [], []
@@ -50,9 +48,7 @@ def write_table(table: Table, out: Path) -> None:
 
 
 def markdown(table: Table) -> str:
-    """Return the table with a row for each set and the average first, as papers have
-    it.
-    """
+    """Return the table as papers have it: a row for each set, the average first."""
     rows = [["", *(" ".join(line.labels) for line in table.lines)]]
     for column in table.columns:
         cells = [line.cells[column] for line in table.lines]
@@ -62,9 +58,7 @@ def markdown(table: Table) -> str:
 
 
 def write_logs(plan: Plan, folder: Path) -> None:
-    """Write log.txt into the folder of each finished run: the lines that CoOp's
-    parse_test_res.py reads.
-    """
+    """Write the log.txt of each finished run that CoOp's parse_test_res.py reads."""
     for job in plan:
         file = folder / job.name / "results.json"
         if file.is_file():

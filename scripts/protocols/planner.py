@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
 
 from scripts.jobs.plan import Plan
 from scripts.study.methods import any_classes, is_multitask
@@ -27,6 +29,16 @@ class Results:
 
     protocol: str
     runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
+
+
+class Training(NamedTuple):
+    """What a protocol trains, but for the set; `classes` of it are all, base or new."""
+
+    protocol: str
+    method: str
+    shots: int
+    seed: int
+    classes: str = "all"
 
 
 @dataclass
@@ -53,21 +65,16 @@ class ProtocolPlanner:
         images of both among all classes.
         """
         found = Results("base2new")
-        shots = max(self.shots)
         for method in self.methods:
             for label in ("base", *EVALUATED):
                 found.runs[method, label] = {}
-            for seed in self.seeds:
-                for task in self.suite.sets:
-                    trained = self._trained(
-                        "base2new", method, shots, seed, task, "base"
-                    )
-                    found.runs[method, "base"][seed, task] = trained
-                    for label, classes in EVALUATED.items():
-                        evaluated = self._evaluated(
-                            trained, task, classes, f"test_{label}"
-                        )
-                        found.runs[method, label][seed, task] = evaluated
+            for seed, task in product(self.seeds, self.suite.sets):
+                run = Training("base2new", method, max(self.shots), seed, "base")
+                trained = self._trained(run, task)
+                found.runs[method, "base"][seed, task] = trained
+                for label, classes in EVALUATED.items():
+                    name = self._evaluated(trained, task, classes, f"test_{label}")
+                    found.runs[method, label][seed, task] = name
         return found
 
     def crossdataset(self) -> Results:
@@ -75,21 +82,17 @@ class ProtocolPlanner:
         return self._transferred("crossdataset", self.suite.others)
 
     def domain(self) -> Results:
-        """Train on the largest set, and apply the prompt as it is to its shifted
-        counterparts.
-        """
+        """Train on the largest set, and apply the prompt to its shifted versions."""
         return self._transferred("domain", self.suite.shifts)
 
     def _transferred(self, protocol: str, targets: Sequence[str]) -> Results:
         found = Results(protocol)
-        shots = max(self.shots)
+        largest = self.suite.largest
         for method in self.methods:
             runs = found.runs[method, ""] = {}
             for seed in self.seeds:
-                trained = self._trained(
-                    protocol, method, shots, seed, self.suite.largest, alone=True
-                )
-                runs[seed, self.suite.largest] = trained
+                run = Training(protocol, method, max(self.shots), seed)
+                runs[seed, largest] = trained = self._trained(run, largest, alone=True)
                 for task in targets:
                     runs[seed, task] = self._evaluated(trained, task)
         return found
@@ -97,49 +100,31 @@ class ProtocolPlanner:
     def fewshot(self) -> Results:
         """Train on all classes of each set, with each number of shots."""
         found = Results("fewshot")
-        for method in self.methods:
-            for shots in self.shots:
-                runs = found.runs[method, str(shots)] = {}
-                for seed in self.seeds:
-                    for task in self.suite.sets:
-                        runs[seed, task] = self._trained(
-                            "fewshot", method, shots, seed, task
-                        )
+        for method, shots in product(self.methods, self.shots):
+            runs = found.runs[method, str(shots)] = {}
+            for seed, task in product(self.seeds, self.suite.sets):
+                run = Training("fewshot", method, shots, seed)
+                runs[seed, task] = self._trained(run, task)
         return found
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    def _trained(
-        self,
-        protocol: str,
-        method: str,
-        shots: int,
-        seed: int,
-        task: str,
-        classes: str = "all",
-        alone: bool = False,
-    ) -> str:
+    def _trained(self, run: Training, task: str, alone: bool = False) -> str:
         """Plan a prompt for a set and return the job's name; a multitask method starts
         from a prompt over all sets.
 
         alone: from a fresh prompt in any case.
         """
-        settings = self._settings(protocol, method, shots, seed, task, classes)
+        settings = self._settings(run, task)
         start = ""
-        if is_multitask(method) and not alone:
-            start = self._source(protocol, method, shots, seed, classes)
-        name = self._name(settings, f"train_{classes}", task, alone)
+        if is_multitask(run.method) and not alone:
+            source = self._settings(run, "")
+            name = self._name(source, f"source_{run.classes}", "all")
+            start = self.plan.add(run_job(name, source, "source", self.suite.sets))
+        name = self._name(settings, f"train_{run.classes}", task, alone)
         return self.plan.add(
             run_job(name, settings, "adaptation", [task], start, tests=2)
         )
-
-    def _source(
-        self, protocol: str, method: str, shots: int, seed: int, classes: str
-    ) -> str:
-        """Plan a prompt over all sets."""
-        settings = self._settings(protocol, method, shots, seed, "", classes)
-        name = self._name(settings, f"source_{classes}", "all")
-        return self.plan.add(run_job(name, settings, "source", self.suite.sets))
 
     def _evaluated(
         self, trained: str, task: str, classes: str = "all", stage: str = "transfer"
@@ -152,9 +137,8 @@ class ProtocolPlanner:
         name = self._name(settings, stage, task, stage == "transfer")
         return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
-    def _settings(
-        self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str
-    ) -> dict:
+    def _settings(self, run: Training, task: str) -> dict:
+        protocol, method, shots, seed, classes = run
         options = {}
         if protocol != "fewshot":  # the prompt is applied to other classes
             options |= any_classes(method)
@@ -166,9 +150,7 @@ class ProtocolPlanner:
         return settings | {"backbone": self.suite.backbone, "options": options}
 
     def _name(self, settings: dict, stage: str, task: str, alone: bool = False) -> str:
-        """Return a job's folder, in which runs of several protocols that are equal are
-        one.
-        """
+        """Return a job's folder, the same for equal runs of several protocols."""
         from datasets import task_name
 
         method, shots, seed = (settings[key] for key in ("method", "shots", "seed"))

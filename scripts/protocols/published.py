@@ -19,9 +19,7 @@ BASE_NEW_H = ("base", "new", "H")
 
 
 def values(suite: str, backbone: str) -> Published:
-    """Return the published values for this suite and backbone: nothing but for CoOp's
-    suite on ViT-B/16.
-    """
+    """Return the published values; there are some for CoOp's suite on ViT-B/16."""
     if (suite, backbone) != (SUITE, BACKBONE):
         return {}
     found: Published = {}

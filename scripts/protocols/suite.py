@@ -48,9 +48,7 @@ class Suite:
         return tuple(name for name in self.sets if name != self.largest)
 
     def settings(self, method: str, protocol: str, shots: int, task: str = "") -> dict:
-        """Return the configuration keys of a method's runs in a protocol; those of its
-        single-task form, too.
-        """
+        """Return the configuration keys of a method, and of its single-task form."""
         parts = ["all", protocol]
         if protocol == "fewshot" and task == self.largest:
             parts.append("fewshot-largest")

@@ -5,15 +5,14 @@ published values beside them.
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from scripts.study import comparisons
 from scripts.study.comparisons import Comparison
-from scripts.study.tables import AVERAGE, Cell, Line, Table
+from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells
 from toolkit.common.structured import read_json
 
 from .planner import Results, Runs
@@ -47,9 +46,7 @@ def averaged_tasks(suite: Suite, protocol: str) -> tuple[str, ...]:
 
 
 def build(suite: Suite, results: Results, folder: Path, published: Published) -> Table:
-    """Return a protocol's table from the runs below `folder`; runs that are not there
-    leave gaps.
-    """
+    """Return a protocol's table; runs that are not below `folder` leave gaps."""
     protocol = results.protocol
     averaged = averaged_tasks(suite, protocol)
     columns = averaged
@@ -110,29 +107,8 @@ def _read(runs: Runs, folder: Path, column: str) -> Scores:
     return scores
 
 
-def line_cells(
-    scores: Mapping[int, Mapping[str, float]],
-    columns: Sequence[str],
-    averaged: Sequence[str],
-) -> dict[str, Cell]:
-    """Return the cells of seed -> task -> percent; the average is over the seeds that
-    have all `averaged` tasks.
-    """
-    averages = []
-    for by_task in scores.values():
-        if by_task.keys() >= set(averaged):
-            averages.append(statistics.fmean(by_task[task] for task in averaged))
-    cells = {AVERAGE: Cell(tuple(averages))}
-    for task in columns:
-        found = [by_task[task] for by_task in scores.values() if task in by_task]
-        cells[task] = Cell(tuple(found))
-    return cells
-
-
 def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines with a line H after each "new": in every column of the averaged
-    base and new values.
-    """
+    """Return the lines with one of harmonic means, H, after each "new"."""
     found = []
     for line in lines:
         found.append(line)
@@ -167,9 +143,7 @@ def _harmonic_scores(base: Line, new: Line) -> Scores:
 
 
 def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
-    """Return paired tests of every two methods, over sets: for each kind of classes or
-    number of shots.
-    """
+    """Return paired tests of every two methods with the same second label."""
     by_label: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
         scores = {}

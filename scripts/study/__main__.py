@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,10 +65,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
-    """Return the protocol and plan of the command line.
-
-    Raises ValueError or FileNotFoundError for wrong input.
-    """
+    """Return the protocol and plan. Raise ValueError or OSError for wrong input."""
     for flag in ("seeds", "methods"):
         text = getattr(args, flag)
         if text is not None and not split_words(text):
@@ -91,10 +87,7 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
 
 
 def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
-    """Return the tables and figures of the command line, each once.
-
-    Raise ValueError for an unknown one.
-    """
+    """Return the items of the command line, each once. Raise ValueError for others."""
     names = []
     for item in given:
         names += known.items if item == "all" else [item]
@@ -125,7 +118,7 @@ def describe(known: Protocol, plan: Plan, items: Sequence[Item]) -> list[str]:
 
 
 def _count_line(name: str, plan: Plan) -> str:
-    counts = Counter(plan.counts())
+    counts = plan.counts()
     images = sum(job.images for job in plan) / 1e6
     return f"{name:<10}{counts['source']:>15,}{counts['adaptation']:>13,}{counts['transfer']:>11,}{images:>16,.2f}"
 

@@ -32,9 +32,7 @@ POINT = 1.0
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores and zero-shot scores in percent (seeds, tasks) of one trainer at one
-    number of shots.
-    """
+    """Scores in percent (seeds, tasks) of a trainer at a number of shots."""
 
     tasks: tuple[str, ...]
     scores: np.ndarray
@@ -70,25 +68,19 @@ def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
     groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
     for folder in folders:
         records = read_json(folder / "results.json")
-        first = records[0]
-        groups[first["shots"], first["trainer"]].append(records)
+        groups[records[0]["shots"], records[0]["trainer"]].append(records)
     found = {}
-    for key in sorted(groups):
-        found[key] = _stacked(groups[key], f"{key[1]}, {counted(key[0], 'shot')}")
-    return found
-
-
-def _stacked(runs: list[list[dict]], label: str) -> Scores:
-    tasks = tuple(record["task"] for record in runs[0])
-    rows, references = [], []
-    for records in runs:
-        if tuple(record["task"] for record in records) != tasks:
+    for key, runs in sorted(groups.items()):
+        label = f"{key[1]}, {counted(key[0], 'shot')}"
+        tasks = tuple(record["task"] for record in runs[0])
+        if any(tuple(record["task"] for record in run) != tasks for run in runs):
             raise ValueError(f"{label}: the runs are over different tasks")
-        if not all("zero_shot" in record for record in records):
+        if not all("zero_shot" in record for run in runs for record in run):
             raise ValueError(f"{label}: results.json has no zero-shot scores")
-        rows.append([record["score"] for record in records])
-        references.append([record["zero_shot"] for record in records])
-    return Scores(tasks, np.array(rows), np.array(references))
+        scores = np.array([[record["score"] for record in run] for run in runs])
+        zero_shot = np.array([[record["zero_shot"] for record in run] for run in runs])
+        found[key] = Scores(tasks, scores, zero_shot)
+    return found
 
 
 def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
@@ -133,14 +125,13 @@ def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
 
     Raises ValueError if their tasks differ.
     """
-    groups = list(scores.values())
-    tasks = groups[0].tasks
-    if any(group.tasks != tasks for group in groups):
+    first, *others = groups = list(scores.values())
+    if any(group.tasks != first.tasks for group in others):
         raise ValueError("--by-task: the runs are over different tasks")
     labels = [f"{trainer}, {counted(shots, 'shot')}" for shots, trainer in scores]
-    columns = [groups[0].zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
+    columns = [first.zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
     rows = [["task", "zero-shot", *labels]]
-    for task, *values in zip(tasks, *columns, strict=True):
+    for task, *values in zip(first.tasks, *columns, strict=True):
         rows.append([task, *(f"{value:.1f}" for value in values)])
     rows.append(["mean", *(f"{column.mean():.1f}" for column in columns)])
     return markdown_table(rows, "l" + "r" * len(columns))

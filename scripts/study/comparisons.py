@@ -67,9 +67,7 @@ class Comparison:
 def compare(
     question: str, first: Line, second: Line, names: tuple[str, str]
 ) -> Comparison | None:
-    """Return the comparison of two lines over the seeds and tasks that both have, or
-    None without any.
-    """
+    """Compare two lines over their common seeds and tasks; None without any."""
     seeds = sorted(first.scores.keys() & second.scores.keys())
     tasks = None
     for line, seed in itertools.product((first, second), seeds):
@@ -127,9 +125,7 @@ def of_tables(tables: Sequence[Table]) -> list[Comparison]:
 
 
 def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
-    """Yield (question, labels of the first line, labels of the second) for a table of
-    the paper.
-    """
+    """Yield (question, labels of two lines) for a table of the paper."""
     lines = [line.labels for line in table.lines]
     groups = list(dict.fromkeys(labels[0] for labels in lines))
     for labels in sorted(lines, key=lambda labels: groups.index(labels[0])):

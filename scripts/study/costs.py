@@ -21,9 +21,7 @@ UNKNOWN_TEST_IMAGES = 100  # of each class
 
 
 class Rates(NamedTuple):
-    """Measured seconds of an image in a training step, of an image in a test, and of a
-    class in a training step.
-    """
+    """Measured seconds: a training image, a test image, a class in a step."""
 
     step_image: float
     test_image: float
@@ -84,9 +82,7 @@ def run_seconds(
     batch: int,
     tests: int = 1,
 ) -> float:
-    """Return the expected seconds of a run over `tasks`, which are validated each epoch
-    and tested `tests` times.
-    """
+    """Return the expected seconds of a run that is tested `tests` times."""
     rates = RATES.get(single_form(method), RATES["UPT"])
     train = training_images(tasks, shots)
     # expected: a task's classes are encoded when the batch holds one of its images

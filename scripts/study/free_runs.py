@@ -134,9 +134,7 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
 
 
 def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
-    """Write results.json, results.csv and results.md in `folder`, of the runs that are
-    there.
-    """
+    """Write results.json, results.csv and results.md of the finished runs."""
     records = []
     for job in plan:
         path = folder / job.name / "results.json"

@@ -73,18 +73,14 @@ class Item:
 
 
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:
-    """Return one plan for some tables and figures, in which a run that several of them
-    want is once.
-    """
+    """Return one plan for some tables and figures; equal runs are one."""
     planner = _ItemPlanner(protocol)
     items = [getattr(planner, name)(protocol.items.get(name, {})) for name in names]
     return planner.plan, items
 
 
 class _ItemPlanner(Planner):
-    """Plans the paper's tables and figures: a method for each, given its settings in
-    the protocol.
-    """
+    """Plans the tables and figures: a method for each, given its settings."""
 
     def table1(self, settings: dict) -> Item:
         item = self._item("table1", "Cross-task generalisation", "shots", "method")
@@ -179,9 +175,7 @@ class _ItemPlanner(Planner):
     # -- their parts ---------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Return (single-task method, its multitask form) of the methods that are
-        compared and have both.
-        """
+        """Return (single-task method, multitask form) of those that have both."""
         singles = self.protocol.singles()
         return [(one, multitask_form(one)) for one in singles if multitask_form(one)]
 
@@ -195,9 +189,7 @@ class _ItemPlanner(Planner):
     def _cross_task(
         self, method: str, shots: int, sources: Sequence[str] = (), **variant
     ) -> Runs:
-        """Plan setting 1: a source prompt if `method` is multitask, then each target
-        alone.
-        """
+        """Plan setting 1: a source prompt if it is multitask, then each target."""
         sources = sources or self.protocol.sources
         runs = {}
         for seed, task in product(self.protocol.seeds, self.protocol.cross_targets):

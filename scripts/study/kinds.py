@@ -113,9 +113,7 @@ def is_whole(value: object, least: int) -> bool:
 
 
 def check_tasks(names: Sequence[str], where: str) -> None:
-    """Raise ValueError naming the nearest task if one is neither registered nor custom
-    images.
-    """
+    """Raise ValueError if a task is neither registered nor custom images."""
     datasets.register_all()
     from dassl.data.datasets import DATASET_REGISTRY
 

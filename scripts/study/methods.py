@@ -65,17 +65,13 @@ def any_classes(method: str) -> dict:
 
 @cache
 def is_multitask(method: str) -> bool:
-    """Return whether several tasks may share the method's prompt; it then learns a
-    source prompt first.
-    """
+    """Return whether a method learns a source prompt on several tasks first."""
     return getattr(_trainer(method), "multitask", False)
 
 
 @cache
 def single_form(method: str) -> str:
-    """Return the single-task method that a multitask one extends ("MVPT": "VPT"); of
-    others, the method itself.
-    """
+    """Return what a multitask method extends ("MVPT": "VPT"), or the method."""
     if is_multitask(method):
         for base in _trainer(method).__mro__[1:]:
             name = base.__name__
@@ -88,9 +84,7 @@ def single_form(method: str) -> str:
 
 @cache
 def multitask_form(method: str) -> str:
-    """Return the multitask method that extends a single-task one ("VPT": "MVPT"), or
-    "".
-    """
+    """Return the multitask method that extends one ("VPT": "MVPT"); "" if none."""
     for name in known():
         if is_multitask(name) and single_form(name) == method:
             return name

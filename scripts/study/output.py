@@ -119,9 +119,7 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
 
 
 def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
-    """Return a table of the two tasks whose prompts transfer best to each target, by
-    method.
-    """
+    """Return a table of the two prompts that transfer best to each target."""
     rows = [["target", *shares]]
     for k, target in enumerate(names):
         row = [target]

@@ -83,9 +83,7 @@ class Planner:
         )
 
     def evaluate(self, trained: str, task: str, classes: str = "all") -> str:
-        """Plan the evaluation of a job's prompt on a task, or on its base or new
-        classes.
-        """
+        """Plan the evaluation of a job's prompt on a task or some of its classes."""
         settings = self.plan.jobs[trained].settings
         options = settings["options"] | {"DATASET.SUBSAMPLE_CLASSES": classes}
         settings = settings | {"options": options}
@@ -129,9 +127,7 @@ class Planner:
     def _settings(
         self, method: str, shots: int, seed: int, variant: dict
     ) -> tuple[dict, str]:
-        """Return a run's settings and the name of its folder, which tells how it
-        differs from the protocol's.
-        """
+        """Return a run's settings, and its folder, which names the differences."""
         variant = dict(variant)
         parts = [f"runs/{method}"]
         if self.label:

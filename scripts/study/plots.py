@@ -64,9 +64,7 @@ def _scale_label(table: Table) -> str:
 
 
 def dots(table: Table, path: Path) -> None:
-    """Draw the average of every row as a dot with its deviation; the paper's as a
-    hollow mark.
-    """
+    """Draw the average of every row as a dot; the paper's as a hollow mark."""
     lines = table.lines[::-1]
     means, deviations = _averages(lines)
     with _figure(path, (7.2, 0.8 + 0.24 * len(lines))) as (_, (axis,)):
@@ -167,9 +165,7 @@ def lengths(table: Table, path: Path) -> None:
 
 
 def variations(table: Table, path: Path) -> None:
-    """Draw averages over a number, the second label, with a panel for each first label,
-    the varied setting.
-    """
+    """Draw as `lengths`, with a panel for each first label, the varied setting."""
     groups = _by_label(table, 0)
     size = (2.6 * len(groups), 3)
     with _figure(path, size, len(groups)) as (figure, axes):
@@ -184,9 +180,7 @@ def variations(table: Table, path: Path) -> None:
 
 
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
-    """Draw the accuracy of the models that there are, and the time of a step of the
-    models in `costs`.
-    """
+    """Draw the accuracy of models that were run, and the steps' times in `costs`."""
     size = (8.4, 3.6) if costs else (5, 3.6)
     with _figure(path, size, columns=2 if costs else 1) as (_, axes):
         _draw_accuracies(axes[0], table)

@@ -123,10 +123,7 @@ def _check(protocol: Protocol, file: str) -> None:
 def narrowed(
     protocol: Protocol, seeds: Sequence[int], names: Sequence[str]
 ) -> Protocol:
-    """Return the protocol with other seeds and methods, if given.
-
-    Raises ValueError naming the nearest method.
-    """
+    """Return the protocol with other seeds and methods, or raise ValueError."""
     if seeds:
         protocol = replace(protocol, seeds=tuple(seeds))
     if names:

@@ -5,6 +5,7 @@ and running it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from toolkit.common.hardware import processor_name
 from toolkit.common.structured import write_json
 
 from .kinds import is_whole
-from .work import Place, finished, is_there, perform
+from .work import Place, finished, perform
 
 
 def split_words(text: str) -> list[str]:
@@ -104,7 +105,12 @@ def _progress_lines(
     """Return a line that says how many jobs are done, if some are, and one on the cost
     of the others: the time on the pocket model, else the images.
     """
-    missing = [job for job in plan if not is_there(job, place)]
+    missing = []
+    for job in plan:
+        with contextlib.suppress(ValueError):  # of another job's results
+            if finished(job, place):
+                continue
+        missing.append(job)
     lines = []
     done = len(plan) - len(missing)
     if done:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,9 +55,7 @@ LATEX = {
 
 @dataclass
 class Line:
-    """A row: its labels, its cells by task with "average" first, and the scores behind
-    them.
-    """
+    """A row: labels, cells by task with "average" first, and their scores."""
 
     labels: tuple[str, ...]
     cells: dict[str, Cell]
@@ -88,8 +86,7 @@ class Table:
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table from the runs below `folder`; runs that are not there
-    leave gaps.
+    """Return the item's table; runs that are not below `folder` leave gaps.
 
     compare: put the paper's figures beside.
     """
@@ -97,7 +94,8 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
     lines = []
     for row in item.rows:
         line = _read_line(row, folder)
-        for column, values in _values(line, item.tasks).items():
+        for column, cell in line_cells(line.scores, item.tasks, item.tasks).items():
+            values = cell.values
             if row.column.startswith("zero_shot"):
                 values = values[:1]  # nothing of it depends on the seed
             key = (item.name, " / ".join(row.labels), column)
@@ -130,17 +128,23 @@ def _read_line(row: Row, folder: Path) -> Line:
     return line
 
 
-def _values(line: Line, tasks: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return for each column its scores over seeds; the average is over the seeds that
-    have all tasks.
+def line_cells(
+    scores: Mapping[int, Mapping[str, float]],
+    columns: Sequence[str],
+    averaged: Sequence[str],
+) -> dict[str, Cell]:
+    """Return the cells of seed -> task -> percent; the average is over the seeds that
+    have all `averaged` tasks.
     """
-    values: dict[str, tuple] = {AVERAGE: (), **dict.fromkeys(tasks, ())}
-    for scores in line.scores.values():
-        for task, score in scores.items():
-            values[task] += (score,)
-        if scores.keys() == set(tasks):
-            values[AVERAGE] += (statistics.fmean(scores.values()),)
-    return values
+    averages = []
+    for by_task in scores.values():
+        if by_task.keys() >= set(averaged):
+            averages.append(statistics.fmean(by_task[task] for task in averaged))
+    cells = {AVERAGE: Cell(tuple(averages))}
+    for task in columns:
+        found = [by_task[task] for by_task in scores.values() if task in by_task]
+        cells[task] = Cell(tuple(found))
+    return cells
 
 
 def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
@@ -223,9 +227,7 @@ def markdown_text(text: str) -> str:
 
 
 def tidy(table: Table) -> str:
-    """Return CSV with a line for each number: labels, task, mean, std, seeds, and the
-    paper's mean and std.
-    """
+    """Return CSV with a line for each number, measured and the paper's."""
     numbers = ["mean", "std", "seeds", "paper", "paper_std"]
     rows = [[*table.label_names, "task", *numbers]]
     for labels, column, cell in cells(table):

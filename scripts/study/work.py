@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from scripts import groups
 from scripts.jobs.plan import Job
-from scripts.transfer import groups
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
@@ -23,9 +23,7 @@ DONE_FILE = "job.json"  # in a finished job's folder: the finished job
 
 @dataclass(frozen=True)
 class Place:
-    """The folders of a study: its output folder, and that of the data sets ("" for the
-    pocket suite).
-    """
+    """The folders of a study's output and of the data sets ("": the pocket's)."""
 
     folder: str
     root: str = ""
@@ -51,18 +49,8 @@ def finished(job: Job, place: Place) -> bool:
     )
 
 
-def is_there(job: Job, place: Place) -> bool:
-    """Return whether the job's results are there; those of another job are not."""
-    try:
-        return finished(job, place)
-    except ValueError:
-        return False
-
-
 def perform(job: Job, place: Place) -> None:
-    """Do the job, resume its interrupted run, or reuse its finished one; then mark it
-    as done.
-    """
+    """Do, resume or reuse a job; then mark it as done."""
     if job.settings["stage"] == "transfer":
         _transfer(job, place)
     else:
@@ -104,10 +92,7 @@ def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
 
 
 def configuration_of(job: Job):
-    """Return the configuration of a job's runs, but for tasks and places.
-
-    Raises ValueError naming the nearest key.
-    """
+    """Return a job's configuration, but for tasks and places, or raise ValueError."""
     return _configuration(*_configuration_key(job.settings))
 
 
@@ -165,9 +150,7 @@ def _done(job: Job) -> dict:
 
 
 def _transfer(job: Job, place: Place) -> None:
-    """Write scores.csv (percent), normalised.csv (each column divided by its best), and
-    the groups that follow.
-    """
+    """Write scores.csv (percent), normalised.csv, and the groups that follow."""
     from trainers.engine.config import with_overrides
     from trainers.engine.scoring import score_prompts
 

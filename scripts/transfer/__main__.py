@@ -86,10 +86,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, then make one method's matrix after the other.
-
-    Return 1 if a run failed.
-    """
+    """Check everything, then make the matrices. Return 1 if a run failed."""
     from .output import summary
 
     execution.check(args)
@@ -125,9 +122,7 @@ def _checked_tasks(args: argparse.Namespace) -> list[str]:
 
 
 def _checked_plans(args: argparse.Namespace, tasks: list[str]) -> dict[str, list[Run]]:
-    """Return the runs of each method. Raise ValueError for a task without data, and for
-    a folder that holds another run.
-    """
+    """Return the runs of each method, whose tasks and folders are checked."""
     from trainers.engine.run import next_action
 
     methods = split_words(args.trainer)
@@ -165,9 +160,7 @@ def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
 def transfer(
     folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int
 ) -> dict:
-    """Return results.json of one method whose runs are finished; write those of its
-    files that are missing.
-    """
+    """Return results.json of finished runs; write the files that are missing."""
     from trainers.features import fingerprints
 
     from .output import FILES, report
@@ -195,11 +188,7 @@ def transfer(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Exit code 0; 1 if a run failed; 2 after one line about wrong input; 130 when
-    stopped.
-    """
+    """Run the command; return its exit code, see `execution.command`."""
     start_log(logging.WARNING, sys.stdout)
     log.setLevel(logging.INFO)
     return execution.command(run, arguments(), argv)

@@ -35,10 +35,7 @@ class Matrix:
 
 
 def normalised(matrix: Matrix) -> Matrix:
-    """Return the matrix with each column divided by its best entry (paper, Figure 4).
-
-    A column of zeros stays.
-    """
+    """Return each column divided by its best entry (paper, Figure 4), if it is > 0."""
     scores = matrix.scores
     best = scores.max(axis=0)
     shares = np.divide(scores, best, out=np.zeros_like(scores), where=best > 0)
@@ -122,9 +119,7 @@ def _distinct(cells: list[str], kind: str, path: Path) -> tuple[str, ...]:
 
 
 def _read_score(cell: str, source: str, target: str, path: Path) -> float:
-    """Return the number in a cell; NaN if it is empty, or on the diagonal, which may
-    have a mark.
-    """
+    """Return a cell's number; NaN if it is empty, or a mark on the diagonal."""
     try:
         return float(cell)
     except ValueError:

@@ -73,9 +73,7 @@ def report(
 def write_pairs(
     path: Path, matrix: Matrix, shares: Matrix, similar: dict[str, np.ndarray]
 ) -> None:
-    """Write a row for each source and target: score, share of the target's best,
-    similarities.
-    """
+    """Write a row for each source and target: score, share, similarities."""
     rows = [["source", "target", "score", "normalised", *similar]]
     columns = np.stack([matrix.scores, shares.scores, *similar.values()], axis=-1)
     for row, source in enumerate(matrix.sources):

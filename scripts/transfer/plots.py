@@ -61,9 +61,7 @@ def heat_maps(
 
 
 def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
-    """Write each value into its cell, the diagonal in bold; `lowest` is the value of
-    the darkest colour.
-    """
+    """Write each value into its cell, the diagonal in bold."""
     middle = (lowest + 1.0) / 2
     for row, column in np.ndindex(values.shape):
         value = float(values[row, column])

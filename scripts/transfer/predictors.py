@@ -76,9 +76,7 @@ def similarity(vectors: np.ndarray) -> np.ndarray:
 def similarities(
     cfg, tasks: Sequence[str], folders: Sequence[str | Path]
 ) -> dict[str, np.ndarray]:
-    """Return for each of `PREDICTORS` the similarities (T, T) of the tasks, whose
-    prompts are in `folders`.
-    """
+    """Return the similarities (T, T) of tasks and prompts by each predictor."""
     classes, images = task_vectors(cfg, tasks)
     vectors = {"prompts": prompt_vectors(folders), "classes": classes, "images": images}
     return {name: similarity(vectors[name]) for name in PREDICTORS}

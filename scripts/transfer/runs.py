@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[Run]:
-    """Return a run for each task, each from a fresh prompt; one that exists below
-    --runs is taken from there.
-    """
+    """Return a run for each task, from --runs if it is there."""
     from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
     from trainers.engine.run import Run
     from trainers.engine.value_checks import check

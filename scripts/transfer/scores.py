@@ -66,10 +66,7 @@ def transfer_matrix(
 
 
 def configuration_of(folder: Path, root: str = ""):
-    """Return the configuration of the run in `folder`, with a data root.
-
-    Raises FileNotFoundError without a run.
-    """
+    """Return the configuration of a run, or raise FileNotFoundError."""
     file = folder / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} holds no run (no config.yaml)")
@@ -111,9 +108,7 @@ def _score_share(prompts: list[Prompt | None], cfg, tasks: list[str]) -> np.ndar
 def _column_keys(
     run_folders: Sequence[str | Path], tasks: Sequence[str], cfg
 ) -> dict[str, str]:
-    """Return for each task's name the dependencies of its column: prompts, settings,
-    test images and classes.
-    """
+    """Return for each task's name a fingerprint of what its column depends on."""
     prompts = []
     for folder in run_folders:
         path = Path(folder) / "prompts.safetensors"
