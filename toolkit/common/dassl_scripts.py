@@ -9,6 +9,7 @@ import ast
 import contextlib
 import copy
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,21 +22,31 @@ PREFIX = "theirs_"  # before the names of a script's own flags
 
 def find_script(folder: Path, beside: Path | None = None) -> Path | None:
     """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
-    a trainer's; None if there is none.
+    a trainer's; None if there is none. Of several, one that imports the trainer's file
+    is preferred.
     """
     candidates = [folder / "train.py"]
     if beside is not None:
         candidates += [beside.parent / "train.py", beside]
         candidates += sorted(beside.parent.glob("*.py"))
     candidates += sorted(folder.glob("*.py"))
+    found = []
     for file in candidates:
-        if (
-            file.is_file()
-            and not plugins.is_ours(file)
-            and "def extend_cfg(" in _text(file)
-        ):
+        if not file.is_file() or plugins.is_ours(file):
+            continue
+        text = _text(file)
+        if "def extend_cfg(" not in text:
+            continue
+        found.append(file)
+        if beside is None or file == beside or imports(text, beside):
             return file
-    return None
+    return found[0] if found else None
+
+
+def imports(text: str, file: Path) -> bool:
+    """Return True if a script names a file as a module of its folder."""
+    name = rf"\b{re.escape(file.parent.name)}\.{re.escape(file.stem)}\b"
+    return re.search(name, text) is not None
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
