@@ -156,11 +156,11 @@ def run(args: argparse.Namespace) -> int:
     ]
 
     def write(folder: Path) -> None:
-        from . import output
+        from . import tables
 
-        output.write_all(suite, planned, folder)
+        tables.write_all(suite, planned, folder)
         if args.coop_folders:
-            output.write_logs(plan, folder)
+            tables.write_logs(plan, folder)
 
     needs_root = not all(name.startswith("pocket-") for name in suite.sets)
     return run_jobs(plan, lines, args, write, log, needs_root=needs_root)

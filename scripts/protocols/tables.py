@@ -1,5 +1,5 @@
-"""From runs to the protocols' tables: averages over sets, harmonic means, and the
-published values beside them.
+"""From runs to the protocols' tables: averages over sets, harmonic means, the published
+values beside them, paired tests, and their files.
 """
 
 from __future__ import annotations
@@ -10,17 +10,33 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.study import comparisons
+from scripts.jobs.plan import Plan
+from scripts.study import comparisons, plots
 from scripts.study.comparisons import Comparison
-from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells
-from toolkit.common.structured import read_json
+from scripts.study.tables import (
+    AVERAGE,
+    Cell,
+    Line,
+    Table,
+    line_cells,
+    number,
+    short,
+    write,
+)
+from toolkit.common.files import write_text
+from toolkit.common.structured import read_json, read_yaml
+from toolkit.common.text import csv_text, markdown_table
+from trainers.engine.results import parsed_lines
 
 from .planner import Results, Runs
-from .published import Published
 from .suite import Suite
 
+# (protocol, method, label, column of the table) -> percent
+Published = dict[tuple[str, str, str, str], float]
 Scores = dict[int, dict[str, float]]  # seed -> task -> percent
 
+PUBLISHED = Path(__file__).with_name("published.yaml")
+BASE_NEW_H = ("base", "new", "H")
 ZERO_SHOT = "zero-shot CLIP"
 TITLES = {
     "base2new": "Base-to-new generalisation",
@@ -160,3 +176,72 @@ def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
             names = (second.labels[0], first.labels[0])
             found.append(comparisons.compare(question, second, first, names))
     return [comparison for comparison in found if comparison]
+
+
+def published_values(suite: str, backbone: str) -> Published:
+    """Return the published averages: of CoOp's suite on ViT-B/16 (OpenAI), 16 shots, the
+    means of three seeds; of others there are none.
+    """
+    if (suite, backbone) != ("coop", "ViT-B/16"):
+        return {}
+    found: Published = {}
+    content = read_yaml(PUBLISHED)
+    for method, numbers in content["base2new"].items():
+        for label, percent in zip(BASE_NEW_H, numbers, strict=True):
+            found["base2new", method, label, AVERAGE] = percent
+    for protocol in ("crossdataset", "domain"):
+        for method, percent in content[protocol].items():
+            found[protocol, method, "", AVERAGE] = percent
+    for method, averages in content["fewshot"].items():
+        for shots, percent in averages.items():
+            found["fewshot", method, str(shots), AVERAGE] = percent
+    return found
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Table]:
+    """Write the protocols' files in `folder`/tables, and return the tables."""
+    out = folder / "tables"
+    published = published_values(suite.name, suite.backbone)
+    built, found = [], []
+    for results in planned:
+        table = build(suite, results, folder, published)
+        built.append(table)
+        found += compare_methods(table, averaged_tasks(suite, results.protocol))
+        write_table(table, out)
+    comparisons.write(found, out)
+    return built
+
+
+def write_table(table: Table, out: Path) -> None:
+    """Write a table in every form."""
+    write(table, out, markdown(table))
+    for line in table.lines:
+        name = "_".join([table.name, *line.labels]).replace(" ", "-")
+        means = [cell.mean for cell in line.cells.values()]
+        numbers = ["" if mean is None else f"{mean:.2f}" for mean in means]
+        write_text(out / "rows" / f"{name}.csv", csv_text([line.cells, numbers]))
+    draw = plots.lengths if table.name == "fewshot" else plots.dots
+    draw(table, out / f"{table.name}.png")
+
+
+def markdown(table: Table) -> str:
+    """Return the table as papers have it: a row for each set, the average first."""
+    rows = [["", *(" ".join(line.labels) for line in table.lines)]]
+    for column in table.columns:
+        cells = [line.cells[column] for line in table.lines]
+        numbers = [number(cell, digits=table.digits) for cell in cells]
+        rows.append([short(column), *numbers])
+    return f"{table.title}\n\n{markdown_table(rows, 'l' + 'r' * len(table.lines))}"
+
+
+def write_logs(plan: Plan, folder: Path) -> None:
+    """Write the log.txt of each finished run that CoOp's parse_test_res.py reads."""
+    for job in plan:
+        file = folder / job.name / "results.json"
+        if file.is_file():
+            trains = job.settings["stage"] != "evaluation"
+            text = parsed_lines(read_json(file), trains)
+            write_text(file.with_name("log.txt"), text)
