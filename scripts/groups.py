@@ -50,33 +50,6 @@ def to_yaml(groups: dict[str, list[str]], comment: str) -> str:
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the flags of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.groups", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument(
-        "matrix", help="CSV of scores: a row a source, a column a target"
-    )
-    order = parser.add_mutually_exclusive_group()
-    order.add_argument(
-        "--best", action="store_true", help="tasks that transfer best (the default)"
-    )
-    order.add_argument("--worst", action="store_true", help="tasks that transfer worst")
-    parser.add_argument(
-        "--size",
-        default="3",
-        help="tasks in a group with the target; several sizes, comma separated",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="",
-        help="YAML; of several sizes, each has its own: groups_2.yaml",
-    )
-    return parser
-
-
 def write_groups(args: argparse.Namespace) -> None:
     """Write the groups of every size, to files or to standard output."""
     parts = [part.strip() for part in args.size.split(",")]
@@ -106,7 +79,29 @@ def write_groups(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; exit code 2 and one line for wrong input."""
-    args = parser().parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.groups", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "matrix", help="CSV of scores: a row a source, a column a target"
+    )
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument(
+        "--best", action="store_true", help="tasks that transfer best (the default)"
+    )
+    order.add_argument("--worst", action="store_true", help="tasks that transfer worst")
+    parser.add_argument(
+        "--size",
+        default="3",
+        help="tasks in a group with the target; several sizes, comma separated",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="",
+        help="YAML; of several sizes, each has its own: groups_2.yaml",
+    )
+    args = parser.parse_args(argv)
     return run_command(lambda: write_groups(args))
 
 
