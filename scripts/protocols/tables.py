@@ -180,7 +180,7 @@ def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
 
 def published_values(suite: str, backbone: str) -> Published:
     """Return the published averages: of CoOp's suite on ViT-B/16 (OpenAI), 16 shots, the
-    means of three seeds; of others there are none.
+    means of three seeds; {} for another suite or backbone.
     """
     if (suite, backbone) != ("coop", "ViT-B/16"):
         return {}

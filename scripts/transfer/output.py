@@ -50,8 +50,8 @@ def report(
         from .plots import heat_maps
 
         names = [name.removeprefix("pocket-") for name in shares.targets]
-        pictures = [folder / name for name in PICTURES]
-        heat_maps(pictures, names, {"": shares.scores}, title)
+        files = [folder / name for name in PICTURES]
+        heat_maps(files, names, {"": shares.scores}, title)
     except ModuleNotFoundError as error:
         log.warning("no pictures: %s is not installed", error.name)
     value = {
@@ -86,10 +86,10 @@ def write_pairs(
 def summary(value: dict) -> str:
     """Return the main results of results.json, in a few lines."""
     matrix, zero_shot = np.array(value["scores"]), np.array(value["zero_shot"])
-    is_own = np.eye(len(matrix), dtype=bool)
+    on_diagonal = np.eye(len(matrix), dtype=bool)
     lines = [
-        f"{value['trainer']}: mean score of a prompt on its own task {matrix[is_own].mean():.1f}, "
-        f"on the others {matrix[~is_own].mean():.1f}; zero-shot {zero_shot.mean():.1f}"
+        f"{value['trainer']}: mean score of a prompt on its own task {matrix[on_diagonal].mean():.1f}, "
+        f"on the others {matrix[~on_diagonal].mean():.1f}; zero-shot {zero_shot.mean():.1f}"
     ]
     for name, found in value["predictors"].items():
         if found["mean"] is not None:
