@@ -57,11 +57,8 @@ def templates(name: str) -> list[str]:
     for CoOp's.
     """
     known = entry(name)
-    if known.templates:
-        return list(known.templates)
-    if name in _templates():
-        return list(_templates()[name])
-    return [known.template or DEFAULT_TEMPLATES[0]]
+    stated = known.templates or _templates().get(name)
+    return list(stated or [known.template or DEFAULT_TEMPLATES[0]])
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
@@ -119,16 +116,14 @@ def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
     set does not know (kept).
     """
     known = _spellings(name)
-    adopted = []
+    adopted = list(found)
     unknown = []
-    for label in found:
+    for position, label in enumerate(found):
         fits = _index(name).get(_plain(label), ())
         if not fits:
             unknown.append(label)
-        if len(fits) == 1 and _plain(known[fits[0]][0]) != _plain(label):
-            adopted.append(known[fits[0]][0])
-        else:
-            adopted.append(label)
+        elif len(fits) == 1 and _plain(known[fits[0]][0]) != _plain(label):
+            adopted[position] = known[fits[0]][0]
     return adopted, unknown
 
 
@@ -153,13 +148,9 @@ def _explain(name: str, label: str, fits: Sequence[int]) -> str:
     known = _spellings(name)
     if fits:
         return f"that fits {' and '.join(repr(known[k][0]) for k in fits)}"
-    spelled = {}
-    for spellings in known:
-        for spelling in spellings:
-            spelled[_plain(spelling)] = spelling
-    near = ", ".join(
-        repr(spelled[found]) for found in nearest(_plain(label), spelled, count=3)
-    )
+    spelled = {_plain(spelling): spelling for names in known for spelling in names}
+    found = nearest(_plain(label), spelled, count=3)
+    near = ", ".join(repr(spelled[plain]) for plain in found)
     file = f"datasets/catalog/class_names/{_FILES.get(name, name)}.txt"
     return f"{name} has no such class (nearest: {near}). If it is another spelling, add it after a | in {file}"
 

@@ -14,9 +14,8 @@ from toolkit.common.cli import BAD_INPUT, FAILED, OK, NotDone
 from . import record
 from .copies import find_copy
 from .hub import fetch_copy, find_zip, hub_form
-from .prepare import prepare, prepare_copy, require_empty
+from .prepare import prepare, prepare_copy, prepare_folder, prepare_zip, require_empty
 from .torchvision_copies import COPIES
-from .whole_copies import prepare_folder, prepare_zip
 
 WRITTEN, SKIPPED, FAILURE = "written", "skipped", "failed"
 
