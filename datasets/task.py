@@ -101,7 +101,8 @@ class Task(DatasetBase):
         from 0 again; a second call changes nothing.
 
         "base" is CoOp's first half of the classes in label order, rounded up, "new" the
-        rest. Raises ValueError for another name, and for a multilabel task.
+        rest. Raises ValueError for another name, for a multilabel task, and if the
+        metric needs two classes and one is left.
         """
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
         kept = class_range(which, len(self._classnames))
@@ -110,6 +111,10 @@ class Task(DatasetBase):
         if self.label_kind == "multilabel":
             raise ValueError(
                 f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
+            )
+        if self.metric == "roc_auc" and len(kept) < 2:
+            raise ValueError(
+                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; it leaves one class of {self.name}, whose metric, roc_auc, needs two"
             )
         self.subsampled = True
         self._train_x = _of_classes(self._train_x, kept)
