@@ -155,9 +155,9 @@ def _named(options: argparse.Namespace) -> list[Entry]:
 def _list(options: argparse.Namespace) -> None:
     from .tools import tables
 
-    chosen = [
-        known for known in entries().values() if options.suite in (None, known.suite)
-    ]
+    chosen = list(entries().values())
+    if options.suite:
+        chosen = [known for known in chosen if known.suite == options.suite]
     if options.json:
         _write_json(tables.to_records(chosen))
     else:
@@ -214,7 +214,8 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
     with tqdm(
         None, known.name, total, False, unit="image", disable=quiet, dynamic_ncols=True
     ) as bar:
-        return examine(known, root, options.quick, max(1, options.workers), bar.update)
+        workers = max(1, options.workers)
+        return examine(known, root, options.quick, workers, bar.update)
 
 
 def _all_below(root: Path) -> list[Entry]:

@@ -16,7 +16,9 @@ from datasets.pocket.specs import catalog_entries
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
+SPLITS = ("train", "val", "test")
 SUITES = ("coop", "imagenet-variant", "elevater", "pocket")
+Fields = dict[str, Any]
 ELEVATER_BLOBS = "https://cvinthewildeus.blob.core.windows.net/datasets"
 
 
@@ -107,7 +109,7 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
-def _read_fields(file: str) -> Iterable[tuple[str, dict[str, Any]]]:
+def _read_fields(file: str) -> Iterable[tuple[str, Fields]]:
     return read_yaml(Path(__file__).with_name(file)).items()
 
 
@@ -115,7 +117,7 @@ def _unique(*paths: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def _elevater(name: str, fields: dict[str, Any]) -> Entry:
+def _elevater(name: str, fields: Fields) -> Entry:
     layout = fields.pop("format", "iris")
     suffix, labelmap = "json", ""
     if layout == "iris":
@@ -123,7 +125,7 @@ def _elevater(name: str, fields: dict[str, Any]) -> Entry:
     images: dict[str, int | None] = {}
     indexes: dict[str, str] = {}
     split_zips: dict[str, str] = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         if split in fields:
             stated = fields.pop(split)
             images[split] = stated["images"]
@@ -150,7 +152,7 @@ def _elevater(name: str, fields: dict[str, Any]) -> Entry:
     )
 
 
-def _coop(name: str, fields: dict[str, Any]) -> Entry:
+def _coop(name: str, fields: Fields) -> Entry:
     image_folders = [fields["image_dir"]]
     if name == "ImageNet":
         image_folders = ["images/train", "images/val"]

@@ -8,13 +8,13 @@ prints the sources of the lists and of `templates.json`.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from toolkit.common.structured import read_json
 from toolkit.common.suggest import nearest
 
 from .entries import entry
@@ -140,8 +140,8 @@ def wordnet_names(name: str) -> dict[str, str]:
 
 
 def _are_numbers(found: Sequence[str]) -> bool:
-    counted = [[str(k + start) for k in range(len(found))] for start in (0, 1)]
-    return list(found) in counted
+    from_0 = [str(number) for number in range(len(found) + 1)]
+    return list(found) in (from_0[:-1], from_0[1:])
 
 
 def _explain(name: str, label: str, fits: Sequence[int]) -> str:
@@ -185,4 +185,4 @@ def _index(name: str) -> dict[str, tuple[int, ...]]:
 
 @cache
 def _templates() -> dict[str, list[str]]:
-    return json.loads((_HERE / "templates.json").read_text(encoding="utf-8"))
+    return read_json(_HERE / "templates.json")

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FILES = ("metadata.csv", "metadata.jsonl")
 PATH_COLUMN = "file_name"
+Record = dict[str, Any]  # column -> value
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 
 
@@ -52,13 +53,13 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
         raise ValueError(
             f"there is both {' and '.join(map(str, found))}; one of them is needed"
         )
-    without = [
-        folder for split, folder in split_folders.items() if split not in found.values()
-    ]
-    if found and without and "" not in found.values():
-        raise ValueError(
-            f"{next(iter(found))} lists images, but {without[0]} has no {FILES[0]} or {FILES[1]}"
-        )
+    if not found or "" in found.values():
+        return found
+    for split, folder in split_folders.items():
+        if split not in found.values():
+            raise ValueError(
+                f"{next(iter(found))} lists images, but {folder} has no {FILES[0]} or {FILES[1]}"
+            )
     return found
 
 
@@ -146,7 +147,7 @@ def _label_column(table: Path, optional: bool) -> str:
     raise ValueError(f"{table}: no column {usual}; it has {', '.join(record)}")
 
 
-def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(table: Path) -> Iterator[tuple[str, Record]]:
     """Yield (file and line, column in lower case -> value) of each line."""
     if table.suffix == ".csv":
         lines = table_lines(table)
@@ -172,7 +173,7 @@ def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _row(
-    root: Path, table: Path, where: str, record: dict[str, Any], column: str, split: str
+    root: Path, table: Path, where: str, record: Record, column: str, split: str
 ) -> Row:
     path = record.get(PATH_COLUMN)
     if not isinstance(path, str) or not path.strip():

@@ -116,7 +116,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _has_table(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in FILES)
+    return any(Path(folder, file).is_file() for file in FILES)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -245,14 +245,12 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     lines = table_lines(file)
     _, header = next(lines)
     _check_columns(header, f"{file}:1")
-    column = "labels" if "labels" in header else "label"
     if multilabel is None:
-        multilabel = column == "labels"
+        multilabel = "labels" in header
     rows = []
     for where, line in lines:
         fields = dict(zip(header, map(str.strip, line), strict=True))
-        path, split, label = fields["path"], fields["split"], fields[column]
-        rows.append(_table_row(file, where, path, split, label, multilabel))
+        rows.append(_table_row(file, where, fields, multilabel))
     if not rows:
         raise ValueError(f"{file} has a header, but no images")
     _check_images(rows)
@@ -278,9 +276,9 @@ def _check_columns(names: list[str], where: str) -> None:
             raise ValueError(f"{where}: there are two columns {name}")
 
 
-def _table_row(
-    file: Path, where: str, path: str, split: str, label: str, multilabel: bool
-) -> Row:
+def _table_row(file: Path, where: str, fields: dict[str, str], multilabel: bool) -> Row:
+    path, split = fields["path"], fields["split"]
+    label = fields["labels"] if "labels" in fields else fields["label"]
     for field in (path, label):
         require_printable(field, where)
     if not path:
@@ -291,8 +289,9 @@ def _table_row(
         raise ValueError(f"{where}: the label is empty")
     labels = split_labels(label) if multilabel else (label,)
     folder = os.path.abspath(file.parent)
-    # the same on every machine
-    key = os.path.relpath(path, folder) if os.path.isabs(path) else path
+    key = path
+    if os.path.isabs(path):  # the same on every machine
+        key = os.path.relpath(path, folder)
     return Row(
         split=SPLITS[split.lower()],
         impath=os.path.join(folder, path),

@@ -134,12 +134,14 @@ def _prepare_one(
     folder = root / entry.folder
     if every and folder.is_dir() and any(folder.iterdir()):
         return f"{folder} is there already"
-    form, path, repo, revision = source.origin, source.at, "", source.revision
+    form, path = source.origin, source.at
+    repo, revision = "", source.revision
     if form == "torchvision":
         prepare(entry, root, path or "", download=not source.offline)
         return ""
     if form == "hub":
-        form, path, repo, revision = fetch_copy(entry, path or root / form, revision)
+        folder = path or root / form
+        form, path, repo, revision = fetch_copy(entry, folder, revision)
     else:
         path = _locate(entry, form, path, several)
     if every and not path.exists():

@@ -90,7 +90,7 @@ def _examine(folder: Path) -> CacheEntry | None:
     stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
     size = sum(stat.st_size for stat in stats)
     if folder.name.startswith(".") and folder.name.endswith(".tmp"):
-        newest = max([folder.stat().st_mtime, *(stat.st_mtime for stat in stats)])
+        newest = max(stat.st_mtime for stat in [folder.stat(), *stats])
         if time.time() - newest < STALE:
             return None
         return CacheEntry(folder, "", UNFINISHED, size)

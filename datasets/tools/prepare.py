@@ -22,7 +22,7 @@ from datasets.catalog.names import class_names
 from datasets.io.packed import PackedImage
 from datasets.io.split_names import FOLDER_SPLITS
 from toolkit.common.cli import NotDone
-from toolkit.common.files import atomic_folder
+from toolkit.common.files import atomic_folder, write_text
 
 from . import record
 from .copies import check_counts, find_copy, label_map, open_copy
@@ -30,6 +30,9 @@ from .doctor import examine
 from .report import SHOWN
 from .torchvision_copies import COPIES, read_copy
 from .unpack import unpack
+
+Stream = Callable[[], Iterator[PackedImage]]
+Labelled = list[tuple[str, tuple[int, ...]]]  # members of a zip, and their labels
 
 
 def prepare(
@@ -172,7 +175,7 @@ def _writing(entry: Entry, root: str | Path) -> Iterator[Path]:
 def _write_set(
     entry: Entry,
     root: str | Path,
-    streams: Mapping[str, Callable[[], Iterator[PackedImage]]],
+    streams: Mapping[str, Stream],
     path: Path,
     about: dict[str, str],
 ) -> Path:
@@ -192,7 +195,7 @@ def _write_set(
                 check_counts(entry, by_label, str(path))
         if entry.labelmap:
             text = "\n".join(class_names(entry.name)) + "\n"
-            (work / entry.labelmap).write_text(text, encoding="utf-8")
+            write_text(work / entry.labelmap, text)
         record.write(work, entry, images, **about)
     return Path(root) / entry.folder
 
@@ -207,7 +210,7 @@ def _write_split(
     """
     zip_name = entry.split_zips[split]
     counts: Counter = Counter()
-    rows = []
+    rows: Labelled = []
     title, total = f"{entry.name} {split}", entry.images[split]
     with zipfile.ZipFile(work / zip_name, "a", zipfile.ZIP_STORED) as archive:
         written = set(archive.namelist())
@@ -221,11 +224,11 @@ def _write_split(
         text = _coco_index(rows, zip_name, class_names(entry.name))
     else:
         text = _iris_index(rows, zip_name)
-    (work / entry.indexes[split]).write_text(text, encoding="utf-8")
+    write_text(work / entry.indexes[split], text)
     return counts
 
 
-def _iris_index(rows: list[tuple[str, tuple[int, ...]]], zip_name: str) -> str:
+def _iris_index(rows: Labelled, zip_name: str) -> str:
     lines = []
     for member, labels in rows:
         field = ",".join(map(str, labels))
@@ -233,9 +236,7 @@ def _iris_index(rows: list[tuple[str, tuple[int, ...]]], zip_name: str) -> str:
     return "".join(lines)
 
 
-def _coco_index(
-    rows: list[tuple[str, tuple[int, ...]]], zip_name: str, classes: list[str]
-) -> str:
+def _coco_index(rows: Labelled, zip_name: str, classes: list[str]) -> str:
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
     images = []
     pairs = []
@@ -249,9 +250,7 @@ def _coco_index(
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def _relabelled(
-    stream: Callable[[], Iterator[PackedImage]], order: list[int], split: str
-) -> Iterator[PackedImage]:
+def _relabelled(stream: Stream, order: list[int], split: str) -> Iterator[PackedImage]:
     """Yield the images with the labels of the set, in a folder of their split."""
     seen: set[str] = set()
     for image in stream():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from datasets.catalog import names
-from datasets.catalog.entries import Entry, entry
+from datasets.catalog.entries import SPLITS, Entry, entry
 
 HEAD = (
     *("name", "suite", "classes", "metric", "train", "val", "test"),
@@ -20,7 +20,7 @@ def overview(entries: Iterable[Entry]) -> str:
     """
     rows = []
     for known in entries:
-        counts = [_count(known, split) for split in ("train", "val", "test")]
+        counts = [_count(known, split) for split in SPLITS]
         start = (known.name, known.suite, str(known.classes), known.metric)
         rows.append((*start, *counts, known.folder))
     return table(HEAD, rows, NUMBERS)
