@@ -17,29 +17,27 @@ from pathlib import Path
 from toolkit.common import plugins
 
 NEVER_RUN = ("parse_args", "main")  # calls of these are not made
+DEFINITIONS = (
+    *(ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef),
+    *(ast.Assign, ast.AnnAssign, ast.Try),
+)  # statements that are run
 PREFIX = "theirs_"  # before the names of a script's own flags
 
 
-def find_script(folder: Path, beside: Path | None = None) -> Path | None:
+def find_script(folder: Path, trainer: Path) -> Path | None:
     """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
-    a trainer's; None if there is none. Of several, one that imports the trainer's file
-    is preferred.
+    that of a trainer; None if there is none. Of several, one that imports the trainer's
+    file is preferred.
     """
-    candidates = [folder / "train.py"]
-    if beside is not None:
-        candidates += [beside.parent / "train.py", beside]
-        candidates += sorted(beside.parent.glob("*.py"))
-    candidates += sorted(folder.glob("*.py"))
+    candidates = [folder / "train.py", trainer.parent / "train.py", trainer]
+    candidates += sorted(trainer.parent.glob("*.py")) + sorted(folder.glob("*.py"))
     found = []
     for file in candidates:
-        if not file.is_file() or plugins.is_ours(file):
-            continue
-        text = _text(file)
-        if "def extend_cfg(" not in text:
-            continue
-        found.append(file)
-        if beside is None or file == beside or imports(text, beside):
-            return file
+        text = _text(file) if file.is_file() and not plugins.is_ours(file) else ""
+        if "def extend_cfg(" in text:
+            found.append(file)
+            if file == trainer or imports(text, trainer):
+                return file
     return found[0] if found else None
 
 
@@ -58,17 +56,8 @@ def functions(file: Path, builtins: Mapping | None = None) -> dict:
     namespace: dict = {"__name__": "train", "__file__": str(file)}
     if builtins is not None:
         namespace["__builtins__"] = builtins
-    kinds = (
-        ast.Import,
-        ast.ImportFrom,
-        ast.FunctionDef,
-        ast.ClassDef,
-        ast.Assign,
-        ast.AnnAssign,
-        ast.Try,
-    )
     for statement in _tree(file).body:
-        if isinstance(statement, kinds) and not _calls(statement, NEVER_RUN):
+        if isinstance(statement, DEFINITIONS) and not _calls(statement, NEVER_RUN):
             _run(statement, file, namespace)
     return namespace
 
@@ -171,19 +160,18 @@ def _scripts(argv: Sequence[str] | None) -> Iterator[Path]:
         paths.append(str(plugins.FOLDER))
     for text in paths:
         path = Path(os.path.abspath(os.path.expanduser(text)))
-        if not path.exists():
-            continue
-        for folder in plugins.package_folders(path):
+        folders = plugins.package_folders(path) if path.exists() else []
+        for folder in folders:
             if (folder / "train.py").is_file() and folder != plugins.ROOT:
                 yield folder / "train.py"
 
 
-def namespace_for(file: Path | None, given: Mapping[str, object]) -> argparse.Namespace:
+def namespace_for(file: Path, given: Mapping[str, object]) -> argparse.Namespace:
     """Return the arguments that a script's functions take: its own defaults, and the
     values of the flags that are given.
     """
     values: dict[str, object] = {}
-    parser = parser_of(file) if file else None
+    parser = parser_of(file)
     for action in parser._actions if parser else []:
         if action.default is not argparse.SUPPRESS:
             values[action.dest] = action.default

@@ -63,13 +63,12 @@ def script_of(cls: type) -> Script | None:
     None if there is none.
     """
     package = plugin_files.package_of(cls)
-    beside = Path(plugin_files.source_of(cls))
-    if package is None:
-        file = dassl_scripts.find_script(beside.parent, beside)
-        found = dassl_scripts.functions(file) if file else {}
-    else:
-        file = dassl_scripts.find_script(package.folder, beside)
-        found = dassl_scripts.functions(file, package.builtins) if file else {}
+    trainer = Path(plugin_files.source_of(cls))
+    folder, builtins = trainer.parent, None
+    if package is not None:
+        folder, builtins = package.folder, package.builtins
+    file = dassl_scripts.find_script(folder, trainer)
+    found = dassl_scripts.functions(file, builtins) if file else {}
     if file is None or "extend_cfg" not in found:
         return None
     return Script(file, found["extend_cfg"], found.get("setup_cfg"))
