@@ -21,11 +21,7 @@ from .entries import entry
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 _HERE = Path(__file__).parent
-_FILES = {
-    "ImageNet": "imagenet-1k",
-    "ImageNetV2": "imagenet-1k",
-    "ImageNetSketch": "imagenet-1k",
-}
+_FILES = dict.fromkeys(("ImageNet", "ImageNetV2", "ImageNetSketch"), "imagenet-1k")
 _WORDNET = re.compile(r"n\d{8}")
 
 
@@ -89,7 +85,8 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
         raise ValueError(
             f"{source} has {len(found)} classes, but {name} has {len(known)}"
         )
-    if _are_numbers(found):
+    numbers = [str(number) for number in range(len(found) + 1)]
+    if list(found) in (numbers[:-1], numbers[1:]):
         return list(range(len(known)))
     candidates = _index(name)
     taken: dict[int, int] = {}  # class -> position in `found`
@@ -137,11 +134,6 @@ def wordnet_names(name: str) -> dict[str, str]:
             if _WORDNET.fullmatch(spelling):
                 found[spelling] = spellings[0]
     return found
-
-
-def _are_numbers(found: Sequence[str]) -> bool:
-    from_0 = [str(number) for number in range(len(found) + 1)]
-    return list(found) in (from_0[:-1], from_0[1:])
 
 
 def _explain(name: str, label: str, fits: Sequence[int]) -> str:

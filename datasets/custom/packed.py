@@ -98,16 +98,11 @@ def _read_index(folder: Path) -> dict | None:
     """
     if not folder.exists():
         return None
-    try:
+    with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
         index = read_json(folder / INDEX)
-        missing = [
-            name for name in index["images"] if not (folder / f"{name}.zip").is_file()
-        ]
-        is_whole = not missing and index.keys() >= _KEYS
-    except (KeyError, TypeError, ValueError, OSError):
-        is_whole = False
-    if is_whole:
-        return index
+        zips = [folder / f"{name}.zip" for name in index["images"]]
+        if index.keys() >= _KEYS and all(map(Path.is_file, zips)):
+            return index
     log.warning("%s is damaged: its images are unpacked again", folder)
     shutil.rmtree(folder)
     return None

@@ -247,7 +247,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     _check_columns(header, f"{file}:1")
     if multilabel is None:
         multilabel = "labels" in header
-    rows = []
+    rows: list[Row] = []
     for where, line in lines:
         fields = dict(zip(header, map(str.strip, line), strict=True))
         rows.append(_table_row(file, where, fields, multilabel))

@@ -13,16 +13,14 @@ from toolkit.common.text import printable
 
 from .tables import table
 
-THERE, GONE, CHANGED = "there", "gone", "changed"
-UNKNOWN, UNFINISHED = "unknown", "unfinished"
-REMOVABLE = (GONE, CHANGED, UNFINISHED)
 MEANINGS = {
-    THERE: "",
-    GONE: "source is gone",
-    CHANGED: "source has changed",
-    UNKNOWN: "source is not recorded",
-    UNFINISHED: "left unfinished",
+    "there": "",
+    "gone": "source is gone",
+    "changed": "source has changed",
+    "unknown": "source is not recorded",
+    "unfinished": "left unfinished",
 }
+REMOVABLE = ("gone", "changed", "unfinished")
 HEAD = ("folder", "size", "", "source")
 # seconds after which an unfinished entry is taken for that of a process that died
 STALE = 3600
@@ -93,7 +91,7 @@ def _examine(folder: Path) -> CacheEntry | None:
         newest = max(stat.st_mtime for stat in [folder.stat(), *stats])
         if time.time() - newest < STALE:
             return None
-        return CacheEntry(folder, "", UNFINISHED, size)
+        return CacheEntry(folder, "", "unfinished", size)
     if not (folder / INDEX).is_file():
         return None
     try:
@@ -105,11 +103,11 @@ def _examine(folder: Path) -> CacheEntry | None:
     source = str(index.get("source", ""))
     kind, _, path = source.partition(":")
     if not path:
-        state = UNKNOWN
+        state = "unknown"
     elif not Path(path).exists():
-        state = GONE
+        state = "gone"
     elif entry_folder(kind, Path(path)).name != folder.name:
-        state = CHANGED
+        state = "changed"
     else:
-        state = THERE
+        state = "there"
     return CacheEntry(folder, source, state, size)
