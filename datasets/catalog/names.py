@@ -49,18 +49,14 @@ def class_names(name: str) -> list[str]:
 
 
 def templates(name: str) -> list[str]:
-    """Return the zero-shot templates of a set: OpenAI's for ELEVATER's sets, CoOp's one
-    for CoOp's.
-    """
+    """Return the zero-shot templates of a set: OpenAI's, or CoOp's one for its sets."""
     known = entry(name)
     stated = known.templates or _templates().get(name)
     return list(stated or [known.template or DEFAULT_TEMPLATES[0]])
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
-    """Return the names for prompts of the class names `found` in the data, in the
-    data's order, as `match_labels` does.
-    """
+    """Return the names for prompts of `found`, in its order, as `match_labels` does."""
     known = class_names(name)
     return [known[label] for label in match_labels(name, found, source)]
 
@@ -109,9 +105,7 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
 
 
 def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return `found` with raw spellings replaced by the set's names, and those that the
-    set does not know (kept).
-    """
+    """Return `found` with the set's names for raw spellings, and the unknown ones."""
     known = _spellings(name)
     adopted = list(found)
     unknown = []
@@ -125,9 +119,7 @@ def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def wordnet_names(name: str) -> dict[str, str]:
-    """Return WordNet id -> class name, in label order, of ImageNet or one of its
-    variants.
-    """
+    """Return WordNet id -> class name, in label order, of ImageNet or a variant."""
     found = {}
     for spellings in _spellings(name):
         for spelling in spellings:

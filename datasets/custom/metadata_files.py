@@ -202,9 +202,7 @@ def _row(
 
 
 def _labels(value: Any, column: str, where: str) -> tuple[str, ...]:
-    """Return the labels of a line; several only in a column `labels`, or in a list of a
-    .jsonl.
-    """
+    """Return the labels of a line; several in a column `labels`, or a list."""
     if isinstance(value, str) and column == "labels":
         return split_labels(value)
     values = value if isinstance(value, list) else [value]

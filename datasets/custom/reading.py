@@ -172,9 +172,7 @@ def _require_no_splits(folder: Path, names: list[str]) -> None:
 
 
 def _warn_of_splits(root: Path, folders: list[Path]) -> None:
-    """Warn of class folders that all hold folders of the same names: they may be splits
-    with unusual names.
-    """
+    """Warn of classes that hold folders of the same names: they may be splits."""
     inner = {tuple(child.name for child in _folders(folder)) for folder in folders}
     names = inner.pop()
     if len(folders) > 1 and not inner and len(names) > 1:

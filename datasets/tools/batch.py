@@ -118,9 +118,7 @@ def prepare_all(
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return one line a set: its name, written, skipped or failed, and the reason or
-    the verdict.
-    """
+    """Return a line for each set: its name, status, and reason or verdict."""
     width = max(len(outcome.name) for outcome in outcomes)
     lines = []
     for outcome in outcomes:

@@ -104,9 +104,7 @@ class _Part:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Refuse to write if another process is writing, and drop the part of another
-        address.
-        """
+        """Lock the part, or raise NotDone, and drop that of another address."""
         path = self.target.with_name(f".{self.target.name}.part.lock")
         message = f"another process is fetching {self.target.name} at this moment"
         try:
@@ -143,9 +141,7 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def check(self) -> None:
-        """Raise _Failed, and drop the part, if it is not of the type of its name, or
-        differs from the server's metadata.
-        """
+        """Raise _Failed, and drop the part, if its type or checksum is another one."""
         try:
             check_form(self.path, self.target.name)
             stated = self.state.get("md5")
@@ -248,9 +244,7 @@ def _copy(
 
 
 def _from_drive(url: str, part: _Part) -> None:
-    """Let gdown fetch a file from Google Drive, which has pages between a link and its
-    file.
-    """
+    """Let gdown fetch a file, as Google Drive has pages before it."""
     try:
         import gdown
     except ImportError as error:

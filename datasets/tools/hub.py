@@ -75,9 +75,7 @@ def fetch_copy(
 
 
 def find_zip(entry: Entry, files: list[str], where: str) -> str:
-    """Return the zip of a CoOp set among file names: the one that is called as its
-    folder, whatever the punctuation.
-    """
+    """Return the zip that is called as the set's folder, whatever the marks."""
     wanted = _plain(entry.folder)
     for file in files:
         if file.endswith(".zip") and _plain(Path(file).stem) == wanted:

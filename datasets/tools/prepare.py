@@ -131,9 +131,7 @@ def prepare_zip(
 
 
 def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> Path:
-    """Copy a folder of ELEVATER's own files, or write ELEVATER's layout from split
-    folders, and return the new folder.
-    """
+    """Copy a folder of ELEVATER's own files, or convert one of split folders."""
     origin = origin or f"folder {folder.resolve().name}"
     if not all((folder / file).exists() for file in entry.files):
         return prepare_copy(entry, root, "folder", folder, origin=origin)
@@ -156,9 +154,7 @@ def require_empty(entry: Entry, root: str | Path) -> None:
 
 @contextlib.contextmanager
 def _writing(entry: Entry, root: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes the set's, and leave no empty folder behind
-    if the block fails.
-    """
+    """Yield a temporary folder for the set's; remove new folders that stay empty."""
     folder = Path(root) / entry.folder
     made = [parent for parent in folder.parents if not parent.exists()]
     try:

@@ -73,9 +73,7 @@ class Report:
         }
 
     def lines(self, shown: int = SHOWN) -> list[str]:
-        """Return the findings as text; of many of one kind in one file, the first ones
-        and the number of the others.
-        """
+        """Return the findings as text, `shown` of a kind in a file."""
         groups: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             file = finding.where.partition(":")[0].partition("@")[0]

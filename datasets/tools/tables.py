@@ -15,9 +15,7 @@ NUMBERS = (2, 4, 5, 6)  # columns of HEAD that are aligned to the right
 
 
 def overview(entries: Iterable[Entry]) -> str:
-    """Return one line a set; "-" for a split that it does not have, "?" if its size is
-    not stated.
-    """
+    """Return a line for each set; "-": no such split, "?": of unknown size."""
     rows = []
     for known in entries:
         counts = [_count(known, split) for split in SPLITS]
