@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from datasets import is_custom
 
 from . import tables
-from .collection import has_predictions
+from .results import has_predictions
 from .run_dir import RESULTS
 from .settings import split_names, task_names
 
