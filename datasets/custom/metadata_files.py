@@ -150,14 +150,15 @@ def _label_column(table: Path, optional: bool) -> str:
 def _records(table: Path) -> Iterator[tuple[str, Record]]:
     """Yield (file and line, column in lower case -> value) of each line."""
     if table.suffix == ".csv":
-        lines = table_lines(table)
-        _, header = next(lines)
-        for where, line in lines:
+        fields = table_lines(table)
+        _, header = next(fields)
+        for where, line in fields:
             yield where, dict(zip(header, line, strict=True))
         return
     text = decode_text(table.read_bytes(), str(table))
     # names may hold other line breaks
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+    lines = text.replace("\r\n", "\n").split("\n")
+    for number, line in enumerate(lines, start=1):
         where = f"{table}:{number}"
         if not line.strip():
             continue

@@ -160,7 +160,8 @@ def _cache_path(name: str, folder: str) -> Path:
         os.environ.get("MVLPT_CACHE")
         or Path(__file__).resolve().parents[2] / "data" / "cache"
     )
-    digest = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:12]
+    real = os.path.realpath(folder).encode()
+    digest = hashlib.sha256(real).hexdigest()[:12]
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
 
 

@@ -170,4 +170,5 @@ def _read_folder(path: Path) -> Collection:
 def _read_files(rows: Sequence[Row], position_of: Mapping[str, int]):
     for row in rows:
         labels = tuple(position_of[label] for label in row.labels)
-        yield PackedImage(row.key, Path(row.impath).read_bytes(), labels, row.impath)
+        content = Path(row.impath).read_bytes()
+        yield PackedImage(row.key, content, labels, row.impath)

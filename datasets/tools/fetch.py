@@ -208,7 +208,8 @@ def _transfer(url: str, part: _Part) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         found = answer.headers
         if answer.status == 206:
-            total = _number(found.get("Content-Range", "").rpartition("/")[2])
+            stated = found.get("Content-Range", "")
+            total = _number(stated.rpartition("/")[2])
             if part.state.get("total") not in (None, total):  # another file by now
                 part.drop()
                 raise http.client.IncompleteRead(b"")
@@ -218,7 +219,8 @@ def _transfer(url: str, part: _Part) -> None:
             validator = found.get("ETag") or "W/"
             if validator.startswith("W/"):  # a weak one
                 validator = found.get("Last-Modified")
-            part.begin(total=total, validator=validator, md5=found.get("Content-MD5"))
+            md5 = found.get("Content-MD5")
+            part.begin(total=total, validator=validator, md5=md5)
         _copy(answer, part, start, total)
     if total is not None and part.size != total:
         raise http.client.IncompleteRead(b"", total - part.size)
@@ -228,7 +230,8 @@ def _copy(
     answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None
 ) -> None:
     """Write the body of an answer to the part, from the byte `start` on."""
-    if total and total - start > shutil.disk_usage(part.path.parent).free:
+    free = shutil.disk_usage(part.path.parent).free
+    if total and total - start > free:
         raise _Failed(
             f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free"
         )

@@ -85,7 +85,8 @@ def _megabytes(entries: Sequence[CacheEntry]) -> str:
 
 def _examine(folder: Path) -> CacheEntry | None:
     """Return the entry in a folder, None if it is being written now, or is no entry."""
-    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    files = filter(Path.is_file, folder.rglob("*"))
+    stats = [file.stat() for file in files]
     size = sum(stat.st_size for stat in stats)
     if folder.name.startswith(".") and folder.name.endswith(".tmp"):
         newest = max(stat.st_mtime for stat in [folder.stat(), *stats])

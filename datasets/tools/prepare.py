@@ -98,7 +98,8 @@ def prepare_copy(
     if copy:
         verdict, note = copy.verdict, copy.note
     source = origin or f"{form} {path.resolve().name}"
-    about = {"source": source, "verdict": verdict, "note": note, "revision": revision}
+    about = {"source": source, "revision": revision}
+    about |= {"verdict": verdict, "note": note}
     return _write_set(entry, root, streams, path, about)
 
 
@@ -266,7 +267,8 @@ def _relabelled(stream: Stream, order: list[int], split: str) -> Iterator[Packed
 def _prepare_elevater(
     entry: Entry, root: Path, zip_file: Path, revision: str, origin: str
 ) -> Path:
-    wanted = [*entry.files, *FOLDER_SPLITS, *map(str.capitalize, FOLDER_SPLITS)]
+    wanted = [*entry.files, *FOLDER_SPLITS]
+    wanted += map(str.capitalize, FOLDER_SPLITS)
     with _writing(entry, root) as work:
         unpacked = work / ".unpacked"
         unpacked.mkdir()
@@ -294,7 +296,8 @@ def _record_whole(
 
     work: the folder with the files. source: the copy that they are from.
     """
-    report = examine(replace(entry, folder=work.name), work.parent, quick=True)
+    placed = replace(entry, folder=work.name)
+    report = examine(placed, work.parent, quick=True)
     errors = [error for error in report.errors if error.kind != "image-count"]
     lines = []
     for error in errors[:SHOWN]:

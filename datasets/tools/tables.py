@@ -63,7 +63,10 @@ def table(
     for row in [head, rule, *rows]:
         cells = []
         for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            cells.append(cell.rjust(width) if column in numbers else cell.ljust(width))
+            if column in numbers:
+                cells.append(cell.rjust(width))
+            else:
+                cells.append(cell.ljust(width))
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
