@@ -135,7 +135,8 @@ def _curves(indicators: np.ndarray, scores: np.ndarray) -> list[Curve]:
 def _curve(positive: np.ndarray, scores: np.ndarray) -> Curve:
     """Return the curve of scores (N,) of one class; images may repeat in samples."""
     order = np.argsort(-scores, kind="stable")
-    falling, hits = scores[order], positive[order].astype(np.int64)
+    falling = scores[order]
+    hits = positive[order].astype(np.int64)
     # of each run of equal scores
     last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
 

@@ -44,10 +44,12 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
 def _conflicts(first: PredictionFile, other: PredictionFile) -> Iterator[str]:
     source = first.sources[0]
     for key in SAME_OVER_SEEDS:
-        usual, value = getattr(first, key), getattr(other, key)
+        usual = getattr(first, key)
+        value = getattr(other, key)
         if value != usual:
             yield f"{key} is {value!r}, but {usual!r} in {source}: two experiments are mixed"
-    size, other_size = first.predictions[0].shape, other.predictions[0].shape
+    size = first.predictions[0].shape
+    other_size = other.predictions[0].shape
     if size != other_size:
         sizes = "{} x {}, but {} x {}".format(*other_size, *size)
         yield f"predictions are {sizes} in {source}"

@@ -43,7 +43,8 @@ AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def autocast_of(device: str, precision: str) -> Autocast:
     """Return a function that makes the context in which a step computes."""
-    kind, dtype = device.split(":")[0], AUTOCAST[precision]
+    kind = device.split(":")[0]
+    dtype = AUTOCAST[precision]
     return partial(torch.autocast, kind, dtype, enabled=dtype is not None)
 
 
@@ -88,7 +89,8 @@ def prompt_of(
     """
     shape = clip_shape(clip)
     text, image = shape.text_width, shape.image_width
-    text_layers, image_layers = shape.text_layers * 3 // 4, shape.image_layers * 3 // 4
+    text_layers = shape.text_layers * 3 // 4
+    image_layers = shape.image_layers * 3 // 4
     if method == "MaPLe":
         return MaPLePrompt(n_ctx, text, image, min(text_layers, image_layers))
     if method == "PromptSRC":
@@ -223,7 +225,8 @@ def _loss(
     weights: Mapping[str, float] | None,
 ) -> Tensor:
     """Return the loss of image and class features, all classes those of one task."""
-    groups, sizes = torch.zeros_like(labels), labels.new_tensor([len(classes)])
+    groups = torch.zeros_like(labels)
+    sizes = labels.new_tensor([len(classes)])
     outputs = losses.build_outputs(
         model, features, classes, labels[:, None], groups, sizes, frozen
     )
@@ -271,7 +274,9 @@ def prompted_tower(
             if i == 0 and before_norm:
                 prompt = visual.ln_pre(prompt)
         x = block(torch.cat([cls, prompt, patches], dim=1))
-        cls, prompt, patches = x[:, :1], x[:, 1 : 1 + n_ctx], x[:, 1 + n_ctx :]
+        cls = x[:, :1]
+        prompt = x[:, 1 : 1 + n_ctx]
+        patches = x[:, 1 + n_ctx :]
     return visual.ln_post(cls[:, 0]) @ visual.proj
 
 

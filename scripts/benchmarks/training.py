@@ -72,7 +72,9 @@ def case(given: dict, baseline: bool) -> dict:
     from . import steps
 
     torch.manual_seed(0)
-    device, n_ctx, method = given["device"], given["n_ctx"], given["method"]
+    device = given["device"]
+    n_ctx = given["n_ctx"]
+    method = given["method"]
     clock = given["rounds"], device, given["clock"]
     clip = steps.random_clip(given["architecture"]).to(device)
     names = steps.source_names(given["classes"])

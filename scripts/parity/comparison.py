@@ -107,7 +107,8 @@ def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
     sums = []
     for task in outputs.groups.unique():
         rows = outputs.groups == task
-        logits, labels = outputs.logits[rows], outputs.labels[rows]
+        logits = outputs.logits[rows]
+        labels = outputs.labels[rows]
         part = replace(outputs, logits=logits, labels=labels)
         sums.append(rows.sum() * losses.cross_entropy(part))
     return torch.stack(sums)

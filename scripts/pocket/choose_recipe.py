@@ -48,7 +48,8 @@ def grey(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def coarse(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return pixels in blocks of 4 x 4."""
-    height, width = pixels.shape[0] // 4 * 4, pixels.shape[1] // 4 * 4
+    height = pixels.shape[0] // 4 * 4
+    width = pixels.shape[1] // 4 * 4
     blocks = (
         pixels[:height, :width].reshape(height // 4, 4, width // 4, 4, 3).mean((1, 3))
     )
@@ -155,7 +156,8 @@ def compare(recipes: Recipes, out: Path) -> list[dict]:
     for shots in SHOTS:
         for name in recipes.settings:
             for copy, values in gains(out, homes, recipes, name, shots).items():
-                gain, tasks = float(np.mean(values)), len(values)
+                gain = float(np.mean(values))
+                tasks = len(values)
                 below = sum(value < -1 for value in values)
                 record = {"trainer": recipes.trainer, "shots": shots, "setting": name}
                 record |= {"pictures": copy, "gain": gain, "below": below}

@@ -27,7 +27,8 @@ SIZE, CONTEXT = 48, 32
 VISION = dict(image_size=SIZE, patch_size=12, width=128, layers=4, head_width=32)
 TEXT = {"context_length": CONTEXT, "width": 128, "heads": 4, "layers": 3}
 EMBED = 128
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+MEAN = (0.5, 0.5, 0.5)
+STD = (0.25, 0.25, 0.25)
 CAPTIONS = 4  # captions written for each picture
 # families shown more often
 WEIGHT = {"digit": 2, "word": 2, "scene": 2, "object": 2, "flag": 1.5, "tile": 1.5}
@@ -194,7 +195,11 @@ def train(args: argparse.Namespace) -> None:
         {"params": rest, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98))
-    start, step, mean_loss, hits, saved = time.time(), 0, 0.0, 0.0, 0
+    start = time.time()
+    step = 0
+    mean_loss = 0.0
+    hits = 0.0
+    saved = 0
     while (done := (time.time() - start) / (60 * args.minutes)) < 1:
         falling = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimizer.param_groups:

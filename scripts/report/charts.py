@@ -155,7 +155,8 @@ def _strip(
 
 def column_shares(scores: np.ndarray) -> np.ndarray:
     """Return scores (S, T) scaled to 0..1, worst to best of a column; NaN stays."""
-    low, high = np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)
+    low = np.nanmin(scores, axis=0)
+    high = np.nanmax(scores, axis=0)
     shares = np.where(np.isnan(scores), np.nan, 0.5)
     return np.divide(scores - low, high - low, out=shares, where=high > low)
 

@@ -175,7 +175,8 @@ def check_seeds(runs: Sequence[Experiment]) -> None:
     first = runs[0]
     for run in runs[1:]:
         for key in ("trainer", "shots", "backbone"):
-            one, other = first.common(key), run.common(key)
+            one = first.common(key)
+            other = run.common(key)
             if one != other:
                 values = f"{key} {other!r}, {first.folder} has {one!r}"
                 raise ValueError(f"{run.folder} has {values}")
@@ -225,7 +226,8 @@ def _check_record(record: object, path: Path) -> None:
         map(_is_score, others)
     ):
         raise ValueError(needs)
-    task, split = record["task"], record.get("split", "test")
+    task = record["task"]
+    split = record.get("split", "test")
     if "score" not in record and "trainer" in record:
         reason = "was not scored (TEST.NO_TEST True): a report needs scores of a test"
         raise ValueError(f"{path}: {task} {reason}")
