@@ -51,15 +51,10 @@ def read_meanings() -> dict[str, str]:
 
 def is_unread(key: str, dassl_keys: set[str]) -> bool:
     """Return True for a key that only trainers or data sets written for Dassl read."""
-    from trainers.engine.dassl_keys import ADVICE, DATASET_KEYS
+    from trainers.engine.unread_keys import ADVICE, DATASET_KEYS, unread_part
 
-    if key in dassl_keys and key.startswith("TRAINER.") and key != "TRAINER.NAME":
-        return True
-    if key in DATASET_KEYS:
-        return True
-    return any(
-        key == name or (name.endswith(".") and key.startswith(name)) for name in ADVICE
-    )
+    part = unread_part(key, (*ADVICE, *DATASET_KEYS))
+    return part is not None and (key in dassl_keys or part != "TRAINER.")
 
 
 def markdown() -> str:

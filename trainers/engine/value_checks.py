@@ -21,9 +21,9 @@ from toolkit.common.suggest import nearest
 
 from .config import default_values
 from .config_values import flatten
-from .dassl_keys import unread_keys
-from .declared_keys import declared_ranges
+from .declared_keys import merged
 from .settings import MAX_VECTORS, MAX_WIDTH, PROJECTIONS, task_names
+from .unread_keys import unread_keys
 
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
@@ -259,7 +259,7 @@ def _wrong_numbers(cfg: CfgNode) -> list[str]:
     issues = out_of_range(values, RANGES)
     if values[SAMPLING_SEED] == cfg.SEED:  # one flag sets both
         issues = [issue for issue in issues if not issue.startswith(SAMPLING_SEED)]
-    declared = declared_ranges(TRAINER_REGISTRY.get(cfg.TRAINER.NAME))
+    declared = merged(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "ranges")
     issues += out_of_range(values, {"it is from {low} to {high}": declared})
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
