@@ -21,15 +21,8 @@ OPEN = 64
 # anything
 MAX_BYTES = 1 << 29
 _MARK = ".zip@"
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-)
+_NOT_A_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
+_DAMAGED = (*_NOT_A_ZIP, EOFError, OSError, RuntimeError)
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
 # By process, so that a forked worker opens its own; least recently used first.
 _files: dict[tuple[int, str], BinaryIO] = {}
@@ -68,18 +61,15 @@ def read_bytes(path: str) -> bytes:
             raise ValueError(f"{path} is a device or a pipe, not a file")
         with open(path, "rb") as file:
             return file.read()
-    handle = _open_archive(archive)
+    entry = _entry(archive, member)
+    if entry.file_size > MAX_BYTES:
+        raise ValueError(
+            f"{path} declares {entry.file_size:,} bytes; of a zip's member at most {MAX_BYTES:,} are read"
+        )
+    check_method(entry, archive)
     try:
-        entry = handle.getinfo(member)
-        if entry.file_size > MAX_BYTES:
-            raise ValueError(
-                f"{path} declares {entry.file_size:,} bytes; of a zip's member at most {MAX_BYTES:,} are read"
-            )
-        check_method(entry, archive)
-        with handle.open(entry) as file:
+        with _open_archive(archive).open(entry) as file:
             return file.read(entry.file_size)  # no more than it declares is unpacked
-    except KeyError:
-        raise FileNotFoundError(f"{archive} has no member {member!r}") from None
     except _DAMAGED as error:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
@@ -92,8 +82,8 @@ def checksum(path: str) -> int:
     try:
         if member is None:
             return os.path.getsize(path)
-        return _open_archive(archive).getinfo(member).CRC
-    except (OSError, KeyError):
+        return _entry(archive, member).CRC
+    except OSError:
         return -1
 
 
@@ -106,9 +96,7 @@ def content_checksum(path: str) -> str:
     """
     archive, member = split_archive(path)
     if member is not None:
-        entry = _open_archive(archive).NameToInfo.get(member)
-        if entry is None:
-            raise FileNotFoundError(f"{archive} has no member {member!r}")
+        entry = _entry(archive, member)
         return f"{entry.CRC:08x}-{entry.file_size}"
     try:
         info = os.stat(path)
@@ -140,11 +128,10 @@ def require_files(paths: Iterable[str]) -> None:
     """
     for path in dict.fromkeys(paths):
         archive, member = split_archive(path)
-        if member is None:
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f"no file {path}")
-        elif member not in _open_archive(archive).NameToInfo:
-            raise FileNotFoundError(f"{archive} has no member {member!r}")
+        if member is not None:
+            _entry(archive, member)
+        elif not os.path.isfile(path):
+            raise FileNotFoundError(f"no file {path}")
 
 
 class _File:
@@ -200,6 +187,13 @@ def _keep(key: tuple[int, str], file: BinaryIO) -> None:
             _files.pop(next(iter(_files))).close()
         except (KeyError, StopIteration, RuntimeError):  # another thread is at it
             break
+
+
+def _entry(archive: str, member: str) -> zipfile.ZipInfo:
+    try:
+        return _open_archive(archive).getinfo(member)
+    except KeyError:
+        raise FileNotFoundError(f"{archive} has no member {member!r}") from None
 
 
 def _open_archive(archive: str) -> zipfile.ZipFile:

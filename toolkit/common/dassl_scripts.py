@@ -7,10 +7,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import copy
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.common import plugins
@@ -29,11 +26,8 @@ def find_script(folder: Path, beside: Path | None = None) -> Path | None:
         candidates += sorted(beside.parent.glob("*.py"))
     candidates += sorted(folder.glob("*.py"))
     for file in candidates:
-        if (
-            file.is_file()
-            and not plugins.is_ours(file)
-            and "def extend_cfg(" in _text(file)
-        ):
+        is_theirs = file.is_file() and not plugins.is_ours(file)
+        if is_theirs and "def extend_cfg(" in _text(file):
             return file
     return None
 
@@ -47,15 +41,8 @@ def functions(file: Path, builtins: Mapping | None = None) -> dict:
     namespace: dict = {"__name__": "train", "__file__": str(file)}
     if builtins is not None:
         namespace["__builtins__"] = builtins
-    kinds = (
-        ast.Import,
-        ast.ImportFrom,
-        ast.FunctionDef,
-        ast.ClassDef,
-        ast.Assign,
-        ast.AnnAssign,
-        ast.Try,
-    )
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    kinds += (ast.Assign, ast.AnnAssign, ast.Try)
     for statement in _tree(file).body:
         if isinstance(statement, kinds) and not _calls(statement, NEVER_RUN):
             _run(statement, file, namespace)
@@ -130,41 +117,28 @@ def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> No
     """Add the flags that the scripts of --import have and `parser` lacks, so that their
     command lines are understood.
     """
+    first = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    plugins.add_import_flag(first)
+    with contextlib.suppress(argparse.ArgumentError):  # `parser` will tell
+        first.parse_known_args(argv)
     known = set(parser._option_string_actions)
-    for action in _their_actions(argv):
-        if known.isdisjoint(action.option_strings):
-            action.dest = PREFIX + action.dest
-            action.required = False
-            action.help = argparse.SUPPRESS
-            parser._add_action(action)
-            known.update(action.option_strings)
+    for folder in plugins.all_folders():
+        if folder != plugins.ROOT and (folder / "train.py").is_file():
+            for action in _flags_of(folder / "train.py"):
+                if known.isdisjoint(action.option_strings):
+                    action.dest = PREFIX + action.dest
+                    action.required = False
+                    action.help = argparse.SUPPRESS
+                    parser._add_action(action)
+                    known.update(action.option_strings)
 
 
-def _their_actions(argv: Sequence[str] | None) -> Iterator[argparse.Action]:
-    for file in _scripts(argv):
-        theirs = parser_of(file)
-        for action in theirs._actions if theirs else []:
-            if action.option_strings:
-                yield copy.copy(action)
-
-
-def _scripts(argv: Sequence[str] | None) -> Iterator[Path]:
-    words = sys.argv[1:] if argv is None else list(argv)
-    paths = plugins.given_paths()
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        if word == "--import":
-            paths.append(following)
-        elif word.startswith("--import="):
-            paths.append(word.partition("=")[2])
-    if plugins.FOLDER.is_dir():
-        paths.append(str(plugins.FOLDER))
-    for text in paths:
-        path = Path(os.path.abspath(os.path.expanduser(text)))
-        if not path.exists():
-            continue
-        for folder in plugins.package_folders(path):
-            if (folder / "train.py").is_file() and folder != plugins.ROOT:
-                yield folder / "train.py"
+def _flags_of(file: Path) -> list[argparse.Action]:
+    theirs = parser_of(file)
+    actions = theirs._actions if theirs else []
+    return [action for action in actions if action.option_strings]
 
 
 def namespace_for(file: Path | None, given: Mapping[str, object]) -> argparse.Namespace:

@@ -32,7 +32,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        flush_to_disk(temporary)
+        with temporary.open("rb") as file:  # a power cut leaves no empty file
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -44,7 +45,8 @@ def check_output(path: Path) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, a file name is needed")
-    if _is_device(path):
+    # "/dev/stdout" may be a link to a plain file
+    if path.parent == Path("/dev") or (path.exists() and not path.is_file()):
         raise ValueError(f"{path} is a device or a pipe, a file name is needed")
 
 
@@ -65,24 +67,6 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_device(path: Path) -> bool:
-    """Return if writing to a path would replace a device: "/dev/stdout" may be a link
-    to a plain file.
-    """
-    return path.parent == Path("/dev") or (path.exists() and not path.is_file())
-
-
-def flush_to_disk(path: Path) -> None:
-    """Have the system write a file's content to disk, so that a power cut after a
-    rename leaves no empty file.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:

@@ -8,28 +8,11 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-)
+_USUAL = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp")
+SUFFIXES = (*_USUAL, ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 # that systems write beside a user's files, some with copies or thumbnails of images
-SYSTEM_FOLDERS = (
-    "@eadir",
-    "#recycle",
-    "$recycle.bin",
-    "lost+found",
-    "system volume information",
-)
+_OF_WINDOWS = ("$recycle.bin", "system volume information")
+SYSTEM_FOLDERS = (*_OF_WINDOWS, "@eadir", "#recycle", "lost+found")
 
 
 def find_image_files(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.common.archives import content_checksum
@@ -18,16 +18,11 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """A folder's files as they were written.
-
-    Attributes:
-        files: name -> [size in bytes, checksum].
-        about: plain values that describe how the files were made.
-    """
+    """A folder's files as they were written."""
 
     folder: Path
-    files: Mapping[str, list] = field(default_factory=dict)
-    about: Mapping[str, object] = field(default_factory=dict)
+    files: Mapping[str, list]  # name -> [size in bytes, checksum]
+    about: Mapping[str, object]  # how the files were made
 
     def damaged(self) -> list[str]:
         """Return the names of files that are missing or have another content."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_DEPTH = 1000  # tuples in tuples: one is hashed within the other, on the stack
@@ -23,23 +24,14 @@ _GETS = ("GET", "BINGET", "LONG_BINGET")
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
+@dataclass(slots=True)
 class _Value:
-    """A value on the stack.
+    """A value on the stack."""
 
-    Attributes:
-        visits: the values that hashing or copying it visits.
-        depth: the tuples in tuples.
-        is_simple: it is made of text, numbers, classes and tuples alone.
-        items: of a tuple.
-    """
-
-    __slots__ = ("depth", "is_simple", "items", "visits")
-
-    def __init__(self, visits: int = 1, is_simple: bool = False) -> None:
-        self.visits = visits
-        self.is_simple = is_simple
-        self.depth = 0
-        self.items: Sequence[_Value] = ()
+    visits: int = 1  # the values that hashing or copying it visits
+    is_simple: bool = False  # it is made of text, numbers, classes and tuples alone
+    depth: int = 0  # of tuples in tuples
+    items: Sequence[_Value] = ()  # of a tuple
 
 
 def check_pickle(file: BinaryIO) -> None:
@@ -141,11 +133,12 @@ class _Machine:
 
 
 def _tuple(items: list[_Value]) -> _Value:
-    value = _Value(1 + sum(item.visits for item in items))
-    value.depth = 1 + max((item.depth for item in items), default=0)
-    value.is_simple = all(item.is_simple for item in items)
-    value.items = items
-    return value
+    return _Value(
+        visits=1 + sum(item.visits for item in items),
+        is_simple=all(item.is_simple for item in items),
+        depth=1 + max((item.depth for item in items), default=0),
+        items=items,
+    )
 
 
 def _bytes(argument: Any) -> int:

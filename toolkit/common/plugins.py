@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 # the files and folders to import, which processes started by this one inherit
@@ -19,25 +18,11 @@ VARIABLE = "MVLPT_IMPORT"
 FOLDER = ROOT / "plugins"  # imported by itself if it is there
 # runs the import statements of plugins, so it is in the traceback of each error in one
 IMPORTER = ROOT / "toolkit" / "plugin_files.py"
-OURS = {
-    "trainers": (
-        *("__init__", "anchors", "base", "evaluation", "interpolation", "losses"),
-    ),
-    "datasets": (
-        *(
-            "__init__",
-            "__main__",
-            "coop",
-            "elevater",
-            "few_shot",
-            "imagenet",
-            "mixing",
-            "multitask",
-            "task",
-            "union",
-        ),
-    ),
-}  # folder that files may be dropped into -> the modules that are not a user's
+_TRAINERS = ("__init__", "anchors", "base", "evaluation", "interpolation", "losses")
+_SETS = ("coop", "elevater", "imagenet", "multitask", "union", "task")
+_DATASETS = ("__init__", "__main__", "few_shot", "mixing", *_SETS)
+# folder that files may be dropped into -> the modules that are not a user's
+OURS = {"trainers": _TRAINERS, "datasets": _DATASETS}
 PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "trainers")
 
 
@@ -153,14 +138,11 @@ def raised_by_user(error: BaseException) -> bool:
     """
     if isinstance(error, SyntaxError):
         return is_users(error.filename or "")
-    for file in reversed(_files(error.__traceback__)):
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
         if is_users(file):
             return True
         is_ours_too = Path(file).is_relative_to(ROOT) and "site-packages" not in file
         if is_ours_too and Path(file) != IMPORTER:
             return False
     return False
-
-
-def _files(trace: TracebackType | None) -> list[str]:
-    return [frame.filename for frame in traceback.extract_tb(trace)]

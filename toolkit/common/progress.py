@@ -69,11 +69,10 @@ class ProgressLines:
     def __enter__(self) -> ProgressLines:
         return self
 
-    def __exit__(self, *args) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def close(self, *error: object) -> None:
         """Do nothing, as there is no bar to remove."""
+
+    __exit__ = close
 
     def set_postfix_str(self, text: str = "", refresh: bool = True) -> None:
         """Set the end of the lines to come."""
@@ -93,11 +92,7 @@ class ProgressLines:
 
     def line(self, seconds: float) -> str:
         """Return the present state after some seconds."""
-        parts = [f"{self.desc}: {self.n}"]
-        if self.total:
-            parts[0] += f"/{self.total}"
-        parts[0] += f" {self.unit}s"
-        parts.append(tqdm.format_interval(seconds))
-        if self.postfix:
-            parts.append(self.postfix)
-        return ", ".join(parts)
+        total = f"/{self.total}" if self.total else ""
+        postfix = f", {self.postfix}" if self.postfix else ""
+        time_ = tqdm.format_interval(seconds)
+        return f"{self.desc}: {self.n}{total} {self.unit}s, {time_}{postfix}"

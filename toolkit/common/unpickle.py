@@ -24,30 +24,18 @@ from toolkit.common.pickle_check import check_pickle
 _ZIP = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
 _STREAM_PICKLES = 5  # the magic number, version, machine, content and keys of tensors
-_DTYPES = (
-    torch.float64,
-    torch.float32,
-    torch.float16,
-    torch.bfloat16,
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.int8,
-    torch.uint8,
-    torch.bool,
-)
-_STORAGES = (
-    "Double",
-    "Float",
-    "Half",
-    "BFloat16",
-    "Long",
-    "Int",
-    "Short",
-    "Char",
-    "Byte",
-    "Bool",
-)
+_DTYPES = {
+    "Double": torch.float64,
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+}  # by the names of storages
 
 
 class Placeholder:
@@ -205,16 +193,17 @@ class ArchiveUnpickler(RestrictedUnpickler):
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise ValueError("it refers to something that is no tensor")
         _, kind, key, _, count = pid
-        if not isinstance(kind, _Known) or not isinstance(kind.value, torch.dtype):
+        dtype = kind.value if isinstance(kind, _Known) else None
+        if not isinstance(dtype, torch.dtype):
             raise ValueError("it holds a tensor of a kind that is not read")
         if key not in self._storages:
             content = bytearray(self.read_storage(key))
-            if len(content) < count * kind.value.itemsize:
+            if len(content) < count * dtype.itemsize:
                 raise ValueError("it is shorter than its tensors")
+            values = torch.empty(0, dtype=dtype)
             if content:
-                self._storages[key] = torch.frombuffer(content, dtype=kind.value)
-            else:
-                self._storages[key] = torch.empty(0, dtype=kind.value)
+                values = torch.frombuffer(content, dtype=dtype)
+            self._storages[key] = values
         return self._storages[key]
 
 
@@ -314,6 +303,6 @@ _KNOWN: dict[tuple[str, str], object] = {
     ("builtins", "set"): _Known(set),
     ("__builtin__", "set"): _Known(set),
 }
-for _name, _dtype in zip(_STORAGES, _DTYPES, strict=True):
+for _name, _dtype in _DTYPES.items():
     _KNOWN["torch", f"{_name}Storage"] = _Known(_dtype)
     _KNOWN["torch", str(_dtype).removeprefix("torch.")] = _dtype

@@ -29,21 +29,17 @@ def result_lines(
     """
     out = Path(os.path.relpath(cfg.OUTPUT_DIR))
     lines = [f"results: {out / RESULTS}"]
-    if (out / tables.FOLDER / tables.PREDICTIONS).is_file():
-        lines.append(
-            f"each prediction, confusions, scores of classes: {out / tables.FOLDER}"
-        )
+    folder = out / tables.FOLDER
+    if (folder / tables.PREDICTIONS).is_file():
+        lines.append(f"each prediction, confusions, scores of classes: {folder}")
     if (out / "submission.zip").is_file():
         lines.append(f"submission: {out / 'submission.zip'}")
     if has_predictions(records):
         lines.append(f"look at it: {report_command(cfg)}")
-    prompt = out
-    if staged:
-        prompt = out / "adapt" / records[0]["task"]
+    prompt = out / "adapt" / records[0]["task"] if staged else out
     if (prompt / "prompts.safetensors").is_file():
-        lines.append(
-            f"use it: python -m prompting predict {shlex.quote(str(prompt))} IMAGE_OR_FOLDER"
-        )
+        command = f"python -m prompting predict {shlex.quote(str(prompt))}"
+        lines.append(f"use it: {command} IMAGE_OR_FOLDER")
     return lines
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,11 @@ def script_of(cls: type) -> Script | None:
     """
     package = plugin_files.package_of(cls)
     beside = Path(plugin_files.source_of(cls))
-    if package is None:
-        file = dassl_scripts.find_script(beside.parent, beside)
-        found = dassl_scripts.functions(file) if file else {}
-    else:
-        file = dassl_scripts.find_script(package.folder, beside)
-        found = dassl_scripts.functions(file, package.builtins) if file else {}
+    folder, builtins = beside.parent, None
+    if package is not None:
+        folder, builtins = package.folder, package.builtins
+    file = dassl_scripts.find_script(folder, beside)
+    found = dassl_scripts.functions(file, builtins) if file else {}
     if file is None or "extend_cfg" not in found:
         return None
     return Script(file, found["extend_cfg"], found.get("setup_cfg"))
@@ -96,10 +96,9 @@ def resolve(
     script = script_of(cls)
     cfg = defaults(published=script is None)
     cfg.TRAINER.NAME = cls.__name__
-    files = list(texts)
     done = False
     if script:
-        args = _arguments(script, cls, files, flags, given or {})
+        args = _arguments(script, cls, list(texts), flags, given or {})
         script.add_keys(cfg, args)
         plugin_files.note(f"defaults of extend_cfg in {script.file}")
         done = _set_up(cfg, script, args, texts, flags, pairs)
@@ -113,7 +112,11 @@ def resolve(
     for key, text in pairs:
         if not done or key not in known:
             put(cfg, key, decoded(text))
-    _note_unknown(cfg, known)
+    new = [key for key, _ in flatten(cfg) if key not in known]
+    if new:
+        plugin_files.note(
+            f"keys that have no default, so that the trainer alone may read them: {', '.join(new)}"
+        )
     cfg.TRAINER.NAME = cls.__name__
     cfg.freeze()
     return cfg
@@ -126,12 +129,9 @@ def defaults(published: bool) -> CfgNode:
     """
     theirs = get_cfg_default()
     cfg = extend(get_cfg_default())
-    kept = set(theirs.TRAINER)
-    if published:
-        kept.update(PUBLISHED)
-    for name in list(cfg.TRAINER):
-        if name not in kept:
-            del cfg.TRAINER[name]
+    kept = {*theirs.TRAINER, *(PUBLISHED if published else ())}
+    for name in set(cfg.TRAINER) - kept:
+        del cfg.TRAINER[name]
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = theirs.SEED
     shots = theirs.DATASET.NUM_SHOTS
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = shots
@@ -151,13 +151,11 @@ def _arguments(
     for name, (key, default) in FLAGS.items():
         values[name] = flags.get(key, default)
     values |= {"trainer": cls.__name__, "config_file": "", "dataset_config_file": ""}
-    if len(files) > 1:
-        values["dataset_config_file"] = files[0]
-        values["config_file"] = files[-1]
-    elif files and files[0] == given.get("dataset_config_file"):
-        values["dataset_config_file"] = files[0]
-    elif files:
+    if len(files) == 1 and files[0] != given.get("dataset_config_file"):
         values["config_file"] = files[0]
+    elif files:
+        values["dataset_config_file"] = files[0]
+        values["config_file"] = files[-1] if len(files) > 1 else ""
     args = dassl_scripts.namespace_for(script.file, values)
     for name, value in values.items():  # None, too, of flags that are not given
         if not hasattr(args, name):
@@ -200,12 +198,11 @@ def _set_up(
         return False
     if not isinstance(made, dict):
         return False
-    new: set[str] = set()
+    in_files: set[str] = set()
     for text in texts.values():
-        new.update(key for key, _ in flatten(text))
-    new.difference_update(known)
+        in_files.update(key for key, _ in flatten(text))
     for key, value in flatten(made):
-        if key not in new:
+        if key in known or key not in in_files:
             put(cfg, key, value)
     return True
 
@@ -277,24 +274,12 @@ def _kept(old: Any, value: Any, key: str, where: str) -> Any:
     return converted(old, value, where)
 
 
-def _note_unknown(cfg: CfgNode, known: set[str]) -> None:
-    new = [key for key, _ in flatten(cfg) if key not in known]
-    if new:
-        plugin_files.note(
-            f"keys that have no default, so that the trainer alone may read them: {', '.join(new)}"
-        )
-
-
 def missing_key(error: AttributeError, cfg: CfgNode) -> str:
     """Return the full name of the key that a trainer read and that is not there, "" if
     the error is another.
     """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return ""
-    values = trace.tb_frame.f_locals
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    values = frames[-1].f_locals if frames else {}
     node, name = values.get("self"), values.get("name")
     if not isinstance(node, CfgNode) or not isinstance(name, str):
         return ""

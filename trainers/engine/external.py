@@ -44,6 +44,7 @@ from .value_checks import (
     choice,
     out_of_range,
     wrong_colours,
+    wrong_seed,
     wrong_stepsize,
 )
 
@@ -98,8 +99,7 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
         ranges["it must be positive"].pop("OPTIM.MAX_EPOCH", None)
     issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
     issues += out_of_range(values, ranges)
-    if cfg.SEED > MAX_SEED:
-        issues.append(f"SEED (--seed) is {cfg.SEED}; a seed is at most {MAX_SEED}")
+    issues += wrong_seed("SEED (--seed)", max(cfg.SEED, 0))
     if isinstance(cfg.OPTIM.STEPSIZE, (list, tuple)):
         issues += wrong_stepsize(cfg.OPTIM)
     issues += wrong_colours(cfg.INPUT)

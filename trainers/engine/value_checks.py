@@ -29,8 +29,6 @@ MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
 MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
-SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
-LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
 # key -> another key, and the values of that with which it counts
 NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
@@ -69,14 +67,6 @@ RANGES = {
     "it is above 0 and at most 1, as the learning rate is multiplied by it": {
         "OPTIM.GAMMA": (sys.float_info.min, 1),
     },
-    "a seed is 0 or more": {
-        "SEED": (0, math.inf),
-        "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf),
-    },
-    "a seed is at most {high}": {
-        "SEED": (-math.inf, MAX_SEED),
-        "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
-    },
     "it is from {low} to {high}": {
         "INPUT.CUTOUT_N": (0, 1000),
         "INPUT.GN_MEAN": (-1e9, 1e9),
@@ -113,8 +103,31 @@ RANGES = {
         "MULTITASK.SOURCE_SHOTS": (-2, MAX),
     },
 }  # kind of number -> key -> (lowest, highest)
-SPLITS = ("test", "val")  # of TEST.SPLIT
-PRECISIONS = ("fp32", "fp16", "bf16", "amp")
+# of the reference, which tell which file is which split: nothing reads them
+UNREAD = {
+    "DATASET.VAL_SET": "",
+    "DATASET.TRAIN_SET": "train",
+    "DATASET.TEST_SET": "val",
+}
+SPLITS = ("test", "val")
+CHOICES = {
+    "TRAINER.MVLPT.PREC": ("fp32", "fp16", "bf16", "amp"),
+    "TRAINER.MVLPT.PROJECT_METHOD": tuple(PROJECTIONS),
+    "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": ("front", "middle", "end"),
+    "TRAINER.ANCHOR.TO": ("zero_shot", "source", "both"),
+    "TRAINER.ANCHOR.TEMPLATES": ("task", "imagenet"),
+    "MULTITASK.LABEL_SPACE": ("task", "union"),
+    "MULTITASK.MIXING": ("proportional", "uniform", "temperature"),
+    "INPUT.BACKGROUND": BACKGROUNDS,
+    "OPTIM.NAME": AVAI_OPTIMS,
+    "OPTIM.LR_SCHEDULER": SCHEDULES,
+    "OPTIM.WARMUP_TYPE": WARMUPS,
+    "INPUT.INTERPOLATION": INTERPOLATIONS,
+    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "TEST.SPLIT": SPLITS,
+    "TEST.INTERPOLATE": ("", "shots", "val"),
+    "TEST.FINAL_MODEL": ("last_step", "best_val"),
+}
 
 
 def check(cfg: CfgNode, multitask: bool) -> None:
@@ -147,58 +160,16 @@ def _idle_values(cfg: CfgNode) -> list[str]:
 
 def wrong_values(cfg: CfgNode) -> list[str]:
     """Return a message for each choice or number that no trainer can have."""
-    return [*_wrong_choices(cfg), *_wrong_numbers(cfg), *_wrong_images(cfg)]
-
-
-def _wrong_choices(cfg: CfgNode) -> list[str]:
-    node = cfg.TRAINER.MVLPT
-    # of the reference: which file is which split
-    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}
+    values = dict(flatten(cfg))
     issues = []
-    for key, default in unread.items():
-        if cfg.DATASET[key] != default:
+    for key, default in UNREAD.items():
+        if values[key] != default:
             issues.append(
-                f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}"
+                f"{key} is {values[key]!r}, but nothing reads it: leave it at {default!r}"
             )
-    return [
-        *issues,
-        *choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
-        *choice(
-            "TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)
-        ),
-        *choice(
-            "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
-            node.COOP.CLASS_TOKEN_POSITION,
-            ("front", "middle", "end"),
-        ),
-        *choice(
-            "TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")
-        ),
-        *choice(
-            "TRAINER.ANCHOR.TEMPLATES",
-            cfg.TRAINER.ANCHOR.TEMPLATES,
-            ("task", "imagenet"),
-        ),
-        *choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
-        *choice(
-            "MULTITASK.MIXING",
-            cfg.MULTITASK.MIXING,
-            ("proportional", "uniform", "temperature"),
-        ),
-        *choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
-        *choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
-        *choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
-        *choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
-        *choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
-        *choice(
-            "DATASET.SUBSAMPLE_CLASSES",
-            cfg.DATASET.SUBSAMPLE_CLASSES,
-            ("all", "base", "new"),
-        ),
-        *choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS),
-        *choice("TEST.INTERPOLATE", cfg.TEST.INTERPOLATE, ("", "shots", "val")),
-        *choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
-    ]
+    for key, choices in CHOICES.items():
+        issues += choice(key, values[key], choices)
+    return [*issues, *_wrong_numbers(cfg), *_wrong_images(cfg)]
 
 
 def multitask_advice(trainer: str) -> str:
@@ -227,11 +198,9 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
             "it can't serve several tasks"
         )
     labels = [task_name(name) for name in names]
-    issues += [
-        f"task {label} is given twice"
-        for label, count in Counter(labels).items()
-        if count > 1
-    ]
+    for label, count in Counter(labels).items():
+        if count > 1:
+            issues.append(f"task {label} is given twice")
     evaluated = cfg.DATASET.MULTITASK_EVALKEY
     if evaluated not in labels:
         issues += choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
@@ -247,19 +216,28 @@ def out_of_range(
     for text, keys in ranges.items():
         for key, (low, high) in keys.items():
             if not low <= values[key] <= high:
-                name = LABELS.get(key, key)
-                issues.append(
-                    f"{name} is {values[key]}; {text.format(low=low, high=high)}"
-                )
+                reason = text.format(low=low, high=high)
+                issues.append(f"{key} is {values[key]}; {reason}")
     return issues
+
+
+def wrong_seed(name: str, seed: int) -> list[str]:
+    """Return a message if a seed is not one of numpy's."""
+    if seed < 0:
+        return [f"{name} is {seed}; a seed is 0 or more"]
+    if seed > MAX_SEED:
+        return [f"{name} is {seed}; a seed is at most {MAX_SEED}"]
+    return []
 
 
 def _wrong_numbers(cfg: CfgNode) -> list[str]:
     values = dict(flatten(cfg))
-    issues = out_of_range(values, RANGES)
-    if values[SAMPLING_SEED] == cfg.SEED:  # one flag sets both
-        issues = [issue for issue in issues if not issue.startswith(SAMPLING_SEED)]
     declared = merged(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "ranges")
+    issues = wrong_seed("SEED (--seed)", cfg.SEED)
+    sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
+    if sampling != cfg.SEED:  # one flag sets both
+        issues += wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
+    issues += out_of_range(values, RANGES)
     issues += out_of_range(values, {"it is from {low} to {high}": declared})
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
@@ -288,12 +266,8 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
     node = cfg.INPUT
     issues = []
     sides = list(node.SIZE)
-    if (
-        not sides
-        or len(set(sides)) > 1
-        or not _are_numbers(sides, 1, MAX_SIDE)
-        or type(sides[0]) is not int
-    ):
+    is_square = len(set(sides)) == 1 and _are_numbers(sides, 1, MAX_SIDE)
+    if not is_square or type(sides[0]) is not int:
         issues.append(
             f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
         )
@@ -315,18 +289,15 @@ def wrong_colours(node: CfgNode) -> list[str]:
     three numbers.
     """
     issues = []
-    if len(node.PIXEL_MEAN) != 3 or not _are_numbers(
-        node.PIXEL_MEAN, -math.inf, math.inf
+    for key, low, kind in (
+        ("PIXEL_MEAN", -math.inf, "three numbers"),
+        ("PIXEL_STD", sys.float_info.min, "three positive numbers"),
     ):
-        issues.append(
-            f"INPUT.PIXEL_MEAN is {node.PIXEL_MEAN}; it is three numbers: of red, green and blue"
-        )
-    if len(node.PIXEL_STD) != 3 or not _are_numbers(
-        node.PIXEL_STD, sys.float_info.min, math.inf
-    ):
-        issues.append(
-            f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue"
-        )
+        values = node[key]
+        if len(values) != 3 or not _are_numbers(values, low, math.inf):
+            issues.append(
+                f"INPUT.{key} is {values}; it is {kind}: of red, green and blue"
+            )
     return issues
 
 
