@@ -85,10 +85,8 @@ def build_task(cfg, name: str) -> Task:
     cfg.defrost()
     cfg.DATASET.NAME = name
     shots = cfg.DATASET.NUM_SHOTS
-    records = getattr(cfg.DATASET, "FEWSHOT", "")
-    record = None
-    if records and shots != 0:
-        record = find_record(records, task_name(name))
+    records = getattr(cfg.DATASET, "FEWSHOT", "") if shots != 0 else ""
+    record = find_record(records, task_name(name)) if records else None
     if record:
         cfg.DATASET.NUM_SHOTS = -1  # all images, to find the record's among
     which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
@@ -132,12 +130,9 @@ def _registered(name: str) -> type:
 
 def _custom_kind(path: Path) -> str:
     """Return the kind of custom images that a file or folder seems to be."""
-    if (
-        path.suffix == ".parquet"
-        or any(path.glob("*.parquet"))
-        or any(path.glob("data/*.parquet"))
-    ):
-        return "parquet"
+    for pattern in ("*.parquet", "data/*.parquet"):
+        if path.suffix == ".parquet" or any(path.glob(pattern)):
+            return "parquet"
     if (path / "classnames.txt").is_file():
         return "wds"
     return "folder" if path.is_dir() else "csv"

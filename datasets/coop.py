@@ -22,7 +22,7 @@ from .task import (
     Sample,
     Task,
     allows_outside,
-    register_task,
+    register_entry,
     require_train_images,
     sampling_seed,
 )
@@ -111,10 +111,6 @@ class CoopSet(CoopTask):
     Without the published split file, one is made from the raw annotations.
     """
 
-    def __init__(self, cfg):
-        self.templates = names.templates(self.name)
-        super().__init__(cfg)
-
     def split_file(self, folder: str) -> str:
         return find_split_file(self.name, folder)
 
@@ -124,28 +120,24 @@ class CoopSet(CoopTask):
         """
         adopted, unknown = names.adopt(self.name, found)
         if unknown:
-            message = (
-                "%s: %d class names of %s are not the published ones (%r); they stay"
-            )
             log.warning(
-                message, self.name, len(unknown), source, printable(unknown[0], 200)
+                "%s: %d class names of %s are not the published ones (%r); they stay",
+                *(self.name, len(unknown), source, printable(unknown[0], 200)),
             )
         return adopted
 
 
-def _define(entry: Entry) -> type[CoopSet]:
+def register_coop(entry: Entry, *bases: type) -> None:
+    """Register a set of the catalog in CoOp's layout as a subclass of `bases`."""
     attributes = {
-        "name": entry.name,
         "folder": entry.folder,
         "image_dir": entry.image_dir,
         "split_json": entry.split_json,
-        "metric": entry.metric,
-        "__doc__": f"CoOp's {entry.name}: {entry.classes} classes.",
-        "__module__": __name__,
+        "test_only": "train" not in entry.images,
     }
-    return type(entry.name, (CoopSet,), attributes)
+    register_entry(entry, bases, attributes)
 
 
 for _entry in entries().values():
     if _entry.suite == "coop" and _entry.layout == "coop":
-        register_task(_define(_entry))
+        register_coop(_entry, CoopSet)

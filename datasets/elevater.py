@@ -20,7 +20,7 @@ from .task import (
     Sample,
     Task,
     allows_outside,
-    register_task,
+    register_entry,
     require_train_images,
     sampling_seed,
 )
@@ -61,17 +61,24 @@ class ElevaterTask(Task):
     def __init__(self, cfg):
         shots = cfg.DATASET.NUM_SHOTS
         folder = self.data_folder(cfg, self.root_folder)
+        train_index = os.path.join(folder, self.train_index)
+        test_index = os.path.join(folder, self.test_index)
         test, classnames = self._read_inside(cfg, folder, self.test_index)
         pool: list[Sample] = []
         if shots != 0:
             pool, train_names = self._read_inside(cfg, folder, self.train_index)
-            classnames = self._common_names(folder, classnames, train_names)
-        names_file = self.labelmap if self._has_labelmap() else self.test_index
-        classnames = self.name_classes(classnames, os.path.join(folder, names_file))
+            is_numbered = self.format == "iris" and not self.labelmap
+            if train_names != classnames and not is_numbered:
+                raise ValueError(
+                    f"{train_index} and {test_index} do not have the same classes"
+                )
+            classnames = max(classnames, train_names, key=len)
+        names_file = test_index
+        if self.format == "iris" and self.labelmap:
+            names_file = os.path.join(folder, self.labelmap)
+        classnames = self.name_classes(classnames, names_file)
         if shots != 0:
-            require_train_images(
-                pool, classnames, os.path.join(folder, self.train_index)
-            )
+            require_train_images(pool, classnames, train_index)
         train, val = sample_elevater(
             pool, len(classnames), self.label_kind, shots, sampling_seed(cfg)
         )
@@ -89,13 +96,12 @@ class ElevaterTask(Task):
             samples, classnames = read_coco(folder, index)
         else:
             samples, classnames = read_iris(folder, index, self.labelmap)
-        if self.label_kind == "multiclass":
-            for sample in samples:
-                if len(sample.labels) > 1:
-                    where = f"{os.path.join(folder, index)}: {sample.key}"
-                    raise ValueError(
-                        f"{where} has {len(sample.labels)} labels, but {self.name} is multiclass"
-                    )
+        for sample in samples:
+            if self.label_kind == "multiclass" and len(sample.labels) > 1:
+                where = f"{os.path.join(folder, index)}: {sample.key}"
+                raise ValueError(
+                    f"{where} has {len(sample.labels)} labels, but {self.name} is multiclass"
+                )
         return samples, classnames
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
@@ -103,14 +109,12 @@ class ElevaterTask(Task):
 
         `found` are those of the data, read from `source`.
         """
-        if self.prompt_names is None:
-            return found
-        if len(self.prompt_names) != len(found):
-            known = len(self.prompt_names)
+        known = found if self.prompt_names is None else list(self.prompt_names)
+        if len(known) != len(found):
             raise ValueError(
-                f"{source} has {len(found)} classes, but {self.name} has {known} prompt names"
+                f"{source} has {len(found)} classes, but {self.name} has {len(known)} prompt names"
             )
-        return list(self.prompt_names)
+        return known
 
     def _read_inside(
         self, cfg, folder: str, index: str
@@ -120,52 +124,28 @@ class ElevaterTask(Task):
             require_inside(samples, folder, os.path.join(folder, index))
         return samples, classnames
 
-    def _has_labelmap(self) -> bool:
-        return self.format == "iris" and bool(self.labelmap)
-
-    def _common_names(
-        self, folder: str, test: list[str], train: list[str]
-    ) -> list[str]:
-        is_numbered = self.format == "iris" and not self.labelmap
-        if test != train and not is_numbered:
-            train_index = os.path.join(folder, self.train_index)
-            test_index = os.path.join(folder, self.test_index)
-            raise ValueError(
-                f"{train_index} and {test_index} do not have the same classes"
-            )
-        return max(test, train, key=len)
-
 
 class ElevaterSet(ElevaterTask):
     """A set of the catalog: the class names of its labelmap or categories are mapped to
     those of prompts by name.
     """
 
-    def __init__(self, cfg):
-        self.templates = names.templates(self.name)
-        super().__init__(cfg)
-
     def name_classes(self, found: list[str], source: str) -> list[str]:
         return names.match(self.name, found, source)
 
 
-def _define(entry: Entry) -> type[ElevaterSet]:
+def register_elevater(entry: Entry, *bases: type) -> None:
+    """Register a set of the catalog in ELEVATER's layout as a subclass of `bases`."""
     attributes = {
-        "name": entry.name,
         "root_folder": entry.folder,
         "format": entry.layout,
         "labelmap": entry.labelmap,
-        "metric": entry.metric,
-        "label_kind": entry.label_kind,
-        "crop": entry.crop,
         "train_index": entry.indexes["train"],
         "test_index": entry.indexes["test"],
-        "__doc__": f"ELEVATER's {entry.name}: {entry.classes} classes.",
-        "__module__": __name__,
     }
-    return type(entry.name, (ElevaterSet,), attributes)
+    register_entry(entry, bases, attributes)
 
 
 for _entry in entries().values():
     if _entry.suite == "elevater":
-        register_task(_define(_entry))
+        register_elevater(_entry, ElevaterSet)

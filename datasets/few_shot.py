@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -77,17 +78,12 @@ def split_val(
     Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
     """
     multiclass = label_kind == "multiclass"
-    counts = [0] * num_classes
+    counts: Counter[int] = Counter()
     for item in samples:
-        labels = item.labels[:1] if multiclass else item.labels
-        for label in set(labels):
-            counts[label] += 1
-    wanted = [math.ceil(count * ratio) for count in counts]
-    chosen = (
-        _first_of_class(samples, wanted)
-        if multiclass
-        else _cover_classes(samples, wanted)
-    )
+        counts.update(set(item.labels[:1] if multiclass else item.labels))
+    wanted = [math.ceil(counts[label] * ratio) for label in range(num_classes)]
+    choose = _first_of_class if multiclass else _cover_classes
+    chosen = choose(samples, wanted)
     train = [item for position, item in enumerate(samples) if position not in chosen]
     return train, [samples[position] for position in sorted(chosen)]
 
@@ -165,21 +161,16 @@ def sample_per_class(
     if shots < 0:
         return list(train), list(val)
     generator = random.Random(f"{task}-{seed}")
-    return _per_class(train, shots, generator), _per_class(
-        val, min(shots, VAL_SHOTS), generator
-    )
-
-
-def _per_class(
-    samples: Iterable[Sample], shots: int, generator: random.Random
-) -> list[Sample]:
-    groups: dict[int, list[Sample]] = {}
-    for item in samples:
-        groups.setdefault(item.label, []).append(item)
     sampled = []
-    for group in groups.values():
-        sampled += generator.sample(group, shots) if len(group) >= shots else group
-    return sampled
+    for samples, count in ((train, shots), (val, min(shots, VAL_SHOTS))):
+        groups: dict[int, list[Sample]] = {}
+        for item in samples:
+            groups.setdefault(item.label, []).append(item)
+        chosen: list[Sample] = []
+        for group in groups.values():
+            chosen += generator.sample(group, count) if len(group) >= count else group
+        sampled.append(chosen)
+    return sampled[0], sampled[1]
 
 
 def _check_shots(shots: int) -> None:
@@ -217,17 +208,14 @@ def replay(
         ValueError: the record lacks a list, or names an image that is in neither.
     """
     found = []
+    where = f"the few-shot record of task {record.get('task')!r}"
     for split, pool in (("train", [*train, *val]), ("val", [*val, *train])):
         if split not in record:
-            raise ValueError(
-                f"the few-shot record of task {record.get('task')!r} has no list {split!r}"
-            )
+            raise ValueError(f"{where} has no list {split!r}")
         by_key = {item.key: item for item in reversed(pool)}
         for key in record[split]:
             if key not in by_key:
-                raise ValueError(
-                    f"the few-shot record of task {record.get('task')!r} names {key}, which is not there"
-                )
+                raise ValueError(f"{where} names {key}, which is not there")
         found.append([by_key[key] for key in record[split]])
     return found[0], found[1]
 
@@ -311,17 +299,13 @@ def _read_record(path: Path) -> dict:
     if is_list(path):
         return read_list(path)
     record = read_json(path)
-    if not isinstance(record, dict) or not isinstance(record.get("task"), str):
-        raise ValueError(
-            f"{path} is no few-shot record: it needs the keys task, train and val"
-        )
-    for split in ("train", "val"):
-        keys = record.get(split)
-        if not isinstance(keys, list):
+    for key, kind in (("task", str), ("train", list), ("val", list)):
+        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
             raise ValueError(
                 f"{path} is no few-shot record: it needs the keys task, train and val"
             )
-        if not all(isinstance(key, str) for key in keys):
+    for key in (*record["train"], *record["val"]):
+        if not isinstance(key, str):
             raise ValueError(f"{path}: train and val are lists of images' paths")
     for key in ("shots", "seed"):
         if type(record.get(key, 0)) is not int:

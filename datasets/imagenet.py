@@ -8,20 +8,17 @@ import os
 from collections.abc import Sequence
 
 from .catalog import names
-from .coop import CoopTask
+from .catalog.entries import entries
+from .coop import CoopTask, register_coop
 from .few_shot import sample_per_class
 from .io.split_files import Splits
-from .task import Sample, register_task
+from .task import Sample
 
 
 class ImageNetSet(CoopTask):
     """Class names are those of classnames.txt (lines "<WordNet id> <name>") if the
     folder has one, else the usual ones.
     """
-
-    def __init__(self, cfg):
-        self.templates = names.templates(self.name)
-        super().__init__(cfg)
 
     def scan(self, folder: str, below: str) -> list[Sample]:
         """Return the images of `folder`/`below`, class by class; labels are positions
@@ -35,30 +32,21 @@ class ImageNetSet(CoopTask):
         if not os.path.isdir(root):
             raise FileNotFoundError(f"{self.name}: no image folder {root}")
         folders = [
-            found.name
-            for found in os.scandir(root)
-            if found.is_dir() and not found.name.startswith(".")
+            name for name in _visible(root) if os.path.isdir(os.path.join(root, name))
         ]
         if not folders:
             raise ValueError(f"{self.name}: {root} has no class folders")
         named = self.name_folders(self.sort_folders(folders, root), folder, root)
         samples = []
         for label, (inner, classname) in enumerate(named.items()):
-            files = sorted(
-                file
-                for file in os.listdir(os.path.join(root, inner))
-                if not file.startswith(".")
-            )
-            for file in files:
-                key = f"{below}/{inner}/{file}"
-                samples.append(
-                    Sample(os.path.join(root, inner, file), (label,), key, classname)
-                )
+            for file in _visible(os.path.join(root, inner)):
+                path, key = os.path.join(root, inner, file), f"{below}/{inner}/{file}"
+                samples.append(Sample(path, (label,), key, classname))
         return samples
 
     def sort_folders(self, folders: list[str], root: str) -> list[str]:
-        """Return the class folders in label order."""
-        return sorted(folders)
+        """Return the class folders, which are sorted by name, in label order."""
+        return folders
 
     def name_folders(
         self, folders: list[str], folder: str, root: str
@@ -91,14 +79,16 @@ class ImageNetSet(CoopTask):
         return found
 
 
-@register_task
+def _visible(folder: str) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+
+
 class ImageNet(ImageNetSet):
     """ImageNet-1K.
 
     Its official val images are both val and test, and val stays whole in few-shot runs.
     """
 
-    name, folder, image_dir = "ImageNet", "imagenet", "images"
     wants_train = True
 
     def read(self, folder: str) -> Splits:
@@ -119,32 +109,20 @@ class ImageNet(ImageNetSet):
         self, train: Sequence[Sample], val: Sequence[Sample], shots: int, seed: int
     ) -> tuple[list[Sample], list[Sample]]:
         sampled, _ = sample_per_class(train, [], shots, seed, task=self.name)
-        if shots == 0:
-            return [], []
-        return sampled, list(val)
+        return sampled, list(val) if shots else []
 
 
 class Variant(ImageNetSet):
-    """Test images alone: for prompts that were trained on ImageNet."""
-
-    test_only = True
+    """Test images alone: for prompts that were trained on ImageNet. Labels are counted
+    from 0, also those of 200 of the classes (ImageNet-A and -R).
+    """
 
     def read(self, folder: str) -> Splits:
         return [], [], self.scan(folder, self.image_dir)
 
 
-@register_task
-class ImageNetV2(Variant):
-    """ImageNetV2, matched frequency.
-
-    Folders are labels: the lines of classnames.txt counted from 0.
-    """
-
-    name, folder, image_dir = (
-        "ImageNetV2",
-        "imagenetv2",
-        "imagenetv2-matched-frequency-format-val",
-    )
+class NumberedVariant(Variant):
+    """ImageNetV2: folders are labels, the lines of classnames.txt counted from 0."""
 
     def sort_folders(self, folders: list[str], root: str) -> list[str]:
         for inner in folders:
@@ -166,24 +144,7 @@ class ImageNetV2(Variant):
         return dict(zip(folders, known, strict=True))
 
 
-@register_task
-class ImageNetSketch(Variant):
-    """ImageNet-Sketch: drawings of the 1,000 classes."""
-
-    name, folder, image_dir = "ImageNetSketch", "imagenet-sketch", "images"
-
-
-@register_task
-class ImageNetA(Variant):
-    """ImageNet-A: natural images of 200 classes that mislead a ResNet-50; labels are
-    counted from 0 again.
-    """
-
-    name, folder, image_dir = "ImageNetA", "imagenet-adversarial", "imagenet-a"
-
-
-@register_task
-class ImageNetR(Variant):
-    """ImageNet-R: renditions of 200 classes; labels are counted from 0 again."""
-
-    name, folder, image_dir = "ImageNetR", "imagenet-rendition", "imagenet-r"
+_CLASSES = {"ImageNet": ImageNet, "ImageNetV2": NumberedVariant}
+for _entry in entries().values():
+    if _entry.layout == "folders":
+        register_coop(_entry, _CLASSES.get(_entry.name, Variant))

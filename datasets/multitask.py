@@ -70,7 +70,11 @@ class MultitaskDataset(Dataset):
             raise ValueError(f"unknown split {split!r}; choose train, val or test")
         self.tasks = list(tasks)
         self.names = [task.name for task in self.tasks]
-        _check_names(self.names)
+        if not self.names:
+            raise ValueError("no task is given")
+        name, count = Counter(self.names).most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"task {name} is given twice")
         self.split, self.size, self.interpolation = split, size, interpolation
         self.mean, self.std = tuple(mean), tuple(std)
         self.crop, self.transform = crop, transform
@@ -111,9 +115,7 @@ class MultitaskDataset(Dataset):
         """Return the items of `rows` as `default_collate` stacks them, normalised at
         once.
         """
-        images = None
-        if self._cache:
-            images = self._cache.get_all(rows)
+        images = self._cache.get_all(rows) if self._cache else None
         if images is None:
             images = torch.stack([self._image(row) for row in rows])
         return {
@@ -133,12 +135,9 @@ class MultitaskDataset(Dataset):
     @cached_property
     def labels(self) -> Tensor:
         """Return labels within their tasks, int64 (N, K), padded with -1."""
-        padding = [-1] * self.max_labels
-        padded = [
-            (*sample.labels, *padding)[: self.max_labels] for sample in self.samples
-        ]
-        labels = torch.tensor(padded, dtype=torch.int64)
-        return labels.view(-1, self.max_labels)
+        most, padding = self.max_labels, [-1] * self.max_labels
+        padded = [(*sample.labels, *padding)[:most] for sample in self.samples]
+        return torch.tensor(padded, dtype=torch.int64).view(-1, most)
 
     @cached_property
     def owners(self) -> Tensor:
@@ -169,19 +168,13 @@ class MultitaskDataset(Dataset):
         Raises ImageError or FileNotFoundError naming the first that can't be decoded,
         and how many others there are.
         """
-        first, others = None, 0
+        options = {"desc": "test images", "unit": "image", "leave": False}
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-            faults = pool.map(self._fault, rows)
-            for error in progress(
-                faults, total=len(rows), desc="test images", unit="image", leave=False
-            ):
-                if error is None:
-                    continue
-                if first is None:
-                    first = error
-                else:
-                    others += 1
-        if first is not None and others:
+            faults = progress(pool.map(self._fault, rows), total=len(rows), **options)
+            errors = filter(None, faults)
+            first = next(errors, None)
+            others = sum(1 for _ in errors)
+        if others:
             raise type(first)(f"{first} (and {others} more images of this split)")
         if first is not None:
             raise first
@@ -223,15 +216,11 @@ class MultitaskDataset(Dataset):
         path = self.samples[index].impath
         if self.transform is not None:
             return self.transform(read_image(path, self.background))
-        image = None
-        if self._cache:
-            image = self._cache.get(index)
+        image = self._cache.get(index) if self._cache else None
         if image is None:
-            task = self.tasks[self.task_of(index)]
-            crop = self.crop or task.crop
-            image = resize(
-                read_image(path, self.background), self.size, crop, self.interpolation
-            )
+            crop = self.crop or self.tasks[self.task_of(index)].crop
+            image = read_image(path, self.background)
+            image = resize(image, self.size, crop, self.interpolation)
             if self._cache:
                 self._cache.put(index, image)
         return image
@@ -240,14 +229,6 @@ class MultitaskDataset(Dataset):
         if images.is_floating_point():
             return images
         return normalize(images, self.mean, self.std)
-
-
-def _check_names(names: Sequence[str]) -> None:
-    if not names:
-        raise ValueError("no task is given")
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"task {name} is given twice")
 
 
 class _ImageCache:

@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 
-from datasets.catalog.names import DEFAULT_TEMPLATES
+from datasets.catalog.entries import Entry
+from datasets.catalog.names import DEFAULT_TEMPLATES, templates
 
 LABEL_KINDS = ("multiclass", "multilabel")
 METRICS = ("accuracy", "mean-per-class", "11point_mAP", "roc_auc")
@@ -64,23 +66,22 @@ class Task(DatasetBase):
         self.name = self.name or type(self).__name__
         self.templates = list(self.templates)
         self._check()
-        self._train_x = list(train)
-        self._train_u = None
-        self._val = list(val)
-        self._test = list(test)
+        self._train_x, self._train_u = list(train), None
+        self._val, self._test = list(val), list(test)
+        self._set_classes(classnames)
+
+    def _set_classes(self, classnames: Sequence[str]) -> None:
         self._classnames = list(classnames)
         self._num_classes = len(self._classnames)
         self._lab2cname = dict(enumerate(self._classnames))
 
     def _check(self) -> None:
-        if self.label_kind not in LABEL_KINDS:
-            raise ValueError(
-                f"{self.name}: label_kind {self.label_kind!r} is none of {', '.join(LABEL_KINDS)}"
-            )
-        if self.metric not in METRICS:
-            raise ValueError(
-                f"{self.name}: metric {self.metric!r} is none of {', '.join(METRICS)}"
-            )
+        for attribute, known in (("label_kind", LABEL_KINDS), ("metric", METRICS)):
+            value = getattr(self, attribute)
+            if value not in known:
+                raise ValueError(
+                    f"{self.name}: {attribute} {value!r} is none of {', '.join(known)}"
+                )
         for template in self.templates:
             if "{}" not in template:
                 raise ValueError(
@@ -114,9 +115,7 @@ class Task(DatasetBase):
         self._train_x = _of_classes(self._train_x, kept)
         self._val = _of_classes(self._val, kept)
         self._test = _of_classes(self._test, kept)
-        self._classnames = [self._classnames[label] for label in kept]
-        self._num_classes = len(kept)
-        self._lab2cname = dict(enumerate(self._classnames))
+        self._set_classes([self._classnames[label] for label in kept])
 
     def data_root(self, cfg) -> str:
         """Return the absolute folder of all data sets, `cfg.DATASET.ROOT`.
@@ -175,6 +174,23 @@ def register_task(cls: type[Task]) -> type[Task]:
     return cls
 
 
+def register_entry(
+    entry: Entry, bases: tuple[type, ...], attributes: dict[str, Any]
+) -> None:
+    """Register a set of the catalog: a subclass of `bases` with its metadata and
+    `attributes`.
+    """
+    attributes |= {
+        "name": entry.name,
+        "metric": entry.metric,
+        "label_kind": entry.label_kind,
+        "templates": templates(entry.name),
+        "crop": entry.crop,
+        "__module__": bases[0].__module__,
+    }
+    register_task(type(entry.name, bases, attributes))
+
+
 def require_train_images(
     samples: Sequence[Sample], classnames: Sequence[str], source: str
 ) -> None:
@@ -211,9 +227,7 @@ class _Wrapped(Task):
         for attribute in ("label_kind", "metric", "templates", "crop"):
             if hasattr(dataset, attribute):
                 setattr(self, attribute, getattr(dataset, attribute))
-        splits = [
-            list(items or []) for items in (dataset.train_x, dataset.val, dataset.test)
-        ]
+        splits = [dataset.train_x or [], dataset.val or [], dataset.test or []]
         base = _base_folder(
             dataset, [item.impath for items in splits for item in items]
         )
@@ -224,17 +238,8 @@ class _Wrapped(Task):
 def _sample(item, base: str) -> Sample:
     if isinstance(item, Sample):
         return item
-    return Sample(
-        item.impath,
-        (item.label,),
-        _relative(item.impath, base),
-        item.classname,
-        item.domain,
-    )
-
-
-def _relative(path: str, base: str) -> str:
-    return os.path.relpath(os.path.abspath(path), base).replace(os.sep, "/")
+    key = os.path.relpath(os.path.abspath(item.impath), base).replace(os.sep, "/")
+    return Sample(item.impath, (item.label,), key, item.classname, item.domain)
 
 
 def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
@@ -258,6 +263,4 @@ def as_task(dataset: DatasetBase, name: str) -> Task:
     {}.", unless it has attributes `label_kind`, `metric`, `templates` or `crop` that
     say otherwise.
     """
-    if isinstance(dataset, Task):
-        return dataset
-    return _Wrapped(dataset, name)
+    return dataset if isinstance(dataset, Task) else _Wrapped(dataset, name)

@@ -26,20 +26,16 @@ def register_union(names: Sequence[str]) -> str:
         name = ",".join(names)
 
         def __init__(self, cfg):
+            self.parts = [build_task(cfg, name) for name in names]
             classnames: list[str] = []
-            train: list[Sample] = []
-            val: list[Sample] = []
-            test: list[Sample] = []
-            self.parts: list[Task] = []
-            for domain, name in enumerate(names):
-                task = build_task(cfg, name)
-                self.parts.append(task)
+            splits: tuple[list[Sample], ...] = ([], [], [])  # train, val, test
+            for domain, task in enumerate(self.parts):
                 first = len(classnames)
-                train += _shifted(task.train_x, first, domain)
-                val += _shifted(task.val, first, domain)
-                test += _shifted(task.test, first, domain)
+                splits[0].extend(_shifted(task.train_x, first, domain))
+                splits[1].extend(_shifted(task.val, first, domain))
+                splits[2].extend(_shifted(task.test, first, domain))
                 classnames += task.classnames
-            super().__init__(classnames, train, val, test)
+            super().__init__(classnames, *splits)
 
     Union.__name__ = Union.name
     DATASET_REGISTRY.register(Union, force=True)

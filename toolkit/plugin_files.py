@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
-from toolkit.common import plugins
+from toolkit.common import dassl_scripts, plugins
 
 log = logging.getLogger(__name__)
 
@@ -259,19 +259,12 @@ def matching_files(folder: Path, pattern: re.Pattern) -> list[Path]:
                 found.append(file)
     train = folder / "train.py"
     text = _text(train) if train.is_file() else ""
-    first = [file for file in found if _is_imported(file, text)]
+    first = [file for file in found if dassl_scripts.imports(text, file)]
     return first + [file for file in found if file not in first and file != train]
 
 
 def _is_searched(name: str) -> bool:
     return not name.startswith((".", "__")) and "dassl" not in name.lower()
-
-
-def _is_imported(file: Path, text: str) -> bool:
-    return (
-        re.search(rf"\b{re.escape(file.parent.name)}\.{re.escape(file.stem)}\b", text)
-        is not None
-    )
 
 
 def _text(file: Path) -> str:

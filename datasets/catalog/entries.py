@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from datasets.pocket.catalog import catalog_entries
+from datasets.pocket.specs import catalog_entries
 from toolkit.common.suggest import nearest
 
 SUITES = ("coop", "imagenet-variant", "elevater", "pocket")

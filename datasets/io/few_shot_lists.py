@@ -23,9 +23,8 @@ def write_list(path: str | os.PathLike, samples: Sequence[Sample]) -> None:
     lines = []
     for sample in samples:
         values = (sample.key, sample.label, sample.domain, sample.classname)
-        lines.append(
-            json.dumps(dict(zip(FIELDS, values, strict=True)), ensure_ascii=False)
-        )
+        item = dict(zip(FIELDS, values, strict=True))
+        lines.append(json.dumps(item, ensure_ascii=False))
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -43,9 +42,8 @@ def read_list(path: Path) -> dict:
     Raises ValueError naming the line that is no image.
     """
     paths, labels = [], []
-    for number, line in enumerate(
-        path.read_text(encoding="utf-8").splitlines(), start=1
-    ):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -57,14 +55,8 @@ def read_list(path: Path) -> dict:
                 f"{path}:{number}: expected a JSON object with {', '.join(FIELDS)}"
             ) from None
     shots = max(Counter(labels).values())
-    return {
-        "task": None,
-        "shots": shots,
-        "train": paths,
-        "val": [],
-        "labels": labels,
-        "file": str(path),
-    }
+    record = {"task": None, "shots": shots, "train": paths, "val": []}
+    return record | {"labels": labels, "file": str(path)}
 
 
 def find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
@@ -76,7 +68,9 @@ def find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
     by_key = {sample.key: sample for sample in reversed(pool)}
     found = []
     for path, label in zip(record["train"], record["labels"], strict=True):
-        sample = _find(by_key, path)
+        parts = path.split("/")
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        sample = next((by_key[end] for end in ends if end in by_key), None)
         if sample is None:
             raise ValueError(f"{record['file']} names {path}, which is not there")
         if sample.label != label:
@@ -85,12 +79,3 @@ def find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
             )
         found.append(sample)
     return found
-
-
-def _find(by_key: Mapping[str, Sample], path: str) -> Sample | None:
-    parts = path.split("/")
-    for start in range(len(parts)):
-        sample = by_key.get("/".join(parts[start:]))
-        if sample is not None:
-            return sample
-    return None

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from datasets.task import Sample
@@ -80,14 +81,13 @@ def read_iris(
                 f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered"
             )
         names = [str(label) for label in range(largest + 1)]
-    _require_rows(rows, path)
     for row in rows:
         for label in row.labels:
             if label >= len(names):
                 raise ValueError(
                     f"{row.where}: label {label} is out of range: {labelmap} has {len(names)} classes"
                 )
-    return _samples(rows, names), names
+    return _samples(rows, names, path), names
 
 
 def read_labelmap(root: str, labelmap: str) -> list[str]:
@@ -112,8 +112,7 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
     """
     path = os.path.join(root, index)
     rows, names = parse_coco(read_json(path), path, root, raise_issue)
-    _require_rows(rows, path)
-    return _samples(rows, names), names
+    return _samples(rows, names, path), names
 
 
 def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
@@ -132,11 +131,8 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
             labels = tuple(int(label) for label in field.split(","))
             key = key.rstrip()
         elif key and not _IMAGE.search(field):
-            issue(
-                "index-line",
-                where,
-                f"{field!r} is not a list of labels such as 3 or 0,4,17",
-            )
+            message = f"{field!r} is not a list of labels such as 3 or 0,4,17"
+            issue("index-line", where, message)
             continue
         else:
             key, labels = line, ()
@@ -154,28 +150,25 @@ def parse_coco(
     images = _entries(content, "images", "image", source, issue)
     label_of = {category["id"]: label for label, category in enumerate(categories)}
     labels: dict[Any, list[int]] = {image["id"]: [] for image in images}
-    for where, annotation in _checked(
-        content, "annotations", ("image_id", "category_id"), source, issue
-    ):
-        if annotation["category_id"] not in label_of:
-            known = list(label_of)
-            message = f"no category has the id {annotation['category_id']}; known: {known[:100]}"
+    keys = ("image_id", "category_id")
+    for where, annotation in _checked(content, "annotations", keys, source, issue):
+        image, category = annotation["image_id"], annotation["category_id"]
+        if category not in label_of:
+            known = list(label_of)[:100]
+            message = f"no category has the id {category}; known: {known}"
             issue("label-range", where, message)
-        elif annotation["image_id"] not in labels:
-            issue(
-                "unknown-image", where, f"no image has the id {annotation['image_id']}"
-            )
+        elif image not in labels:
+            issue("unknown-image", where, f"no image has the id {image}")
         else:
-            labels[annotation["image_id"]].append(label_of[annotation["category_id"]])
+            labels[image].append(label_of[category])
     rows = []
     for image in images:
         key = image["file_name"]
         if image.get("zip_file"):
             key = f"{image['zip_file']}@{key}"
         where = f"{source}: image {image['id']}"
-        rows.append(
-            Row(where, key, tuple(labels[image["id"]]), os.path.join(folder, key))
-        )
+        path = os.path.join(folder, key)
+        rows.append(Row(where, key, tuple(labels[image["id"]]), path))
     return rows, [str(category["name"]) for category in categories]
 
 
@@ -200,18 +193,18 @@ def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
     """Raise ValueError if an image, or the zip that it is in, is not in the set's
     folder. `source` names the index.
     """
-    base = os.path.realpath(folder)
     zips: set[str] = set()
     for sample in samples:
         path, member = split_archive(sample.impath)
+        is_inside = True
         if leads_outside(sample.key):
-            is_outside = not _is_below(os.path.normpath(path), os.path.normpath(folder))
+            is_inside = Path(os.path.abspath(path)).is_relative_to(
+                os.path.abspath(folder)
+            )
         elif member is not None and path not in zips:  # may be a link
             zips.add(path)
-            is_outside = not _is_below(os.path.realpath(path), base)
-        else:
-            is_outside = False
-        if is_outside:
+            is_inside = Path(path).resolve().is_relative_to(Path(folder).resolve())
+        if not is_inside:
             advice = "--allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway"
             raise ValueError(
                 f"{source}: {sample.key!r} leads out of the folder of the data set; {advice}"
@@ -222,12 +215,6 @@ def leads_outside(key: str) -> bool:
     """Return whether a path of an index is absolute or has a part that leads upwards."""
     path, _ = split_archive(key)
     return os.path.isabs(path) or ".." in path.replace("\\", "/").split("/")
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return os.path.commonpath(
-        [os.path.abspath(path), os.path.abspath(folder)]
-    ) == os.path.abspath(folder)
 
 
 def repeated(values: Sequence) -> list:
@@ -243,17 +230,14 @@ def repeated(values: Sequence) -> list:
     return list(twice)
 
 
-def _samples(rows: Sequence[Row], names: Sequence[str]) -> list[Sample]:
+def _samples(rows: Sequence[Row], names: Sequence[str], path: str) -> list[Sample]:
+    if not rows:
+        raise ValueError(f"{path} names no image")
     samples = []
     for row in rows:
         classname = names[row.labels[0]] if row.labels else ""
         samples.append(Sample(row.path, row.labels, row.key, classname))
     return samples
-
-
-def _require_rows(rows: Sequence[Row], path: str) -> None:
-    if not rows:
-        raise ValueError(f"{path} names no image")
 
 
 def _entries(
@@ -264,12 +248,10 @@ def _entries(
     entries = [entry for _, entry in _checked(content, name, keys, source, issue)]
     for value in repeated([entry["id"] for entry in entries]):
         issue("id-twice", source, f"the {kind} id {value} occurs more than once")
-    return sorted(entries, key=_by_id)
-
-
-def _by_id(entry: dict) -> tuple[bool, Any]:
-    """Return a key to sort by: numbers by value, then texts."""
-    return isinstance(entry["id"], str), entry["id"]
+    # numbers by value, then texts
+    return sorted(
+        entries, key=lambda entry: (isinstance(entry["id"], str), entry["id"])
+    )
 
 
 def _checked(

@@ -1,14 +1,16 @@
-"""One form for images that come packed: a class list, and for each split a stream of
+"""One form for images that come packed: class names, and for each split a stream of
 images with labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from toolkit.common.files import no_data_reason
+from toolkit.common.files import decode_text, no_data_reason
 
+NAMES_FILE = "classnames.txt"  # a class name a line, in label order
 SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -51,7 +53,7 @@ class Collection:
     names_from: str
     splits: Mapping[str, Callable[[], Iterator[PackedImage]]]
     multilabel: bool = False
-    templates: tuple[str, ...] = field(default=())
+    templates: tuple[str, ...] = ()
 
 
 def image_suffix(content: bytes, where: str) -> str:
@@ -76,11 +78,29 @@ def image_suffix(content: bytes, where: str) -> str:
     raise ValueError(f"{where} is no image: it begins with {content[:8]!r}")
 
 
-def require_label(
-    label: int, classnames: list[str], where: str, names_from: str
+def require_labels(
+    labels: tuple[int, ...], classnames: list[str], where: str, names_from: str
 ) -> None:
     """Raise ValueError if a label has no class name."""
-    if not 0 <= label < len(classnames):
+    for label in labels:
+        if not 0 <= label < len(classnames):
+            raise ValueError(
+                f"{where}: label {label} is out of range: {names_from} has {len(classnames)} classes"
+            )
+
+
+def read_class_list(path: Path) -> list[str]:
+    """Return the class names of a file; blank lines may end it.
+
+    Raises ValueError if the file is no text, names no class, or has a blank line before
+    a name, which would be a label.
+    """
+    text = decode_text(path.read_bytes(), str(path))
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if not names:
+        raise ValueError(f"{path} names no class")
+    if "" in names:
         raise ValueError(
-            f"{where}: label {label} is out of range: {names_from} has {len(classnames)} classes"
+            f"{path}:{names.index('') + 1} is blank, but each line is a label: name the class, or delete the line"
         )
+    return names

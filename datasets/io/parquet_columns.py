@@ -39,12 +39,12 @@ def image_column(schema: Any, file: Path) -> str:
             f"{file} has no column of images {{bytes, path}}; it has {', '.join(schema.names)}"
         )
     named = [found[name] for name in IMAGE_COLUMNS if name in found]
-    if not named and len(found) > 1:
+    column, *others = named or found.values()
+    if others and not named:
         names = ", ".join(found.values())
         raise ValueError(
             f"{file} has several columns of images: {names}; name one of them image"
         )
-    column = named[0] if named else next(iter(found.values()))
     _require_images(schema, column, file)
     return column
 
@@ -53,7 +53,8 @@ def _require_images(schema: Any, column: str, file: Path) -> None:
     """Raise ValueError unless a file has one column of this name, which holds images."""
     _require_column(schema, column, file)
     kind = schema.field(column).type
-    if not _holds_images(kind):
+    content = kind.field("bytes").type if _has_bytes(kind) else kind
+    if not _is_any(content, "binary", "large_binary", "binary_view"):
         raise ValueError(
             f"{file}: column {column!r} holds {kind}, not images {{bytes, path}}"
         )
@@ -103,46 +104,25 @@ def _require_column(schema: Any, column: str, file: Path) -> None:
         raise ValueError(f"{file} has {count} columns {column!r}; one is needed")
 
 
-def _holds_images(kind: Any) -> bool:
-    """Return if values of a type are bytes, or have bytes."""
-    if _has_bytes(kind):
-        kind = kind.field("bytes").type
+def _is_any(kind: Any, *names: str) -> bool:
+    """Return if a type is one of those that pyarrow calls by these names."""
     types = load_pyarrow().types
-    return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-    )
-
-
-def _is_struct(kind: Any) -> bool:
-    return bool(load_pyarrow().types.is_struct(kind))
+    return any(getattr(types, f"is_{name}")(kind) for name in names)
 
 
 def _has_bytes(kind: Any) -> bool:
-    return _is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return _is_any(kind, "struct") and kind.get_field_index("bytes") >= 0
 
 
 def _is_list(kind: Any) -> bool:
-    types = load_pyarrow().types
-    return bool(
-        types.is_list(kind)
-        or types.is_large_list(kind)
-        or types.is_fixed_size_list(kind)
-        or types.is_list_view(kind)
-    )
+    return _is_any(kind, "list", "large_list", "fixed_size_list", "list_view")
 
 
 def is_text(kind: Any) -> bool:
     """Return if values of a type are texts, or lists of texts."""
-    types = load_pyarrow().types
-    if _is_list(kind) or types.is_dictionary(kind):
+    if _is_list(kind) or _is_any(kind, "dictionary"):
         return is_text(kind.value_type)
-    return bool(
-        types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-    )
+    return _is_any(kind, "string", "large_string", "string_view")
 
 
 def _named_columns(schema: Any) -> dict[str, list[str]]:

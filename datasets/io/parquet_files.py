@@ -13,8 +13,14 @@ from typing import Any
 
 from toolkit.common.files import require_data
 
-from .class_lists import NAMES_FILE, read_class_list
-from .packed import Collection, PackedImage, image_suffix, require_label
+from .packed import (
+    NAMES_FILE,
+    Collection,
+    PackedImage,
+    image_suffix,
+    read_class_list,
+    require_labels,
+)
 from .parquet_columns import (
     image_column,
     is_text,
@@ -60,7 +66,7 @@ def read_parquet(
         for file in parts:
             other = _open(file).schema_arrow
             require_same(other, file, first, (images, labels), classnames)
-    names_file = _names_file(path)
+    names_file = (path if path.is_dir() else path.parent) / NAMES_FILE
     if not classnames and names_file.is_file():
         classnames = read_class_list(names_file)
         names_from = str(names_file)
@@ -71,11 +77,10 @@ def read_parquet(
             f"{first}: the labels in column {labels!r} have no class names; put them into {names_file}, "
             "a line a class in label order"
         )
-    streams = {}
-    for split, parts in files.items():
-        streams[split] = functools.partial(
-            _read, parts, (images, labels), classnames, names_from
-        )
+    read = functools.partial(
+        _read, columns=[images, labels], classnames=classnames, names_from=names_from
+    )
+    streams = {split: functools.partial(read, parts) for split, parts in files.items()}
     return Collection(classnames, names_from, streams, multilabel)
 
 
@@ -88,37 +93,28 @@ def _open(file: Path) -> Any:
         raise ValueError(f"{file} is no readable parquet file: {error}") from None
 
 
-def _names_file(path: Path) -> Path:
-    folder = path if path.is_dir() else path.parent
-    return folder / NAMES_FILE
-
-
 def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
     """Return split -> its files in order, in the order train, val, test."""
     if path.is_file():
         candidates = [path]
     elif path.is_dir():
-        candidates = sorted(
-            file
-            for file in path.rglob("*.parquet")
-            if not _is_hidden(file.relative_to(path))
-        )
+        found = path.rglob("*.parquet")
+        candidates = sorted(file for file in found if not _is_hidden(file, path))
     else:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
         raise FileNotFoundError(f"no parquet file in {path}")
     spellings = FOLDER_SPLITS | {spelling: split for split, spelling in renamed.items()}
-    found: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
     others = []
     for file in candidates:
         split = _split_of(file, path, spellings)
-        if split:
-            found.setdefault(split, []).append(file)
-        elif len(candidates) == 1:
-            found["train"] = [file]
+        if split or len(candidates) == 1:
+            splits[split or "train"].append(file)
         else:
             others.append(file)
-    if not found:
+    splits = {split: files for split, files in splits.items() if files}
+    if not splits:
         raise ValueError(
             f"{candidates[0]}: neither its name nor its folder is that of a split: train, validation or test"
         )
@@ -127,14 +123,14 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
             "%s: %d of %d files are passed over, as their names are no splits', such as %s",
             *(path, len(others), len(candidates), others[0].relative_to(path)),
         )
-    for split, files in found.items():
+    for split, files in splits.items():
         _require_one_folder(split, files)
         _require_all_parts(files)
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+    return splits
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _is_hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
 
 
 def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
@@ -202,7 +198,7 @@ def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:
 
 
 def _read(
-    files: list[Path], columns: tuple[str, str], classnames: list[str], names_from: str
+    files: list[Path], columns: list[str], classnames: list[str], names_from: str
 ) -> Iterator[PackedImage]:
     """Yield the images of a split in file and row order, called by their row numbers."""
     position_of = {name: position for position, name in enumerate(classnames)}
@@ -212,26 +208,16 @@ def _read(
         opened = _open(file)
         row = 0
         try:
-            for batch in opened.iter_batches(BATCH, columns=list(columns)):
-                images = batch.column(
-                    batch.schema.get_field_index(columns[0])
-                ).to_pylist()
-                labels = batch.column(
-                    batch.schema.get_field_index(columns[1])
-                ).to_pylist()
-                for image, label in zip(images, labels, strict=True):
+            for batch in opened.iter_batches(BATCH, columns=columns):
+                values = [batch.column(column).to_pylist() for column in columns]
+                for image, label in zip(*values, strict=True):
                     where = f"{file}: row {row}"
                     content = _content(image, where)
                     positions = _positions(label, position_of, where, names_from)
                     _require_no_vector(label, len(classnames), where)
-                    for position in positions:
-                        require_label(position, classnames, where, names_from)
-                    yield PackedImage(
-                        f"{number:07d}.{image_suffix(content, where)}",
-                        content,
-                        positions,
-                        where,
-                    )
+                    require_labels(positions, classnames, where, names_from)
+                    name = f"{number:07d}.{image_suffix(content, where)}"
+                    yield PackedImage(name, content, positions, where)
                     row += 1
                     number += 1
         except (pyarrow.ArrowException, OSError) as error:
@@ -251,12 +237,13 @@ def _require_no_vector(label: Any, classes: int, where: str) -> None:
 
 
 def _content(image: Any, where: str) -> bytes:
-    content = image.get("bytes") if isinstance(image, dict) else image
-    if not content:
-        path = image.get("path") if isinstance(image, dict) else None
+    if not isinstance(image, dict):
+        image = {"bytes": image}
+    if not image.get("bytes"):
+        path = image.get("path")
         also = f", but the path {path!r}" if path else ""
         raise ValueError(f"{where} has no bytes of an image{also}")
-    return content
+    return image["bytes"]
 
 
 def _positions(

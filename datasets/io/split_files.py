@@ -54,14 +54,11 @@ def parse_split(
         for position, entry in enumerate(entries):
             where = f"{source}: {split}[{position}]"
             row = _row(entry, where, folder)
-            if row is None:
-                issue(
-                    "index-line",
-                    where,
-                    f"expected [path, label, class name], found {entry!r}",
-                )
-            else:
+            if row is not None:
                 splits[split].append(row)
+                continue
+            message = f"expected [path, label, class name], found {entry!r}"
+            issue("index-line", where, message)
     return splits
 
 
@@ -94,11 +91,8 @@ def _row(entry: Any, where: str, folder: str) -> Row | None:
     if not isinstance(entry, list) or len(entry) != 3:
         return None
     key, label, classname = entry
-    if (
-        not isinstance(key, str)
-        or not isinstance(classname, str)
-        or isinstance(label, bool | float)
-    ):
+    is_text = isinstance(key, str) and isinstance(classname, str)
+    if not is_text or isinstance(label, bool | float):
         return None
     try:
         label = int(label)

@@ -23,8 +23,14 @@ import numpy as np
 from toolkit.common.files import decode_text
 from toolkit.common.image_files import has_image_suffix, is_hidden
 
-from .class_lists import NAMES_FILE, read_class_list
-from .packed import Collection, PackedImage, image_suffix, require_label
+from .packed import (
+    NAMES_FILE,
+    Collection,
+    PackedImage,
+    image_suffix,
+    read_class_list,
+    require_labels,
+)
 from .split_names import split_of
 from .tar_files import tar_members
 
@@ -60,10 +66,8 @@ def read_webdataset(path: Path) -> Collection:
     multilabel = kind == "multilabel"
     splits = {}
     for split, folder in _split_folders(path).items():
-        tars = _shards(folder)
-        splits[split] = functools.partial(
-            _read, tars, classnames, str(names_file), multilabel
-        )
+        source = (_shards(folder), classnames, str(names_file), multilabel)
+        splits[split] = functools.partial(_read, *source)
     if not splits:
         raise ValueError(
             f"{path} has none of the folders train, val and test with shards 0.tar, 1.tar, ..."
@@ -123,19 +127,14 @@ def _shards(folder: Path) -> list[Path]:
         count = int(text)
     for number in range(count):
         if number not in known:
-            missing = _shard_name(number, known[last])
+            name = _SHARD.fullmatch(known[last].stem)  # the missing one is called alike
+            digits = name["number"]
+            width = len(digits) if digits.startswith("0") else 1
+            missing = folder / f"{name['prefix']}{number:0{width}d}.tar"
             raise FileNotFoundError(f"no shard {missing}, though there are {count}")
     if last >= count:
         raise ValueError(f"{counter} says {count} shards, but there is {known[last]}")
     return [known[number] for number in range(count)]
-
-
-def _shard_name(number: int, other: Path) -> Path:
-    """Return the path of a shard that is called like another one."""
-    name = _SHARD.fullmatch(other.stem)
-    digits = name["number"]
-    width = len(digits) if digits.startswith("0") else 1
-    return other.with_name(f"{name['prefix']}{number:0{width}d}.tar")
 
 
 def _read(
@@ -151,8 +150,7 @@ def _read(
                 raise ValueError(f"{where} occurs twice in the split")
             seen.add(key)
             labels = _labels(files, len(classnames), multilabel, where)
-            for label in labels:
-                require_label(label, classnames, where, names_from)
+            require_labels(labels, classnames, where, names_from)
             yield PackedImage(f"{key}.{suffix}", image, labels, where)
     if not seen:
         raise ValueError(f"{tars[0].parent} holds no sample")

@@ -77,12 +77,9 @@ def render(
     known = FAMILIES if family in FAMILIES else SHIFTED
     image, attributes = known[family].render(concept, rng, mode)
     if style is None:
-        plain = rng.random() < 0.75
-        style = "plain" if plain else pick(rng, STYLES)
+        style = "plain" if rng.random() < 0.75 else pick(rng, STYLES)
     if style in COLORLESS:
-        attributes = {
-            attribute for attribute in attributes if not attribute.startswith("color:")
-        }
+        attributes = {name for name in attributes if not name.startswith("color:")}
     return finish(image, style, rng), frozenset(attributes)
 
 
@@ -111,13 +108,14 @@ def _words(
 ) -> tuple[str, set[str]]:
     """Name a concept, sometimes with its colour; of a word sometimes its mood alone."""
     claimed = {f"{family}:{concept}"}
-    words = phrase(family, concept, rng)
+    synonyms = CAPTIONS["synonyms"].get(family, {}).get(concept, [])
+    frame = str(rng.choice(CAPTIONS["families"][family]))
+    # its name twice as often as each synonym
+    words = frame.format(pick(rng, [concept, concept, *synonyms]))
     if words == concept:
         words = CAPTIONS["instead"].get(family, {}).get(concept, words)
     if family == "word" and rng.random() < 0.4:
-        claimed = {
-            attribute for attribute in attributes if attribute.startswith("mood:")
-        }
+        claimed = {name for name in attributes if name.startswith("mood:")}
         mood = next(iter(claimed)).split(":")[1]
         return f"{mood} review", claimed
     if family in ("object", "shape") and rng.random() < 0.4:
@@ -126,13 +124,3 @@ def _words(
                 claimed.add(attribute)
                 words = f"{attribute.split(':')[1]} {words}"
     return words, claimed
-
-
-def phrase(family: str, concept: str, rng: Rng) -> str:
-    """Return one way to name a concept: its name, twice as often as each synonym, in
-    one of the family's phrases.
-    """
-    synonyms = CAPTIONS["synonyms"].get(family, {}).get(concept, [])
-    words = [concept, concept, *synonyms]
-    frame = str(rng.choice(CAPTIONS["families"][family]))
-    return frame.format(pick(rng, words))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from .colors import COLORS, CONCEPTS, Color, Rng, shade, vary
-from .drawings import draw, read_drawings
-from .pen import Pen, canvas
+from .pen import Pen, canvas, circle, read_drawings
 
 FLOWERS = CONCEPTS["flowers"]
 FOODS = read_drawings("foods")
@@ -20,11 +19,9 @@ def flower(name: str, rng: Rng, mode: str):
     pen.settle(rng, 20, 0.7, 1.05)
     petal, heart, count, width = FLOWERS[name]
     turn = rng.uniform(0, 360)
-    for k in range(count):
-        angle = turn + 360 * k / count
-        x = 50 + 24 * math.cos(math.radians(angle))
-        y = 50 + 24 * math.sin(math.radians(angle))
-        pen.oval(x, y, 21, width, shade(petal, 0.85 + 0.3 * (k % 2)), angle)
+    for k, (x, y) in enumerate(circle(50, 50, 24, count, turn)):
+        color = shade(petal, 0.85 + 0.3 * (k % 2))
+        pen.oval(x, y, 21, width, color, turn + 360 * k / count)
     pen.oval(50, 50, 13, 13, heart)
     return pen.image, {f"flower:{name}"}
 
@@ -34,26 +31,19 @@ def food(name: str, rng: Rng, mode: str):
     pen = canvas(rng, mode)
     pen.oval(50, 56, 49, 43, "plate")
     pen.settle(rng, 16, 0.65, 0.85)
-    draw(pen, FOODS[name])
+    pen.strokes(FOODS[name])
     if name == "donut":
-        _sprinkle(pen)
+        for k, color in enumerate(list(COLORS)[:9]):
+            x, y = 50 + 27 * math.cos(k * 0.7), 50 + 27 * math.sin(k * 0.7)
+            pen.oval(x, y, 3, 3, color)
     elif name == "fried egg":
         pen.oval(46, 52, 40, 32, "white", rng.uniform(-30, 30))
         pen.oval(50, 50, 15, 15, "yellow")
     elif name == "salad":
-        _leaves(pen, rng)
+        for _ in range(9):
+            color = str(rng.choice(["green", "green", "red"]))
+            pen.oval(rng.uniform(18, 82), rng.uniform(28, 44), 10, 8, color)
     return pen.image, {f"food:{name}"}
-
-
-def _sprinkle(pen: Pen) -> None:
-    for k, color in enumerate(list(COLORS)[:9]):
-        pen.oval(50 + 27 * math.cos(k * 0.7), 50 + 27 * math.sin(k * 0.7), 3, 3, color)
-
-
-def _leaves(pen: Pen, rng: Rng) -> None:
-    for _ in range(9):
-        color = str(rng.choice(["green", "green", "red"]))
-        pen.oval(rng.uniform(18, 82), rng.uniform(28, 44), 10, 8, color)
 
 
 def pet(name: str, rng: Rng, mode: str):
@@ -62,7 +52,14 @@ def pet(name: str, rng: Rng, mode: str):
     pen.settle(rng, 12, 0.75, 1.0)
     kind = PETS[name]
     ears, coat, marking = kind["ears"], tuple(kind["coat"]), kind["marking"]
-    _ears(pen, ears, coat)
+    tip = 6 if ears == "cat" else 2
+    for side in (-1, 1):
+        if ears == "dog":
+            pen.oval(50 + 34 * side, 50, 10, 26, shade(coat, 0.55))
+        else:
+            outer, inner = 50 + 32 * side, 50 + 8 * side
+            corners = [(outer, 40), (50 + 30 * side, tip), (inner, 26)]
+            pen.poly(corners, shade(coat, 0.7))
     pen.oval(50, 54, 33, 32, coat)
     _marking(pen, marking, coat, rng)
     eyes = "black"
@@ -75,20 +72,6 @@ def pet(name: str, rng: Rng, mode: str):
     pen.oval(50, 66, 5, 4, "black")
     animal = "cat" if ears == "cat" else "dog"
     return pen.image, {f"pet:{name}", f"kind:{animal}"}
-
-
-def _ears(pen: Pen, ears: str, coat: Color) -> None:
-    height = 6 if ears == "cat" else 2
-    for side in (-1, 1):
-        if ears == "dog":
-            pen.oval(50 + 34 * side, 50, 10, 26, shade(coat, 0.55))
-        else:
-            corners = [
-                (50 + 32 * side, 40),
-                (50 + 30 * side, height),
-                (50 + 8 * side, 26),
-            ]
-            pen.poly(corners, shade(coat, 0.7))
 
 
 def _marking(pen: Pen, marking: str, coat: Color, rng: Rng) -> None:
@@ -110,8 +93,7 @@ def flag(name: str, rng: Rng, mode: str):
     """Return a flag that fills most of the square, and its attributes."""
     pen = Pen(vary("pale-sky", rng, 18))
     pen.settle(rng, 7, 0.8, 1.0)
-    kind, *names = FLAGS[name]
-    colors = [color for color in names]
+    kind, *colors = FLAGS[name]
     pen.rect(4, 18, 96, 82, colors[0])
     if kind == "cross":
         pen.rect(28, 18, 40, 82, colors[1])
@@ -119,16 +101,10 @@ def flag(name: str, rng: Rng, mode: str):
     elif kind == "disc":
         pen.oval(50, 50, 18, 18, colors[1])
     else:
-        _stripes(pen, kind, colors)
+        for k, color in enumerate(colors):
+            low, high = k / len(colors), (k + 1) / len(colors)
+            if kind == "vertical":
+                pen.rect(4 + 92 * low, 18, 4 + 92 * high, 82, color)
+            else:
+                pen.rect(4, 18 + 64 * low, 96, 18 + 64 * high, color)
     return pen.image, {f"flag:{name}"}
-
-
-def _stripes(pen: Pen, kind: str, colors: list[Color]) -> None:
-    count = len(colors)
-    for k, color in enumerate(colors):
-        low = k / count
-        high = (k + 1) / count
-        if kind == "vertical":
-            pen.rect(4 + 92 * low, 18, 4 + 92 * high, 82, color)
-        else:
-            pen.rect(4, 18 + 64 * low, 96, 18 + 64 * high, color)

@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .colors import COLORS, CONCEPTS, DRAWINGS, Color, Rng, pick, shade, vary
-from .drawings import Stroke, draw, pairs, read_drawing, read_drawings
-from .pen import Pen, Point, canvas
+from .pen import Pen, Point, Stroke, canvas, circle, pairs, read_drawing, read_drawings
 
 SHAPES = read_drawings("shapes")
 OBJECTS = read_drawings("objects")
@@ -27,24 +26,17 @@ Rendered = tuple[Image.Image, set[str]]
 
 
 def _star() -> list[Point]:
-    points = []
-    for k in range(10):
-        radius = 18 if k % 2 else 45
-        angle = math.radians(-90 + 36 * k)
-        points.append((50 + radius * math.cos(angle), 50 + radius * math.sin(angle)))
-    return points
+    outer = circle(50, 50, 45, 5, -90)
+    inner = circle(50, 50, 18, 5, -54)
+    return [point for two in zip(outer, inner, strict=True) for point in two]
 
 
 def _heart() -> list[Point]:
     points = []
     for k in range(40):
         t = 2 * math.pi * k / 40
-        height = (
-            13 * math.cos(t)
-            - 5 * math.cos(2 * t)
-            - 2 * math.cos(3 * t)
-            - math.cos(4 * t)
-        )
+        bumps = 13 * math.cos(t) - 5 * math.cos(2 * t)
+        height = bumps - 2 * math.cos(3 * t) - math.cos(4 * t)
         points.append((50 + 2.3 * 16 * math.sin(t) ** 3, 48 - 2.3 * height))
     return points
 
@@ -56,12 +48,9 @@ def _crescent() -> list[Point]:
     return points + [(66 + 30 * math.cos(t), 50 + 30 * math.sin(t)) for t in inner]
 
 
-for _name, _points in (
-    ("star", _star()),
-    ("heart", _heart()),
-    ("crescent", _crescent()),
-):
-    SHAPES[_name] = [Stroke("poly", None, 1.0, points=tuple(_points))]
+SHAPES["star"] = [Stroke("poly", "main", 1.0, {"points": _star()})]
+SHAPES["heart"] = [Stroke("poly", "main", 1.0, {"points": _heart()})]
+SHAPES["crescent"] = [Stroke("poly", "main", 1.0, {"points": _crescent()})]
 
 
 def shape(name: str, rng: Rng, mode: str) -> Rendered:
@@ -69,7 +58,7 @@ def shape(name: str, rng: Rng, mode: str) -> Rendered:
     color = pick(rng)
     pen = canvas(rng, mode, color)
     pen.settle(rng, 12)
-    draw(pen, SHAPES[name], vary(color, rng))
+    pen.strokes(SHAPES[name], vary(color, rng))
     return pen.image, _colored(f"shape:{name}", color, mode)
 
 
@@ -90,7 +79,7 @@ def _colored(attribute: str, color: str, mode: str) -> set[str]:
 
 def draw_object(pen: Pen, name: str, color: Color, rng: Rng) -> None:
     """Draw one of OBJECTS."""
-    draw(pen, OBJECTS[name], color)
+    pen.strokes(OBJECTS[name], color)
     if name == "clock":
         angle = rng.uniform(0, 2 * math.pi)
         tip = (50 + 18 * math.cos(angle), 50 + 18 * math.sin(angle))
@@ -139,8 +128,8 @@ def plane(name: str, rng: Rng, mode: str) -> Rendered:
 def draw_car(pen: Pen, color: Color, body: str) -> None:
     """Draw a vehicle from the side."""
     pen.rect(6, 50, 94, 70, color)
-    draw(pen, BODIES[body], color)
-    draw(pen, WHEELS)
+    pen.strokes(BODIES[body], color)
+    pen.strokes(WHEELS)
 
 
 def car(name: str, rng: Rng, mode: str) -> Rendered:
@@ -189,7 +178,7 @@ def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
         x = rng.uniform(0, 100)
         y = rng.uniform(0, 100)
         pen.place(x, y, rng.uniform(0.15, 0.3), rng.uniform(0, 360))
-        draw(pen, SHAPES[pick(rng, shapes)], vary(pick(rng), rng))
+        pen.strokes(SHAPES[pick(rng, shapes)], vary(pick(rng), rng))
     x = rng.uniform(35, 65)
     y = rng.uniform(35, 65)
     flip = rng.random() < 0.5

@@ -1,13 +1,14 @@
-"""A pen that draws in a square of 100 x 100 units."""
+"""A pen that draws in a square of 100 x 100 units, and the drawings of drawings.yaml."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .colors import Color, Paint, Rng, pick, rgb, vary
+from .colors import DRAWINGS, Color, Paint, Rng, pick, rgb, shade, vary
 
 # pixels a side that everything is drawn at, before an image is stored or resized
 CANVAS = 96
@@ -15,6 +16,17 @@ CIRCLE = [(math.cos(t * math.pi / 12), math.sin(t * math.pi / 12)) for t in rang
 GROUNDS = ("white", "gray", "green", "blue", "yellow", "pink", "black")
 
 Point = tuple[float, float]
+
+
+class Stroke(NamedTuple):
+    """One line of a drawing: a method of `Pen`, a colour ("main" is the drawing's) and
+    its shade, and the method's other arguments.
+    """
+
+    method: str
+    color: str
+    factor: float
+    arguments: dict[str, Any]
 
 
 class Pen:
@@ -121,6 +133,12 @@ class Pen:
             self._map((x, y)), words, fill=rgb(color), font=font, anchor="mm"
         )
 
+    def strokes(self, drawing: Sequence[Stroke], main: Paint = "black") -> None:
+        """Draw a drawing of drawings.yaml in its "main" colour."""
+        for method, name, factor, arguments in drawing:
+            paint = main if name == "main" else name
+            getattr(self, method)(color=shade(paint, factor), **arguments)
+
 
 def canvas(rng: Rng, mode: str, avoid: str = "") -> Pen:
     """Return a pen on a background of another colour than `avoid`; sketches are on
@@ -131,3 +149,53 @@ def canvas(rng: Rng, mode: str, avoid: str = "") -> Pen:
     grounds = [name for name in GROUNDS if name != avoid]
     ground = pick(rng, grounds)
     return Pen(vary(ground, rng, 14))
+
+
+def read_drawings(group: str) -> dict[str, list[Stroke]]:
+    """Return the drawings of a group by name."""
+    return {name: read_drawing(lines) for name, lines in DRAWINGS[group].items()}
+
+
+def read_drawing(lines: list[str]) -> list[Stroke]:
+    """Return the strokes of the lines of one drawing."""
+    strokes = []
+    for line in lines:
+        verb, color, *words = line.split()
+        name, _, factor = color.partition("*")
+        method, arguments = _read_arguments(verb, words)
+        strokes.append(Stroke(method, name, float(factor or 1), arguments))
+    return strokes
+
+
+def _read_arguments(verb: str, words: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a method of `Pen` and its arguments; rings and polygons become points."""
+    if verb == "text":
+        return "text", {"size": float(words[0]), "words": words[1]}
+    numbers = [float(word) for word in words]
+    if verb == "rect":
+        return "rect", dict(zip(("x0", "y0", "x1", "y1"), numbers, strict=True))
+    if verb == "oval":
+        return "oval", dict(zip(("x", "y", "rx", "ry", "turn"), numbers, strict=False))
+    if verb == "ngon":
+        corners, radius, *turn = numbers
+        return "poly", {"points": circle(50, 50, radius, int(corners), *turn or (-90,))}
+    if verb == "ring":
+        width, x, y, radius, steps = numbers
+        points = circle(x, y, radius, int(steps))
+        return "line", {"width": width, "points": [*points, points[0]]}
+    if verb == "line":
+        return "line", {"width": numbers[0], "points": pairs(numbers[1:])}
+    return "poly", {"points": pairs(numbers)}
+
+
+def pairs(numbers: Sequence[float]) -> list[Point]:
+    """Return the points that alternate x and y give."""
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def circle(
+    x: float, y: float, radius: float, steps: int, turn: float = 0
+) -> list[Point]:
+    """Return points of a circle, the first in the direction `turn` (degrees)."""
+    angles = [math.radians(turn + 360 * k / steps) for k in range(steps)]
+    return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]

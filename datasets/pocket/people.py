@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from PIL import Image
 
 from .colors import CONCEPTS, Color, Rng, pick, shade, vary
-from .drawings import draw, read_drawings
-from .pen import Pen, Point, canvas
+from .pen import Pen, Point, canvas, read_drawings
 
 EMOTIONS = CONCEPTS["emotions"]
 MOUTHS = read_drawings("mouths")
@@ -18,7 +16,6 @@ SIGNS = read_drawings("signs")
 WORDS = CONCEPTS["words"]
 SKINS = ((240, 205, 170), (200, 150, 110), (140, 95, 65), (245, 215, 60))
 HAIR = [(16, 40), (26, 10), (50, 4), (74, 10), (84, 40), (50, 22)]
-TROUSERS = "jeans"
 
 
 def face(name: str, rng: Rng, mode: str):
@@ -46,14 +43,13 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
         pen.oval(x, 43, 2.4, min(emotion["opening"], 3), "black")
     pen.line([(50, 46), (47, 58), (52, 58)], shade(skin, 0.7), 2)
     if name in MOUTHS:
-        draw(pen, MOUTHS[name])
+        pen.strokes(MOUTHS[name])
     else:
-        pen.line(_curved_mouth(emotion["bend"]), "lips", 4)
-
-
-def _curved_mouth(bend: float) -> list[Point]:
-    heights = [72 + bend * math.sin(k / 6 * math.pi) - bend / 2 for k in range(7)]
-    return [(32 + 6 * k, height) for k, height in enumerate(heights)]
+        mouth = []
+        for k in range(7):
+            height = emotion["bend"] * (math.sin(k / 6 * math.pi) - 0.5)
+            mouth.append((32 + 6 * k, 72 + height))
+        pen.line(mouth, "lips", 4)
 
 
 def person(name: str, rng: Rng, mode: str):
@@ -63,18 +59,12 @@ def person(name: str, rng: Rng, mode: str):
     pen = canvas(rng, mode)
     pen.settle(rng, 5, 0.85, 1.05, flip=True)
     shirt = vary(pick(rng), rng)
-    draw_person(pen, name, rng, shirt)
-    return pen.image, {f"action:{name}"}
-
-
-def draw_person(pen: Pen, name: str, rng: Rng, shirt: Color) -> None:
-    """Draw a person who does something."""
     action = ACTIONS[name]
     hip = (50.0, 58.0 + action["drop"])
     lean = math.radians(action["lean"])
     neck = (hip[0] + 28 * math.sin(lean), hip[1] - 28 * math.cos(lean))
     for angles in action["legs"]:
-        pen.line(_limb(hip, angles, 17, rng), TROUSERS, 7)
+        pen.line(_limb(hip, angles, 17, rng), "jeans", 7)
     pen.line([hip, neck], shirt, 13)
     hands = []
     for angles in action["arms"]:
@@ -88,6 +78,7 @@ def draw_person(pen: Pen, name: str, rng: Rng, shirt: Color) -> None:
         pen.line([(10, y), (90, y)], "black", 4)
         pen.oval(12, y, 5, 10, "black")
         pen.oval(88, y, 5, 10, "black")
+    return pen.image, {f"action:{name}"}
 
 
 def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Point]:
@@ -101,44 +92,33 @@ def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Po
 
 def sign(name: str, rng: Rng, mode: str):
     """Return a road sign and its attributes."""
-    ground = pick(rng, ("gray", "green", "blue", "brown"))
-    pen = Pen(vary(ground, rng, 20))
+    pen = Pen(vary(pick(rng, ("gray", "green", "blue", "brown")), rng, 20))
     pen.settle(rng, 9, 0.7, 1.0)
-    draw(pen, SIGNS[name])
+    pen.strokes(SIGNS[name])
     return pen.image, {f"sign:{name}"}
 
 
 def digit(name: str, rng: Rng, mode: str):
     """Return a printed digit, sheared, and its attributes."""
     dark = rng.random() < 0.5
-    ground = "night" if dark else "chalk"
-    pen = Pen(vary(ground, rng, 15))
+    pen = Pen(vary("night" if dark else "chalk", rng, 15))
     pen.place(50 + rng.normal(0, 5), 50 + rng.normal(0, 5), 1.0)
     ink = "chalk"
     if not dark:
         ink = pick(rng, ("black", "blue", "red", "green"))
     pen.text(name, vary(ink, rng, 10), rng.uniform(66, 100))
-    return _sheared(pen.image, rng), {f"digit:{name}"}
-
-
-def _sheared(image: Image.Image, rng: Rng) -> Image.Image:
     x, y = rng.normal(0, 0.18), rng.normal(0, 0.1)
-    matrix = tuple(np.array([1, x, -48 * x, y, 1, -48 * y]))
-    corner = image.getpixel((1, 1))
-    return image.transform(
-        image.size,
-        Image.Transform.AFFINE,
-        matrix,
-        Image.Resampling.BILINEAR,
-        fillcolor=corner,
-    )
+    shear = (Image.Transform.AFFINE, (1, x, -48 * x, y, 1, -48 * y))
+    corner = pen.image.getpixel((1, 1))
+    size, smooth = pen.image.size, Image.Resampling.BILINEAR
+    image = pen.image.transform(size, *shear, smooth, fillcolor=corner)
+    return image, {f"digit:{name}"}
 
 
 def word(name: str, rng: Rng, mode: str):
     """Return a written word; its attributes are the word and its mood."""
     mood = "positive" if name in WORDS["positive"] else "negative"
-    ground = pick(rng, ("white", "yellow", "gray"))
-    pen = Pen(vary(ground, rng, 8))
+    pen = Pen(vary(pick(rng, ("white", "yellow", "gray")), rng, 8))
     pen.place(50 + rng.normal(0, 4), 50 + rng.normal(0, 14))
     ink = vary(pick(rng, ("black", "blue", "red")), rng, 8)
     pen.text(name, ink, rng.uniform(25, 33))
@@ -150,8 +130,7 @@ def meme(name: str, rng: Rng, mode: str):
 
     The word is "kind" or "rude", the face may be any.
     """
-    ground = pick(rng, ("gray", "blue", "green", "pink"))
-    pen = Pen(vary(ground, rng, 18))
+    pen = Pen(vary(pick(rng, ("gray", "blue", "green", "pink")), rng, 18))
     pen.place(50, 38, 0.66)
     draw_face(pen, pick(rng, list(EMOTIONS)), rng, vary(SKINS[0], rng, 10))
     pen.place()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from .colors import COLORS, CONCEPTS, DRAWINGS, Paint, Rng, pick, rgb, shade, vary
-from .drawings import draw, read_drawing, read_drawings
-from .pen import CANVAS, Pen
+from .colors import CONCEPTS, DRAWINGS, Paint, Rng, pick, rgb, shade, vary
+from .pen import CANVAS, Pen, read_drawing, read_drawings
 from .styles import from_array
 from .textures import smooth_field
 
@@ -19,33 +19,19 @@ TILE_GROUNDS = CONCEPTS["tile grounds"]
 PLACES = CONCEPTS["places"]
 CAR_AHEAD = read_drawing(DRAWINGS["car ahead"])
 CAR_HEIGHTS = {"near": 70, "middle": 62, "far": 53}
+CAR_SCALES = ((0.62, 0.85), (0.3, 0.42), (0.12, 0.19))  # near, middle, far
 DISTANCES = (*CAR_HEIGHTS, "none")
 
 Rendered = tuple[Image.Image, set[str]]
-# parts of a tile beside its drawing
-RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {}
-# parts of a place before and above its horizon
-VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {}
-
-
-def drawing(table: dict, name: str) -> Callable:
-    """Register a drawing function in a table."""
-
-    def register(function: Callable) -> Callable:
-        table[name] = function
-        return function
-
-    return register
 
 
 def tile(name: str, rng: Rng, mode: str) -> Rendered:
     """Return a square of the earth seen from above and its attributes."""
     rough = 22 if name in ("forest", "shrubland") else 11
     pen = _on_ground(rng, TILE_GROUNDS[name], rough)
-    x = 50 + rng.normal(0, 4)
-    y = 50 + rng.normal(0, 4)
+    x, y = rng.normal(50, 4, 2)
     pen.place(x, y, rng.uniform(0.9, 1.2), rng.uniform(0, 360))
-    draw(pen, TILES[name])
+    pen.strokes(TILES[name])
     if name in RANDOM_TILES:
         RANDOM_TILES[name](pen, rng)
     return pen.image, {f"tile:{name}"}
@@ -53,8 +39,7 @@ def tile(name: str, rng: Rng, mode: str) -> Rendered:
 
 def _on_ground(rng: Rng, paint: Paint, rough: float) -> Pen:
     """Return a pen on uneven ground of about one colour."""
-    base = np.array(rgb(paint), dtype=np.float32)
-    base = base + rng.normal(0, 6, 3)
+    base = np.array(rgb(paint), dtype=np.float32) + rng.normal(0, 6, 3)
     field = smooth_field(rng, 6)[..., None] * rough
     grain = rng.normal(0, rough * 0.4, (CANVAS, CANVAS, 3))
     pen = Pen((0, 0, 0))
@@ -62,39 +47,17 @@ def _on_ground(rng: Rng, paint: Paint, rough: float) -> Pen:
     return pen
 
 
-@drawing(RANDOM_TILES, "annual crop")
 def _crop(pen: Pen, rng: Rng) -> None:
     for k in range(-2, 8):
         top = -20 + 16 * k
         pen.rect(-40, top, 140, top + 13, vary("crops", rng, 28))
 
 
-@drawing(RANDOM_TILES, "forest")
-def _forest(pen: Pen, rng: Rng) -> None:
-    _trees(pen, rng, 70)
-
-
-@drawing(RANDOM_TILES, "shrubland")
-def _shrubland(pen: Pen, rng: Rng) -> None:
-    _trees(pen, rng, 26)
-
-
 def _trees(pen: Pen, rng: Rng, count: int) -> None:
     for _ in range(count):
         r = rng.uniform(3, 6)
-        pen.oval(
-            rng.uniform(-20, 120), rng.uniform(-20, 120), r, r, vary("treetop", rng, 14)
-        )
-
-
-@drawing(RANDOM_TILES, "industrial buildings")
-def _industry(pen: Pen, rng: Rng) -> None:
-    _buildings(pen, rng, 34, "metal-roof")
-
-
-@drawing(RANDOM_TILES, "residential buildings")
-def _homes(pen: Pen, rng: Rng) -> None:
-    _buildings(pen, rng, 17, "tiled-roof")
+        x, y = rng.uniform(-20, 120, 2)
+        pen.oval(x, y, r, r, vary("treetop", rng, 14))
 
 
 def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint) -> None:
@@ -105,29 +68,25 @@ def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint) -> None:
             pen.rect(x, y, x + width, y + height, vary(roof, rng, 14))
 
 
-@drawing(RANDOM_TILES, "pasture")
 def _pasture(pen: Pen, rng: Rng) -> None:
     left = (-40, rng.uniform(20, 80))
     right = (140, rng.uniform(20, 80))
     pen.line([left, right], "hedge", 2)
 
 
-@drawing(RANDOM_TILES, "orchard")
 def _orchard(pen: Pen, rng: Rng) -> None:
     for i in range(-1, 9):
         for j in range(-1, 9):
             pen.oval(-10 + 15 * i, -10 + 15 * j, 5, 5, vary("orchard-tree", rng, 8))
 
 
-@drawing(RANDOM_TILES, "river")
 def _river(pen: Pen, rng: Rng) -> None:
-    points = [
-        (x, 50 + 16 * math.sin(x / 24 + rng.uniform(0, 1))) for x in range(-40, 141, 12)
-    ]
+    points = []
+    for x in range(-40, 141, 12):
+        points.append((x, 50 + 16 * math.sin(x / 24 + rng.uniform(0, 1))))
     pen.line(points, "river-water", 22)
 
 
-@drawing(RANDOM_TILES, "harbor")
 def _piers(pen: Pen, rng: Rng) -> None:
     for k in range(7):
         x = 4 + 14 * k
@@ -135,23 +94,34 @@ def _piers(pen: Pen, rng: Rng) -> None:
         pen.oval(x + 7, 50, 3, 8, "white")
 
 
-@drawing(RANDOM_TILES, "parking lot")
 def _parked_cars(pen: Pen, rng: Rng) -> None:
-    colors = list(COLORS)
-    for row in range(5):
-        for k in range(9):
+    for y in range(2, 112, 22):
+        for x in range(-4, 104, 12):
             if rng.random() < 0.75:
-                x, y = -4 + 12 * k, 2 + 22 * row
-                pen.rect(x, y, x + 7, y + 13, vary(colors[rng.integers(0, 11)], rng))
+                pen.rect(x, y, x + 7, y + 13, vary(pick(rng), rng))
 
 
-@drawing(RANDOM_TILES, "desert")
 def _ripples(pen: Pen, rng: Rng) -> None:
     for k in range(6):
-        points = [
-            (x, 20 * k - 10 + 5 * math.sin(x / 15 + k)) for x in range(-30, 131, 10)
-        ]
+        y = 20 * k - 10
+        points = [(x, y + 5 * math.sin(x / 15 + k)) for x in range(-30, 131, 10)]
         pen.line(points, "ripple", 2.5)
+
+
+# parts of a tile beside its drawing
+RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {
+    "annual crop": _crop,
+    "forest": partial(_trees, count=70),
+    "shrubland": partial(_trees, count=26),
+    "industrial buildings": partial(_buildings, step=34, roof="metal-roof"),
+    "residential buildings": partial(_buildings, step=17, roof="tiled-roof"),
+    "pasture": _pasture,
+    "orchard": _orchard,
+    "river": _river,
+    "harbor": _piers,
+    "parking lot": _parked_cars,
+    "desert": _ripples,
+}
 
 
 def place(name: str, rng: Rng, mode: str) -> Rendered:
@@ -163,13 +133,11 @@ def place(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, {f"place:{name}"}
 
 
-@drawing(VIEWS, "beach")
 def _beach(pen: Pen, rng: Rng, horizon: float) -> None:
     pen.rect(0, horizon - 8, 100, horizon + 10, "surf")
     pen.oval(rng.uniform(15, 85), 16, 8, 8, "yellow")
 
 
-@drawing(VIEWS, "mountain")
 def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
     for _ in range(3):
         x = rng.uniform(10, 90)
@@ -179,44 +147,32 @@ def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
         pen.poly([(x - h / 4, snow), (x, horizon - h), (x + h / 4, snow)], "white")
 
 
-@drawing(VIEWS, "street")
 def _street(pen: Pen, rng: Rng, horizon: float) -> None:
     for lefts in ((0, 14, 28), (86, 72, 58)):
         for left, height in zip(lefts, (44, 32, 20), strict=True):
-            pen.rect(
-                left, horizon - height, left + 14, horizon + 6, vary("facade", rng)
-            )
+            facade = vary("facade", rng)
+            pen.rect(left, horizon - height, left + 14, horizon + 6, facade)
     pen.poly([(20, 100), (46, horizon), (54, horizon), (80, 100)], "asphalt")
     pen.line([(50, 100), (50, horizon)], "white", 2)
 
 
-@drawing(VIEWS, "desert dunes")
 def _dunes(pen: Pen, rng: Rng, horizon: float) -> None:
-    ground = PLACES["desert dunes"]["ground"]
     for k in range(3):
-        pen.oval(
-            rng.uniform(0, 100),
-            horizon + 6 + 14 * k,
-            44,
-            14,
-            shade(ground, 0.85 + 0.07 * k),
-        )
+        sand = shade(PLACES["desert dunes"]["ground"], 0.85 + 0.07 * k)
+        pen.oval(rng.uniform(0, 100), horizon + 6 + 14 * k, 44, 14, sand)
 
 
-@drawing(VIEWS, "night sky")
 def _stars(pen: Pen, rng: Rng, horizon: float) -> None:
     for _ in range(34):
         pen.oval(rng.uniform(0, 100), rng.uniform(0, horizon), 0.9, 0.9, "white")
     pen.oval(rng.uniform(20, 80), 18, 8, 8, "moon")
 
 
-@drawing(VIEWS, "field")
 def _furrows(pen: Pen, rng: Rng, horizon: float) -> None:
     for k in range(12):
         pen.line([(k * 9, 100), (35 + k * 2.6, horizon)], "furrow", 2)
 
 
-@drawing(VIEWS, "city skyline")
 def _skyline(pen: Pen, rng: Rng, horizon: float) -> None:
     for k in range(9):
         left = k * 11.5
@@ -224,7 +180,6 @@ def _skyline(pen: Pen, rng: Rng, horizon: float) -> None:
         pen.rect(left, horizon - height, left + 10, horizon, vary("tower", rng, 10))
 
 
-@drawing(VIEWS, "snowfield")
 def _snow(pen: Pen, rng: Rng, horizon: float) -> None:
     for _ in range(4):
         x = rng.uniform(5, 95)
@@ -233,19 +188,32 @@ def _snow(pen: Pen, rng: Rng, horizon: float) -> None:
         pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), 1.2, 1.2, "white")
 
 
-@drawing(VIEWS, "bedroom")
 def _bedroom(pen: Pen, rng: Rng, horizon: float) -> None:
     pen.rect(rng.uniform(10, 20), 58, 86, 84, vary("blanket", rng))
     pen.rect(14, 50, 34, 64, "white")
     pen.rect(58, 10, 84, 36, "window-pane")
 
 
-@drawing(VIEWS, "forest path")
 def _path(pen: Pen, rng: Rng, horizon: float) -> None:
     pen.poly([(34, 100), (48, horizon), (52, horizon), (66, 100)], "path")
     for x in (6, 22, 78, 94):
         pen.rect(x - 3, 10, x + 3, 84, "brown")
         pen.oval(x, 16, 15, 18, "crown")
+
+
+# parts of a place before and above its horizon
+VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {
+    "beach": _beach,
+    "mountain": _mountains,
+    "street": _street,
+    "desert dunes": _dunes,
+    "night sky": _stars,
+    "field": _furrows,
+    "city skyline": _skyline,
+    "snowfield": _snow,
+    "bedroom": _bedroom,
+    "forest path": _path,
+}
 
 
 def road(name: str, rng: Rng, mode: str) -> Rendered:
@@ -263,14 +231,10 @@ def road(name: str, rng: Rng, mode: str) -> Rendered:
         x = rng.choice([rng.uniform(0, 26), rng.uniform(74, 100)])
         pen.oval(x, 46, 7, 9, "bush")
     if name != "none":
-        scales = {
-            "near": rng.uniform(0.62, 0.85),
-            "middle": rng.uniform(0.3, 0.42),
-            "far": rng.uniform(0.12, 0.19),
-        }
-        scale = scales[name]
+        scales = [rng.uniform(*bounds) for bounds in CAR_SCALES]
+        scale = scales[DISTANCES.index(name)]
         pen.place(50 + rng.normal(0, 30) * scale, CAR_HEIGHTS[name], scale)
-        draw(pen, CAR_AHEAD, paint)
+        pen.strokes(CAR_AHEAD, paint)
     return pen.image, {f"road:{name}"}
 
 

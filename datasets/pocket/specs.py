@@ -1,5 +1,5 @@
 """The 31 pocket tasks and the 4 shifted test sets of the largest source, as tasks.yaml
-states them.
+states them, and their entries of the catalog of data sets.
 
 A task is a choice of concepts from the pocket world, names for them, and a style that
 all its images share.
@@ -9,12 +9,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toolkit.common.structured import read_yaml
 
 # raise it when any image or split changes: a suite on disk of another version is
 # written again
 VERSION = 1
+DIGITS = 1797  # images of scikit-learn's digits
+# the files of a task in each layout, as fields of a catalog entry
+FILES: dict[str, dict[str, Any]] = {
+    "coop": {
+        "files": ("split.json", "images"),
+        "image_dir": "images",
+        "split_json": "split.json",
+    },
+    "iris": {
+        "files": ("labels.txt", "train.txt", "test.txt", "train.zip", "test.zip"),
+        "zips": ("train.zip", "test.zip"),
+        "indexes": {"train": "train.txt", "test": "test.txt"},
+        "labelmap": "labels.txt",
+    },
+    "coco": {
+        "files": ("train.json", "test.json", "images.zip"),
+        "zips": ("images.zip",),
+        "indexes": {"train": "train.json", "test": "test.json"},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -55,25 +76,59 @@ class Spec:
         return f"pocket-{self.name}"
 
 
-def read_specs(group: str) -> tuple[Spec, ...]:
-    """Return the specs of "sources", "targets" or "shifts"."""
-    defaults = _FILE["defaults"][group]
-    return tuple(
-        _spec(name, defaults | fields) for name, fields in _FILE[group].items()
-    )
-
-
-def _spec(name: str, fields: dict) -> Spec:
-    for key in ("styles", "templates"):
-        if key in fields:
-            fields[key] = tuple(fields[key])
-    if isinstance(fields["classes"], list):
-        fields["classes"] = {concept: concept for concept in fields["classes"]}
-    return Spec(name, **fields)
+def _read_specs(group: str) -> tuple[Spec, ...]:
+    specs = []
+    for name, stated in _FILE[group].items():
+        fields = _FILE["defaults"][group] | stated
+        for key in ("styles", "templates"):
+            if key in fields:
+                fields[key] = tuple(fields[key])
+        if isinstance(fields["classes"], list):
+            fields["classes"] = {concept: concept for concept in fields["classes"]}
+        specs.append(Spec(name, **fields))
+    return tuple(specs)
 
 
 _FILE = read_yaml(Path(__file__).with_name("tasks.yaml"))
-SOURCES = read_specs("sources")
-TARGETS = read_specs("targets")
-SHIFTS = read_specs("shifts")
+SOURCES = _read_specs("sources")
+TARGETS = _read_specs("targets")
+SHIFTS = _read_specs("shifts")
 SPECS: dict[str, Spec] = {spec.task: spec for spec in SOURCES + TARGETS + SHIFTS}
+
+
+def folder_of(spec: Spec) -> str:
+    """Return the task's folder below `suite.home()`: `<name>_v<VERSION>`, of a target
+    in `classification`.
+    """
+    folder = f"{spec.name}_v{VERSION}"
+    return folder if spec.layout == "coop" else f"classification/{folder}"
+
+
+def catalog_entries() -> list[dict[str, Any]]:
+    """Return the fields of a catalog entry for each pocket task."""
+    return [_entry(spec) for spec in SPECS.values()]
+
+
+def _entry(spec: Spec) -> dict[str, Any]:
+    classes = len(spec.classes)
+    images = {
+        "train": spec.train * classes,
+        "val": spec.val * classes,
+        "test": spec.test,
+    }
+    if spec.family == "handwritten":
+        images["train"] = DIGITS - spec.test
+    return {
+        "name": spec.task,
+        "suite": "pocket",
+        "folder": folder_of(spec),
+        "layout": spec.layout,
+        "classes": classes,
+        "images": {split: count for split, count in images.items() if count},
+        "metric": spec.metric,
+        "label_kind": spec.label_kind,
+        "note": f"Rendered on first use; plays the part of {spec.like}.",
+        "class_names": tuple(spec.classes.values()),
+        "templates": spec.templates,
+        **FILES[spec.layout],
+    }

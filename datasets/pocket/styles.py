@@ -25,6 +25,7 @@ def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
     """Return the image in one of STYLES: as a camera, a scan or a compression changes a
     picture.
     """
+    array = np.asarray(image, dtype=np.float32)
     if style == "plain":
         return image
     if style == "gray":
@@ -35,28 +36,21 @@ def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
         side = int(rng.integers(14, 20))
         small = image.resize((side, side), Image.Resampling.BILINEAR)
         return small.resize(image.size, Image.Resampling.NEAREST)
-    return from_array(_finish_array(np.asarray(image, dtype=np.float32), style, rng))
-
-
-def _finish_array(array: np.ndarray, style: str, rng: Rng) -> np.ndarray:
     if style == "noise":
-        return _noise(array, rng, rng.uniform(20, 45))
+        return from_array(array + rng.normal(0, rng.uniform(20, 45), array.shape))
     if style == "night":
-        dark = array * rng.uniform(0.25, 0.45)
-        return _noise(dark * np.array([0.7, 0.8, 1.3]), rng, 8)
+        dark = array * rng.uniform(0.25, 0.45) * np.array([0.7, 0.8, 1.3])
+        return from_array(dark + rng.normal(0, 8, array.shape))
     if style == "faded":
-        return 160 + (array - 128) * rng.uniform(0.25, 0.4)
+        return from_array(160 + (array - 128) * rng.uniform(0.25, 0.4))
     if style == "invert":
-        return 255 - array
+        return from_array(255 - array)
     if style == "infrared":
-        return array[..., [1, 2, 0]] * np.array([1.1, 0.9, 0.8])
+        return from_array(array[..., [1, 2, 0]] * np.array([1.1, 0.9, 0.8]))
     if style == "warm":
-        return _noise(array * np.array([1.1, 0.9, 0.65]), rng, 10)
+        tinted = array * np.array([1.1, 0.9, 0.65])
+        return from_array(tinted + rng.normal(0, 10, array.shape))
     raise ValueError(f"unknown style {style!r}")
-
-
-def _noise(array: np.ndarray, rng: Rng, amount: float) -> np.ndarray:
-    return array + rng.normal(0, amount, array.shape)
 
 
 def from_array(array: np.ndarray) -> Image.Image:

@@ -11,8 +11,6 @@ import io
 import json
 import logging
 import os
-import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +21,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from .specs import SPECS, VERSION, Spec
+from toolkit.common.files import atomic_folder
+
+from .specs import SPECS, VERSION, Spec, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,8 @@ def home() -> Path:
     """Return the folder of the pocket suite: data/pocket of the project, or the one
     named by MVLPT_POCKET.
     """
-    named = os.environ.get("MVLPT_POCKET")
-    return (
-        Path(named)
-        if named
-        else Path(__file__).resolve().parents[2] / "data" / "pocket"
-    )
+    project = Path(__file__).resolve().parents[2]
+    return Path(os.environ.get("MVLPT_POCKET") or project / "data" / "pocket")
 
 
 def items(spec: Spec, split: str) -> Iterator[Item]:
@@ -52,57 +48,36 @@ def items(spec: Spec, split: str) -> Iterator[Item]:
     if spec.family == "handwritten":
         yield from _handwritten(spec, split)
         return
-    code = zlib.crc32(f"{spec.name}/{split}".encode())
-    order = (
-        np.random.default_rng([VERSION, code])
-        .permutation(_counts(spec, split))
-        .tolist()
-    )
-    for k, label in enumerate(order):
-        image, labels = _render(spec, label, np.random.default_rng([VERSION, code, k]))
-        yield _jpeg(image), labels
-
-
-def _counts(spec: Spec, split: str) -> list[int]:
-    """Return the label of every image of a split, before shuffling."""
     classes = len(spec.classes)
-    sizes = {
-        "train": classes * spec.train,
-        "val": classes * spec.val,
-        "test": spec.test,
-    }
-    return [k % classes for k in range(sizes[split])]
+    sizes = {"train": classes * spec.train, "val": classes * spec.val}
+    labels = [k % classes for k in range(sizes.get(split, spec.test))]
+    code = zlib.crc32(f"{spec.name}/{split}".encode())
+    order = np.random.default_rng([VERSION, code]).permutation(labels).tolist()
+    for k, label in enumerate(order):
+        image, shown = _render(spec, label, np.random.default_rng([VERSION, code, k]))
+        yield _jpeg(image), shown
 
 
 def _render(
     spec: Spec, label: int, rng: np.random.Generator
 ) -> tuple[Image.Image, Labels]:
-    from .styles import finish
-
-    image, labels = _unfinished(spec, label, rng)
-    styles = spec.styles
-    if not spec.stacked:
-        styles = (styles[int(rng.integers(len(styles)))],)
-    for style in styles:
-        image = finish(image, style, rng)
-    return image, labels
-
-
-def _unfinished(
-    spec: Spec, label: int, rng: np.random.Generator
-) -> tuple[Image.Image, Labels]:
-    from . import concepts, objects, people
+    from . import concepts, objects, people, styles
+    from .colors import pick
 
     names = list(spec.classes)
+    labels: Labels = (label,)
     if spec.family == "scene":
         image, shown = objects.scene(rng)
-        return image, tuple(sorted(names.index(name) for name in shown))
-    concept = names[label]
-    if spec.family == "word":
-        words = people.WORDS[concept]
-        concept = words[int(rng.integers(len(words)))]
-    image, _ = concepts.render(spec.family, concept, rng, spec.mode, "plain")
-    return image, (label,)
+        labels = tuple(sorted(names.index(name) for name in shown))
+    else:
+        concept = names[label]
+        if spec.family == "word":
+            concept = pick(rng, people.WORDS[concept])
+        image, _ = concepts.render(spec.family, concept, rng, spec.mode, "plain")
+    finishes = spec.styles if spec.stacked else (pick(rng, spec.styles),)
+    for style in finishes:
+        image = styles.finish(image, style, rng)
+    return image, labels
 
 
 def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
@@ -113,31 +88,25 @@ def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    first_test = len(bunch.target) - spec.test
-    rows = range(first_test)
-    if split == "test":
-        rows = range(first_test, len(bunch.target))
-    for k in rows:
-        pixels = (bunch.images[k] * 15.9375).astype(np.uint8)
-        scan = Image.fromarray(pixels).resize((48, 48), Image.Resampling.BICUBIC)
+    part = slice(-spec.test, None) if split == "test" else slice(-spec.test)
+    for scan, label in zip(bunch.images[part], bunch.target[part], strict=True):
+        pixels = Image.fromarray((scan * 15.9375).astype(np.uint8))
         page = Image.new("L", (SIZE, SIZE))
-        page.paste(scan, (8, 8))
-        yield _jpeg(page.convert("RGB")), (int(bunch.target[k]),)
+        page.paste(pixels.resize((48, 48), Image.Resampling.BICUBIC), (8, 8))
+        yield _jpeg(page.convert("RGB")), (int(label),)
 
 
 def _jpeg(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    image.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(
-        stream, "JPEG", quality=92
-    )
+    small = image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    small.save(stream, "JPEG", quality=92)
     return stream.getvalue()
 
 
 def _write_coop(spec: Spec, folder: Path) -> None:
-    splits: dict[str, list] = {}
+    splits: dict[str, list] = {"train": [], "val": [], "test": []}
     names = list(spec.classes.values())
-    for split in ("train", "val", "test"):
-        splits[split] = []
+    for split in splits:
         for k, (data, (label,)) in enumerate(items(spec, split)):
             inner = names[label].replace(" ", "_")
             path = f"{inner}/{split}_{k:04d}.jpg"
@@ -162,24 +131,16 @@ def _write_iris(spec: Spec, folder: Path) -> None:
 
 
 def _write_coco(spec: Spec, folder: Path) -> None:
-    categories = [
-        {"id": k, "name": name} for k, name in enumerate(spec.classes.values(), start=1)
-    ]
+    names = enumerate(spec.classes.values(), start=1)
+    categories = [{"id": k, "name": name} for k, name in names]
     members: list[tuple[str, bytes]] = []
     for split in ("train", "test"):
         images, annotations = [], []
         for k, (data, (label,)) in enumerate(items(spec, split), start=1):
             name = f"{split}/{k:05d}.jpg"
             members.append((name, data))
-            images.append(
-                {
-                    "id": k,
-                    "file_name": name,
-                    "zip_file": "images.zip",
-                    "width": SIZE,
-                    "height": SIZE,
-                }
-            )
+            image = {"id": k, "file_name": name, "zip_file": "images.zip"}
+            images.append(image | {"width": SIZE, "height": SIZE})
             annotations.append({"id": k, "image_id": k, "category_id": label + 1})
         index = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{split}.json").write_text(json.dumps(index))
@@ -195,14 +156,6 @@ def _zip(path: Path, members: list[tuple[str, bytes]]) -> None:
 _WRITERS = {"coop": _write_coop, "iris": _write_iris, "coco": _write_coco}
 
 
-def folder_of(spec: Spec) -> str:
-    """Return the task's folder below `home()`: `<name>_v<VERSION>`, of a target in
-    `classification`.
-    """
-    folder = f"{spec.name}_v{VERSION}"
-    return folder if spec.layout == "coop" else f"classification/{folder}"
-
-
 def ensure(name: str) -> Path:
     """Return the folder of the task "pocket-<name>", written first if it is not there.
 
@@ -212,18 +165,13 @@ def ensure(name: str) -> Path:
     folder = home() / folder_of(spec)
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{spec.name}-", dir=folder.parent))
     try:
-        _WRITERS[spec.layout](spec, work)
-        work.chmod(0o755)
-        os.rename(work, folder)
+        with atomic_folder(folder) as work:
+            _WRITERS[spec.layout](spec, work)
         log.info("rendered %s", name)
     except OSError:
         if not folder.is_dir():  # not another process that was faster
             raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
@@ -232,16 +180,15 @@ def ensure_all(names: list[str], workers: int = 2) -> int:
     missing = [name for name in names if not (home() / folder_of(SPECS[name])).is_dir()]
     if len(missing) == 1:
         ensure(missing[0])
-    if len(missing) < 2:
-        return len(missing)
-    with ProcessPoolExecutor(workers) as pool:
-        done = pool.map(ensure, missing)
-        for _ in tqdm(
-            done,
-            "rendering the pocket suite",
-            len(missing),
-            unit="task",
-            dynamic_ncols=True,
-        ):
-            pass
+    elif missing:
+        with ProcessPoolExecutor(workers) as pool:
+            done = pool.map(ensure, missing)
+            for _ in tqdm(
+                done,
+                "rendering the pocket suite",
+                len(missing),
+                unit="task",
+                dynamic_ncols=True,
+            ):
+                pass
     return len(missing)

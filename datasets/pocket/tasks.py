@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from ..coop import CoopTask
-from ..elevater import ElevaterTask
-from ..task import Task, register_task
-from .catalog import file_names
-from .specs import SPECS, Spec
-from .suite import ensure, folder_of, home
+from ..catalog.entries import entries
+from ..coop import CoopTask, register_coop
+from ..elevater import ElevaterTask, register_elevater
+from .suite import ensure, home
 
 
 class _InPocket:
@@ -18,34 +16,8 @@ class _InPocket:
         return str(home())
 
 
-def _define(spec: Spec) -> type[Task]:
-    attributes = {
-        "name": spec.task,
-        "metric": spec.metric,
-        "label_kind": spec.label_kind,
-        "templates": list(spec.templates),
-        "crop": "crop",
-        "__doc__": f"Pocket counterpart of {spec.like}.",
-        "__module__": __name__,
-    }
-    files = file_names(spec)
-    if spec.layout == "coop":
-        attributes |= {
-            "folder": folder_of(spec),
-            "image_dir": files["image_dir"],
-            "split_json": files["split_json"],
-            "test_only": spec.train == 0,
-        }
-        return type(spec.task, (_InPocket, CoopTask), attributes)
-    attributes |= {
-        "root_folder": folder_of(spec),
-        "format": spec.layout,
-        "train_index": files["indexes"]["train"],
-        "test_index": files["indexes"]["test"],
-        "labelmap": files["labelmap"],
-    }
-    return type(spec.task, (_InPocket, ElevaterTask), attributes)
-
-
-for _spec in SPECS.values():
-    register_task(_define(_spec))
+for _entry in entries().values():
+    if _entry.suite == "pocket" and _entry.layout == "coop":
+        register_coop(_entry, _InPocket, CoopTask)
+    elif _entry.suite == "pocket":
+        register_elevater(_entry, _InPocket, ElevaterTask)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -13,138 +11,118 @@ from .colors import COLORS, Rng, pick, vary
 from .pen import CANVAS
 from .styles import from_array
 
+PATTERNS = (
+    "striped",
+    "dotted",
+    "checkered",
+    "zigzagged",
+    "wavy",
+    "grid",
+    "cracked",
+    "marbled",
+    "bubbly",
+    "woven",
+    "spiralled",
+    "smeared",
+    "sprinkled",
+    "scaly",
+)
 
-@dataclass(frozen=True)
-class Grid:
-    """Coordinates of all pixels, (CANVAS, CANVAS) float32: x, y, and u, v turned by
-    `angle`; `wave` is 2 pi / period.
+
+class Pattern:
+    """A pattern of random direction and period; each of PATTERNS is a method that
+    returns (CANVAS, CANVAS), where values above 0 have the first colour.
+
+    Attributes:
+        x, y: the coordinates of all pixels, (CANVAS, CANVAS) float32.
+        u, v: the same turned by `angle`.
+        wave: 2 pi / period.
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-    angle: float
-    period: float
-    wave: float
+    def __init__(self, rng: Rng):
+        self.rng = rng
+        self.angle = rng.uniform(0, math.pi)
+        self.period = rng.uniform(12, 22)
+        self.wave = 2 * math.pi / self.period
+        self.y, self.x = np.mgrid[0:CANVAS, 0:CANVAS].astype(np.float32)
+        self.u = self.x * math.cos(self.angle) + self.y * math.sin(self.angle)
+        self.v = -self.x * math.sin(self.angle) + self.y * math.cos(self.angle)
 
-    @classmethod
-    def sample(cls, rng: Rng) -> Grid:
-        """Return a grid of random direction and period."""
-        angle = rng.uniform(0, math.pi)
-        period = rng.uniform(12, 22)
-        y, x = np.mgrid[0:CANVAS, 0:CANVAS].astype(np.float32)
-        u = x * math.cos(angle) + y * math.sin(angle)
-        v = -x * math.sin(angle) + y * math.cos(angle)
-        return cls(x, y, u, v, angle, period, 2 * math.pi / period)
+    def striped(self) -> np.ndarray:
+        return np.sin(self.u * self.wave)
 
+    def dotted(self) -> np.ndarray:
+        du = (self.u % self.period) - self.period / 2
+        dv = (self.v % self.period) - self.period / 2
+        return -(np.hypot(du, dv) - self.period * 0.28)
 
-Pattern = Callable[[Grid, Rng], np.ndarray]  # the first colour: values above 0
+    def checkered(self) -> np.ndarray:
+        return np.sin(self.u * self.wave) * np.sin(self.v * self.wave)
 
+    def zigzagged(self) -> np.ndarray:
+        bend = self.period * np.abs((self.v / self.period) % 2 - 1)
+        return np.sin((self.u + bend) * self.wave)
 
-def striped(grid: Grid, rng: Rng) -> np.ndarray:
-    return np.sin(grid.u * grid.wave)
+    def wavy(self) -> np.ndarray:
+        bend = 0.35 * self.period * np.sin(self.v * self.wave * 0.6)
+        return np.sin((self.u + bend) * self.wave)
 
+    def grid(self) -> np.ndarray:
+        return np.maximum(np.cos(self.u * self.wave), np.cos(self.v * self.wave)) - 0.85
 
-def dotted(grid: Grid, rng: Rng) -> np.ndarray:
-    period = grid.period
-    du = (grid.u % period) - period / 2
-    dv = (grid.v % period) - period / 2
-    return -(np.hypot(du, dv) - period * 0.28)
+    def cracked(self) -> np.ndarray:
+        nearest = self._two_nearest(12)
+        return 2.0 - (nearest[..., 1] - nearest[..., 0])
 
+    def marbled(self) -> np.ndarray:
+        field = smooth_field(self.rng, 5) * 9 + self.u * self.wave * 0.35
+        return np.sin(field) - 0.5
 
-def checkered(grid: Grid, rng: Rng) -> np.ndarray:
-    return np.sin(grid.u * grid.wave) * np.sin(grid.v * grid.wave)
+    def bubbly(self) -> np.ndarray:
+        inside = 9 - self._two_nearest(16)[..., 0]
+        return 3 - np.abs(inside)
 
+    def woven(self) -> np.ndarray:
+        half = self.period / 2
+        is_even = (np.floor(self.u / half) + np.floor(self.v / half)) % 2 == 0
+        along = np.where(is_even, self.u, self.v)
+        return np.sin(along * self.wave * 3)
 
-def zigzagged(grid: Grid, rng: Rng) -> np.ndarray:
-    period = grid.period
-    bend = period * np.abs((grid.v / period) % 2 - 1)
-    return np.sin((grid.u + bend) * grid.wave)
+    def spiralled(self) -> np.ndarray:
+        radius = np.hypot(self.x - 48, self.y - 48)
+        direction = np.arctan2(self.y - 48, self.x - 48)
+        return np.sin(radius * self.wave * 0.8 + direction * 2 + self.angle)
 
+    def smeared(self) -> np.ndarray:
+        smooth_field(self.rng, 5)  # not used; the random numbers after it depend on it
+        return smooth_field(self.rng, 4)
 
-def wavy(grid: Grid, rng: Rng) -> np.ndarray:
-    bend = 0.35 * grid.period * np.sin(grid.v * grid.wave * 0.6)
-    return np.sin((grid.u + bend) * grid.wave)
+    def sprinkled(self) -> np.ndarray:
+        return 2.4 - self._two_nearest(60)[..., 0]
 
+    def scaly(self) -> np.ndarray:
+        half = self.period / 2
+        row = np.floor(self.v / self.period * 2)
+        across = ((self.u + half * (row % 2)) % self.period) - half
+        return np.hypot(across, self.v % half) - self.period * 0.42
 
-def crossed(grid: Grid, rng: Rng) -> np.ndarray:
-    return np.maximum(np.cos(grid.u * grid.wave), np.cos(grid.v * grid.wave)) - 0.85
-
-
-def cracked(grid: Grid, rng: Rng) -> np.ndarray:
-    nearest = _two_nearest(grid, rng, 12)
-    return 2.0 - (nearest[..., 1] - nearest[..., 0])
-
-
-def marbled(grid: Grid, rng: Rng) -> np.ndarray:
-    field = smooth_field(rng, 5) * 9 + grid.u * grid.wave * 0.35
-    return np.sin(field) - 0.5
-
-
-def bubbly(grid: Grid, rng: Rng) -> np.ndarray:
-    inside = 9 - _two_nearest(grid, rng, 16)[..., 0]
-    return 3 - np.abs(inside)
-
-
-def woven(grid: Grid, rng: Rng) -> np.ndarray:
-    cell = np.floor(grid.u / grid.period * 2) + np.floor(grid.v / grid.period * 2)
-    return np.where(
-        cell % 2 == 0, np.sin(grid.u * grid.wave * 3), np.sin(grid.v * grid.wave * 3)
-    )
-
-
-def spiralled(grid: Grid, rng: Rng) -> np.ndarray:
-    radius = np.hypot(grid.x - 48, grid.y - 48)
-    direction = np.arctan2(grid.y - 48, grid.x - 48)
-    return np.sin(radius * grid.wave * 0.8 + direction * 2 + grid.angle)
-
-
-def smeared(grid: Grid, rng: Rng) -> np.ndarray:
-    smooth_field(rng, 5)  # not used; the random numbers after it depend on it
-    return smooth_field(rng, 4)
-
-
-def sprinkled(grid: Grid, rng: Rng) -> np.ndarray:
-    return 2.4 - _two_nearest(grid, rng, 60)[..., 0]
-
-
-def scaly(grid: Grid, rng: Rng) -> np.ndarray:
-    period = grid.period
-    row = np.floor(grid.v / period * 2)
-    shifted = grid.u + period / 2 * (row % 2)
-    return (
-        np.hypot((shifted % period) - period / 2, (grid.v % (period / 2)))
-        - period * 0.42
-    )
-
-
-PATTERNS: dict[str, Pattern] = {
-    "striped": striped,
-    "dotted": dotted,
-    "checkered": checkered,
-    "zigzagged": zigzagged,
-    "wavy": wavy,
-    "grid": crossed,
-    "cracked": cracked,
-    "marbled": marbled,
-    "bubbly": bubbly,
-    "woven": woven,
-    "spiralled": spiralled,
-    "smeared": smeared,
-    "sprinkled": sprinkled,
-    "scaly": scaly,
-}
+    def _two_nearest(self, count: int) -> np.ndarray:
+        """Return the distances to the two nearest of `count` random points, (CANVAS,
+        CANVAS, 2 or more).
+        """
+        x, y = self.rng.uniform(-5, CANVAS + 5, (count, 2)).T
+        distance = np.hypot(self.x[..., None] - x, self.y[..., None] - y)
+        distance.partition(1, axis=-1)
+        return distance
 
 
 def texture(name: str, rng: Rng, mode: str) -> tuple[Image.Image, set[str]]:
     """Return a texture over the whole image and its attributes."""
     first = pick(rng)
-    others = [color for color in COLORS if color != first]
-    second = pick(rng, others)
+    second = pick(rng, [color for color in COLORS if color != first])
     one = np.array(vary(first, rng))
     two = np.array(vary(second, rng))
-    mask = PATTERNS[name](Grid.sample(rng), rng)
+    mask = getattr(Pattern(rng), name)()
     sharpness = 2 if name == "smeared" else 1.2
     weight = np.clip(mask * sharpness + 0.5, 0, 1)[..., None]
     array = one * weight + two * (1 - weight)
@@ -155,15 +133,3 @@ def smooth_field(rng: Rng, cells: int) -> np.ndarray:
     """Return a smooth random field (CANVAS, CANVAS) in about [-1, 1]."""
     small = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
     return np.asarray(small.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC))
-
-
-def _two_nearest(grid: Grid, rng: Rng, count: int) -> np.ndarray:
-    """Return the distances to the two nearest of `count` random points, (CANVAS,
-    CANVAS, 2 or more).
-    """
-    points = rng.uniform(-5, CANVAS + 5, (count, 2))
-    distance = np.hypot(
-        grid.x[..., None] - points[:, 0], grid.y[..., None] - points[:, 1]
-    )
-    distance.partition(1, axis=-1)
-    return distance

@@ -18,7 +18,7 @@ import os
 import random
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,8 +39,8 @@ class Row(NamedTuple):
     name: str
 
 
-# (training images, test images), or (all images, None)
-Annotated = tuple[list[Row], list[Row] | None]
+# the images of each official list: train and test, all three splits, or all in one
+Annotated = list[list[Row]]
 
 
 def find_split_file(name: str, folder: str) -> str:
@@ -77,14 +77,19 @@ def write_split_file(name: str, folder: str) -> Path:
     known = entry(name)
     beside = Path(folder, FILE)
     cached = _cache_path(name, folder)
+    sources = [Path(folder, file) for file in known.annotations]
+    if not sources:
+        images = Path(folder, known.image_dir)
+        sources = [images, *(child for child in images.iterdir() if child.is_dir())]
+    changed = max(source.stat().st_mtime_ns for source in sources)
     for path in (beside, cached):
-        if path.is_file() and path.stat().st_mtime_ns >= _last_change(known, folder):
+        if path.is_file() and path.stat().st_mtime_ns >= changed:
             return path
-    rows = [
-        f" {json.dumps(split)}: {_to_json(rows)}"
-        for split, rows in split_rows(name, folder).items()
-    ]
-    text = "{\n" + ",\n".join(rows) + "\n}\n"
+    lists = []
+    for split, rows in split_rows(name, folder).items():
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        lists.append(f' "{split}": [\n  ' + ",\n  ".join(lines) + "\n ]")
+    text = "{\n" + ",\n".join(lists) + "\n}\n"
     try:
         made = beside
         write_text(made, text)
@@ -121,57 +126,31 @@ def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
         FileNotFoundError: an annotation file is missing.
         ValueError: one cannot be read, or a class has too few images to be split.
     """
-    if name == "FGVCAircraft":
-        return _official_lists(name, folder)
-    rows, test = _READERS.get(name, _folders)(name, folder)
+    lists = _READERS.get(name, _folders)(name, folder)
+    if len(lists) == 3:
+        return dict(zip(("train", "val", "test"), lists, strict=True))
     generator = random.Random(name)
-    splits: dict[str, list[Row]] = {"train": [], "val": [], "test": test or []}
-    groups = _by_label(rows)
-    for label in sorted(groups):
-        generator.shuffle(groups[label])
-        parts = _cut(name, groups[label], has_test=test is not None)
-        for split, part in zip(splits, parts, strict=False):
+    splits: dict[str, list[Row]] = {"train": [], "val": [], "test": []}
+    splits["test"] += lists[1] if len(lists) == 2 else []
+    groups: dict[int, list[Row]] = {}
+    for row in lists[0]:
+        groups.setdefault(row.label, []).append(row)
+    for _, rows in sorted(groups.items()):
+        generator.shuffle(rows)
+        # CoOp rounds the fifth that goes to val
+        train, val = round(len(rows) * 0.5), round(len(rows) * 0.2)
+        if len(lists) == 2:
+            train = len(rows) - val
+        parts = {"train": rows[:train], "val": rows[train : train + val]}
+        if len(lists) == 1:
+            parts["test"] = rows[train + val :]
+        if not all(parts.values()):
+            raise ValueError(
+                f"{name}: class {rows[0].name!r} has {len(rows)} images, too few to be split"
+            )
+        for split, part in parts.items():
             splits[split] += part
     return splits
-
-
-def _cut(name: str, rows: list[Row], has_test: bool) -> list[list[Row]]:
-    """Cut the images of one class into train and val, and test if the set has no
-    official one.
-    """
-    count = len(rows)
-    if has_test:
-        val = round(count * 0.2)  # CoOp rounds the fifth that goes to val
-        sizes = [count - val, val]
-    else:
-        train, val = round(count * 0.5), round(count * 0.2)
-        sizes = [train, val, count - train - val]
-    if min(sizes) < 1:
-        raise ValueError(
-            f"{name}: class {rows[0].name!r} has {count} images, too few to be split"
-        )
-    parts = []
-    start = 0
-    for size in sizes:
-        parts.append(rows[start : start + size])
-        start += size
-    return parts
-
-
-def _by_label(rows: Sequence[Row]) -> dict[int, list[Row]]:
-    groups: dict[int, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.label, []).append(row)
-    return groups
-
-
-def _last_change(known: Entry, folder: str) -> int:
-    """Return the time of the last change of a split's sources, in nanoseconds."""
-    sources = [Path(folder, file) for file in known.annotations]
-    if not sources:
-        images = Path(folder, known.image_dir)
-        sources = [images, *(child for child in images.iterdir() if child.is_dir())]
-    return max(source.stat().st_mtime_ns for source in sources)
 
 
 def _cache_path(name: str, folder: str) -> Path:
@@ -183,52 +162,41 @@ def _cache_path(name: str, folder: str) -> Path:
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
 
 
-def _to_json(rows: Sequence[Row]) -> str:
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    return "[\n  " + ",\n  ".join(lines) + "\n ]"
-
-
 # -- readers of raw annotations ----------------------------------------------------------------------------------
 
 
-def _official_lists(name: str, folder: str) -> dict[str, list[Row]]:
-    """Read FGVC-Aircraft: files of lines "<image> <class>", and one that names a class
-    a line in label order.
+def _aircraft(name: str, folder: str) -> Annotated:
+    """Read files of lines "<image> <class>", and one that names a class a line in label
+    order.
     """
-    classes, *lists = entry(name).annotations
+    classes, *files = entry(name).annotations
     label_of = _label_of(folder, classes)
-    splits = {}
-    for split, file in zip(("train", "val", "test"), lists, strict=True):
-        splits[split] = []
-        for where, line in _lines(folder, file):
-            image, _, variant = line.partition(" ")
-            label = _known_label(variant, label_of, where, classes)
-            splits[split].append(Row(f"{image}.jpg", label, variant))
-    return splits
+
+    def read(line: str, where: str) -> Row:
+        image, _, variant = line.partition(" ")
+        label = _known_label(variant, label_of, where, classes)
+        return Row(f"{image}.jpg", label, variant)
+
+    return _read_lists(folder, files, read)
 
 
 def _folders(name: str, folder: str) -> Annotated:
     """Read a folder a class, in the order of their names; some are left out or renamed."""
     root = Path(folder, entry(name).image_dir)
-    folders = sorted(
-        child.name
-        for child in root.iterdir()
-        if child.is_dir() and not child.name.startswith(".")
-    )
-    if name == "Caltech101":
-        folders = [
-            child
-            for child in folders
-            if child not in ("BACKGROUND_Google", "Faces_easy")
-        ]
+    folders = []
+    for child in sorted(os.listdir(root)):
+        is_omitted = child in ("BACKGROUND_Google", "Faces_easy")
+        if name == "Caltech101" and is_omitted:
+            continue
+        if (root / child).is_dir() and not child.startswith("."):
+            folders.append(child)
     classes, _ = names.adopt(name, folders)
     rows = []
     for label, (child, classname) in enumerate(zip(folders, classes, strict=True)):
-        files = sorted(
-            file for file in os.listdir(root / child) if not file.startswith(".")
-        )
-        rows += [Row(f"{child}/{file}", label, classname) for file in files]
-    return rows, None
+        for file in sorted(os.listdir(root / child)):
+            if not file.startswith("."):
+                rows.append(Row(f"{child}/{file}", label, classname))
+    return [rows]
 
 
 def _pets(name: str, folder: str) -> Annotated:
@@ -236,24 +204,17 @@ def _pets(name: str, folder: str) -> Annotated:
     without its number, in lower case.
     """
 
-    def read(file: str) -> list[Row]:
-        rows = []
-        for where, line in _lines(folder, file):
-            try:
-                image, label, *_ = line.split()
-                rows.append(
-                    Row(
-                        f"{image}.jpg", int(label) - 1, image.rpartition("_")[0].lower()
-                    )
-                )
-            except ValueError:
-                raise ValueError(
-                    f"{where}: expected <image> <class id> <species> <breed id>"
-                ) from None
-        return rows
+    def read(line: str, where: str) -> Row:
+        try:
+            image, label, *_ = line.split()
+            classname = image.rpartition("_")[0].lower()
+            return Row(f"{image}.jpg", int(label) - 1, classname)
+        except ValueError:
+            raise ValueError(
+                f"{where}: expected <image> <class id> <species> <breed id>"
+            ) from None
 
-    trainval, test = entry(name).annotations
-    return read(trainval), read(test)
+    return _read_lists(folder, entry(name).annotations, read)
 
 
 def _cars(name: str, folder: str) -> Annotated:
@@ -271,7 +232,7 @@ def _cars(name: str, folder: str) -> Annotated:
             rows.append(Row(f"{images}/{record['fname']}", label, classes[label]))
         return rows
 
-    return read(train, "cars_train"), read(test, "cars_test")
+    return [read(train, "cars_train"), read(test, "cars_test")]
 
 
 def _flowers(name: str, folder: str) -> Annotated:
@@ -292,60 +253,60 @@ def _flowers(name: str, folder: str) -> Annotated:
         if int(label) not in classes:
             raise ValueError(f"{path} has no name for the label {int(label)}")
         rows.append(Row(f"image_{number:05d}.jpg", int(label) - 1, classes[int(label)]))
-    return rows, None
+    return [rows]
 
 
 def _scenes(name: str, folder: str) -> Annotated:
     """Read SUN397: the folder is the class, /a/apartment_building/outdoor is called
     "outdoor apartment_building".
     """
-    classes, train, test = entry(name).annotations
+    classes, *files = entry(name).annotations
     label_of = _label_of(folder, classes)
 
-    def read(file: str) -> list[Row]:
-        rows = []
-        for where, line in _lines(folder, file):
-            scene = os.path.dirname(line)
-            label = _known_label(scene, label_of, where, classes)
-            rows.append(
-                Row(line.lstrip("/"), label, " ".join(reversed(scene.split("/")[2:])))
-            )
-        return rows
+    def read(line: str, where: str) -> Row:
+        scene = os.path.dirname(line)
+        label = _known_label(scene, label_of, where, classes)
+        return Row(line.lstrip("/"), label, " ".join(reversed(scene.split("/")[2:])))
 
-    return read(train), read(test)
+    return _read_lists(folder, files, read)
 
 
 def _actions(name: str, folder: str) -> Annotated:
     """Read UCF101: "<Action>/<video>.avi"; folders and classes are the action with its
     words apart, Apply_Eye_Makeup.
     """
-    classes, train, test = entry(name).annotations
+    classes, *files = entry(name).annotations
     label_of = {}
     for _, line in _lines(folder, classes):
         number, action = line.split()
         label_of[action] = int(number) - 1
 
-    def read(file: str) -> list[Row]:
-        rows = []
-        for where, line in _lines(folder, file):
-            action, _, video = line.split()[0].partition("/")
-            label = _known_label(action, label_of, where, classes)
-            classname = "_".join(re.findall("[A-Z][^A-Z]*", action))
-            rows.append(
-                Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label, classname)
-            )
-        return rows
+    def read(line: str, where: str) -> Row:
+        action, _, video = line.split()[0].partition("/")
+        label = _known_label(action, label_of, where, classes)
+        classname = "_".join(re.findall("[A-Z][^A-Z]*", action))
+        return Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label, classname)
 
-    return read(train), read(test)
+    return _read_lists(folder, files, read)
 
 
 _READERS: dict[str, Callable[[str, str], Annotated]] = {
+    "FGVCAircraft": _aircraft,
     "OxfordPets": _pets,
     "StanfordCars": _cars,
     "OxfordFlowers": _flowers,
     "SUN397": _scenes,
     "UCF101": _actions,
 }
+
+
+def _read_lists(
+    folder: str, files: Iterable[str], read: Callable[[str, str], Row]
+) -> Annotated:
+    """Return the images of each file, of which `read` takes a line and its position."""
+    return [
+        [read(line, where) for where, line in _lines(folder, file)] for file in files
+    ]
 
 
 def _label_of(folder: str, file: str) -> dict[str, int]:

@@ -4,7 +4,6 @@ outcome of each.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,9 @@ from toolkit.common.cli import BAD_INPUT, FAILED, OK, NotDone
 from . import record
 from .copies import find_copy
 from .hub import fetch_copy, find_zip, hub_form
-from .prepare import check, prepare, prepare_copy
+from .prepare import prepare, prepare_copy, require_empty
 from .torchvision_copies import COPIES
 from .whole_copies import prepare_folder, prepare_zip
-
-log = logging.getLogger(__name__)
 
 WRITTEN, SKIPPED, FAILURE = "written", "skipped", "failed"
 
@@ -56,19 +53,16 @@ def available(origin: str) -> list[Entry]:
     """Return the sets of which there can be a copy of this origin."""
     found = []
     for entry in entries().values():
-        if entry.suite == "pocket":
-            continue
         is_elevater = entry.suite == "elevater"
         if origin == "torchvision":
-            is_known = entry.name in COPIES and is_elevater
+            is_known = entry.name in COPIES
         elif origin == "hub":
-            is_known = _is_on_hub(entry)
+            is_known = bool(hub_form(entry))
         elif origin == "folder":
             is_known = is_elevater
-        elif origin == "zip":
-            is_known = is_elevater or find_copy(entry, "zip") is not None
         else:
             is_known = find_copy(entry, origin) is not None
+            is_known = is_known or (origin == "zip" and is_elevater)
         if is_known:
             found.append(entry)
     return found
@@ -78,22 +72,26 @@ def require_available(chosen: Sequence[Entry], source: Source, root: Path) -> No
     """Raise ValueError if a set cannot come from this origin, or FileNotFoundError if
     there is no copy at all, before anything is written.
     """
-    if source.origin not in ("torchvision", "hub") and source.at is None:
-        raise ValueError(
-            f"--from {source.origin} needs --at PATH, the copy or the folder of copies"
-        )
-    is_local = source.origin not in ("torchvision", "hub")
-    if is_local and not source.at.exists():
-        raise FileNotFoundError(f"--at: no file or folder {source.at}")
-    known = available(source.origin)
-    for entry in chosen:
-        if source.origin == "torchvision":
-            check(entry, root)
-        elif entry not in known:
-            names = ", ".join(other.name for other in known)
+    origin = source.origin
+    if origin not in ("torchvision", "hub"):
+        if source.at is None:
             raise ValueError(
-                f"{entry.name} cannot be prepared from {source.origin}; it can be one of {names}"
+                f"--from {origin} needs --at PATH, the copy or the folder of copies"
             )
+        if not source.at.exists():
+            raise FileNotFoundError(f"--at: no file or folder {source.at}")
+    known = available(origin)
+    names = ", ".join(entry.name for entry in known)
+    for entry in chosen:
+        if entry not in known and origin == "torchvision":
+            message = f"torchvision has no copy of {entry.name}; it has one of {names}"
+            raise ValueError(message)
+        if entry not in known:
+            raise ValueError(
+                f"{entry.name} cannot be prepared from {origin}; it can be one of {names}"
+            )
+        if origin == "torchvision":
+            require_empty(entry, root)
 
 
 def prepare_all(
@@ -112,7 +110,17 @@ def prepare_all(
     """
     outcomes = []
     for entry in chosen:
-        outcome = _prepare_one(entry, root, source, every, len(chosen) > 1)
+        try:
+            skipped = _prepare_one(entry, root, source, every, len(chosen) > 1)
+            if skipped:
+                outcome = Outcome(entry.name, SKIPPED, skipped)
+            else:
+                made = record.read(root / entry.folder)
+                outcome = Outcome(entry.name, WRITTEN, f"{made.verdict}{made.note}")
+        except NotDone as error:
+            outcome = Outcome(entry.name, FAILURE, str(error), FAILED)
+        except (OSError, ValueError) as error:
+            outcome = Outcome(entry.name, FAILURE, str(error), BAD_INPUT)
         report(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -129,69 +137,44 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _is_on_hub(entry: Entry) -> bool:
-    try:
-        hub_form(entry)
-    except ValueError:
-        return False
-    return True
-
-
 def _prepare_one(
     entry: Entry, root: Path, source: Source, every: bool, several: bool
-) -> Outcome:
+) -> str:
+    """Prepare a set, or return why it is skipped."""
     folder = root / entry.folder
     if every and folder.is_dir() and any(folder.iterdir()):
-        return Outcome(entry.name, SKIPPED, f"{folder} is there already")
-    try:
-        if source.origin == "torchvision":
-            prepare(entry, root, source.at or "", download=not source.offline)
-        else:
-            form, path, origin, revision = _locate(entry, root, source, several)
-            if every and not path.exists():
-                return Outcome(entry.name, SKIPPED, f"no copy {path}")
-            _prepare_local(entry, root, form, path, origin, revision)
-    except NotDone as error:
-        return Outcome(entry.name, FAILURE, str(error), FAILED)
-    except (OSError, ValueError) as error:
-        return Outcome(entry.name, FAILURE, str(error), BAD_INPUT)
-    made = record.read(folder)
-    note = f" ({made.note})" if made.note else ""
-    return Outcome(entry.name, WRITTEN, f"{made.verdict}{note}")
-
-
-def _prepare_local(
-    entry: Entry, root: Path, form: str, path: Path, origin: str, revision: str
-) -> None:
-    if form == "zip":
-        prepare_zip(entry, root, path, revision, origin)
-    elif form == "folder":
-        prepare_folder(entry, root, path, origin)
+        return f"{folder} is there already"
+    form, path, repo, revision = source.origin, source.at, "", source.revision
+    if form == "torchvision":
+        prepare(entry, root, path or "", download=not source.offline)
+        return ""
+    if form == "hub":
+        form, path, repo, revision = fetch_copy(entry, path or root / form, revision)
     else:
-        prepare_copy(entry, root, form, path, revision, origin)
+        path = _locate(entry, form, path, several)
+    if every and not path.exists():
+        return f"no copy {path}"
+    if form == "zip":
+        prepare_zip(entry, root, path, revision, repo)
+    elif form == "folder":
+        prepare_folder(entry, root, path, repo)
+    else:
+        prepare_copy(entry, root, form, path, revision, repo)
+    return ""
 
 
-def _locate(
-    entry: Entry, root: Path, source: Source, several: bool
-) -> tuple[str, Path, str, str]:
-    """Return (form, path, repository, revision) of the copy of a set, downloaded if it
-    is the Hub's.
-    """
-    if source.origin == "hub":
-        return fetch_copy(entry, source.at or root / "hub", source.revision)
-    path = source.at
-    if source.origin == "zip":
-        if path.is_dir():
-            zips = sorted(file.name for file in path.glob("*.zip"))
-            path = path / find_zip(entry, zips, str(path))
-        return "zip", path, "", source.revision
-    copy = find_copy(entry, source.origin)
+def _locate(entry: Entry, form: str, at: Path, several: bool) -> Path:
+    """Return the path of the local copy of a set: `at`, or in it."""
+    if form == "zip":
+        if not at.is_dir():
+            return at
+        zips = sorted(file.name for file in at.glob("*.zip"))
+        return at / find_zip(entry, zips, str(at))
+    copy = find_copy(entry, form)
     names = [entry.name]
     if copy and copy.repo:
         names.insert(0, copy.repo.rpartition("/")[2])
     for name in names:
-        if (path / name).exists():
-            return source.origin, path / name, "", source.revision
-    if several:
-        return source.origin, path / names[0], "", source.revision
-    return source.origin, path, "", source.revision
+        if (at / name).exists():
+            return at / name
+    return at / names[0] if several else at

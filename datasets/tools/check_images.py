@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from datasets.io.index_files import Row, repeated
@@ -21,7 +21,6 @@ from .report import Report
 BATCH = 64  # images that a thread takes at a time
 # gets the number of images that were read since the last call
 Progress = Callable[[int], None]
-Fault = tuple[str, str, str]  # path, kind, message
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,48 +38,44 @@ class Members:
     """
 
     def __init__(self, root: Path, report: Report):
-        self._root = root
+        self.root = root
+        self.known: dict[str, dict[str, zipfile.ZipInfo] | None] = {}
         self._report = report
-        self._known: dict[str, dict[str, tuple[int, int]] | None] = {}
 
-    def of(self, archive: str) -> dict[str, tuple[int, int]] | None:
-        """Return member name -> (size, CRC) by the zip's directory, or None for a zip
-        that cannot be read.
-        """
-        if archive not in self._known:
-            self._known[archive] = self._read(archive)
-        return self._known[archive]
+    def of(self, archive: str) -> dict[str, zipfile.ZipInfo] | None:
+        """Return the members of a zip by name, or None for a zip that cannot be read."""
+        if archive not in self.known:
+            self.known[archive] = self._read(archive)
+        return self.known[archive]
 
-    def paths(self) -> list[str]:
-        """Return the paths of all members of the zips that were read, without folders."""
-        paths = []
-        for archive, members in self._known.items():
-            paths += [
-                f"{archive}@{name}" for name in members or {} if not name.endswith("/")
-            ]
-        return paths
+    def find(self, path: str) -> zipfile.ZipInfo | None:
+        """Return the member of a zip that a path names, or None."""
+        archive, member = split_archive(path)
+        if member is None:
+            return None
+        return (self.of(archive) or {}).get(member)
 
-    def _read(self, archive: str) -> dict[str, tuple[int, int]] | None:
-        where = relative(archive, self._root)
+    def relative(self, path: str) -> str:
+        """Return `path` below the data root, with slashes."""
+        return os.path.relpath(path, self.root).replace(os.sep, "/")
+
+    def _read(self, archive: str) -> dict[str, zipfile.ZipInfo] | None:
+        where = self.relative(archive)
         try:
             with zipfile.ZipFile(archive) as handle:
                 entries = handle.infolist()
         except FileNotFoundError:
-            self._report.error(
-                "missing-zip", where, f"the zip does not exist{near(Path(archive))}"
-            )
+            message = f"the zip does not exist{near(Path(archive))}"
+            self._report.error("missing-zip", where, message)
             return None
         except _ZIP_ERRORS as error:
-            self._report.error(
-                "damaged-zip",
-                where,
-                describe(archive) or f"not a readable zip: {error}",
-            )
+            message = describe(archive) or f"not a readable zip: {error}"
+            self._report.error("damaged-zip", where, message)
             return None
         for name in repeated([entry.filename for entry in entries]):
             message = "the zip holds this member more than once; the last one counts"
             self._report.warn("member-twice", f"{where}@{name}", message)
-        return {entry.filename: (entry.file_size, entry.CRC) for entry in entries}
+        return {entry.filename: entry for entry in entries}
 
 
 def describe(archive: str) -> str:
@@ -106,25 +101,20 @@ def check_present(rows: Iterable[Row], members: Members, report: Report) -> list
         archive, member = split_archive(row.path)
         if member is None:
             found = os.path.isfile(row.path)
-            if not found:
-                report.error("missing-image", row.where, f"there is no file {row.key}")
         else:
-            entries = members.of(archive)
-            found = entries is not None and member in entries
-            if entries is not None and not found:
-                report.error(
-                    "missing-member",
-                    row.where,
-                    f"{os.path.basename(archive)} has no member {member}",
-                )
+            found = members.find(row.path) is not None
         if found:
             present.append(row)
+        elif member is None:
+            report.error("missing-image", row.where, f"there is no file {row.key}")
+        elif members.of(archive) is not None:
+            message = f"{os.path.basename(archive)} has no member {member}"
+            report.error("missing-member", row.where, message)
     return present
 
 
 def check_readable(
-    rows: Sequence[Row],
-    root: Path,
+    images: Iterable[str],
     members: Members,
     report: Report,
     workers: int,
@@ -133,37 +123,24 @@ def check_readable(
     """Decode every image, and read those members of their zips too that no index names
     (which checks their CRC).
     """
-    tasks = {row.path: True for row in rows}  # path -> it is an image
-    for path in members.paths():
-        tasks.setdefault(path, False)
+    checks = dict.fromkeys(images, _fault_of_image)
+    for archive, found in members.known.items():
+        for name in found or ():
+            if not name.endswith("/"):
+                checks.setdefault(f"{archive}@{name}", _fault_of_file)
+    paths = list(checks)
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+
+    def examine(batch: list[str]) -> list[tuple[str, str] | None]:
+        return [checks[path](path) for path in batch]
+
     with ThreadPoolExecutor(workers) as pool:
-        for count, faults in _in_order(pool, list(tasks.items()), 4 * workers):
-            progress(count)
-            for path, kind, message in faults:
-                report.error(kind, relative(path, root), message)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, tasks: Sequence[tuple[str, bool]], ahead: int
-) -> Iterator[tuple[int, list[Fault]]]:
-    """Yield the results of all batches in order, with at most `ahead` batches waiting."""
-    waiting: list[Future] = []
-    for start in range(0, len(tasks), BATCH):
-        if len(waiting) == ahead:
-            yield waiting.pop(0).result()
-        waiting.append(pool.submit(_examine, tasks[start : start + BATCH]))
-    for future in waiting:
-        yield future.result()
-
-
-def _examine(batch: Sequence[tuple[str, bool]]) -> tuple[int, list[Fault]]:
-    """Return the number of files of a batch, and their faults."""
-    faults = []
-    for path, is_image in batch:
-        fault = _fault_of_image(path) if is_image else _fault_of_file(path)
-        if fault:
-            faults.append((path, *fault))
-    return len(batch), faults
+        for batch, faults in zip(batches, pool.map(examine, batches), strict=True):
+            progress(len(batch))
+            for path, fault in zip(batch, faults, strict=True):
+                if fault:
+                    kind, message = fault
+                    report.error(kind, members.relative(path), message)
 
 
 def _fault_of_file(path: str) -> tuple[str, str] | None:
@@ -211,45 +188,33 @@ def check_overlap(
             message = f"the test image {row.key} is a training image too ({by_path[row.path].where})"
             report.error("train-in-test", row.where, message)
         elif loose or split_archive(row.path)[1]:
-            others.append((_size(row.path, members), row))
-    by_content = _by_content(train, {size for size, _ in others}, members, loose)
-    train_sizes = {size for size, _ in by_content}
-    for size, row in others:
-        if size in train_sizes:
-            twin = by_content.get((size, _crc(row.path, members)))
-            if twin and _same(twin.path, row.path):
-                message = f"the test image {row.key} has the same bytes as the training image {twin.key} ({twin.where})"
-                report.warn("same-content", row.where, message)
-
-
-def _by_content(
-    rows: Sequence[Row], sizes: set[int | None], members: Members, loose: bool
-) -> dict[tuple[int, int], Row]:
-    """Return (size, CRC) -> the first image with it, of the images that have one of
-    `sizes`.
-    """
-    found: dict[tuple[int, int], Row] = {}
-    for row in rows:
-        if not loose and not split_archive(row.path)[1]:
-            continue
+            others.append(row)
+    by_size: dict[int, list[Row]] = {}
+    for row in train:
+        if loose or split_archive(row.path)[1]:
+            by_size.setdefault(_size(row.path, members), []).append(row)
+    by_crc: dict[int, dict[int, Row]] = {}  # of the sizes that test images have, too
+    for row in others:
         size = _size(row.path, members)
-        if size is not None and size in sizes:
-            found.setdefault((size, _crc(row.path, members)), row)
-    return found
+        if size not in by_size:
+            continue
+        if size not in by_crc:
+            rows = reversed(by_size[size])
+            by_crc[size] = {_crc(twin.path, members): twin for twin in rows}
+        twin = by_crc[size].get(_crc(row.path, members))
+        if twin and _same(twin.path, row.path):
+            message = f"the test image {row.key} has the same bytes as the training image {twin.key} ({twin.where})"
+            report.warn("same-content", row.where, message)
 
 
-def _size(path: str, members: Members) -> int | None:
-    archive, member = split_archive(path)
-    if member is None:
-        return os.path.getsize(path)
-    size, _ = (members.of(archive) or {}).get(member, (None, None))
-    return size
+def _size(path: str, members: Members) -> int:
+    member = members.find(path)
+    return member.file_size if member else os.path.getsize(path)
 
 
 def _crc(path: str, members: Members) -> int:
-    archive, member = split_archive(path)
-    entries = members.of(archive) if member is not None else None
-    return entries[member][1] if entries else zlib.crc32(read_bytes(path))
+    member = members.find(path)
+    return member.CRC if member else zlib.crc32(read_bytes(path))
 
 
 def _same(first: str, second: str) -> bool:
@@ -257,8 +222,3 @@ def _same(first: str, second: str) -> bool:
         return read_bytes(first) == read_bytes(second)
     except (OSError, ValueError):
         return False
-
-
-def relative(path: str, root: Path) -> str:
-    """Return `path` below the data root, with slashes."""
-    return os.path.relpath(path, root).replace(os.sep, "/")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import datasets.catalog
 from datasets.catalog import names
 from datasets.catalog.entries import Entry
 from datasets.custom.reading import read_folder
+from datasets.custom.rows import Row
 from datasets.io.packed import Collection, PackedImage
 from datasets.io.parquet_files import read_parquet
 from datasets.io.webdatasets import read_webdataset
@@ -65,10 +66,8 @@ def find_copy(entry: Entry, form: str) -> Copy | None:
     fields = _known_copies()["sets"].get(entry.name, {}).get(form)
     if fields is None:
         return None
-    fields = dict(fields)
-    fields["wrong"] = fields.pop("not", "")
     if form == "wds":
-        fields["repo"] = f"{WDS_OWNER}/{fields['repo']}"
+        fields = fields | {"repo": f"{WDS_OWNER}/{fields['repo']}"}
     return Copy(**fields)
 
 
@@ -95,27 +94,28 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
         collection = read_parquet(path, copy.label, copy.splits)
     else:
         collection = _read_folder(path)
-    _check_labels(entry, path, collection.multilabel, copy)
+    _check_label_kind(entry, path, collection.multilabel, copy)
     for split in ("train", "test"):
         if split not in collection.splits and entry.images.get(split):
             raise ValueError(f"{path} has no split {split}")
     return collection
 
 
-def _check_labels(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
+def _check_label_kind(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
     """Raise ValueError if an image has one label in the copy and several in the set, or
     the other way round.
     """
-    if entry.label_kind == "multilabel" and not multilabel:
-        hint = (
-            f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}"
-            if copy.wrong
-            else ""
+    is_multilabel = entry.label_kind == "multilabel"
+    if is_multilabel and not multilabel:
+        message = (
+            f"{path}: {entry.name} is multilabel, but each image here has one label"
         )
-        raise ValueError(
-            f"{path}: {entry.name} is multilabel, but each image here has one label{hint}"
-        )
-    if entry.label_kind == "multiclass" and multilabel:
+        if copy.wrong:
+            message += (
+                f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}"
+            )
+        raise ValueError(message)
+    if multilabel and not is_multilabel:
         raise ValueError(
             f"{path}: {entry.name} has one label an image, but each image here has a list of labels"
         )
@@ -146,13 +146,9 @@ def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:
     numbered as texts.
     """
     expected = test_counts(entry)
-    if not expected or list(counts) == expected or sum(counts) != sum(expected):
-        return
-    as_text = [
-        expected[int(text)]
-        for text in sorted(str(label) for label in range(len(expected)))
-    ]
-    if list(counts) == as_text:
+    labels = sorted(range(len(expected)), key=str)
+    as_text = [expected[label] for label in labels]
+    if list(counts) == as_text != expected:
         raise ValueError(
             f"{source}: its labels are in the order of texts (0, 1, 10, ...), not of {entry.name}"
         )
@@ -171,11 +167,11 @@ def _read_folder(path: Path) -> Collection:
     for split in ("train", "val", "test"):
         chosen = [row for row in rows if row.split == split]
         if chosen:
-            streams[split] = lambda chosen=chosen: _stream(chosen, position_of)
+            streams[split] = partial(_read_files, chosen, position_of)
     return Collection(classnames, str(path), streams)
 
 
-def _stream(rows: Sequence[Any], position_of: Mapping[str, int]):
+def _read_files(rows: Sequence[Row], position_of: Mapping[str, int]):
     for row in rows:
         labels = tuple(position_of[label] for label in row.labels)
         yield PackedImage(row.key, Path(row.impath).read_bytes(), labels, row.impath)

@@ -43,49 +43,53 @@ def download(
         raise NotDone(
             f"no place is known to fetch {entry.name} from. {by_hand(entry, root)}"
         )
-    complete = not still_missing(entry, root)
+    complete = not _missing(entry, folder)
     failures = []
     for url, target in sources:
-        if complete and _is_packed(entry, target):
+        # an archive to be unpacked, not a zip that is read in place
+        is_packed = is_archive(target) and target not in entry.zips
+        if is_packed and complete:
             continue
         try:
-            _fetch_and_unpack(entry, url, folder / target, wait)
+            _fetch(url, folder / target, wait)
+            if is_packed:
+                _unpack(entry, folder / target)
         except NotDone as error:
             failures.append(str(error))
     if failures:
         raise NotDone("\n".join([*failures, by_hand(entry, root)]))
-    return still_missing(entry, root)
-
-
-def still_missing(entry: Entry, root: str | Path) -> list[str]:
-    """Return the files and folders that the set needs and that are not there."""
-    return [
-        file for file in entry.files if not (Path(root) / entry.folder / file).exists()
-    ]
+    return _missing(entry, folder)
 
 
 def by_hand(entry: Entry, root: str | Path) -> str:
     """Return the steps that a user can take if no download helps."""
-    parts = [
-        f"{entry.name} needs {', '.join(entry.files)} in {Path(root) / entry.folder}."
-    ]
+    folder = Path(root) / entry.folder
+    text = f"{entry.name} needs {', '.join(entry.files)} in {folder}."
     if entry.torchvision and entry.suite == "elevater":
-        command = (
-            f"python -m datasets prepare {entry.name} --from torchvision --root {root}"
-        )
-        parts.append(f"`{command}` makes them from torchvision's copy.")
+        command = f"prepare {entry.name} --from torchvision --root {root}"
+        text += f" `python -m datasets {command}` makes them from torchvision's copy."
     if entry.note:
-        parts.append(entry.note)
-    return " ".join(parts)
+        text += f" {entry.note}"
+    return text
 
 
-def _fetch_and_unpack(entry: Entry, url: str, target: Path, wait: float) -> None:
-    if _whole(target, entry):
-        log.info("%s is there already", target)
-    else:
-        fetch(url, target, wait)
-    if not _is_packed(entry, target.name):
-        return
+def _missing(entry: Entry, folder: Path) -> list[str]:
+    return [file for file in entry.files if not (folder / file).exists()]
+
+
+def _fetch(url: str, target: Path, wait: float) -> None:
+    """Fetch a file, unless it is there and of the type of its name."""
+    if target.is_file():
+        try:
+            check_form(target, target.name, thorough=False)
+            log.info("%s is there already", target)
+            return
+        except ValueError as error:
+            log.warning("%s is not usable (%s); fetching it again", target, error)
+    fetch(url, target, wait)
+
+
+def _unpack(entry: Entry, target: Path) -> None:
     paths = (*entry.files, *entry.annotations, entry.image_dir)
     wanted = [path for path in paths if path and path != entry.split_json]
     try:
@@ -94,22 +98,5 @@ def _fetch_and_unpack(entry: Entry, url: str, target: Path, wait: float) -> None
         raise NotDone(
             f"could not unpack {target}: {error}. Remove it and run the command again"
         ) from error
-    log.info(
-        "unpacked %s: %s", target.name, ", ".join(new) or "all of it is there already"
-    )
-
-
-def _is_packed(entry: Entry, target: str) -> bool:
-    """Return whether it is an archive to be unpacked, not a zip that is read in place."""
-    return is_archive(target) and target not in entry.zips
-
-
-def _whole(target: Path, entry: Entry) -> bool:
-    if not target.is_file():
-        return False
-    try:
-        check_form(target, target.name, thorough=False)
-    except ValueError as error:
-        log.warning("%s is not usable (%s); fetching it again", target, error)
-        return False
-    return True
+    added = ", ".join(new) or "all of it is there already"
+    log.info("unpacked %s: %s", target.name, added)

@@ -56,8 +56,10 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
             f"cannot fetch {url!r}; a URL begins with https://, http:// or {DRIVE}"
         )
     part = _Part(target, url)
+    made = [path for path in target.parents if not path.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _folder(target.parent), part.lock():
+        with part.lock():
             log.info("fetching %s", target.name)
             if url.startswith(DRIVE):
                 _from_drive(url, part)
@@ -72,6 +74,11 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
             address = f"https://drive.google.com/uc?id={url.removeprefix(DRIVE)}"
         advice = f"Get {address} with a browser and save it as {target}"
         raise NotDone(f"could not fetch {target.name}: {error}. {advice}") from error
+    finally:
+        for path in made:
+            if any(path.iterdir()):
+                break
+            path.rmdir()
     return target
 
 
@@ -100,15 +107,11 @@ class _Part:
         address.
         """
         path = self.target.with_name(f".{self.target.name}.part.lock")
+        message = f"another process is fetching {self.target.name} at this moment"
         try:
-            with exclusive_lock(
-                path, f"another process is fetching {self.target.name} at this moment"
-            ):
-                try:
-                    self._read_state()
-                    yield
-                finally:
-                    path.unlink(missing_ok=True)
+            with exclusive_lock(path, message):
+                self._read_state()
+                yield
         except InUse as error:
             raise NotDone(str(error)) from None
 
@@ -145,18 +148,15 @@ class _Part:
         try:
             check_form(self.path, self.target.name)
             stated = self.state.get("md5")
-            if stated and stated != self._md5():
+            digest = hashlib.md5(usedforsecurity=False)
+            with open(self.path, "rb") as file:
+                while stated and (chunk := file.read(CHUNK)):
+                    digest.update(chunk)
+            if stated and stated != base64.b64encode(digest.digest()).decode():
                 raise ValueError("its checksum is not the one that the server states")
         except ValueError as error:
             self.drop()
             raise _Failed(f"what came is not usable: {error}") from error
-
-    def _md5(self) -> str:
-        digest = hashlib.md5(usedforsecurity=False)
-        with open(self.path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-        return base64.b64encode(digest.digest()).decode()
 
 
 def _from_http(url: str, part: _Part, wait: float) -> None:
@@ -207,22 +207,21 @@ def _transfer(url: str, part: _Part) -> None:
         headers["Range"] = f"bytes={start}-"
         if part.state.get("validator"):
             headers["If-Range"] = part.state["validator"]
-    with urllib.request.urlopen(
-        urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-    ) as answer:
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        found = answer.headers
         if answer.status == 206:
-            total = _number(answer.headers.get("Content-Range", "").rpartition("/")[2])
+            total = _number(found.get("Content-Range", "").rpartition("/")[2])
             if part.state.get("total") not in (None, total):  # another file by now
                 part.drop()
                 raise http.client.IncompleteRead(b"")
         else:
             start = 0
-            total = _number(answer.headers.get("Content-Length", ""))
-            part.begin(
-                total=total,
-                validator=_validator(answer.headers),
-                md5=answer.headers.get("Content-MD5"),
-            )
+            total = _number(found.get("Content-Length", ""))
+            validator = found.get("ETag") or "W/"
+            if validator.startswith("W/"):  # a weak one
+                validator = found.get("Last-Modified")
+            part.begin(total=total, validator=validator, md5=found.get("Content-MD5"))
         _copy(answer, part, start, total)
     if total is not None and part.size != total:
         raise http.client.IncompleteRead(b"", total - part.size)
@@ -237,13 +236,9 @@ def _copy(
             f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free"
         )
     mode = "ab" if start else "wb"
+    name = part.target.name
     bar = tqdm(
-        total=total,
-        initial=start,
-        unit="B",
-        unit_scale=True,
-        desc=part.target.name,
-        dynamic_ncols=True,
+        None, name, total, initial=start, unit="B", unit_scale=True, dynamic_ncols=True
     )
     with open(part.path, mode) as file, bar:
         while chunk := answer.read(CHUNK):
@@ -270,28 +265,6 @@ def _from_drive(url: str, part: _Part) -> None:
         raise _Failed(f"Google Drive: {reason}") from error
     if found is None or not part.path.is_file():
         raise _Failed("Google Drive did not hand it out")
-
-
-@contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and remove it if nothing came into it."""
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        for path in new:
-            if any(path.iterdir()):
-                break
-            path.rmdir()
-
-
-def _validator(headers: http.client.HTTPMessage) -> str | None:
-    """Return a value for If-Range: a strong ETag, or the date of the last change."""
-    tag = headers.get("ETag")
-    if tag and not tag.startswith("W/"):
-        return tag
-    return headers.get("Last-Modified")
 
 
 def _number(text: str) -> int | None:

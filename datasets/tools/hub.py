@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datasets.catalog.entries import Entry
 
-from .copies import Copy, find_copy
+from .copies import find_copy
 
 PATTERNS = {
     "wds": ["*.txt", "train/*", "val*/*", "test/*"],
@@ -18,34 +18,29 @@ PATTERNS = {
 }
 
 
-def hub_form(entry: Entry) -> tuple[str, Copy]:
-    """Return the form of the public copy of a set that is read, and the copy.
-
-    Raises ValueError if none is known.
-    """
+def hub_form(entry: Entry) -> str:
+    """Return the form of the public copy of a set that is read, "" if none is known."""
     for form in ("wds", "parquet", "zip"):
         copy = find_copy(entry, form)
         if copy and copy.repo:
-            return form, copy
-    raise ValueError(
-        f"no copy of {entry.name} on the Hub is known. {entry.note}".strip()
-    )
+            return form
+    return ""
 
 
 def fetch_copy(
     entry: Entry, folder: Path, revision: str = ""
 ) -> tuple[str, Path, str, str]:
-    """Fetch the missing files of the public copy of a set to a separate folder below
-    `folder`.
+    """Fetch the missing files of the public copy of a set, which has one, to a separate
+    folder below `folder`.
 
     Returns:
         (form, path of the copy, repository, the commit that was read)
 
     Raises:
-        ValueError: no copy is known, or the Hub does not answer or has no such
-            repository or revision.
+        ValueError: the Hub does not answer or has no such repository or revision.
     """
-    form, copy = hub_form(entry)
+    form = hub_form(entry)
+    copy = find_copy(entry, form)
     revision = revision or copy.revision
     target = folder / copy.repo.rpartition("/")[2]
     try:
@@ -59,8 +54,11 @@ def fetch_copy(
         info = HfApi(endpoint).repo_info(
             copy.repo, repo_type=copy.type, revision=revision
         )
-        files = [file.rfilename for file in info.siblings or []]
-        patterns = PATTERNS.get(form) or [find_zip(entry, files, copy.repo)]
+        path, patterns = target, PATTERNS.get(form)
+        if form == "zip":
+            files = [file.rfilename for file in info.siblings or []]
+            patterns = [find_zip(entry, files, copy.repo)]
+            path = target / patterns[0]
         snapshot_download(
             copy.repo,
             repo_type=copy.type,
@@ -77,9 +75,6 @@ def fetch_copy(
             f"{copy.repo} ({revision}) could not be fetched from the Hub: {reason}. With a local copy, use "
             f"--from {form} --at PATH"
         ) from None
-    path = target
-    if form == "zip":
-        path = target / find_zip(entry, files, copy.repo)
     return form, path, copy.repo, info.sha
 
 

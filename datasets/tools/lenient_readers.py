@@ -5,10 +5,12 @@ a finding, none stops it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.catalog import names
+from datasets.catalog.entries import Entry
 from datasets.io.index_files import (
     MOST_CLASSES,
     Row,
@@ -19,6 +21,7 @@ from datasets.io.index_files import (
 from datasets.io.split_files import parse_split
 from toolkit.common.structured import parse_json
 
+from . import annotations
 from .report import Report
 
 
@@ -29,139 +32,216 @@ class Listing:
     `names` are class names in label order, if the index holds them.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
     names: list[str] | None = None
 
 
 class Reader:
-    """Reads the files of the set in `root`/`folder` and adds their faults to `report`."""
+    """Reads the files of a set below the data root and adds their faults to `report`."""
 
-    def __init__(self, root: Path, folder: str, report: Report):
-        self.path = root / folder
-        self.folder = folder
+    def __init__(self, entry: Entry, root: Path, report: Report):
+        self.entry = entry
+        self.folder = root / entry.folder
         self.report = report
+
+    def read(self) -> dict[str, Listing]:
+        """Return the splits that can be read."""
+        entry = self.entry
+        if entry.layout == "iris":
+            return self._iris()
+        if entry.layout == "coco":
+            return self._coco()
+        if entry.split_json and (self.folder / entry.split_json).exists():
+            content = self._json(entry.split_json)
+            if content is None:
+                return {}
+            return self._split(content, self.where(entry.split_json))
+        if not self._has_annotations():
+            return {}
+        try:  # readers that stop at the first fault
+            if entry.layout == "folders":
+                return self._class_folders()
+            rows = annotations.split_rows(entry.name, str(self.folder))
+            content = {split: list(map(list, rows[split])) for split in rows}
+            return self._split(content, entry.folder)
+        except (OSError, ValueError, KeyError) as error:
+            self.report.error("annotations", entry.folder, str(error))
+            return {}
 
     def where(self, file: str) -> str:
         """Return the name of a file in findings."""
-        return f"{self.folder}/{file}"
+        return f"{self.entry.folder}/{file}"
 
-    def text(self, file: str, kind: str) -> str | None:
+    def _text(self, file: str, kind: str) -> str | None:
         """Return the content of a text file, or None after a finding `missing-<kind>`
         or `unreadable-<kind>`.
         """
-        path = self.path / file
+        path = self.folder / file
         try:
             return path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
-            self.report.error(
-                f"missing-{kind}",
-                self.where(file),
-                f"the file does not exist{near(path)}",
-            )
+            kind, message = f"missing-{kind}", f"the file does not exist{near(path)}"
         except UnicodeDecodeError as error:
-            self.report.error(
-                f"unreadable-{kind}", self.where(file), f"not UTF-8 text: {error}"
-            )
+            kind, message = f"unreadable-{kind}", f"not UTF-8 text: {error}"
         except OSError as error:
-            self.report.error(f"unreadable-{kind}", self.where(file), str(error))
+            kind, message = f"unreadable-{kind}", str(error)
+        self.report.error(kind, self.where(file), message)
         return None
 
-    def json(self, file: str) -> Any:
+    def _json(self, file: str) -> Any:
         """Return the content of a json file, or None after a finding."""
-        text = self.text(file, "index")
+        text = self._text(file, "index")
         if text is None:
             return None
         try:
             return parse_json(text, "")
         except ValueError as error:  # ":<line>: <message>"
             line, _, message = str(error).rpartition(": not valid json: ")
-            self.report.error(
-                "index-syntax",
-                f"{self.where(file)}{line}",
-                f"not valid json: {message}",
-            )
+            where = f"{self.where(file)}{line}"
+            self.report.error("index-syntax", where, f"not valid json: {message}")
             return None
 
-    def labelmap(self, file: str) -> list[str] | None:
+    def _labelmap(self) -> list[str] | None:
         """Return the class names, one a line."""
-        text = self.text(file, "labelmap")
+        file = self.entry.labelmap
+        text = self._text(file, "labelmap")
         if text is None:
             return None
+        lines = [line.strip() for line in text.rstrip().split("\n")]
         first: dict[str, int] = {}
-        for number, line in enumerate(
-            map(str.strip, text.rstrip().split("\n")), start=1
-        ):
+        for number, line in enumerate(lines, start=1):
             where = f"{self.where(file)}:{number}"
             if not line and text.strip():
-                self.report.warn(
-                    "labelmap-blank", where, "a blank line among the class names"
-                )
+                message = "a blank line among the class names"
+                self.report.warn("labelmap-blank", where, message)
             elif line in first:
-                self.report.warn(
-                    "labelmap-twice",
-                    where,
-                    f"the name {line!r} is also on line {first[line]}",
-                )
+                message = f"the name {line!r} is also on line {first[line]}"
+                self.report.warn("labelmap-twice", where, message)
             first.setdefault(line, number)
-        return [line for line in map(str.strip, text.split("\n")) if line]
+        classes = [line for line in lines if line]
+        self._check_names(classes, self.where(file))
+        return classes
 
-    def iris(self, file: str) -> Listing | None:
-        """Return the images of an index of lines `<path> <label>[,<label>...]`."""
-        text = self.text(file, "index")
-        if text is None:
-            return None
-        return Listing(
-            self._inside(
-                parse_iris(text, self.where(file), str(self.path), self.report.error)
-            )
+    def _iris(self) -> dict[str, Listing]:
+        classes = self._labelmap() if self.entry.labelmap else None
+        splits = {}
+        for split, index in self._used_indexes().items():
+            text = self._text(index, "index")
+            if text is not None:
+                where, folder = self.where(index), str(self.folder)
+                rows = parse_iris(text, where, folder, self.report.error)
+                splits[split] = Listing(self._inside(rows), classes)
+        return splits
+
+    def _coco(self) -> dict[str, Listing]:
+        splits = {}
+        for split, index in self._used_indexes().items():
+            content = self._json(index)
+            if content is not None:
+                where, folder = self.where(index), str(self.folder)
+                rows, classes = parse_coco(content, where, folder, self.report.error)
+                self._check_names(classes, where)
+                splits[split] = Listing(self._inside(rows), classes)
+        if {"train", "test"} <= splits.keys():
+            if splits["train"].names != splits["test"].names:
+                indexes = self.entry.indexes
+                message = f"the categories are not those of {indexes['train']}"
+                self.report.error("label-names", self.where(indexes["test"]), message)
+        return splits
+
+    def _used_indexes(self) -> dict[str, str]:
+        """Return split -> index file, without those that are not there and that nobody
+        needs.
+        """
+        used = {}
+        for split, index in self.entry.indexes.items():
+            is_optional = split == "val" or self.entry.images.get(split) == 0
+            if not is_optional or (self.folder / index).exists():
+                used[split] = index
+        return used
+
+    def _has_annotations(self) -> bool:
+        """Report missing split and annotation files; return whether the set can be read
+        without them.
+        """
+        entry = self.entry
+        missing = [
+            file for file in entry.annotations if not (self.folder / file).exists()
+        ]
+        is_optional = entry.layout == "folders"  # the usual class names are known
+        if is_optional or not entry.split_json:
+            level = self.report.warn if is_optional else self.report.error
+            for file in missing:
+                message = f"the file does not exist{near(self.folder / file)}"
+                level("missing-index", self.where(file), message)
+            return is_optional or not missing
+        where, message = (
+            self.where(entry.split_json),
+            "the published split does not exist",
         )
+        if missing:
+            message += f", and {', '.join(missing)} to make one from"
+            self.report.error("missing-index", where, message)
+        else:
+            message += "; a split is made from the raw annotations"
+            self.report.warn("missing-index", where, message)
+        return not missing
 
-    def coco(self, file: str) -> Listing | None:
-        """Return the images and class names of a COCO json."""
-        content = self.json(file)
-        if content is None:
-            return None
-        rows, names = parse_coco(
-            content, self.where(file), str(self.path), self.report.error
-        )
-        return Listing(self._inside(rows), names)
+    def _class_folders(self) -> dict[str, Listing]:
+        """Return the splits of ImageNet or a variant, read by the task itself."""
+        from dassl.data.datasets import DATASET_REGISTRY
 
-    def split_json(self, file: str, image_dir: str) -> dict[str, Listing]:
-        """Return the splits of CoOp's split file."""
-        content = self.json(file)
-        if content is None:
-            return {}
-        return self.split_content(content, self.where(file), image_dir)
+        from .. import register_all
 
-    def split_content(
-        self, content: Any, source: str, image_dir: str
-    ) -> dict[str, Listing]:
+        register_all()
+        entry = self.entry
+        cls = DATASET_REGISTRY.get(entry.name)
+        splits = cls.__new__(cls).read(str(self.folder))
+        listings = {}
+        for split, samples in zip(("train", "val", "test"), splits, strict=True):
+            if entry.images.get(split) or not entry.images:
+                where = f"{entry.folder}: {split}"
+                listings[split] = Listing(
+                    [Row(where, item.key, item.labels, item.impath) for item in samples]
+                )
+        return listings
+
+    def _split(self, content: Any, source: str) -> dict[str, Listing]:
         """Return the splits of the content of a split file, whose name is `source`."""
-        splits = parse_split(
-            content, source, os.path.join(self.path, image_dir), self.report.error
-        )
-        names: dict[int, str] = {}
+        images = os.path.join(self.folder, self.entry.image_dir)
+        splits = parse_split(content, source, images, self.report.error)
+        named: dict[int, str] = {}
         for rows in splits.values():
             for row in self._inside(rows):
                 label = row.labels[0]
-                first = names.setdefault(label, row.classname)
+                first = named.setdefault(label, row.classname)
                 if first != row.classname:
                     message = f"label {label} is called {row.classname!r} here, but {first!r} before"
                     self.report.error("label-names", row.where, message)
-        count = 1 + max(names, default=-1)
-        classes = [names.get(label, "") for label in range(min(count, MOST_CLASSES))]
+        count = 1 + max(named, default=-1)
+        classes = [named.get(label, "") for label in range(min(count, MOST_CLASSES))]
         return {split: Listing(rows, classes) for split, rows in splits.items()}
 
     def _inside(self, rows: list[Row]) -> list[Row]:
         """Report paths that lead out of the set's folder."""
         for row in rows:
             if leads_outside(row.key):
-                self.report.error(
-                    "path-outside",
-                    row.where,
-                    f"the path {row.key!r} leads out of the set's folder",
-                )
+                message = f"the path {row.key!r} leads out of the set's folder"
+                self.report.error("path-outside", row.where, message)
         return rows
+
+    def _check_names(self, found: list[str], where: str) -> None:
+        """Report class names that are not those of the set, however spelled."""
+        name, classes = self.entry.name, self.entry.classes
+        if len(found) != classes:
+            message = f"{len(found)} class names, but {name} has {classes} classes"
+            self.report.error("labelmap-size", where, message)
+        elif self.entry.suite == "elevater":
+            try:
+                names.match_labels(name, found, where)
+            except ValueError as error:
+                message = str(error).removeprefix(f"{where}: ")
+                self.report.error("labelmap-name", where, message)
 
 
 def near(path: Path) -> str:

@@ -5,31 +5,24 @@ with the images as they are.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import logging
-import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets.catalog.entries import Entry, entries
+from datasets.catalog.entries import Entry
 from datasets.catalog.names import class_names
 from datasets.io.packed import PackedImage
 from toolkit.common.cli import NotDone
 from toolkit.common.files import atomic_folder
 
 from . import record
-from .copies import Copy, check_counts, find_copy, label_map, open_copy
-from .record import OTHER_ORDER, OTHER_SPLIT, Record
-from .torchvision_copies import COPIES, ImageSource, Item, read_copy
-
-log = logging.getLogger(__name__)
-
-DRAWN = ("caltech-101", "eurosat_clip")  # torchvision has no split of them
+from .copies import check_counts, find_copy, label_map, open_copy
+from .torchvision_copies import COPIES, read_copy
 
 
 def prepare(
@@ -49,24 +42,17 @@ def prepare(
         ValueError: torchvision does not have the set, or the folder is there already.
         NotDone: torchvision's copy is not available or cannot be read.
     """
-    check(entry, root)
+    require_empty(entry, root)
     source = Path(source) if source else Path(root) / "torchvision"
-    classes = _class_names(entry)
     import torchvision
 
-    cls = getattr(torchvision.datasets, entry.torchvision)
     copy = COPIES[entry.name]
-    verdict = OTHER_SPLIT if entry.name in DRAWN else OTHER_ORDER
-    splits = {}
-    with writing(entry, root) as work:
-        for split in copy.splits:
-            items = read_copy(entry.name, cls, split, source, download, classes)
-            splits[split] = _write_split(
-                entry, split, _from_torchvision(items, split, source), work
-            )
-        origin = f"torchvision {torchvision.__version__}"
-        _finish(entry, splits, Copy(verdict=verdict, note=copy.note), origin, work)
-    return Path(root) / entry.folder
+    streams = {}
+    for split in copy.splits:
+        streams[split] = partial(read_copy, entry, split, source, download)
+    about = {"verdict": copy.verdict, "note": copy.note}
+    about["source"] = f"torchvision {torchvision.__version__}"
+    return _write_set(entry, root, streams, source, about)
 
 
 def prepare_copy(
@@ -93,34 +79,17 @@ def prepare_copy(
     require_empty(entry, root)
     collection = open_copy(entry, form, path)
     labels = label_map(entry, collection)
-    splits = {}
-    with writing(entry, root) as work:
-        for split, stream in collection.splits.items():
-            if split in entry.indexes:
-                splits[split] = _write_split(
-                    entry, split, _relabelled(stream(), labels, split), work
-                )
-        check_counts(
-            entry, [splits["test"][label] for label in range(entry.classes)], str(path)
-        )
-        copy = find_copy(entry, form) or Copy(
-            verdict=OTHER_SPLIT, note="how the images were split is not known"
-        )
-        origin = origin or f"{form} {path.resolve().name}"
-        _finish(entry, splits, copy, origin, work, revision)
-    return Path(root) / entry.folder
-
-
-def check(entry: Entry, root: str | Path) -> None:
-    """Raise ValueError if torchvision does not have the set, or there are files in its
-    folder already.
-    """
-    if entry.name not in COPIES or not entry.torchvision:
-        known = ", ".join(name for name in entries() if name in COPIES)
-        raise ValueError(
-            f"torchvision has no copy of {entry.name}; it has one of {known}"
-        )
-    require_empty(entry, root)
+    streams = {}
+    for split, stream in collection.splits.items():
+        if split in entry.indexes:
+            streams[split] = partial(_relabelled, stream, labels, split)
+    verdict, note = record.OTHER_SPLIT, "how the images were split is not known"
+    copy = find_copy(entry, form)
+    if copy:
+        verdict, note = copy.verdict, copy.note
+    source = origin or f"{form} {path.resolve().name}"
+    about = {"source": source, "verdict": verdict, "note": note, "revision": revision}
+    return _write_set(entry, root, streams, path, about)
 
 
 def require_empty(entry: Entry, root: str | Path) -> None:
@@ -151,35 +120,32 @@ def writing(entry: Entry, root: str | Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def _class_names(entry: Entry) -> list[str]:
-    classes = class_names(entry.name)
-    if len(classes) != entry.classes:
-        raise ValueError(
-            f"{entry.name}: {len(classes)} class names are known, but it has {entry.classes} classes"
-        )
-    return classes
-
-
-def _finish(
+def _write_set(
     entry: Entry,
-    splits: dict[str, Counter],
-    copy: Copy,
-    source: str,
-    work: Path,
-    revision: str = "",
-) -> None:
-    """Write the labelmap and the record.
+    root: str | Path,
+    streams: Mapping[str, Callable[[], Iterator[PackedImage]]],
+    path: Path,
+    about: dict[str, str],
+) -> Path:
+    """Write the images of all splits, the labelmap and the record; return the folder.
 
-    `splits`: split -> label -> images, and their number under -1.
+    Args:
+        path: the copy, for messages.
+        about: the texts of the record.
     """
-    if entry.labelmap:
-        (work / entry.labelmap).write_text(
-            "\n".join(_class_names(entry)) + "\n", encoding="utf-8"
-        )
-    images = {split: counts[-1] for split, counts in splits.items()}
-    verdict = record.judge(entry, images, copy.verdict)
-    note = record.describe_differences(entry, images, copy.note)
-    record.write(work, Record(source, verdict, revision, images, note))
+    images = {}
+    with writing(entry, root) as work:
+        for split, stream in streams.items():
+            counts = _write_split(entry, split, stream(), work)
+            images[split] = counts[-1]
+            if split == "test":
+                by_label = [counts[label] for label in range(entry.classes)]
+                check_counts(entry, by_label, str(path))
+        if entry.labelmap:
+            text = "\n".join(class_names(entry.name)) + "\n"
+            (work / entry.labelmap).write_text(text, encoding="utf-8")
+        record.write(work, entry, images, **about)
+    return Path(root) / entry.folder
 
 
 def _write_split(
@@ -193,28 +159,20 @@ def _write_split(
     zip_name = entry.split_zips[split]
     counts: Counter = Counter()
     rows = []
+    title, total = f"{entry.name} {split}", entry.images[split]
     with zipfile.ZipFile(work / zip_name, "a", zipfile.ZIP_STORED) as archive:
         written = set(archive.namelist())
-        for image in tqdm(
-            images,
-            f"{entry.name} {split}",
-            entry.images[split],
-            unit="image",
-            dynamic_ncols=True,
-        ):
+        for image in tqdm(images, title, total, unit="image", dynamic_ncols=True):
             if image.name not in written:
                 archive.writestr(zipfile.ZipInfo(image.name), image.content)
                 written.add(image.name)
             rows.append((image.name, image.labels))
-            counts[-1] += 1
-            counts.update(image.labels)
-    index = work / entry.indexes[split]
+            counts.update((-1, *image.labels))
     if entry.layout == "coco":
-        index.write_text(
-            _coco_index(rows, zip_name, _class_names(entry)), encoding="utf-8"
-        )
+        text = _coco_index(rows, zip_name, class_names(entry.name))
     else:
-        index.write_text(_iris_index(rows, zip_name), encoding="utf-8")
+        text = _iris_index(rows, zip_name)
+    (work / entry.indexes[split]).write_text(text, encoding="utf-8")
     return counts
 
 
@@ -231,27 +189,23 @@ def _coco_index(
 ) -> str:
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
     images = []
-    annotations = []
+    pairs = []
     for number, (member, labels) in enumerate(rows, start=1):
         images.append({"id": number, "file_name": member, "zip_file": zip_name})
-        for label in labels:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": label + 1,
-                }
-            )
+        pairs += [(number, label + 1) for label in labels]
+    annotations = []
+    for number, (image, category) in enumerate(pairs, start=1):
+        annotations.append({"id": number, "image_id": image, "category_id": category})
     content = {"images": images, "annotations": annotations, "categories": categories}
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def _relabelled(
-    images: Iterable[PackedImage], order: list[int], split: str
+    stream: Callable[[], Iterator[PackedImage]], order: list[int], split: str
 ) -> Iterator[PackedImage]:
     """Yield the images with the labels of the set, in a folder of their split."""
     seen: set[str] = set()
-    for image in images:
+    for image in stream():
         labels = tuple(sorted(order[label] for label in image.labels))
         # an index line without labels can't hold a space
         name = image.name.replace(" ", "_")
@@ -263,33 +217,3 @@ def _relabelled(
             )
         seen.add(name)
         yield PackedImage(name, image.content, labels, image.where)
-
-
-def _from_torchvision(
-    items: Iterable[Item], split: str, source: Path
-) -> Iterator[PackedImage]:
-    for number, (image, labels) in enumerate(items):
-        yield PackedImage(
-            _member(image, split, number, source), _content(image), labels, ""
-        )
-
-
-def _member(image: ImageSource, split: str, number: int, source: Path) -> str:
-    """Return a name in the zip: the path below `source`, without spaces, which an index
-    line without labels can't hold.
-    """
-    if not isinstance(image, str):
-        return f"{split}/{number:06d}.png"
-    if Path(image).is_relative_to(source):
-        path = os.path.relpath(image, source)
-    else:
-        path = os.path.basename(image)
-    return path.replace(os.sep, "/").replace(" ", "_")
-
-
-def _content(image: ImageSource) -> bytes:
-    if isinstance(image, str):
-        return Path(image).read_bytes()
-    stream = io.BytesIO()
-    image().save(stream, "PNG")
-    return stream.getvalue()

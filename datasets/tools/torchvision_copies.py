@@ -4,9 +4,11 @@ in ELEVATER's order.
 
 from __future__ import annotations
 
+import io
+import os
 import random
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from typing import Any
 from PIL import Image
 
 from datasets.catalog import names
+from datasets.catalog.entries import Entry
+from datasets.io.packed import PackedImage
 from toolkit.common.cli import NotDone
+
+from .record import OTHER_ORDER, OTHER_SPLIT
 
 # the file of an image, or how to get one that has none
 ImageSource = str | Callable[[], Image.Image]
@@ -37,17 +43,20 @@ class Copy:
         by_name: labels are matched by class names; otherwise they are ELEVATER's
             already.
         note: how its splits or labels may differ from ELEVATER's, besides the order.
+        verdict: `OTHER_SPLIT` if torchvision has no split of the set.
     """
 
     splits: dict[str, dict[str, Any]]
     by_name: bool = False
     note: str = ""
+    verdict: str = OTHER_ORDER
 
 
 COPIES = {
     "caltech-101": Copy(
         {"train": {}, "test": {}},
         note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed",
+        verdict=OTHER_SPLIT,
     ),
     "cifar-10": Copy(TRAIN_TEST, by_name=True),
     "cifar-100": Copy(TRAIN_TEST, by_name=True),
@@ -57,6 +66,7 @@ COPIES = {
         {split: {} for split in SPLIT},
         by_name=True,
         note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed",
+        verdict=OTHER_SPLIT,
     ),
     "fer-2013": Copy(
         {"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]},
@@ -85,18 +95,11 @@ COPIES = {
 
 
 def read_copy(
-    name: str,
-    cls: type,
-    split: str,
-    source: Path,
-    download: bool,
-    classes: Sequence[str],
-) -> list[Item]:
-    """Return (image, labels) of every image of a split, labels in the order of
-    `classes`.
+    entry: Entry, split: str, source: Path, download: bool
+) -> Iterator[PackedImage]:
+    """Yield the images of a split, with the labels of the set.
 
     Args:
-        name: of the set; `cls` is torchvision's class for it.
         source: the folder that torchvision's class takes as its root.
         download: let torchvision download what is not there.
 
@@ -104,28 +107,45 @@ def read_copy(
         NotDone: torchvision cannot give it; the message names the next step.
         ValueError: its class names are not those of the set.
     """
-    copy = COPIES[name]
+    for number, (image, labels) in enumerate(_read(entry, split, source, download)):
+        if not isinstance(image, str):
+            stream = io.BytesIO()
+            image().save(stream, "PNG")
+            yield PackedImage(
+                f"{split}/{number:06d}.png", stream.getvalue(), labels, ""
+            )
+            continue
+        name = os.path.basename(image)
+        if Path(image).is_relative_to(source):
+            name = Path(image).relative_to(source).as_posix()
+        # an index line without labels can't hold a space
+        name = name.replace(" ", "_")
+        yield PackedImage(name, Path(image).read_bytes(), labels, "")
+
+
+def _read(entry: Entry, split: str, source: Path, download: bool) -> list[Item]:
+    import torchvision
+
+    cls = getattr(torchvision.datasets, entry.torchvision)
+    copy = COPIES[entry.name]
     dataset = _open(cls, copy.splits[split], source, download)
-    if name == "caltech-101":
+    if entry.name == "caltech-101":
         return _caltech(Path(dataset.root) / "101_ObjectCategories", split)
-    if name == "voc-2007-classification":
+    if entry.name == "voc-2007-classification":
+        classes = names.class_names(entry.name)
         images = zip(dataset.images, dataset.annotations, strict=True)
-        return [
-            (str(image), _objects(annotation, classes)) for image, annotation in images
-        ]
-    if name == "fer-2013":
+        return [(str(image), _objects(file, classes)) for image, file in images]
+    if entry.name == "fer-2013":
         items = _items(dataset, FER_TO_ALPHABETICAL)
         # its test split is the public test followed by the private one
         public = len(items) // 2
         return {"train": items, "val": items[:public], "test": items[public:]}[split]
-    order: Sequence[int] = range(len(classes))
+    order: Sequence[int] = range(entry.classes)
     if copy.by_name:
-        matched = names.match(
-            name, dataset.classes, f"torchvision.datasets.{cls.__name__}"
-        )
-        order = [classes.index(classname) for classname in matched]
+        where = f"torchvision.datasets.{cls.__name__}"
+        order = names.match_labels(entry.name, dataset.classes, where)
     items = _items(dataset, order)
-    if name == "eurosat_clip":
+    if entry.name == "eurosat_clip":
         return _eurosat(items, split)
     return items
 
@@ -144,9 +164,10 @@ def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
     except (RuntimeError, OSError, ValueError, ImportError) as failure:
         error = failure
     reason = " ".join(str(error).split()) or type(error).__name__
-    where = f"put its files into {source} as the documentation of torchvision.datasets.{cls.__name__} says, and run the command again"
+    name = f"torchvision.datasets.{cls.__name__}"
     raise NotDone(
-        f"torchvision.datasets.{cls.__name__} could not be read: {reason}. If need be, {where}"
+        f"{name} could not be read: {reason}. If need be, put its files into {source} as the documentation of {name} says, "
+        "and run the command again"
     ) from error
 
 
@@ -154,33 +175,26 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
     """Return the files of a dataset if it has files, so that they are copied as they
     are; otherwise its images.
     """
-    for attribute in ("samples", "_samples"):
-        pairs = getattr(dataset, attribute, None)
-        if pairs and isinstance(pairs[0][0], str | Path):
-            return [(str(path), (order[int(label)],)) for path, label in pairs]
-    for attribute in ("_image_files", "_images"):
-        files, labels = (
-            getattr(dataset, attribute, None),
-            getattr(dataset, "_labels", None),
-        )
-        if files and labels and len(files) == len(labels):
-            return [
-                (str(path), (order[int(label)],))
-                for path, label in zip(files, labels, strict=True)
-            ]
-    labels = getattr(dataset, "targets", None)
-    if labels is None and hasattr(dataset, "_samples"):
-        labels = [label for _, label in dataset._samples]
-    if labels is None:
+    pairs = getattr(dataset, "samples", None) or getattr(dataset, "_samples", None)
+    files = getattr(dataset, "_image_files", None) or getattr(dataset, "_images", None)
+    if files:
+        pairs = list(zip(files, dataset._labels, strict=True))
+    if pairs and isinstance(pairs[0][0], str | Path):
+        return [(str(path), (order[int(label)],)) for path, label in pairs]
+    if hasattr(dataset, "targets"):
+        labels = dataset.targets
+    elif pairs:
+        labels = [label for _, label in pairs]
+    else:
         labels = [dataset[k][1] for k in range(len(dataset))]
-    if any(label is None for label in labels):
-        raise NotDone(
-            "the copy has no labels of the test images; torchvision.datasets.FER2013 has them from fer2013.csv alone"
-        )
-    return [
-        (lambda k=k: dataset[k][0], (order[int(label)],))
-        for k, label in enumerate(labels)
-    ]
+    items: list[Item] = []
+    for k, label in enumerate(labels):
+        if label is None:
+            raise NotDone(
+                "the copy has no labels of the test images; torchvision.datasets.FER2013 has them from fer2013.csv alone"
+            )
+        items.append((lambda k=k: dataset[k][0], (order[int(label)],)))
+    return items
 
 
 def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:

@@ -86,9 +86,8 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
 
     Raises:
         ValueError: the archive is damaged, has none of `wanted` in it, or holds entries
-        that archives of data do not: links, devices, names that lead out of the folder
-        or
-            occur twice, or far more bytes than it has itself.
+            that archives of data do not: links, devices, names that lead out of the
+            folder or occur twice, or far more bytes than it has itself.
     """
     require_data(archive)
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
@@ -97,14 +96,10 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
         budget -= _extract(archive, work, budget)
         base = _base(work, wanted)
         if base is None:
-            inner_archives = [
-                path
-                for path in work.rglob("*")
-                if path.is_file() and is_archive(path.name)
-            ]
-            for inner in sorted(inner_archives):
-                budget -= _extract(inner, inner.parent, budget)
-                inner.unlink()
+            for inner in sorted(work.rglob("*")):
+                if inner.is_file() and is_archive(inner.name):
+                    budget -= _extract(inner, inner.parent, budget)
+                    inner.unlink()
             base = _base(work, wanted)
         if base is None:
             raise ValueError(f"{archive.name} has none of {', '.join(wanted)} in it")
@@ -163,11 +158,8 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
                     raise ValueError(
                         f"{archive.name} holds a link, {entry.filename!r}; unpack it by hand"
                     )
-                yield (
-                    entry.filename,
-                    entry.file_size,
-                    None if entry.is_dir() else content.open(entry),
-                )
+                stream = None if entry.is_dir() else content.open(entry)
+                yield entry.filename, entry.file_size, stream
     else:
         with tarfile.open(archive) as content:
             for entry in content:
@@ -175,11 +167,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
                     raise ValueError(
                         f"{archive.name} holds a link or device, {entry.name!r}; unpack it by hand"
                     )
-                yield (
-                    entry.name,
-                    entry.size,
-                    None if entry.isdir() else content.extractfile(entry),
-                )
+                yield entry.name, entry.size, content.extractfile(entry)
 
 
 def _base(work: Path, wanted: Sequence[str]) -> Path | None:
@@ -188,12 +176,7 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
     for folder in waiting:  # grows: level by level
         if any((folder / path).exists() for path in wanted):
             return folder
-        children = [
-            child
-            for child in folder.iterdir()
-            if child.is_dir() and not child.is_symlink()
-        ]
-        waiting += sorted(children)
+        waiting += sorted(child for child in folder.iterdir() if child.is_dir())
     return None
 
 

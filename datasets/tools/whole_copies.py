@@ -9,21 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets.catalog.entries import Entry
-from datasets.io.index_files import (
-    parse_coco,
-    parse_iris,
-    raise_issue,
-    read_json,
-    read_text,
-)
 from datasets.io.split_names import FOLDER_SPLITS
-from toolkit.common.image_files import find_image_files
 
 from . import record
 from .copies import find_copy
 from .doctor import examine
 from .prepare import prepare_copy, require_empty, writing
-from .record import SAME, Record
 from .report import SHOWN
 from .unpack import unpack
 
@@ -50,12 +41,12 @@ def prepare_zip(
     with writing(entry, root) as work:
         paths = (*entry.files, *entry.annotations, entry.image_dir)
         unpack(zip_file, work, [path for path in paths if path])
-        _require_files(entry, work, zip_file)
-        _require_sound(entry, work, zip_file)
-        images = _count_coop(entry, work)
-        verdict = record.judge(entry, images, SAME)
-        note = record.describe_differences(entry, images, copy.note if copy else "")
-        record.write(work, Record(origin, verdict, revision, images, note))
+        for file in entry.files:
+            if not (work / file).exists():
+                raise ValueError(f"{zip_file} has no {file}, which {entry.name} needs")
+        images = _require_sound(entry, work, zip_file)
+        note = copy.note if copy else ""
+        record.write(work, entry, images, origin, record.SAME, note, revision)
     return root / entry.folder
 
 
@@ -73,19 +64,14 @@ def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> 
     require_empty(entry, root)
     with writing(entry, root) as work:
         shutil.copytree(folder, work, dirs_exist_ok=True)
-        _require_sound(entry, work, folder)
-        _record_elevater(entry, work, origin)
+        _record_elevater(entry, work, folder, origin)
     return root / entry.folder
 
 
 def _prepare_elevater(
     entry: Entry, root: Path, zip_file: Path, revision: str, origin: str
 ) -> Path:
-    wanted = [
-        *entry.files,
-        *FOLDER_SPLITS,
-        *(name.capitalize() for name in FOLDER_SPLITS),
-    ]
+    wanted = [*entry.files, *FOLDER_SPLITS, *map(str.capitalize, FOLDER_SPLITS)]
     with writing(entry, root) as work:
         unpacked = work / ".unpacked"
         unpacked.mkdir()
@@ -93,8 +79,7 @@ def _prepare_elevater(
         if all((unpacked / file).exists() for file in entry.files):
             for child in unpacked.iterdir():
                 child.rename(work / child.name)
-            _require_sound(entry, work, zip_file)
-            _record_elevater(entry, work, origin, revision)
+            _record_elevater(entry, work, zip_file, origin, revision)
         else:
             inner = prepare_copy(entry, work, "folder", unpacked, revision, origin)
             for child in inner.iterdir():
@@ -104,14 +89,19 @@ def _prepare_elevater(
     return root / entry.folder
 
 
-def _require_files(entry: Entry, folder: Path, source: Path) -> None:
-    for file in entry.files:
-        if not (folder / file).exists():
-            raise ValueError(f"{source} has no {file}, which {entry.name} needs")
+def _record_elevater(
+    entry: Entry, work: Path, source: Path, origin: str, revision: str = ""
+) -> None:
+    """Check ELEVATER's own files and write their record, unless they bring one."""
+    images = _require_sound(entry, work, source)
+    if record.read(work) is None:  # else a prepared set was copied
+        record.write(work, entry, images, origin, record.SAME, revision=revision)
 
 
-def _require_sound(entry: Entry, work: Path, source: Path) -> None:
-    """Raise ValueError with the first errors that `doctor` finds in the files of a set,
+def _require_sound(entry: Entry, work: Path, source: Path) -> dict[str, int]:
+    """Return split -> number of images.
+
+    Raises ValueError with the first errors that `doctor` finds in the files of a set,
     other than numbers of images, which the verdict is about.
 
     work: the folder with the files. source: the copy that they are from.
@@ -120,56 +110,10 @@ def _require_sound(entry: Entry, work: Path, source: Path) -> None:
     report = examine(placed, work.parent, quick=True)
     errors = [error for error in report.errors if error.kind != "image-count"]
     if not errors:
-        return
+        return report.images
     lines = []
     for error in errors[:SHOWN]:
         lines.append(f"{error.where.removeprefix(f'{work.name}/')}: {error.message}")
     if len(errors) > SHOWN:
         lines.append(f"and {len(errors) - SHOWN} more")
     raise ValueError(f"{source} cannot be used: " + "\n".join(lines))
-
-
-def _record_elevater(
-    entry: Entry, folder: Path, origin: str, revision: str = ""
-) -> None:
-    """Write the record of ELEVATER's own files, unless they bring one."""
-    if record.read(folder) is not None:  # a prepared set was copied
-        return
-    images = {}
-    for split, index in entry.indexes.items():
-        path = str(folder / index)
-        if not (folder / index).exists():
-            continue
-        if entry.layout == "coco":
-            rows, _ = parse_coco(read_json(path), path, str(folder), raise_issue)
-        else:
-            rows = parse_iris(read_text(path), path, str(folder), raise_issue)
-        images[split] = len(rows)
-    verdict = record.judge(entry, images, SAME)
-    record.write(
-        folder,
-        Record(
-            origin,
-            verdict,
-            revision,
-            images,
-            record.describe_differences(entry, images),
-        ),
-    )
-
-
-def _count_coop(entry: Entry, folder: Path) -> dict[str, int]:
-    """Return split -> number of images: those of the split file, or of the folder of a
-    test set.
-    """
-    if entry.split_json and (folder / entry.split_json).is_file():
-        content = read_json(str(folder / entry.split_json))
-        if not isinstance(content, dict):
-            raise ValueError(
-                f"{folder / entry.split_json}: expected the lists train, val, test"
-            )
-        return {
-            split: len(content.get(split) or []) for split in ("train", "val", "test")
-        }
-    images, _ = find_image_files(folder / entry.image_dir)
-    return {"test": len(images)}

@@ -154,6 +154,16 @@ def test_defaults_of_extend_cfg_and_settings_of_setup_cfg(repository, files):
     assert "N_CTX" not in cfg.TRAINER.MAPLE and "MVLPT" not in cfg.TRAINER
 
 
+def test_the_script_that_imports_the_trainer_has_its_defaults(repository, files):
+    text = (repository / "train.py").read_text()
+    (repository / "train.py").unlink()
+    (repository / "a_train.py").write_text(text.replace("trainers.maple", "os.path"))
+    other = text.replace('"a photo of a"', '"an image of a"')
+    (repository / "maple_train.py").write_text(other)
+    cfg = configured(f"--import {repository} --trainer MaPLe {files}")
+    assert cfg.TRAINER.MAPLE.CTX_INIT == "an image of a"
+
+
 def test_keys_that_no_default_has_are_free(repository, files):
     words = f"--import {repository} --trainer CoOp {files}"
     pairs = "TASK B2N OPTIM_VNET.LR 1e-3 DATASET.GPT_DIR gpt"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,20 +17,29 @@ NEVER_RUN = ("parse_args", "main")  # calls of these are not made
 PREFIX = "theirs_"  # before the names of a script's own flags
 
 
-def find_script(folder: Path, beside: Path | None = None) -> Path | None:
-    """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
-    a trainer's; None if there is none.
+def find_script(folder: Path, beside: Path) -> Path | None:
+    """Return the file that defines `extend_cfg` for a trainer's file: the first that
+    imports it, else the first, of train.py in `folder` and the files beside it; None if
+    there is none.
     """
-    candidates = [folder / "train.py"]
-    if beside is not None:
-        candidates += [beside.parent / "train.py", beside]
-        candidates += sorted(beside.parent.glob("*.py"))
+    candidates = [folder / "train.py", beside.parent / "train.py", beside]
+    candidates += sorted(beside.parent.glob("*.py"))
     candidates += sorted(folder.glob("*.py"))
+    found = []
     for file in candidates:
         is_theirs = file.is_file() and not plugins.is_ours(file)
-        if is_theirs and "def extend_cfg(" in _text(file):
-            return file
-    return None
+        text = _text(file) if is_theirs else ""
+        if "def extend_cfg(" in text:
+            found.append(file)
+            if file == beside or imports(text, beside):
+                return file
+    return found[0] if found else None
+
+
+def imports(text: str, file: Path) -> bool:
+    """Return True if a script names a file as a module of its folder."""
+    name = rf"\b{re.escape(file.parent.name)}\.{re.escape(file.stem)}\b"
+    return re.search(name, text) is not None
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
