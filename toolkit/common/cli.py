@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from toolkit.common import plugins
 from toolkit.common.encoding import check_arguments
@@ -57,3 +60,22 @@ def fail(error: BaseException, code: int) -> int:
         traceback.print_exc()
     sys.stderr.write(f"{error_message(error)}\n")
     return code
+
+
+@contextlib.contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Treat a request to end as an interrupt: batch systems send it before they take a
+    machine away. Threads beside the main one can set no handler.
+    """
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -26,9 +26,7 @@ def plain_values(value: Any, where: str = "state") -> Any:
         return value.item()
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Counter):
+    if value is None or isinstance(value, (bool, int, float, str, Counter)):
         return value
     if isinstance(value, Mapping):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict

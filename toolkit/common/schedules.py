@@ -7,12 +7,10 @@ successor keeps driving the optimiser it was built with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
-from toolkit.common.suggest import did_you_mean
+from toolkit.common.suggest import check_availability
 
 SCHEDULES = ["single_step", "multi_step", "cosine"]
 WARMUPS = ["constant", "linear"]
@@ -134,7 +132,7 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
         TypeError: a ``STEPSIZE`` that does not fit the schedule.
     """
     c = optim_cfg
-    _check_name(c.LR_SCHEDULER, SCHEDULES)
+    check_availability(c.LR_SCHEDULER, SCHEDULES)
     if c.LR_SCHEDULER == "cosine":
         scheduler = CosineAnnealingLR(optimizer, T_max=c.MAX_EPOCH)
     elif c.LR_SCHEDULER == "single_step":
@@ -155,15 +153,8 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
 
     if c.WARMUP_EPOCH <= 0:
         return scheduler
-    _check_name(c.WARMUP_TYPE, WARMUPS)
+    check_availability(c.WARMUP_TYPE, WARMUPS)
     kind, lr = LinearWarmupScheduler, c.WARMUP_MIN_LR
     if c.WARMUP_TYPE == "constant":
         kind, lr = ConstantWarmupScheduler, c.WARMUP_CONS_LR
     return kind(optimizer, scheduler, c.WARMUP_EPOCH, lr, c.WARMUP_RECOUNT)
-
-
-def _check_name(name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ValueError(
-            f"{name!r} is not one of [{', '.join(known)}]; {did_you_mean(name, known)}"
-        )

@@ -48,26 +48,21 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
         ValueError: it is no YAML, has Python tags, a key twice in one mapping, or
             aliases that make it endless.
     """
+    where = _named(path, what)
     text = _read_text(path, what)
     try:
         content = yaml.load(text, _Loader)
     except RecursionError:
-        raise ValueError(
-            f"{_named(path, what)} is no YAML: it is nested too deeply"
-        ) from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-    ) as error:  # impossible dates and numbers; keys that are lists
+        raise ValueError(f"{where} is no YAML: it is nested too deeply") from None
+    # also impossible dates and numbers; keys that are lists
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
             reason = f"line {error.problem_mark.line + 1}: {error.problem}"
-        else:
-            reason = " ".join(str(error).split())
-        raise ValueError(f"{_named(path, what)} is no YAML: {reason}") from None
+        raise ValueError(f"{where} is no YAML: {reason}") from None
     if _count_values(content) > MOST:
         raise ValueError(
-            f"{_named(path, what)} holds more than {MOST:,} values; its aliases repeat too much"
+            f"{where} holds more than {MOST:,} values; its aliases repeat too much"
         )
     return content
 
@@ -108,17 +103,12 @@ def write_json(path: str | PathLike, value: Any, indent: int | None = 2) -> None
 
 
 def _named(path: str | PathLike, what: str) -> str:
-    if what:
-        return f"{what}: {path}"
-    return str(path)
+    return f"{what}: {path}" if what else str(path)
 
 
 def _read_text(path: str | PathLike, what: str) -> str:
     if not Path(path).is_file():  # a pipe would be waited for
-        message = f"no file {path}"
-        if what:
-            message = f"{what}: {message}"
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(_named(f"no file {path}", what))
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(
@@ -25,8 +25,17 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str
     return f"did you mean {found[0]!r}?" if found else ""
 
 
+def check_availability(requested: str, available: Sequence[str]) -> None:
+    """Raise ValueError if ``requested`` is none of ``available``; the message names the
+    nearest one.
+    """
+    if requested not in available:
+        message = f"{requested!r} is not one of [{', '.join(available)}]"
+        hint = did_you_mean(requested, available)
+        raise ValueError(f"{message}; {hint}" if hint else message)
+
+
 def canonical(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that equals `name` in whatever case, or None."""
-    return next(
-        (candidate for candidate in known if candidate.lower() == name.lower()), None
-    )
+    matches = (candidate for candidate in known if candidate.lower() == name.lower())
+    return next(matches, None)

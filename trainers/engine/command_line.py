@@ -58,7 +58,7 @@ def configuration(args: argparse.Namespace) -> CfgNode:
     """
     _check_combinations(args)
     files, flags = config_files(args), flag_values(args)
-    trainer, _ = chosen_trainer(args, files, flags)
+    trainer, _ = chosen_trainer(args)
     cfg = resolve(trainer, files, flags, args.opts, vars(args))
     cls = trainer_class(cfg.TRAINER.NAME)
     if is_foreign(cls):  # it resumes from --resume, and writes there by default
@@ -93,14 +93,13 @@ def _by_its_contexts(cfg: CfgNode) -> CfgNode:
     return with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
 
 
-def chosen_trainer(
-    args: argparse.Namespace, files: list[str], flags: dict[str, Any]
-) -> tuple[str, str]:
+def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
 
     It is that of the run that --resume continues, or of the prompt in --model-dir if
     its files tell it, else MAPT, or APT if there is one task.
     """
+    files = config_files(args)
     given = args.trainer or named_trainer(files, args.opts)
     if given:
         return given, ""
@@ -113,11 +112,10 @@ def chosen_trainer(
         if method in TRAINER_REGISTRY.registered_names():
             reason = f"{method}, the method of the prompt in --model-dir"
             return method, f"no --trainer given: {reason}"
-    cfg = resolve(DEFAULT_MULTITASK, files, flags, args.opts)
+    cfg = resolve(DEFAULT_MULTITASK, files, flag_values(args), args.opts)
     tasks = [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]
-    name = DEFAULT_MULTITASK
-    if len(tasks) == 1 and not (args.multi_task or args.groups):
-        name = DEFAULT
+    is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
+    name = DEFAULT if is_single else DEFAULT_MULTITASK
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 
@@ -159,8 +157,7 @@ def _is_missing(name: str) -> bool:
 
 def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
     """Return the options of a command line with this configuration."""
-    files, flags = config_files(args), flag_values(args)
-    _, chosen = chosen_trainer(args, files, flags)
+    _, chosen = chosen_trainer(args)
     return RunOptions(
         resume=cfg.RESUME == "auto",
         overwrite=args.overwrite,
@@ -171,7 +168,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         groups=args.groups,
         coop_folders=args.coop_folders,
         track=args.track,
-        given=given_keys(files, flags, args.opts),
+        given=given_keys(config_files(args), flag_values(args), args.opts),
         chosen=chosen,
     )
 

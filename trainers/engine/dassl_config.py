@@ -243,22 +243,18 @@ def put(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
 
     Raise ValueError if a key of Dassl's has another type, or is a group.
     """
-    for name in (key, ALIASED_KEYS.get(key)):
-        if name:
-            _put(cfg, name, value, f"{file}: {name}" if file else name)
-
-
-def _put(cfg: CfgNode, key: str, value: Any, where: str) -> None:
-    *groups, leaf = key.split(".")
-    node = cfg
-    for name in groups:
-        node = node.setdefault(name, CfgNode())
-        if not isinstance(node, dict):
-            raise ValueError(f"{where}: {name} is a value, not a group of keys")
-    old = node.get(leaf)
-    if isinstance(old, dict):
-        raise ValueError(f"{where} is a group of keys: {', '.join(old) or 'none'}")
-    node[leaf] = _kept(old, value, key, where)
+    for full in dict.fromkeys((key, ALIASED_KEYS.get(key, key))):
+        where = f"{file}: {full}" if file else full
+        *groups, leaf = full.split(".")
+        node = cfg
+        for name in groups:
+            node = node.setdefault(name, CfgNode())
+            if not isinstance(node, dict):
+                raise ValueError(f"{where}: {name} is a value, not a group of keys")
+        old = node.get(leaf)
+        if isinstance(old, dict):
+            raise ValueError(f"{where} is a group of keys: {', '.join(old) or 'none'}")
+        node[leaf] = _kept(old, value, full, where)
 
 
 def _kept(old: Any, value: Any, key: str, where: str) -> Any:

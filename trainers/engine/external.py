@@ -92,11 +92,9 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
     schedules and transforms may be the trainer's own.
     """
     values = dict(flatten(cfg))
-    ranges = {}
-    for text, keys in RANGES.items():
-        ranges[text] = {key: keys[key] for key in keys if _is_checked(key, values)}
+    ranges = {key: RANGES[key] for key in RANGES if _is_checked(key, values)}
     if not trains:
-        ranges["it must be positive"].pop("OPTIM.MAX_EPOCH", None)
+        ranges.pop("OPTIM.MAX_EPOCH", None)
     issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
     issues += out_of_range(values, ranges)
     issues += wrong_seed("SEED (--seed)", max(cfg.SEED, 0))

@@ -34,75 +34,64 @@ NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
     "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
 }
-RANGES = {
-    "it must be positive": {
-        "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
-        "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
-        "OPTIM.MAX_EPOCH": (1, MAX),
-        "TRAIN.PRINT_FREQ": (1, MAX),
-    },
-    "it is 0 or more": {
-        "INPUT.CACHED_VIEWS": (0, MAX),
-        "OPTIM.MIN_UPDATES": (0, MAX),
-        "MULTITASK.SOURCE_EPOCH": (0, MAX),
-        "TRAIN.CHECKPOINT_FREQ": (0, MAX),
-        "TEST.HALF_WEIGHT_SHOTS": (0, MAX),
-        "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
-        "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
-        "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
-        "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
-        "TRAINER.ANCHOR.KL": (0, MAX),
-    },
-    "it is 0 to {high} pixels": {
-        "INPUT.CROP_PADDING": (0, MAX_SIDE),
-        "INPUT.CUTOUT_LEN": (0, MAX_SIDE),
-    },
-    "it is a probability, 0 to 1": {
-        "INPUT.RGS_P": (0, 1),
-        "INPUT.GB_P": (0, 1),
-    },
-    "it is the epochs of warm-up, or -1 for none": {
-        "OPTIM.WARMUP_EPOCH": (-1, MAX),
-    },
-    "it is above 0 and at most 1, as the learning rate is multiplied by it": {
-        "OPTIM.GAMMA": (sys.float_info.min, 1),
-    },
-    "it is from {low} to {high}": {
-        "INPUT.CUTOUT_N": (0, 1000),
-        "INPUT.GN_MEAN": (-1e9, 1e9),
-        "INPUT.GN_STD": (0, 1e9),
-        "INPUT.RANDAUGMENT_N": (0, 100),
-        "INPUT.RANDAUGMENT_M": (0, 30),
-        "INPUT.COLORJITTER_B": (0, 1e9),
-        "INPUT.COLORJITTER_C": (0, 1e9),
-        "INPUT.COLORJITTER_S": (0, 1e9),
-        "INPUT.COLORJITTER_H": (0, 0.5),
-        "OPTIM.LR": (0, MAX_RATE),
-        "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
-        "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
-        "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
-        "CACHE.MAX_GB": (0, 1e9),
-        "DATALOADER.NUM_WORKERS": (0, 1024),
-        "OPTIM.MOMENTUM": (0, 1),
-        "OPTIM.SGD_DAMPNING": (0, 1),
-        "OPTIM.RMSPROP_ALPHA": (0, 1),
-        "MULTITASK.TEMPERATURE": (0.02, 1e9),
-        "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
-        "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
-        "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
-        "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
-        "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
-        "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
-        "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
-    },
-    "it is 0 or more, and below 1": {
-        "OPTIM.ADAM_BETA1": (0, math.nextafter(1, 0)),
-        "OPTIM.ADAM_BETA2": (0, math.nextafter(1, 0)),
-    },
-    "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have": {
-        "MULTITASK.SOURCE_SHOTS": (-2, MAX),
-    },
-}  # kind of number -> key -> (lowest, highest)
+POSITIVE, NOT_NEGATIVE = "it must be positive", "it is 0 or more"
+BELOW_1, PIXELS = "it is 0 or more, and below 1", "it is 0 to {high} pixels"
+PROBABILITY, FROM_TO = "it is a probability, 0 to 1", "it is from {low} to {high}"
+WARM_UP = "it is the epochs of warm-up, or -1 for none"
+FACTOR = "it is above 0 and at most 1, as the learning rate is multiplied by it"
+SOURCE_SHOTS = "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have"
+# key -> lowest and highest value, and the end of the message, FROM_TO if there is none
+RANGES: dict[str, tuple] = {
+    "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX, POSITIVE),
+    "DATALOADER.TEST.BATCH_SIZE": (1, MAX, POSITIVE),
+    "OPTIM.MAX_EPOCH": (1, MAX, POSITIVE),
+    "TRAIN.PRINT_FREQ": (1, MAX, POSITIVE),
+    "INPUT.CACHED_VIEWS": (0, MAX, NOT_NEGATIVE),
+    "OPTIM.MIN_UPDATES": (0, MAX, NOT_NEGATIVE),
+    "MULTITASK.SOURCE_EPOCH": (0, MAX, NOT_NEGATIVE),
+    "TRAIN.CHECKPOINT_FREQ": (0, MAX, NOT_NEGATIVE),
+    "TEST.HALF_WEIGHT_SHOTS": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.TEXT_L1": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.TEXT_L2": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.IMAGE_L1": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.KL": (0, MAX, NOT_NEGATIVE),
+    "INPUT.CROP_PADDING": (0, MAX_SIDE, PIXELS),
+    "INPUT.CUTOUT_LEN": (0, MAX_SIDE, PIXELS),
+    "INPUT.RGS_P": (0, 1, PROBABILITY),
+    "INPUT.GB_P": (0, 1, PROBABILITY),
+    "OPTIM.WARMUP_EPOCH": (-1, MAX, WARM_UP),
+    "OPTIM.GAMMA": (sys.float_info.min, 1, FACTOR),
+    "INPUT.CUTOUT_N": (0, 1000),
+    "INPUT.GN_MEAN": (-1e9, 1e9),
+    "INPUT.GN_STD": (0, 1e9),
+    "INPUT.RANDAUGMENT_N": (0, 100),
+    "INPUT.RANDAUGMENT_M": (0, 30),
+    "INPUT.COLORJITTER_B": (0, 1e9),
+    "INPUT.COLORJITTER_C": (0, 1e9),
+    "INPUT.COLORJITTER_S": (0, 1e9),
+    "INPUT.COLORJITTER_H": (0, 0.5),
+    "OPTIM.LR": (0, MAX_RATE),
+    "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
+    "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
+    "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
+    "CACHE.MAX_GB": (0, 1e9),
+    "DATALOADER.NUM_WORKERS": (0, 1024),
+    "OPTIM.MOMENTUM": (0, 1),
+    "OPTIM.SGD_DAMPNING": (0, 1),
+    "OPTIM.RMSPROP_ALPHA": (0, 1),
+    "MULTITASK.TEMPERATURE": (0.02, 1e9),
+    "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
+    "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
+    "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
+    "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
+    "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
+    "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
+    "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
+    "OPTIM.ADAM_BETA1": (0, math.nextafter(1, 0), BELOW_1),
+    "OPTIM.ADAM_BETA2": (0, math.nextafter(1, 0), BELOW_1),
+    "MULTITASK.SOURCE_SHOTS": (-2, MAX, SOURCE_SHOTS),
+}
 # of the reference, which tell which file is which split: nothing reads them
 UNREAD = {
     "DATASET.VAL_SET": "",
@@ -208,16 +197,14 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
 
 
 def out_of_range(
-    values: Mapping[str, object],
-    ranges: Mapping[str, Mapping[str, tuple[float, float]]],
+    values: Mapping[str, object], ranges: Mapping[str, tuple]
 ) -> list[str]:
     """Return a message for each number that is not in its range, as in `RANGES`."""
     issues = []
-    for text, keys in ranges.items():
-        for key, (low, high) in keys.items():
-            if not low <= values[key] <= high:
-                reason = text.format(low=low, high=high)
-                issues.append(f"{key} is {values[key]}; {reason}")
+    for key, (low, high, *text) in ranges.items():
+        if not low <= values[key] <= high:
+            reason = [*text, FROM_TO][0].format(low=low, high=high)
+            issues.append(f"{key} is {values[key]}; {reason}")
     return issues
 
 
@@ -237,8 +224,7 @@ def _wrong_numbers(cfg: CfgNode) -> list[str]:
     sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
     if sampling != cfg.SEED:  # one flag sets both
         issues += wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
-    issues += out_of_range(values, RANGES)
-    issues += out_of_range(values, {"it is from {low} to {high}": declared})
+    issues += out_of_range(values, RANGES | declared)
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
         issues.append(

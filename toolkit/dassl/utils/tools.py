@@ -15,7 +15,8 @@ import PIL
 import torch
 from PIL import Image
 
-from toolkit.common.suggest import did_you_mean, nearest
+from toolkit.common.suggest import check_availability as check_availability
+from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -103,19 +104,6 @@ def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
     """Return the string of ``b`` that is most like ``a``, None for an empty ``b``."""
     found = nearest(a, b)
     return found[0] if found else None
-
-
-def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Raise ValueError if ``requested`` is none of ``available``; the message names the
-    nearest one.
-    """
-    if requested in available:
-        return
-    message = f"{requested!r} is not one of [{', '.join(available)}]"
-    hint = did_you_mean(requested, available)
-    if hint:
-        message += f"; {hint}"
-    raise ValueError(message)
 
 
 def tolist_if_not(x: Any) -> list:
