@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import datasets
 import trainers
 from toolkit.common.cli import OK, STOPPED, stopped_by_sigterm
-from toolkit.common.encoding import check_arguments
+from toolkit.common.text import check_arguments
 from trainers.engine.endings import AGAIN, ending
 from trainers.engine.flags import arguments
 

@@ -1,6 +1,4 @@
-"""Files that may lie inside a zip: ``folder/train.zip@a/b.png`` is the member
-``a/b.png`` of ``folder/train.zip``.
-"""
+"""Files that may be in a zip: ``a/b.zip@c/d.png`` is the member c/d.png of a/b.zip."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ OPEN = 64
 # of a zip's member, unpacked: index files and images are smaller, and a zip may declare
 # anything
 MAX_BYTES = 1 << 29
-_MARK = ".zip@"
+_MARK = ".zip@"  # other @ are part of names
 _NOT_A_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
 _DAMAGED = (*_NOT_A_ZIP, EOFError, OSError, RuntimeError)
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
@@ -31,10 +29,7 @@ _hashes: dict[str, tuple[tuple[int, ...], str]] = {}
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
-    """Return (zip file, member), or (path, None) for a plain file.
-
-    Only ``.zip@`` separates: other ``@`` are part of names.
-    """
+    """Return (zip file, member), or (path, None) for a plain file."""
     head, mark, member = path.partition(_MARK)
     if not mark:
         return path, None
@@ -75,9 +70,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def checksum(path: str) -> int:
-    """Return the CRC-32 of a zip's member, as the zip states it; the size in bytes of a
-    plain file; -1 if there is none.
-    """
+    """Return the stated CRC-32 of a zip's member, the size of a file; -1 if missing."""
     archive, member = split_archive(path)
     try:
         if member is None:
@@ -111,9 +104,7 @@ def content_checksum(path: str) -> str:
 
 
 def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
-    """Raise ValueError if a member is packed by a method that Python unpacks without a
-    bound, however much comes.
-    """
+    """Raise ValueError for a packing that Python unpacks without a bound."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(
             f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it again"

@@ -12,17 +12,13 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from toolkit.common import plugins
-from toolkit.common.encoding import check_arguments
-from toolkit.common.text import error_message
+from toolkit.common.text import check_arguments, error_message
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
 class NotDone(Exception):
-    """A command is right, but a part of it could not be done; the message names it.
-
-    Exit code 1.
-    """
+    """A part of a command could not be done, as the message says: exit code 1."""
 
 
 def run_command(command: Callable[[], int | None]) -> int:

@@ -1,6 +1,4 @@
-"""The train.py of a repository whose trainers are written for Dassl: its functions and
-its command line, without running it.
-"""
+"""The functions and flags of a Dassl repository's train.py, without running it."""
 
 from __future__ import annotations
 
@@ -60,9 +58,7 @@ def functions(file: Path, builtins: Mapping | None = None) -> dict:
 
 
 def parser_of(file: Path) -> argparse.ArgumentParser | None:
-    """Return the parser that a script builds below `if __name__ == "__main__"` or in a
-    function, None if there is none.
-    """
+    """Return the parser that a script builds, in whatever function, or None."""
     body = _building_statements(_tree(file))
     namespace: dict = {"argparse": argparse, "__file__": str(file)}
     for statement in body:
@@ -124,9 +120,7 @@ def _text(file: Path) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
-    """Add the flags that the scripts of --import have and `parser` lacks, so that their
-    command lines are understood.
-    """
+    """Add the flags that the scripts of --import have and `parser` lacks."""
     first = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, exit_on_error=False
     )
@@ -152,9 +146,7 @@ def _flags_of(file: Path) -> list[argparse.Action]:
 
 
 def namespace_for(file: Path | None, given: Mapping[str, object]) -> argparse.Namespace:
-    """Return the arguments that a script's functions take: its own defaults, and the
-    values of the flags that are given.
-    """
+    """Return a script's arguments: its own defaults, and the flags that are given."""
     values: dict[str, object] = {}
     parser = parser_of(file) if file else None
     for action in parser._actions if parser else []:

@@ -40,9 +40,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_output(path: Path) -> None:
-    """Raise IsADirectoryError if an output file's path is a folder, and ValueError if it
-    is a device or a pipe, which a file would replace.
-    """
+    """Raise IsADirectoryError for a folder, ValueError for a device or a pipe."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, a file name is needed")
     # "/dev/stdout" may be a link to a plain file
@@ -124,10 +122,7 @@ def require_data(path: str | os.PathLike) -> None:
 
 
 def decode_text(content: bytes, where: str) -> str:
-    """Return UTF-8 text, or UTF-16 with a byte-order mark.
-
-    Raises ValueError, which begins with `where`, if it is neither.
-    """
+    """Return UTF-8 text, or UTF-16 with a mark; ValueError begins with `where`."""
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")

@@ -78,9 +78,7 @@ def _is_link_into(path: Path, folders: set[str]) -> bool:
 
 
 def _is_new(base: str, name: str, seen: set[str]) -> bool:
-    """Return whether a folder is neither above `base` nor among those that were seen,
-    and add it to them.
-    """
+    """Return whether a folder is neither above `base` nor seen; add it to these."""
     real = os.path.realpath(os.path.join(base, name))
     above = os.path.realpath(base)
     if real in seen or os.path.commonpath([real, above]) == real:

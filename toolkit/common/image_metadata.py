@@ -1,6 +1,4 @@
-"""Image files without their metadata: only the EXIF orientation is needed, and nothing
-else may stop a decoder.
-"""
+"""Image files without their metadata, of which only the EXIF orientation is needed."""
 
 from __future__ import annotations
 
@@ -55,9 +53,7 @@ def without_metadata(content: bytes) -> tuple[bytes, int | None]:
 
 
 def exif_orientation(block: bytes) -> int | None:
-    """Return the orientation of an EXIF block, None if it holds none that can be read;
-    other tags are passed over.
-    """
+    """Return the orientation of an EXIF block, None if it holds none that is read."""
     block = block.removeprefix(b"Exif\0\0")
     order = _byte_order(block)
     if order is None:
@@ -88,9 +84,7 @@ def _byte_order(block: bytes) -> str | None:
 
 
 def _jpeg(content: bytes) -> tuple[bytes, int | None]:
-    """Keep all segments but APPn and comments; of APPn those of JFIF and Adobe, which
-    define the colours.
-    """
+    """Keep all segments but comments and APPn, and of these those of JFIF and Adobe."""
     kept = [content[:2]]
     orientation = in_xmp = None
     position = 2
@@ -116,9 +110,7 @@ def _jpeg(content: bytes) -> tuple[bytes, int | None]:
 
 
 def _jpeg_segment(content: bytes, position: int) -> bytes | None:
-    """Return the segment of a header that begins at a position, None if none does or it
-    is cut off.
-    """
+    """Return the whole segment that begins at a position, or None."""
     start, marker, length = struct.unpack_from(">BBH", content, position)
     segment = content[position : position + 2 + length]
     if start != 0xFF or length < 2 or len(segment) < 2 + length:
@@ -159,9 +151,7 @@ def _png(content: bytes) -> tuple[bytes, int | None]:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield (kind, data, whole chunk) up to IEND; a last chunk that is cut off is as
-    long as the data.
-    """
+    """Yield (kind, data, whole chunk) up to IEND; the last may be cut off."""
     position = len(_PNG)
     while position < len(content):
         length, kind = struct.unpack_from(">I4s", content, position)
@@ -174,9 +164,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _profile_orientation(kind: bytes, text: bytes) -> int | None:
-    """Return the orientation of an EXIF block written as hexadecimal text, as
-    ImageMagick does.
-    """
+    """Return the orientation of an EXIF block in ImageMagick's hexadecimal text."""
     try:
         if kind == b"zTXt":
             text = zlib.decompressobj().decompress(text[1:], 2 * _MAX_PROFILE)
@@ -187,10 +175,7 @@ def _profile_orientation(kind: bytes, text: bytes) -> int | None:
 
 
 def _tiff(content: bytes) -> tuple[bytes, int | None]:
-    """Keep the tags of the first image that say how its pixels are stored.
-
-    BigTIFF, with longer entries, has 43 for 42.
-    """
+    """Keep the first image's tags that say how pixels are stored. BigTIFF is 43."""
     order = _byte_order(content)
     if order is None:
         return content, None

@@ -157,10 +157,7 @@ def _decode(content: bytes, background: str) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """Return the EXIF orientation of an opened image, None if it states none.
-
-    Pillow has turned TIFF files already.
-    """
+    """Return an image's EXIF orientation or None; Pillow has turned TIFF files."""
     if image.format == "TIFF":
         return None
     try:
@@ -197,9 +194,7 @@ def _to_rgb(
 def _to_grey(
     image: Image.Image, is_signed: bool, tags: Mapping[int, Any]
 ) -> Image.Image:
-    """Return an image of one channel of other numbers than unsigned bytes as bytes,
-    with its transparent value.
-    """
+    """Return an image of one channel of other numbers as bytes, with transparency."""
     values = np.asarray(image)
     if image.mode == "F":
         scaled = _floats_to_bytes(values)
@@ -281,9 +276,7 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
 
 
 def _low_byte_mode(args: Any) -> Any:
-    """Return the arguments of one of Pillow's decoders with a raw mode that takes the
-    other byte of 16 bits.
-    """
+    """Return a Pillow decoder's arguments to take the other byte of 16 bits."""
     if isinstance(args, tuple):
         return (_low_byte_mode(args[0]), *args[1:])
     if args == "LA;16B":  # has no counterpart: all four bytes are taken
@@ -293,9 +286,7 @@ def _low_byte_mode(args: Any) -> Any:
 
 
 def _check_sides(width: int, height: int) -> None:
-    """Raise ValueError for an image that would exhaust the memory. Nothing is decoded
-    yet.
-    """
+    """Raise ValueError for an image that would exhaust the memory."""
     if width * height > MAX_PIXELS:
         raise ValueError(_TOO_MANY)
     if max(width, height) > MAX_RATIO * min(width, height):
@@ -328,9 +319,7 @@ def resize(
 
 
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return uint8 (..., 3, S, S) as float32: scaled to [0, 1], then (x - mean) / std
-    for each channel.
-    """
+    """Return uint8 (..., 3, S, S) as float32: (x / 255 - mean) / std."""
     means = torch.tensor(mean, device=batch.device).view(3, 1, 1)
     stds = torch.tensor(std, device=batch.device).view(3, 1, 1)
     return batch.to(torch.float32).div_(255).sub_(means).div_(stds)

@@ -1,6 +1,4 @@
-"""manifest.json: the files of a folder with size and checksum, so that damaged and
-missing ones are known.
-"""
+"""manifest.json: the size and checksum of a folder's files, to find damaged ones."""
 
 from __future__ import annotations
 
@@ -55,10 +53,7 @@ def write(
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return a folder's manifest, None if there is none.
-
-    Raise ValueError if it is damaged.
-    """
+    """Return a folder's manifest or None. Raise ValueError if it is damaged."""
     path = folder / NAME
     if not path.is_file():
         return None

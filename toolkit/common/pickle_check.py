@@ -57,10 +57,7 @@ class _Machine:
         self.visits = 0
 
     def step(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
-        """Do an operation.
-
-        Raise ValueError if the pickle becomes too large, LookupError if it is damaged.
-        """
+        """Do an operation. Raise ValueError if too large, LookupError if damaged."""
         name = operation.name
         if name == "MARK":
             self.stack.append(None)

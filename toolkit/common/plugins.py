@@ -1,6 +1,4 @@
-"""Files of users that register trainers or data sets, in our folders or elsewhere, and
-the errors that they raise.
-"""
+"""Files of users that register trainers or data sets, and errors that they raise."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "tra
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:
-    """Add --import, which registers the trainers and data sets of a file or folder,
-    here and in all workers.
-    """
+    """Add --import, which registers a file's or folder's plugins in all processes."""
     parser.add_argument(
         "--import",
         dest="imports",

@@ -41,9 +41,7 @@ def _columns() -> int:
 
 
 class ProgressLines:
-    """Progress without a terminal: a line after every tenth or 30 s, without carriage
-    returns.
-    """
+    """Progress without a terminal: a line after every tenth or 30 s."""
 
     def __init__(
         self,

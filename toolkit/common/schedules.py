@@ -42,9 +42,7 @@ class _BaseWarmupScheduler(LRScheduler):
         super().__init__(optimizer)
 
     def warmup_lr(self) -> list[float]:
-        """Return the learning rates of the parameter groups at epoch ``last_epoch`` <
-        w.
-        """
+        """Return the parameter groups' learning rates at epoch ``last_epoch`` < w."""
         raise NotImplementedError
 
     def get_lr(self) -> list[float]:
@@ -72,9 +70,7 @@ class _BaseWarmupScheduler(LRScheduler):
             group["lr"] = lr
 
     def state_dict(self) -> dict:
-        """Return epoch, learning rates and the successor's state: no reference to an
-        object.
-        """
+        """Return epoch, learning rates and the successor's state, plain values all."""
         state = {name: getattr(self, name) for name in _STATE}
         return state | {"successor": self.successor.state_dict()}
 

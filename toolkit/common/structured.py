@@ -1,6 +1,4 @@
-"""YAML and JSON files: plain values, and one sentence naming the file and the line if
-they cannot be read.
-"""
+"""YAML and JSON files: plain values, and errors that name the file and the line."""
 
 from __future__ import annotations
 
@@ -18,10 +16,7 @@ MOST = 100_000  # values in a YAML file, including those that aliases repeat
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that a mapping has twice.
-
-    PyYAML takes the last value and drops the first.
-    """
+    """PyYAML's safe loader, which refuses a key that a mapping has twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -81,10 +76,7 @@ def read_json(path: str | PathLike, what: str = "") -> Any:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Return the value of JSON text.
-
-    Raises ValueError with `where` and the line if it is no JSON.
-    """
+    """Return the value of JSON text; ValueError has `where` and the line."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

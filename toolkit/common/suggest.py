@@ -26,9 +26,7 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str
 
 
 def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Raise ValueError if ``requested`` is none of ``available``; the message names the
-    nearest one.
-    """
+    """Raise ValueError, naming the nearest, if ``requested`` is not ``available``."""
     if requested not in available:
         message = f"{requested!r} is not one of [{', '.join(available)}]"
         hint = did_you_mean(requested, available)

@@ -39,10 +39,7 @@ _DTYPES = {
 
 
 class Placeholder:
-    """An object, class or function that is not read.
-
-    It accepts every call of a pickle and does nothing.
-    """
+    """An object, class or function that is not read: every call of it does nothing."""
 
     __slots__ = ()
 
@@ -135,9 +132,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _read_stream(content: bytes) -> Any:
-    """Return the content of the older format, which torch reads with the unpickler
-    below.
-    """
+    """Return the content of the older format, with torch and a restricted unpickler."""
     file = io.BytesIO(content)
     if RestrictedUnpickler(file).load() != _MAGIC:
         raise ValueError("it does not begin as torch.save's files do")
@@ -187,9 +182,7 @@ class ArchiveUnpickler(RestrictedUnpickler):
         self._storages: dict[str, Tensor] = {}
 
     def persistent_load(self, pid: object) -> Tensor:
-        """Return a storage's values as a flat tensor of the dtype that it was stored
-        with.
-        """
+        """Return a storage's values as a flat tensor of its dtype."""
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise ValueError("it refers to something that is no tensor")
         _, kind, key, _, count = pid
@@ -208,9 +201,7 @@ class ArchiveUnpickler(RestrictedUnpickler):
 
 
 class _Known:
-    """A value, or a function, that a pickle may name; unlike the original, no pickle
-    can change it.
-    """
+    """A value, or a function, that a pickle may name, but cannot change."""
 
     __slots__ = ("value",)
 

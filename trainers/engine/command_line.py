@@ -34,10 +34,7 @@ DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
 
 def key_table(trainer: str) -> str:
-    """Return the keys that a trainer declares, a line each: name, default, meaning.
-
-    Raise ValueError for an unknown trainer.
-    """
+    """Return the keys that a known trainer declares: name, default, meaning."""
     if not trainer:
         raise ValueError("--list-keys: name the trainer with --trainer")
     declared = declared_keys(trainer_class(trainer))
@@ -52,10 +49,7 @@ def key_table(trainer: str) -> str:
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
-    """Return the frozen configuration of a command line.
-
-    Raise ValueError or FileNotFoundError.
-    """
+    """Return the frozen configuration. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
     files, flags = config_files(args), flag_values(args)
     trainer, _ = chosen_trainer(args)
@@ -137,9 +131,7 @@ def _check_combinations(args: argparse.Namespace) -> None:
 
 
 def _check_custom(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Raise FileNotFoundError if the custom images of a configuration file are not
-    there: a run's has no full path.
-    """
+    """Raise FileNotFoundError if a configuration file's custom images are missing."""
     for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
         if _is_missing(name) and not args.dataset:
             kind = name.partition(":")[0]

@@ -1,6 +1,4 @@
-"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files,
-flags and trailing KEY VALUE pairs.
-"""
+"""The configuration of a run: defaults, plugins' keys, YAML files, flags and pairs."""
 
 from __future__ import annotations
 
@@ -75,9 +73,7 @@ class RunOptions:
 
 @functools.cache
 def coop_names() -> dict[str, str]:
-    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name
-    of folders.
-    """
+    """Return data set -> CoOp's name of its folders, the stem of its YAML."""
     names = {}
     for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
         names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
@@ -97,9 +93,7 @@ def trainer_class(name: str) -> type:
 
 
 def is_native(cls: type) -> bool:
-    """Return True for a trainer on our base classes, False for one that was written for
-    Dassl alone.
-    """
+    """Return True for a trainer on our base classes, not one of Dassl's alone."""
     return getattr(cls, "native", False)
 
 
@@ -185,9 +179,7 @@ def resolve(
 
 
 def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
-    """Return the trainer that KEY VALUE pairs, or else YAML files name first; "" if
-    none does.
-    """
+    """Return the trainer that pairs, or else YAML files name; "" if none does."""
     given = dict(_pairs(opts)).get("TRAINER.NAME", "")
     if given:
         return given
@@ -214,10 +206,7 @@ def _check_trainer(name: str, pair: str | None) -> None:
 def given_keys(
     files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
 ) -> frozenset[str]:
-    """Return the keys that a user sets, under the names that our trainers read.
-
-    Raises as `resolve` does.
-    """
+    """Return the keys that a user sets, under our names; raise as `resolve` does."""
     keys = {*flags, *(without_alias(key) for key, _ in _pairs(opts))}
     for file in files:
         keys.update(key for key, _ in _named_values(_read(file)))
@@ -259,9 +248,7 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
 
 
 def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
-    """Return a frozen copy with other values; keys have "__" for ".":
-    `with_overrides(cfg, DATASET__DATASET="a")`.
-    """
+    """Return a frozen copy with other values; A__B=2 sets A.B."""
     cfg = cfg.clone()
     cfg.defrost()
     for name, value in values.items():
@@ -305,10 +292,7 @@ def settings(cfg: CfgNode) -> dict[str, Any]:
 
 
 def load(path: Path) -> CfgNode:
-    """Return a configuration written by a run.
-
-    Raise FileNotFoundError, or ValueError if it is damaged.
-    """
+    """Return a run's configuration. Raise FileNotFoundError, ValueError if damaged."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no configuration of a run: it holds no keys")
@@ -332,10 +316,7 @@ def default_values() -> dict[str, Any]:
 
 
 def _read(file: str) -> dict:
-    """Return the keys of a YAML file.
-
-    Raise ValueError, or FileNotFoundError naming the files beside it.
-    """
+    """Return a YAML file's keys. Raise ValueError, or FileNotFoundError."""
     if not Path(file).is_file():
         there = sorted(path.name for path in Path(file).parent.glob("*.yaml"))
         message = f"no configuration file {file}"

@@ -73,10 +73,7 @@ def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
 
 
 def converted(old: Any, value: Any, where: str) -> Any:
-    """Return `value` as the type of `old`.
-
-    Raise ValueError, which begins with `where`, if it is of another kind.
-    """
+    """Return `value` as the type of `old`; ValueError begins with `where`."""
     advice = ""
     if isinstance(old, bool):
         kind = "True or False"

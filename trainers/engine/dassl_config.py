@@ -49,9 +49,7 @@ class Script:
     setup: Callable[..., CfgNode] | None
 
     def add_keys(self, cfg: CfgNode, args: object) -> None:
-        """Call `extend_cfg`, which may also take the arguments, or read them from the
-        script's variable `args`.
-        """
+        """Call `extend_cfg`, which may take `args` or read the variable `args`."""
         self.extend.__globals__["args"] = args
         if len(inspect.signature(self.extend).parameters) > 1:
             self.extend(cfg, args)
@@ -60,9 +58,7 @@ class Script:
 
 
 def script_of(cls: type) -> Script | None:
-    """Return the train.py, or another file, beside a trainer that defines `extend_cfg`;
-    None if there is none.
-    """
+    """Return the script beside a trainer that defines `extend_cfg`, or None."""
     package = plugin_files.package_of(cls)
     beside = Path(plugin_files.source_of(cls))
     folder, builtins = beside.parent, None
@@ -123,10 +119,7 @@ def resolve(
 
 
 def defaults(published: bool) -> CfgNode:
-    """Return Dassl's defaults and the keys that running a trainer needs.
-
-    published: with the nodes of CoOp, CoCoOp and the reference MVLPT.
-    """
+    """Return Dassl's defaults and needed keys; `published`: those of CoOp, too."""
     theirs = get_cfg_default()
     cfg = extend(get_cfg_default())
     kept = {*theirs.TRAINER, *(PUBLISHED if published else ())}
@@ -271,9 +264,7 @@ def _kept(old: Any, value: Any, key: str, where: str) -> Any:
 
 
 def missing_key(error: AttributeError, cfg: CfgNode) -> str:
-    """Return the full name of the key that a trainer read and that is not there, "" if
-    the error is another.
-    """
+    """Return the full name of the key that a trainer missed, "" for another error."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     values = frames[-1].f_locals if frames else {}
     node, name = values.get("self"), values.get("name")

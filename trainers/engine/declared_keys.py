@@ -1,6 +1,4 @@
-"""The configuration keys that trainers state: their own, and the shared ones that they
-read.
-"""
+"""The configuration keys that trainers state, and the shared ones that they read."""
 
 from __future__ import annotations
 

@@ -17,10 +17,7 @@ AGAIN = "with --resume auto the same command continues"
 
 
 def ending(error: Exception) -> tuple[str, int]:
-    """Return the message and the exit code of an error.
-
-    One in a plugin's own line is a traceback.
-    """
+    """Return the message and the exit code of an error: a traceback of a plugin's."""
     if plugins.raised_by_user(error):
         return traceback.format_exc(), FAILED
     if isinstance(
@@ -52,9 +49,7 @@ def input_message(error: Exception) -> str:
 
 
 def raised_in(error: Exception) -> str:
-    """Return a note that names file and line of the plugin that raised an error, "" for
-    our own code and libraries.
-    """
+    """Return a note that names file and line of the plugin that raised, else ""."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""

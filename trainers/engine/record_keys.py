@@ -117,9 +117,7 @@ def _initial_words(keys: dict[str, Any], key: str) -> str:
 
 
 def _counts(key: str, state: dict, cls: type) -> bool:
-    """Return True if a key of a run's configuration says how a prompt of these tensors
-    is built.
-    """
+    """Return True if a key of a run says how a prompt of these tensors is built."""
     if key.startswith("TRAINER.MVLPT.COOP."):
         return "ctx" in state or "text.ctx" in state
     if key.startswith("TRAINER.MVLPT.VPT."):
@@ -130,9 +128,7 @@ def _counts(key: str, state: dict, cls: type) -> bool:
 
 
 def config_keys(config: dict, cls: type) -> dict[str, Any]:
-    """Return the configuration keys by which a trainer builds the prompt of
-    `prompt.config()`.
-    """
+    """Return the keys by which a trainer builds the prompt of `prompt.config()`."""
     kind = config.get("kind")
     if kind == "text":
         return {
@@ -174,10 +170,7 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
 def _foreign_keys(
     given: Collection[str], checkpoint: Checkpoint, cls: type
 ) -> dict[str, Any]:
-    """Return the keys that a checkpoint without a record implies for its prompt.
-
-    Raises ValueError if its position must be given.
-    """
+    """Return the keys that a checkpoint without a record implies; or ValueError."""
     checkpoint.prompt_state()  # raises for names of no prompt
     keys = {}
     if checkpoint.per_token:

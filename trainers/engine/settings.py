@@ -103,9 +103,7 @@ DEFAULTS = {
 
 
 def extend(cfg: CfgNode) -> CfgNode:
-    """Add the plugins' keys and those of the registered trainers to `cfg` in place, with
-    their groups, and return it.
-    """
+    """Add the keys of the plugins and the registered trainers to `cfg`; return it."""
     added = dict(DEFAULTS)
     for name in TRAINER_REGISTRY.registered_names():
         for key, (default, _) in declared_keys(TRAINER_REGISTRY.get(name)).items():

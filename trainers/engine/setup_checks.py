@@ -11,9 +11,7 @@ from .context import PromptSetup
 
 
 def check_images(setup: PromptSetup) -> None:
-    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the
-    tasks.
-    """
+    """Raise ValueError if INPUT.* or TEST.* do not fit the backbone or the tasks."""
     cfg, default = setup.cfg, setup.backbone.preprocessing
     size = preprocessing_of(cfg, default).size
     if size != default.size:
@@ -40,9 +38,7 @@ def check_images(setup: PromptSetup) -> None:
 
 
 def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
-    """Raise ValueError naming a class whose text is too long for a prompt, or an image
-    of one class that has no label.
-    """
+    """Raise ValueError naming a class that is too long, or an image without a label."""
     backbone = setup.backbone
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     for task in setup.tasks:

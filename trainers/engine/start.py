@@ -56,9 +56,7 @@ _INITIAL = ("classes", "dropout", "patch_size", "init")
 
 
 def prompt_record(setup: PromptSetup) -> dict:
-    """Return the metadata that the use of a prompt needs besides its own configuration,
-    as its files state it.
-    """
+    """Return the metadata of a prompt beside its own configuration."""
     node = setup.cfg.MODEL.BACKBONE
     values = dict(flatten(setup.cfg))
     words = words_key(trainer_class(setup.cfg.TRAINER.NAME))
@@ -238,9 +236,7 @@ def load_start(
 
 
 def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
-    """Raise ValueError if the prompt in a run's folder holds vectors of other classes
-    than these.
-    """
+    """Raise ValueError if a run's prompt holds vectors of other classes than these."""
     file = Path(directory) / "prompt_learner" / CLASSES
     if not file.is_file():
         return
@@ -256,9 +252,7 @@ def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
 
 
 def _check_settings(built: dict, stored: dict) -> None:
-    """Raise ValueError naming both values if a prompt is used in another way than it
-    was trained: shapes do not tell.
-    """
+    """Raise ValueError naming both values if a prompt was trained in another way."""
     for name, value in stored.items():
         # None: a part that the stored prompt does without, such as class offsets
         if name in _INITIAL or name not in built or value is None:
@@ -272,9 +266,7 @@ def _check_settings(built: dict, stored: dict) -> None:
 
 
 def _check_preprocessing(setup: PromptSetup, start: Start) -> None:
-    """Raise ValueError if the prompt was trained on images that were prepared
-    differently.
-    """
+    """Raise ValueError if the prompt was trained with another preprocessing."""
     used = preprocessing_record(setup)
     if setup.cfg.DATASET.CENTER_CROP:
         del used["crop"]  # each task's own

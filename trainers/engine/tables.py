@@ -1,6 +1,4 @@
-"""Tables of a run in results/: every prediction, the confusions and the scores of
-classes; and those of TEST.*.
-"""
+"""Tables of a run: predictions, confusions, scores of classes; and those of TEST.*."""
 
 from __future__ import annotations
 
@@ -78,9 +76,7 @@ def true_names(task: Task, sample: Sample) -> str:
 def _class_lines(
     scores: Sequence[dict], zero_shot: Sequence[dict] | None
 ) -> list[list]:
-    """Return classes_<task>.csv: name, test images, score and, if it is known,
-    zero-shot's score, in label order.
-    """
+    """Return classes_<task>.csv: name, test images, score, perhaps zero-shot's."""
     column = list(scores[0])[-1]
     lines = [["class", "test_images", column]]
     lines += [list(entry.values()) for entry in scores]
@@ -92,9 +88,7 @@ def _class_lines(
 
 
 def _matrix_lines(task: Task, counts: np.ndarray) -> list[list]:
-    """Return a confusion matrix with class names: a row for each true class, a column
-    for each predicted one.
-    """
+    """Return a confusion matrix with class names: rows are true, columns predicted."""
     lines = [["true \\ predicted", *task.classnames]]
     for name, row in zip(task.classnames, counts.tolist(), strict=True):
         lines.append([name, *row])
@@ -142,9 +136,7 @@ def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def watch(
     parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]
 ) -> Iterator[Tensor]:
-    """Yield parts of probabilities (N, C), and append the part that `class_scores`
-    needs of each to `judged`.
-    """
+    """Yield parts of probabilities (N, C); append what `class_scores` needs."""
     for part in parts:
         values = six_decimals(part)
         judged.append(values.argmax(axis=1) if truth.ndim == 1 else values)

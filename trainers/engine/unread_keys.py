@@ -58,9 +58,7 @@ DATASET_KEYS = (
 
 
 def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
-    """Return a message for each key of Dassl that is not at its default, though neither
-    trainer nor tasks read it.
-    """
+    """Return a message for each key of Dassl that is changed, but not read."""
     issues = []
     advice = dict(ADVICE)
     if all(_is_ours(task) for task in tasks):
@@ -94,9 +92,7 @@ def unread_part(key: str, names: Iterable[str]) -> str | None:
 
 
 def _is_ours(task: str) -> bool:
-    """Return True for a data set of this project or custom images, also for an unknown
-    name.
-    """
+    """Return True for our data sets, custom images and unknown names."""
     if is_custom(task) or task not in DATASET_REGISTRY.registered_names():
         return True
     return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")

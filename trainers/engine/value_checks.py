@@ -1,6 +1,4 @@
-"""Checks of a configuration's values, made before anything is built; all issues are
-reported together.
-"""
+"""Checks of a configuration's values before anything is built, reported together."""
 
 from __future__ import annotations
 
@@ -162,9 +160,7 @@ def wrong_values(cfg: CfgNode) -> list[str]:
 
 
 def multitask_advice(trainer: str) -> str:
-    """Return the end of a message about several tasks: the name of the trainer's
-    multitask form, if there is one.
-    """
+    """Return the end of a message: the trainer's multitask form, if there is one."""
     form = f"M{trainer}"
     if form in TRAINER_REGISTRY.registered_names():
         return f"; use {form}"
@@ -271,9 +267,7 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
 
 
 def wrong_colours(node: CfgNode) -> list[str]:
-    """Return a message for each of INPUT.PIXEL_MEAN and INPUT.PIXEL_STD that is not
-    three numbers.
-    """
+    """Return messages about INPUT.PIXEL_MEAN and INPUT.PIXEL_STD."""
     issues = []
     for key, low, kind in (
         ("PIXEL_MEAN", -math.inf, "three numbers"),
