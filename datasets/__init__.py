@@ -59,7 +59,7 @@ def register_all() -> None:
     importlib.import_module("datasets.pocket.tasks")
     for name in dropped_in:
         plugin_files.import_dropped_in(name)
-    plugin_files.import_data_sets()
+    plugin_files.import_all(plugin_files.DATA_SETS)
 
 
 def build_task(cfg, name: str) -> Task:
@@ -104,9 +104,7 @@ def build_task(cfg, name: str) -> Task:
 
 
 def _registered(name: str) -> type:
-    """Return the dataset registered under `name`, importing the modules of this folder
-    only if it is not there yet.
-    """
+    """Return the dataset called `name`, registering all if it is not there yet."""
     from dassl.data.datasets import DATASET_REGISTRY
 
     from toolkit import plugin_files

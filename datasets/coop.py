@@ -75,27 +75,18 @@ class CoopTask(Task):
         self.subsample(cfg)
 
     def read(self, folder: str) -> Splits:
-        """Return (train, val, test) in full.
-
-        Override for a dataset without a split file.
-        """
+        """Return (train, val, test) in full; to be overridden without a split file."""
         images = os.path.join(folder, self.image_dir)
         if not os.path.isdir(images):
             raise FileNotFoundError(f"{self.name}: no image folder {images}")
         return read_split(self.split_file(folder), images)
 
     def split_file(self, folder: str) -> str:
-        """Return the path of the split file.
-
-        Override for a dataset that may make one first.
-        """
+        """Return the path of the split file, which an override may make first."""
         return os.path.join(folder, self.split_json)
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
-        """Return the class names for prompts, in label order.
-
-        `found` are those of the data, read from `source`.
-        """
+        """Return the names for prompts of the names `found` in the file `source`."""
         return found
 
     def sample(
@@ -106,18 +97,13 @@ class CoopTask(Task):
 
 
 class CoopSet(CoopTask):
-    """A set of the catalog.
-
-    Without the published split file, one is made from the raw annotations.
-    """
+    """A set of the catalog; its split may be made from the raw annotations."""
 
     def split_file(self, folder: str) -> str:
         return find_split_file(self.name, folder)
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
-        """Return the published names: raw spellings are replaced, unknown names kept
-        with a warning.
-        """
+        """Replace raw spellings by published names; warn of unknown ones."""
         adopted, unknown = names.adopt(self.name, found)
         if unknown:
             log.warning(

@@ -105,10 +105,7 @@ class ElevaterTask(Task):
         return samples, classnames
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
-        """Return the class names for prompts, in label order.
-
-        `found` are those of the data, read from `source`.
-        """
+        """Return the names for prompts of the names `found` in the file `source`."""
         known = found if self.prompt_names is None else list(self.prompt_names)
         if len(known) != len(found):
             raise ValueError(
@@ -126,9 +123,7 @@ class ElevaterTask(Task):
 
 
 class ElevaterSet(ElevaterTask):
-    """A set of the catalog: the class names of its labelmap or categories are mapped to
-    those of prompts by name.
-    """
+    """A set of the catalog; class names on disk are mapped to those of prompts."""
 
     def name_classes(self, found: list[str], source: str) -> list[str]:
         return names.match(self.name, found, source)

@@ -245,9 +245,7 @@ def find_record(where: str | os.PathLike, task: str) -> dict | None:
 
 
 def recorded_shots(where: str | os.PathLike) -> int | None:
-    """Return the shots that the records in `where` state, or None if they state none or
-    several different ones.
-    """
+    """Return the shots that the records in `where` state, None if they differ."""
     where = Path(where).expanduser()
     paths = [where]
     if where.is_dir():

@@ -1,6 +1,4 @@
-"""ImageNet and its four variants in CoOp's layout: a folder a class, named by WordNet
-id (ImageNetV2: by label).
-"""
+"""ImageNet and its four variants: a folder a class, named by WordNet id or label."""
 
 from __future__ import annotations
 
@@ -92,9 +90,7 @@ class ImageNet(ImageNetSet):
     wants_train = True
 
     def read(self, folder: str) -> Splits:
-        """Return (train, val, test); images are in images/train and images/val, or in
-        train and val as in MVLPT.
-        """
+        """Return (train, val, test), from below images/ if there is such a folder."""
         below = "images/" if os.path.isdir(os.path.join(folder, "images")) else ""
         val = self.scan(folder, f"{below}val")
         train = self.scan(folder, f"{below}train") if self.wants_train else []

@@ -61,15 +61,11 @@ class MixingSampler(Sampler[list[int]]):
         self.epoch = self.first = 0
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Set the epoch whose order the next iteration has, and the batch that it
-        begins with.
-        """
+        """Set the epoch, and the batch that its next iteration begins with."""
         self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
-        """Return the batches of an epoch: for every mixing as many as proportional
-        mixing needs.
-        """
+        """Return the batches of an epoch, as many as proportional mixing needs."""
         if not self.homogeneous:
             return self._num_batches(self.sizes.sum())
         return sum(self._num_batches(size) for size in self.sizes)

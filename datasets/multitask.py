@@ -112,9 +112,7 @@ class MultitaskDataset(Dataset):
         }
 
     def batch(self, rows: Sequence[int]) -> dict:
-        """Return the items of `rows` as `default_collate` stacks them, normalised at
-        once.
-        """
+        """Return the items of `rows` as `default_collate` stacks them."""
         images = self._cache.get_all(rows) if self._cache else None
         if images is None:
             images = torch.stack([self._image(row) for row in rows])
@@ -147,15 +145,11 @@ class MultitaskDataset(Dataset):
 
     @property
     def image_bytes(self) -> int:
-        """Return the bytes that decoded images take once all are kept, 0 if they are
-        not.
-        """
+        """Return the bytes of all decoded images, 0 if they are not kept."""
         return self._cache.nbytes if self._cache else 0
 
     def forget_images(self, for_good: bool = False) -> None:
-        """Free the memory of decoded images; with `for_good`, those to come are not
-        kept either.
-        """
+        """Free the decoded images, and keep no others if `for_good`."""
         if for_good:
             self._cache = None
         elif self._cache:
@@ -199,9 +193,7 @@ class MultitaskDataset(Dataset):
         return range(self._starts[task], self._starts[task + 1])
 
     def targets(self, task: int) -> Tensor:
-        """Return labels within the task: int64 (N,) if multiclass (-1: negative image),
-        0/1 int64 (N, C) if multilabel.
-        """
+        """Return labels int64 (N,), -1: negative; of a multilabel task 0/1 (N, C)."""
         rows = self.rows(task)
         if self.tasks[task].label_kind == "multiclass":
             return self.labels[rows.start : rows.stop, 0].clone()
@@ -262,9 +254,7 @@ class _ImageCache:
 
 
 def _shared_bytes(count: int) -> Tensor:
-    """Return zeros, uint8 (count,), in memory that this process and those that it forks
-    share.
-    """
+    """Return zeros, uint8 (count,), shared with the processes that this one forks."""
     memory = mmap.mmap(-1, max(count, 1))
     return torch.frombuffer(memory, dtype=torch.uint8)[:count]
 

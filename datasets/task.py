@@ -1,6 +1,4 @@
-"""A task: a registered Dassl dataset that also says how it is labelled, prompted and
-scored.
-"""
+"""A task: a registered Dassl dataset that says how it is labelled and scored."""
 
 from __future__ import annotations
 
@@ -101,7 +99,8 @@ class Task(DatasetBase):
         from 0 again; a second call changes nothing.
 
         "base" is CoOp's first half of the classes in label order, rounded up, "new" the
-        rest. Raises ValueError for another name, and for a multilabel task.
+        rest. Raises ValueError for another name, for a multilabel task, and if the
+        metric needs two classes and one is left.
         """
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
         kept = class_range(which, len(self._classnames))
@@ -111,6 +110,10 @@ class Task(DatasetBase):
             raise ValueError(
                 f"DATASET.SUBSAMPLE_CLASSES is {which!r}; {self.name} is multilabel, so its classes can't be parted"
             )
+        if self.metric == "roc_auc" and len(kept) < 2:
+            raise ValueError(
+                f"DATASET.SUBSAMPLE_CLASSES is {which!r}; it leaves one class of {self.name}, whose metric, roc_auc, needs two"
+            )
         self.subsampled = True
         self._train_x = _of_classes(self._train_x, kept)
         self._val = _of_classes(self._val, kept)
@@ -118,20 +121,14 @@ class Task(DatasetBase):
         self._set_classes([self._classnames[label] for label in kept])
 
     def data_root(self, cfg) -> str:
-        """Return the absolute folder of all data sets, `cfg.DATASET.ROOT`.
-
-        Override for data in another place.
-        """
+        """Return the folder of all data sets, by default `cfg.DATASET.ROOT`."""
         root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
         if not os.path.isdir(root):
             raise FileNotFoundError(f"no data root {root}; pass --root (DATASET.ROOT)")
         return root
 
     def data_folder(self, cfg, folder: str) -> str:
-        """Return the path of `folder` below the data root.
-
-        Raises FileNotFoundError naming it if it does not exist.
-        """
+        """Return `folder` below the data root, or raise FileNotFoundError."""
         path = os.path.join(self.data_root(cfg), folder)
         if not os.path.isdir(path):
             hint = "" if cfg.DATASET.ROOT else " (DATASET.ROOT is empty; pass --root)"
@@ -142,10 +139,7 @@ class Task(DatasetBase):
 
 
 def class_range(which: str, count: int) -> range:
-    """Return the labels of "all", "base" or "new" classes of `count`.
-
-    Raise ValueError for another name.
-    """
+    """Return the labels of "all", "base" or "new" classes, or raise ValueError."""
     half = (count + 1) // 2
     ranges = {"all": range(count), "base": range(half), "new": range(half, count)}
     if which not in ranges:
@@ -164,9 +158,7 @@ def _of_classes(samples: Sequence[Sample], kept: range) -> list[Sample]:
 
 
 def register_task(cls: type[Task]) -> type[Task]:
-    """Register a task class under its `name`, which need not be a Python identifier
-    ("cifar-10").
-    """
+    """Register a task class under its `name`, such as "cifar-10"."""
     if not cls.name:
         raise ValueError(f"{cls.__name__} has no name to be registered under")
     cls.__name__ = cls.name
@@ -177,9 +169,7 @@ def register_task(cls: type[Task]) -> type[Task]:
 def register_entry(
     entry: Entry, bases: tuple[type, ...], attributes: dict[str, Any]
 ) -> None:
-    """Register a set of the catalog: a subclass of `bases` with its metadata and
-    `attributes`.
-    """
+    """Register a set of the catalog: a subclass of `bases` with `attributes`."""
     attributes |= {
         "name": entry.name,
         "metric": entry.metric,
@@ -194,9 +184,7 @@ def register_entry(
 def require_train_images(
     samples: Sequence[Sample], classnames: Sequence[str], source: str
 ) -> None:
-    """Raise ValueError naming the first class that no image of `samples` (read from the
-    file `source`) shows.
-    """
+    """Raise ValueError naming the first class without an image in `samples`."""
     present = {label for sample in samples for label in sample.labels}
     for label, classname in enumerate(classnames):
         if label not in present:
@@ -206,16 +194,12 @@ def require_train_images(
 
 
 def sampling_seed(cfg) -> int:
-    """Return the seed of few-shot samples: `DATASET.RANDOM_SEED_SAMPLING`, or `SEED` if
-    there is no such key.
-    """
+    """Return the seed of few-shot samples: RANDOM_SEED_SAMPLING, or SEED."""
     return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
 
 
 def allows_outside(cfg) -> bool:
-    """Return whether an index may name images that are not in its data set's folder
-    (DATASET.ALLOW_OUTSIDE).
-    """
+    """Return if images may be outside the data set's folder (ALLOW_OUTSIDE)."""
     return bool(getattr(cfg.DATASET, "ALLOW_OUTSIDE", False))
 
 
@@ -243,9 +227,7 @@ def _sample(item, base: str) -> Sample:
 
 
 def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
-    """Return the folder that keys are relative to: the dataset's `dataset_dir`, or the
-    deepest one common to all.
-    """
+    """Return the folder of keys: `dataset_dir`, or the deepest one common to all."""
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
     stated = getattr(dataset, "dataset_dir", None)
     if stated:

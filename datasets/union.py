@@ -1,6 +1,4 @@
-"""Several tasks as one dataset over the union of their classes, for trainers that know
-a single dataset only.
-"""
+"""Several tasks as one dataset over all their classes, for trainers that know one."""
 
 from __future__ import annotations
 

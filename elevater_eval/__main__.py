@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from elevater_eval import tables
 from elevater_eval.comparison import RESAMPLES, compare
@@ -39,96 +39,52 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser(
-        "combine", help="merge prediction files into a submission"
-    )
-    command.add_argument(
-        "sources",
-        nargs="+",
-        metavar="DIR",
-        help="run folders, folders of prediction files, or files",
-    )
-    command.add_argument("-o", "--out", default="submission.zip", metavar="FILE")
-    command.add_argument(
-        "--root", help="data root: warn of test sets that are not in ELEVATER's order"
-    )
-    command.add_argument(
-        "--allow-partial", action="store_true", help="tasks may differ in their seeds"
-    )
-    command.set_defaults(run=_combine)
+    def command(name: str, run: Callable, summary: str) -> Callable:
+        """Add a command and return the function that adds its arguments."""
+        command = commands.add_parser(name, help=summary)
+        command.set_defaults(run=run)
+        return command.add_argument
 
-    command = commands.add_parser(
-        "validate", help="check a submission; exit code 2 if it holds an error"
-    )
-    command.add_argument(
-        "sources",
-        nargs="+",
-        metavar="FILE",
-        help="a submission, or prediction files and folders",
-    )
-    command.add_argument(
-        "--root", help="data root: check sizes against its index files"
-    )
-    command.add_argument(
-        "--leaderboard",
-        action="store_true",
-        help="what the leaderboard misses is an error",
-    )
-    command.set_defaults(run=_validate)
+    files = "a submission, or prediction files and folders"
+    needed = "data root with the index files"
+    default = "of the bootstrap (default: %(default)s)"
 
-    command = commands.add_parser(
-        "score", help="score a submission against the labels of a data root"
-    )
-    command.add_argument(
-        "sources",
-        nargs="+",
-        metavar="FILE",
-        help="a submission, or prediction files and folders",
-    )
-    command.add_argument("--root", required=True, help="data root with the index files")
-    command.add_argument(
-        "--only", type=_names, metavar="TASK,...", help="score these tasks only"
-    )
-    command.add_argument(
-        "--extra",
-        type=_names,
-        default=[],
-        metavar="NAME,...",
-        help=f"unofficial metrics beside: {', '.join(EXTRA)}",
-    )
-    command.add_argument(
-        "--json",
-        metavar="FILE",
-        help="write the scores, as fractions, to this file too",
-    )
-    command.set_defaults(run=_score)
+    add = command("combine", _combine, "merge prediction files into a submission")
+    runs = "run folders, folders of prediction files, or files"
+    add("sources", nargs="+", metavar="DIR", help=runs)
+    add("-o", "--out", default="submission.zip", metavar="FILE")
+    order = "data root: warn of test sets that are not in ELEVATER's order"
+    add("--root", help=order)
+    partial = "tasks may differ in their seeds"
+    add("--allow-partial", action="store_true", help=partial)
 
-    command = commands.add_parser(
-        "diff", help="compare two submissions, with paired tests over the test images"
-    )
-    command.add_argument(
-        "a", metavar="A", help="a submission, or a folder of prediction files"
-    )
-    command.add_argument("b", metavar="B", help="another one; differences are B - A")
-    command.add_argument("--root", required=True, help="data root with the index files")
-    command.add_argument(
-        "--only", type=_names, metavar="TASK,...", help="compare these tasks only"
-    )
-    command.add_argument(
-        "--resamples",
-        type=int,
-        default=RESAMPLES,
-        help="of the bootstrap (default: %(default)s)",
-    )
-    command.add_argument(
-        "--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)"
-    )
-    command.add_argument(
-        "--json",
-        metavar="FILE",
-        help="write the comparison, in fractions, to this file too",
-    )
-    command.set_defaults(run=_diff)
+    verdict = "check a submission; exit code 2 if it holds an error"
+    add = command("validate", _validate, verdict)
+    add("sources", nargs="+", metavar="FILE", help=files)
+    add("--root", help="data root: check sizes against its index files")
+    strict = "what the leaderboard misses is an error"
+    add("--leaderboard", action="store_true", help=strict)
+
+    labels = "score a submission against the labels of a data root"
+    add = command("score", _score, labels)
+    add("sources", nargs="+", metavar="FILE", help=files)
+    add("--root", required=True, help=needed)
+    add("--only", type=_names, metavar="TASK,...", help="score these tasks only")
+    extra = f"unofficial metrics beside: {', '.join(EXTRA)}"
+    add("--extra", type=_names, default=[], metavar="NAME,...", help=extra)
+    fractions = "write the scores, as fractions, to this file too"
+    add("--json", metavar="FILE", help=fractions)
+
+    tests = "compare two submissions, with paired tests over the test images"
+    add = command("diff", _diff, tests)
+    add("a", metavar="A", help="a submission, or a folder of prediction files")
+    add("b", metavar="B", help="another one; differences are B - A")
+    add("--root", required=True, help=needed)
+    add("--only", type=_names, metavar="TASK,...", help="compare these tasks only")
+    add("--resamples", type=int, default=RESAMPLES, help=default)
+    add("--seed", type=int, default=0, help=default)
+    fractions = "write the comparison, in fractions, to this file too"
+    add("--json", metavar="FILE", help=fractions)
     return parser
 
 
@@ -170,18 +126,11 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _diff(options: argparse.Namespace) -> None:
-    result = compare(
-        options.a,
-        options.b,
-        options.root,
-        only=options.only,
-        resamples=options.resamples,
-        seed=options.seed,
-    )
+    choices = {key: getattr(options, key) for key in ("only", "resamples", "seed")}
+    result = compare(options.a, options.b, options.root, **choices)
     print(f"A: {result['a']} ({options.a})\nB: {result['b']} ({options.b})")
-    print(
-        f"scores in %; intervals of 95 % from {result['resamples']} draws of images, seed {result['seed']}"
-    )
+    draws = f"{result['resamples']} draws of images, seed {result['seed']}"
+    print(f"scores in %; intervals of 95 % from {draws}")
     print(tables.differences(result))
     for message in result["absent"]:
         print(message)

@@ -17,6 +17,9 @@ from elevater_eval.metrics import RECALL_LEVELS
 
 # of a sample's counts; NaN if it is undefined on the sample
 Statistic = Callable[[np.ndarray], float]
+# of a sample's counts: the number of positives, and of images, with at least each score,
+# the highest score first
+Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 TRIES = 10  # samples for each wanted value, of a statistic that is undefined on some
 
@@ -39,15 +42,13 @@ def resample(
     values: list[float] = []
     for _ in range(TRIES * resamples):
         sample = rng.integers(images, size=images)
-        counts = np.bincount(sample, minlength=images)
-        value = statistic(counts)
+        value = statistic(np.bincount(sample, minlength=images))
         if not np.isnan(value):
             values.append(value)
         if len(values) == resamples:
             return np.array(values)
-    raise ValueError(
-        f"the metric is not defined on most samples of the {images} test images"
-    )
+    where = f"most samples of the {images} test images"
+    raise ValueError(f"the metric is not defined on {where}")
 
 
 def resample_means(
@@ -121,40 +122,34 @@ def statistic_of(
         return _mean_per_class(labels, probabilities)
     if metric == "roc_auc":
         if targets.ndim == 1:
-            return _roc_auc([Ranking(targets == 1, probabilities[:, 1])])
-        return _roc_auc(_rankings(targets, probabilities))
+            return _roc_auc([_curve(targets == 1, probabilities[:, 1])])
+        return _roc_auc(_curves(targets, probabilities))
     if metric == "11point_mAP":
         if targets.ndim == 1:
             targets = targets[:, None] == np.arange(probabilities.shape[1])
-        return _eleven_point_map(_rankings(targets, probabilities))
+        return _eleven_point_map(_curves(targets, probabilities))
     raise ValueError(f"no bootstrap for metric {metric!r}")
 
 
-class Ranking:
-    """Scores (N,) of one class in falling order, for metrics of samples in which images
-    repeat.
-    """
-
-    def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
-        self.order = np.argsort(-scores, kind="stable")
-        self.positive = positive[self.order].astype(np.int64)
-        falling = scores[self.order]
-        changes = np.flatnonzero(np.diff(falling))
-        self.last = np.append(changes, len(falling) - 1)  # of each run of equal scores
-
-    def curve(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of positives, and of images, with at least each score, the
-        highest score first.
-        """
-        counts = counts[self.order]
-        positives = np.cumsum(counts * self.positive)
-        images = np.cumsum(counts)
-        return positives[self.last], images[self.last]
-
-
-def _rankings(indicators: np.ndarray, scores: np.ndarray) -> list[Ranking]:
+def _curves(indicators: np.ndarray, scores: np.ndarray) -> list[Curve]:
     pairs = zip(indicators.T, scores.T, strict=True)
-    return [Ranking(positive, values) for positive, values in pairs]
+    return [_curve(positive, values) for positive, values in pairs]
+
+
+def _curve(positive: np.ndarray, scores: np.ndarray) -> Curve:
+    """Return the curve of scores (N,) of one class, for metrics of samples in which
+    images repeat.
+    """
+    order = np.argsort(-scores, kind="stable")
+    falling, hits = scores[order], positive[order].astype(np.int64)
+    # of each run of equal scores
+    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
+
+    def curve(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counts = counts[order]
+        return np.cumsum(counts * hits)[last], np.cumsum(counts)[last]
+
+    return curve
 
 
 def _accuracy(hits: np.ndarray) -> Statistic:
@@ -177,7 +172,7 @@ def _mean_per_class(labels: np.ndarray, scores: np.ndarray) -> Statistic:
     return statistic
 
 
-def _roc_auc(rankings: list[Ranking]) -> Statistic:
+def _roc_auc(curves: list[Curve]) -> Statistic:
     """Return the mean area under the ROC curves; undefined if one of them is."""
 
     def area(hits: np.ndarray, images: np.ndarray) -> float:
@@ -189,13 +184,13 @@ def _roc_auc(rankings: list[Ranking]) -> Statistic:
         return float(np.sum(trapezoids) / (2 * hits[-1] * misses[-1]))
 
     def statistic(counts: np.ndarray) -> float:
-        areas = [area(*ranking.curve(counts)) for ranking in rankings]
+        areas = [area(*curve(counts)) for curve in curves]
         return float(np.mean(areas))
 
     return statistic
 
 
-def _eleven_point_map(rankings: list[Ranking]) -> Statistic:
+def _eleven_point_map(curves: list[Curve]) -> Statistic:
     """Return the mean 11-point precision over the classes with a positive; undefined if
     there is none.
     """
@@ -209,8 +204,8 @@ def _eleven_point_map(rankings: list[Ranking]) -> Statistic:
 
     def statistic(counts: np.ndarray) -> float:
         averages = []
-        for ranking in rankings:
-            hits, images = ranking.curve(counts)
+        for curve in curves:
+            hits, images = curve(counts)
             if hits[-1]:
                 averages.append(average(hits, images))
         return float(np.mean(averages)) if averages else float("nan")

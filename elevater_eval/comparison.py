@@ -74,10 +74,9 @@ def compare(
     records, resampled = [], {}
     for name in tqdm(common, desc="compare", unit="task", **BAR):
         rng = bootstrap.task_generator(name, seed)
-        record, resampled[name] = _compare_task(
-            tasks[name], a[name], b[name], resamples, rng
-        )
-        records.append(record)
+        compared = _compare_task(tasks[name], a[name], b[name], resamples, rng)
+        records.append(compared[0])
+        resampled[name] = compared[1]
     return {
         "a": next(iter(a.values())).model_name,
         "b": next(iter(b.values())).model_name,
@@ -96,10 +95,9 @@ def _read(source: Sources, root: Root, only: Only, tasks: Tasks) -> dict[str, _S
         if entry is None or labels is None or errors_of(found):
             continue
         outlines.append(entry.outline())
+        task = tasks[entry.dataset_name]
         try:
-            sides[entry.dataset_name] = _side(
-                entry, labels, tasks[entry.dataset_name].metric
-            )
+            sides[task.name] = _side(entry, labels, task.metric)
         except ValueError as reason:
             issues.append(error(entry.where(), str(reason)))
     raise_errors(issues + one_experiment(outlines))
@@ -191,16 +189,14 @@ def _difference(
     """Return the mean over seeds of b's metric less that of a's, as a function of
     counts.
     """
-    statistics_a = [
-        bootstrap.statistic_of(metric, targets, a.evidence[seed]) for seed in seeds
-    ]
-    statistics_b = [
-        bootstrap.statistic_of(metric, targets, b.evidence[seed]) for seed in seeds
-    ]
+    pairs = []
+    for seed in seeds:
+        folds = a.evidence[seed], b.evidence[seed]
+        pairs.append([bootstrap.statistic_of(metric, targets, fold) for fold in folds])
 
     def statistic(counts: np.ndarray) -> float:
-        mean_a = np.mean([score(counts) for score in statistics_a])
-        mean_b = np.mean([score(counts) for score in statistics_b])
+        mean_a = np.mean([score(counts) for score, _ in pairs])
+        mean_b = np.mean([score(counts) for _, score in pairs])
         return float(mean_b - mean_a)
 
     return statistic
@@ -244,14 +240,8 @@ def _suites(
             resampled[record["task"]] for record in records if record["task"] in wanted
         ]
         values = np.mean(counted, axis=0)
-        suites.append(
-            {
-                "suite": a["suite"],
-                "tasks": a["tasks"],
-                "of": a["of"],
-                **_estimate(a["score"], b["score"], values),
-                "p": bootstrap.p_value(values),
-                "test": BOOTSTRAP,
-            }
-        )
+        record = {key: a[key] for key in ("suite", "tasks", "of")}
+        record |= _estimate(a["score"], b["score"], values)
+        record |= {"p": bootstrap.p_value(values), "test": BOOTSTRAP}
+        suites.append(record)
     return suites

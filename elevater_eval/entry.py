@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from elevater_eval.folds import Defect, fold_faults, kind, show
-from elevater_eval.issues import Issues, error, errors_of, warning
+from elevater_eval.issues import Issues, error, errors, errors_of, warning
 from toolkit.common.text import printable
 
 KEYS = (
@@ -26,12 +26,7 @@ KEYS = (
     "rnd_seeds",
     "predictions",
 )
-COUNTS = (
-    "num_trainable_params",
-    "num_params",
-    "num_visual_params",
-    "num_backbone_params",
-)
+COUNTS = tuple(key for key in KEYS if key.startswith("num_"))
 LARGEST_COUNT = 2**63
 LONGEST_NAME = 1000
 FOLDS_NAMED = 3  # of those without a seed
@@ -79,16 +74,14 @@ def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]
     its form. Sizes and row sums depend on the task and are checked by `validation`.
     """
     if not isinstance(record, dict):
-        return None, [
-            error(
-                where, f"an object with the nine keys is expected, got {kind(record)}"
-            )
-        ]
+        message = f"an object with the nine keys is expected, got {kind(record)}"
+        return None, [error(where, message)]
     place = place_of(record, where)
-    field_issues = _name_issues(record, place) + _seed_issues(record, place)
-    field_issues += _count_issues(record, place) + _shot_issues(record, place)
+    field_issues = errors(place, [*_name_faults(record), *_seed_faults(record)])
+    field_issues += _count_issues(record, place)
+    field_issues += errors(place, _shot_faults(record))
     folds, fold_issues = _folds(record, place)
-    issues = _key_issues(record, place) + field_issues + fold_issues
+    issues = errors(place, _key_faults(record)) + field_issues + fold_issues
     complete = all(key in record for key in KEYS)
     if not complete or errors_of(field_issues) or folds is None:
         return None, issues
@@ -121,49 +114,33 @@ def seed_list(seeds: Sequence[int]) -> str:
     return text
 
 
-def _key_issues(record: Record, where: str) -> Issues:
-    missing = [key for key in KEYS if key not in record]
-    issues = [error(where, f"key {key!r} is missing") for key in missing]
+def _key_faults(record: Record) -> Iterator[str]:
+    for key in KEYS:
+        if key not in record:
+            yield f"key {key!r} is missing"
     for key in record:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KEYS)}"
-            issues.append(
-                error(where, f"unknown key {printable(repr(key), 100)}; {hint}")
-            )
-    return issues
+            yield f"unknown key {printable(repr(key), 100)}; {hint}"
 
 
-def _name_issues(record: Record, where: str) -> Issues:
-    issues = []
+def _name_faults(record: Record) -> Iterator[str]:
     for key in ("model_name", "dataset_name"):
         if key in record and not is_name(record[key]):
-            message = f"{key} must be a non-empty string of printable characters, got {show(record[key])}"
-            issues.append(error(where, message))
-    return issues
+            yield f"{key} must be a non-empty string of printable characters, got {show(record[key])}"
 
 
-def _seed_issues(record: Record, where: str) -> Issues:
+def _seed_faults(record: Record) -> Iterator[str]:
     if "rnd_seeds" not in record:
-        return []
+        return
     seeds = record["rnd_seeds"]
     if not isinstance(seeds, list) or not seeds or set(map(type, seeds)) != {int}:
-        return [
-            error(
-                where,
-                f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}",
-            )
-        ]
-    counts = Counter(seeds)
-    repeated = [seed for seed in counts if counts[seed] > 1]
-    if not repeated:
-        return []
-    return [
-        error(
-            where,
-            f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once",
-        )
-    ]
+        yield f"rnd_seeds must be a non-empty list of integers, got {show(seeds)}"
+        return
+    repeated = [seed for seed, count in Counter(seeds).items() if count > 1]
+    if repeated:
+        yield f"rnd_seeds {show(seeds)} holds seed {show(min(repeated))} more than once"
 
 
 def _count_issues(record: Record, where: str) -> Issues:
@@ -171,11 +148,25 @@ def _count_issues(record: Record, where: str) -> Issues:
     several = isinstance(seeds, list) and len(seeds) > 1
     present = [key for key in COUNTS if key in record]
     faults = [_count_fault(key, record[key], several) for key in present]
-    issues = [error(where, fault) for fault in faults if fault]
+    issues = errors(where, filter(None, faults))
     if issues or len(present) < len(COUNTS):
         return issues
     trainable, total, visual, backbone = [record[key] for key in COUNTS]
-    return _relation_issues(trainable, total, visual, backbone, where)
+    if total < visual:
+        message = f"num_params ({total}) is less than num_visual_params ({visual})"
+        issues.append(error(where, message))
+    if backbone < visual:
+        message = f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})"
+        issues.append(error(where, message))
+    if visual <= total < backbone:
+        message = f"num_params ({total}) is less than num_backbone_params ({backbone})"
+        issues.append(warning(where, message))
+    if trainable > total:
+        message = (
+            f"num_trainable_params ({trainable}) is more than num_params ({total})"
+        )
+        issues.append(warning(where, message))
+    return issues
 
 
 def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
@@ -194,77 +185,36 @@ def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
     return ""
 
 
-def _relation_issues(
-    trainable: float, total: int, visual: int, backbone: int, where: str
-) -> Issues:
-    issues = []
-    if total < visual:
-        issues.append(
-            error(
-                where, f"num_params ({total}) is less than num_visual_params ({visual})"
-            )
-        )
-    if backbone < visual:
-        issues.append(
-            error(
-                where,
-                f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})",
-            )
-        )
-    if visual <= total < backbone:
-        issues.append(
-            warning(
-                where,
-                f"num_params ({total}) is less than num_backbone_params ({backbone})",
-            )
-        )
-    if trainable > total:
-        issues.append(
-            warning(
-                where,
-                f"num_trainable_params ({trainable}) is more than num_params ({total})",
-            )
-        )
-    return issues
-
-
-def _shot_issues(record: Record, where: str) -> Issues:
+def _shot_faults(record: Record) -> Iterator[str]:
     shots = record.get("n_shot", 0)
-    if type(shots) is int and shots >= -1:
-        return []
-    return [
-        error(where, f"n_shot must be -1, 0 or a positive integer, got {show(shots)}")
-    ]
+    if type(shots) is not int or shots < -1:
+        yield f"n_shot must be -1, 0 or a positive integer, got {show(shots)}"
 
 
 def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
     if "predictions" not in record:
         return None, []
-    predictions = record["predictions"]
-    if not isinstance(predictions, list):
-        return None, [
-            error(where, f"predictions must be a list, got {kind(predictions)}")
-        ]
+    folds = record["predictions"]
+    if not isinstance(folds, list):
+        message = f"predictions must be a list, got {kind(folds)}"
+        return None, [error(where, message)]
     seeds = record.get("rnd_seeds")
     if not isinstance(seeds, list):
         seeds = []
     issues = []
-    if len(predictions) != len(seeds) or not predictions:
-        issues.append(
-            error(
-                where,
-                f"predictions hold {len(predictions)} folds, rnd_seeds name {len(seeds)} seeds",
-            )
+    complete = len(folds) == len(seeds) > 0
+    if not complete:
+        message = (
+            f"predictions hold {len(folds)} folds, rnd_seeds name {len(seeds)} seeds"
         )
+        issues.append(error(where, message))
     named = max(len(seeds), FOLDS_NAMED)
-    for i, fold in enumerate(predictions[:named]):
-        place = fold_place(where, seeds, i)
+    for i, fold in enumerate(folds[:named]):
         faults = [fold.message] if isinstance(fold, Defect) else fold_faults(fold)
-        issues += [error(place, fault) for fault in faults]
-    defects = [fold for fold in predictions if isinstance(fold, Defect)]
-    if defects or not predictions or len(predictions) != len(seeds):
+        issues += errors(fold_place(where, seeds, i), faults)
+    if not complete or any(isinstance(fold, Defect) for fold in folds):
         return None, issues
-    return tuple(predictions), issues
+    return tuple(folds), issues
 
 
 def fold_place(where: str, seeds: Any, fold: int) -> str:

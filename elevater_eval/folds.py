@@ -125,20 +125,15 @@ def fold_faults(fold: np.ndarray) -> list[str]:
         return []
     finite = np.isfinite(fold)
     outside = finite & ((fold < 0) | (fold > 1))
-    return _faults(fold, ~finite, "is not finite") + _faults(
-        fold, outside, "is outside [0, 1]"
-    )
-
-
-def _faults(fold: np.ndarray, wrong: np.ndarray, text: str) -> list[str]:
-    if not wrong.any():
-        return []
-    row, column = np.argwhere(wrong)[0]
-    message = f"row {row}, column {column}: {float(fold[row, column])!r} {text}"
-    more = int(wrong.sum()) - 1
-    if more:
-        message += f" (and {more} more)"
-    return [message]
+    faults = []
+    for wrong, text in ((~finite, "is not finite"), (outside, "is outside [0, 1]")):
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            value = float(fold[row, column])
+            more = int(wrong.sum()) - 1
+            also = f" (and {more} more)" if more else ""
+            faults.append(f"row {row}, column {column}: {value!r} {text}{also}")
+    return faults
 
 
 def kind(value: Any) -> str:

@@ -45,6 +45,11 @@ def error(where: str, message: str) -> Issue:
     return Issue(ERROR, where, message)
 
 
+def errors(where: str, messages: Iterable[str]) -> Issues:
+    """Return findings of one place that make a submission invalid."""
+    return [error(where, message) for message in messages]
+
+
 def warning(where: str, message: str) -> Issue:
     """Return a finding that leaves a submission valid."""
     return Issue(WARNING, where, message)

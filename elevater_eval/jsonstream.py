@@ -7,6 +7,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -63,10 +64,8 @@ class Reader:
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                unfinished = (
-                    error.msg.startswith("Unterminated")
-                    or error.pos > len(self._text) - MARGIN
-                )
+                is_near_end = error.pos > len(self._text) - MARGIN
+                unfinished = is_near_end or error.msg.startswith("Unterminated")
                 if not unfinished or not self._more():
                     raise self._error(error.msg, error.pos) from None
             except RecursionError:
@@ -82,10 +81,8 @@ class Reader:
         """Yield the keys of the next object; read the value of each before asking for
         the next key.
         """
-        self._take("{")
         seen: set[str] = set()
-        if self.peek() == "}":
-            self._take("}")
+        if self._is_empty("{}"):
             return
         while True:
             if self.peek() != '"':
@@ -93,9 +90,8 @@ class Reader:
             key = self.value()
             self._take(":")
             if len(seen) > MOST_KEYS:
-                raise self._error(
-                    f"an object has more than {MOST_KEYS:,} keys", self._at
-                )
+                message = f"an object has more than {MOST_KEYS:,} keys"
+                raise self._error(message, self._at)
             if key in seen:
                 self._add_repeated(key)
             seen.add(key)
@@ -107,9 +103,7 @@ class Reader:
         """Yield the positions 0, 1, ... of the next list; read the element at each
         before asking for the next.
         """
-        self._take("[")
-        if self.peek() == "]":
-            self._take("]")
+        if self._is_empty("[]"):
             return
         for position in range(MOST_ELEMENTS + 1):
             yield position
@@ -119,9 +113,7 @@ class Reader:
 
     def lists(self) -> Iterator[list[Any]]:
         """Yield the elements of a list of lists, decoded, one or many at a time."""
-        self._take("[")
-        if self.peek() == "]":
-            self._take("]")
+        if self._is_empty("[]"):
             return
         singly_until = 0  # up to this character, elements are decoded one by one
         while True:
@@ -171,6 +163,16 @@ class Reader:
         self._at = end
         return elements
 
+    def _is_empty(self, brackets: str) -> bool:
+        """Read an opening bracket, and the closing one if it follows; return if it
+        does.
+        """
+        self._take(brackets[0])
+        if self.peek() != brackets[1]:
+            return False
+        self._take(brackets[1])
+        return True
+
     def _take(self, expected: str) -> str:
         found = self.peek()
         if not found or found not in expected:
@@ -187,18 +189,16 @@ class Reader:
         if self._ended:
             return False
         if len(self._text) - self._at > LONGEST:
-            raise self._error(
-                f"a value is longer than {LONGEST:,} characters", self._at
-            )
+            message = f"a value is longer than {LONGEST:,} characters"
+            raise self._error(message, self._at)
         rest = len(self._text) - self._at
         block = self._stream.read(max(self._block, rest))
         self._ended = not block
         try:
             text = self._utf8.decode(block, final=self._ended)
         except UnicodeDecodeError as error:
-            raise self._error(
-                f"not UTF-8 text: {error.reason}", len(self._text)
-            ) from None
+            message = f"not UTF-8 text: {error.reason}"
+            raise self._error(message, len(self._text)) from None
         if text.startswith("\ufeff") and not self._passed and not self._text:
             raise self._error("a byte order mark", 0)
         if not self._ended:
@@ -217,11 +217,9 @@ class Reader:
     def _unique(self, pairs: list[tuple[str, Any]]) -> dict:
         record = dict(pairs)
         if len(record) < len(pairs):
-            seen = set()
-            for key, _ in pairs:
-                if key in seen:
+            for key, count in Counter(key for key, _ in pairs).items():
+                if count > 1:
                     self._add_repeated(key)
-                seen.add(key)
         return record
 
     def _add_repeated(self, key: str) -> None:

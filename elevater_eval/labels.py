@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,18 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
     if task.format == "iris":
         rows = _read_iris(index)
         if task.labelmap:
-            classes = _count_names(Path(root) / task.labelmap)
+            classes = len(_lines(Path(root) / task.labelmap))
         else:
-            labels = [label for row in rows for label in row]
-            classes = 1 + max(labels, default=0)
+            classes = 1 + max(chain.from_iterable(rows), default=0)
     elif task.format == "coco":
         rows, classes = _read_coco(index)
     else:
-        raise ValueError(
-            f"task {task.name!r}: unknown format {task.format!r}; known: iris, coco"
-        )
+        unknown = f"unknown format {task.format!r}; known: iris, coco"
+        raise ValueError(f"task {task.name!r}: {unknown}")
     multiclass = task.label_kind == "multiclass"
     _check_rows(index, rows, classes, multiclass)
     if multiclass:
-        first = [row[0] for row in rows]
-        return Labels(np.array(first, dtype=np.int64), classes)
+        return Labels(np.array([row[0] for row in rows], dtype=np.int64), classes)
     targets = np.zeros((len(rows), classes), dtype=np.int64)
     for i, row in enumerate(rows):
         targets[i, row] = 1
@@ -80,14 +78,11 @@ def order_note(root: Root, task: TaskInfo) -> tuple[str, bool]:
     if content.get("order") == "official":
         return "", False
     source = str(content.get("source") or "elsewhere")
+    copy = f"made on a copy from {source}, whose test images are"
     if content.get("verdict") == OTHER_SPLIT:
         note = f" ({content['note']})" if content.get("note") else ""
-        return (
-            f"made on a copy from {source}, whose test images are another split{note}: not to be submitted ({marker})",
-            True,
-        )
-    message = f"made on a copy from {source}, whose test images are not in ELEVATER's order: do not submit it ({marker})"
-    return message, False
+        return f"{copy} another split{note}: not to be submitted ({marker})", True
+    return f"{copy} not in ELEVATER's order: do not submit it ({marker})", False
 
 
 def _check_rows(
@@ -97,9 +92,8 @@ def _check_rows(
         raise ValueError(f"{index}: no images")
     for i, row in enumerate(rows):
         if row and max(row) >= classes:
-            raise ValueError(
-                f"{index}: image {i} has label {max(row)}, but there are {classes} classes"
-            )
+            label = f"label {max(row)}, but there are {classes} classes"
+            raise ValueError(f"{index}: image {i} has {label}")
         if multiclass and not row:
             raise ValueError(f"{index}: image {i} has no label")
 
@@ -110,20 +104,17 @@ def _read_iris(path: Path) -> list[list[int]]:
     Paths may hold spaces.
     """
     rows = []
-    for line in _read(path).split("\n"):
-        line = line.strip()
-        if not line:
-            continue
+    for line in _lines(path):
         image, _, field = line.rpartition(" ")
-        if image and LABELS.fullmatch(field):
-            rows.append([int(label) for label in field.split(",")])
-        else:
-            rows.append([])
+        labels = field.split(",") if image and LABELS.fullmatch(field) else []
+        rows.append([int(label) for label in labels])
     return rows
 
 
-def _count_names(path: Path) -> int:
-    return sum(1 for line in _read(path).split("\n") if line.strip())
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file that are not empty, without white space around them."""
+    lines = [line.strip() for line in _read(path).split("\n")]
+    return [line for line in lines if line]
 
 
 def _read_coco(path: Path) -> tuple[list[list[int]], int]:
@@ -142,9 +133,8 @@ def _read_coco(path: Path) -> tuple[list[list[int]], int]:
         for annotation in content["annotations"]:
             rows[annotation["image_id"]].append(position[annotation["category_id"]])
     except KeyError as error:
-        raise ValueError(
-            f"{path}: a key is missing, or an annotation's image or category unknown: {error}"
-        ) from None
+        reason = "a key is missing, or an annotation's image or category unknown"
+        raise ValueError(f"{path}: {reason}: {error}") from None
     except TypeError as error:
         raise ValueError(f"{path}: not a COCO index: {error}") from None
     if len(rows) != len(images) or len(position) != len(categories):
@@ -156,8 +146,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path} does not exist; is the data root right?"
-        ) from None
+        message = f"{path} does not exist; is the data root right?"
+        raise FileNotFoundError(message) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text: {error}") from None

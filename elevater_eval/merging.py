@@ -5,23 +5,18 @@ experiment.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from elevater_eval.entry import PredictionFile, seed_list
-from elevater_eval.issues import Issues, error
+from elevater_eval.entry import COUNTS, PredictionFile, seed_list
+from elevater_eval.issues import Issues, error, errors
 
-SAME_OVER_SEEDS = (
-    "model_name",
-    "num_params",
-    "num_visual_params",
-    "num_backbone_params",
-    "n_shot",
-)
 SAME_OVER_TASKS = ("model_name", "n_shot")
+# the mean of the trainable ones is taken
+SAME_OVER_SEEDS = ("model_name", *COUNTS[1:], "n_shot")
 
 
 def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issues]:
@@ -30,7 +25,7 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
     """
     issues = []
     for part in parts[1:]:
-        issues += _conflicts(parts[0], part)
+        issues += errors(part.where(), _conflicts(parts[0], part))
     issues += _repeated_seeds(parts)
     if issues:
         return None, issues
@@ -39,10 +34,11 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
         folds += zip(part.rnd_seeds, part.predictions, part.sources, strict=True)
     folds.sort(key=lambda fold: fold[0])
     seeds, predictions, sources = zip(*folds, strict=True)
-    trainable = float(np.mean([part.num_trainable_params for part in parts]))
     merged = replace(
         parts[0],
-        num_trainable_params=trainable,
+        num_trainable_params=float(
+            np.mean([part.num_trainable_params for part in parts])
+        ),
         rnd_seeds=seeds,
         predictions=predictions,
         sources=sources,
@@ -50,22 +46,17 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
     return merged, []
 
 
-def _conflicts(first: PredictionFile, other: PredictionFile) -> Issues:
-    issues = []
+def _conflicts(first: PredictionFile, other: PredictionFile) -> Iterator[str]:
+    source = first.sources[0]
     for key in SAME_OVER_SEEDS:
         usual, value = getattr(first, key), getattr(other, key)
         if value != usual:
-            message = f"{key} is {value!r}, but {usual!r} in {first.sources[0]}: two experiments are mixed"
-            issues.append(error(other.where(), message))
-    size, other_size = _size(first), _size(other)
+            yield f"{key} is {value!r}, but {usual!r} in {source}: two experiments are mixed"
+    size, other_size = first.predictions[0].shape, other.predictions[0].shape
     if size != other_size:
-        issues.append(
-            error(
-                other.where(),
-                f"predictions are {other_size}, but {size} in {first.sources[0]}",
-            )
+        yield "predictions are {} x {}, but {} x {} in {}".format(
+            *other_size, *size, source
         )
-    return issues
 
 
 def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
@@ -74,9 +65,8 @@ def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
     for part in parts:
         for i, seed in enumerate(part.rnd_seeds):
             if seed in seen:
-                issues.append(
-                    error(part.where(i), f"seed {seed} is also in {seen[seed]}")
-                )
+                message = f"seed {seed} is also in {seen[seed]}"
+                issues.append(error(part.where(i), message))
             seen.setdefault(seed, part.sources[i])
     return issues
 
@@ -89,11 +79,8 @@ def one_experiment(entries: Sequence[PredictionFile]) -> Issues:
     seen: set[str] = set()
     for entry in entries:
         if entry.dataset_name in seen:
-            issues.append(
-                error(
-                    entry.where(), f"task {entry.dataset_name!r} occurs more than once"
-                )
-            )
+            message = f"task {entry.dataset_name!r} occurs more than once"
+            issues.append(error(entry.where(), message))
         seen.add(entry.dataset_name)
     for key in SAME_OVER_TASKS:
         values = [getattr(entry, key) for entry in entries]
@@ -111,12 +98,12 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
     found = []
     seeds = [tuple(sorted(entry.rnd_seeds)) for entry in entries]
     usual = _most_frequent(seeds)
-    for entry in entries:
+    for entry, own in zip(entries, seeds, strict=True):
+        missing = sorted(set(usual).difference(own))
+        surplus = sorted(set(own).difference(usual))
         parts = []
-        missing = sorted(set(usual).difference(entry.rnd_seeds))
         if missing:
             parts.append(f"{_seeds(missing)} missing")
-        surplus = sorted(set(entry.rnd_seeds).difference(usual))
         if surplus:
             parts.append(f"{_seeds(surplus)} too many")
         if parts:
@@ -145,8 +132,3 @@ def _most_frequent(values: list[Any]) -> Any:
 def _seeds(seeds: Sequence[int]) -> str:
     word = "seeds" if len(seeds) > 1 else "seed"
     return f"{word} {seed_list(seeds).replace(',', ', ')}"
-
-
-def _size(entry: PredictionFile) -> str:
-    images, classes = entry.predictions[0].shape
-    return f"{images} x {classes}"

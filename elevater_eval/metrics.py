@@ -145,13 +145,10 @@ def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 def known(name: str, table: Mapping[str, object], what: str) -> None:
     """Raise ValueError if `name` is not in `table`; the message lists its names."""
-    if name in table:
-        return
-    message = f"unknown {what} {name!r}; known: {', '.join(table)}"
-    hint = did_you_mean(name, table, cutoff=0.5)
-    if hint:
-        message = f"unknown {what} {name!r}; {hint} known: {', '.join(table)}"
-    raise ValueError(message)
+    if name not in table:
+        hint = f"{did_you_mean(name, table, cutoff=0.5)} ".lstrip()
+        names = ", ".join(table)
+        raise ValueError(f"unknown {what} {name!r}; {hint}known: {names}")
 
 
 def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
@@ -172,8 +169,7 @@ def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """
     hits, actual, predicted = _confusion(targets, probabilities)
     occurs = actual + predicted > 0
-    f1 = 2 * hits[occurs] / (actual + predicted)[occurs]
-    return float(np.mean(f1))
+    return float(np.mean(2 * hits[occurs] / (actual + predicted)[occurs]))
 
 
 def per_class_recall(
@@ -183,10 +179,8 @@ def per_class_recall(
     image.
     """
     hits, actual, _ = _confusion(targets, probabilities)
-    recalls = []
-    for hit, count in zip(hits, actual, strict=True):
-        recalls.append(float(hit / count) if count else None)
-    return recalls
+    pairs = zip(hits, actual, strict=True)
+    return [float(hit / count) if count else None for hit, count in pairs]
 
 
 def ece(targets: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
@@ -235,9 +229,8 @@ def _scores(probabilities: ArrayLike) -> np.ndarray:
             f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}"
         )
     if scores.dtype.kind not in "fiu":
-        raise ValueError(
-            f"probabilities must be real numbers, got dtype {scores.dtype}"
-        )
+        kind = f"got dtype {scores.dtype}"
+        raise ValueError(f"probabilities must be real numbers, {kind}")
     if not np.isfinite(scores).all():
         raise ValueError("probabilities hold NaN or infinity")
     return scores

@@ -74,16 +74,14 @@ def _checked(path: Path, values: np.ndarray) -> np.ndarray:
     Raises ValueError naming the first that is none.
     """
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{path}: probabilities must be numbers of shape (images, classes), got {values.dtype} {values.shape}"
-        )
+        needed = "probabilities must be numbers of shape (images, classes)"
+        raise ValueError(f"{path}: {needed}, got {values.dtype} {values.shape}")
     probabilities = rounded(values)
     wrong = ~((probabilities >= 0) & (probabilities <= 1))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"{path}: row {row}, column {column}: {values[row, column]} is no probability in [0, 1]"
-        )
+        cell = f"row {row}, column {column}: {values[row, column]}"
+        raise ValueError(f"{path}: {cell} is no probability in [0, 1]")
     return probabilities
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -23,28 +24,17 @@ from elevater_eval.entry import (
     place_of,
 )
 from elevater_eval.folds import FoldError, kind, read_folds
-from elevater_eval.issues import Issue, Issues, error
+from elevater_eval.issues import Issue, Issues, error, errors
 from elevater_eval.jsonstream import JSONError, Reader
 from elevater_eval.merging import merge
 from toolkit.common.text import printable, shortened
 
 MEMBER = "all_predictions.json"
 MEMBERS_NAMED = 5
+TOP_LEVEL = "the top level must be an object with the key 'data'"
 # of tqdm: only for terminals
-BAR: dict[str, Any] = {
-    "leave": False,
-    "dynamic_ncols": True,
-    "disable": None,
-    "delay": 1,
-}
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-)
+BAR: dict[str, Any] = dict(leave=False, dynamic_ncols=True, disable=None, delay=1)
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 Sources = str | Path | Iterable[str | Path]
 Only = Collection[str] | None  # names of tasks; None for all
@@ -67,9 +57,9 @@ def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
             yield from _read_zip(path)
             return
         if _first_member(path, {"data", *KEYS})[0] == "data":
-            size = path.stat().st_size
-            with path.open("rb") as stream, _progress(size, path.name) as bar:
-                yield from _read_submission(_counted(stream, bar), str(path))
+            with path.open("rb") as stream:
+                size = path.stat().st_size
+                yield from _read_submission(stream, size, path.name, str(path))
             return
     yield from read_merged(prediction_files(paths), only)
 
@@ -126,9 +116,7 @@ def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
         if name and only is not None and name not in only:
             continue
         groups.setdefault(name, []).append(file)
-    size = 0
-    for group in groups.values():
-        size += sum(file.stat().st_size for file in group)
+    size = sum(file.stat().st_size for file in chain.from_iterable(groups.values()))
     with _progress(size, "prediction files") as bar:
         for name in sorted(groups):
             yield _merged(groups[name], bar)
@@ -158,13 +146,11 @@ def read_file(path: Path, bar: tqdm | None = None) -> Found:
             reader.end()
         except JSONError as damage:
             return None, [_damage_issue(damage, record, where)]
-    issues = [error(where, fault) for fault in reader.take_faults()]
+    issues = errors(where, reader.take_faults())
     if isinstance(content, dict) and not set(content) & set(KEYS):
-        reason = (
-            "a whole submission"
-            if "data" in content
-            else "it has none of the nine keys"
-        )
+        reason = "it has none of the nine keys"
+        if "data" in content:
+            reason = "a whole submission"
         return None, [*issues, error(where, f"not a prediction file: {reason}")]
     entry, found = parse_entry(content, where)
     return entry, issues + found
@@ -181,19 +167,12 @@ def _read_zip(path: Path) -> Iterator[Found]:
                 yield None, [error(str(path), fault)]
                 return
             size = archive.getinfo(MEMBER).file_size
-            with archive.open(MEMBER) as stream, _progress(size, path.name) as bar:
+            with archive.open(MEMBER) as stream:
                 where = f"{path}/{MEMBER}"
-                yield from _read_submission(_counted(stream, bar), where)
+                yield from _read_submission(stream, size, path.name, where)
     except DAMAGED as damage:
-        yield (
-            None,
-            [
-                error(
-                    str(path),
-                    f"the zip cannot be read, it is damaged or encrypted: {damage}",
-                )
-            ],
-        )
+        message = f"the zip cannot be read, it is damaged or encrypted: {damage}"
+        yield None, [error(str(path), message)]
 
 
 def _member_fault(archive: zipfile.ZipFile) -> str:
@@ -207,10 +186,8 @@ def _member_fault(archive: zipfile.ZipFile) -> str:
         if len(names) > MEMBERS_NAMED:
             found += ", ..."
         return f"the zip must hold exactly one member, {MEMBER!r}; it holds {found}"
-    if archive.getinfo(MEMBER).compress_type not in (
-        zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,
-    ):
+    known = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if archive.getinfo(MEMBER).compress_type not in known:
         # Python unpacks it without a bound
         raise NotImplementedError("its member is neither stored nor deflated")
     if archive.testzip():
@@ -218,29 +195,26 @@ def _member_fault(archive: zipfile.ZipFile) -> str:
     return ""
 
 
-def _read_submission(stream: BinaryIO, where: str) -> Iterator[Found]:
+def _read_submission(
+    stream: IO[bytes], size: int, name: str, where: str
+) -> Iterator[Found]:
     """Yield the entries below "data" of a submission's text, and at the end the issues
     of the whole.
     """
-    reader = Reader(stream)
     record: Record = {}
     issues: Issues = []
-    try:
-        if reader.peek() == "{":
-            yield from _read_members(reader, record, where, issues)
-        else:
-            found = kind(reader.value())
-            issues.append(
-                error(
-                    where,
-                    f"the top level must be an object with the key 'data', got {found}",
-                )
-            )
-        reader.end()
-    except JSONError as damage:
-        issues.append(_damage_issue(damage, record, where))
-    faults = [error(where, fault) for fault in reader.take_faults()]
-    yield None, faults + issues
+    with _progress(size, name) as bar:
+        reader = Reader(_counted(stream, bar))
+        try:
+            if reader.peek() == "{":
+                yield from _read_members(reader, record, where, issues)
+            else:
+                found = kind(reader.value())
+                issues.append(error(where, f"{TOP_LEVEL}, got {found}"))
+            reader.end()
+        except JSONError as damage:
+            issues.append(_damage_issue(damage, record, where))
+    yield None, errors(where, reader.take_faults()) + issues
 
 
 def _read_members(
@@ -251,9 +225,8 @@ def _read_members(
     for key in reader.members():
         if key != "data":
             reader.value()
-            issues.append(
-                error(where, f"unknown key {printable(repr(key), 100)} beside 'data'")
-            )
+            message = f"unknown key {printable(repr(key), 100)} beside 'data'"
+            issues.append(error(where, message))
             continue
         has_data = True
         entries = 0
@@ -267,15 +240,13 @@ def _read_members(
         if not entries:
             issues.append(error(where, "'data' must be a non-empty list of tasks"))
     if not has_data:
-        issues.append(
-            error(where, "the top level must be an object with the key 'data'")
-        )
+        issues.append(error(where, TOP_LEVEL))
 
 
 def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Found:
     content = _read_record(reader, record)
     place = place_of(record, where)
-    faults = [error(place, fault) for fault in reader.take_faults()]
+    faults = errors(place, reader.take_faults())
     if place == where:
         where = f"{where}: data[{position}]"
     entry, issues = parse_entry(content, where)

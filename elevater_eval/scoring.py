@@ -99,9 +99,8 @@ def entries_with_labels(
 def _record(
     entry: PredictionFile, task: TaskInfo, labels: Labels, extra: Sequence[str]
 ) -> Record:
-    scores = [
-        metrics.compute(task.metric, labels.targets, fold) for fold in entry.predictions
-    ]
+    folds = entry.predictions
+    scores = [metrics.compute(task.metric, labels.targets, fold) for fold in folds]
     record = {
         "task": task.name,
         "suite": task.suite,
@@ -131,10 +130,7 @@ def _extra(
         return {"scores": scores, "score": float(np.mean(scores))}
     means: list[float | None] = []
     for values in zip(*scores, strict=True):  # of one class
-        if None in values:
-            means.append(None)
-        else:
-            means.append(float(np.mean(values)))
+        means.append(None if None in values else float(np.mean(values)))
     return {"scores": scores, "score": means}
 
 
@@ -148,12 +144,7 @@ def suite_means(
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)
         scores = [record[key] for record in records if record["task"] in wanted]
-        means.append(
-            {
-                "suite": suite,
-                "score": float(np.mean(scores)) if scores else None,
-                "tasks": len(scores),
-                "of": len(wanted),
-            }
-        )
+        mean = float(np.mean(scores)) if scores else None
+        counts = {"tasks": len(scores), "of": len(wanted)}
+        means.append({"suite": suite, "score": mean, **counts})
     return means

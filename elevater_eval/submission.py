@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import zipfile
 from pathlib import Path
-from typing import IO
 
 from elevater_eval.entry import PredictionFile
 from elevater_eval.issues import WARNING, Issues, error, errors_of, raise_errors
@@ -66,14 +65,15 @@ def combine(
                 issues += errors_of(noted)
                 warnings += [issue for issue in noted if issue.level == WARNING]
                 if not errors_of(issues):
-                    _write_entry(stream, entry, first=not outlines)
+                    if outlines:
+                        stream.write(b", ")
+                    for piece in json_pieces(entry):
+                        stream.write(piece.encode("utf-8"))
                 outlines.append(entry.outline())
             stream.write(b"]}")
         issues += one_experiment(outlines)
         if not allow_partial:
-            issues += [
-                error(where, message) for where, message in uneven_seeds(outlines)
-            ]
+            issues += [error(*gap) for gap in uneven_seeds(outlines)]
         raise_errors(issues)
     for warning in warnings:
         log.warning("%s", warning)
@@ -88,10 +88,3 @@ def _member(files: list[Path]) -> zipfile.ZipInfo:
     # zipfile chooses the 64-bit form by it
     member.file_size = sum(file.stat().st_size for file in files)
     return member
-
-
-def _write_entry(stream: IO[bytes], entry: PredictionFile, first: bool) -> None:
-    if not first:
-        stream.write(b", ")
-    for piece in json_pieces(entry):
-        stream.write(piece.encode("utf-8"))

@@ -46,15 +46,8 @@ def differences(result: Record) -> str:
     rows = []
     for record in result["tasks"]:
         seeds = seed_list(record["seeds"])
-        rows.append(
-            [
-                record["task"],
-                record["metric"],
-                record["images"],
-                seeds,
-                *_difference(record),
-            ]
-        )
+        about = [record[key] for key in ("task", "metric", "images")]
+        rows.append([*about, seeds, *_difference(record)])
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), "", "", *_difference(suite)])
     return aligned(DIFFERENCE_COLUMNS, rows)
@@ -77,14 +70,9 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
-    texts = []
-    for first, *others in lines:
-        cells = [first.ljust(widths[0])]
-        cells += [
-            cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)
-        ]
-        texts.append("  ".join(cells))
-    return "\n".join(texts)
+    first, *others = widths
+    form = "  ".join([f"{{:<{first}}}", *(f"{{:>{width}}}" for width in others)])
+    return "\n".join(form.format(*line) for line in lines)
 
 
 def _mean_of(suite: Record) -> list[str]:

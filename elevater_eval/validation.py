@@ -81,18 +81,12 @@ def inspect(
         warnings += order_issues(entry, tasks, root)
         outlines.append(entry.outline())
     issues += one_experiment(outlines) + warnings
-    level = ERROR if leaderboard else WARNING
-    for where, message in leaderboard_gaps(outlines, tasks, all_read):
-        issues.append(Issue(level, where, message))
+    gaps = leaderboard_gaps(outlines, tasks, all_read)
     if outlines and not is_zipfile(paths[0]):
-        issues.append(
-            Issue(
-                level,
-                str(paths[0]),
-                "not a zip archive; the leaderboard takes what `combine` writes",
-            )
-        )
-    return outlines, issues
+        message = "not a zip archive; the leaderboard takes what `combine` writes"
+        gaps.append((str(paths[0]), message))
+    level = ERROR if leaderboard else WARNING
+    return outlines, issues + [Issue(level, *gap) for gap in gaps]
 
 
 def check_root(root: Root) -> None:
@@ -136,46 +130,38 @@ def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> 
     """Return how an entry does not fit its task."""
     task = tasks.get(entry.dataset_name)
     if task is None:
-        return [_unknown(entry, tasks), *_size_issues(entry, task, labels)]
+        unknown = f"unknown task {entry.dataset_name!r}"
+        near = nearest(entry.dataset_name, tasks, cutoff=NEAR)
+        if near:
+            found = error(entry.where(), f"{unknown}; did you mean {near[0]!r}?")
+        else:
+            found = warning(entry.where(), f"{unknown}, sizes not checked")
+        return [found, *_size_issues(entry, task, labels)]
     issues = _size_issues(entry, task, labels)
     if task.label_kind == "multiclass":
         issues += _sum_issues(entry)
     return issues
 
 
-def _unknown(entry: PredictionFile, tasks: Tasks) -> Issue:
-    near = nearest(entry.dataset_name, tasks, cutoff=NEAR)
-    if near:
-        return error(
-            entry.where(),
-            f"unknown task {entry.dataset_name!r}; did you mean {near[0]!r}?",
-        )
-    return warning(
-        entry.where(), f"unknown task {entry.dataset_name!r}, sizes not checked"
-    )
-
-
 def _size_issues(
     entry: PredictionFile, task: TaskInfo | None, labels: Labels | None
 ) -> Issues:
     if labels is not None:
-        images, classes = len(labels.targets), labels.classes
+        expected = (len(labels.targets), labels.classes)
         origin = "in the index file"
     elif task is not None:
-        images, classes = task.test, task.classes
+        expected = (task.test, task.classes)
         origin = "expected"
     else:
-        images, classes = entry.predictions[0].shape
+        expected = entry.predictions[0].shape
         origin = f"for seed {entry.rnd_seeds[0]}"
     issues = []
     for i, fold in enumerate(entry.predictions):
-        rows, columns = fold.shape
-        if rows != images:
-            issues.append(error(entry.where(i), f"{rows} rows, but {images} {origin}"))
-        if columns != classes:
-            issues.append(
-                error(entry.where(i), f"{columns} columns, but {classes} {origin}")
-            )
+        sizes = zip(("rows", "columns"), fold.shape, expected, strict=True)
+        for name, found, wanted in sizes:
+            if found != wanted:
+                message = f"{found} {name}, but {wanted} {origin}"
+                issues.append(error(entry.where(i), message))
     return issues
 
 
@@ -189,11 +175,9 @@ def _sum_issues(entry: PredictionFile) -> Issues:
             continue
         total = sums[wrong[0]]
         shown = f"{total:.6f}" if abs(total) < 1e6 else f"{total:g}"
-        message = (
-            f"row {wrong[0]} sums to {shown}, not to 1 within {ROW_SUM_TOLERANCE:g}"
-        )
-        if wrong.size > 1:
-            message += f" (and {wrong.size - 1} more rows)"
+        more = f" (and {wrong.size - 1} more rows)" if wrong.size > 1 else ""
+        limit = f"not to 1 within {ROW_SUM_TOLERANCE:g}{more}"
+        message = f"row {wrong[0]} sums to {shown}, {limit}"
         issues.append(error(entry.where(i), message))
     return issues
 
@@ -211,7 +195,8 @@ def leaderboard_gaps(
         tracks = ", ".join(map(str, TRACKS))
         message = f"n_shot {group[0].n_shot} has no leaderboard track ({tracks}): {_names(group, entries)}"
         gaps.append((group[0].sources[0], message))
-    for group in _grouped(on_track, _shots_and_seeds):
+    by_seeds = _grouped(on_track, lambda one: (one.n_shot, *sorted(one.rnd_seeds)))
+    for group in by_seeds:
         shots = group[0].n_shot
         seeds = sorted(group[0].rnd_seeds)
         if seeds != TRACKS[shots]:
@@ -222,10 +207,6 @@ def leaderboard_gaps(
     if all_read:  # an entry that could not be read is not a missing one
         gaps += _missing_tasks(entries, tasks)
     return gaps
-
-
-def _shots_and_seeds(entry: PredictionFile) -> tuple[int, tuple[int, ...]]:
-    return entry.n_shot, tuple(sorted(entry.rnd_seeds))
 
 
 def _missing_tasks(entries: Entries, tasks: Tasks) -> list[Gap]:

@@ -182,48 +182,29 @@ def package_of(cls: type) -> PluginPackage | None:
     return PACKAGES.get(cls.__module__.partition(".")[0])
 
 
-def import_data_sets() -> None:
-    """Import those files of --import and plugins/ that register data sets, as far as
-    they are not imported yet.
+def import_all(pattern: re.Pattern = REGISTERS) -> None:
+    """Import all files of --import and plugins/ that have a pattern, as far as they are
+    not imported yet.
 
+    They come after the project's own trainers and data sets, whose names they may take.
     Raise FileNotFoundError naming a path that is not there. An error in a file that was
     named by itself is raised.
     """
-    _import_all(DATA_SETS)
-
-
-def import_all() -> None:
-    """Import all files of --import and plugins/ that register something.
-
-    They come after the project's own trainers and data sets, whose names they may take.
-    Raise as `import_data_sets` does.
-    """
-    _import_all(REGISTERS)
-
-
-def _import_all(pattern: re.Pattern) -> None:
+    paths = [Path(text) for text in plugins.given_paths()]
     if plugins.FOLDER.is_dir():
-        _import_folder(plugins.FOLDER, pattern)
-    for text in plugins.given_paths():
-        path = Path(text)
-        if path.is_file() and path.suffix == ".py":
-            (folder,) = plugins.package_folders(path)
-            if pattern is REGISTERS or pattern.search(_text(path)):
-                package(folder).import_file(path)
-        elif path.is_dir():
-            _import_folder(path, pattern)
-        else:
+        paths.insert(0, plugins.FOLDER)
+    for path in paths:
+        if path.is_dir():
+            for folder in plugins.package_folders(path):
+                within = path if path.is_relative_to(folder) else folder
+                package(folder).import_all(within, pattern)
+        elif not path.is_file() or path.suffix != ".py":
             raise FileNotFoundError(
                 f"--import: {path} is no Python file, and no folder of them"
             )
-
-
-def _import_folder(path: Path, pattern: re.Pattern) -> None:
-    for folder in plugins.package_folders(path):
-        within = folder
-        if path.is_relative_to(folder):
-            within = path
-        package(folder).import_all(within, pattern)
+        elif pattern is REGISTERS or pattern.search(_text(path)):
+            (folder,) = plugins.package_folders(path)
+            package(folder).import_file(path)
 
 
 def import_dropped_in(name: str) -> None:
@@ -322,28 +303,19 @@ def lines(names: Sequence[str]) -> list[str]:
     return found + list(_notes)
 
 
-def failure_of(name: str) -> tuple[Path, BaseException] | None:
-    """Return the file that would have registered `name` and its error, None if there is
-    none.
-    """
-    for one in PACKAGES.values():
-        for file, error in one.failures.items():
-            if re.search(rf"^\s*class {re.escape(name)}\b", _text(file), re.MULTILINE):
-                return file, error
-    return None
-
-
 def raise_failure(name: str) -> None:
     """Raise the error of the file that would have registered `name`, if there is one.
 
     A package that is not installed is a ValueError that names it.
     """
-    found = failure_of(name)
-    if found is None:
-        return
-    file, error = found
-    if isinstance(error, (ImportError, SystemExit)):
-        raise ValueError(
-            f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    raise error
+    for one in PACKAGES.values():
+        for file, error in one.failures.items():
+            if not re.search(
+                rf"^\s*class {re.escape(name)}\b", _text(file), re.MULTILINE
+            ):
+                continue
+            if not isinstance(error, (ImportError, SystemExit)):
+                raise error
+            raise ValueError(
+                f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
+            ) from error

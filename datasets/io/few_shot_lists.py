@@ -1,6 +1,4 @@
-"""The published few-shot lists: a line of JSON for each training image, with _impath,
-_label, _domain and _classname.
-"""
+"""The published few-shot lists: a line of JSON for each training image."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ FIELDS = ("_impath", "_label", "_domain", "_classname")
 
 
 def write_list(path: str | os.PathLike, samples: Sequence[Sample]) -> None:
-    """Write the images of one label each; paths are those in the index, so that no path
-    of this machine is in the file.
-    """
+    """Write the first label and the path in the index of each image."""
     lines = []
     for sample in samples:
         values = (sample.key, sample.label, sample.domain, sample.classname)

@@ -116,10 +116,7 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
 
 
 def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
-    """Return the images of an IRIS index, whose paths are relative to `folder`.
-
-    `source` names the index in messages.
-    """
+    """Return the images of the IRIS index `source`, with paths below `folder`."""
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()
@@ -143,9 +140,7 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
 def parse_coco(
     content: Any, source: str, folder: str, issue: Issue
 ) -> tuple[list[Row], list[str]]:
-    """Return the images of a COCO index by ascending id, and its class names by
-    ascending category id.
-    """
+    """Return the images and class names of a COCO index, each by ascending id."""
     categories = _entries(content, "categories", "category", source, issue)
     images = _entries(content, "images", "image", source, issue)
     label_of = {category["id"]: label for label, category in enumerate(categories)}
@@ -173,9 +168,7 @@ def parse_coco(
 
 
 def read_json(path: str) -> Any:
-    """Return the content of a json file, which may lie in a zip; errors name the file
-    and the line.
-    """
+    """Return the content of a json file, which may lie in a zip."""
     return parse_json(read_text(path), path)
 
 
@@ -218,9 +211,7 @@ def leads_outside(key: str) -> bool:
 
 
 def repeated(values: Sequence) -> list:
-    """Return the values that occur more than once, each once, in order of their second
-    occurrence.
-    """
+    """Return the values that occur again, in the order of their second occurrence."""
     seen: set = set()
     twice: dict = {}
     for value in values:

@@ -57,10 +57,7 @@ class Collection:
 
 
 def image_suffix(content: bytes, where: str) -> str:
-    """Return "png", "jpg", ... by the first bytes of an image.
-
-    Raises ValueError with `where` if it is none of these.
-    """
+    """Return "png", "jpg", ... by an image's first bytes, or raise ValueError."""
     for signature, suffix in SIGNATURES:
         if content.startswith(signature):
             return suffix

@@ -1,6 +1,4 @@
-"""The columns of parquet files: images {bytes, path}, and labels with their class
-names.
-"""
+"""The columns of parquet files: images {bytes, path}, and labels."""
 
 from __future__ import annotations
 
@@ -61,9 +59,7 @@ def _require_images(schema: Any, column: str, file: Path) -> None:
 
 
 def label_column(schema: Any, file: Path, wanted: str) -> tuple[str, list[str], bool]:
-    """Return the column of labels, its class names if it has any, and if it holds
-    lists.
-    """
+    """Return the column of labels, its class names, and if it holds lists."""
     named = _named_columns(schema)
     column = wanted or _usual_column(schema, file, list(named))
     _require_column(schema, column, file)
@@ -77,9 +73,7 @@ def require_same(
     columns: tuple[str, str],
     classnames: list[str],
 ) -> None:
-    """Raise ValueError if a file lacks a column of the first one, or has other class
-    names in it.
-    """
+    """Raise ValueError unless a file has the first one's columns and class names."""
     image_column, label_column = columns
     _require_images(schema, image_column, file)
     _require_column(schema, label_column, file)

@@ -134,9 +134,7 @@ def _is_hidden(file: Path, root: Path) -> bool:
 
 
 def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
-    """Return the split that a file's name begins with, or that a folder around it is
-    called.
-    """
+    """Return the split that a file, or a folder around it, is called after, or ""."""
     words = [re.split(r"[-_.]", file.stem)[0]]
     if file != root:
         words += reversed(file.relative_to(root).parts[:-1])
@@ -147,9 +145,7 @@ def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
 
 
 def _require_one_folder(split: str, files: list[Path]) -> None:
-    """Raise ValueError if the files of a split are in several folders, as those of
-    several configurations are.
-    """
+    """Raise ValueError if a split is in the folders of several configurations."""
     folders = sorted({str(file.parent) for file in files})
     if len(folders) > 1:
         raise ValueError(
@@ -180,9 +176,7 @@ def _require_all_parts(files: list[Path]) -> None:
 
 
 def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:
-    """Return the values of a column of texts, sorted, numbers by value; [] if it holds
-    numbers.
-    """
+    """Return the sorted values of a column of texts, [] if it holds numbers."""
     values: set[str] = set()
     for parts in files.values():
         for file in parts:
@@ -227,9 +221,7 @@ def _read(
 
 
 def _require_no_vector(label: Any, classes: int, where: str) -> None:
-    """Raise ValueError for a list that has a 0 or a 1 for each of many classes, where
-    labels are due.
-    """
+    """Raise ValueError for a list of a 0 or a 1 for each of many classes."""
     if isinstance(label, list) and len(label) == classes > 2 and set(label) <= {0, 1}:
         raise ValueError(
             f"{where}: {str(label)[:60]} has a 0 or a 1 for each class; the labels themselves are needed, such as [2, 5]"

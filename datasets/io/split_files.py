@@ -1,6 +1,4 @@
-"""CoOp's split files: one json with the lists train, val and test of [path, label,
-class name].
-"""
+"""CoOp's split files: json lists train, val and test of [path, label, class name]."""
 
 from __future__ import annotations
 
@@ -40,10 +38,7 @@ def read_split(path: str, images: str) -> Splits:
 def parse_split(
     content: Any, source: str, folder: str, issue: Issue
 ) -> dict[str, list[Row]]:
-    """Return split -> images of a split file's content.
-
-    `source` names the file in messages.
-    """
+    """Return split -> images of the content of the split file `source`."""
     splits: dict[str, list[Row]] = {}
     for split in SPLITS:
         entries = content.get(split) if isinstance(content, dict) else None
@@ -85,9 +80,7 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
 
 
 def _row(entry: Any, where: str, folder: str) -> Row | None:
-    """Return one image, or None if `entry` is not [path, label, class name]; the label
-    may be a text of digits.
-    """
+    """Return one image, None if `entry` is not [path, label or digits, class name]."""
     if not isinstance(entry, list) or len(entry) != 3:
         return None
     key, label, classname = entry

@@ -1,6 +1,4 @@
-"""Members of a tar of images, in order: fast for plain ones, and strict about its
-content.
-"""
+"""Members of a tar of images: fast for plain ones, and strict about content."""
 
 from __future__ import annotations
 
@@ -58,9 +56,7 @@ def tar_members(tar: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _plain_header(header: bytes) -> tuple[str, int]:
-    """Return name and size of a regular file with a short ASCII name, ("", 0) for any
-    other header.
-    """
+    """Return name and size of a plain file with a short ASCII name, else ("", 0)."""
     size = _size(header)
     if size is None or header[156] not in _REGULAR or header[345]:
         return "", 0
@@ -74,9 +70,7 @@ def _plain_header(header: bytes) -> tuple[str, int]:
 
 
 def _size(header: bytes) -> int | None:
-    """Return the size that a header states, None if the header is damaged or states it
-    in another way.
-    """
+    """Return the size that a header states in octal digits, None if it is damaged."""
     if len(header) < _BLOCK:
         return None
     try:
@@ -95,10 +89,7 @@ def _padded(size: int) -> int:
 
 
 def _other_members(tar: Path, file: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the members from the position of the file on, read by tarfile.
-
-    `name` is the member before it.
-    """
+    """Yield the members after the one called `name`, as tarfile reads them."""
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while member := archive.next():

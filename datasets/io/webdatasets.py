@@ -192,10 +192,7 @@ def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
 def _labels(
     files: dict[str, bytes], classes: int, multilabel: bool, where: str
 ) -> tuple[int, ...]:
-    """Return the labels of one sample.
-
-    Raises ValueError if it has none, or one of the other kind.
-    """
+    """Return the labels of a sample, or raise ValueError if they are not as due."""
     found = [suffix for suffix in LABELS if suffix in files]
     if not found:
         raise ValueError(f"{where} has an image, but no label (.cls or .npy)")

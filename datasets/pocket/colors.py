@@ -23,10 +23,7 @@ PAINTS = COLORS | {name: tuple(rgb) for name, rgb in DRAWINGS["paints"].items()}
 
 
 def rgb(paint: Paint) -> Color:
-    """Return the colour of a name; a colour is returned as it is.
-
-    Raises KeyError for an unknown name.
-    """
+    """Return the colour of a name (KeyError if unknown), or a colour as it is."""
     return PAINTS[paint] if isinstance(paint, str) else paint
 
 

@@ -71,9 +71,7 @@ SHIFTED: dict[str, Family] = {
 def render(
     family: str, concept: str, rng: Rng, mode: str = "fill", style: str | None = None
 ) -> tuple[Image.Image, Attributes]:
-    """Return an image of `concept` (CANVAS x CANVAS, RGB) and its attributes; `style`
-    None is any, mostly plain.
-    """
+    """Return an image and its attributes in a style, by default any, mostly plain."""
     known = FAMILIES if family in FAMILIES else SHIFTED
     image, attributes = known[family].render(concept, rng, mode)
     if style is None:

@@ -83,10 +83,11 @@ def _marking(pen: Pen, marking: str, coat: Color, rng: Rng) -> None:
         for _ in range(9):
             pen.oval(rng.uniform(26, 74), rng.uniform(32, 80), 4, 4, "black")
     elif marking == "stripes":
+        dark = shade(coat, 0.5)
         for k in range(3):
             x, y = 38 + 12 * k, 56 + 8 * k
-            pen.line([(x, 24), (x, 40)], shade(coat, 0.5), 4)
-            pen.line([(18, y), (32, y + 2)], shade(coat, 0.5), 3)
+            pen.line([(x, 24), (x, 40)], dark, 4)
+            pen.line([(18, y), (32, y + 2)], dark, 3)
 
 
 def flag(name: str, rng: Rng, mode: str):
@@ -94,12 +95,13 @@ def flag(name: str, rng: Rng, mode: str):
     pen = Pen(vary("pale-sky", rng, 18))
     pen.settle(rng, 7, 0.8, 1.0)
     kind, *colors = FLAGS[name]
-    pen.rect(4, 18, 96, 82, colors[0])
+    first, last = colors[0], colors[-1]
+    pen.rect(4, 18, 96, 82, first)
     if kind == "cross":
-        pen.rect(28, 18, 40, 82, colors[1])
-        pen.rect(4, 44, 96, 56, colors[1])
+        pen.rect(28, 18, 40, 82, last)
+        pen.rect(4, 44, 96, 56, last)
     elif kind == "disc":
-        pen.oval(50, 50, 18, 18, colors[1])
+        pen.oval(50, 50, 18, 18, last)
     else:
         for k, color in enumerate(colors):
             low, high = k / len(colors), (k + 1) / len(colors)

@@ -1,6 +1,4 @@
-"""Single things in one main colour: shapes, objects, vehicles, and scenes of several
-objects.
-"""
+"""Single things in one main colour: shapes, objects, vehicles, and scenes."""
 
 from __future__ import annotations
 
@@ -21,8 +19,6 @@ CARS = CONCEPTS["cars"]
 SCENE_OBJECTS = ("bird", "boat", "bottle", "car", "cat", "chair", "dog", "tree")
 HALF_SPANS = {"low": 18, "twin": 18, "wide": 30}  # of a plane's tail
 CORNERS = ((30, 30), (70, 30), (30, 70), (70, 70))
-
-Rendered = tuple[Image.Image, set[str]]
 
 
 def _star() -> list[Point]:
@@ -53,7 +49,7 @@ SHAPES["heart"] = [Stroke("poly", "main", 1.0, {"points": _heart()})]
 SHAPES["crescent"] = [Stroke("poly", "main", 1.0, {"points": _crescent()})]
 
 
-def shape(name: str, rng: Rng, mode: str) -> Rendered:
+def shape(name: str, rng: Rng, mode: str):
     """Return a shape of some colour and its attributes."""
     color = pick(rng)
     pen = canvas(rng, mode, color)
@@ -62,7 +58,7 @@ def shape(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, _colored(f"shape:{name}", color, mode)
 
 
-def thing(name: str, rng: Rng, mode: str) -> Rendered:
+def thing(name: str, rng: Rng, mode: str):
     """Return an object of some colour and its attributes."""
     color = pick(rng)
     pen = canvas(rng, mode, color)
@@ -94,9 +90,7 @@ def draw_object(pen: Pen, name: str, color: Color, rng: Rng) -> None:
 def draw_plane(
     pen: Pen, color: Color, sweep: float, engines: int, tail: str, length: float
 ) -> None:
-    """Draw an aeroplane from above: wing sweep, engines a side, tail "low", "twin" or
-    "wide", half length.
-    """
+    """Draw an aeroplane from above, with so many engines a side and half `length`."""
     pen.oval(50, 50, 6, length, color)
     span = HALF_SPANS[tail]
     end = 50 + length
@@ -116,7 +110,7 @@ def draw_plane(
         )
 
 
-def plane(name: str, rng: Rng, mode: str) -> Rendered:
+def plane(name: str, rng: Rng, mode: str):
     """Return an aeroplane in the sky and its attributes."""
     pen = Pen(vary("high-sky", rng, 18), mode)
     pen.settle(rng, 35, 0.8, 1.05)
@@ -132,7 +126,7 @@ def draw_car(pen: Pen, color: Color, body: str) -> None:
     pen.strokes(WHEELS)
 
 
-def car(name: str, rng: Rng, mode: str) -> Rendered:
+def car(name: str, rng: Rng, mode: str):
     """Return a vehicle called by its colour and body, and its attributes."""
     color, body = name.split()
     pen = canvas(rng, mode, color)
@@ -144,9 +138,7 @@ def car(name: str, rng: Rng, mode: str) -> Rendered:
 def scene(
     rng: Rng, options: tuple[str, ...] = SCENE_OBJECTS
 ) -> tuple[Image.Image, list[str]]:
-    """Return one to three different objects in one image, and their names in
-    alphabetical order.
-    """
+    """Return an image of one to three different objects, and their sorted names."""
     count = int(rng.integers(1, 4))
     names = [options[int(k)] for k in rng.permutation(len(options))[:count]]
     pen = canvas(rng, "fill")
@@ -161,16 +153,14 @@ def scene(
     return pen.image, sorted(names)
 
 
-def scene_around(concept: str, rng: Rng, mode: str) -> Rendered:
-    """Return a scene and the objects in it as attributes; `concept` need not be one of
-    them.
-    """
+def scene_around(concept: str, rng: Rng, mode: str):
+    """Return a scene and its objects as attributes; `concept` may be among them."""
     others = tuple(name for name in SCENE_OBJECTS if name != concept)
     image, names = scene(rng, (concept, *others))
     return image, {f"object:{name}" for name in names}
 
 
-def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
+def cluttered(name: str, rng: Rng, mode: str):
     """Return a small, turned object among shapes, and its attributes."""
     pen = Pen(vary(pick(rng), rng))
     shapes = list(SHAPES)
@@ -187,10 +177,8 @@ def cluttered(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, {f"object:{name}"}
 
 
-def rendition(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return an object painted, outlined or cut out in three other colours, and its
-    attributes.
-    """
+def rendition(name: str, rng: Rng, mode: str):
+    """Return an object painted, outlined or cut out, and its attributes."""
     ground, ink, color = rng.permutation(list(COLORS))[:3].tolist()
     mode = pick(rng, ("fill", "outline", "silhouette"))
     pen = Pen(vary(ground, rng), mode, vary(ink, rng))

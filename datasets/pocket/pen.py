@@ -12,10 +12,25 @@ from .colors import DRAWINGS, Color, Paint, Rng, pick, rgb, shade, vary
 
 # pixels a side that everything is drawn at, before an image is stored or resized
 CANVAS = 96
-CIRCLE = [(math.cos(t * math.pi / 12), math.sin(t * math.pi / 12)) for t in range(24)]
 GROUNDS = ("white", "gray", "green", "blue", "yellow", "pink", "black")
 
 Point = tuple[float, float]
+
+
+def pairs(numbers: Sequence[float]) -> list[Point]:
+    """Return the points that alternate x and y give."""
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def circle(
+    x: float, y: float, radius: float, steps: int, turn: float = 0
+) -> list[Point]:
+    """Return points of a circle, the first in the direction `turn` (degrees)."""
+    angles = [math.radians(turn + 360 * k / steps) for k in range(steps)]
+    return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
+
+
+CIRCLE = circle(0, 0, 1, 24)
 
 
 class Stroke(NamedTuple):
@@ -54,10 +69,10 @@ class Pen:
         angle: float = 0.0,
         flip: bool = False,
     ) -> None:
-        """Move the origin of the next shapes to (x, y), scaled, turned by `angle`
-        degrees and mirrored if `flip`.
-        """
-        self._x, self._y, self._flip = x, y, flip
+        """Place the next shapes at (x, y), turned by `angle` degrees."""
+        self._x = x
+        self._y = y
+        self._flip = flip
         self._cos = scale * math.cos(math.radians(angle))
         self._sin = scale * math.sin(math.radians(angle))
         self._scale = scale
@@ -70,9 +85,7 @@ class Pen:
         high: float = 0.95,
         flip: bool = False,
     ) -> None:
-        """Place the next shapes at random: scaled by `low` to `high`, turned by up to
-        `turn` degrees.
-        """
+        """Place the next shapes at random, turned by up to `turn` degrees."""
         scale = rng.uniform(low, high)
         margin = max(3.0, 50 * (1 - scale))
         mirrored = flip and rng.random() < 0.5
@@ -93,7 +106,8 @@ class Pen:
         """Draw a filled polygon."""
         mapped = [self._map(point) for point in points]
         if self.mode == "outline":
-            self.draw.line([*mapped, mapped[0]], fill=self.ink, width=2)
+            mapped.append(mapped[0])
+            self.draw.line(mapped, fill=self.ink, width=2)
         elif self.mode == "silhouette":
             self.draw.polygon(mapped, fill=self.ink)
         else:
@@ -141,9 +155,7 @@ class Pen:
 
 
 def canvas(rng: Rng, mode: str, avoid: str = "") -> Pen:
-    """Return a pen on a background of another colour than `avoid`; sketches are on
-    white.
-    """
+    """Return a pen on a background other than `avoid`; sketches are on white."""
     if mode != "fill":
         return Pen(vary("sketch-paper", rng, 6), mode)
     grounds = [name for name in GROUNDS if name != avoid]
@@ -186,16 +198,3 @@ def _read_arguments(verb: str, words: list[str]) -> tuple[str, dict[str, Any]]:
     if verb == "line":
         return "line", {"width": numbers[0], "points": pairs(numbers[1:])}
     return "poly", {"points": pairs(numbers)}
-
-
-def pairs(numbers: Sequence[float]) -> list[Point]:
-    """Return the points that alternate x and y give."""
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
-
-
-def circle(
-    x: float, y: float, radius: float, steps: int, turn: float = 0
-) -> list[Point]:
-    """Return points of a circle, the first in the direction `turn` (degrees)."""
-    angles = [math.radians(turn + 360 * k / steps) for k in range(steps)]
-    return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]

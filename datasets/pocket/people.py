@@ -40,7 +40,8 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
         outer = (x + 8 * side, brow - emotion["slope"])
         pen.line([inner, outer], "black", 3.5)
         pen.oval(x, 43, 5, emotion["opening"], "white")
-        pen.oval(x, 43, 2.4, min(emotion["opening"], 3), "black")
+        pupil = min(emotion["opening"], 3)
+        pen.oval(x, 43, 2.4, pupil, "black")
     pen.line([(50, 46), (47, 58), (52, 58)], shade(skin, 0.7), 2)
     if name in MOUTHS:
         pen.strokes(MOUTHS[name])
@@ -53,9 +54,7 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
 
 
 def person(name: str, rng: Rng, mode: str):
-    """Return a person who does something, as a stick figure with a body, and its
-    attributes.
-    """
+    """Return a stick figure who does something, and its attributes."""
     pen = canvas(rng, mode)
     pen.settle(rng, 5, 0.85, 1.05, flip=True)
     shirt = vary(pick(rng), rng)
@@ -86,7 +85,9 @@ def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Po
     for angle in angles:
         x, y = points[-1]
         wobbly = math.radians(angle + rng.normal(0, 6))
-        points.append((x + length * math.sin(wobbly), y + length * math.cos(wobbly)))
+        x += length * math.sin(wobbly)
+        y += length * math.cos(wobbly)
+        points.append((x, y))
     return points
 
 
@@ -102,12 +103,12 @@ def digit(name: str, rng: Rng, mode: str):
     """Return a printed digit, sheared, and its attributes."""
     dark = rng.random() < 0.5
     pen = Pen(vary("night" if dark else "chalk", rng, 15))
-    pen.place(50 + rng.normal(0, 5), 50 + rng.normal(0, 5), 1.0)
+    pen.place(*rng.normal(50, 5, 2))
     ink = "chalk"
     if not dark:
         ink = pick(rng, ("black", "blue", "red", "green"))
     pen.text(name, vary(ink, rng, 10), rng.uniform(66, 100))
-    x, y = rng.normal(0, 0.18), rng.normal(0, 0.1)
+    x, y = rng.normal(0, (0.18, 0.1))
     shear = (Image.Transform.AFFINE, (1, x, -48 * x, y, 1, -48 * y))
     corner = pen.image.getpixel((1, 1))
     size, smooth = pen.image.size, Image.Resampling.BILINEAR
@@ -119,17 +120,14 @@ def word(name: str, rng: Rng, mode: str):
     """Return a written word; its attributes are the word and its mood."""
     mood = "positive" if name in WORDS["positive"] else "negative"
     pen = Pen(vary(pick(rng, ("white", "yellow", "gray")), rng, 8))
-    pen.place(50 + rng.normal(0, 4), 50 + rng.normal(0, 14))
+    pen.place(*rng.normal(50, (4, 14)))
     ink = vary(pick(rng, ("black", "blue", "red")), rng, 8)
     pen.text(name, ink, rng.uniform(25, 33))
     return pen.image, {f"word:{name}", f"mood:{mood}"}
 
 
 def meme(name: str, rng: Rng, mode: str):
-    """Return a face with a word below, and its attributes.
-
-    The word is "kind" or "rude", the face may be any.
-    """
+    """Return any face with a kind or rude word below, and its attributes."""
     pen = Pen(vary(pick(rng, ("gray", "blue", "green", "pink")), rng, 18))
     pen.place(50, 38, 0.66)
     draw_face(pen, pick(rng, list(EMOTIONS)), rng, vary(SKINS[0], rng, 10))

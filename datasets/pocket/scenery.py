@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from PIL import Image
 
 from .colors import CONCEPTS, DRAWINGS, Paint, Rng, pick, rgb, shade, vary
 from .pen import CANVAS, Pen, read_drawing, read_drawings
@@ -22,10 +21,8 @@ CAR_HEIGHTS = {"near": 70, "middle": 62, "far": 53}
 CAR_SCALES = ((0.62, 0.85), (0.3, 0.42), (0.12, 0.19))  # near, middle, far
 DISTANCES = (*CAR_HEIGHTS, "none")
 
-Rendered = tuple[Image.Image, set[str]]
 
-
-def tile(name: str, rng: Rng, mode: str) -> Rendered:
+def tile(name: str, rng: Rng, mode: str):
     """Return a square of the earth seen from above and its attributes."""
     rough = 22 if name in ("forest", "shrubland") else 11
     pen = _on_ground(rng, TILE_GROUNDS[name], rough)
@@ -53,14 +50,14 @@ def _crop(pen: Pen, rng: Rng) -> None:
         pen.rect(-40, top, 140, top + 13, vary("crops", rng, 28))
 
 
-def _trees(pen: Pen, rng: Rng, count: int) -> None:
+def _trees(pen: Pen, rng: Rng, count: int):
     for _ in range(count):
         r = rng.uniform(3, 6)
         x, y = rng.uniform(-20, 120, 2)
         pen.oval(x, y, r, r, vary("treetop", rng, 14))
 
 
-def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint) -> None:
+def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint):
     for x in range(-30, 130, step):
         for y in range(-30, 130, step):
             width = step * rng.uniform(0.4, 0.8)
@@ -124,7 +121,7 @@ RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {
 }
 
 
-def place(name: str, rng: Rng, mode: str) -> Rendered:
+def place(name: str, rng: Rng, mode: str):
     """Return a place seen from the ground and its attributes."""
     pen = Pen(vary(PLACES[name]["sky"], rng, 10))
     horizon = rng.uniform(48, 64)
@@ -133,12 +130,12 @@ def place(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, {f"place:{name}"}
 
 
-def _beach(pen: Pen, rng: Rng, horizon: float) -> None:
+def _beach(pen: Pen, rng: Rng, horizon: float):
     pen.rect(0, horizon - 8, 100, horizon + 10, "surf")
     pen.oval(rng.uniform(15, 85), 16, 8, 8, "yellow")
 
 
-def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
+def _mountains(pen: Pen, rng: Rng, horizon: float):
     for _ in range(3):
         x = rng.uniform(10, 90)
         h = rng.uniform(28, 46)
@@ -147,7 +144,7 @@ def _mountains(pen: Pen, rng: Rng, horizon: float) -> None:
         pen.poly([(x - h / 4, snow), (x, horizon - h), (x + h / 4, snow)], "white")
 
 
-def _street(pen: Pen, rng: Rng, horizon: float) -> None:
+def _street(pen: Pen, rng: Rng, horizon: float):
     for lefts in ((0, 14, 28), (86, 72, 58)):
         for left, height in zip(lefts, (44, 32, 20), strict=True):
             facade = vary("facade", rng)
@@ -156,45 +153,47 @@ def _street(pen: Pen, rng: Rng, horizon: float) -> None:
     pen.line([(50, 100), (50, horizon)], "white", 2)
 
 
-def _dunes(pen: Pen, rng: Rng, horizon: float) -> None:
+def _dunes(pen: Pen, rng: Rng, horizon: float):
     for k in range(3):
         sand = shade(PLACES["desert dunes"]["ground"], 0.85 + 0.07 * k)
         pen.oval(rng.uniform(0, 100), horizon + 6 + 14 * k, 44, 14, sand)
 
 
-def _stars(pen: Pen, rng: Rng, horizon: float) -> None:
+def _stars(pen: Pen, rng: Rng, horizon: float):
     for _ in range(34):
-        pen.oval(rng.uniform(0, 100), rng.uniform(0, horizon), 0.9, 0.9, "white")
+        x, y = rng.uniform(0, (100, horizon))
+        pen.oval(x, y, 0.9, 0.9, "white")
     pen.oval(rng.uniform(20, 80), 18, 8, 8, "moon")
 
 
-def _furrows(pen: Pen, rng: Rng, horizon: float) -> None:
+def _furrows(pen: Pen, rng: Rng, horizon: float):
     for k in range(12):
         pen.line([(k * 9, 100), (35 + k * 2.6, horizon)], "furrow", 2)
 
 
-def _skyline(pen: Pen, rng: Rng, horizon: float) -> None:
+def _skyline(pen: Pen, rng: Rng, horizon: float):
     for k in range(9):
         left = k * 11.5
         height = rng.uniform(14, 46)
         pen.rect(left, horizon - height, left + 10, horizon, vary("tower", rng, 10))
 
 
-def _snow(pen: Pen, rng: Rng, horizon: float) -> None:
+def _snow(pen: Pen, rng: Rng, horizon: float):
     for _ in range(4):
         x = rng.uniform(5, 95)
         pen.poly([(x - 7, horizon + 6), (x, horizon - 20), (x + 7, horizon + 6)], "fir")
     for _ in range(24):
-        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), 1.2, 1.2, "white")
+        x, y = rng.uniform(0, 100, 2)
+        pen.oval(x, y, 1.2, 1.2, "white")
 
 
-def _bedroom(pen: Pen, rng: Rng, horizon: float) -> None:
+def _bedroom(pen: Pen, rng: Rng, horizon: float):
     pen.rect(rng.uniform(10, 20), 58, 86, 84, vary("blanket", rng))
     pen.rect(14, 50, 34, 64, "white")
     pen.rect(58, 10, 84, 36, "window-pane")
 
 
-def _path(pen: Pen, rng: Rng, horizon: float) -> None:
+def _path(pen: Pen, rng: Rng, horizon: float):
     pen.poly([(34, 100), (48, horizon), (52, horizon), (66, 100)], "path")
     for x in (6, 22, 78, 94):
         pen.rect(x - 3, 10, x + 3, 84, "brown")
@@ -216,10 +215,8 @@ VIEWS: dict[str, Callable[[Pen, Rng, float], None]] = {
 }
 
 
-def road(name: str, rng: Rng, mode: str) -> Rendered:
-    """Return a road ahead with a car near, at a middle distance, far away, or none, and
-    its attributes.
-    """
+def road(name: str, rng: Rng, mode: str):
+    """Return a road ahead with a car at some distance, or none, and its attributes."""
     color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
     pen = Pen(vary("day-sky", rng, 15))
     paint = vary(color, rng)
@@ -238,14 +235,15 @@ def road(name: str, rng: Rng, mode: str) -> Rendered:
     return pen.image, {f"road:{name}"}
 
 
-def tissue(name: str, rng: Rng, mode: str) -> Rendered:
+def tissue(name: str, rng: Rng, mode: str):
     """Return a stained slice of lymph node and its attributes; tumour cells are large,
     dark and crowded in the middle.
     """
     pen = _on_ground(rng, "tissue", 12)
     for _ in range(int(rng.integers(34, 60))):
         r = rng.uniform(2.2, 3.6)
-        pen.oval(rng.uniform(0, 100), rng.uniform(0, 100), r, r, vary("cell", rng, 12))
+        x, y = rng.uniform(0, 100, 2)
+        pen.oval(x, y, r, r, vary("cell", rng, 12))
     if name == "tumor":
         cx, cy = rng.uniform(35, 65, 2)
         for _ in range(int(rng.integers(7, 13))):

@@ -22,9 +22,7 @@ STYLES = (
 
 
 def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
-    """Return the image in one of STYLES: as a camera, a scan or a compression changes a
-    picture.
-    """
+    """Return the image in one of STYLES, as cameras and scans change a picture."""
     array = np.asarray(image, dtype=np.float32)
     if style == "plain":
         return image

@@ -33,18 +33,13 @@ Item = tuple[bytes, Labels]  # an encoded JPEG and its labels
 
 
 def home() -> Path:
-    """Return the folder of the pocket suite: data/pocket of the project, or the one
-    named by MVLPT_POCKET.
-    """
+    """Return the suite's folder: MVLPT_POCKET, or data/pocket of the project."""
     project = Path(__file__).resolve().parents[2]
     return Path(os.environ.get("MVLPT_POCKET") or project / "data" / "pocket")
 
 
 def items(spec: Spec, split: str) -> Iterator[Item]:
-    """Yield the images of a split in index order.
-
-    Every image has its own random stream.
-    """
+    """Yield the images of a split in order, each from its own random stream."""
     if spec.family == "handwritten":
         yield from _handwritten(spec, split)
         return
@@ -157,10 +152,7 @@ _WRITERS = {"coop": _write_coop, "iris": _write_iris, "coco": _write_coco}
 
 
 def ensure(name: str) -> Path:
-    """Return the folder of the task "pocket-<name>", written first if it is not there.
-
-    Safe against concurrent writers.
-    """
+    """Write a task if it is not there (others may write, too); return its folder."""
     spec = SPECS[name]
     folder = home() / folder_of(spec)
     if folder.is_dir():

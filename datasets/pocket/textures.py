@@ -52,9 +52,10 @@ class Pattern:
         return np.sin(self.u * self.wave)
 
     def dotted(self) -> np.ndarray:
-        du = (self.u % self.period) - self.period / 2
-        dv = (self.v % self.period) - self.period / 2
-        return -(np.hypot(du, dv) - self.period * 0.28)
+        period = self.period
+        du = (self.u % period) - period / 2
+        dv = (self.v % period) - period / 2
+        return -(np.hypot(du, dv) - period * 0.28)
 
     def checkered(self) -> np.ndarray:
         return np.sin(self.u * self.wave) * np.sin(self.v * self.wave)
@@ -89,8 +90,9 @@ class Pattern:
         return np.sin(along * self.wave * 3)
 
     def spiralled(self) -> np.ndarray:
-        radius = np.hypot(self.x - 48, self.y - 48)
-        direction = np.arctan2(self.y - 48, self.x - 48)
+        x, y = self.x - 48, self.y - 48
+        radius = np.hypot(x, y)
+        direction = np.arctan2(y, x)
         return np.sin(radius * self.wave * 0.8 + direction * 2 + self.angle)
 
     def smeared(self) -> np.ndarray:
@@ -107,16 +109,14 @@ class Pattern:
         return np.hypot(across, self.v % half) - self.period * 0.42
 
     def _two_nearest(self, count: int) -> np.ndarray:
-        """Return the distances to the two nearest of `count` random points, (CANVAS,
-        CANVAS, 2 or more).
-        """
+        """Return distances to the two nearest of random points, on the last axis."""
         x, y = self.rng.uniform(-5, CANVAS + 5, (count, 2)).T
         distance = np.hypot(self.x[..., None] - x, self.y[..., None] - y)
         distance.partition(1, axis=-1)
         return distance
 
 
-def texture(name: str, rng: Rng, mode: str) -> tuple[Image.Image, set[str]]:
+def texture(name: str, rng: Rng, mode: str):
     """Return a texture over the whole image and its attributes."""
     first = pick(rng)
     second = pick(rng, [color for color in COLORS if color != first])

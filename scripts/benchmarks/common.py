@@ -1,5 +1,5 @@
-"""The parts that benchmarks share: the machine, measuring in turns, cases in their own
-processes, result files.
+"""The harness of the benchmarks: measuring in turns, cases in their own processes,
+tables and result files.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.common.files import write_text
 from toolkit.common.hardware import processor_name
+from toolkit.common.structured import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,9 +42,16 @@ def usable_device(name: str) -> str:
     """Return a device's name, by default that of a GPU if there is one."""
     import torch
 
-    if name:
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def timed(
+    work: Callable, *arguments, clock: Callable = time.perf_counter, **named
+) -> float:
+    """Return the seconds that a call takes."""
+    start = clock()
+    work(*arguments, **named)
+    return clock() - start
 
 
 def medians_in_turns(
@@ -86,7 +96,7 @@ def table(
 
 def write_result(folder: Path, name: str, result: dict, text: str = "") -> None:
     """Write NAME.json, and NAME.md if there is a text."""
-    write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    write_json(folder / f"{name}.json", result, indent=1)
     if text:
         write_text(folder / f"{name}.md", text)
 
@@ -96,29 +106,38 @@ def comma_separated(kind: Callable = str) -> Callable[[str], list]:
     return lambda text: [kind(part) for part in text.split(",") if part]
 
 
-def new_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser whose description is the first line of a module's docstring."""
-    return argparse.ArgumentParser(description=description.splitlines()[0])
+def new_parser(description: str, **numbers: int) -> argparse.ArgumentParser:
+    """Return a parser with a flag for each number and its default; the description is
+    the first line of a module's docstring.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    return parser
 
 
 def add_output_dir(parser: argparse.ArgumentParser) -> None:
     """Add --output-dir."""
-    parser.add_argument(
-        "--output-dir", type=Path, default=ROOT / "output" / "benchmark"
-    )
+    folder = ROOT / "output" / "benchmark"
+    parser.add_argument("--output-dir", type=Path, default=folder)
 
 
-def add_require(parser: argparse.ArgumentParser) -> None:
-    """Add --require."""
+def ratio_command(
+    parser: argparse.ArgumentParser,
+    measure: Callable[[argparse.Namespace, Path], Iterable[dict]],
+) -> int:
+    """Run a command line that prints the results of `measure(options, temporary
+    folder)`; return exit code 1 if a "ratio" is below --require.
+    """
     words = "exit code 1 if the ratio is below, such as 0.9"
     parser.add_argument(
         "--require", type=float, default=0.0, metavar="SHARE", help=words
     )
-
-
-def report_ratio(result: dict, required: float) -> int:
-    """Print a result and return the exit code: 1 if its ratio is below the required
-    one.
-    """
-    print(json.dumps(result, indent=1))
-    return int(result["ratio"] < required)
+    options = parser.parse_args()
+    code = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for result in measure(options, Path(folder)):
+            print(json.dumps(result, indent=1))
+            if result["ratio"] < options.require:
+                code = 1
+    return code

@@ -68,9 +68,8 @@ def write_task(folder: Path, task: int, classes: int = CLASSES) -> None:
             f"{split}.zip@{split}/{label}.png {label}\n" for label in range(classes)
         ]
         (folder / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
-    (folder / "labels.txt").write_text(
-        "\n".join(class_names(task, classes)) + "\n", encoding="utf-8"
-    )
+    names = "\n".join(class_names(task, classes)) + "\n"
+    (folder / "labels.txt").write_text(names, encoding="utf-8")
 
 
 def write_suite(root: Path, tasks: int, classes: int = CLASSES) -> None:

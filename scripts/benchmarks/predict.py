@@ -10,23 +10,19 @@ code 1 if predicting is slower than that share of the bare tower's speed.
 
 from __future__ import annotations
 
+import argparse
 import sys
-import tempfile
-import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import (
-    add_require,
-    medians_in_turns,
-    new_parser,
-    report_ratio,
-    usable_device,
-)
+from .common import medians_in_turns, new_parser, ratio_command, timed, usable_device
 from .reading import jpegs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from prompting.predict import Predictor
 
 CLASSES = [f"thing {k}" for k in range(10)]
@@ -41,23 +37,16 @@ def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
 
     from prompting.backbones.backbone import Backbone, Preprocessing
     from prompting.predict import Predictor
-    from prompting.prompts import TextPrompt, VisualPrompt
-    from prompting.shape import clip_shape
     from prompting.tokens import clip_tokenizer
 
+    from .steps import image_size, prompt_of
+
     clip = open_clip.CLIP(**config).eval().requires_grad_(False).to(device)
-    size = clip.visual.image_size
-    if not isinstance(size, int):
-        size = size[0]
-    backbone = Backbone("random", clip, clip_tokenizer(), Preprocessing(size))
-    shape = clip_shape(clip)
-    if prompt == "text":
-        module = TextPrompt(16, shape.text_width)
-    else:
-        module = VisualPrompt(
-            16, shape.image_width or 0, shape.image_layers or 0, shape.patch_size or 0
-        )
-    return Predictor(backbone, module.to(device), {"classes": {"things": CLASSES}})
+    preprocessing = Preprocessing(image_size(clip)[0])
+    backbone = Backbone("random", clip, clip_tokenizer(), preprocessing)
+    method = {"text": "CoOp", "visual": "VPT"}[prompt]
+    module = prompt_of(method, clip, 16).to(device)
+    return Predictor(backbone, module, {"classes": {"things": CLASSES}})
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
@@ -70,29 +59,18 @@ def write_images(folder: Path, count: int) -> list[Path]:
     return find_images([folder])
 
 
-def bare(predictor: Predictor, images: int, batch_size: int) -> float:
-    """Return images a second of the model's image tower, with its prompt tokens if it
-    has some.
+def encode(predictor: Predictor, batch: Tensor, images: int) -> None:
+    """Encode so many images by the model's image tower, with its prompt tokens if it has
+    some; all batches are the same one.
     """
     import torch
 
-    model = predictor.model
-    size = predictor.preprocessing.size
-    batch = torch.randn(batch_size, 3, size, size, device=model.clip.logit_scale.device)
     with torch.no_grad():
-        contexts = model.contexts()
-        start = time.perf_counter()
-        for first in range(0, images, batch_size):
-            features = model.encode_images(batch[: images - first], contexts)
+        contexts = predictor.model.contexts()
+        for first in range(0, images, len(batch)):
+            part = batch[: images - first]
+            features = predictor.model.encode_images(part, contexts)
         features.sum().item()  # waits for the device
-        return images / (time.perf_counter() - start)
-
-
-def predicting(predictor: Predictor, files: list[Path], batch_size: int) -> float:
-    """Return images a second from files to ranked classes."""
-    start = time.perf_counter()
-    predictor.predict(files, batch_size=batch_size)
-    return len(files) / (time.perf_counter() - start)
 
 
 def compare(
@@ -105,52 +83,53 @@ def compare(
     folder: Path,
 ) -> dict:
     """Measure both rates in turns and return them with their ratio."""
+    import torch
+
     predictor = random_predictor(config, prompt, device)
     files = write_images(folder, images)
+    size = predictor.preprocessing.size
+    batch = torch.randn(batch_size, 3, size, size, device=device)
+    predict = partial(predictor.predict, batch_size=batch_size)
     warm = min(images, 2 * batch_size)
-    bare(predictor, warm, batch_size)
-    predicting(predictor, files[:warm], batch_size)
+    encode(predictor, batch, warm)
+    predict(files[:warm])
     measures = {
-        "tower": partial(bare, predictor, images, batch_size),
-        "folder": partial(predicting, predictor, files, batch_size),
+        "tower": partial(timed, encode, predictor, batch, images),
+        "folder": partial(timed, predict, files),
     }
-    medians = medians_in_turns(measures, rounds)
+    seconds = medians_in_turns(measures, rounds)
     return {
         "prompt": prompt,
         "device": device,
         "images": images,
         "batch_size": batch_size,
         "rounds": rounds,
-        "tower_images_per_second": round(medians["tower"], 1),
-        "predicted_images_per_second": round(medians["folder"], 1),
-        "ratio": round(medians["folder"] / medians["tower"], 3),
+        "tower_images_per_second": round(images / seconds["tower"], 1),
+        "predicted_images_per_second": round(images / seconds["folder"], 1),
+        "ratio": round(seconds["tower"] / seconds["folder"], 3),
     }
 
 
 def main() -> int:
     """Run the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, images=1000, batch_size=64, rounds=3)
     add = parser.add_argument
     add("--architecture", default="ViT-B-16", help="an open_clip name")
     add("--prompt", choices=("text", "visual"), default="text")
-    add("--images", type=int, default=1000)
-    add("--batch-size", type=int, default=64)
-    add("--rounds", type=int, default=3)
     add("--device", default="", help="default: cuda if there is one")
-    add_require(parser)
-    options = parser.parse_args()
-    import open_clip
 
-    device = usable_device(options.device)
-    config = open_clip.get_model_config(options.architecture)
-    if config is None:
-        parser.error(f"open_clip has no architecture {options.architecture!r}")
-    sizes = options.images, options.batch_size, options.rounds
-    with tempfile.TemporaryDirectory() as folder:
-        result = compare(config, options.prompt, *sizes, device, Path(folder))
-    return report_ratio(
-        {"architecture": options.architecture, **result}, options.require
-    )
+    def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
+        import open_clip
+
+        config = open_clip.get_model_config(options.architecture)
+        if config is None:
+            parser.error(f"open_clip has no architecture {options.architecture!r}")
+        sizes = options.images, options.batch_size, options.rounds
+        device = usable_device(options.device)
+        result = compare(config, options.prompt, *sizes, device, folder)
+        yield {"architecture": options.architecture, **result}
+
+    return ratio_command(parser, measure)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,19 @@ median counts. With --require, exit code 1 if preparing is slower than that shar
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
-import shutil
 import sys
 import tarfile
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from .common import add_require, medians_in_turns, new_parser, report_ratio
+from .common import medians_in_turns, new_parser, ratio_command, timed
 
 SET = "cifar-10"
 PER_SHARD = 2000
@@ -56,60 +55,48 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def read_with_tarfile(tars: Sequence[Path], images: int) -> float:
-    """Return the images a second at which tarfile reads all members."""
-    start = time.perf_counter()
+def read_with_tarfile(tars: Sequence[Path]) -> None:
+    """Read all members."""
     for tar in tars:
         with tarfile.open(tar) as archive:
             for member in archive:
                 archive.extractfile(member).read()
-    return images / (time.perf_counter() - start)
 
 
-def prepare_set(shards: Path, root: Path, images: int) -> float:
-    """Return the images a second at which the set is prepared."""
+def prepare_set(shards: Path, folder: Path) -> float:
+    """Return the seconds in which the set is prepared."""
     from datasets.catalog.entries import entry
     from datasets.tools.prepare import prepare_copy
 
-    start = time.perf_counter()
-    prepare_copy(entry(SET), root, "wds", shards)
-    rate = images / (time.perf_counter() - start)
-    shutil.rmtree(root)
-    return rate
+    with tempfile.TemporaryDirectory(dir=folder) as root:
+        return timed(prepare_copy, entry(SET), Path(root), "wds", shards)
 
 
-def compare(images: int, size: int, rounds: int, folder: Path) -> dict:
-    """Measure both rates in turns and return them with their ratio."""
+def compare(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
+    """Measure both rates in turns and yield them with their ratio."""
+    logging.basicConfig(level=logging.WARNING)
     shards = folder / "shards"
-    write_shards(shards, images, size)
-    tars = sorted(shards.rglob("*.tar"))
+    write_shards(shards, options.images, options.bytes)
     measures = {
-        "tarfile": partial(read_with_tarfile, tars, images),
-        "prepare": partial(prepare_set, shards, folder / "root", images),
+        "tarfile": partial(timed, read_with_tarfile, sorted(shards.rglob("*.tar"))),
+        "prepare": partial(prepare_set, shards, folder),
     }
-    medians = medians_in_turns(measures, rounds)
-    return {
-        "images": images,
-        "bytes_an_image": size,
-        "rounds": rounds,
-        "tarfile_images_per_second": round(medians["tarfile"]),
-        "prepare_images_per_second": round(medians["prepare"]),
-        "ratio": round(medians["prepare"] / medians["tarfile"], 3),
+    seconds = medians_in_turns(measures, options.rounds)
+    yield {
+        "images": options.images,
+        "bytes_an_image": options.bytes,
+        "rounds": options.rounds,
+        "tarfile_images_per_second": round(options.images / seconds["tarfile"]),
+        "prepare_images_per_second": round(options.images / seconds["prepare"]),
+        "ratio": round(seconds["tarfile"] / seconds["prepare"], 3),
     }
 
 
 def main() -> int:
     """Run the command line."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--images", type=int, default=10_000)
+    parser = new_parser(__doc__, images=10_000, rounds=5)
     parser.add_argument("--bytes", type=int, default=2500, help="of an image")
-    parser.add_argument("--rounds", type=int, default=5)
-    add_require(parser)
-    options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        result = compare(options.images, options.bytes, options.rounds, Path(folder))
-    return report_ratio(result, options.require)
+    return ratio_command(parser, compare)
 
 
 if __name__ == "__main__":

@@ -11,20 +11,21 @@ that share.
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
-import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .common import add_require, medians_in_turns, new_parser, report_ratio
+from .common import medians_in_turns, new_parser, ratio_command
 
 
 class Reading:
@@ -62,27 +63,21 @@ def jpegs(count: int, seed: int = 0) -> list[bytes]:
     contents = []
     for _ in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        smooth = np.asarray(
-            coarse.resize((500, 375), Image.Resampling.BICUBIC), np.int16
-        )
-        noisy = smooth + rng.normal(0, 6, smooth.shape)
+        smooth = coarse.resize((500, 375), Image.Resampling.BICUBIC)
+        noise = rng.normal(0, 6, (375, 500, 3))
+        pixels = (np.asarray(smooth) + noise).clip(0, 255).astype(np.uint8)
         stream = io.BytesIO()
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
-            stream, "JPEG", quality=88
-        )
+        Image.fromarray(pixels).save(stream, "JPEG", quality=88)
         contents.append(stream.getvalue())
     return contents
 
 
 def write_zip(path: Path, contents: list[bytes]) -> list[str]:
     """Store the images in a zip and return their paths."""
-    paths = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for k, content in enumerate(contents):
-            member = f"train/{k // 100:03d}/{k:06d}.jpg"
-            archive.writestr(member, content)
-            paths.append(f"{path}@{member}")
-    return paths
+            archive.writestr(f"train/{k // 100:03d}/{k:06d}.jpg", content)
+        return [f"{path}@{member}" for member in archive.namelist()]
 
 
 def handles(path: Path) -> int:
@@ -91,10 +86,8 @@ def handles(path: Path) -> int:
     """
     found = 0
     for link in Path("/proc/self/fd").glob("*"):
-        try:
+        with suppress(OSError):
             found += os.readlink(link) == str(path)
-        except OSError:
-            pass
     return found
 
 
@@ -144,18 +137,14 @@ def compare(images: int, workers: int, rounds: int, folder: Path) -> dict:
 
 def main() -> int:
     """Run the command line."""
-    parser = new_parser(__doc__)
-    parser.add_argument("--images", type=int, default=1500)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    add_require(parser)
-    options = parser.parse_args()
-    import torch
 
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        result = compare(options.images, options.workers, options.rounds, Path(folder))
-    return report_ratio(result, options.require)
+    def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
+        import torch
+
+        torch.set_num_threads(1)
+        yield compare(options.images, options.workers, options.rounds, folder)
+
+    return ratio_command(new_parser(__doc__, images=1500, workers=2, rounds=5), measure)
 
 
 if __name__ == "__main__":

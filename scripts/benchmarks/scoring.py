@@ -45,8 +45,7 @@ def from_features(
     cache = FeatureCache(folder / "features", 10**9)
     targets = np.arange(images) % classes
     shape = images, clip.text_projection.shape[1]
-    random = torch.randn(shape)
-    cache.save("random", FINGERPRINT, F.normalize(random, dim=-1))
+    cache.save("random", FINGERPRINT, F.normalize(torch.randn(shape), dim=-1))
     with torch.no_grad():
         start = time.perf_counter()
         features = model.encode_classes(source_names(classes))
@@ -82,8 +81,7 @@ def grid(folder: Path, prompts: int = 20) -> dict:
     trainers.register_all()
     tasks = [spec.task for spec in datasets.pocket.TARGETS]
     datasets.pocket.ensure_all(tasks)
-    given = {"CACHE.DIR": str(folder), "DATASET.NUM_SHOTS": 0}
-    cfg = resolve("CoOp", [], given, [])
+    cfg = resolve("CoOp", [], {"CACHE.DIR": str(folder), "DATASET.NUM_SHOTS": 0}, [])
     seconds = []
     for _ in range(2):
         get_backbone.cache_clear()
@@ -102,11 +100,8 @@ def grid(folder: Path, prompts: int = 20) -> dict:
 def main() -> int:
     """Run the command line."""
     parser = new_parser(__doc__)
-    parser.add_argument(
-        "--architecture",
-        default="ViT-B-16-quickgelu",
-        help="an open_clip name, or pocket",
-    )
+    named = "an open_clip name, or pocket"
+    parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help=named)
     add_output_dir(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -11,70 +11,63 @@ exit code 1 if predicting costs more than 1 / that share of the bare tower.
 
 from __future__ import annotations
 
-import json
-import statistics
+import argparse
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from .common import add_require, comma_separated, new_parser, report_ratio
+from toolkit.common.structured import read_json
+
+from .common import comma_separated, medians_in_turns, new_parser, ratio_command, timed
 from .predict import random_predictor, write_images
 
 
-def compare(architecture: str, classes: int, rounds: int, folder: Path) -> dict:
-    """Return median CPU seconds of the tower and of a prediction, and their ratio."""
+def compare(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
+    """Yield for each number of classes the median CPU milliseconds of the tower and of
+    a prediction, and their ratio.
+    """
     import open_clip
     import torch
 
     from prompting.backbones.loading import POCKET_FOLDER
 
-    if architecture == "pocket":
-        text = (POCKET_FOLDER / "model.json").read_text(encoding="utf-8")
-        config = json.loads(text)["model_cfg"]
+    if options.architecture == "pocket":
+        config = read_json(POCKET_FOLDER / "model.json")["model_cfg"]
     else:
-        config = open_clip.get_model_config(architecture)
-    predictor = random_predictor(config, "text", "cpu")
-    names = [f"thing {number}" for number in range(classes)]
+        config = open_clip.get_model_config(options.architecture)
     (path,) = write_images(folder, 1)
+    predictor = random_predictor(config, "text", "cpu")
     size = predictor.preprocessing.size
     pixels = torch.randn(1, 3, size, size)
-    predictor.predict(path, names)
-    tower, predicted = [], []
-    for _ in range(rounds):
-        start = time.process_time()
-        with torch.no_grad():
-            predictor.model.clip.encode_image(pixels)
-        middle = time.process_time()
+    cpu_seconds = partial(timed, clock=time.process_time)
+    for classes in options.classes:
+        names = [f"thing {number}" for number in range(classes)]
+        measures = {
+            "tower": partial(cpu_seconds, predictor.model.clip.encode_image, pixels),
+            "predict": partial(cpu_seconds, predictor.predict, path, names),
+        }
         predictor.predict(path, names)
-        tower.append(middle - start)
-        predicted.append(time.process_time() - middle)
-    medians = statistics.median(tower), statistics.median(predicted)
-    return {
-        "architecture": architecture,
-        "classes": classes,
-        "rounds": rounds,
-        "tower_milliseconds": round(1000 * medians[0], 2),
-        "predict_milliseconds": round(1000 * medians[1], 2),
-        "ratio": round(medians[0] / medians[1], 3),
-    }
+        with torch.no_grad():
+            medians = medians_in_turns(measures, options.rounds)
+        yield {
+            "architecture": options.architecture,
+            "classes": classes,
+            "rounds": options.rounds,
+            "tower_milliseconds": round(1000 * medians["tower"], 2),
+            "predict_milliseconds": round(1000 * medians["predict"], 2),
+            "ratio": round(medians["tower"] / medians["predict"], 3),
+        }
 
 
 def main() -> int:
     """Run the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, rounds=30)
     add = parser.add_argument
     add("--architecture", default="ViT-B-16", help="an open_clip name")
     add("--classes", type=comma_separated(int), default=[6, 1000])
-    add("--rounds", type=int, default=30)
-    add_require(parser)
-    options = parser.parse_args()
-    code = 0
-    for classes in options.classes:
-        with tempfile.TemporaryDirectory() as folder:
-            found = compare(options.architecture, classes, options.rounds, Path(folder))
-        code = max(code, report_ratio(found, options.require))
-    return code
+    return ratio_command(parser, compare)
 
 
 if __name__ == "__main__":

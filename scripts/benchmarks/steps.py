@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -23,6 +25,7 @@ from prompting.shape import clip_shape
 from prompting.tokens import (
     TokenBatch,
     clip_tokenizer,
+    plain_name,
     tokenize_prompts,
     tokenize_sentences,
 )
@@ -34,26 +37,28 @@ Autocast = Callable[[], AbstractContextManager]
 
 # of the terms of a method's loss
 WEIGHTS = {"PromptSRC": {"text_l1": 25.0, "image_l1": 10.0, "kl": 1.0}}
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast_of(device: str, precision: str) -> Autocast:
     """Return a function that makes the context in which a step computes."""
-    kind = device.split(":")[0]
-    return partial(
-        torch.autocast, kind, AUTOCAST[precision], enabled=precision != "fp32"
-    )
+    kind, dtype = device.split(":")[0], AUTOCAST[precision]
+    return partial(torch.autocast, kind, dtype, enabled=dtype is not None)
 
 
 def random_clip(architecture: str) -> nn.Module:
     """Return a frozen CLIP with random weights, or the pocket model."""
     if architecture == "pocket":
         return load_backbone("pocket").clip
-    return (
-        open_clip.create_model(architecture, pretrained=None)
-        .eval()
-        .requires_grad_(False)
-    )
+    clip = open_clip.create_model(architecture, pretrained=None)
+    return clip.eval().requires_grad_(False)
+
+
+def image_size(clip: nn.Module) -> tuple[int, int]:
+    """Return the height and width of the images that a CLIP takes."""
+    size = clip.visual.image_size
+    return size if isinstance(size, tuple) else (size, size)
 
 
 def source_names(count: int) -> list[str]:
@@ -68,45 +73,52 @@ def source_names(count: int) -> list[str]:
         if entry.suite == "coop" and entry.name != "ImageNet":
             names += class_names(entry.name)
     if not 1 <= count <= len(names):
-        raise ValueError(
-            f"--classes {count}: the source sets have {len(names)} classes"
-        )
+        most = f"the source sets have {len(names)} classes"
+        raise ValueError(f"--classes {count}: {most}")
     return names[:count]
 
 
-def prompt_of(method: str, clip: nn.Module, n_ctx: int, position: str) -> Prompt:
+def prompt_of(
+    method: str, clip: nn.Module, n_ctx: int, position: str = "end"
+) -> Prompt:
     """Return a fresh prompt: text (CoOp), deep visual (VPT), or both (UPT, MaPLe,
     PromptSRC), of `n_ctx` vectors each.
 
     Those of MaPLe and PromptSRC are in three quarters of the blocks, as published.
     """
     shape = clip_shape(clip)
-    if method in ("MaPLe", "PromptSRC"):
-        text_layers, image_layers = (
-            shape.text_layers * 3 // 4,
-            shape.image_layers * 3 // 4,
-        )
-        if method == "MaPLe":
-            return MaPLePrompt(
-                n_ctx,
-                shape.text_width,
-                shape.image_width,
-                min(text_layers, image_layers),
-            )
-        return IVLPPrompt(
-            n_ctx, shape.text_width, text_layers, n_ctx, shape.image_width, image_layers
-        )
-    if method == "VPT":
-        return VisualPrompt(
-            n_ctx, shape.image_width, shape.image_layers, shape.patch_size
-        )
-    text = TextPrompt(n_ctx, shape.text_width, position=position)
+    text, image = shape.text_width, shape.image_width
+    text_layers, image_layers = shape.text_layers * 3 // 4, shape.image_layers * 3 // 4
+    if method == "MaPLe":
+        return MaPLePrompt(n_ctx, text, image, min(text_layers, image_layers))
+    if method == "PromptSRC":
+        return IVLPPrompt(n_ctx, text, text_layers, n_ctx, image, image_layers)
     if method == "CoOp":
-        return text
-    visual = VisualPrompt(
-        n_ctx, shape.image_width, shape.image_layers, shape.patch_size
-    )
-    return UnifiedPrompt(text, visual)
+        return TextPrompt(n_ctx, text, position=position)
+    visual = VisualPrompt(n_ctx, image, shape.image_layers, shape.patch_size)
+    if method == "VPT":
+        return visual
+    return UnifiedPrompt(TextPrompt(n_ctx, text, position=position), visual)
+
+
+def seconds(
+    step: Step, rounds: int, device: str, clock: str = "wall", warm: bool = True
+) -> float:
+    """Return the median time of a step, after one that does not count if `warm`."""
+    is_gpu = device.startswith("cuda")
+    now = CLOCKS[clock]
+    times = []
+    if warm:
+        step()
+    for _ in range(rounds):
+        if is_gpu:
+            torch.cuda.synchronize()
+        start = now()
+        step()
+        if is_gpu:
+            torch.cuda.synchronize()
+        times.append(now() - start)
+    return statistics.median(times)
 
 
 def our_step(
@@ -124,7 +136,6 @@ def our_step(
     weights: of the terms of the loss beside cross-entropy.
     """
     model = PromptedCLIP(clip, prompt)
-    groups, sizes = torch.zeros_like(labels), labels.new_tensor([len(names)])
     frozen = []
     if weights:
         plain = PromptedCLIP(clip)
@@ -139,10 +150,7 @@ def our_step(
             if features is None:
                 features = model.encode_images(images, contexts)
             classes = model.encode_classes(names, contexts=contexts)
-            outputs = losses.build_outputs(
-                model, features, classes, labels[:, None], groups, sizes, frozen
-            )
-            loss = losses.total(outputs, weights or {})
+            loss = _loss(model, features, classes, labels, frozen, weights)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -154,16 +162,13 @@ def floor_step(clip: nn.Module, n_ctx: int, images: Tensor, autocast: Autocast) 
     """Return a step of the bare image tower with deep prompts, forward and backward, in
     open_clip's own blocks.
     """
-    visual = clip.visual
-    layers = len(visual.transformer.resblocks)
-    width = visual.transformer.width
-    tokens = torch.randn(
-        layers, 1, n_ctx, width, device=images.device, requires_grad=True
-    )
+    tower = clip.visual.transformer
+    shape = len(tower.resblocks), 1, n_ctx, tower.width
+    tokens = torch.randn(shape, device=images.device, requires_grad=True)
 
     def step() -> None:
         with autocast():
-            features = prompted_tower(visual, images, tokens)
+            features = prompted_tower(clip.visual, images, tokens)
             features.float().sum().backward()
 
     return step
@@ -184,57 +189,54 @@ def naive_step(
     With `weights` texts are as long as the tower takes, and frozen features are
     computed in each step, as published code does.
     """
-    batch = longest_batch(
-        clip, prompt, names, full_length=bool(weights) or prompt.visual_before_norm
-    )
-    length = clip.positional_embedding.shape[0]
-    sentences = tokenize_sentences(
-        clip_tokenizer(), plain_sentences(names), length, False, 10**9
-    )
+    before_norm = prompt.visual_before_norm
+    batch = longest_batch(clip, prompt, names, bool(weights) or before_norm)
+    sentences = longest_batch(clip, None, names, True)
     model = PromptedCLIP(clip, prompt)
-    groups, sizes = torch.zeros_like(labels), labels.new_tensor([len(names)])
 
     def step() -> None:
         prompt.zero_grad()
         contexts = prompt.contexts()
         with autocast():
-            classes = F.normalize(
-                prompted_text_tower(clip, batch, contexts.text), dim=-1
-            )
+            classes = prompted_text_tower(clip, batch, contexts.text)
             if contexts.visual is None:
                 features = clip.encode_image(images)
             else:
                 tokens = contexts.visual.unsqueeze(1)
-                features = prompted_tower(
-                    clip.visual, images, tokens, prompt.visual_before_norm
-                )
+                features = prompted_tower(clip.visual, images, tokens, before_norm)
             features = F.normalize(features, dim=-1)
             frozen = []
             if weights:
                 with torch.no_grad():
-                    plain = prompted_text_tower(
-                        clip, sentences[0].to(images.device), None
-                    )
-                    frozen.append(
-                        (
-                            clip.encode_image(images, normalize=True),
-                            F.normalize(plain, dim=-1),
-                        )
-                    )
-            outputs = losses.build_outputs(
-                model, features, classes, labels[:, None], groups, sizes, frozen
-            )
-            loss = losses.total(outputs, weights or {})
+                    plain = clip.encode_image(images, normalize=True)
+                    frozen.append((plain, prompted_text_tower(clip, sentences, None)))
+            loss = _loss(model, features, classes, labels, frozen, weights)
         loss.backward()
 
     return step
 
 
+def _loss(
+    model: PromptedCLIP,
+    features: Tensor,
+    classes: Tensor,
+    labels: Tensor,
+    frozen: list[tuple[Tensor, Tensor]],
+    weights: Mapping[str, float] | None,
+) -> Tensor:
+    """Return the loss of image and class features, all classes those of one task."""
+    groups, sizes = torch.zeros_like(labels), labels.new_tensor([len(classes)])
+    outputs = losses.build_outputs(
+        model, features, classes, labels[:, None], groups, sizes, frozen
+    )
+    return losses.total(outputs, weights or {})
+
+
 def prompted_text_tower(
     clip: nn.Module, batch: TokenBatch, contexts: Tensor | None
 ) -> Tensor:
-    """Return text features (C, d) of sequences with contexts (layers, n_ctx, width) in
-    their slots, padding included.
+    """Return normalised text features (C, d) of sequences with contexts (layers, n_ctx,
+    width) in their slots, padding included.
     """
     x = clip.token_embedding(batch.ids)
     length = x.shape[1]
@@ -248,7 +250,8 @@ def prompted_text_tower(
             x = x + clip.positional_embedding[:length]
         x = block(x, attn_mask=mask)
     x = clip.ln_final(x)
-    return x[torch.arange(len(x)), batch.ends] @ clip.text_projection
+    features = x[torch.arange(len(x)), batch.ends] @ clip.text_projection
+    return F.normalize(features, dim=-1)
 
 
 def prompted_tower(
@@ -275,41 +278,20 @@ def prompted_tower(
 
 
 def longest_batch(
-    clip: nn.Module, prompt: Prompt, names: list[str], full_length: bool = False
+    clip: nn.Module, prompt: Prompt | None, names: list[str], full_length: bool
 ) -> TokenBatch:
     """Return all classes in one batch, padded to the longest, or to all positions of
-    the tower: the template's words, or slots for the text context.
+    the tower: the template's words, or slots for the prompt's text context.
     """
-    text = prompt.contexts().text
-    tokenizer = clip_tokenizer()
-
-    def batches(length: int, trim_padding: bool) -> list[TokenBatch]:
-        if text is None:
-            return tokenize_sentences(
-                tokenizer,
-                plain_sentences(names),
-                length,
-                trim_padding,
-                max_tokens=10**9,
-            )
-        return tokenize_prompts(
-            tokenizer,
-            names,
-            text.shape[-2],
-            prompt.position,
-            length,
-            trim_padding,
-            max_tokens=10**9,
-        )
-
-    most = clip.positional_embedding.shape[0]
-    longest = most
+    text = prompt.contexts().text if prompt else None
+    if text is None:
+        sentences = [f"a photo of a {plain_name(name)}." for name in names]
+        tokenize = partial(tokenize_sentences, clip_tokenizer(), sentences)
+    else:
+        n_ctx, position = text.shape[-2], prompt.position
+        tokenize = partial(tokenize_prompts, clip_tokenizer(), names, n_ctx, position)
+    length = clip.positional_embedding.shape[0]
     if not full_length:
-        longest = max(batch.ids.shape[1] for batch in batches(most, True))
-    (batch,) = batches(longest, False)
+        length = max(batch.ids.shape[1] for batch in tokenize(length))
+    (batch,) = tokenize(length, False, max_tokens=10**9)
     return batch.to(clip.logit_scale.device)
-
-
-def plain_sentences(names: list[str]) -> list[str]:
-    """Return the sentences of class names without a text context."""
-    return [f"a photo of a {name.replace('_', ' ')}." for name in names]

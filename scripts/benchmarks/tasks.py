@@ -24,7 +24,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from itertools import pairwise
+from contextlib import ExitStack, suppress
+from itertools import pairwise, product
 from pathlib import Path
 from unittest.mock import patch
 
@@ -42,19 +43,18 @@ from .common import (
 Moment = tuple[float, float]  # wall clock, CPU seconds of this process
 CLOCKS = ("wall", "cpu")
 COLUMNS = (
-    "method",
-    "tasks",
-    "tasks in a batch",
-    "start, s",
-    "start, CPU s",
-    "of it imports",
-    "building",
-    "memory, GB",
-    "step, ms",
-    "step / that of the fewest tasks",
-    "of medians",
-    "with first visits, ms",
-)
+    "method|tasks|tasks in a batch|start, s|start, CPU s|of it imports|building|memory, GB|step, ms|"
+    "step / that of the fewest tasks|of medians|with first visits, ms"
+).split("|")
+SPANS = {  # from one mark to another
+    "start": ("started", "first step"),
+    "imports": ("started", "imported"),
+    "building": ("check", "checked"),
+    "writing": ("checked", "epoch 1"),
+    "first_step": ("epoch 1", "first step"),
+    "validation": ("epoch 1 done", "epoch 2"),
+    "test": ("test", "end"),
+}
 
 
 class _Enough(BaseException):
@@ -88,37 +88,24 @@ class Watch:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             self.memory[name] = round(peak * 1024 / 1e9, 3)
 
-    def __enter__(self) -> Watch:
+    def patches(self) -> ExitStack:
+        """Return a context in which a run is watched."""
         from datasets.mixing import MixingSampler
         from trainers.base import PromptTrainer
         from trainers.engine import run as runs
 
-        self._patches = [
-            patch.object(
-                runs, "check_run", self._around(runs.check_run, "check", "checked")
-            ),
-            patch.object(
-                PromptTrainer, "run_epoch", self._epoch(PromptTrainer.run_epoch)
-            ),
-            patch.object(
-                PromptTrainer,
-                "forward_backward",
-                self._step(PromptTrainer.forward_backward),
-            ),
-            patch.object(
-                PromptTrainer,
-                "after_train",
-                self._around(PromptTrainer.after_train, "test", "end"),
-            ),
-            patch.object(MixingSampler, "set_epoch", lambda *args, **kwargs: None),
-        ]
-        for one in self._patches:
-            one.start()
-        return self
+        stack = ExitStack()
 
-    def __exit__(self, *_) -> None:
-        for one in self._patches:
-            one.stop()
+        def watch(owner, name: str, wrap, *marks: str) -> None:
+            function = wrap(getattr(owner, name), *marks)
+            stack.enter_context(patch.object(owner, name, function))
+
+        watch(runs, "check_run", self._around, "check", "checked")
+        watch(PromptTrainer, "run_epoch", self._epoch)
+        watch(PromptTrainer, "forward_backward", self._step)
+        watch(PromptTrainer, "after_train", self._around, "test", "end")
+        watch(MixingSampler, "set_epoch", lambda _: lambda *args, **kwargs: None)
+        return stack
 
     def _around(self, function, before: str, after: str):
         def watched(*args, **kwargs):
@@ -162,54 +149,34 @@ class Watch:
         """Return seconds between the marks, and of a step: the mean of the first epoch,
         the median of the second.
         """
-        first, later = (
+        found: dict = {}
+        for name, (first, last) in SPANS.items():
+            if first in self.marks and last in self.marks:
+                found[name] = between(self.marks[first], self.marks[last])
+        first_epoch, later = (
             [between(*pair) for pair in pairwise(epoch)] for epoch in self.epochs
         )
-        marks = self.marks
-        found = {
-            "start": between(marks["started"], marks["first step"]),
-            "imports": between(marks["started"], marks["imported"]),
-            "building": between(marks["check"], marks["checked"]),
-            "writing": between(marks["checked"], marks["epoch 1"]),
-            "first_step": between(marks["epoch 1"], marks["first step"]),
-            "first_visit_step": {
-                clock: statistics.mean(step[clock] for step in first)
-                for clock in CLOCKS
-            },
-            "step": {
-                clock: statistics.median(step[clock] for step in later)
-                for clock in CLOCKS
-            },
-            "shortest_step": {
-                clock: min(step[clock] for step in later) for clock in CLOCKS
-            },
-            "validation": between(marks["epoch 1 done"], marks["epoch 2"]),
+        for name, steps, summarize in (
+            ("first_visit_step", first_epoch, statistics.mean),
+            ("step", later, statistics.median),
+            ("shortest_step", later, min),
+        ):
+            found[name] = {
+                clock: summarize([step[clock] for step in steps]) for clock in CLOCKS
+            }
+        return found | {
             "tasks_in_a_batch": round(statistics.mean(self.present), 2),
-            "steps_an_epoch": len(first),
+            "steps_an_epoch": len(first_epoch),
             "memory": self.memory,
         }
-        if "test" in marks:
-            found["test"] = between(marks["test"], marks["end"])
-        return found
 
 
-def case(
-    method: str,
-    tasks: int,
-    data: str,
-    folder: str,
-    mixed: bool,
-    whole: bool,
-    steps: int,
-    batch_size: int,
-    started: float,
-    threads: int,
-) -> dict:
+def case(given: dict) -> dict:
     """Run a case in this process and return the result of `Watch.report`.
 
     Raises RuntimeError if the run fails.
     """
-    watch = Watch(started, 0 if whole else steps)
+    watch = Watch(given["started"], 0 if given["whole"] else given["steps"])
     import datasets
     import train
     import trainers
@@ -219,39 +186,25 @@ def case(
     watch.mark("imported")
     from .many_tasks import name_of, register_suite
 
+    method, tasks = given["method"], given["tasks"]
     register_suite(tasks)
     names = ",".join(map(name_of, range(tasks)))
-    words = [
-        "--trainer",
-        method,
-        "--dataset",
-        names,
-        "--root",
-        data,
-        "--shots",
-        "1",
-        "--output-dir",
-        folder,
-    ]
-    words += [
-        "MULTITASK.HOMOGENEOUS",
-        str(not mixed),
-        "OPTIM.MAX_EPOCH",
-        "2",
-        "TEST.NO_TEST",
-        str(not whole),
-    ]
-    words += ["DATALOADER.TRAIN_X.BATCH_SIZE", str(batch_size)]
+    words = ["--trainer", method, "--dataset", names, "--root", given["data"]]
+    words += ["--shots", "1", "--output-dir", given["folder"], "--force"]
+    settings = {
+        "MULTITASK.HOMOGENEOUS": not given["mixed"],
+        "OPTIM.MAX_EPOCH": 2,
+        "TEST.NO_TEST": not given["whole"],
+        "DATALOADER.TRAIN_X.BATCH_SIZE": given["batch_size"],
+    }
+    for key, value in settings.items():
+        words += [key, str(value)]
     code = 0
-    with watch:
-        try:
-            code = train.main(words)
-        except _Enough:
-            pass
+    with watch.patches(), suppress(_Enough):
+        code = train.main(words)
     if code or len(watch.epochs) < 2:
-        raise RuntimeError(
-            f"--trainer {method} on {tasks} tasks ended with exit code {code}"
-        )
+        message = f"--trainer {method} on {tasks} tasks ended with exit code {code}"
+        raise RuntimeError(message)
     return watch.report()
 
 
@@ -261,8 +214,8 @@ def measure(arguments: dict) -> dict:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(arguments["threads"]),
             "TQDM_DISABLE": "1",
+            "MVLPT_CACHE": folder,
         }
-        environment["MVLPT_CACHE"] = folder
         given = arguments | {"folder": f"{folder}/run", "started": time.time()}
         return arguments | run_case("scripts.benchmarks.tasks", given, environment)
 
@@ -272,25 +225,18 @@ def summary(cases: list[dict]) -> dict:
     median, of memory the most.
     """
     first = cases[0]
-    found: dict = {
-        key: first[key]
-        for key in ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")
-    }
+    kept = ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")
+    found: dict = {key: first[key] for key in kept}
     for key, value in first.items():
         if isinstance(value, dict) and "wall" in value:
-            found[key] = {
-                clock: least_and_median([case[key][clock] for case in cases])
-                for clock in CLOCKS
-            }
-    found["memory"] = {
-        key: max(case["memory"][key] for case in cases) for key in first["memory"]
-    }
+            found[key] = {}
+            for clock in CLOCKS:
+                values = [case[key][clock] for case in cases]
+                least, median = min(values), statistics.median(values)
+                found[key][clock] = {"min": round(least, 4), "median": round(median, 4)}
+    memory = [case["memory"] for case in cases]
+    found["memory"] = {key: max(one[key] for one in memory) for key in first["memory"]}
     return found
-
-
-def least_and_median(values: list[float]) -> dict[str, float]:
-    """Return the least and the median of some times."""
-    return {"min": round(min(values), 4), "median": round(statistics.median(values), 4)}
 
 
 def markdown(rows: list[dict]) -> str:
@@ -308,8 +254,7 @@ def markdown(rows: list[dict]) -> str:
             cells.append(f"{row[key]['cpu']['min']:.1f}")
         cells.append(f"{row['memory']['end']:.2f}")
         cells.append(f"{1000 * step['min']:.1f}")
-        cells.append(f"{step['min'] / base['min']:.2f}")
-        cells.append(f"{step['median'] / base['median']:.2f}")
+        cells += [f"{step[key] / base[key]:.2f}" for key in ("min", "median")]
         cells.append(f"{1000 * row['first_visit_step']['cpu']['min']:.1f}")
         lines.append(cells)
     return table(COLUMNS, lines, left=("method",))
@@ -317,51 +262,35 @@ def markdown(rows: list[dict]) -> str:
 
 def main() -> int:
     """Run the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, steps=60, rounds=3, batch_size=16)
     add = parser.add_argument
     add("--methods", type=comma_separated(), default=["MVPT", "MCoOp"])
     add("--tasks", type=comma_separated(int), default=[10, 1000])
-    add("--steps", type=int, default=60)
-    add("--rounds", type=int, default=3)
-    add("--batch-size", type=int, default=16)
-    add(
-        "--mixed",
-        action="store_true",
-        help="batches of images of any task: more tasks, more classes in a step",
-    )
-    add(
-        "--whole",
-        action="store_true",
-        help="whole epochs, validation and test as well (minutes)",
-    )
+    mixed = "batches of images of any task: more tasks, more classes in a step"
+    add("--mixed", action="store_true", help=mixed)
+    whole = "whole epochs, validation and test as well (minutes)"
+    add("--whole", action="store_true", help=whole)
     add("--threads", type=int, default=1, help="of the arithmetic")
-    add(
-        "--data",
-        type=Path,
-        default=ROOT / "data" / "many_tasks",
-        help="where the suite is, or is to be written",
-    )
-    add("--case", help=argparse.SUPPRESS)
+    place = "where the suite is, or is to be written"
+    add("--data", type=Path, default=ROOT / "data" / "many_tasks", help=place)
+    add("--case", type=json.loads, help=argparse.SUPPRESS)
     add_output_dir(parser)
     options = parser.parse_args()
     if options.case:
-        print("\n" + json.dumps(case(**json.loads(options.case))))
+        print("\n" + json.dumps(case(options.case)))
         return 0
     from .many_tasks import write_suite
 
     write_suite(options.data, max(options.tasks))
-    shared = {
-        key: getattr(options, key)
-        for key in ("mixed", "whole", "steps", "batch_size", "threads")
-    }
+    keys = ("mixed", "whole", "steps", "batch_size", "threads")
+    shared = {key: getattr(options, key) for key in keys}
     shared["data"] = str(options.data.resolve())
     found: dict[tuple, list[dict]] = defaultdict(list)
     for _ in range(options.rounds):
-        for method in options.methods:
-            for tasks in options.tasks:
-                one = measure({"method": method, "tasks": tasks} | shared)
-                found[method, tasks].append(one)
-                print(json.dumps(one), file=sys.stderr, flush=True)
+        for method, tasks in product(options.methods, options.tasks):
+            one = measure({"method": method, "tasks": tasks} | shared)
+            found[method, tasks].append(one)
+            print(json.dumps(one), file=sys.stderr, flush=True)
     rows = [summary(cases) for cases in found.values()]
     text = markdown(rows)
     result = {"machine": machine(), "summary": rows, "cases": sum(found.values(), [])}

@@ -20,11 +20,8 @@ import argparse
 import datetime
 import itertools
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -42,9 +39,6 @@ from .common import (
     write_result,
 )
 
-if TYPE_CHECKING:
-    from .steps import Step
-
 COLUMNS = {
     "method": ("method", "{}"),
     "classes": ("classes", "{:,}"),
@@ -59,7 +53,8 @@ COLUMNS = {
     "naive_ratio": ("naive / step", "{:.1f}"),
     "naive_peak_gigabytes": ("naive peak, GB", "{:.1f}"),
 }
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+POSITIONS = {"VPT": ["-"], "MaPLe": ["end"], "PromptSRC": ["end"]}  # of these methods
+SHARED = ("architecture", "device", "batch_size", "n_ctx", "rounds", "clock")
 
 
 def cases(options: argparse.Namespace) -> list[dict]:
@@ -67,115 +62,54 @@ def cases(options: argparse.Namespace) -> list[dict]:
     there is a text prompt.
     """
     found = []
+    shared = {key: getattr(options, key) for key in SHARED}
     for method, classes, precision in itertools.product(
         options.methods, options.classes, options.precision
     ):
-        positions = {"VPT": ["-"], "MaPLe": ["end"], "PromptSRC": ["end"]}.get(
-            method, options.positions
-        )
-        for position in positions:
-            found.append(
-                {
-                    "method": method,
-                    "classes": classes,
-                    "position": position,
-                    "precision": precision,
-                    "architecture": options.architecture,
-                    "device": options.device,
-                    "batch_size": options.batch_size,
-                    "n_ctx": options.n_ctx,
-                    "rounds": options.rounds,
-                    "clock": options.clock,
-                    "baseline": options.baseline
-                    and classes <= options.baseline_classes,
-                }
-            )
+        for position in POSITIONS.get(method, options.positions):
+            kind = {"method": method, "classes": classes, "position": position}
+            found.append({**kind, "precision": precision, **shared})
     return found
 
 
-def case(
-    method: str,
-    classes: int,
-    position: str,
-    precision: str,
-    architecture: str,
-    device: str,
-    batch_size: int,
-    n_ctx: int,
-    rounds: int,
-    clock: str,
-    baseline: bool,
-) -> dict:
-    """Measure one case in this process, by `CLOCKS[clock]`.
+def case(given: dict, baseline: bool) -> dict:
+    """Measure one case in this process, by the clock of its arguments.
 
-    Returns seconds a step (median of `rounds`), of the floor, and of the naive way if
-    `baseline`. Memory is the peak of the process (CPU) or of torch (GPU) after the
-    steps and before the other two.
+    Returns them with the seconds a step (median of the rounds), of the floor, and of
+    the naive way if `baseline`. Memory is the peak of the process (CPU) or of torch
+    (GPU) after the steps and before the other two.
     """
     import torch
 
     from . import steps
 
     torch.manual_seed(0)
-    clip = steps.random_clip(architecture).to(device)
-    names = steps.source_names(classes)
-    size = clip.visual.image_size
-    if not isinstance(size, tuple):
-        size = (size, size)
-    images = torch.randn(batch_size, 3, *size, device=device)
-    labels = torch.randint(len(names), (batch_size,), device=device)
-    autocast = steps.autocast_of(device, precision)
-    prompt = steps.prompt_of(method, clip, n_ctx, position).to(device)
+    device, n_ctx, method = given["device"], given["n_ctx"], given["method"]
+    clock = given["rounds"], device, given["clock"]
+    clip = steps.random_clip(given["architecture"]).to(device)
+    names = steps.source_names(given["classes"])
+    images = torch.randn(given["batch_size"], 3, *steps.image_size(clip), device=device)
+    labels = torch.randint(len(names), (len(images),), device=device)
+    autocast = steps.autocast_of(device, given["precision"])
+    prompt = steps.prompt_of(method, clip, n_ctx, given["position"]).to(device)
     batch = clip, prompt, images, labels, names, autocast, steps.WEIGHTS.get(method)
 
-    step = seconds(steps.our_step(*batch), rounds, device, clock)
-    measured = {"peak_gigabytes": peak(device)}
-    floor = seconds(
-        steps.floor_step(clip, n_ctx, images, autocast), rounds, device, clock
-    )
-    measured |= {"floor_seconds": floor, "step_seconds": step, "ratio": step / floor}
-    measured["images_per_second"] = batch_size / step
-    if baseline:
-        naive = seconds(steps.naive_step(*batch), 1, device, clock, warm=False)
-        measured |= {
-            "naive_seconds": naive,
-            "naive_ratio": naive / step,
-            "naive_peak_gigabytes": peak(device),
-        }
-    return {
-        "method": method,
-        "classes": classes,
-        "position": position,
-        "precision": precision,
-        "architecture": architecture,
-        "device": device,
-        "batch_size": batch_size,
-        "n_ctx": n_ctx,
-        "rounds": rounds,
-        "clock": clock,
-        **{key: round(value, 4) for key, value in measured.items()},
+    step = steps.seconds(steps.our_step(*batch), *clock)
+    memory = peak(device)
+    floor = steps.seconds(steps.floor_step(clip, n_ctx, images, autocast), *clock)
+    measured = {
+        "peak_gigabytes": memory,
+        "floor_seconds": floor,
+        "step_seconds": step,
+        "ratio": step / floor,
+        "images_per_second": len(images) / step,
     }
-
-
-def seconds(
-    step: Step, rounds: int, device: str, clock: str = "wall", warm: bool = True
-) -> float:
-    """Return the median time of a step, after one that does not count if `warm`."""
-    import torch
-
-    if warm:
-        step()
-    now = CLOCKS[clock]
-    times = []
-    for _ in range(rounds):
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        start = now()
-        step()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        times.append(now() - start)
-    return statistics.median(times)
+    if baseline:
+        naive = steps.seconds(steps.naive_step(*batch), 1, *clock[1:], warm=False)
+        measured["naive_seconds"] = naive
+        measured["naive_ratio"] = naive / step
+        measured["naive_peak_gigabytes"] = peak(device)
+    return given | {key: round(value, 4) for key, value in measured.items()}
 
 
 def peak(device: str) -> float:
@@ -211,67 +145,55 @@ def markdown(results: list[dict], where: dict) -> str:
     titles = [COLUMNS[key][0] for key in keys]
     rows = []
     for result in results:
-        rows.append(
-            [
-                COLUMNS[key][1].format(result[key]) if key in result else ""
-                for key in keys
-            ]
-        )
+        row = []
+        for key in keys:
+            form = COLUMNS[key][1] if key in result else ""
+            row.append(form.format(result.get(key)))
+        rows.append(row)
     return f"{heading}\n\n{table(titles, rows, left=('method', 'class token', 'precision'))}"
 
 
 def main() -> int:
     """Run the command line."""
     parser = new_parser(
-        "How long a training step takes and how much memory it needs, beside the bare image tower."
+        "How long a training step takes and how much memory it needs, beside the bare image tower.",
+        batch_size=8,
+        n_ctx=16,
+        rounds=3,
     )
     add = parser.add_argument
+    words = comma_separated()
     many = "the first of the 2,191 of the 11 source sets"
-    add("--methods", type=comma_separated(), default=["VPT", "CoOp", "UPT"])
+    named = "an open_clip name, or pocket"
+    add("--methods", type=words, default=["VPT", "CoOp", "UPT"])
     add("--classes", type=comma_separated(int), default=[100, 1000, 2191], help=many)
-    add("--positions", type=comma_separated(), default=["end", "middle"])
-    add(
-        "--precision", type=comma_separated(), default=["fp32"], help="fp32, bf16, fp16"
-    )
-    add(
-        "--architecture",
-        default="ViT-B-16-quickgelu",
-        help="an open_clip name, or pocket",
-    )
+    add("--positions", type=words, default=["end", "middle"])
+    add("--precision", type=words, default=["fp32"], help="fp32, bf16, fp16")
+    add("--architecture", default="ViT-B-16-quickgelu", help=named)
     add("--device", default="", help="default: cuda if there is one")
-    add("--batch-size", type=int, default=8)
-    add("--n-ctx", type=int, default=16)
-    add("--rounds", type=int, default=3)
-    add(
-        "--clock",
-        choices=list(CLOCKS),
-        default="wall",
-        help="cpu: processor time, on a CPU with other load",
-    )
+    busy = "cpu: processor time, on a CPU with other load"
+    add("--clock", choices=["wall", "cpu"], default="wall", help=busy)
     add("--baseline", action="store_true", help="the naive way too")
-    add(
-        "--baseline-classes",
-        type=int,
-        default=1000,
-        help="no baseline beyond this many classes (memory)",
-    )
+    most = "no baseline beyond this many classes (memory)"
+    add("--baseline-classes", type=int, default=1000, help=most)
     add("--write", action="store_true", help="put the table into BENCHMARKS.md")
-    add("--case", help=argparse.SUPPRESS)
+    add("--case", type=json.loads, help=argparse.SUPPRESS)
     add_output_dir(parser)
     options = parser.parse_args()
     if options.case:
-        print(json.dumps(case(**json.loads(options.case))))
+        print(json.dumps(case(**options.case)))
         return 0
     options.device = usable_device(options.device)
     results = []
-    for arguments in tqdm(cases(options), unit="case", dynamic_ncols=True):
+    for given in tqdm(cases(options), unit="case", dynamic_ncols=True):
+        baseline = options.baseline and given["classes"] <= options.baseline_classes
+        arguments = {"given": given, "baseline": baseline}
         results.append(run_case("scripts.benchmarks.training", arguments))
         tqdm.write(json.dumps(results[-1]), file=sys.stderr)
     where = machine(options.device)
     text = markdown(results, where)
-    write_result(
-        options.output_dir, "benchmark", {"machine": where, "results": results}, text
-    )
+    result = {"machine": where, "results": results}
+    write_result(options.output_dir, "benchmark", result, text)
     if options.write:
         fill(ROOT / "BENCHMARKS.md", "steps", text)
     print(text)

@@ -235,6 +235,14 @@ def test_elevater_base_and_new_classes(cfg, shapes):
     ]
 
 
+def test_one_class_has_no_roc_auc(cfg, shapes, monkeypatch):
+    monkeypatch.setattr(Shapes, "metric", "roc_auc")
+    assert Shapes(cfg).num_classes == 2
+    cfg.DATASET.SUBSAMPLE_CLASSES = "base"
+    with pytest.raises(ValueError, match="leaves one class of .* roc_auc, needs two"):
+        Shapes(cfg)
+
+
 def test_coop_errors(cfg, pets, disk):
     disk.json(
         "pets/split_zhou_Pets.json",

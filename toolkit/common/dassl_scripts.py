@@ -12,24 +12,26 @@ from pathlib import Path
 from toolkit.common import plugins
 
 NEVER_RUN = ("parse_args", "main")  # calls of these are not made
+DEFINITIONS = (
+    *(ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef),
+    *(ast.Assign, ast.AnnAssign, ast.Try),
+)  # statements that are run
 PREFIX = "theirs_"  # before the names of a script's own flags
 
 
-def find_script(folder: Path, beside: Path) -> Path | None:
-    """Return the file that defines `extend_cfg` for a trainer's file: the first that
-    imports it, else the first, of train.py in `folder` and the files beside it; None if
-    there is none.
+def find_script(folder: Path, trainer: Path) -> Path | None:
+    """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
+    that of a trainer; None if there is none. Of several, one that imports the trainer's
+    file is preferred.
     """
-    candidates = [folder / "train.py", beside.parent / "train.py", beside]
-    candidates += sorted(beside.parent.glob("*.py"))
-    candidates += sorted(folder.glob("*.py"))
+    candidates = [folder / "train.py", trainer.parent / "train.py", trainer]
+    candidates += sorted(trainer.parent.glob("*.py")) + sorted(folder.glob("*.py"))
     found = []
     for file in candidates:
-        is_theirs = file.is_file() and not plugins.is_ours(file)
-        text = _text(file) if is_theirs else ""
+        text = _text(file) if file.is_file() and not plugins.is_ours(file) else ""
         if "def extend_cfg(" in text:
             found.append(file)
-            if file == beside or imports(text, beside):
+            if file == trainer or imports(text, trainer):
                 return file
     return found[0] if found else None
 
@@ -49,10 +51,8 @@ def functions(file: Path, builtins: Mapping | None = None) -> dict:
     namespace: dict = {"__name__": "train", "__file__": str(file)}
     if builtins is not None:
         namespace["__builtins__"] = builtins
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    kinds += (ast.Assign, ast.AnnAssign, ast.Try)
     for statement in _tree(file).body:
-        if isinstance(statement, kinds) and not _calls(statement, NEVER_RUN):
+        if isinstance(statement, DEFINITIONS) and not _calls(statement, NEVER_RUN):
             _run(statement, file, namespace)
     return namespace
 
@@ -145,10 +145,12 @@ def _flags_of(file: Path) -> list[argparse.Action]:
     return [action for action in actions if action.option_strings]
 
 
-def namespace_for(file: Path | None, given: Mapping[str, object]) -> argparse.Namespace:
-    """Return a script's arguments: its own defaults, and the flags that are given."""
+def namespace_for(file: Path, given: Mapping[str, object]) -> argparse.Namespace:
+    """Return the arguments that a script's functions take: its own defaults, and the
+    values of the flags that are given.
+    """
     values: dict[str, object] = {}
-    parser = parser_of(file) if file else None
+    parser = parser_of(file)
     for action in parser._actions if parser else []:
         if action.default is not argparse.SUPPRESS:
             values[action.dest] = action.default

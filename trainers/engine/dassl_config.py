@@ -60,11 +60,11 @@ class Script:
 def script_of(cls: type) -> Script | None:
     """Return the script beside a trainer that defines `extend_cfg`, or None."""
     package = plugin_files.package_of(cls)
-    beside = Path(plugin_files.source_of(cls))
-    folder, builtins = beside.parent, None
+    trainer = Path(plugin_files.source_of(cls))
+    folder, builtins = trainer.parent, None
     if package is not None:
         folder, builtins = package.folder, package.builtins
-    file = dassl_scripts.find_script(folder, beside)
+    file = dassl_scripts.find_script(folder, trainer)
     found = dassl_scripts.functions(file, builtins) if file else {}
     if file is None or "extend_cfg" not in found:
         return None

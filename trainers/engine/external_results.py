@@ -109,35 +109,34 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
     """
     folder = Path(cfg.OUTPUT_DIR)
     counts = count_parameters(trainer)
-    records, whole = [], {}
+    records: list[dict] = []
+    complete: list[Task] = []
+    targets, scores = {}, {}
     for task, items, found in _by_task(trainer, cfg, tested):
-        targets = _targets(task, items)
+        truth = _targets(task, items)
         record = {"task": task.name, "metric": task.metric}
         if found is not None:
-            record |= _judged(task, targets, found)
+            record |= _judged(task, truth, found)
         elif tested.value is not None and task.metric == "accuracy":
             record["score"] = round(float(tested.value), 6)
         if tested.split != "test" and "score" in record:
             record["split"] = tested.split
         records.append(record | _about(trainer, cfg, task, counts, tested.validation))
-        is_complete = len(items) == len(task.test)
-        if found is not None and tested.split == "test" and is_complete:
-            whole[task.name] = (task, targets, found)
-    for name, (_, _, found) in whole.items():
+        if found is None or tested.split != "test" or len(items) != len(task.test):
+            continue
+        complete.append(task)
+        targets[task.name], scores[task.name] = truth, found
         write_predictions(
-            folder / "predictions" / f"seed{max(cfg.SEED, 0)}_{name}.json",
+            folder / "predictions" / f"seed{max(cfg.SEED, 0)}_{task.name}.json",
             model_name=f"{cfg.TRAINER.NAME}-{results.backbone_name(cfg)}",
-            dataset_name=name,
+            dataset_name=task.name,
             n_shot=int(cfg.DATASET.NUM_SHOTS),
             seed=max(cfg.SEED, 0),
             probabilities=found.numpy(),
             **counts,
         )
-    if whole:
-        tasks = [task for task, _, _ in whole.values()]
-        targets = {name: entry[1] for name, entry in whole.items()}
-        found = {name: entry[2] for name, entry in whole.items()}
-        tables.write(folder, tasks, targets, found, {})
+    if complete:
+        tables.write(folder, complete, targets, scores, {})
     write_json(folder / "results.json", records, indent=1)
     return records
 

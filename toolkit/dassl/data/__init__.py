@@ -1,5 +1,3 @@
 """From a registered dataset to batches."""
 
 from .data_manager import DataManager, DatasetWrapper
-
-__all__ = ["DataManager", "DatasetWrapper"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -105,25 +106,17 @@ class DataManager:
         if cfg.VERBOSE:
             self.show_dataset_summary(cfg)
 
-    @property
-    def num_classes(self) -> int:
-        return self._num_classes
-
-    @property
-    def num_source_domains(self) -> int:
-        return self._num_source_domains
-
-    @property
-    def lab2cname(self) -> dict[int, str]:
-        return self._lab2cname
+    num_classes = property(attrgetter("_num_classes"))
+    num_source_domains = property(attrgetter("_num_source_domains"))
+    lab2cname = property(attrgetter("_lab2cname"))
 
     def show_dataset_summary(self, cfg) -> None:
         """Log a table of two columns: splits and classes, and their numbers."""
         rows = [("Dataset", cfg.DATASET.NAME)]
-        if cfg.DATASET.SOURCE_DOMAINS:
-            rows.append(("Source", ", ".join(cfg.DATASET.SOURCE_DOMAINS)))
-        if cfg.DATASET.TARGET_DOMAINS:
-            rows.append(("Target", ", ".join(cfg.DATASET.TARGET_DOMAINS)))
+        for name in ("Source", "Target"):
+            domains = cfg.DATASET[f"{name.upper()}_DOMAINS"]
+            if domains:
+                rows.append((name, ", ".join(domains)))
         rows.append(("# classes", f"{self.num_classes:,}"))
         for split in ("train_x", "train_u", "val", "test"):
             data = getattr(self.dataset, split)
@@ -177,18 +170,16 @@ class DatasetWrapper(Dataset):
             "index": index,
         }
         image = read_image(item.impath)
-        if self.transform is None:
+        transforms = self.transform
+        if transforms is None:
             output["img"] = image
-        elif isinstance(self.transform, list | tuple):
-            for position, transform in enumerate(self.transform, start=1):
-                key = "img" if position == 1 else f"img{position}"
-                output[key] = self._apply(transform, image)
-        else:
-            output["img"] = self._apply(self.transform, image)
+            transforms = ()
+        elif not isinstance(transforms, list | tuple):
+            transforms = (transforms,)
+        for position, transform in enumerate(transforms, start=1):
+            key = "img" if position == 1 else f"img{position}"
+            images = [transform(image) for _ in range(self.k_tfm)]
+            output[key] = images[0] if self.k_tfm == 1 else images
         if self.return_img0:
             output["img0"] = self.to_tensor(image)
         return output
-
-    def _apply(self, transform, image):
-        images = [transform(image) for _ in range(self.k_tfm)]
-        return images[0] if self.k_tfm == 1 else images

@@ -7,14 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
-SAMPLERS = (
-    "RandomSampler",
-    "SequentialSampler",
-    "RandomDomainSampler",
-    "SeqDomainSampler",
-    "RandomClassSampler",
-)
-
 
 class _DrawnSampler(Sampler):
     """An order drawn by Python's random generator at the start of each epoch.
@@ -135,9 +127,7 @@ class RandomClassSampler(_DrawnSampler):
         return order
 
     def _chunks(self, indices: list[int]) -> list[list[int]]:
-        """Return a class's items in random order, ``n_ins`` a chunk, without a short
-        rest.
-        """
+        """Return a class's items in random order, ``n_ins`` a chunk."""
         order = list(indices)
         if len(order) < self.n_ins:
             order = np.random.choice(order, size=self.n_ins, replace=True).tolist()
@@ -161,22 +151,20 @@ def build_sampler(
     n_domain: int = 0,
     n_ins: int = 16,
 ) -> Sampler:
-    """Return a sampler by name: RandomSampler, SequentialSampler, RandomDomainSampler,
-    SeqDomainSampler, RandomClassSampler.
+    """Return a sampler by name.
 
-    Raises:
-        ValueError: unknown name, or sizes that do not fit the data.
+    Raises ValueError for an unknown name, or sizes that do not fit the data.
     """
-    if sampler_type == "RandomSampler":
-        return RandomSampler(data_source)
-    if sampler_type == "SequentialSampler":
-        return SequentialSampler(data_source)
-    if sampler_type == "RandomDomainSampler":
-        return RandomDomainSampler(data_source, batch_size, n_domain)
-    if sampler_type == "SeqDomainSampler":
-        return SeqDomainSampler(data_source, batch_size)
-    if sampler_type == "RandomClassSampler":
-        return RandomClassSampler(data_source, batch_size, n_ins)
-    raise ValueError(
-        f"Unknown sampler {sampler_type!r}; choose one of {', '.join(SAMPLERS)}"
-    )
+    samplers = {
+        "RandomSampler": (RandomSampler,),
+        "SequentialSampler": (SequentialSampler,),
+        "RandomDomainSampler": (RandomDomainSampler, batch_size, n_domain),
+        "SeqDomainSampler": (SeqDomainSampler, batch_size),
+        "RandomClassSampler": (RandomClassSampler, batch_size, n_ins),
+    }
+    if sampler_type not in samplers:
+        raise ValueError(
+            f"Unknown sampler {sampler_type!r}; choose one of {', '.join(samplers)}"
+        )
+    cls, *sizes = samplers[sampler_type]
+    return cls(data_source, *sizes)

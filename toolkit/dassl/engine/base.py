@@ -1,6 +1,4 @@
-"""The base of all trainers: a registry of models, checkpoints, and the order of the
-hooks.
-"""
+"""The base of all trainers: models, checkpoints, and the order of the hooks."""
 
 import logging
 import os
@@ -57,10 +55,7 @@ class TrainerBase:
         self._scheds[name] = sched
 
     def get_model_names(self, names: Names = None) -> list[str]:
-        """Return all registered names, or ``names`` as a list.
-
-        Raises ValueError if one is not registered.
-        """
+        """Return ``names`` as a list, or all; ValueError if unregistered."""
         if names is None:
             return list(self._models)
         names = tolist_if_not(names)
@@ -157,13 +152,8 @@ class TrainerBase:
             checkpoint = load_checkpoint(path)
             val_result = checkpoint.get("val_result")
             shown = "none" if val_result is None else f"{val_result:.1f}"
-            logger.info(
-                "Load %s to %s (epoch=%d, val_result=%s)",
-                path,
-                name,
-                checkpoint["epoch"],
-                shown,
-            )
+            shown = f"(epoch={checkpoint['epoch']}, val_result={shown})"
+            logger.info("Load %s to %s %s", path, name, shown)
             self._models[name].load_state_dict(checkpoint["state_dict"])
 
     # -- tensorboard ---------------------------------------------------------------------------------------------
@@ -174,12 +164,11 @@ class TrainerBase:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(log_dir=log_dir)
         except ImportError:
-            logger.warning(
-                "tensorboard is not installed: no curves are written to %s", log_dir
-            )
-            return
-        self._writer = SummaryWriter(log_dir=log_dir)
+            message = "tensorboard is not installed: no curves are written to %s"
+            logger.warning(message, log_dir)
 
     def close_writer(self) -> None:
         """Close the writer, if there is one."""
@@ -197,9 +186,7 @@ class TrainerBase:
     # -- the loop and its hooks ----------------------------------------------------------------------------------
 
     def train(self, start_epoch: int, max_epoch: int) -> None:
-        """Run all hooks from ``start_epoch`` (``before_train`` may change it) to
-        ``max_epoch``.
-        """
+        """Run all hooks; ``before_train`` may change the first epoch."""
         self.start_epoch = start_epoch
         self.max_epoch = max_epoch
         self.before_train()
@@ -222,37 +209,21 @@ class TrainerBase:
     def after_epoch(self) -> None:
         """Run the hook after each epoch."""
 
-    def run_epoch(self) -> None:
-        """Make one pass over the training data."""
+    def _missing(self, *args, **kwargs):
         raise NotImplementedError
 
-    def test(self) -> float:
-        """Evaluate the registered models."""
-        raise NotImplementedError
-
-    def parse_batch_train(self, batch):
-        """Return the model input and labels of a training batch."""
-        raise NotImplementedError
-
-    def parse_batch_test(self, batch):
-        """Return the model input and labels of a test batch."""
-        raise NotImplementedError
-
-    def forward_backward(self, batch) -> dict | None:
-        """Make one training step; return scalars to log."""
-        raise NotImplementedError
-
-    def model_inference(self, input: Tensor) -> Tensor:
-        """Return the scores (B, C) of a test batch."""
-        raise NotImplementedError
+    # of subclasses
+    run_epoch = _missing  # () one pass over the training data
+    test = _missing  # () -> the first result, as the evaluator gives it
+    parse_batch_train = _missing  # (batch) -> model input and labels
+    parse_batch_test = _missing  # (batch) -> model input and labels
+    forward_backward = _missing  # (batch) one step -> scalars to log, or None
+    model_inference = _missing  # (input) -> scores (B, C)
 
     # -- the parts of a step -------------------------------------------------------------------------------------
 
     def set_model_mode(self, mode: str = "train", names: Names = None) -> None:
-        """Switch models to "train", or to "test" / "eval".
-
-        Raises KeyError for another mode.
-        """
+        """Switch models to "train", "test" or "eval", or raise KeyError."""
         if mode not in ("train", "test", "eval"):
             raise KeyError(f"Unknown mode {mode!r}; choose train, test or eval")
         for name in self.get_model_names(names):
@@ -260,17 +231,13 @@ class TrainerBase:
                 self._models[name].train(mode == "train")
 
     def update_lr(self, names: Names = None) -> None:
-        """Step the schedules; to be called once an epoch, after its last optimiser
-        step.
-        """
+        """Step the schedules; once an epoch, after its last optimiser step."""
         for name in self.get_model_names(names):
             if self._scheds[name] is not None:
                 self._scheds[name].step()
 
     def get_current_lr(self, names: Names = None) -> float:
-        """Return the learning rate of the first group of the first of ``names`` that
-        has an optimiser; 0 without one.
-        """
+        """Return the first learning rate of ``names``; 0 without one."""
         optims = self._optimizers(names)
         return optims[0].param_groups[0]["lr"] if optims else 0.0
 

@@ -1,6 +1,4 @@
-"""Trainers over one labelled loader (``TrainerX``), or over that and an unlabelled one
-(``TrainerXU``).
-"""
+"""Trainers over one labelled loader, or over that and an unlabelled one."""
 
 import datetime
 import itertools
@@ -22,13 +20,9 @@ from .base import TrainerBase
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["SimpleNet", "SimpleTrainer", "TrainerBase", "TrainerX", "TrainerXU"]
-
 
 class SimpleNet(nn.Module):
-    """A registered backbone, perhaps a registered head, and a linear classifier unless
-    ``num_classes`` is 0.
-    """
+    """A registered backbone, perhaps a head, and a classifier if there are classes."""
 
     def __init__(self, cfg, model_cfg, num_classes: int, **kwargs):
         super().__init__()
@@ -61,9 +55,7 @@ class SimpleNet(nn.Module):
         return self._fdim
 
     def forward(self, x: Tensor, return_feature: bool = False):
-        """Return scores (B, C) of images (B, 3, H, W), or features without a
-        classifier; both with ``return_feature``.
-        """
+        """Return scores (B, C), or features without a classifier, or both."""
         features = self.backbone(x)
         if self.head is not None:
             features = self.head(features)
@@ -100,15 +92,10 @@ class SimpleTrainer(TrainerBase):
         self.best_result = float("-inf")
 
     def check_cfg(self, cfg) -> None:
-        """Raise ValueError for a configuration that the trainer cannot run.
-
-        It is called first.
-        """
+        """Raise ValueError for a configuration that cannot run; called first."""
 
     def build_data_loader(self) -> None:
-        """Set ``dm``, the four loaders, ``num_classes``, ``num_source_domains`` and
-        ``lab2cname``.
-        """
+        """Set ``dm``, its loaders and the facts about its classes."""
         dm = DataManager(self.cfg)
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
@@ -120,9 +107,7 @@ class SimpleTrainer(TrainerBase):
         self.dm = dm
 
     def build_model(self) -> None:
-        """Build and register a ``SimpleNet``; prompt trainers build their own model
-        here.
-        """
+        """Register a ``SimpleNet``; prompt trainers build their own model."""
         cfg = self.cfg
         self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
         if cfg.MODEL.INIT_WEIGHTS:
@@ -146,17 +131,13 @@ class SimpleTrainer(TrainerBase):
         """
         os.makedirs(self.output_dir, exist_ok=True)
         self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        names = self.get_model_names()
+        folders = [os.path.join(self.output_dir, name) for name in names]
         if self.cfg.RESUME:
             self._resume(self.cfg.RESUME)
-        else:
-            folders = [
-                os.path.join(self.output_dir, name) for name in self.get_model_names()
-            ]
-            if any(map(last_checkpoint, folders)):
-                logger.warning(
-                    "%s holds checkpoints; set RESUME to continue from them",
-                    self.output_dir,
-                )
+        elif any(map(last_checkpoint, folders)):
+            message = "%s holds checkpoints; set RESUME to continue from them"
+            logger.warning(message, self.output_dir)
         self.time_start = time.time()
 
     def _resume(self, directory: str) -> None:
@@ -176,9 +157,7 @@ class SimpleTrainer(TrainerBase):
                 shutil.copyfile(best, here)
 
     def after_epoch(self) -> None:
-        """Save a model that is strictly better on the validation set, with
-        ``best_val``, and regular checkpoints.
-        """
+        """Save the best model, with ``best_val``, and regular checkpoints."""
         last_epoch = self.epoch + 1 == self.max_epoch
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
@@ -222,11 +201,11 @@ class SimpleTrainer(TrainerBase):
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = self.cfg.TEST.SPLIT if split is None else split
-        if split == "val" and self.val_loader is None:
+        loader = self.val_loader
+        if split == "val" and loader is None:
             logger.warning("There is no validation set: the test set is used instead")
-        if split != "val" or self.val_loader is None:
-            split = "test"
-        loader = self.val_loader if split == "val" else self.test_loader
+        if split != "val" or loader is None:
+            split, loader = "test", self.test_loader
         if loader is None:
             raise ValueError(f"The dataset has no {split} split to evaluate on")
         logger.info("Evaluate on the *%s* set", split)
@@ -247,9 +226,7 @@ class SimpleTrainer(TrainerBase):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def _run_steps(self, batches, num_batches: int) -> None:
-        """Run ``forward_backward`` on tuples of arguments, log one line every
-        ``PRINT_FREQ`` batches.
-        """
+        """Run ``forward_backward`` on tuples of arguments, and log."""
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = num_batches
@@ -304,9 +281,7 @@ class TrainerX(SimpleTrainer):
         self._run_steps(zip(self.train_loader_x, strict=True), len(self.train_loader_x))
 
     def parse_batch_train(self, batch: dict):
-        """Return images, labels and domains, on the device; prompt trainers return the
-        first two.
-        """
+        """Return images, labels and domains, on the device."""
         return tuple(batch[key].to(self.device) for key in ("img", "label", "domain"))
 
 

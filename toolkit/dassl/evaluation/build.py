@@ -1,20 +1,11 @@
 """The registry of evaluators."""
 
-from ..utils.registry import Registry, build_registered
+from ..utils.registry import Registry
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
 
 def build_evaluator(cfg, **kwargs):
-    """Return the evaluator `cfg.TEST.EVALUATOR`, constructed with `cfg` and `kwargs`.
-
-    Raises ValueError if there is none.
-    """
-    return build_registered(
-        EVALUATOR_REGISTRY,
-        cfg.TEST.EVALUATOR,
-        "Loading evaluator",
-        cfg.VERBOSE,
-        cfg,
-        **kwargs,
-    )
+    """Return the evaluator `cfg.TEST.EVALUATOR`, constructed with `cfg` and `kwargs`."""
+    name, label = cfg.TEST.EVALUATOR, "Loading evaluator"
+    return EVALUATOR_REGISTRY.build(name, label, cfg.VERBOSE, cfg, **kwargs)

@@ -70,7 +70,10 @@ class Classification(EvaluatorBase):
                 "The evaluator has processed no batch since its last reset"
             )
         truth = torch.cat(self._y_true).long()
-        cmat = _confusion(truth, torch.cat(self._y_pred))
+        guess = torch.cat(self._y_pred)
+        size = int(max(truth.max(), guess.max())) + 1
+        counts = torch.bincount(truth * size + guess, minlength=size * size)
+        cmat = counts.view(size, size).double()  # rows by true label
         hits = cmat.diagonal()
         truths = cmat.sum(dim=1)
         guesses = cmat.sum(dim=0)
@@ -98,9 +101,7 @@ class Classification(EvaluatorBase):
         return results
 
     def _per_class(self, hits: Tensor, truths: Tensor) -> float:
-        """Log one line for each label that occurs, and return the mean of their
-        accuracies in percent.
-        """
+        """Log each label that occurs; return their mean accuracy in percent."""
         logger.info("=> per-class result")
         accuracies = []
         for label in truths.nonzero().flatten().tolist():
@@ -118,16 +119,7 @@ class Classification(EvaluatorBase):
 
 
 def _normalized(cmat: Tensor) -> Tensor:
-    """Return shares of each row, (K, K), for the K labels that occur as true or
-    predicted.
-    """
+    """Return shares of each row, for the K labels that occur, (K, K)."""
     occurs = (cmat.sum(dim=0) + cmat.sum(dim=1)) > 0
     cmat = cmat[occurs][:, occurs]
     return cmat / cmat.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def _confusion(truth: Tensor, guess: Tensor) -> Tensor:
-    """Return counts (L, L), rows by true label, columns by predicted label."""
-    size = int(max(truth.max(), guess.max())) + 1
-    counts = torch.bincount(truth * size + guess, minlength=size * size)
-    return counts.view(size, size).double()

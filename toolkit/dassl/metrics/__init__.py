@@ -1,5 +1,3 @@
 """Metrics over a batch."""
 
 from .accuracy import compute_accuracy
-
-__all__ = ["compute_accuracy"]

@@ -1,16 +1,14 @@
-"""Backbones: their base class and registry."""
+"""The base class of backbones and their registry."""
 
 from torch import nn
 
-from ..utils.registry import Registry, build_registered
+from ..utils.registry import Registry
 
 BACKBONE_REGISTRY = Registry("BACKBONE")
 
 
 class Backbone(nn.Module):
-    """A module that makes features (B, `out_features`) of images; subclasses set
-    `_out_features`.
-    """
+    """Makes features (B, `out_features`) of images; subclasses set `_out_features`."""
 
     @property
     def out_features(self) -> int | None:
@@ -19,8 +17,5 @@ class Backbone(nn.Module):
 
 
 def build_backbone(name: str, verbose: bool = True, **kwargs):
-    """Return the backbone registered as `name`, constructed with `kwargs`.
-
-    Raises ValueError if there is none.
-    """
-    return build_registered(BACKBONE_REGISTRY, name, "backbone", verbose, **kwargs)
+    """Return the backbone registered as `name`, constructed with `kwargs`."""
+    return BACKBONE_REGISTRY.build(name, "backbone", verbose, **kwargs)

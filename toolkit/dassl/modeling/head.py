@@ -1,13 +1,10 @@
-"""Heads: a registry."""
+"""The registry of heads."""
 
-from ..utils.registry import Registry, build_registered
+from ..utils.registry import Registry
 
 HEAD_REGISTRY = Registry("HEAD")
 
 
 def build_head(name: str, verbose: bool = True, **kwargs):
-    """Return the head registered as `name`, constructed with `kwargs`.
-
-    Raises ValueError if there is none.
-    """
-    return build_registered(HEAD_REGISTRY, name, "head", verbose, **kwargs)
+    """Return the head registered as `name`, constructed with `kwargs`."""
+    return HEAD_REGISTRY.build(name, "head", verbose, **kwargs)

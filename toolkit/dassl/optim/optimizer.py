@@ -1,5 +1,6 @@
 """Optimisers by configuration."""
 
+import functools
 import logging
 from collections.abc import Iterable
 
@@ -66,15 +67,14 @@ def build_optimizer(
 
 def _create(groups: list[dict], c) -> Optimizer:
     common = {"lr": c.LR, "weight_decay": c.WEIGHT_DECAY}
-    betas = {"betas": (c.ADAM_BETA1, c.ADAM_BETA2)}
-    if c.NAME == "adam":
-        return torch.optim.Adam(groups, **common, **betas)
-    if c.NAME == "amsgrad":
-        return torch.optim.Adam(groups, **common, **betas, amsgrad=True)
-    if c.NAME == "adamw":
-        return torch.optim.AdamW(groups, **common, **betas)
-    if c.NAME == "radam":
-        return RAdam(groups, **common, **betas)
+    adams = {
+        "adam": torch.optim.Adam,
+        "amsgrad": functools.partial(torch.optim.Adam, amsgrad=True),
+        "adamw": torch.optim.AdamW,
+        "radam": RAdam,
+    }
+    if c.NAME in adams:
+        return adams[c.NAME](groups, **common, betas=(c.ADAM_BETA1, c.ADAM_BETA2))
     if c.NAME == "rmsprop":
         return torch.optim.RMSprop(
             groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA
@@ -89,9 +89,7 @@ def _create(groups: list[dict], c) -> Optimizer:
 
 
 def _staged_groups(model: nn.Module, c) -> list[dict]:
-    """Return two groups: parameters under ``NEW_LAYERS`` at ``LR``, all others at ``LR
-    * BASE_LR_MULT``.
-    """
+    """Return ``NEW_LAYERS`` at ``LR``, and others at ``LR * BASE_LR_MULT``."""
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"OPTIM.STAGED_LR needs a torch module, not {type(model).__name__}"

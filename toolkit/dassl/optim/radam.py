@@ -6,9 +6,7 @@ import torch
 
 
 class RAdam(torch.optim.RAdam):
-    """torch's RAdam with weight decay that is decoupled from the gradient, as Dassl's
-    is.
-    """
+    """torch's RAdam with decoupled weight decay, as Dassl's is."""
 
     def __init__(
         self,

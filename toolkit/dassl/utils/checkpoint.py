@@ -100,9 +100,7 @@ def load_checkpoint(fpath: StrPath) -> dict:
 
 
 def last_checkpoint(fdir: StrPath) -> str | None:
-    """Return the path of the regular file that the pointer in ``fdir`` names, None
-    without a pointer.
-    """
+    """Return the regular file that the pointer in ``fdir`` names, or None."""
     pointer = os.path.join(fdir, POINTER_FILE)
     if not os.path.isfile(pointer):
         return None

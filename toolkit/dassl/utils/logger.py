@@ -1,6 +1,4 @@
-"""The run's log: Python's ``logging`` on the console and in ``log.txt``, a copy of the
-console's text.
-"""
+"""The run's log: Python's ``logging``, and a copy of the console's text."""
 
 import contextlib
 import logging

@@ -1,5 +1,6 @@
 """Name -> class, filled by decorators."""
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -21,27 +22,23 @@ class Registry:
         self._obj_map: dict[str, Any] = {}
 
     def register(self, obj: Any = None, force: bool = False) -> Callable | None:
-        """Register under ``obj.__name__``.
+        """Register under ``obj.__name__``; `force` replaces an entry of that name.
 
-        Raises KeyError if the name is taken, unless `force` replaces it.
+        Raises KeyError if the name is taken.
         """
-        if obj is not None:
-            self._register(obj, force)
-            return None
+        if obj is None:
+            return functools.partial(self._register, force=force)
+        self._register(obj, force)
+        return None
 
-        def decorate(target):
-            self._register(target, force)
-            return target
-
-        return decorate
-
-    def _register(self, obj: Any, force: bool) -> None:
+    def _register(self, obj: Any, force: bool) -> Any:
         name = obj.__name__
         if name in self._obj_map and not force:
             raise KeyError(
                 f"{name} is already registered in {self._name} (by {self._obj_map[name].__module__})"
             )
         self._obj_map[name] = obj
+        return obj
 
     def get(self, name: str) -> Any:
         """Return the entry called `name`. Raises KeyError if there is none."""
@@ -53,16 +50,13 @@ class Registry:
         """Return the names in order of registration."""
         return list(self._obj_map)
 
+    def build(self, name: str, label: str, verbose: bool, *args, **kwargs) -> Any:
+        """Return the object registered as `name`, constructed with the other arguments;
+        log "label: name" if `verbose`.
 
-def build_registered(
-    registry: Registry, name: str, label: str, verbose: bool, *args, **kwargs
-) -> Any:
-    """Return the object registered as `name`, constructed with the other arguments; log
-    "label: name" if `verbose`.
-
-    Raises ValueError if there is none; the message names the nearest one.
-    """
-    check_availability(name, registry.registered_names())
-    if verbose:
-        logger.info("%s: %s", label, name)
-    return registry.get(name)(*args, **kwargs)
+        Raises ValueError if there is none; the message names the nearest one.
+        """
+        check_availability(name, self.registered_names())
+        if verbose:
+            logger.info("%s: %s", label, name)
+        return self.get(name)(*args, **kwargs)

@@ -65,10 +65,7 @@ def download_url(url: str, dst: StrPath) -> None:
 
 
 def read_image(path: StrPath) -> Image.Image:
-    """Return a file as a PIL image in RGB.
-
-    Raises FileNotFoundError if there is none.
-    """
+    """Return an image in RGB. Raises FileNotFoundError if there is none."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No image found: {path}")
     with Image.open(path) as image:
@@ -102,8 +99,7 @@ def listdir_nohidden(path: StrPath, sort: bool = False) -> list[str]:
 
 def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
     """Return the string of ``b`` that is most like ``a``, None for an empty ``b``."""
-    found = nearest(a, b)
-    return found[0] if found else None
+    return next(iter(nearest(a, b)), None)
 
 
 def tolist_if_not(x: Any) -> list:

@@ -81,10 +81,7 @@ def open_specified_layers(model: nn.Module, open_layers: str | Sequence[str]) ->
 def count_num_param(
     model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None
 ) -> int:
-    """Return the number of scalars in a model's parameters, or in ``params``.
-
-    Raises ValueError without either.
-    """
+    """Return the number of scalars in a model's parameters, or in ``params``."""
     if model is not None:
         params = model.parameters()
     if params is None:

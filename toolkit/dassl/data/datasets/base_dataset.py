@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from ...utils import check_availability, download_url, mkdir_if_missing
 
@@ -40,21 +41,10 @@ class Datum:
         self._domain = domain
         self._classname = classname
 
-    @property
-    def impath(self) -> str:
-        return self._impath
-
-    @property
-    def label(self) -> int:
-        return self._label
-
-    @property
-    def domain(self) -> int:
-        return self._domain
-
-    @property
-    def classname(self) -> str:
-        return self._classname
+    impath = property(attrgetter("_impath"))
+    label = property(attrgetter("_label"))
+    domain = property(attrgetter("_domain"))
+    classname = property(attrgetter("_classname"))
 
     def __repr__(self) -> str:
         return f"Datum({self._impath!r}, {self._label}, {self._domain}, {self._classname!r})"
@@ -66,6 +56,11 @@ class DatasetBase:
 
     Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run
     from 0; the number of classes and their names are those of ``train_x``.
+
+    Attributes:
+        train_x, train_u, val, test: lists of items, or None.
+        lab2cname: label -> class name, in order of labels.
+        classnames: in order of labels.
     """
 
     dataset_dir = ""  # folder below cfg.DATASET.ROOT
@@ -86,35 +81,13 @@ class DatasetBase:
         self._num_classes = self.get_num_classes(labelled)
         self._lab2cname, self._classnames = self.get_lab2cname(labelled)
 
-    @property
-    def train_x(self) -> list | None:
-        return self._train_x
-
-    @property
-    def train_u(self) -> list | None:
-        return self._train_u
-
-    @property
-    def val(self) -> list | None:
-        return self._val
-
-    @property
-    def test(self) -> list | None:
-        return self._test
-
-    @property
-    def lab2cname(self) -> dict[int, str]:
-        """Return label -> class name, in order of labels."""
-        return self._lab2cname
-
-    @property
-    def classnames(self) -> list[str]:
-        """Return the class names in order of labels."""
-        return self._classnames
-
-    @property
-    def num_classes(self) -> int:
-        return self._num_classes
+    train_x = property(attrgetter("_train_x"))
+    train_u = property(attrgetter("_train_u"))
+    val = property(attrgetter("_val"))
+    test = property(attrgetter("_test"))
+    lab2cname = property(attrgetter("_lab2cname"))
+    classnames = property(attrgetter("_classnames"))
+    num_classes = property(attrgetter("_num_classes"))
 
     @staticmethod
     def get_num_classes(data_source: Iterable) -> int:
@@ -131,9 +104,7 @@ class DatasetBase:
     def check_input_domains(
         self, source_domains: Sequence[str], target_domains: Sequence[str]
     ) -> None:
-        """Raise ValueError for a domain that the dataset lacks, or for an empty list of
-        sources.
-        """
+        """Raise ValueError for no source, or a domain that the dataset lacks."""
         if not source_domains:
             raise ValueError(
                 "DATASET.SOURCE_DOMAINS is empty: name at least one domain"
@@ -195,12 +166,8 @@ class DatasetBase:
         samples = data_sources
         if num_shots >= 1:
             logger.info("Creating a %d-shot dataset", num_shots)
-            samples = [
-                self._sample(source, num_shots, repeat) for source in data_sources
-            ]
-        if len(samples) == 1:
-            return samples[0]
-        return samples
+            samples = [self._sample(items, num_shots, repeat) for items in data_sources]
+        return samples[0] if len(samples) == 1 else samples
 
     def _sample(self, source: list, num_shots: int, repeat: bool) -> list:
         chosen = []

@@ -1,5 +1,3 @@
 """Image transforms by name."""
 
 from .transforms import AVAI_CHOICES, INTERPOLATION_MODES, build_transform
-
-__all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "build_transform"]

@@ -10,9 +10,7 @@ from torch import Tensor
 
 
 class RandomTranslation:
-    """With probability ``p`` resize to 9/8 of ``size`` and crop at random, else only
-    resize. PIL -> PIL.
-    """
+    """Resize PIL images; with probability ``p`` to 9/8, and crop at random."""
 
     def __init__(self, size: tuple[int, int], p: float = 0.5):
         from torchvision import transforms as T
@@ -34,9 +32,7 @@ class RandomTranslation:
 
 
 class RandomMagnitudeAugment:
-    """RandAugment with a magnitude sampled for each of ``n`` operations, each applied
-    with probability ``p``.
-    """
+    """RandAugment with a random magnitude of each of ``n`` operations."""
 
     def __init__(self, n: int = 2, p: float = 0.5):
         from torchvision import transforms as T
@@ -53,10 +49,7 @@ class RandomMagnitudeAugment:
 
 
 class Cutout:
-    """Set ``n_holes`` squares of side ``length`` pixels around random centres to 0.
-
-    Tensor (C, H, W) -> same.
-    """
+    """Set squares of side ``length`` pixels to 0. Tensor (C, H, W) -> same."""
 
     def __init__(self, n_holes: int = 1, length: int = 16):
         self.n_holes = n_holes
@@ -89,10 +82,7 @@ class GaussianNoise:
 
 
 class InstanceNormalize:
-    """Zero mean and unit deviation for each channel of each image.
-
-    Tensor (C, H, W) -> same.
-    """
+    """Zero mean and unit deviation of each channel. Tensor (C, H, W) -> same."""
 
     def __init__(self, eps: float = 1e-8):
         self.eps = eps
