@@ -1,10 +1,109 @@
-"""Command line: `python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml`;
-see `scripts.transfer.groups`.
+"""Groups of tasks from a transfer matrix: which tasks a target's prompt is trained
+with.
+
+    python -m scripts.groups MATRIX.csv --best --size 3 -o groups.yaml
+    python train.py --trainer MVPT --dataset mnist,gtsrb --groups groups.yaml
+
+MATRIX.csv has a row for each source task and a column for each target, raw scores or
+divided by each column's best: the choice is the same. A group of 2 is the target and
+the task whose prompt transfers best to it (with --worst: worst), a group of 3 has the
+second best too. The diagonal, a task's own prompt, is ignored.
 """
 
-import sys
+from __future__ import annotations
 
-from scripts.transfer.groups import main
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from scripts.transfer.matrix import Matrix, read_square_matrix
+from toolkit.common.cli import run_command
+from toolkit.common.files import write_text
+
+
+def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str]]:
+    """Return for each target the size - 1 tasks that transfer best (or worst) to it,
+    best (or worst) first.
+
+    Of equals, the earlier is first. Raises ValueError if a group would be larger than
+    the number of tasks.
+    """
+    tasks = matrix.targets
+    if not 1 <= size <= len(tasks):
+        raise ValueError(
+            f"--size: a group has 1 to {len(tasks)} tasks here, not {size}"
+        )
+    groups = {}
+    for target, column in zip(tasks, matrix.scores.T.tolist(), strict=True):
+        scores = dict(zip(tasks, column, strict=True))
+        del scores[target]
+        groups[target] = sorted(scores, key=scores.get, reverse=not worst)[: size - 1]
+    return groups
+
+
+def to_yaml(groups: dict[str, list[str]], comment: str) -> str:
+    """Return the YAML that `train.py --groups` takes."""
+    return f"# {comment}\n" + yaml.safe_dump(
+        groups, sort_keys=False, default_flow_style=None, width=1000
+    )
+
+
+def write_groups(args: argparse.Namespace) -> None:
+    """Write the groups of every size, to files or to standard output."""
+    parts = [part.strip() for part in args.size.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"--size: whole numbers from 1, comma separated, not {args.size!r}"
+        )
+    sizes = dict.fromkeys(map(int, parts))
+    matrix = read_square_matrix(args.matrix)
+    order = "worst" if args.worst else "best"
+    texts = {}
+    for size in sizes:
+        groups = choose(matrix, size, args.worst)
+        texts[size] = to_yaml(groups, f"{order} groups of {size}")
+    several = len(texts) > 1
+    for size, text in texts.items():
+        if not args.output:
+            if several:
+                sys.stdout.write("---\n")
+            sys.stdout.write(text)
+            continue
+        path = Path(args.output)
+        if several:
+            path = path.with_stem(f"{path.stem}_{size}")
+        write_text(path, text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; exit code 2 and one line for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.groups", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "matrix", help="CSV of scores: a row a source, a column a target"
+    )
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument(
+        "--best", action="store_true", help="tasks that transfer best (the default)"
+    )
+    order.add_argument("--worst", action="store_true", help="tasks that transfer worst")
+    parser.add_argument(
+        "--size",
+        default="3",
+        help="tasks in a group with the target; several sizes, comma separated",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="",
+        help="YAML; of several sizes, each has its own: groups_2.yaml",
+    )
+    args = parser.parse_args(argv)
+    return run_command(lambda: write_groups(args))
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,13 +20,11 @@ from functools import partial
 from pathlib import Path
 
 from scripts.jobs import execution
-from scripts.jobs.plan import Plan
 from scripts.study import __main__ as study
 from scripts.study import free_runs, plan_file
 from scripts.study.options import check_jobs, check_options
 from scripts.study.plan_file import PlanFile
-from scripts.study.running import progress_lines, run_jobs
-from toolkit.common.text import start_log
+from scripts.study.running import run_jobs
 
 log = logging.getLogger("sweep")
 
@@ -45,7 +43,7 @@ def arguments() -> argparse.ArgumentParser:
         default="",
         help="default: output/<name of the plan>; all nodes must see it",
     )
-    execution.add_plan_arguments(parser)
+    execution.add_arguments(parser)
     return parser
 
 
@@ -67,11 +65,10 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan that is a study, as scripts.study does."""
     flags = [f"--output-dir={args.output_dir}"]
     for key, value in content.study.items():
+        if isinstance(value, list):
+            value = ",".join(str(one) for one in value)
         if key != "items":
-            text = (
-                value if isinstance(value, str) else ",".join(str(one) for one in value)
-            )
-            flags.append(f"--{key}={text}")
+            flags.append(f"--{key}={value}")
     study_args = study.arguments().parse_args([*flags, "--", *content.study["items"]])
     for name in ("root", "dry_run", "jobs", "address", "cpus", "gpus", "retries"):
         setattr(study_args, name, getattr(args, name))
@@ -93,30 +90,18 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
         check_jobs(plan)
     except ValueError as error:
         raise ValueError(f"{args.plan.name}: options: {error}") from None
-    sys.stdout.write(describe(plan, args))
-    if args.dry_run:
-        return 0
-    tasks = [task for job in plan for task in job.settings["tasks"]]
-    is_pocket = all(entry.backbone == "pocket" for entry in content.entries)
-    write = partial(free_runs.write_results, plan, items)
-    return run_jobs(plan, tasks, args, is_pocket, write, "results.md", log)
-
-
-def describe(plan: Plan, args: argparse.Namespace) -> str:
-    """Return the plan as text: the number of jobs, and their expected time."""
     counts = plan.counts()
     backbones = sorted({job.settings["backbone"] for job in plan})
-    kinds = f"{counts.get('source', 0):,} source prompts, {counts['adaptation']:,} adaptations"
+    kinds = f"{counts['source']:,} source prompts, {counts['adaptation']:,} adaptations"
     if "evaluation" in counts:
         kinds += f", {counts['evaluation']:,} evaluations"
     lines = [f"{args.plan.name}: {', '.join(backbones)}, {kinds}"]
-    lines += progress_lines(plan, args, is_pocket=backbones == ["pocket"])
-    return "\n".join(lines) + "\n"
+    write = partial(free_runs.write_results, plan, items)
+    return run_jobs(plan, lines, args, write, log, "results.md")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    start_log()
     return execution.command(run, arguments(), argv)
 
 

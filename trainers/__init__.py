@@ -1,11 +1,8 @@
-"""Trainers: the Dassl plugins. Each says which prompt is learned and whether several
-tasks share it.
+"""Trainers, the Dassl plugins: each says which prompt is learned by how many tasks.
 
 Every module in this folder and in `methods/` may register trainers; to add one, drop a
 file in.
 """
-
-from __future__ import annotations
 
 import importlib
 import pkgutil
@@ -16,9 +13,7 @@ from toolkit.common import plugins
 
 def register_all() -> None:
     """Import every module of this folder and of `methods/`, and the files of --import,
-    so that their registrations run.
-
-    Repeated calls cost nothing.
+    so that their registrations run. Repeated calls cost nothing.
     """
     import datasets
     from toolkit import plugin_files

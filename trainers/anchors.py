@@ -1,8 +1,4 @@
-"""Frozen models that a prompt stays near: plain CLIP, or CLIP with the prompt that
-training starts from.
-"""
-
-from __future__ import annotations
+"""Frozen models that a prompt stays near: plain CLIP, or with the source prompt."""
 
 import copy
 from collections.abc import Sequence
@@ -14,7 +10,6 @@ from yacs.config import CfgNode
 from prompting.model import PromptedCLIP
 from prompting.prompts import full_precision
 
-from .engine import distributed
 from .features.builders import build_images
 from .features.extraction import encode_images
 from .features.store import LazyFeatures
@@ -28,17 +23,9 @@ def imagenet_templates() -> tuple[str, ...]:
 
 
 def anchor_weights(cfg: CfgNode) -> dict[str, float]:
-    """Return the weights that TRAINER.ANCHOR.* gives to the terms of a loss, without
-    zeros.
-    """
-    node = cfg.TRAINER.ANCHOR
-    weights = {
-        "text_cosine": node.TEXT_COSINE,
-        "text_l1": node.TEXT_L1,
-        "text_l2": node.TEXT_L2,
-        "image_l1": node.IMAGE_L1,
-        "kl": node.KL,
-    }
+    """Return the weights that TRAINER.ANCHOR.* gives to loss terms, without zeros."""
+    terms = ("text_cosine", "text_l1", "text_l2", "image_l1", "kl")
+    weights = {name: cfg.TRAINER.ANCHOR[name.upper()] for name in terms}
     return {name: weight for name, weight in weights.items() if weight}
 
 
@@ -67,23 +54,19 @@ class Anchor:
 
     @torch.no_grad()
     def classes(self, present: Sequence[int]) -> Tensor:
-        """Return the features (C, d) of the classes of some tasks, one task after the
-        other.
-        """
+        """Return the features (C, d) of the classes of some tasks, in order."""
         for k in present:
-            if k not in self._classes:
-                self._classes[k] = self._encode_task(self.tasks[k])
+            if k in self._classes:
+                continue
+            task = self.tasks[k]
+            with full_precision(self.model.clip.logit_scale):
+                self._classes[k] = self.model.encode_classes(
+                    task.classnames,
+                    self.templates or task.templates,
+                    unit_templates=self.unit_templates,
+                    task=task.name,
+                )
         return torch.cat([self._classes[k] for k in present])
-
-    def _encode_task(self, task) -> Tensor:
-        templates = self.templates or task.templates
-        with full_precision(self.model.clip.logit_scale):
-            return self.model.encode_classes(
-                task.classnames,
-                templates,
-                unit_templates=self.unit_templates,
-                task=task.name,
-            )
 
     @torch.no_grad()
     def images(self, batch: dict[str, Tensor], pixels: Tensor) -> Tensor:
@@ -98,13 +81,11 @@ def zero_shot_anchor(trainer) -> Anchor:
     images = None
     if trainer.model.has_visual_prompt and trainer.sets["train"].transform is None:
         images = trainer.constant_features("train")
-        if distributed.world() > 1:  # computed together, so all at once
-            images.all()
+    templates, unit_templates = None, True
     if trainer.cfg.TRAINER.ANCHOR.TEMPLATES == "imagenet":
-        return Anchor(
-            trainer.store.encoder, trainer.tasks, imagenet_templates(), False, images
-        )
-    return Anchor(trainer.store.encoder, trainer.tasks, images=images)
+        templates, unit_templates = imagenet_templates(), False
+    encoder = trainer.store.encoder
+    return Anchor(encoder, trainer.tasks, templates, unit_templates, images)
 
 
 def source_anchor(trainer) -> Anchor:
@@ -112,16 +93,12 @@ def source_anchor(trainer) -> Anchor:
     prompt = copy.deepcopy(trainer.model.prompt).requires_grad_(False)
     if hasattr(prompt, "weight"):
         prompt.weight.fill_(1.0)  # the prompted model alone
-    model = (
-        PromptedCLIP(trainer.backbone.clip, prompt, trainer.backbone.tokenizer)
-        .to(trainer.device)
-        .eval()
-    )
+    backbone, dataset = trainer.backbone, trainer.sets["train"]
     images = None
-    if model.has_visual_prompt and trainer.sets["train"].transform is None:
-        (images,) = encode_images(
-            [model], trainer.sets["train"], trainer.store.settings
-        )
+    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
+    model = model.to(trainer.device).eval()
+    if model.has_visual_prompt and dataset.transform is None:
+        (images,) = encode_images([model], dataset, trainer.store.settings)
     return Anchor(model, trainer.tasks, ["a photo of a {}."], images=images)
 
 
@@ -142,19 +119,13 @@ def zero_shot_odds(trainer) -> float:
         rows = dataset.rows(k)
         classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
         predicted = (features[rows.start : rows.stop] @ classes.T).argmax(1).cpu()
-        hits += (
-            (dataset.labels[rows.start : rows.stop] == predicted[:, None])
-            .any(1)
-            .sum()
-            .item()
-        )
+        labels = dataset.labels[rows.start : rows.stop]
+        hits += (labels == predicted[:, None]).any(1).sum().item()
     return (hits + 1) / (len(dataset) - hits + 1)
 
 
 def build_anchors(trainer) -> list[Anchor]:
-    """Return the anchors that TRAINER.ANCHOR.TO names; a run that starts from no prompt
-    has plain CLIP alone.
-    """
+    """Return the anchors of TRAINER.ANCHOR.TO; without a source prompt plain CLIP."""
     to = trainer.cfg.TRAINER.ANCHOR.TO
     has_source = bool(trainer.context.start)
     anchors = []

@@ -1,19 +1,19 @@
 """The base of all trainers that learn: a prompt stepped on batches that may mix tasks."""
 
-from __future__ import annotations
-
-import itertools
 import json
 import logging
 import math
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from dassl.engine import TRAINER_REGISTRY
 from dassl.optim import build_optimizer
 from dassl.utils import save_checkpoint
 from torch import Tensor
+from torch.amp import GradScaler
 from yacs.config import CfgNode
 
 from datasets.mixing import MixingSampler
@@ -29,13 +29,12 @@ from toolkit.common.text import printable, shortened
 
 from . import losses
 from .anchors import anchor_weights, build_anchors, zero_shot_odds
-from .engine import distributed, results, resume
+from .engine import distributed, results, resume, run_dir
 from .engine.config import with_overrides
 from .engine.context import PromptSetup
-from .engine.run_dir import finish
 from .engine.start import CLASSES, prompt_record
-from .evaluation import PromptEvaluator
-from .features.views import View
+from .evaluation import PromptEvaluator, mean_score
+from .features.loaders import View
 from .interpolation import WEIGHTS, check_validation, weight_of
 
 log = logging.getLogger(__name__)
@@ -52,27 +51,23 @@ class PromptTrainer(PromptEvaluator):
 
     def build_model(self) -> None:
         super().build_model()
-        prompt, cfg = self.model.prompt, self._with_epochs(self.cfg)
+        prompt, cfg = self.model.prompt, self.cfg
+        updates = cfg.OPTIM.MIN_UPDATES
+        if updates and self.context.trains and self.sets["train"]:
+            epochs = math.ceil(updates / len(self._build_sampler()))
+            longer = max(epochs, cfg.OPTIM.MAX_EPOCH)
+            cfg = with_overrides(cfg, OPTIM__MAX_EPOCH=longer)
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.scaler = None
-        if self.amp is torch.float16:
-            self.scaler = torch.amp.GradScaler(self.device.type)
+        is_half = self.amp is torch.float16
+        self.scaler = GradScaler(self.device.type, enabled=is_half)
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.average: losses.GaussianAverage | None = None  # of the prompt over epochs
         self.weights = anchor_weights(cfg) | self.loss_weights(cfg)
         self.anchors: list = []
         self.bar = None
         self.losses: list[Tensor] = []  # of the present epoch's steps
-
-    def _with_epochs(self, cfg: CfgNode) -> CfgNode:
-        """Return the configuration with as many epochs as OPTIM.MIN_UPDATES needs."""
-        updates = cfg.OPTIM.MIN_UPDATES
-        if not (updates and self.context.trains and len(self.sets["train"])):
-            return cfg
-        epochs = math.ceil(updates / len(self._build_sampler()))
-        return with_overrides(cfg, OPTIM__MAX_EPOCH=max(epochs, cfg.OPTIM.MAX_EPOCH))
 
     def _build_sampler(self) -> MixingSampler:
         cfg, multi = self.cfg, self.cfg.MULTITASK
@@ -88,18 +83,14 @@ class PromptTrainer(PromptEvaluator):
 
     @classmethod
     def class_specific_reason(cls, cfg: CfgNode) -> str:
-        """Return why the prompt of a run on one task serves its classes alone, "" if it
-        serves any.
-        """
+        """Return why the prompt of a run on one task serves no other classes, or ""."""
         if cfg.TRAINER.MVLPT.COOP.CSC:
             return "TRAINER.MVLPT.COOP.CSC is True"
         return ""
 
     @staticmethod
     def loss_weights(cfg) -> dict[str, float]:
-        """Return the weights of the method's own terms of the loss, by their names in
-        `trainers.losses.TERMS`.
-        """
+        """Return the weights of the method's terms in `losses.TERMS` by name."""
         return {}
 
     @classmethod
@@ -120,9 +111,7 @@ class PromptTrainer(PromptEvaluator):
                 )
 
     def _prepare_training(self) -> None:
-        """Make the training loader; a frozen image tower's features stand in for images
-        that no augmentation changes.
-        """
+        """Make the training loader, of features if tower and images are constant."""
         self.check_training(self.setup)
         self._warn_of_long_prompt()
         cfg, dataset = self.cfg, self.sets["train"]
@@ -137,9 +126,8 @@ class PromptTrainer(PromptEvaluator):
             self.anchors = build_anchors(self)
         if self.weights and cfg.TRAINER.ANCHOR.ADAPTIVE:
             odds = zero_shot_odds(self)
-            self.weights = {
-                name: weight * odds for name, weight in self.weights.items()
-            }
+            for name in self.weights:
+                self.weights[name] *= odds
         shares, self.share_loss = distributed.share_training(
             self.sampler, self.model.prompt, self.loss
         )
@@ -161,9 +149,8 @@ class PromptTrainer(PromptEvaluator):
 
     def before_train(self) -> None:
         self._prepare_training()
-        if isinstance(
-            self.model.prompt, AnchoredPrompt
-        ):  # a source prompt's was loaded
+        # a source prompt's weight was loaded
+        if isinstance(self.model.prompt, AnchoredPrompt):
             self.model.prompt.weight.fill_(weight_of(self.cfg))
         super().before_train()
         if self.context.resume:
@@ -199,10 +186,8 @@ class PromptTrainer(PromptEvaluator):
         for step, batch in enumerate(self.train_loader_x, start=len(self.losses)):
             self.batch_idx = step
             self.losses.append(self.forward_backward(batch)["loss"])
-            if (
-                time.monotonic() - saved > resume.SECONDS
-                and step + 1 < self.num_batches
-            ):
+            since = time.monotonic() - saved
+            if since > resume.SECONDS and step + 1 < self.num_batches:
                 resume.save(self, self.epoch, self.losses)
                 saved = time.monotonic()
         # once an epoch, as reading a loss waits for the device
@@ -220,57 +205,46 @@ class PromptTrainer(PromptEvaluator):
         self.write_scalar("train/lr", self.get_current_lr(), self.epoch)
 
     def after_epoch(self) -> None:
+        epoch = self.epoch + 1
         if self.average is not None:
             self.average.add(self.model.prompt, self.epoch)
-            if self.epoch + 1 == self.max_epoch:
-                self.average.load_into(self.model.prompt)
-        if self.epoch + 1 == self.max_epoch:
+        if epoch == self.max_epoch:
             self.finish_prompt()
         super().after_epoch()
-        if self.epoch + 1 == self.max_epoch:
+        if epoch == self.max_epoch:
             self.score_validation()
-        best = ""
+        val = best = ""
         if self.best_result > -math.inf:
             best = f" best val {self.best_result:.2f}"
-        lr, epoch = self.get_current_lr(), self.epoch + 1
-        val = ""
         if "val" in self.means:
             val = f" val {self.means['val']:.2f}"
+        lr = self.get_current_lr()
         values = f"loss {self.epoch_loss:.4f} lr {lr:.2e}{val}{best}"
         # in log.txt alone
         log.debug("%s: epoch %d/%d %s", self._label(), epoch, self.max_epoch, values)
         self.bar.set_postfix_str(f"loss {self.epoch_loss:.3f}{best}", refresh=False)
         self.bar.update()
-        resume.save(self, self.epoch + 1)
+        resume.save(self, epoch)
 
     def finish_prompt(self) -> None:
-        """Change the prompt after its last epoch, before it is validated and saved:
-        set its weight beside zero-shot CLIP, which a mean over epochs has rounded.
+        """Change the prompt after its last epoch, before it is validated and saved: take
+        the average, and set its weight beside zero-shot CLIP, which that has rounded.
         """
+        if self.average is not None:
+            self.average.load_into(self.model.prompt)
         if not isinstance(self.model.prompt, AnchoredPrompt):
             return
         weight = weight_of(self.cfg)
         if self.cfg.TEST.INTERPOLATE == "val":
-            weight = self._best_weight()
+            # of equally good ones the nearest
+            nearest = sorted(WEIGHTS, key=lambda other: abs(other - weight))
+            weight = max(nearest, key=self._validated)
         self.model.prompt.weight.fill_(weight)
 
-    def _best_weight(self) -> float:
-        """Return the weight with the best validation score, of equal ones that nearest
-        to the weight of the number of shots.
-        """
-        first = weight_of(self.cfg)
-        best, chosen = -math.inf, first
-        for weight in sorted(WEIGHTS, key=lambda weight: abs(weight - first)):
-            self.model.prompt.weight.fill_(weight)
-            score = self._validation_mean()
-            if score > best:
-                best, chosen = score, weight
-        return chosen
-
-    def _validation_mean(self) -> float:
-        """Return the mean score of the tasks' validation images, in every process."""
-        scores = self.evaluate("val")
-        return distributed.from_main(lambda: sum(scores.values()) / len(scores))
+    def _validated(self, weight: float) -> float:
+        """Return the validation score with a weight."""
+        self.model.prompt.weight.fill_(weight)
+        return mean_score(self.evaluate("val"))
 
     def train(self) -> None:
         try:
@@ -287,7 +261,7 @@ class PromptTrainer(PromptEvaluator):
         if self.cfg.TEST.NO_TEST and distributed.main():
             self.records = results.write(self, {}, {})
         self.save_prompts(self.output_dir)
-        finish(self.output_dir, self.context.metadata)
+        run_dir.finish(self.output_dir, self.context.metadata)
 
     def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after
@@ -298,26 +272,18 @@ class PromptTrainer(PromptEvaluator):
         """
         self.model_zero_grad()
         loss = self.compute_gradients(batch)
-        if self.scaler is None:
-            self.optim.step()
-        else:
-            self.scaler.step(self.optim)
-            self.scaler.update()
+        self.scaler.step(self.optim)
+        self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return {"loss": loss.detach()}
 
     def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
-        """Set the gradients of the prompt, times the loss scale in fp16; return the
-        loss ().
-        """
+        """Set the prompt's gradients (scaled in fp16); return the loss ()."""
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss = self.share_loss(batch)
-        self._scaled(loss).backward()
+        self.scaler.scale(loss).backward()
         return loss
-
-    def _scaled(self, loss: Tensor) -> Tensor:
-        return loss if self.scaler is None else self.scaler.scale(loss)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Return cross-entropy against each image's label distribution, plus the terms
@@ -364,38 +330,23 @@ class PromptTrainer(PromptEvaluator):
         second, weight = None, 1.0
         if len(parts) == 2:
             second, weight = parts[1], contexts.insertion.weight
-        return losses.build_outputs(
-            self.model,
-            features,
-            classes,
-            columns,
-            groups,
-            sizes,
-            frozen,
-            second,
-            weight,
-        )
+        batch_parts = (features, classes, columns, groups, sizes)
+        return losses.build_outputs(self.model, *batch_parts, frozen, second, weight)
 
     def _class_features(self, present: list[int], contexts) -> Tensor:
-        """Return features of the classes of some tasks: in one pass with a text prompt
-        that all share, else each task's.
-        """
+        """Return features of tasks' classes, in one pass if all share a text prompt."""
         tasks = [self.tasks[k] for k in present]
         uses_templates = self.model.prompt.task_templates
         differs = uses_templates or self.model.needs_task
         if self.model.has_text_prompt and not differs:
-            names = list(
-                itertools.chain.from_iterable(task.classnames for task in tasks)
-            )
+            names = [name for task in tasks for name in task.classnames]
             return self.model.encode_classes(names, contexts=contexts)
         features = []
         for task in tasks:
             templates = task.templates if uses_templates else None
-            features.append(
-                self.model.encode_classes(
-                    task.classnames, templates, contexts, task=task.name
-                )
-            )
+            given = (task.classnames, templates, contexts)
+            encoded = self.model.encode_classes(*given, task=task.name)
+            features.append(encoded)
         return torch.cat(features)
 
     def save_model(
@@ -413,7 +364,7 @@ class PromptTrainer(PromptEvaluator):
                 "scheduler": self.sched.state_dict(),
                 "val_result": None if val_result is None else float(val_result),
                 "best_result": float(self.best_result),
-                "scaler": None if self.scaler is None else self.scaler.state_dict(),
+                "scaler": self.scaler.state_dict() or None,
                 "rng": get_random_state(),
                 RECORD: json.dumps(record),
             }
@@ -425,13 +376,18 @@ class PromptTrainer(PromptEvaluator):
         distributed.barrier()  # all may load it
 
 
-def context_length(node: str, length: int) -> int:
-    """Return `length`, the number of context vectors.
+def register_with_multitask_form(cls: type) -> type:
+    """Register a trainer, and the same on batches of several tasks as "M<its name>"."""
+    name = f"M{cls.__name__}"
+    form = type(name, (cls,), {"multitask": True, "__module__": cls.__module__})
+    setattr(sys.modules[cls.__module__], name, form)
+    for trainer in (cls, form):
+        TRAINER_REGISTRY.register()(trainer)
+    return cls
 
-    Raise ValueError naming TRAINER.MVLPT.<node>.N_CTX when it is below 1.
-    """
+
+def at_least_one(key: str, length: int) -> int:
+    """Return `length`; raise ValueError naming its key if it is below 1."""
     if length < 1:
-        raise ValueError(
-            f"TRAINER.MVLPT.{node}.N_CTX is {length}; this trainer needs at least 1"
-        )
+        raise ValueError(f"{key} is {length}; this trainer needs at least 1")
     return length

@@ -1,8 +1,4 @@
-"""Tasks, a frozen CLIP with a prompt, and their scores: everything of a trainer but the
-training.
-"""
-
-from __future__ import annotations
+"""Tasks, a frozen CLIP with a prompt, and scores: a trainer but for the training."""
 
 import copy
 import logging
@@ -28,20 +24,12 @@ from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 
-from .engine import distributed, results, tables
+from .engine import distributed, results, run_dir, setup_checks, tables, value_checks
 from .engine.context import PromptSetup, RunContext, TaskPool
-from .engine.run_dir import finish
 from .engine.settings import task_names
-from .engine.setup_checks import check_classes, check_images
 from .engine.start import load_start, prompt_record
-from .engine.value_checks import check
+from .features import extraction
 from .features.builders import build_images, build_store, device_of, training_transform
-from .features.extraction import (
-    class_features,
-    encode_images,
-    probabilities,
-    probabilities_in_parts,
-)
 from .features.loaders import FeatureDataset, build_loader
 from .features.store import LazyFeatures, get_backbone
 from .interpolation import interpolated
@@ -90,9 +78,7 @@ class PromptEvaluator(TrainerX):
         self.load_model(self.context.start, self.context.load_epoch)
 
     def run(self) -> list[dict]:
-        """Score the reference prompts, then train and test, or only test; return the
-        records of results.json.
-        """
+        """Score the references, train and test, or only test; return the records."""
         split = self.cfg.TEST.SPLIT
         references = self.context.references
         if self.context.trains and self.cfg.TEST.NO_TEST:
@@ -109,7 +95,7 @@ class PromptEvaluator(TrainerX):
                 self._load_trained()
             self.test()
             self.save_prompts(self.output_dir)
-            finish(self.output_dir, self.context.metadata)
+            run_dir.finish(self.output_dir, self.context.metadata)
         return distributed.from_main(lambda: self.records)
 
     # -- checked without a trainer -------------------------------------------------------------------------------
@@ -117,9 +103,8 @@ class PromptEvaluator(TrainerX):
     @staticmethod
     def load_backbone(cfg) -> Backbone:
         """Return the frozen CLIP of a configuration, loaded once."""
-        return get_backbone(
-            cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)
-        )
+        node = cfg.MODEL.BACKBONE
+        return get_backbone(node.NAME, node.PRETRAINED, device_of(cfg))
 
     @classmethod
     def check_setup(
@@ -132,7 +117,7 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a
         setup, trained, or started from the prompt in the folder `start`.
         """
-        check_images(setup)
+        setup_checks.check_images(setup)
         prompt = None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             try:
@@ -146,8 +131,7 @@ class PromptEvaluator(TrainerX):
                 raise ValueError(
                     f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}"
                 ) from None
-        if cls.build_prompt is PromptEvaluator.build_prompt:
-            check_classes(setup, prompt)
+            setup_checks.check_classes(setup, prompt)
         if trains:
             cls.check_training(setup)
         if start and prompt:
@@ -155,20 +139,16 @@ class PromptEvaluator(TrainerX):
 
     @classmethod
     def check_training(cls, setup: PromptSetup) -> None:
-        """Raise ValueError if there is nothing to learn from, or nothing to choose the
-        best epoch by.
-        """
+        """Raise ValueError without anything to learn from or choose an epoch by."""
 
     def check_cfg(self, cfg) -> None:
-        check(cfg, self.multitask)
+        value_checks.check(cfg, self.multitask)
 
     # -- build ---------------------------------------------------------------------------------------------------
 
     @classmethod
     def prompt_of(cls, setup: PromptSetup) -> Prompt | None:
-        """Return the prompt of a setup, with zero-shot CLIP beside it if
-        TEST.INTERPOLATE says so; None for plain CLIP.
-        """
+        """Return a setup's prompt, interpolated for TEST.INTERPOLATE; None: CLIP."""
         prompt = cls.make_prompt(setup) if cls.make_prompt else None
         return interpolated(prompt, setup.cfg)
 
@@ -179,10 +159,8 @@ class PromptEvaluator(TrainerX):
     def build_data_loader(self) -> None:
         cfg = self.cfg
         self.store = build_store(cfg)
-        self.backbone, self.device = (
-            self.store.backbone,
-            torch.device(self.store.settings.device),
-        )
+        self.backbone = self.store.backbone
+        self.device = torch.device(self.store.settings.device)
         self.tasks = self.context.tasks or TaskPool().get(cfg, task_names(cfg))
         self.setup = PromptSetup(cfg, self.tasks, self.backbone)
         self.train_tasks = self.tasks
@@ -192,57 +170,37 @@ class PromptEvaluator(TrainerX):
         for split in SPLITS:
             self.sets[split] = self._dataset(split)
         union = self.sets["test"]
-        self.num_classes, self.lab2cname, self.num_source_domains = (
-            union.num_classes,
-            union.lab2cname,
-            0,
-        )
-        self.train_loader_x = self.train_loader_u = None
-        self.val_loader = (
-            self._loader(self.sets["val"]) if len(self.sets["val"]) else None
-        )
-        self.test_loader = self._loader(self.sets["test"])
+        self.num_classes, self.lab2cname = union.num_classes, union.lab2cname
+        self.num_source_domains = 0
+        self.train_loader_x = self.train_loader_u = self.val_loader = None
+        if len(self.sets["val"]):
+            self.val_loader = self._loader(self.sets["val"])
+        self.test_loader = self._loader(union)
         # of the splits' images without a prompt
         self._features: dict[str, LazyFeatures] = {}
 
     def _loader(self, dataset, batch_sampler=None) -> DataLoader:
-        """Return a loader of batches of the test size in order, or of a sampler's
-        batches.
-        """
-        settings = self.store.settings
+        """Return a loader of a sampler's batches, or of the test size in order."""
+        given = self.store.settings
         return build_loader(
-            dataset,
-            settings.batch_size,
-            settings.workers,
-            settings.device,
-            batch_sampler,
+            dataset, given.batch_size, given.workers, given.device, batch_sampler
         )
 
     def _dataset(self, split: str) -> MultitaskDataset:
         cfg, default = self.cfg, self.backbone.preprocessing
         if split == "test" and self.context.test_images is not None:
             return self.context.test_images
+        tasks, transform, budget = self.tasks, None, CACHE_BUDGET
         if split == "train":
-            return build_images(
-                cfg,
-                self.train_tasks,
-                split,
-                default,
-                training_transform(cfg, default),
-                CACHE_BUDGET,
-            )
-        budget = CACHE_BUDGET
-        if split == "val":  # needed while the training images are
+            tasks, transform = self.train_tasks, training_transform(cfg, default)
+        elif split == "val":  # needed while the training images are
             budget -= self.sets["train"].image_bytes
-        return build_images(cfg, self.tasks, split, default, cache_budget=budget)
+        return build_images(cfg, tasks, split, default, transform, budget)
 
     def build_model(self) -> None:
-        backbone = self.backbone
+        clip, tokenizer = self.backbone.clip, self.backbone.tokenizer
         self.shape = self.setup.shape
-        prompt = self.build_prompt()
-        self.model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer).to(
-            self.device
-        )
+        self.model = PromptedCLIP(clip, self.build_prompt(), tokenizer).to(self.device)
         # its features are kept in the place of an image
         if not self.model.has_visual_prompt:
             for dataset in self.sets.values():
@@ -255,32 +213,30 @@ class PromptEvaluator(TrainerX):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def constant_features(self, split: str) -> LazyFeatures:
-        """Return the features of a split's images without a prompt.
-
-        In files are kept those of splits that all runs share: not of few-shot samples.
-        """
+        """Return a split's features without a prompt; few-shot ones not in files."""
         if split not in self._features:
             shared = split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
             self._features[split] = self.store.lazy(self.sets[split], in_files=shared)
+            if split == "train" and distributed.world() > 1:
+                self._features[split].all()  # computed together, so all at once
         return self._features[split]
 
     def _image_features(
         self, split: str, task: int | None = None, zero_shot: bool = False
     ) -> Tensor:
-        """Return image features (N, d) of a split, or of one of its tasks; with
-        `zero_shot` those without a prompt.
-        """
+        """Return image features (N, d) of a split or task; zero_shot: no prompt."""
         if self.model.has_visual_prompt and not zero_shot:
             images = self.sets[split]
             if task is not None:
                 images = Subset(images, images.rows(task))
-            return encode_images([self.model], images, self.store.settings)[0]
+            settings = self.store.settings
+            encoded = extraction.encode_images([self.model], images, settings)
+            return encoded[0]
         features = self.constant_features(split)
         return features.all() if task is None else features.of_task(task)
 
     def _constant_items(self) -> FeatureDataset | None:
-        """Return the training images as features, or None if they are not constant and
-        few.
+        """Return training images as features, None if not constant and few.
 
         They are if no prompt is in the image tower and images have no random transform,
         or INPUT.CACHED_VIEWS views.
@@ -289,112 +245,81 @@ class PromptEvaluator(TrainerX):
         if self.model.has_visual_prompt:
             return None
         if dataset.transform is None:
-            features = self.constant_features("train")
-            if distributed.world() > 1:  # computed together, so all at once
-                features.all()
-            return FeatureDataset(dataset, [features])
+            return FeatureDataset(dataset, [self.constant_features("train")])
         if not views:
             return None
-        return FeatureDataset(
-            dataset, self.store.views(dataset, views, max(self.cfg.SEED, 0))
-        )
+        seed = max(self.cfg.SEED, 0)
+        return FeatureDataset(dataset, self.store.views(dataset, views, seed))
 
     def predict(self, split: str) -> dict[str, Tensor]:
         """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU."""
         found = {}
         for k, *inputs in self._evaluated(split):
-            found[self.tasks[k].name] = probabilities(*inputs)
+            name = self.tasks[k].name
+            found[name] = extraction.probabilities(*inputs)
         return found
 
     def evaluate(
         self, split: str, reference: str = "", by_class: dict | None = None
     ) -> dict[str, float]:
-        """Return the scores of the result of `predict`, without holding it, or those of
-        a reference: "zero_shot" is plain CLIP with the tasks' templates,
-        "zero_shot_one_template" with the sentence that prompts begin as, "source" the
-        prompt as it is. The scores of each task's classes are added to `by_class`.
+        """Return the official metric in percent of each task's result of `predict`,
+        which is not held, or that of a reference: "zero_shot" is plain CLIP with the
+        tasks' templates, "zero_shot_one_template" with the sentence that prompts begin
+        as, "source" the prompt as it is. The scores of each task's classes are added to
+        `by_class`. Raise FloatingPointError if probabilities are not finite.
         """
         found = {}
         for k, *inputs in self._evaluated(split, reference):
             task, targets = self.tasks[k], self.sets[split].targets(k)
-            parts = self._finite(split, task.name, probabilities_in_parts(*inputs))
-            if by_class is None:
-                found[task.name] = results.score(task, targets, parts)
-                continue
+            parts = extraction.probabilities_in_parts(*inputs)
+            parts = self._finite(split, task.name, parts)
             truth, judged = targets.numpy(), []
-            found[task.name] = results.score(
-                task, targets, tables.watch(parts, truth, judged)
-            )
-            by_class[task.name] = tables.class_scores(
-                task, truth, np.concatenate(judged)
-            )
+            if by_class is not None:
+                parts = tables.watch(parts, truth, judged)
+            found[task.name] = results.score(task, targets, parts)
+            if by_class is not None:
+                judged = np.concatenate(judged)
+                by_class[task.name] = tables.class_scores(task, truth, judged)
         return found
 
     @torch.no_grad()
     def _evaluated(
         self, split: str, reference: str = ""
     ) -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
-        """Yield (task's position, model, image features, class features) of the
-        evaluated tasks.
-        """
+        """Yield (position, model, image features, class features) of tasks."""
         dataset = self.sets[split]
         self.set_model_mode("eval")
         zero_shot = reference.startswith("zero_shot")
         model = self.store.encoder if zero_shot else self.model
-        wanted = [
-            k
-            for k, task in enumerate(self.tasks)
-            if self._evaluates(task.name) and dataset.rows(k)
-        ]
+        key = self.cfg.DATASET.MULTITASK_EVALKEY
+        one_template = reference == "zero_shot_one_template"
+        wanted = []
+        for k, task in enumerate(self.tasks):
+            if key in ("average", task.name) and dataset.rows(k):
+                wanted.append(k)
         only = wanted[0] if len(wanted) == 1 < len(self.tasks) else None
         features = self._image_features(split, only, zero_shot)
         for k in wanted:
             rows = dataset.rows(k)
             images = features if k == only else features[rows.start : rows.stop]
-            yield (
-                k,
-                model,
-                images,
-                class_features(
-                    model, self.tasks[k], reference == "zero_shot_one_template"
-                ),
-            )
-
-    def _evaluates(self, name: str) -> bool:
-        key = self.cfg.DATASET.MULTITASK_EVALKEY
-        return key in ("average", name)
-
-    def scores(self, split: str, probabilities: dict[str, Tensor]) -> dict[str, float]:
-        """Return the official metric of each task in percent.
-
-        Raise FloatingPointError if probabilities are not finite.
-        """
-        scores = {}
-        for k, task in enumerate(self.tasks):
-            if task.name in probabilities:
-                self._check_finite(split, task.name, probabilities[task.name])
-                scores[task.name] = results.score(
-                    task, self.sets[split].targets(k), probabilities[task.name]
-                )
-        return scores
+            task = self.tasks[k]
+            classes = extraction.class_features(model, task, one_template)
+            yield k, model, images, classes
 
     def _finite(
         self, split: str, task: str, parts: Iterable[Tensor]
     ) -> Iterator[Tensor]:
         for part in parts:
-            self._check_finite(split, task, part)
-            yield part
-
-    def _check_finite(self, split: str, task: str, probabilities: Tensor) -> None:
-        if torch.isfinite(probabilities).all():
-            return
-        message = f"the {split} probabilities of {task} are not finite"
-        if self.learns and self.context.trains:
-            message = (
-                f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR "
-                f"(it is {self.cfg.OPTIM.LR:g})"
-            )
-        raise FloatingPointError(f"{message}, or set TRAINER.MVLPT.PREC to fp32")
+            if torch.isfinite(part).all():
+                yield part
+                continue
+            message = f"the {split} probabilities of {task} are not finite"
+            if self.learns and self.context.trains:
+                message = (
+                    f"epoch {self.epoch + 1}: {message}: training diverged; lower OPTIM.LR "
+                    f"(it is {self.cfg.OPTIM.LR:g})"
+                )
+            raise FloatingPointError(f"{message}, or set TRAINER.MVLPT.PREC to fp32")
 
     def test(self, split: str | None = None) -> float:
         """Return the mean score of the tasks in percent.
@@ -404,12 +329,19 @@ class PromptEvaluator(TrainerX):
         """
         is_final = split is None
         split = split or self.cfg.TEST.SPLIT
+        predictions, scores = {}, {}
         if is_final:
             predictions = self.predict(split)
-            scores = self.scores(split, predictions)
+            for k, task in enumerate(self.tasks):
+                if task.name in predictions:
+                    rows = extraction.rows_at_once(task.num_classes)
+                    parts = predictions[task.name].split(rows)
+                    parts = self._finite(split, task.name, parts)
+                    targets = self.sets[split].targets(k)
+                    scores[task.name] = results.score(task, targets, parts)
         else:
             scores = self.evaluate(split)
-        mean = distributed.from_main(lambda: sum(scores.values()) / len(scores))
+        mean = mean_score(scores)
         if is_final and distributed.main():
             self.records = results.write(self, predictions, scores, split)
         for name, value in scores.items():
@@ -433,9 +365,7 @@ class PromptEvaluator(TrainerX):
     # -- prompts in files ------------------------------------------------------------------------------------------
 
     def save_prompts(self, directory: str) -> None:
-        """Write prompts.safetensors: the prompt, and the metadata with which
-        `prompting` uses it elsewhere.
-        """
+        """Write prompts.safetensors: the prompt, and the metadata for its use."""
         if self.model.prompt is None or not distributed.main():
             return
         metadata = prompt_record(self.setup) | {
@@ -445,14 +375,11 @@ class PromptEvaluator(TrainerX):
         }
         if not self.model.has_text_prompt:
             metadata["template"] = self.model.template
-        save_prompts(
-            os.path.join(directory, "prompts.safetensors"), self.model.prompt, metadata
-        )
+        path = os.path.join(directory, "prompts.safetensors")
+        save_prompts(path, self.model.prompt, metadata)
 
     def _load_trained(self) -> None:
-        """Load the prompt that the run in the output folder ended with, and its
-        validation score.
-        """
+        """Load the prompt that the finished run kept, and its validation score."""
         self.load_model(self.output_dir)
         best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
         if best is not None:
@@ -476,10 +403,13 @@ class PromptEvaluator(TrainerX):
                 log.warning("%s", warning)
 
 
+def mean_score(scores: dict[str, float]) -> float:
+    """Return the mean of the tasks' scores, the main process's in every process."""
+    return distributed.from_main(lambda: sum(scores.values()) / len(scores))
+
+
 def with_validation_images(task: Task) -> Task:
-    """Return a copy of a task that trains on its validation images, too, each image
-    once.
-    """
+    """Return a copy of a task that also trains on its validation images, each once."""
     images = list(task.train_x)
     known = {sample.impath for sample in images}
     images += [sample for sample in task.val or [] if sample.impath not in known]

@@ -1,6 +1,4 @@
-"""Inference between zero-shot CLIP and a prompt (WiSE-FT, Wortsman et al. 2022):
-TEST.INTERPOLATE.
-"""
+"""TEST.INTERPOLATE: zero-shot CLIP and a prompt (WiSE-FT, Wortsman et al. 2022)."""
 
 from yacs.config import CfgNode
 
@@ -20,9 +18,7 @@ def weight_of_shots(shots: int, half: float) -> float:
 
 
 def weight_of(cfg: CfgNode) -> float:
-    """Return the weight that a configuration gives the prompted model before
-    validation is asked.
-    """
+    """Return the weight of the prompted model before validation is asked."""
     if not cfg.TEST.INTERPOLATE:
         return 1.0
     return weight_of_shots(cfg.DATASET.NUM_SHOTS, cfg.TEST.HALF_WEIGHT_SHOTS)

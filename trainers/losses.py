@@ -1,12 +1,9 @@
-"""Terms that keep a prompt near frozen features, for any method and any number of
-tasks.
+"""Terms that keep a prompt near frozen features, for any method and tasks.
 
 A term is a mean over the images of a batch, as cross-entropy is: a term over classes
 counts the classes of each image's own task. With one task these are the published
 definitions.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +22,7 @@ MASKED_LOGIT = -1e4
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """Features of a frozen model for the images and classes of a batch: images (B, d),
-    classes (C, d), logits (B, C).
-    """
+    """Features of a frozen model: images (B, d), classes (C, d), logits (B, C)."""
 
     images: Tensor
     classes: Tensor
@@ -63,9 +58,7 @@ class Outputs:
 
     @cached_property
     def class_weights(self) -> Tensor:
-        """Return the share of each class (C,) in a mean over images and the classes of
-        their tasks.
-        """
+        """Return each class's share (C,) in a mean over images and their classes."""
         counts = torch.bincount(self.groups, minlength=len(self.sizes))
         return (counts / len(self.groups) / self.sizes).repeat_interleave(self.sizes)
 
@@ -85,37 +78,23 @@ def build_outputs(
 
     other_images: a second feature (B, d) of each image. Other arguments as in `Outputs`.
     """
-    logits = mask_other_tasks(model.logits(images, classes), groups, sizes)
-    anchors = []
-    for frozen_images, frozen_classes in frozen:
-        frozen_logits = mask_other_tasks(
-            model.logits(frozen_images, frozen_classes), groups, sizes
-        )
-        anchors.append(FrozenFeatures(frozen_images, frozen_classes, frozen_logits))
-    other_logits = None
+
+    def logits_of(images: Tensor, classes: Tensor) -> Tensor:
+        logits = model.logits(images, classes)
+        if len(sizes) == 1:
+            return logits
+        tasks = torch.arange(len(sizes), device=logits.device)
+        owners = tasks.repeat_interleave(sizes)
+        return logits.masked_fill(owners != groups[:, None], MASKED_LOGIT)
+
+    logits = logits_of(images, classes)
+    anchors = [FrozenFeatures(*features, logits_of(*features)) for features in frozen]
+    others = None
     if other_images is not None:
-        other_logits = mask_other_tasks(
-            model.logits(other_images, classes), groups, sizes
-        )
+        others = logits_of(other_images, classes)
     return Outputs(
-        images,
-        classes,
-        logits,
-        labels,
-        groups,
-        sizes,
-        anchors,
-        other_logits,
-        weight,
+        images, classes, logits, labels, groups, sizes, anchors, others, weight
     )
-
-
-def mask_other_tasks(logits: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
-    """Return logits (B, C) with `MASKED_LOGIT` for classes outside an image's own task."""
-    if len(sizes) == 1:
-        return logits
-    owners = torch.arange(len(sizes), device=logits.device).repeat_interleave(sizes)
-    return logits.masked_fill(owners != groups[:, None], MASKED_LOGIT)
 
 
 def cross_entropy(outputs: Outputs) -> Tensor:
@@ -137,25 +116,19 @@ def text_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
 
 
 def text_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
-    """Return the mean absolute difference of class features over classes and dimensions
-    (PromptSRC, eq. 3).
-    """
+    """Return the mean absolute difference of class features (PromptSRC, eq. 3)."""
     differences = (outputs.classes - frozen.classes).abs().mean(-1)
     return (outputs.class_weights * differences).sum()
 
 
 def text_l2(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
-    """Return the mean squared distance of class features and frozen ones over classes
-    (CLAP, eq. 8).
-    """
+    """Return the mean squared distance of class features (CLAP, eq. 8)."""
     distances = (outputs.classes - frozen.classes).square().sum(-1)
     return (outputs.class_weights * distances).sum()
 
 
 def image_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
-    """Return the mean absolute difference of image features over images and dimensions
-    (PromptSRC, eq. 3).
-    """
+    """Return the mean absolute difference of image features (PromptSRC, eq. 3)."""
     return (outputs.images - frozen.images).abs().mean()
 
 
@@ -201,9 +174,7 @@ def total(outputs: Outputs, weights: Mapping[str, float]) -> Tensor:
 
 
 def distillation(outputs: Outputs, temperature: float = 1.0) -> Tensor:
-    """Return T^2 times the cross-entropy with the frozen probabilities, at temperature
-    T (ProGrad, eq. 3).
-    """
+    """Return T^2 times cross-entropy with frozen probabilities (ProGrad, eq. 3)."""
     values = []
     for frozen in outputs.anchors:
         target = (frozen.logits / temperature).softmax(1)
@@ -235,8 +206,7 @@ def projected_gradients(
 def project_gradient(
     gradient: Tensor, general: Tensor, strength: float = 1.0
 ) -> Tensor:
-    """Return a gradient without its part against the direction of general knowledge
-    (ProGrad, eq. 4).
+    """Return a gradient without its part against general knowledge (ProGrad, eq. 4).
 
     If gradient . general < 0, that part times `strength` is taken away; else the
     gradient is returned as it is.
@@ -249,17 +219,13 @@ def project_gradient(
 
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> Tensor:
-    """Return the weights (epochs,) of epochs 1, 2, ..., a normal density that sums to
-    1, float64 (PromptSRC, eq. 6).
-    """
+    """Return normal weights (epochs,) that sum to 1, float64 (PromptSRC, eq. 6)."""
     numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
     return torch.softmax(-((numbers - mean) ** 2) / (2 * std**2), dim=0)
 
 
 class GaussianAverage:
-    """The average of a prompt over epochs with Gaussian weights; the sum so far is
-    float64.
-    """
+    """The mean of a prompt over epochs with Gaussian weights, summed in float64."""
 
     def __init__(self, epochs: int, mean: float, std: float) -> None:
         self.weights = gaussian_weights(epochs, mean, std)
@@ -273,11 +239,8 @@ class GaussianAverage:
 
     def load_into(self, prompt: torch.nn.Module) -> None:
         """Copy the average into the prompt."""
-        state = {
-            name: value.to(prompt.state_dict()[name].dtype)
-            for name, value in self.sums.items()
-        }
-        prompt.load_state_dict(state)
+        for name, value in prompt.state_dict().items():
+            value.copy_(self.sums[name])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the sum so far."""

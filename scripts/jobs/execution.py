@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,28 +19,25 @@ from tqdm import tqdm
 
 from toolkit.common.cli import STOPPED, NotDone, run_command, stopped_by_sigterm
 from toolkit.common.plugins import add_import_flag
-from toolkit.common.text import log_lines
+from toolkit.common.text import log_lines, start_log
 
 from .local_executor import Processes
 from .plan import Clock, Executor, Job, Outcome, Plan, Report, run_plan
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DEFAULTS = {"cpus": 1.0, "gpus": 0.0, "job_timeout": 24.0, "retries": 2}
 BAR = "{desc} {bar} {n}/{total}{postfix}"
 
 
-def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --dry-run, and the flags for data and the executor of jobs."""
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the plan; needs neither data nor a backbone",
-    )
-    add_arguments(parser)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for data, plugins and the executor of jobs."""
+def add_arguments(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
+    """Add --dry-run, if wanted, and the flags for data, plugins and the executor."""
     add = parser.add_argument
+    if dry_run:
+        add(
+            "--dry-run",
+            action="store_true",
+            help="print the plan; needs neither data nor a backbone",
+        )
     add("--root", default="", help="folder of the data sets")
     add_import_flag(parser)
     add(
@@ -64,31 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Set the flags that were not given.
-
-    Raise ValueError for values that make no sense.
-    """
+    """Set flags that were not given. Raise ValueError for those that make no sense."""
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; it must be positive")
-    for name, default in (("cpus", 1.0), ("gpus", 0.0)):
+    for name, default in DEFAULTS.items():
         value = getattr(args, name)
         if value is None:
             setattr(args, name, default)
-            continue
-        if not args.address:
-            raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
-        _check_share(name, value)
-    if args.job_timeout is None:
-        args.job_timeout = 24.0
+        elif name in ("cpus", "gpus"):
+            _check_share(name, value, args.address)
     if not 0 < args.job_timeout < float("inf"):
         raise ValueError(f"--job-timeout is {args.job_timeout:g}; it must be positive")
-    if args.retries is None:
-        args.retries = 2
     if args.retries < 0:
         raise ValueError(f"--retries is {args.retries}; it must not be negative")
 
 
-def _check_share(name: str, value: float) -> None:
+def _check_share(name: str, value: float, address: str) -> None:
+    if not address:
+        raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
     is_part = 0 <= value <= 1
     is_whole = value > 1 and value % 1 == 0
     is_nothing = value == 0 and name == "cpus"
@@ -104,13 +94,14 @@ def processes(args: argparse.Namespace) -> int:
 
 
 def time_needed(jobs: list[Job], args: argparse.Namespace) -> str:
-    """Return a line that says how long these jobs should take, if their weights are
-    true.
-    """
+    """Return a line on how long these jobs should take, by their weights."""
     if args.address and args.jobs is None:
-        return f"about {time_text(Clock(jobs, 1).seconds())} of one core, shared by what the cluster runs at a time"
-    count = processes(args)
-    return f"about {time_text(Clock(jobs, count).seconds())} with --jobs {count}, a core each"
+        count = 1
+        shared = "of one core, shared by what the cluster runs at a time"
+    else:
+        count = processes(args)
+        shared = f"with --jobs {count}, a core each"
+    return f"about {time_text(Clock(jobs, count).seconds())} {shared}"
 
 
 def time_text(seconds: float) -> str:
@@ -140,8 +131,17 @@ def execute(
         trusted: weights are the expected seconds of this very model, so that the time
             left is shown from the start.
     """
+    timeout = args.job_timeout * 3600
+    executor: AbstractContextManager[Executor]
+    if args.address:
+        from .ray_executor import Ray
+
+        shares = (args.cpus, args.gpus, args.jobs)
+        executor = Ray(*work, folder, args.address, *shares, timeout)
+    else:
+        executor = Processes(processes(args), *work, timeout)
     with (
-        _executor(work, folder, args) as executor,
+        executor as running,
         open(folder / f"{name}.log", "a", encoding="utf-8") as log_file,
         tqdm(
             total=len(plan), desc=name, unit="job", dynamic_ncols=True, bar_format=BAR
@@ -150,54 +150,37 @@ def execute(
 
         def report(outcome: Outcome, clock: Clock) -> None:
             now = datetime.datetime.now().isoformat(" ", "seconds")
-            state = _state(outcome)
+            state = "done"
+            if outcome.error:
+                kind = "lost" if outcome.lost else "failed"
+                again = "; is tried again" if outcome.again else ""
+                state = f"{kind}: {outcome.error}{again}"
+                bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
             place = f" on {outcome.where}" if outcome.where else ""
             log_file.write(
                 f"{now} {outcome.job.name} {outcome.seconds:.1f} s{place} {state}\n"
             )
             log_file.flush()
-            if outcome.error:
-                bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
             left = "?"
             if trusted or clock.measured:
                 left = time_text(clock.seconds())
             bar.n = len(plan) - len(clock.left)
             bar.set_postfix_str(f"{left} left, {outcome.job.name}")
 
-        return run_plan(plan, executor, finished, report, args.retries)
-
-
-def _state(outcome: Outcome) -> str:
-    if not outcome.error:
-        return "done"
-    kind = "lost" if outcome.lost else "failed"
-    again = "; is tried again" if outcome.again else ""
-    return f"{kind}: {outcome.error}{again}"
-
-
-def _executor(
-    work: tuple, folder: Path, args: argparse.Namespace
-) -> AbstractContextManager[Executor]:
-    timeout = args.job_timeout * 3600
-    if not args.address:
-        return Processes(processes(args), *work, timeout)
-    from .ray_executor import Ray
-
-    return Ray(*work, folder, args.address, args.cpus, args.gpus, args.jobs, timeout)
+        return run_plan(plan, running, finished, report, args.retries)
 
 
 def summarise(result: Report, log: logging.Logger) -> int:
-    """Log the outcome of a plan, and its failures by message; return the command's exit
-    code.
-    """
+    """Log the outcome of a plan and its failures; return the exit code."""
     counts = [len(names) for names in vars(result).values()]
     log.info("%d jobs reused, %d done, %d failed, %d skipped", *counts)
-    first_job: dict[str, str] = {}
+    jobs_of: dict[str, list[str]] = defaultdict(list)
     for name, message in result.failed.items():
-        first_job.setdefault(message, name)
-    for message, times in Counter(result.failed.values()).most_common(10):
-        others = f" and {times - 1} more" if times > 1 else ""
-        lines = f"failed: {first_job[message]}{others}: {message}"
+        jobs_of[message].append(name)
+    most_common = sorted(jobs_of.items(), key=lambda item: -len(item[1]))
+    for message, (first, *more) in most_common[:10]:
+        others = f" and {len(more)} more" if more else ""
+        lines = f"failed: {first}{others}: {message}"
         log_lines(log, lines, logging.ERROR)  # of a plugin's error, a traceback
     return 1 if result.failed else 0
 
@@ -224,5 +207,6 @@ def command(
             sys.stderr.write("stopped; the same command continues\n")
             return STOPPED
 
+    start_log()
     with stopped_by_sigterm():
         return run_command(parse_and_run)

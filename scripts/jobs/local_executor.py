@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from toolkit.common.text import start_log
 
-from .plan import Job, Outcome, attempt, too_long
+from .plan import Job, Outcome, attempt, hanging
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -76,20 +76,16 @@ class WorkerPool:
         ended = []
         for pipe in wait(list(self.busy), seconds):
             worker, item = self.busy.pop(pipe)
+            result: Any
             try:
-                ended.append((item, pipe.recv()))
+                result = pipe.recv()
                 self.idle.append(worker)
             except (EOFError, OSError):
                 worker.process.join()
                 pipe.close()
-                ended.append(
-                    (
-                        item,
-                        ProcessEnded(
-                            f"its process ended with code {worker.process.exitcode}"
-                        ),
-                    )
-                )
+                code = worker.process.exitcode
+                result = ProcessEnded(f"its process ended with code {code}")
+            ended.append((item, result))
         return ended
 
     def _start(self) -> _Worker:
@@ -136,21 +132,14 @@ class Processes(WorkerPool):
                     seconds = time.monotonic() - self.started[job.name]
                     outcome = Outcome(job, seconds, str(outcome), lost=True)
                 outcomes.append(outcome)
-            outcomes += self._drop_hanging()
-        return outcomes
-
-    def _drop_hanging(self) -> list[Outcome]:
-        """Kill the processes whose job takes too long; return the jobs as lost."""
-        outcomes = []
-        for pipe, (worker, job) in list(self.busy.items()):
-            seconds = time.monotonic() - self.started[job.name]
-            if seconds < self.timeout:
-                continue
-            del self.busy[pipe]
-            worker.process.kill()
-            worker.process.join()
-            pipe.close()
-            outcomes.append(Outcome(job, seconds, too_long(self.timeout), lost=True))
+            for pipe, (worker, job) in list(self.busy.items()):
+                seconds = time.monotonic() - self.started[job.name]
+                if seconds >= self.timeout:
+                    del self.busy[pipe]
+                    worker.process.kill()
+                    worker.process.join()
+                    pipe.close()
+                    outcomes.append(hanging(job, seconds, self.timeout))
         return outcomes
 
 
@@ -168,24 +157,25 @@ def each(
     call = partial(_call, function)
     waiting = list(enumerate(items))
     if jobs == 1 or len(items) < 2:
-        for item in waiting:
-            yield item[0], call(item)
+        yield from map(call, waiting)
         return
     with WorkerPool(min(jobs, len(items)), call) as pool:
         while waiting or pool.busy:
             while waiting and len(pool.busy) < pool.size:
                 pool.submit(waiting.pop(0))
             for (position, _), result in pool.wait():
+                if not isinstance(result, ProcessEnded):
+                    _, result = result
                 yield position, result
 
 
 def _call(
     function: Callable[[Item], Result], item: tuple[int, Item]
-) -> Result | Exception:
+) -> tuple[int, Result | Exception]:
     try:
-        return function(item[1])
+        return item[0], function(item[1])
     except Exception as error:  # noqa: BLE001 - whatever ended this item must not end the others
-        return error
+        return item[0], error
 
 
 @contextlib.contextmanager
@@ -214,12 +204,9 @@ def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     # the platform's, not spawn as for this process: data loaders need not pickle tasks
     multiprocessing.set_start_method(None, force=True)
     start_log(logging.WARNING)
-    while True:
-        try:
-            item = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(function(item))
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(function(pipe.recv()))
 
 
 def _end_with_parent() -> None:

@@ -69,23 +69,27 @@ class Plan:
         Raises ValueError if another job has the name, or if a job that it needs is not
         in the plan.
         """
-        known = self.jobs.get(job.name)
-        if known is None:
-            for name in job.needs:
-                if name not in self.jobs:
-                    raise ValueError(
-                        f"job {job.name} needs {name}, which is not in the plan"
-                    )
-            self.jobs[job.name] = job
-        elif different := _differences(known, job):
+        for name in job.needs:
+            if name not in self.jobs:
+                raise ValueError(
+                    f"job {job.name} needs {name}, which is not in the plan"
+                )
+        known = self.jobs.setdefault(job.name, job)
+        different = []
+        for key in sorted(known.settings.keys() | job.settings.keys()):
+            if known.settings.get(key) != job.settings.get(key):
+                different.append(key)
+        if not different and known.needs != job.needs:
+            different.append("needs")
+        if different:
             raise ValueError(
                 f"two different jobs are named {job.name}; they differ in {', '.join(different)}"
             )
         return job.name
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> Counter[str]:
         """Return the number of jobs of each kind."""
-        return dict(Counter(job.kind for job in self))
+        return Counter(job.kind for job in self)
 
     def chain_weights(self) -> dict[str, float]:
         """Return for each job the weight of the longest chain that starts with it; the
@@ -97,17 +101,6 @@ class Plan:
                 chain = self.jobs[name].weight + weights[job.name]
                 weights[name] = max(weights[name], chain)
         return weights
-
-
-def _differences(one: Job, other: Job) -> list[str]:
-    """Return the settings in which two jobs differ, or "needs"."""
-    different = []
-    for key in sorted(one.settings.keys() | other.settings.keys()):
-        if one.settings.get(key) != other.settings.get(key):
-            different.append(key)
-    if not different and one.needs != other.needs:
-        different.append("needs")
-    return different
 
 
 @dataclass(frozen=True)
@@ -155,9 +148,10 @@ def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> 
     return Outcome(job, time.monotonic() - began)
 
 
-def too_long(timeout: float) -> str:
-    """Return the reason that a job is lost which took more than `timeout` seconds."""
-    return f"it took more than {timeout / 3600:g} hours (--job-timeout)"
+def hanging(job: Job, seconds: float, timeout: float) -> Outcome:
+    """Return the outcome of a job that is lost as it took more than `timeout` seconds."""
+    reason = f"it took more than {timeout / 3600:g} hours (--job-timeout)"
+    return Outcome(job, seconds, reason, lost=True)
 
 
 class Executor(Protocol):
@@ -187,9 +181,7 @@ class Report:
 
 
 class Clock:
-    """The time left, from expected weights and from how long finished jobs of the same
-    family really took.
-    """
+    """The time left, by expected weights and how long jobs of a family took."""
 
     def __init__(self, jobs: Iterable[Job], slots: int) -> None:
         self.left = {job.name: job for job in jobs}
@@ -203,11 +195,7 @@ class Clock:
             for family in (outcome.job.family, None):
                 self.expected[family] += outcome.job.weight
                 self.measured[family] += outcome.seconds
-        self.drop(outcome.job.name)
-
-    def drop(self, name: str) -> None:
-        """Take note of a job that need not run any more."""
-        self.left.pop(name, None)
+        self.left.pop(outcome.job.name, None)
 
     def seconds(self) -> float:
         """Return the expected seconds until the last job ends."""
@@ -253,29 +241,28 @@ def run_plan(
     return run.result
 
 
+@dataclass
 class _PlanRun:
     """The state of `run_plan`."""
 
-    def __init__(
-        self, plan: Plan, executor: Executor, report: Callable, retries: int
-    ) -> None:
-        self.plan = plan
-        self.executor = executor
-        self.report = report
-        self.retries = retries
-        self.result = Report()
-        self.clock = Clock(plan, executor.slots)
-        self.chain_weights = plan.chain_weights()
-        self.waiting: list[Job] = []
-        self.running = 0
-        self.failed_tries: Counter = Counter()  # (job, worker was lost) -> times
-        self.graph = TopologicalSorter({job.name: job.needs for job in plan})
+    plan: Plan
+    executor: Executor
+    report: Callable[[Outcome, Clock], None]
+    retries: int
+    result: Report = field(default_factory=Report)
+    waiting: list[Job] = field(default_factory=list)
+    running: int = 0
+    # (job, worker was lost) -> times
+    failed_tries: Counter = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.plan, self.executor.slots)
+        self.chain_weights = self.plan.chain_weights()
+        self.graph = TopologicalSorter({job.name: job.needs for job in self.plan})
         self.graph.prepare()
 
     def reuse(self, finished: Callable[[Job], bool]) -> None:
-        """Settle the jobs whose results are there, and those whose folder holds the
-        results of another job.
-        """
+        """Settle the jobs whose results, or another job's, are there."""
         reused: set[str] = set()
         for job in self.plan:
             if not reused.issuperset(job.needs):
@@ -284,32 +271,25 @@ class _PlanRun:
                 if finished(job):
                     reused.add(job.name)
                     self.result.reused.append(job.name)
-                    self.clock.drop(job.name)
+                    del self.clock.left[job.name]
             except (ValueError, OSError) as error:
                 self._settle(Outcome(job, 0.0, printable(error)))
 
     def queue_ready_jobs(self) -> None:
         """Queue the jobs whose needs are met; skip those that need a job that failed."""
+        result = self.result
         while names := self.graph.get_ready():
             for name in names:
                 job = self.plan.jobs[name]
-                failed = self._failed_need(job)
-                if failed:
-                    self.result.skipped[name] = failed
-                    self.clock.drop(name)
-                elif name in self.clock.left:  # neither reused nor failed
+                for need in job.needs:
+                    if need in result.failed or need in result.skipped:
+                        result.skipped[name] = result.skipped.get(need, need)
+                        self.clock.left.pop(name, None)
+                        break
+                if name in self.clock.left:  # neither reused, failed nor skipped
                     self.waiting.append(job)
-                    continue
-                self.graph.done(name)
-
-    def _failed_need(self, job: Job) -> str:
-        """Return the failed job for want of which a job can't run, or ""."""
-        for name in job.needs:
-            if name in self.result.failed:
-                return name
-            if name in self.result.skipped:
-                return self.result.skipped[name]
-        return ""
+                else:
+                    self.graph.done(name)
 
     def start_jobs(self) -> None:
         """Submit waiting jobs while there are free slots."""
@@ -322,20 +302,16 @@ class _PlanRun:
     def job_ended(self, outcome: Outcome) -> None:
         """Settle a job that has ended, or queue it again."""
         self.running -= 1
-        if outcome.error and self._is_tried_again(outcome):
-            self.waiting.append(outcome.job)
-            self.report(replace(outcome, again=True), self.clock)
-        else:
-            self._settle(outcome)
-            self.graph.done(outcome.job.name)
-
-    def _is_tried_again(self, outcome: Outcome) -> bool:
-        if outcome.wrong:
-            return False
-        limit = MAX_LOSSES if outcome.lost else self.retries
-        key = (outcome.job.name, outcome.lost)
-        self.failed_tries[key] += 1
-        return self.failed_tries[key] <= limit
+        if outcome.error and not outcome.wrong:
+            key = (outcome.job.name, outcome.lost)
+            self.failed_tries[key] += 1
+            limit = MAX_LOSSES if outcome.lost else self.retries
+            if self.failed_tries[key] <= limit:
+                self.waiting.append(outcome.job)
+                self.report(replace(outcome, again=True), self.clock)
+                return
+        self._settle(outcome)
+        self.graph.done(outcome.job.name)
 
     def _settle(self, outcome: Outcome) -> None:
         self.clock.ended(outcome)

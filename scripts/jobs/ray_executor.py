@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .plan import Job, Outcome, attempt, too_long
+from .plan import Job, Outcome, attempt, hanging
 
 ROOT = Path(__file__).resolve().parents[2]
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class _Actor:
     began: float = field(default_factory=time.monotonic)
 
 
+@dataclass
 class Ray:
     """Runs `perform(job, place)` on a Ray cluster; a context manager that leaves
     nothing running there.
@@ -42,7 +43,7 @@ class Ray:
     lost, and is replaced. (Ray's own retries would repeat it too, but without a line in
     the log, and count a job that ends its worker as lost for ever.)
 
-    Args:
+    Attributes:
         folder: jobs work in it; all nodes must see it under this path, and the code and
             the data too.
         address: "auto", "HOST:PORT", or "local" for a Ray on this machine that ends
@@ -51,34 +52,26 @@ class Ray:
         most: jobs at a time; None: as many as fit.
         timeout: seconds that a try of a job may take; one that takes longer is lost,
             and so is its actor.
+        settle: seconds before a lost job is given back, as the worker of a lost node
+            may run on for one.
 
     Raises ValueError if Ray is not installed, does not answer, or has no node that one
     job fits on.
     """
 
-    # seconds before a lost job is given back, as the worker of a lost node may run on
-    # for one
-    settle = 5.0
+    perform: Callable[[Job, object], None]
+    place: object
+    folder: Path
+    address: str
+    cpus: float = 1.0
+    gpus: float = 0.0
+    most: int | None = None
+    timeout: float = 86400.0
+    settle: float = 5.0
 
-    def __init__(
-        self,
-        perform: Callable[[Job, object], None],
-        place: object,
-        folder: Path,
-        address: str,
-        cpus: float = 1.0,
-        gpus: float = 0.0,
-        most: int | None = None,
-        timeout: float = 86400.0,
-    ) -> None:
-        self.mark = folder.resolve() / ".nodes"
+    def __post_init__(self) -> None:
+        self.mark = self.folder.resolve() / ".nodes"
         self.token = uuid.uuid4().hex
-        self.work = (perform, place, os.getcwd(), str(self.mark), self.token)
-        self.address = address
-        self.cpus = cpus
-        self.gpus = gpus
-        self.most = most
-        self.timeout = timeout
         self.queue: list[Job] = []
         self.idle: list[_Actor] = []
         # reference of its node or outcome -> an actor that starts or works
@@ -100,9 +93,8 @@ class Ray:
             log.warning("the cluster has GPUs, and no job gets any of them: see --gpus")
         self.mark.write_text(self.token, encoding="utf-8")
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        self.worker = self.ray.remote(max_restarts=0, max_task_retries=0, **options)(
-            _Worker
-        )
+        remote = self.ray.remote(max_restarts=0, max_task_retries=0, **options)
+        self.worker = remote(_Worker)
         return self
 
     def __exit__(self, *_) -> None:
@@ -113,9 +105,7 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """Return the number of jobs that fit onto the present nodes; 1 if there is
-        none, to wait for one.
-        """
+        """Return the number of jobs that fit onto the present nodes, at least 1."""
         fit = sum(self._jobs_that_fit(node) for node in self._nodes())
         if self.most is not None:
             fit = min(fit, self.most)
@@ -127,9 +117,7 @@ class Ray:
         self._dispatch()
 
     def wait(self) -> list[Outcome]:
-        """Return the outcomes of at least one job, or none if more jobs fit onto the
-        cluster than before.
-        """
+        """Return the outcomes of at least one job, or none if `slots` has grown."""
         before = self.slots
         while True:
             ended = self._ended()
@@ -139,7 +127,7 @@ class Ray:
 
     def _ended(self) -> list[Outcome]:
         """Return the outcomes that came in within a second; those of lost jobs are held
-        back for a while.
+        back for a while. Kill the actors whose job takes too long.
         """
         references = list(self.pending)
         now = time.monotonic()
@@ -147,41 +135,25 @@ class Ray:
             references, _ = self.ray.wait(references, timeout=1.0)
         else:  # all that ran were lost
             time.sleep(1.0)
+        outcomes = [self._receive(reference) for reference in references]
+        for reference, actor in list(self.pending.items()):
+            seconds = now - actor.began
+            if actor.job is not None and seconds >= self.timeout:
+                del self.pending[reference]
+                self.ray.kill(actor.handle)
+                outcomes.append(hanging(actor.job, seconds, self.timeout))
         ended = []
-        for reference in references:
-            outcome = self._receive(reference)
-            if outcome is None:
-                continue
+        for outcome in filter(None, outcomes):
             if outcome.lost:
                 self.lost.append((now + self.settle, outcome))
             else:
                 ended.append(outcome)
-        self._drop_hanging(now)
-        held_back, self.lost = self.lost, []
-        for when, outcome in held_back:
-            if when <= now:
-                ended.append(outcome)
-            else:
-                self.lost.append((when, outcome))
+        ended += [outcome for when, outcome in self.lost if when <= now]
+        self.lost = [one for one in self.lost if one[0] > now]
         return ended
 
-    def _drop_hanging(self, now: float) -> None:
-        """Kill the actors whose job takes too long; the job is lost."""
-        for reference, actor in list(self.pending.items()):
-            seconds = now - actor.began
-            if actor.job is None or seconds < self.timeout:
-                continue
-            del self.pending[reference]
-            self.ray.kill(actor.handle)
-            reason = too_long(self.timeout)
-            self.lost.append(
-                (now + self.settle, Outcome(actor.job, seconds, reason, lost=True))
-            )
-
     def _dispatch(self) -> None:
-        """Send queued jobs to idle actors, and start an actor for each job that is
-        left.
-        """
+        """Send queued jobs to idle actors, and start an actor for each other job."""
         while self.queue and self.idle:
             actor = self.idle.pop()
             actor.job = self.queue.pop(0)
@@ -190,7 +162,8 @@ class Ray:
             self.pending[reference] = actor
         starting = sum(actor.job is None for actor in self.pending.values())
         for _ in range(len(self.queue) - starting):
-            actor = _Actor(self.worker.remote(*self.work))
+            work = (self.perform, self.place, os.getcwd(), self.mark, self.token)
+            actor = _Actor(self.worker.remote(*work))
             self.pending[actor.handle.node.remote()] = actor
 
     def _receive(self, reference: Any) -> Outcome | None:
@@ -204,7 +177,11 @@ class Ray:
         try:
             result = self.ray.get(reference)
         except self.ray.exceptions.RayError as failure:
-            self._drop(actor)
+            gone = [other for other in self.idle if other.node == actor.node]
+            self.idle = [other for other in self.idle if other.node != actor.node]
+            for one in (actor, *gone):  # those on its node, which may be lost, too
+                # if only the connection was lost, it must not work on
+                self.ray.kill(one.handle)
             if actor.job is None and self.queue:
                 actor.job = self.queue.pop(0)
             if actor.job is None:
@@ -218,39 +195,34 @@ class Ray:
         actor.job = None
         return result
 
-    def _drop(self, actor: _Actor) -> None:
-        """Kill an actor that is lost, and those that are idle on its node, which may be
-        lost, too.
-        """
-        gone = [other for other in self.idle if other.node == actor.node]
-        self.idle = [other for other in self.idle if other.node != actor.node]
-        for one in (actor, *gone):
-            # if only the connection was lost, it must not work on
-            self.ray.kill(one.handle)
-
     def _nodes(self) -> list[dict[str, float]]:
         """Return the resources of each node that is alive."""
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
 
     def _jobs_that_fit(self, node: dict[str, float]) -> int:
-        """Return the number of jobs that a node with these resources takes."""
-        fit = _shares(node.get("CPU", 0.0), self.cpus)
-        if self.gpus:
-            fit = min(fit, _shares(node.get("GPU", 0.0), self.gpus))
-        return fit
+        """Return the number of jobs that a node with these resources takes; a part of a
+        GPU is a part of one and the same.
+        """
+        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        fits = []
+        for name, share in wanted.items():
+            available = node.get(name, 0.0)
+            if share >= 1:
+                fits.append(int(available // share))
+            elif share > 0:
+                fits.append(int(available) * math.floor(1 / share + 1e-9))
+        return min(fits)
 
 
+@dataclass
 class _Worker:
     """An actor: tries jobs, one after the other."""
 
-    def __init__(
-        self, perform: Callable, place: object, home: str, mark: str, token: str
-    ) -> None:
-        self.perform = perform
-        self.place = place
-        self.home = home
-        self.mark = Path(mark)
-        self.token = token
+    perform: Callable[[Job, object], None]
+    place: object
+    home: str
+    mark: Path
+    token: str
 
     def node(self) -> str:
         """Return Ray's identifier of the node that this actor is on."""
@@ -277,9 +249,9 @@ class _Worker:
 
 
 def connect(address: str, environment: dict[str, str]) -> Any:
-    """Return the ray module, connected to a cluster whose workers get these variables.
+    """Return the ray module, connected to a cluster, or raise ValueError.
 
-    Raises ValueError.
+    environment: the variables of its workers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -322,31 +294,19 @@ def _environment(cpus: float) -> dict[str, str]:
     """Return the variables of the workers: the path of the code, their share of the
     cores, no bars, and those of MVLPT_.
     """
-    values = {
-        name: value for name, value in os.environ.items() if name.startswith("MVLPT_")
-    }
-    values["PYTHONPATH"] = str(ROOT)
+    values = {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     if os.environ.get("PYTHONPATH"):
         values["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
     values["OMP_NUM_THREADS"] = str(max(1, math.floor(cpus)))
-    values["TQDM_DISABLE"] = "1"
+    for name, value in os.environ.items():
+        if name.startswith("MVLPT_"):
+            values[name] = value
     return values
 
 
 def _reason(failure: Exception) -> str:
-    """Return a lost actor's end in a line; why it did not start is the last line of
-    Ray's message.
-    """
+    """Return a lost actor's end, or why it did not start, in a line."""
     if "creation task" in str(failure):
         *_, last_line = str(failure).strip().splitlines()
         return f"its worker did not start: {last_line.strip()}"
     return f"its worker or node was lost ({type(failure).__name__})"
-
-
-def _shares(available: float, wanted: float) -> int:
-    """Return the number of jobs that get their share; a part of a GPU is a part of one
-    and the same.
-    """
-    if wanted >= 1:
-        return int(available // wanted)
-    return int(available) * math.floor(1 / wanted + 1e-9)

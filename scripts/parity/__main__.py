@@ -17,17 +17,7 @@ from pathlib import Path
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, fail
 
 LIMIT = 1e-4
-METHODS = (
-    "ivlp",
-    "kgcoop",
-    "maple",
-    "mmrl",
-    "mmrlpp",
-    "prograd",
-    "promptsrc",
-    "softcpt",
-    "tcp",
-)
+METHODS = "ivlp kgcoop maple mmrl mmrlpp prograd promptsrc softcpt tcp".split()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,22 +25,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.parity", description="Compare with official numbers."
     )
-    parser.add_argument(
-        "method",
-        metavar="METHOD",
-        choices=METHODS,
-        type=str.lower,
-        help=", ".join(METHODS),
-    )
-    parser.add_argument(
-        "file", metavar="FILE.npz", type=Path, help="numbers of the official code"
-    )
-    parser.add_argument(
-        "--backbone",
-        metavar="FILE.npz",
-        type=Path,
-        help="default: backbone_<name>.npz beside FILE",
-    )
+    add = parser.add_argument
+    names = ", ".join(METHODS)
+    add("method", metavar="METHOD", choices=METHODS, type=str.lower, help=names)
+    add("file", metavar="FILE.npz", type=Path, help="numbers of the official code")
+    beside = "default: backbone_<name>.npz beside FILE"
+    add("--backbone", metavar="FILE.npz", type=Path, help=beside)
     args = parser.parse_args(argv)
     from trainers import register_all
 
@@ -67,9 +47,8 @@ def main(argv: list[str] | None = None) -> int:
             text = ", ".join(f"{kind} {value:.1e}" for kind, value in found.items())
             sys.stdout.write(f"{name}: {text}\n")
     except KeyError as error:
-        return fail(
-            ValueError(f"{args.file}: a case of {args.method} lacks {error}"), BAD_INPUT
-        )
+        lacks = f"{args.file}: a case of {args.method} lacks {error}"
+        return fail(ValueError(lacks), BAD_INPUT)
     except (OSError, ValueError) as error:
         return fail(error, BAD_INPUT)
     sys.stdout.write(f"largest difference: {largest:.1e} (limit {LIMIT:.0e})\n")

@@ -92,17 +92,9 @@ class Case:
         second, weight = None, 1.0
         if others:
             second, weight = others[0], contexts.insertion.weight
-        labels = labels[:, None]
+        tasks = labels[:, None], groups, self.sizes
         return losses.build_outputs(
-            self.model,
-            images,
-            classes,
-            labels,
-            groups,
-            self.sizes,
-            frozen,
-            second,
-            weight,
+            self.model, images, classes, *tasks, frozen, second, weight
         )
 
     def losses(self, outputs: losses.Outputs) -> tuple[Tensor, Tensor | None]:

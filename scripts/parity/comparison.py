@@ -33,23 +33,20 @@ def compare(case: Case) -> dict[str, float]:
     outputs = case.outputs(steps[0], labels[0])
     frozen = outputs.anchors[0]
     loss, general = case.losses(outputs)
+    gradients = case.gradients(loss, general)
+    features = {"image": outputs.images, "text": outputs.classes}
     found = {
         "logits": _compare_logits(case, outputs),
-        "features": _compare_features(case, outputs),
+        "features": max(_stored_differences(case, "features", features)),
         "terms": _compare_terms(case, outputs, loss, general),
-        "gradients": _compare_named(
-            case, case.gradients(loss, general), "grad", relative=True
-        ),
+        "gradients": _compare_named(case, gradients, "grad", relative=True),
     }
     known = {"text": frozen.classes, "image": frozen.images, "logits": frozen.logits}
-    stored = [name for name in known if f"frozen/{name}" in arrays]
-    if stored:
-        found["frozen"] = max(
-            _difference(known[name], arrays[f"frozen/{name}"]) for name in stored
-        )
-    step_losses = torch.stack(
-        [case.step(rows, label) for rows, label in zip(steps, labels, strict=True)]
-    )
+    differences = _stored_differences(case, "frozen", known)
+    if differences:
+        found["frozen"] = max(differences)
+    batches = zip(steps, labels, strict=True)
+    step_losses = torch.stack([case.step(*batch) for batch in batches])
     found["step losses"] = _difference(step_losses, arrays["step_losses"])
     found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
     if "gpa/steps" in arrays:
@@ -61,24 +58,24 @@ def compare(case: Case) -> dict[str, float]:
 def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
     logits = case.model.logits(outputs.images, outputs.classes)  # of all tasks
     found = [_difference(logits, case.arrays["logits"])]
-    if outputs.other_logits is None:
-        return max(found)
-    rows = torch.from_numpy(case.arrays["steps"][0])
-    contexts = case.model.contexts()
-    fused = case.model.encode_images(case.images[rows], contexts)
-    fusion = case.model.logits(fused, outputs.classes)
-    found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
-    found.append(_difference(fusion, case.arrays["logits_fusion"]))
+    if outputs.other_logits is not None:
+        pixels = case.images[torch.from_numpy(case.arrays["steps"][0])]
+        fused = case.model.encode_images(pixels, case.model.contexts())
+        fusion = case.model.logits(fused, outputs.classes)
+        found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
+        found.append(_difference(fusion, case.arrays["logits_fusion"]))
     return max(found)
 
 
-def _compare_features(case: Case, outputs: losses.Outputs) -> float:
-    known = {"image": outputs.images, "text": outputs.classes}
+def _stored_differences(
+    case: Case, group: str, values: dict[str, Tensor]
+) -> list[float]:
+    """Return the differences of the values that the case has in a group."""
     found = []
-    for name, value in known.items():
-        if f"features/{name}" in case.arrays:
-            found.append(_difference(value, case.arrays[f"features/{name}"]))
-    return max(found)
+    for name, value in values.items():
+        if f"{group}/{name}" in case.arrays:
+            found.append(_difference(value, case.arrays[f"{group}/{name}"]))
+    return found
 
 
 def _compare_terms(
@@ -97,10 +94,9 @@ def _compare_terms(
                 values |= {name: losses.terms(outputs, [ours])[ours]}
     else:
         values["kl"] = general
-    found = [
-        _difference(value, case.arrays[f"terms/{name}"])
-        for name, value in values.items()
-    ]
+    found = []
+    for name, value in values.items():
+        found.append(_difference(value, case.arrays[f"terms/{name}"]))
     if "loss" in case.arrays:
         found.append(_difference(loss, case.arrays["loss"]))
     return max(found)
@@ -111,9 +107,8 @@ def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
     sums = []
     for task in outputs.groups.unique():
         rows = outputs.groups == task
-        part = replace(
-            outputs, logits=outputs.logits[rows], labels=outputs.labels[rows]
-        )
+        logits, labels = outputs.logits[rows], outputs.labels[rows]
+        part = replace(outputs, logits=logits, labels=labels)
         sums.append(rows.sum() * losses.cross_entropy(part))
     return torch.stack(sums)
 
@@ -139,12 +134,8 @@ def _compare_named(
     tensor's largest value if `relative`.
     """
     found = []
-    ours = {
-        current_name(name): value
-        for name, value in official_names(case.model.prompt, values).items()
-    }
-    for name, value in ours.items():
-        wanted = official(case.arrays, group)[name]
+    for name, value in official_names(case.model.prompt, values).items():
+        wanted = official(case.arrays, group)[current_name(name)]
         scale = float(np.abs(wanted).max()) if relative else 1.0
         found.append(_difference(value, wanted) / max(scale, 1e-12))
     return max(found)
@@ -152,8 +143,7 @@ def _compare_named(
 
 def _difference(value: Tensor, wanted: np.ndarray) -> float:
     if tuple(value.shape) != wanted.shape:
-        raise ValueError(
-            f"an array is {wanted.shape}, the computed one {tuple(value.shape)}"
-        )
+        shape = tuple(value.shape)
+        raise ValueError(f"an array is {wanted.shape}, the computed one {shape}")
     difference = np.abs(value.detach().double().numpy() - wanted.astype(np.float64))
     return float(np.nan_to_num(difference, nan=np.inf).max())

@@ -19,6 +19,14 @@ from prompting.tokens import clip_tokenizer, plain_name
 
 from .cases import Arrays
 
+KINDS = {
+    "ivlp": "ivlp",
+    "promptsrc": "ivlp",
+    "maple": "maple",
+    "kgcoop": "text",
+    "prograd": "text",
+}
+
 
 def official_prompt(
     method: str,
@@ -42,28 +50,14 @@ def official_prompt(
         words = _fixed_words(arrays, state["ctx"].shape[-2])
         position = settings.get("pos", "end")
         prompt = prompt_from_reference(state, position, fixed_words=words)
-        _check_method(method, prompt)
+        if prompt.kind != KINDS[method]:
+            wanted = f"those of {method} are {KINDS[method]!r}"
+            raise ValueError(f"its prompts are of the kind {prompt.kind!r}, {wanted}")
         return prompt
     names = official_names(prompt, {name: name for name in prompt.state_dict()})
-    values = {}
-    for name, ours in names.items():
-        values[ours] = state[current_name(name)]
+    values = {ours: state[current_name(name)] for name, ours in names.items()}
     load_state(prompt, values)
     return prompt
-
-
-def _check_method(method: str, prompt: Prompt) -> None:
-    kinds = {
-        "ivlp": "ivlp",
-        "promptsrc": "ivlp",
-        "maple": "maple",
-        "kgcoop": "text",
-        "prograd": "text",
-    }
-    if prompt.kind != kinds[method]:
-        raise ValueError(
-            f"its prompts are of the kind {prompt.kind!r}, those of {method} are {kinds[method]!r}"
-        )
 
 
 def _tcp_prompt(arrays: Arrays, state: dict[str, Tensor], block: int) -> Prompt:
@@ -88,7 +82,7 @@ def _mmrl_prompt(method: str, settings: dict, clip: nn.Module) -> Prompt:
 
 def _softcpt_prompt(settings: dict, state: dict[str, Tensor], count: int) -> Prompt:
     """Return SoftCPT's prompt for `count` classes of all tasks."""
-    n_ctx, inputs = settings["n"], state["prompt_gen.proj"].shape[0]
+    inputs = state["prompt_gen.proj"].shape[0]
     tasks, classes, class_n_ctx = None, None, 0
     if settings["task_csc"]:
         tasks = settings["tasks"]
@@ -97,16 +91,9 @@ def _softcpt_prompt(settings: dict, state: dict[str, Tensor], count: int) -> Pro
         class_n_ctx = settings["class_n"]
         if settings["class_csc"]:
             classes = count
-    return SoftCPTPrompt(
-        n_ctx,
-        state["task_prompt_learner.ctx"].shape[-1],
-        inputs,
-        settings["task_n"],
-        tasks,
-        class_n_ctx,
-        classes,
-        settings["pos"],
-    )
+    width = state["task_prompt_learner.ctx"].shape[-1]
+    sizes = settings["n"], width, inputs, settings["task_n"]
+    return SoftCPTPrompt(*sizes, tasks, class_n_ctx, classes, settings["pos"])
 
 
 def _fixed_words(arrays: Arrays, n_ctx: int, last_words: str = "") -> str:

@@ -22,6 +22,17 @@ from trainers.engine.settings import extend
 from .cases import TRAINERS, Arrays, Case
 from .prompts import official_prompt
 
+# of damaged files
+UNREADABLE = (ValueError, OSError, EOFError, AttributeError, TypeError)
+# method -> keys of its trainer, each with the name of its setting
+SETTINGS = {
+    "promptsrc": {"TEXT_LOSS_WEIGHT": "w_text", "IMAGE_LOSS_WEIGHT": "w_image"},
+    "kgcoop": {"W": "w"},
+    "prograd": {"T": "T", "LAMBDA": "lam"},
+    "mmrl": {"REG_WEIGHT": "reg"},
+    "mmrlpp": {"REG_WEIGHT": "reg"},
+}
+
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Return all arrays of an .npz file.
@@ -33,14 +44,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        AttributeError,
-        TypeError,
-    ) as error:
+    except (*UNREADABLE, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no .npz file of arrays: {error}") from None
 
 
@@ -52,24 +56,15 @@ def load_backbone_arrays(path: Path) -> tuple[nn.Module, Tensor]:
         for name, value in arrays.items()
         if "clip/" in name
     }
-    if (
-        "token_ids" not in arrays
-        or "images" not in arrays
-        or "token_embedding.weight" not in state
-    ):
-        raise ValueError(
-            f"{path} is no backbone: it lacks token_ids, images or clip/token_embedding.weight"
-        )
-    embedding = torch.zeros(49408, state["token_embedding.weight"].shape[1])
-    embedding[torch.from_numpy(arrays["token_ids"]).long()] = state[
-        "token_embedding.weight"
-    ]
+    rows = state.get("token_embedding.weight")
+    if rows is None or not {"token_ids", "images"} <= arrays.keys():
+        needed = "token_ids, images or clip/token_embedding.weight"
+        raise ValueError(f"{path} is no backbone: it lacks {needed}")
+    embedding = torch.zeros(49408, rows.shape[1])
+    embedding[torch.from_numpy(arrays["token_ids"]).long()] = rows
     state["token_embedding.weight"] = embedding
-    clip = (
-        build(openai_config(state, str(path)), state, str(path))
-        .eval()
-        .requires_grad_(False)
-    )
+    clip = build(openai_config(state, str(path)), state, str(path))
+    clip.eval().requires_grad_(False)
     return clip, torch.from_numpy(arrays["images"])
 
 
@@ -85,23 +80,16 @@ def read_cases(method: str, path: Path, backbone: Path | None) -> dict[str, Case
     backbones: dict[Path, tuple[nn.Module, Tensor]] = {}
     cases = {}
     for name in names:
-        prefix = f"{name}/"
-        settings = {
-            key.removeprefix(prefix): value
-            for key, value in arrays.items()
-            if key.startswith(prefix)
-        }
-        file = backbone or path.with_name(
-            f"backbone_{settings.get('backbone', 'a')}.npz"
-        )
+        settings = _group(arrays, name)
+        stored = f"backbone_{settings.get('backbone', 'a')}.npz"
+        file = backbone or path.with_name(stored)
         if file not in backbones:
             backbones[file] = load_backbone_arrays(file)
         try:
             cases[name] = build_case(method, settings, *backbones[file])
         except KeyError as error:
-            raise ValueError(
-                f"{path}: {name} is no case of {method}: it lacks {error}"
-            ) from None
+            message = f"{name} is no case of {method}: it lacks {error}"
+            raise ValueError(f"{path}: {message}") from None
     return cases
 
 
@@ -109,44 +97,34 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     """Return a case with its prompt in the model."""
     settings = json.loads(str(arrays["config"]))
     cfg = extend(get_cfg_default())
-    anchor_templates: list[str] = ["a photo of a {}."]
+    for key, name in SETTINGS.get(method, {}).items():
+        cfg.TRAINER[TRAINERS[method].upper()][key] = float(settings[name])
+    templates = ["a photo of a {}."]
     if method == "promptsrc":
-        cfg.TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT = float(settings["w_text"])
-        cfg.TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT = float(settings["w_image"])
-        anchor_templates = list(imagenet_templates())
-    if method == "kgcoop":
-        cfg.TRAINER.KGCOOP.W = float(settings["w"])
-    if method == "prograd":
-        cfg.TRAINER.PROGRAD.T = float(settings["T"])
-        cfg.TRAINER.PROGRAD.LAMBDA = float(settings["lam"])
-    if method in ("mmrl", "mmrlpp"):
-        node = cfg.TRAINER[TRAINERS[method]]
-        node.REG_WEIGHT = float(settings["reg"])
-    if method in ("kgcoop", "prograd", "tcp", "mmrl", "mmrlpp"):
-        anchor_templates = [str(arrays["template"])]
-    state = {
-        name: torch.from_numpy(value)
-        for name, value in official(arrays, "prompt").items()
-    }
+        templates = list(imagenet_templates())
+    elif method in ("kgcoop", "prograd", "tcp", "mmrl", "mmrlpp"):
+        templates = [str(arrays["template"])]
+    tensors = official(arrays, "prompt").items()
+    state = {name: torch.from_numpy(value) for name, value in tensors}
     prompt = official_prompt(method, arrays, settings, state, clip)
     model = PromptedCLIP(clip, prompt, clip_tokenizer())
     names = [str(name) for name in arrays["classnames"]]
     task = SimpleNamespace(name="", classnames=names)
-    unit_templates = method != "promptsrc"
-    anchor = Anchor(
-        PromptedCLIP(clip, None, clip_tokenizer()),
-        [task],
-        anchor_templates,
-        unit_templates,
-    )
+    plain = PromptedCLIP(clip, None, clip_tokenizer())
+    anchor = Anchor(plain, [task], templates, method != "promptsrc")
     return Case(method, arrays, settings, cfg, model, anchor, images)
 
 
 def official(arrays: Arrays, group: str) -> dict[str, np.ndarray]:
     """Return the arrays `group/<official name>` by name."""
+    found = _group(arrays, group)
+    return {current_name(name): value for name, value in found.items()}
+
+
+def _group(arrays: Arrays, group: str) -> dict[str, np.ndarray]:
     prefix = f"{group}/"
     return {
-        current_name(key.removeprefix(prefix)): value
+        key.removeprefix(prefix): value
         for key, value in arrays.items()
         if key.startswith(prefix)
     }

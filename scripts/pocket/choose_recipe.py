@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -80,24 +81,12 @@ def write_changed(home: Path, changed: Path) -> None:
         change = CHANGES[number % len(CHANGES)]
         rng = np.random.default_rng(number)
         with atomic_folder(place) as temporary:
-            for file in sorted(folder.rglob("*")):
-                copy = temporary / file.relative_to(folder)
-                if file.is_dir():
-                    copy.mkdir(parents=True, exist_ok=True)
-                elif file.suffix in (".jpg", ".png"):
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    write_picture(
-                        file,
-                        copy,
-                        change(np.asarray(Image.open(file).convert("RGB"), float), rng),
-                    )
-                else:
-                    copy.write_bytes(file.read_bytes())
-
-
-def write_picture(file: Path, copy: Path, pixels: np.ndarray) -> None:
-    """Write pixels (H, W, 3), in 0..255, in the format of `file`."""
-    Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8)).save(copy, quality=95)
+            shutil.copytree(folder, temporary, dirs_exist_ok=True)
+            for file in sorted(temporary.rglob("*")):
+                if file.suffix in (".jpg", ".png"):
+                    pixels = np.asarray(Image.open(file).convert("RGB"), float)
+                    pixels = change(pixels, rng).clip(0, 255).round().astype(np.uint8)
+                    Image.fromarray(pixels).save(file, quality=95)
 
 
 @dataclass(frozen=True)
@@ -115,9 +104,8 @@ class Recipes:
             raise ValueError(f"{file}: it has the two keys trainer and settings")
         settings = content["settings"]
         if not isinstance(settings, dict):
-            raise ValueError(
-                f"{file}: settings is not of the form name: {{KEY: value}}"
-            )
+            form = "name: {KEY: value}"
+            raise ValueError(f"{file}: settings is not of the form {form}")
         for name, keys in settings.items():
             if not isinstance(keys, dict):
                 raise ValueError(f"{file}: settings: {name} has no keys and values")
@@ -153,9 +141,8 @@ def train(
     for key, value in recipes.settings[name].items():
         command += [key, json.dumps(value)]
     environment = os.environ | {"MVLPT_POCKET": str(home)}
-    done = subprocess.run(
-        command, env=environment, cwd=ROOT, capture_output=True, text=True
-    )
+    options = {"env": environment, "cwd": ROOT, "capture_output": True, "text": True}
+    done = subprocess.run(command, **options)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(f"settings: {name}: {last}")
@@ -170,21 +157,13 @@ def compare(recipes: Recipes, out: Path) -> list[dict]:
     for shots in SHOTS:
         for name in recipes.settings:
             for copy, values in gains(out, homes, recipes, name, shots).items():
-                record = {
-                    "trainer": recipes.trainer,
-                    "shots": shots,
-                    "setting": name,
-                    "pictures": copy,
-                    "gain": float(np.mean(values)),
-                    "below": sum(value < -1 for value in values),
-                    "tasks": len(values),
-                }
-                records.append(record)
-                print(
-                    f"{counted(shots, 'shot')}, {name}, {copy}: {record['gain']:+.2f}, "
-                    f"{record['below']} of {len(values)} below",
-                    flush=True,
-                )
+                gain, tasks = float(np.mean(values)), len(values)
+                below = sum(value < -1 for value in values)
+                record = {"trainer": recipes.trainer, "shots": shots, "setting": name}
+                record |= {"pictures": copy, "gain": gain, "below": below}
+                records.append(record | {"tasks": tasks})
+                told = f"{gain:+.2f}, {below} of {tasks} below"
+                print(f"{counted(shots, 'shot')}, {name}, {copy}: {told}", flush=True)
     return records
 
 
@@ -195,9 +174,8 @@ def main() -> int:
         description="Compare settings of a trainer on the pocket's source tasks.",
     )
     parser.add_argument("recipes", type=Path, metavar="FILE.yaml")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("output") / "choose_recipe"
-    )
+    folder = Path("output") / "choose_recipe"
+    parser.add_argument("--output-dir", type=Path, default=folder)
     args = parser.parse_args()
     out = args.output_dir.resolve()
     records = compare(Recipes.read(args.recipes), out)

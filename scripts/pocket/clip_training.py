@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import time
@@ -19,17 +18,13 @@ from safetensors.torch import save_file
 
 from datasets.pocket.colors import pick
 from datasets.pocket.concepts import FAMILIES, caption, render
+from toolkit.common.files import atomic_write
+from toolkit.common.structured import write_json
 
 log = logging.getLogger("train_pocket_clip")
 
 SIZE, CONTEXT = 48, 32
-VISION = {
-    "image_size": SIZE,
-    "patch_size": 12,
-    "width": 128,
-    "layers": 4,
-    "head_width": 32,
-}
+VISION = dict(image_size=SIZE, patch_size=12, width=128, layers=4, head_width=32)
 TEXT = {"context_length": CONTEXT, "width": 128, "heads": 4, "layers": 3}
 EMBED = 128
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -60,9 +55,8 @@ def make_pairs(
     """
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
-    share = np.array(
-        [WEIGHT.get(name, 1.0) * len(FAMILIES[name].concepts) ** 0.5 for name in names]
-    )
+    sizes = [len(FAMILIES[name].concepts) for name in names]
+    share = np.array([WEIGHT.get(name, 1.0) for name in names]) * np.sqrt(sizes)
     share = share / share.sum()
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     captions, truths = [], []
@@ -100,48 +94,31 @@ class Pairs:
         self.images = torch.from_numpy(np.concatenate([part[0] for part in parts]))
         captions = [row for part in parts for row in part[1]]
         truths = [row for part in parts for row in part[2]]
-        index = {
-            attribute: k
-            for k, attribute in enumerate(
-                sorted({attribute for row in truths for attribute in row})
-            )
-        }
+        known = sorted({attribute for row in truths for attribute in row})
+        index = {attribute: k for k, attribute in enumerate(known)}
 
-        def hot(rows: list[tuple[str, ...]]) -> torch.Tensor:
+        def hot(rows: list[Attributes]) -> torch.Tensor:
             out = torch.zeros(len(rows), len(index))
             for k, row in enumerate(rows):
-                out[
-                    k, [index[attribute] for attribute in row if attribute in index]
-                ] = 1
+                out[k, [index[name] for name in row if name in index]] = 1
             return out
 
         texts = sorted({text for row in captions for text, _ in row})
         tokens = get_tokenizer("ViT-B-32", context_length=CONTEXT)(texts)
         # a compact vocabulary in ascending order, so that the end token stays the
         # largest id
-        self.token_ids = torch.unique(
-            torch.cat(
-                [
-                    tokens.flatten(),
-                    get_tokenizer("ViT-B-32")(["X a photo of ."]).flatten(),
-                ]
-            )
-        )
+        template = get_tokenizer("ViT-B-32")(["X a photo of ."])
+        self.token_ids = torch.unique(torch.cat([tokens.flatten(), template.flatten()]))
         rows = {text: k for k, text in enumerate(texts)}
         self.tokens = torch.searchsorted(self.token_ids, tokens)
-        self.text_of = torch.tensor(
-            [[rows[text] for text, _ in row] for row in captions]
-        )
+        text_of = [[rows[text] for text, _ in row] for row in captions]
+        self.text_of = torch.tensor(text_of)
         self.attributes = hot(truths)
         claims = hot([claimed for row in captions for _, claimed in row])
         self.claims = claims.view(len(captions), CAPTIONS, -1)
-        log.info(
-            "%d pictures, %d different captions, %d tokens, %d attributes",
-            len(captions),
-            len(texts),
-            len(self.token_ids),
-            len(index),
-        )
+        counts = len(captions), len(texts), len(self.token_ids), len(index)
+        kinds = "%d pictures, %d different captions, %d tokens, %d attributes"
+        log.info(kinds, *counts)
 
     def batch(
         self, pick: torch.Tensor, generator: torch.Generator
@@ -151,13 +128,11 @@ class Pairs:
         """
         x = self.images[pick].permute(0, 3, 1, 2).float() / 255
         dx, dy = torch.randint(-3, 4, (2,), generator=generator).tolist()
-        x = F.pad(x, (3, 3, 3, 3), mode="replicate")[
-            :, :, 3 + dy : 3 + dy + SIZE, 3 + dx : 3 + dx + SIZE
-        ]
+        x = F.pad(x, (3, 3, 3, 3), mode="replicate")
+        x = x[:, :, 3 + dy : 3 + dy + SIZE, 3 + dx : 3 + dx + SIZE]
         gain = 1 + 0.25 * (torch.rand(len(pick), 1, 1, 1, generator=generator) - 0.5)
-        x = ((x * gain).clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
-            STD
-        ).view(3, 1, 1)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+        x = ((x * gain).clamp(0, 1) - mean) / std
         which = torch.randint(CAPTIONS, (len(pick),), generator=generator)
         tokens = self.tokens[self.text_of[pick, which]]
         length = int((tokens > 0).sum(1).max())
@@ -191,27 +166,20 @@ def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
     """Write model.json and model.safetensors (half precision, only the known tokens'
     rows).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        key: value.half().contiguous()
-        for key, value in model.state_dict().items()
-        if key != "attn_mask"
-    }
+    state = {}
+    for key, value in model.state_dict().items():
+        if key != "attn_mask":
+            state[key] = value.half().contiguous()
     state["token_embedding.rows"] = state.pop("token_embedding.weight")
     state["token_ids"] = pairs.token_ids.clone()
-    save_file(state, folder / "model.safetensors.new")
-    (folder / "model.safetensors.new").replace(folder / "model.safetensors")
+    with atomic_write(folder / "model.safetensors") as file:
+        save_file(state, file)
     text = {**TEXT, "vocab_size": 49408}
     config = {
         "model_cfg": {"embed_dim": EMBED, "vision_cfg": VISION, "text_cfg": text},
-        "preprocess_cfg": {
-            "size": SIZE,
-            "mean": MEAN,
-            "std": STD,
-            "interpolation": "bicubic",
-        },
+        "preprocess_cfg": dict(size=SIZE, mean=MEAN, std=STD, interpolation="bicubic"),
     }
-    (folder / "model.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_json(folder / "model.json", config)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -223,35 +191,24 @@ def train(args: argparse.Namespace) -> None:
     start = time.time()
     pairs = Pairs(args.pictures, args.workers)
     log.info("rendered in %.0f s", time.time() - start)
-    model = CLIP(
-        EMBED,
-        CLIPVisionCfg(**VISION),
-        CLIPTextCfg(**TEXT, vocab_size=len(pairs.token_ids)),
-    ).to(args.device)
+    text = CLIPTextCfg(**TEXT, vocab_size=len(pairs.token_ids))
+    model = CLIP(EMBED, CLIPVisionCfg(**VISION), text).to(args.device)
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decay, "weight_decay": 0.05},
-            {"params": rest, "weight_decay": 0.0},
-        ],
-        lr=args.lr,
-        betas=(0.9, 0.98),
-    )
+    groups = [
+        {"params": decay, "weight_decay": 0.05},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98))
     start, step, mean_loss, hits, saved = time.time(), 0, 0.0, 0.0, 0
     while (done := (time.time() - start) / (60 * args.minutes)) < 1:
+        falling = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimizer.param_groups:
-            group["lr"] = (
-                args.lr
-                * min(1, (step + 1) / 300)
-                * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-            )
+            group["lr"] = args.lr * min(1, (step + 1) / 300) * falling
         pick = torch.randint(len(pairs.images), (args.batch,), generator=generator)
         x, tokens, true = (t.to(args.device) for t in pairs.batch(pick, generator))
-        image, text = (
-            F.normalize(model.visual(x), dim=-1),
-            F.normalize(text_features(model, tokens), dim=-1),
-        )
+        image = F.normalize(model.visual(x), dim=-1)
+        text = F.normalize(text_features(model, tokens), dim=-1)
         logits = model.logit_scale.exp() * image @ text.T
         loss = match_loss(logits, true)
         optimizer.zero_grad(set_to_none=True)
@@ -265,15 +222,10 @@ def train(args: argparse.Namespace) -> None:
         mean_loss, hits = mean_loss + loss.item(), hits + hit.item()
         if step % 200 == 0:
             rate = step * args.batch / (time.time() - start)
-            log.info(
-                "step %d loss %.3f top-1 %.3f scale %.1f, %.0f pairs/s, %.0f %% of the time",
-                step,
-                mean_loss / 200,
-                hits / 200,
-                model.logit_scale.exp().item(),
-                rate,
-                100 * done,
-            )
+            scale = model.logit_scale.exp().item()
+            shown = step, mean_loss / 200, hits / 200, scale, rate, 100 * done
+            form = "step %d loss %.3f top-1 %.3f scale %.1f, %.0f pairs/s, %.0f %% of the time"
+            log.info(form, *shown)
             mean_loss = hits = 0.0
         if done * 12 > saved + 1:
             saved += 1

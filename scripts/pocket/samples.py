@@ -50,9 +50,8 @@ def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
         wanted = [k * (classes - 1) // (count - 1) for k in range(count)]
     chosen, taken = [], set()
     for label in wanted:
-        sample = next(
-            item for item in task.test if label in item.labels and item.key not in taken
-        )
+        items = (item for item in task.test if label in item.labels)
+        sample = next(item for item in items if item.key not in taken)
         taken.add(sample.key)
         name = " + ".join(task.classnames[shown] for shown in sample.labels)
         chosen.append((name, read_image(sample.impath)))
@@ -151,16 +150,8 @@ def markdown() -> str:
         "|---|---|---:|---:|---:|---|---|---|",
     ]
     for spec in SOURCES + TARGETS:
-        cells = [
-            spec.task,
-            spec.like,
-            len(spec.classes),
-            pool(spec),
-            spec.test,
-            spec.metric,
-            spec.layout,
-            style(spec),
-        ]
+        cells = [spec.task, spec.like, len(spec.classes), pool(spec), spec.test]
+        cells += [spec.metric, spec.layout, style(spec)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

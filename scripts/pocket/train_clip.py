@@ -27,11 +27,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path(__file__).resolve().parents[2] / "prompting" / "pocket",
-    )
+    folder = Path(__file__).resolve().parents[2] / "prompting" / "pocket"
+    parser.add_argument("--output", type=Path, default=folder)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     from .clip_training import train

@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,8 @@ from scripts.jobs import execution
 from scripts.jobs.plan import Plan
 from scripts.study import methods
 from scripts.study.options import check_jobs, check_options
-from scripts.study.running import progress_lines, run_jobs, split_words
+from scripts.study.running import run_jobs, split_words, whole_numbers
 from toolkit.common.suggest import canonical, nearest
-from toolkit.common.text import start_log
 from trainers.engine.config_values import parse
 
 from .planner import ProtocolPlanner, Results
@@ -64,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="name folders as CoOp's scripts do, with a log.txt for its parser",
     )
-    execution.add_plan_arguments(parser)
+    execution.add_arguments(parser)
     add(
         "--opts",
         nargs="+",
@@ -76,9 +74,9 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
-    """Return the suite, the plan and the positions of its numbers.
+    """Return the suite, the plan and which runs hold its numbers.
 
-    Raises ValueError or FileNotFoundError for wrong input.
+    Raises ValueError or OSError for wrong input.
     """
     suite = load(args.suite)
     if args.backbone:
@@ -93,21 +91,21 @@ def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
     planner = ProtocolPlanner(
         suite,
         names,
-        _numbers("--seeds", args.seeds, 0) or suite.seeds,
-        _numbers("--shots", args.shots, 1) or suite.shots,
+        whole_numbers("--seeds", args.seeds, 0) or suite.seeds,
+        whole_numbers("--shots", args.shots, 1) or suite.shots,
         options,
         args.coop_folders,
     )
-    planned = [planner.results(name) for name in _protocols(args.protocols)]
+    planned = [getattr(planner, name)() for name in _protocols(args.protocols)]
     check_jobs(planner.plan)
     return suite, planner.plan, planned
 
 
 def _protocols(chosen: Sequence[str]) -> list[str]:
     names = []
+    choices = ("all", *PROTOCOLS)
     for name in chosen:
-        if name not in ("all", *PROTOCOLS):
-            choices = ("all", *PROTOCOLS)
+        if name not in choices:
             raise ValueError(
                 f"unknown protocol {name!r}; the nearest is {nearest(name, choices)[0]!r}"
             )
@@ -130,15 +128,6 @@ def _methods(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
-    words = split_words(text)
-    if not all(word.isdigit() and int(word) >= least for word in words):
-        raise ValueError(
-            f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
-        )
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
 def _options(opts: Sequence[str]) -> dict:
     if len(opts) % 2:
         raise ValueError(f"--opts: pairs KEY VALUE; {opts[-1]!r} is left over")
@@ -152,20 +141,6 @@ def _options(opts: Sequence[str]) -> dict:
     return options
 
 
-def describe(
-    suite: Suite, plan: Plan, planned: Sequence[Results], args: argparse.Namespace
-) -> str:
-    """Return the plan as text."""
-    counts = Counter(plan.counts())
-    names = ", ".join(results.protocol for results in planned)
-    lines = [f"{names} on {suite.name}, {suite.backbone}: {args.trainer}"]
-    lines.append(
-        f"{counts['adaptation']:,} trainings, {counts['source']:,} source prompts, {counts['evaluation']:,} evaluations"
-    )
-    lines += progress_lines(plan, args, is_pocket=suite.backbone == "pocket")
-    return "\n".join(lines) + "\n"
-
-
 def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
     execution.check(args)
@@ -173,27 +148,26 @@ def run(args: argparse.Namespace) -> int:
     args.output_dir = args.output_dir or os.path.join(
         "output", f"protocols_{suite.name}"
     )
-    sys.stdout.write(describe(suite, plan, planned, args))
-    if args.dry_run:
-        return 0
-    is_pocket = suite.backbone == "pocket"
-    if not args.root and not all(name.startswith("pocket-") for name in suite.sets):
-        raise ValueError("--root: the folder of the data sets is needed")
+    counts = plan.counts()
+    names = ", ".join(results.protocol for results in planned)
+    lines = [
+        f"{names} on {suite.name}, {suite.backbone}: {args.trainer}",
+        f"{counts['adaptation']:,} trainings, {counts['source']:,} source prompts, {counts['evaluation']:,} evaluations",
+    ]
 
     def write(folder: Path) -> None:
-        from . import output
+        from . import tables
 
-        output.write_all(suite, planned, folder)
+        tables.write_all(suite, planned, folder)
         if args.coop_folders:
-            output.write_logs(plan, folder)
+            tables.write_logs(plan, folder)
 
-    tasks = [*suite.sets, *suite.shifts]
-    return run_jobs(plan, tasks, args, is_pocket, write, "tables", log)
+    needs_root = not all(name.startswith("pocket-") for name in suite.sets)
+    return run_jobs(plan, lines, args, write, log, needs_root=needs_root)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    start_log()
     return execution.command(run, arguments(), argv)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
 
-from scripts.jobs.plan import Job, Plan
-from scripts.study import costs
+from scripts.jobs.plan import Plan
 from scripts.study.methods import any_classes, is_multitask
-from scripts.study.planner import digest
+from scripts.study.planner import digest, run_job
 
 from .suite import Suite
 
@@ -16,7 +17,6 @@ from .suite import Suite
 Runs = dict[tuple[int, str], str]
 SUBSAMPLE = "DATASET.SUBSAMPLE_CLASSES"
 EVALUATED = {"new": "new", "open": "all"}  # column of base-to-new -> classes
-EPOCHS = 200  # of the recipes for real backbones
 
 
 @dataclass
@@ -31,58 +31,50 @@ class Results:
     runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
 
 
-class ProtocolPlanner:
-    """Adds the runs of protocols to a plan; a run that several of them need is in it
-    once.
+class Training(NamedTuple):
+    """What a protocol trains, but for the set; `classes` of it are all, base or new."""
 
-    Args:
+    protocol: str
+    method: str
+    shots: int
+    seed: int
+    classes: str = "all"
+
+
+@dataclass
+class ProtocolPlanner:
+    """Adds the runs of protocols to a plan, by a method for each of `suite.PROTOCOLS`; a
+    run that several of them need is in it once.
+
+    Attributes:
         shots: of few-shot curves; the other protocols take the most.
         options: configuration keys of all runs; they win over the suite's.
         coop_folders: name folders as CoOp's scripts do, for programs that read them.
     """
 
-    def __init__(
-        self,
-        suite: Suite,
-        methods: Sequence[str],
-        seeds: Sequence[int],
-        shots: Sequence[int],
-        options: Mapping[str, object],
-        coop_folders: bool = False,
-    ) -> None:
-        self.suite = suite
-        self.methods = methods
-        self.seeds = seeds
-        self.shots = shots
-        self.options = options
-        self.coop_folders = coop_folders
-        self.plan = Plan()
-        self.batch = 16 if suite.backbone == "pocket" else 32
-
-    def results(self, protocol: str) -> Results:
-        """Plan a protocol and return the runs that will hold its numbers."""
-        return getattr(self, protocol)()
+    suite: Suite
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    shots: Sequence[int]
+    options: Mapping[str, object]
+    coop_folders: bool = False
+    plan: Plan = field(default_factory=Plan)
 
     def base2new(self) -> Results:
         """Train on the first half of a set's classes; test these, the rest, and the
         images of both among all classes.
         """
         found = Results("base2new")
-        shots = max(self.shots)
         for method in self.methods:
             for label in ("base", *EVALUATED):
                 found.runs[method, label] = {}
-            for seed in self.seeds:
-                for task in self.suite.sets:
-                    trained = self._trained(
-                        "base2new", method, shots, seed, task, "base"
-                    )
-                    found.runs[method, "base"][seed, task] = trained
-                    for label, classes in EVALUATED.items():
-                        evaluated = self._evaluated(
-                            trained, task, classes, f"test_{label}"
-                        )
-                        found.runs[method, label][seed, task] = evaluated
+            for seed, task in product(self.seeds, self.suite.sets):
+                run = Training("base2new", method, max(self.shots), seed, "base")
+                trained = self._trained(run, task)
+                found.runs[method, "base"][seed, task] = trained
+                for label, classes in EVALUATED.items():
+                    name = self._evaluated(trained, task, classes, f"test_{label}")
+                    found.runs[method, label][seed, task] = name
         return found
 
     def crossdataset(self) -> Results:
@@ -90,21 +82,17 @@ class ProtocolPlanner:
         return self._transferred("crossdataset", self.suite.others)
 
     def domain(self) -> Results:
-        """Train on the largest set, and apply the prompt as it is to its shifted
-        counterparts.
-        """
+        """Train on the largest set, and apply the prompt to its shifted versions."""
         return self._transferred("domain", self.suite.shifts)
 
     def _transferred(self, protocol: str, targets: Sequence[str]) -> Results:
         found = Results(protocol)
-        shots = max(self.shots)
+        largest = self.suite.largest
         for method in self.methods:
             runs = found.runs[method, ""] = {}
             for seed in self.seeds:
-                trained = self._trained(
-                    protocol, method, shots, seed, self.suite.largest, alone=True
-                )
-                runs[seed, self.suite.largest] = trained
+                run = Training(protocol, method, max(self.shots), seed)
+                runs[seed, largest] = trained = self._trained(run, largest, alone=True)
                 for task in targets:
                     runs[seed, task] = self._evaluated(trained, task)
         return found
@@ -112,73 +100,30 @@ class ProtocolPlanner:
     def fewshot(self) -> Results:
         """Train on all classes of each set, with each number of shots."""
         found = Results("fewshot")
-        for method in self.methods:
-            for shots in self.shots:
-                runs = found.runs[method, str(shots)] = {}
-                for seed in self.seeds:
-                    for task in self.suite.sets:
-                        runs[seed, task] = self._trained(
-                            "fewshot", method, shots, seed, task
-                        )
+        for method, shots in product(self.methods, self.shots):
+            runs = found.runs[method, str(shots)] = {}
+            for seed, task in product(self.seeds, self.suite.sets):
+                run = Training("fewshot", method, shots, seed)
+                runs[seed, task] = self._trained(run, task)
         return found
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    def _trained(
-        self,
-        protocol: str,
-        method: str,
-        shots: int,
-        seed: int,
-        task: str,
-        classes: str = "all",
-        alone: bool = False,
-    ) -> str:
+    def _trained(self, run: Training, task: str, alone: bool = False) -> str:
         """Plan a prompt for a set and return the job's name; a multitask method starts
         from a prompt over all sets.
 
         alone: from a fresh prompt in any case.
         """
-        settings = self._settings(protocol, method, shots, seed, task, classes)
-        start, needs = "", ()
-        if is_multitask(method) and not alone:
-            start = self._source(protocol, method, shots, seed, classes)
-            needs = (start,)
-        settings |= {
-            "stage": "adaptation",
-            "tasks": [task],
-            "start": start,
-            "group": None,
-        }
-        epochs = settings["options"].get("OPTIM.MAX_EPOCH", EPOCHS)
-        seconds = costs.run_seconds(method, [task], shots, epochs, self.batch, 2)
-        images = costs.training_images([task], shots) * epochs
-        name = self._name(settings, f"train_{classes}", task, alone)
+        settings = self._settings(run, task)
+        start = ""
+        if is_multitask(run.method) and not alone:
+            source = self._settings(run, "")
+            name = self._name(source, f"source_{run.classes}", "all")
+            start = self.plan.add(run_job(name, source, "source", self.suite.sets))
+        name = self._name(settings, f"train_{run.classes}", task, alone)
         return self.plan.add(
-            Job(
-                name,
-                "adaptation",
-                settings,
-                needs,
-                seconds,
-                images,
-                f"{method} training",
-            )
-        )
-
-    def _source(
-        self, protocol: str, method: str, shots: int, seed: int, classes: str
-    ) -> str:
-        """Plan a prompt over all sets."""
-        tasks = list(self.suite.sets)
-        settings = self._settings(protocol, method, shots, seed, "", classes)
-        settings |= {"stage": "source", "tasks": tasks, "start": "", "group": None}
-        epochs = settings["options"].get("OPTIM.MAX_EPOCH", EPOCHS)
-        seconds = costs.run_seconds(method, tasks, shots, epochs, self.batch)
-        images = costs.training_images(tasks, shots) * epochs
-        name = self._name(settings, f"source_{classes}", "all")
-        return self.plan.add(
-            Job(name, "source", settings, (), seconds, images, f"{method} source")
+            run_job(name, settings, "adaptation", [task], start, tests=2)
         )
 
     def _evaluated(
@@ -186,34 +131,14 @@ class ProtocolPlanner:
     ) -> str:
         """Plan the evaluation of a job's prompt on a task, or on some of its classes."""
         settings = dict(self.plan.jobs[trained].settings)
-        options = dict(settings["options"])
-        options.pop(SUBSAMPLE, None)
+        settings["options"] = _without_subsample(settings["options"])
         if classes != "all":
-            options[SUBSAMPLE] = classes
-        settings |= {
-            "stage": "evaluation",
-            "tasks": [task],
-            "options": options,
-            "start": trained,
-        }
-        method = settings["method"]
-        seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
+            settings["options"][SUBSAMPLE] = classes
         name = self._name(settings, stage, task, stage == "transfer")
-        return self.plan.add(
-            Job(
-                name,
-                "evaluation",
-                settings,
-                (trained,),
-                seconds,
-                0,
-                f"{method} evaluation",
-            )
-        )
+        return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
-    def _settings(
-        self, protocol: str, method: str, shots: int, seed: int, task: str, classes: str
-    ) -> dict:
+    def _settings(self, run: Training, task: str) -> dict:
+        protocol, method, shots, seed, classes = run
         options = {}
         if protocol != "fewshot":  # the prompt is applied to other classes
             options |= any_classes(method)
@@ -225,15 +150,11 @@ class ProtocolPlanner:
         return settings | {"backbone": self.suite.backbone, "options": options}
 
     def _name(self, settings: dict, stage: str, task: str, alone: bool = False) -> str:
-        """Return a job's folder, in which runs of several protocols that are equal are
-        one.
-        """
+        """Return a job's folder, the same for equal runs of several protocols."""
         from datasets import task_name
 
         method, shots, seed = (settings[key] for key in ("method", "shots", "seed"))
-        options = {
-            key: value for key, value in settings["options"].items() if key != SUBSAMPLE
-        }
+        options = _without_subsample(settings["options"])
         is_alone = alone and is_multitask(method)
         label = digest(settings["backbone"], is_alone, *sorted(options.items()))
         name = task_name(task)
@@ -248,3 +169,7 @@ class ProtocolPlanner:
         if stage == "transfer":
             return f"evaluation/{method}/{label}_{shots}shots/{name}/seed{seed}"
         return f"base2new/{stage}/{name}/shots_{shots}/{method}/{label}/seed{seed}"
+
+
+def _without_subsample(options: dict) -> dict:
+    return {key: value for key, value in options.items() if key != SUBSAMPLE}

@@ -9,22 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.study import methods
-from scripts.study.kinds import (
-    NAME,
-    NAMES,
-    OPTIONS,
-    SEEDS,
-    SETTINGS,
-    WHOLES,
-    check_mapping,
-    check_tasks,
-    different_entries,
-    is_kind,
-    no_key,
-)
+from scripts.study import kinds, methods
 from scripts.study.options import check_options
-from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "protocols"
@@ -62,9 +48,7 @@ class Suite:
         return tuple(name for name in self.sets if name != self.largest)
 
     def settings(self, method: str, protocol: str, shots: int, task: str = "") -> dict:
-        """Return the configuration keys of a method's runs in a protocol; those of its
-        single-task form, too.
-        """
+        """Return the configuration keys of a method, and of its single-task form."""
         parts = ["all", protocol]
         if protocol == "fewshot" and task == self.largest:
             parts.append("fewshot-largest")
@@ -76,14 +60,14 @@ class Suite:
 
 
 KINDS = {
-    "backbone": NAME,
-    "sets": NAMES,
-    "largest": NAME,
-    "shifts": NAMES,
-    "seeds": SEEDS,
-    "shots": WHOLES,
-    "options": OPTIONS,
-    "methods": SETTINGS,
+    "backbone": kinds.NAME,
+    "sets": kinds.NAMES,
+    "largest": kinds.NAME,
+    "shifts": kinds.NAMES,
+    "seeds": kinds.SEEDS,
+    "shots": kinds.WHOLES,
+    "options": kinds.OPTIONS,
+    "methods": kinds.SETTINGS,
 }  # key of a suite -> its meaning
 
 
@@ -92,21 +76,9 @@ def load(name: str) -> Suite:
 
     Raises ValueError or FileNotFoundError naming the file and the key.
     """
-    path = FOLDER / f"{name}.yaml" if name in SUITES else Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"--suite: {name} is none of {', '.join(SUITES)}, and no such file is there"
-        )
-    content = read_yaml(path)
-    check_mapping(content, KINDS, path.name)
-    for key in ("sets", "shifts", "seeds", "shots"):
-        content[key] = different_entries(content[key], f"{path.name}: {key}")
-    if content["largest"] not in content["sets"]:
-        raise ValueError(
-            f"{path.name}: largest is {content['largest']!r}, which is none of its sets"
-        )
-    check_tasks(content["sets"], f"{path.name}: sets")
-    check_tasks(content["shifts"], f"{path.name}: shifts")
+    path, content = kinds.read_suite(name, FOLDER, SUITES, KINDS, "sets")
+    kinds.check_tasks(content["sets"], f"{path.name}: sets")
+    kinds.check_tasks(content["shifts"], f"{path.name}: shifts")
     suite = Suite(path.stem, **content)
     for method, parts in suite.methods.items():
         _check_method(suite, method, parts, path.name)
@@ -124,9 +96,11 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
     for part, options in parts.items():
         where = f"{file}: methods.{method}.{part}"
         if part not in PARTS:
-            raise ValueError(f"{where} {no_key(part, PARTS)}")
-        if not is_kind(options, OPTIONS):
-            raise ValueError(f"{where} is {reprlib.repr(options)}; it is {OPTIONS}")
+            raise ValueError(f"{where} {kinds.no_key(part, PARTS)}")
+        if not kinds.is_kind(options, kinds.OPTIONS):
+            raise ValueError(
+                f"{where} is {reprlib.repr(options)}; it is {kinds.OPTIONS}"
+            )
         try:
             _check_shots(options, suite.shots)
             for shots in suite.shots:
@@ -139,9 +113,7 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
 def _check_shots(options: Mapping[str, object], known: tuple[int, ...]) -> None:
     """Raise ValueError for a value of a number of shots that the suite does not have."""
     for key, value in options.items():
-        if not isinstance(value, Mapping):
-            continue
-        for shots in value:
+        for shots in value if isinstance(value, Mapping) else ():
             if shots not in known:
                 numbers = ", ".join(str(number) for number in known)
                 raise ValueError(f"{key}: {shots!r} is none of the shots, {numbers}")

@@ -1,23 +1,42 @@
-"""From runs to the protocols' tables: averages over sets, harmonic means, and the
-published values beside them.
+"""From runs to the protocols' tables: averages over sets, harmonic means, the published
+values beside them, paired tests, and their files.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.study import comparisons
+from scripts.jobs.plan import Plan
+from scripts.study import comparisons, plots
 from scripts.study.comparisons import Comparison
-from scripts.study.tables import AVERAGE, Cell, Line, Table
-from toolkit.common.structured import read_json
+from scripts.study.tables import (
+    AVERAGE,
+    Cell,
+    Line,
+    Table,
+    line_cells,
+    number,
+    short,
+    write,
+)
+from toolkit.common.files import write_text
+from toolkit.common.structured import read_json, read_yaml
+from toolkit.common.text import csv_text, markdown_table
+from trainers.engine.results import parsed_lines
 
 from .planner import Results, Runs
-from .published import Published
 from .suite import Suite
 
+# (protocol, method, label, column of the table) -> percent
+Published = dict[tuple[str, str, str, str], float]
+Scores = dict[int, dict[str, float]]  # seed -> task -> percent
+
+PUBLISHED = Path(__file__).with_name("published.yaml")
+BASE_NEW_H = ("base", "new", "H")
 ZERO_SHOT = "zero-shot CLIP"
 TITLES = {
     "base2new": "Base-to-new generalisation",
@@ -43,17 +62,14 @@ def averaged_tasks(suite: Suite, protocol: str) -> tuple[str, ...]:
 
 
 def build(suite: Suite, results: Results, folder: Path, published: Published) -> Table:
-    """Return a protocol's table from the runs below `folder`; runs that are not there
-    leave gaps.
-    """
+    """Return a protocol's table; runs that are not below `folder` leave gaps."""
     protocol = results.protocol
     averaged = averaged_tasks(suite, protocol)
     columns = averaged
     if suite.largest not in averaged:  # the set that is trained on
         columns = (suite.largest, *averaged)
-    scores = read_scores(results, folder)
     lines = []
-    for (method, label), by_seed in scores.items():
+    for (method, label), by_seed in read_scores(results, folder).items():
         labels = (method, label) if label else (method,)
         values = by_seed
         if method == ZERO_SHOT:
@@ -63,100 +79,63 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
     if protocol == "base2new":
         lines = with_harmonic_means(lines)
     for line in lines:
-        _add_published(line, protocol, published)
+        method, label = (*line.labels, "")[:2]
+        for column, cell in line.cells.items():
+            paper = published.get((protocol, method, label, column))
+            line.cells[column] = replace(cell, paper=paper)
     names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
-    return Table(
-        protocol,
-        TITLES[protocol],
-        names,
-        (AVERAGE, *columns),
-        lines,
-        digits=2,
-        averaged=len(averaged),
-    )
+    about = (protocol, TITLES[protocol], names, (AVERAGE, *columns))
+    return Table(*about, lines, digits=2, averaged=len(averaged))
 
 
-def read_scores(
-    results: Results, folder: Path
-) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]:
     """Return (method, label) -> seed -> task -> percent.
 
     Plain CLIP comes first, from the records of the first method that has its score.
     """
-    scores = {}
-    first = next(iter(results.runs))
-    for method, label in results.runs:
-        if results.protocol == "fewshot" and (method, label) == first:
-            scores[ZERO_SHOT, "0"] = _read_zero_shot(results, label, folder)
-        elif results.protocol != "fewshot" and method == first[0]:
-            scores[ZERO_SHOT, label] = _read_zero_shot(results, label, folder)
+    first, _ = next(iter(results.runs))
+    labels = [label for method, label in results.runs if method == first]
+    scores: dict[tuple[str, str], Scores] = {}
+    for label in labels:
+        by_seed: Scores = {}
+        for (_, one), runs in results.runs.items():
+            if one == label:
+                for seed, by_task in _read(runs, folder, "zero_shot").items():
+                    by_seed[seed] = by_task | by_seed.get(seed, {})
+        if results.protocol == "fewshot":  # the same at each number of shots
+            scores[ZERO_SHOT, "0"] = by_seed
+            break
+        scores[ZERO_SHOT, label] = by_seed
     for key, runs in results.runs.items():
         scores[key] = _read(runs, folder, "score")
     return scores
 
 
-def _read_zero_shot(
-    results: Results, label: str, folder: Path
-) -> dict[int, dict[str, float]]:
-    """Return seed -> task -> percent of plain CLIP."""
-    scores: dict[int, dict[str, float]] = {}
-    for (_, one), runs in results.runs.items():
-        if one != label:
-            continue
-        for seed, by_task in _read(runs, folder, "zero_shot").items():
-            scores[seed] = by_task | scores.get(seed, {})
-    return scores
-
-
-def _read(runs: Runs, folder: Path, column: str) -> dict[int, dict[str, float]]:
+def _read(runs: Runs, folder: Path, column: str) -> Scores:
     """Return seed -> task -> percent of the runs that are there."""
-    scores: dict[int, dict[str, float]] = {}
+    scores: Scores = defaultdict(dict)
     for (seed, task), name in runs.items():
         file = folder / name / "results.json"
         if file.is_file():
             (record,) = read_json(file)
             if column in record:
-                scores.setdefault(seed, {})[task] = record[column]
+                scores[seed][task] = record[column]
     return scores
 
 
-def line_cells(
-    scores: Mapping[int, Mapping[str, float]],
-    columns: Sequence[str],
-    averaged: Sequence[str],
-) -> dict[str, Cell]:
-    """Return the cells of seed -> task -> percent; the average is over the seeds that
-    have all `averaged` tasks.
-    """
-    averages = []
-    for by_task in scores.values():
-        if by_task.keys() >= set(averaged):
-            averages.append(statistics.fmean(by_task[task] for task in averaged))
-    cells = {AVERAGE: Cell(tuple(averages))}
-    for task in columns:
-        cells[task] = Cell(
-            tuple(by_task[task] for by_task in scores.values() if task in by_task)
-        )
-    return cells
-
-
 def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines with a line H after each "new": in every column of the averaged
-    base and new values.
-    """
+    """Return the lines with one of harmonic means, H, after each "new"."""
     found = []
-    base = None
     for line in lines:
         found.append(line)
         method, label = line.labels
         if label == "base":
             base = line
-        if label != "new":
-            continue
-        cells = {}
-        for column, cell in line.cells.items():
-            cells[column] = _harmonic_cell(base.cells[column], cell)
-        found.append(Line((method, "H"), cells, _harmonic_scores(base, line)))
+        if label == "new":
+            cells = {}
+            for column, cell in line.cells.items():
+                cells[column] = _harmonic_cell(base.cells[column], cell)
+            found.append(Line((method, "H"), cells, _harmonic_scores(base, line)))
     return found
 
 
@@ -170,49 +149,99 @@ def _harmonic_cell(base: Cell, new: Cell) -> Cell:
     return Cell(by_seed, stated_mean=harmonic_mean(base.mean, new.mean))
 
 
-def _harmonic_scores(base: Line, new: Line) -> dict[int, dict[str, float]]:
-    scores = {}
-    for seed in base.scores.keys() & new.scores.keys():
-        tasks = base.scores[seed].keys() & new.scores[seed].keys()
-        scores[seed] = {
-            task: harmonic_mean(base.scores[seed][task], new.scores[seed][task])
-            for task in tasks
-        }
+def _harmonic_scores(base: Line, new: Line) -> Scores:
+    scores: Scores = {}
+    for seed in sorted(base.scores.keys() & new.scores.keys()):
+        one, other = base.scores[seed], new.scores[seed]
+        tasks = [task for task in one if task in other]
+        scores[seed] = {task: harmonic_mean(one[task], other[task]) for task in tasks}
     return scores
 
 
-def _add_published(line: Line, protocol: str, published: Published) -> None:
-    method, label = (*line.labels, "")[:2]
-    for column, cell in line.cells.items():
-        value = published.get((protocol, method, label, column))
-        line.cells[column] = replace(cell, paper=value)
-
-
 def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
-    """Return paired tests of every two methods, over sets: for each kind of classes or
-    number of shots.
-    """
-    by_label: dict[str, list[Line]] = {}
+    """Return paired tests of every two methods with the same second label."""
+    by_label: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
-        by_label.setdefault(line.labels[-1] if len(line.labels) > 1 else "", []).append(
-            line
-        )
+        scores = {}
+        for seed, by_task in line.scores.items():
+            scores[seed] = {task: by_task[task] for task in averaged if task in by_task}
+        label = line.labels[1] if len(line.labels) > 1 else ""
+        by_label[label].append(Line(line.labels, {}, scores))
     found = []
     for label, lines in by_label.items():
-        question = (
-            f"{table.title}, {table.label_names[1]} {label}" if label else table.title
-        )
-        for k, first in enumerate(lines):
-            for second in lines[k + 1 :]:
-                names = (second.labels[0], first.labels[0])
-                pair = [_of_tasks(line, averaged) for line in (second, first)]
-                found.append(comparisons.compare(question, *pair, names))
+        question = table.title
+        if label:
+            question += f", {table.label_names[1]} {label}"
+        for first, second in itertools.combinations(lines, 2):
+            names = (second.labels[0], first.labels[0])
+            found.append(comparisons.compare(question, second, first, names))
     return [comparison for comparison in found if comparison]
 
 
-def _of_tasks(line: Line, tasks: Sequence[str]) -> Line:
-    """Return a line with the scores of these tasks alone."""
-    scores = {}
-    for seed, by_task in line.scores.items():
-        scores[seed] = {task: by_task[task] for task in tasks if task in by_task}
-    return Line(line.labels, {}, scores)
+def published_values(suite: str, backbone: str) -> Published:
+    """Return the published averages: of CoOp's suite on ViT-B/16 (OpenAI), 16 shots, the
+    means of three seeds; {} for another suite or backbone.
+    """
+    if (suite, backbone) != ("coop", "ViT-B/16"):
+        return {}
+    found: Published = {}
+    content = read_yaml(PUBLISHED)
+    for method, numbers in content["base2new"].items():
+        for label, percent in zip(BASE_NEW_H, numbers, strict=True):
+            found["base2new", method, label, AVERAGE] = percent
+    for protocol in ("crossdataset", "domain"):
+        for method, percent in content[protocol].items():
+            found[protocol, method, "", AVERAGE] = percent
+    for method, averages in content["fewshot"].items():
+        for shots, percent in averages.items():
+            found["fewshot", method, str(shots), AVERAGE] = percent
+    return found
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Table]:
+    """Write the protocols' files in `folder`/tables, and return the tables."""
+    out = folder / "tables"
+    published = published_values(suite.name, suite.backbone)
+    built, found = [], []
+    for results in planned:
+        table = build(suite, results, folder, published)
+        built.append(table)
+        found += compare_methods(table, averaged_tasks(suite, results.protocol))
+        write_table(table, out)
+    comparisons.write(found, out)
+    return built
+
+
+def write_table(table: Table, out: Path) -> None:
+    """Write a table in every form."""
+    write(table, out, markdown(table))
+    for line in table.lines:
+        name = "_".join([table.name, *line.labels]).replace(" ", "-")
+        means = [cell.mean for cell in line.cells.values()]
+        numbers = ["" if mean is None else f"{mean:.2f}" for mean in means]
+        write_text(out / "rows" / f"{name}.csv", csv_text([line.cells, numbers]))
+    draw = plots.lengths if table.name == "fewshot" else plots.dots
+    draw(table, out / f"{table.name}.png")
+
+
+def markdown(table: Table) -> str:
+    """Return the table as papers have it: a row for each set, the average first."""
+    rows = [["", *(" ".join(line.labels) for line in table.lines)]]
+    for column in table.columns:
+        cells = [line.cells[column] for line in table.lines]
+        numbers = [number(cell, digits=table.digits) for cell in cells]
+        rows.append([short(column), *numbers])
+    return f"{table.title}\n\n{markdown_table(rows, 'l' + 'r' * len(table.lines))}"
+
+
+def write_logs(plan: Plan, folder: Path) -> None:
+    """Write the log.txt of each finished run that CoOp's parse_test_res.py reads."""
+    for job in plan:
+        file = folder / job.name / "results.json"
+        if file.is_file():
+            trains = job.settings["stage"] != "evaluation"
+            text = parsed_lines(read_json(file), trains)
+            write_text(file.with_name("log.txt"), text)

@@ -28,14 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    shown = not options.no_zero_shot
+    given = options.folders, options.output, options.root, options.transfer
     with logging_redirect_tqdm():
-        out = write(
-            options.folders,
-            options.output,
-            options.root,
-            options.transfer,
-            not options.no_zero_shot,
-        )
+        out = write(*given, shown)
     sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
 
 
@@ -65,10 +61,8 @@ def write(
     out = output or runs[0].folder / "report.html"
     if out.is_dir():
         raise ValueError(f"-o {out} is a folder; give a file")
-    matrices = [
-        (path.stem, read_matrix(path))
-        for path in find_matrices(runs[0].folder, transfer)
-    ]
+    files = find_matrices(runs[0].folder, transfer)
+    matrices = [(path.stem, read_matrix(path)) for path in files]
     write_text(out, build(runs, root, matrices, with_zero_shot))
     return out
 
@@ -95,21 +89,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the report of a run as one HTML page.",
     )
     add = parser.add_argument
-    add(
-        "folders",
-        nargs="+",
-        type=Path,
-        metavar="DIR",
-        help="--output-dir of a run; several: its seeds",
-    )
+    runs = "--output-dir of a run; several: its seeds"
+    add("folders", nargs="+", type=Path, metavar="DIR", help=runs)
     add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
     add("--root", default="", help="the folder of the data sets, as train.py takes it")
     add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
-    add(
-        "--no-zero-shot",
-        action="store_true",
-        help="leave out the classes' zero-shot scores",
-    )
+    left_out = "leave out the classes' zero-shot scores"
+    add("--no-zero-shot", action="store_true", help=left_out)
     return parser
 
 

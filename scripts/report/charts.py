@@ -93,10 +93,7 @@ class Panel:
     first: int
     last: int
     best: int | None
-
-    @property
-    def width(self) -> int:
-        return WIDTH
+    width = WIDTH
 
     @property
     def height(self) -> int:
@@ -116,11 +113,8 @@ def panels_of(stage: Stage, title: str) -> tuple[list[Panel], list[Panel]]:
         best = max(mean, key=lambda point: (point[1], -point[0]))[0]
     shared = []
     if len(stage.records) > 1:
-        shared = [
-            panel(task, series, [], best)
-            for task, series in val.items()
-            if task != "mean"
-        ]
+        tasks = [task for task in val if task != "mean"]
+        shared = [panel(task, val[task], [], best) for task in tasks]
     return [panel(title, mean, loss, best)], shared
 
 
@@ -129,15 +123,15 @@ def panel(title: str, val: Series, loss: Series, best: int | None) -> Panel:
     epoch.
     """
     epochs = [epoch for epoch, _ in [*val, *loss]]
-    first, last = min(epochs), max(epochs)
+    span = min(epochs), max(epochs)
     strips = []
     if val:
         words = f"validation {val[0][1]:.1f} to {val[-1][1]:.1f} %"
-        strips.append(_strip("val", words, val, (first, last), 0, best))
+        strips.append(_strip("val", words, val, span, 0, best))
     if loss:
         words = f"loss {loss[0][1]:.2f} to {loss[-1][1]:.2f}"
-        strips.append(_strip("loss", words, loss, (first, last), len(strips), None))
-    return Panel(title, strips, first, last, best)
+        strips.append(_strip("loss", words, loss, span, len(strips), None))
+    return Panel(title, strips, *span, best)
 
 
 def _strip(

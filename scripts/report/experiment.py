@@ -53,11 +53,8 @@ class Stage:
 
         Raises ValueError if it is damaged.
         """
-        path = (
-            self.folder
-            / "predictions"
-            / f"seed{record.get('seed', 0)}_{record['task']}.json"
-        )
+        name = f"seed{record.get('seed', 0)}_{record['task']}.json"
+        path = self.folder / "predictions" / name
         if not path.is_file():
             return None
         return read_predictions(path).predictions[0]
@@ -170,9 +167,8 @@ def read_experiment(folder: str | Path) -> Experiment:
     for record in records:
         stage = _read_stage(folder / "adapt" / record["task"])
         if record["task"] not in [known["task"] for known in stage.records]:
-            raise ValueError(
-                f"{stage.folder / 'results.json'} has no record of {record['task']}"
-            )
+            path = stage.folder / "results.json"
+            raise ValueError(f"{path} has no record of {record['task']}")
         stages.append(stage)
     source = None
     if (folder / "source" / "results.json").is_file():
@@ -185,31 +181,24 @@ def check_seeds(runs: Sequence[Experiment]) -> None:
     first = runs[0]
     for run in runs[1:]:
         for key in ("trainer", "shots", "backbone"):
-            if run.common(key) != first.common(key):
-                one, other = first.common(key), run.common(key)
-                raise ValueError(
-                    f"{run.folder} has {key} {other!r}, {first.folder} has {one!r}"
-                )
+            one, other = first.common(key), run.common(key)
+            if one != other:
+                values = f"{key} {other!r}, {first.folder} has {one!r}"
+                raise ValueError(f"{run.folder} has {values}")
         odd = sorted(set(run.tasks) ^ set(first.tasks))
         if odd:
-            raise ValueError(
-                f"{run.folder} and {first.folder} do not have the same tasks: {', '.join(odd[:5])}"
-            )
+            both = f"{run.folder} and {first.folder}"
+            raise ValueError(f"{both} do not have the same tasks: {', '.join(odd[:5])}")
     seeds = [run.common("seed") for run in runs]
     for seed in seeds:
         if seeds.count(seed) > 1:
-            raise ValueError(
-                f"seed {seed} is given twice: runs of one experiment differ in their seeds"
-            )
+            differ = "runs of one experiment differ in their seeds"
+            raise ValueError(f"seed {seed} is given twice: {differ}")
 
 
 def _read_stage(folder: Path) -> Stage:
-    return Stage(
-        folder,
-        _read_config(folder),
-        _read_records(folder),
-        _read_curves(folder / "tensorboard"),
-    )
+    cfg, records = _read_config(folder), _read_records(folder)
+    return Stage(folder, cfg, records, _read_curves(folder / "tensorboard"))
 
 
 def _read_records(folder: Path) -> list[dict]:
@@ -233,28 +222,25 @@ def _read_records(folder: Path) -> list[dict]:
 
 def _check_record(record: object, path: Path) -> None:
     """Raise ValueError if the record lacks an entry that the page needs."""
-    message = f"{path}: a record needs task, metric and scores in percent"
+    needs = f"{path}: a record needs task, metric and scores in percent"
     if not isinstance(record, dict):
-        raise ValueError(message)
-    for key in ("task", "metric"):
-        if not isinstance(record.get(key), str):
-            raise ValueError(message)
-    for key in ("zero_shot", "source"):
-        if not _is_score(record.get(key, 0.0)):
-            raise ValueError(message)
+        raise ValueError(needs)
+    names = [record.get("task"), record.get("metric")]
+    others = [record.get("zero_shot", 0.0), record.get("source", 0.0)]
+    if not all(isinstance(name, str) for name in names) or not all(
+        map(_is_score, others)
+    ):
+        raise ValueError(needs)
+    task, split = record["task"], record.get("split", "test")
     if "score" not in record and "trainer" in record:
-        raise ValueError(
-            f"{path}: {record['task']} was not scored (TEST.NO_TEST True): a report needs scores of a test"
-        )
-    if record.get("split", "test") != "test":
-        split = record["split"]
-        raise ValueError(
-            f"{path}: the score of {record['task']} is of its {split} images (TEST.SPLIT {split}), not of a test"
-        )
+        reason = "was not scored (TEST.NO_TEST True): a report needs scores of a test"
+        raise ValueError(f"{path}: {task} {reason}")
+    if split != "test":
+        images = f"{split} images (TEST.SPLIT {split}), not of a test"
+        raise ValueError(f"{path}: the score of {task} is of its {images}")
     if not _is_score(record.get("score")):
-        raise ValueError(
-            f"{path}: the score of {record['task']} is {record.get('score')!r}, no number of percent"
-        )
+        value = f"{record.get('score')!r}, no number of percent"
+        raise ValueError(f"{path}: the score of {task} is {value}")
 
 
 def _is_score(value: object) -> bool:
@@ -285,9 +271,8 @@ def _read_curves(folder: Path) -> Curves:
     events.Reload()
     curves = Curves()
     for name in events.Tags()["scalars"]:
-        series = sorted(
-            {event.step + 1: event.value for event in events.Scalars(name)}.items()
-        )
+        values = {event.step + 1: event.value for event in events.Scalars(name)}
+        series = sorted(values.items())
         if name == "train/loss":
             curves.loss.extend(series)
         elif name.startswith("val/"):

@@ -58,16 +58,12 @@ def build(
     source_units = []
     if run.source:
         source_units = [(run.source, record) for record in run.source.records]
+    found, found_source = {}, {}
+    count = len(units) + len(source_units)
+    most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, ALL_MISTAKES // count))
     with tqdm(
-        total=len(units) + len(source_units),
-        desc="report",
-        unit="task",
-        dynamic_ncols=True,
-        leave=False,
+        total=count, desc="report", unit="task", dynamic_ncols=True, leave=False
     ) as bar:
-        most = ALL_MISTAKES // bar.total
-        most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, most))
-        found, found_source = {}, {}
         for stage, record in units:
             found[record["task"]] = gather(stage, record, root, most, with_zero_shot)
             bar.update()
@@ -76,15 +72,15 @@ def build(
             bar.update()
     changed = reproduce.changes(run.cfg)
     panels, shared = _panels(run)
+    columns = _columns(run)
+    means = {key: statistics.fmean(run.scores(key)) for key in ("score", *columns)}
     context = {
         "run": run,
         "runs": runs,
         "found": found,
         "found_source": found_source,
-        "columns": _columns(run),
-        "mean": {
-            key: statistics.fmean(run.scores(key)) for key in ("score", *_columns(run))
-        },
+        "columns": columns,
+        "mean": means,
         "mean_interval": _mean_interval(run, found),
         "gains": _gains(run, found),
         "below_zero_shot": results.below_zero_shot(run.records),
@@ -105,12 +101,9 @@ def build(
         "curves": not panels,
         "sources": not run.source,
     }
-    sections = [
-        (name, title) for name, title in titles.items() if not is_empty.get(name)
-    ]
-    page = (
-        _environment().get_template("page.html.j2").render(context, sections=sections)
-    )
+    sections = [item for item in titles.items() if not is_empty.get(item[0])]
+    template = _environment().get_template("page.html.j2")
+    page = template.render(context, sections=sections)
     # names of files may hold bytes that are no UTF-8
     return page.encode("utf-8", "replace").decode()
 
@@ -162,9 +155,7 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
     gains = []
     for record in run.records:
         scores = found[record["task"]].scores
-        band = None
-        if scores is not None:
-            band = interval(scores)
+        band = None if scores is None else interval(scores)
         zero_shot = record["zero_shot"] if has_zero_shot else None
         gains.append(Gain(record["task"], record["score"], zero_shot, band))
     return sorted(gains, key=Gain.rank)
@@ -233,11 +224,8 @@ def dump_yaml(value: object) -> str:
 
 def setting(value: object) -> str:
     """Return the value of a setting in one line, which may be broken at commas."""
-    text = (
-        yaml.safe_dump(value, default_flow_style=True, width=10**6)
-        .removesuffix("\n...\n")
-        .strip()
-    )
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    text = text.removesuffix("\n...\n").strip()
     if isinstance(value, str):
         return text.replace(",", ", ")
     return text

@@ -6,13 +6,13 @@ import itertools
 import logging
 import platform
 import shlex
-from collections.abc import Iterator
 from importlib import metadata
 
 from yacs.config import CfgNode
 
 from datasets import is_custom
 from trainers.engine.config import resolve
+from trainers.engine.config_values import flatten
 from trainers.engine.settings import task_names
 
 from .experiment import Experiment
@@ -21,20 +21,17 @@ log = logging.getLogger(__name__)
 
 Changes = list[tuple[str, object, object]]  # key, value, default
 
-BY_FLAGS = (  # keys that the command line's flags set, or train.py itself
-    *(
-        "TRAINER.NAME",
-        "MODEL.BACKBONE.NAME",
-        "MULTITASK.SOURCE",
-        "SEED",
-        "DATASET.RANDOM_SEED_SAMPLING",
-    ),
-    *(
-        "DATASET.DATASET",
-        "DATASET.NAME",
-        "DATASET.NUM_SHOTS",
-        "DATASET.NUM_SAMPLES_PER_CLASS",
-    ),
+# keys that the command line's flags set, or train.py itself
+BY_FLAGS = (
+    "TRAINER.NAME",
+    "MODEL.BACKBONE.NAME",
+    "MULTITASK.SOURCE",
+    "SEED",
+    "DATASET.RANDOM_SEED_SAMPLING",
+    "DATASET.DATASET",
+    "DATASET.NAME",
+    "DATASET.NUM_SHOTS",
+    "DATASET.NUM_SAMPLES_PER_CLASS",
 )
 PACKAGES = ("torch", "open_clip_torch", "numpy", "scikit-learn")
 
@@ -45,20 +42,26 @@ def changes(cfg: CfgNode) -> Changes | None:
 
     Keys that one side lacks are left out.
     """
+    given = {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
     try:
-        default = resolve(
-            cfg.TRAINER.NAME, [], {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}, []
-        )
+        default = resolve(cfg.TRAINER.NAME, [], given, [])
     except (ValueError, FileNotFoundError) as error:
         log.warning("no defaults to compare with: %s", error)
         return None
-    usual = dict(_flat(default))
+    usual = _settings(default)
     found = []
-    for key, value in _flat(cfg):
-        if key in ("OUTPUT_DIR", "RESUME") or key not in usual:
-            continue
-        if value != usual[key]:
+    for key, value in _settings(cfg).items():
+        if key in usual and value != usual[key]:
             found.append((key, value, usual[key]))
+    return found
+
+
+def _settings(cfg: CfgNode) -> dict[str, object]:
+    """Return the settings but those of a place; tuples as lists."""
+    found = {}
+    for key, value in flatten(cfg):
+        if key not in ("OUTPUT_DIR", "RESUME"):
+            found[key] = list(value) if isinstance(value, tuple) else value
     return found
 
 
@@ -133,14 +136,3 @@ def versions(run: Experiment) -> list[tuple[str, str]]:
         except metadata.PackageNotFoundError:
             found.append((package, "not installed"))
     return found
-
-
-def _flat(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key, value) of all settings; tuples as lists."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, tuple):
-            yield f"{prefix}{key}", list(value)
-        else:
-            yield f"{prefix}{key}", value

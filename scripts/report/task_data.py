@@ -16,6 +16,7 @@ from datasets import Sample, Task
 from elevater_eval import metrics
 from elevater_eval.bootstrap import resample, statistic_of, task_generator
 from toolkit.common.images import ImageError, read_image
+from trainers.engine.tables import class_scores, confusion
 
 from .experiment import Stage
 
@@ -119,8 +120,12 @@ def gather(
     trained = []
     if stage.has_shots(label):
         trained = spread_over_classes(task.train_x)
+    shots = []
+    for sample in trained[:SHOTS_SHOWN]:
+        name = _label_text(task, sample)
+        shots.append(Thumbnail(thumbnail(sample.impath), name, (name,)))
     known = {
-        "shots": [_shot(task, sample) for sample in trained[:SHOTS_SHOWN]],
+        "shots": shots,
         "shots_total": len(trained),
         "classes": task.num_classes,
         "is_multilabel": task.label_kind == "multilabel",
@@ -133,13 +138,18 @@ def gather(
     if with_zero_shot:
         zero_shot = stage.zero_shot_of_classes(label)
     wrong = find_mistakes(targets, probabilities)
+    scores = None
+    try:
+        scores = resample_scores(label, record["metric"], targets, probabilities)
+    except ValueError as error:
+        log.warning("%s: no interval: %s", label, error)
     return Findings(
         **known,
-        scores=_try_to_resample(record, targets, probabilities),
+        scores=scores,
         mistakes=_show_mistakes(task, wrong[:most_mistakes], probabilities),
         wrong=len(wrong),
         tested=len(targets),
-        by_class=_name_classes(task, targets, probabilities, zero_shot),
+        by_class=score_classes(task, targets, probabilities, zero_shot),
         confusion=count_confusions(task.classnames, targets, probabilities),
         problem=problem,
     )
@@ -172,27 +182,21 @@ def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def score_classes(
-    targets: np.ndarray, probabilities: np.ndarray
-) -> list[tuple[int, float, int]]:
-    """Return (class, score in percent, test images) of every class that has images, the
-    worst first.
-
-    The score is the recall; of a multilabel task the 11-point average precision.
+    task: Task,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    zero_shot: dict[int, float],
+) -> list[ClassScore]:
+    """Return the scores of the classes that have test images, the worst first, with the
+    label's zero-shot score.
     """
+    judged = probabilities.argmax(1) if targets.ndim == 1 else probabilities
     found = []
-    predicted = probabilities.argmax(1)
-    for label in range(probabilities.shape[1]):
-        member = targets == label if targets.ndim == 1 else targets[:, label] == 1
-        if not member.any():
-            continue
-        if targets.ndim == 1:
-            value = float((predicted[member] == label).mean())
-        else:
-            value = metrics.compute(
-                "11point_mAP", member[:, None].astype(int), probabilities[:, [label]]
-            )
-        found.append((label, 100 * value, int(member.sum())))
-    return sorted(found, key=lambda row: row[1])
+    for label, row in enumerate(class_scores(task, targets, judged)):
+        name, images, score = row.values()
+        if images:
+            found.append(ClassScore(name, score, images, zero_shot.get(label)))
+    return sorted(found, key=lambda row: row.score)
 
 
 def count_confusions(
@@ -203,16 +207,14 @@ def count_confusions(
     """
     if targets.ndim == 2:
         return None
-    counts = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(counts, (targets, probabilities.argmax(1)), 1)
+    counts = confusion(targets, probabilities.argmax(1), len(classes))
     errors = counts - np.diag(np.diag(counts))
     pairs = []
     for place in np.argsort(-errors, axis=None, kind="stable")[:PAIRS_SHOWN]:
         true, predicted = np.unravel_index(place, errors.shape)
-        if errors[true, predicted]:
-            pairs.append(
-                (classes[true], classes[predicted], int(errors[true, predicted]))
-            )
+        images = int(errors[true, predicted])
+        if images:
+            pairs.append((classes[true], classes[predicted], images))
     if not pairs:
         return None
     if len(classes) > MOST_IN_MATRIX:
@@ -279,49 +281,13 @@ def _read_predictions(
     images, classes = probabilities.shape
     if (images, classes) != (len(task.test), task.num_classes):
         there = f"{len(task.test)} test images and {task.num_classes} classes"
-        return (
-            None,
-            f"The data set has {there}, the predictions {images} and {classes}.",
-        )
+        problem = f"The data set has {there}, the predictions {images} and {classes}."
+        return None, problem
     score = 100 * metrics.compute(record["metric"], targets, probabilities)
     if abs(score - record["score"]) > 1e-4:
-        return (
-            probabilities,
-            f"On the data set that was found, the predictions score {score:.1f}, not as recorded.",
-        )
+        problem = f"On the data set that was found, the predictions score {score:.1f}, not as recorded."
+        return probabilities, problem
     return probabilities, ""
-
-
-def _try_to_resample(
-    record: dict, targets: np.ndarray, probabilities: np.ndarray
-) -> np.ndarray | None:
-    try:
-        return resample_scores(record["task"], record["metric"], targets, probabilities)
-    except ValueError as error:
-        log.warning("%s: no interval: %s", record["task"], error)
-        return None
-
-
-def _name_classes(
-    task: Task,
-    targets: np.ndarray,
-    probabilities: np.ndarray,
-    zero_shot: dict[int, float],
-) -> list[ClassScore]:
-    """Return the scores of the classes that have test images, the worst first, with the
-    label's zero-shot score.
-    """
-    found = []
-    for label, score, images in score_classes(targets, probabilities):
-        found.append(
-            ClassScore(task.classnames[label], score, images, zero_shot.get(label))
-        )
-    return found
-
-
-def _shot(task: Task, sample: Sample) -> Thumbnail:
-    name = _label_text(task, sample)
-    return Thumbnail(thumbnail(sample.impath), name, (name,))
 
 
 def _show_mistakes(
@@ -337,10 +303,9 @@ def _show_mistakes(
         "predicted": [task.classnames[predicted[row]] for row in rows],
         "file": [task.test[row].key.rpartition("@")[2] for row in rows],
     }
-    ranks = {
-        order: np.unique(values, return_inverse=True)[1]
-        for order, values in keys.items()
-    }
+    ranks = {}
+    for order, values in keys.items():
+        ranks[order] = np.unique(values, return_inverse=True)[1].tolist()
     shown = []
     for position, row in enumerate(rows):
         sample, scores = task.test[row], probabilities[row]
@@ -348,13 +313,10 @@ def _show_mistakes(
         if len(sample.labels) == 1:
             true += f" ({_percent(scores[sample.label])})"
         guess = f"predicted: {keys['predicted'][position]} ({_percent(scores.max())})"
-        own_ranks = {order: int(values[position]) for order, values in ranks.items()}
+        own_ranks = {order: values[position] for order, values in ranks.items()}
         lines = (true, guess, keys["file"][position])
-        shown.append(
-            Thumbnail(
-                thumbnail(sample.impath), keys["true"][position], lines, own_ranks
-            )
-        )
+        uri = thumbnail(sample.impath)
+        shown.append(Thumbnail(uri, keys["true"][position], lines, own_ranks))
     return shown
 
 

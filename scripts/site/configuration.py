@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import yaml
-
 from toolkit.common.files import write_text
+from toolkit.common.structured import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -40,8 +39,7 @@ def read_meanings() -> dict[str, str]:
 
     from trainers.engine.declared_keys import declared_keys
 
-    text = Path(__file__).with_name("keys.yaml").read_text(encoding="utf-8")
-    meanings = yaml.safe_load(text)
+    meanings = read_yaml(Path(__file__).with_name("keys.yaml"))
     for name in TRAINER_REGISTRY.registered_names():
         for key, (_, meaning) in declared_keys(TRAINER_REGISTRY.get(name)).items():
             if meaning:
@@ -51,10 +49,12 @@ def read_meanings() -> dict[str, str]:
 
 def is_unread(key: str, dassl_keys: set[str]) -> bool:
     """Return True for a key that only trainers or data sets written for Dassl read."""
-    from trainers.engine.unread_keys import ADVICE, DATASET_KEYS, unread_part
+    from trainers.engine.unread_keys import ADVICE, DATASET_KEYS
 
-    part = unread_part(key, (*ADVICE, *DATASET_KEYS))
-    return part is not None and (key in dassl_keys or part != "TRAINER.")
+    if key in dassl_keys and key.startswith("TRAINER.") and key != "TRAINER.NAME":
+        return True
+    groups = tuple(name for name in ADVICE if name.endswith("."))
+    return key in DATASET_KEYS or key in ADVICE or key.startswith(groups)
 
 
 def markdown() -> str:
@@ -80,10 +80,8 @@ def markdown() -> str:
     missing = sorted(read.keys() - meanings.keys())
     surplus = sorted(meanings.keys() - read.keys())
     if missing or surplus:
-        raise ValueError(
-            f"scripts/site/keys.yaml: no meaning of {missing}; no such key: {surplus}"
-        )
-
+        wrong = f"no meaning of {missing}; no such key: {surplus}"
+        raise ValueError(f"scripts/site/keys.yaml: {wrong}")
     groups: dict[str, list[str]] = {}
     for key, default in read.items():
         group = key.split(".")[0] if "." in key else "Run"
@@ -91,15 +89,8 @@ def markdown() -> str:
         groups.setdefault(group, []).append(row)
     parts = [HEAD]
     for group, rows in groups.items():
-        lines = [
-            f"## {group}",
-            "",
-            "| key | default | meaning |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-        parts.append("\n".join(lines))
+        head = [f"## {group}", "", "| key | default | meaning |", "|---|---|---|"]
+        parts.append("\n".join([*head, *rows, ""]))
     rows = [f"| `{key}` | `{default!r}` |" for key, default in unread.items()]
     parts.append("\n".join([UNREAD_HEAD, "| key | default |", "|---|---|", *rows, ""]))
     return "\n".join(parts)

@@ -14,19 +14,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
-from toolkit.common.text import start_log
 
 from . import methods, protocol
 from .items import Item, plan_items
 from .options import check_jobs, check_options
 from .protocol import Protocol
-from .running import progress_lines, run_jobs, split_words
+from .running import run_jobs, split_words, whole_numbers
 
 log = logging.getLogger("study")
 NO_PROMPT = "a trainer for Dassl alone leaves no prompt that is scored on other tasks"
@@ -62,22 +60,19 @@ def arguments() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write tables, tests and plots into a Markdown file, too",
     )
-    execution.add_plan_arguments(parser)
+    execution.add_arguments(parser)
     return parser
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
-    """Return the protocol and plan of the command line.
-
-    Raises ValueError or FileNotFoundError for wrong input.
-    """
+    """Return the protocol and plan. Raise ValueError or OSError for wrong input."""
     for flag in ("seeds", "methods"):
         text = getattr(args, flag)
         if text is not None and not split_words(text):
             raise ValueError(f"--{flag} is {text!r}, which names none")
     if args.root and not Path(args.root).expanduser().is_dir() and not args.dry_run:
         raise FileNotFoundError(f"--root: no folder {args.root}")
-    seeds = _numbers(args.seeds or "")
+    seeds = whole_numbers("--seeds", args.seeds or "", 0)
     known = protocol.load(args.suite)
     names = _item_names(args.items, known)
     known = protocol.narrowed(known, seeds, split_words(args.methods or ""))
@@ -91,25 +86,8 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     return known, plan, items
 
 
-def _numbers(seeds: str) -> list[int]:
-    """Return the seeds of --seeds, each once. Raise ValueError for other text."""
-    from trainers.engine.value_checks import MAX_SEED
-
-    numbers = []
-    for word in dict.fromkeys(split_words(seeds)):
-        if not word.isdecimal() or int(word) > MAX_SEED:
-            raise ValueError(
-                f"--seeds: whole numbers from 0, comma separated, not {seeds!r}"
-            )
-        numbers.append(int(word))
-    return numbers
-
-
 def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
-    """Return the tables and figures of the command line, each once.
-
-    Raise ValueError for an unknown one.
-    """
+    """Return the items of the command line, each once. Raise ValueError for others."""
     names = []
     for item in given:
         names += known.items if item == "all" else [item]
@@ -121,20 +99,14 @@ def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def describe(
-    known: Protocol, plan: Plan, items: Sequence[Item], args: argparse.Namespace
-) -> str:
-    """Return the plan as text: runs of each item, of all together, and their expected
-    time.
-    """
+def describe(known: Protocol, plan: Plan, items: Sequence[Item]) -> list[str]:
+    """Return the plan as lines: runs of each item, and of all together."""
     seeds = ", ".join(str(seed) for seed in known.seeds)
     lines = [
         f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}",
         "",
+        f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}",
     ]
-    lines.append(
-        f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}"
-    )
     for item in items:
         part, _ = plan_items(known, [item.name])
         lines.append(_count_line(item.name, part))
@@ -142,13 +114,11 @@ def describe(
     without = [name for name in known.singles() if not methods.leaves_prompt(name)]
     if without and any(item.name == "figure4" for item in items):
         lines.append(f"figure4 is without {', '.join(without)}: {NO_PROMPT}")
-    is_pocket = known.backbone == "pocket"
-    lines += progress_lines(plan, args, is_pocket, show_images=False)
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _count_line(name: str, plan: Plan) -> str:
-    counts = Counter(plan.counts())
+    counts = plan.counts()
     images = sum(job.images for job in plan) / 1e6
     return f"{name:<10}{counts['source']:>15,}{counts['adaptation']:>13,}{counts['transfer']:>11,}{images:>16,.2f}"
 
@@ -159,24 +129,19 @@ def run(args: argparse.Namespace) -> int:
 
     execution.check(args)
     known, plan, items = plan_of(args)
-    text = describe(known, plan, items, args)
-    sys.stdout.write(text)
-    if args.dry_run:
-        return 0
-    is_pocket = known.backbone == "pocket"
-    if not is_pocket and not args.root:
-        raise ValueError("--root: the folder of the data sets is needed")
 
     def write(folder: Path) -> None:
         output.write_all(known, items, folder, args.results, args.root)
 
-    tasks = [*known.sources, *known.targets]
-    return run_jobs(plan, tasks, args, is_pocket, write, "tables", log)
+    lines = describe(known, plan, items)
+    needs_root = known.backbone != "pocket"
+    return run_jobs(
+        plan, lines, args, write, log, show_images=False, needs_root=needs_root
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
-    start_log()
     return execution.command(run, arguments(), argv)
 
 

@@ -25,16 +25,14 @@ import numpy as np
 from elevater_eval.bootstrap import mean_interval
 from toolkit.common.cli import run_command
 from toolkit.common.structured import read_json, write_json
-from toolkit.common.text import counted
+from toolkit.common.text import counted, markdown_table
 
 POINT = 1.0
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores and zero-shot scores in percent (seeds, tasks) of one trainer at one
-    number of shots.
-    """
+    """Scores in percent (seeds, tasks) of a trainer at a number of shots."""
 
     tasks: tuple[str, ...]
     scores: np.ndarray
@@ -43,22 +41,21 @@ class Scores:
     def record(self) -> dict:
         """Return the figures of a row."""
         gains = (self.scores - self.zero_shot).mean(0)
-        low, high = mean_interval(gains)
+        zero_shot = self.zero_shot.mean(0).round(2).tolist()
+        deviation = 0.0
+        if len(self.scores) > 1:
+            deviation = float(self.scores.mean(1).std(ddof=1))
         return {
             "seeds": len(self.scores),
             "tasks": len(self.tasks),
             "score": float(self.scores.mean()),
-            "deviation": float(self.scores.mean(1).std(ddof=1))
-            if len(self.scores) > 1
-            else 0.0,
+            "deviation": deviation,
             "zero_shot": float(self.zero_shot.mean()),
             "gain": float(gains.mean()),
-            "interval": [low, high],
+            "interval": mean_interval(gains),
             "tasks_below_zero_shot": int((gains < -POINT).sum()),
             "gain_by_task": dict(zip(self.tasks, gains.round(2).tolist(), strict=True)),
-            "zero_shot_by_task": dict(
-                zip(self.tasks, self.zero_shot.mean(0).round(2).tolist(), strict=True)
-            ),
+            "zero_shot_by_task": dict(zip(self.tasks, zero_shot, strict=True)),
         }
 
 
@@ -71,25 +68,19 @@ def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
     groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
     for folder in folders:
         records = read_json(folder / "results.json")
-        first = records[0]
-        groups[first["shots"], first["trainer"]].append(records)
+        groups[records[0]["shots"], records[0]["trainer"]].append(records)
     found = {}
-    for key in sorted(groups):
-        found[key] = _stacked(groups[key], f"{key[1]}, {counted(key[0], 'shot')}")
-    return found
-
-
-def _stacked(runs: list[list[dict]], label: str) -> Scores:
-    tasks = tuple(record["task"] for record in runs[0])
-    rows, references = [], []
-    for records in runs:
-        if tuple(record["task"] for record in records) != tasks:
+    for key, runs in sorted(groups.items()):
+        label = f"{key[1]}, {counted(key[0], 'shot')}"
+        tasks = tuple(record["task"] for record in runs[0])
+        if any(tuple(record["task"] for record in run) != tasks for run in runs):
             raise ValueError(f"{label}: the runs are over different tasks")
-        if not all("zero_shot" in record for record in records):
+        if not all("zero_shot" in record for run in runs for record in run):
             raise ValueError(f"{label}: results.json has no zero-shot scores")
-        rows.append([record["score"] for record in records])
-        references.append([record["zero_shot"] for record in records])
-    return Scores(tasks, np.array(rows), np.array(references))
+        scores = np.array([[record["score"] for record in run] for run in runs])
+        zero_shot = np.array([[record["zero_shot"] for record in run] for run in runs])
+        found[key] = Scores(tasks, scores, zero_shot)
+    return found
 
 
 def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
@@ -101,45 +92,31 @@ def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
         if first[0] != second[0] or one.tasks != other.tasks:
             continue
         differences = other.scores.mean(0) - one.scores.mean(0)
-        low, high = mean_interval(differences)
-        records.append(
-            {
-                "shots": first[0],
-                "first": first[1],
-                "second": second[1],
-                "difference": float(differences.mean()),
-                "interval": [low, high],
-            }
-        )
+        record = {"shots": first[0], "first": first[1], "second": second[1]}
+        record["difference"] = float(differences.mean())
+        records.append(record | {"interval": mean_interval(differences)})
     return records
 
 
 def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
     """Return both tables."""
-    lines = [
-        "| shots | trainer | score | zero-shot | gain | 95 % interval | tasks below zero-shot |"
-    ]
-    lines.append("|---:|---|---:|---:|---:|---|---:|")
+    heads = "shots|trainer|score|zero-shot|gain|95 % interval|tasks below zero-shot"
+    lines = [heads.split("|")]
     for (shots, trainer), row in rows.items():
         score = f"{row['score']:.1f} ± {row['deviation']:.1f}"
         low, high = row["interval"]
-        interval = f"{low:+.1f} to {high:+.1f}"
+        gain = [f"{row['gain']:+.1f}", f"{low:+.1f} to {high:+.1f}"]
         below = f"{row['tasks_below_zero_shot']} of {row['tasks']}"
-        lines.append(
-            f"| {shots} | {trainer} | {score} | {row['zero_shot']:.1f} | {row['gain']:+.1f} | {interval} | {below} |"
-        )
-    lines += [
-        "",
-        "| shots | difference | points | 95 % interval |",
-        "|---:|---|---:|---|",
-    ]
+        lines.append([shots, trainer, score, f"{row['zero_shot']:.1f}", *gain, below])
+    differences = [["shots", "difference", "points", "95 % interval"]]
     for record in comparisons:
         low, high = record["interval"]
         name = f"{record['second']} - {record['first']}"
-        lines.append(
-            f"| {record['shots']} | {name} | {record['difference']:+.2f} | {low:+.2f} to {high:+.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+        points = f"{record['difference']:+.2f}"
+        interval = f"{low:+.2f} to {high:+.2f}"
+        differences.append([record["shots"], name, points, interval])
+    first = markdown_table(lines, "rlrrrlr")
+    return f"{first}\n{markdown_table(differences, 'rlrl')}"
 
 
 def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
@@ -148,20 +125,16 @@ def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
 
     Raises ValueError if their tasks differ.
     """
-    groups = list(scores.values())
-    tasks = groups[0].tasks
-    if any(group.tasks != tasks for group in groups):
+    first, *others = groups = list(scores.values())
+    if any(group.tasks != first.tasks for group in others):
         raise ValueError("--by-task: the runs are over different tasks")
     labels = [f"{trainer}, {counted(shots, 'shot')}" for shots, trainer in scores]
-    columns = [groups[0].zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
-    lines = ["| task | zero-shot | " + " | ".join(labels) + " |"]
-    lines.append("|---|" + "---:|" * len(columns))
-    for number, task in enumerate(tasks):
-        values = [f"{column[number]:.1f}" for column in columns]
-        lines.append(f"| {task} | " + " | ".join(values) + " |")
-    means = [f"{column.mean():.1f}" for column in columns]
-    lines.append("| mean | " + " | ".join(means) + " |")
-    return "\n".join(lines) + "\n"
+    columns = [first.zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
+    rows = [["task", "zero-shot", *labels]]
+    for task, *values in zip(first.tasks, *columns, strict=True):
+        rows.append([task, *(f"{value:.1f}" for value in values)])
+    rows.append(["mean", *(f"{column.mean():.1f}" for column in columns)])
+    return markdown_table(rows, "l" + "r" * len(columns))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -173,13 +146,11 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(markdown_by_task(scores) + "\n")
     sys.stdout.write(markdown(rows, comparisons))
     if args.output:
-        records = [
-            {"shots": shots, "trainer": trainer, **row}
-            for (shots, trainer), row in rows.items()
-        ]
-        write_json(
-            args.output, {"trainers": records, "comparisons": comparisons}, indent=1
-        )
+        records = []
+        for (shots, trainer), row in rows.items():
+            records.append({"shots": shots, "trainer": trainer, **row})
+        content = {"trainers": records, "comparisons": comparisons}
+        write_json(args.output, content, indent=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,19 +4,23 @@ seeds.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from elevater_eval.bootstrap import mean_interval
-from toolkit.common.text import counted
+from toolkit.common.files import write_text
+from toolkit.common.structured import write_json
+from toolkit.common.text import counted, markdown_table
 
 from . import methods
-from .tables import Line, Table, markdown_rows
+from .tables import Line, Table
 
 Labels = tuple[str, ...]
 
@@ -63,15 +67,16 @@ class Comparison:
 def compare(
     question: str, first: Line, second: Line, names: tuple[str, str]
 ) -> Comparison | None:
-    """Return the comparison of two lines over the seeds and tasks that both have, or
-    None without any.
-    """
+    """Compare two lines over their common seeds and tasks; None without any."""
     seeds = sorted(first.scores.keys() & second.scores.keys())
-    tasks = sorted(_common_tasks(first, second, seeds))
+    tasks = None
+    for line, seed in itertools.product((first, second), seeds):
+        known = set(line.scores[seed])
+        tasks = known if tasks is None else tasks & known
     if not tasks:
         return None
     means = []
-    for task in tasks:
+    for task in sorted(tasks):
         over_seeds = [
             first.scores[seed][task] - second.scores[seed][task] for seed in seeds
         ]
@@ -93,12 +98,6 @@ def compare(
     )
 
 
-def _common_tasks(first: Line, second: Line, seeds: Sequence[int]) -> set[str]:
-    """Return the tasks that both lines have for all these seeds; none without seeds."""
-    sets = [line.scores[seed].keys() for line in (first, second) for seed in seeds]
-    return set.intersection(*map(set, sets)) if sets else set()
-
-
 def signed_rank(differences: np.ndarray) -> float:
     """Return the two-sided p of Wilcoxon's signed-rank test on (T,) differences; zeros
     are left out.
@@ -116,24 +115,17 @@ def of_tables(tables: Sequence[Table]) -> list[Comparison]:
     found = []
     for table in tables:
         for question, first, second in _questions(table):
-            names = _names(table, first), _names(table, second)
             lines = table.line(*first), table.line(*second)
+            names = " ".join(first), " ".join(second)
+            if table.name == "table1":  # the question names the shots
+                names = first[1], second[1]
             if all(lines):
                 found.append(compare(question, *lines, names))
     return [comparison for comparison in found if comparison]
 
 
-def _names(table: Table, labels: Labels) -> str:
-    """Return the name of a line in a comparison: in table 1, whose question names the
-    shots, its method alone.
-    """
-    return labels[1] if table.name == "table1" else " ".join(labels)
-
-
 def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
-    """Yield (question, labels of the first line, labels of the second) for a table of
-    the paper.
-    """
+    """Yield (question, labels of two lines) for a table of the paper."""
     lines = [line.labels for line in table.lines]
     groups = list(dict.fromkeys(labels[0] for labels in lines))
     for labels in sorted(lines, key=lambda labels: groups.index(labels[0])):
@@ -174,14 +166,18 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     heads = "question|first − second|difference|95 % interval|Wilcoxon p|better on|a point worse on"
     rows = [heads.split("|")]
     for c in comparisons:
-        row = [
-            c.question,
-            f"{c.first} − {c.second}",
-            f"{c.difference:+.2f}",
-            f"{c.low:+.2f} to {c.high:+.2f}",
-            f"{c.wilcoxon:.3f}",
-            f"{c.wins} of {c.tasks}",
-            str(c.losses),
-        ]
-        rows.append(row)
-    return markdown_rows(rows, texts=2)
+        names = [c.question, f"{c.first} − {c.second}"]
+        interval = f"{c.low:+.2f} to {c.high:+.2f}"
+        numbers = [f"{c.difference:+.2f}", interval, f"{c.wilcoxon:.3f}"]
+        rows.append([*names, *numbers, f"{c.wins} of {c.tasks}", c.losses])
+    return markdown_table(rows, "llrrrrr")
+
+
+def write(comparisons: Sequence[Comparison], out: Path) -> None:
+    """Write the comparisons as JSON and Markdown."""
+    numbers = [asdict(comparison) for comparison in comparisons]
+    write_json(out / "comparisons.json", numbers, indent=1)
+    text = "Paired tests need two methods.\n"
+    if comparisons:
+        text = markdown(comparisons)
+    write_text(out / "comparisons.md", text)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from datasets.catalog.entries import Entry, entries
+from datasets.catalog.entries import entries
 
 from .methods import single_form
 
@@ -21,9 +21,7 @@ UNKNOWN_TEST_IMAGES = 100  # of each class
 
 
 class Rates(NamedTuple):
-    """Measured seconds of an image in a training step, of an image in a test, and of a
-    class in a training step.
-    """
+    """Measured seconds: a training image, a test image, a class in a step."""
 
     step_image: float
     test_image: float
@@ -47,38 +45,28 @@ class Size(NamedTuple):
 
 
 @cache
-def _catalog() -> dict[str, Entry]:
-    return entries()
-
-
-@cache
 def size(task: str, shots: int) -> Size:
     """Return a task's size; its layout decides whether validation images come out of
     the shots.
 
     Sets that the catalog does not know count as 10 classes of 100 test images.
     """
-    entry = _catalog().get(task)
-    if entry is None:
-        test = UNKNOWN_CLASSES * UNKNOWN_TEST_IMAGES
-        return _val_from_shots(UNKNOWN_CLASSES, shots, shots * UNKNOWN_CLASSES, test)
-    classes = entry.classes
+    entry = entries().get(task)
+    classes = entry.classes if entry else UNKNOWN_CLASSES
+    images = entry.images if entry else {}
     wanted = shots * classes
-    sampled = min(wanted, entry.images.get("train") or wanted)
-    test = entry.images.get("test") or UNKNOWN_TEST_IMAGES * classes
-    if entry.layout not in ("coop", "folders"):
-        return _val_from_shots(classes, shots, sampled, test)
-    val = entry.images.get("val") or 0
-    if task != "ImageNet":
-        val = min(4 * classes, wanted, val)
+    sampled = min(wanted, images.get("train") or wanted)
+    test = images.get("test") or UNKNOWN_TEST_IMAGES * classes
+    if entry and entry.layout in ("coop", "folders"):
+        val = images.get("val") or 0
+        if task != "ImageNet":
+            val = min(4 * classes, wanted, val)
+    elif shots == 1:
+        val = sampled
+    else:
+        val = sampled // 5
+        sampled -= val
     return Size(classes, sampled, val, test)
-
-
-def _val_from_shots(classes: int, shots: int, sampled: int, test: int) -> Size:
-    if shots == 1:
-        return Size(classes, sampled, sampled, test)
-    val = sampled // 5
-    return Size(classes, sampled - val, val, test)
 
 
 def training_images(tasks: Sequence[str], shots: int) -> int:
@@ -94,9 +82,7 @@ def run_seconds(
     batch: int,
     tests: int = 1,
 ) -> float:
-    """Return the expected seconds of a run over `tasks`, which are validated each epoch
-    and tested `tests` times.
-    """
+    """Return the expected seconds of a run that is tested `tests` times."""
     rates = RATES.get(single_form(method), RATES["UPT"])
     train = training_images(tasks, shots)
     # expected: a task's classes are encoded when the batch holds one of its images
@@ -115,8 +101,8 @@ def run_seconds(
 def transfer_seconds(method: str, tasks: Sequence[str]) -> float:
     """Return the expected seconds to score each task's prompt on each task."""
     rates = RATES.get(method, RATES["UPT"])
-    sizes = [size(task, 1) for task in tasks]
-    images = sum(one.test for one in sizes)
-    classes = sum(one.classes for one in sizes)
-    prompt = images * rates.test_image + classes * rates.step_class + RUN_START / 10
+    prompt = RUN_START / 10
+    for task in tasks:
+        one = size(task, 1)
+        prompt += one.test * rates.test_image + one.classes * rates.step_class
     return len(tasks) * prompt

@@ -50,7 +50,7 @@ def lines_in(path: Path) -> Iterator[None]:
     level = root.level
     written = logging.FileHandler(path, encoding="utf-8")
     written.setFormatter(logging.Formatter("%(message)s"))
-    for handler in root.handlers:
+    for handler in levels:
         handler.setLevel(max(handler.level, logging.WARNING))
     root.addHandler(written)
     root.setLevel(logging.INFO)
@@ -69,21 +69,29 @@ def _add_zero_shot(cfg, records: list[dict]) -> None:
     """Add the score of plain CLIP with the task's templates to the only record; log why
     if this project cannot load the backbone.
     """
+    from dassl.config import get_cfg_default
+
     from trainers.engine.scoring import score_prompts
+    from trainers.engine.settings import extend
 
     (record,) = records
     backbone = _weights(cfg.MODEL.BACKBONE.NAME)
     if backbone in UNAVAILABLE:
         log.info("no zero-shot score: %s", UNAVAILABLE[backbone])
         return
-    ours = _reference_configuration(cfg, backbone)
+    ours = extend(get_cfg_default())
+    ours.DATASET.update(cfg.DATASET)
+    ours.SEED = cfg.SEED
+    ours.MODEL.BACKBONE.NAME = backbone
+    ours.DATALOADER.NUM_WORKERS = cfg.DATALOADER.NUM_WORKERS
+    ours.freeze()
     try:
         scores = score_prompts([None], ours, [cfg.DATASET.NAME])
     except (ValueError, OSError) as error:
         log.warning("no zero-shot scores of %s: %s", backbone, error)
         UNAVAILABLE[backbone] = str(error)
-        return
-    record["zero_shot"] = round(float(scores[0, 0]), 6)
+    else:
+        record["zero_shot"] = round(float(scores[0, 0]), 6)
 
 
 def _weights(backbone: str) -> str:
@@ -92,23 +100,4 @@ def _weights(backbone: str) -> str:
     """
     name = backbone.replace("/", "-").replace("@", "-")
     file = Path.home() / ".cache" / "clip" / f"{name}.pt"
-    if file.is_file():
-        return str(file)
-    return backbone
-
-
-def _reference_configuration(cfg, backbone: str):
-    """Return our own configuration with a backbone and the data of a run."""
-    from dassl.config import get_cfg_default
-
-    from trainers.engine.config import with_overrides
-    from trainers.engine.settings import extend
-
-    ours = extend(get_cfg_default())
-    ours.DATASET.update(cfg.DATASET)
-    return with_overrides(
-        ours,
-        SEED=cfg.SEED,
-        MODEL__BACKBONE__NAME=backbone,
-        DATALOADER__NUM_WORKERS=cfg.DATALOADER.NUM_WORKERS,
-    )
+    return str(file) if file.is_file() else backbone

@@ -14,6 +14,8 @@ import datasets
 from scripts.jobs.plan import Plan
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import csv_text
+from trainers.engine.config_values import flatten
 
 from . import methods, tables, work
 from .items import Item, Row, Runs
@@ -37,19 +39,17 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     plan = Plan()
     items: dict[tuple, Item] = {}
     grids = [expand(entry) for entry in entries]
-    labels = LABELS
-    if any(len(grid) > 1 for grid in grids):
-        labels = (*LABELS, "setting")
+    has_grid = any(len(grid) > 1 for grid in grids)
+    labels = (*LABELS, "setting") if has_grid else LABELS
     for entry, grid in zip(entries, grids, strict=True):
         targets = tuple(datasets.task_name(target) for target in entry.targets)
         key = (entry.backbone, targets)
-        if key not in items:
-            items[key] = Item(entry.backbone, "", labels, targets)
+        item = items.setdefault(key, Item(entry.backbone, "", labels, targets))
         for method, shots in itertools.product(entry.methods, entry.shots):
-            items[key].rows += _rows(plan, entry, grid, method, shots)
+            item.rows += _rows(plan, entry, grid, method, shots)
     for item in items.values():
         item.add_zero_shot("", "zero-shot", "0", "")
-        if labels == LABELS:
+        if not has_grid:
             item.rows = [replace(row, labels=row.labels[:-1]) for row in item.rows]
     return plan, list(items.values())
 
@@ -62,12 +62,12 @@ def expand(entry: Entry) -> dict[str, dict]:
     values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
-    cfg = work.resolved(method, shots, seed, entry.backbone, {})
+    recipe = dict(flatten(work.resolved(method, shots, seed, entry.backbone, {})))
     varied = {}
     for key, value in entry.options.items():
         if not isinstance(value, list):
             continue
-        takes_list = isinstance(_value_of(cfg, key), (list, tuple))
+        takes_list = isinstance(recipe.get(key), (list, tuple))
         if takes_list and not all(isinstance(one, list) for one in value):
             continue
         if not value:
@@ -79,14 +79,6 @@ def expand(entry: Entry) -> dict[str, dict]:
         name = ", ".join(f"{key} {value}" for key, value in chosen.items())
         settings[name] = entry.options | chosen
     return settings
-
-
-def _value_of(cfg, key: str) -> object:
-    """Return a configuration's value, None if it lacks the key."""
-    node = cfg
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
 
 
 def _rows(
@@ -135,19 +127,14 @@ def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> R
         for target in entry.targets:
             name = planner.adapt(method, shots, seed, target, start)
             runs[seed, datasets.task_name(target)] = (name,)
-            if entry.evaluated_tasks is None:
-                continue
-            for task, classes in itertools.product(
-                entry.evaluated_tasks or [target], entry.evaluated_classes
-            ):
+            tasks = entry.evaluated_tasks or [target]
+            for task, classes in itertools.product(tasks, entry.evaluated_classes):
                 planner.evaluate(name, task, classes)
     return runs
 
 
 def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
-    """Write results.json, results.csv and results.md in `folder`, of the runs that are
-    there.
-    """
+    """Write results.json, results.csv and results.md of the finished runs."""
     records = []
     for job in plan:
         path = folder / job.name / "results.json"
@@ -162,20 +149,15 @@ def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
         more["options"] = job.settings["options"]
         records += [record | more for record in read_json(path)]
     write_json(folder / "results.json", records, indent=1)
-    built = [tables.build(item, folder, compare=False) for item in items]
-    write_text(folder / "results.csv", _csv(built, items[0].label_names))
-    parts = [f"{table.name}\n\n{tables.markdown(table)}" for table in built]
-    write_text(folder / "results.md", "\n".join(parts))
-
-
-def _csv(built: Sequence[tables.Table], label_names: Sequence[str]) -> str:
-    rows = []
-    for table in built:
+    header = ["backbone", *items[0].label_names, "task", "mean", "std", "seeds"]
+    rows, parts = [header], []
+    for item in items:
+        table = tables.build(item, folder, compare=False)
+        parts.append(f"{table.name}\n\n{tables.markdown(table)}")
         for labels, task, cell in tables.cells(table):
             numbers = ["", ""]
             if cell.mean is not None:
                 numbers = [f"{cell.mean:.4f}", f"{cell.std:.4f}"]
-            seeds = len(cell.values)
-            rows.append([table.name, *labels, task, *numbers, seeds])
-    header = ["backbone", *label_names, "task", "mean", "std", "seeds"]
-    return tables.csv_text(header, rows)
+            rows.append([table.name, *labels, task, *numbers, len(cell.values)])
+    write_text(folder / "results.csv", csv_text(rows))
+    write_text(folder / "results.md", "\n".join(parts))

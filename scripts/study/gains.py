@@ -17,7 +17,7 @@ from pathlib import Path
 from toolkit.common.cli import run_command
 from toolkit.common.markers import fill
 from toolkit.common.structured import read_json
-from toolkit.common.text import counted
+from toolkit.common.text import counted, markdown_table
 
 from .plots import dumbbells
 from .tables import short
@@ -27,21 +27,16 @@ REFERENCE = ROOT / "docs" / "study" / "table1.json"
 FORMER = ("VPT", "MVPT")  # methods of table 1 that the README's table also shows
 
 
-def reference_scores(path: Path = REFERENCE) -> dict[str, float]:
-    """Return the zero-shot score in percent of each task, by its short name, from the
-    JSON of table 1.
-    """
-    for row in read_json(path)["rows"]:
+def reference_scores() -> dict[str, float]:
+    """Return the zero-shot percent of tasks, by short name, from table 1's JSON."""
+    for row in read_json(REFERENCE)["rows"]:
         if row["labels"][-1] == "zero-shot":
             return {short(task): cell["mean"] for task, cell in row["cells"].items()}
-    raise ValueError(f"{path}: no row of zero-shot")
+    raise ValueError(f"{REFERENCE}: no row of zero-shot")
 
 
 def find_record(records: Sequence[Mapping], trainer: str, shots: int) -> Mapping:
-    """Return the record of a trainer at a number of shots.
-
-    Raise ValueError naming those that there are.
-    """
+    """Return the record of a trainer at a number of shots, or raise ValueError."""
     for record in records:
         if (record["trainer"], record["shots"]) == (trainer, shots):
             return record
@@ -52,15 +47,9 @@ def find_record(records: Sequence[Mapping], trainer: str, shots: int) -> Mapping
 
 
 def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
-    """Return the zero-shot and the adapted score in percent of each task, by its short
-    name.
-    """
-    zero_shot = {
-        short(task): score
-        for task, score in record.get("zero_shot_by_task", {}).items()
-    }
-    if not zero_shot:
-        zero_shot = reference_scores()
+    """Return the zero-shot and adapted percent of tasks, by short name."""
+    by_task = record.get("zero_shot_by_task") or reference_scores()
+    zero_shot = {short(task): score for task, score in by_task.items()}
     scores = {}
     for task, gain in record["gain_by_task"].items():
         start = zero_shot[short(task)]
@@ -68,16 +57,15 @@ def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
     return scores
 
 
-def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
+def markdown(records: Sequence[Mapping]) -> str:
     """Return a table of mean scores: a row for each number of shots, a column for each
     trainer, former methods first.
     """
     former = {}
-    for row in read_json(reference)["rows"]:
+    for row in read_json(REFERENCE)["rows"]:
         former[tuple(row["labels"])] = row["cells"]["average"]
     trainers = sorted({record["trainer"] for record in records})
-    names = ["shots", "zero-shot", *FORMER, *trainers]
-    lines = [f"| {' | '.join(names)} |", f"|{'---:|' * len(names)}"]
+    rows = [["shots", "zero-shot", *FORMER, *trainers]]
     for shots in sorted({record["shots"] for record in records}):
         cells = []
         for method in FORMER:
@@ -86,10 +74,8 @@ def markdown(records: Sequence[Mapping], reference: Path = REFERENCE) -> str:
         for trainer in trainers:
             record = find_record(records, trainer, shots)
             cells.append(f"{record['score']:.1f} ± {record['deviation']:.1f}")
-        lines.append(
-            f"| {shots} | {record['zero_shot']:.1f} | " + " | ".join(cells) + " |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append([shots, f"{record['zero_shot']:.1f}", *cells])
+    return markdown_table(rows, "r" * len(rows[0]))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from scripts.jobs.plan import Plan
 
@@ -65,34 +66,24 @@ class Item:
             if label in ("CLIP", "zero-shot"):
                 label += ONE_TEMPLATE
             one_template.append(label)
-        rows = [
+        self.rows[:0] = [
             Row(labels, runs, "zero_shot"),
             Row(tuple(one_template), runs, "zero_shot_one_template"),
         ]
-        self.rows = rows + self.rows
 
 
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:
-    """Return one plan for some tables and figures, in which a run that several of them
-    want is once.
-    """
+    """Return one plan for some tables and figures; equal runs are one."""
     planner = _ItemPlanner(protocol)
-    items = []
-    for name in names:
-        settings = protocol.items.get(name, {})
-        items.append(getattr(planner, name)(settings))
+    items = [getattr(planner, name)(protocol.items.get(name, {})) for name in names]
     return planner.plan, items
 
 
 class _ItemPlanner(Planner):
-    """Plans the paper's tables and figures: a method for each, given its settings in
-    the protocol.
-    """
+    """Plans the tables and figures: a method for each, given its settings."""
 
     def table1(self, settings: dict) -> Item:
-        item = self._cross_task_item(
-            "table1", "Cross-task generalisation", "shots", "method"
-        )
+        item = self._item("table1", "Cross-task generalisation", "shots", "method")
         for shots in settings["shots"]:
             for method in self.protocol.methods:
                 item.add(self._cross_task(method, shots), str(shots), method)
@@ -105,8 +96,7 @@ class _ItemPlanner(Planner):
         for single in self.protocol.singles():
             runs = self._grouped(single, shots, sizes=(1,))
             item.add(runs, single, "-", "S")
-        for from_source in (False, True):
-            label = "M" if from_source else "-"
+        for from_source, label in ((False, "-"), (True, "M")):
             for single, multitask in self._pairs():
                 runs = self._grouped(single, shots, from_source)
                 item.add(runs, multitask, label, "M")
@@ -114,9 +104,8 @@ class _ItemPlanner(Planner):
         return item
 
     def table3(self, settings: dict) -> Item:
-        item = self._target_item(
-            "table3", "Groups of tasks, source M", "method", "adaptation"
-        )
+        title = "Groups of tasks, source M"
+        item = self._target_item("table3", title, "method", "adaptation")
         kinds = [
             ("S", False, (1,)),
             ("best groups", False, (1, 2, 3)),
@@ -133,7 +122,7 @@ class _ItemPlanner(Planner):
         return item
 
     def table4(self, settings: dict) -> Item:
-        item = self._cross_task_item("table4", "Source tasks", "method", "sources")
+        item = self._item("table4", "Source tasks", "method", "sources")
         sources, largest = self.protocol.sources, self.protocol.largest
         rest = self.protocol.without_largest
         sets = {
@@ -148,9 +137,7 @@ class _ItemPlanner(Planner):
         return item
 
     def figure1(self, settings: dict) -> Item:
-        item = self._cross_task_item(
-            "figure1", "Size of the model", "backbone", "method"
-        )
+        item = self._item("figure1", "Size of the model", "backbone", "method")
         for backbone in settings["backbones"]:
             for method in self.protocol.methods:
                 runs = self._cross_task(method, settings["shots"], backbone=backbone)
@@ -158,47 +145,42 @@ class _ItemPlanner(Planner):
         return item
 
     def figure4(self, settings: dict) -> Item:
-        item = self._target_item(
-            "figure4", "Zero-shot transfer between tasks", "source"
-        )
+        title = "Zero-shot transfer between tasks"
+        item = self._target_item("figure4", title, "source")
         for single in filter(leaves_prompt, self.protocol.singles()):
-            jobs = item.matrices.setdefault(single, {})
-            for seed in self.protocol.seeds:
-                jobs[seed] = self.transfer(single, settings["shots"], seed)
+            item.matrices[single] = {
+                seed: self.transfer(single, settings["shots"], seed)
+                for seed in self.protocol.seeds
+            }
         return item
 
     def figure5(self, settings: dict) -> Item:
-        item = self._cross_task_item("figure5", "Context length", "method", "vectors")
+        item = self._item("figure5", "Context length", "method", "vectors")
         for single, multitask in self._pairs():
-            if single not in LENGTH_NODES:
-                continue
-            for length in settings["lengths"]:
+            for length in settings["lengths"] if single in LENGTH_NODES else ():
                 runs = self._cross_task(multitask, settings["shots"], length=length)
                 item.add(runs, multitask, str(length))
         return item
 
     def figure6(self, settings: dict) -> Item:
-        item = self._cross_task_item("figure6", "UPT's transformer", "varied", "value")
-        if "UPT" not in self.protocol.singles():
-            return item
-        for key in ("heads", "layers", "widths"):
-            for value in settings[key]:
-                variant = {key.removesuffix("s"): value}
-                runs = self._cross_task("MUPT", settings["shots"], **variant)
-                item.add(runs, key, str(value))
+        item = self._item("figure6", "UPT's transformer", "varied", "value")
+        if "UPT" in self.protocol.singles():
+            for key in ("heads", "layers", "widths"):
+                for value in settings[key]:
+                    variant = {key.removesuffix("s"): value}
+                    runs = self._cross_task("MUPT", settings["shots"], **variant)
+                    item.add(runs, key, str(value))
         return item
 
     # -- their parts ---------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Return (single-task method, its multitask form) of the methods that are
-        compared and have both.
-        """
+        """Return (single-task method, multitask form) of those that have both."""
         singles = self.protocol.singles()
-        pairs = [(single, multitask_form(single)) for single in singles]
-        return [pair for pair in pairs if pair[1]]
+        return [(one, multitask_form(one)) for one in singles if multitask_form(one)]
 
-    def _cross_task_item(self, name: str, title: str, *label_names: str) -> Item:
+    def _item(self, name: str, title: str, *label_names: str) -> Item:
+        """Return an item of the cross-task experiments."""
         return Item(name, title, label_names, self.protocol.cross_targets)
 
     def _target_item(self, name: str, title: str, *label_names: str) -> Item:
@@ -207,18 +189,15 @@ class _ItemPlanner(Planner):
     def _cross_task(
         self, method: str, shots: int, sources: Sequence[str] = (), **variant
     ) -> Runs:
-        """Plan setting 1: a source prompt if `method` is multitask, then each target
-        alone.
-        """
+        """Plan setting 1: a source prompt if it is multitask, then each target."""
         sources = sources or self.protocol.sources
         runs = {}
-        for seed in self.protocol.seeds:
-            for task in self.protocol.cross_targets:
-                start = ""
-                if is_multitask(method):
-                    start = self.source(method, shots, seed, sources, **variant)
-                name = self.adapt(method, shots, seed, task, start, **variant)
-                runs[seed, task] = (name,)
+        for seed, task in product(self.protocol.seeds, self.protocol.cross_targets):
+            start = ""
+            if is_multitask(method):
+                start = self.source(method, shots, seed, sources, **variant)
+            name = self.adapt(method, shots, seed, task, start, **variant)
+            runs[seed, task] = (name,)
         return runs
 
     def _grouped(
@@ -233,22 +212,20 @@ class _ItemPlanner(Planner):
         transfer matrix of `single`.
         """
         multitask = multitask_form(single)
-        runs = {}
-        for seed in self.protocol.seeds:
-            for task in self.protocol.targets:
-                start = ""
-                if from_source:
-                    start = self.source(multitask, shots, seed, self.protocol.targets)
-                names = []
-                for size in sizes:
-                    method = multitask
-                    group = None
-                    if size > 1:
-                        matrix = self.transfer(single, shots, seed)
-                        group = Group(matrix, worst, size)
-                    elif not from_source:
-                        method = single
-                    name = self.adapt(method, shots, seed, task, start, group)
-                    names.append(name)
-                runs[seed, task] = tuple(names)
+        targets = self.protocol.targets
+        runs: Runs = {}
+        for seed, task in product(self.protocol.seeds, targets):
+            start = ""
+            if from_source:
+                start = self.source(multitask, shots, seed, targets)
+            names = []
+            for size in sizes:
+                method = multitask
+                group = None
+                if size > 1:
+                    group = Group(self.transfer(single, shots, seed), worst, size)
+                elif not from_source:
+                    method = single
+                names.append(self.adapt(method, shots, seed, task, start, group))
+            runs[seed, task] = tuple(names)
         return runs

@@ -4,19 +4,62 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import datasets
+from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 NAME, NAMES = "a name", "a list of names"
 WHOLE, WHOLES = "a whole number from 1", "a list of whole numbers from 1"
-SEEDS = "a list of whole numbers from 0"
-LENGTHS, OPTIONS, SETTINGS = (
-    "methods with their lengths",
-    "keys with values",
-    "names with their settings",
-)
+SEED, SEEDS = "a whole number from 0", "a list of whole numbers from 0"
+LENGTHS, OPTIONS = "methods with their lengths", "keys with values"
+SETTINGS = "names with their settings"
+LEAST = {WHOLE: 1, SEED: 0}
+ENTRIES = {NAMES: NAME, WHOLES: WHOLE, SEEDS: SEED}  # of a list's kind, their kind
 MOST = 2**32  # of a seed and a number of shots
+
+
+def read_suite(
+    suite: str,
+    folder: Path,
+    known: Sequence[str],
+    kinds: Mapping[str, str],
+    trained: str,
+) -> tuple[Path, dict]:
+    """Return the path and the checked content of a suite's YAML in `folder`, or of a
+    custom one.
+
+    Raises ValueError or FileNotFoundError naming the file and the key.
+
+    Args:
+        known: the suites in `folder`.
+        kinds: as for `check_mapping`; all lists become tuples of different entries.
+        trained: the key of the tasks that `largest` is one of.
+    """
+    path = folder / f"{suite}.yaml" if suite in known else Path(suite)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"--suite: {suite} is none of {', '.join(known)}, and no such file is there"
+        )
+    content = read_yaml(path)
+    if isinstance(content, dict) and content.get("cross_targets") == "all":
+        content["cross_targets"] = content.get("targets")
+    check_mapping(content, kinds, path.name)
+    for key in kinds:
+        values = content[key]
+        if not isinstance(values, list):
+            continue
+        if not values or len(set(values)) < len(values):
+            raise ValueError(
+                f"{path.name}: {key} is a list of different entries, at least one"
+            )
+        content[key] = tuple(values)
+    if content["largest"] not in content[trained]:
+        raise ValueError(
+            f"{path.name}: largest is {content['largest']!r}, which is none of its {trained}"
+        )
+    return path, content
 
 
 def check_mapping(content: object, kinds: Mapping[str, str], where: str) -> None:
@@ -49,26 +92,17 @@ def is_kind(value: object, kind: str) -> bool:
     """Return True for a value of a kind."""
     if kind == NAME:
         return isinstance(value, str) and bool(value)
-    if kind == WHOLE:
-        return is_whole(value, 1)
-    if kind in (NAMES, SEEDS, WHOLES):
-        return isinstance(value, list) and all(_is_one(entry, kind) for entry in value)
+    if kind in LEAST:
+        return is_whole(value, LEAST[kind])
+    if kind in ENTRIES:
+        return isinstance(value, list) and all(
+            is_kind(entry, ENTRIES[kind]) for entry in value
+        )
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         return False
     if kind == LENGTHS:
         return all(is_whole(number, 1) for number in value.values())
-    if kind == SETTINGS:
-        return all(isinstance(settings, dict) for settings in value.values())
-    return True
-
-
-def _is_one(entry: object, kind: str) -> bool:
-    """Return True for an entry of a list of a kind."""
-    if kind == SEEDS:
-        return is_whole(entry, 0)
-    if kind == WHOLES:
-        return is_whole(entry, 1)
-    return isinstance(entry, str) and bool(entry)
+    return kind == OPTIONS or all(isinstance(one, dict) for one in value.values())
 
 
 def is_whole(value: object, least: int) -> bool:
@@ -78,28 +112,14 @@ def is_whole(value: object, least: int) -> bool:
     )
 
 
-def different_entries(values: Sequence, where: str) -> tuple:
-    """Return a list as a tuple. Raise ValueError if it is empty or repeats an entry."""
-    if not values or len(set(values)) < len(values):
-        raise ValueError(f"{where} is a list of different entries, at least one")
-    return tuple(values)
-
-
 def check_tasks(names: Sequence[str], where: str) -> None:
-    """Raise ValueError naming the nearest task if one is neither registered nor custom
-    images.
-    """
-    known = known_tasks()
+    """Raise ValueError if a task is neither registered nor custom images."""
+    datasets.register_all()
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    known = DATASET_REGISTRY.registered_names()
     for name in names:
         if not datasets.is_custom(name) and name not in known:
             raise ValueError(
                 f"{where}: unknown dataset {name!r}; the nearest is {nearest(name, known)[0]!r}"
             )
-
-
-def known_tasks() -> list[str]:
-    """Return the names of the registered data sets."""
-    datasets.register_all()
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    return DATASET_REGISTRY.registered_names()

@@ -38,15 +38,21 @@ def _learns(trainer: type) -> bool:
     return False
 
 
+def _trainer(method: str) -> type:
+    from trainers.engine.config import trainer_class
+
+    known()
+    return trainer_class(method)
+
+
 @cache
 def leaves_prompt(method: str) -> bool:
     """Return whether a method's prompts are files that other tasks can use, which those
     of a trainer for Dassl alone are not.
     """
-    from trainers.engine.config import is_native, trainer_class
+    from trainers.engine.config import is_native
 
-    known()
-    return is_native(trainer_class(method))
+    return is_native(_trainer(method))
 
 
 @cache
@@ -54,35 +60,23 @@ def any_classes(method: str) -> dict:
     """Return the configuration keys with which a method's prompts serve any classes;
     {} if they always do, or never.
     """
-    from trainers.engine.config import trainer_class
-
-    known()
-    return getattr(trainer_class(method), "any_classes", {})
+    return getattr(_trainer(method), "any_classes", {})
 
 
 @cache
 def is_multitask(method: str) -> bool:
-    """Return whether several tasks may share the method's prompt; it then learns a
-    source prompt first.
-    """
-    from trainers.engine.config import trainer_class
-
-    known()
-    return getattr(trainer_class(method), "multitask", False)
+    """Return whether a method learns a source prompt on several tasks first."""
+    return getattr(_trainer(method), "multitask", False)
 
 
 @cache
 def single_form(method: str) -> str:
-    """Return the single-task method that a multitask one extends ("MVPT": "VPT"); of
-    others, the method itself.
-    """
-    from trainers.engine.config import trainer_class
-
+    """Return what a multitask method extends ("MVPT": "VPT"), or the method."""
     if is_multitask(method):
-        for base in trainer_class(method).__mro__[1:]:
+        for base in _trainer(method).__mro__[1:]:
             name = base.__name__
             # the name may be that of a user's trainer now
-            is_known = name in known() and trainer_class(name) is base
+            is_known = name in known() and _trainer(name) is base
             if is_known and not is_multitask(name):
                 return name
     return method
@@ -90,9 +84,7 @@ def single_form(method: str) -> str:
 
 @cache
 def multitask_form(method: str) -> str:
-    """Return the multitask method that extends a single-task one ("VPT": "MVPT"), or
-    "".
-    """
+    """Return the multitask method that extends one ("VPT": "MVPT"); "" if none."""
     for name in known():
         if is_multitask(name) and single_form(name) == method:
             return name

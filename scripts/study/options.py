@@ -54,19 +54,26 @@ def check_jobs(jobs: Iterable[Job]) -> None:
     """Raise ValueError if the configuration of a job has a wrong value, or if a prompt
     that is to be scored on other tasks serves its own classes alone.
     """
+    from trainers.engine import external, value_checks
+    from trainers.engine.config import with_overrides
+
     checked = set()
     for job in jobs:
         settings = job.settings
-        tasks = settings["tasks"]
+        method, tasks = settings["method"], settings["tasks"]
         if settings["stage"] == "transfer":
             tasks = tasks[:1]  # each run has one of them
             _check_transfer(job)
-        key = (settings["method"], settings["shots"], settings["seed"])
+        key = (method, settings["shots"], settings["seed"])
         key = (*key, settings["backbone"], str(settings["options"]), *tasks)
         if key in checked:
             continue
         checked.add(key)
-        _check_values(job, tasks)
+        cfg = with_overrides(configuration_of(job), DATASET__DATASET=",".join(tasks))
+        if methods.leaves_prompt(method):
+            value_checks.check(cfg, methods.is_multitask(method))
+        elif issues := external.wrong_values(cfg, trains=True):
+            raise ValueError("\n".join(issues))
 
 
 def _check_transfer(job: Job) -> None:
@@ -78,17 +85,3 @@ def _check_transfer(job: Job) -> None:
         raise ValueError(
             f"{method}: its prompt serves the classes of one task alone ({reason}), so no item that needs transfer has it"
         )
-
-
-def _check_values(job: Job, tasks: Sequence[str]) -> None:
-    from trainers.engine import external, value_checks
-    from trainers.engine.config import with_overrides
-
-    method = job.settings["method"]
-    cfg = with_overrides(configuration_of(job), DATASET__DATASET=",".join(tasks))
-    if methods.leaves_prompt(method):
-        value_checks.check(cfg, methods.is_multitask(method))
-        return
-    issues = external.wrong_values(cfg, trains=True)
-    if issues:
-        raise ValueError("\n".join(issues))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from scripts.transfer.plots import heat_maps
 from toolkit.common.files import write_text
 from toolkit.common.markers import replace_or_append
 from toolkit.common.structured import write_json
+from toolkit.common.text import markdown_table
 
 from . import comparisons, methods, plots, sizes, tables
 from .items import Item
@@ -61,22 +61,12 @@ def write_all(
         elif item.rows:
             table = tables.build(item, folder, compare)
             built.append(table)
-            _write_table(table, out)
+            tables.write(table, out)
             _plot(protocol, table, out)
-    found = comparisons.of_tables(built)
-    if found:
-        numbers = [asdict(comparison) for comparison in found]
-        write_json(out / "comparisons.json", numbers, indent=1)
-        write_text(out / "comparisons.md", comparisons.markdown(found))
+    if found := comparisons.of_tables(built):
+        comparisons.write(found, out)
     if page:
         write_page(Path(page), protocol, items, built, out)
-
-
-def _write_table(table: tables.Table, out: Path) -> None:
-    write_text(out / f"{table.name}.csv", tables.tidy(table))
-    write_text(out / f"{table.name}.md", tables.markdown(table))
-    write_text(out / f"{table.name}.tex", tables.latex(table))
-    write_json(out / f"{table.name}.json", tables.to_dict(table), indent=1)
 
 
 def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
@@ -84,12 +74,9 @@ def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
     if table.name == "figure1":
         costs = sizes.measured(protocol.items["figure1"]["cost"], out / "sizes.json")
         plots.sizes(table, costs, path)
-    elif table.name == "figure5":
-        plots.lengths(table, path)
-    elif table.name == "figure6":
-        plots.variations(table, path)
-    else:
-        plots.dots(table, path)
+        return
+    drawings = {"figure5": plots.lengths, "figure6": plots.variations}
+    drawings.get(table.name, plots.dots)(table, path)
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
@@ -103,42 +90,36 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
                 matrices[seed] = read_square_matrix(path)
         if not matrices:
             continue
-        scores = [matrix.scores for matrix in matrices.values()]
-        mean = Matrix.square(item.tasks, np.mean(scores, axis=0))
+        by_seed = {seed: matrix.scores for seed, matrix in matrices.items()}
+        mean = Matrix.square(item.tasks, np.mean(list(by_seed.values()), axis=0))
         share = normalised(mean)
         write_matrix(out / f"{item.name}_{method}.csv", mean)
         write_matrix(out / f"{item.name}_{method}_normalised.csv", share)
         shares[method] = share.scores
+        predicted = predictors.compare_over_seeds(
+            method, matrices, folder / "runs", root
+        )
         numbers[method] = {
-            "tasks": list(item.tasks),
+            "tasks": item.tasks,
             "mean": mean.scores.tolist(),
             "normalised": share.scores.tolist(),
-            "seeds": {
-                seed: matrix.scores.tolist() for seed, matrix in matrices.items()
-            },
-            "predictors": predictors.compare_over_seeds(
-                method, matrices, folder / "runs", root
-            ),
+            "seeds": {seed: scores.tolist() for seed, scores in by_seed.items()},
+            "predictors": predicted,
         }
-        found += numbers[method]["predictors"]
-    if shares:
-        names = [tables.short(task) for task in item.tasks]
-        heat_maps(
-            [out / f"{item.name}.png"],
-            names,
-            shares,
-            f"{item.title} (share of each target's best)",
-        )
-        write_json(out / f"{item.name}.json", numbers, indent=1)
-        write_json(out / "predictors.json", found, indent=1)
-        write_text(out / "predictors.md", predictors.markdown(found))
-        write_text(out / f"{item.name}.md", _best_sources(names, shares))
+        found += predicted
+    if not shares:
+        return
+    names = [tables.short(task) for task in item.tasks]
+    title = f"{item.title} (share of each target's best)"
+    heat_maps([out / f"{item.name}.png"], names, shares, title)
+    write_json(out / f"{item.name}.json", numbers, indent=1)
+    write_json(out / "predictors.json", found, indent=1)
+    write_text(out / "predictors.md", predictors.markdown(found))
+    write_text(out / f"{item.name}.md", _best_sources(names, shares))
 
 
 def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
-    """Return a table of the two tasks whose prompts transfer best to each target, by
-    method.
-    """
+    """Return a table of the two prompts that transfer best to each target."""
     rows = [["target", *shares]]
     for k, target in enumerate(names):
         row = [target]
@@ -148,7 +129,7 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
             best = order[order != k][:2]
             row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in best))
         rows.append(row)
-    return tables.markdown_rows(rows, texts=len(rows[0]))
+    return markdown_table(rows, "l" * len(rows[0]))
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -165,18 +146,17 @@ def write_page(
     plots, numbers and machine.json to docs/study. Names of the parts and files of a suite in
     BESIDE_POCKET begin with the suite's.
     """
-    text = page.read_text(encoding="utf-8") if page.is_file() else PAGE_HEAD
+    text = _read(page) or PAGE_HEAD
     copies = page.parent / "docs" / "study"
     copies.mkdir(parents=True, exist_ok=True)
     names = [item.name for item in items]
     prefix = f"{protocol.suite}_" if protocol.suite in BESIDE_POCKET else ""
+    files = [out.parent / "machine.json"]
     for name in [*names, "comparisons"]:
-        for path in (out / f"{name}.png", out / f"{name}.json"):
-            if path.is_file():
-                shutil.copyfile(path, copies / f"{prefix}{path.name}")
-    machine = out.parent / "machine.json"
-    if machine.is_file():
-        shutil.copyfile(machine, copies / f"{prefix}machine.json")
+        files += [out / f"{name}.png", out / f"{name}.json"]
+    for path in files:
+        if path.is_file():
+            shutil.copyfile(path, copies / f"{prefix}{path.name}")
     parts = {"protocol": _protocol_part(protocol, names)}
     by_name = {table.name: table for table in built}
     for item in items:
@@ -197,9 +177,8 @@ def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
         command += f" --methods {','.join(protocol.methods)}"
     options = [f"{key} {value}" for key, value in protocol.options.items()]
     settings = ", ".join(options) or "the recipe's"
-    today = datetime.date.today().isoformat()
     return (
-        f"`{command}`, {today}. Backbone {protocol.backbone}; {len(protocol.sources)} source and "
+        f"`{command}`, {datetime.date.today()}. Backbone {protocol.backbone}; {len(protocol.sources)} source and "
         f"{len(protocol.targets)} target tasks; settings: {settings} (configs/studies/{protocol.suite}.yaml)."
     )
 
@@ -212,8 +191,8 @@ def _item_part(item: Item, table: tables.Table | None, plot: Path, out: Path) ->
     if item.name in ("table2", "table3", "figure4"):
         parts += [CHOSEN_ON_TEST, ""]
     if table:
-        parts.append(tables.markdown(table, [tables.AVERAGE]))
         parts += [
+            tables.markdown(table, [tables.AVERAGE]),
             "<details><summary>Every task</summary>",
             "",
             tables.markdown(table),
@@ -224,8 +203,8 @@ def _item_part(item: Item, table: tables.Table | None, plot: Path, out: Path) ->
             _read(out / f"{item.name}.md"),
             "What predicts transfer (rank correlation with a target's column):",
             "",
+            _read(out / "predictors.md"),
         ]
-        parts.append(_read(out / "predictors.md"))
     return "\n".join(parts)
 
 

@@ -5,7 +5,7 @@ is one sentence with the file, the key and the nearest valid choice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,9 @@ class Entry:
             first, which targets start from.
         options: configuration keys, as train.py takes them; a list of values for a key
             that takes one is a grid.
-        evaluated_tasks: tasks that each prompt is tested on, too; (): its own; None:
-            there are no such tests.
-        evaluated_classes: all, base or new: the classes in these tests.
+        evaluated_tasks: tasks that each prompt is tested on, too; (): its own.
+        evaluated_classes: all, base or new: the classes in these tests; (): there are
+            none.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Entry:
     seeds: tuple[int, ...]
     options: dict = field(hash=False)
     backbone: str
-    evaluated_tasks: tuple[str, ...] | None = None
+    evaluated_tasks: tuple[str, ...] = ()
     evaluated_classes: tuple[str, ...] = ()
 
 
@@ -109,7 +109,7 @@ def _study_value(key: str, value: _Value) -> list | str:
     if key == "seeds":
         return list(value.numbers(0))
     if key == "methods":
-        return list(value.methods())
+        return list(value.choices(methods.known()))
     if key == "items":
         return list(value.choices(("all", *ITEMS)))
     return value.word()
@@ -128,18 +128,17 @@ def _entries(runs: _Value) -> tuple[Entry, ...]:
         raise runs.error(f"is a list, not {runs.value!r}")
     if not runs.value:
         raise runs.error("is empty")
-    entries = []
-    positions: dict[str, int] = {}
+    entries: dict[str, Entry] = {}
     for k, content in enumerate(runs.value):
         value = _Value(content, runs.file, f"runs[{k}]")
         entry = _entry(value, default_name=str(k + 1))
-        if entry.name in positions:
+        if entry.name in entries:
+            first = list(entries).index(entry.name)
             raise value.get("name").error(
-                f"{entry.name!r} is that of runs[{positions[entry.name]}], too"
+                f"{entry.name!r} is that of runs[{first}], too"
             )
-        positions[entry.name] = k
-        entries.append(entry)
-    return tuple(entries)
+        entries[entry.name] = entry
+    return tuple(entries.values())
 
 
 def _entry(value: _Value, default_name: str) -> Entry:
@@ -147,7 +146,7 @@ def _entry(value: _Value, default_name: str) -> Entry:
     for key in ("methods", "targets", "shots"):
         if key not in value.value:
             raise value.get(key).error("is missing")
-    names = value.get("methods").methods()
+    names = value.get("methods").choices(methods.known())
     sources = value.get("sources", []).tasks()
     multitask = [name for name in names if methods.is_multitask(name)]
     if multitask and not sources:
@@ -164,7 +163,7 @@ def _entry(value: _Value, default_name: str) -> Entry:
         raise value.get("targets").error("is empty")
     options = value.get("options", {})
     options.check_keys()
-    evaluated_tasks, evaluated_classes = None, ()
+    evaluated_tasks, evaluated_classes = (), ()
     if "evaluate" in value.value:
         evaluate = value.get("evaluate")
         evaluate.check_keys(("tasks", "classes"))
@@ -246,11 +245,8 @@ class _Value:
             raise self.error("is empty")
         return tuple(values)
 
-    def words(self) -> list[str]:
-        return [_Value(value, self.file, self.key).word() for value in self.several()]
-
-    def methods(self) -> tuple[str, ...]:
-        return self.choices(methods.known())
+    def words(self) -> tuple[str, ...]:
+        return tuple(replace(self, value=value).word() for value in self.several())
 
     def choices(self, known: Sequence[str]) -> tuple[str, ...]:
         chosen = []
@@ -269,4 +265,4 @@ class _Value:
     def tasks(self) -> tuple[str, ...]:
         words = self.words()
         check_tasks(words, f"{self.file}: {self.key}")
-        return tuple(words)
+        return words

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import datasets
@@ -32,6 +33,7 @@ class Group(NamedTuple):
     size: int
 
 
+@dataclass
 class Planner:
     """Adds runs to a plan. Each method returns the job's name; asking again for the
     same run adds nothing.
@@ -39,35 +41,21 @@ class Planner:
     A variant is given by keywords: length (context vectors), head, layer, width (of
     UPT's transformer), offsets (of classes), backbone.
 
-    Args:
-        plan: to add to; default: a new one.
+    Attributes:
         label: in every name, if runs of several protocols are in one plan.
     """
 
-    def __init__(
-        self, protocol: Protocol, plan: Plan | None = None, label: str = ""
-    ) -> None:
-        self.protocol = protocol
-        self.plan = Plan() if plan is None else plan
-        self.label = label
-        self.epochs = protocol.options.get("OPTIM.MAX_EPOCH", 200)
-        self.source_epochs = protocol.options.get("MULTITASK.SOURCE_EPOCH", self.epochs)
-        self.batch = 16 if protocol.backbone == "pocket" else 32
+    protocol: Protocol
+    plan: Plan = field(default_factory=Plan)
+    label: str = ""
 
     def source(
         self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant
     ) -> str:
         """Plan one prompt over several tasks."""
         settings, label = self._settings(method, shots, seed, variant)
-        settings |= {"stage": "source", "tasks": list(tasks)}
-        settings |= {"start": "", "group": None}
         name = f"{label}_{self._source_set(tuple(tasks))}"
-        seconds = costs.run_seconds(
-            method, tasks, shots, self.source_epochs, self.batch
-        )
-        images = costs.training_images(tasks, shots) * self.source_epochs
-        job = Job(name, "source", settings, (), seconds, images, f"{method} source")
-        return self.plan.add(job)
+        return self.plan.add(run_job(name, settings, "source", tasks))
 
     def adapt(
         self,
@@ -83,57 +71,24 @@ class Planner:
         `start`, alone or with a group.
         """
         settings, label = self._settings(method, shots, seed, variant)
-        settings |= {"stage": "adaptation", "tasks": [target]}
-        settings |= {"start": start, "group": None}
-        needs = []
-        tests = size = 1
+        tests = 1
         if start:
             label += "_from-" + start.rsplit("_", 1)[1]
-            needs.append(start)
             tests = 2  # the source prompt is tested, too
         if group:
-            settings["group"] = group._asdict()
-            order = "worst" if group.worst else "best"
-            label += f"_{order}{group.size}"
-            needs.append(group.transfer)
-            size = group.size
-        seconds = costs.run_seconds(
-            method, [target], shots, self.epochs, self.batch, tests
+            label += f"_{'worst' if group.worst else 'best'}{group.size}"
+        name = f"{label}/{datasets.task_name(target)}"
+        return self.plan.add(
+            run_job(name, settings, "adaptation", [target], start, group, tests)
         )
-        images = costs.training_images([target], shots) * self.epochs
-        job = Job(
-            name=f"{label}/{datasets.task_name(target)}",
-            kind="adaptation",
-            settings=settings,
-            needs=tuple(needs),
-            weight=size * seconds,
-            images=size * images,
-            family=f"{method} adaptation",
-        )
-        return self.plan.add(job)
 
     def evaluate(self, trained: str, task: str, classes: str = "all") -> str:
-        """Plan the evaluation of a job's prompt on a task, or on its base or new
-        classes.
-        """
-        settings = dict(self.plan.jobs[trained].settings)
-        settings |= {"stage": "evaluation", "tasks": [task], "start": trained}
-        settings["options"] = settings["options"] | {
-            "DATASET.SUBSAMPLE_CLASSES": classes
-        }
-        method = settings["method"]
-        seconds = costs.run_seconds(method, [task], settings["shots"], 0, self.batch)
+        """Plan the evaluation of a job's prompt on a task or some of its classes."""
+        settings = self.plan.jobs[trained].settings
+        options = settings["options"] | {"DATASET.SUBSAMPLE_CLASSES": classes}
+        settings = settings | {"options": options}
         name = f"evaluations/{trained.removeprefix('runs/')}/{datasets.task_name(task)}_{classes}"
-        return self.plan.add(
-            Job(
-                name,
-                "evaluation",
-                settings,
-                (trained,),
-                seconds,
-                family=f"{method} evaluation",
-            )
-        )
+        return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
         """Plan the scores of every target's own prompt on every target, and the groups
@@ -172,9 +127,7 @@ class Planner:
     def _settings(
         self, method: str, shots: int, seed: int, variant: dict
     ) -> tuple[dict, str]:
-        """Return a run's settings and the name of its folder, which tells how it
-        differs from the protocol's.
-        """
+        """Return a run's settings, and its folder, which names the differences."""
         variant = dict(variant)
         parts = [f"runs/{method}"]
         if self.label:
@@ -190,8 +143,7 @@ class Planner:
                 options |= dict.fromkeys(keys, value)
         parts.append(f"{shots}shots_seed{seed}")
         settings = {"method": method, "shots": shots, "seed": seed}
-        settings |= {"backbone": backbone, "options": options}
-        return settings, "_".join(parts)
+        return settings | {"backbone": backbone, "options": options}, "_".join(parts)
 
     def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:
         """Return the configuration keys of a variant, and their value in the recipe."""
@@ -202,6 +154,47 @@ class Planner:
             return list(any_classes(single)), True
         key, default = PROJECTION[name]
         return [f"TRAINER.MVLPT.PROJECT_{key}"], default
+
+
+def run_job(
+    name: str,
+    settings: dict,
+    stage: str,
+    tasks: Sequence[str],
+    start: str = "",
+    group: Group | None = None,
+    tests: int = 1,
+) -> Job:
+    """Return a run's job, with what it should cost.
+
+    Args:
+        settings: method, shots, seed, backbone and options.
+        stage: source, adaptation or evaluation.
+        start: the job whose prompt it starts from, or evaluates.
+        tests: how often it is tested.
+    """
+    method, shots, options = (settings[key] for key in ("method", "shots", "options"))
+    settings = settings | {"stage": stage, "tasks": list(tasks), "start": start}
+    settings["group"] = group._asdict() if group else None
+    epochs = options.get("OPTIM.MAX_EPOCH", 200)
+    if stage == "source":
+        epochs = options.get("MULTITASK.SOURCE_EPOCH", epochs)
+    elif stage == "evaluation":
+        epochs = 0
+    batch = 16 if settings["backbone"] == "pocket" else 32
+    size = group.size if group else 1
+    needs = [start] if start else []
+    if group:
+        needs.append(group.transfer)
+    return Job(
+        name,
+        stage,
+        settings,
+        tuple(needs),
+        size * costs.run_seconds(method, tasks, shots, epochs, batch, tests),
+        size * costs.training_images(tasks, shots) * epochs,
+        f"{method} {stage}",
+    )
 
 
 def digest(*parts: object) -> str:

@@ -4,6 +4,7 @@ over the varied setting, and over the size of the model.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,56 +58,29 @@ def _averages(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray]:
     return means, deviations
 
 
-def _colour(line: Line) -> str:
-    for label in line.labels:
-        if label in COLOURS:
-            return COLOURS[label]
-    return GREY
-
-
 def _scale_label(table: Table) -> str:
     count = table.averaged or len(table.columns) - 1
     return f"mean of {count} tasks (%)"
 
 
 def dots(table: Table, path: Path) -> None:
-    """Draw the average of every row as a dot with its deviation; the paper's as a
-    hollow mark.
-    """
+    """Draw the average of every row as a dot; the paper's as a hollow mark."""
     lines = table.lines[::-1]
     means, deviations = _averages(lines)
-    size = (7.2, 0.8 + 0.24 * len(lines))
-    with _figure(path, size) as (_, (axis,)):
-        colours = [_colour(line) for line in lines]
-        positions = np.arange(len(lines))
-        for k, colour in enumerate(colours):
-            axis.errorbar(
-                means[k],
-                positions[k],
-                xerr=deviations[k],
-                fmt="o",
-                color=colour,
-                ms=6,
-                capsize=3,
-            )
+    with _figure(path, (7.2, 0.8 + 0.24 * len(lines))) as (_, (axis,)):
+        style = {"fmt": "o", "ms": 6, "capsize": 3}
         for k, line in enumerate(lines):
+            colours = [COLOURS[label] for label in line.labels if label in COLOURS]
+            colour = next(iter(colours), GREY)
+            axis.errorbar(means[k], k, xerr=deviations[k], color=colour, **style)
             paper = line.cells[AVERAGE].paper
             if paper is not None:
-                axis.plot(
-                    paper, k, "o", mfc="none", mec="black", ms=5, label="the paper's"
-                )
+                style_of_paper = {"mfc": "none", "mec": "black", "ms": 5}
+                axis.plot(paper, k, "o", label="the paper's", **style_of_paper)
             if np.isfinite(means[k]):
-                end = (means[k] + deviations[k], k)
-                axis.annotate(
-                    f"{means[k]:.1f}",
-                    end,
-                    (4, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7,
-                )
+                _note(axis, f"{means[k]:.1f}", (means[k] + deviations[k], k), 4, 7)
         names = [", ".join(line.labels) for line in lines]
-        axis.set_yticks(positions, names, fontsize=8)
+        axis.set_yticks(range(len(lines)), names, fontsize=8)
         axis.grid(axis="x", color="#dddddd", lw=0.8)
         axis.set_axisbelow(True)
         axis.set_xlabel(
@@ -119,6 +93,14 @@ def dots(table: Table, path: Path) -> None:
         if handles:
             axis.legend(handles[:1], labels[:1], frameon=False, fontsize=8)
         axis.set_title(table.title, fontsize=10)
+
+
+def _note(
+    axis, text: str, position: tuple[float, float], shift: int, size: int
+) -> None:
+    """Write text right of a position, `shift` points away."""
+    style = {"textcoords": "offset points", "va": "center", "fontsize": size}
+    axis.annotate(text, position, (shift, 0), **style)
 
 
 def dumbbells(
@@ -141,21 +123,11 @@ def dumbbells(
             axis.plot([start, end], [k, k], "-", color=colour, lw=2, zorder=1)
             axis.plot(start, k, "o", mfc="white", mec="#444444", ms=6, zorder=2)
             axis.plot(end, k, "o", color=colour, ms=7, zorder=3)
-            right = max(start, end)
-            gain = f"{round(end - start):+d}"
-            axis.annotate(
-                gain,
-                (right, k),
-                (8, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-            )
+            _note(axis, f"{round(end - start):+d}", (max(start, end), k), 8, 9)
+        worse = f"more than {POINT:g} point worse"
         axis.plot([], [], "o", mfc="white", mec="#444444", ms=6, label="zero-shot")
         axis.plot([], [], "o", color=BETTER, ms=7, label="adapted")
-        axis.plot(
-            [], [], "o", color=WORSE, ms=7, label=f"more than {POINT:g} point worse"
-        )
+        axis.plot([], [], "o", color=WORSE, ms=7, label=worse)
         names = [task for task, _ in ordered]
         axis.set_yticks(range(len(names)), names, fontsize=10)
         axis.set_xlim(0, 106)
@@ -170,20 +142,22 @@ def dumbbells(
 def _errorbar(
     axis, lines: Sequence[Line], positions: Sequence[float], label: str
 ) -> None:
-    means, deviations = _averages(lines)
-    colour = COLOURS.get(label, GREY)
-    axis.errorbar(
-        positions, means, deviations, marker="o", capsize=2, label=label, color=colour
-    )
+    style = {"marker": "o", "capsize": 2, "color": COLOURS.get(label, GREY)}
+    axis.errorbar(positions, *_averages(lines), label=label, **style)
+
+
+def _over_numbers(axis, lines: Sequence[Line], label: str) -> None:
+    """Draw averages over a number, the second label."""
+    numbers = [int(line.labels[1]) for line in lines]
+    _errorbar(axis, lines, numbers, label)
+    axis.set_xticks(numbers)
 
 
 def lengths(table: Table, path: Path) -> None:
     """Draw averages over a number, the second label, with a line for each first label."""
     with _figure(path, (5, 3.4)) as (figure, (axis,)):
         for method, lines in _by_label(table, 0).items():
-            numbers = [int(line.labels[1]) for line in lines]
-            _errorbar(axis, lines, numbers, method)
-            axis.set_xticks(numbers)
+            _over_numbers(axis, lines, method)
         axis.set_xlabel(table.label_names[1])
         axis.set_ylabel(_scale_label(table))
         axis.legend(frameon=False, fontsize=8)
@@ -191,16 +165,12 @@ def lengths(table: Table, path: Path) -> None:
 
 
 def variations(table: Table, path: Path) -> None:
-    """Draw averages over a number, the second label, with a panel for each first label,
-    the varied setting.
-    """
+    """Draw as `lengths`, with a panel for each first label, the varied setting."""
     groups = _by_label(table, 0)
     size = (2.6 * len(groups), 3)
     with _figure(path, size, len(groups)) as (figure, axes):
         for axis, (varied, lines) in zip(axes, groups.items(), strict=True):
-            numbers = [int(line.labels[1]) for line in lines]
-            _errorbar(axis, lines, numbers, "MUPT")
-            axis.set_xticks(numbers)
+            _over_numbers(axis, lines, "MUPT")
             axis.set_xlabel(varied)
         lows, highs = zip(*(axis.get_ylim() for axis in axes), strict=True)
         for axis in axes:
@@ -210,16 +180,12 @@ def variations(table: Table, path: Path) -> None:
 
 
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
-    """Draw the accuracy of the models that there are, and the time of a step of the
-    models in `costs`.
-    """
-    if not costs:
-        with _figure(path, (5, 3.6)) as (_, (axis,)):
-            _draw_accuracies(axis, table)
-        return
-    with _figure(path, (8.4, 3.6), columns=2) as (_, axes):
+    """Draw the accuracy of models that were run, and the steps' times in `costs`."""
+    size = (8.4, 3.6) if costs else (5, 3.6)
+    with _figure(path, size, columns=2 if costs else 1) as (_, axes):
         _draw_accuracies(axes[0], table)
-        _draw_costs(axes[1], costs)
+        if costs:
+            _draw_costs(axes[1], costs)
 
 
 def _draw_accuracies(axis, table: Table) -> None:
@@ -227,8 +193,7 @@ def _draw_accuracies(axis, table: Table) -> None:
     groups = _by_label(table, 1)
     for k, (method, lines) in enumerate(groups.items()):
         shift = 0.13 * (k - (len(groups) - 1) / 2)
-        positions = np.arange(len(lines)) + shift
-        _errorbar(axis, lines, positions, method)
+        _errorbar(axis, lines, np.arange(len(lines)) + shift, method)
     axis.set_xticks(range(len(backbones)), backbones)
     axis.set_xlim(-0.6, len(backbones) - 0.4)
     axis.set_ylabel(_scale_label(table))
@@ -237,13 +202,12 @@ def _draw_accuracies(axis, table: Table) -> None:
 
 
 def _draw_costs(axis, costs: Sequence[dict]) -> None:
-    names = {
-        row["backbone"]: f"{row['backbone']}\n{row['parameters'] / 1e6:.0f} M"
-        for row in costs
-    }
-    seconds: dict[str, list[float]] = {}  # method -> in the order of backbones
+    names: dict[str, str] = {}
+    seconds: dict[str, list[float]] = defaultdict(list)  # method -> by backbone
     for row in costs:
-        seconds.setdefault(row["method"], []).append(row["seconds_per_image"])
+        size = f"{row['parameters'] / 1e6:.0f} M"
+        names[row["backbone"]] = f"{row['backbone']}\n{size}"
+        seconds[row["method"]].append(row["seconds_per_image"])
     for method, heights in seconds.items():
         axis.plot(heights, "o-", color=COLOURS[method], label=method)
     axis.set_xticks(range(len(names)), names.values(), fontsize=8)
@@ -256,8 +220,7 @@ def _draw_costs(axis, costs: Sequence[dict]) -> None:
 
 def _by_label(table: Table, position: int) -> dict[str, list[Line]]:
     """Return the table's lines by one of their labels."""
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
-        group = groups.setdefault(line.labels[position], [])
-        group.append(line)
+        groups[line.labels[position]].append(line)
     return groups

@@ -8,24 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import canonical, nearest
 
-from . import methods
-from .kinds import (
-    LENGTHS,
-    NAME,
-    NAMES,
-    OPTIONS,
-    SEEDS,
-    SETTINGS,
-    WHOLE,
-    WHOLES,
-    check_mapping,
-    check_tasks,
-    different_entries,
-    no_key,
-)
+from . import kinds, methods
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 # beside the paper's experiments on the pocket suite, on the same page
@@ -35,21 +20,26 @@ TABLES = ("table1", "table2", "table3", "table4")
 # method -> the nodes of TRAINER.MVLPT that have its number of context vectors
 LENGTH_NODES = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
 KINDS = {
-    "backbone": NAME,
-    "largest": NAME,
-    "sources": NAMES,
-    "targets": NAMES,
-    "cross_targets": NAMES,
-    "seeds": SEEDS,
-    "lengths": LENGTHS,
-    "options": OPTIONS,
-    "items": SETTINGS,
+    "backbone": kinds.NAME,
+    "largest": kinds.NAME,
+    "sources": kinds.NAMES,
+    "targets": kinds.NAMES,
+    "cross_targets": kinds.NAMES,
+    "seeds": kinds.SEEDS,
+    "lengths": kinds.LENGTHS,
+    "options": kinds.OPTIONS,
+    "items": kinds.SETTINGS,
 }  # key of a protocol -> its meaning
 ITEM_KEYS = {
-    "table1": {"shots": WHOLES},
-    "figure1": {"shots": WHOLE, "backbones": NAMES, "cost": NAMES},
-    "figure5": {"shots": WHOLE, "lengths": WHOLES},
-    "figure6": {"shots": WHOLE, "heads": WHOLES, "layers": WHOLES, "widths": WHOLES},
+    "table1": {"shots": kinds.WHOLES},
+    "figure1": {"shots": kinds.WHOLE, "backbones": kinds.NAMES, "cost": kinds.NAMES},
+    "figure5": {"shots": kinds.WHOLE, "lengths": kinds.WHOLES},
+    "figure6": {
+        "shots": kinds.WHOLE,
+        "heads": kinds.WHOLES,
+        "layers": kinds.WHOLES,
+        "widths": kinds.WHOLES,
+    },
 }  # of the other items: the number of shots alone
 ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
 
@@ -96,68 +86,44 @@ def load(suite: str) -> Protocol:
 
     Raises ValueError or FileNotFoundError naming the file and the key.
     """
-    path = FOLDER / f"{suite}.yaml" if suite in SUITES else Path(suite)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"--suite: {suite} is none of {', '.join(SUITES)}, and no such file is there"
-        )
-    content = read_yaml(path)
-    if isinstance(content, dict) and content.get("cross_targets") == "all":
-        content["cross_targets"] = content.get("targets")
-    check_mapping(content, KINDS, path.name)
-    for key in ("sources", "targets", "cross_targets", "seeds"):
-        content[key] = different_entries(content[key], f"{path.name}: {key}")
+    path, content = kinds.read_suite(suite, FOLDER, SUITES, KINDS, "sources")
     protocol = Protocol(suite=path.stem, **content)
     _check(protocol, path.name)
     return protocol
 
 
 def _check(protocol: Protocol, file: str) -> None:
-    if protocol.largest not in protocol.sources:
-        raise ValueError(
-            f"{file}: largest is {protocol.largest!r}, which is none of its sources"
-        )
     for name in protocol.cross_targets:
         if name not in protocol.targets:
             raise ValueError(
                 f"{file}: cross_targets names {name!r}, which is none of its targets"
             )
-    check_tasks(protocol.sources, f"{file}: sources")
-    check_tasks(protocol.targets, f"{file}: targets")
+    kinds.check_tasks(protocol.sources, f"{file}: sources")
+    kinds.check_tasks(protocol.targets, f"{file}: targets")
     for item, settings in protocol.items.items():
         if item not in ITEMS:
             raise ValueError(
                 f"{file}: unknown item {item!r}; the nearest is {nearest(item, ITEMS)[0]!r} of {', '.join(ITEMS)}"
             )
-        kinds = ITEM_KEYS.get(item, {"shots": WHOLE})
-        check_mapping(settings, kinds, f"{file}: items: {item}")
-        for key, kind in kinds.items():
-            if kind == WHOLES and not settings[key]:
+        known = ITEM_KEYS.get(item, {"shots": kinds.WHOLE})
+        kinds.check_mapping(settings, known, f"{file}: items: {item}")
+        for key, kind in known.items():
+            if kind == kinds.WHOLES and not settings[key]:
                 raise ValueError(f"{file}: items: {item}: {key} is an empty list")
-    _check_lengths(protocol, file)
-
-
-def _check_lengths(protocol: Protocol, file: str) -> None:
-    """Raise ValueError for a length that nothing reads, or one that figure 5 lacks."""
     for name in protocol.lengths:
         if name not in LENGTH_NODES:
             raise ValueError(
-                f"{file}: lengths: {name} {no_key(name, tuple(LENGTH_NODES))}"
+                f"{file}: lengths: {name} {kinds.no_key(name, tuple(LENGTH_NODES))}"
             )
-    if "figure5" not in protocol.items:
-        return
     for name in LENGTH_NODES:
-        if name not in protocol.lengths:
+        if "figure5" in protocol.items and name not in protocol.lengths:
             raise ValueError(f"{file}: lengths: {name} is missing, which figure5 needs")
 
 
 def narrowed(
     protocol: Protocol, seeds: Sequence[int], names: Sequence[str]
 ) -> Protocol:
-    """Return the protocol with other seeds and methods, if given.
-
-    Raises ValueError naming the nearest method.
-    """
+    """Return the protocol with other seeds and methods, or raise ValueError."""
     if seeds:
         protocol = replace(protocol, seeds=tuple(seeds))
     if names:

@@ -1,23 +1,26 @@
-"""The parts that commands which plan trainings share: the missing jobs, their expected
-time, and running them.
+"""The parts that commands which plan trainings share: lists of flags, what a plan costs,
+and running it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from scripts.jobs import execution
-from scripts.jobs.plan import Job, Plan
+from scripts.jobs.plan import Plan
 from toolkit.common.hardware import processor_name
 from toolkit.common.structured import write_json
 
-from .work import Place, finished, is_there, perform
+from .kinds import is_whole
+from .work import Place, finished, perform
 
 
 def split_words(text: str) -> list[str]:
@@ -26,73 +29,65 @@ def split_words(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def missing_jobs(plan: Plan, args: argparse.Namespace) -> list[Job]:
-    """Return the jobs that have no results in `args.output_dir`."""
-    place = Place(args.output_dir, args.root)
-    return [job for job in plan if not is_there(job, place)]
-
-
-def progress_lines(
-    plan: Plan, args: argparse.Namespace, is_pocket: bool, show_images: bool = True
-) -> list[str]:
-    """Return a line that says how many jobs are done, if some are, and one on the cost
-    of the others: the time on the pocket model, else the images.
-    """
-    missing = missing_jobs(plan, args)
-    lines = []
-    done = len(plan) - len(missing)
-    if done:
-        lines.append(
-            f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"
+def whole_numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
+    """Return the numbers of a flag, each once. Raise ValueError for other text."""
+    words = split_words(text)
+    if not all(word.isdecimal() and is_whole(int(word), least) for word in words):
+        raise ValueError(
+            f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
         )
-    if is_pocket:
-        lines.append(execution.time_needed(missing, args))
-        return lines
-    images = "images: seen in training"
-    if show_images:
-        millions = sum(job.images for job in missing) / 1e6
-        images = f"{millions:,.2f} million images in training"
-    lines.append(f"{images}; the time is known once the first runs are measured")
-    return lines
+    return tuple(dict.fromkeys(int(word) for word in words))
 
 
 def run_jobs(
     plan: Plan,
-    tasks: Sequence[str],
+    lines: Sequence[str],
     args: argparse.Namespace,
-    trusted: bool,
     write: Callable[[Path], None],
-    written: str,
     log: logging.Logger,
+    written: str = "tables",
+    show_images: bool = True,
+    needs_root: bool = False,
 ) -> int:
-    """Run a plan's jobs in `args.output_dir`, which is locked; write machine.json and
-    the results. Return exit code 1 if a job failed. See `execution.execute`.
+    """Print a plan; unless it is a dry run, run its jobs in `args.output_dir`, which is
+    locked, and write machine.json and the results. Return exit code 1 if a job failed.
 
     Args:
-        tasks: those of the pocket suite are written before several processes want them.
+        lines: the plan as text; what is done and what the rest costs is added.
         write: write the results of finished jobs into the folder.
-        written: the name of its output in the log, such as "tables".
         log: the command's log, whose name the file of jobs has.
+        written: the name of the results in the log.
+        show_images: tell the number of training images.
+        needs_root: raise ValueError if there is no folder of data.
     """
     from datasets import pocket
     from trainers.engine.run_dir import check_folder, exclusive_folder
 
+    place = Place(args.output_dir, args.root)
+    is_pocket = all(job.settings["backbone"] == "pocket" for job in plan)
+    lines = [*lines, *_progress_lines(plan, args, place, is_pocket, show_images)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    if args.dry_run:
+        return 0
+    if needs_root and not args.root:
+        raise ValueError("--root: the folder of the data sets is needed")
     check_folder(args.output_dir)
     folder = Path(args.output_dir)
-    place = Place(args.output_dir, args.root)
+    tasks = dict.fromkeys(task for job in plan for task in job.settings["tasks"])
     with exclusive_folder(folder):
-        pocket.ensure_all(
-            [task for task in dict.fromkeys(tasks) if task in pocket.SPECS]
-        )
-        write_json(folder / "machine.json", _machine(args))
+        # those of the pocket suite are written before several processes want them
+        pocket.ensure_all([task for task in tasks if task in pocket.SPECS])
+        machine = {
+            "cpu": processor_name(),
+            "cores": os.cpu_count(),
+            "jobs": args.jobs if args.address else execution.processes(args),
+            "versions": {name: version(name) for name in ("torch", "numpy")},
+        }  # that starts jobs; each run's results.json has the one it ran on
+        write_json(folder / "machine.json", machine)
+        is_done = partial(finished, place=place)
+        work = (perform, place)
         result = execution.execute(
-            plan,
-            partial(finished, place=place),
-            (perform, place),
-            folder,
-            log.name,
-            args,
-            trusted,
+            plan, is_done, work, folder, log.name, args, is_pocket
         )
         write(folder)
     code = execution.summarise(result, log)
@@ -100,17 +95,32 @@ def run_jobs(
     return code
 
 
-def _machine(args: argparse.Namespace) -> dict:
-    """Return the machine that starts jobs, and how many at a time; each run's
-    results.json has the one it ran on.
+def _progress_lines(
+    plan: Plan,
+    args: argparse.Namespace,
+    place: Place,
+    is_pocket: bool,
+    show_images: bool,
+) -> list[str]:
+    """Return a line that says how many jobs are done, if some are, and one on the cost
+    of the others: the time on the pocket model, else the images.
     """
-    jobs = args.jobs
-    if not args.address:
-        jobs = execution.processes(args)
-    versions = {name: version(name) for name in ("torch", "numpy")}
-    return {
-        "cpu": processor_name(),
-        "cores": os.cpu_count(),
-        "jobs": jobs,
-        "versions": versions,
-    }
+    missing = []
+    for job in plan:
+        with contextlib.suppress(ValueError):  # of another job's results
+            if finished(job, place):
+                continue
+        missing.append(job)
+    lines = []
+    done = len(plan) - len(missing)
+    if done:
+        lines.append(
+            f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"
+        )
+    if is_pocket:
+        return [*lines, execution.time_needed(missing, args)]
+    images = "images: seen in training"
+    if show_images:
+        millions = sum(job.images for job in missing) / 1e6
+        images = f"{millions:,.2f} million images in training"
+    return [*lines, f"{images}; the time is known once the first runs are measured"]

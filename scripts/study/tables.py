@@ -5,14 +5,14 @@ paper's figures beside them.
 from __future__ import annotations
 
 import csv
-import io
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.common.structured import read_json
-from toolkit.common.text import printable
+from toolkit.common.files import write_text
+from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import csv_text, markdown_table, printable
 
 from .items import Item, Row
 from .protocol import FOLDER
@@ -55,9 +55,7 @@ LATEX = {
 
 @dataclass
 class Line:
-    """A row: its labels, its cells by task with "average" first, and the scores behind
-    them.
-    """
+    """A row: labels, cells by task with "average" first, and their scores."""
 
     labels: tuple[str, ...]
     cells: dict[str, Cell]
@@ -84,15 +82,11 @@ class Table:
 
     def line(self, *labels: str) -> Line | None:
         """Return the line with these labels."""
-        for line in self.lines:
-            if line.labels == labels:
-                return line
-        return None
+        return next((line for line in self.lines if line.labels == labels), None)
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table from the runs below `folder`; runs that are not there
-    leave gaps.
+    """Return the item's table; runs that are not below `folder` leave gaps.
 
     compare: put the paper's figures beside.
     """
@@ -100,7 +94,8 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
     lines = []
     for row in item.rows:
         line = _read_line(row, folder)
-        for column, values in _values(line, item.tasks).items():
+        for column, cell in line_cells(line.scores, item.tasks, item.tasks).items():
+            values = cell.values
             if row.column.startswith("zero_shot"):
                 values = values[:1]  # nothing of it depends on the seed
             key = (item.name, " / ".join(row.labels), column)
@@ -127,25 +122,29 @@ def _read_line(row: Row, folder: Path) -> Line:
             best = validation.index(max(validation))
         if row.column not in records[best]:  # of an earlier version
             continue
-        scores = line.scores.setdefault(seed, {})
-        scores[task] = records[best][row.column]
+        line.scores.setdefault(seed, {})[task] = records[best][row.column]
         if len(runs) > 1:
-            chosen = line.chosen.setdefault(seed, {})
-            chosen[task] = best
+            line.chosen.setdefault(seed, {})[task] = best
     return line
 
 
-def _values(line: Line, tasks: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return for each column its scores over seeds; the average is over the seeds that
-    have all tasks.
+def line_cells(
+    scores: Mapping[int, Mapping[str, float]],
+    columns: Sequence[str],
+    averaged: Sequence[str],
+) -> dict[str, Cell]:
+    """Return the cells of seed -> task -> percent; the average is over the seeds that
+    have all `averaged` tasks.
     """
-    values: dict[str, tuple] = {AVERAGE: (), **dict.fromkeys(tasks, ())}
-    for scores in line.scores.values():
-        for task, score in scores.items():
-            values[task] += (score,)
-        if scores.keys() == set(tasks):
-            values[AVERAGE] += (statistics.fmean(scores.values()),)
-    return values
+    averages = []
+    for by_task in scores.values():
+        if by_task.keys() >= set(averaged):
+            averages.append(statistics.fmean(by_task[task] for task in averaged))
+    cells = {AVERAGE: Cell(tuple(averages))}
+    for task in columns:
+        found = [by_task[task] for by_task in scores.values() if task in by_task]
+        cells[task] = Cell(tuple(found))
+    return cells
 
 
 def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
@@ -155,9 +154,9 @@ def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
     known = {}
     with open(FOLDER / "paper_scores.csv", newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
-            score = float(line["score"])
             std = float(line["std"]) if line["std"] else None
-            known[line["item"], line["row"], line["task"]] = (score, std)
+            key = (line["item"], line["row"], line["task"])
+            known[key] = (float(line["score"]), std)
     return known
 
 
@@ -182,55 +181,39 @@ def short(task: str) -> str:
 
 def _text_rows(
     table: Table, columns: Sequence[str], latex: bool = False
-) -> list[list[str]]:
-    """Return the table's header and rows as texts."""
+) -> tuple[list[list[str]], str]:
+    """Return the table's header and rows as texts, and the alignment of columns."""
     clean = latex_text if latex else markdown_text
     names = [clean(short(column)) for column in columns]
     rows = [[*map(clean, table.label_names), *names]]
     for line in table.lines:
-        numbers = [
-            number(line.cells[column], latex, table.digits) for column in columns
-        ]
+        cells = [line.cells[column] for column in columns]
+        numbers = [number(cell, latex, table.digits) for cell in cells]
         rows.append([*map(clean, line.labels), *numbers])
-    return rows
+    return rows, "l" * len(table.label_names) + "r" * len(columns)
 
 
 def markdown(table: Table, columns: Sequence[str] = ()) -> str:
     """Return a Markdown table of some columns, or of all."""
-    columns = columns or table.columns
-    return markdown_rows(_text_rows(table, columns), len(table.label_names))
-
-
-def markdown_rows(rows: Sequence[Sequence[str]], texts: int) -> str:
-    """Return rows, the header first, as a Markdown table. texts: columns before those
-    of numbers.
-    """
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    numbers = len(rows[0]) - texts
-    lines.insert(1, "|" + "---|" * texts + "---:|" * numbers)
-    return "\n".join(lines) + "\n"
+    return markdown_table(*_text_rows(table, columns or table.columns))
 
 
 def latex(table: Table) -> str:
     """Return a LaTeX table of all columns, scaled to the page's width."""
-    header, *rows = _text_rows(table, table.columns, latex=True)
-    alignment = "l" * len(table.label_names) + "r" * len(table.columns)
+    rows, alignment = _text_rows(table, table.columns, latex=True)
+    header, *rows = [" & ".join(row) + " \\\\" for row in rows]
     lines = [
         f"% {table.title}; needs the packages booktabs and graphicx",
         "\\resizebox{\\textwidth}{!}{%",
         f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
-        _latex_row(header),
+        header,
         "\\midrule",
-        *map(_latex_row, rows),
+        *rows,
         "\\bottomrule",
         "\\end{tabular}}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _latex_row(texts: Sequence[str]) -> str:
-    return " & ".join(texts) + " \\\\"
 
 
 def latex_text(text: str) -> str:
@@ -244,57 +227,43 @@ def markdown_text(text: str) -> str:
 
 
 def tidy(table: Table) -> str:
-    """Return CSV with a line for each number: labels, task, mean, std, seeds, and the
-    paper's mean and std.
-    """
-    rows = []
+    """Return CSV with a line for each number, measured and the paper's."""
+    numbers = ["mean", "std", "seeds", "paper", "paper_std"]
+    rows = [[*table.label_names, "task", *numbers]]
     for labels, column, cell in cells(table):
         measured = [_decimals(cell.mean, 4), _decimals(cell.std, 4), len(cell.values)]
         paper = [_decimals(cell.paper, 2), _decimals(cell.paper_std, 2)]
         rows.append([*labels, column, *measured, *paper])
-    numbers = ["mean", "std", "seeds", "paper", "paper_std"]
-    return csv_text([*table.label_names, "task", *numbers], rows)
+    return csv_text(rows)
 
 
 def _decimals(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def cells(table: Table) -> Iterable[tuple[tuple[str, ...], str, Cell]]:
+def cells(table: Table) -> Iterator[tuple[tuple[str, ...], str, Cell]]:
     """Yield (labels, column, cell) of every cell."""
     for line in table.lines:
         for column, cell in line.cells.items():
             yield line.labels, column, cell
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def to_dict(table: Table) -> dict:
     """Return every number as JSON data."""
     rows = []
     for line in table.lines:
-        numbers = {}
+        row = {"labels": line.labels, "cells": {}}
         for column, cell in line.cells.items():
-            numbers[column] = {
-                "mean": cell.mean,
-                "std": cell.std,
-                "values": cell.values,
-                "paper": cell.paper,
-            }
-        rows.append(
-            {
-                "labels": line.labels,
-                "cells": numbers,
-                "scores": line.scores,
-                "chosen": line.chosen,
-            }
-        )
+            numbers = {"mean": cell.mean, "std": cell.std, "values": cell.values}
+            row["cells"][column] = numbers | {"paper": cell.paper}
+        rows.append(row | {"scores": line.scores, "chosen": line.chosen})
     about = {"item": table.name, "title": table.title, "label_names": table.label_names}
     return about | {"rows": rows}
+
+
+def write(table: Table, out: Path, text: str = "") -> None:
+    """Write a table as CSV, Markdown (`text`, or all columns), LaTeX and JSON."""
+    write_text(out / f"{table.name}.csv", tidy(table))
+    write_text(out / f"{table.name}.md", text or markdown(table))
+    write_text(out / f"{table.name}.tex", latex(table))
+    write_json(out / f"{table.name}.json", to_dict(table), indent=1)

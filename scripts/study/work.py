@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from scripts import groups
 from scripts.jobs.plan import Job
-from scripts.transfer import groups
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
@@ -23,9 +23,7 @@ DONE_FILE = "job.json"  # in a finished job's folder: the finished job
 
 @dataclass(frozen=True)
 class Place:
-    """The folders of a study: its output folder, and that of the data sets ("" for the
-    pocket suite).
-    """
+    """The folders of a study's output and of the data sets ("": the pocket's)."""
 
     folder: str
     root: str = ""
@@ -51,33 +49,18 @@ def finished(job: Job, place: Place) -> bool:
     )
 
 
-def is_there(job: Job, place: Place) -> bool:
-    """Return whether the job's results are there; those of another job are not."""
-    try:
-        return finished(job, place)
-    except ValueError:
-        return False
-
-
 def perform(job: Job, place: Place) -> None:
-    """Do the job, resume its interrupted run, or reuse its finished one; then mark it
-    as done.
-    """
+    """Do, resume or reuse a job; then mark it as done."""
     if job.settings["stage"] == "transfer":
         _transfer(job, place)
     else:
+        if leaves_prompt(job.settings["method"]):
+            from trainers.engine.run import execute
+        else:
+            from .dassl_jobs import execute
         execute(build_run(job, place))
     path = Path(place.folder) / job.name / DONE_FILE
     write_json(path, _done(job), indent=1)
-
-
-def execute(run) -> None:
-    """Execute a `trainers.engine.run.Run`, also of a trainer for Dassl alone."""
-    if leaves_prompt(run.cfg.TRAINER.NAME):
-        from trainers.engine.run import execute
-    else:
-        from .dassl_jobs import execute
-    execute(run)
 
 
 def build_run(job: Job, place: Place):
@@ -86,18 +69,17 @@ def build_run(job: Job, place: Place):
     from trainers.engine.config import with_overrides
 
     settings, folder = job.settings, Path(place.folder)
+    tasks = settings["tasks"]
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
-        run = stages.source_run(cfg, settings["tasks"], start)
-    elif settings["stage"] == "evaluation":
-        (run,) = stages.target_runs(cfg, settings["tasks"], {}, start, trains=False)
+        run = stages.source_run(cfg, tasks, start)
     else:
-        (target,) = settings["tasks"]
         related = {}
         if settings["group"]:
-            related = group_of(settings["group"], target, folder)
-        (run,) = stages.target_runs(cfg, [target], related, start)
+            related = group_of(settings["group"], tasks[0], folder)
+        trains = settings["stage"] != "evaluation"
+        (run,) = stages.target_runs(cfg, tasks, related, start, trains=trains)
     cfg = with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name))
     return replace(run, cfg=cfg, resume=True)
 
@@ -110,10 +92,7 @@ def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
 
 
 def configuration_of(job: Job):
-    """Return the configuration of a job's runs, but for tasks and places.
-
-    Raises ValueError naming the nearest key.
-    """
+    """Return a job's configuration, but for tasks and places, or raise ValueError."""
     return _configuration(*_configuration_key(job.settings))
 
 
@@ -125,11 +104,11 @@ def resolved(method: str, shots: int, seed: int, backbone: str, options: dict):
 
 def _configuration_key(settings: dict) -> tuple:
     parts = [settings[name] for name in ("method", "shots", "seed", "backbone")]
-    task = ""
+    parts.append(json.dumps(settings["options"], sort_keys=True))
     if not leaves_prompt(settings["method"]):
         # its repository may have settings for each data set
-        (task,) = settings["tasks"]
-    return *parts, json.dumps(settings["options"], sort_keys=True), task
+        parts += settings["tasks"]
+    return tuple(parts)
 
 
 @lru_cache(maxsize=256)
@@ -142,12 +121,11 @@ def _configuration(
 
     trainers.register_all()
     datasets.register_all()
-    flags = {
-        "SEED": seed,
-        "DATASET.RANDOM_SEED_SAMPLING": seed,
-        "MODEL.BACKBONE.NAME": backbone,
-    }
-    flags |= {"DATASET.NUM_SHOTS": shots, "DATASET.NUM_SAMPLES_PER_CLASS": shots}
+    flags = {"MODEL.BACKBONE.NAME": backbone}
+    flags |= dict.fromkeys(("SEED", "DATASET.RANDOM_SEED_SAMPLING"), seed)
+    flags |= dict.fromkeys(
+        ("DATASET.NUM_SHOTS", "DATASET.NUM_SAMPLES_PER_CLASS"), shots
+    )
     if task:
         flags["DATASET.DATASET"] = task
     pairs = []
@@ -172,24 +150,19 @@ def _done(job: Job) -> dict:
 
 
 def _transfer(job: Job, place: Place) -> None:
-    """Write scores.csv (percent), normalised.csv (each column divided by its best), and
-    the groups that follow.
-    """
+    """Write scores.csv (percent), normalised.csv, and the groups that follow."""
     from trainers.engine.config import with_overrides
     from trainers.engine.scoring import score_prompts
 
     tasks, folder = job.settings["tasks"], Path(place.folder)
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     prompts = [folder / name for name in job.settings["prompts"]]
-    scores = score_prompts(prompts, cfg, tasks)
-    matrix = Matrix.square(tasks, scores)
+    matrix = Matrix.square(tasks, score_prompts(prompts, cfg, tasks))
     out = folder / job.name
     write_matrix(out / "scores.csv", matrix)
     write_matrix(out / "normalised.csv", normalised(matrix))
-    for worst, order in ((False, "best"), (True, "worst")):
+    for order in ("best", "worst"):
         for size in range(2, min(3, len(tasks)) + 1):
-            chosen = groups.choose(matrix, size, worst)
-            write_text(
-                out / f"groups_{order}{size}.yaml",
-                groups.to_yaml(chosen, f"{order} groups of {size}"),
-            )
+            chosen = groups.choose(matrix, size, order == "worst")
+            text = groups.to_yaml(chosen, f"{order} groups of {size}")
+            write_text(out / f"groups_{order}{size}.yaml", text)

@@ -15,6 +15,7 @@ task, and: scores.json (raw columns), matrix.csv and normalised.csv (first colum
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import sys
@@ -75,7 +76,7 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="neither read nor keep features of the frozen image tower in files",
     )
-    execution.add_arguments(parser)
+    execution.add_arguments(parser, dry_run=False)
     add(
         "opts",
         nargs=argparse.REMAINDER,
@@ -85,33 +86,15 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, then make one method's matrix after the other.
-
-    Return 1 if a run failed.
-    """
-    from trainers.engine.run_dir import check_folder
-
+    """Check everything, then make the matrices. Return 1 if a run failed."""
     from .output import summary
 
     execution.check(args)
     trainers.register_all()
     datasets.register_all()
-    if args.shots == 0:
-        raise ValueError("--shots is 0: prompts are learned here")
-    if args.runs and not args.runs.is_dir():
-        raise FileNotFoundError(f"--runs: no folder {args.runs}")
-    if args.tasks is not None and not split_words(args.tasks):
-        raise ValueError(f"--tasks is {args.tasks!r}, which names no task")
-    tasks = split_words(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
-    if len({datasets.task_name(task) for task in tasks}) < max(2, len(tasks)):
-        raise ValueError("--tasks: at least two tasks, each once, are compared")
-    check_folder(args.output_dir)
+    tasks = _checked_tasks(args)
     pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
-    methods = split_words(args.trainer)
-    if not methods:
-        raise ValueError(f"--trainer is {args.trainer!r}, which names no method")
-    plans = {method: plan(args, method, tasks) for method in methods}
-    _check_plans(plans)
+    plans = _checked_plans(args, tasks)
     for method, runs in plans.items():
         folder = args.output_dir / label(args, method)
         if learn(runs, folder, args):
@@ -122,18 +105,35 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_plans(plans: dict[str, list[Run]]) -> None:
-    """Raise ValueError for a task without data, and for a folder that holds another
-    run.
-    """
+def _checked_tasks(args: argparse.Namespace) -> list[str]:
+    from trainers.engine.run_dir import check_folder
+
+    if args.shots == 0:
+        raise ValueError("--shots is 0: prompts are learned here")
+    if args.runs and not args.runs.is_dir():
+        raise FileNotFoundError(f"--runs: no folder {args.runs}")
+    if args.tasks is not None and not split_words(args.tasks):
+        raise ValueError(f"--tasks is {args.tasks!r}, which names no task")
+    tasks = split_words(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
+    if len({datasets.task_name(task) for task in tasks}) < max(2, len(tasks)):
+        raise ValueError("--tasks: at least two tasks, each once, are compared")
+    check_folder(args.output_dir)
+    return tasks
+
+
+def _checked_plans(args: argparse.Namespace, tasks: list[str]) -> dict[str, list[Run]]:
+    """Return the runs of each method, whose tasks and folders are checked."""
     from trainers.engine.run import next_action
 
-    first = next(iter(plans.values()))
-    for one in first:
+    methods = split_words(args.trainer)
+    if not methods:
+        raise ValueError(f"--trainer is {args.trainer!r}, which names no method")
+    plans = {method: plan(args, method, tasks) for method in methods}
+    for one in plans[methods[0]]:
         datasets.build_task(one.cfg, one.cfg.DATASET.DATASET)
-    for runs in plans.values():
-        for one in runs:
-            next_action(one)
+    for one in itertools.chain(*plans.values()):
+        next_action(one)
+    return plans
 
 
 def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
@@ -149,43 +149,34 @@ def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
     jobs = Plan()
     for name, run in missing.items():
         jobs.add(Job(name, "run", {"folder": str(run.folder)}))
+    work = (perform, missing)
     with exclusive_folder(folder):
         result = execution.execute(
-            jobs,
-            lambda job: False,
-            (perform, missing),
-            folder,
-            "transfer",
-            args,
-            trusted=False,
+            jobs, lambda job: False, work, folder, "transfer", args, trusted=False
         )
-    if result.failed:
-        return execution.summarise(result, log)
-    return 0
+    return execution.summarise(result, log) if result.failed else 0
 
 
 def transfer(
     folder: Path, runs: Sequence[Run], tasks: Sequence[str], jobs: int
 ) -> dict:
-    """Return results.json of one method whose runs are finished; write those of its
-    files that are missing.
-    """
+    """Return results.json of finished runs; write the files that are missing."""
     from trainers.features import fingerprints
 
     from .output import FILES, report
     from .scores import transfer_matrix
 
     kept = folder / "scores.json"
+    folders = [run.folder for run in runs]
     with tqdm(
         total=len(tasks), desc="scores", unit="task", dynamic_ncols=True, leave=False
     ) as bar:
+
+        def done(ready: int) -> None:
+            bar.update(ready - bar.n)
+
         scores, zero_shot = transfer_matrix(
-            [run.folder for run in runs],
-            tasks,
-            runs[0].cfg,
-            jobs,
-            kept,
-            lambda ready: bar.update(ready - bar.n),
+            folders, tasks, runs[0].cfg, jobs, kept, done
         )
     key = fingerprints.of_text(read_json(kept))
     if all((folder / name).is_file() for name in FILES):
@@ -197,11 +188,7 @@ def transfer(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Exit code 0; 1 if a run failed; 2 after one line about wrong input; 130 when
-    stopped.
-    """
+    """Run the command; return its exit code, see `execution.command`."""
     start_log(logging.WARNING, sys.stdout)
     log.setLevel(logging.INFO)
     return execution.command(run, arguments(), argv)

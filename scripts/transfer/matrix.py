@@ -5,7 +5,6 @@ file.
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from toolkit.common.files import write_text
+from toolkit.common.text import csv_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,7 @@ class Matrix:
 
 
 def normalised(matrix: Matrix) -> Matrix:
-    """Return the matrix with each column divided by its best entry (paper, Figure 4).
-
-    A column of zeros stays.
-    """
+    """Return each column divided by its best entry (paper, Figure 4), if it is > 0."""
     scores = matrix.scores
     best = scores.max(axis=0)
     shares = np.divide(scores, best, out=np.zeros_like(scores), where=best > 0)
@@ -47,12 +44,10 @@ def normalised(matrix: Matrix) -> Matrix:
 
 def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
     """Write a matrix as CSV: targets in the first row, sources in the first column."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["source", *matrix.targets])
+    rows = [["source", *matrix.targets]]
     for source, row in zip(matrix.sources, matrix.scores.tolist(), strict=True):
-        writer.writerow([source, *(f"{value:.{decimals}f}" for value in row)])
-    write_text(path, text.getvalue())
+        rows.append([source, *(f"{value:.{decimals}f}" for value in row)])
+    write_text(path, csv_text(rows))
 
 
 def read_matrix(path: str | Path) -> Matrix:
@@ -65,18 +60,18 @@ def read_matrix(path: str | Path) -> Matrix:
     lines = _read_lines(path)
     if not lines:
         return Matrix((), (), np.empty((0, 0)))
-    targets = _distinct([cell.strip() for cell in lines[0][1:]], "column", path)
-    sources = _distinct([line[0].strip() for line in lines[1:]], "row", path)
-    scores = np.empty((len(sources), len(targets)))
-    for row, (source, line) in enumerate(zip(sources, lines[1:], strict=True)):
-        cells = line[1:]
+    targets = _distinct(lines[0][1:], "column", path)
+    sources = _distinct([line[0] for line in lines[1:]], "row", path)
+    rows = []
+    for source, (_, *cells) in zip(sources, lines[1:], strict=True):
         if len(cells) != len(targets):
             raise ValueError(
                 f"{path.name}: row {source!r} has {len(cells)} scores, there are {len(targets)} columns"
             )
-        for column, (target, cell) in enumerate(zip(targets, cells, strict=True)):
-            scores[row, column] = _read_score(cell, source, target, path)
-    return Matrix(sources, targets, scores)
+        pairs = zip(targets, cells, strict=True)
+        rows.append([_read_score(cell, source, target, path) for target, cell in pairs])
+    shape = (len(sources), len(targets))
+    return Matrix(sources, targets, np.array(rows, dtype=float).reshape(shape))
 
 
 def read_square_matrix(path: str | Path) -> Matrix:
@@ -115,17 +110,16 @@ def _read_lines(path: Path) -> list[list[str]]:
         raise ValueError(f"{path.name} is no CSV file: {error}") from None
 
 
-def _distinct(names: list[str], kind: str, path: Path) -> tuple[str, ...]:
+def _distinct(cells: list[str], kind: str, path: Path) -> tuple[str, ...]:
+    names = tuple(cell.strip() for cell in cells)
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{path.name}: {kind} {name!r} is there twice")
-    return tuple(names)
+    return names
 
 
 def _read_score(cell: str, source: str, target: str, path: Path) -> float:
-    """Return the number in a cell; NaN if it is empty, or on the diagonal, which may
-    have a mark.
-    """
+    """Return a cell's number; NaN if it is empty, or a mark on the diagonal."""
     try:
         return float(cell)
     except ValueError:

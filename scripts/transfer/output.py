@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 
 from toolkit.common.files import write_text
 from toolkit.common.structured import write_json
-from toolkit.common.text import counted
+from toolkit.common.text import counted, csv_text
 from trainers.engine import results
 from trainers.engine.run import Run
 
@@ -36,24 +34,26 @@ def report(
     """Write all files into `folder` and return the content of results.json."""
     cfg = runs[0].cfg
     shares = normalised(matrix)
-    similar = similarities(
-        cfg, [run.cfg.DATASET.DATASET for run in runs], [run.folder for run in runs]
-    )
+    tasks = [run.cfg.DATASET.DATASET for run in runs]
+    similar = similarities(cfg, tasks, [run.folder for run in runs])
     predictors = {}
     for name, description in PREDICTORS.items():
-        predictors[name] = {
-            "what": description,
-            **agreement(matrix.scores, similar[name]),
-        }
+        found = agreement(matrix.scores, similar[name])
+        predictors[name] = {"what": description, **found}
     write_matrix(folder / "matrix.csv", matrix, decimals=4)
     write_matrix(folder / "normalised.csv", shares, decimals=4)
     write_pairs(folder / "predictors.csv", matrix, shares, similar)
     write_json(folder / "predictors.json", predictors, indent=1)
-    draw(
-        folder,
-        shares,
-        f"Transfer of prompts: {cfg.TRAINER.NAME}, {counted(cfg.DATASET.NUM_SHOTS, 'shot')}, seed {cfg.SEED}",
-    )
+    shots = counted(cfg.DATASET.NUM_SHOTS, "shot")
+    title = f"Transfer of prompts: {cfg.TRAINER.NAME}, {shots}, seed {cfg.SEED}"
+    try:
+        from .plots import heat_maps
+
+        names = [name.removeprefix("pocket-") for name in shares.targets]
+        files = [folder / name for name in PICTURES]
+        heat_maps(files, names, {"": shares.scores}, title)
+    except ModuleNotFoundError as error:
+        log.warning("no pictures: %s is not installed", error.name)
     value = {
         "key": key,
         "trainer": cfg.TRAINER.NAME,
@@ -73,48 +73,26 @@ def report(
 def write_pairs(
     path: Path, matrix: Matrix, shares: Matrix, similar: dict[str, np.ndarray]
 ) -> None:
-    """Write a row for each source and target: score, share of the target's best,
-    similarities.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["source", "target", "score", "normalised", *similar])
+    """Write a row for each source and target: score, share, similarities."""
+    rows = [["source", "target", "score", "normalised", *similar]]
     columns = np.stack([matrix.scores, shares.scores, *similar.values()], axis=-1)
     for row, source in enumerate(matrix.sources):
         for column, target in enumerate(matrix.targets):
-            writer.writerow(
-                [source, target, *(f"{value:.6f}" for value in columns[row, column])]
-            )
-    write_text(path, text.getvalue())
-
-
-def draw(folder: Path, shares: Matrix, title: str) -> None:
-    """Draw the heat maps if matplotlib is installed."""
-    try:
-        from .plots import heat_maps
-
-        names = [name.removeprefix("pocket-") for name in shares.targets]
-        heat_maps(
-            [folder / name for name in PICTURES], names, {"": shares.scores}, title
-        )
-    except ModuleNotFoundError as error:
-        log.warning("no pictures: %s is not installed", error.name)
+            numbers = [f"{value:.6f}" for value in columns[row, column]]
+            rows.append([source, target, *numbers])
+    write_text(path, csv_text(rows))
 
 
 def summary(value: dict) -> str:
     """Return the main results of results.json, in a few lines."""
     matrix, zero_shot = np.array(value["scores"]), np.array(value["zero_shot"])
-    rest = float("nan")
-    if len(matrix) > 1:
-        rest = matrix[~np.eye(len(matrix), dtype=bool)].mean()
+    on_diagonal = np.eye(len(matrix), dtype=bool)
     lines = [
-        f"{value['trainer']}: mean score of a prompt on its own task {np.diag(matrix).mean():.1f}, "
-        f"on the others {rest:.1f}; zero-shot {zero_shot.mean():.1f}"
+        f"{value['trainer']}: mean score of a prompt on its own task {matrix[on_diagonal].mean():.1f}, "
+        f"on the others {matrix[~on_diagonal].mean():.1f}; zero-shot {zero_shot.mean():.1f}"
     ]
     for name, found in value["predictors"].items():
         if found["mean"] is not None:
-            interval = f"[{found['low']:.2f}, {found['high']:.2f}]"
-            lines.append(
-                f"  rank correlation with {name}: {found['mean']:.2f} {interval}"
-            )
+            numbers = f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+            lines.append(f"  rank correlation with {name}: {numbers}")
     return "\n".join(lines)

@@ -36,56 +36,39 @@ def heat_maps(
     figure, axes = plt.subplots(
         len(maps), 1, figsize=size, layout="constrained", squeeze=False
     )
+    ticks = (range(len(names)), names)
     for axis, (name, values) in zip(axes[:, 0], maps.items(), strict=True):
         image = axis.imshow(values, cmap="viridis", vmin=lowest, vmax=1.0)
-        axis.set_xticks(
-            range(len(names)),
-            names,
-            rotation=60,
-            ha="right",
-            rotation_mode="anchor",
-            fontsize=9,
-        )
-        axis.set_yticks(range(len(names)), names, fontsize=9)
+        turned = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+        axis.set_xticks(*ticks, fontsize=9, **turned)
+        axis.set_yticks(*ticks, fontsize=9)
         axis.set_xlabel("target task")
         axis.set_title(name, fontsize=11)
         if len(names) <= MOST_NUMBERED:
             _write_numbers(axis, values, lowest)
         axis.set_ylabel("prompt learned on")
-        figure.colorbar(
-            image, ax=axis, shrink=0.8, label="score / best score on the target"
-        )
+        label = "score / best score on the target"
+        figure.colorbar(image, ax=axis, shrink=0.8, label=label)
     figure.suptitle(title, fontsize=11)
     for path in paths:
         metadata = {}
         if path.suffix == ".pdf":
             metadata["CreationDate"] = None  # the same matrix gives the same file
         with atomic_write(path) as temporary:
-            figure.savefig(
-                temporary, format=path.suffix[1:], dpi=150, metadata=metadata
-            )
+            kind = path.suffix[1:]
+            figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
     plt.close(figure)
 
 
 def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
-    """Write each value into its cell, the diagonal in bold; `lowest` is the value of
-    the darkest colour.
-    """
+    """Write each value into its cell, the diagonal in bold."""
     middle = (lowest + 1.0) / 2
     for row, column in np.ndindex(values.shape):
         value = float(values[row, column])
         text = "1"
         if value < 0.995:
             text = f"{value:.2f}".replace("0.", ".", 1)
-        colour = "black" if value > middle else "white"
+        style = {"color": "black" if value > middle else "white", "fontsize": 7}
         weight = "bold" if row == column else "normal"
-        axis.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=7,
-            color=colour,
-            fontweight=weight,
-        )
+        centred = {"ha": "center", "va": "center"}
+        axis.text(column, row, text, fontweight=weight, **style, **centred)

@@ -6,6 +6,7 @@ scores.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from datasets import build_task
 from datasets.catalog.entries import entries
 from elevater_eval.bootstrap import mean_interval
 from prompting.checkpoints.foreign import read_prompt
+from toolkit.common.text import markdown_table
 from trainers.features.builders import build_images, build_store
 from trainers.features.extraction import class_features
 
@@ -37,13 +39,9 @@ def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
     rows = []
     for folder in folders:
         prompt = read_prompt(folder)[0].eval()
-        text, visual = prompt.contexts()[:2]
-        contexts = [
-            context.detach().flatten()
-            for context in (text, visual)
-            if context is not None
-        ]
-        rows.append(torch.cat(contexts).double().numpy())
+        contexts = [one for one in prompt.contexts()[:2] if one is not None]
+        flat = torch.cat([context.detach().flatten() for context in contexts])
+        rows.append(flat.double().numpy())
     if len({len(row) for row in rows}) > 1:
         raise ValueError(
             "prompts of different sizes (class-specific contexts?) cannot be compared with each other"
@@ -61,9 +59,8 @@ def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         task = build_task(cfg, name)
         shown = build_images(cfg, [task], "train", store.backbone.preprocessing)
         features = store.features(shown, in_files=False)
-        classes.append(
-            class_features(store.encoder, task).double().mean(0).cpu().numpy()
-        )
+        of_classes = class_features(store.encoder, task)
+        classes.append(of_classes.double().mean(0).cpu().numpy())
         images.append(features.double().mean(0).cpu().numpy())
     return np.stack(classes), np.stack(images)
 
@@ -79,9 +76,7 @@ def similarity(vectors: np.ndarray) -> np.ndarray:
 def similarities(
     cfg, tasks: Sequence[str], folders: Sequence[str | Path]
 ) -> dict[str, np.ndarray]:
-    """Return for each of `PREDICTORS` the similarities (T, T) of the tasks, whose
-    prompts are in `folders`.
-    """
+    """Return the similarities (T, T) of tasks and prompts by each predictor."""
     classes, images = task_vectors(cfg, tasks)
     vectors = {"prompts": prompt_vectors(folders), "classes": classes, "images": images}
     return {name: similarity(vectors[name]) for name in PREDICTORS}
@@ -100,11 +95,9 @@ def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """Return the rank correlation (T,) of each target's column of two matrices (T, T),
     the target itself left out.
     """
-    others = ~np.eye(len(scores), dtype=bool)
     values = []
-    for column in range(len(scores)):
-        rows = others[:, column]
-        values.append(spearman(scores[rows, column], guess[rows, column]))
+    for k, (one, other) in enumerate(zip(scores.T, guess.T, strict=True)):
+        values.append(spearman(np.delete(one, k), np.delete(other, k)))
     return np.array(values)
 
 
@@ -140,26 +133,18 @@ def compare_over_seeds(
         runs: folder of the prompts (`<method>_<shots>shots_seed<seed>/<task>`).
         root: folder of the data sets.
     """
-    values: dict[str, list[np.ndarray]] = {}
-    targets: tuple[str, ...] = ()
+    values: dict[str, list[np.ndarray]] = defaultdict(list)
     for seed, matrix in matrices.items():
-        targets = matrix.targets
         for name, guess in _guesses(method, seed, matrix, runs, root).items():
             correlations = np.nan_to_num(rank_correlations(matrix.scores, guess))
-            values.setdefault(name, []).append(correlations)
+            values[name].append(correlations)
     found = []
     for name, by_seed in values.items():
         means = np.mean(by_seed, axis=0)
         low, high = mean_interval(means)
-        by_target = dict(zip(targets, means.tolist(), strict=True))
-        record = {
-            "method": method,
-            "predictor": name,
-            "spearman": float(means.mean()),
-            "low": low,
-            "high": high,
-        }
-        found.append(record | {"targets": by_target})
+        record = {"method": method, "predictor": name, "spearman": float(means.mean())}
+        by_target = dict(zip(matrix.targets, means.tolist(), strict=True))
+        found.append(record | {"low": low, "high": high, "targets": by_target})
     return found
 
 
@@ -168,16 +153,14 @@ def _guesses(
 ) -> dict[str, np.ndarray]:
     """Return for each predictor numbers (T, T), rows sources."""
     tasks, known = matrix.targets, entries()
-    size = len(tasks)
-    classes = [known[task].classes if task in known else 0 for task in tasks]
-    guesses = {
-        "the source's score on its own task": np.repeat(
-            np.diag(matrix.scores)[:, None], size, 1
-        ),
-        "classes of the source": np.repeat(
-            np.array(classes, dtype=float)[:, None], size, 1
-        ),
+    classes = [float(known[task].classes) if task in known else 0.0 for task in tasks]
+    by_source = {
+        "the source's score on its own task": np.diag(matrix.scores),
+        "classes of the source": np.array(classes),
     }
+    guesses = {}
+    for name, values in by_source.items():
+        guesses[name] = np.repeat(values[:, None], len(tasks), 1)
     folders = _prompt_folders(method, seed, tasks, runs)
     if folders:
         similar = similarities(configuration_of(folders[0], root), tasks, folders)
@@ -191,23 +174,20 @@ def _prompt_folders(
     method: str, seed: int, tasks: Sequence[str], runs: Path
 ) -> list[Path]:
     """Return the folders of the tasks' prompts, or none if one is missing."""
-    if not runs.is_dir():
-        return []
     pattern = re.compile(rf"{method}_\d+shots_seed{seed}")
-    for folder in sorted(runs.iterdir()):
+    for folder in sorted(runs.glob("*")):
         if pattern.fullmatch(folder.name):
             folders = [folder / task for task in tasks]
-            complete = all(
-                (place / "prompts.safetensors").is_file() for place in folders
-            )
-            return folders if complete else []
+            files = [place / "prompts.safetensors" for place in folders]
+            return folders if all(map(Path.is_file, files)) else []
     return []
 
 
 def markdown(found: Sequence[dict]) -> str:
     """Return the result of `compare_over_seeds` as a table."""
-    lines = ["| method | predictor | Spearman | 95 % interval |", "|---|---|---:|---:|"]
+    rows = [["method", "predictor", "Spearman", "95 % interval"]]
     for one in found:
-        numbers = f"{one['spearman']:+.2f} | {one['low']:+.2f} to {one['high']:+.2f}"
-        lines.append(f"| {one['method']} | {one['predictor']} | {numbers} |")
-    return "\n".join(lines) + "\n"
+        interval = f"{one['low']:+.2f} to {one['high']:+.2f}"
+        name = [one["method"], one["predictor"]]
+        rows.append([*name, f"{one['spearman']:+.2f}", interval])
+    return markdown_table(rows, "llrr")

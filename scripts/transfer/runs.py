@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import datasets
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[Run]:
-    """Return a run for each task, each from a fresh prompt; one that exists below
-    --runs is taken from there.
-    """
+    """Return a run for each task, from --runs if it is there."""
     from trainers.engine.config import is_native, resolve, trainer_class, with_overrides
     from trainers.engine.run import Run
     from trainers.engine.value_checks import check
@@ -31,10 +28,8 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
         "DATASET.NUM_SHOTS": args.shots,
         "DATASET.DATASET": tasks[0],
     }
-    if args.root:
-        flags["DATASET.ROOT"] = args.root
-    if args.backbone:
-        flags["MODEL.BACKBONE.NAME"] = args.backbone
+    given = {"DATASET.ROOT": args.root, "MODEL.BACKBONE.NAME": args.backbone}
+    flags |= {key: value for key, value in given.items() if value}
     if args.no_cache:
         flags["CACHE.FEATURES"] = False
     files = [args.config_file] if args.config_file else []
@@ -56,29 +51,23 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
         )
     runs = []
     for task in tasks:
-        folder = str(_run_folder(args, trainer, datasets.task_name(task)))
-        one = with_overrides(
-            cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=folder
+        name = datasets.task_name(task)
+        folder = args.output_dir / label(args, trainer) / name
+        if args.runs:
+            for there in (args.runs / name, args.runs / label(args, trainer) / name):
+                if (there / "results.json").is_file():
+                    folder = there
+        cfg = with_overrides(
+            cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=str(folder)
         )
-        check(one, cls.multitask)
-        runs.append(Run(one, resume=True))
+        check(cfg, cls.multitask)
+        runs.append(Run(cfg, resume=True))
     return runs
 
 
 def label(args: argparse.Namespace, trainer: str) -> str:
     """Return the name of a method's folder."""
     return f"{trainer}_{args.shots}shots_seed{args.seed}"
-
-
-def _run_folder(args: argparse.Namespace, trainer: str, name: str) -> Path:
-    """Return the folder of a task's run: below --runs if it is there, else below
-    --output-dir.
-    """
-    if args.runs:
-        for folder in (args.runs / label(args, trainer) / name, args.runs / name):
-            if (folder / "results.json").is_file():
-                return folder
-    return args.output_dir / label(args, trainer) / name
 
 
 def perform(job: Job, runs: dict[str, Run]) -> None:

@@ -5,8 +5,8 @@ import shlex
 import pytest
 import yaml
 
+from scripts import groups
 from scripts.study.protocol import FOLDER
-from scripts.transfer import groups
 from scripts.transfer.matrix import read_square_matrix
 from trainers.engine.stages import read_groups
 

@@ -12,7 +12,7 @@ import yaml
 
 import train
 from scripts.protocols import __main__ as protocols
-from scripts.protocols import output, published, suite, tables
+from scripts.protocols import suite, tables
 from scripts.protocols.planner import Results
 
 SMALL = """\
@@ -141,18 +141,17 @@ def test_a_suite_of_the_wrong_kind_is_named(key, value, message, capsys, tmp_pat
 
 
 def test_harmonic_means_are_the_published_ones():
-    values = published.values("coop", "ViT-B/16")
+    values = tables.published_values("coop", "ViT-B/16")
     methods = {method for name, method, *_ in values if name == "base2new"}
     assert len(methods) == 8
     for method in methods:
         base, new, h = (
-            values["base2new", method, label, "average"]
-            for label in published.BASE_NEW_H
+            values["base2new", method, label, "average"] for label in tables.BASE_NEW_H
         )
         # all three are rounded to 0.01
         assert tables.harmonic_mean(base, new) == pytest.approx(h, abs=0.01), method
-    assert published.values("pocket", "pocket") == {}
-    assert published.values("coop", "RN50") == {}
+    assert tables.published_values("pocket", "pocket") == {}
+    assert tables.published_values("coop", "RN50") == {}
 
 
 def write_score(folder, score):
@@ -218,7 +217,7 @@ def test_a_table_averages_its_sets_and_has_the_published_values_beside(
         for task, offset in zip(known.sets, SPREAD, strict=True):
             runs[1, task] = f"{label}/{task}"
             write_score(tmp_path / label / task, average + offset)
-    values = published.values("coop", "ViT-B/16")
+    values = tables.published_values("coop", "ViT-B/16")
     table = tables.build(known, results, tmp_path, values)
     averages = {}
     for line in table.lines:
@@ -231,7 +230,7 @@ def test_a_table_averages_its_sets_and_has_the_published_values_beside(
 
 def test_averages_leave_out_the_set_that_is_trained_on(tmp_path):
     known = suite.load("coop")
-    values = published.values("coop", "ViT-B/16")
+    values = tables.published_values("coop", "ViT-B/16")
     for protocol, expected in (("crossdataset", 65.74), ("domain", 59.90)):
         results = Results(protocol)
         averaged = tables.averaged_tasks(known, protocol)
@@ -356,7 +355,7 @@ def test_cells_equal_train_py_by_hand(small, tmp_path, log_as_before):
 @pytest.mark.long
 def test_logs_for_coops_parser(small):
     plan, plan_tables = planned(f"base2new --suite {small}/small.yaml")
-    output.write_logs(plan, small / "out")
+    tables.write_logs(plan, small / "out")
     found = plan_tables[0].runs["CoOp", "new"][1, "pocket-dishes"]
     lines = (small / "out" / found / "log.txt").read_text().splitlines()
     assert (

@@ -9,7 +9,7 @@ import trainers.features.store
 from prompting.prompts import TextPrompt, VisualPrompt
 from prompting.unified import UnifiedPrompt
 from trainers.engine import scoring
-from trainers.engine.scoring import score_prompts, scores_by_task
+from trainers.engine.scoring import score_prompts
 
 TASKS = ["toy-shapes", "toy-scenes", "toy-marks", "toy-pets"]
 METHODS = ["CoOp", "VPT", "UPT"]
@@ -150,15 +150,6 @@ def test_class_features_are_computed_once_for_each_prompt_and_task(cfg, monkeypa
     score_prompts([*texts, *visuals], cfg, TASKS)
     classes = 3 + 4 + 2 + 3
     assert sum(sentences) == (3 + 1) * classes  # visual prompts share theirs
-
-
-def test_columns_come_one_by_one(cfg):
-    given = list(prompts().values())
-    columns = scores_by_task(given, cfg, TASKS)
-    task, scores = next(columns)
-    assert task.name == "toy-shapes" and np.array_equal(
-        scores, score_prompts(given, cfg, TASKS[:1])[:, 0]
-    )
 
 
 def test_a_run_with_other_images_is_refused(learned, build):

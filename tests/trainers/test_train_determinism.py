@@ -104,11 +104,14 @@ def test_the_fingerprint_of_data_follows_images_labels_and_names(build, root, tm
     other = build_task(
         with_overrides(cfg, DATASET__RANDOM_SEED_SAMPLING=5), "toy-shapes"
     )
-    assert provenance.of_lists([task]) != provenance.of_lists([other])
+    assert provenance.of_tasks([task])["drawn"] != provenance.of_tasks([other])["drawn"]
     assert provenance.of_data(task) != provenance.of_data(other)
     same_lists = build_task(cfg, "toy-shapes")
     same_lists._classnames[0] = "dog"
-    assert provenance.of_lists([task]) != provenance.of_lists([same_lists])
+    assert (
+        provenance.of_tasks([task])["drawn"]
+        != provenance.of_tasks([same_lists])["drawn"]
+    )
 
 
 def test_a_configuration_of_an_earlier_version_lacks_keys_and_is_the_same(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from datasets import multitask, register_task
 from prompting.checkpoints.prompt_files import load_prompts
-from trainers.engine import decoding
+from trainers.engine import context
 from trainers.features import store
 
 ONE = "--dataset toy-shapes --shots 3"
@@ -296,7 +296,7 @@ def test_test_images_that_were_decoded_early_are_not_decoded_again(
     for name, most in (("early", 5000), ("late", 0)):
         store.get_backbone.cache_clear()
         read.clear()
-        monkeypatch.setattr(decoding, "MOST", most)
+        monkeypatch.setattr(context, "MOST_DECODED", most)
         assert main(f"--output-dir {tmp_path}/{name} {arguments}") == 0
         tested = [path for path in read if "/test_" in path]
         assert len(tested) == len(set(tested)) > 5

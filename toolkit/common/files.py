@@ -13,13 +13,15 @@ import filelock
 
 from toolkit.common.text import require_printable
 
+StrPath = str | os.PathLike
+
 
 class InUse(ValueError):
     """Another process is at work in a folder or on a file."""
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: StrPath) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place at the end, on disk,
     and is removed if the block fails.
 
@@ -49,7 +51,7 @@ def check_output(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_folder(path: StrPath) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place at the end, and is
     removed if the block fails.
 
@@ -67,20 +69,20 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
+def write_bytes(path: StrPath, content: bytes | memoryview) -> None:
     """Write a file whole or not at all, making its folder."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: StrPath, text: str) -> None:
     """Write UTF-8 text whole or not at all, making its folder."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
+def exclusive_lock(path: StrPath, message: str) -> Iterator[None]:
     """Hold a lock file, which this process may enter again, and remove it at the end.
 
     Raises InUse with `message` if another process holds it. A process that opened the
@@ -113,7 +115,7 @@ def no_data_reason(beginning: bytes) -> str:
     return ""
 
 
-def require_data(path: str | os.PathLike) -> None:
+def require_data(path: StrPath) -> None:
     """Raise ValueError if a file is empty, a pointer of Git LFS or a web page."""
     with open(path, "rb") as file:
         reason = no_data_reason(file.read(256))
@@ -130,7 +132,7 @@ def decode_text(content: bytes, where: str) -> str:
         raise ValueError(f"{where} is not UTF-8 text: {error}") from None
 
 
-def read_names(path: str | os.PathLike, where: str) -> list[str]:
+def read_names(path: StrPath, where: str) -> list[str]:
     """Return the names in a text file, a name a line; empty lines are left out.
 
     Raises FileNotFoundError, or ValueError, which begin with `where`, if there is no

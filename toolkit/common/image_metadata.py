@@ -28,9 +28,10 @@ _TIFF_PIXELS = {
     *range(512, 522),
     *range(529, 533),
 }
+Stripped = tuple[bytes, int | None]  # content, orientation
 
 
-def without_metadata(content: bytes) -> tuple[bytes, int | None]:
+def without_metadata(content: bytes) -> Stripped:
     """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF
     orientation, None if it states none.
 
@@ -60,14 +61,12 @@ def exif_orientation(block: bytes) -> int | None:
         return None
     found = None
     try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
+        start = _number(order + "I", block, 4)
+        count = _number(order + "H", block, start)
         for position in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(order + "HHI", block, position)
             if tag == ORIENTATION and kind in _INTEGERS and values == 1:
-                (found,) = struct.unpack_from(
-                    order + _INTEGERS[kind], block, position + 8
-                )
+                found = _number(order + _INTEGERS[kind], block, position + 8)
     except struct.error:  # it ends too early; the values found so far count
         pass
     return found
@@ -79,11 +78,15 @@ def xmp_orientation(text: bytes) -> int | None:
     return int(match[1]) if match else None
 
 
+def _number(form: str, content: bytes, position: int) -> int:
+    return struct.unpack_from(form, content, position)[0]
+
+
 def _byte_order(block: bytes) -> str | None:
     return {b"II": "<", b"MM": ">"}.get(block[:2])
 
 
-def _jpeg(content: bytes) -> tuple[bytes, int | None]:
+def _jpeg(content: bytes) -> Stripped:
     """Keep all segments but comments and APPn, and of these those of JFIF and Adobe."""
     kept = [content[:2]]
     orientation = in_xmp = None
@@ -128,7 +131,7 @@ def _is_kept(marker: int, data: bytes) -> bool:
     return marker != 0xFE and not 0xE0 <= marker <= 0xEF
 
 
-def _png(content: bytes) -> tuple[bytes, int | None]:
+def _png(content: bytes) -> Stripped:
     """Keep the header, palette, pixels and, if its length is right, transparency."""
     kept = [_PNG]
     orientation = in_profile = in_xmp = None
@@ -174,21 +177,21 @@ def _profile_orientation(kind: bytes, text: bytes) -> int | None:
         return None
 
 
-def _tiff(content: bytes) -> tuple[bytes, int | None]:
+def _tiff(content: bytes) -> Stripped:
     """Keep the first image's tags that say how pixels are stored. BigTIFF is 43."""
     order = _byte_order(content)
     if order is None:
         return content, None
-    (version,) = struct.unpack_from(order + "H", content, 2)
+    version = _number(order + "H", content, 2)
     if version == 42:
-        (start,) = struct.unpack_from(order + "I", content, 4)
+        start = _number(order + "I", content, 4)
         counter, size, pointer = "H", 12, "I"
     elif version == 43:
-        (start,) = struct.unpack_from(order + "Q", content, 8)
+        start = _number(order + "Q", content, 8)
         counter, size, pointer = "Q", 20, "Q"
     else:
         return content, None
-    (count,) = struct.unpack_from(order + counter, content, start)
+    count = _number(order + counter, content, start)
     first = start + struct.calcsize(counter)
     kept = []
     orientation = None
@@ -198,7 +201,7 @@ def _tiff(content: bytes) -> tuple[bytes, int | None]:
         if tag in _TIFF_PIXELS:
             kept.append(entry)
         elif tag == ORIENTATION and kind in _INTEGERS:
-            (orientation,) = struct.unpack_from(
+            orientation = _number(
                 order + _INTEGERS[kind], entry, size - struct.calcsize(pointer)
             )
     directory = (

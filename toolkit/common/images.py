@@ -182,7 +182,8 @@ def _to_rgb(
     tags = getattr(image, "tag_v2", {})  # of a TIFF file
     is_signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
     # `convert` would turn all above 255 white
-    if image.mode.startswith(("F", "I")) or (image.mode == "L" and is_signed):
+    is_odd = is_signed and image.mode == "L"
+    if is_odd or image.mode.startswith(("F", "I")):
         image = _to_grey(image, is_signed, tags)
     if image.has_transparency_data and background != "none":
         image = _on_background(image.convert("RGBA"), background)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Manifest:
 
     def damaged(self) -> list[str]:
         """Return the names of files that are missing or have another content."""
-        return [name for name in self.files if not self.is_whole(name)]
+        return list(itertools.filterfalse(self.is_whole, self.files))
 
     def is_whole(self, name: str) -> bool:
         """Return True if a file has the content that it was written with."""

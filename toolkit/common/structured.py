@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from toolkit.common.files import write_text
+from toolkit.common.files import StrPath, write_text
 
 _MERGE = "tag:yaml.org,2002:merge"
 MOST = 100_000  # values in a YAML file, including those that aliases repeat
@@ -31,7 +30,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_yaml(path: str | PathLike, what: str = "") -> Any:
+def read_yaml(path: StrPath, what: str = "") -> Any:
     """Return the content of a YAML file: dicts, lists, numbers and texts. Nothing in it
     is executed.
 
@@ -62,7 +61,7 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
     return content
 
 
-def read_json(path: str | PathLike, what: str = "") -> Any:
+def read_json(path: StrPath, what: str = "") -> Any:
     """Return the content of a JSON file.
 
     Args:
@@ -89,16 +88,17 @@ def parse_json(text: str, where: str) -> Any:
         raise ValueError(f"{where}: not valid json: {error}") from None
 
 
-def write_json(path: str | PathLike, value: Any, indent: int | None = 2) -> None:
+def write_json(path: StrPath, value: Any, indent: int | None = 2) -> None:
     """Write a JSON file whole or not at all, making its folder."""
-    write_text(path, json.dumps(value, indent=indent) + "\n")
+    text = json.dumps(value, indent=indent)
+    write_text(path, f"{text}\n")
 
 
-def _named(path: str | PathLike, what: str) -> str:
+def _named(path: StrPath, what: str) -> str:
     return f"{what}: {path}" if what else str(path)
 
 
-def _read_text(path: str | PathLike, what: str) -> str:
+def _read_text(path: StrPath, what: str) -> str:
     if not Path(path).is_file():  # a pipe would be waited for
         raise FileNotFoundError(_named(f"no file {path}", what))
     try:

@@ -35,5 +35,7 @@ def check_availability(requested: str, available: Sequence[str]) -> None:
 
 def canonical(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that equals `name` in whatever case, or None."""
-    matches = (candidate for candidate in known if candidate.lower() == name.lower())
-    return next(matches, None)
+    for candidate in known:
+        if candidate.lower() == name.lower():
+            return candidate
+    return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 LONGEST = 2000  # characters of a message
@@ -65,6 +67,24 @@ def spreadsheet_text(text: str) -> str:
     if text.startswith(FORMULA):
         return f"'{text}"
     return text
+
+
+def csv_text(rows: Iterable[Sequence]) -> str:
+    """Return rows, the header first, as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def markdown_table(rows: Iterable[Sequence[object]], alignment: str) -> str:
+    """Return rows, the header first, as a Markdown table.
+
+    alignment: "l" or "r" for each column.
+    """
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    marks = {"l": "---|", "r": "---:|"}
+    lines.insert(1, "|" + "".join(marks[letter] for letter in alignment))
+    return "\n".join(lines) + "\n"
 
 
 def shortened(text: str, columns: int) -> str:

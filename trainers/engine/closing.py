@@ -12,9 +12,9 @@ from yacs.config import CfgNode
 from datasets import is_custom
 
 from . import tables
-from .collection import has_predictions
+from .results import has_predictions
 from .run_dir import RESULTS
-from .settings import split_names, task_names
+from .settings import all_task_names
 
 
 def result_lines(
@@ -58,7 +58,7 @@ def data_root(cfg: CfgNode) -> str:
     """
     if cfg.DATASET.ROOT:
         return cfg.DATASET.ROOT
-    for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
+    for name in all_task_names(cfg):
         path = name.partition(":")[2]
         if is_custom(name) and os.path.isabs(path):
             return os.path.dirname(os.path.normpath(path))

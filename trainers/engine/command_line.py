@@ -26,7 +26,7 @@ from .config import (
 )
 from .declared_keys import declared_keys
 from .run_dir import CONFIG, resumed_folder
-from .settings import split_names, task_names
+from .settings import all_task_names, split_names
 from .start import read_start, recorded_backbone
 from .unread_keys import message, unread_pairs
 
@@ -107,7 +107,7 @@ def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
             reason = f"{method}, the method of the prompt in --model-dir"
             return method, f"no --trainer given: {reason}"
     cfg = resolve(DEFAULT_MULTITASK, files, flag_values(args), args.opts)
-    tasks = [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]
+    tasks = all_task_names(cfg)
     is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
     name = DEFAULT if is_single else DEFAULT_MULTITASK
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
@@ -132,7 +132,7 @@ def _check_combinations(args: argparse.Namespace) -> None:
 
 def _check_custom(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Raise FileNotFoundError if a configuration file's custom images are missing."""
-    for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
+    for name in all_task_names(cfg):
         if _is_missing(name) and not args.dataset:
             kind = name.partition(":")[0]
             raise FileNotFoundError(

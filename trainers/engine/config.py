@@ -207,9 +207,9 @@ def given_keys(
     files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
 ) -> frozenset[str]:
     """Return the keys that a user sets, under our names; raise as `resolve` does."""
-    keys = {*flags, *(without_alias(key) for key, _ in _pairs(opts))}
+    keys = {*flags, *map(without_alias, dict(_pairs(opts)))}
     for file in files:
-        keys.update(key for key, _ in _named_values(_read(file)))
+        keys.update(dict(_named_values(_read(file))))
     return frozenset(keys)
 
 
@@ -307,7 +307,8 @@ def load(path: Path) -> CfgNode:
 
 
 def _values(cfg: CfgNode) -> dict[str, Any]:
-    return {key: as_list(value) for key, value in flatten(without_local_paths(cfg))}
+    values = flatten(without_local_paths(cfg))
+    return {key: as_list(value) for key, value in values}
 
 
 def default_values() -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""The input of a trainer: the tasks of its run, the prompt it starts from, and the
-metadata of its results.
-"""
-
-from __future__ import annotations
+"""The input of a trainer: tasks, the prompt it starts from, metadata of its results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +7,15 @@ from functools import cached_property
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
-from datasets import Task, build_task
+from datasets import Task, build_task, pocket
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
 from prompting.backbones.backbone import Backbone
 from prompting.shape import ClipShape, clip_shape
+from trainers.features.builders import build_images, build_store
 
 from .tracking import Tracker
+
+MOST_DECODED = 5000  # images of a task; larger test sets are decoded when scored
 
 
 @dataclass(frozen=True)
@@ -74,36 +73,23 @@ class PromptSetup:
 
 
 class TaskPool:
-    """The tasks of an experiment, each built once for the same seed and DATASET.*
-    settings.
-    """
+    """The tasks of an experiment, each built once for a seed and DATASET.* settings."""
 
-    RUN_KEYS = (
-        "DATASET",
-        "NAME",
-        "MULTITASK_EVALKEY",
-    )  # of DATASET.*: they choose the tasks of a run and change none
+    # of DATASET.*: they choose the tasks of a run and change none
+    RUN_KEYS = ("DATASET", "NAME", "MULTITASK_EVALKEY")
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[str, str], Task] = {}
-        # decoded when a run was checked, by its folder
+        # by the folder of a run
         self.test_images: dict[str, MultitaskDataset] = {}
 
-    @property
-    def cache_budget(self) -> int:
-        """Return the number of bytes that are left for decoded test images."""
-        return CACHE_BUDGET - sum(
-            images.image_bytes for images in self.test_images.values()
-        )
-
     def get(self, cfg: CfgNode, names: Sequence[str]) -> list[Task]:
-        """Return the tasks of these names as `cfg` describes them.
-
-        Raise ValueError or FileNotFoundError if one can't be built.
+        """Return the tasks of these names as `cfg` describes them. Raise ValueError or
+        FileNotFoundError if one can't be built.
         """
-        settings = {
-            key: value for key, value in cfg.DATASET.items() if key not in self.RUN_KEYS
-        }
+        settings = dict(cfg.DATASET)
+        for key in self.RUN_KEYS:
+            settings.pop(key, None)
         described = f"{cfg.SEED} {settings}"
         for name in names:
             if (name, described) not in self._tasks:
@@ -111,3 +97,27 @@ class TaskPool:
                 set_random_seed(max(cfg.SEED, 0))
                 self._tasks[name, described] = build_task(cfg, name)
         return [self._tasks[name, described] for name in names]
+
+    def decode_test_images(self, cfg: CfgNode, tasks: Sequence[Task]) -> None:
+        """Decode the test images of a run's tasks before it begins: one that can't be
+        read is named at once. They are kept for its evaluation if there is memory.
+
+        Left out are tasks with more than `MOST_DECODED` test images, pocket tasks, and
+        images whose features are known. Raises ValueError or FileNotFoundError.
+        """
+        budget = CACHE_BUDGET
+        for images in self.test_images.values():
+            budget -= images.image_bytes
+        store = build_store(cfg)
+        preprocessing = store.backbone.preprocessing
+        images = build_images(cfg, tasks, "test", preprocessing, cache_budget=budget)
+        rows: list[int] = []
+        for position, task in enumerate(tasks):
+            if task.name in pocket.SPECS or len(task.test) > MOST_DECODED:
+                continue
+            if task.test and not store.has_features(images, position):
+                rows += images.rows(position)
+        if rows:
+            images.decode(rows)
+            if images.image_bytes:
+                self.test_images[cfg.OUTPUT_DIR] = images

@@ -1,13 +1,10 @@
-"""One run by several processes, as torchrun starts them; only this module knows
-`torch.distributed`.
+"""One run by several processes of torchrun; nothing else knows `torch.distributed`.
 
 Each process takes its share of every training batch and of the images that are scored.
 All hold the same prompt and the same features, so that all decide alike; the main
 process alone writes files and logs. Without torchrun there is one process, and this
 module costs and changes nothing.
 """
-
-from __future__ import annotations
 
 import atexit
 import contextlib
@@ -45,11 +42,8 @@ def start() -> None:
     a machine has GPUs, but fewer than processes.
     """
     global _rank, _world, _store, _console
-    if (
-        _store is not None
-        or int(os.environ.get("WORLD_SIZE", 1)) < 2
-        or "LOCAL_RANK" not in os.environ
-    ):
+    is_alone = int(os.environ.get("WORLD_SIZE", 1)) < 2
+    if _store is not None or is_alone or "LOCAL_RANK" not in os.environ:
         return
     from torch.distributed.rendezvous import rendezvous
 
@@ -71,7 +65,9 @@ def start() -> None:
         backend, store=_store, rank=_rank, world_size=_world, timeout=PATIENCE
     )
     atexit.register(dist.destroy_process_group)
-    sys.excepthook = _fail_unexpectedly
+    sys.excepthook = lambda *error: failed(
+        "".join(traceback.format_exception(*error)), 1
+    )
 
 
 def world() -> int:
@@ -96,27 +92,18 @@ def failed(message: str, code: int) -> int:
     if _world == 1:
         sys.stderr.write(message)
         return code
-    if _is_first_to_fail() and message:
+    if not main():
+        time.sleep(1)
+    try:
+        is_first = _store.add("ended", 1) == 1
+    except RuntimeError:  # whoever kept the store has ended before
+        is_first = main()
+    if is_first and message:
         # the main process may have a bar on the line
         _console.write(message if main() else f"\n{message}")
         _console.flush()
     sys.stdout.flush()
     os._exit(code)  # without waiting for others, as the end of a process group does
-
-
-def _fail_unexpectedly(kind, error, trace) -> None:
-    """End as `failed` does: `sys.excepthook` for errors in the program."""
-    failed("".join(traceback.format_exception(kind, error, trace)), 1)
-
-
-def _is_first_to_fail() -> bool:
-    """Return True if no other process has written why the run ends."""
-    if not main():
-        time.sleep(1)
-    try:
-        return _store.add("ended", 1) == 1
-    except RuntimeError:  # whoever kept the store has ended before
-        return main()
 
 
 # -- agreement -------------------------------------------------------------------------------------------------------
@@ -174,9 +161,7 @@ def check_same(module: nn.Module) -> None:
 
 
 def same_randomness() -> None:
-    """Give torch's generators the state that they have in the main process, so that all
-    sample the same dropout.
-    """
+    """Give torch's generators the state of the main process: all sample one dropout."""
     if _world == 1:
         return
     torch.set_rng_state(from_main(torch.get_rng_state))
@@ -261,9 +246,7 @@ class Shares(Sampler[list[int]]):
 
 
 class _ShareLoss(nn.Module):
-    """The weighted loss of a share, as the module whose gradients are averaged over
-    processes.
-    """
+    """The weighted loss of a share; gradients of this module are averaged."""
 
     def __init__(
         self, prompt: nn.Module, loss: Callable[[dict], Tensor], shares: Shares

@@ -1,47 +1,32 @@
-"""From a configuration to its results: an experiment is checked as a whole before
-anything is written, then executed; its tasks are built once.
-"""
+"""From a configuration to results: an experiment is checked whole, then executed."""
 
-from __future__ import annotations
-
+import contextlib
 import logging
 import os
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import torch
+from dassl.utils import setup_logger
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+import toolkit
 from datasets import few_shot, pocket, task_name
+from elevater_eval import combine
+from toolkit import plugin_files
+from toolkit.common.files import atomic_write, write_bytes, write_text
 from toolkit.common.progress import progress
+from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import log_lines
 
-from . import closing, distributed, external, results
-from .collection import collect, is_collected
-from .config import (
-    BACKBONE_CONFIGS,
-    RunOptions,
-    coop_names,
-    is_native,
-    trainer_class,
-    with_overrides,
-)
+from . import closing, config, distributed, external, results, run_dir, tables
+from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import check_run, execute
-from .run_dir import (
-    Action,
-    check_folder,
-    decide,
-    exclusive_folder,
-    experiment_status,
-    read_manifest,
-    remove_unfinished,
-    replaced_on_success,
-    write_config,
-    write_manifest,
-)
-from .run_log import start_log, without_dassl_lines
+from .run_dir import RESULTS, Action, exclusive_folder, replaced_on_success
 from .settings import task_names
 from .stages import Experiment, plan
 from .start import follow
@@ -51,7 +36,6 @@ log = logging.getLogger(__name__)
 
 def run(cfg: CfgNode, options: RunOptions) -> None:
     """Check the experiment or the run that a configuration describes, then execute it.
-
     Raises ValueError or FileNotFoundError before anything is written.
     """
     native = is_native(trainer_class(cfg.TRAINER.NAME))
@@ -61,7 +45,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         )
     whole_suite = not task_names(cfg)
     cfg = with_target_names(cfg, options, whole_suite)
-    check_folder(cfg.OUTPUT_DIR)
+    run_dir.check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
     if not native:
         _run_external(cfg, options, overwrite)
@@ -107,9 +91,7 @@ def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
-    """Return the configuration with its targets, the pocket suite's by default, and its
-    output folder.
-    """
+    """Return the configuration with its targets (or the pocket's) and output folder."""
     names = task_names(cfg)
     if whole_suite:
         names = [spec.task for spec in pocket.TARGETS]
@@ -136,49 +118,42 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
 def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     """Return the folder that CoOp's scripts give a run, for programs that read them."""
     method, shots, seed = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, f"seed{cfg.SEED}"
-    recipe = BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
-    name = coop_names().get(task, task_name(task))
+    recipe = config.BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
+    name = config.coop_names().get(task, task_name(task))
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
     stage = "test" if options.eval_only else "train"
     if classes != "all":
-        return os.path.join(
-            "base2new",
-            f"{stage}_{classes}",
-            name,
-            f"shots_{shots}",
-            method,
-            recipe,
-            seed,
-        )
+        end = f"{name}/shots_{shots}/{method}/{recipe}/{seed}"
+        return f"base2new/{stage}_{classes}/{end}"
     if options.eval_only:
-        return os.path.join("evaluation", method, f"{recipe}_{shots}shots", name, seed)
-    return os.path.join(name, method, f"{recipe}_{shots}shots", seed)
-
-
-# -- the plan --------------------------------------------------------------------------------------------------------
+        return f"evaluation/{method}/{recipe}_{shots}shots/{name}/{seed}"
+    return f"{name}/{method}/{recipe}_{shots}shots/{seed}"
 
 
 # -- checked and executed --------------------------------------------------------------------------------------------
 
 
 def check(experiment: Experiment, tasks: TaskPool) -> None:
-    """Check all runs; nothing is written but missing pocket tasks.
-
-    Raise ValueError or FileNotFoundError.
+    """Check all runs; nothing is written but missing pocket tasks. Raise ValueError or
+    FileNotFoundError.
     """
     cfg = experiment.cfg
-    render_pocket_tasks(experiment.tasks)
+    wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
+    rendered = pocket.ensure_all(wanted)
+    if rendered:
+        log.info("%d pocket tasks rendered", rendered)
     few_shot.check_record(
         cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks]
     )
     if experiment.staged:
-        decide(cfg.OUTPUT_DIR, experiment_status(cfg), experiment.targets[0].resume)
+        state = run_dir.experiment_status(cfg)
+        run_dir.decide(cfg.OUTPUT_DIR, state, experiment.targets[0].resume)
         labels = Counter(run.folder.name for run in experiment.targets)
-        for label, count in labels.items():
-            if count > 1:
-                raise ValueError(
-                    f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
-                )
+        label, count = labels.most_common(1)[0]
+        if count > 1:
+            raise ValueError(
+                f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
+            )
     start_exists = True
     if experiment.source:
         start_exists = check_run(experiment.source, tasks) is Action.REUSE
@@ -196,9 +171,9 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
         return execute(targets[0], tasks)
     out = Path(cfg.OUTPUT_DIR)
     if distributed.main():
-        write_config(cfg)
-        if read_manifest(out) is None:
-            write_manifest(out, finished=False)
+        run_dir.write_config(cfg)
+        if run_dir.read_manifest(out) is None:
+            run_dir.write_manifest(out, finished=False)
     start = "an existing prompt" if targets[0].start else "a fresh prompt"
     if source:
         log.info("stage 1: one prompt over %d source tasks", len(source.names))
@@ -214,16 +189,122 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
                 for record in found:
                     log.info("%s", results.one_line(record))
     if distributed.main() and not is_collected(out, records):
-        write_manifest(out, finished=False)
-        remove_unfinished(out)
+        run_dir.write_manifest(out, finished=False)
+        run_dir.remove_unfinished(out)
         collect(out, records, cfg.DATASET.ROOT or None)
-        write_manifest(out)
+        run_dir.write_manifest(out)
     return records
 
 
-def render_pocket_tasks(names: Sequence[str]) -> None:
-    """Write the pocket tasks that are missing."""
-    wanted = [name for name in dict.fromkeys(names) if name in pocket.SPECS]
-    rendered = pocket.ensure_all(wanted)
-    if rendered:
-        log.info("%d pocket tasks rendered", rendered)
+# -- its top ---------------------------------------------------------------------------------------------------------
+
+
+def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
+    """Gather predictions and results of targets at the top, and pack the submission.
+
+    root: the data root, in which a test set's order may be marked as unofficial; a
+    warning then says so.
+    """
+    if results.has_predictions(records):
+        names = {}
+        for record in records:
+            names[record["task"]] = f"seed{record['seed']}_{record['task']}.json"
+        for task, name in names.items():
+            with atomic_write(out / "predictions" / name) as temporary:
+                shutil.copyfile(out / "adapt" / task / "predictions" / name, temporary)
+        for path in (out / "predictions").iterdir():
+            if path.name not in names.values():
+                path.unlink()
+        collect_tables(out, names)
+        combine([out / "predictions"], out / "submission.zip", root)
+    write_text(out / "results.md", results.markdown(records))
+    write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
+
+
+def collect_tables(out: Path, tasks: Iterable[str]) -> None:
+    """Gather the targets' tables in results/ at the top, predictions in one file."""
+    predictions = b""
+    for task in tasks:
+        for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
+            content = path.read_bytes()
+            if path.name == tables.PREDICTIONS:
+                _, _, lines = content.partition(b"\n")
+                predictions += lines if predictions else content
+            else:
+                write_bytes(out / tables.FOLDER / path.name, content)
+    if predictions:  # of targets of an earlier version there are none
+        write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
+
+
+def is_collected(out: Path, records: Sequence[dict]) -> bool:
+    """Return True if the top of an experiment holds these very results."""
+    known = run_dir.read_manifest(out)
+    if known is None or RESULTS not in known.files:
+        return False
+    damaged = ", ".join(known.damaged())
+    if damaged:
+        log.warning("%s: damaged or missing, and made again: %s", out, damaged)
+        return False
+    return read_json(out / RESULTS) == records
+
+
+# -- its log ---------------------------------------------------------------------------------------------------------
+
+
+def start_log(cfg: CfgNode, first_line: str = "") -> None:
+    """Open log.txt; its first lines name trainer, tasks, program and machine. It has
+    the lines of epochs, which the console does not show.
+    """
+    setup_logger(cfg.OUTPUT_DIR if distributed.main() else None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.DEBUG)
+    logging.getLogger("trainers.base").setLevel(logging.DEBUG)
+    if first_line:
+        log.info("%s", first_line)
+    gpu = torch.cuda.is_available() and cfg.USE_CUDA
+    device = "GPU" if gpu else "CPU"
+    if distributed.world() > 1:
+        device += f", {distributed.world()} processes"
+    log.info("%s, torch %s, %s", toolkit.which_dassl(), torch.__version__, device)
+    _log_run(cfg)
+    for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
+        log.info("%s", line)
+    if gpu or is_foreign(trainer_class(cfg.TRAINER.NAME)):
+        return
+    precision = cfg.TRAINER.MVLPT.PREC
+    if precision in ("fp16", "amp"):
+        log.info(
+            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
+            precision,
+        )
+
+
+def _log_run(cfg: CfgNode) -> None:
+    """Log the trainer, its tasks, the folder, and the scored images."""
+    names = task_names(cfg)
+    label = ", ".join(names)
+    if len(names) > 5:
+        label = f"{len(names)} tasks"
+    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
+    seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"
+    log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
+    if cfg.TEST.NO_TEST:
+        log.info("nothing is scored (TEST.NO_TEST)")
+    elif cfg.TEST.SPLIT != "test":
+        log.info(
+            "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
+            cfg.TEST.SPLIT,
+        )
+
+
+@contextlib.contextmanager
+def without_dassl_lines() -> Iterator[None]:
+    """Keep Dassl's lines out of the log: native trainers have their own."""
+    logger = logging.getLogger("dassl")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,12 +1,10 @@
 """The origin of numbers: versions, the commit of this project, and the images."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +12,6 @@ from pathlib import Path
 import torch
 
 from datasets import Task
-from datasets.task import Sample
 from toolkit.common.archives import content_checksum
 from toolkit.common.hardware import processor_name
 
@@ -30,13 +27,15 @@ def of_program() -> dict:
     """
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        versions[name] = _version(name)
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = ""
     return {"versions": versions, "commit": _commit()}
 
 
 def of_machine(device: str) -> dict:
-    """Return {"cpu", "threads", "processes", "device"}: numbers of the same program may
-    differ if these do.
+    """Return {"cpu", "threads", "processes", "device"}, on which numbers may depend.
 
     device: of the computation, "cpu" or "cuda".
     """
@@ -50,81 +49,50 @@ def of_machine(device: str) -> dict:
     }
 
 
-def of_lists(tasks: Sequence[Task]) -> str:
-    """Return a fingerprint of the data that tasks train, validate and test on: class
-    names, paths in the index, labels; 16 hexadecimal digits, the same on every machine.
+def of_tasks(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return fingerprints of 16 hexadecimal digits, the same on every machine: "drawn" of
+    class names, paths in the index and labels; "content" of the images, too; "settings"
+    of how tasks are prompted, cropped and scored.
     """
-    total = hashlib.sha256()
+    settings = []
     for task in tasks:
-        total.update(_head(task))
-        for sample in _samples(task):
-            total.update(_line(sample))
-    return total.hexdigest()[:16]
+        templates = list(task.templates)
+        settings.append([task.name, templates, task.crop, task.label_kind, task.metric])
+    return {
+        "drawn": _digest(part for task in tasks for part in _described(task)),
+        "content": _digest(of_data(task).encode() for task in tasks),
+        "settings": _digest([json.dumps(settings).encode()]),
+    }
 
 
 def of_data(task: Task) -> str:
-    """Return such a fingerprint of one task, over the images' content, too; 16
-    hexadecimal digits.
-    """
-    total = hashlib.sha256(_head(task))
-    for sample in _samples(task):
-        total.update(_line(sample))
-        total.update(content_checksum(sample.impath).encode())
-    return total.hexdigest()[:16]
+    """Return a fingerprint of a task's classes, labels and images, 16 digits."""
+    return _digest(_described(task, content=True))
 
 
-def of_content(tasks: Sequence[Task]) -> str:
-    """Return such a fingerprint of several tasks: `of_data` of all; 16 hexadecimal
-    digits.
-    """
-    total = hashlib.sha256()
-    for task in tasks:
-        total.update(of_data(task).encode())
-    return total.hexdigest()[:16]
-
-
-def of_settings(tasks: Sequence[Task]) -> str:
-    """Return a fingerprint of how tasks are prompted, cropped and scored; 16
-    hexadecimal digits.
-    """
-    known = []
-    for task in tasks:
-        templates = list(task.templates)
-        known.append([task.name, templates, task.crop, task.label_kind, task.metric])
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
-
-
-def _head(task: Task) -> bytes:
-    return json.dumps([task.name, list(task.classnames)]).encode()
-
-
-def _line(sample: Sample) -> bytes:
-    return f"{sample.key}\0{sample.labels}\n".encode("utf-8", "surrogateescape")
-
-
-def _samples(task: Task) -> Iterator[Sample]:
+def _described(task: Task, content: bool = False) -> Iterator[bytes]:
+    head = [task.name, list(task.classnames)]
+    yield json.dumps(head).encode()
     for split in (task.train_x, task.val, task.test):
-        yield from split or ()
+        for sample in split or ():
+            line = f"{sample.key}\0{sample.labels}\n"
+            yield line.encode("utf-8", "surrogateescape")
+            if content:
+                yield content_checksum(sample.impath).encode()
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+def _digest(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()[:16]
 
 
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    here = {"cwd": Path(__file__).parent, "stderr": subprocess.DEVNULL}
     try:
-        found = subprocess.run(
-            command,
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
+        found = subprocess.check_output(command, text=True, timeout=20, **here)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return found.strip()

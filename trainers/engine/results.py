@@ -1,7 +1,5 @@
 """The output of a run: prediction files, the records of results.json, and their table."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os
@@ -101,22 +99,20 @@ def write(
             probabilities=values.numpy(),
             **counts,
         )
-    targets = _targets(trainer, scores, split)
+    targets = {}
+    for position, task in enumerate(trainer.tasks):
+        if task.name in scores:
+            targets[task.name] = trainer.sets[split].targets(position)
     if predictions:
         tested = [task for task in trainer.tasks if task.name in predictions]
         tables.write(folder, tested, targets, predictions, trainer.zero_shot_classes)
     records = []
     for position, task in enumerate(trainer.tasks):
-        if not scores:
-            records.append(_record(trainer, position, {}, split))
-        elif task.name in scores:
-            judged = _judged(
-                trainer.cfg,
-                task,
-                scores[task.name],
-                targets[task.name],
-                probabilities[task.name],
-            )
+        name, judged = task.name, {}
+        if name in scores:
+            found = (targets[name], probabilities[name])
+            judged = _judged(cfg, task, scores[name], *found)
+        if judged or not scores:
             records.append(_record(trainer, position, judged, split))
     write_json(folder / "results.json", records, indent=1)
     return records
@@ -125,9 +121,7 @@ def write(
 def _judged(
     cfg, task: Task, score: float, targets: Tensor, probabilities: Tensor
 ) -> dict:
-    """Return the part of a record about scores in percent, macro F1 of single labels
-    included.
-    """
+    """Return the part of a record about scores in percent."""
     judged = {"score": round(score, 6)}
     if task.metric == "accuracy":
         predicted = tables.six_decimals(probabilities).argmax(axis=1)
@@ -141,11 +135,9 @@ def _record(trainer, position: int, judged: dict, split: str) -> dict:
     record = {"task": task.name, "metric": task.metric, **judged}
     if split != "test":
         record["split"] = split
-    record |= {
-        "trainer": cfg.TRAINER.NAME,
-        "shots": int(cfg.DATASET.NUM_SHOTS),
-        "seed": max(cfg.SEED, 0),
-    }
+    record["trainer"] = cfg.TRAINER.NAME
+    record["shots"] = int(cfg.DATASET.NUM_SHOTS)
+    record["seed"] = max(cfg.SEED, 0)
     for column, values in trainer.reference_scores.items():
         if task.name in values:
             record[column] = round(values[task.name], 6)
@@ -163,19 +155,13 @@ def _record(trainer, position: int, judged: dict, split: str) -> dict:
     return record
 
 
-def _targets(trainer, names: Iterable[str], split: str) -> dict[str, Tensor]:
-    """Return the labels of a split's images by task."""
-    targets = {}
-    for position, task in enumerate(trainer.tasks):
-        if task.name in names:
-            targets[task.name] = trainer.sets[split].targets(position)
-    return targets
+def has_predictions(records: Sequence[dict]) -> bool:
+    """Return True for results on test sets, False with TEST.NO_TEST or TEST.SPLIT val."""
+    return all("score" in record and "split" not in record for record in records)
 
 
 def digest(directory: str, epoch: int | None = None) -> str:
-    """Return a fingerprint of the prompt in a run's folder: 16 hexadecimal digits over
-    its tensors.
-    """
+    """Return a fingerprint of a run's prompt: 16 hexadecimal digits of tensors."""
     path = Path(checkpoint_path(directory, epoch))
     written = path.stat()
     return _digest_once(path, written.st_mtime_ns, written.st_size)
@@ -183,9 +169,7 @@ def digest(directory: str, epoch: int | None = None) -> str:
 
 @lru_cache(maxsize=128)
 def _digest_once(path: Path, written: int, size: int) -> str:
-    """Return the digest of a checkpoint, computed once a version of the file: all
-    targets start from one source prompt.
-    """
+    """Return the digest of a checkpoint, computed once a version of the file."""
     state = read_checkpoint(path).state
     total = hashlib.sha256()
     for name in sorted(state):
@@ -195,36 +179,25 @@ def _digest_once(path: Path, written: int, size: int) -> str:
 
 
 def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
-    """Return F1 in percent, averaged over the labels (N,) that occur, of predicted
-    labels (N,).
-    """
+    """Return F1 in percent of predictions (N,), the mean over labels that occur."""
     scores = []
     for label in np.unique(targets):
-        hits = np.sum((targets == label) & (predicted == label))
-        scores.append(
-            2 * hits / (np.sum(targets == label) + np.sum(predicted == label))
-        )
+        true, found = targets == label, predicted == label
+        hits = np.sum(true & found)
+        scores.append(2 * hits / (np.sum(true) + np.sum(found)))
     return 100.0 * float(np.mean(scores))
 
 
 def parsed_lines(records: Sequence[dict], trained: bool) -> str:
-    """Return the lines that CoOp's parse_test_res.py reads from a log; of several
-    tasks, means. "" without accuracies.
-    """
-    scores = [
-        record["score"]
-        for record in records
-        if record["metric"] == "accuracy" and "score" in record
-    ]
+    """Return the lines that CoOp's parse_test_res.py reads from a log, or ""."""
     f1 = [record["macro_f1"] for record in records if "macro_f1" in record]
-    if not scores or len(f1) < len(records):
+    if not f1 or len(f1) < len(records):
         return ""
-    lines = ["Finish training"] if trained else []
-    lines += [
-        "=> result",
-        f"* accuracy: {sum(scores) / len(scores):.1f}%",
-        f"* macro_f1: {sum(f1) / len(f1):.1f}%",
-    ]
+    accuracy = sum(record["score"] for record in records) / len(records)
+    mean_f1 = sum(f1) / len(f1)
+    lines = ["=> result", f"* accuracy: {accuracy:.1f}%", f"* macro_f1: {mean_f1:.1f}%"]
+    if trained:
+        lines.insert(0, "Finish training")
     return "\n".join(lines) + "\n"
 
 
@@ -246,11 +219,11 @@ def markdown(records: Sequence[dict]) -> str:
 
     Below it, the tasks that are worse than zero-shot.
     """
-    rows = [
-        ["task", "metric"],
-        *([_cell(record["task"]), record["metric"]] for record in records),
-        ["mean", ""],
-    ]
+    rows = [["task", "metric"]]
+    for record in records:
+        name = printable(record["task"]).replace("|", "\\|")
+        rows.append([name, record["metric"]])
+    rows.append(["mean", ""])
     for column, label in COLUMNS.items():
         values = [record[column] for record in records if column in record]
         if not values:
@@ -274,38 +247,31 @@ def markdown(records: Sequence[dict]) -> str:
 
 
 def below_zero_shot(records: Sequence[dict]) -> str:
-    """Return a sentence about the tasks that are more than `TOLERATED_LOSS` below
-    zero-shot, "" without its scores.
-    """
-    compared = [
-        record for record in records if "zero_shot" in record and "score" in record
-    ]
+    """Return a sentence about tasks `TOLERATED_LOSS` below zero-shot, or ""."""
+    compared, worse = 0, []
+    for record in records:
+        if "zero_shot" in record and "score" in record:
+            compared += 1
+            if record["score"] < record["zero_shot"] - TOLERATED_LOSS:
+                worse.append(printable(record["task"]))
     if not compared:
         return ""
-    worse = []
-    for record in compared:
-        if record["score"] < record["zero_shot"] - TOLERATED_LOSS:
-            worse.append(printable(record["task"]))
-    count = f"{len(worse)} of {len(compared)} tasks are"
+    if not worse:
+        return "No task is more than a point below zero-shot"
+    count = f"{len(worse)} of {compared} tasks are"
     if len(worse) == 1:
-        count = f"1 of {len(compared)} tasks is"
-    if len(compared) == 1:
+        count = f"1 of {compared} tasks is"
+    if compared == 1:
         count = "The task is"
-    if worse:
-        return f"{count} more than a point below zero-shot: {', '.join(worse)}"
-    return "No task is more than a point below zero-shot"
-
-
-def _cell(text: str) -> str:
-    return printable(text).replace("|", "\\|")
+    return f"{count} more than a point below zero-shot: {', '.join(worse)}"
 
 
 def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Return a line: the first two cells to the left, numbers to the right."""
-    padded = [
-        cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)
-    ]
-    padded += [
-        cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)
-    ]
+    padded = []
+    for cell, width in zip(cells, widths, strict=True):
+        if len(padded) < 2:
+            padded.append(cell.ljust(width))
+        else:
+            padded.append(cell.rjust(width))
     return f"| {' | '.join(padded)} |"

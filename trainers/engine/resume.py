@@ -1,5 +1,4 @@
-"""The state of a run in training, from which it continues exactly, to the bit, however
-it ended.
+"""The state of a run in training, from which it continues exactly, to the bit.
 
 A state is written after every epoch, and within an epoch after a minute; it is removed
 when the run is finished. Only the work since then is lost. A step's batch, its
@@ -7,8 +6,6 @@ augmentation and the learning rate depend only on seed, epoch and step, so with 
 prompt, the optimiser, the schedule, the loss scale, the best prompt and the random
 generators it is complete. The file ends in a checksum of itself.
 """
-
-from __future__ import annotations
 
 import io
 import logging
@@ -38,10 +35,8 @@ SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` whole epochs and as many steps of the next as there
-    are `losses`.
-
-    Of several processes the main one writes it.
+    """Write the state after `epoch` epochs and as many steps as there are `losses`. Of
+    several processes the main one writes it.
     """
     if not distributed.main():
         return
@@ -77,7 +72,12 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
     """
     folder = Path(trainer.output_dir)
     path = folder / STATE
-    state = _read_whole(path)
+    state = _read(path)
+    if state is None and path.exists():
+        log.warning(
+            "%s is damaged, or of an earlier version: the run is trained again from the start",
+            path,
+        )
     if not state:
         return 0, []
     known, wanted = state.get("facts", {}), trainer.context.metadata
@@ -88,19 +88,19 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
             f"{path} is the state of a run that differs in {', '.join(other)}: --overwrite starts the run again"
         )
     there = _checkpoints(folder, state["epoch"])
-    damaged = [
-        name for name, known in state["checkpoints"].items() if there.get(name) != known
-    ]
+    expected = state["checkpoints"]
+    damaged = [name for name in expected if there.get(name) != expected[name]]
     if damaged:
-        names = ", ".join(damaged)
         log.warning(
             "%s: damaged or missing: %s; it is trained again from the start",
-            folder,
-            names,
+            *(folder, ", ".join(damaged)),
         )
         return 0, []
-    if distributed.main():
-        _restore_best(folder, state["best"])
+    if distributed.main() and state["best"] is not None:
+        path = folder / BEST
+        content = state["best"].numpy().tobytes()
+        if not path.is_file() or path.read_bytes() != content:
+            write_bytes(path, content)
     distributed.barrier()
     for name, part in _parts(trainer).items():
         part.load_state_dict(state[name])
@@ -111,9 +111,7 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
 
 
 def reached(folder: str | os.PathLike) -> str:
-    """Return in words the progress that a state in a run's folder keeps, "" if there is
-    none.
-    """
+    """Return in words the progress that a state in a run's folder keeps, or ""."""
     state = _read(Path(folder) / STATE)
     if not state:
         return ""
@@ -121,19 +119,6 @@ def reached(folder: str | os.PathLike) -> str:
     if state["losses"]:
         text += f" and {len(state['losses'])} steps"
     return text
-
-
-def _read_whole(path: Path) -> dict | None:
-    """Return the state in a file, None if there is none; log a warning if it is
-    damaged.
-    """
-    state = _read(path)
-    if state is None and path.exists():
-        log.warning(
-            "%s is damaged, or of an earlier version: the run is trained again from the start",
-            path,
-        )
-    return state
 
 
 def _read(path: Path) -> dict | None:
@@ -160,22 +145,10 @@ def _checkpoints(folder: Path, epochs: int) -> dict[str, str]:
     return found
 
 
-def _restore_best(folder: Path, content: Tensor | None) -> None:
-    """Write the best checkpoint as it was when the state was saved."""
-    if content is None:
-        return
-    path, expected = folder / BEST, content.numpy().tobytes()
-    if not path.is_file() or path.read_bytes() != expected:
-        write_bytes(path, expected)
-
-
 def _parts(trainer) -> dict:
-    parts = {
-        "state_dict": trainer.model.prompt,
-        "optimizer": trainer.optim,
-        "scheduler": trainer.sched,
-    }
-    if trainer.scaler is not None:
+    parts = {"state_dict": trainer.model.prompt}
+    parts |= {"optimizer": trainer.optim, "scheduler": trainer.sched}
+    if trainer.scaler.is_enabled():
         parts["scaler"] = trainer.scaler
     if trainer.average is not None:
         parts["average"] = trainer.average

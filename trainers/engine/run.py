@@ -3,13 +3,11 @@
 Checked, executed, or reused.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,37 +17,20 @@ from yacs.config import CfgNode
 
 from datasets import Task
 from datasets.few_shot import write_record
-from datasets.multitask import MultitaskDataset
 from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
 from trainers.evaluation import SPLITS
 
-from . import distributed, provenance, results, resume, value_checks
+from . import distributed, provenance, results, resume, run_dir, value_checks
 from .config import trainer_class, without_local_paths
 from .config_values import flatten
 from .context import PromptSetup, RunContext, TaskPool
-from .decoding import decode_test_images
-from .run_dir import (
-    RESULTS,
-    Action,
-    FolderState,
-    Status,
-    another_run,
-    decide,
-    exclusive_folder,
-    finished_metadata,
-    read_manifest,
-    remove_unfinished,
-    run_status,
-    tidy,
-    write_config,
-    write_manifest,
-)
+from .run_dir import RESULTS, Action, FolderState, Status, read_manifest
 from .settings import task_names
 from .setup_checks import check_classes
 from .start import CLASSES
-from .tracking import Tracker, check_backend, open_tracker
+from .tracking import Tracker, open_tracker
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +43,7 @@ class Run:
     """A run in `cfg.OUTPUT_DIR`.
 
     Attributes:
-        start: folder of the run whose prompt is the initial one, or is evaluated; "": a
-            fresh prompt.
-        load_epoch: of `start`; None: its best.
-        trains: False only evaluates.
+        start, load_epoch, trains: as of `RunContext`.
         references: the models that are scored beside its prompt: "zero_shot" (unless
             TEST.ZERO_SHOT is False) and, before training, "source", the prompt it
             starts from.
@@ -85,22 +63,18 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Return the folder that it writes to."""
         return Path(self.cfg.OUTPUT_DIR)
 
     @property
     def trainer(self) -> type:
-        """Return the trainer's class."""
         return trainer_class(self.cfg.TRAINER.NAME)
 
     @property
     def names(self) -> list[str]:
-        """Return the names of its tasks."""
         return task_names(self.cfg)
 
     @property
     def epochs(self) -> int:
-        """Return the number of epochs that it trains for."""
         if self.trains:
             return self.cfg.OPTIM.MAX_EPOCH
         return 0
@@ -122,10 +96,11 @@ def next_action(
     this one starts from.
     """
     start = run.start_digest() if start_exists else None
-    state = run_status(run.cfg, run.epochs, start, run.trainer.learns)
+    learns = run.trainer.learns
+    state = run_dir.run_status(run.cfg, run.epochs, start, learns)
     if state.status in (Status.FINISHED, Status.DAMAGED):
         state = _with_data_compared(run, state, tasks or TaskPool())
-    return decide(run.folder, state, run.resume)
+    return run_dir.decide(run.folder, state, run.resume)
 
 
 def _require_work(run: Run) -> None:
@@ -146,32 +121,31 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     """
     value_checks.check(run.cfg, run.trainer.multitask)
     _require_work(run)
-    check_backend(run.track)
+    open_tracker(run.track)
     action = next_action(run, tasks, start_exists)
-    if action is not Action.REUSE:
-        # missing data are found before a large backbone is loaded
-        built = tasks.get(run.cfg, run.names)
-        # they are read last
-        require_files(item.impath for task in built for item in task.test)
-        backbone = run.trainer.load_backbone(run.cfg)
-        for task in built:
-            backbone.check_classes(
-                task.classnames, task.name, run.cfg.DATASET.ALLOW_UNKNOWN_WORDS
-            )
-        setup = PromptSetup(run.cfg, built, backbone)
-        start = run.start if start_exists else ""
-        run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
-        if "zero_shot" in run.references and run.cfg.TEST.ZERO_SHOT:
-            check_classes(setup, None)
-        if run.trainer.learns and not (run.trains or run.start or run.fresh):
-            raise ValueError(
-                f"nothing to evaluate: without training (--eval-only, --shots 0) {run.cfg.TRAINER.NAME} needs "
-                "--model-dir, the folder of a run, or a source stage"
-            )
-        if distributed.main():
-            images = decode_test_images(run.cfg, setup.tasks, tasks.cache_budget)
-            if images is not None:
-                tasks.test_images[run.cfg.OUTPUT_DIR] = images
+    if action is Action.REUSE:
+        return action
+    cfg = run.cfg
+    # missing data are found before a large backbone is loaded
+    built = tasks.get(cfg, run.names)
+    # they are read last
+    require_files(item.impath for task in built for item in task.test)
+    backbone = run.trainer.load_backbone(cfg)
+    allows_any = cfg.DATASET.ALLOW_UNKNOWN_WORDS
+    for task in built:
+        backbone.check_classes(task.classnames, task.name, allows_any)
+    setup = PromptSetup(cfg, built, backbone)
+    start = run.start if start_exists else ""
+    run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
+    if "zero_shot" in run.references and cfg.TEST.ZERO_SHOT:
+        check_classes(setup, None)
+    if run.trainer.learns and not (run.trains or run.start or run.fresh):
+        raise ValueError(
+            f"nothing to evaluate: without training (--eval-only, --shots 0) {cfg.TRAINER.NAME} needs "
+            "--model-dir, the folder of a run, or a source stage"
+        )
+    if distributed.main():
+        tasks.decode_test_images(cfg, built)
     return action
 
 
@@ -183,7 +157,7 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
     cannot be written; only the present epoch is lost then, as the message says.
     """
     tasks = tasks or TaskPool()
-    with exclusive_folder(run.folder):
+    with run_dir.exclusive_folder(run.folder):
         try:
             action = distributed.from_main(lambda: _action_after_repair(run, tasks))
             if action is Action.REUSE:
@@ -199,8 +173,8 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
 
 def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
-        write_manifest(run.folder, finished_metadata(run.folder))
-    tidy(run.folder)
+        run_dir.write_manifest(run.folder, run_dir.finished_metadata(run.folder))
+    run_dir.tidy(run.folder)
     name = run.names[0]
     if len(run.names) > 1:
         name = f"on {len(run.names)} tasks"
@@ -210,70 +184,76 @@ def _reuse(run: Run) -> list[dict]:
 
 
 def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
-    tasks = pool.get(run.cfg, run.names)
-    images = pool.test_images.pop(run.cfg.OUTPUT_DIR, None)
+    cfg = run.cfg
+    tasks = pool.get(cfg, run.names)
+    images = pool.test_images.pop(cfg.OUTPUT_DIR, None)
     # a run's numbers depend on its own seed, not on earlier runs
-    set_random_seed(run.cfg.SEED)
-    _set_deterministic(run.cfg.TRAIN.DETERMINISTIC)
+    set_random_seed(cfg.SEED)
+    if cfg.TRAIN.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # kernels that give the same bits each time, or an error
+    torch.use_deterministic_algorithms(cfg.TRAIN.DETERMINISTIC)
+    torch.backends.cudnn.benchmark = False
     tracker = Tracker()
     if distributed.main():
         tracker = open_tracker(run.track)
-    context = replace(_context(run, tasks, action, images), tracker=tracker)
-    trainer = run.trainer(run.cfg, context)
-    if distributed.main():
-        remove_unfinished(run.folder)
-        write_config(run.cfg)
-        if run.trainer.learns:
-            _write_samples(run, tasks)
-        if action is not Action.RETEST:
-            write_manifest(run.folder, finished=False)
-    _log_counts(trainer)
-    _log_shared_validation(run, tasks)
-    title = f"{run.cfg.TRAINER.NAME} {','.join(run.names)} seed {run.cfg.SEED}"
-    settings_of_run = dict(flatten(without_local_paths(run.cfg)))
-    tracker.start(title, settings_of_run, run.folder)
-    records = trainer.run()
-    tracker.finish(records)
-    return records
-
-
-def _log_counts(trainer) -> None:
-    """Log the classes and images of each task."""
-    with tqdm.external_write_mode():
-        for task, *sizes in zip(
-            trainer.tasks, *(trainer.sets[split].sizes for split in SPLITS), strict=True
-        ):
-            counts = "{} training, {} validation, {} test images".format(*sizes)
-            log.info("%s: %d classes, %s", task.name, task.num_classes, counts)
-
-
-def _context(
-    run: Run, tasks: Sequence[Task], action: Action, images: MultitaskDataset | None
-) -> RunContext:
-    references = list(run.references)
-    if not run.cfg.TEST.ZERO_SHOT:
-        references = [name for name in references if not name.startswith("zero_shot")]
-    if "source" in references and not (
-        run.start and (run.trains or run.cfg.DATASET.NUM_SHOTS == 0)
-    ):
-        references.remove("source")
-    metadata = {"epochs": run.epochs, "start": run.start_digest()}
-    metadata |= {
-        "drawn": provenance.of_lists(tasks),
-        "content": provenance.of_content(tasks),
-        "settings": provenance.of_settings(tasks),
-    }
-    return RunContext(
+    context = RunContext(
         tasks,
         run.trains,
         run.start,
         run.load_epoch,
         resume=action is Action.RESUME,
         retest=action is Action.RETEST,
-        references=tuple(references),
-        metadata=metadata,
+        references=_references(run),
+        metadata={"epochs": run.epochs, "start": run.start_digest()}
+        | provenance.of_tasks(tasks),
         test_images=images,
+        tracker=tracker,
     )
+    trainer = run.trainer(cfg, context)
+    if distributed.main():
+        run_dir.remove_unfinished(run.folder)
+        run_dir.write_config(cfg)
+        if run.trainer.learns:
+            _write_samples(run, tasks)
+        if action is not Action.RETEST:
+            run_dir.write_manifest(run.folder, finished=False)
+    _log_tasks(run, trainer)
+    title = f"{cfg.TRAINER.NAME} {','.join(run.names)} seed {cfg.SEED}"
+    tracker.start(title, dict(flatten(without_local_paths(cfg))), run.folder)
+    records = trainer.run()
+    tracker.finish(records)
+    return records
+
+
+def _log_tasks(run: Run, trainer) -> None:
+    """Log classes and images of each task, and if validation images are trained on."""
+    same = []
+    with tqdm.external_write_mode():
+        for position, task in enumerate(trainer.tasks):
+            sizes = [trainer.sets[split].sizes[position] for split in SPLITS]
+            counts = "{} training, {} validation, {} test images".format(*sizes)
+            log.info("%s: %d classes, %s", task.name, task.num_classes, counts)
+            if task.val and task.val == task.train_x:
+                same.append(task.name)
+        if same and run.trains:
+            names = ", ".join(same)
+            if len(same) > 5:
+                names = f"{len(same)} tasks"
+            log.info(
+                "%s: with one shot, the validation images are the training images",
+                names,
+            )
+
+
+def _references(run: Run) -> tuple[str, ...]:
+    references = list(run.references)
+    if not run.cfg.TEST.ZERO_SHOT:
+        references = [name for name in references if not name.startswith("zero_shot")]
+    adapts = run.trains or run.cfg.DATASET.NUM_SHOTS == 0
+    if "source" in references and not (run.start and adapts):
+        references.remove("source")
+    return tuple(references)
 
 
 def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
@@ -288,45 +268,31 @@ def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
         write_record(run.folder / "fewshot" / f"{task.name}.json", task, shots, seed)
 
 
-def _log_shared_validation(run: Run, tasks: Sequence[Task]) -> None:
-    """Log the tasks that have the same images for training and validation."""
-    same = [task.name for task in tasks if task.val and task.val == task.train_x]
-    if same and run.trains:
-        names = ", ".join(same)
-        if len(same) > 5:
-            names = f"{len(same)} tasks"
-        with tqdm.external_write_mode():
-            log.info(
-                "%s: with one shot, the validation images are the training images",
-                names,
-            )
-
-
 def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
     """Return `state`, or OTHER if the images, labels, templates, crop or metric of a
     task have changed since the run was finished.
     """
-    about = finished_metadata(run.folder)
+    about = run_dir.finished_metadata(run.folder)
     try:
         built = tasks.get(run.cfg, run.names)
-        drawn, content = provenance.of_lists(built), provenance.of_content(built)
+        now = provenance.of_tasks(built)
     except FileNotFoundError as error:
         log.warning("%s: its data are not compared: %s", run.folder, error)
         return state
-    settings = provenance.of_settings(built)
-    if about.get("settings", settings) != settings:
-        return another_run(["the templates, the crop or the metric of a task"])
-    if about.get("drawn", drawn) == drawn and about.get("content", content) == content:
+    changed = [name for name in now if about.get(name, now[name]) != now[name]]
+    if "settings" in changed:
+        return run_dir.another_run(["the templates, the crop or the metric of a task"])
+    if not changed:
         return state
     known = {}
     if state.status is Status.FINISHED:
         for record in read_json(run.folder / RESULTS):
             known[record["task"]] = record["data"]
-    names = []
+    different = []
     for task in built:
         if known.get(task.name, "") != provenance.of_data(task):
-            names.append(task.name)
-    return another_run([f"the images of {name}, or their labels" for name in names])
+            different.append(f"the images of {task.name}, or their labels")
+    return run_dir.another_run(different)
 
 
 def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
@@ -339,7 +305,7 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     damaged = read_manifest(run.folder).damaged()
     log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
     built = tasks.get(run.cfg, run.names)
-    write_config(run.cfg)
+    run_dir.write_config(run.cfg)
     if run.trainer.learns:
         _write_samples(run, built)
     learner = run.folder / "prompt_learner"
@@ -367,13 +333,3 @@ def _kept(run: Run) -> str:
     if reached:
         lost = f"{reached} are kept, the present epoch is lost"
     return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command continues"
-
-
-def _set_deterministic(wanted: bool) -> None:
-    """Let torch use only kernels that give the same bits each time; an operation that
-    has none raises an error.
-    """
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.benchmark = False

@@ -12,8 +12,6 @@ With --overwrite the folder is put aside before it is looked at (`replaced_on_su
 so that it holds nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import enum
 import logging
@@ -47,9 +45,8 @@ OUTPUTS = (
     "cmat*",
 )
 FACTS = ("epochs", "start", "drawn", "content", "settings")
-# exists while a process works in the folder; a killed process leaves it, and nobody
-# holds it then
 MAX_NAME = 255  # bytes of a name on common file systems
+# exists while a process works in the folder; a killed process leaves it unheld
 LOCK = ".lock"
 
 
@@ -73,11 +70,17 @@ class Action(enum.Enum):
     RESUME = "continue"
 
 
+ACTIONS = {
+    Status.EMPTY: Action.RUN,
+    Status.FINISHED: Action.REUSE,
+    Status.DAMAGED: Action.REPAIR,
+    Status.INTERRUPTED: Action.RESUME,
+}
+
+
 @dataclass(frozen=True)
 class FolderState:
-    """A status; `detail` states the progress of an interrupted run, or the keys in
-    which another run differs.
-    """
+    """A status; `detail`: progress of an interrupted run, or keys that differ."""
 
     status: Status
     detail: str = ""
@@ -86,27 +89,18 @@ class FolderState:
 def decide(
     folder: str | os.PathLike, state: FolderState, resume_allowed: bool
 ) -> Action:
-    """Return the action for a run whose folder is in a state.
-
-    Raise ValueError if it may not be touched.
-    """
+    """Return the action for a folder's state; ValueError if it is left alone."""
     if state.status is Status.OTHER:
         raise ValueError(
             f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
         )
-    if state.status is Status.FINISHED:
-        return Action.REUSE
-    if state.status is Status.EMPTY:
-        return Action.RUN
+    if resume_allowed or state.status in (Status.FINISHED, Status.EMPTY):
+        return ACTIONS[state.status]
     if state.status is Status.DAMAGED:
-        if resume_allowed:
-            return Action.REPAIR
         raise ValueError(
             f"{folder} holds a finished run with damaged or missing files: {state.detail}; --resume auto makes them "
             "again, --overwrite starts again"
         )
-    if resume_allowed:
-        return Action.RESUME
     reached = f" ({state.detail})" if state.detail else ""
     raise ValueError(
         f"{folder} holds an interrupted run{reached}: --resume auto continues it, --overwrite starts again"
@@ -153,9 +147,7 @@ def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) ->
 
 
 def experiment_status(cfg) -> FolderState:
-    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs, which
-    have their own folders in it.
-    """
+    """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs."""
     different = different_keys(cfg)
     if different:
         return another_run(different)
@@ -182,9 +174,7 @@ def different_keys(cfg) -> list[str]:
 
 @lru_cache(maxsize=128)
 def _load_once(path: Path, written: int, size: int) -> CfgNode:
-    """Load a configuration again only if its file has been written since: runs are
-    looked at when they are checked and when they are executed.
-    """
+    """Load a configuration again only if its file has been written since."""
     return load(path)
 
 
@@ -226,22 +216,13 @@ def read_manifest(folder: Path) -> manifest.Manifest | None:
 def write_manifest(
     folder: Path, about: Mapping[str, object] | None = None, finished: bool = True
 ) -> None:
-    """Write the manifest of a run's files: of a finished run all that it leaves but its
-    log and curves.
-    """
-    patterns = INPUTS
-    if finished:
-        patterns = INPUTS + OUTPUTS
+    """Write the manifest of a run's files but log and curves."""
     names = []
-    for pattern in patterns:
+    for pattern in INPUTS + OUTPUTS if finished else INPUTS:
         for path in folder.glob(pattern):
-            name = path.relative_to(folder)
-            if (
-                path.is_file()
-                and name != resume.STATE
-                and not name.name.startswith(".")
-            ):
-                names.append(name.as_posix())
+            is_left_out = path.name.startswith(".") or path == folder / resume.STATE
+            if path.is_file() and not is_left_out:
+                names.append(path.relative_to(folder).as_posix())
     manifest.write(folder, names, about)
 
 
@@ -255,18 +236,15 @@ def finished_metadata(folder: Path) -> Mapping:
 
 
 def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
-    """Write the manifest of a finished run, and remove the files that only an
-    unfinished one needs.
-    """
+    """Write the manifest of a finished run, and tidy its folder."""
     if distributed.main():
         write_manifest(Path(folder), about)
     tidy(folder)
 
 
 def resumed_folder(cfg) -> str:
-    """Return the folder that `--resume DIR` names.
-
-    Raise ValueError or FileNotFoundError if no run can continue there.
+    """Return the folder that `--resume DIR` names. Raise ValueError or
+    FileNotFoundError if no run can continue there.
     """
     folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
     if not (folder / "config.yaml").is_file():
@@ -304,23 +282,15 @@ def check_folder(folder: str | os.PathLike) -> None:
     """Raise ValueError if `folder` cannot be one, as a file is in its way, and InUse if
     another process is at work in it.
     """
-    path = Path(folder)
+    path, flag = Path(folder), "--output-dir (OUTPUT_DIR)"
     for part in path.parts:
         if len(os.fsencode(part)) > MAX_NAME:
-            raise ValueError(
-                f"--output-dir (OUTPUT_DIR): {part} has more than {MAX_NAME} bytes"
-            )
+            raise ValueError(f"{flag}: {part} has more than {MAX_NAME} bytes")
     if path.is_symlink() and not path.exists():
-        raise ValueError(
-            f"--output-dir (OUTPUT_DIR): {path} is a link to a folder that is not there"
-        )
-    for place in (path, *path.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise ValueError(
-                    f"--output-dir (OUTPUT_DIR): {place} is a file, not a folder"
-                )
-            break
+        raise ValueError(f"{flag}: {path} is a link to a folder that is not there")
+    place = next(place for place in (path, *path.parents) if place.exists())
+    if not place.is_dir():
+        raise ValueError(f"{flag}: {place} is a file, not a folder")
     if (path / LOCK).is_file():
         with exclusive_folder(path):
             pass
@@ -363,9 +333,7 @@ def remove_unfinished(folder: str | os.PathLike) -> None:
 
 
 def tidy(folder: str | os.PathLike) -> None:
-    """Remove the files that only an unfinished run needs: its state, and unfinished
-    files.
-    """
+    """Remove what only an unfinished run needs: its state, and unfinished files."""
     if distributed.main():
         (Path(folder) / resume.STATE).unlink(missing_ok=True)
         remove_unfinished(folder)

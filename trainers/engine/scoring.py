@@ -1,10 +1,6 @@
-"""Many prompts on the same tasks: each task's images are decoded once for all, and
-encoded once for all text prompts.
-"""
+"""Many prompts on the same tasks, whose images are decoded and encoded once."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,26 +49,12 @@ def score_prompts(
     cache. Raises ValueError if a run's configuration computes features in another way
     than `cfg`, and if a class-specific prompt does not fit a task.
     """
-    scores = np.empty((len(prompts), len(tasks)))
-    for column, (_, values) in enumerate(scores_by_task(prompts, cfg, tasks, split)):
-        scores[:, column] = values
-    return scores
-
-
-def scores_by_task(
-    prompts: Sequence[PromptOrRun],
-    cfg,
-    tasks: Sequence[Task | str],
-    split: str = "test",
-) -> Iterator[tuple[Task, np.ndarray]]:
-    """Yield the columns of `score_prompts` one by one: a task and the scores (P,) on
-    it.
-    """
     store = build_store(cfg)
     backbone = store.backbone
     models = [_model(prompt, cfg, backbone) for prompt in prompts]
     folders = [prompt for prompt in prompts if isinstance(prompt, (str, Path))]
-    for task in tasks:
+    scores = np.empty((len(prompts), len(tasks)))
+    for column, task in enumerate(tasks):
         if isinstance(task, str):
             task = build_task(cfg, task)
         for folder in folders:
@@ -80,7 +62,8 @@ def scores_by_task(
         images = build_images(cfg, [task], split, backbone.preprocessing)
         if not len(images):
             raise ValueError(f"{task.name} has no {split} images")
-        yield task, _scores(models, task, images, store)
+        scores[:, column] = _scores(models, task, images, store)
+    return scores
 
 
 def _scores(
@@ -88,19 +71,23 @@ def _scores(
     task: Task,
     images: MultitaskDataset,
     store: FeatureStore,
-) -> np.ndarray:
+) -> list[float]:
     targets = images.targets(0)
     scores, constant = [], None
     for model, features in zip(models, _features(models, images, store), strict=True):
-        if not _has_constant_classes(model):
-            classes = _classes(model, task)
-        else:  # the same for all prompts of the image tower
-            if constant is None:
-                constant = _classes(model, task)
+        is_constant = _has_constant_classes(model)
+        if is_constant and constant is not None:
             classes = constant
+        else:
+            try:
+                classes = class_features(model, task)
+            except ValueError as error:  # a class-specific context of other classes
+                raise ValueError(f"{task.name}: {error}") from None
+        if is_constant:  # the same for all prompts of the image tower
+            constant = classes
         values = probabilities(model, features, classes)
         scores.append(results.score(task, targets, values))
-    return np.array(scores)
+    return scores
 
 
 def _features(
@@ -116,9 +103,7 @@ def _features(
 
 
 def _model(prompt: PromptOrRun, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
-    """Return the prompted CLIP of a prompt, or of a run whose features are those of
-    `cfg`.
-    """
+    """Return the prompted CLIP of a prompt, or of a run that fits `cfg`."""
     name = ""
     if isinstance(prompt, (str, Path)):
         name = f"{prompt}: "
@@ -151,16 +136,7 @@ def read_run(folder: str | Path, cfg) -> Prompt | None:
 
 
 def _has_constant_classes(model: PromptedCLIP) -> bool:
-    """Return True for a prompt of the image tower alone, whose class features are plain
-    CLIP's with one template.
-    """
+    """Return True if class features are plain CLIP's with one template."""
     if not model.has_visual_prompt or model.has_text_prompt or model.has_class_contexts:
         return False
     return not model.prompt.task_templates and model.contexts().weight == 1
-
-
-def _classes(model: PromptedCLIP, task: Task) -> Tensor:
-    try:
-        return class_features(model, task)
-    except ValueError as error:  # a class-specific context of other classes
-        raise ValueError(f"{task.name}: {error}") from None

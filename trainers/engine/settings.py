@@ -122,7 +122,11 @@ def task_names(cfg: CfgNode) -> list[str]:
     return split_names(cfg.DATASET.DATASET or cfg.DATASET.NAME)
 
 
+def all_task_names(cfg: CfgNode) -> list[str]:
+    """Return the tasks of a run and those of its source stage."""
+    return task_names(cfg) + split_names(cfg.MULTITASK.SOURCE)
+
+
 def split_names(text: str) -> list[str]:
     """Return comma-separated names."""
-    names = [name.strip() for name in text.split(",")]
-    return [name for name in names if name]
+    return list(filter(None, map(str.strip, text.split(","))))

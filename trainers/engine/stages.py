@@ -1,8 +1,4 @@
-"""The runs of an experiment: one run, or a source prompt learned on many tasks and then
-each target adapted from it (or from scratch).
-"""
-
-from __future__ import annotations
+"""The runs of an experiment: one, or a source prompt and targets adapted from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +9,7 @@ from yacs.config import CfgNode
 from datasets import pocket, task_name
 from toolkit.common.structured import read_yaml
 
-from .config import (
-    RunOptions,
-    trainer_class,
-    with_overrides,
-)
+from .config import RunOptions, trainer_class, with_overrides
 from .run import Run
 from .settings import split_names, task_names
 from .value_checks import multitask_advice
@@ -61,37 +53,24 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
         and cfg.DATASET.NUM_SHOTS != 0
         and not (options.eval_only or options.no_train)
     )
-    _check_anchor(cfg, from_scratch=trains and not sources and not options.model_dir)
+    if trains and not (sources or options.model_dir):
+        _check_anchor(cfg)
     tasks = [*sources, *names]
     for related in groups.values():
         tasks += related
     start, epoch, source = options.model_dir, options.load_epoch, None
-    settings = {
-        "trains": trains,
-        "fresh": options.no_train,
-        "resume": options.resume,
-        "track": options.track,
-    }
+    shared = {"resume": options.resume, "track": options.track}
+    settings = {"trains": trains, "fresh": options.no_train, **shared}
     if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
         references = ("zero_shot",) if cls.learns else ()
-        return Experiment(
-            cfg,
-            [Run(cfg, start, epoch, references=references, **settings)],
-            None,
-            False,
-            tasks,
-        )
+        run = Run(cfg, start, epoch, references=references, **settings)
+        return Experiment(cfg, [run], None, False, tasks)
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
     if sources:
-        source = source_run(cfg, sources, start, epoch, options.resume, options.track)
+        source = source_run(cfg, sources, start, epoch, **shared)
         start, epoch = str(source.folder), None
-    return Experiment(
-        cfg,
-        target_runs(cfg, names, groups, start, epoch, **settings),
-        source,
-        True,
-        tasks,
-    )
+    targets = target_runs(cfg, names, groups, start, epoch, **settings)
+    return Experiment(cfg, targets, source, True, tasks)
 
 
 def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
@@ -109,23 +88,16 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
                 "--eval-only needs --model-dir, the folder of the run to evaluate"
             )
         return []
-    if (
-        whole_suite
-        and not sources
-        and cls.multitask
-        and cls.learns
-        and not options.model_dir
-    ):
+    learns_source = cls.multitask and cls.learns and not options.model_dir
+    if whole_suite and not sources and learns_source:
         return [spec.task for spec in pocket.SOURCES]
     return sources
 
 
-def _check_anchor(cfg: CfgNode, from_scratch: bool) -> None:
-    """Raise ValueError if a prompt that starts from none is to stay near the one that
-    it starts from.
-    """
+def _check_anchor(cfg: CfgNode) -> None:
+    """Raise ValueError if a prompt is to stay near a source prompt, as it has none."""
     to = cfg.TRAINER.ANCHOR.TO
-    if from_scratch and to in ("source", "both"):
+    if to in ("source", "both"):
         raise ValueError(
             f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
         )
@@ -135,35 +107,29 @@ def _one_by_one(
     cls: type, names: Sequence[str], whole_suite: bool, model_dir: str
 ) -> bool:
     """Return True if each task has its own run."""
-    if (Path(model_dir) / "adapt").is_dir():
-        return True
-    if not cls.learns:
-        return False
-    return whole_suite or (len(names) > 1 and not cls.multitask)
+    several = whole_suite or (len(names) > 1 and not cls.multitask)
+    return (cls.learns and several) or (Path(model_dir) / "adapt").is_dir()
 
 
 def read_groups(
     file: str, targets: list[str], sources: Sequence[str] = ()
 ) -> dict[str, list[str]]:
-    """Return target -> tasks to adapt it with, from a YAML file.
-
-    Custom images may be called by the name of their task.
+    """Return target -> tasks to adapt it with, from a YAML file. Custom images may be
+    called by the name of their task.
     """
     if not file:
         return {}
     groups = read_yaml(file, "--groups")
     if not isinstance(groups, dict):
         raise ValueError(f"--groups: {file} must map each target to a list of tasks")
-    for target, related in groups.items():
-        if not isinstance(related, list) or not all(
-            isinstance(name, str) for name in related
-        ):
-            raise ValueError(
-                f"--groups: {file} must map {target} to a list of tasks, not to {related!r}"
-            )
     known = {task_name(name): name for name in [*sources, *targets]}
     named = {}
     for target, related in groups.items():
+        is_list = isinstance(related, list)
+        if not is_list or not all(isinstance(name, str) for name in related):
+            raise ValueError(
+                f"--groups: {file} must map {target} to a list of tasks, not to {related!r}"
+            )
         named[known.get(target, target)] = [known.get(name, name) for name in related]
     unknown = [str(target) for target in named if target not in targets]
     if unknown:
@@ -176,12 +142,11 @@ def read_groups(
 def source_run(
     cfg: CfgNode,
     sources: Sequence[str],
-    model_dir: str = "",
+    start: str = "",
     load_epoch: int | None = None,
-    resume: bool = False,
-    track: str = "",
+    **settings,
 ) -> Run:
-    """Return stage 1: one prompt over all source tasks, in `source/`."""
+    """Return stage 1: one prompt over all source tasks, in `source/`; settings: of `Run`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
     if multi.SOURCE_SHOTS > -2:
         shots = multi.SOURCE_SHOTS
@@ -198,7 +163,7 @@ def source_run(
         OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
         MULTITASK__SOURCE="",
     )
-    return Run(stage, model_dir, load_epoch, resume=resume, track=track)
+    return Run(stage, start, load_epoch, **settings)
 
 
 def target_runs(
@@ -208,12 +173,10 @@ def target_runs(
     start: str = "",
     load_epoch: int | None = None,
     trains: bool = True,
-    fresh: bool = False,
-    resume: bool = False,
-    track: str = "",
+    **settings,
 ) -> list[Run]:
     """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it
-    ("M"), in `adapt/<target>/`.
+    ("M"), in `adapt/<target>/`; settings: of `Run`.
 
     If nothing is trained, `start` may be a whole experiment: each target is then
     evaluated with its own prompt.
@@ -234,6 +197,5 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        run = Run(stage, folder, load_epoch, trains, REFERENCES, fresh, resume, track)
-        runs.append(run)
+        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, **settings))
     return runs

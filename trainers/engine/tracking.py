@@ -1,12 +1,10 @@
 """Curves and results of a run in an experiment tracker: W&B, MLflow or trackio.
 
-A backend has `start`, `log` and `finish`; none of the packages is a requirement. An
-error of a backend never ends a training run: it is one warning, and nothing more is
-sent.
+None of the packages is a requirement. An error of a backend never ends a training run:
+it is one warning, and nothing more is sent.
 """
 
-from __future__ import annotations
-
+import contextlib
 import importlib
 import logging
 import os
@@ -14,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from toolkit.common.structured import read_json, write_json
 
@@ -24,38 +22,26 @@ PROJECT = "mvlpt"  # unless the backend's own environment variable names another
 RECORD = "tracking.json"  # in a run's folder: backend -> id of its run
 
 
-class Backend(Protocol):
-    """The interface of a tracker."""
+class Backend:
+    """A tracker: `start` opens a run, or continues that of an id, and returns its id;
+    `log` adds a point to each curve; `finish` records final scores and closes the run.
+    """
 
-    def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
-        """Open a run, or continue the one of an id; return its id."""
-        ...
+    project_variable = ""
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve."""
-        ...
-
-    def finish(self, scores: Mapping[str, float]) -> None:
-        """Record final scores and close the run."""
-        ...
+    def __init__(self, package: ModuleType) -> None:
+        self.package = package
+        self.project = os.environ.get(self.project_variable, PROJECT)
 
 
-class Wandb:
+class Wandb(Backend):
     """Weights & Biases; WANDB_MODE=offline keeps the run in a local folder."""
 
     project_variable = "WANDB_PROJECT"
 
-    def __init__(self, package: ModuleType) -> None:
-        self.package = package
-
     def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
-        self.run = self.package.init(
-            project=os.environ.get(self.project_variable, PROJECT),
-            name=name,
-            config=dict(settings),
-            id=run_id,
-            resume="allow",
-        )
+        given = {"project": self.project, "config": dict(settings), "resume": "allow"}
+        self.run = self.package.init(name=name, id=run_id, **given)
         return self.run.id
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -66,22 +52,15 @@ class Wandb:
         self.run.finish()
 
 
-class Trackio:
+class Trackio(Backend):
     """Trackio, which keeps runs in a local database and knows them by name."""
 
     project_variable = "TRACKIO_PROJECT"
-
-    def __init__(self, package: ModuleType) -> None:
-        self.package = package
-        self.step = 0
+    step = 0
 
     def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
-        self.package.init(
-            project=os.environ.get(self.project_variable, PROJECT),
-            name=run_id or name,
-            config=dict(settings),
-            resume="allow",
-        )
+        given = {"project": self.project, "config": dict(settings), "resume": "allow"}
+        self.package.init(name=run_id or name, **given)
         return run_id or name
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -93,63 +72,41 @@ class Trackio:
         self.package.finish()
 
 
-class Mlflow:
+class Mlflow(Backend):
     """MLflow; MLFLOW_TRACKING_URI names the server or the folder."""
 
     project_variable = "MLFLOW_EXPERIMENT_NAME"
     PARAMETERS = 100  # of a request, at most
     LENGTH = 500  # of a parameter's text, at most
 
-    def __init__(self, package: ModuleType) -> None:
-        self.package = package
-
     def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
-        self.package.set_experiment(os.environ.get(self.project_variable, PROJECT))
+        self.package.set_experiment(self.project)
         run = self.package.start_run(run_id=run_id, run_name=name)
         if run_id is None:
-            self._log_settings(settings)
+            texts = [
+                (key, str(value)[: self.LENGTH]) for key, value in settings.items()
+            ]
+            for first in range(0, len(texts), self.PARAMETERS):
+                part = texts[first : first + self.PARAMETERS]
+                self.package.log_params(dict(part))
         return run.info.run_id
 
-    def _log_settings(self, settings: Mapping[str, Any]) -> None:
-        texts = [(key, str(value)[: self.LENGTH]) for key, value in settings.items()]
-        for first in range(0, len(texts), self.PARAMETERS):
-            part = texts[first : first + self.PARAMETERS]
-            self.package.log_params(dict(part))
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self.package.log_metrics(self._named(values), step=step)
+    def log(self, values: Mapping[str, float], step: int | None = None) -> None:
+        # names that MLflow allows
+        named = {re.sub(r"[^\w.:/ -]", "_", name): v for name, v in values.items()}
+        self.package.log_metrics(named, step=step)
 
     def finish(self, scores: Mapping[str, float]) -> None:
-        self.package.log_metrics(self._named(scores))
+        self.log(scores)
         self.package.end_run()
-
-    def _named(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return the values under names that MLflow allows."""
-        return {re.sub(r"[^\w.:/ -]", "_", name): v for name, v in values.items()}
 
 
 BACKENDS = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
 
 
-def check_backend(name: str) -> None:
-    """Raise ValueError if the package of a tracker is not installed."""
-    if name:
-        _package(name)
-
-
-def _package(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"--track {name}: {error}; install it with: pip install {name}"
-        ) from None
-
-
 class Tracker:
-    """One run in a tracker, or in none (`Tracker()`).
-
-    A backend's exceptions end the tracking, not the run.
+    """One run in a tracker, or in none (`Tracker()`). A backend's exceptions end the
+    tracking, not the run.
     """
 
     def __init__(self, backend: Backend | None = None, name: str = "") -> None:
@@ -163,7 +120,11 @@ class Tracker:
         """
         if self.backend is None:
             return
-        known = _read_ids(folder / RECORD)
+        known = {}
+        with contextlib.suppress(OSError, ValueError):  # missing or damaged
+            content = read_json(folder / RECORD)
+            if isinstance(content, dict):
+                known = {key: v for key, v in content.items() if isinstance(v, str)}
         started = self._try("start", title, settings, known.get(self.name))
         if self.backend is not None:
             write_json(folder / RECORD, known | {self.name: started}, indent=1)
@@ -173,10 +134,7 @@ class Tracker:
         self._try("log", values, step)
 
     def finish(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Record each task's final score, and zero-shot's, in percent; close the run.
-
-        A run without a test (TEST.NO_TEST) has no scores.
-        """
+        """Record each task's final and zero-shot scores in percent; close the run."""
         scores = {}
         for record in records:
             task = record["task"]
@@ -201,22 +159,16 @@ class Tracker:
             return None
 
 
-def _read_ids(path: Path) -> dict[str, str]:
-    """Return the ids of a folder's record; {} if it is missing or damaged."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {name: value for name, value in content.items() if isinstance(value, str)}
-
-
 def open_tracker(name: str) -> Tracker:
-    """Return a tracker of a backend's name, or one that does nothing for "".
-
-    Raises ValueError if its package is not installed.
+    """Return a tracker of a backend's name, or one that does nothing for "". Raises
+    ValueError if its package is not installed.
     """
     if not name:
         return Tracker()
-    return Tracker(BACKENDS[name](_package(name)), name)
+    try:
+        package = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"--track {name}: {error}; install it with: pip install {name}"
+        ) from None
+    return Tracker(BACKENDS[name](package), name)

@@ -69,7 +69,7 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
     values = dict(flatten(cfg))
     for key, default in flatten(get_cfg_default()):
         value = values.get(key, default)
-        name = unread_part(key, advice)
+        name = _part(key, advice)
         if name is None or as_list(value) == as_list(default):
             continue
         message = f"{key} is {value!r}, but {cfg.TRAINER.NAME} does not read it: leave it at {default!r}"
@@ -79,7 +79,7 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
     return issues
 
 
-def unread_part(key: str, names: Iterable[str]) -> str | None:
+def _part(key: str, names: Iterable[str]) -> str | None:
     """Return which of `names`, keys or their beginnings, a key of Dassl's has; "TRAINER."
     for a method of Dassl's own; None for a key that is read.
     """

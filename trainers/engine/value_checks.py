@@ -32,6 +32,7 @@ NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
     "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
 }
+MOST_BELOW_1 = math.nextafter(1, 0)
 POSITIVE, NOT_NEGATIVE = "it must be positive", "it is 0 or more"
 BELOW_1, PIXELS = "it is 0 or more, and below 1", "it is 0 to {high} pixels"
 PROBABILITY, FROM_TO = "it is a probability, 0 to 1", "it is from {low} to {high}"
@@ -86,8 +87,8 @@ RANGES: dict[str, tuple] = {
     "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
     "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
     "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
-    "OPTIM.ADAM_BETA1": (0, math.nextafter(1, 0), BELOW_1),
-    "OPTIM.ADAM_BETA2": (0, math.nextafter(1, 0), BELOW_1),
+    "OPTIM.ADAM_BETA1": (0, MOST_BELOW_1, BELOW_1),
+    "OPTIM.ADAM_BETA2": (0, MOST_BELOW_1, BELOW_1),
     "MULTITASK.SOURCE_SHOTS": (-2, MAX, SOURCE_SHOTS),
 }
 # of the reference, which tell which file is which split: nothing reads them

@@ -1,8 +1,4 @@
-"""From a configuration to the parts that compute features: settings, backbones, stores
-and datasets of images.
-"""
-
-from __future__ import annotations
+"""From a configuration to settings, backbones, feature stores and images."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -29,32 +25,17 @@ PRECISIONS = {
     "bf16": torch.bfloat16,
 }
 DATA = Path(__file__).resolve().parents[2] / "data"
-GB = 10**9
 
 
 def device_of(cfg) -> str:
-    """Return the device of a run: "cuda" if there is a GPU and USE_CUDA is set, else
-    "cpu".
-    """
+    """Return "cuda" if there is a GPU and USE_CUDA is set, else "cpu"."""
     if cfg.USE_CUDA and torch.cuda.is_available():
         return "cuda"
     return "cpu"
 
 
-def precision_of(cfg, device: str) -> torch.dtype | None:
-    """Return the type that TRAINER.MVLPT.PREC computes in, None for float32; a CPU
-    takes float32 for fp16 and amp.
-    """
-    precision = PRECISIONS[cfg.TRAINER.MVLPT.PREC]
-    if device == "cpu" and precision is torch.float16:
-        return None
-    return precision
-
-
 def preprocessing_of(cfg, backbone: Preprocessing) -> Preprocessing:
-    """Return the backbone's preprocessing, or that of INPUT.* if INPUT.FROM_BACKBONE is
-    False, with INPUT.BACKGROUND.
-    """
+    """Return the preprocessing of INPUT.*, or the backbone's for FROM_BACKBONE."""
     if cfg.INPUT.FROM_BACKBONE:
         return replace(backbone, background=cfg.INPUT.BACKGROUND)
     mean, std = tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)
@@ -91,41 +72,35 @@ def build_images(
     )
 
 
-def build_feature_cache(cfg) -> FeatureCache | None:
-    """Return the disk cache that CACHE.* describes, or None if CACHE.FEATURES is off
-    (--no-cache).
-
-    Without CACHE.DIR it is in the folder that MVLPT_CACHE names, else in the project's
-    data/cache.
-    """
-    if not cfg.CACHE.FEATURES:
-        return None
-    home = cfg.CACHE.DIR or os.environ.get("MVLPT_CACHE") or DATA / "cache"
-    folder = Path(home).expanduser().absolute() / "features"
-    return FeatureCache(folder, int(cfg.CACHE.MAX_GB * GB))
-
-
 def build_store(cfg) -> FeatureStore:
     """Return the store of features of the configured backbone, with its device,
-    precision and disk cache.
+    precision (on a CPU float32 for fp16 and amp) and disk cache.
+
+    Without CACHE.DIR the cache is in the folder that MVLPT_CACHE names, else in the
+    project's data/cache.
     """
-    device, node = device_of(cfg), cfg.MODEL.BACKBONE
+    device, loader = device_of(cfg), cfg.DATALOADER
+    precision = PRECISIONS[cfg.TRAINER.MVLPT.PREC]
+    if device == "cpu" and precision is torch.float16:
+        precision = None
+    node = cfg.MODEL.BACKBONE
     backbone = get_backbone(node.NAME, node.PRETRAINED, device)
     settings = EncoderSettings(
-        device=device,
-        precision=precision_of(cfg, device),
-        batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
-        workers=cfg.DATALOADER.NUM_WORKERS,
+        device, precision, loader.TEST.BATCH_SIZE, loader.NUM_WORKERS
     )
-    return FeatureStore(backbone, settings, build_feature_cache(cfg))
+    cache = None
+    if cfg.CACHE.FEATURES:
+        home = cfg.CACHE.DIR or os.environ.get("MVLPT_CACHE") or DATA / "cache"
+        folder = Path(home).expanduser().absolute() / "features"
+        cache = FeatureCache(folder, int(cfg.CACHE.MAX_GB * 10**9))
+    return FeatureStore(backbone, settings, cache)
 
 
 def training_transform(
     cfg, default: Preprocessing
 ) -> Callable[[Image.Image], Tensor] | None:
-    """Return the random transform that INPUT.TRANSFORMS names, None without one.
-
-    Raise ValueError for unknown names.
+    """Return the random transform that INPUT.TRANSFORMS names, None without one. Raise
+    ValueError for unknown names.
     """
     if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
         return None

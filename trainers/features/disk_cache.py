@@ -1,12 +1,9 @@
-"""Features of frozen image towers in files: memory-mapped, checked, shared by all runs
-on a machine.
+"""Features of frozen image towers in files, shared by all runs on a machine.
 
 An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the
 fingerprint of its source. It appears whole or not at all. A cache can be deleted at any
 time and changes no number.
 """
-
-from __future__ import annotations
 
 import hashlib
 import io
@@ -49,17 +46,14 @@ class FeatureCache:
         self.folder, self.max_bytes = Path(folder), max_bytes
 
     def path(self, label: str, fingerprint: str) -> Path:
-        """Return the file of features called `label` (a task and split) with this
-        fingerprint.
-        """
+        """Return the file of features called `label`, with this fingerprint."""
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", label)[:80]
         return self.folder / f"{name}-{fingerprint[:32]}.npy"
 
     def load(
         self, label: str, fingerprint: str, shape: tuple[int, int]
     ) -> Tensor | None:
-        """Return the features of this shape (N, d), mapped from their file, or None if
-        there are none.
+        """Return the features of this shape (N, d), mapped from their file, or None.
 
         The file is in use as long as the features are. A damaged one, or one of other
         features, is reported.
@@ -69,7 +63,8 @@ class FeatureCache:
             if path.exists() and not path.is_file():
                 raise ValueError("it is no regular file")
             with open(path, "rb") as file:
-                _lock(file, shared=True)
+                with suppress(OSError):  # a file system without locks
+                    _lock(file, "LOCK_SH")
                 features = _read(file, fingerprint, shape)
         except FileNotFoundError:
             return None
@@ -96,22 +91,21 @@ class FeatureCache:
             return
         if path.exists() and not path.is_file():  # reported when it was to be loaded
             return
+        header = _header(array.shape)
         try:
-            _write(path, fingerprint, array)
+            with atomic_write(path) as temporary, open(temporary, "wb") as file:
+                file.write(header)
+                file.write(array.data)
+                file.write(_checksum(header, array, fingerprint))
             self._evict(path)
         except OSError as error:
             if self.folder not in _reported:
-                log.warning(
-                    "features are not kept in %s: %s",
-                    self.folder,
-                    error.strerror or error,
-                )
+                reason = error.strerror or error
+                log.warning("features are not kept in %s: %s", self.folder, reason)
             _reported.add(self.folder)
 
     def _evict(self, written: Path) -> None:
-        """Remove the least recently used entries until the rest fits, and files that
-        dead processes left unfinished.
-        """
+        """Remove the least recently used entries until the rest fits."""
         entries = []
         for path in self.folder.iterdir():
             with suppress(OSError):  # removed by another process
@@ -120,8 +114,7 @@ class FeatureCache:
                     entries.append((info.st_mtime_ns, info.st_size, path))
                 elif path.suffix == ".tmp" and time.time() - info.st_mtime > STALE:
                     path.unlink()
-        total = sum(size for _, size, _ in entries)
-        excess = total - self.max_bytes
+        excess = sum(size for _, size, _ in entries) - self.max_bytes
         for _, size, path in sorted(entries):
             if excess <= 0:
                 break
@@ -144,19 +137,8 @@ def _checksum(header: bytes, array: np.ndarray, fingerprint: str) -> bytes:
     return total.digest()
 
 
-def _write(path: Path, fingerprint: str, array: np.ndarray) -> None:
-    header = _header(array.shape)
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        file.write(header)
-        file.write(array.data)
-        file.write(_checksum(header, array, fingerprint))
-
-
 def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
-    """Return the array of an open file, mapped.
-
-    Raise ValueError if it is another than the one to be there.
-    """
+    """Return the mapped array of a file; raise ValueError if it is another."""
     header = _header(shape)
     start = len(header)
     end = start + 4 * shape[0] * shape[1]
@@ -174,18 +156,12 @@ def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
     return torch.from_numpy(array.reshape(shape))
 
 
-def _lock(file: BinaryIO, shared: bool) -> None:
-    """Mark a file as in use, for as long as it is open or mapped.
-
-    Raise OSError if `shared` is False and it is in use.
+def _lock(file: BinaryIO, kind: str) -> None:
+    """Lock a file ("LOCK_SH" or "LOCK_EX") for as long as it is open or mapped. Raise
+    OSError if others hold another lock.
     """
-    if fcntl is None:
-        return
-    if shared:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if fcntl is not None:
+        fcntl.flock(file, getattr(fcntl, kind) | fcntl.LOCK_NB)
 
 
 def _remove_unused(path: Path) -> bool:
@@ -194,7 +170,7 @@ def _remove_unused(path: Path) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            _lock(file, shared=False)
+            _lock(file, "LOCK_EX")
             path.unlink()
     except FileNotFoundError:  # removed by another process
         return True

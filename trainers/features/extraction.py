@@ -1,7 +1,5 @@
 """From images to features, and from features to probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,11 +19,7 @@ LOGIT_ROWS, LOGITS = 4096, 1 << 22
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """How images are encoded.
-
-    precision: of autocast; None computes in float32. workers: processes that read the
-    images.
-    """
+    """How images are encoded; precision: of autocast, None for float32."""
 
     device: str = "cpu"
     precision: torch.dtype | None = None
@@ -46,42 +40,35 @@ def encode_images(
         return []
     device = torch.device(settings.device)
     total, batch_size = len(dataset), settings.batch_size
-    share = _part(dataset, distributed.rows(total, batch_size))
+    rows, share = distributed.rows(total, batch_size), dataset
+    if isinstance(dataset, Subset):
+        share = Subset(dataset.dataset, dataset.indices[rows.start : rows.stop])
+    elif len(rows) < total:
+        share = Subset(dataset, rows)
     loader = build_loader(share, batch_size, settings.workers, settings.device)
     precise = settings.precision is None
     with torch.autocast(device.type, settings.precision, enabled=not precise):
-        contexts = [model.contexts() for model in models]
-        parts = []
-        for k, model in enumerate(models):
-            parts.append(
-                [torch.empty(0, model.feature_dim(contexts[k]), device=device)]
-            )
+        jobs = []
+        for model in models:
+            contexts = model.contexts()
+            none = torch.empty(0, model.feature_dim(contexts), device=device)
+            jobs.append((model, contexts, [none]))
         for batch in loader:
             images = batch["img"].to(device, non_blocking=True)
-            for k, model in enumerate(models):
-                features = model.encode_images(images, contexts[k])
-                parts[k].append(features)
-    shares = [torch.cat(part) for part in parts]
+            for model, contexts, parts in jobs:
+                parts.append(model.encode_images(images, contexts))
+    shares = [torch.cat(parts) for _, _, parts in jobs]
     return [distributed.gather_rows(share, total, batch_size) for share in shares]
-
-
-def _part(dataset: Dataset, rows: range) -> Dataset:
-    if len(rows) == len(dataset):
-        return dataset
-    if isinstance(dataset, Subset):
-        return Subset(dataset.dataset, dataset.indices[rows.start : rows.stop])
-    return Subset(dataset, rows)
 
 
 @torch.no_grad()
 def class_features(
     model: PromptedCLIP, task: Task, one_template: bool = False
 ) -> Tensor:
-    """Return features (C, d) of the task's classes; those of plain CLIP are over the
-    task's templates.
+    """Return features (C, d) of the task's classes; those of plain CLIP, and of prompts
+    that say so (`Prompt.task_templates`), are over the task's templates.
 
-    So are those of prompts that say so (`Prompt.task_templates`). one_template: take
-    the model's one sentence instead.
+    one_template: take the model's one sentence instead.
     """
     templates = None
     if not one_template and (model.prompt is None or model.prompt.task_templates):
@@ -90,14 +77,12 @@ def class_features(
 
 
 def probabilities(model: PromptedCLIP, images: Tensor, classes: Tensor) -> Tensor:
-    """Return probabilities (N, C), float32 on the CPU, of image features (N, d) for
-    class features (C, d).
-    """
+    """Return probabilities (N, C), float32 on the CPU, of image features (N, d)."""
     out = torch.empty(len(images), len(classes))
-    first = 0
-    for part in probabilities_in_parts(model, images, classes):
-        out[first : first + len(part)] = part
-        first += len(part)
+    parts = probabilities_in_parts(model, images, classes)
+    chunks = out.split(rows_at_once(len(classes)))
+    for rows, part in zip(chunks, parts, strict=True):
+        rows.copy_(part)
     return out
 
 

@@ -1,8 +1,4 @@
-"""Fingerprints of the sources of image features: an image tower, and the content of
-images.
-"""
-
-from __future__ import annotations
+"""Fingerprints of what image features depend on: an image tower, and images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,9 +14,7 @@ MODES = ("training", "grad_checkpointing")
 
 
 def of_tower(tower: nn.Module) -> str:
-    """Return a fingerprint of a module's tensors and of its structure, such as numbers
-    of heads and activations.
-    """
+    """Return a fingerprint of a module's tensors and structure."""
     total = hashlib.sha256(repr(tower).encode())
     for name, module in tower.named_modules():
         attributes = []
@@ -36,13 +30,14 @@ def of_tower(tower: nn.Module) -> str:
 
 
 def of_images(samples: Sequence[Sample]) -> str:
-    """Return a fingerprint of the content of images, in order.
-
-    Names, folders, dates and labels play no part.
-    """
+    """Return a fingerprint of the content of images, in order, and of nothing else."""
     total = hashlib.sha256()
     for sample in samples:
-        total.update(f"{_content(sample.impath)}\n".encode())
+        try:
+            content = content_checksum(sample.impath)
+        except (OSError, ValueError):
+            content = "unreadable"  # decoding it says why
+        total.update(f"{content}\n".encode())
     return total.hexdigest()
 
 
@@ -50,13 +45,6 @@ def of_text(*parts: object) -> str:
     """Return a fingerprint of plain values."""
     text = "\n".join(map(repr, parts))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _content(path: str) -> str:
-    try:
-        return content_checksum(path)
-    except (OSError, ValueError):
-        return "unreadable"  # decoding it says why
 
 
 def _is_plain(value: object) -> bool:

@@ -1,24 +1,18 @@
-"""Data loaders: batches of images, or of the features that stand for them."""
+"""Data loaders, and what they read: images, views, or features of images."""
 
-from __future__ import annotations
-
+import contextlib
 import errno
 import functools
 import logging
 import os
+import random
 import shutil
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    Sampler,
-    Subset,
-    default_collate,
-    get_worker_info,
-)
+from torch.utils import data
 
 from datasets.multitask import MultitaskDataset
 
@@ -26,11 +20,13 @@ log = logging.getLogger(__name__)
 
 SHARED_MEMORY = "/dev/shm"  # workers hand their batches over in it
 BATCHES = 4  # of a worker at a time: two read ahead, one in the making, one in use
+# in torch's errors about workers
+WORKER_ERRORS = ("DataLoader worker", "DataLoader timed out", "shm")
 TIMEOUT = 900  # seconds that a batch may take
 REMEDY = f"set DATALOADER.NUM_WORKERS 0, or give more shared memory ({SHARED_MEMORY}; of a container: --shm-size 1g)"
 
 
-class FeatureDataset(Dataset):
+class FeatureDataset(data.Dataset):
     """A dataset whose images are replaced by their features: items come as batches of
     features, labels and tasks.
 
@@ -58,20 +54,48 @@ class FeatureDataset(Dataset):
         self.features = self.views[epoch % len(self.views)]
 
 
-class ImageBatches(Dataset):
-    """A MultitaskDataset, or a subset of one, whose items come as batches."""
+class View(data.Dataset):
+    """One view of a dataset with a random transform: an item depends on `seed`, `view`
+    and its position alone. So a run can be resumed anywhere, with any number of workers.
+    """
 
-    def __init__(self, dataset: MultitaskDataset | Subset) -> None:
-        if isinstance(dataset, Subset):
-            self.dataset, self.rows = dataset.dataset, dataset.indices
-        else:
-            self.dataset, self.rows = dataset, range(len(dataset))
+    def __init__(self, dataset: data.Dataset, view: int, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+        self._view = torch.tensor(view).share_memory_()  # loader workers see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the view of an epoch, counted from 0."""
+        self._view.fill_(epoch)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        with _seeded(f"{self.seed} {int(self._view)} {index}"):
+            return self.dataset[index]
+
+
+@contextlib.contextmanager
+def _seeded(words: str) -> Iterator[None]:
+    """Seed all generators from `words`, and restore them afterwards."""
+    seed = random.Random(words).getrandbits(32)
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+class ImageBatches(data.Subset):
+    """Images of a MultitaskDataset, whose items come as batches."""
 
     def __getitems__(self, rows: list[int]) -> dict:
-        return self.dataset.batch([self.rows[row] for row in rows])
+        return self.dataset.batch([self.indices[row] for row in rows])
 
 
 def collate(items: dict | list[dict]) -> dict:
@@ -80,27 +104,22 @@ def collate(items: dict | list[dict]) -> dict:
     A worker moves it into shared memory here, so that a failure reaches the main
     process; later it would be lost, and the main process would wait for ever.
     """
-    batch = items if isinstance(items, dict) else default_collate(items)
-    if get_worker_info() is not None:
+    batch = items if isinstance(items, dict) else data.default_collate(items)
+    if data.get_worker_info() is not None:
         for value in batch.values():
             if isinstance(value, Tensor):
                 value.share_memory_()
     return batch
 
 
-class WatchedLoader(DataLoader):
+class WatchedLoader(data.DataLoader):
     """A DataLoader whose workers end or hang in one message, an OSError."""
 
     def __iter__(self) -> Iterator:
         try:
             yield from super().__iter__()
         except RuntimeError as error:
-            message = str(error)
-            if (
-                "DataLoader worker" not in message
-                and "DataLoader timed out" not in message
-                and "shm" not in message
-            ):
+            if not any(text in str(error) for text in WORKER_ERRORS):
                 raise
             reason = "a worker that reads images ended or gave no answer"
             raise OSError(
@@ -109,9 +128,7 @@ class WatchedLoader(DataLoader):
 
 
 def affordable_workers(workers: int, batch_bytes: int) -> int:
-    """Return how many of `workers` the free shared memory is enough for, with a warning
-    if these are fewer.
-    """
+    """Return the workers that shared memory is enough for; warn if fewer."""
     if not workers or not os.path.isdir(SHARED_MEMORY):
         return workers
     free = shutil.disk_usage(SHARED_MEMORY).free
@@ -132,26 +149,27 @@ def _warn(message: str) -> None:
 
 
 def build_loader(
-    dataset: Dataset,
+    dataset: data.Dataset,
     batch_size: int,
     workers: int = 0,
     device: str = "cpu",
-    batch_sampler: Sampler[list[int]] | None = None,
-) -> DataLoader:
-    """Return a loader of the batches of `batch_sampler`, or of `batch_size` items each,
-    in order.
+    batch_sampler: data.Sampler[list[int]] | None = None,
+) -> data.DataLoader:
+    """Return a loader of a sampler's batches, or of `batch_size` items in order.
 
     Features, and fewer images than four times `batch_size`, are read in this process,
     others by `workers` processes. No loader draws from the generators that training
     uses, so neither workers nor evaluations change its numbers.
     """
     features = isinstance(dataset, FeatureDataset)
-    images = dataset.dataset if isinstance(dataset, Subset) else dataset
+    images, rows = dataset, range(len(dataset))
+    if isinstance(dataset, data.Subset):
+        images, rows = dataset.dataset, dataset.indices
     if features or len(dataset) < 4 * batch_size:
         workers = 0
     if isinstance(images, MultitaskDataset):
         workers = affordable_workers(workers, batch_size * 3 * images.size**2 * 4)
-        dataset = ImageBatches(dataset)
+        dataset = ImageBatches(images, rows)
     return WatchedLoader(
         dataset,
         batch_size=batch_size if batch_sampler is None else 1,

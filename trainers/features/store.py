@@ -1,8 +1,4 @@
-"""Features of a frozen image tower: computed once a process, kept in memory and in
-files, found by content.
-"""
-
-from __future__ import annotations
+"""Features of a frozen image tower: computed once a process, found by content."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +19,7 @@ from trainers.engine import distributed
 from . import fingerprints
 from .disk_cache import FeatureCache
 from .extraction import EncoderSettings, encode_images
-from .views import View
+from .loaders import View
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +61,7 @@ def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
 
 
 class FeatureStore:
-    """Image features without a prompt, of datasets whose images have no random
-    transform.
+    """Image features without a prompt, of images without a random transform.
 
     Features of a task are encoded when they are in neither the backbone's memory nor
     `cache`. Whatever images mean, files with the same content, prepared and encoded
@@ -86,7 +81,7 @@ class FeatureStore:
         """Return the features (N, d) of all images, in order; see `lazy`."""
         return self.lazy(dataset, in_files).all()
 
-    def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> LazyFeatures:
+    def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> "LazyFeatures":
         """Return the features of a dataset, those of a task to be computed when one of
         them is asked for.
 
@@ -96,9 +91,7 @@ class FeatureStore:
         return LazyFeatures(self, dataset, in_files)
 
     def views(self, dataset: MultitaskDataset, count: int, seed: int) -> Tensor:
-        """Return features (count, N, d) of augmented views of images with a random
-        transform; they are not kept.
-        """
+        """Return features (count, N, d) of augmented views; they are not kept."""
         features = []
         for number in range(count):
             view = View(dataset, number, seed)
@@ -112,17 +105,16 @@ class FeatureStore:
         in_files: bool = True,
         prompted: Sequence[PromptedCLIP] = (),
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the features (n, d) of the task at a position, and those of `prompted`
-        models, in one pass over its images.
-        """
+        """Return features (n, d) of a task, and of `prompted` models, in one pass."""
         images = Subset(dataset, dataset.rows(task))
         label = f"{dataset.names[task]}-{dataset.split}"
         fingerprint = self._fingerprint(dataset, task)
         known = self.backbone.features
         if fingerprint not in known:
             found = None
-            if in_files:
-                found = self._load(label, fingerprint, len(images))
+            if in_files and self.cache:
+                dim = clip_shape(self.backbone.clip).embed_dim
+                found = self.cache.load(label, fingerprint, (len(images), dim))
             if distributed.everywhere(found is not None):
                 known[fingerprint] = found.to(self.settings.device)
         if fingerprint in known:
@@ -137,20 +129,12 @@ class FeatureStore:
         return features, others
 
     def has_features(self, dataset: MultitaskDataset, task: int) -> bool:
-        """Return True if the features of the task at a position are in memory or in a
-        file.
-        """
+        """Return True if the features of a task are in memory or in a file."""
         fingerprint = self._fingerprint(dataset, task)
         if fingerprint in self.backbone.features:
             return True
         label = f"{dataset.names[task]}-{dataset.split}"
         return self.cache is not None and self.cache.path(label, fingerprint).is_file()
-
-    def _load(self, label: str, fingerprint: str, count: int) -> Tensor | None:
-        if self.cache is None:
-            return None
-        dim = clip_shape(self.backbone.clip).embed_dim
-        return self.cache.load(label, fingerprint, (count, dim))
 
     def _fingerprint(self, dataset: MultitaskDataset, task: int) -> str:
         """Return a fingerprint of all that the features of a task depend on."""
@@ -188,34 +172,31 @@ class LazyFeatures:
         self._all: Tensor | None = None
 
     def __getitem__(self, rows: list[int]) -> Tensor:
-        owners = self._dataset.owners[rows]
-        missing = owners[self._missing[owners]]
-        for task in missing.unique().tolist():
-            self._place(task)
+        self._place(self._dataset.owners[rows])
         return self._all[rows]
 
     def all(self) -> Tensor:
         """Return all features (N, d)."""
-        missing = self._missing.nonzero().flatten()
-        for task in missing.tolist():
-            self._place(task)
+        self._place(torch.arange(len(self._missing)))
         return self._all
 
     def of_task(self, task: int) -> Tensor:
-        """Return the features (n, d) of the task at a position."""
+        """Return features (n, d) of a task, and of `prompted` models, in one pass."""
         if task not in self._parts:
             self._parts[task], _ = self._store.of_task(
                 self._dataset, task, self._in_files
             )
         return self._parts[task]
 
-    def _place(self, task: int) -> None:
-        part, rows = self.of_task(task), self._dataset.rows(task)
-        count, dim = len(self._dataset), part.shape[1]
-        if len(part) == count:  # no copy
-            self._all = part
-        else:
-            if self._all is None:
-                self._all = part.new_empty(count, dim)
-            self._all[rows.start : rows.stop] = part
-        self._missing[task] = False
+    def _place(self, tasks: Tensor) -> None:
+        """Put the features of tasks into `_all`, those that are missing there."""
+        for task in tasks[self._missing[tasks]].unique().tolist():
+            part = self.of_task(task)
+            rows = self._dataset.rows(task)
+            if len(part) == len(self._dataset):  # no copy
+                self._all = part
+            else:
+                if self._all is None:
+                    self._all = part.new_empty(len(self._dataset), part.shape[1])
+                self._all[rows.start : rows.stop] = part
+            self._missing[task] = False

@@ -1,5 +1,4 @@
-"""APT: a visual prompt and class offsets that stay near zero-shot CLIP, and MAPT, its
-multitask form.
+"""APT: a visual prompt and class offsets near zero-shot CLIP; multitask: MAPT.
 
 The loss is cross-entropy plus anchors to plain CLIP: L1 of image features and KL of
 probabilities (PromptSRC, Khattak et al. 2023) and the squared distance of class
@@ -8,36 +7,21 @@ on the training images: the prompt may leave a zero-shot model that is wrong, an
 one that is right.
 """
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.anchored import AnchoredPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.losses import GaussianAverage
 
 from .vpt import build_visual_prompt
 
 
-def build_anchored_prompt(setup: PromptSetup) -> AnchoredPrompt:
-    """Return a visual prompt with zero-shot CLIP beside it; of a run on one task, with
-    offsets of its classes.
-    """
-    visual = build_visual_prompt(setup)
-    if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
-        return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
-    return AnchoredPrompt(visual)
-
-
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class APT(PromptTrainer):
-    """Learn a visual prompt and class offsets, anchored to zero-shot CLIP; in
-    evaluation the two are interpolated.
-    """
+    """Learn a visual prompt and class offsets, interpolated with zero-shot CLIP."""
 
-    keys = {
-        "TRAINER.APT.CLASS_OFFSETS": True,
-    }
+    keys = {"TRAINER.APT.CLASS_OFFSETS": True}
     defaults = {
         "TEST.INTERPOLATE": "shots",
         "TRAINER.MVLPT.VPT.N_CTX": 8,
@@ -48,7 +32,15 @@ class APT(PromptTrainer):
     }
     any_classes = {"TRAINER.APT.CLASS_OFFSETS": False}
     reads = ("TRAINER.MVLPT.VPT.",)
-    make_prompt = staticmethod(build_anchored_prompt)
+
+    @staticmethod
+    def make_prompt(setup: PromptSetup) -> AnchoredPrompt:
+        """Return a visual prompt beside CLIP, on one task with class offsets."""
+        visual = build_visual_prompt(setup)
+        has_offsets = setup.cfg.TRAINER.APT.CLASS_OFFSETS
+        if len(setup.tasks) == 1 and has_offsets:
+            return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
+        return AnchoredPrompt(visual)
 
     @classmethod
     def class_specific_reason(cls, cfg: CfgNode) -> str:
@@ -61,13 +53,3 @@ class APT(PromptTrainer):
         self.average = GaussianAverage(
             self.max_epoch, mean=0.8 * self.max_epoch, std=0.2 * self.max_epoch
         )
-
-
-@TRAINER_REGISTRY.register()
-class MAPT(APT):
-    """APT on batches of several tasks.
-
-    Its source prompt has no class offsets, so it serves any classes.
-    """
-
-    multitask = True

@@ -1,11 +1,8 @@
-"""CoCoOp: a text context that moves with the image (Zhou et al. 2022, "Conditional
-Prompt Learning").
+"""CoCoOp: a text context that moves with the image (Zhou et al. 2022).
 
 Written as plugins for Dassl are: a `TrainerX` with its own model, on Dassl's loaders
 and evaluator. One text pass is made for each image, so batches are small.
 """
-
-from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
@@ -31,6 +28,7 @@ from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import read_json, write_json
+from trainers.base import at_least_one
 from trainers.features.builders import device_of, preprocessing_of, training_transform
 from trainers.features.store import get_backbone
 
@@ -86,9 +84,8 @@ class CustomCLIP(nn.Module):
 
 def pixels(image: Image.Image, pre: Preprocessing, mode: str) -> Tensor:
     """Return a PIL image as normalised floats (3, S, S)."""
-    return normalize(
-        resize(image, pre.size, mode, pre.interpolation), pre.mean, pre.std
-    )
+    resized = resize(image, pre.size, mode, pre.interpolation)
+    return normalize(resized, pre.mean, pre.std)
 
 
 RECORD = "record.json"  # beside checkpoints
@@ -96,9 +93,7 @@ RECORD = "record.json"  # beside checkpoints
 
 @TRAINER_REGISTRY.register()
 class CoCoOp(TrainerX):
-    """Learn TRAINER.COCOOP.N_CTX vectors, or the words of CTX_INIT, before the class
-    name, and a net that moves them.
-    """
+    """Learn a context before the class name, and a net that moves it by the image."""
 
     reads = ("TRAINER.COCOOP.",)
 
@@ -108,30 +103,24 @@ class CoCoOp(TrainerX):
             raise ValueError(
                 f"TRAINER.COCOOP.PREC is {node.PREC!r}; it is one of fp16, fp32, amp"
             )
-        if node.N_CTX < 1 and not node.CTX_INIT:
-            raise ValueError(
-                f"TRAINER.COCOOP.N_CTX is {node.N_CTX}; this trainer needs at least 1"
-            )
+        if not node.CTX_INIT:
+            at_least_one("TRAINER.COCOOP.N_CTX", node.N_CTX)
 
     def build_data_loader(self) -> None:
         from torchvision import transforms as T
 
-        cfg = self.cfg
-        self.backbone = get_backbone(
-            cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED, device_of(cfg)
-        )
-        pre = preprocessing_of(cfg, self.backbone.preprocessing)
-        mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
-        plain = T.Lambda(partial(pixels, pre=pre, mode=mode))
+        cfg, node = self.cfg, self.cfg.MODEL.BACKBONE
+        self.backbone = get_backbone(node.NAME, node.PRETRAINED, device_of(cfg))
+        self.pre = preprocessing_of(cfg, self.backbone.preprocessing)
+        self.mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
+        as_pixels = partial(pixels, pre=self.pre, mode=self.mode)
+        plain = T.Lambda(as_pixels)
         train = training_transform(cfg, self.backbone.preprocessing) or plain
-        self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
-        self.train_loader_x, self.train_loader_u = (
-            self.dm.train_loader_x,
-            self.dm.train_loader_u,
-        )
-        self.val_loader, self.test_loader = self.dm.val_loader, self.dm.test_loader
-        self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
-        self.num_source_domains = self.dm.num_source_domains
+        dm = self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
+        self.train_loader_x, self.train_loader_u = dm.train_loader_x, dm.train_loader_u
+        self.val_loader, self.test_loader = dm.val_loader, dm.test_loader
+        self.num_classes, self.lab2cname = dm.num_classes, dm.lab2cname
+        self.num_source_domains = dm.num_source_domains
 
     def build_model(self) -> None:
         node, backbone = self.cfg.TRAINER.COCOOP, self.backbone
@@ -144,9 +133,9 @@ class CoCoOp(TrainerX):
         learner = PromptLearner(n_ctx, shape.text_width, shape.embed_dim, init)
         if self.cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(learner, self.cfg.MODEL.INIT_WEIGHTS)
-        self.model = CustomCLIP(backbone, learner, list(self.dm.dataset.classnames)).to(
-            self.device
-        )
+        names = list(self.dm.dataset.classnames)
+        model = CustomCLIP(backbone, learner, names)
+        self.model = model.to(self.device)
         self.optim = build_optimizer(learner, self.cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
         # prompts stay float32
@@ -177,12 +166,8 @@ class CoCoOp(TrainerX):
     def record(self) -> dict:
         """Return the metadata for the use of its prompt: backbone and preprocessing."""
         node = self.cfg.MODEL.BACKBONE
-        pre = preprocessing_of(self.cfg, self.backbone.preprocessing)
-        mode = "crop" if self.cfg.DATASET.CENTER_CROP else "squash"
-        return {
-            **self.backbone.record(node.NAME, node.PRETRAINED),
-            "preprocessing": pre.record(mode),
-        }
+        known = self.backbone.record(node.NAME, node.PRETRAINED)
+        return known | {"preprocessing": self.pre.record(self.mode)}
 
     def save_model(self, epoch: int, directory: str, *args, **options) -> None:
         """Write a checkpoint, and `RECORD` beside it."""
@@ -206,19 +191,15 @@ class CoCoOp(TrainerX):
             raise ValueError(f"{path}: {error}") from None
 
     def _check_record(self, file: Path) -> None:
-        """Raise ValueError naming both values if a record contradicts this run.
-
-        Official checkpoints have none.
-        """
+        """Raise ValueError naming both values if a record contradicts this run."""
         if not file.is_file():
             return
         stored = read_json(file)
         if not isinstance(stored, dict):
             raise ValueError(f"{file}: expected an object, found {str(stored)[:40]}")
         self.backbone.check_record(stored, str(file))
-        other = differences(
-            stored.get("preprocessing") or {}, self.record()["preprocessing"]
-        )
+        known = stored.get("preprocessing") or {}
+        other = differences(known, self.pre.record(self.mode))
         if other:
             raise ValueError(
                 f"{file}: its prompt was trained with another preprocessing: {other}"

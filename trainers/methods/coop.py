@@ -2,18 +2,14 @@
 MCoOp, its multitask form.
 """
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.prompts import TextPrompt
 from prompting.tokens import plain_name, words_to_context
-from trainers.base import PromptTrainer, context_length
+from trainers.base import PromptTrainer, at_least_one, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 
 
 def build_text_prompt(setup: PromptSetup) -> TextPrompt:
-    """Return the prompt that TRAINER.MVLPT.COOP.* describes: shared, class-specific
-    (CSC) or from words (CTX_INIT).
-    """
+    """Return the prompt of TRAINER.MVLPT.COOP.*: shared, CSC or from CTX_INIT."""
     node = setup.cfg.TRAINER.MVLPT.COOP
     init, length, classes = None, node.N_CTX, None
     if node.CTX_INIT:
@@ -23,29 +19,16 @@ def build_text_prompt(setup: PromptSetup) -> TextPrompt:
         length = len(init)
     if node.CSC:
         classes = setup.num_classes
-    n_ctx = context_length("COOP", length)
+    n_ctx = at_least_one("TRAINER.MVLPT.COOP.N_CTX", length)
     return TextPrompt(
         n_ctx, setup.shape.text_width, classes, node.CLASS_TOKEN_POSITION, init
     )
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class CoOp(PromptTrainer):
-    """Learn a text prompt.
-
-    The image tower is constant: its features are computed once.
-    """
+    """Learn a text prompt. The image tower is constant: its features are computed once."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 16}
     reads = ("TRAINER.MVLPT.COOP.",)
     make_prompt = staticmethod(build_text_prompt)
-
-
-@TRAINER_REGISTRY.register()
-class MCoOp(CoOp):
-    """CoOp on batches of several tasks.
-
-    As the first of two stages it gives the source prompt that targets adapt.
-    """
-
-    multitask = True

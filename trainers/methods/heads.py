@@ -1,13 +1,11 @@
-"""Heads on image features of the frozen model, baselines of prompts: LinearProbe, GDA
-and CLAP.
+"""Heads on image features, baselines of prompts: LinearProbe, GDA and CLAP.
 
 Each is for the classes of one task and begins as zero-shot CLIP with the task's
 templates. Images are encoded once. Those of LinearProbe and GDA are not augmented: both
 are fitted to all images at once, as often as there are epochs.
 """
 
-from __future__ import annotations
-
+import functools
 import math
 
 import torch
@@ -24,20 +22,12 @@ from trainers.engine import distributed, results
 from trainers.engine.context import PromptSetup
 from trainers.features.builders import build_images
 
-GRID = [10000.0, 1000.0, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001, 0.0001]
+ALPHAS = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0]
+PENALTIES = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001, 0.000001]
 LBFGS_STEPS = 300
 
 
-def build_linear_head(setup: PromptSetup) -> HeadPrompt:
-    """Return a head with a bias."""
-    return HeadPrompt(setup.num_classes, setup.shape.embed_dim)
-
-
-def build_prototypes(setup: PromptSetup) -> HeadPrompt:
-    """Return a head without a bias, whose class features stay of unit length."""
-    return HeadPrompt(setup.num_classes, setup.shape.embed_dim, bias=False)
-
-
+@torch.enable_grad()
 def logistic_regression(
     images: Tensor, targets: Tensor, prior: Tensor, penalty: float
 ) -> tuple[Tensor, Tensor]:
@@ -98,7 +88,10 @@ class HeadTrainer(PromptTrainer):
     """Base of heads, which are for the classes of one task."""
 
     reads = ()
-    make_prompt = staticmethod(build_linear_head)
+
+    @staticmethod
+    def make_prompt(setup: PromptSetup) -> HeadPrompt:
+        return HeadPrompt(setup.num_classes, setup.shape.embed_dim)
 
     @classmethod
     def class_specific_reason(cls, cfg: CfgNode) -> str:
@@ -136,47 +129,32 @@ class FittedHead(HeadTrainer):
             )
 
     @classmethod
-    def check_setup(
-        cls,
-        setup: PromptSetup,
-        trains: bool,
-        start: str = "",
-        load_epoch: int | None = None,
-    ) -> None:
+    def check_setup(cls, setup: PromptSetup, trains: bool, start: str = "", *args):
         if trains and start:
             raise ValueError(
                 f"--model-dir {start}: {setup.cfg.TRAINER.NAME} is fitted from nothing; leave it out"
             )
-        super().check_setup(setup, trains, start, load_epoch)
+        super().check_setup(setup, trains, start, *args)
 
     @classmethod
     def strengths(cls, cfg) -> list[float]:
-        """Return the strengths to choose from.
-
-        Raise ValueError if they are no positive numbers.
-        """
-        *groups, leaf = cls.strengths_key.split(".")
-        node = cfg
-        for group in groups:
-            node = node[group]
+        """Return the strengths to choose from; raise ValueError if not all positive."""
+        given = functools.reduce(getattr, cls.strengths_key.split("."), cfg)
         try:
             # YAML reads 1e-5 as text
-            strengths = [float(value) for value in node[leaf]]
+            strengths = [float(value) for value in given]
         except (TypeError, ValueError):
             strengths = [math.nan]
-        for value in strengths:
-            if not 0 < value < math.inf:
-                raise ValueError(
-                    f"{cls.strengths_key} is {node[leaf]}; it is a list of positive numbers"
-                )
+        if not all(0 < value < math.inf for value in strengths):
+            raise ValueError(
+                f"{cls.strengths_key} is {given}; it is a list of positive numbers"
+            )
         return strengths
 
     def fit(
         self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the weights (C, d) and biases (C,) of logits; zero_shot: the weights
-        of plain CLIP's. All are float64.
-        """
+        """Return weights (C, d) and biases (C,) of logits; all is float64."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -187,7 +165,7 @@ class FittedHead(HeadTrainer):
         zero_shot = zero_shot_weights(self)
         strength = self._choose_strength(zero_shot)
         images, targets = encoded_images(self, self.train_tasks, "train")
-        weights, bias = self._fit(images, targets, zero_shot, strength)
+        weights, bias = self.fit(images, targets, zero_shot, strength)
         self.epoch_loss = F.cross_entropy(images @ weights.T + bias, targets).item()
         if not math.isfinite(self.epoch_loss):
             raise FloatingPointError(
@@ -206,22 +184,14 @@ class FittedHead(HeadTrainer):
         (task,) = self.tasks
         train = encoded_images(self, self.tasks, "train")
         images, _ = encoded_images(self, self.tasks, "val")
-        best, chosen = -math.inf, strengths[0]
-        for strength in strengths:
-            weights, bias = self._fit(*train, zero_shot, strength)
-            probabilities = (images @ weights.T + bias).softmax(1)
-            score = results.score(
-                task, self.sets["val"].targets(0), probabilities.float().cpu()
-            )
-            if score > best:
-                best, chosen = score, strength
-        return chosen
+        targets = self.sets["val"].targets(0)
 
-    def _fit(
-        self, images: Tensor, targets: Tensor, zero_shot: Tensor, strength: float
-    ) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            return self.fit(images, targets, zero_shot, strength)
+        def score(strength: float) -> float:
+            weights, bias = self.fit(*train, zero_shot, strength)
+            probabilities = (images @ weights.T + bias).softmax(1)
+            return results.score(task, targets, probabilities.float().cpu())
+
+        return max(strengths, key=score)
 
 
 @TRAINER_REGISTRY.register()
@@ -235,16 +205,7 @@ class LinearProbe(FittedHead):
 
     keys = {
         "TRAINER.LINEARPROBE.INIT": "text",
-        "TRAINER.LINEARPROBE.PENALTIES": [
-            10.0,
-            1.0,
-            0.1,
-            0.01,
-            0.001,
-            0.0001,
-            0.00001,
-            0.000001,
-        ],
+        "TRAINER.LINEARPROBE.PENALTIES": PENALTIES,
     }
     strengths_key = "TRAINER.LINEARPROBE.PENALTIES"
 
@@ -268,11 +229,9 @@ class LinearProbe(FittedHead):
 
 @TRAINER_REGISTRY.register()
 class GDA(FittedHead):
-    """Add the logits of Gaussian discriminant analysis, times a weight, to zero-shot
-    logits (Wang et al. 2024).
-    """
+    """Add weighted discriminant logits to zero-shot logits (Wang et al. 2024)."""
 
-    keys = {"TRAINER.GDA.ALPHAS": GRID[::-1]}
+    keys = {"TRAINER.GDA.ALPHAS": ALPHAS}
     strengths_key = "TRAINER.GDA.ALPHAS"
 
     def fit(
@@ -292,7 +251,11 @@ class CLAP(HeadTrainer):
     """
 
     reads = ()
-    make_prompt = staticmethod(build_prototypes)
+
+    @staticmethod
+    def make_prompt(setup: PromptSetup) -> HeadPrompt:
+        """Return a head whose class features stay of unit length."""
+        return HeadPrompt(setup.num_classes, setup.shape.embed_dim, bias=False)
 
     def _prepare_training(self) -> None:
         super()._prepare_training()
@@ -304,9 +267,7 @@ class CLAP(HeadTrainer):
 
 
 def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, Tensor]:
-    """Return features (N, d) of a split's images as they are, and their label
-    distributions (N, C), float64.
-    """
+    """Return features (N, d), label distributions (N, C) of a split, float64."""
     images = build_images(trainer.cfg, tasks, split, trainer.backbone.preprocessing)
     features = trainer.store.lazy(images, in_files=False).all()
     targets = label_distribution(images.labels, trainer.num_classes)
@@ -314,9 +275,7 @@ def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, T
 
 
 def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
-    """Return the weights (C, d) of plain CLIP's logits with the task's templates,
-    float64.
-    """
+    """Return weights (C, d), float64, of plain CLIP's logits with task templates."""
     (task,) = trainer.tasks
     classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
     return trainer.model.clip.logit_scale.exp().double() * classes.double()
@@ -324,9 +283,7 @@ def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
 
 @torch.no_grad()
 def class_multipliers(trainer: PromptTrainer) -> Tensor:
-    """Return each class's mean zero-shot probability on its training images (C,), 0 for
-    a class without any.
-    """
+    """Return each class's mean zero-shot probability on its images (C,), or 0."""
     images, targets = encoded_images(trainer, trainer.train_tasks, "train")
     probabilities = (images @ zero_shot_weights(trainer).T).softmax(1)
     members = (targets > 0).to(probabilities)

@@ -1,16 +1,15 @@
-"""IVLP: independent deep text and image prompts (Khattak et al. 2023), and MIVLP, its
-multitask form.
-"""
+"""IVLP: independent deep prompts of both towers (Khattak et al. 2023); also MIVLP."""
 
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
 from prompting.deep import IVLPPrompt
 from prompting.tokens import plain_name, words_to_context
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, at_least_one, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
+
+from .vpt import require_image_tower
 
 
 def initial_words(
@@ -39,35 +38,16 @@ def check_depth(key: str, depth: int, layers: int, least: int = 1) -> None:
         )
 
 
-def require_image_tower(setup: PromptSetup) -> None:
-    """Raise ValueError if the image tower takes no prompts."""
-    reason = setup.shape.unsupported_reason
-    if reason:
-        cfg = setup.cfg
-        raise ValueError(
-            f"{cfg.TRAINER.NAME} needs a vision transformer: {reason}; with {cfg.MODEL.BACKBONE.NAME} use CoOp"
-        )
-
-
 def build_ivlp_prompt(setup: PromptSetup, key: str, node: CfgNode) -> IVLPPrompt:
-    """Return the prompt of a node with N_CTX_TEXT, N_CTX_VISION, CTX_INIT,
-    PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION.
-    """
+    """Return the prompt of a node with the keys of TRAINER.IVLP."""
     shape = setup.shape
     check_depth(f"{key}.PROMPT_DEPTH_TEXT", node.PROMPT_DEPTH_TEXT, shape.text_layers)
     if node.PROMPT_DEPTH_VISION:
         require_image_tower(setup)
-        check_depth(
-            f"{key}.PROMPT_DEPTH_VISION",
-            node.PROMPT_DEPTH_VISION,
-            shape.image_layers,
-            least=0,
-        )
+        depth = node.PROMPT_DEPTH_VISION
+        check_depth(f"{key}.PROMPT_DEPTH_VISION", depth, shape.image_layers, least=0)
     for name in ("N_CTX_TEXT", "N_CTX_VISION"):
-        if node[name] < 1:
-            raise ValueError(
-                f"{key}.{name} is {node[name]}; this trainer needs at least 1"
-            )
+        at_least_one(f"{key}.{name}", node[name])
     init, fixed_words = initial_words(setup, node.CTX_INIT, node.N_CTX_TEXT)
     return IVLPPrompt(
         node.N_CTX_TEXT,
@@ -81,7 +61,7 @@ def build_ivlp_prompt(setup: PromptSetup, key: str, node: CfgNode) -> IVLPPrompt
     )
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class IVLP(PromptTrainer):
     """Learn independent vectors in the first blocks of both towers."""
 
@@ -96,17 +76,8 @@ class IVLP(PromptTrainer):
         "TRAINER.IVLP.N_CTX_TEXT": (0, MAX_VECTORS),
         "TRAINER.IVLP.N_CTX_VISION": (0, MAX_VECTORS),
     }
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> IVLPPrompt:
-        """Return the prompt that TRAINER.IVLP.* describes."""
         return build_ivlp_prompt(setup, "TRAINER.IVLP", setup.cfg.TRAINER.IVLP)
-
-
-@TRAINER_REGISTRY.register()
-class MIVLP(IVLP):
-    """IVLP on batches of several tasks."""
-
-    multitask = True

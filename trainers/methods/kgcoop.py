@@ -1,18 +1,15 @@
-"""KgCoOp: CoOp whose class features stay near those of the frozen model (Yao et al.
-2023), and MKgCoOp, its multitask form.
-"""
+"""KgCoOp: CoOp near frozen class features (Yao et al. 2023); multitask: MKgCoOp."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
+
+from trainers.base import register_with_multitask_form
 
 from .coop import CoOp
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class KgCoOp(CoOp):
-    """Learn a text prompt with cross-entropy + W (1 - mean cosine of learned and frozen
-    class features).
-    """
+    """Learn a text prompt by CE + W (1 - mean cosine to frozen class features)."""
 
     keys = {"TRAINER.KGCOOP.W": 8.0}
     ranges = {"TRAINER.KGCOOP.W": (0, 1e9)}
@@ -25,10 +22,3 @@ class KgCoOp(CoOp):
     @staticmethod
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
         return {"text_cosine": cfg.TRAINER.KGCOOP.W}
-
-
-@TRAINER_REGISTRY.register()
-class MKgCoOp(KgCoOp):
-    """KgCoOp on batches of several tasks, each near its own templates' features."""
-
-    multitask = True

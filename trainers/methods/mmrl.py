@@ -2,21 +2,18 @@
 2025), MMRL++, whose maps are shared up to a low rank, and their multitask forms.
 """
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.representation import MMRLPPPrompt, MMRLPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS, MAX_WIDTH
 
-from .ivlp import require_image_tower
+from .vpt import require_image_tower
 
 
 def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
-    """Return the sizes, the blocks counted from 0 and the weight of a node with
-    N_REP_TOKENS, REP_DIM, REP_LAYERS and ALPHA.
-    """
+    """Return the sizes, blocks from 0 and weight that a node gives a prompt."""
     require_image_tower(setup)
     shape, numbers = setup.shape, list(node.REP_LAYERS)
     layers = min(shape.text_layers, shape.image_layers)
@@ -31,7 +28,7 @@ def common_arguments(setup: PromptSetup, key: str, node: CfgNode) -> tuple:
     return (node.N_REP_TOKENS, node.REP_DIM, *sizes, blocks, float(node.ALPHA))
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class MMRL(PromptTrainer):
     """Learn representation vectors, with ALPHA CE of the class token + (1 - ALPHA) CE of
     the vectors + REG_WEIGHT (2 - cosines to the frozen image and class features).
@@ -50,12 +47,10 @@ class MMRL(PromptTrainer):
         "TRAINER.MMRL.ALPHA": (0, 1),
         "TRAINER.MMRL.REG_WEIGHT": (0, 1e9),
     }
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MMRLPrompt:
-        """Return the prompt that TRAINER.MMRL.* describes."""
         return MMRLPrompt(
             *common_arguments(setup, "TRAINER.MMRL", setup.cfg.TRAINER.MMRL)
         )
@@ -66,14 +61,7 @@ class MMRL(PromptTrainer):
         return {"image_cosine": weight, "text_cosine": weight}
 
 
-@TRAINER_REGISTRY.register()
-class MMMRL(MMRL):
-    """MMRL on batches of several tasks."""
-
-    multitask = True
-
-
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class MMRLPP(PromptTrainer):
     """Learn MMRL's vectors with maps shared up to a low rank (MMRL++); the vectors of a
     later block are BETA new and 1 - BETA of the block before.
@@ -98,12 +86,10 @@ class MMRLPP(PromptTrainer):
         "TRAINER.MMRLPP.REP_RANK": (1, MAX_WIDTH),
         "TRAINER.MMRLPP.PROJ_RANK": (1, MAX_WIDTH),
     }
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> MMRLPPPrompt:
-        """Return the prompt that TRAINER.MMRLPP.* describes."""
         node = setup.cfg.TRAINER.MMRLPP
         arguments = common_arguments(setup, "TRAINER.MMRLPP", node)
         return MMRLPPPrompt(*arguments, float(node.BETA), node.REP_RANK, node.PROJ_RANK)
@@ -112,10 +98,3 @@ class MMRLPP(PromptTrainer):
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
         weight = cfg.TRAINER.MMRLPP.REG_WEIGHT
         return {"image_cosine": weight, "text_cosine": weight}
-
-
-@TRAINER_REGISTRY.register()
-class MMMRLPP(MMRLPP):
-    """MMRL++ on batches of several tasks."""
-
-    multitask = True

@@ -1,18 +1,16 @@
-"""ProGrad: CoOp without gradients against the frozen model's knowledge (Zhu et al.
-2023), and MProGrad, its multitask form.
-"""
+"""ProGrad: CoOp with projected gradients (Zhu et al. 2023); also MProGrad."""
 
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 from trainers import losses
+from trainers.base import register_with_multitask_form
 from trainers.engine import distributed
 
 from .coop import CoOp
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class ProGrad(CoOp):
     """Learn a text prompt by the gradient of cross-entropy, projected if it is against
     that of distillation.
@@ -41,12 +39,9 @@ class ProGrad(CoOp):
         share_loss = getattr(self.share_loss, "module", self.share_loss)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             values = share_loss(batch)
-        loss, general = self._scaled(values)
-        parameters = [
-            parameter
-            for parameter in self.model.prompt.parameters()
-            if parameter.requires_grad
-        ]
+        loss, general = self.scaler.scale(values)
+        prompt = self.model.prompt
+        parameters = [p for p in prompt.parameters() if p.requires_grad]
         strength = self.cfg.TRAINER.PROGRAD.LAMBDA
         gradients = losses.projected_gradients(
             loss, general, parameters, strength, distributed.mean
@@ -54,10 +49,3 @@ class ProGrad(CoOp):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return values[0]
-
-
-@TRAINER_REGISTRY.register()
-class MProGrad(ProGrad):
-    """ProGrad on batches of several tasks."""
-
-    multitask = True

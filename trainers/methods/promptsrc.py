@@ -1,12 +1,9 @@
-"""PromptSRC: IVLP that regularises itself by the frozen model (Khattak et al. 2023),
-and MPromptSRC, its multitask form.
-"""
+"""PromptSRC: IVLP near the frozen model (Khattak et al. 2023); also MPromptSRC."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.deep import IVLPPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 from trainers.losses import GaussianAverage
@@ -14,7 +11,7 @@ from trainers.losses import GaussianAverage
 from .ivlp import build_ivlp_prompt
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class PromptSRC(PromptTrainer):
     """Learn IVLP's vectors with three more terms: both kinds of features, and
     probabilities, stay near the frozen model's.
@@ -43,18 +40,13 @@ class PromptSRC(PromptTrainer):
         "TRAINER.PROMPTSRC.GPA_STD": (1e-3, 1e9),
     }
     defaults = {"TRAINER.ANCHOR.TEMPLATES": "imagenet"}
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> IVLPPrompt:
-        """Return the prompt that TRAINER.PROMPTSRC.* describes."""
-        node = setup.cfg.TRAINER.PROMPTSRC
-        if node.GPA_STD <= 0:
-            raise ValueError(
-                f"TRAINER.PROMPTSRC.GPA_STD is {node.GPA_STD}; it must be positive"
-            )
-        return build_ivlp_prompt(setup, "TRAINER.PROMPTSRC", node)
+        return build_ivlp_prompt(
+            setup, "TRAINER.PROMPTSRC", setup.cfg.TRAINER.PROMPTSRC
+        )
 
     @staticmethod
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
@@ -73,10 +65,3 @@ class PromptSRC(PromptTrainer):
         self.average = GaussianAverage(
             self.max_epoch, node.GPA_MEAN * longer, node.GPA_STD * longer
         )
-
-
-@TRAINER_REGISTRY.register()
-class MPromptSRC(PromptSRC):
-    """PromptSRC on batches of several tasks."""
-
-    multitask = True

@@ -1,19 +1,16 @@
-"""TCP: KgCoOp with text vectors that are made from each class's frozen feature (Yao et
-al. 2024), and MTCP, its multitask form.
-"""
+"""TCP: text vectors made from frozen class features (Yao et al. 2024); also MTCP."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from prompting.class_aware import TCPPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
 
 from .ivlp import initial_words
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class TCP(PromptTrainer):
     """Learn text vectors, and a map of frozen class features to the vectors that replace
     them, with cross-entropy + W (1 - mean cosine of learned and frozen class features).
@@ -26,12 +23,10 @@ class TCP(PromptTrainer):
         "TRAINER.TCP.W": 8.0,
     }
     ranges = {"TRAINER.TCP.N_CTX": (1, MAX_VECTORS), "TRAINER.TCP.W": (0, 1e9)}
-
     reads = ()
 
     @staticmethod
     def make_prompt(setup: PromptSetup) -> TCPPrompt:
-        """Return the prompt that TRAINER.TCP.* describes."""
         node, shape = setup.cfg.TRAINER.TCP, setup.shape
         if not 0 <= node.BLOCK < shape.text_layers:
             raise ValueError(
@@ -40,21 +35,9 @@ class TCP(PromptTrainer):
             )
         init, fixed_words = initial_words(setup, node.CTX_INIT, node.N_CTX)
         return TCPPrompt(
-            node.N_CTX,
-            shape.text_width,
-            shape.embed_dim,
-            node.BLOCK,
-            init,
-            fixed_words,
+            node.N_CTX, shape.text_width, shape.embed_dim, node.BLOCK, init, fixed_words
         )
 
     @staticmethod
     def loss_weights(cfg: CfgNode) -> dict[str, float]:
         return {"text_cosine": cfg.TRAINER.TCP.W}
-
-
-@TRAINER_REGISTRY.register()
-class MTCP(TCP):
-    """TCP on batches of several tasks, each near its own templates' features."""
-
-    multitask = True

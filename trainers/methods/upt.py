@@ -2,10 +2,8 @@
 2022; MVLPT paper, eq. 4), and MUPT, its multitask form.
 """
 
-from dassl.engine import TRAINER_REGISTRY
-
 from prompting.unified import UnifiedPrompt
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import PROJECTIONS
 
@@ -14,9 +12,7 @@ from .vpt import build_visual_prompt
 
 
 def build_unified_prompt(setup: PromptSetup) -> UnifiedPrompt:
-    """Return a text and a visual prompt, coupled by θ as TRAINER.MVLPT.PROJECT_*
-    describes it.
-    """
+    """Return a text and a visual prompt, coupled by θ (TRAINER.MVLPT.PROJECT_*)."""
     node = setup.cfg.TRAINER.MVLPT
     text = build_text_prompt(setup)
     visual = build_visual_prompt(setup)
@@ -26,24 +22,10 @@ def build_unified_prompt(setup: PromptSetup) -> UnifiedPrompt:
     )
 
 
-@TRAINER_REGISTRY.register()
+@register_with_multitask_form
 class UPT(PromptTrainer):
     """Learn a unified prompt; TRAINER.MVLPT.PROJECT_METHOD chooses θ."""
 
     defaults = {"TRAINER.MVLPT.COOP.N_CTX": 4, "TRAINER.MVLPT.VPT.N_CTX": 4}
-    reads = (
-        "TRAINER.MVLPT.COOP.",
-        "TRAINER.MVLPT.VPT.",
-        "TRAINER.MVLPT.PROJECT_",
-    )
+    reads = ("TRAINER.MVLPT.COOP.", "TRAINER.MVLPT.VPT.", "TRAINER.MVLPT.PROJECT_")
     make_prompt = staticmethod(build_unified_prompt)
-
-
-@TRAINER_REGISTRY.register()
-class MUPT(UPT):
-    """UPT on batches of several tasks.
-
-    As the first of two stages it gives the source prompt that targets adapt.
-    """
-
-    multitask = True

@@ -1,6 +1,4 @@
-"""ZeroshotCLIP: plain CLIP with each task's prompt templates, features averaged over
-them. Nothing is learned.
-"""
+"""ZeroshotCLIP: plain CLIP with each task's prompt templates. Nothing is learned."""
 
 from dassl.engine import TRAINER_REGISTRY
 
