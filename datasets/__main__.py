@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,33 +43,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser(
-        "list", help="all sets: suite, classes, metric, images, folder"
-    )
+    def add(name: str, run: Callable, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help)
+        command.set_defaults(run=run)
+        return command
+
+    command = add("list", _list, "all sets: suite, classes, metric, images, folder")
     command.add_argument("--suite", choices=SUITES, help="those of one suite")
     command.add_argument("--json", action="store_true", help="as json")
-    command.set_defaults(run=_list)
 
-    command = commands.add_parser(
-        "show", help="one set, with its class names in label order and its templates"
-    )
+    text = "one set, with its class names in label order and its templates"
+    command = add("show", _show, text)
     command.add_argument("name", metavar="NAME")
-    command.add_argument(
-        "--json",
-        action="store_true",
-        help="name, suite, classes, metric, label_kind and templates as json",
-    )
-    command.set_defaults(run=_show)
+    text = "name, suite, classes, metric, label_kind and templates as json"
+    command.add_argument("--json", action="store_true", help=text)
 
-    command = commands.add_parser(
-        "doctor", help="what is present, missing or damaged; changes nothing"
-    )
+    text = "what is present, missing or damaged; changes nothing"
+    command = add("doctor", _doctor, text)
     _add_names(command, "*")
-    command.add_argument(
-        "--quick",
-        action="store_true",
-        help="index files and zip directories alone, without reading images",
-    )
+    text = "index files and zip directories alone, without reading images"
+    command.add_argument("--quick", action="store_true", help=text)
     command.add_argument(
         "--workers",
         type=int,
@@ -78,12 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--all", action="store_true", help="write every finding out")
     command.add_argument("--json", action="store_true", help="as json")
-    command.set_defaults(run=_doctor)
 
-    command = commands.add_parser(
-        "prepare",
-        help="write the split file of a CoOp set from its raw annotations, or any set from a copy (--from)",
-    )
+    text = "write the split file of a CoOp set from its raw annotations, or any set from a copy (--from)"
+    command = add("prepare", _prepare, text)
     _add_names(command, "+")
     command.add_argument(
         "--from",
@@ -104,11 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         "--revision", default="", help="branch, tag or commit of the copy on the Hub"
     )
     command.add_argument("--offline", action="store_true", help="download nothing")
-    command.set_defaults(run=_prepare)
 
-    command = commands.add_parser(
-        "download", help="fetch the files of a set; a stopped download is resumed"
-    )
+    text = "fetch the files of a set; a stopped download is resumed"
+    command = add("download", _download, text)
     _add_names(command, "+")
     command.add_argument(
         "--mirror",
@@ -116,11 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="a copy of the data root on a web server, to take the files from",
     )
-    command.set_defaults(run=_download)
 
-    command = commands.add_parser(
-        "few-shot", help="write the images of a few-shot sample, a line of JSON each"
-    )
+    text = "write the images of a few-shot sample, a line of JSON each"
+    command = add("few-shot", _few_shot, text)
     command.add_argument(
         "name", metavar="NAME", help="a task, also folder:PATH or csv:FILE"
     )
@@ -136,19 +123,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="train.py --fewshot FILE takes it back",
     )
-    command.set_defaults(run=_few_shot)
 
-    command = commands.add_parser(
-        "cache",
-        help="the unpacked images of wds: and parquet: tasks, and if their sources are there",
+    text = (
+        "the unpacked images of wds: and parquet: tasks, and if their sources are there"
     )
-    command.add_argument(
-        "--remove",
-        action="store_true",
-        help="remove those whose source is gone or changed",
-    )
+    command = add("cache", _cache, text)
+    text = "remove those whose source is gone or changed"
+    command.add_argument("--remove", action="store_true", help=text)
     command.add_argument("--json", action="store_true", help="as json")
-    command.set_defaults(run=_cache)
     return parser
 
 
@@ -173,9 +155,9 @@ def _named(options: argparse.Namespace) -> list[Entry]:
 def _list(options: argparse.Namespace) -> None:
     from .tools import tables
 
-    chosen = [
-        known for known in entries().values() if options.suite in (None, known.suite)
-    ]
+    chosen = list(entries().values())
+    if options.suite:
+        chosen = [known for known in chosen if known.suite == options.suite]
     if options.json:
         _write_json(tables.to_records(chosen))
     else:
@@ -195,9 +177,8 @@ def _doctor(options: argparse.Namespace) -> int:
     root = Path(options.root).expanduser()
     if not root.is_dir():
         raise ValueError(f"data root {root} is not a folder")
-    examined = _named(options) or _all_below(root)
     reports = []
-    for known in examined:
+    for known in _named(options) or _all_below(root):
         report = _examine(known, root, options)
         reports.append(report)
         is_shown = options.names or not report.missing
@@ -215,22 +196,26 @@ def _doctor(options: argparse.Namespace) -> int:
     return OK
 
 
+def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
+    missing = [report.name for report in reports if report.missing]
+    if missing and not is_named:
+        _write(f"missing: {', '.join(missing)}")
+    statuses = [report.status for report in reports]
+    kinds = ("ok", "damaged", "missing")
+    _write(", ".join(f"{statuses.count(kind)} {kind}" for kind in kinds))
+
+
 def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
     from .tools.doctor import examine
 
-    total = sum(count or 0 for count in known.images.values())
-    quiet = (
-        options.quick or not (root / known.folder).is_dir() or not sys.stderr.isatty()
-    )
+    total = sum(count or 0 for count in known.images.values()) or None
+    reads = not options.quick and (root / known.folder).is_dir()
+    quiet = not reads or not sys.stderr.isatty()
     with tqdm(
-        total=total or None,
-        desc=known.name,
-        unit="image",
-        leave=False,
-        disable=quiet,
-        dynamic_ncols=True,
+        None, known.name, total, False, unit="image", disable=quiet, dynamic_ncols=True
     ) as bar:
-        return examine(known, root, options.quick, max(1, options.workers), bar.update)
+        workers = max(1, options.workers)
+        return examine(known, root, options.quick, workers, bar.update)
 
 
 def _all_below(root: Path) -> list[Entry]:
@@ -257,42 +242,27 @@ def _print_report(known: Entry, report: Report, root: Path, everything: bool) ->
         _write(f"  {by_hand(known, root)}")
 
 
-def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
-    missing = [report.name for report in reports if report.missing]
-    if missing and not is_named:
-        _write(f"missing: {', '.join(missing)}")
-    statuses = [report.status for report in reports]
-    _write(
-        ", ".join(
-            f"{statuses.count(status)} {status}"
-            for status in ("ok", "damaged", "missing")
-        )
-    )
-
-
 def _prepare(options: argparse.Namespace) -> int:
+    from .tools import annotations
+
     root = Path(options.root).expanduser()
+    every = options.names == ["all"]
     if options.origin:
-        return _prepare_from_copies(root, options)
-    if options.names == ["all"]:
+        return _prepare_from_copies(root, every, options)
+    if every:
         raise ValueError(
             "prepare all needs --from, which says what to make the sets from"
         )
-    _prepare_splits(_named(options), root)
+    chosen = _named(options)
+    for known in chosen:
+        annotations.check_available(known, str(root / known.folder))
+    for known in chosen:
+        path = annotations.write_split_file(known.name, str(root / known.folder))
+        _write(f"{known.name}: {path}")
     return OK
 
 
-def _prepare_splits(chosen: Sequence[Entry], root: Path) -> None:
-    from .tools.annotations import check_available, write_split_file
-
-    for known in chosen:
-        check_available(known, str(root / known.folder))
-    for known in chosen:
-        path = write_split_file(known.name, str(root / known.folder))
-        _write(f"{known.name}: {path}")
-
-
-def _prepare_from_copies(root: Path, options: argparse.Namespace) -> int:
+def _prepare_from_copies(root: Path, every: bool, options: argparse.Namespace) -> int:
     from .tools import batch
 
     at = Path(options.at).expanduser() if options.at else None
@@ -301,12 +271,12 @@ def _prepare_from_copies(root: Path, options: argparse.Namespace) -> int:
             "--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy"
         )
     source = batch.Source(options.origin, at, options.revision, options.offline)
-    every = options.names == ["all"]
     chosen = batch.available(options.origin) if every else _named(options)
     batch.require_available([] if every else chosen, source, root)
-    outcomes = batch.prepare_all(
-        chosen, root, source, every, lambda outcome: _print_outcome(outcome, root)
-    )
+    outcomes = []
+    for outcome in batch.prepare_all(chosen, root, source, every):
+        _print_outcome(outcome, root)
+        outcomes.append(outcome)
     if len(outcomes) > 1:
         _write(batch.table(outcomes))
     return max(outcome.code for outcome in outcomes)
@@ -337,14 +307,15 @@ def _download(options: argparse.Namespace) -> None:
         except NotDone as error:
             failed.append(str(error))
             continue
+        name, folder = known.name, root / known.folder
         if missing:
-            lacks = f"{known.name} still lacks {', '.join(missing)}, which no download brings."
+            lacks = (
+                f"{name} still lacks {', '.join(missing)}, which no download brings."
+            )
             failed.append(f"{lacks} {by_hand(known, root)}")
         else:
-            examine = f"python -m datasets doctor {known.name} --root {root}"
-            _write(
-                f"{known.name}: all files are in {root / known.folder}; `{examine}` examines them"
-            )
+            command = f"python -m datasets doctor {name} --root {root}"
+            _write(f"{name}: all files are in {folder}; `{command}` examines them")
     if failed:
         raise NotDone("\n".join(failed))
 
@@ -376,11 +347,10 @@ def _cache(options: argparse.Namespace) -> None:
     removed = []
     if options.remove:
         removed = [one for one in listed if one.state in packed_cache.REMOVABLE]
-        for one in removed:
-            packed_cache.remove(one)
+    for one in removed:
+        shutil.rmtree(one.folder)
     if options.json:
-        records = [one.to_dict() | {"removed": one in removed} for one in listed]
-        _write_json(records)
+        _write_json([one.to_dict() | {"removed": one in removed} for one in listed])
     else:
         _write(packed_cache.describe(listed, removed))
 

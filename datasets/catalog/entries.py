@@ -6,19 +6,20 @@ are in `names`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from datasets.pocket.specs import catalog_entries
+from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
+SPLITS = ("train", "val", "test")
 SUITES = ("coop", "imagenet-variant", "elevater", "pocket")
+Fields = dict[str, Any]
 ELEVATER_BLOBS = "https://cvinthewildeus.blob.core.windows.net/datasets"
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,11 @@ class Entry:
 
 @cache
 def _entries() -> dict[str, Entry]:
-    known = [
-        _coop(name, fields) for name, fields in _read_fields("coop_sets.yaml").items()
-    ]
-    known += [
-        _elevater(name, fields)
-        for name, fields in _read_fields("elevater_sets.yaml").items()
-    ]
+    known = []
+    for name, fields in _read_fields("coop_sets.yaml"):
+        known.append(_coop(name, fields))
+    for name, fields in _read_fields("elevater_sets.yaml"):
+        known.append(_elevater(name, fields))
     known += [Entry(**fields) for fields in catalog_entries()]
     return {entry.name: entry for entry in known}
 
@@ -110,77 +109,65 @@ def entry(name: str) -> Entry:
     return known[name]
 
 
-def _read_fields(file: str) -> dict[str, dict[str, Any]]:
-    return yaml.safe_load((_HERE / file).read_text(encoding="utf-8"))
+def _read_fields(file: str) -> Iterable[tuple[str, Fields]]:
+    return read_yaml(Path(__file__).with_name(file)).items()
 
 
 def _unique(*paths: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def _elevater(name: str, fields: dict[str, Any]) -> Entry:
-    layout = fields.get("format", "iris")
+def _elevater(name: str, fields: Fields) -> Entry:
+    layout = fields.pop("format", "iris")
+    suffix, labelmap = "json", ""
     if layout == "iris":
-        suffix, labelmap = "txt", fields.get("labelmap", "labels.txt")
-    else:
-        suffix, labelmap = "json", ""
+        suffix, labelmap = "txt", fields.pop("labelmap", "labels.txt")
     images: dict[str, int | None] = {}
     indexes: dict[str, str] = {}
     split_zips: dict[str, str] = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         if split in fields:
-            images[split] = fields[split]["images"]
-            indexes[split] = fields[split].get("index", f"{split}.{suffix}")
-            split_zips[split] = fields[split].get("zip", f"{split}.zip")
+            stated = fields.pop(split)
+            images[split] = stated["images"]
+            indexes[split] = stated.get("index", f"{split}.{suffix}")
+            split_zips[split] = stated.get("zip", f"{split}.zip")
     # ELEVATER's val split is never used
     needed = [split for split in images if images[split] and split != "val"]
     zips = _unique(*(split_zips[split] for split in needed))
     files = _unique(labelmap, *(indexes[split] for split in needed), *zips)
-    folder = f"classification/{fields['folder']}"
+    folder = f"classification/{fields.pop('folder')}"
     return Entry(
         name=name,
         suite="elevater",
         folder=folder,
         layout=layout,
-        classes=fields["classes"],
         images=images,
-        metric=fields.get("metric", "accuracy"),
-        label_kind=fields.get("label_kind", "multiclass"),
         files=files,
         zips=zips,
         downloads=tuple((f"{ELEVATER_BLOBS}/{folder}/{file}", file) for file in files),
-        torchvision=fields.get("torchvision", ""),
-        note=fields.get("note", ""),
         indexes=indexes,
         split_zips=split_zips,
         labelmap=labelmap,
-        crop=fields.get("crop", "crop"),
+        **fields,
     )
 
 
-def _coop(name: str, fields: dict[str, Any]) -> Entry:
-    image_dir = fields["image_dir"]
-    split_json = fields.get("split", "")
-    annotations = tuple(fields.get("annotations", ()))
+def _coop(name: str, fields: Fields) -> Entry:
+    image_folders = [fields["image_dir"]]
     if name == "ImageNet":
         image_folders = ["images/train", "images/val"]
-    elif image_dir:
-        image_folders = [image_dir]
-    else:
+    elif not fields["image_dir"]:
         image_folders = ["cars_train", "cars_test"]
+    split_json = fields.pop("split", "")
+    annotations = tuple(fields.pop("annotations", ()))
     lists = [split_json] if split_json else annotations
     return Entry(
         name=name,
-        suite=fields.get("suite", "coop"),
-        folder=fields["folder"],
+        suite=fields.pop("suite", "coop"),
         layout="folders" if name.startswith("ImageNet") else "coop",
-        classes=fields["classes"],
-        images=fields["images"],
         files=_unique(*lists, *image_folders),
-        downloads=tuple(fields.get("downloads", {}).items()),
-        note=fields.get("note", ""),
-        image_dir=image_dir,
+        downloads=tuple(fields.pop("downloads", {}).items()),
         split_json=split_json,
         annotations=annotations,
-        template=fields.get("template", ""),
+        **fields,
     )

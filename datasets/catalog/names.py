@@ -8,13 +8,13 @@ prints the sources of the lists and of `templates.json`.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from toolkit.common.structured import read_json
 from toolkit.common.suggest import nearest
 
 from .entries import entry
@@ -57,11 +57,8 @@ def templates(name: str) -> list[str]:
     for CoOp's.
     """
     known = entry(name)
-    if known.templates:
-        return list(known.templates)
-    if name in _templates():
-        return list(_templates()[name])
-    return [known.template or DEFAULT_TEMPLATES[0]]
+    stated = known.templates or _templates().get(name)
+    return list(stated or [known.template or DEFAULT_TEMPLATES[0]])
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
@@ -119,16 +116,14 @@ def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
     set does not know (kept).
     """
     known = _spellings(name)
-    adopted = []
+    adopted = list(found)
     unknown = []
-    for label in found:
+    for position, label in enumerate(found):
         fits = _index(name).get(_plain(label), ())
         if not fits:
             unknown.append(label)
-        if len(fits) == 1 and _plain(known[fits[0]][0]) != _plain(label):
-            adopted.append(known[fits[0]][0])
-        else:
-            adopted.append(label)
+        elif len(fits) == 1 and _plain(known[fits[0]][0]) != _plain(label):
+            adopted[position] = known[fits[0]][0]
     return adopted, unknown
 
 
@@ -145,21 +140,17 @@ def wordnet_names(name: str) -> dict[str, str]:
 
 
 def _are_numbers(found: Sequence[str]) -> bool:
-    counted = [[str(k + start) for k in range(len(found))] for start in (0, 1)]
-    return list(found) in counted
+    from_0 = [str(number) for number in range(len(found) + 1)]
+    return list(found) in (from_0[:-1], from_0[1:])
 
 
 def _explain(name: str, label: str, fits: Sequence[int]) -> str:
     known = _spellings(name)
     if fits:
         return f"that fits {' and '.join(repr(known[k][0]) for k in fits)}"
-    spelled = {}
-    for spellings in known:
-        for spelling in spellings:
-            spelled[_plain(spelling)] = spelling
-    near = ", ".join(
-        repr(spelled[found]) for found in nearest(_plain(label), spelled, count=3)
-    )
+    spelled = {_plain(spelling): spelling for names in known for spelling in names}
+    found = nearest(_plain(label), spelled, count=3)
+    near = ", ".join(repr(spelled[plain]) for plain in found)
     file = f"datasets/catalog/class_names/{_FILES.get(name, name)}.txt"
     return f"{name} has no such class (nearest: {near}). If it is another spelling, add it after a | in {file}"
 
@@ -194,4 +185,4 @@ def _index(name: str) -> dict[str, tuple[int, ...]]:
 
 @cache
 def _templates() -> dict[str, list[str]]:
-    return json.loads((_HERE / "templates.json").read_text(encoding="utf-8"))
+    return read_json(_HERE / "templates.json")

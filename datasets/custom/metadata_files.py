@@ -8,27 +8,27 @@ split as those of class folders are.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datasets.io.index_files import leads_outside
 from datasets.io.split_names import split_of
-from toolkit.common.archives import require_files
 from toolkit.common.files import decode_text
 from toolkit.common.image_files import find_image_files
 from toolkit.common.text import require_printable
 
-from .rows import LABEL_MARKS, Row, delimiter_of, split_paths
+from .rows import Row, require_image, split_labels, split_paths, table_lines
 
 log = logging.getLogger(__name__)
 
 FILES = ("metadata.csv", "metadata.jsonl")
 PATH_COLUMN = "file_name"
+Record = dict[str, Any]  # column -> value
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 
 
@@ -53,13 +53,13 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
         raise ValueError(
             f"there is both {' and '.join(map(str, found))}; one of them is needed"
         )
-    without = [
-        folder for split, folder in split_folders.items() if split not in found.values()
-    ]
-    if found and without and "" not in found.values():
-        raise ValueError(
-            f"{next(iter(found))} lists images, but {without[0]} has no {FILES[0]} or {FILES[1]}"
-        )
+    if not found or "" in found.values():
+        return found
+    for split, folder in split_folders.items():
+        if split not in found.values():
+            raise ValueError(
+                f"{next(iter(found))} lists images, but {folder} has no {FILES[0]} or {FILES[1]}"
+            )
     return found
 
 
@@ -110,26 +110,18 @@ def split_rows(rows: list[Row]) -> list[Row]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(row.labels, []).append(row)
-    split: dict[str, str] = {}
-    for group in groups.values():
-        split |= split_paths(
-            [row.key for row in group],
-            f"{group[0].where}: {'|'.join(group[0].labels)!r}",
-        )
-    return [
-        Row(split[row.key], row.impath, row.key, row.labels, row.where) for row in rows
-    ]
+    splits: dict[str, str] = {}
+    for labels, group in groups.items():
+        where = f"{group[0].where}: {'|'.join(labels)!r}"
+        splits |= split_paths([row.key for row in group], where)
+    return [replace(row, split=splits[row.key]) for row in rows]
 
 
 def _has_folders(folder: Path) -> bool:
     """Return if a folder holds others than those of splits, which may be classes."""
     for child in folder.iterdir():
-        is_class = (
-            child.is_dir()
-            and not child.name.startswith(".")
-            and not split_of(child.name)
-        )
-        if is_class:
+        is_class = not child.name.startswith(".") and not split_of(child.name)
+        if is_class and child.is_dir():
             return True
     return False
 
@@ -155,36 +147,17 @@ def _label_column(table: Path, optional: bool) -> str:
     raise ValueError(f"{table}: no column {usual}; it has {', '.join(record)}")
 
 
-def _records(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(table: Path) -> Iterator[tuple[str, Record]]:
     """Yield (file and line, column in lower case -> value) of each line."""
-    text = decode_text(table.read_bytes(), str(table))
-    lines = text.replace("\r\n", "\n").split("\n")  # names may hold other line breaks
-    if table.suffix == ".jsonl":
-        yield from _json_records(table, lines)
-        return
-    delimiter = delimiter_of(lines[0])
-    reader = csv.reader(lines, strict=True, skipinitialspace=True, delimiter=delimiter)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        for line in reader:
-            where = f"{table}:{reader.line_num}"
-            if not any(line):
-                continue
-            if len(line) != len(header):
-                raise ValueError(
-                    f"{where}: {len(line)} fields, but the header has {len(header)}"
-                )
+    if table.suffix == ".csv":
+        lines = table_lines(table)
+        _, header = next(lines)
+        for where, line in lines:
             yield where, dict(zip(header, line, strict=True))
-    except csv.Error as error:
-        raise ValueError(
-            f"{table}:{reader.line_num}: not a valid CSV line: {error}"
-        ) from None
-
-
-def _json_records(
-    table: Path, lines: list[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
+        return
+    text = decode_text(table.read_bytes(), str(table))
+    # names may hold other line breaks
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         where = f"{table}:{number}"
         if not line.strip():
             continue
@@ -200,7 +173,7 @@ def _json_records(
 
 
 def _row(
-    root: Path, table: Path, where: str, record: dict[str, Any], column: str, split: str
+    root: Path, table: Path, where: str, record: Record, column: str, split: str
 ) -> Row:
     path = record.get(PATH_COLUMN)
     if not isinstance(path, str) or not path.strip():
@@ -211,10 +184,7 @@ def _row(
     if leads_outside(path):
         raise ValueError(f"{where}: {path!r} leads out of the folder")
     file = table.parent / path
-    try:
-        require_files([str(file)])
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from None
+    require_image(str(file), where)
     stated = record.get("split") or ""
     if not split and stated:
         split = split_of(str(stated))
@@ -236,8 +206,7 @@ def _labels(value: Any, column: str, where: str) -> tuple[str, ...]:
     .jsonl.
     """
     if isinstance(value, str) and column == "labels":
-        parts = [part.strip() for part in LABEL_MARKS.split(value)]
-        return tuple(dict.fromkeys(part for part in parts if part))
+        return split_labels(value)
     values = value if isinstance(value, list) else [value]
     labels = []
     for part in values:

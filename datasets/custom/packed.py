@@ -15,8 +15,7 @@ import logging
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -54,12 +53,8 @@ def home() -> Path:
     """Return the folder of unpacked images: data/packed of the project, or the one
     named by MVLPT_PACKED.
     """
-    named = os.environ.get("MVLPT_PACKED")
-    return (
-        Path(named)
-        if named
-        else Path(__file__).resolve().parents[2] / "data" / "packed"
-    )
+    default = Path(__file__).resolve().parents[2] / "data" / "packed"
+    return Path(os.environ.get("MVLPT_PACKED") or default)
 
 
 def read_packed(kind: str, path: Path) -> Packed:
@@ -89,14 +84,11 @@ def read_packed(kind: str, path: Path) -> Packed:
     rows = []
     for split, images in index["images"].items():
         for name, labels in images:
-            impath = f"{folder / split}.zip@{name}"
+            impath, key = f"{folder / split}.zip@{name}", f"{split}/{name}"
             texts = tuple(names[label] for label in labels)
-            rows.append(
-                Row(split, impath, f"{split}/{name}", texts, f"{path}: {split}/{name}")
-            )
-    return Packed(
-        _with_test_split(rows), names, index["multilabel"], tuple(index["templates"])
-    )
+            rows.append(Row(split, impath, key, texts, f"{path}: {key}"))
+    rows, templates = _with_test_split(rows), tuple(index["templates"])
+    return Packed(rows, names, index["multilabel"], templates)
 
 
 def _read_index(folder: Path) -> dict | None:
@@ -177,15 +169,10 @@ def _unpack(collection: Collection, folder: Path, source: str) -> None:
         with atomic_folder(folder) as work:
             for split, stream in collection.splits.items():
                 images[split] = []
-                with zipfile.ZipFile(
-                    work / f"{split}.zip", "w", zipfile.ZIP_STORED
-                ) as archive:
-                    for image in tqdm(
-                        stream(),
-                        f"{folder.name} {split}",
-                        unit="image",
-                        dynamic_ncols=True,
-                    ):
+                name = f"{folder.name} {split}"
+                bar = tqdm(stream(), name, unit="image", dynamic_ncols=True)
+                with zipfile.ZipFile(work / f"{split}.zip", "w") as archive, bar:
+                    for image in bar:
                         archive.writestr(zipfile.ZipInfo(image.name), image.content)
                         images[split].append((image.name, image.labels))
             index = {
@@ -207,11 +194,6 @@ def _with_test_split(rows: list[Row]) -> list[Row]:
     if "test" in found:
         return rows
     if found == {"train", "val"}:
-        return [_moved(row, {"val": "test"}) for row in rows]
+        moved = {"train": "train", "val": "test"}
+        return [replace(row, split=moved[row.split]) for row in rows]
     return split_rows(rows)
-
-
-def _moved(row: Row, splits: Mapping[str, str]) -> Row:
-    return Row(
-        splits.get(row.split, row.split), row.impath, row.key, row.labels, row.where
-    )

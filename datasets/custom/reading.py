@@ -5,22 +5,19 @@ Both give rows; messages name the file and line.
 
 from __future__ import annotations
 
-import csv
 import functools
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.io.split_names import SPLITS, split_of
-from toolkit.common.archives import require_files
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
 from toolkit.common.text import printable, require_printable, require_text
 
 from .metadata_files import FILES, find_tables, read_tables
-from .rows import LABEL_MARKS, Row, delimiter_of, split_paths
+from .rows import Row, require_image, split_labels, split_paths, table_lines
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +59,16 @@ def read_folder(
     if splits_needed and not split_folders:
         raise ValueError(f"{root} has no folders train and test")
     rows = []
-    if not split_folders:
-        folders = _class_folders(root, known)
-        real = _real_paths(folders)
-        for folder in folders:
-            rows += _split_class(root, folder, real)
-        return rows
-    for split, split_folder in split_folders.items():
-        folders = _class_folders(split_folder, known)
-        real = _real_paths(folders)
-        for folder in folders:
-            rows += [_row(root, path, split, folder) for path in _images(folder, real)]
-    return _with_known_labels(rows, split_folders["train"])
+    for split, split_folder in (split_folders or {"": root}).items():
+        for folder, images in _class_images(split_folder, known):
+            keys = [path.relative_to(root).as_posix() for path in images]
+            splits = dict.fromkeys(keys, split)
+            if not split:
+                splits = split_paths(keys, str(folder))
+            for key, path in zip(keys, images, strict=True):
+                labels, where = (folder.name,), str(folder)
+                rows.append(Row(splits[key], str(path), key, labels, where))
+    return _with_known_labels(rows, split_folders.get("train"))
 
 
 def _with_known_labels(rows: list[Row], source: object) -> list[Row]:
@@ -85,26 +80,28 @@ def _with_known_labels(rows: list[Row], source: object) -> list[Row]:
     for row in rows:
         for label in row.labels:
             if label not in classes:
-                raise ValueError(
-                    f"{row.where}: {label!r} is no class of {source}{_nearest(label, classes)}"
-                )
+                message = f"{row.where}: {label!r} is no class of {source}"
+                for near in nearest(label, sorted(classes)):
+                    message += f"; the nearest is {near!r}"
+                raise ValueError(message)
     return rows
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """Return split -> its folder, or {} if `root` holds class folders."""
-    candidates = [folder for folder in _folders(root) if split_of(folder.name)]
+    children = _folders(root)
+    candidates = [folder for folder in children if split_of(folder.name)]
     # else a class of that name
-    folders = [
-        folder for folder in candidates if _folders(folder) or _has_table(folder)
-    ]
+    folders = [child for child in candidates if _folders(child) or _has_table(child)]
     found = {split_of(folder.name): folder for folder in folders}
     if len(found) < len(folders):
         names = ", ".join(folder.name for folder in folders)
         raise ValueError(f"{root} has several folders for one split: {names}")
     if not folders:
-        if not _has_table(root):
-            _require_class_names(root, candidates)
+        if candidates and candidates == children and not _has_table(root):
+            raise ValueError(
+                f"{candidates[0]} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split"
+            )
         return {}
     for folder in candidates:
         if split_of(folder.name) not in found:
@@ -118,19 +115,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _has_table(folder: Path) -> bool:
-    return any((folder / file).is_file() for file in FILES)
-
-
-def _require_class_names(root: Path, candidates: list[Path]) -> None:
-    """Raise ValueError if folders with the names of splits, which hold images alone,
-    can't be classes.
-    """
-    only_splits = len(candidates) == len(_folders(root))
-    for folder in candidates:
-        if only_splits:
-            raise ValueError(
-                f"{folder} {_NO_CLASSES}, or use csv:FILE with a table of path, label and split"
-            )
+    return any(Path(folder, file).is_file() for file in FILES)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -154,7 +139,7 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
         is_class = folder.name in known
         if not is_class:
             _require_no_splits(folder, names)
-        if is_class or _has_images(folder) or not names or set(names) & set(inner):
+        if is_class or not names or set(names) & set(inner) or _has_images(folder):
             are_categories = False
         inner += names
     if are_categories and len(inner) > len(folders):
@@ -168,7 +153,11 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
 
 def _has_images(folder: Path) -> bool:
     """Return whether a folder holds images beside its sub-folders."""
-    return any(_is_image(file.name) for file in folder.iterdir() if not file.is_dir())
+    for file in folder.iterdir():
+        is_image = has_image_suffix(file.name) and not file.name.startswith(".")
+        if is_image and not file.is_dir():
+            return True
+    return False
 
 
 def _require_no_splits(folder: Path, names: list[str]) -> None:
@@ -186,89 +175,48 @@ def _warn_of_splits(root: Path, folders: list[Path]) -> None:
     with unusual names.
     """
     inner = {tuple(child.name for child in _folders(folder)) for folder in folders}
-    if len(folders) < 2 or len(inner) > 1:
-        return
     names = inner.pop()
-    if len(names) < 2:
-        return
-    _warn(
-        f"{root}: {folders[0].name} and {folders[1].name} are taken for classes, though they hold folders of the same "
-        f"names, such as {names[0]} and {names[1]}; if they are splits, call them train and test"
-    )
+    if len(folders) > 1 and not inner and len(names) > 1:
+        _warn(
+            f"{root}: {folders[0].name} and {folders[1].name} are taken for classes, though they hold folders of the same "
+            f"names, such as {names[0]} and {names[1]}; if they are splits, call them train and test"
+        )
 
 
-def _is_image(name: str) -> bool:
-    """Return whether a file name is that of an image."""
-    return has_image_suffix(name) and not name.startswith(".")
-
-
-def _row(root: Path, path: Path, split: str, folder: Path) -> Row:
-    return Row(
-        split, str(path), path.relative_to(root).as_posix(), (folder.name,), str(folder)
-    )
-
-
-def _real_paths(folders: list[Path]) -> list[str]:
-    """Return the real paths of class folders.
+def _class_images(
+    root: Path, known: Iterable[str]
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield each class folder with all images below it, sorted by path, but none of the
+    other classes.
 
     Raises ValueError if two are links to one folder.
     """
-    found: dict[str, Path] = {}
+    folders = _class_folders(root, known)
+    real: dict[str, Path] = {}
     for folder in folders:
-        require_text(folder.name, folder.parent)
-        require_printable(folder.name, str(folder.parent))
-        real = os.path.realpath(folder)
-        if real in found:
+        require_text(folder.name, root)
+        require_printable(folder.name, str(root))
+        first = real.setdefault(os.path.realpath(folder), folder)
+        if first is not folder:
             raise ValueError(
-                f"{found[real]} and {folder} are one folder, so their classes cannot be distinguished"
+                f"{first} and {folder} are one folder, so their classes cannot be distinguished"
             )
-        found[real] = folder
-    return list(found)
-
-
-def _split_class(root: Path, folder: Path, classes: list[str]) -> Iterator[Row]:
-    """Yield the images of one class in order, each with its split.
-
-    classes: the real paths of all class folders.
-    """
-    paths = {}
-    for path in _images(folder, classes):
-        paths[path.relative_to(root).as_posix()] = path
-    splits = split_paths(list(paths), str(folder))
-    for key, path in paths.items():
-        yield _row(root, path, splits[key], folder)
-
-
-def _images(folder: Path, classes: list[str]) -> list[Path]:
-    """Return all images below a class folder, sorted by path, but none of the other
-    classes.
-    """
-    images, others = find_image_files(folder, classes)
-    if others:
-        total = len(images) + len(others)
-        _warn(
-            f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}"
-        )
-    for path in images:
-        require_text(str(path.relative_to(folder)), folder)
-    return images
+    for folder in folders:
+        images, others = find_image_files(folder, real)
+        if others:
+            total = len(images) + len(others)
+            _warn(
+                f"{folder}: {len(others)} of {total} files are passed over, such as {printable(others[0].name, 200)}"
+            )
+        for path in images:
+            require_text(str(path.relative_to(folder)), folder)
+        yield folder, images
 
 
 @functools.cache
 def _warn(message: str) -> None:
     """Warn, once: tasks are built several times in a run."""
     log.warning("%s", message)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The positions of a table's columns."""
-
-    count: int
-    path: int
-    split: int
-    label: int
-    multilabel: bool  # the column is called "labels"
 
 
 def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], bool]:
@@ -293,93 +241,61 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}")
+    lines = table_lines(file)
+    _, header = next(lines)
+    _check_columns(header, f"{file}:1")
+    if multilabel is None:
+        multilabel = "labels" in header
     rows = []
-    with open(file, encoding="utf-8-sig", newline="") as stream:
-        try:
-            header = stream.readline()
-            delimiter = delimiter_of(header)
-            stream.seek(0)
-            lines = csv.reader(
-                stream, delimiter=delimiter, strict=True, skipinitialspace=True
-            )
-            columns = _columns(next(lines, []), file)
-            if multilabel is None:
-                multilabel = columns.multilabel
-            for line in lines:
-                if any(line):
-                    rows.append(
-                        _table_row(
-                            file, line, columns, multilabel, f"{file}:{lines.line_num}"
-                        )
-                    )
-        except csv.Error as error:
-            raise ValueError(
-                f"{file}:{lines.line_num}: not a valid CSV line: {error}"
-            ) from None
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is not UTF-8 text: {error}") from None
+    for where, line in lines:
+        fields = dict(zip(header, map(str.strip, line), strict=True))
+        rows.append(_table_row(file, where, fields, multilabel))
     if not rows:
         raise ValueError(f"{file} has a header, but no images")
     _check_images(rows)
     return rows, multilabel
 
 
-def _columns(header: list[str], file: Path) -> _Columns:
-    names = [name.strip().lower() for name in header]
+def _check_columns(names: list[str], where: str) -> None:
     missing = [name for name in ("path", "split") if name not in names]
     if "label" not in names and "labels" not in names:
         missing.append("label (or labels)")
     if missing:
         found = ", ".join(names) or "nothing"
         raise ValueError(
-            f"{file}:1: no column {', '.join(missing)}: the header must name path, label (or labels) and split, "
+            f"{where}: no column {', '.join(missing)}: the header must name path, label (or labels) and split, "
             f"and it has {found}"
         )
     if "label" in names and "labels" in names:
         raise ValueError(
-            f"{file}:1: there are both columns label and labels; one of them is needed"
+            f"{where}: there are both columns label and labels; one of them is needed"
         )
     for name in ("path", "split", "label", "labels"):
         if names.count(name) > 1:
-            raise ValueError(f"{file}:1: there are two columns {name}")
-    multilabel = "labels" in names
-    label = names.index("labels" if multilabel else "label")
-    return _Columns(
-        len(names), names.index("path"), names.index("split"), label, multilabel
-    )
+            raise ValueError(f"{where}: there are two columns {name}")
 
 
-def _table_row(
-    file: Path, line: list[str], columns: _Columns, multilabel: bool, where: str
-) -> Row:
-    if len(line) != columns.count:
-        raise ValueError(
-            f"{where}: {len(line)} fields, but the header has {columns.count}"
-        )
-    path = line[columns.path].strip()
-    split = line[columns.split].strip()
-    label = line[columns.label].strip()
+def _table_row(file: Path, where: str, fields: dict[str, str], multilabel: bool) -> Row:
+    path, split = fields["path"], fields["split"]
+    label = fields["labels"] if "labels" in fields else fields["label"]
     for field in (path, label):
         require_printable(field, where)
     if not path:
         raise ValueError(f"{where}: the path is empty")
     if split.lower() not in SPLITS:
         raise ValueError(f"{where}: unknown split {split!r}; it is train, val or test")
-    if multilabel:
-        parts = [part.strip() for part in LABEL_MARKS.split(label)]
-        labels = [part for part in parts if part]
-    elif label:
-        labels = [label]
-    else:
+    if not label and not multilabel:
         raise ValueError(f"{where}: the label is empty")
+    labels = split_labels(label) if multilabel else (label,)
     folder = os.path.abspath(file.parent)
-    # the same on every machine
-    key = os.path.relpath(path, folder) if os.path.isabs(path) else path
+    key = path
+    if os.path.isabs(path):  # the same on every machine
+        key = os.path.relpath(path, folder)
     return Row(
         split=SPLITS[split.lower()],
         impath=os.path.join(folder, path),
         key=key.replace(os.sep, "/"),
-        labels=tuple(dict.fromkeys(labels)),
+        labels=labels,
         where=where,
     )
 
@@ -395,12 +311,4 @@ def _check_images(rows: list[Row]) -> None:
                 f"{row.where}: {row.key} is also in line {line} ({other.split}); "
                 "an image has one row, with all its labels"
             )
-        try:
-            require_files([row.impath])
-        except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{row.where}: {error}") from None
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    found = nearest(name, sorted(known))
-    return f"; the nearest is {found[0]!r}" if found else ""
+        require_image(row.impath, row.where)

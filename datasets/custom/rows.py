@@ -1,15 +1,23 @@
-"""One image of custom data, and how images without splits are split."""
+"""One image of custom data, the tables that list images, and how images without splits
+are split.
+"""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.common.archives import require_files
+from toolkit.common.files import decode_text
 
 TEST_SHARE = 0.2  # of the images, if a folder has no splits
-LABEL_MARKS = re.compile(r"[|;,]")
-DELIMITERS = ",;\t"
+_LABEL_MARKS = re.compile(r"[|;,]")
+_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,47 @@ class Row:
     where: str
 
 
-def delimiter_of(header: str) -> str:
-    """Return the delimiter of a table: the most frequent one in its first line."""
-    return max(DELIMITERS, key=header.count)
+def table_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (file and line, fields) of each line of a CSV that is not blank; first the
+    header, in lower case. The delimiter is the most frequent one in the header.
+
+    Raises ValueError if it is no text, or a line is no CSV or has too few or too many
+    fields.
+    """
+    stream = io.StringIO(decode_text(file.read_bytes(), str(file)), newline="")
+    delimiter = max(_DELIMITERS, key=stream.readline().count)
+    stream.seek(0)
+    lines = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)
+    try:
+        header = [name.strip().lower() for name in next(lines, [])]
+        yield f"{file}:1", header
+        for line in lines:
+            where = f"{file}:{lines.line_num}"
+            if not any(line):
+                continue
+            if len(line) != len(header):
+                raise ValueError(
+                    f"{where}: {len(line)} fields, but the header has {len(header)}"
+                )
+            yield where, line
+    except csv.Error as error:
+        raise ValueError(
+            f"{file}:{lines.line_num}: not a valid CSV line: {error}"
+        ) from None
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """Return the labels of a field, which "|", ";" or "," separates, each once."""
+    parts = dict.fromkeys(part.strip() for part in _LABEL_MARKS.split(text))
+    return tuple(part for part in parts if part)
+
+
+def require_image(path: str, where: str) -> None:
+    """Raise an error that begins with `where` if an image of a table is not there."""
+    try:
+        require_files([path])
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:
@@ -46,16 +92,13 @@ def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:
         raise ValueError(
             f"{where} has {count}; a class needs two, to train and to test"
         )
-    shares = {path: _share(path) for path in paths}
+    shares = {}  # numbers from 0 to 1
+    for path in paths:
+        digest = hashlib.sha256(path.encode()).digest()
+        shares[path] = int.from_bytes(digest[:8], "big") / 2**64
     ranked = sorted(paths, key=shares.__getitem__)
     splits = {}
     for path in paths:
         is_test = shares[path] < TEST_SHARE and path != ranked[-1]
         splits[path] = "test" if is_test or path == ranked[0] else "train"
     return splits
-
-
-def _share(name: str) -> float:
-    """Return a number from 0 to 1 that depends on the name alone."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

@@ -112,10 +112,9 @@ def _names(value: object, where: str) -> dict[str, str]:
         raise ValueError(
             f"{where}: expected a list of labels or 'label: name' pairs, found {value!r}"
         )
-    if isinstance(value, list):
-        pairs = list(zip(value, value, strict=True))
-    else:
-        pairs = list(value.items())
+    pairs = zip(value, value, strict=True)
+    if isinstance(value, dict):
+        pairs = value.items()
     names: dict[str, str] = {}
     for key, name in pairs:
         label = _text(key, where)
@@ -126,12 +125,13 @@ def _names(value: object, where: str) -> dict[str, str]:
 
 
 def _templates(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        value = [value]
-    if not value:
+    if value == []:
         raise ValueError(f"{where} is empty")
-    templates = tuple(_text(template, where) for template in value)
-    for template in templates:
-        if "{}" not in template:
-            raise ValueError(f"{where}: {template!r} has no {{}} for the class name")
-    return templates
+    templates = []
+    for template in value if isinstance(value, list) else [value]:
+        templates.append(_text(template, where))
+        if "{}" not in templates[-1]:
+            raise ValueError(
+                f"{where}: {templates[-1]!r} has no {{}} for the class name"
+            )
+    return tuple(templates)

@@ -118,19 +118,22 @@ class CustomTask(Task):
         rows, multilabel, settings = _read_rows(kind, path, settings)
         labels = _labels(rows, settings, path)
         self._set_attributes(settings, multilabel, len(labels), path)
-        train, val, test = [
-            _samples(rows, split, labels) for split in ("train", "val", "test")
-        ]
-        if not test:
+        splits = _split_samples(rows, labels)
+        if not splits["test"]:
             raise ValueError(f"{path} has no test images")
         classnames = list(labels.values())
-        shots = cfg.DATASET.NUM_SHOTS
+        shots, seed = cfg.DATASET.NUM_SHOTS, sampling_seed(cfg)
+        train, val = splits["train"], splits["val"]
         if shots != 0:
             require_train_images(train, classnames, str(path))
-        train, val = _sample(
-            train, val, len(classnames), self.label_kind, shots, sampling_seed(cfg)
-        )
-        super().__init__(classnames, train, val, test)
+        count = len(classnames)
+        if not val or shots == 0:
+            few, val = sample_elevater(train, count, self.label_kind, shots, seed)
+            train = _with_all_classes(few, val)
+        elif shots != -1:
+            train = sample(train, count, shots, seed)
+            val = sample(val, count, min(shots, VAL_SHOTS), seed)
+        super().__init__(classnames, train, val, splits["test"])
         self.subsample(cfg)
 
     def __reduce__(self):
@@ -159,21 +162,15 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
     kind, _, text = name.partition(":")
     text = text.strip()
     if not text:
-        raise ValueError(
-            f"{name!r}: expected {kind}:{'FILE' if kind == 'csv' else 'PATH'}"
-        )
+        place = "FILE" if kind == "csv" else "PATH"
+        raise ValueError(f"{name!r}: expected {kind}:{place}")
     path = Path(os.path.abspath(os.path.expanduser(text)))
     require_text(str(path), f"--dataset {kind}")
     stem = _stem(kind, path)
     settings = read_settings(stem)
     task = settings.name or stem.name
-    is_name = (
-        bool(task.strip())
-        and task.isprintable()
-        and task not in (".", "..")
-        and not set(task) & set("/\\,:")
-    )
-    if not is_name or len(task.encode()) > LONGEST_NAME:
+    is_name = task.isprintable() and task.strip() not in ("", ".", "..")
+    if not is_name or set(task) & set("/\\,:") or len(task.encode()) > LONGEST_NAME:
         where = f"{settings.file}: name" if settings.name else name
         raise ValueError(
             f"{where}: {task!r} can't be the name of a task, as files are called after it"
@@ -206,10 +203,9 @@ def _read_rows(
         several = [row for row in rows if len(row.labels) != 1]
     else:
         source = packed.read_packed(kind, path)
-        rows, several = source.rows, []
+        rows = source.rows
+        several = rows if source.multilabel else []
         settings = _with_source(settings, source, path)
-        if source.multilabel:
-            several = rows
     if several and multilabel is False:
         raise ValueError(
             f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass"
@@ -237,18 +233,19 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
     for row in rows:
         for label in row.labels:
             first.setdefault(label, row)
-    if settings.names:
-        labels = dict(settings.names)
+    labels = dict(settings.names or {})
+    if labels:
         for label, row in first.items():
             if label not in labels:
-                message = (
-                    f"{label!r} is none of the names in {settings.file}; the nearest is"
-                )
                 raise ValueError(
-                    f"{row.where}: {message} {nearest(label, labels)[0]!r}"
+                    f"{row.where}: {label!r} is none of the names in {settings.file}; the nearest is "
+                    f"{nearest(label, labels)[0]!r}"
                 )
     else:
-        labels = {label: label for label in _sorted(list(first))}
+        ordered = sorted(first)
+        if all(label.isdecimal() for label in ordered):
+            ordered.sort(key=int)
+        labels = dict(zip(ordered, ordered, strict=True))
     if not labels:
         raise ValueError(f"{path} has no labels; at least two classes are needed")
     if len(labels) < 2:
@@ -262,47 +259,21 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
     return labels
 
 
-def _sorted(labels: list[str]) -> list[str]:
-    if all(label.isdecimal() for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
-
-
-def _samples(rows: Sequence[Row], split: str, labels: dict[str, str]) -> list[Sample]:
+def _split_samples(
+    rows: Sequence[Row], labels: dict[str, str]
+) -> dict[str, list[Sample]]:
     position_of = {label: position for position, label in enumerate(labels)}
-    samples = []
+    splits: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for row in rows:
-        if row.split == split:
-            positions = tuple(position_of[label] for label in row.labels)
-            classname = labels[row.labels[0]] if row.labels else ""
-            samples.append(Sample(row.impath, positions, row.key, classname))
-    return samples
+        positions = tuple(position_of[label] for label in row.labels)
+        classname = labels[row.labels[0]] if row.labels else ""
+        splits[row.split].append(Sample(row.impath, positions, row.key, classname))
+    return splits
 
 
-def _sample(
-    train: list[Sample],
-    val: list[Sample],
-    num_classes: int,
-    label_kind: str,
-    shots: int,
-    seed: int,
-) -> tuple[list[Sample], list[Sample]]:
-    """Return the few-shot (train, val)."""
-    if not val or shots == 0:
-        return _with_all_classes(
-            *sample_elevater(train, num_classes, label_kind, shots, seed)
-        )
-    if shots == -1:
-        return train, val
-    few = min(shots, VAL_SHOTS)
-    return sample(train, num_classes, shots, seed), sample(val, num_classes, few, seed)
-
-
-def _with_all_classes(
-    train: list[Sample], val: list[Sample]
-) -> tuple[list[Sample], list[Sample]]:
-    """Return (train, val) with the only image of a class, which ELEVATER's rule gives
-    to val, in both.
+def _with_all_classes(train: list[Sample], val: list[Sample]) -> list[Sample]:
+    """Return the training images, with the only image of a class, which ELEVATER's rule
+    gives to val alone.
     """
     train = list(train)
     shown = {label for item in train for label in item.labels}
@@ -310,4 +281,4 @@ def _with_all_classes(
         if not shown.issuperset(item.labels):
             train.append(item)
             shown.update(item.labels)
-    return train, val
+    return train

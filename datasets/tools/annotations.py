@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.catalog import names
-from datasets.catalog.entries import Entry, entry
+from datasets.catalog.entries import SPLITS, Entry, entry
 from toolkit.common.files import write_text
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,8 @@ def write_split_file(name: str, folder: str) -> Path:
     sources = [Path(folder, file) for file in known.annotations]
     if not sources:
         images = Path(folder, known.image_dir)
-        sources = [images, *(child for child in images.iterdir() if child.is_dir())]
+        sources = [images]
+        sources += filter(Path.is_dir, images.iterdir())
     changed = max(source.stat().st_mtime_ns for source in sources)
     for path in (beside, cached):
         if path.is_file() and path.stat().st_mtime_ns >= changed:
@@ -128,7 +129,7 @@ def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
     """
     lists = _READERS.get(name, _folders)(name, folder)
     if len(lists) == 3:
-        return dict(zip(("train", "val", "test"), lists, strict=True))
+        return dict(zip(SPLITS, lists, strict=True))
     generator = random.Random(name)
     splits: dict[str, list[Row]] = {"train": [], "val": [], "test": []}
     splits["test"] += lists[1] if len(lists) == 2 else []
@@ -138,7 +139,8 @@ def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
     for _, rows in sorted(groups.items()):
         generator.shuffle(rows)
         # CoOp rounds the fifth that goes to val
-        train, val = round(len(rows) * 0.5), round(len(rows) * 0.2)
+        train = round(len(rows) * 0.5)
+        val = round(len(rows) * 0.2)
         if len(lists) == 2:
             train = len(rows) - val
         parts = {"train": rows[:train], "val": rows[train : train + val]}

@@ -4,7 +4,7 @@ outcome of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from toolkit.common.cli import BAD_INPUT, FAILED, OK, NotDone
 from . import record
 from .copies import find_copy
 from .hub import fetch_copy, find_zip, hub_form
-from .prepare import prepare, prepare_copy, require_empty
+from .prepare import prepare, prepare_copy, prepare_folder, prepare_zip, require_empty
 from .torchvision_copies import COPIES
-from .whole_copies import prepare_folder, prepare_zip
 
 WRITTEN, SKIPPED, FAILURE = "written", "skipped", "failed"
 
@@ -95,35 +94,26 @@ def require_available(chosen: Sequence[Entry], source: Source, root: Path) -> No
 
 
 def prepare_all(
-    chosen: Sequence[Entry],
-    root: Path,
-    source: Source,
-    every: bool,
-    report: Callable[[Outcome], None],
-) -> list[Outcome]:
-    """Prepare sets one after the other, and return the outcome of each.
+    chosen: Sequence[Entry], root: Path, source: Source, every: bool
+) -> Iterator[Outcome]:
+    """Prepare sets one after the other, and yield the outcome of each.
 
-    Args:
-        every: "all" was asked for: a set that is there already, or has no copy, is
-            skipped.
-        report: is called with each outcome.
+    every: "all" was asked for: a set that is there already, or has no copy, is skipped.
     """
-    outcomes = []
     for entry in chosen:
+        name = entry.name
         try:
             skipped = _prepare_one(entry, root, source, every, len(chosen) > 1)
+        except NotDone as error:
+            yield Outcome(name, FAILURE, str(error), FAILED)
+        except (OSError, ValueError) as error:
+            yield Outcome(name, FAILURE, str(error), BAD_INPUT)
+        else:
             if skipped:
-                outcome = Outcome(entry.name, SKIPPED, skipped)
+                yield Outcome(name, SKIPPED, skipped)
             else:
                 made = record.read(root / entry.folder)
-                outcome = Outcome(entry.name, WRITTEN, f"{made.verdict}{made.note}")
-        except NotDone as error:
-            outcome = Outcome(entry.name, FAILURE, str(error), FAILED)
-        except (OSError, ValueError) as error:
-            outcome = Outcome(entry.name, FAILURE, str(error), BAD_INPUT)
-        report(outcome)
-        outcomes.append(outcome)
-    return outcomes
+                yield Outcome(name, WRITTEN, f"{made.verdict}{made.note}")
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -144,12 +134,14 @@ def _prepare_one(
     folder = root / entry.folder
     if every and folder.is_dir() and any(folder.iterdir()):
         return f"{folder} is there already"
-    form, path, repo, revision = source.origin, source.at, "", source.revision
+    form, path = source.origin, source.at
+    repo, revision = "", source.revision
     if form == "torchvision":
         prepare(entry, root, path or "", download=not source.offline)
         return ""
     if form == "hub":
-        form, path, repo, revision = fetch_copy(entry, path or root / form, revision)
+        folder = path or root / form
+        form, path, repo, revision = fetch_copy(entry, folder, revision)
     else:
         path = _locate(entry, form, path, several)
     if every and not path.exists():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from .report import Report
 BATCH = 64  # images that a thread takes at a time
 # gets the number of images that were read since the last call
 Progress = Callable[[int], None]
+Directory = dict[str, zipfile.ZipInfo]  # member -> its metadata
+Fault = tuple[str, str]  # its kind, and a message
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,10 +41,10 @@ class Members:
 
     def __init__(self, root: Path, report: Report):
         self.root = root
-        self.known: dict[str, dict[str, zipfile.ZipInfo] | None] = {}
+        self.known: dict[str, Directory | None] = {}
         self._report = report
 
-    def of(self, archive: str) -> dict[str, zipfile.ZipInfo] | None:
+    def of(self, archive: str) -> Directory | None:
         """Return the members of a zip by name, or None for a zip that cannot be read."""
         if archive not in self.known:
             self.known[archive] = self._read(archive)
@@ -59,7 +61,7 @@ class Members:
         """Return `path` below the data root, with slashes."""
         return os.path.relpath(path, self.root).replace(os.sep, "/")
 
-    def _read(self, archive: str) -> dict[str, zipfile.ZipInfo] | None:
+    def _read(self, archive: str) -> Directory | None:
         where = self.relative(archive)
         try:
             with zipfile.ZipFile(archive) as handle:
@@ -129,21 +131,21 @@ def check_readable(
             if not name.endswith("/"):
                 checks.setdefault(f"{archive}@{name}", _fault_of_file)
     paths = list(checks)
-    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    starts = range(0, len(paths), BATCH)
 
-    def examine(batch: list[str]) -> list[tuple[str, str] | None]:
-        return [checks[path](path) for path in batch]
+    def examine(start: int) -> list[tuple[str, Fault | None]]:
+        batch = paths[start : start + BATCH]
+        return [(path, checks[path](path)) for path in batch]
 
     with ThreadPoolExecutor(workers) as pool:
-        for batch, faults in zip(batches, pool.map(examine, batches), strict=True):
-            progress(len(batch))
-            for path, fault in zip(batch, faults, strict=True):
+        for examined in pool.map(examine, starts):
+            progress(len(examined))
+            for path, fault in examined:
                 if fault:
-                    kind, message = fault
-                    report.error(kind, members.relative(path), message)
+                    report.error(fault[0], members.relative(path), fault[1])
 
 
-def _fault_of_file(path: str) -> tuple[str, str] | None:
+def _fault_of_file(path: str) -> Fault | None:
     """Return (kind, message) if a file cannot be read."""
     try:
         read_bytes(path)
@@ -153,7 +155,7 @@ def _fault_of_file(path: str) -> tuple[str, str] | None:
     return None
 
 
-def _fault_of_image(path: str) -> tuple[str, str] | None:
+def _fault_of_image(path: str) -> Fault | None:
     """Return (kind, message) if an image cannot be read or decoded."""
     try:
         read_image(path)
@@ -169,11 +171,7 @@ def _fault_of_image(path: str) -> tuple[str, str] | None:
 
 
 def check_overlap(
-    train: Sequence[Row],
-    test: Sequence[Row],
-    members: Members,
-    report: Report,
-    loose: bool,
+    images: Mapping[str, Sequence[Row]], members: Members, report: Report, loose: bool
 ) -> None:
     """Report test images that are training images too, by path (an error) or by content
     (a warning).
@@ -181,9 +179,10 @@ def check_overlap(
     Files outside zips are compared by content only if `loose`, as they have to be read
     for it.
     """
+    train = images.get("train", ())
     by_path = {row.path: row for row in train}
     others = []
-    for row in test:
+    for row in images.get("test", ()):
         if row.path in by_path:
             message = f"the test image {row.key} is a training image too ({by_path[row.path].where})"
             report.error("train-in-test", row.where, message)

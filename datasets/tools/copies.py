@@ -12,7 +12,7 @@ from typing import Any
 
 import datasets.catalog
 from datasets.catalog import names
-from datasets.catalog.entries import Entry
+from datasets.catalog.entries import SPLITS, Entry
 from datasets.custom.reading import read_folder
 from datasets.custom.rows import Row
 from datasets.io.packed import Collection, PackedImage
@@ -55,6 +55,10 @@ def _known_copies() -> dict[str, Any]:
     return read_yaml(Path(datasets.catalog.__file__).parent / "copies.yaml")
 
 
+def _of_set(entry: Entry) -> dict[str, Any]:
+    return _known_copies()["sets"].get(entry.name, {})
+
+
 def find_copy(entry: Entry, form: str) -> Copy | None:
     """Return the public copy of a set in the form wds, parquet or zip, None if there is
     none.
@@ -63,7 +67,7 @@ def find_copy(entry: Entry, form: str) -> Copy | None:
         if entry.suite not in ("coop", "imagenet-variant") or entry.name == "ImageNet":
             return None
         return Copy(**_known_copies()["zip"])
-    fields = _known_copies()["sets"].get(entry.name, {}).get(form)
+    fields = _of_set(entry).get(form)
     if fields is None:
         return None
     if form == "wds":
@@ -73,7 +77,7 @@ def find_copy(entry: Entry, form: str) -> Copy | None:
 
 def test_counts(entry: Entry) -> list[int]:
     """Return the published number of test images of each class, [] if it is not stated."""
-    return _known_copies()["sets"].get(entry.name, {}).get("test_counts", [])
+    return _of_set(entry).get("test_counts", [])
 
 
 def open_copy(entry: Entry, form: str, path: Path) -> Collection:
@@ -164,7 +168,7 @@ def _read_folder(path: Path) -> Collection:
         classnames.sort(key=int)
     position_of = {name: position for position, name in enumerate(classnames)}
     streams = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         chosen = [row for row in rows if row.split == split]
         if chosen:
             streams[split] = partial(_read_files, chosen, position_of)

@@ -54,7 +54,7 @@ def examine(
     members = Members(root, report)
     for zip_file in entry.zips:
         members.of(str(folder / zip_file))
-    present: dict[str, list[Row]] = {"train": [], "test": []}
+    present: dict[str, list[Row]] = {}
     for split, listing in splits.items():
         report.images[split] = len(listing.rows)
         _check_listing(entry, split, listing, report)
@@ -63,9 +63,9 @@ def examine(
             first.setdefault(row.path, row)
         present[split] = check_present(first.values(), members, report)
     _check_counts(entry, folder, report)
-    check_overlap(present["train"], present["test"], members, report, loose=not quick)
+    check_overlap(present, members, report, loose=not quick)
     if not quick:
-        paths = [row.path for split in splits for row in present[split]]
+        paths = [row.path for rows in present.values() for row in rows]
         check_readable(paths, members, report, workers, progress)
     return report
 

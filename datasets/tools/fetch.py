@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
-import json
 import logging
 import os
 import shutil
@@ -28,6 +27,8 @@ from tqdm import tqdm
 
 from toolkit.common.cli import NotDone
 from toolkit.common.files import InUse, exclusive_lock
+from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import one_line
 
 from .unpack import check_form
 
@@ -117,7 +118,7 @@ class _Part:
 
     def _read_state(self) -> None:
         try:
-            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            state = read_json(self.state_file)
         except (OSError, ValueError):
             state = {}
         if isinstance(state, dict) and state.get("url") == self.url:
@@ -128,7 +129,7 @@ class _Part:
     def begin(self, **state: object) -> None:
         """Record the server's metadata of the file."""
         self.state = {"url": self.url, **state}
-        self.state_file.write_text(json.dumps(self.state), encoding="utf-8")
+        write_json(self.state_file, self.state, indent=None)
 
     def drop(self) -> None:
         """Remove the downloaded part."""
@@ -259,7 +260,7 @@ def _from_drive(url: str, part: _Part) -> None:
             id=url.removeprefix(DRIVE), output=str(part.path), resume=True, quiet=False
         )
     except Exception as error:  # gdown's own errors, those of its HTTP client and of the parsing of Google's pages
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         if len(reason) >= 160:
             reason = f"{reason[:150]} ..."
         raise _Failed(f"Google Drive: {reason}") from error

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from datasets.catalog.entries import Entry
+from toolkit.common.text import one_line
 
 from .copies import find_copy
 
@@ -70,7 +71,7 @@ def fetch_copy(
     except ValueError:
         raise
     except Exception as error:  # noqa: BLE001 - those of the HTTP client depend on huggingface_hub's version
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ValueError(
             f"{copy.repo} ({revision}) could not be fetched from the Hub: {reason}. With a local copy, use "
             f"--from {form} --at PATH"

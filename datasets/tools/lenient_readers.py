@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.catalog import names
-from datasets.catalog.entries import Entry
+from datasets.catalog.entries import SPLITS, Entry
 from datasets.io.index_files import (
     MOST_CLASSES,
     Row,
@@ -198,12 +198,13 @@ class Reader:
         cls = DATASET_REGISTRY.get(entry.name)
         splits = cls.__new__(cls).read(str(self.folder))
         listings = {}
-        for split, samples in zip(("train", "val", "test"), splits, strict=True):
+        for split, samples in zip(SPLITS, splits, strict=True):
             if entry.images.get(split) or not entry.images:
                 where = f"{entry.folder}: {split}"
-                listings[split] = Listing(
-                    [Row(where, item.key, item.labels, item.impath) for item in samples]
-                )
+                rows = []
+                for item in samples:
+                    rows.append(Row(where, item.key, item.labels, item.impath))
+                listings[split] = Listing(rows)
         return listings
 
     def _split(self, content: Any, source: str) -> dict[str, Listing]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -51,21 +50,12 @@ class CacheEntry:
 
 def list_entries() -> list[CacheEntry]:
     """Return the entries of the cache by name; none is changed."""
-    folder = home()
-    if not folder.is_dir():
-        return []
     found = []
-    for child in sorted(folder.iterdir()):
-        if child.is_dir():
-            entry = _examine(child)
-            if entry is not None:
-                found.append(entry)
+    for child in sorted(home().glob("*")):
+        entry = _examine(child) if child.is_dir() else None
+        if entry is not None:
+            found.append(entry)
     return found
-
-
-def remove(entry: CacheEntry) -> None:
-    """Remove the files of an entry."""
-    shutil.rmtree(entry.folder)
 
 
 def describe(entries: Sequence[CacheEntry], removed: Sequence[CacheEntry]) -> str:
@@ -100,33 +90,26 @@ def _examine(folder: Path) -> CacheEntry | None:
     stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
     size = sum(stat.st_size for stat in stats)
     if folder.name.startswith(".") and folder.name.endswith(".tmp"):
-        newest = max([folder.stat().st_mtime, *(stat.st_mtime for stat in stats)])
+        newest = max(stat.st_mtime for stat in [folder.stat(), *stats])
         if time.time() - newest < STALE:
             return None
         return CacheEntry(folder, "", UNFINISHED, size)
     if not (folder / INDEX).is_file():
         return None
-    source = _recorded_source(folder)
-    return CacheEntry(folder, source, _state(source, folder), size)
-
-
-def _recorded_source(folder: Path) -> str:
-    """Return the source that an index names, "" if it names none or is damaged."""
     try:
         index = read_json(folder / INDEX)
     except ValueError:
-        return ""
+        index = None
     if not isinstance(index, dict):
-        return ""
-    return str(index.get("source", ""))
-
-
-def _state(source: str, folder: Path) -> str:
+        index = {}
+    source = str(index.get("source", ""))
     kind, _, path = source.partition(":")
     if not path:
-        return UNKNOWN
-    if not Path(path).exists():
-        return GONE
-    if entry_folder(kind, Path(path)).name != folder.name:
-        return CHANGED
-    return THERE
+        state = UNKNOWN
+    elif not Path(path).exists():
+        state = GONE
+    elif entry_folder(kind, Path(path)).name != folder.name:
+        state = CHANGED
+    else:
+        state = THERE
+    return CacheEntry(folder, source, state, size)

@@ -1,14 +1,17 @@
-"""Write a set in ELEVATER's layout from another copy: index files, a labelmap and zips,
-with the images as they are.
+"""Write a set from a copy: in ELEVATER's layout, that is index files, a labelmap and
+zips, with the images as they are; or the files of a copy that is in its published
+layout already.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +20,19 @@ from tqdm import tqdm
 from datasets.catalog.entries import Entry
 from datasets.catalog.names import class_names
 from datasets.io.packed import PackedImage
+from datasets.io.split_names import FOLDER_SPLITS
 from toolkit.common.cli import NotDone
-from toolkit.common.files import atomic_folder
+from toolkit.common.files import atomic_folder, write_text
 
 from . import record
 from .copies import check_counts, find_copy, label_map, open_copy
+from .doctor import examine
+from .report import SHOWN
 from .torchvision_copies import COPIES, read_copy
+from .unpack import unpack
+
+Stream = Callable[[], Iterator[PackedImage]]
+Labelled = list[tuple[str, tuple[int, ...]]]  # members of a zip, and their labels
 
 
 def prepare(
@@ -92,6 +102,48 @@ def prepare_copy(
     return _write_set(entry, root, streams, path, about)
 
 
+def prepare_zip(
+    entry: Entry, root: Path, zip_file: Path, revision: str = "", origin: str = ""
+) -> Path:
+    """Unpack a zip of a set into its folder below the data root and return the folder.
+
+    A set of CoOp's comes with its split file; one of ELEVATER's in ELEVATER's own
+    files, or as split folders of class folders.
+
+    Raises:
+        FileNotFoundError, ValueError: the zip is not there, damaged, or lacks files of
+            the set.
+    """
+    require_empty(entry, root)
+    if not zip_file.is_file():
+        raise FileNotFoundError(f"no file {zip_file}")
+    origin = origin or f"zip {zip_file.name}"
+    if entry.suite == "elevater":
+        return _prepare_elevater(entry, root, zip_file, revision, origin)
+    with _writing(entry, root) as work:
+        paths = (*entry.files, *entry.annotations, entry.image_dir)
+        unpack(zip_file, work, [path for path in paths if path])
+        for file in entry.files:
+            if not (work / file).exists():
+                raise ValueError(f"{zip_file} has no {file}, which {entry.name} needs")
+        _record_whole(entry, work, zip_file, origin, revision)
+    return root / entry.folder
+
+
+def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> Path:
+    """Copy a folder of ELEVATER's own files, or write ELEVATER's layout from split
+    folders, and return the new folder.
+    """
+    origin = origin or f"folder {folder.resolve().name}"
+    if not all((folder / file).exists() for file in entry.files):
+        return prepare_copy(entry, root, "folder", folder, origin=origin)
+    require_empty(entry, root)
+    with _writing(entry, root) as work:
+        shutil.copytree(folder, work, dirs_exist_ok=True)
+        _record_whole(entry, work, folder, origin)
+    return root / entry.folder
+
+
 def require_empty(entry: Entry, root: str | Path) -> None:
     """Raise ValueError if there are files in the folder of a set."""
     folder = Path(root) / entry.folder
@@ -103,7 +155,7 @@ def require_empty(entry: Entry, root: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def writing(entry: Entry, root: str | Path) -> Iterator[Path]:
+def _writing(entry: Entry, root: str | Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes the set's, and leave no empty folder behind
     if the block fails.
     """
@@ -123,7 +175,7 @@ def writing(entry: Entry, root: str | Path) -> Iterator[Path]:
 def _write_set(
     entry: Entry,
     root: str | Path,
-    streams: Mapping[str, Callable[[], Iterator[PackedImage]]],
+    streams: Mapping[str, Stream],
     path: Path,
     about: dict[str, str],
 ) -> Path:
@@ -134,7 +186,7 @@ def _write_set(
         about: the texts of the record.
     """
     images = {}
-    with writing(entry, root) as work:
+    with _writing(entry, root) as work:
         for split, stream in streams.items():
             counts = _write_split(entry, split, stream(), work)
             images[split] = counts[-1]
@@ -143,7 +195,7 @@ def _write_set(
                 check_counts(entry, by_label, str(path))
         if entry.labelmap:
             text = "\n".join(class_names(entry.name)) + "\n"
-            (work / entry.labelmap).write_text(text, encoding="utf-8")
+            write_text(work / entry.labelmap, text)
         record.write(work, entry, images, **about)
     return Path(root) / entry.folder
 
@@ -158,7 +210,7 @@ def _write_split(
     """
     zip_name = entry.split_zips[split]
     counts: Counter = Counter()
-    rows = []
+    rows: Labelled = []
     title, total = f"{entry.name} {split}", entry.images[split]
     with zipfile.ZipFile(work / zip_name, "a", zipfile.ZIP_STORED) as archive:
         written = set(archive.namelist())
@@ -172,11 +224,11 @@ def _write_split(
         text = _coco_index(rows, zip_name, class_names(entry.name))
     else:
         text = _iris_index(rows, zip_name)
-    (work / entry.indexes[split]).write_text(text, encoding="utf-8")
+    write_text(work / entry.indexes[split], text)
     return counts
 
 
-def _iris_index(rows: list[tuple[str, tuple[int, ...]]], zip_name: str) -> str:
+def _iris_index(rows: Labelled, zip_name: str) -> str:
     lines = []
     for member, labels in rows:
         field = ",".join(map(str, labels))
@@ -184,9 +236,7 @@ def _iris_index(rows: list[tuple[str, tuple[int, ...]]], zip_name: str) -> str:
     return "".join(lines)
 
 
-def _coco_index(
-    rows: list[tuple[str, tuple[int, ...]]], zip_name: str, classes: list[str]
-) -> str:
+def _coco_index(rows: Labelled, zip_name: str, classes: list[str]) -> str:
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
     images = []
     pairs = []
@@ -200,9 +250,7 @@ def _coco_index(
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def _relabelled(
-    stream: Callable[[], Iterator[PackedImage]], order: list[int], split: str
-) -> Iterator[PackedImage]:
+def _relabelled(stream: Stream, order: list[int], split: str) -> Iterator[PackedImage]:
     """Yield the images with the labels of the set, in a folder of their split."""
     seen: set[str] = set()
     for image in stream():
@@ -217,3 +265,47 @@ def _relabelled(
             )
         seen.add(name)
         yield PackedImage(name, image.content, labels, image.where)
+
+
+def _prepare_elevater(
+    entry: Entry, root: Path, zip_file: Path, revision: str, origin: str
+) -> Path:
+    wanted = [*entry.files, *FOLDER_SPLITS, *map(str.capitalize, FOLDER_SPLITS)]
+    with _writing(entry, root) as work:
+        unpacked = work / ".unpacked"
+        unpacked.mkdir()
+        unpack(zip_file, unpacked, wanted)
+        if all((unpacked / file).exists() for file in entry.files):
+            for child in unpacked.iterdir():
+                child.rename(work / child.name)
+            _record_whole(entry, work, zip_file, origin, revision)
+        else:
+            inner = prepare_copy(entry, work, "folder", unpacked, revision, origin)
+            for child in inner.iterdir():
+                child.rename(work / child.name)
+            shutil.rmtree(work / Path(entry.folder).parts[0])
+        shutil.rmtree(unpacked)
+    return root / entry.folder
+
+
+def _record_whole(
+    entry: Entry, work: Path, source: Path, origin: str, revision: str = ""
+) -> None:
+    """Write the record of a set in its published layout, unless its files bring one.
+
+    Raises ValueError with the first errors that `doctor` finds in the files, other than
+    numbers of images, which the verdict is about.
+
+    work: the folder with the files. source: the copy that they are from.
+    """
+    report = examine(replace(entry, folder=work.name), work.parent, quick=True)
+    errors = [error for error in report.errors if error.kind != "image-count"]
+    lines = []
+    for error in errors[:SHOWN]:
+        lines.append(f"{error.where.removeprefix(f'{work.name}/')}: {error.message}")
+    if len(errors) > SHOWN:
+        lines.append(f"and {len(errors) - SHOWN} more")
+    if lines:
+        raise ValueError(f"{source} cannot be used: " + "\n".join(lines))
+    if record.read(work) is None:  # else a prepared set was copied
+        record.write(work, entry, report.images, origin, record.SAME, revision=revision)

@@ -4,13 +4,13 @@ and how it differs from the published set.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets.catalog.entries import Entry
+from toolkit.common.structured import read_json, write_json
 
 FILE = "order.json"
 SAME = "same images and split"
@@ -67,7 +67,7 @@ def write(
         "images": images,
         "note": "; ".join(differences),
     }
-    (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / FILE, content, indent=1)
 
 
 def read(folder: Path) -> Record | None:
@@ -75,12 +75,13 @@ def read(folder: Path) -> Record | None:
 
     A damaged one is from elsewhere, in another order.
     """
-    if not (folder / FILE).is_file():
-        return None
+    content: Any = None
     try:
-        content: Any = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / FILE)
+    except FileNotFoundError:
+        return None
     except ValueError:
-        content = None
+        pass
     if not isinstance(content, dict):
         content = {}
     verdict = content.get("verdict")

@@ -85,9 +85,8 @@ class Report:
         for (kind, file), group in groups.items():
             lines += [str(finding) for finding in group[:shown]]
             if len(group) > shown:
-                lines.append(
-                    f"{group[0].level}: {file}: and {len(group) - shown} more of this kind [{kind}]"
-                )
+                more = f"and {len(group) - shown} more of this kind"
+                lines.append(f"{group[0].level}: {file}: {more} [{kind}]")
         return lines
 
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from datasets.catalog import names
-from datasets.catalog.entries import Entry, entry
+from datasets.catalog.entries import SPLITS, Entry, entry
 
 HEAD = (
-    "name",
-    "suite",
-    "classes",
-    "metric",
-    "train",
-    "val",
-    "test",
+    *("name", "suite", "classes", "metric", "train", "val", "test"),
     "folder below the data root",
 )
 NUMBERS = (2, 4, 5, 6)  # columns of HEAD that are aligned to the right
@@ -26,17 +20,9 @@ def overview(entries: Iterable[Entry]) -> str:
     """
     rows = []
     for known in entries:
-        counts = [_count(known, split) for split in ("train", "val", "test")]
-        rows.append(
-            (
-                known.name,
-                known.suite,
-                str(known.classes),
-                known.metric,
-                *counts,
-                known.folder,
-            )
-        )
+        counts = [_count(known, split) for split in SPLITS]
+        start = (known.name, known.suite, str(known.classes), known.metric)
+        rows.append((*start, *counts, known.folder))
     return table(HEAD, rows, NUMBERS)
 
 
@@ -64,10 +50,8 @@ def describe(name: str) -> str:
     lines.append("templates:")
     lines += [f"    {template}" for template in names.templates(name)]
     lines.append("classes:")
-    lines += [
-        f"{label:5d} {classname}"
-        for label, classname in enumerate(names.class_names(name))
-    ]
+    for label, classname in enumerate(names.class_names(name)):
+        lines.append(f"{label:5d} {classname}")
     return "\n".join(lines)
 
 

@@ -16,9 +16,10 @@ from typing import Any
 from PIL import Image
 
 from datasets.catalog import names
-from datasets.catalog.entries import Entry
+from datasets.catalog.entries import SPLITS, Entry
 from datasets.io.packed import PackedImage
 from toolkit.common.cli import NotDone
+from toolkit.common.text import one_line
 
 from .record import OTHER_ORDER, OTHER_SPLIT
 
@@ -26,7 +27,8 @@ from .record import OTHER_ORDER, OTHER_SPLIT
 ImageSource = str | Callable[[], Image.Image]
 Item = tuple[ImageSource, tuple[int, ...]]
 
-SPLIT = {name: {"split": name} for name in ("train", "val", "test")}
+SPLIT = {name: {"split": name} for name in SPLITS}
+TWO_SPLITS = {name: SPLIT[name] for name in ("train", "test")}
 TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 # torchvision has Kaggle's order: ..., sad, surprised, neutral
 FER_TO_ALPHABETICAL = (0, 1, 2, 3, 5, 6, 4)
@@ -69,24 +71,20 @@ COPIES = {
         verdict=OTHER_SPLIT,
     ),
     "fer-2013": Copy(
-        {"train": SPLIT["train"], "val": SPLIT["test"], "test": SPLIT["test"]},
+        TWO_SPLITS | {"val": SPLIT["test"]},
         note="test is Kaggle's private test",
     ),
     "fgvc-aircraft-2013b-variants102": Copy(SPLIT, by_name=True),
-    "food-101": Copy(
-        {split: SPLIT[split] for split in ("train", "test")}, by_name=True
-    ),
-    "gtsrb": Copy({split: SPLIT[split] for split in ("train", "test")}),
+    "food-101": Copy(TWO_SPLITS, by_name=True),
+    "gtsrb": Copy(TWO_SPLITS),
     "mnist": Copy(TRAIN_TEST, by_name=True),
     "oxford-flower-102": Copy(SPLIT),
     "oxford-iiit-pets": Copy(
-        {"train": {"split": "trainval"}, "test": {"split": "test"}}, by_name=True
+        TWO_SPLITS | {"train": {"split": "trainval"}}, by_name=True
     ),
     "patch-camelyon": Copy(SPLIT),
     "rendered-sst2": Copy(SPLIT, by_name=True),
-    "stanford-cars": Copy(
-        {split: SPLIT[split] for split in ("train", "test")}, by_name=True
-    ),
+    "stanford-cars": Copy(TWO_SPLITS, by_name=True),
     "voc-2007-classification": Copy(
         {split: {"year": "2007", "image_set": split} for split in SPLIT},
         note="objects marked as difficult do not count",
@@ -139,7 +137,8 @@ def _read(entry: Entry, split: str, source: Path, download: bool) -> list[Item]:
         items = _items(dataset, FER_TO_ALPHABETICAL)
         # its test split is the public test followed by the private one
         public = len(items) // 2
-        return {"train": items, "val": items[:public], "test": items[public:]}[split]
+        parts = {"val": items[:public], "test": items[public:]}
+        return parts.get(split, items)
     order: Sequence[int] = range(entry.classes)
     if copy.by_name:
         where = f"torchvision.datasets.{cls.__name__}"
@@ -163,7 +162,7 @@ def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
         error = absent
     except (RuntimeError, OSError, ValueError, ImportError) as failure:
         error = failure
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     name = f"torchvision.datasets.{cls.__name__}"
     raise NotDone(
         f"{name} could not be read: {reason}. If need be, put its files into {source} as the documentation of {name} says, "
@@ -217,9 +216,8 @@ def _caltech(folder: Path, split: str) -> list[Item]:
     """Return images of all 102 folders (torchvision leaves the background out), in the
     order of lower-cased names.
     """
-    folders = sorted(
-        (child.name for child in folder.iterdir() if child.is_dir()), key=str.lower
-    )
+    folders = [child.name for child in folder.iterdir() if child.is_dir()]
+    folders.sort(key=str.lower)
     # the list of class names has the centred faces (Faces_easy) first
     if {"Faces", "Faces_easy"} <= set(folders):
         first, second = folders.index("Faces"), folders.index("Faces_easy")
@@ -227,13 +225,12 @@ def _caltech(folder: Path, split: str) -> list[Item]:
     generator = random.Random(0)
     items: list[Item] = []
     for label, inner in enumerate(folders):
-        files = sorted(str(file) for file in (folder / inner).glob("*.jpg"))
-        sampled = set(generator.sample(files, min(CALTECH_TRAIN, len(files) // 2)))
-        items += [
-            (file, (label,))
-            for file in files
-            if (file in sampled) == (split == "train")
-        ]
+        files = sorted(map(str, Path(folder, inner).glob("*.jpg")))
+        count = min(CALTECH_TRAIN, len(files) // 2)
+        sampled = set(generator.sample(files, count))
+        for file in files:
+            if (file in sampled) == (split == "train"):
+                items.append((file, (label,)))
     return items
 
 

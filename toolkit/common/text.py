@@ -44,6 +44,11 @@ def error_message(error: object) -> str:
     return f"error: {message}{hint(str(error))}"
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line, or the name of its type."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _escaped(character: str, lines: bool) -> str:
     if character.isprintable() or (lines and character in "\n\t"):
         return character

@@ -36,6 +36,8 @@ class _KeptOnCPU(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if func is torch.device:  # only a name, which a data loader makes too
+            return func(*args, **kwargs)
         if func is Tensor.cuda:
             self._note(".cuda()", "keeps tensors on the CPU")
             return _copied(args[0])
