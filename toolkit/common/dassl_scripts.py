@@ -146,9 +146,7 @@ def _flags_of(file: Path) -> list[argparse.Action]:
 
 
 def namespace_for(file: Path, given: Mapping[str, object]) -> argparse.Namespace:
-    """Return the arguments that a script's functions take: its own defaults, and the
-    values of the flags that are given.
-    """
+    """Return a script's arguments: its own defaults, and the flags that are given."""
     values: dict[str, object] = {}
     parser = parser_of(file)
     for action in parser._actions if parser else []:

@@ -56,10 +56,7 @@ def given_paths() -> list[str]:
 
 
 def import_file(text: str) -> None:
-    """Import a Python file, which may import those beside it.
-
-    Raise FileNotFoundError if it is not there, and ValueError if it is no Python file.
-    """
+    """Import a Python file beside its own; raise FileNotFoundError or ValueError."""
     file = Path(add_path(text))
     if not file.is_file():
         raise FileNotFoundError(f"--import: no file {text}")
@@ -115,9 +112,7 @@ def is_ours(file: Path) -> bool:
 
 
 def is_users(file: str) -> bool:
-    """Return True if a source file is a plugin: one of --import or of plugins/, or one
-    that was dropped into trainers/ or datasets/.
-    """
+    """Return True for a file of --import or plugins/, or dropped into our folders."""
     path = Path(file)
     if str(path) in given_paths():
         return True
@@ -129,9 +124,7 @@ def is_users(file: str) -> bool:
 
 
 def raised_by_user(error: BaseException) -> bool:
-    """Return True if an error comes from a plugin's own line: of the files that it
-    passed through, those of libraries left out, the last is a plugin.
-    """
+    """Return True if the last file of an error, libraries left out, is a plugin."""
     if isinstance(error, SyntaxError):
         return is_users(error.filename or "")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -25,19 +25,14 @@ def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
     """
     if not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE")):
         return ProgressLines(items, **options)
-    columns = _columns()
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        columns = 80
     options["desc"] = shortened(options.get("desc", ""), columns // 2)
     if columns < NARROW:
         options["bar_format"] = SHORT_BAR
     return tqdm(items, dynamic_ncols=True, **options)
-
-
-def _columns() -> int:
-    """Return the width of the terminal that stderr is."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
-    except OSError:
-        return 80
 
 
 class ProgressLines:

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Sequence
 def nearest(
     name: object, known: Iterable[str], count: int = 1, cutoff: float = 0.0
 ) -> list[str]:
-    """Return up to `count` of the `known` names, nearest first, whatever their case;
-    those below `cutoff` (0 to 1) are left out.
-    """
+    """Return up to `count` names, nearest first, alike by `cutoff` (0 to 1)."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(
         str(name).lower(), by_lower, n=count, cutoff=cutoff

@@ -10,7 +10,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 LONGEST = 2000  # characters of a message
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of pairs, line breaks
@@ -67,14 +67,14 @@ def require_printable(text: str, where: str) -> None:
         raise ValueError(f"{where}: {text!r} holds a control character")
 
 
-def spreadsheet_text(text: str) -> str:
-    """Return text for a cell of a CSV file: a quote precedes a formula."""
-    if text.startswith(FORMULA):
-        return f"'{text}"
-    return text
+def spreadsheet_text(cell: Any) -> Any:
+    """Return a cell of a CSV file: a quote precedes text that is a formula."""
+    if isinstance(cell, str) and cell.startswith(FORMULA):
+        return f"'{cell}"
+    return cell
 
 
-def csv_text(rows: Iterable[Sequence]) -> str:
+def csv_text(rows: Iterable[Iterable]) -> str:
     """Return rows, the header first, as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -53,9 +53,7 @@ def report_command(cfg: CfgNode) -> str:
 
 
 def data_root(cfg: CfgNode) -> str:
-    """Return the folder that holds the data sets of a run: --root, or that of the first
-    custom task whose path is absolute; "" if there is none.
-    """
+    """Return --root, the folder of the first absolute custom task, or ""."""
     if cfg.DATASET.ROOT:
         return cfg.DATASET.ROOT
     for name in all_task_names(cfg):

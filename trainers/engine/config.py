@@ -98,9 +98,7 @@ def is_native(cls: type) -> bool:
 
 
 def is_foreign(cls: type) -> bool:
-    """Return True for a user's trainer that was written for Dassl alone: its settings
-    have Dassl's defaults and meaning.
-    """
+    """Return True for a user's trainer, with the defaults and meaning of Dassl."""
     return not is_native(cls) and not cls.__module__.startswith("trainers.methods.")
 
 
@@ -214,9 +212,7 @@ def given_keys(
 
 
 def _named_values(text: dict, keeps_names: bool = False) -> list[tuple[str, Any]]:
-    """Return the keys of a YAML file and their values: keys under CoOp's names get those
-    that our trainers read, unless they are to stay.
-    """
+    """Return a YAML file's values, with CoOp's names replaced unless they stay."""
     # written by a run, it holds both names: the alias must not win
     if keeps_names or "MVLPT" in (text.get("TRAINER") or {}):
         return list(flatten(text))
@@ -281,9 +277,7 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return the values that differ from the defaults, by key, leaving out those of one
-    machine: the same in every version that has these keys.
-    """
+    """Return the values that differ from the defaults, but for those of one machine."""
     defaults, found = default_values(), {}
     for key, value in sorted(flatten(without_local_paths(cfg))):
         if as_list(value) != defaults.get(key):

@@ -29,9 +29,7 @@ def merged(cls: type, name: str) -> dict[str, Any]:
 
 
 def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
-    """Return key -> (default, meaning) of a trainer and its bases, which state `keys =
-    {KEY: default}` or `{KEY: (default, meaning)}`.
-    """
+    """Return key -> (default, meaning or "") of `keys` of a trainer and its bases."""
     declared = {}
     for key, value in merged(cls, "keys").items():
         is_pair = isinstance(value, tuple) and len(value) == 2

@@ -1,6 +1,4 @@
-"""The configuration keys that a stored prompt implies: from its record, from the keys
-of an earlier run, or from the names of its tensors.
-"""
+"""The keys that a prompt implies by its record, its run's keys or its tensors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The configuration keys that the plugins add to Dassl's, with their defaults; their
-meanings are in scripts/site/keys.yaml.
-"""
+"""The plugins' keys and their defaults; scripts/site/keys.yaml has their meanings."""
 
 from __future__ import annotations
 

@@ -228,7 +228,14 @@ def load_start(
         source = f"{path} holds {holds}" if holds else path
         raise ValueError(f"{source}: {error}") from None
     setup.backbone.check_record(start.record, path)
-    _check_preprocessing(setup, start)
+    used = preprocessing_record(setup)
+    if setup.cfg.DATASET.CENTER_CROP:
+        del used["crop"]  # each task's own
+    other = differences(start.record.get("preprocessing") or {}, used)
+    if other:
+        raise ValueError(
+            f"{path}: its prompt was trained with another preprocessing: {other}"
+        )
     label = "?" if checkpoint.epoch is None else checkpoint.epoch
     folder = os.path.basename(os.path.normpath(directory))
     log.debug("loaded the prompt of epoch %s from %s", label, folder)
@@ -263,18 +270,6 @@ def _check_settings(built: dict, stored: dict) -> None:
             raise ValueError(
                 f"its prompt was trained with {name} {value!r}, not {built[name]!r}"
             )
-
-
-def _check_preprocessing(setup: PromptSetup, start: Start) -> None:
-    """Raise ValueError if the prompt was trained with another preprocessing."""
-    used = preprocessing_record(setup)
-    if setup.cfg.DATASET.CENTER_CROP:
-        del used["crop"]  # each task's own
-    other = differences(start.record.get("preprocessing") or {}, used)
-    if other:
-        raise ValueError(
-            f"{start.checkpoint.path}: its prompt was trained with another preprocessing: {other}"
-        )
 
 
 def _foreign_warnings(

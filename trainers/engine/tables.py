@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from torch import Tensor
 from datasets import Sample, Task
 from elevater_eval import metrics
 from toolkit.common.files import atomic_write, write_bytes
-from toolkit.common.text import spreadsheet_text
+from toolkit.common.text import csv_text, spreadsheet_text
 from trainers.features.extraction import rows_at_once
 
 log = logging.getLogger(__name__)
@@ -97,14 +95,9 @@ def _matrix_lines(task: Task, counts: np.ndarray) -> list[list]:
 
 def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
     """Write a CSV file; no name in it is a formula to a spreadsheet."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    for line in lines:
-        writer.writerow(
-            [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in line]
-        )
+    rows = (map(spreadsheet_text, line) for line in lines)
     # file names may not be UTF-8
-    write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))
+    write_bytes(path, csv_text(rows).encode("utf-8", "backslashreplace"))
 
 
 # -- their content ---------------------------------------------------------------------------------------------------

@@ -80,9 +80,7 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
 
 
 def _part(key: str, names: Iterable[str]) -> str | None:
-    """Return which of `names`, keys or their beginnings, a key of Dassl's has; "TRAINER."
-    for a method of Dassl's own; None for a key that is read.
-    """
+    """Return which of `names`, or "TRAINER.", makes a key of Dassl unread, if any."""
     if key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return "TRAINER."
     for name in names:
